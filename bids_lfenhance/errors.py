@@ -1,0 +1,9 @@
+"""The two ways a run can end badly, each with one sentence for the person who started it."""
+
+
+class InputError(ValueError):
+    """What was given cannot be used: says what was expected, what was found, and what to do."""
+
+
+class MethodError(RuntimeError):
+    """A method could not produce an image it can stand behind: says what happened and what to do."""

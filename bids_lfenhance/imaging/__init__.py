@@ -1,0 +1,1 @@
+"""Grids, reading and writing, intensity, bias, registration, fusion of stacks, masks."""

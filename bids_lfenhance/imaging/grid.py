@@ -1,0 +1,120 @@
+"""Grids: an affine and a shape, and the only function that moves an image from one to another."""
+
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+from scipy import ndimage
+
+CANONICAL_ZOOM = 1.0
+"""Voxel size of the canonical grid, mm."""
+
+SHAPE_MULTIPLE = 16
+"""Canonical shapes are multiples of this, so that four halvings of a U-Net need no padding."""
+
+
+@dataclass(frozen=True)
+class Grid:
+    """An affine (4, 4) voxel → RAS+ mm and a shape (3,) in voxels.
+
+    >>> grid = Grid(np.diag([1.0, 1.0, 2.0, 1.0]), (4, 5, 6))
+    >>> grid.zooms
+    (1.0, 1.0, 2.0)
+    """
+
+    affine: np.ndarray
+    shape: tuple[int, int, int]
+
+    def __post_init__(self) -> None:
+        affine = np.array(self.affine, dtype=np.float64)
+        if affine.shape != (4, 4) or abs(np.linalg.det(affine[:3, :3])) < 1e-9:
+            raise ValueError(f"a grid needs an invertible (4, 4) affine, found {affine.tolist()}")
+        affine.setflags(write=False)
+        object.__setattr__(self, "affine", affine)
+        object.__setattr__(self, "shape", tuple(int(n) for n in self.shape))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Grid) and self.shape == other.shape and np.allclose(self.affine, other.affine)
+
+    __hash__ = None  # type: ignore[assignment]  # equality is by tolerance, which no hash can follow
+
+    @property
+    def zooms(self) -> tuple[float, float, float]:
+        """Voxel sizes in mm, one per voxel axis."""
+        return zooms_of(self.affine)
+
+    @property
+    def voxel_volume(self) -> float:
+        """Volume of one voxel, mm³."""
+        return float(abs(np.linalg.det(self.affine[:3, :3])))
+
+    def corners(self) -> np.ndarray:
+        """(8, 3) world coordinates of the outer corners of the field of view, RAS+ mm."""
+        ends = [(-0.5, n - 0.5) for n in self.shape]
+        return apply_affine(self.affine, np.array(list(product(*ends))))
+
+
+def zooms_of(affine: np.ndarray) -> tuple[float, float, float]:
+    """Voxel sizes in mm of an affine (4, 4) voxel → mm."""
+    x, y, z = np.sqrt((np.asarray(affine)[:3, :3] ** 2).sum(axis=0))
+    return float(x), float(y), float(z)
+
+
+def apply_affine(affine: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """Points (N, 3) carried through an affine (4, 4)."""
+    return points @ affine[:3, :3].T + affine[:3, 3]
+
+
+def canonical_grid(points: np.ndarray, zoom: float = CANONICAL_ZOOM, multiple: int = SHAPE_MULTIPLE) -> Grid:
+    """The RAS, isotropic grid that holds the points.
+
+    Parameters
+    ----------
+    points : (N, 3) world coordinates to be covered, RAS+ mm (corners of fields of view, or of the head)
+    zoom : voxel size, mm
+    multiple : every side of the shape is a multiple of this many voxels
+
+    The box is centred on the points; its origin lies on whole multiples of ``zoom``, so that two heads in
+    one frame share a lattice.
+
+    >>> canonical_grid(np.array([[-70.0, -90, -60], [70, 90, 60]])).shape
+    (144, 192, 128)
+    """
+    low, high = points.min(axis=0), points.max(axis=0)
+    cells = np.ceil((high - low) / zoom).astype(int)
+    shape = np.maximum(1, -(-cells // multiple)) * multiple
+    origin = np.round(((low + high) / 2 - (shape - 1) * zoom / 2) / zoom) * zoom
+    affine = np.diag([zoom, zoom, zoom, 1.0])
+    affine[:3, 3] = origin
+    return Grid(affine, tuple(shape))
+
+
+def resample(data: np.ndarray, affine: np.ndarray, grid: Grid, order: int = 1, cval: float = 0.0) -> np.ndarray:
+    """The image on another grid, (X, Y, Z) float32; ``cval`` outside the field of view.
+
+    Parameters
+    ----------
+    data : (I, J, K) image
+    affine : (4, 4) voxel → RAS+ mm of ``data``; a rigid motion belongs in here, so nothing is interpolated twice
+    order : 0 nearest (labels), 1 linear (posteriors), 3 cubic (images)
+
+    The outermost half voxel counts as inside and repeats the edge; ``cval`` begins beyond it.
+    """
+    to_voxel = np.linalg.inv(affine) @ grid.affine
+    source = np.asarray(data, dtype=np.float32)
+    moved = ndimage.affine_transform(
+        source, to_voxel[:3, :3], to_voxel[:3, 3], output_shape=grid.shape, order=order, mode="nearest"
+    )
+    return np.where(coverage(source.shape, affine, grid), moved, np.float32(cval)).astype(np.float32)
+
+
+def coverage(shape: tuple[int, ...], affine: np.ndarray, grid: Grid) -> np.ndarray:
+    """(X, Y, Z) bool: the voxels of ``grid`` whose centre lies in the field of view of an image."""
+    to_voxel = np.linalg.inv(affine) @ grid.affine
+    x, y, z = (np.arange(n, dtype=np.float64) for n in grid.shape)
+    inside = np.ones(grid.shape, dtype=bool)
+    for axis, n in enumerate(shape):
+        row = to_voxel[axis]
+        index = (row[0] * x)[:, None, None] + (row[1] * y)[None, :, None] + (row[2] * z + row[3])[None, None, :]
+        inside &= (index > -0.5) & (index < n - 0.5)
+    return inside

@@ -1,0 +1,122 @@
+"""What travels through the graph: the stacks of one session and the volume they become on the canonical grid."""
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..config import CONTRASTS
+from .grid import Grid
+
+
+@dataclass(frozen=True)
+class Stack:
+    """One acquisition, on its own voxels, placed in the canonical frame.
+
+    ``data`` (I, J, K) float32, bias-corrected, in the intensity units shared by all stacks of its contrast;
+    ``affine`` (4, 4) voxel → canonical RAS+ mm, the rigid alignment folded in; ``native_affine`` (4, 4) voxel →
+    scanner RAS+ mm, as the header has it; ``fwhm`` (3,) mm, resolution along the three voxel axes;
+    ``sigma`` standard deviation of the noise, in the units of ``data``.
+    """
+
+    name: str
+    contrast: str
+    data: np.ndarray
+    affine: np.ndarray
+    native_affine: np.ndarray
+    fwhm: tuple[float, float, float]
+    sigma: float
+
+    @property
+    def lf2hf_xfm(self) -> np.ndarray:
+        """(4, 4) RAS+ mm → RAS+ mm: carries a point of the stack's scanner space into the canonical frame."""
+        return self.affine @ np.linalg.inv(self.native_affine)
+
+
+@dataclass(frozen=True)
+class Volume:
+    """One session on the canonical grid.
+
+    ``image`` (C, X, Y, Z) float32, one channel per name in ``CONTRASTS``, zero where a contrast is missing;
+    ``present`` (C,) bool; ``stacks`` the acquisitions behind it (none for a high-field reference);
+    ``mask`` (X, Y, Z) bool, brain; ``tissue`` (3, X, Y, Z) float32 in [0, 1], posteriors of CSF, GM, WM.
+    """
+
+    grid: Grid
+    image: np.ndarray
+    present: np.ndarray
+    stacks: tuple[Stack, ...] = ()
+    mask: np.ndarray | None = None
+    tissue: np.ndarray | None = None
+
+    @property
+    def contrasts(self) -> tuple[str, ...]:
+        """The contrasts that were acquired, in channel order."""
+        return tuple(name for name, there in zip(CONTRASTS, self.present, strict=True) if there)
+
+    def channel(self, contrast: str) -> np.ndarray:
+        """(X, Y, Z) float32: the image of one contrast."""
+        return self.image[CONTRASTS.index(contrast)]
+
+    def stacks_of(self, contrast: str) -> tuple[Stack, ...]:
+        """The acquisitions of one contrast, in the order they were read."""
+        return tuple(stack for stack in self.stacks if stack.contrast == contrast)
+
+    def with_anatomy(self, mask: np.ndarray, tissue: np.ndarray) -> "Volume":
+        """The same volume, now with its brain mask and tissue posteriors."""
+        return replace(self, mask=mask, tissue=tissue)
+
+
+def volume_from_channels(grid: Grid, channels: dict[str, np.ndarray], stacks: tuple[Stack, ...] = ()) -> Volume:
+    """A volume from one (X, Y, Z) image per contrast; contrasts not named are absent (zero)."""
+    image = np.zeros((len(CONTRASTS), *grid.shape), dtype=np.float32)
+    for contrast, channel in channels.items():
+        image[CONTRASTS.index(contrast)] = channel
+    return Volume(grid, image, np.array([name in channels for name in CONTRASTS]), stacks)
+
+
+def save_volume(volume: Volume, path: str | Path) -> Path:
+    """The path written: an uncompressed ``.npz`` in the work directory, handed from one node to the next."""
+    arrays: dict[str, Any] = {"image": volume.image[volume.present], "present": volume.present}
+    arrays |= {key: value for key in ("mask", "tissue") if (value := getattr(volume, key)) is not None}
+    header: dict[str, Any] = {"affine": volume.grid.affine.tolist(), "shape": volume.grid.shape, "stacks": []}
+    for number, stack in enumerate(volume.stacks):
+        arrays[f"stack{number}"] = stack.data
+        header["stacks"].append(
+            {
+                "name": stack.name,
+                "contrast": stack.contrast,
+                "affine": stack.affine.tolist(),
+                "native_affine": stack.native_affine.tolist(),
+                "fwhm": list(stack.fwhm),
+                "sigma": stack.sigma,
+            }
+        )
+    path = Path(path)
+    np.savez(path, header=np.array(json.dumps(header)), **arrays)
+    return path
+
+
+def load_volume(path: str | Path) -> Volume:
+    """The volume that ``save_volume`` wrote; nothing is ever unpickled."""
+    with np.load(path, allow_pickle=False) as file:
+        header = json.loads(str(file["header"]))
+        grid = Grid(np.array(header["affine"]), tuple(header["shape"]))
+        image = np.zeros((len(CONTRASTS), *grid.shape), dtype=np.float32)
+        image[file["present"]] = file["image"]
+        stacks = tuple(
+            Stack(
+                entry["name"],
+                entry["contrast"],
+                file[f"stack{number}"],
+                np.array(entry["affine"]),
+                np.array(entry["native_affine"]),
+                tuple(entry["fwhm"]),
+                entry["sigma"],
+            )
+            for number, entry in enumerate(header["stacks"])
+        )
+        optional = {key: file[key] for key in ("mask", "tissue") if key in file}
+        return Volume(grid, image, file["present"], stacks, **optional)
