@@ -1,6 +1,7 @@
 """What travels through the graph: the stacks of one session and the volume they become on the canonical grid."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -78,45 +79,56 @@ def volume_from_channels(grid: Grid, channels: dict[str, np.ndarray], stacks: tu
 
 
 def save_volume(volume: Volume, path: str | Path) -> Path:
-    """The path written: an uncompressed ``.npz`` in the work directory, handed from one node to the next."""
-    arrays: dict[str, Any] = {"image": volume.image[volume.present], "present": volume.present}
+    """The path written, from which ``load_volume`` makes the same volume again."""
+    arrays: dict[str, np.ndarray] = {"image": volume.image[volume.present], "present": volume.present}
     arrays |= {key: value for key in ("mask", "tissue") if (value := getattr(volume, key)) is not None}
-    header: dict[str, Any] = {"affine": volume.grid.affine.tolist(), "shape": volume.grid.shape, "stacks": []}
-    for number, stack in enumerate(volume.stacks):
-        arrays[f"stack{number}"] = stack.data
-        header["stacks"].append(
-            {
-                "name": stack.name,
-                "contrast": stack.contrast,
-                "affine": stack.affine.tolist(),
-                "native_affine": stack.native_affine.tolist(),
-                "fwhm": list(stack.fwhm),
-                "sigma": stack.sigma,
-            }
-        )
-    path = Path(path)
-    np.savez(path, header=np.array(json.dumps(header)), **arrays)
-    return path
+    arrays |= {f"stack{number}": stack.data for number, stack in enumerate(volume.stacks)}
+    stacks = [
+        {
+            "name": stack.name,
+            "contrast": stack.contrast,
+            "affine": stack.affine.tolist(),
+            "native_affine": stack.native_affine.tolist(),
+            "fwhm": list(stack.fwhm),
+            "sigma": stack.sigma,
+        }
+        for stack in volume.stacks
+    ]
+    header = {"affine": volume.grid.affine.tolist(), "shape": volume.grid.shape, "stacks": stacks}
+    return save_arrays(path, header, arrays)
 
 
 def load_volume(path: str | Path) -> Volume:
-    """The volume that ``save_volume`` wrote; nothing is ever unpickled."""
-    with np.load(path, allow_pickle=False) as file:
-        header = json.loads(str(file["header"]))
-        grid = Grid(np.array(header["affine"]), tuple(header["shape"]))
-        image = np.zeros((len(CONTRASTS), *grid.shape), dtype=np.float32)
-        image[file["present"]] = file["image"]
-        stacks = tuple(
-            Stack(
-                entry["name"],
-                entry["contrast"],
-                file[f"stack{number}"],
-                np.array(entry["affine"]),
-                np.array(entry["native_affine"]),
-                tuple(entry["fwhm"]),
-                entry["sigma"],
-            )
-            for number, entry in enumerate(header["stacks"])
+    """The volume that ``save_volume`` wrote."""
+    header, arrays = load_arrays(path)
+    grid = Grid(np.array(header["affine"]), tuple(header["shape"]))
+    image = np.zeros((len(CONTRASTS), *grid.shape), dtype=np.float32)
+    image[arrays["present"]] = arrays["image"]
+    stacks = tuple(
+        Stack(
+            entry["name"],
+            entry["contrast"],
+            arrays[f"stack{number}"],
+            np.array(entry["affine"]),
+            np.array(entry["native_affine"]),
+            tuple(entry["fwhm"]),
+            entry["sigma"],
         )
-        optional = {key: file[key] for key in ("mask", "tissue") if key in file}
-        return Volume(grid, image, file["present"], stacks, **optional)
+        for number, entry in enumerate(header["stacks"])
+    )
+    return Volume(grid, image, arrays["present"], stacks, arrays.get("mask"), arrays.get("tissue"))
+
+
+def save_arrays(path: str | Path, header: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Path:
+    """The path written: an uncompressed ``.npz`` with a JSON header, handed from one node to the next."""
+    path = Path(path)
+    keywords: dict[str, Any] = {"header": np.array(json.dumps(header)), **arrays}
+    np.savez(path, **keywords)
+    return path
+
+
+def load_arrays(path: str | Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """The header and the arrays that ``save_arrays`` wrote; nothing is ever unpickled."""
+    with np.load(path, allow_pickle=False) as file:
+        arrays = {key: file[key] for key in file.files if key != "header"}
+        return json.loads(str(file["header"])), arrays

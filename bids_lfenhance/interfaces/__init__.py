@@ -1,0 +1,1 @@
+"""nipype wrappers: traits in, one call, traits out."""

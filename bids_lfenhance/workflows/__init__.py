@@ -1,0 +1,1 @@
+"""The nipype graphs of the app, and the runner that executes them."""

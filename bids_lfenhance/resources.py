@@ -1,0 +1,96 @@
+"""What this process may use, and what it used."""
+
+import os
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+GIB = 2**30
+
+
+def available_cpus() -> int:
+    """The number of processors this process may use: affinity, cgroup quota and SLURM, whichever is least."""
+    counts = [len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1]
+    if quota := _cgroup("cpu.max"):
+        limit, period = quota.split()
+        if limit != "max":
+            counts.append(max(1, int(limit) // int(period)))
+    for name in ("SLURM_CPUS_PER_TASK", "SLURM_CPUS_ON_NODE"):
+        if os.environ.get(name, "").isdigit():
+            counts.append(int(os.environ[name]))
+            break
+    return max(1, min(counts))
+
+
+def available_memory_gb() -> float:
+    """The memory this process may use, GiB: free memory, cgroup limit and SLURM, whichever is least."""
+    import psutil
+
+    amounts = [float(psutil.virtual_memory().available)]
+    for name in ("memory.max", "memory.limit_in_bytes"):
+        if (limit := _cgroup(name)) and limit.isdigit():
+            amounts.append(float(limit))
+    if os.environ.get("SLURM_MEM_PER_NODE", "").isdigit():
+        amounts.append(float(os.environ["SLURM_MEM_PER_NODE"]) * 2**20)
+    return min(amounts) / GIB
+
+
+def _cgroup(name: str) -> str | None:
+    """What the kernel says of this process's own control group, then of the root of its namespace."""
+    try:
+        own = Path("/proc/self/cgroup").read_text().rsplit(":", 1)[-1].strip()
+    except OSError:
+        return None
+    for folder in (f"/sys/fs/cgroup{own}", "/sys/fs/cgroup", "/sys/fs/cgroup/memory"):
+        try:
+            return (Path(folder) / name).read_text().strip()
+        except OSError:
+            continue
+    return None
+
+
+@dataclass
+class Usage:
+    """Wall seconds, CPU seconds of all threads, and peak resident memory in MiB of a piece of work."""
+
+    seconds: float = 0.0
+    cpu_seconds: float = 0.0
+    peak_memory_mib: float = 0.0
+
+    def sidecar(self) -> dict[str, float]:
+        """The ``Runtime`` object of a sidecar."""
+        return {
+            "Seconds": round(self.seconds, 2),
+            "CpuSeconds": round(self.cpu_seconds, 2),
+            "PeakMemoryMiB": round(self.peak_memory_mib, 1),
+        }
+
+
+@contextmanager
+def measured(interval: float = 0.2) -> Iterator[Usage]:
+    """A ``Usage`` that is filled in when the block ends; memory is sampled every ``interval`` seconds.
+
+    The kernel's own high-water mark is not used: it never falls, and a worker serves many steps.
+    """
+    import psutil
+
+    usage, process, stop = Usage(), psutil.Process(), threading.Event()
+
+    def sample() -> None:
+        while True:
+            usage.peak_memory_mib = max(usage.peak_memory_mib, process.memory_info().rss / 2**20)
+            if stop.wait(interval):
+                return
+
+    watcher = threading.Thread(target=sample, daemon=True)
+    wall, cpu = time.perf_counter(), time.process_time()
+    watcher.start()
+    try:
+        yield usage
+    finally:
+        stop.set()
+        watcher.join()
+        usage.seconds, usage.cpu_seconds = time.perf_counter() - wall, time.process_time() - cpu

@@ -1,0 +1,152 @@
+"""Our MultiProc: a killed worker is a named failure, one subject is finished before the next begins."""
+
+import ctypes
+import multiprocessing
+import os
+import signal
+import sys
+import time
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import networkx as nx
+import numpy as np
+from nipype.pipeline.plugins.multiproc import MultiProcPlugin, run_node
+
+from ..resources import measured
+
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A step that did not finish: its full name in the graph, one sentence, and the file with the whole story."""
+
+    node: str
+    sentence: str
+    crash_file: Path | None
+
+
+@dataclass(frozen=True)
+class NodeUsage:
+    """What one step took; memory is the worker's peak while the step ran."""
+
+    node: str
+    seconds: float
+    cpu_seconds: float
+    peak_memory_mib: float
+
+
+class LanePlugin(MultiProcPlugin):
+    """Runs each node in a lane of its own: a pool of one worker, replaced when the kernel kills it.
+
+    nipype's plugin puts all workers in one pool, whose breaking (out of memory) escapes its callback and hangs the
+    run for ever. Forkserver, because threads and CUDA do not survive a fork. ``plugin_args``: ``n_procs``,
+    ``memory_gb``, ``n_gpu_procs``, ``status_callback``.
+    """
+
+    def __init__(self, plugin_args: dict[str, Any]):
+        super().__init__(plugin_args | {"mp_context": "forkserver"})
+        self.pool.shutdown()
+        self.failures: list[Failure] = []
+        self.usages: list[NodeUsage] = []
+        self._idle: list[ProcessPoolExecutor] = []
+        self._busy: dict[int, ProcessPoolExecutor] = {}
+        self._names: dict[int, str] = {}
+        self._depth: dict[str, int] = {}
+
+    def _prerun_check(self, graph: nx.DiGraph) -> None:
+        super()._prerun_check(graph)
+        self._depth = {node.fullname: len(nx.ancestors(graph, node)) for node in graph.nodes()}
+
+    def _sort_jobs(self, jobids: np.ndarray, scheduler: str | None = None) -> list[int]:
+        """GPU steps first, then the deepest: what was begun is finished, and its files freed, before more is begun."""
+        return sorted(jobids, key=lambda j: (not self.procs[j].is_gpu_node(), -self._depth[self.procs[j].fullname], j))
+
+    def _submit_job(self, node: Any, updatehash: bool = False) -> int:
+        self._taskid += 1
+        task = self._taskid
+        lane = self._idle.pop() if self._idle else _new_lane()
+        self._busy[task], self._names[task] = lane, node.fullname
+        future = lane.submit(_run_measured, node, updatehash, task)
+        self._task_obj[task] = future
+        future.add_done_callback(lambda done: self._landed(task, done))
+        return task
+
+    def _landed(self, task: int, future: Future) -> None:
+        """Runs in the pool's thread: whatever happened becomes a result, for an exception here would vanish."""
+        lane = self._busy.pop(task)
+        try:
+            result, usage = future.result()
+            self.usages.append(NodeUsage(self._names[task], *usage))
+            self._idle.append(lane)
+        except BaseException as error:
+            lane.shutdown(wait=False)
+            result = {"taskid": task, "result": None, "traceback": [_epitaph(self._names[task], error)]}
+        self._taskresult[task] = result
+
+    def _report_crash(self, node: Any, result: dict[str, Any] | None = None) -> str | None:
+        text = "".join(result["traceback"]) if result and result["traceback"] else ""
+        crash_file = _write_crash(Path(self._config["execution"]["crashdump_dir"]), node.fullname, text)
+        self.failures.append(Failure(node.fullname, _sentence(text), crash_file))
+        return str(crash_file)
+
+    def _postrun_check(self) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends every worker at once; called on the way out, also of an interrupted run."""
+        for lane in [*self._idle, *self._busy.values()]:
+            for process in list((lane._processes or {}).values()):
+                process.kill()
+            lane.shutdown(wait=False, cancel_futures=True)
+        self._idle.clear()
+
+
+def _new_lane() -> ProcessPoolExecutor:
+    return ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("forkserver"), initializer=_start_worker)
+
+
+def _start_worker() -> None:
+    """Ctrl-C is handled by the parent for all; a worker whose parent was killed must not go on writing."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    os.environ["NIPYPE_NO_ET"] = "1"
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _run_measured(node: Any, updatehash: bool, task: int) -> tuple[dict[str, Any], tuple[float, float, float]]:
+    with measured() as usage:
+        result = run_node(node, updatehash, task)
+    return result, (usage.seconds, usage.cpu_seconds, usage.peak_memory_mib)
+
+
+def _epitaph(name: str, error: BaseException) -> str:
+    if isinstance(error, BrokenProcessPool):
+        return (
+            f"WorkerKilled: expected step {name} to finish, found its process killed from outside (most often by the "
+            "kernel, for want of memory); lower --nprocs or give it more memory, and run again to resume."
+        )
+    return f"{type(error).__name__}: {error}"
+
+
+def _sentence(text: str) -> str:
+    """The last exception of a traceback, without the names of our error classes."""
+    lines = [line for line in text.strip().splitlines() if line and not line.startswith((" ", "\t"))]
+    for line in reversed(lines):
+        kind, _, message = line.partition(": ")
+        if message and kind.split(".")[-1].isidentifier():
+            name = kind.split(".")[-1]
+            return message if name in ("InputError", "MethodError", "WorkerKilled") else f"{name}: {message}"
+    return lines[-1] if lines else "the step ended without a word"
+
+
+def _write_crash(folder: Path, name: str, text: str) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"crash-{name}-{time.strftime('%H%M%S')}.txt"
+    path.write_text(f"Node: {name}\n\n{text}\n")
+    return path
