@@ -1,0 +1,71 @@
+"""Files that are there whole or not at all, however many processes write."""
+
+import errno
+import os
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from ..errors import InputError
+
+REASONS = {
+    errno.ENOSPC: "no space left on the device; free some, or give an OUT_DIR elsewhere",
+    errno.EDQUOT: "the disk quota is used up; free some, or give an OUT_DIR elsewhere",
+    errno.EROFS: "a read-only file system; give an OUT_DIR elsewhere",
+    errno.EACCES: "no permission to write; change it, or give an OUT_DIR elsewhere",
+}
+
+
+def atomic_write(path: str | Path, content: bytes | str | Callable[[Path], object]) -> Path:
+    """The path, now holding the content; whoever looks sees the old file, the new one, and nothing between.
+
+    ``content`` is text, bytes, or a function that writes to the path it is given (same folder, same extension).
+    A full disk or a folder that cannot be written is an ``InputError``, and what was there before stays.
+    """
+    path = Path(path)
+    # the extension stays, as nibabel chooses the format by it
+    draft = path.with_name(f".tmp-{uuid.uuid4().hex[:12]}-{path.name}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if callable(content):
+            content(draft)
+        else:
+            draft.write_bytes(content.encode() if isinstance(content, str) else content)
+        _flush(draft)
+        draft.replace(path)
+        _flush(path.parent)
+    except OSError as error:
+        if error.errno in REASONS:
+            raise InputError(f"Expected to write {path}, found {REASONS[error.errno]}.") from error
+        raise
+    finally:
+        with suppress(OSError):
+            draft.unlink()
+    return path
+
+
+def _flush(path: Path) -> None:
+    """Ask the kernel to put a file or folder on the disk: a rename must not outlive the content it names."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # some network file systems refuse to sync a folder
+            os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def locked(path: str | Path) -> Iterator[None]:
+    """A block that one process at a time runs, over a lock file that stays behind.
+
+    Where the file system knows no locks the block runs all the same: writes are atomic, only a merge could be lost.
+    """
+    import fcntl
+
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as file:
+        with suppress(OSError):
+            fcntl.lockf(file, fcntl.LOCK_EX)
+        yield

@@ -1,0 +1,258 @@
+"""Files at the root of the derivative, kept true by every process that writes there."""
+
+import csv
+import io
+import json
+import os
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from ..config import TISSUES
+from ..errors import InputError
+from .atomic import atomic_write, locked
+from .sidecars import read_json
+
+APP = "bids_lfenhance"
+BIDS_VERSION = "1.10.0"
+TEMPLATEFLOW = "https://github.com/templateflow/templateflow"
+LOCK = Path("logs", ".lock")
+_RELEASE = re.compile(r"^[#\s]*\[?v?(\d+(?:\.\d+)+\S*?)\]?\s*[-–(]*\s*(?:\d{4}-\d\d-\d\d|$)", re.MULTILINE)
+IMAGE_VARIABLE = "BIDS_LFENHANCE_IMAGE"
+"""Environment variable that the container's recipe sets to the tag of the image."""
+
+BIDSIGNORE = ("*.html", "figures", "*_xfm.*", "*_morph.*", "*_qc.*")
+"""What the schema does not know. "figures", not "figures/": the slash form does not silence the validator."""
+
+OWN_DESCRIPTIONS = {
+    "preproc": "Bias-corrected images as acquired; with res-, stacks fused by their plain mean on the canonical grid",
+    "brain": "Mask of the brain",
+}
+MAPS = {"": "", "Std": ": standard deviation over draws", "Risk": ": re-degraded minus acquired, in noise units"}
+
+README = """\
+# Enhanced low-field MRI
+
+Written by [{app}](https://github.com/{app}/{app}) from the dataset "{name}".
+Research use only: an enhanced image is an estimate, never a basis for a diagnosis.
+
+- `sub-*.html`: one report per subject. Start here.
+- `*_desc-preproc_T1w`: what was acquired (with `res-`: all stacks of the session fused by their plain mean).
+- `*_desc-<method>_T1w`: the enhanced image; `<method>Std` the standard deviation over draws; `<method>Risk` the output
+  degraded again minus what was acquired, in noise units: large values mark what the scan does not support.
+- `*_desc-brain_mask`, `*_seg-tissue_*_dseg` with volumes in mm³ in the `.tsv`; labels in `seg-tissue_dseg.tsv`.
+- `*_qc.*`: quality of the input, and metrics against high field where there is one.
+- `*_xfm.txt`: rigid transforms (ITK) from each stack to the canonical grid.
+- `descriptions.tsv`: what each `desc-` means. `logs/`: settings of every run.
+"""
+
+
+def write_dataset_files(
+    out_dir: str | Path,
+    bids_dir: str | Path,
+    methods: Mapping[str, str],
+    version: str,
+    *,
+    subjects: Iterable[str] = (),
+    contrasts: Iterable[str] = ("T1w", "T2w", "FLAIR"),
+) -> tuple[Path, ...]:
+    """Paths of the files at the root of the derivative, written or brought up to date.
+
+    ``methods`` maps the ``desc-`` label of each method to one sentence about it; ``subjects`` are those of this
+    run, their rows taken from the source's participants.tsv. Rows already there stay, so runs of several methods
+    and of several subjects share one derivative; a lock lets one process at a time merge.
+    """
+    out, source = Path(out_dir), Path(bids_dir)
+    check_ours(out)
+    description = source_description(source)
+    texts: dict[str, str] = {
+        "dataset_description.json": _json(derivative_description(out, source, description, version)),
+        "seg-tissue_dseg.tsv": _table(["index", "name"], [[str(i + 1), name] for i, name in enumerate(TISSUES)]),
+    }
+    with locked(out / LOCK):
+        check_ours(out)
+        texts[".bidsignore"] = _merged_lines(out / ".bidsignore", BIDSIGNORE)
+        texts["descriptions.tsv"] = _merged_descriptions(out / "descriptions.tsv", methods, contrasts)
+        texts["participants.tsv"] = _merged_participants(out / "participants.tsv", source, subjects)
+        if not (out / "README.md").exists():  # a person may have added to it
+            texts["README.md"] = README.format(app=APP, name=description.get("Name", source.name))
+        if columns := _optional_json(source / "participants.json"):
+            texts["participants.json"] = _json(columns)
+        for name, text in texts.items():
+            _write_changed(out / name, text)
+    return tuple(out / name for name in texts)
+
+
+def check_ours(out_dir: Path) -> None:
+    """Nothing, or an ``InputError`` where the folder already is another program's dataset."""
+    path = out_dir / "dataset_description.json"
+    if not path.exists():
+        return
+    makers = read_json(path).get("GeneratedBy") or [{}]
+    names = [maker.get("Name") for maker in makers if isinstance(maker, dict)]
+    if APP not in names:
+        found = f"a dataset made by {names[0]}" if names and names[0] else "another dataset"
+        raise InputError(
+            f"Expected an empty OUT_DIR or an earlier output of {APP}, found {found} in {out_dir}; "
+            "give a folder of its own."
+        )
+
+
+def source_description(bids_dir: Path) -> dict[str, Any]:
+    """The source's dataset_description.json; empty where there is none to be read (planning has warned of it)."""
+    return _optional_json(bids_dir / "dataset_description.json")
+
+
+def _optional_json(path: Path) -> dict[str, Any]:
+    try:
+        return read_json(path)
+    except InputError:
+        return {}
+
+
+def derivative_description(out_dir: Path, bids_dir: Path, source: Mapping[str, Any], version: str) -> dict[str, Any]:
+    """The dataset_description.json of the derivative."""
+    description: dict[str, Any] = {
+        "Name": f"{source.get('Name', bids_dir.name)}: enhanced low field",
+        "BIDSVersion": BIDS_VERSION,
+        "DatasetType": "derivative",
+        "GeneratedBy": [generated_by(version, os.environ)],
+        "DatasetLinks": {"raw": raw_link(out_dir, bids_dir), "templateflow": TEMPLATEFLOW},
+    }
+    if isinstance(source.get("License"), str):
+        description["License"] = source["License"]
+    if isinstance(source.get("HowToAcknowledge"), str):
+        description["HowToAcknowledge"] = source["HowToAcknowledge"]
+    if origin := source_dataset(bids_dir, source):
+        description["SourceDatasets"] = [origin]
+    return description
+
+
+def raw_link(out_dir: Path, bids_dir: Path) -> str:
+    """Where the raw dataset is: relative for a derivative inside it, so the two can move together, else absolute.
+
+    >>> raw_link(Path("/data/derivatives/lf"), Path("/data"))
+    '../..'
+    """
+    out, source = out_dir.resolve(), bids_dir.resolve()
+    if out.is_relative_to(source):
+        return os.path.relpath(source, out).replace(os.sep, "/")
+    return source.as_uri()
+
+
+def source_dataset(bids_dir: Path, description: Mapping[str, Any]) -> dict[str, str]:
+    """URL, DOI and version of the source, each where known.
+
+    The version is that of the DOI (OpenNeuro's end in ``.v1.0.2``), else the newest entry of CHANGES.
+    """
+    doi = description.get("DatasetDOI")
+    known: dict[str, str] = {}
+    if isinstance(doi, str) and (found := re.search(r"10\.\d{4,9}/\S+", doi)):
+        known = {"URL": f"https://doi.org/{found[0]}", "DOI": f"doi:{found[0]}"}
+        if version := re.search(r"\.v(\d+(?:\.\d+)*)$", found[0]):
+            known["Version"] = version[1]
+    if "Version" not in known and (newest := newest_change(bids_dir)):
+        known["Version"] = newest
+    return known
+
+
+def newest_change(bids_dir: Path) -> str | None:
+    """The version that heads the source's CHANGES (CPAN convention: ``1.0.2 2025-09-29``), or None."""
+    for name in ("CHANGES", "CHANGES.md"):
+        try:
+            text = (bids_dir / name).read_text(encoding="utf-8-sig")
+        except (OSError, UnicodeDecodeError):
+            continue
+        if found := _RELEASE.search(text):
+            return found[1]
+    return None
+
+
+def generated_by(version: str, environment: Mapping[str, str]) -> dict[str, Any]:
+    """Who made the derivative; ``Container`` only where the environment says that there is one."""
+    maker: dict[str, Any] = {"Name": APP, "Version": version, "Description": "Enhancement of ultra-low-field MRI"}
+    file = environment.get("APPTAINER_CONTAINER") or environment.get("SINGULARITY_CONTAINER")
+    tag = environment.get(IMAGE_VARIABLE)
+    if file:
+        maker["Container"] = {"Type": "apptainer"} | ({"Tag": tag} if tag else {})
+        # a sandbox or an image pulled at start has no file of its own
+        if file.startswith("/"):
+            maker["Container"]["URI"] = Path(file).as_uri()
+    elif tag:
+        maker["Container"] = {"Type": "docker", "Tag": tag}
+    return maker
+
+
+def _merged_descriptions(path: Path, methods: Mapping[str, str], contrasts: Iterable[str]) -> str:
+    """descriptions.tsv with a row for every ``desc-`` that the methods write."""
+    contrasts = tuple(contrasts)
+    rows = {row["desc_id"]: row for row in read_table(path) if "desc_id" in row}
+    sentences = dict(OWN_DESCRIPTIONS)
+    for label, sentence in methods.items():
+        sentences |= {label + kind: sentence + tail for kind, tail in MAPS.items()}
+    for label in ("preproc", *methods):
+        of_what = "the fused image" if label == "preproc" else f"the image enhanced by {label}"
+        sentences |= {label + contrast: f"Made from {of_what}, contrast {contrast}" for contrast in contrasts}
+    rows |= {
+        f"desc-{key}": {"desc_id": f"desc-{key}", "description": " ".join(text.split())}
+        for key, text in sentences.items()
+    }
+    return _table(
+        ["desc_id", "description"], [[key, row.get("description", "n/a")] for key, row in sorted(rows.items())]
+    )
+
+
+def _merged_participants(path: Path, source: Path, subjects: Iterable[str]) -> str:
+    """participants.tsv with a row for each subject, ``sub-`` added where the source left it out."""
+    asked = {f"sub-{subject}" for subject in subjects}
+    before = read_table(path)
+    given = [
+        row | {"participant_id": _prefixed(row.get("participant_id", ""))} for row in read_table(source / path.name)
+    ]
+    rows = {row["participant_id"]: row for row in before if "participant_id" in row}
+    rows |= {subject: rows.get(subject, {"participant_id": subject}) for subject in asked}
+    rows |= {row["participant_id"]: row for row in given if row["participant_id"] in asked}
+    columns = list(dict.fromkeys(["participant_id", *(key for row in [*given[:1], *before[:1]] for key in row)]))
+    return _table(columns, [[row.get(key) or "n/a" for key in columns] for _, row in sorted(rows.items())])
+
+
+def _prefixed(label: str) -> str:
+    return label if label.startswith("sub-") else f"sub-{label}"
+
+
+def _merged_lines(path: Path, lines: Iterable[str]) -> str:
+    before = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    return "\n".join(dict.fromkeys([*before, *lines])) + "\n"
+
+
+def read_table(path: Path) -> list[dict[str, str]]:
+    """Rows of a tab-separated file by column; none where it is not there."""
+    try:
+        text = path.read_text(encoding="utf-8-sig", errors="replace")
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise InputError(f"Expected to read {path}, found {error.strerror}; check its permissions.") from error
+    lines = csv.reader(io.StringIO(text, newline=""), delimiter="\t", quoting=csv.QUOTE_NONE)
+    head, *rows = [line for line in lines if any(line)] or [[]]
+    # a short row is filled up, a long one cut: a table by hand must not stop the run
+    return [dict(zip(head, [*row, *[""] * len(head)], strict=False)) for row in rows]
+
+
+def _table(columns: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    return "".join("\t".join(cells) + "\n" for cells in (columns, *rows))
+
+
+def _json(content: Mapping[str, Any]) -> str:
+    return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+
+
+def _write_changed(path: Path, text: str) -> None:
+    """Write only what differs: a shared file is not touched by each of a thousand array tasks."""
+    try:
+        if path.read_text(encoding="utf-8") == text:
+            return
+    except (OSError, UnicodeDecodeError):
+        pass
+    atomic_write(path, text)

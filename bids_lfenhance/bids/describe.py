@@ -1,0 +1,116 @@
+"""The plan as a person reads it: one line a session, then what to know before starting."""
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from ..config import CONTRASTS
+from .field_strength import read_field_strength
+from .scans import Scan, shorten
+
+if TYPE_CHECKING:
+    from .units import Plan, Unit
+
+_IDENTIFYING = re.compile(r"\S*sub-\S*|\d[\d.]*")
+"""Parts of a sentence in which two sessions with the same trouble differ: file names and figures."""
+
+
+def describe(plan: "Plan") -> str:
+    """The text of ``--dry-run``: a table of sessions, the totals, what is skipped, or to be warned of."""
+    parts = [_totals(plan)]
+    if plan.units:
+        parts.append(_table(plan.units))
+    parts += [
+        _section("No high-field reference", [(unit.name, "no metrics.") for unit in plan.units if not unit.paired]),
+        _section("Skipped", [(f"sub-{subject}", reason) for subject, reason in plan.skipped]),
+        _section("Cannot be processed", [(f"sub-{subject}", reason) for subject, reason in plan.failed]),
+        _section("Warnings", [*(("", w) for w in plan.warnings), *_unit_warnings(plan.units)]),
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _unit_warnings(units: Iterable["Unit"]) -> list[tuple[str, str]]:
+    return [(unit.name, sentence) for unit in units for sentence in unit.warnings]
+
+
+def _totals(plan: "Plan") -> str:
+    """One line of counts; what there is none of is not mentioned."""
+    stacks = sum(len(unit.stacks) for unit in plan.units)
+    references = {scan.path for unit in plan.units for scan in unit.reference}
+    counts = [
+        _plural(len(plan.subjects), "subject"),
+        _plural(len(plan.units), "low-field session"),
+        f"{sum(unit.paired for unit in plan.units)} paired with high field",
+        _plural(stacks, "low-field stack"),
+        _plural(len(references), "high-field image"),
+    ]
+    rest = ((plan.skipped, "skipped"), (plan.failed, "cannot be processed"))
+    counts += [f"{_plural(len(group), 'subject')} {word}" for group, word in rest if group]
+    return "Plan: " + " · ".join(counts)
+
+
+def _plural(count: int, noun: str) -> str:
+    return f"{count} {noun}" + "s" * (count != 1)
+
+
+def _table(units: Sequence["Unit"]) -> str:
+    """One line a session: stacks per contrast, field, reference, what is missing."""
+    contrasts = [name for name in CONTRASTS if any(name in unit.contrasts for unit in units)]
+    with_sessions = any(unit.session for unit in units)
+    missing = ["missing"] if any(unit.missing for unit in units) else []
+    head = ["subject", *(["session"] if with_sessions else []), *contrasts, "field", "reference", *missing]
+    rows, last = [head], None
+    for unit in units:
+        row = ["" if unit.subject == last else f"sub-{unit.subject}"]
+        row += [unit.session or "-"] if with_sessions else []
+        row += [_stacks([scan for scan in unit.stacks if scan.contrast == name]) for name in contrasts]
+        rows.append([*row, _field(unit), _reference(unit), *([" ".join(unit.missing)] if missing else [])])
+        last = unit.subject
+    widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
+    rows.insert(1, ["─" * width for width in widths])
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    )
+
+
+def _stacks(scans: Sequence[Scan]) -> str:
+    """Labels of the stacks of one contrast: ``axi cor sag iso``; a dash where there is none."""
+    labels = []
+    for scan in scans:
+        rest = [value if key == "acq" else f"{key}-{value}" for key, value in scan.entities.items()]
+        labels.append("_".join(rest[1 + ("ses" in scan.entities) :]) or "1")
+    return " ".join(labels) or "-"
+
+
+def _field(unit: "Unit") -> str:
+    """Field strength of the session, and what a sidecar says against it."""
+    against = [reading.contradicted_by for scan in unit.stacks if (reading := read_field_strength(scan.sidecar))]
+    values = dict.fromkeys(f"{found[1]:.3g}" for found in against if found)
+    used = f"{unit.field_strength:.3g} T"
+    return f"{used} (not {', '.join(values)})" if values else used
+
+
+def _reference(unit: "Unit") -> str:
+    if not unit.paired:
+        return "-"
+    contrasts = " ".join(scan.contrast for scan in unit.reference)
+    return f"{unit.reference_session}: {contrasts}" if unit.reference_session else contrasts
+
+
+def _section(title: str, entries: Sequence[tuple[str, str]]) -> str:
+    """A titled list in which sentences alike but for names and figures are said once, with who else they concern."""
+    groups: dict[str, list[tuple[str, str]]] = {}
+    for owner, sentence in entries:
+        groups.setdefault(_IDENTIFYING.sub("#", sentence) if owner else sentence, []).append((owner, sentence))
+    lines = [_line(group) for group in groups.values()]
+    return "\n".join([f"{title}:", *(f"  {line}" for line in lines)]) if lines else ""
+
+
+def _line(group: Sequence[tuple[str, str]]) -> str:
+    owners = [owner for owner, _ in group]
+    sentence = group[0][1]
+    if len(group) == 1:
+        return f"{owners[0]}: {sentence}" if owners[0] else sentence
+    if len({said for _, said in group}) > 1:
+        return f"{owners[0]}: {sentence} Likewise {_plural(len(owners) - 1, 'other')}: {shorten(owners[1:], 3)}."
+    return f"{sentence.rstrip('.')} - {len(owners)} in all: {shorten(owners, 4)}."

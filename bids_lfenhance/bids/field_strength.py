@@ -1,0 +1,114 @@
+"""Field strength of a scan, from its sidecar, and what a session's sidecars disagree about."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from .scans import Scan
+
+PROTON_MHZ_PER_TESLA = 42.577
+"""Larmor frequency of the proton, CODATA gyromagnetic ratio over 2π."""
+
+DISAGREEMENT = 0.05
+"""Relative difference beyond which two sources contradict one another; a Siemens 3 T (2.89 T) does not."""
+
+LOW_FIELD_BELOW = 0.3
+"""Tesla. Below lies what this package enhances: 0.055 and 0.064 T portables, 0.1 and 0.2 T open magnets."""
+
+HIGH_FIELD_FROM = 1.0
+"""Tesla. From here on a scan can be a reference: 1, 1.5, 3, 7 T. What lies between (0.35, 0.55 T) is neither."""
+
+MANUFACTURERS = {"hyperfine": 0.064}
+"""Makers of a single field strength, tesla."""
+
+_PLAUSIBLE = (0.001, 25.0)  # tesla; a frequency written in Hz or a field in gauss falls outside
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What one sidecar says: ``values`` (source, tesla) in order of trust, ``unusable`` entries as they stand."""
+
+    values: tuple[tuple[str, float], ...] = ()
+    unusable: tuple[str, ...] = ()
+
+    @property
+    def tesla(self) -> float | None:
+        """Field strength by the most trusted source, tesla, or None where no source speaks."""
+        return self.values[0][1] if self.values else None
+
+    @property
+    def contradicted_by(self) -> tuple[str, float] | None:
+        """The first (source, tesla) that differs from ``tesla`` by more than 5 %."""
+        for source, value in self.values[1:]:
+            if abs(value - self.values[0][1]) > DISAGREEMENT * self.values[0][1]:
+                return source, value
+        return None
+
+
+def read_field_strength(sidecar: Mapping[str, Any]) -> Reading:
+    """What a sidecar says of the field: ImagingFrequency first, MagneticFieldStrength, then Manufacturer.
+
+    >>> read_field_strength({"MagneticFieldStrength": 0.006, "ImagingFrequency": 2.7}).values
+    (('ImagingFrequency', 0.0634...), ('MagneticFieldStrength', 0.006))
+    """
+    values, unusable = [], []
+    for source, per_tesla in (("ImagingFrequency", PROTON_MHZ_PER_TESLA), ("MagneticFieldStrength", 1.0)):
+        if source not in sidecar:
+            continue
+        if (tesla := _tesla(sidecar[source], per_tesla)) is None:
+            unusable.append(f"{source}: {sidecar[source]!r}")
+        else:
+            values.append((source, tesla))
+    maker = str(sidecar.get("Manufacturer", "")).lower()
+    values += [("Manufacturer", tesla) for name, tesla in MANUFACTURERS.items() if name in maker]
+    return Reading(tuple(values), tuple(unusable))
+
+
+def _tesla(value: Any, per_tesla: float) -> float | None:
+    """The value in tesla, or None where it is not a number or not a field anyone scans at."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return None
+    tesla = value / per_tesla
+    return tesla if _PLAUSIBLE[0] <= tesla <= _PLAUSIBLE[1] else None
+
+
+def field_kind(tesla: float) -> Literal["low", "mid", "high"]:
+    """``low`` below 0.3 T, ``high`` from 1 T, ``mid`` between.
+
+    >>> field_kind(0.064), field_kind(0.55), field_kind(3)
+    ('low', 'mid', 'high')
+    """
+    if tesla < LOW_FIELD_BELOW:
+        return "low"
+    return "high" if tesla >= HIGH_FIELD_FROM else "mid"
+
+
+def session_warnings(scans: Sequence[Scan]) -> tuple[str, ...]:
+    """A sentence each where sidecars of one session disagree, hold values that are none, or say nothing."""
+    readings = [(scan, read_field_strength(scan.sidecar)) for scan in scans]
+    sentences = []
+    if silent := [scan for scan, reading in readings if reading.tesla is None]:
+        sentences.append(
+            f"{silent[0].field_strength or 0:.3g} T was assumed as --assume-field-strength says "
+            f"for {len(silent)} of {len(scans)} images (first: {silent[0].path.name})."
+        )
+    if disagree := [(scan, reading) for scan, reading in readings if reading.contradicted_by]:
+        scan, reading = disagree[0]
+        source, value = reading.contradicted_by or ("", math.nan)
+        used, tesla = reading.values[0]
+        sentences.append(
+            f"{used} says {tesla:.3g} T, which is used, but {source} says {value:.3g} T "
+            f"in {len(disagree)} of {len(scans)} sidecars (first: {_file(scan)})."
+        )
+    if unusable := [(scan, reading) for scan, reading in readings if reading.unusable]:
+        scan, reading = unusable[0]
+        sentences.append(
+            f"{reading.unusable[0]} is no field strength and was ignored "
+            f"in {len(unusable)} of {len(scans)} sidecars (first: {_file(scan)})."
+        )
+    return tuple(sentences)
+
+
+def _file(scan: Scan) -> str:
+    return scan.sidecars[-1].name if scan.sidecars else scan.path.name

@@ -1,0 +1,109 @@
+"""The tree of a dataset, listed by pybids: requested subjects, ``anat`` only, no metadata."""
+
+import os
+import re
+import shutil
+import tempfile
+from collections import defaultdict
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..config import CONTRASTS
+from ..errors import InputError
+
+if TYPE_CHECKING:
+    from bids.layout import BIDSLayout
+
+DATABASE = "layout_index.sqlite"
+"""Name pybids gives to the file inside a database folder."""
+
+
+def list_images(
+    bids_dir: Path, subjects: Iterable[str], database_dir: Path | None = None
+) -> tuple[dict[str, list[Path]], tuple[str, ...]]:
+    """Images (T1w, T2w, FLAIR) of each subject, and sentences on what was odd.
+
+    With ``database_dir`` the index there answers, and it is made for all subjects where there is none yet. It is
+    built beside itself and moved into place whole, so runs that start together can share the folder. A subject
+    the index does not know is listed from its folder.
+    """
+    subjects = tuple(subjects)
+    if database_dir is None:
+        return images_of(index_tree(bids_dir, subjects), subjects), ()
+    images = images_of(open_database(bids_dir, database_dir), subjects)
+    warnings = []
+    if gone := [path for paths in images.values() for path in paths if not os.path.lexists(path)]:
+        warnings.append(
+            f"The database in {database_dir} lists {len(gone)} images that are gone (first: {gone[0].name}); "
+            "delete it to have it made anew."
+        )
+        images = {subject: [path for path in paths if path not in gone] for subject, paths in images.items()}
+    if unknown := [subject for subject in subjects if not images[subject]]:
+        fresh = images_of(index_tree(bids_dir, unknown), unknown)
+        images |= fresh
+        if found := [subject for subject in unknown if fresh[subject]]:
+            warnings.append(
+                f"The database in {database_dir} does not know sub-{', sub-'.join(found)}, listed from the folder "
+                "instead; delete it to have it made anew."
+            )
+    return images, tuple(warnings)
+
+
+def index_tree(bids_dir: Path, subjects: Iterable[str] | None, database_dir: Path | None = None) -> "BIDSLayout":
+    """A pybids layout that holds the ``anat`` folders of the subjects (of all where None) and nothing else."""
+    from bids.layout import BIDSLayout, BIDSLayoutIndexer
+
+    chosen = "[^/]+" if subjects is None else f"(?:{'|'.join(re.escape(subject) for subject in subjects)})"
+    # pybids walks a folder unless a pattern refuses it, so everything off the way to anat is refused
+    elsewhere = re.compile(rf"^(?!/sub-{chosen}(?:/ses-[^/]+)?(?:/anat(?:/[^/]+)?)?$)", re.DOTALL)
+    indexer = BIDSLayoutIndexer(validate=False, ignore=[elsewhere], index_metadata=False)
+    return BIDSLayout(bids_dir, validate=False, indexer=indexer, database_path=database_dir)
+
+
+def images_of(layout: "BIDSLayout", subjects: Iterable[str]) -> dict[str, list[Path]]:
+    """Images (T1w, T2w, FLAIR) of each subject in a layout."""
+    images: dict[str, list[Path]] = defaultdict(list)
+    wanted = set(subjects)
+    for file in layout.get(datatype="anat", suffix=list(CONTRASTS), extension=[".nii", ".nii.gz"]):
+        if (subject := file.entities.get("subject")) in wanted:
+            images[subject].append(Path(file.path))
+    return {subject: images[subject] for subject in wanted}
+
+
+def open_database(bids_dir: Path, database_dir: Path) -> "BIDSLayout":
+    """The layout kept in a database folder, made first where there is none."""
+    from bids.layout import BIDSLayout
+
+    try:
+        if not (database_dir / DATABASE).exists():
+            _build_database(bids_dir, database_dir)
+        layout = BIDSLayout(bids_dir, validate=False, database_path=database_dir)
+    except OSError as error:
+        raise InputError(
+            f"Expected to keep the index of the dataset in {database_dir}, found {error.strerror}; "
+            "give another folder to --bids-database-dir."
+        ) from error
+    except Exception as error:  # sqlite, SQLAlchemy and pybids each raise their own
+        raise InputError(
+            f"Expected a pybids index in {database_dir / DATABASE}, found one that cannot be read "
+            f"({type(error).__name__}); delete it or give another folder to --bids-database-dir."
+        ) from error
+    if Path(layout.root).resolve() != bids_dir.resolve():
+        raise InputError(
+            f"Expected the index of {bids_dir} in {database_dir}, found that of {layout.root}; "
+            "give another folder to --bids-database-dir."
+        )
+    return layout
+
+
+def _build_database(bids_dir: Path, database_dir: Path) -> None:
+    """Index every subject's anat in a folder of this process's own, then move the file into place."""
+    database_dir.mkdir(parents=True, exist_ok=True)
+    own = Path(tempfile.mkdtemp(prefix=".building-", dir=database_dir))
+    try:
+        layout = index_tree(bids_dir, None, own)
+        layout.session.close()
+        (own / DATABASE).replace(database_dir / DATABASE)
+    finally:
+        shutil.rmtree(own, ignore_errors=True)

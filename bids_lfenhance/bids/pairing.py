@@ -1,0 +1,141 @@
+"""Pairs: which high-field session stands beside a low-field one, and which images of it."""
+
+import csv
+import math
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+
+from ..config import CONTRASTS
+from .scans import Scan, shorten
+
+Session = str | None
+
+
+def choose_reference(
+    stacks: Sequence[Scan], candidates: Mapping[Session, Sequence[Scan]]
+) -> tuple[Session, tuple[Scan, ...], tuple[str, ...]]:
+    """The reference session, its images (one per contrast) and sentences on each choice that was made.
+
+    Order of preference: most contrasts in common, the same session, nearest in time, first by label.
+    """
+    contrasts = {scan.contrast for scan in stacks}
+    shared = {label: len(contrasts & {scan.contrast for scan in scans}) for label, scans in candidates.items()}
+    fitting = [label for label in candidates if shared[label]]
+    if not fitting:
+        return None, (), _no_pair(contrasts, candidates)
+    own = stacks[0].session
+    no_notes: tuple[str, ...] = ()
+    ranked = [label for label in fitting if shared[label] == max(shared.values())]
+    if own in ranked:
+        chosen, notes = own, no_notes
+    else:
+        chosen, notes = _nearest(stacks, {label: candidates[label] for label in ranked})
+    images, doubts = one_per_contrast(candidates[chosen])
+    lacking = [name for name in CONTRASTS if name in contrasts - {scan.contrast for scan in images}]
+    if lacking:
+        doubts += (f"The high field{_of(chosen)} has no {' and no '.join(lacking)} to compare with.",)
+    return chosen, images, notes + doubts
+
+
+def _no_pair(contrasts: set[str], candidates: Mapping[Session, Sequence[Scan]]) -> tuple[str, ...]:
+    """A sentence where there is high field, but of other contrasts."""
+    if not candidates:
+        return ()
+    found = sorted({scan.contrast for scans in candidates.values() for scan in scans})
+    return (f"No reference: high field has {', '.join(found)}, low field {', '.join(sorted(contrasts))}.",)
+
+
+def _nearest(stacks: Sequence[Scan], candidates: Mapping[Session, Sequence[Scan]]) -> tuple[Session, tuple[str, ...]]:
+    """The candidate nearest in time to the stacks, else the first by label, and the sentence that says so."""
+    labels = sorted(candidates, key=lambda label: label or "")
+    if len(labels) == 1:
+        return labels[0], ()
+    when = session_time(stacks)
+    days = {label: _days(when, session_time(candidates[label])) for label in labels}
+    chosen = min(labels, key=lambda label: days[label])
+    among = f"of {len(labels)} high-field sessions ({shorten((label or 'none' for label in labels), 4)})"
+    if math.isinf(days[chosen]):
+        why = f"is the first by label {among}, as there are no dates to compare"
+    else:
+        why = f"is the nearest in time {among}, {days[chosen]:.1f} days away"
+    return chosen, (f"The reference{_of(chosen)} {why}; choose another in a BIDS filter file, key reference.",)
+
+
+def _of(session: Session) -> str:
+    return f" of ses-{session}" if session else ""
+
+
+def _days(first: datetime | None, second: datetime | None) -> float:
+    return abs((first - second).total_seconds()) / 86400 if first and second else math.inf
+
+
+def one_per_contrast(scans: Sequence[Scan]) -> tuple[tuple[Scan, ...], tuple[str, ...]]:
+    """One image per contrast: without contrast agent first, then the shortest name; sentences on the others."""
+    chosen, notes = [], []
+    for contrast in CONTRASTS:
+        mine = sorted(
+            (scan for scan in scans if scan.contrast == contrast),
+            key=lambda scan: ("ce" in scan.entities, len(scan.entities), scan.name),
+        )
+        chosen += mine[:1]
+        if len(mine) > 1:
+            notes.append(
+                f"{mine[0].path.name} is the reference of {len(mine)} high-field {contrast} images "
+                f"(not {shorten((scan.name for scan in mine[1:]), 3)}); "
+                "choose another in a BIDS filter file, key reference."
+            )
+    return tuple(chosen), tuple(notes)
+
+
+def session_time(scans: Sequence[Scan]) -> datetime | None:
+    """When the first of the scans was acquired, by scans.tsv, sidecars or sessions.tsv, or None where no date is."""
+    listed = _scans_table(scans[0])
+    times = [time for scan in scans if (time := _listed_time(scan, listed) or _sidecar_time(scan))]
+    return min(times) if times else _sessions_time(scans[0])
+
+
+def _scans_table(scan: Scan) -> dict[str, str]:
+    """``acq_time`` by file name, of the session's scans.tsv."""
+    folder = scan.path.parent.parent
+    stem = f"sub-{scan.subject}" + (f"_ses-{scan.session}" if scan.session else "")
+    return {Path(row.get("filename", "")).name: row.get("acq_time", "") for row in _rows(folder / f"{stem}_scans.tsv")}
+
+
+def _sessions_time(scan: Scan) -> datetime | None:
+    folder = scan.path.parents[2] if scan.session else scan.path.parents[1]
+    for row in _rows(folder / f"sub-{scan.subject}_sessions.tsv"):
+        if row.get("session_id", "").removeprefix("ses-") == scan.session:
+            return _parse(row.get("acq_time", ""))
+    return None
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    """Rows of a table, none where it cannot be read: dates only help to choose."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            rows = csv.DictReader(file, delimiter="\t")
+            return [{key: value or "" for key, value in row.items() if isinstance(key, str)} for row in rows]
+    except (OSError, UnicodeDecodeError, csv.Error):
+        return []
+
+
+def _listed_time(scan: Scan, listed: Mapping[str, str]) -> datetime | None:
+    return _parse(listed.get(scan.path.name, ""))
+
+
+def _sidecar_time(scan: Scan) -> datetime | None:
+    """Date and time of the sidecar; a time of day alone is no date."""
+    sidecar = scan.sidecar
+    if whole := _parse(str(sidecar.get("AcquisitionDateTime", ""))):
+        return whole
+    day, time = str(sidecar.get("AcquisitionDate", "")), str(sidecar.get("AcquisitionTime", ""))
+    return _parse(f"{day}T{time}") or _parse(day) or (_parse(time) if len(time) > len("23:59:59.000000") else None)
+
+
+def _parse(text: str) -> datetime | None:
+    """A date and time, without its time zone (scanners rarely say it, and a day is what matters)."""
+    try:
+        return datetime.fromisoformat(text.strip()).replace(tzinfo=None)
+    except ValueError:
+        return None

@@ -1,0 +1,231 @@
+"""The plan: which low-field sessions are enhanced, beside which high field, and what is missing or left out."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+from ..errors import InputError
+from .describe import describe
+from .field_strength import HIGH_FIELD_FROM, LOW_FIELD_BELOW, field_kind, read_field_strength, session_warnings
+from .filters import Filters, check_filters, passes
+from .layout import list_images
+from .pairing import choose_reference
+from .scans import Scan, choose_subjects, make_scans, shorten, strip_prefix
+from .sidecars import SidecarFinder, read_json
+from .units import Plan, Unit
+
+__all__ = ["Plan", "Unit", "describe", "make_plan"]
+
+Sessions = dict[str | None, list[Scan]]
+Label = TypeVar("Label")
+
+
+class NoFieldStrengthError(InputError):
+    """Scans whose sidecars say nothing of the field; ``scans`` are they."""
+
+    def __init__(self, scans: Sequence[Scan]) -> None:
+        self.scans = tuple(scans)
+        files = shorten((scan.path.name for scan in scans), 3)
+        super().__init__(
+            f"Expected ImagingFrequency, MagneticFieldStrength or a known Manufacturer in the sidecars of "
+            f"{len(scans)} image{'s' * (len(scans) > 1)} ({files}), found none; "
+            "add one, or say it with --assume-field-strength TESLA."
+        )
+
+
+def make_plan(
+    bids_dir: str | Path,
+    participants: Iterable[str] = (),
+    sessions: Iterable[str] = (),
+    *,
+    filters: Mapping[str, Any] | None = None,
+    assume_field_strength: float | None = None,
+    database_dir: str | Path | None = None,
+) -> Plan:
+    """The plan for the requested subjects (all where none is named); no image is opened.
+
+    ``sessions`` limits the low-field sessions; high-field ones stay available as references unless one of them
+    is named too. ``filters`` as ``filters.py`` documents. ``assume_field_strength`` (tesla) serves only the scans
+    whose sidecars say nothing. A subject that cannot be planned is in ``Plan.failed`` and stops no other; where
+    no subject at all has a field strength, that is an ``InputError``.
+    """
+    root = Path(bids_dir).absolute()
+    rules = check_filters(filters or {})
+    if assume_field_strength is not None and not 0 < assume_field_strength < 25:
+        raise InputError(
+            f"Expected --assume-field-strength in tesla, found {assume_field_strength}; give one such as 0.064."
+        )
+    subjects = choose_subjects(root, participants)
+    images, warnings = list_images(root, subjects, Path(database_dir).absolute() if database_dir else None)
+    finder = SidecarFinder(root)
+    wanted = frozenset(strip_prefix(label, "ses") for label in sessions)
+    found = {subject: make_scans(images[subject], finder) for subject in subjects}
+    warnings += _dataset_warnings(root) + tuple(sentence for _, left_out in found.values() for sentence in left_out)
+    _check_sessions(wanted, [scan for scans, _ in found.values() for scan in scans])
+    units: list[Unit] = []
+    skipped: list[tuple[str, str]] = []
+    failed: list[tuple[str, str]] = []
+    unknown: list[Scan] = []
+    for subject, (scans, _) in found.items():
+        try:
+            mine, notes = plan_subject(scans, rules, wanted, assume_field_strength)
+        except NoFieldStrengthError as error:
+            unknown += error.scans
+            failed.append((subject, str(error)))
+        except InputError as error:
+            failed.append((subject, str(error)))
+        else:
+            units += mine
+            warnings += notes if mine else ()
+            if not mine:
+                skipped.append((subject, " ".join(notes)))
+    if unknown and len(failed) == len(subjects):
+        raise NoFieldStrengthError(unknown)
+    return Plan(name_missing(units), tuple(skipped), tuple(failed), warnings)
+
+
+def _dataset_warnings(root: Path) -> tuple[str, ...]:
+    try:
+        read_json(root / "dataset_description.json")
+    except InputError as error:
+        return (f"Not a valid BIDS dataset: {error}",)
+    return ()
+
+
+def _check_sessions(wanted: frozenset[str], scans: Sequence[Scan]) -> None:
+    there = {scan.session for scan in scans if scan.session}
+    if unknown := sorted(wanted - there):
+        raise InputError(
+            f"Expected sessions of the requested participants, found no ses-{', ses-'.join(unknown)}; "
+            f"there {'is' if len(there) == 1 else 'are'} {shorten(sorted(there), 12) or 'none at all'}."
+        )
+
+
+def plan_subject(
+    scans: Sequence[Scan], filters: Filters, wanted: frozenset[str], assume: float | None
+) -> tuple[tuple[Unit, ...], tuple[str, ...]]:
+    """The units of one subject, and sentences: on scans left out, or why there is no unit."""
+    if not scans:
+        return (), ("There is no T1w, T2w or FLAIR in anat.",)
+    kept = [scan for scan in scans if passes(scan, filters, scan.contrast.lower())]
+    all_low, mid, high = split_by_field(with_field_strength(kept, assume))
+    low, high = _select(all_low, filters, "lf"), _select(high, filters, "reference")
+    notes = tuple(
+        f"sub-{scan.subject}: {scan.path.name} was left out: {scan.field_strength:.3g} T is neither low "
+        f"(below {LOW_FIELD_BELOW} T) nor high field (from {HIGH_FIELD_FROM:g} T)."
+        for scans_of in mid.values()
+        for scan in scans_of
+    )
+    high = {label: images for label, images in high.items() if label in wanted} or high
+    if not low:
+        filtered = len(kept) < len(scans) or bool(all_low)
+        return (), (*notes, _why_nothing(filtered, high))
+    if wanted:
+        low = {label: stacks for label, stacks in low.items() if label in wanted}
+    if not low:
+        return (), (f"No low-field session among the requested ones ({', '.join(sorted(wanted))}).",)
+    return tuple(make_unit(label, stacks, high) for label, stacks in low.items()), notes
+
+
+def _why_nothing(filtered: bool, high: Sessions) -> str:
+    if filtered:
+        return "The filters leave no low-field image."
+    if not high:
+        return "There is no low-field image."
+    files = sum(len(scans) for scans in high.values())
+    return f"There is only high field ({files} image{'s' * (files > 1)}), nothing to enhance."
+
+
+def _select(sessions: Sessions, filters: Filters, key: str) -> Sessions:
+    """The sessions with the scans that pass a filter; sessions left without scans are gone."""
+    passing = {label: [scan for scan in scans if passes(scan, filters, key)] for label, scans in sessions.items()}
+    return {label: scans for label, scans in passing.items() if scans}
+
+
+def with_field_strength(scans: Sequence[Scan], assume: float | None) -> list[Scan]:
+    """The scans with their field strength read, or assumed where their sidecars say nothing."""
+    read = [replace(scan, field_strength=read_field_strength(scan.sidecar).tesla or assume) for scan in scans]
+    if unknown := [scan for scan in read if scan.field_strength is None]:
+        raise NoFieldStrengthError(unknown)
+    return read
+
+
+def split_by_field(scans: Sequence[Scan]) -> tuple[Sessions, Sessions, Sessions]:
+    """Low-, mid- and high-field scans, each by session; one session may hold both."""
+    groups: dict[str, Sessions] = {kind: defaultdict(list) for kind in ("low", "mid", "high")}
+    for scan in scans:
+        groups[field_kind(scan.field_strength or 0.0)][scan.session].append(scan)
+    return dict(groups["low"]), dict(groups["mid"]), dict(groups["high"])
+
+
+def make_unit(label: str | None, stacks: Sequence[Scan], high: Mapping[str | None, Sequence[Scan]]) -> Unit:
+    """The unit of one low-field session: its stacks, its reference, and all there is to warn of."""
+    plain = [scan for scan in stacks if "ce" not in scan.entities]
+    warnings = list(session_warnings(stacks))
+    if plain and len(plain) < len(stacks):
+        warnings.append(f"{len(stacks) - len(plain)} stacks with contrast agent (ce-) were left out.")
+    used = tuple(plain or stacks)
+    session, reference, notes = choose_reference(used, high)
+    where = f"ses-{session}: " if session else "Reference: "
+    warnings += [*notes, *(where + sentence for sentence in session_warnings(reference))]
+    warnings += _twice_reconstructed(used)
+    return Unit(used[0].subject, label, used, reference, session, warnings=tuple(warnings))
+
+
+def _twice_reconstructed(stacks: Sequence[Scan]) -> list[str]:
+    """A sentence where one acquisition would be fused twice: its noise would be taken for two draws."""
+    bare = [scan.name.replace(f"rec-{scan.entities.get('rec')}_", "") for scan in stacks]
+    twice = sorted(name for name, count in Counter(bare).items() if count > 1)
+    return [
+        f"{name} is there in several reconstructions (rec-), all are used; choose one in a BIDS filter file, key lf."
+        for name in twice
+    ]
+
+
+def stack_kind(scan: Scan) -> str:
+    """What a stack is called when it is missing: ``acq-sag_T1w``."""
+    acq = scan.entities.get("acq")
+    return f"acq-{acq}_{scan.contrast}" if acq else scan.contrast
+
+
+def name_missing(units: Sequence[Unit]) -> tuple[Unit, ...]:
+    """The units with what each lacks: by its own other planes, the subject's other sessions, the other subjects.
+
+    A contrast acquired in more than half of a session's ``acq-`` labels is expected in all of them; a stack that
+    more than half of the subject's other low-field sessions have, or of the other subjects' sessions of the same
+    label, is expected too.
+    """
+    kinds = [{stack_kind(scan) for scan in unit.stacks} for unit in units]
+    of_label: dict[str | None, list[set[str]]] = defaultdict(list)
+    of_subject: dict[str, list[set[str]]] = defaultdict(list)
+    for unit, own in zip(units, kinds, strict=True):
+        of_label[unit.session].append(own)
+        of_subject[unit.subject].append(own)
+    by_label, by_subject = _count(of_label), _count(of_subject)
+    complete = []
+    for unit, own in zip(units, kinds, strict=True):
+        expected = _own_product(unit)
+        expected |= _majority(by_label[unit.session], len(of_label[unit.session]), own)
+        expected |= _majority(by_subject[unit.subject], len(of_subject[unit.subject]), own)
+        complete.append(replace(unit, missing=tuple(sorted(expected - own))))
+    return tuple(complete)
+
+
+def _own_product(unit: Unit) -> set[str]:
+    """Every ``acq-`` of the session with every contrast that more than half of them have."""
+    acquired = {(scan.entities["acq"], scan.contrast) for scan in unit.stacks if "acq" in scan.entities}
+    labels = {acq for acq, _ in acquired}
+    counts = Counter(contrast for _, contrast in acquired)
+    usual = [contrast for contrast, count in counts.items() if 2 * count > len(labels)]
+    return {f"acq-{acq}_{contrast}" for acq in labels for contrast in usual}
+
+
+def _count(groups: Mapping[Label, Sequence[set[str]]]) -> dict[Label, Counter[str]]:
+    return {label: Counter(kind for kinds in group for kind in kinds) for label, group in groups.items()}
+
+
+def _majority(counts: Counter[str], size: int, own: set[str]) -> set[str]:
+    """What more than half of a group of sessions have, one of its own members not counted."""
+    return {kind for kind, count in counts.items() if 2 * (count - (kind in own)) > size - 1}

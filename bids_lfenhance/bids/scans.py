@@ -1,0 +1,202 @@
+"""Scans: one frozen record per image of the requested subjects, made without opening an image."""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from ..config import CONTRASTS
+from ..errors import InputError
+from .sidecars import SidecarFinder, merge_sidecars, split_name
+
+LABEL = re.compile(r"[0-9a-zA-Z+]+")
+"""What BIDS allows as the label of an entity."""
+
+PLANES = {
+    "axi": ("axi", "ax", "axial", "tra", "transverse"),
+    "cor": ("cor", "coronal"),
+    "sag": ("sag", "sagittal"),
+    "iso": ("iso", "isotropic"),
+}
+"""Spellings of the high-resolution plane; ``iso`` stands for a scan that resolves all three alike."""
+
+_THICK_SLICE = 3.0  # mm; the isotropic protocols of the Hyperfine Swoop are 2.2-2.4 mm, its thick ones 5 mm
+
+
+class Entities(Mapping[str, str]):
+    """Entities of a file name by short key, in the order of the name: frozen, hashable, picklable."""
+
+    __slots__ = ("_pairs",)
+
+    def __init__(self, pairs: Mapping[str, str] | Iterable[tuple[str, str]] = ()) -> None:
+        self._pairs = tuple(dict(pairs).items())
+
+    def __getitem__(self, key: str) -> str:
+        for name, value in self._pairs:
+            if name == key:
+                return value
+        raise KeyError(key)
+
+    def __iter__(self) -> Iterator[str]:
+        return (name for name, _ in self._pairs)
+
+    def __len__(self) -> int:
+        return len(self._pairs)
+
+    def __hash__(self) -> int:
+        return hash(frozenset(self._pairs))
+
+    def __repr__(self) -> str:
+        return f"Entities({dict(self._pairs)})"
+
+
+@dataclass(frozen=True)
+class Scan:
+    """One image of a subject.
+
+    ``path`` absolute, perhaps an empty file or a dangling link; ``entities`` by short key (``sub, ses, acq, run``
+    …); ``sidecars`` the JSON files that speak for it, least specific first; ``field_strength`` tesla, None until
+    the plan has read it.
+    """
+
+    path: Path
+    entities: Entities
+    contrast: str
+    sidecars: tuple[Path, ...] = ()
+    field_strength: float | None = None
+
+    @property
+    def subject(self) -> str:
+        """Label of the subject, without ``sub-``."""
+        return self.entities["sub"]
+
+    @property
+    def session(self) -> str | None:
+        """Label of the session, without ``ses-``, or None where the dataset has no sessions."""
+        return self.entities.get("ses")
+
+    @property
+    def name(self) -> str:
+        """What tells the scan from its neighbours in the session: ``acq-axi_run-1_T1w``."""
+        own = [f"{key}-{value}" for key, value in self.entities.items() if key not in ("sub", "ses")]
+        return "_".join([*own, self.contrast])
+
+    @cached_property
+    def sidecar(self) -> Mapping[str, Any]:
+        """What the sidecars say together, read when first asked for; empty where there is none."""
+        return merge_sidecars(self.sidecars)
+
+    @property
+    def plane(self) -> str | None:
+        """High-resolution plane (``axi``, ``cor``, ``sag``, ``iso``): from ``acq-``, else from the sidecar."""
+        return plane_in(self.entities.get("acq", "")) or plane_of_sidecar(self.sidecar)
+
+
+def plane_in(text: str) -> str | None:
+    """The plane a label or a protocol name speaks of, or None.
+
+    >>> plane_in("axi"), plane_in("T2Sagittal"), plane_in("rc86_T1_iso_2p34mm"), plane_in("MPRAGE")
+    ('axi', 'sag', 'iso', None)
+    """
+    words = {word.lower() for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])", text)}
+    named = [plane for plane, spellings in PLANES.items() if words.intersection(spellings)]
+    return named[0] if len(named) == 1 else None
+
+
+def plane_of_sidecar(sidecar: Mapping[str, Any]) -> str | None:
+    """The plane by protocol name, else, for thick slices, by the slice normal of the DICOM orientation."""
+    for key in ("SeriesDescription", "ProtocolName"):
+        if plane := plane_in(str(sidecar.get(key, ""))):
+            return plane
+    thickness, cosines = sidecar.get("SliceThickness"), sidecar.get("ImageOrientationPatientDICOM")
+    if not isinstance(thickness, int | float) or thickness < _THICK_SLICE:
+        return None
+    if not isinstance(cosines, list) or len(cosines) != 6 or not all(isinstance(c, int | float) for c in cosines):
+        return None
+    (a, b, c), (d, e, f) = cosines[:3], cosines[3:]
+    normal = (abs(b * f - c * e), abs(c * d - a * f), abs(a * e - b * d))
+    return ("sag", "cor", "axi")[normal.index(max(normal))]
+
+
+def strip_prefix(label: str, prefix: str) -> str:
+    """The label without its prefix: ``sub-01`` and ``01`` are the same participant.
+
+    >>> strip_prefix("sub-01", "sub"), strip_prefix("01", "sub")
+    ('01', '01')
+    """
+    return label.removeprefix(f"{prefix}-")
+
+
+def list_subjects(bids_dir: Path) -> tuple[str, ...]:
+    """Labels of all subjects that have a folder, sorted."""
+    if not bids_dir.is_dir():
+        raise InputError(f"Expected a BIDS dataset at {bids_dir}, found no such folder; check BIDS_DIR.")
+    try:
+        names = [path.name for path in bids_dir.glob("sub-*") if path.is_dir()]
+    except OSError as error:
+        raise InputError(f"Expected to list {bids_dir}, found {error.strerror}; check its permissions.") from error
+    subjects = sorted(label for name in names if LABEL.fullmatch(label := name.removeprefix("sub-")))
+    if not subjects:
+        raise InputError(
+            f"Expected folders named sub-<label> in {bids_dir}, found none; give the root of a BIDS dataset."
+        )
+    return tuple(subjects)
+
+
+def choose_subjects(bids_dir: Path, participants: Iterable[str]) -> tuple[str, ...]:
+    """The requested subjects (all of them where none is named), each known to have a folder."""
+    known = list_subjects(bids_dir)
+    asked = tuple(dict.fromkeys(strip_prefix(label, "sub") for label in participants))
+    if unknown := [label for label in asked if label not in known]:
+        raise InputError(
+            f"Expected participants of {bids_dir}, found no sub-{', sub-'.join(unknown)}; "
+            f"there {'is' if len(known) == 1 else 'are'} {len(known)}: {shorten(known, 12)}."
+        )
+    return asked or known
+
+
+def shorten(items: Iterable[str], limit: int) -> str:
+    """The items with commas between, those beyond ``limit`` only counted.
+
+    >>> shorten("abcd", 2)
+    'a, b and 2 more'
+    """
+    listed = list(items)
+    more = len(listed) - limit
+    return ", ".join(listed[:limit]) + (f" and {more} more" if more > 0 else "")
+
+
+def make_scans(paths: Iterable[Path], finder: SidecarFinder) -> tuple[tuple[Scan, ...], tuple[str, ...]]:
+    """The scans among the images of one subject, in a stable order, and a sentence on each that was left out."""
+    scans: dict[str, Scan] = {}
+    warnings: list[str] = []
+    # ".nii.gz" comes before ".nii" when sorted backwards, so the compressed twin is met first
+    for path in sorted(paths, key=lambda path: path.name, reverse=True):
+        entities, suffix, extension = split_name(path.name)
+        if reason := _unusable(entities, suffix):
+            warnings.append(f"{path.name} was left out: {reason}.")
+        elif (stem := path.name.removesuffix(extension)) in scans:
+            warnings.append(f"{path.name} was left out: {scans[stem].path.name} is beside it.")
+        else:
+            scans[stem] = Scan(path, Entities(entities), suffix, finder.find(path))
+    return tuple(sorted(scans.values(), key=scan_order)), tuple(reversed(warnings))
+
+
+def _unusable(entities: Mapping[str, str], suffix: str) -> str | None:
+    """Why an image cannot serve as a scan, or None where it can."""
+    if suffix not in CONTRASTS or not all(LABEL.fullmatch(value) for value in entities.values()):
+        return "its name is not a BIDS name"
+    if entities.get("part", "mag") != "mag":
+        return f"it is the {entities['part']} part, and only magnitude images are enhanced"
+    if derived := [f"{key}-{entities[key]}" for key in ("space", "res", "desc") if key in entities]:
+        return f"{derived[0]} marks a derivative, and scans are raw"
+    return None
+
+
+def scan_order(scan: Scan) -> tuple[str, int, int, str]:
+    """Sort key: session, contrast, plane in the order of ``PLANES``, name."""
+    acq = plane_in(scan.entities.get("acq", ""))
+    plane = list(PLANES).index(acq) if acq else len(PLANES)
+    return scan.session or "", CONTRASTS.index(scan.contrast), plane, scan.name

@@ -1,0 +1,87 @@
+"""Sidecars: which JSON files speak for an image, and what they say together."""
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from ..errors import InputError
+
+
+def split_name(name: str) -> tuple[dict[str, str], str, str]:
+    """Entities by their short key, suffix and extension of a BIDS file name.
+
+    >>> split_name("sub-01_acq-axi_T1w.nii.gz")
+    ({'sub': '01', 'acq': 'axi'}, 'T1w', '.nii.gz')
+    """
+    stem, dot, extension = name.partition(".")
+    *pairs, suffix = stem.split("_")
+    entities = dict(pair.split("-", 1) for pair in pairs if "-" in pair)
+    return entities, suffix, dot + extension
+
+
+class SidecarFinder:
+    """Finds the JSON files that speak for an image; each folder is listed once."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._listed: dict[Path, list[tuple[Path, dict[str, str], str]]] = {}
+
+    def find(self, image: Path) -> tuple[Path, ...]:
+        """The sidecars of an image, the farthest and least specific first (BIDS inheritance principle)."""
+        entities, suffix, _ = split_name(image.name)
+        folders = [
+            folder for folder in (*reversed(image.parents),) if folder == self._root or self._root in folder.parents
+        ]
+        found: list[Path] = []
+        for folder in folders:
+            fitting = [
+                (len(theirs), path)
+                for path, theirs, kind in self._list(folder)
+                if kind == suffix and theirs.items() <= entities.items()
+            ]
+            found += [path for _, path in sorted(fitting)]
+        return tuple(found)
+
+    def _list(self, folder: Path) -> list[tuple[Path, dict[str, str], str]]:
+        if folder not in self._listed:
+            names = [(path, *split_name(path.name)) for path in folder.glob("*.json")]
+            self._listed[folder] = [(path, entities, suffix) for path, entities, suffix, end in names if end == ".json"]
+        return self._listed[folder]
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The object a JSON file holds, or an ``InputError`` naming the file."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
+    except FileNotFoundError as error:
+        raise InputError(
+            f"Expected to read {path}, but it is not there or is a link to annexed content that was not fetched; "
+            "restore it (datalad get) or remove the link."
+        ) from error
+    except OSError as error:
+        raise InputError(f"Expected to read {path}, found {error.strerror}; check its permissions.") from error
+    except ValueError as error:  # UnicodeDecodeError and JSONDecodeError both are
+        raise InputError(f"Expected valid JSON in {path}, found {error}; repair or remove that file.") from error
+    if not isinstance(content, dict):
+        raise InputError(
+            f"Expected a JSON object in {path}, found a {type(content).__name__}; repair or remove that file."
+        )
+    return content
+
+
+def merge_sidecars(paths: Iterable[Path]) -> Mapping[str, Any]:
+    """What several sidecars say together; a later (nearer) file overrules an earlier one."""
+    merged: dict[str, Any] = {}
+    for path in paths:
+        merged |= read_json(path)
+    return merged
+
+
+def bids_uri(path: str | Path, root: str | Path, dataset: str = "raw") -> str:
+    """``bids:<dataset>:<path inside root>``, the way ``Sources`` and ``SpatialReference`` name a file.
+
+    >>> bids_uri("/data/sub-01/anat/sub-01_T1w.nii.gz", "/data")
+    'bids:raw:sub-01/anat/sub-01_T1w.nii.gz'
+    """
+    return f"bids:{dataset}:{Path(path).relative_to(root).as_posix()}"

@@ -1,0 +1,67 @@
+"""What a plan is made of."""
+
+from dataclasses import dataclass
+
+from .scans import Scan
+
+
+@dataclass(frozen=True)
+class Unit:
+    """One low-field session of one subject, with the high-field images it is compared with.
+
+    ``session`` None where the dataset has no sessions; ``reference`` at most one high-field scan per contrast, all
+    of ``reference_session``, empty where there is none (``reference_session`` may be None for another reason: a
+    dataset without sessions; ask ``paired``); ``missing`` stacks that its other planes, the subject's other
+    sessions or most other subjects have (``acq-sag_T1w``); ``warnings`` sentences.
+    """
+
+    subject: str
+    session: str | None
+    stacks: tuple[Scan, ...]
+    reference: tuple[Scan, ...] = ()
+    reference_session: str | None = None
+    missing: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def paired(self) -> bool:
+        """Whether there is a high-field reference."""
+        return bool(self.reference)
+
+    @property
+    def name(self) -> str:
+        """``sub-01_ses-HFC``, or ``sub-01`` where there are no sessions."""
+        return f"sub-{self.subject}" + (f"_ses-{self.session}" if self.session else "")
+
+    @property
+    def contrasts(self) -> tuple[str, ...]:
+        """Contrasts of the stacks, in the order of the stacks."""
+        return tuple(dict.fromkeys(scan.contrast for scan in self.stacks))
+
+    @property
+    def field_strength(self) -> float:
+        """Field strength of the session, tesla: the first stack's."""
+        return self.stacks[0].field_strength or 0.0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run would do: ``units`` to enhance, subjects ``skipped`` and ``failed`` each with a sentence.
+
+    ``skipped`` has nothing to enhance and is no fault; ``failed`` could not be planned (a broken sidecar, no field
+    strength) and counts as a failed subject.
+    """
+
+    units: tuple[Unit, ...]
+    skipped: tuple[tuple[str, str], ...] = ()
+    failed: tuple[tuple[str, str], ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def subjects(self) -> tuple[str, ...]:
+        """Subjects with at least one unit."""
+        return tuple(dict.fromkeys(unit.subject for unit in self.units))
+
+    def units_of(self, subject: str) -> tuple[Unit, ...]:
+        """The low-field sessions of one subject."""
+        return tuple(unit for unit in self.units if unit.subject == subject)
