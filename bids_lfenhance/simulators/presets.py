@@ -1,0 +1,119 @@
+"""Scanners and protocols as data: geometry of the stacks, and the signal of each tissue at each field strength."""
+
+import json
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..config import TISSUES
+from ..data import read_text
+from ..imaging.grid import Grid
+
+PLANES = ("axi", "cor", "sag", "iso")
+"""The stacks of one contrast: the plane of high resolution, or none."""
+
+ORIENTATION = {
+    "axi": ((0, -1), (1, 1), (2, 1)),
+    "cor": ((0, -1), (2, 1), (1, -1)),
+    "sag": ((1, -1), (2, 1), (0, 1)),
+    "iso": ((0, -1), (1, 1), (2, 1)),
+}
+"""(world axis, direction) of each voxel axis, as dcm2niix writes the scanner's files; the thick axis is last."""
+
+LF_TESLA, HF_TESLA = "0.064", "3"
+"""The two field strengths of the protocol table, tesla."""
+
+INVERSION = 0.96
+"""Efficiency of an adiabatic inversion pulse (our choice): CSF is dim at its null, never black."""
+
+
+@dataclass(frozen=True)
+class Preset:
+    """How one stack is acquired: voxel size and resolution in mm along its voxel axes, field in tesla.
+
+    ``snr`` is the white-matter signal over the noise of one channel, on the stack's own voxels.
+    """
+
+    name: str
+    contrast: str
+    plane: str
+    zooms: tuple[float, float, float]
+    fwhm: tuple[float, float, float]
+    shape: tuple[int, int, int]
+    field_strength: float
+    snr: float
+
+
+def get_preset(contrast: str, plane: str, name: str = "hyperfine") -> Preset:
+    """The preset of one contrast and plane.
+
+    >>> get_preset("T1w", "axi").shape
+    (112, 138, 40)
+    """
+    scanner = _table()["presets"][name]
+    zooms = tuple(scanner["zooms"][contrast][plane])
+    extent = [scanner["field_of_view"][axis] for axis, _ in ORIENTATION[plane]]
+    counts = tuple(2 * round(length / zoom / 2) for length, zoom in zip(extent, zooms, strict=True))
+    return Preset(name, contrast, plane, zooms, zooms, counts, scanner["field_strength"], scanner["snr"])
+
+
+def stack_geometry(preset: Preset, head: Grid) -> Grid:
+    """The stack's voxels in its scanner: upright, centred on the field of view of ``head``, RAS+ mm."""
+    affine = np.zeros((4, 4))
+    for axis, ((world, direction), zoom) in enumerate(zip(ORIENTATION[preset.plane], preset.zooms, strict=True)):
+        affine[world, axis] = direction * zoom
+    affine[3, 3] = 1.0
+    middle = (np.array(preset.shape) - 1) / 2
+    affine[:3, 3] = head.corners().mean(axis=0) - affine[:3, :3] @ middle
+    return Grid(affine, preset.shape)
+
+
+def tissue_signal(contrast: str, tesla: str) -> np.ndarray:
+    """(3,) signal of CSF, GM, WM, the brightest 1: measured where the table has it, else the signal equations.
+
+    ``tesla`` is ``LF_TESLA`` or ``HF_TESLA``.
+    """
+    measured = _table()["measured"].get(tesla, {}).get(contrast)
+    signal = np.array(measured["signal"]) if measured else bloch_signal(contrast, tesla)
+    return signal / signal.max()
+
+
+def bloch_signal(contrast: str, tesla: str) -> np.ndarray:
+    """(3,) signal of CSF, GM, WM by the equations of spin echo and magnitude inversion recovery, arbitrary units.
+
+    Spin echo: ρ (1 − e^(−TR/T1)) e^(−TE/T2); inversion recovery in the steady state of pulses of efficiency a:
+    ρ |1 − (1 + a) e^(−TI/T1) + a e^(−TR/T1)| e^(−TE/T2). The echo train, during which nothing recovers, shortens TR.
+
+    >>> csf, gm, wm = bloch_signal("T1w", LF_TESLA)
+    >>> bool(wm > gm > csf)
+    True
+    """
+    table = _table()
+    t1, t2 = (np.array(table["relaxation"][tesla][key]) for key in ("T1", "T2"))
+    sequence = table["sequences"][tesla][contrast]
+    recovered = np.exp(-(sequence["TR"] - sequence.get("train", 0.0)) / t1)
+    if sequence["kind"] == "se":
+        longitudinal = 1 - recovered
+    else:
+        longitudinal = np.abs(1 - (1 + INVERSION) * np.exp(-sequence["TI"] / t1) + INVERSION * recovered)
+    density = np.array(table["relaxation"]["proton_density"]["value"])
+    return density * longitudinal * np.exp(-sequence["TE"] / t2)
+
+
+def contrast_factor(contrast: str, hf_means: np.ndarray | None = None) -> np.ndarray:
+    """(3,) c_k of CSF, GM, WM in (0, 1], the largest 1: what turns the high-field contrast into that of low field.
+
+    ``hf_means`` (3,) are the tissue means of the image at hand; the protocol table's where not given.
+
+    >>> contrast_factor("T1w").round(2).tolist()
+    [1.0, 0.62, 0.47]
+    """
+    means = tissue_signal(contrast, HF_TESLA) if hf_means is None else np.asarray(hf_means, dtype=float)
+    if means.shape != (len(TISSUES),) or np.any(means <= 0):
+        raise ValueError(f"tissue means must be {len(TISSUES)} positive numbers, found {means.tolist()}")
+    factor = tissue_signal(contrast, LF_TESLA) / means
+    return factor / factor.max()
+
+
+def _table() -> dict:
+    return json.loads(read_text("protocols.json"))

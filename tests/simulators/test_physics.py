@@ -1,0 +1,150 @@
+"""The simulator, row 16 of methods.md §9: c is recovered; records replay bit for bit; noise has the SNR asked for."""
+
+import numpy as np
+import pytest
+
+from bids_lfenhance.errors import MethodError
+from bids_lfenhance.imaging.grid import Grid
+from bids_lfenhance.simulators.physics import (
+    Degradation,
+    add_rician,
+    apply_contrast,
+    bias_field,
+    contrast_vector,
+    degrade,
+    draw,
+)
+from bids_lfenhance.simulators.presets import (
+    HF_TESLA,
+    LF_TESLA,
+    PLANES,
+    bloch_signal,
+    contrast_factor,
+    get_preset,
+    stack_geometry,
+    tissue_signal,
+)
+from tests.oracle import phantom_head
+
+
+@pytest.fixture(scope="module")
+def head() -> tuple[np.ndarray, np.ndarray, Grid]:
+    image, affine, tissue = phantom_head(64, np.random.default_rng(3))
+    return image, tissue, Grid(affine, image.shape)
+
+
+@pytest.mark.parametrize("truth", [(0.9, 0.7, 0.55), (0.35, 0.62, 0.81)])
+def test_contrast_vector_recovers_a_known_vector(truth):
+    means = np.array([0.25, 0.62, 1.0])
+    found = contrast_vector(means, np.array(truth) * means, 0.02, "T1w", prior=np.array(truth))
+    assert np.abs(found - truth).max() <= 1e-10
+
+
+def test_contrast_vector_stays_in_its_bounds_and_minimises_the_rows():
+    means = np.array([0.2, 0.6, 1.0])
+    found = contrast_vector(means, np.array([0.01, 0.55, 1.3]), 0.02, "T1w")
+    assert found.min() >= 0.1
+    assert found.max() <= 1.0
+    assert found[2] == pytest.approx(1.0)
+
+
+def test_contrast_vector_refuses_a_wrong_order():
+    with pytest.raises(MethodError, match="WM > GM > CSF"):
+        contrast_vector(np.array([1.0, 0.6, 0.5]), np.array([0.9, 0.5, 0.4]), 0.02, "T1w")
+
+
+def test_the_vector_is_the_same_in_other_units():
+    means, low = np.array([0.25, 0.62, 1.0]), np.array([0.2, 0.45, 0.5])
+    prior = np.array([0.9, 0.7, 0.5])
+    once = contrast_vector(means, low, 0.02, "T1w", prior)
+    assert contrast_vector(1000 * means, 1000 * low, 20.0, "T1w", prior) == pytest.approx(once, abs=1e-9)
+
+
+@pytest.mark.parametrize("tesla", [LF_TESLA, HF_TESLA])
+def test_signal_equations_order_the_tissues_as_every_atlas_does(tesla):
+    csf, gm, wm = bloch_signal("T1w", tesla)
+    assert wm > gm > csf
+    csf, gm, wm = bloch_signal("T2w", tesla)
+    assert csf > gm > wm
+    csf, gm, wm = bloch_signal("FLAIR", tesla)
+    assert gm > wm > csf
+
+
+def test_contrast_factor_carries_high_field_means_to_low_field_means():
+    for contrast in ("T1w", "T2w", "FLAIR"):
+        low = contrast_factor(contrast) * tissue_signal(contrast, HF_TESLA)
+        assert low / low.max() == pytest.approx(tissue_signal(contrast, LF_TESLA))
+
+
+def test_presets_are_the_geometry_of_ds006557(head):
+    for contrast, plane, zooms in (
+        ("T1w", "axi", (1.6, 1.6, 5)),
+        ("T2w", "sag", (1.5, 1.5, 5)),
+        ("T1w", "iso", (2.34,) * 3),
+    ):
+        geometry = stack_geometry(get_preset(contrast, plane), head[2])
+        assert geometry.zooms == pytest.approx(zooms)
+        assert geometry.corners().mean(axis=0) == pytest.approx(head[2].corners().mean(axis=0))
+    thick = {
+        plane: np.abs(stack_geometry(get_preset("T1w", plane), head[2]).affine[:3, 2]).argmax() for plane in PLANES
+    }
+    assert (thick["axi"], thick["cor"]) == (2, 1)
+    assert thick["sag"] == 0
+
+
+def test_a_record_survives_json_and_replays_bit_for_bit(head):
+    image, tissue, grid = head
+    preset = get_preset("T1w", "sag")
+    geometry = stack_geometry(preset, grid)
+    record = draw(preset, np.random.default_rng(5))
+    replayed = Degradation.from_json(record.to_json())
+    assert replayed == record
+    first, again = (degrade(image, tissue, grid, geometry, one) for one in (record, replayed))
+    assert np.array_equal(first.data, again.data)
+    other = degrade(image, tissue, grid, geometry, draw(preset, np.random.default_rng(6)))
+    assert not np.array_equal(first.data, other.data)
+
+
+def test_degrade_places_the_stack_where_it_was_drawn(head):
+    image, tissue, grid = head
+    preset = get_preset("T1w", "cor")
+    record = draw(preset, np.random.default_rng(8))
+    stack = degrade(image, tissue, grid, stack_geometry(preset, grid), record)
+    assert stack.lf2hf_xfm == pytest.approx(np.array(record.motion))
+    weight = np.maximum(stack.data - 4 * stack.sigma, 0)
+    index = np.stack(np.meshgrid(*(np.arange(n) for n in weight.shape), indexing="ij"), axis=-1)
+    centre = (
+        stack.affine[:3, :3] @ np.average(index.reshape(-1, 3), axis=0, weights=weight.ravel()) + stack.affine[:3, 3]
+    )
+    low = apply_contrast(image, tissue, np.array(record.factor))
+    true = np.array(
+        [np.average(np.arange(n), weights=low.sum(axis=tuple({0, 1, 2} - {a}))) for a, n in enumerate(low.shape)]
+    )
+    assert centre == pytest.approx(true + grid.affine[:3, 3], abs=0.5)
+
+
+def test_white_matter_snr_is_the_one_asked_for(head):
+    image, tissue, grid = head
+    preset = get_preset("T1w", "axi")
+    geometry = stack_geometry(preset, grid)
+    noisy = draw(preset, np.random.default_rng(1), bias=0.0)
+    clean = degrade(image, tissue, grid, geometry, Degradation(**vars(noisy) | {"snr": 0.0}))
+    stack = degrade(image, tissue, grid, geometry, noisy)
+    bright = clean.data > 0.7 * np.percentile(clean.data, 99.9)
+    assert (stack.data - clean.data)[bright].std() == pytest.approx(stack.sigma, rel=0.1)
+    low = apply_contrast(image, tissue, np.array(noisy.factor))
+    assert stack.sigma == pytest.approx(low[tissue[2] > 0.9].mean() / 15, rel=1e-6)
+
+
+def test_rician_noise_has_its_known_moments(rng):
+    empty = add_rician(np.zeros((60, 60, 60)), 2.0, rng)
+    assert empty.mean() == pytest.approx(2.0 * np.sqrt(np.pi / 2), rel=0.01)
+    bright = add_rician(np.full((60, 60, 60), 100.0), 2.0, rng)
+    assert bright.std() == pytest.approx(2.0, rel=0.01)
+
+
+def test_bias_field_is_flat_without_coefficients_and_smooth_with_them(rng):
+    assert np.all(bias_field((5, 6, 7), (0.0,) * 9) == 1)
+    field = bias_field((40, 40, 40), tuple(rng.normal(0, 0.1, 9)))
+    assert np.log(field).mean() == pytest.approx(0, abs=0.05)
+    assert max(np.abs(np.diff(field, axis=axis)).max() for axis in range(3)) < 0.1
