@@ -117,7 +117,7 @@ def validated(settings: Settings) -> Settings:
     bids_dir, out_dir = settings.bids_dir.resolve(), settings.out_dir.resolve()
     if not bids_dir.is_dir():
         raise InputError(f"Expected a BIDS dataset at {bids_dir}, found no such folder; check the first argument.")
-    if bids_dir == out_dir or bids_dir in out_dir.parents and bids_dir / "derivatives" not in out_dir.parents:
+    if bids_dir == out_dir or (bids_dir in out_dir.parents and bids_dir / "derivatives" not in out_dir.parents):
         raise InputError(
             f"Expected an output folder outside {bids_dir} or under its derivatives/, found {out_dir}; "
             "writing there would change the raw dataset, so choose another OUT_DIR."
@@ -128,15 +128,16 @@ def validated(settings: Settings) -> Settings:
         value = getattr(settings, name)
         if value is not None and value <= 0:
             raise InputError(f"Expected --{name.replace('_', '-')} above 0, found {value}; leave it out or raise it.")
-    for name in ("bids_filter_file",):
-        path = getattr(settings, name)
-        if path is not None and not path.is_file():
-            raise InputError(f"Expected a file for --{name.replace('_', '-')}, found nothing at {path}.")
+    if settings.bids_filter_file is not None and not settings.bids_filter_file.is_file():
+        raise InputError(f"Expected a file for --bids-filter-file, found nothing at {settings.bids_filter_file}.")
+    work_dir = settings.work_dir and settings.work_dir.resolve()
+    if work_dir and (bids_dir == work_dir or bids_dir in work_dir.parents):
+        raise InputError(f"Expected a --work-dir outside the raw dataset {bids_dir}, found {work_dir}; choose another.")
     if settings.output_label is not None and not settings.output_label.isalnum():
         raise InputError(
             f"Expected --output-label of letters and digits (a BIDS label), found '{settings.output_label}'."
         )
-    return dataclasses.replace(settings, bids_dir=bids_dir, out_dir=out_dir)
+    return dataclasses.replace(settings, bids_dir=bids_dir, out_dir=out_dir, work_dir=work_dir)
 
 
 def to_toml(settings: Settings, method_settings: Mapping[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""The two ways a run can end badly, each with one sentence for the person who started it."""
+"""The ways a run can end badly, each with one sentence for the person who started it."""
 
 
 class InputError(ValueError):
@@ -7,3 +7,7 @@ class InputError(ValueError):
 
 class MethodError(RuntimeError):
     """A method could not produce an image it can stand behind: says what happened and what to do."""
+
+
+class Interrupted(Exception):
+    """Somebody or something (Ctrl-C, the scheduler) asked the run to end."""

@@ -1,0 +1,1 @@
+"""What lands in OUT_DIR: which files, with which sidecars, written in which order."""

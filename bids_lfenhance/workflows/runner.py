@@ -1,8 +1,10 @@
 """Our MultiProc: a killed worker is a named failure, one subject is finished before the next begins."""
 
 import ctypes
+import logging
 import multiprocessing
 import os
+import re
 import signal
 import sys
 import time
@@ -19,6 +21,9 @@ from nipype.pipeline.plugins.multiproc import MultiProcPlugin, run_node
 from ..resources import measured
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
+_EXCEPTION = re.compile(r"(?:\w+\.)*(?P<kind>[A-Z]\w+): (?P<message>.+)")
+NIPYPE_LOGGERS = ("nipype", "nipype.workflow", "nipype.interface", "nipype.utils")
+_OURS = ("InputError", "MethodError", "WorkerKilled")
 
 
 @dataclass(frozen=True)
@@ -107,16 +112,20 @@ class LanePlugin(MultiProcPlugin):
 
 
 def _new_lane() -> ProcessPoolExecutor:
-    return ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("forkserver"), initializer=_start_worker)
+    level = logging.getLogger("nipype.workflow").level
+    forkserver = multiprocessing.get_context("forkserver")
+    return ProcessPoolExecutor(1, mp_context=forkserver, initializer=_start_worker, initargs=(level,))
 
 
-def _start_worker() -> None:
+def _start_worker(level: int) -> None:
     """Ctrl-C is handled by the parent for all; a worker whose parent was killed must not go on writing."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     os.environ["NIPYPE_NO_ET"] = "1"
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    for name in NIPYPE_LOGGERS:
+        logging.getLogger(name).setLevel(level)
 
 
 def _run_measured(node: Any, updatehash: bool, task: int) -> tuple[dict[str, Any], tuple[float, float, float]]:
@@ -135,14 +144,13 @@ def _epitaph(name: str, error: BaseException) -> str:
 
 
 def _sentence(text: str) -> str:
-    """The last exception of a traceback, without the names of our error classes."""
-    lines = [line for line in text.strip().splitlines() if line and not line.startswith((" ", "\t"))]
-    for line in reversed(lines):
-        kind, _, message = line.partition(": ")
-        if message and kind.split(".")[-1].isidentifier():
-            name = kind.split(".")[-1]
-            return message if name in ("InputError", "MethodError", "WorkerKilled") else f"{name}: {message}"
-    return lines[-1] if lines else "the step ended without a word"
+    """The last exception of a traceback; our own errors speak for themselves, without their class."""
+    for line in reversed(text.splitlines()):
+        # nipype indents the traceback it quotes by a tab; code lines of a traceback are indented by spaces
+        found = _EXCEPTION.fullmatch(line.lstrip("\t"))
+        if found and found["kind"] != "NodeExecutionError":
+            return found["message"] if found["kind"] in _OURS else f"{found['kind']}: {found['message']}"
+    return text.strip().splitlines()[-1] if text.strip() else "the step ended without a word"
 
 
 def _write_crash(folder: Path, name: str, text: str) -> Path:

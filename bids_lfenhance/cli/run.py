@@ -1,0 +1,99 @@
+"""The console script: parse, plan, preflight, run, tell."""
+
+import dataclasses
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from ..config import Settings, to_toml
+from ..errors import InputError, Interrupted
+from .parser import parse
+
+DONE, FAILED, USAGE = 0, 1, 2
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The exit code: 0 everything asked for is on disk, 1 some subject failed, 2 usage or preflight."""
+    try:
+        return run(parse(argv))
+    except InputError as error:
+        _tell(f"bids_lfenhance: error: {error}")
+        return USAGE
+    except (KeyboardInterrupt, Interrupted) as error:
+        _tell(f"bids_lfenhance: {error or 'interrupted'}; run the same command again to go on where it stopped.")
+        return FAILED
+
+
+def run(settings: Settings) -> int:
+    """The exit code of one run with validated settings; raises ``InputError`` for what cannot be run."""
+    if settings.boilerplate_only or settings.reports_only:
+        return _from_disk(settings)
+    from ..bids.dataset import check_dataset
+    from ..bids.filters import read_filters
+    from ..bids.plan import describe, make_plan
+    from ..nn.device import choose_device
+    from ..workflows.run import make_recipe, preflight, run_participants, summary
+
+    if not settings.skip_bids_validation:
+        check_dataset(settings.bids_dir)
+    plan = make_plan(
+        settings.bids_dir,
+        settings.participant_label,
+        settings.session_label,
+        read_filters(settings.bids_filter_file),
+        settings.assume_field_strength,
+        settings.bids_database_dir,
+    )
+    method_settings, draws = resolve_method(settings)
+    recipe = make_recipe(settings, method_settings, draws, choose_device(settings.device))
+    if settings.dry_run:
+        _print(describe(plan), "", to_toml(settings, method_settings))
+        return FAILED if plan.failed else DONE
+    _tell(*(f"Warning: {warning}" for warning in plan.warnings))
+    preflight(settings, recipe)
+    outcome = run_participants(settings, recipe, plan)
+    _print(summary(outcome, settings.out_dir))
+    return outcome.exit_code
+
+
+def resolve_method(settings: Settings) -> tuple[dict[str, Any], int]:
+    """The method's settings, its own defaults < budget < what was asked for, and its number of draws."""
+    from ..methods import get_method
+
+    method = get_method(settings.method)
+    chosen = {**(method.budgets or {}).get(settings.budget, {}), **settings.method_options}
+    try:
+        return dataclasses.asdict(method.settings(**chosen)), method.draws
+    except (TypeError, ValueError) as error:
+        raise InputError(f"Expected settings method '{method.name}' can use, found: {error}; see --help.") from error
+
+
+def _from_disk(settings: Settings) -> int:
+    """``--boilerplate-only`` and ``--reports-only``: what can be told from the derivative as it is."""
+    from ..reports.page import boilerplate, write_report
+
+    subjects = settings.participant_label or tuple(p.name for p in sorted(settings.out_dir.glob("sub-*")) if p.is_dir())
+    if not subjects:
+        raise InputError(f"Expected subjects in {settings.out_dir}, found none; run the participant level first.")
+    for subject in (name.removeprefix("sub-") for name in subjects):
+        if not (settings.out_dir / f"sub-{subject}").is_dir():
+            raise InputError(f"Expected sub-{subject} in {settings.out_dir}, found no such folder.")
+        if settings.boilerplate_only:
+            _print(boilerplate(settings.out_dir, subject))
+        else:
+            _print(write_report(settings.out_dir, subject))
+    return DONE
+
+
+def _print(*lines: Any) -> None:
+    for line in lines:
+        print(line)  # noqa: T201  (results go to stdout)
+
+
+def _tell(*lines: str) -> None:
+    for line in lines:
+        print(line, file=sys.stderr)  # noqa: T201
+
+
+if __name__ == "__main__":
+    sys.exit(main())

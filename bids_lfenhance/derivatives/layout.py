@@ -1,0 +1,108 @@
+"""Which files a session leaves: one table, used to write them, to verify them and to resume."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ..bids.names import derivative_name, sidecar_path
+
+Plain = Mapping[str, Any]
+"""Plain values: a session record or a recipe as ``workflows.recipe`` makes them."""
+
+
+def session_layout(session: Plain, recipe: Plain) -> dict[str, Path]:
+    """The files of one low-field session, by what they are: ``"enhanced/T1w"``, ``"stack/<scan name>"``, ``"qc"``.
+
+    Every ``.nii.gz`` and ``.tsv`` has a ``.json`` beside it.
+    """
+    label, space = recipe["label"], session["space"]
+    where = (session["subject"], session["session"] or None)
+
+    def name(suffix: str, extension: str = ".nii.gz", **entities: str | None) -> Path:
+        return derivative_name(Path(recipe["out_dir"]), where, suffix, extension, **entities)
+
+    files: dict[str, Path] = {}
+    for scan in session["scans"]:
+        own = scan["entities"]
+        files[f"stack/{scan['name']}"] = name(scan["contrast"], **own, desc="preproc")
+        route = {"from": scan["contrast"], "to": space or session["key"], "mode": "image"}
+        files[f"xfm/{scan['name']}"] = name("xfm", ".txt", **own, **route)
+    for contrast in contrasts(session["scans"]):
+        on_grid = {"space": space, "res": "1mm"}
+        files[f"preproc/{contrast}"] = name(contrast, **on_grid, desc="preproc")
+        files[f"enhanced/{contrast}"] = name(contrast, **on_grid, desc=label)
+        files[f"risk/{contrast}"] = name(contrast, **on_grid, desc=f"{label}Risk")
+        if recipe["n_samples"] > 1:
+            files[f"std/{contrast}"] = name(contrast, **on_grid, desc=f"{label}Std")
+        for source, desc in (("tissue", f"preproc{contrast}"), ("enhanced_tissue", f"{label}{contrast}")):
+            files[f"{source}/{contrast}"] = name("dseg", **on_grid, seg="tissue", desc=desc)
+            files[f"{source}_table/{contrast}"] = name("dseg", ".tsv", **on_grid, seg="tissue", desc=desc)
+    files["mask"] = name("mask", space=space, res="1mm", desc="brain")
+    if session["reference_session_key"]:
+        files["metrics"] = name("qc", ".tsv", desc=label)
+    for template, resolution in map(split_space, recipe["spaces"]):
+        for contrast in contrasts(session["scans"]):
+            on_grid = {"space": template, "res": resolution}
+            files[f"space/{template}/{contrast}"] = name(contrast, **on_grid, desc=label)
+            files[f"space_tissue/{template}/{contrast}"] = name(
+                "dseg", **on_grid, seg="tissue", desc=f"{label}{contrast}"
+            )
+        for way, ends in (("to", (session["key"], template)), ("from", (template, session["key"]))):
+            files[f"space_xfm/{template}/{way}"] = name(
+                "xfm", ".h5", **dict(zip(("from", "to"), ends, strict=True)), mode="image"
+            )
+    files["qc"] = name("qc", ".json", desc="preproc")
+    return files
+
+
+def reference_layout(session: Plain, recipe: Plain) -> dict[str, Path]:
+    """The files of the high-field session a low-field session is compared with."""
+    where = (session["subject"], session["reference_session"] or None)
+
+    def name(suffix: str, extension: str = ".nii.gz", **entities: str | None) -> Path:
+        return derivative_name(Path(recipe["out_dir"]), where, suffix, extension, **entities)
+
+    files: dict[str, Path] = {}
+    for contrast in contrasts(session["reference_scans"]):
+        scan = next(scan for scan in session["reference_scans"] if scan["contrast"] == contrast)
+        files[f"preproc/{contrast}"] = name(contrast, **scan["entities"], res="1mm", desc="preproc")
+        files[f"tissue/{contrast}"] = name("dseg", seg="tissue", res="1mm", desc=f"preproc{contrast}")
+        files[f"tissue_table/{contrast}"] = name("dseg", ".tsv", seg="tissue", res="1mm", desc=f"preproc{contrast}")
+    files["mask"] = name("mask", res="1mm", desc="brain")
+    return files
+
+
+def contrasts(scans: list[Plain]) -> list[str]:
+    """The contrasts among some scans, each once, in the order of the channels."""
+    from ..config import CONTRASTS
+
+    return [contrast for contrast in CONTRASTS if any(scan["contrast"] == contrast for scan in scans)]
+
+
+def split_space(space: str) -> tuple[str, str | None]:
+    """The template and the resolution of an output space.
+
+    >>> split_space("MNI152NLin2009cAsym:res-1")
+    ('MNI152NLin2009cAsym', '1')
+    """
+    template, _, modifier = space.partition(":")
+    return template, modifier.removeprefix("res-") or None
+
+
+def missing_outputs(session: Plain, recipe: Plain) -> list[Path]:
+    """What should be on disk after a session was processed and is not, or is empty."""
+    files = [*session_layout(session, recipe).values()]
+    if session["reference_session_key"]:
+        files += reference_layout(session, recipe).values()
+    files += [sidecar_path(path) for path in files if path.name.endswith((".nii.gz", ".tsv"))]
+    return [path for path in files if not path.is_file() or path.stat().st_size == 0]
+
+
+def is_complete(session: Plain, recipe: Plain) -> bool:
+    """Whether all files are there and were made with the same settings, so that nothing need be done again."""
+    if missing_outputs(session, recipe):
+        return False
+    made = json.loads(session_layout(session, recipe)["qc"].read_text())
+    scans = [[scan["name"], *scan["state"]] for scan in session["scans"]]
+    return made.get("SettingsHash") == recipe["settings_hash"] and made.get("ScanStates") == scans

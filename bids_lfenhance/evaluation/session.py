@@ -1,0 +1,72 @@
+"""The same questions asked of every contrast of one session."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from ..config import CONTRASTS
+from ..imaging.tissue import segment_tissue
+from ..imaging.volume import Volume
+from .image_metrics import image_metrics
+from .risk import risk_map
+from .volumes import tissue_volumes
+
+
+def segment_session(
+    volume: Volume, mask: np.ndarray, priors: np.ndarray
+) -> tuple[Volume, dict[str, np.ndarray], dict[str, list[dict[str, Any]]]]:
+    """The volume with mask and tissue posteriors, and labels and volumes per contrast.
+
+    Parameters
+    ----------
+    volume : the session; every contrast is segmented for itself
+    mask, priors : brain (X, Y, Z) bool and CSF, GM, WM (3, X, Y, Z) in [0, 1], on the same grid
+
+    The posteriors kept in the volume are the mean over its contrasts: each sees noise of its own.
+    """
+    posteriors, labels, rows = [], {}, {}
+    for contrast in volume.contrasts:
+        posterior, labels[contrast] = segment_tissue(volume.channel(contrast), mask, priors)
+        rows[contrast] = tissue_volumes(posterior, labels[contrast], volume.grid.voxel_volume)
+        posteriors.append(posterior)
+    tissue = np.mean(posteriors, axis=0, dtype=np.float32)
+    return volume.with_anatomy(mask, tissue), labels, rows
+
+
+def risk_session(enhanced: Volume, acquired: Volume) -> tuple[Volume, dict[str, Any]]:
+    """The risk maps as the image of a volume, in noise units, and one record per contrast (methods.md §6.3).
+
+    Parameters
+    ----------
+    enhanced : the output whose trustworthiness is asked for
+    acquired : the low-field session with stacks, mask and tissue
+    """
+    if acquired.tissue is None or acquired.mask is None:
+        raise ValueError("a risk map needs the mask and tissue posteriors of the acquired session")
+    image, records = np.zeros_like(enhanced.image), {}
+    for contrast in acquired.contrasts:
+        risk, records[contrast] = risk_map(
+            enhanced.channel(contrast), acquired.stacks_of(contrast), acquired.tissue, acquired.mask, acquired.grid
+        )
+        image[CONTRASTS.index(contrast)] = risk
+    return replace(enhanced, image=image), records
+
+
+def evaluate_session(images: Mapping[str, Volume], reference: Volume, mask: np.ndarray) -> list[dict[str, Any]]:
+    """Rows (contrast, image, region, protocol, metric, value) of every image against high field, the baseline first.
+
+    Parameters
+    ----------
+    images : name of each image ("preproc", then the method's) → its volume
+    reference : the high field on the same grid; contrasts it lacks are not judged
+    mask : (X, Y, Z) bool, brain
+    """
+    return [
+        {"contrast": contrast, "image": name, **row}
+        for contrast in reference.contrasts
+        for name, volume in images.items()
+        if contrast in volume.contrasts
+        for row in image_metrics(volume.channel(contrast), reference.channel(contrast), mask)
+    ]

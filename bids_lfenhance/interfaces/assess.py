@@ -1,0 +1,131 @@
+"""Steps that measure an image and say how far to trust it."""
+
+from pathlib import Path
+from typing import Any
+
+from nipype.interfaces.base import File, TraitedSpec, traits
+
+from .base import Step, StepInputs
+
+
+class SegmentInputs(StepInputs):
+    """Inputs of tissue segmentation."""
+
+    volume = File(exists=True, mandatory=True, desc="the volume to segment, each contrast for itself")
+    anatomy = File(exists=True, mandatory=True, desc="brain mask and tissue priors on the same grid")
+
+
+class SegmentOutputs(TraitedSpec):
+    """Tissue of every contrast of a volume."""
+
+    volume = File(exists=True, desc="the volume, now with mask and tissue posteriors")
+    labels = File(exists=True, desc="one label image per contrast")
+    volumes = traits.Dict(desc="rows of tissue volumes, by contrast")
+
+
+class SegmentTissue(Step):
+    """A volume and its anatomy → tissue labels and volumes."""
+
+    input_spec = SegmentInputs
+    output_spec = SegmentOutputs
+
+    def run_step(self, cwd: Path) -> dict[str, Any]:
+        """The volume with tissue, the labels, the volumes."""
+        from ..evaluation.session import segment_session
+        from ..imaging.volume import load_arrays, load_volume, save_arrays, save_volume
+
+        volume, (_, anatomy) = load_volume(self.inputs.volume), load_arrays(self.inputs.anatomy)
+        segmented, labels, rows = segment_session(volume, anatomy["mask"], anatomy["priors"])
+        return {
+            "volume": str(save_volume(segmented, cwd / "volume.npz")),
+            "labels": str(save_arrays(cwd / "labels.npz", {}, labels)),
+            "volumes": rows,
+        }
+
+
+class RiskInputs(StepInputs):
+    """Inputs of the risk map."""
+
+    enhanced = File(exists=True, mandatory=True)
+    acquired = File(exists=True, mandatory=True, desc="low-field volume with stacks, mask and tissue")
+
+
+class RiskOutputs(TraitedSpec):
+    """The risk map."""
+
+    volume = File(exists=True, desc="risk in noise units, as the image of a volume")
+    record = traits.Dict(desc="by contrast: band limit, fitted contrast, residual")
+
+
+class MapRisk(Step):
+    """The enhanced volume degraded again, minus what was acquired."""
+
+    input_spec = RiskInputs
+    output_spec = RiskOutputs
+
+    def run_step(self, cwd: Path) -> dict[str, Any]:
+        """The map and its record."""
+        from ..evaluation.session import risk_session
+        from ..imaging.volume import load_volume, save_volume
+
+        risk, record = risk_session(load_volume(self.inputs.enhanced), load_volume(self.inputs.acquired))
+        return {"volume": str(save_volume(risk, cwd / "risk.npz")), "record": record}
+
+
+class EvaluateInputs(StepInputs):
+    """Inputs of the comparison with high field."""
+
+    baseline = File(exists=True, mandatory=True, desc="plain mean of the stacks")
+    enhanced = File(exists=True, mandatory=True)
+    reference = File(exists=True, mandatory=True)
+    label = traits.Str(mandatory=True, desc="name of the enhanced image in the table")
+
+
+class EvaluateOutputs(TraitedSpec):
+    """Metrics."""
+
+    metrics = traits.List(traits.Dict)
+
+
+class Evaluate(Step):
+    """Metrics of the baseline and of the enhanced volume against high field."""
+
+    input_spec = EvaluateInputs
+    output_spec = EvaluateOutputs
+
+    def run_step(self, cwd: Path) -> dict[str, Any]:
+        """The rows of the table."""
+        from ..evaluation.session import evaluate_session
+        from ..imaging.volume import load_volume
+
+        baseline = load_volume(self.inputs.baseline)
+        images = {"preproc": baseline, self.inputs.label: load_volume(self.inputs.enhanced)}
+        return {"metrics": evaluate_session(images, load_volume(self.inputs.reference), baseline.mask)}
+
+
+class NormaliseInputs(StepInputs):
+    """Inputs of the registration to one template."""
+
+    volume = File(exists=True, mandatory=True, desc="the volume that is registered to the template")
+    space = traits.Str(mandatory=True, desc="TemplateFlow name, e.g. MNI152NLin2009cAsym:res-1")
+
+
+class NormaliseOutputs(TraitedSpec):
+    """Transforms to and from a template."""
+
+    transforms = traits.Dict(desc="paths by direction")
+
+
+class Normalise(Step):
+    """A volume → the transforms between it and a template."""
+
+    input_spec = NormaliseInputs
+    output_spec = NormaliseOutputs
+
+    def run_step(self, cwd: Path) -> dict[str, Any]:
+        """The paths of the transforms."""
+        from ..imaging.normalise import register_to_template
+        from ..imaging.volume import load_volume
+
+        volume = load_volume(self.inputs.volume)
+        return {"transforms": register_to_template(volume, self.inputs.space, cwd, sloppy=self.inputs.sloppy)}

@@ -1,0 +1,56 @@
+"""The step from low field to high-field-like, and the steps that judge it."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from nipype.interfaces.base import File, TraitedSpec, traits
+from numpy.random import default_rng
+
+from .base import Step, StepInputs
+
+
+class EnhanceInputs(StepInputs):
+    """Inputs of enhancement."""
+
+    volume = File(exists=True, mandatory=True, desc="low-field volume with stacks, mask and tissue")
+    method = traits.Str(mandatory=True)
+    method_settings = traits.Dict(desc="values for the fields of the method's settings")
+    n_samples = traits.Int(desc="draws to average; 0 takes the method's own number")
+    device = traits.Str("cpu", usedefault=True)
+    use_gpu = traits.Bool(False, usedefault=True, desc="nipype gives a GPU slot to a node that has this set")
+
+
+class EnhanceOutputs(TraitedSpec):
+    """The enhanced volume, its uncertainty, and how it was made."""
+
+    volume = File(exists=True)
+    std = traits.Either(File(exists=True), None)
+    provenance = traits.Dict()
+
+
+class Enhance(Step):
+    """A low-field volume → the enhanced volume."""
+
+    input_spec = EnhanceInputs
+    output_spec = EnhanceOutputs
+
+    def run_step(self, cwd: Path) -> dict[str, Any]:
+        """The enhanced volume, the SD over draws if there were several, and the provenance."""
+        from ..imaging.volume import load_volume, save_volume
+        from ..methods import get_method
+        from ..methods.enhance import enhance
+        from ..resources import measured
+
+        volume, method = load_volume(self.inputs.volume), get_method(self.inputs.method)
+        settings, rng = method.settings(**self.inputs.method_settings), default_rng(self.inputs.seed)
+        with measured() as usage:
+            result = enhance(volume, method, settings, rng, self.inputs.n_samples or None)
+        spread = None if result.std is None else replace(volume, image=result.std, stacks=(), tissue=None)
+        return {
+            "volume": str(
+                save_volume(replace(volume, image=result.image, stacks=(), tissue=None), cwd / "enhanced.npz")
+            ),
+            "std": spread and str(save_volume(spread, cwd / "std.npz")),
+            "provenance": {**result.provenance, "Runtime": usage.sidecar()},
+        }

@@ -1,0 +1,110 @@
+"""Steps from raw scans to a volume with anatomy on the canonical grid."""
+
+from pathlib import Path
+from typing import Any
+
+from nipype.interfaces.base import File, TraitedSpec, isdefined, traits
+
+from .base import Step, StepInputs
+
+
+class ScanInputs(StepInputs):
+    """Inputs of the steps that read raw scans."""
+
+    scans = traits.List(traits.Dict, desc="one {name, contrast, plane, path} per scan")
+    reference = File(exists=True, desc="the high-field volume that gives the frame, if there is one")
+
+
+class VolumeOutputs(TraitedSpec):
+    """A volume and what there is to say of its quality."""
+
+    volume = File(exists=True)
+    qc = traits.Dict()
+
+
+class PrepareReference(Step):
+    """High-field scans → one volume on the canonical grid."""
+
+    input_spec = ScanInputs
+    output_spec = VolumeOutputs
+
+    def run_step(self, cwd: Path) -> dict[str, Any]:
+        """The volume and its quality record."""
+        from ..imaging.preprocess import prepare_reference
+        from ..imaging.volume import save_volume
+
+        scans, notes = opened(self.inputs.scans)
+        volume, xfms, qc = prepare_reference(
+            {contrast: image for _, contrast, _, image in reversed(scans)},
+            sloppy=self.inputs.sloppy,
+            seed=self.inputs.seed,
+        )
+        qc = {
+            **qc,
+            "Warnings": [*notes, *qc.get("Warnings", [])],
+            "Transforms": {k: v.tolist() for k, v in xfms.items()},
+        }
+        return {"volume": str(save_volume(volume, cwd / "reference.npz")), "qc": qc}
+
+
+class PrepareSession(Step):
+    """Low-field stacks → one volume with its aligned stacks."""
+
+    input_spec = ScanInputs
+    output_spec = VolumeOutputs
+
+    def run_step(self, cwd: Path) -> dict[str, Any]:
+        """The volume and its quality record."""
+        from ..imaging.preprocess import prepare_session
+        from ..imaging.volume import load_volume, save_volume
+
+        scans, notes = opened(self.inputs.scans)
+        reference = load_volume(self.inputs.reference) if isdefined(self.inputs.reference) else None
+        volume, qc = prepare_session(scans, reference, sloppy=self.inputs.sloppy, seed=self.inputs.seed)
+        qc["Warnings"] = [*notes, *qc.get("Warnings", [])]
+        return {"volume": str(save_volume(volume, cwd / "session.npz")), "qc": qc}
+
+
+def opened(scans: list[dict[str, Any]]) -> tuple[list[tuple[str, str, str | None, Any]], list[str]]:
+    """(name, contrast, plane, image) of every scan after its header check, and what the checks had to say."""
+    from ..imaging.headers import open_scan
+
+    images, notes = [], []
+    for scan in scans:
+        image, warnings = open_scan(Path(scan["path"]))
+        images.append((scan["name"], scan["contrast"], scan["plane"] or None, image))
+        notes += warnings
+    return images, notes
+
+
+class AnatomyInputs(StepInputs):
+    """Inputs of brain extraction."""
+
+    volume = File(exists=True, mandatory=True, desc="the volume whose brain is sought")
+
+
+class AnatomyOutputs(TraitedSpec):
+    """Brain mask and tissue priors, shared by everything on the same grid."""
+
+    anatomy = File(exists=True)
+    quality = traits.Dict()
+
+
+class FindAnatomy(Step):
+    """A volume → its brain mask and tissue priors, from the first contrast it has (T1w, T2w, FLAIR)."""
+
+    input_spec = AnatomyInputs
+    output_spec = AnatomyOutputs
+
+    def run_step(self, cwd: Path) -> dict[str, Any]:
+        """The anatomy and how well it fitted."""
+        from ..imaging.anatomy import find_anatomy
+        from ..imaging.volume import load_volume, save_arrays
+
+        volume = load_volume(self.inputs.volume)
+        contrast = volume.contrasts[0]
+        found = find_anatomy(
+            volume.channel(contrast), volume.grid, contrast, sloppy=self.inputs.sloppy, seed=self.inputs.seed
+        )
+        path = save_arrays(cwd / "anatomy.npz", {"contrast": contrast}, {"mask": found.mask, "priors": found.priors})
+        return {"anatomy": str(path), "quality": {**found.quality, "Contrast": contrast}}

@@ -1,0 +1,105 @@
+"""Steps that leave something in OUT_DIR."""
+
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from nipype.interfaces.base import File, TraitedSpec, isdefined, traits
+
+from .base import Step, StepInputs
+
+
+class WriteInputs(StepInputs):
+    """Inputs every writing step has."""
+
+    session = traits.Dict(mandatory=True, desc="the session as plain values")
+    recipe = traits.Dict(mandatory=True, desc="the recipe as plain values")
+    qc = traits.Dict(mandatory=True)
+    quality = traits.Dict(mandatory=True, desc="of the anatomy")
+    labels = File(exists=True, mandatory=True)
+    volumes = traits.Dict(mandatory=True)
+
+
+class WriteOutputs(TraitedSpec):
+    """What was written."""
+
+    files = traits.List(traits.Str)
+
+
+class WriteReferenceInputs(WriteInputs):
+    """Inputs of the writing of a high-field session."""
+
+    volume = File(exists=True, mandatory=True)
+
+
+class WriteReference(Step):
+    """The high-field session → its derivatives."""
+
+    input_spec = WriteReferenceInputs
+    output_spec = WriteOutputs
+
+    def run_step(self, cwd: Path) -> dict[str, Any]:
+        """The paths written."""
+        from ..derivatives.write import write_reference
+        from ..imaging.volume import load_arrays, load_volume
+
+        given = self.inputs
+        volume, tissue = load_volume(given.volume), (load_arrays(given.labels)[1], given.volumes)
+        return {"files": write_reference(given.session, given.recipe, volume, tissue, given.qc, given.quality)}
+
+
+class WriteSessionInputs(WriteInputs):
+    """Inputs of the writing of a low-field session."""
+
+    acquired = File(exists=True, mandatory=True)
+    enhanced = File(exists=True, mandatory=True)
+    enhanced_labels = File(exists=True, mandatory=True)
+    enhanced_volumes = traits.Dict(mandatory=True)
+    std = traits.Either(File(exists=True), None)
+    risk = File(exists=True, mandatory=True)
+    risk_record = traits.Dict(mandatory=True)
+    provenance = traits.Dict(mandatory=True)
+    metrics = traits.List(traits.Dict, desc="only of a paired session")
+    reference_qc = traits.Dict(desc="only of a paired session")
+    space_transforms = traits.List(traits.Dict, desc="in the order of the output spaces")
+
+
+class WriteSession(Step):
+    """The low-field session → its derivatives."""
+
+    input_spec = WriteSessionInputs
+    output_spec = WriteOutputs
+
+    def run_step(self, cwd: Path) -> dict[str, Any]:
+        """The paths written."""
+        from ..derivatives.write import SessionContent, write_session
+        from ..imaging.volume import load_arrays, load_volume
+
+        given = {f.name: value for f in fields(SessionContent) if isdefined(value := getattr(self.inputs, f.name))}
+        for name in ("acquired", "enhanced", "risk", "std"):
+            given[name] = load_volume(given[name]) if given.get(name) else None
+        for name in ("labels", "enhanced_labels"):
+            given[name] = load_arrays(given[name])[1]
+        return {"files": write_session(self.inputs.session, self.inputs.recipe, SessionContent(**given))}
+
+
+class WriteReportInputs(StepInputs):
+    """Inputs of the report."""
+
+    out_dir = traits.Str(mandatory=True)
+    subject = traits.Str(mandatory=True)
+    run_dir = traits.Str(mandatory=True)
+    written = traits.List(traits.Any, desc="makes the report wait for the files it shows")
+
+
+class WriteReport(Step):
+    """A subject's derivatives → its HTML report."""
+
+    input_spec = WriteReportInputs
+    output_spec = WriteOutputs
+
+    def run_step(self, cwd: Path) -> dict[str, Any]:
+        """The path of the page."""
+        from ..reports.page import write_report
+
+        return {"files": [str(write_report(Path(self.inputs.out_dir), self.inputs.subject, Path(self.inputs.run_dir)))]}

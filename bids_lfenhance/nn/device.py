@@ -1,0 +1,32 @@
+"""Which processor the networks run on."""
+
+from pathlib import Path
+
+from ..errors import InputError
+
+
+def choose_device(name: str) -> str:
+    """The torch device for ``--device``: ``cpu`` or ``cuda:N``; ``auto`` takes a GPU where torch can use one.
+
+    Raises ``InputError`` where a GPU was asked for and cannot be had, with the likeliest reason. Torch is imported
+    only where the machine has an NVIDIA driver or a GPU was asked for by name.
+    """
+    driver = Path("/dev/nvidiactl").exists() or Path("/dev/nvidia0").exists()
+    if name == "cpu" or (name == "auto" and not driver):
+        return "cpu"
+    if name != "auto" and name.partition(":")[0] != "cuda":
+        raise InputError(f"Expected a --device out of auto, cpu, cuda, cuda:N, found '{name}'; choose one of these.")
+    import torch
+
+    if not torch.cuda.is_available():
+        if name == "auto":
+            return "cpu"
+        if not driver:
+            why = "this machine or container shows no GPU (is Apptainer's --nv or Docker's --gpus missing?)"
+        else:
+            why = f"torch {torch.__version__} was built without CUDA (install the build named in the README)"
+        raise InputError(f"Expected a GPU for --device {name}, found none: {why}; or use --device cpu.")
+    index = int(name.partition(":")[2] or 0)
+    if index >= torch.cuda.device_count():
+        raise InputError(f"Expected GPU {index}, found {torch.cuda.device_count()} GPU(s); choose a lower cuda:N.")
+    return f"cuda:{index}"

@@ -1,0 +1,118 @@
+"""Executing graphs with nipype: its settings, progress on the terminal, and an orderly end."""
+
+import logging
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from ..config import Settings
+from ..errors import Interrupted
+from .recipe import Recipe
+from .runner import NIPYPE_LOGGERS, Failure, LanePlugin
+
+
+class Progress:
+    """A bar over the steps of all subjects, and a line for each step as it ends; ``plugin_args['status_callback']``.
+
+    A subject's intermediate files are removed once its last step, the report, has ended well.
+    """
+
+    def __init__(self, total: int, work: Path) -> None:
+        from tqdm import tqdm
+
+        self._bar = tqdm(total=total, unit="step", file=sys.stderr, dynamic_ncols=True)
+        self._started: dict[str, float] = {}
+        self._work = work
+
+    def __call__(self, node: Any, status: str) -> None:
+        """Nothing; a step of this name began, ended or failed."""
+        if node.run_without_submitting or node.name in ("inputnode", "outputnode"):
+            return
+        name = _name(node.fullname)
+        if status == "start":
+            self._started[node.fullname] = time.monotonic()
+            self._bar.set_description_str(name)
+            return
+        seconds = time.monotonic() - self._started.get(node.fullname, time.monotonic())
+        words = {"end": f"{seconds:6.1f} s", "exception": "FAILED"}.get(status, status)
+        self._bar.write(f"{time.strftime('%H:%M:%S')}  {name:<40} {words}", file=sys.stderr)
+        self._bar.update()
+        if status == "end" and node.name == "report":
+            shutil.rmtree(self._work / "lfenhance" / node.fullname.split(".")[1], ignore_errors=True)
+
+    def close(self) -> None:
+        """Ends the bar."""
+        self._bar.close()
+
+
+def execute_graph(
+    graphs: Sequence[Any], work: Path, run_dir: Path, settings: Settings, recipe: Recipe
+) -> list[Failure]:
+    """The failures of running all graphs as one; an interrupted run raises ``Interrupted`` after ending its workers."""
+    from nipype import Workflow
+
+    whole = Workflow(name="lfenhance", base_dir=str(work))
+    whole.add_nodes(list(graphs))
+    _configure(whole, run_dir, settings)
+    if settings.write_graph:
+        whole.write_graph(str(run_dir / "graph.dot"), graph2use="colored", format="svg", simple_form=True)
+    steps = [node for node in whole._get_all_nodes() if hasattr(node.interface, "run_step")]
+    progress = Progress(len(steps), work)
+    plugin = LanePlugin(
+        {
+            "n_procs": settings.nprocs or recipe.threads,
+            "memory_gb": recipe.mem_gb,
+            "n_gpu_procs": 1,
+            "status_callback": progress,
+        }
+    )
+    previous = signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        whole.run(plugin=plugin)
+    except KeyboardInterrupt as error:
+        raise Interrupted("interrupted from the keyboard") from error
+    except Exception:
+        if not plugin.failures:
+            raise
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+        plugin.close()
+        progress.close()
+        if settings.resource_monitor:
+            _write_usage(plugin, run_dir / "resources.tsv")
+    return plugin.failures
+
+
+def _configure(whole: Any, run_dir: Path, settings: Settings) -> None:
+    whole.config["execution"] = {
+        "poll_sleep_duration": "0.1",  # the default of 2 s is a tax on every step
+        "crashdump_dir": str(run_dir),
+        "stop_on_first_crash": str(settings.stop_on_first_crash).lower(),
+        "hash_method": "timestamp",
+        "check_version": "false",
+        "create_report": "false",
+    }
+    level = logging.DEBUG if settings.verbose > 1 else logging.INFO if settings.verbose else logging.ERROR + 1
+    for name in NIPYPE_LOGGERS:
+        logging.getLogger(name).setLevel(level)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise Interrupted("ended by a SIGTERM, as a scheduler sends it")
+
+
+def _write_usage(plugin: LanePlugin, path: Path) -> None:
+    lines = ["node\tseconds\tcpu_seconds\tpeak_memory_mib"]
+    lines += [f"{u.node}\t{u.seconds:.2f}\t{u.cpu_seconds:.2f}\t{u.peak_memory_mib:.0f}" for u in plugin.usages]
+    path.write_text("\n".join(lines) + "\n")
+
+
+def _name(fullname: str) -> str:
+    """``lfenhance.sub_01_wf.session_HFC_wf.enhance`` as a person would say it."""
+    words = [word.removesuffix("_wf").replace("sub_", "sub-") for word in fullname.split(".")[1:]]
+    return " ".join(words).replace("session_", "ses-").replace("reference_", "ses-")

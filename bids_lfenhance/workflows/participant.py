@@ -1,0 +1,162 @@
+"""The graphs of the participant level: wiring only."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from nipype import IdentityInterface, Merge, Node, Workflow
+
+from ..interfaces.assess import Evaluate, MapRisk, Normalise, SegmentTissue
+from ..interfaces.enhance import Enhance
+from ..interfaces.prepare import FindAnatomy, PrepareReference, PrepareSession
+from ..interfaces.write import WriteReference, WriteReport, WriteSession
+from .recipe import Recipe, derive_seed
+
+MEMORY_GB = {"prepare": 2.0, "anatomy": 2.5, "tissue": 1.5, "enhance": 4.0, "risk": 2.0, "evaluate": 2.0, "write": 1.5}
+"""What the scheduler sets aside for a step at the full size of a head, GiB (measured: docs/results.md)."""
+
+Session = Mapping[str, Any]
+"""One low-field session as plain values, see ``workflows.recipe.session_record``."""
+
+
+def init_subject_wf(subject: str, sessions: Sequence[Session], recipe: Recipe, run_dir: str) -> Workflow:
+    """The graph of one subject: its high-field references, its low-field sessions, its report.
+
+    Parameters
+    ----------
+    subject : label without ``sub-``
+    sessions : its low-field sessions; those with the same reference share its preparation and its anatomy
+    recipe : what every step must know
+    run_dir : log folder of this run, where the report finds its settings
+    """
+    workflow = Workflow(name=f"sub_{subject}_wf")
+    written = Node(Merge(len(sessions)), name="written", run_without_submitting=True)
+    references: dict[str, Workflow] = {}
+    for number, session in enumerate(sessions, start=1):
+        session_wf = init_session_wf(session, recipe)
+        workflow.add_nodes([session_wf])
+        if key := session["reference_session_key"]:
+            references[key] = references.get(key) or init_reference_wf(session, recipe)
+            outputs = [
+                (f"outputnode.{name}", f"inputnode.{name}") for name in ("reference", "qc", "anatomy", "quality")
+            ]
+            workflow.connect([(references[key], session_wf, outputs)])
+        workflow.connect(session_wf, "outputnode.files", written, f"in{number}")
+    report = _step(WriteReport(out_dir=recipe.out_dir, subject=subject, run_dir=run_dir), "report", recipe)
+    workflow.connect(written, "out", report, "written")
+    return workflow
+
+
+def init_reference_wf(session: Session, recipe: Recipe) -> Workflow:
+    """The graph of one high-field session: canonical grid, brain, tissue, its derivatives.
+
+    Outputs: ``reference`` volume with mask and tissue, ``qc``, ``anatomy``, ``quality``.
+    """
+    workflow = Workflow(name=f"reference_{session['reference_session_key']}_wf")
+    prepare = _step(PrepareReference(scans=session["reference_scans"]), "prepare", recipe, session)
+    anatomy = _step(FindAnatomy(), "anatomy", recipe, session)
+    tissue = _step(SegmentTissue(), "tissue", recipe, session)
+    write = _step(WriteReference(session=dict(session), recipe=recipe.plain()), "write", recipe)
+    outputnode = Node(IdentityInterface(["reference", "qc", "anatomy", "quality", "files"]), name="outputnode")
+    workflow.connect(
+        [
+            (prepare, anatomy, [("volume", "volume")]),
+            (prepare, tissue, [("volume", "volume")]),
+            (anatomy, tissue, [("anatomy", "anatomy")]),
+            (tissue, write, [("volume", "volume"), ("labels", "labels"), ("volumes", "volumes")]),
+            (anatomy, write, [("quality", "quality")]),
+            (prepare, write, [("qc", "qc")]),
+            (tissue, outputnode, [("volume", "reference")]),
+            (prepare, outputnode, [("qc", "qc")]),
+            (anatomy, outputnode, [("anatomy", "anatomy"), ("quality", "quality")]),
+            (write, outputnode, [("files", "files")]),
+        ]
+    )
+    return workflow
+
+
+def init_session_wf(session: Session, recipe: Recipe) -> Workflow:
+    """The graph of one low-field session: align, fuse, enhance, segment, judge, write.
+
+    Inputs (connected only if the session is paired): ``reference``, ``qc``, ``anatomy``, ``quality`` of the high
+    field. Outputs: ``files``, the paths written.
+    """
+    paired = bool(session["reference_session_key"])
+    workflow = Workflow(name=f"session_{session['key']}_wf")
+    inputnode = Node(IdentityInterface(["reference", "qc", "anatomy", "quality"]), name="inputnode")
+    outputnode = Node(IdentityInterface(["files"]), name="outputnode")
+    prepare = _step(PrepareSession(scans=session["scans"]), "prepare", recipe, session)
+    tissue = _step(SegmentTissue(), "tissue", recipe, session)
+    enhance = _init_enhance(session, recipe)
+    enhanced_tissue = _step(SegmentTissue(), "enhanced_tissue", recipe, session)
+    risk = _step(MapRisk(), "risk", recipe, session)
+    write = _step(WriteSession(session=dict(session), recipe=recipe.plain()), "write", recipe)
+    anatomy = inputnode
+    if paired:
+        evaluate = _step(Evaluate(label=recipe.label), "evaluate", recipe)
+        workflow.connect(
+            [
+                (inputnode, prepare, [("reference", "reference")]),
+                (inputnode, evaluate, [("reference", "reference")]),
+                (tissue, evaluate, [("volume", "baseline")]),
+                (enhance, evaluate, [("volume", "enhanced")]),
+                (evaluate, write, [("metrics", "metrics")]),
+                (inputnode, write, [("qc", "reference_qc")]),
+            ]
+        )
+    else:
+        anatomy = _step(FindAnatomy(), "anatomy", recipe, session)
+        workflow.connect(prepare, "volume", anatomy, "volume")
+    workflow.connect(
+        [
+            (prepare, tissue, [("volume", "volume")]),
+            (anatomy, tissue, [("anatomy", "anatomy")]),
+            (tissue, enhance, [("volume", "volume")]),
+            (enhance, enhanced_tissue, [("volume", "volume")]),
+            (anatomy, enhanced_tissue, [("anatomy", "anatomy")]),
+            (enhance, risk, [("volume", "enhanced")]),
+            (tissue, risk, [("volume", "acquired")]),
+            (prepare, write, [("qc", "qc")]),
+            (anatomy, write, [("quality", "quality")]),
+            (tissue, write, [("volume", "acquired"), ("labels", "labels"), ("volumes", "volumes")]),
+            (enhance, write, [("volume", "enhanced"), ("std", "std"), ("provenance", "provenance")]),
+            (enhanced_tissue, write, [("labels", "enhanced_labels"), ("volumes", "enhanced_volumes")]),
+            (risk, write, [("volume", "risk"), ("record", "risk_record")]),
+            (write, outputnode, [("files", "files")]),
+        ]
+    )
+    _connect_spaces(workflow, enhance, write, recipe)
+    return workflow
+
+
+def _init_enhance(session: Session, recipe: Recipe) -> Node:
+    interface = Enhance(
+        method=recipe.method,
+        method_settings=dict(recipe.method_settings),
+        n_samples=recipe.n_samples,
+        device=recipe.device,
+        use_gpu=recipe.device.startswith("cuda"),
+    )
+    return _step(interface, "enhance", recipe, session)
+
+
+def _connect_spaces(workflow: Workflow, enhance: Node, write: Node, recipe: Recipe) -> None:
+    """One registration per template asked for; the writer takes the transforms in the order of the spaces."""
+    if not recipe.spaces:
+        return
+    merge = Node(Merge(len(recipe.spaces)), name="spaces", run_without_submitting=True)
+    for number, space in enumerate(recipe.spaces, start=1):
+        normalise = _step(Normalise(space=space), f"normalise_{number}", recipe)
+        workflow.connect([(enhance, normalise, [("volume", "volume")])])
+        workflow.connect(normalise, "transforms", merge, f"in{number}")
+    workflow.connect(merge, "out", write, "space_transforms")
+
+
+def _step(interface: Any, name: str, recipe: Recipe, session: Session | None = None) -> Node:
+    """A node with the seed of its own and the memory and threads it may use."""
+    if hasattr(interface.inputs, "sloppy"):
+        interface.inputs.sloppy = recipe.sloppy
+    if session is not None:
+        interface.inputs.seed = derive_seed(recipe.seed, session["subject"], session["key"], name)
+    memory = min(MEMORY_GB.get(name.removeprefix("enhanced_").split("_")[0], 1.0), recipe.mem_gb)
+    threads = 1 if getattr(interface.inputs, "use_gpu", False) else recipe.threads
+    return Node(interface, name=name, mem_gb=memory, n_procs=threads)

@@ -1,0 +1,82 @@
+"""What the steps of a run are told: plain values only, so that nipype can hash and send them."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from ..bids.names import source_entities, space_of
+from ..bids.scans import Scan
+from ..bids.units import Unit
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What every step of a run must know; all that changes the outputs, and the resources of one step."""
+
+    bids_dir: str
+    out_dir: str
+    method: str
+    label: str
+    method_settings: Mapping[str, Any]
+    settings_hash: str
+    budget: str
+    n_samples: int
+    seed: int
+    sloppy: bool
+    spaces: tuple[str, ...]
+    device: str
+    threads: int
+    mem_gb: float
+
+    def plain(self) -> dict[str, Any]:
+        """The recipe as a dictionary, without what may differ between two runs that must give the same files."""
+        content = asdict(self)
+        for name in ("threads", "mem_gb"):
+            del content[name]
+        return content
+
+
+def derive_seed(root: int, *words: str) -> int:
+    """The seed of one step, 0 ≤ seed < 2³¹: the same whatever order or company the step runs in.
+
+    >>> derive_seed(0, "01", "HFC", "enhance") == derive_seed(0, "01", "HFC", "enhance")
+    True
+    """
+    digest = hashlib.sha256("/".join([str(root), *words]).encode()).digest()
+    return int.from_bytes(digest[:4], "big") >> 1
+
+
+def session_record(unit: Unit) -> dict[str, Any]:
+    """One low-field session as plain values.
+
+    ``key`` and ``reference_session_key`` name graphs and seeds, so they hold letters and digits only; ``scans`` and
+    ``reference_scans`` are lists of ``scan_record``.
+    """
+    reference = unit.reference_session or "HF" if unit.reference else ""
+    return {
+        "subject": unit.subject,
+        "session": unit.session or "",
+        "key": unit.session or "LF",
+        "reference_session": unit.reference_session or "",
+        "reference_session_key": reference,
+        "space": space_of(unit),
+        "scans": [scan_record(scan) for scan in unit.stacks],
+        "reference_scans": [scan_record(scan) for scan in unit.reference],
+        "missing": list(unit.missing),
+        "warnings": list(unit.warnings),
+    }
+
+
+def scan_record(scan: Scan) -> dict[str, Any]:
+    """One scan as plain values; size and time of change are in it, so that a replaced file is read again."""
+    state = scan.path.stat() if scan.path.exists() else None
+    return {
+        "name": scan.path.name.removesuffix(".gz").removesuffix(".nii"),
+        "path": str(scan.path),
+        "contrast": scan.contrast,
+        "plane": scan.plane or "",
+        "entities": source_entities(scan),
+        "field_strength": scan.field_strength,
+        "state": [state.st_size, state.st_mtime_ns] if state else [],
+    }

@@ -1,0 +1,211 @@
+"""The participant level: plan → graph → run → what is really on disk."""
+
+import hashlib
+import os
+import secrets
+import shutil
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from .. import __version__
+from ..bids.dataset import write_dataset_files
+from ..bids.units import Plan
+from ..config import Settings, settings_hash, to_toml
+from ..derivatives.layout import is_complete, missing_outputs
+from ..errors import InputError
+from ..resources import available_cpus, available_memory_gb
+from .recipe import Recipe, session_record
+
+MINIMUM_MEMORY_GB = 4.0
+MINIMUM_DISK_GB = 2.0
+MOST_THREADS = 4
+"""More threads than this for one step bring little at 1 mm (benchmarks/)."""
+
+
+@dataclass
+class Outcome:
+    """What a run came to: subjects done, found done already, failed (subject, sentences), and its log folder."""
+
+    run_dir: Path
+    done: list[str] = field(default_factory=list)
+    already: list[str] = field(default_factory=list)
+    failed: dict[str, list[str]] = field(default_factory=dict)
+    skipped: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def exit_code(self) -> int:
+        """0 only if everything asked for is on disk."""
+        return 1 if self.failed else 0
+
+
+def make_recipe(settings: Settings, method_settings: Mapping[str, Any], draws: int, device: str) -> Recipe:
+    """The recipe of a run: settings with every default resolved, resources as far as they exist."""
+    threads = min(settings.omp_nthreads or MOST_THREADS, available_cpus(), settings.nprocs or available_cpus())
+    return Recipe(
+        bids_dir=str(settings.bids_dir),
+        out_dir=str(settings.out_dir),
+        method=settings.method,
+        label=settings.label,
+        method_settings=dict(method_settings),
+        settings_hash=settings_hash(settings, method_settings, __version__),
+        budget=settings.budget,
+        n_samples=settings.n_samples or draws,
+        seed=settings.random_seed,
+        sloppy=settings.sloppy,
+        spaces=settings.output_spaces,
+        device=device,
+        threads=threads,
+        mem_gb=settings.mem_gb or available_memory_gb(),
+    )
+
+
+def preflight(settings: Settings, recipe: Recipe) -> None:
+    """Nothing, or an ``InputError`` before any computing: folders, disk, memory, templates."""
+    from ..imaging.normalise import template_files
+
+    work_dir = settings.work_dir or Path(tempfile.gettempdir())
+    for folder, name in ((settings.out_dir, "OUT_DIR"), (work_dir, "the work folder")):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=folder):
+                pass
+        except OSError as error:
+            raise InputError(
+                f"Expected to be able to write in {name} {folder}, found: {error.strerror}; "
+                "change its permissions or choose another folder."
+            ) from error
+        free = shutil.disk_usage(folder).free / 2**30
+        if free < MINIMUM_DISK_GB:
+            raise InputError(
+                f"Expected {MINIMUM_DISK_GB:g} GiB free for {name} {folder}, found {free:.1f}; make room there."
+            )
+    if recipe.mem_gb < MINIMUM_MEMORY_GB and not settings.sloppy:
+        raise InputError(
+            f"Expected {MINIMUM_MEMORY_GB:g} GiB of memory, found {recipe.mem_gb:.1f}; "
+            "ask for more, or try --sloppy to see the app at work."
+        )
+    for space in recipe.spaces:
+        template_files(space)
+
+
+def run_participants(settings: Settings, recipe: Recipe, plan: Plan) -> Outcome:
+    """What the run came to; every claim in it was checked against the disk."""
+    outcome = Outcome(_start_run(settings, recipe), skipped=plan.skipped)
+    for subject, sentence in plan.failed:
+        outcome.failed.setdefault(subject, []).append(sentence)
+    sessions: dict[str, list[dict[str, Any]]] = {}
+    for unit in plan.units:
+        sessions.setdefault(unit.subject, []).append(session_record(unit))
+    todo = {
+        subject: records for subject, records in sessions.items() if not _is_done(settings, subject, records, recipe)
+    }
+    outcome.already += [subject for subject in sessions if subject not in todo]
+    if todo:
+        failures = _execute(settings, recipe, todo, outcome.run_dir)
+        _settle(settings, recipe, todo, failures, outcome)
+    return outcome
+
+
+def _is_done(settings: Settings, subject: str, records: Sequence[Mapping[str, Any]], recipe: Recipe) -> bool:
+    page = settings.out_dir / f"sub-{subject}.html"
+    return page.is_file() and all(is_complete(record, recipe.plain()) for record in records)
+
+
+def _start_run(settings: Settings, recipe: Recipe) -> Path:
+    """The log folder of this run, with its settings in it; the dataset's own files are written first of all."""
+    run_id = f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
+    write_dataset_files(settings.out_dir, settings.bids_dir, label=settings.label, method=settings.method)
+    run_dir = settings.out_dir / "logs" / run_id
+    run_dir.mkdir(parents=True)
+    (run_dir / "config.toml").write_text(to_toml(settings, recipe.method_settings))
+    return run_dir
+
+
+def work_folder(settings: Settings, recipe: Recipe) -> Path:
+    """The folder of intermediate files: the same for the same work, so that a rerun goes on where it stopped."""
+    key = hashlib.sha256(f"{settings.bids_dir}\n{settings.out_dir}\n{recipe.settings_hash}".encode()).hexdigest()[:12]
+    base = settings.work_dir or Path(tempfile.gettempdir()) / f"bids_lfenhance-{os.getuid()}"
+    return base / f"run-{key}"
+
+
+def _execute(
+    settings: Settings, recipe: Recipe, sessions: Mapping[str, Sequence[Mapping[str, Any]]], run_dir: Path
+) -> list[Any]:
+    """Runs the graphs of all subjects; returns the failures."""
+    os.environ["NIPYPE_NO_ET"] = "1"
+    for name in ("OMP_NUM_THREADS", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ[name] = str(recipe.threads)
+    from .engine import execute_graph
+    from .participant import init_subject_wf
+
+    work = work_folder(settings, recipe)
+    if settings.clean_workdir:
+        shutil.rmtree(work, ignore_errors=True)
+    graphs = [init_subject_wf(subject, records, recipe, str(run_dir)) for subject, records in sessions.items()]
+    return execute_graph(graphs, work, run_dir, settings, recipe)
+
+
+def _settle(
+    settings: Settings,
+    recipe: Recipe,
+    sessions: Mapping[str, Sequence[Mapping[str, Any]]],
+    failures: Sequence[Any],
+    outcome: Outcome,
+) -> None:
+    """Sorts the subjects by what is on disk, and gives those that failed a page that says so."""
+    for subject, records in sessions.items():
+        said = [f"{_place(f.node)}: {f.sentence}" for f in failures if f"sub_{subject}_wf" in f.node.split(".")]
+        absent = [path for record in records for path in missing_outputs(record, recipe.plain())]
+        page = settings.out_dir / f"sub-{subject}.html"
+        if absent and not said:
+            said = [f"expected {absent[0]} and {len(absent) - 1} more file(s), found nothing there"]
+        if not said and not page.is_file():
+            said = [f"expected the report {page}, found none"]
+        if said:
+            outcome.failed[subject] = said
+            _failure_page(settings.out_dir, subject, outcome)
+        else:
+            outcome.done.append(subject)
+
+
+def _failure_page(out_dir: Path, subject: str, outcome: Outcome) -> None:
+    from ..reports.page import write_report
+
+    try:
+        write_report(out_dir, subject, outcome.run_dir)
+    except Exception as error:  # the report is a courtesy here: what failed is said in any case
+        outcome.failed[subject].append(f"no report could be made of what is there ({type(error).__name__}: {error})")
+
+
+def _place(node: str) -> str:
+    """A node's full name as a person would say it: ``session HFC, enhance``."""
+    words = [word.removesuffix("_wf").replace("_", " ") for word in node.split(".")[2:]]
+    return ", ".join(words)
+
+
+def summary(outcome: Outcome, out_dir: Path) -> str:
+    """One screen: what was done, what was there, what failed and why, where to look."""
+    lines = [""]
+    for word, subjects in (("done", outcome.done), ("already there", outcome.already)):
+        if subjects:
+            lines.append(f"{len(subjects)} subject(s) {word}: {_few(subjects)}")
+    lines += [f"skipped sub-{subject}: {why}" for subject, why in outcome.skipped[:5]]
+    if len(outcome.skipped) > 5:
+        lines.append(f"… and {len(outcome.skipped) - 5} more skipped")
+    for subject, sentences in outcome.failed.items():
+        lines += [f"FAILED sub-{subject}: {sentence}" for sentence in sentences]
+    finished = [*outcome.done, *outcome.already]
+    if finished:
+        lines.append(f"Report: {out_dir / f'sub-{finished[0]}.html'}" + (" (and others)" if len(finished) > 1 else ""))
+    lines.append(f"Log:    {outcome.run_dir}")
+    lines.append("Everything asked for is on disk." if not outcome.failed else "Not everything asked for is on disk.")
+    return "\n".join(lines)
+
+
+def _few(subjects: Sequence[str], most: int = 6) -> str:
+    named = ", ".join(f"sub-{subject}" for subject in subjects[:most])
+    return named if len(subjects) <= most else f"{named}, …"

@@ -1,0 +1,76 @@
+"""Graphs run to an orderly end whatever becomes of their steps; faults come from outside the process."""
+
+from pathlib import Path
+
+import pytest
+
+from bids_lfenhance.config import Settings
+from bids_lfenhance.workflows.engine import execute_graph
+from bids_lfenhance.workflows.recipe import Recipe
+
+from .toy import toy_subject
+
+pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "logs").mkdir()
+
+    def execute(*graphs, **options):
+        settings = Settings(tmp_path, tmp_path / "out", nprocs=2, resource_monitor=True, **options)
+        recipe = Recipe(
+            *(str(tmp_path), str(tmp_path), "interp", "interp", {}, "0", "cpu"), 1, 0, False, (), "cpu", 1, 8.0
+        )
+        return execute_graph(graphs, tmp_path / "work", tmp_path / "logs", settings, recipe)
+
+    return execute
+
+
+def runs(tmp_path: Path, subject: str) -> list[str]:
+    return (tmp_path / "work" / "lfenhance" / f"sub_{subject}_wf" / "runs.txt").read_text().split()
+
+
+def test_a_killed_worker_is_a_named_failure_and_the_others_finish(run, tmp_path):
+    failures = run(toy_subject("01", "killed"), toy_subject("02"))
+    assert [f.node for f in failures] == ["lfenhance.sub_01_wf.middle"]
+    assert "killed" in failures[0].sentence
+    assert "memory" in failures[0].sentence
+    assert failures[0].crash_file.read_text().startswith("Node: lfenhance.sub_01_wf.middle")
+    assert runs(tmp_path, "01") == ["first", "middle"]
+    assert not (tmp_path / "work" / "lfenhance" / "sub_02_wf").exists(), "a finished subject leaves no files behind"
+
+
+@pytest.mark.parametrize(
+    ("fate", "sentence"),
+    [
+        ("refused", "Expected something else, found this; do that."),
+        ("broken", "KeyError: 'nobody thought of this'"),
+    ],
+)
+def test_an_error_becomes_its_own_sentence(run, fate, sentence):
+    (failure,) = run(toy_subject("01", fate))
+    assert failure.sentence == sentence
+
+
+def test_a_rerun_does_again_only_what_is_missing(run, tmp_path):
+    run(toy_subject("01", "refused"))
+    assert run(toy_subject("01")) == []
+    usage = (tmp_path / "logs" / "resources.tsv").read_text()
+    assert "sub_01_wf.first" not in usage, "the first step was done already"
+    assert "sub_01_wf.middle" in usage
+    assert "sub_01_wf.report" in usage
+
+
+def test_every_step_is_measured(run, tmp_path):
+    assert run(toy_subject("01")) == []
+    rows = [line.split("\t") for line in (tmp_path / "logs" / "resources.tsv").read_text().splitlines()[1:]]
+    assert len(rows) == 3
+    assert all(float(row[3]) > 1 for row in rows), "a process takes more than one MiB"
+
+
+def test_the_first_crash_can_stop_everything(run, tmp_path):
+    (failure,) = run(toy_subject("01", "refused"), toy_subject("02"), stop_on_first_crash=True)
+    assert "found this" in failure.sentence
+    assert "report" not in runs(tmp_path, "02"), "the other subject was left where it was"

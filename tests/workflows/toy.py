@@ -1,0 +1,53 @@
+"""Steps for graphs that need no image; in a module of their own, as workers must import them."""
+
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+from nipype import Node, Workflow
+from nipype.interfaces.base import TraitedSpec, traits
+
+from bids_lfenhance.errors import InputError
+from bids_lfenhance.interfaces.base import Step, StepInputs
+
+
+class ToyInputs(StepInputs):
+    """A fate and something to wait for."""
+
+    fate = traits.Str("well")
+    after = traits.Any()
+
+
+class ToyOutputs(TraitedSpec):
+    """A word."""
+
+    word = traits.Str()
+
+
+class Toy(Step):
+    """A step that ends as it is told; it counts its runs in its working folder's parent."""
+
+    input_spec = ToyInputs
+    output_spec = ToyOutputs
+
+    def run_step(self, cwd: Path) -> dict[str, Any]:
+        """A word, if the fate allows."""
+        with (cwd.parent / "runs.txt").open("a") as file:
+            file.write(f"{cwd.name}\n")
+        if self.inputs.fate == "killed":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if self.inputs.fate == "refused":
+            raise InputError("Expected something else, found this; do that.")
+        if self.inputs.fate == "broken":
+            raise KeyError("nobody thought of this")
+        return {"word": "done"}
+
+
+def toy_subject(label: str, fate: str = "well") -> Workflow:
+    """A graph of three steps, the middle one with a fate of its own."""
+    workflow = Workflow(name=f"sub_{label}_wf")
+    first, middle, last = (Node(Toy(), name=name) for name in ("first", "middle", "report"))
+    middle.inputs.fate = fate
+    workflow.connect([(first, middle, [("word", "after")]), (middle, last, [("word", "after")])])
+    return workflow
