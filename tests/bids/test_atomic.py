@@ -1,0 +1,77 @@
+import errno
+import multiprocessing
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from bids_lfenhance.bids.atomic import atomic_write, locked
+from bids_lfenhance.errors import InputError
+
+
+def test_content_lands_whole_and_leaves_nothing_beside_it(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "file.txt"
+    for content in (b"first", "second"):
+        assert atomic_write(path, content) == path
+    atomic_write(path, lambda draft: draft.write_text(draft.suffix))
+    assert path.read_text() == ".txt"
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_permissions_are_those_of_any_new_file(tmp_path: Path) -> None:
+    (tmp_path / "plain").touch()
+    written = atomic_write(tmp_path / "atomic", b"")
+    assert stat.S_IMODE(written.stat().st_mode) == stat.S_IMODE((tmp_path / "plain").stat().st_mode)
+
+
+@pytest.mark.parametrize(
+    ("number", "says"), [(errno.ENOSPC, "no space left"), (errno.EDQUOT, "quota"), (errno.EROFS, "read-only")]
+)
+def test_a_full_disk_is_a_sentence_and_the_old_file_stays(tmp_path: Path, number: int, says: str) -> None:
+    path = atomic_write(tmp_path / "image.nii.gz", b"old")
+
+    def half(draft: Path) -> None:
+        draft.write_bytes(b"ne")
+        raise OSError(number, os.strerror(number))
+
+    with pytest.raises(InputError, match=rf"image.nii.gz, found .*{says}"):
+        atomic_write(path, half)
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_truly_full_device(tmp_path: Path) -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("needs /dev/full")
+
+    def fill(draft: Path) -> None:
+        draft.symlink_to("/dev/full")
+        draft.write_bytes(b"x" * 10)
+
+    with pytest.raises(InputError, match="no space left"):
+        atomic_write(tmp_path / "file", fill)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_other_failures_are_not_dressed_up(tmp_path: Path) -> None:
+    def fail(_: Path) -> None:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        atomic_write(tmp_path / "file", fail)
+    assert list(tmp_path.iterdir()) == []
+
+
+def _add_one(path: Path) -> None:
+    with locked(path.with_name("lock")):
+        count = int(path.read_text())
+        atomic_write(path, str(count + 1))
+
+
+def test_a_locked_block_loses_no_update(tmp_path: Path) -> None:
+    path = tmp_path / "count"
+    path.write_text("0")
+    with multiprocessing.get_context("forkserver").Pool(16) as pool:
+        pool.map(_add_one, [path] * 160, chunksize=1)
+    assert path.read_text() == "160"

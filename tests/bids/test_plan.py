@@ -1,0 +1,201 @@
+import os
+import pickle
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bids_lfenhance.bids.plan import Unit, make_plan
+from bids_lfenhance.errors import InputError
+
+from .conftest import MakeTree
+
+Sidecar = dict[str, Any]
+
+
+def stacks(unit: Unit) -> list[str]:
+    return [scan.name for scan in unit.stacks]
+
+
+def test_low_and_high_field_are_told_apart_by_field_alone(make_tree: MakeTree, low: Sidecar, high: Sidecar) -> None:
+    root = make_tree({"01/highfield/T1w": low, "01/lowfield/T1w": high, "02/highfield/T1w": low})
+    one, two = make_plan(root).units
+    assert (one.session, one.reference_session, two.paired) == ("highfield", "lowfield", False)
+    assert [scan.field_strength for scan in (*one.stacks, *one.reference)] == pytest.approx([0.0634, 3.0007], rel=1e-3)
+
+
+def test_dataset_without_sessions(make_tree: MakeTree, low: Sidecar, high: Sidecar) -> None:
+    root = make_tree(
+        {"01/-/acq-axi_T1w": low, "01/-/acq-cor_T1w": low, "01/-/acq-hf_T1w": high, "02/-/acq-axi_T1w": low}
+    )
+    one, two = make_plan(root).units
+    assert (one.session, stacks(one), one.reference_session) == (None, ["acq-axi_T1w", "acq-cor_T1w"], None)
+    assert [scan.name for scan in one.reference] == ["acq-hf_T1w"]
+    assert one.paired
+    assert not two.paired
+
+
+def test_both_fields_in_one_session_and_runs(make_tree: MakeTree, low: Sidecar, high: Sidecar) -> None:
+    root = make_tree({"01/A/acq-axi_run-1_T1w": low, "01/A/acq-axi_run-2_T1w": low, "01/A/acq-3T_T1w": high})
+    (unit,) = make_plan(root).units
+    assert stacks(unit) == ["acq-axi_run-1_T1w", "acq-axi_run-2_T1w"]
+    assert unit.reference_session == "A"
+
+
+def test_plan_survives_a_pickle(make_tree: MakeTree, low: Sidecar, high: Sidecar) -> None:
+    plan = make_plan(make_tree({"01/A/acq-axi_T1w": low, "01/B/T1w": high}))
+    assert pickle.loads(pickle.dumps(plan)) == plan
+
+
+def test_planning_opens_no_image(make_tree: MakeTree, low: Sidecar) -> None:
+    root = make_tree({"01/A/acq-axi_T1w": low, "01/A/acq-cor_T1w": low})
+    image = root / "sub-01" / "ses-A" / "anat" / "sub-01_ses-A_acq-axi_T1w.nii.gz"
+    image.unlink()
+    image.symlink_to(root / ".git" / "annex" / "gone")
+    (unit,) = make_plan(root).units
+    assert stacks(unit) == ["acq-axi_T1w", "acq-cor_T1w"]
+
+
+def test_high_field_only_and_no_image_are_skipped_with_a_reason(
+    make_tree: MakeTree, low: Sidecar, high: Sidecar
+) -> None:
+    root = make_tree({"01/A/T1w": low, "02/A/T1w": high, "03/A/dwi": {}, "04/A/T1w": {"MagneticFieldStrength": 0.55}})
+    plan = make_plan(root)
+    reasons = dict(plan.skipped)
+    assert plan.subjects == ("01",)
+    assert sorted(reasons) == ["02", "03", "04"]
+    assert "only high field (1 image)" in reasons["02"]
+    assert "no T1w, T2w or FLAIR" in reasons["03"]
+    assert "0.55 T is neither" in reasons["04"]
+
+
+def test_a_broken_sidecar_stops_its_subject_only(make_tree: MakeTree, low: Sidecar) -> None:
+    root = make_tree(
+        {"01/A/T1w": "{broken", "02/A/T1w": low, "03/A/T1w": {"MagneticFieldStrength": "3T"}, "04/A/T1w": None}
+    )
+    plan = make_plan(root)
+    failed = dict(plan.failed)
+    assert plan.subjects == ("02",)
+    assert sorted(failed) == ["01", "03", "04"]
+    assert "sub-01_ses-A_T1w.json" in failed["01"]
+    assert all("--assume-field-strength" in failed[subject] for subject in ("03", "04"))
+    assert "sub-04_ses-A_T1w.nii.gz" in failed["04"]
+
+
+def test_no_field_strength_anywhere_names_the_files(make_tree: MakeTree) -> None:
+    root = make_tree({f"0{number}/A/T1w": {} for number in range(1, 6)})
+    with pytest.raises(
+        InputError, match=r"5 images \(sub-01_ses-A_T1w.nii.gz, .* and 2 more\).*--assume-field-strength"
+    ):
+        make_plan(root)
+    assert len(make_plan(root, assume_field_strength=0.064).units) == 5
+    with pytest.raises(InputError, match="found -1"):
+        make_plan(root, assume_field_strength=-1)
+
+
+def test_an_assumed_field_overrules_no_sidecar(make_tree: MakeTree, high: Sidecar) -> None:
+    (unit,) = make_plan(make_tree({"01/A/T1w": None, "01/B/T1w": high}), assume_field_strength=0.064).units
+    assert (unit.field_strength, unit.reference_session) == (0.064, "B")
+    assert "0.064 T was assumed" in unit.warnings[0]
+
+
+def test_requested_sessions_keep_their_reference(make_tree: MakeTree, low: Sidecar, high: Sidecar) -> None:
+    root = make_tree({"01/A/T1w": low, "01/B/T1w": low, "01/G/T1w": high, "01/H/T1w": high, "02/A/T1w": low})
+    plan = make_plan(root, sessions=["ses-B"])
+    assert [(unit.subject, unit.session, unit.reference_session) for unit in plan.units] == [("01", "B", "G")]
+    assert [subject for subject, _ in plan.skipped] == ["02"]
+    assert make_plan(root, sessions=["B", "H"]).units[0].reference_session == "H"
+    with pytest.raises(InputError, match="no ses-C; there are A, B, G, H"):
+        make_plan(root, sessions=["C"])
+
+
+def test_filters_choose_stacks_and_reference(make_tree: MakeTree, low: Sidecar, high: Sidecar) -> None:
+    root = make_tree({"01/A/acq-axi_T1w": low, "01/A/acq-iso_T1w": low, "01/G/T1w": high, "01/H/T1w": high})
+    filters = {"lf": {"acquisition": ["axi"]}, "reference": {"session": "H"}}
+    (unit,) = make_plan(root, filters=filters).units
+    assert (stacks(unit), unit.reference_session, unit.warnings) == (["acq-axi_T1w"], "H", unit.warnings[:1])
+    assert "filters leave no low-field" in make_plan(root, filters={"lf": {"acq": "sag"}}).skipped[0][1]
+    assert not make_plan(root, filters={"reference": {"session": "none"}}).units[0].paired
+
+
+def test_missing_by_own_planes_by_other_sessions_by_other_subjects(make_tree: MakeTree, low: Sidecar) -> None:
+    three = ["acq-axi_T1w", "acq-cor_T1w", "acq-sag_T1w"]
+    both = [*three, "acq-axi_T2w", "acq-cor_T2w"]
+    tree = {f"01/A/{name}": low for name in both} | {"01/B/T1w": low}
+    for subject in ("02", "03"):
+        tree |= {f"{subject}/B/{name}": low for name in ("T1w", "FLAIR")}
+    plan = make_plan(make_tree(tree))
+    missing = {unit.name: unit.missing for unit in plan.units}
+    assert missing["sub-01_ses-A"] == ("T1w", "acq-sag_T2w")
+    assert missing["sub-01_ses-B"] == ("FLAIR", *sorted(both))
+    assert missing["sub-02_ses-B"] == ()
+
+
+def test_one_plane_of_a_contrast_is_not_two_missing(make_tree: MakeTree, low: Sidecar) -> None:
+    names = ["acq-axi_T1w", "acq-axi_T2w", "acq-cor_T2w", "acq-sag_T2w", "acq-axi_FLAIR"]
+    (unit,) = make_plan(make_tree({f"01/A/{name}": low for name in names})).units
+    assert unit.missing == ()
+
+
+def test_contrast_agent_and_reconstructions_are_told(make_tree: MakeTree, low: Sidecar) -> None:
+    names = ["acq-axi_T1w", "acq-axi_ce-gd_T1w", "acq-cor_rec-a_T1w", "acq-cor_rec-b_T1w"]
+    (unit,) = make_plan(make_tree({f"01/A/{name}": low for name in names})).units
+    assert "acq-axi_ce-gd_T1w" not in stacks(unit)
+    assert any("contrast agent" in sentence for sentence in unit.warnings)
+    assert any(sentence.startswith("acq-cor_T1w is there in several reconstructions") for sentence in unit.warnings)
+
+
+def test_participants_table_without_prefix_is_no_hindrance(make_tree: MakeTree, low: Sidecar) -> None:
+    root = make_tree({"01/A/T1w": low})
+    (root / "participants.tsv").write_text("participant_id\tage\n01\t30\n")
+    assert make_plan(root, ["sub-01"]).subjects == ("01",)
+
+
+def test_a_dataset_without_description_is_planned_with_a_warning(make_tree: MakeTree, low: Sidecar) -> None:
+    root = make_tree({"01/A/T1w": low})
+    (root / "dataset_description.json").unlink()
+    plan = make_plan(root)
+    assert plan.subjects == ("01",)
+    assert "dataset_description.json" in plan.warnings[0]
+
+
+def test_database_is_used(make_tree: MakeTree, low: Sidecar, tmp_path: Path) -> None:
+    root = make_tree({"01/A/acq-axi_T1w": low})
+    make_plan(root, database_dir=tmp_path / "db")
+    make_tree({"01/A/acq-cor_T1w": low})
+    assert stacks(make_plan(root, database_dir=tmp_path / "db").units[0]) == ["acq-axi_T1w"]
+    assert len(make_plan(root).units[0].stacks) == 2
+
+
+def test_one_of_many_subjects_touches_no_other(
+    make_tree: MakeTree, low: Sidecar, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = make_tree({f"{number:03d}/A/acq-{plane}_T1w": low for number in range(40) for plane in ("axi", "cor")})
+    listed = []
+    scandir = os.scandir
+    monkeypatch.setattr(os, "scandir", lambda path=".": (listed.append(str(path)), scandir(path))[1])
+    make_plan(root, ["007"])
+    assert any("sub-007" in path for path in listed)
+    assert not [path for path in listed if "sub-" in path and "sub-007" not in path]
+
+
+@pytest.mark.real
+def test_ds006557(shared_data: Path) -> None:
+    plan = make_plan(shared_data / "ds006557-skeleton")
+    assert (len(plan.subjects), len(plan.units), plan.skipped, plan.failed) == (23, 46, (), ())
+    assert {unit.reference_session for unit in plan.units} == {"GE"}
+    assert sum(len(unit.stacks) for unit in plan.units) == 344
+    assert len({scan.path for unit in plan.units for scan in unit.reference}) == 46
+    assert all(0.0633 < unit.field_strength < 0.0640 for unit in plan.units)
+    for unit in plan.units:
+        assert len([sentence for sentence in unit.warnings if "0.006 T" in sentence]) == len(unit.warnings) == 1
+        expected = {("HYPE06", "HFC"): ("acq-sag_T1w",)}.get(
+            (unit.subject, unit.session), ("acq-iso_T2w",) if unit.session == "HFE" else ()
+        )
+        assert unit.missing == expected
+
+
+@pytest.mark.real
+def test_ds006557_one_subject_names_what_is_missing_too(shared_data: Path) -> None:
+    plan = make_plan(shared_data / "ds006557-skeleton", ["HYPE06"])
+    assert [unit.missing for unit in plan.units] == [("acq-sag_T1w",), ("acq-iso_T2w",)]
