@@ -28,21 +28,21 @@ def run(settings: Settings) -> int:
     """The exit code of one run with validated settings; raises ``InputError`` for what cannot be run."""
     if settings.boilerplate_only or settings.reports_only:
         return _from_disk(settings)
-    from ..bids.dataset import check_dataset
-    from ..bids.filters import read_filters
+    from ..bids.filters import load_filters
     from ..bids.plan import describe, make_plan
+    from ..bids.validate import check_source
     from ..nn.device import choose_device
     from ..workflows.run import make_recipe, preflight, run_participants, summary
 
     if not settings.skip_bids_validation:
-        check_dataset(settings.bids_dir)
+        check_source(settings.bids_dir)
     plan = make_plan(
         settings.bids_dir,
-        settings.participant_label,
-        settings.session_label,
-        read_filters(settings.bids_filter_file),
-        settings.assume_field_strength,
-        settings.bids_database_dir,
+        participants=settings.participant_label,
+        sessions=settings.session_label,
+        filters=load_filters(settings.bids_filter_file) if settings.bids_filter_file else None,
+        assume_field_strength=settings.assume_field_strength,
+        database_dir=settings.bids_database_dir,
     )
     method_settings, draws = resolve_method(settings)
     recipe = make_recipe(settings, method_settings, draws, choose_device(settings.device))

@@ -60,7 +60,7 @@ def enhanced_sidecar(common: Plain, recipe: Plain, provenance: Mapping[str, Any]
         "Draws": recipe["n_samples"],
         "Sloppy": recipe["sloppy"],
         "Records": provenance.get("records", []),
-        "SoftwareVersions": software_versions(),
+        "PackageVersions": software_versions(),
         "Runtime": {**provenance["Runtime"], "Device": recipe["device"]},
     }
     if content["Synthetic"]:

@@ -58,7 +58,7 @@ def write_session(session: Plain, recipe: Plain, content: SessionContent) -> lis
     for contrast in content.acquired.contrasts:
         common = image_sidecar(session, recipe, contrast, skull_stripped)
         count = len(content.acquired.stacks_of(contrast))
-        for kind, image, extra in (
+        for kind, volume, extra in (
             ("preproc", content.acquired, common | {"Description": f"Plain mean of {count} low-field stack(s)"}),
             ("enhanced", content.enhanced, enhanced_sidecar(common, recipe, content.provenance)),
             ("std", content.std, common | {"Description": "Voxelwise standard deviation over draws"}),
@@ -69,17 +69,17 @@ def write_session(session: Plain, recipe: Plain, content: SessionContent) -> lis
                 | {"Description": RISK_DESCRIPTION, "Units": "noise SD", **_plain(content.risk_record[contrast])},
             ),
         ):
-            if image is not None:
-                write_image(files[f"{kind}/{contrast}"], image.channel(contrast), affine, extra, frame)
-        for kind, labels, volumes in (
-            ("tissue", content.labels, content.volumes),
-            ("enhanced_tissue", content.enhanced_labels, content.enhanced_volumes),
+            if volume is not None:
+                write_image(files[f"{kind}/{contrast}"], volume.channel(contrast), affine, extra, frame)
+        for image, kind, labels, volumes in (
+            ("preproc", "tissue", content.labels[contrast], content.volumes[contrast]),
+            ("enhanced", "enhanced_tissue", content.enhanced_labels[contrast], content.enhanced_volumes[contrast]),
         ):
-            source = files[f"{'preproc' if kind == 'tissue' else 'enhanced'}/{contrast}"]
-            about = _grid_words(common) | {"Sources": [own_source(source, recipe["out_dir"])]}
-            _write_tissue(files, f"{kind}/{contrast}", labels[contrast], volumes[contrast], affine, about, frame)
+            source = own_source(files[f"{image}/{contrast}"], recipe["out_dir"])
+            about = _grid_words(common) | {"Sources": [source]}
+            _write_tissue(files, f"{kind}/{contrast}", labels, volumes, affine, about, frame)
     mask = {"Type": "Brain", "Sources": common["Sources"], "Quality": content.quality} | _grid_words(common)
-    write_image(files["mask"], content.acquired.mask, affine, mask, frame)
+    write_image(files["mask"], content.acquired.brain, affine, mask, frame)
     if content.metrics is not None:
         write_table(files["metrics"], content.metrics, METRIC_COLUMNS)
     write_json(files["qc"], _quality_record(session, recipe, content))
@@ -90,11 +90,12 @@ def write_reference(
     session: Plain,
     recipe: Plain,
     volume: Volume,
-    tissue: tuple[Mapping[str, np.ndarray], Mapping[str, Rows]],
+    labels: Mapping[str, np.ndarray],
+    volumes: Mapping[str, Rows],
     qc: Plain,
     quality: Plain,
 ) -> list[str]:
-    """The paths of the high-field session on the canonical grid; ``tissue`` is labels and volumes by contrast."""
+    """The paths of the high-field session on the canonical grid."""
     files = reference_layout(session, recipe)
     affine, skull_stripped = volume.grid.affine, bool(quality.get("SkullStripped", False))
     for contrast in volume.contrasts:
@@ -108,10 +109,9 @@ def write_reference(
         }
         write_image(files[f"preproc/{contrast}"], volume.channel(contrast), affine, common)
         about = {"Resolution": GRID, "Sources": [own_source(files[f"preproc/{contrast}"], recipe["out_dir"])]}
-        labels, volumes = (part[contrast] for part in tissue)
-        _write_tissue(files, f"tissue/{contrast}", labels, volumes, affine, about)
+        _write_tissue(files, f"tissue/{contrast}", labels[contrast], volumes[contrast], affine, about)
     mask = {"Type": "Brain", "Resolution": GRID, "Sources": common["Sources"], "Quality": quality}
-    write_image(files["mask"], volume.mask, affine, mask)
+    write_image(files["mask"], volume.brain, affine, mask)
     return [str(path) for path in files.values()]
 
 

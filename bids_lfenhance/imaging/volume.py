@@ -65,6 +65,13 @@ class Volume:
         """The acquisitions of one contrast, in the order they were read."""
         return tuple(stack for stack in self.stacks if stack.contrast == contrast)
 
+    @property
+    def brain(self) -> np.ndarray:
+        """(X, Y, Z) bool: the brain mask, for those who cannot do without."""
+        if self.mask is None:
+            raise ValueError("this volume has no brain mask yet")
+        return self.mask
+
     def with_anatomy(self, mask: np.ndarray, tissue: np.ndarray) -> "Volume":
         """The same volume, now with its brain mask and tissue posteriors."""
         return replace(self, mask=mask, tissue=tissue)

@@ -100,7 +100,7 @@ class Evaluate(Step):
 
         baseline = load_volume(self.inputs.baseline)
         images = {"preproc": baseline, self.inputs.label: load_volume(self.inputs.enhanced)}
-        return {"metrics": evaluate_session(images, load_volume(self.inputs.reference), baseline.mask)}
+        return {"metrics": evaluate_session(images, load_volume(self.inputs.reference), baseline.brain)}
 
 
 class NormaliseInputs(StepInputs):

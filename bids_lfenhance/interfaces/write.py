@@ -44,8 +44,9 @@ class WriteReference(Step):
         from ..imaging.volume import load_arrays, load_volume
 
         given = self.inputs
-        volume, tissue = load_volume(given.volume), (load_arrays(given.labels)[1], given.volumes)
-        return {"files": write_reference(given.session, given.recipe, volume, tissue, given.qc, given.quality)}
+        tissue = load_arrays(given.labels)[1], given.volumes
+        volume = load_volume(given.volume)
+        return {"files": write_reference(given.session, given.recipe, volume, *tissue, given.qc, given.quality)}
 
 
 class WriteSessionInputs(WriteInputs):

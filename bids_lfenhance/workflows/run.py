@@ -94,7 +94,7 @@ def preflight(settings: Settings, recipe: Recipe) -> None:
 
 def run_participants(settings: Settings, recipe: Recipe, plan: Plan) -> Outcome:
     """What the run came to; every claim in it was checked against the disk."""
-    outcome = Outcome(_start_run(settings, recipe), skipped=plan.skipped)
+    outcome = Outcome(_start_run(settings, recipe, plan), skipped=plan.skipped)
     for subject, sentence in plan.failed:
         outcome.failed.setdefault(subject, []).append(sentence)
     sessions: dict[str, list[dict[str, Any]]] = {}
@@ -115,10 +115,12 @@ def _is_done(settings: Settings, subject: str, records: Sequence[Mapping[str, An
     return page.is_file() and all(is_complete(record, recipe.plain()) for record in records)
 
 
-def _start_run(settings: Settings, recipe: Recipe) -> Path:
+def _start_run(settings: Settings, recipe: Recipe, plan: Plan) -> Path:
     """The log folder of this run, with its settings in it; the dataset's own files are written first of all."""
     run_id = f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
-    write_dataset_files(settings.out_dir, settings.bids_dir, label=settings.label, method=settings.method)
+    about = {settings.label: f"Low field made high-field-like by method {settings.method}"}
+    subjects = {unit.subject for unit in plan.units}
+    write_dataset_files(settings.out_dir, settings.bids_dir, about, __version__, subjects=sorted(subjects))
     run_dir = settings.out_dir / "logs" / run_id
     run_dir.mkdir(parents=True)
     (run_dir / "config.toml").write_text(to_toml(settings, recipe.method_settings))

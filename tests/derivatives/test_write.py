@@ -1,0 +1,220 @@
+"""What a session leaves on disk: complete, valid BIDS, byte-equal on a rerun, and known to be missing when it is."""
+
+import json
+import shutil
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pandas as pd
+import pytest
+
+from bids_lfenhance import __version__
+from bids_lfenhance.bids.dataset import write_dataset_files
+from bids_lfenhance.bids.names import sidecar_path
+from bids_lfenhance.derivatives.layout import is_complete, missing_outputs, reference_layout, session_layout
+from bids_lfenhance.derivatives.write import SessionContent, write_reference, write_session
+from bids_lfenhance.imaging.grid import Grid
+from bids_lfenhance.imaging.volume import Stack, volume_from_channels
+
+SHAPE = (8, 9, 10)
+
+
+def scan(raw: Path, session: str, acq: str | None, contrast: str, tesla: float) -> dict:
+    stem = f"sub-01_ses-{session}" + (f"_acq-{acq}" if acq else "") + f"_{contrast}"
+    return {
+        "name": stem,
+        "path": str(raw / "sub-01" / f"ses-{session}" / "anat" / f"{stem}.nii.gz"),
+        "contrast": contrast,
+        "plane": acq or "",
+        "entities": {"acq": acq} if acq else {},
+        "field_strength": tesla,
+        "state": [10, 20],
+    }
+
+
+@pytest.fixture
+def raw(tmp_path: Path) -> Path:
+    folder = tmp_path / "raw"
+    folder.mkdir()
+    (folder / "dataset_description.json").write_text('{"Name": "Test", "BIDSVersion": "1.10.0"}')
+    return folder
+
+
+@pytest.fixture
+def recipe(tmp_path: Path, raw: Path) -> dict:
+    return {
+        "bids_dir": str(raw),
+        "out_dir": str(tmp_path / "out"),
+        "method": "inr",
+        "label": "inr",
+        "method_settings": {"width": 8},
+        "settings_hash": "abc",
+        "budget": "cpu",
+        "n_samples": 3,
+        "seed": 0,
+        "sloppy": False,
+        "spaces": (),
+        "device": "cpu",
+    }
+
+
+def session(raw: Path, paired: bool = True) -> dict:
+    scans = [scan(raw, "HFC", plane, contrast, 0.0635) for contrast in ("T1w", "T2w") for plane in ("axi", "cor")]
+    high = [scan(raw, "GE", "MPRAGE", "T1w", 3.0), scan(raw, "GE", None, "T2w", 3.0)]
+    return {
+        "subject": "01",
+        "session": "HFC",
+        "key": "HFC",
+        "reference_session": "GE" if paired else "",
+        "reference_session_key": "GE" if paired else "",
+        "space": "GE" if paired else None,
+        "scans": scans,
+        "reference_scans": high if paired else [],
+        "missing": ["acq-sag_T1w"],
+        "warnings": ["Only two planes."],
+    }
+
+
+def content(record: dict, rng: np.random.Generator) -> SessionContent:
+    grid = Grid(np.eye(4), SHAPE)
+    noise = lambda: rng.random(SHAPE, dtype=np.float32)  # noqa: E731
+    stacks = tuple(
+        Stack(s["name"], s["contrast"], noise(), np.eye(4) + 0.0, np.diag([1.0, 1, 5, 1]), (1.6, 1.6, 5.0), 0.1)
+        for s in record["scans"]
+    )
+    mask = np.zeros(SHAPE, dtype=bool)
+    mask[2:6, 2:6, 2:6] = True
+    volume = volume_from_channels(grid, {"T1w": noise(), "T2w": noise()}, stacks)
+    volume = volume.with_anatomy(mask, np.zeros((3, *SHAPE), np.float32))
+    rows = [{"index": 1, "name": "CSF", "volume_mm3": 10.0, "volume_soft_mm3": 11.0}]
+    labels = {"T1w": mask.astype(np.uint8), "T2w": mask.astype(np.uint8)}
+    metric = {
+        "contrast": "T1w",
+        "image": "inr",
+        "region": "brain",
+        "protocol": "brain-fit",
+        "metric": "psnr",
+        "value": 1,
+    }
+    paired = bool(record["reference_session_key"])
+    return SessionContent(
+        acquired=volume,
+        labels=labels,
+        volumes={"T1w": rows, "T2w": rows},
+        enhanced=replace(volume, image=volume.image * 2),
+        enhanced_labels=labels,
+        enhanced_volumes={"T1w": rows, "T2w": rows},
+        std=replace(volume, image=volume.image / 10),
+        risk=replace(volume, image=volume.image / 5),
+        risk_record={c: {"chi2": np.float32(1.0), "band": float("nan")} for c in ("T1w", "T2w")},
+        provenance={"records": [{"loss": 1.0}], "Runtime": {"Seconds": 1.0}, "warnings": ["A draw was odd."]},
+        qc={"Scans": {s["name"]: {"SNR": 10.0} for s in record["scans"]}, "Warnings": ["It moved."]},
+        quality={"SkullStripped": False, "MaskVolumeMl": 1400.0, "Warnings": []},
+        metrics=[metric] if paired else None,
+        reference_qc={} if paired else None,
+    )
+
+
+def write_all(record: dict, recipe: dict, rng: np.random.Generator) -> SessionContent:
+    given = content(record, rng)
+    if record["reference_session_key"]:
+        volume = replace(given.acquired, stacks=())
+        write_reference(record, recipe, volume, given.labels, given.volumes, {}, given.quality)
+    write_session(record, recipe, given)
+    return given
+
+
+@pytest.mark.parametrize("paired", [True, False])
+def test_everything_that_is_promised_is_written(raw, recipe, rng, paired):
+    record = session(raw, paired)
+    assert missing_outputs(record, recipe)
+    write_all(record, recipe, rng)
+    assert missing_outputs(record, recipe) == []
+    assert is_complete(record, recipe)
+
+
+def test_the_validator_finds_no_error(raw, recipe, rng):
+    if not (validator := shutil.which("bids-validator-deno")):
+        pytest.skip("bids-validator-deno is not installed")
+    write_dataset_files(recipe["out_dir"], raw, {"inr": "A method."}, __version__, subjects=["01"])
+    write_all(session(raw), recipe, rng)
+    done = subprocess.run(
+        [validator, "--format", "json", recipe["out_dir"]], capture_output=True, text=True, check=False
+    )
+    errors = [issue for issue in json.loads(done.stdout)["issues"]["issues"] if issue["severity"] == "error"]
+    assert errors == []
+
+
+def test_images_carry_data_and_frame(raw, recipe, rng):
+    record = session(raw)
+    given = write_all(record, recipe, rng)
+    files = session_layout(record, recipe)
+    image = nib.load(files["enhanced/T2w"])
+    np.testing.assert_array_equal(image.get_fdata(dtype=np.float32), given.enhanced.channel("T2w"))
+    assert image.header["sform_code"] == image.header["qform_code"] == 2, "aligned to the high field"
+    stack = nib.load(files["stack/sub-01_ses-HFC_acq-cor_T1w"])
+    np.testing.assert_allclose(stack.affine, np.diag([1.0, 1, 5, 1]))
+
+
+def test_the_transform_carries_stack_points_to_the_canonical_frame(raw, recipe, rng):
+    from nitransforms.io.itk import ITKLinearTransform
+
+    record = session(raw)
+    given = write_all(record, recipe, rng)
+    path = session_layout(record, recipe)["xfm/sub-01_ses-HFC_acq-axi_T1w"]
+    to_stack = ITKLinearTransform.from_filename(path).to_ras()  # ITK: from the fixed to the moving image
+    np.testing.assert_allclose(np.linalg.inv(to_stack), given.acquired.stacks[0].lf2hf_xfm, atol=1e-9)
+
+
+def test_sidecars_tell_the_truth(raw, recipe, rng):
+    record = session(raw)
+    write_all(record, recipe, rng)
+    files = session_layout(record, recipe)
+    enhanced = json.loads(sidecar_path(files["enhanced/T1w"]).read_text())
+    assert enhanced["MagneticFieldStrength"] == 0.0635
+    assert enhanced["Synthetic"] is True
+    assert enhanced["TargetMagneticFieldStrength"] == 3
+    assert enhanced["Draws"] == 3
+    assert enhanced["SpatialReference"] == "bids::sub-01/ses-GE/anat/sub-01_ses-GE_res-1mm_desc-preproc_T2w.nii.gz"
+    assert enhanced["Sources"] == [
+        f"bids:raw:sub-01/ses-HFC/anat/sub-01_ses-HFC_acq-{plane}_T1w.nii.gz" for plane in ("axi", "cor")
+    ]
+    quality = json.loads(files["qc"].read_text())
+    assert quality["Warnings"] == ["Only two planes.", "It moved.", "A draw was odd."]
+    assert quality["Missing"] == ["acq-sag_T1w"]
+    table = pd.read_csv(files["metrics"], sep="\t")
+    assert table.loc[0, "value"] == 1
+    assert set(table.columns) <= set(json.loads(sidecar_path(files["metrics"]).read_text()))
+
+
+def test_a_rerun_gives_the_same_bytes(raw, recipe):
+    record = session(raw)
+    write_all(record, recipe, np.random.default_rng(1))
+    files = [*session_layout(record, recipe).values(), *reference_layout(record, recipe).values()]
+    before = {path: path.read_bytes() for path in files}
+    write_all(record, recipe, np.random.default_rng(1))
+    assert {path: path.read_bytes() for path in files} == before
+
+
+@pytest.mark.parametrize("change", ["settings", "scan", "gone", "empty"])
+def test_what_is_not_the_same_work_is_not_complete(raw, recipe, rng, change):
+    record = session(raw)
+    write_all(record, recipe, rng)
+    if change == "settings":
+        recipe = recipe | {"settings_hash": "other"}
+    if change == "scan":
+        record["scans"][0]["state"] = [11, 20]
+    if change == "gone":
+        session_layout(record, recipe)["risk/T1w"].unlink()
+    if change == "empty":
+        session_layout(record, recipe)["risk/T1w"].write_bytes(b"")
+    assert not is_complete(record, recipe)
+
+
+def test_two_stacks_never_share_a_name(raw, recipe):
+    record = session(raw)
+    files = session_layout(record, recipe)
+    assert len(set(files.values())) == len(files)

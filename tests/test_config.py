@@ -1,0 +1,87 @@
+"""Settings: validated, hashed by what changes an output, and the same again after a trip through TOML."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from bids_lfenhance.config import Settings, from_toml, settings_hash, to_toml, validated
+from bids_lfenhance.errors import InputError
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    (tmp_path / "raw").mkdir()
+    return Settings(tmp_path / "raw", tmp_path / "out")
+
+
+@pytest.mark.parametrize("out", [".", "sub-01", "derivatives", "sub-01/derivatives/x"])
+def test_the_raw_dataset_is_never_written_to(settings, out):
+    with pytest.raises(InputError, match="would change the raw dataset"):
+        validated(replace(settings, out_dir=settings.bids_dir / out))
+
+
+@pytest.mark.parametrize("out", ["derivatives/lf", "../elsewhere", "../raw-too"])
+def test_other_folders_are_accepted_and_absolute(settings, out):
+    accepted = validated(replace(settings, out_dir=settings.bids_dir / out))
+    assert accepted.out_dir == (settings.bids_dir / out).resolve()
+
+
+def test_a_link_into_the_raw_dataset_is_seen_through(settings, tmp_path):
+    (settings.bids_dir / "sub-01").mkdir()
+    (tmp_path / "link").symlink_to(settings.bids_dir / "sub-01")
+    with pytest.raises(InputError):
+        validated(replace(settings, out_dir=tmp_path / "link"))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"bids_dir": Path("/no/such/folder")},
+        {"random_seed": -1},
+        {"nprocs": 0},
+        {"mem_gb": -2.0},
+        {"n_samples": 0},
+        {"assume_field_strength": 0.0},
+        {"output_label": "a_b"},
+        {"bids_filter_file": Path("/no/such/file.json")},
+    ],
+)
+def test_bad_values_are_one_sentence(settings, changes):
+    with pytest.raises(InputError, match=r"^Expected .*, found .*\.$"):
+        validated(replace(settings, **changes))
+
+
+def test_the_work_folder_stays_out_of_the_raw_dataset(settings):
+    with pytest.raises(InputError, match="--work-dir"):
+        validated(replace(settings, work_dir=settings.bids_dir / "work"))
+
+
+@pytest.mark.parametrize("changes", [{"random_seed": 1}, {"sloppy": True}, {"n_samples": 2}, {"budget": "gpu"}])
+def test_the_hash_follows_what_changes_an_output(settings, changes):
+    assert settings_hash(settings, {}, "1") != settings_hash(replace(settings, **changes), {}, "1")
+
+
+@pytest.mark.parametrize("changes", [{"nprocs": 1}, {"participant_label": ("01",)}, {"verbose": 2}, {"mem_gb": 3.0}])
+def test_the_hash_ignores_what_does_not(settings, changes):
+    assert settings_hash(settings, {}, "1") == settings_hash(replace(settings, **changes), {}, "1")
+
+
+def test_toml_round_trip(settings, tmp_path):
+    given = replace(settings, participant_label=("01", "02"), mem_gb=3.5, sloppy=True)
+    path = tmp_path / "config.toml"
+    path.write_text(to_toml(given, {"fusion": "sr"}))
+    tables = from_toml(path)
+    assert tables["methods"] == {"interp": {"fusion": "sr"}} or tables["methods"] == {given.method: {"fusion": "sr"}}
+    assert tables["run"]["participant_label"] == ["01", "02"]
+    assert tables["run"]["mem_gb"] == 3.5
+    assert tables["run"]["sloppy"] is True
+    assert "n_samples" not in tables["run"], "what is unset stays unset"
+
+
+@pytest.mark.parametrize("text", ["[run]\ncolour = 1\n", "not toml", "\x00"])
+def test_a_bad_settings_file_is_one_sentence(tmp_path, text):
+    path = tmp_path / "config.toml"
+    path.write_text(text)
+    with pytest.raises(InputError, match="^Expected"):
+        from_toml(path)
