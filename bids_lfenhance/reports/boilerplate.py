@@ -1,0 +1,187 @@
+"""The methods text for a paper, made from what the sidecars say was done, with its references and licences."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .collect import Output, Session, Subject, collect
+from .tables import field_strength
+
+REFERENCES = {
+    "bids": "Gorgolewski KJ et al. The brain imaging data structure. Sci Data 2016;3:160044. doi:10.1038/sdata.2016.44",
+    "apps": "Gorgolewski KJ et al. BIDS Apps. PLoS Comput Biol 2017;13:e1005209. doi:10.1371/journal.pcbi.1005209",
+    "nipype": "Gorgolewski K et al. Nipype. Front Neuroinform 2011;5:13. doi:10.3389/fninf.2011.00013",
+    "n4": "Tustison NJ et al. N4ITK: improved N3 bias correction. IEEE Trans Med Imaging 2010;29:1310-20. "
+    "doi:10.1109/TMI.2010.2046908",
+    "ants": "Avants BB et al. A reproducible evaluation of ANTs similarity metric performance in brain image registration. "
+    "NeuroImage 2011;54:2033-44. doi:10.1016/j.neuroimage.2010.09.025",
+    "mni": "Fonov V et al. Unbiased average age-appropriate atlases for pediatric studies. NeuroImage 2011;54:313-27. "
+    "doi:10.1016/j.neuroimage.2010.07.033",
+    "nilearn": "Abraham A et al. Machine learning for neuroimaging with scikit-learn. Front Neuroinform 2014;8:14. "
+    "doi:10.3389/fninf.2014.00014",
+    "wire": "Saragadam V et al. WIRE: wavelet implicit neural representations. CVPR 2023. arXiv:2301.05187",
+    "mcinr": "McGinnis J et al. Single-subject multi-contrast MRI super-resolution via implicit neural representations. "
+    "MICCAI 2023. arXiv:2303.15065",
+    "indrakanti": "Indrakanti P, Simpson I. Unsupervised bidirectional synthesis of ultra-low-field MRI. Preprint, 2025",
+    "ensembles": "Lakshminarayanan B et al. Simple and scalable predictive uncertainty estimation using deep ensembles. "
+    "NeurIPS 2017. arXiv:1612.01474",
+    "ssim": "Wang Z et al. Image quality assessment: from error visibility to structural similarity. "
+    "IEEE Trans Image Process 2004;13:600-12. doi:10.1109/TIP.2003.819861",
+}
+
+LICENCES = (
+    ("bids_lfenhance", "Apache-2.0"),
+    ("ANTs through antspyx", "Apache-2.0"),
+    ("MNI152 (ICBM 2009a), bundled by nilearn", "free to use with its copyright notice; nilearn BSD-3-Clause"),
+    ("nipype", "Apache-2.0"),
+    ("nibabel, PyBIDS, nitransforms", "MIT, MIT, BSD-3-Clause"),
+    ("PyTorch, NumPy, SciPy, scikit-image", "BSD-3-Clause"),
+)
+
+
+@dataclass(frozen=True)
+class Methods:
+    """Paragraphs of plain text with references as [n], the references in that order, and (what, licence) pairs."""
+
+    paragraphs: tuple[str, ...]
+    references: tuple[str, ...]
+    licences: tuple[tuple[str, str], ...]
+
+
+class _Citing:
+    """Numbers references in the order in which they are first named."""
+
+    def __init__(self) -> None:
+        self.keys: list[str] = []
+
+    def __call__(self, *keys: str) -> str:
+        self.keys += [key for key in keys if key not in self.keys]
+        return "[" + ", ".join(str(self.keys.index(key) + 1) for key in keys) + "]"
+
+
+def boilerplate(out_dir: Path, subject: str | None = None) -> str:
+    """Markdown: the methods section of a paper about this derivative, of one subject or of all.
+
+    Of all, what is said must hold for every subject, so the settings come from the first that has an enhanced image.
+    """
+    names = [subject] if subject else sorted(p.name[4:] for p in out_dir.glob("sub-*") if p.is_dir())
+    found = [collect(out_dir, name) for name in names]
+    subjects = [s for s in found if _enhanced(s)] or found
+    if not subjects:
+        return "# Methods\n\nNothing has been processed yet.\n"
+    methods = describe(subjects)
+    lines = ["# Methods", ""]
+    for paragraph in methods.paragraphs:
+        lines += [paragraph, ""]
+    lines += ["# References", "", *(f"{n}. {text}" for n, text in enumerate(methods.references, 1)), ""]
+    lines += ["# Licences", "", *(f"- {what}: {licence}" for what, licence in methods.licences), ""]
+    return "\n".join(lines)
+
+
+def describe(subjects: list[Subject]) -> Methods:
+    """What was done, from the first subject's sidecars; counts are over all of them."""
+    cite, first = _Citing(), subjects[0]
+    images = _enhanced(first)
+    sidecar = images[0].sidecar if images else {}
+    parts = [
+        _opening(subjects, sidecar, cite),
+        _preparation(first, cite),
+        *(_enhancement(output, cite) for output in _one_per_label(images)),
+        _trust(first, cite),
+        "The images are estimates for research use and not for diagnosis.",
+    ]
+    references = tuple(REFERENCES[key] for key in cite.keys)
+    return Methods(tuple(p for p in parts if p), references, (*_data_licences(first), *LICENCES))
+
+
+def _enhanced(subject: Subject) -> list[Output]:
+    return [o for session in subject.sessions for channel in session.channels for o in channel.enhanced.values()]
+
+
+def _one_per_label(images: Iterable[Output]) -> list[Output]:
+    return list({output.desc: output for output in images}.values())
+
+
+def _opening(subjects: list[Subject], sidecar: Any, cite: _Citing) -> str:
+    sessions = [session for subject in subjects for session in subject.sessions]
+    version = str((sidecar.get("SoftwareVersions") or {}).get("bids_lfenhance", ""))
+    low = sorted({field_strength(s.get("FieldStrength")) for x in sessions for s in _scans(x)} - {"–"})
+    stacks = sum(len(_scans(session)) for session in sessions)
+    paired = sum(session.reference is not None for session in sessions)
+    return (
+        f"Low-field brain MRI{' (' + ', '.join(low) + ')' if low else ''}, organised as BIDS {cite('bids')}, was processed "
+        f"with the BIDS App {cite('apps')} bids_lfenhance{' ' + version if version else ''}, a workflow on Nipype "
+        f"{cite('nipype')}: {_count(len(subjects), 'subject')}, {_count(len(sessions), 'low-field session')}, "
+        f"{_count(stacks, 'scan')}, {paired} of the sessions with a high-field reference."
+    )
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def _scans(session: Session) -> list[Any]:
+    scans = session.record.get("Scans")
+    return [scan for scan in scans if isinstance(scan, dict)] if isinstance(scans, list) else []
+
+
+def _preparation(subject: Subject, cite: _Citing) -> str:
+    paired = any(session.reference for session in subject.sessions)
+    target = " and then to the high-field reference" if paired else ""
+    return (
+        f"Each scan was corrected for intensity non-uniformity with N4 {cite('n4')}; the scans of a session were aligned "
+        f"rigidly to one another{target} with ANTs {cite('ants')}, and interpolated once on to a 1 mm isotropic grid. The "
+        "plain mean of the scans of a contrast is the low-field baseline. Brain mask and tissue (cerebrospinal fluid, grey "
+        f"and white matter) were found in each image with priors of the MNI152 template {cite('mni')} bundled by nilearn "
+        f"{cite('nilearn')}."
+    )
+
+
+def _enhancement(output: Output, cite: _Citing) -> str:
+    sidecar = output.sidecar
+    method, settings = str(sidecar.get("Method", output.desc)), sidecar.get("MethodSettings") or {}
+    draws = sidecar.get("Draws")
+    if method == "inr":
+        text = (
+            "High-field-like images were estimated by fitting an implicit neural representation (a Gabor network) to all scans "
+            f"of the session at once, through a model of their slice profiles and contrast {cite('indrakanti', 'wire', 'mcinr')}."
+        )
+    elif method == "interp":
+        how = {"mean": "their plain mean", "sr": "super-resolution that models their slice profiles"}
+        text = f"The scans of a contrast were fused by {how.get(str(settings.get('fusion')), 'interpolation')}."
+    else:
+        text = f"High-field-like images were estimated with the method {method}."
+    if isinstance(draws, int) and draws > 1:
+        text += f" The result is the mean of {draws} draws, and its uncertainty their standard deviation {cite('ensembles')}."
+    listed = ", ".join(f"{key} = {value}" for key, value in settings.items()) if isinstance(settings, dict) else ""
+    seed = f"; seed {sidecar['Seed']}" if "Seed" in sidecar else ""
+    return f"{text} Settings of {output.desc}: {listed or 'defaults'}{seed}."
+
+
+def _trust(subject: Subject, cite: _Citing) -> str:
+    text = (
+        "A risk map compares the result, degraded again as each scan was acquired, with that scan, in units of the noise; it is "
+        "blind to detail finer than the scans resolve."
+    )
+    if any(session.metrics for session in subject.sessions):
+        text += (
+            " Against high field, peak signal-to-noise ratio, structural similarity "
+            f"{cite('ssim')} and further metrics were computed under named protocols, with the plain mean as the baseline; "
+            "we decide by the protocol brain-fit (inside the brain, least-squares gain and offset, data range the 99.9th "
+            "percentile of the reference)."
+        )
+    return text
+
+
+def _data_licences(subject: Subject) -> list[tuple[str, str]]:
+    """The source dataset and the derivative's licence, as the dataset's description has them."""
+    sources = subject.dataset.get("SourceDatasets")
+    rows = []
+    for source in sources if isinstance(sources, list) else []:
+        if isinstance(source, dict):
+            name = " ".join(str(source[key]) for key in ("Name", "DOI", "URL", "Version") if source.get(key))
+            rows.append((f"Source data: {name or 'unnamed'}", str(source.get("License") or "as published with it")))
+    if subject.dataset.get("License"):
+        rows.append(("This derivative", str(subject.dataset["License"])))
+    return rows

@@ -1,0 +1,306 @@
+"""What lies on disk for one subject, gathered by name: the report knows nothing else."""
+
+import csv
+import json
+import re
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..config import CONTRASTS
+from ..imaging.grid import Grid
+
+HIGH_FIELD_TESLA = 1.0
+"""At this strength and above an image is high field (it is never judged by its name)."""
+
+GRID_LABEL = "1mm"
+"""The ``res-`` of the canonical grid; what is in template spaces carries another or none."""
+
+CRASH_TAIL = 6000
+"""Characters of a crash text that are shown: the end, where the reason is."""
+
+_IMAGE = re.compile(r"^(?P<entities>(?:[a-zA-Z]+-[0-9a-zA-Z+]+_)+)(?P<suffix>[0-9a-zA-Z]+)\.nii(?:\.gz)?$")
+_MAPS = ("Std", "Risk")
+
+
+@dataclass(frozen=True)
+class Output:
+    """One image of the derivative: ``entities`` by key, ``suffix``, and what its sidecar says (empty if unreadable)."""
+
+    path: Path
+    entities: Mapping[str, str]
+    suffix: str
+    sidecar: Mapping[str, Any]
+
+    @property
+    def desc(self) -> str:
+        """The ``desc-`` label, or nothing."""
+        return self.entities.get("desc", "")
+
+    @property
+    def is_high_field(self) -> bool:
+        """Whether it was acquired at high field: by the sidecar's true field strength."""
+        strength = self.sidecar.get("MagneticFieldStrength")
+        return isinstance(strength, int | float) and strength >= HIGH_FIELD_TESLA and not self.sidecar.get("Synthetic")
+
+
+@dataclass(frozen=True)
+class Tissue:
+    """A segmentation, and the volume of every tissue in mm³ by name (None where the table is missing)."""
+
+    output: Output
+    volumes: Mapping[str, float] | None
+
+
+@dataclass(frozen=True)
+class Channel:
+    """One contrast of a session; the dicts are keyed by the label of the result (``inr``)."""
+
+    contrast: str
+    low: Output | None = None
+    high: Output | None = None
+    enhanced: Mapping[str, Output] = field(default_factory=dict)
+    std: Mapping[str, Output] = field(default_factory=dict)
+    risk: Mapping[str, Output] = field(default_factory=dict)
+    tissue: Mapping[str, Tissue] = field(default_factory=dict)
+    tissue_high: Tissue | None = None
+
+
+@dataclass(frozen=True)
+class Session:
+    """One low-field session: ``name`` (None where the dataset has no sessions), its contrasts, its record, its metrics.
+
+    ``metrics`` are the rows of every ``_qc.tsv``, numbers as floats; ``missing`` says what should be there and is not.
+    """
+
+    name: str | None
+    labels: tuple[str, ...]
+    channels: tuple[Channel, ...]
+    mask: Output | None
+    record: Mapping[str, Any]
+    metrics: tuple[Mapping[str, Any], ...]
+    missing: tuple[str, ...]
+
+    @property
+    def reference(self) -> Mapping[str, Any] | None:
+        """The high-field session it was compared with, or None."""
+        found = self.record.get("Reference")
+        return found if isinstance(found, Mapping) else None
+
+
+@dataclass(frozen=True)
+class Run:
+    """The run that wrote it: ``config`` the text of its settings, ``crashes`` (name, text) of the steps that failed."""
+
+    name: str
+    config: str
+    settings: Mapping[str, Any]
+    crashes: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """Everything the report of one subject is made from."""
+
+    name: str
+    out_dir: Path
+    sessions: tuple[Session, ...]
+    run: Run | None
+    dataset: Mapping[str, Any]
+
+
+def collect(out_dir: Path, subject: str, run_dir: Path | None = None) -> Subject:
+    """Everything there is of a subject (label without ``sub-``), and what should be and is not."""
+    outputs = list_outputs(out_dir / f"sub-{subject}")
+    run = read_run(out_dir, subject, run_dir)
+    wanted = _wanted_label(run)
+    names = _low_field_sessions(out_dir, subject, outputs)
+    sessions = tuple(_session(out_dir, subject, name, outputs, wanted) for name in names)
+    return Subject(subject, out_dir, sessions, run, read_json(out_dir / "dataset_description.json"))
+
+
+def list_outputs(folder: Path) -> tuple[Output, ...]:
+    """The images under a subject's folder, in the order of their names; figures and odd names are left out."""
+    found = []
+    for path in sorted([*folder.glob("anat/*.nii*"), *folder.glob("ses-*/anat/*.nii*")]):
+        match = _IMAGE.match(path.name)
+        if match:
+            entities = dict(part.split("-", 1) for part in match["entities"].rstrip("_").split("_"))
+            sidecar = read_json(path.with_name(path.name.split(".nii")[0] + ".json"))
+            found.append(Output(path, entities, match["suffix"], sidecar))
+    return tuple(found)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in a JSON file; empty if there is none or it cannot be read."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def read_table(path: Path) -> list[dict[str, Any]]:
+    """The rows of a TSV, numbers as floats; empty if there is none or it cannot be read."""
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file, delimiter="\t"))
+    except (OSError, ValueError, csv.Error):
+        return []
+    return [{str(key): _number(value) for key, value in row.items()} for row in rows]
+
+
+def _number(text: Any) -> Any:
+    try:
+        return float(text)
+    except (TypeError, ValueError):
+        return text
+
+
+def read_run(out_dir: Path, subject: str, run_dir: Path | None = None) -> Run | None:
+    """The run in ``run_dir``, or the latest under ``logs/``; None if there is none."""
+    if run_dir is None:
+        runs = [path.parent for path in (out_dir / "logs").glob("*/config.toml")]
+        run_dir = max(runs, key=lambda path: (path.stat().st_mtime, path.name), default=None)
+    if run_dir is None or not run_dir.is_dir():
+        return None
+    config = run_dir / "config.toml"
+    text = config.read_text(encoding="utf-8", errors="replace") if config.is_file() else ""
+    try:
+        settings = tomllib.loads(text)
+    except tomllib.TOMLDecodeError:
+        settings = {}
+    return Run(run_dir.name, text, settings, tuple(_crashes(run_dir, subject)))
+
+
+def _crashes(run_dir: Path, subject: str) -> Iterable[tuple[str, str]]:
+    """Crash texts that name this subject; the runner writes the step's full name into both name and text."""
+    names_it = re.compile(rf"(?<![0-9a-zA-Z])(?:sub[-_]?)?{re.escape(subject)}(?![0-9a-zA-Z])")
+    for path in sorted(run_dir.rglob("crash*")):
+        if path.is_file() and path.suffix in (".txt", ".log", ".rst", ""):
+            text = path.read_text(encoding="utf-8", errors="replace").strip()
+            if names_it.search(path.name.replace("_", "-")) or names_it.search(text.replace("_", "-")):
+                yield path.name, text[-CRASH_TAIL:]
+
+
+def _wanted_label(run: Run | None) -> str | None:
+    table = run.settings.get("run", run.settings) if run else {}
+    label = table.get("output_label") or table.get("method") if isinstance(table, Mapping) else None
+    return str(label) if label else None
+
+
+def _low_field_sessions(out_dir: Path, subject: str, outputs: Iterable[Output]) -> list[str | None]:
+    """The sessions that have a record, or images that are not high field; never one that is another's reference."""
+    folder = out_dir / f"sub-{subject}"
+    found = {o.entities.get("ses") for o in outputs if _is_low(o)}
+    references: set[str | None] = set()
+    for path in [*folder.glob("anat/*_desc-preproc_qc.json"), *folder.glob("ses-*/anat/*_desc-preproc_qc.json")]:
+        match = re.search(r"_ses-([0-9a-zA-Z+]+)_", path.name)
+        reference = read_json(path).get("Reference")
+        found.add(match[1] if match else None)
+        references.add(reference.get("Session") if match and isinstance(reference, Mapping) else "")
+    return sorted(found - references, key=str)
+
+
+def _is_low(output: Output) -> bool:
+    return output.suffix in CONTRASTS and output.entities.get("res") == GRID_LABEL and not output.is_high_field
+
+
+def _session(out_dir: Path, subject: str, name: str | None, outputs: Iterable[Output], wanted: str | None) -> Session:
+    folder = out_dir / f"sub-{subject}" / (f"ses-{name}" if name else "") / "anat"
+    head = f"sub-{subject}" + (f"_ses-{name}" if name else "")
+    record = read_json(folder / f"{head}_desc-preproc_qc.json")
+    reference = record.get("Reference") if isinstance(record.get("Reference"), Mapping) else {}
+    other = str(reference.get("Session") or "") or None
+    mine = [o for o in outputs if o.entities.get("ses") == name and o.entities.get("res") == GRID_LABEL]
+    theirs = [o for o in outputs if o.entities.get("ses") == other and o.entities.get("res") == GRID_LABEL]
+    if not reference:
+        theirs = []
+    elif other == name:  # a dataset without sessions: what was moved carries the space it was moved to
+        mine, theirs = [o for o in mine if "space" in o.entities], [o for o in theirs if "space" not in o.entities]
+    metrics = [row for path in sorted(folder.glob(f"{head}_desc-*_qc.tsv")) for row in read_table(path)]
+    channels = tuple(_channel(contrast, mine, theirs) for contrast in _contrasts(record, mine))
+    labels = tuple(dict.fromkeys(label for channel in channels for label in channel.enhanced))
+    if wanted in labels:
+        labels = (str(wanted), *(label for label in labels if label != wanted))
+    mask = next((o for o in mine if o.suffix == "mask"), None)
+    session = Session(name, labels, channels, mask, record, tuple(metrics), ())
+    return Session(name, labels, channels, mask, record, tuple(metrics), tuple(_missing(session, head, wanted)))
+
+
+def _contrasts(record: Mapping[str, Any], outputs: Iterable[Output]) -> list[str]:
+    scans = record.get("Scans") or []
+    there = {str(scan.get("Contrast")) for scan in scans if isinstance(scan, Mapping)} | {o.suffix for o in outputs}
+    return [contrast for contrast in CONTRASTS if contrast in there]
+
+
+def _channel(contrast: str, mine: list[Output], theirs: list[Output]) -> Channel:
+    images = {o.desc: o for o in mine if o.suffix == contrast}
+    maps = {kind: {d[: -len(kind)]: o for d, o in images.items() if d.endswith(kind)} for kind in _MAPS}
+    enhanced = {d: o for d, o in images.items() if d != "preproc" and not d.endswith(_MAPS)}
+    tissue = {o.desc[: -len(contrast)]: _tissue(o) for o in mine if _is_tissue(o, contrast)}
+    high = next((o for o in theirs if o.suffix == contrast and o.desc == "preproc"), None)
+    high_tissue = next((_tissue(o) for o in theirs if _is_tissue(o, contrast)), None)
+    return Channel(contrast, images.get("preproc"), high, enhanced, maps["Std"], maps["Risk"], tissue, high_tissue)
+
+
+def _is_tissue(output: Output, contrast: str) -> bool:
+    return output.suffix == "dseg" and output.entities.get("seg") == "tissue" and output.desc.endswith(contrast)
+
+
+def _tissue(output: Output) -> Tissue:
+    rows = read_table(output.path.with_name(output.path.name.split(".nii")[0] + ".tsv"))
+    volumes = {str(row["name"]): row["volume_mm3"] for row in rows if isinstance(row.get("volume_mm3"), float)}
+    return Tissue(output, volumes or None)
+
+
+def _missing(session: Session, head: str, wanted: str | None) -> Iterable[str]:
+    if not session.record:
+        yield f"{head}_desc-preproc_qc.json: the record of the scans"
+    if session.mask is None:
+        yield f"{head}_…_desc-brain_mask.nii.gz: the brain mask"
+    labels = session.labels or ((wanted,) if wanted else ())
+    if not labels:
+        yield f"{head}_…_desc-<method>_…: any enhanced image"
+    for channel in session.channels:
+        yield from _missing_of(channel, head, labels, bool(session.reference))
+    measured = {str(row.get("image")) for row in session.metrics}
+    if session.reference:
+        yield from (
+            f"{head}_desc-{label}_qc.tsv: metrics against high field" for label in labels if label not in measured
+        )
+
+
+def _missing_of(channel: Channel, head: str, labels: Iterable[str], paired: bool) -> Iterable[str]:
+    name = channel.contrast
+    if channel.low is None:
+        yield f"{head}_…_desc-preproc_{name}.nii.gz: the fused low field"
+    if "preproc" not in channel.tissue:
+        yield f"{head}_…_desc-preproc{name}_dseg.nii.gz: tissue of the low field"
+    for label in labels:
+        image = channel.enhanced.get(label)
+        if image is None:
+            yield f"{head}_…_desc-{label}_{name}.nii.gz: the enhanced image"
+        if label not in channel.risk:
+            yield f"{head}_…_desc-{label}Risk_{name}.nii.gz: the risk map"
+        if label not in channel.std and image is not None and _number(image.sidecar.get("Draws", 1)) > 1:
+            yield f"{head}_…_desc-{label}Std_{name}.nii.gz: the standard deviation over draws"
+        if label not in channel.tissue:
+            yield f"{head}_…_desc-{label}{name}_dseg.nii.gz: tissue of the enhanced image"
+    if paired and channel.high is None:
+        yield f"high-field {name}: none beside this session's, so {name} has no comparison"
+
+
+def load(output: Output) -> tuple[np.ndarray, Grid]:
+    """An image in RAS voxel order: (X, Y, Z) float32 and its grid; an ``OSError`` or ``ValueError`` if unreadable."""
+    import nibabel as nib
+
+    image = nib.as_closest_canonical(nib.load(output.path))
+    data = np.asarray(image.dataobj, dtype=np.float32)
+    if data.ndim != 3:
+        raise ValueError(f"expected three axes, found {data.ndim}")
+    return np.nan_to_num(data, posinf=0, neginf=0), Grid(image.affine, data.shape)

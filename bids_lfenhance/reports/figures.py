@@ -1,0 +1,299 @@
+"""Pictures from arrays: windows, slices, colours, sprites and printed figures. Pure: arrays in, bytes out."""
+
+import base64
+import io
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+AXES = {"axial": 2, "coronal": 1, "sagittal": 0}
+"""Plane → the voxel axis (of an RAS image) that its slices are counted along."""
+
+EDGE_COLOUR = (255, 96, 0)
+TISSUE_COLOURS = {"WM": (255, 176, 0), "brain": (86, 180, 233)}
+"""Of the outlines, from Okabe and Ito's palette: told apart with every kind of colour vision, and on grey."""
+
+JPEG_QUALITY = 82
+
+Box = tuple[slice, slice, slice]
+Window = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One picture of a figure: ``pixels`` (rows, cols) or (rows, cols, 3) uint8; ``outlines`` (mask, RGB) on top."""
+
+    pixels: np.ndarray
+    outlines: tuple[tuple[np.ndarray, tuple[int, int, int]], ...] = ()
+
+
+@dataclass(frozen=True)
+class Scale:
+    """A colour scale: the map's name, its limits in ``unit``, and the value below which nothing is painted."""
+
+    colours: str
+    limits: Window
+    unit: str
+    threshold: float | None = None
+
+
+def brain_box(mask: np.ndarray, margin: int = 10) -> Box:
+    """The smallest box around a mask (X, Y, Z) bool, ``margin`` voxels wider, inside the image."""
+    if not mask.any():
+        return tuple(slice(0, n) for n in mask.shape)  # type: ignore[return-value]
+    ends = []
+    for axis, size in enumerate(mask.shape):
+        there = np.flatnonzero(mask.any(axis=tuple(other for other in range(3) if other != axis)))
+        ends.append(slice(max(0, int(there[0]) - margin), min(size, int(there[-1]) + 1 + margin)))
+    return tuple(ends)  # type: ignore[return-value]
+
+
+def slice_indices(mask: np.ndarray, plane: str, count: int) -> tuple[int, ...]:
+    """Up to ``count`` slices, evenly spaced over the inner nine tenths of a mask (X, Y, Z) bool."""
+    axis = AXES[plane]
+    there = np.flatnonzero(mask.any(axis=tuple(other for other in range(3) if other != axis)))
+    first, last = (int(there[0]), int(there[-1])) if there.size else (0, mask.shape[axis] - 1)
+    rim = 0.06 * (last - first)
+    return tuple(int(i) for i in np.unique(np.round(np.linspace(first + rim, last - rim, count))))
+
+
+def plane_slice(volume: np.ndarray, plane: str, index: int) -> np.ndarray:
+    """(rows, cols) of an RAS volume as it is drawn: superior or anterior up, the person's left on the left.
+
+    >>> volume = np.zeros((2, 3, 4)); volume[1, 2, 3] = 1
+    >>> plane_slice(volume, "axial", 3)[0, 1], plane_slice(volume, "sagittal", 1)[0, 2]
+    (np.float64(1.0), np.float64(1.0))
+    """
+    where: list[int | slice] = [slice(None)] * 3
+    where[AXES[plane]] = index
+    return volume[tuple(where)].T[::-1]
+
+
+def shared_windows(values: Mapping[str, np.ndarray], likeness: float = 1.6) -> dict[str, Window]:
+    """Display limits by name: images whose bright ends differ by less than ``likeness`` times share one window.
+
+    ``values`` are the intensities inside the brain. A window goes from zero (or the 0.5th percentile, if negative) to the
+    highest 99.7th percentile of those that share it: images in the same units are shown alike, others each fully.
+    """
+    ends = {
+        n: np.minimum(np.percentile(v, (0.5, 99.7)), (0, np.inf)) if v.size else np.array([0.0, 1.0])
+        for n, v in values.items()
+    }
+    groups: list[list[str]] = []
+    for name, (_, top) in ends.items():
+        for group in groups:
+            first = max(float(ends[group[0]][1]), 1e-9)
+            if 1 / likeness < max(float(top), 1e-9) / first < likeness:
+                group.append(name)
+                break
+        else:
+            groups.append([name])
+    windows = {}
+    for group in groups:
+        low, high = min(float(ends[n][0]) for n in group), max(float(ends[n][1]) for n in group)
+        windows |= dict.fromkeys(group, (low, high if high > low else low + 1.0))
+    return {name: windows[name] for name in values}
+
+
+def grey(image: np.ndarray, window: Window) -> np.ndarray:
+    """The image between the limits of the window as uint8, same shape."""
+    low, high = window
+    return (np.clip((image - low) / (high - low), 0, 1) * 255).astype(np.uint8)
+
+
+def colour_table(name: str) -> np.ndarray:
+    """(256, 3) uint8: a matplotlib colour map."""
+    import matplotlib
+
+    return (matplotlib.colormaps[name](np.arange(256))[:, :3] * 255).round().astype(np.uint8)
+
+
+def painted(anatomy: np.ndarray, values: np.ndarray, where: np.ndarray, scale: Scale) -> np.ndarray:
+    """(rows, cols, 3) uint8: values in colour over a grey picture (rows, cols) uint8, only where told."""
+    table = colour_table(scale.colours)
+    rgb = np.repeat(anatomy[..., None], 3, axis=-1)
+    low, high = scale.limits
+    shown = where if scale.threshold is None else where & (values >= scale.threshold)
+    index = (np.clip((values - low) / (high - low), 0, 1) * 255).astype(np.uint8)
+    rgb[shown] = table[index[shown]]
+    return rgb
+
+
+def colour_stops(name: str, count: int = 9) -> list[str]:
+    """Colours of a map from low to high as CSS words, for a gradient."""
+    table = colour_table(name)
+    return ["#{:02x}{:02x}{:02x}".format(*table[i]) for i in np.linspace(0, 255, count).astype(int)]
+
+
+def nice_limit(value: float) -> float:
+    """The next round number (1, 1.5, 2, 3, 4, 5, 6, 8 times a power of ten) at or above a positive value.
+
+    >>> [nice_limit(v) for v in (0.13, 4.2, 77)]
+    [0.15, 5.0, 80.0]
+    """
+    if not value > 0 or not math.isfinite(value):
+        return 1.0
+    power = 10.0 ** math.floor(math.log10(value))
+    steps = (1, 1.5, 2, 3, 4, 5, 6, 8, 10)
+    return round(next(step for step in steps if step * power >= value * (1 - 1e-9)) * power, 12)
+
+
+def columns_of(count: int) -> int:
+    """How many tiles stand side by side in a sprite of ``count``."""
+    return max(1, math.ceil(math.sqrt(count)))
+
+
+def sprite(tiles: Sequence[np.ndarray]) -> bytes:
+    """A JPEG with the tiles, (rows, cols[, 3]) uint8 of one size, row after row, ``columns_of(len)`` in each."""
+    return jpeg(_sheet(tiles), JPEG_QUALITY if tiles[0].ndim == 2 else JPEG_QUALITY - 6)
+
+
+def _sheet(tiles: Sequence[np.ndarray]) -> np.ndarray:
+    across = columns_of(len(tiles))
+    rows, cols = tiles[0].shape[:2]
+    sheet = np.zeros((-(-len(tiles) // across) * rows, across * cols, *tiles[0].shape[2:]), np.uint8)
+    for number, tile in enumerate(tiles):
+        row, col = divmod(number, across)
+        sheet[row * rows : (row + 1) * rows, col * cols : (col + 1) * cols] = tile
+    return sheet
+
+
+def outline_sprite(tissue: Sequence[np.ndarray], enlarge: int = 2) -> bytes:
+    """A see-through PNG of tissue outlines, tiles of label slices (rows, cols) uint8 0..3, ``enlarge`` times as large."""
+    from PIL import Image
+
+    inner, outer = (_sheet([_rim(tile, floor, enlarge) for tile in tissue]) for floor in (3, 2))
+    index = np.where(inner > 0, 1, np.where(outer > 0, 2, 0)).astype(np.uint8)
+    image = Image.frombytes("P", index.shape[::-1], index.tobytes())
+    image.putpalette([0, 0, 0, *TISSUE_COLOURS["WM"], *TISSUE_COLOURS["brain"]])
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG", transparency=0, optimize=True, bits=2)
+    return buffer.getvalue()
+
+
+def _rim(labels: np.ndarray, floor: int, enlarge: int) -> np.ndarray:
+    """(rows·n, cols·n) uint8: 255 on the line around labels ≥ floor, smoothed so that it does not show voxels."""
+    from scipy import ndimage
+
+    inside = ndimage.zoom((labels >= floor).astype(np.float32), enlarge, order=1)
+    inside = ndimage.gaussian_filter(inside, 0.6 * enlarge) > 0.5
+    return ((inside ^ ndimage.binary_erosion(inside)) * 255).astype(np.uint8)
+
+
+def edges(image: np.ndarray, where: np.ndarray, enlarge: int = 2) -> np.ndarray:
+    """(rows·n, cols·n) bool: edges of a slice (rows, cols) inside a region, thin lines on the enlarged picture."""
+    from scipy import ndimage
+    from skimage.feature import canny
+
+    large = ndimage.zoom(image.astype(np.float32), enlarge, order=1)
+    region = ndimage.zoom(where.astype(np.uint8), enlarge, order=0).astype(bool)
+    if not region.any():
+        return region
+    spread = float(np.ptp(np.percentile(large[region], (2, 98)))) or 1.0
+    lines = canny(large / spread, 1.5 * enlarge, low_threshold=0.03, high_threshold=0.09, mask=region)
+    return ndimage.binary_dilation(lines, np.ones((2, 2)))
+
+
+def with_edges(picture: np.ndarray, lines: np.ndarray) -> np.ndarray:
+    """(rows·n, cols·n, 3) uint8: a grey picture (rows, cols) enlarged to the size of the lines, these in colour on it."""
+    from scipy import ndimage
+
+    enlarge = lines.shape[0] // picture.shape[0]
+    large = ndimage.zoom(picture.astype(np.float32), enlarge, order=1).clip(0, 255).astype(np.uint8)
+    rgb = np.repeat(large[..., None], 3, axis=-1)
+    rgb[lines] = EDGE_COLOUR
+    return rgb
+
+
+def sheet_figure(
+    rows: Sequence[Sequence[Tile]],
+    row_names: Sequence[str],
+    column_names: Sequence[str] = (),
+    scales: Mapping[int, Scale] | None = None,
+    inches: float = 10.0,
+) -> bytes:
+    """A JPEG for print: rows of tiles on white with their names; row ``n`` has a colour bar if ``scales`` has one.
+
+    Drawn on a figure of its own (Agg), so no state of pyplot is touched.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    scales = scales or {}
+    aspects = [sum(t.pixels.shape[1] / t.pixels.shape[0] for t in row) for row in rows]
+    left, right, top = 0.028, 0.075 if scales else 0.004, 0.24 if column_names else 0.02
+    heights = [inches * (1 - left - right) / aspect for aspect in aspects]
+    gap = 0.05
+    total = sum(heights) + gap * (len(rows) - 1) + top + 0.02
+    figure = Figure(figsize=(inches, total), dpi=140, facecolor="white")
+    FigureCanvasAgg(figure)
+    y = total - top
+    for number, (row, height) in enumerate(zip(rows, heights, strict=True)):
+        y -= height
+        _draw_row(figure, row, (left, y / total, 1 - left - right, height / total))
+        figure.text(
+            left * 0.42, (y + height / 2) / total, row_names[number], rotation=90, ha="center", va="center", size=9
+        )
+        if number in scales:
+            _draw_bar(
+                figure, scales[number], (1 - right + 0.012, (y + 0.08 * height) / total, 0.013, 0.84 * height / total)
+            )
+        y -= gap
+    _name_columns(figure, rows[0], column_names, left, 1 - left - right, 1 - 0.5 * top / total)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="jpg", pil_kwargs={"quality": 80, "optimize": True, "subsampling": 0})
+    return buffer.getvalue()
+
+
+def _draw_row(figure: "object", row: Sequence[Tile], place: tuple[float, float, float, float]) -> None:
+    x, y, width, height = place
+    whole = sum(tile.pixels.shape[1] / tile.pixels.shape[0] for tile in row)
+    for tile in row:
+        share = width * tile.pixels.shape[1] / tile.pixels.shape[0] / whole
+        axes = figure.add_axes((x, y, share - 0.003, height))  # type: ignore[attr-defined]
+        axes.imshow(tile.pixels, cmap="gray", vmin=0, vmax=255, interpolation="bicubic", aspect="auto")
+        for mask, colour in tile.outlines:
+            if mask.any() and not mask.all():
+                axes.contour(mask, [0.5], colors=[tuple(c / 255 for c in colour)], linewidths=0.9)
+        axes.set_axis_off()
+        x += share
+
+
+def _draw_bar(figure: "object", scale: Scale, place: tuple[float, float, float, float]) -> None:
+    axes = figure.add_axes(place)  # type: ignore[attr-defined]
+    axes.imshow(colour_table(scale.colours)[::-1, None], aspect="auto", extent=(0, 1, *scale.limits))
+    axes.set_xticks([])
+    axes.yaxis.tick_right()
+    axes.yaxis.set_label_position("right")
+    axes.set_ylabel(scale.unit, size=8)
+    axes.tick_params(labelsize=7, length=2)
+    if scale.threshold is not None:
+        axes.axhline(scale.threshold, color="white", linewidth=1.2)
+
+
+def _name_columns(
+    figure: "object", row: Sequence[Tile], names: Sequence[str], left: float, width: float, height: float
+) -> None:
+    whole = sum(tile.pixels.shape[1] / tile.pixels.shape[0] for tile in row)
+    x = left
+    for tile, name in zip(row, names, strict=False):
+        share = width * tile.pixels.shape[1] / tile.pixels.shape[0] / whole
+        figure.text(x + share / 2, height, name, ha="center", va="center", size=9)  # type: ignore[attr-defined]
+        x += share
+
+
+def jpeg(pixels: np.ndarray, quality: int) -> bytes:
+    """A JPEG of (rows, cols) or (rows, cols, 3) uint8."""
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(pixels)).save(buffer, "JPEG", quality=quality, optimize=True)
+    return buffer.getvalue()
+
+
+def data_uri(content: bytes) -> str:
+    """The picture as a ``data:`` address; its kind is read from its first bytes."""
+    kind = "png" if content.startswith(b"\x89PNG") else "jpeg"
+    return f"data:image/{kind};base64,{base64.b64encode(content).decode('ascii')}"

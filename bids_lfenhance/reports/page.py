@@ -1,0 +1,224 @@
+"""The page of one subject: one HTML file that opens anywhere, made from what lies on disk."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from . import figures as fig
+from .boilerplate import boilerplate, describe
+from .collect import Session, Subject, collect
+from .pictures import Album, draw_session, save_figures
+from .tables import (
+    PRIMARY,
+    comparisons,
+    field_strength,
+    metric_name,
+    metric_rows,
+    millilitres,
+    number,
+    protocols,
+    scan_rows,
+    signed,
+    volume_rows,
+)
+from .verdict import verdict_of, warnings_of
+
+__all__ = ["boilerplate", "write_report"]
+
+TEMPLATE = "report.html.jinja"
+
+
+def write_report(out_dir: Path, subject: str, run_dir: Path | None = None) -> Path:
+    """The path of ``sub-<subject>.html``, which is on disk when this returns, as are the figures beside the images.
+
+    Parameters
+    ----------
+    out_dir : the derivative
+    subject : label, with or without ``sub-``
+    run_dir : the run's log folder (default: the latest under ``logs/``); its crash texts and settings are shown
+    """
+    out_dir, subject = Path(out_dir), subject.removeprefix("sub-")
+    found = collect(out_dir, subject, run_dir)
+    parts, sprites = [], {}
+    for session in found.sessions:
+        album = draw_session(session, image_names(session))
+        head = f"sub-{subject}" + (f"_ses-{session.name}" if session.name else "")
+        save_figures(album, out_dir / f"sub-{subject}" / "figures", head)
+        sprites |= {key: fig.data_uri(content) for key, content in album.sprites.items()}
+        parts.append(session_part(session, found, album))
+    page = out_dir / f"sub-{subject}.html"
+    partial = page.with_name(f".{page.name}.part")
+    partial.write_text(render(found, parts, sprites), encoding="utf-8")
+    partial.replace(page)
+    return page
+
+
+def image_names(session: Session) -> dict[str, str]:
+    """What each image is called on the page."""
+    return {"low": "Low field", "high": "High field"} | {label: f"Enhanced ({label})" for label in session.labels}
+
+
+def render(subject: Subject, parts: list[dict[str, Any]], sprites: Mapping[str, str]) -> str:
+    """The HTML text; every string from the dataset is escaped."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    from markupsafe import Markup
+
+    from .. import __version__
+    from ..data import data_path, read_text
+
+    folder = data_path(TEMPLATE).parent
+    environment = Environment(
+        loader=FileSystemLoader(folder),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"number": number, "metric": metric_name, "ml": millilitres, "signed": signed}
+    return environment.get_template(TEMPLATE).render(
+        subject=subject,
+        sessions=parts,
+        sprites=sprites,
+        methods=describe([subject]),
+        provenance=provenance(subject),
+        version=__version__,
+        style=Markup(read_text("report.css")),  # our own file, not the dataset's
+        script=Markup(read_text("report.js")),
+    )
+
+
+def session_part(session: Session, subject: Subject, album: Album) -> dict[str, Any]:
+    """What the template needs of one session."""
+    losses, gains = comparisons(session)
+    return {
+        "id": f"ses-{session.name}" if session.name else "session",
+        "title": f"Session {session.name}" if session.name else "Session",
+        "session": session,
+        "names": image_names(session),
+        "verdict": verdict_of(session, subject.run, album.problems),
+        "warnings": warnings_of(session),
+        "losses": losses,
+        "gains": gains,
+        "cards": cards(session, album),
+        "facts": facts(session),
+        "scans": scan_rows(session),
+        "viewer": album.viewer,
+        "registration": registration_viewer(album.viewer),
+        "maps": dict(album.maps) | {"plain": True} if album.maps else None,
+        "pictures": {name: fig.data_uri(content) for name, content in album.files.items()},
+        "windows": album.windows,
+        "scales": [scale_part(entry) for entry in album.scales],
+        "volumes": {channel.contrast: volume_rows(channel, session.labels) for channel in session.channels},
+        "protocols": [(name, protocol_words(name), metric_rows(session, name)) for name in protocols(session)],
+        "primary": PRIMARY,
+    }
+
+
+def facts(session: Session) -> list[tuple[str, str]]:
+    """The first things to know about a session: (what, value)."""
+    scans = scan_rows(session)
+    strengths = ", ".join(dict.fromkeys(row["field"] for row in scans)) or "unknown"
+    methods = {str(o.sidecar.get("Method", label)) for c in session.channels for label, o in c.enhanced.items()}
+    reference = session.reference
+    name = str(reference.get("Session") or "the same session") if reference else "none: fidelity cannot be measured"
+    return [
+        ("Method", ", ".join(sorted(methods)) or "no enhanced image"),
+        ("Contrasts", ", ".join(channel.contrast for channel in session.channels) or "none"),
+        ("Low-field scans", f"{len(scans)} at {strengths}" if scans else "no record"),
+        ("High-field reference", name),
+    ]
+
+
+def cards(session: Session, album: Album) -> list[dict[str, str]]:
+    """The key numbers, the low-field baseline beside each."""
+    found = []
+    for row in metric_rows(session, PRIMARY):
+        if row.region == "brain" and row.metric in ("psnr", "ssim"):
+            for result in row.results:
+                found.append(
+                    {
+                        "name": f"{row.contrast} {metric_name(row.metric)}",
+                        "value": f"{result.value} {row.unit}".strip(),
+                        "beside": f"plain mean {row.baseline} ({result.change})",
+                        "judged": result.judged,
+                        "label": result.label if len(session.labels) > 1 else "",
+                    }
+                )
+    for entry in album.scales:
+        if entry["kind"] == "Std":
+            value, what = f"{number(entry['median'], 2)} %", "Median standard deviation"
+            beside = "of the median brain intensity"
+        elif isinstance(share := entry["about"].get("FractionAbove"), int | float):
+            value, what = f"{number(100 * share, 2)} %", "Brain at risk"
+            beside = f"above {entry['scale'].threshold:g} noise units"
+        else:
+            continue
+        label = entry["label"] if len(session.labels) > 1 else ""
+        found.append(
+            {"name": f"{entry['contrast']} {what}", "value": value, "beside": beside, "judged": "", "label": label}
+        )
+    return found
+
+
+def registration_viewer(viewer: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """The same pictures, low and high field only; None where no contrast has both."""
+    if viewer is None:
+        return None
+    contrasts = []
+    for contrast in viewer["contrasts"]:
+        pair = [image for image in contrast["images"] if image["key"] in ("low", "high")]
+        if len(pair) == 2:
+            contrasts.append(contrast | {"images": pair})
+    return dict(viewer) | {"contrasts": contrasts, "mode": "flicker"} if contrasts else None
+
+
+def scale_part(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """A colour bar and what is said beside it."""
+    scale: fig.Scale = entry["scale"]
+    low, high = scale.limits
+    mark = None if scale.threshold is None else 100 * (scale.threshold - low) / (high - low)
+    return dict(entry) | {
+        "gradient": ", ".join(fig.colour_stops(scale.colours)),
+        "ticks": [number(low + (high - low) * share, 2) for share in (0, 0.5, 1)],
+        "mark": mark,
+        "unit": scale.unit,
+        "threshold": scale.threshold,
+    }
+
+
+def protocol_words(name: str) -> str:
+    """What a protocol does, in the words of the evaluation."""
+    from ..evaluation.protocols import PROTOCOLS
+
+    return PROTOCOLS[name].description if name in PROTOCOLS else ""
+
+
+def provenance(subject: Subject) -> list[dict[str, Any]]:
+    """One entry per enhanced image: how it was made, as its sidecar says."""
+    found = []
+    for session in subject.sessions:
+        for channel in session.channels:
+            for label, output in channel.enhanced.items():
+                side = output.sidecar
+                keys = ("Method", "Budget", "MethodSettings", "SettingsHash", "Seed", "Draws", "Sloppy", "Synthetic")
+                rows = [(key, _plain(side[key])) for key in keys if key in side]
+                strength = [
+                    ("MagneticFieldStrength", field_strength(side.get("MagneticFieldStrength")) + " (acquired)")
+                ]
+                runtime = side.get("Runtime") if isinstance(side.get("Runtime"), Mapping) else {}
+                rows += strength + [(f"Runtime {key}", _plain(value)) for key, value in runtime.items()]
+                versions = side.get("SoftwareVersions")
+                rows += [("SoftwareVersions", _plain(versions))] if versions else []
+                sources = [str(source) for source in side.get("Sources") or []]
+                found.append({"file": output.path.name, "label": label, "rows": rows, "sources": sources})
+    return found
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {_plain(item)}" for key, item in value.items()) or "none"
+    if isinstance(value, float):
+        return number(value, 4)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return str(value)

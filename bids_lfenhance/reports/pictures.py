@@ -1,0 +1,299 @@
+"""From the images of one session to what the page shows: sprites for the screen, figures for print and disk."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..imaging.grid import Grid, resample
+from . import figures as fig
+from .collect import Channel, Output, Session, Tissue, load
+from .tables import band_limit
+
+SLICES = 15
+"""Slices per plane that can be scrolled through."""
+
+RISK_THRESHOLD = 2.0
+"""Noise units below which a residual is what noise does and is not painted, where the sidecar names no threshold."""
+
+_CHOICE = (("axial", (0.38, 0.62)), ("coronal", (0.38, 0.62)), ("sagittal", (0.42,)))
+"""Slices of a printed figure, as fractions of the way through the brain."""
+
+
+@dataclass(frozen=True)
+class Frame:
+    """What all pictures of a session share: the grid, the box they are cut to, the brain in it, the slices."""
+
+    grid: Grid
+    box: fig.Box
+    mask: np.ndarray
+    slices: Mapping[str, tuple[int, ...]]
+
+    def position(self, plane: str, index: int) -> int:
+        """Millimetres (RAS+) of a slice of the box along the normal of its plane."""
+        axis = fig.AXES[plane]
+        return round(self.grid.affine[axis, 3] + self.grid.affine[axis, axis] * (self.box[axis].start + index))
+
+
+@dataclass(frozen=True)
+class Shown:
+    """The images of one contrast, cut to the box: keys "low", the labels of the results, "high"."""
+
+    contrast: str
+    images: Mapping[str, np.ndarray]
+    windows: Mapping[str, fig.Window]
+    std: Mapping[str, np.ndarray]
+    risk: Mapping[str, np.ndarray]
+    about_risk: Mapping[str, Mapping[str, Any]]
+    tissue: Mapping[str, np.ndarray]
+
+
+@dataclass
+class Album:
+    """Everything drawn for a session; ``sprites`` by key, ``files`` by figure name, ``problems`` as sentences."""
+
+    viewer: dict[str, Any] | None = None
+    maps: dict[str, Any] | None = None
+    sprites: dict[str, bytes] = field(default_factory=dict)
+    files: dict[str, bytes] = field(default_factory=dict)
+    scales: list[dict[str, Any]] = field(default_factory=list)
+    windows: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+
+def draw_session(session: Session, names: Mapping[str, str]) -> Album:
+    """All pictures of a session; ``names`` says what each image key is called on the page."""
+    album = Album()
+    frame = _frame(session, album)
+    if frame is None:
+        return album
+    viewer = _viewer(frame, f"{session.name or 'single'}")
+    maps = _viewer(frame, viewer["id"])
+    for channel in session.channels:
+        shown = _load_channel(channel, frame, album)
+        if not shown.images:
+            continue
+        viewer["contrasts"].append(_image_panels(shown, frame, names, viewer["id"], album))
+        if panels := _map_panels(shown, frame, names, viewer["id"], album):
+            maps["contrasts"].append({"name": shown.contrast, "images": panels})
+        _print_comparison(shown, frame, names, album)
+        _print_registration(shown, frame, album)
+        _print_tissue(shown, frame, names, album)
+        album.windows.append(_window_sentence(shown, names))
+    album.viewer = viewer if viewer["contrasts"] else None
+    album.maps = maps if maps["contrasts"] else None
+    return album
+
+
+def _attempt(output: Output | None, grid: Grid | None, album: Album, order: int = 1) -> tuple[np.ndarray, Grid] | None:
+    """An image on the grid (its own where none is given), or None and a sentence in the album."""
+    if output is None:
+        return None
+    try:
+        data, own = load(output)
+    except Exception as error:  # a damaged file raises whatever its reader likes; the page must say so and go on
+        album.problems.append(f"{output.path.name} cannot be read ({type(error).__name__}: {error}).")
+        return None
+    if grid is None or grid == own:
+        return data, own
+    return resample(data, own.affine, grid, order=order), grid
+
+
+def _frame(session: Session, album: Album) -> Frame | None:
+    candidates = [o for c in session.channels for o in (c.low, *c.enhanced.values()) if o is not None]
+    first = next((found for o in candidates if (found := _attempt(o, None, Album())) is not None), None)
+    if first is None:
+        return None
+    data, grid = first
+    found = _attempt(session.mask, grid, album, order=0)
+    mask = found[0] > 0.5 if found is not None and (found[0] > 0.5).any() else data > 0.2 * np.percentile(data, 99)
+    box = fig.brain_box(mask)
+    return Frame(grid, box, mask[box], {plane: fig.slice_indices(mask[box], plane, SLICES) for plane in fig.AXES})
+
+
+def _load_channel(channel: Channel, frame: Frame, album: Album) -> Shown:
+    def cut(output: Output | None, order: int = 1) -> np.ndarray | None:
+        found = _attempt(output, frame.grid, album, order)
+        return None if found is None else found[0][frame.box]
+
+    def cut_all(outputs: Mapping[str, Output], order: int = 1) -> dict[str, np.ndarray]:
+        return {key: data for key, output in outputs.items() if (data := cut(output, order)) is not None}
+
+    wanted = {"low": channel.low, **channel.enhanced, "high": channel.high}
+    images = cut_all({key: output for key, output in wanted.items() if output is not None})
+    windows = fig.shared_windows({key: data[frame.mask] for key, data in images.items()})
+    tissues: dict[str, Tissue] = {("low" if k == "preproc" else k): t for k, t in channel.tissue.items()}
+    if channel.tissue_high is not None:
+        tissues["high"] = channel.tissue_high
+    tissue = {k: d.astype(np.uint8) for k, d in cut_all({k: t.output for k, t in tissues.items()}, 0).items()}
+    about = {label: output.sidecar for label, output in channel.risk.items()}
+    return Shown(channel.contrast, images, windows, cut_all(channel.std), cut_all(channel.risk), about, tissue)
+
+
+def _viewer(frame: Frame, name: str) -> dict[str, Any]:
+    """The description of a viewer without its images, as the page's script wants it."""
+    planes = []
+    for plane, indices in frame.slices.items():
+        rows, cols = fig.plane_slice(frame.mask, plane, 0).shape
+        marks = ("P", "A") if plane == "sagittal" else ("L", "R")
+        where = [frame.position(plane, index) for index in indices]
+        across = fig.columns_of(len(indices))
+        planes.append({"name": plane, "rows": rows, "cols": cols, "across": across, "mm": where, "marks": marks})
+    return {"id": name, "planes": planes, "contrasts": []}
+
+
+def _image_panels(shown: Shown, frame: Frame, names: Mapping[str, str], home: str, album: Album) -> dict[str, Any]:
+    images = []
+    for key, data in shown.images.items():
+        entry: dict[str, Any] = {"key": key, "name": names.get(key, key), "sprites": {}, "lines": {}}
+        for plane, indices in frame.slices.items():
+            name = f"{home}/{shown.contrast}/{key}/{plane}"
+            tiles = [fig.grey(fig.plane_slice(data, plane, i), shown.windows[key]) for i in indices]
+            album.sprites[name] = fig.sprite(tiles)
+            entry["sprites"][plane] = name
+            if key in shown.tissue:
+                labels = [fig.plane_slice(shown.tissue[key], plane, i) for i in indices]
+                album.sprites[f"{name}/lines"] = fig.outline_sprite(labels)
+                entry["lines"][plane] = f"{name}/lines"
+        images.append(entry)
+    return {"name": shown.contrast, "images": images}
+
+
+def _map_panels(shown: Shown, frame: Frame, names: Mapping[str, str], home: str, album: Album) -> list[dict[str, Any]]:
+    """The panels beside the enhanced image of every result: its standard deviation and its risk map, in colour."""
+    panels: list[dict[str, Any]] = []
+    for label in [key for key in shown.images if key not in ("low", "high")]:
+        layers = _layers(shown, frame, label)
+        if not layers:
+            continue
+        sprites = {plane: f"{home}/{shown.contrast}/{label}/{plane}" for plane in fig.AXES}
+        panels.append({"key": label, "name": names.get(label, label), "sprites": sprites, "lines": {}})
+        rows, scales = [_tiles(shown.images[label], shown.windows[label], frame)], {}
+        for kind, values, scale, told in layers:
+            entry: dict[str, Any] = {"key": label + kind, "name": told["name"], "sprites": {}, "lines": {}}
+            for plane, indices in frame.slices.items():
+                name = f"{home}/{shown.contrast}/{label}{kind}/{plane}"
+                album.sprites[name] = fig.sprite(
+                    [_paint(shown, frame, label, values, scale, plane, i) for i in indices]
+                )
+                entry["sprites"][plane] = name
+            panels.append(entry)
+            scales[len(rows)] = scale
+            rows.append([fig.Tile(_paint(shown, frame, label, values, scale, p, i)) for p, i in _choice(frame)])
+            album.scales.append({"contrast": shown.contrast, "label": label, "kind": kind, "scale": scale} | told)
+        heads = [names.get(label, label), *(told["name"] for *_, told in layers)]
+        album.files[f"desc-{label}Maps_{shown.contrast}"] = fig.sheet_figure(rows, heads, _columns(frame), scales)
+    return panels
+
+
+def _layers(shown: Shown, frame: Frame, label: str) -> list[tuple[str, np.ndarray, fig.Scale, dict[str, Any]]]:
+    """(kind, values, scale, what is said of them) of the standard deviation and the risk map of one result."""
+    layers = []
+    if label in shown.std:
+        level = float(np.median(shown.images[label][frame.mask])) or 1.0
+        percent = 100 * shown.std[label] / abs(level)
+        inside = percent[frame.mask]
+        scale = fig.Scale(
+            "viridis", (0.0, fig.nice_limit(float(np.percentile(inside, 99)))), "% of median brain intensity"
+        )
+        told = {
+            "name": "Standard deviation",
+            "median": float(np.median(inside)),
+            "high": float(np.percentile(inside, 95)),
+        }
+        layers.append(("Std", percent, scale, told))
+    if label in shown.risk:
+        risk, about = np.abs(shown.risk[label]), shown.about_risk[label]
+        threshold = about.get("Threshold")
+        threshold = float(threshold) if isinstance(threshold, int | float) else RISK_THRESHOLD
+        limit = max(3 * threshold, fig.nice_limit(float(np.percentile(risk[frame.mask], 99.8))))
+        scale = fig.Scale("magma", (0.0, limit), "noise units", threshold)
+        told = {"name": "Risk map", "about": about, "band": band_limit(about)}
+        layers.append(("Risk", risk, scale, told))
+    return layers
+
+
+def _paint(
+    shown: Shown, frame: Frame, label: str, values: np.ndarray, scale: fig.Scale, plane: str, index: int
+) -> np.ndarray:
+    anatomy = fig.grey(fig.plane_slice(shown.images[label], plane, index), shown.windows[label])
+    where = fig.plane_slice(frame.mask, plane, index)
+    return fig.painted(anatomy, fig.plane_slice(values, plane, index), where, scale)
+
+
+def _choice(frame: Frame) -> list[tuple[str, int]]:
+    found = []
+    for plane, fractions in _CHOICE:
+        indices = frame.slices[plane]
+        found += [(plane, indices[round(fraction * (len(indices) - 1))]) for fraction in fractions]
+    return found
+
+
+def _columns(frame: Frame) -> list[str]:
+    axis = {"axial": "z", "coronal": "y", "sagittal": "x"}
+    return [f"{plane}, {axis[plane]} = {frame.position(plane, index)} mm" for plane, index in _choice(frame)]
+
+
+def _tiles(data: np.ndarray, window: fig.Window, frame: Frame) -> list[fig.Tile]:
+    return [fig.Tile(fig.grey(fig.plane_slice(data, plane, index), window)) for plane, index in _choice(frame)]
+
+
+def _print_comparison(shown: Shown, frame: Frame, names: Mapping[str, str], album: Album) -> None:
+    rows = [_tiles(data, shown.windows[key], frame) for key, data in shown.images.items()]
+    heads = [names.get(key, key) for key in shown.images]
+    album.files[f"desc-comparison_{shown.contrast}"] = fig.sheet_figure(rows, heads, _columns(frame))
+
+
+def _print_registration(shown: Shown, frame: Frame, album: Album) -> None:
+    """Edges of the low field on the high field, five slices of every plane; nothing for a session without high field."""
+    if "low" not in shown.images or "high" not in shown.images:
+        return
+    rows = []
+    for plane, indices in frame.slices.items():
+        tiles = []
+        for index in [indices[round(f * (len(indices) - 1))] for f in (0.15, 0.33, 0.5, 0.67, 0.85)]:
+            low, where = (fig.plane_slice(volume, plane, index) for volume in (shown.images["low"], frame.mask))
+            ground = fig.grey(fig.plane_slice(shown.images["high"], plane, index), shown.windows["high"])
+            tiles.append(fig.Tile(fig.with_edges(ground, fig.edges(low, where))))
+        rows.append(tiles)
+    album.files[f"desc-registration_{shown.contrast}"] = fig.sheet_figure(rows, list(frame.slices))
+
+
+def _print_tissue(shown: Shown, frame: Frame, names: Mapping[str, str], album: Album) -> None:
+    keys = [key for key in shown.images if key in shown.tissue]
+    if not keys:
+        return
+    rows = []
+    for key in keys:
+        row = []
+        for plane, index in _choice(frame):
+            labels = fig.plane_slice(shown.tissue[key], plane, index)
+            lines = ((labels >= 3, fig.TISSUE_COLOURS["WM"]), (labels >= 2, fig.TISSUE_COLOURS["brain"]))
+            ground = fig.grey(fig.plane_slice(shown.images[key], plane, index), shown.windows[key])
+            row.append(fig.Tile(ground, lines))
+        rows.append(row)
+    heads = [names.get(key, key) for key in keys]
+    album.files[f"desc-tissue_{shown.contrast}"] = fig.sheet_figure(rows, heads, _columns(frame))
+
+
+def _window_sentence(shown: Shown, names: Mapping[str, str]) -> str:
+    """Which images of a contrast are shown in one window, with its limits."""
+    groups: dict[fig.Window, list[str]] = {}
+    for key, window in shown.windows.items():
+        groups.setdefault(window, []).append(names.get(key, key))
+    parts = [f"{' and '.join(members)} {low:.4g} to {high:.4g}" for (low, high), members in groups.items()]
+    return f"{shown.contrast}: {'; '.join(parts)}."
+
+
+def save_figures(album: Album, folder: Path, head: str) -> dict[str, str]:
+    """The name of every figure file written into ``folder``, by figure."""
+    folder.mkdir(parents=True, exist_ok=True)
+    written = {}
+    for name, content in album.files.items():
+        written[name] = f"{head}_{name}.jpg"
+        partial = folder / f".{written[name]}.part"
+        partial.write_bytes(content)
+        partial.replace(folder / written[name])
+    return written

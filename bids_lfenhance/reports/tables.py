@@ -1,0 +1,237 @@
+"""Rows of the page's tables: figures as they stand in the derivative, beside the low-field baseline, and judged in words."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..config import TISSUES
+from .collect import Channel, Session, Tissue
+
+PRIMARY = "brain-fit"
+"""The protocol we decide by (targets.md §4)."""
+
+HEADLINE = ("psnr", "ssim")
+"""Metrics whose loss against the plain mean is said at the top."""
+
+_PLANES = {"axi": "axial", "cor": "coronal", "sag": "sagittal", "iso": "isotropic"}
+_EVEN = 0.002
+"""A change below this share of the baseline is called even."""
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One figure of one result beside the baseline; ``judged`` is better, worse, even, or nothing where it is no score."""
+
+    label: str
+    value: str
+    change: str
+    judged: str
+
+
+@dataclass(frozen=True)
+class MetricRow:
+    """One metric in one region: the baseline, then every result."""
+
+    contrast: str
+    region: str
+    metric: str
+    unit: str
+    sense: str
+    baseline: str
+    results: tuple[Compared, ...]
+
+
+def number(value: Any, digits: int = 3) -> str:
+    """A figure as it is printed: ``digits`` significant digits (whole numbers kept whole), a dash for none.
+
+    >>> [number(v) for v in (22.531, 0.0501, 1502.3, None, float("inf"))]
+    ['22.5', '0.0501', '1502', '–', '∞']
+    """
+    if not isinstance(value, int | float) or isinstance(value, bool) or math.isnan(value):
+        return "–" if value is None or isinstance(value, float) else str(value)
+    if math.isinf(value):
+        return "∞" if value > 0 else "−∞"
+    if abs(value) >= 10 ** (digits - 1) or value == int(value):
+        return f"{value:.0f}".replace("-", "−")
+    return f"{value:#.{digits}g}".replace("-", "−")
+
+
+def signed(value: float, digits: int = 3) -> str:
+    """A difference with its sign."""
+    return number(value, digits) if value < 0 else f"+{number(value, digits)}"
+
+
+def scan_rows(session: Session) -> list[dict[str, str]]:
+    """One row per scan that was found."""
+    scans = session.record.get("Scans")
+    return [_scan_row(scan) for scan in scans if isinstance(scan, Mapping)] if isinstance(scans, Sequence) else []
+
+
+def _scan_row(scan: Mapping[str, Any]) -> dict[str, str]:
+    zooms = scan.get("Zooms")
+    size = " × ".join(number(z, 2) for z in zooms) if isinstance(zooms, Sequence) and zooms else "–"
+    coverage = scan.get("Coverage")
+    return {
+        "file": str(scan.get("File", "–")).rsplit("/", 1)[-1],
+        "contrast": str(scan.get("Contrast", "–")),
+        "plane": _PLANES.get(str(scan.get("Plane")), str(scan.get("Plane") or "–")),
+        "zooms": size,
+        "field": field_strength(scan.get("FieldStrength")),
+        "snr": number(scan.get("SNR")),
+        "rotation": number(scan.get("RotationDeg"), 2),
+        "translation": number(scan.get("TranslationMm"), 2),
+        "coverage": f"{100 * coverage:.0f} %" if isinstance(coverage, int | float) else "–",
+    }
+
+
+def field_strength(tesla: Any) -> str:
+    """Field strength as people say it.
+
+    >>> field_strength(0.0635), field_strength(3.0)
+    ('64 mT', '3 T')
+    """
+    if not isinstance(tesla, int | float):
+        return "–"
+    return f"{1000 * tesla:.0f} mT" if tesla < 1 else f"{tesla:g} T"
+
+
+def volume_rows(channel: Channel, labels: Sequence[str]) -> list[dict[str, Any]]:
+    """One row per tissue: millilitres in every image, and the difference from high field in per cent."""
+    columns: list[Tissue | None] = [channel.tissue.get(key) for key in ("preproc", *labels)]
+    reference = channel.tissue_high.volumes if channel.tissue_high else None
+    names = [n for n in TISSUES if any(t and t.volumes and n in t.volumes for t in columns)]
+    extra = [n for t in columns if t and t.volumes for n in t.volumes if n not in TISSUES]
+    return [_volume_row(name, columns, reference) for name in dict.fromkeys([*names, *extra])]
+
+
+def _volume_row(name: str, columns: Iterable[Tissue | None], reference: Mapping[str, float] | None) -> dict[str, Any]:
+    truth = reference.get(name) if reference else None
+    cells = []
+    for tissue in columns:
+        value = tissue.volumes.get(name) if tissue and tissue.volumes else None
+        change = 100 * (value - truth) / truth if value is not None and truth else None
+        cells.append(
+            {
+                "ml": millilitres(value),
+                "change": f"{signed(change, 2)} %" if change is not None else "",
+                "percent": change,
+            }
+        )
+    return {"name": name, "cells": cells, "high": millilitres(truth) if reference else None}
+
+
+def millilitres(cubic_mm: float | None) -> str:
+    """A volume in mL, one decimal.
+
+    >>> millilitres(12345.6)
+    '12.3'
+    """
+    return "–" if cubic_mm is None else f"{cubic_mm / 1000:.1f}"
+
+
+def metric_rows(session: Session, protocol: str) -> list[MetricRow]:
+    """The metrics of one protocol, in the order of the file."""
+    table = {_key(row): row for row in session.metrics if row.get("protocol") == protocol}
+    wanted = dict.fromkeys((c, r, m) for c, r, m, _ in table)
+    return [_metric_row(table, *key, session.labels) for key in wanted]
+
+
+def _key(row: Mapping[str, Any]) -> tuple[str, str, str, str]:
+    contrast, region, metric, image = (str(row.get(k, "")) for k in ("contrast", "region", "metric", "image"))
+    return contrast, region, metric, image
+
+
+def _metric_row(table: Mapping, contrast: str, region: str, metric: str, labels: Sequence[str]) -> MetricRow:
+    unit, sense = _about(metric)
+    baseline = _value(table, contrast, region, metric, "preproc")
+    results = []
+    for label in labels:
+        value = _value(table, contrast, region, metric, label)
+        known = baseline is not None and value is not None and math.isfinite(baseline) and math.isfinite(value)
+        change = signed(value - baseline) if known else ""  # type: ignore[operator]
+        results.append(Compared(label, number(value, 4), change, judged(metric, baseline, value) if known else ""))
+    return MetricRow(contrast, region, metric, unit, sense, number(baseline, 4), tuple(results))
+
+
+def _value(table: Mapping, contrast: str, region: str, metric: str, image: str) -> float | None:
+    value = table.get((contrast, region, metric, image), {}).get("value")
+    return value if isinstance(value, float) and not math.isnan(value) else None
+
+
+def _about(metric: str) -> tuple[str, str]:
+    from ..evaluation.dictionary import METRICS
+
+    known = METRICS.get(metric)
+    return (known.unit if known.unit != "1" else "", known.better) if known else ("", "none")
+
+
+def judged(metric: str, baseline: float | None, value: float | None) -> str:
+    """What a change from the baseline is: "better", "worse", "even", or nothing where the metric is no score."""
+    sense = _about(metric)[1]
+    if sense == "none" or baseline is None or value is None:
+        return ""
+    if sense == "one":
+        gain = abs(baseline - 1) - abs(value - 1)
+    else:
+        gain = (value - baseline) * (1 if sense == "higher" else -1)
+    if abs(gain) <= _EVEN * abs(baseline):
+        return "even"
+    return "better" if gain > 0 else "worse"
+
+
+def protocols(session: Session) -> list[str]:
+    """The protocols there are figures for, the one we decide by first."""
+    found = list(dict.fromkeys(str(row.get("protocol")) for row in session.metrics))
+    return sorted(found, key=lambda name: name != PRIMARY)
+
+
+def metric_name(metric: str) -> str:
+    """A metric as it is written in a paper.
+
+    >>> metric_name("psnr"), metric_name("edge_f1")
+    ('PSNR', 'Edge F1')
+    """
+    short = {"psnr", "ssim", "mae", "nmse", "ncc", "lpips", "hncc", "js"}
+    if metric in short:
+        return metric.upper()
+    words = metric.replace("_", " ")
+    return f"{words[:1].upper()}{words[1:]}".replace(" f1", " F1")
+
+
+def comparisons(session: Session) -> tuple[list[str], list[str]]:
+    """(losses, gains) of the headline metrics inside the brain: sentences, the decisive protocol only."""
+    losses, gains = [], []
+    for row in metric_rows(session, PRIMARY):
+        if row.metric not in HEADLINE or row.region != "brain":
+            continue
+        for result in row.results:
+            unit = f" {row.unit}" if row.unit else ""
+            figures = f"{metric_name(row.metric)} {result.value}{unit} against {row.baseline}{unit}"
+            if result.judged == "worse":
+                losses.append(
+                    f"{row.contrast}: the enhanced image ({result.label}) is worse than the plain mean, {figures}."
+                )
+            elif result.judged == "better":
+                gains.append(
+                    f"{row.contrast}: the enhanced image ({result.label}) is better than the plain mean, {figures}."
+                )
+    return losses, gains
+
+
+def band_limit(sidecar: Mapping[str, Any]) -> str | None:
+    """The sentence about the detail a risk map cannot judge, from its sidecar; None where it does not say.
+
+    ``BandLimit`` is, along each axis, the frequency f (1/mm) of which the best stack keeps half; the finest structure
+    that such a wave can draw is 1/(2f) wide.
+    """
+    limits = sidecar.get("BandLimit")
+    if not isinstance(limits, Mapping):
+        return None
+    words = {"x": "left–right", "y": "front–back", "z": "foot–head"}
+    parts = [
+        f"{1 / (2 * limits[axis]):.1f} mm along {word} ({limits[axis]:.2f} cycles/mm)"
+        for axis, word in words.items()
+        if isinstance(limits.get(axis), int | float) and limits[axis] > 0
+    ]
+    return f"blind to detail finer than about {', '.join(parts)}" if parts else None
