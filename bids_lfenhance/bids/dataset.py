@@ -34,7 +34,7 @@ MAPS = {"": "", "Std": ": standard deviation over draws", "Risk": ": re-degraded
 README = """\
 # Enhanced low-field MRI
 
-Written by [{app}](https://github.com/{app}/{app}) from the dataset "{name}".
+Written by {app} from the dataset "{name}".
 Research use only: an enhanced image is an estimate, never a basis for a diagnosis.
 
 - `sub-*.html`: one report per subject. Start here.

@@ -64,7 +64,7 @@ def _table(units: Sequence["Unit"]) -> str:
         row = ["" if unit.subject == last else f"sub-{unit.subject}"]
         row += [unit.session or "-"] if with_sessions else []
         row += [_stacks([scan for scan in unit.stacks if scan.contrast == name]) for name in contrasts]
-        rows.append([*row, _field(unit), _reference(unit), *([" ".join(unit.missing)] if missing else [])])
+        rows.append([*row, _field(unit), _reference(unit), *([shorten(unit.missing, 6)] if missing else [])])
         last = unit.subject
     widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
     rows.insert(1, ["─" * width for width in widths])
@@ -101,7 +101,7 @@ def _section(title: str, entries: Sequence[tuple[str, str]]) -> str:
     """A titled list in which sentences alike but for names and figures are said once, with who else they concern."""
     groups: dict[str, list[tuple[str, str]]] = {}
     for owner, sentence in entries:
-        groups.setdefault(_IDENTIFYING.sub("#", sentence) if owner else sentence, []).append((owner, sentence))
+        groups.setdefault(_IDENTIFYING.sub("#", sentence), []).append((owner, sentence))
     lines = [_line(group) for group in groups.values()]
     return "\n".join([f"{title}:", *(f"  {line}" for line in lines)]) if lines else ""
 
@@ -111,6 +111,8 @@ def _line(group: Sequence[tuple[str, str]]) -> str:
     sentence = group[0][1]
     if len(group) == 1:
         return f"{owners[0]}: {sentence}" if owners[0] else sentence
+    if not owners[0]:
+        return f"{sentence} Likewise {_plural(len(group) - 1, 'other')}."
     if len({said for _, said in group}) > 1:
         return f"{owners[0]}: {sentence} Likewise {_plural(len(owners) - 1, 'other')}: {shorten(owners[1:], 3)}."
     return f"{sentence.rstrip('.')} - {len(owners)} in all: {shorten(owners, 4)}."

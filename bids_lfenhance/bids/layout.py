@@ -4,7 +4,6 @@ import os
 import re
 import shutil
 import tempfile
-from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -63,12 +62,14 @@ def index_tree(bids_dir: Path, subjects: Iterable[str] | None, database_dir: Pat
 
 def images_of(layout: "BIDSLayout", subjects: Iterable[str]) -> dict[str, list[Path]]:
     """Images (T1w, T2w, FLAIR) of each subject in a layout."""
-    images: dict[str, list[Path]] = defaultdict(list)
-    wanted = set(subjects)
-    for file in layout.get(datatype="anat", suffix=list(CONTRASTS), extension=[".nii", ".nii.gz"]):
-        if (subject := file.entities.get("subject")) in wanted:
-            images[subject].append(Path(file.path))
-    return {subject: images[subject] for subject in wanted}
+    images: dict[str, list[Path]] = {subject: [] for subject in subjects}
+    found = layout.get(
+        subject=list(images), datatype="anat", suffix=list(CONTRASTS), extension=[".nii", ".nii.gz"], return_type="file"
+    )
+    for path in map(Path, found):
+        # by folder, as pybids goes: a file may be named after another subject than its folder is
+        images[path.relative_to(layout.root).parts[0].removeprefix("sub-")].append(path)
+    return images
 
 
 def open_database(bids_dir: Path, database_dir: Path) -> "BIDSLayout":

@@ -175,7 +175,7 @@ def make_scans(paths: Iterable[Path], finder: SidecarFinder) -> tuple[tuple[Scan
     # ".nii.gz" comes before ".nii" when sorted backwards, so the compressed twin is met first
     for path in sorted(paths, key=lambda path: path.name, reverse=True):
         entities, suffix, extension = split_name(path.name)
-        if reason := _unusable(entities, suffix):
+        if reason := _unusable(entities, suffix, path):
             warnings.append(f"{path.name} was left out: {reason}.")
         elif (stem := path.name.removesuffix(extension)) in scans:
             warnings.append(f"{path.name} was left out: {scans[stem].path.name} is beside it.")
@@ -184,10 +184,13 @@ def make_scans(paths: Iterable[Path], finder: SidecarFinder) -> tuple[tuple[Scan
     return tuple(sorted(scans.values(), key=scan_order)), tuple(reversed(warnings))
 
 
-def _unusable(entities: Mapping[str, str], suffix: str) -> str | None:
+def _unusable(entities: Mapping[str, str], suffix: str, path: Path) -> str | None:
     """Why an image cannot serve as a scan, or None where it can."""
     if suffix not in CONTRASTS or not all(LABEL.fullmatch(value) for value in entities.values()):
         return "its name is not a BIDS name"
+    around = "/".join(f"{key}-{entities[key]}" for key in ("sub", "ses") if key in entities)
+    if not path.parent.as_posix().endswith(f"/{around}/anat"):
+        return "it is named after another subject or session than its folder"
     if entities.get("part", "mag") != "mag":
         return f"it is the {entities['part']} part, and only magnitude images are enhanced"
     if derived := [f"{key}-{entities[key]}" for key in ("space", "res", "desc") if key in entities]:

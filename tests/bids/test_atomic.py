@@ -72,6 +72,6 @@ def _add_one(path: Path) -> None:
 def test_a_locked_block_loses_no_update(tmp_path: Path) -> None:
     path = tmp_path / "count"
     path.write_text("0")
-    with multiprocessing.get_context("forkserver").Pool(16) as pool:
+    with multiprocessing.get_context("fork").Pool(16) as pool:
         pool.map(_add_one, [path] * 160, chunksize=1)
     assert path.read_text() == "160"

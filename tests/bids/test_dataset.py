@@ -32,12 +32,13 @@ METHODS = {"inr": "Implicit neural representation", "interp": "Interpolation"}
 
 @pytest.fixture
 def source(make_tree: MakeTree, low: dict[str, Any], high: dict[str, Any]) -> Path:
-    """A dataset like ds006557: two subjects, one of them paired, a participants table without ``sub-``."""
+    """Two subjects as in ds006557, one of them paired; a third without sessions; participants without ``sub-``."""
     low_names = [f"HFC/acq-{plane}_{contrast}" for plane in ("axi", "cor", "iso") for contrast in ("T1w", "T2w")]
     root = make_tree(
         {f"01/{name}": low for name in low_names}
         | {"01/GE/acq-MPRAGE_T1w": high, "01/GE/T2w": high}
         | {"02/HFC/acq-axi_T1w": low}
+        | {"03/-/acq-axi_run-1_T1w": low, "03/-/acq-axi_run-2_T1w": low, "03/-/acq-hf_T1w": high}
     )
     (root / "participants.tsv").write_text("participant_id\tage\tsex\n01\t31.5\tM\n02\t\tF\n03\t40\tF\n")
     (root / "participants.json").write_text('{"age": {"Units": "year"}, "sex": {"Description": "sex"}}')
@@ -161,7 +162,7 @@ def _write_in_child(arguments: tuple[Path, Path, str]) -> None:
 
 def test_sixteen_processes_lose_no_row(source: Path, tmp_path: Path) -> None:
     labels = [f"{number:02d}" for number in range(48)]
-    with multiprocessing.get_context("forkserver").Pool(16) as pool:
+    with multiprocessing.get_context("fork").Pool(16) as pool:
         pool.map(_write_in_child, [(tmp_path / "out", source, label) for label in labels], chunksize=1)
     described = {row["desc_id"] for row in read_table(tmp_path / "out" / "descriptions.tsv")}
     assert {f"desc-method{label}" for label in labels} <= described

@@ -44,6 +44,13 @@ def test_sessions_with_one_trouble_share_a_line(make_tree: MakeTree, low: dict[s
     assert "  no metrics - 6 in all" in text
 
 
+def test_images_left_out_for_one_reason_share_a_line(make_tree: MakeTree, low: dict[str, Any]) -> None:
+    tree = {f"01/A/acq-axi_run-{run}_part-phase_T1w": low for run in range(1, 5)} | {"01/A/acq-axi_T1w": low}
+    text = describe(make_plan(make_tree(tree)))
+    assert text.count("was left out") == 1
+    assert "magnitude images are enhanced. Likewise 3 others." in text
+
+
 def test_no_sessions_no_column(make_tree: MakeTree, low: dict[str, Any]) -> None:
     assert "session " not in describe(make_plan(make_tree({"01/-/T1w": low}))).splitlines()[2]
 

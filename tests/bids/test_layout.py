@@ -34,6 +34,17 @@ def test_dangling_links_are_listed(make_tree: MakeTree, low: dict[str, Any]) -> 
     assert names(images) == {"01": ["sub-01_T1w.nii.gz", "sub-01_T2w.nii.gz"]}
 
 
+def test_odd_folders_are_walked(make_tree: MakeTree, low: dict[str, Any], tmp_path: Path) -> None:
+    root = make_tree({"01/A/T1w": low, "02/A/T1w": low}).rename(tmp_path / "a b#c%20(d)+[e]?")
+    moved = (root / "sub-02").rename(tmp_path / "elsewhere")
+    (root / "sub-02").symlink_to(moved)
+    (tmp_path / "link").symlink_to(root)
+    for start in (root, tmp_path / "link"):
+        images, _ = list_images(start, ["01", "02"])
+        assert names(images) == {"01": ["sub-01_ses-A_T1w.nii.gz"], "02": ["sub-02_ses-A_T1w.nii.gz"]}
+        assert all(path.is_relative_to(start) for paths in images.values() for path in paths)
+
+
 def test_database_is_made_once_and_then_answers(make_tree: MakeTree, low: dict[str, Any], tmp_path: Path) -> None:
     root, database = make_tree({"01/-/T1w": low, "02/-/T1w": low}), tmp_path / "db" / "here"
     first, _ = list_images(root, ["01"], database)
@@ -83,7 +94,7 @@ def _list_in_child(arguments: tuple[Path, Path]) -> int:
 
 def test_runs_that_start_together_share_a_database(make_tree: MakeTree, low: dict[str, Any], tmp_path: Path) -> None:
     root = make_tree({f"{subject}/HFC/acq-{acq}_T1w": low for subject in ("01", "02") for acq in ("axi", "cor", "sag")})
-    with multiprocessing.get_context("forkserver").Pool(6) as pool:
+    with multiprocessing.get_context("fork").Pool(6) as pool:
         counts = pool.map(_list_in_child, [(root, tmp_path / "db")] * 12, chunksize=1)
     assert counts == [6] * 12
     assert [path.name for path in (tmp_path / "db").iterdir()] == [DATABASE]

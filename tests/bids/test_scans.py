@@ -67,8 +67,12 @@ def test_what_cannot_be_a_scan_is_left_out_with_its_reason(tmp_path: Path) -> No
         "sub-01_desc-preproc_T1w.nii.gz": "derivative",
         "sub-01_acq-a.x_T1w.nii.gz": "not a BIDS name",
         "sub-01_acq-axi_T1w.nii": "beside it",
+        "sub-02_T1w.nii.gz": "another subject",
+        "sub-01_ses-A_T1w.nii.gz": "another subject or session",
+        "T1w.nii.gz": "another subject",
+        "ses-A_T1w.nii.gz": "another subject",
     }
-    scans, left_out = scans_of([tmp_path / name for name in names], tmp_path)
+    scans, left_out = scans_of([tmp_path / "sub-01" / "anat" / name for name in names], tmp_path)
     assert {scan.path.name for scan in scans} == {name for name, reason in names.items() if reason is None}
     for name, reason in names.items():
         if reason:
