@@ -14,18 +14,19 @@ REFERENCES = {
     "nipype": "Gorgolewski K et al. Nipype. Front Neuroinform 2011;5:13. doi:10.3389/fninf.2011.00013",
     "n4": "Tustison NJ et al. N4ITK: improved N3 bias correction. IEEE Trans Med Imaging 2010;29:1310-20. "
     "doi:10.1109/TMI.2010.2046908",
-    "ants": "Avants BB et al. A reproducible evaluation of ANTs similarity metric performance in brain image registration. "
-    "NeuroImage 2011;54:2033-44. doi:10.1016/j.neuroimage.2010.09.025",
+    "ants": "Avants BB et al. A reproducible evaluation of ANTs similarity metric performance in brain image "
+    "registration. NeuroImage 2011;54:2033-44. doi:10.1016/j.neuroimage.2010.09.025",
     "mni": "Fonov V et al. Unbiased average age-appropriate atlases for pediatric studies. NeuroImage 2011;54:313-27. "
     "doi:10.1016/j.neuroimage.2010.07.033",
     "nilearn": "Abraham A et al. Machine learning for neuroimaging with scikit-learn. Front Neuroinform 2014;8:14. "
     "doi:10.3389/fninf.2014.00014",
     "wire": "Saragadam V et al. WIRE: wavelet implicit neural representations. CVPR 2023. arXiv:2301.05187",
-    "mcinr": "McGinnis J et al. Single-subject multi-contrast MRI super-resolution via implicit neural representations. "
-    "MICCAI 2023. arXiv:2303.15065",
-    "indrakanti": "Indrakanti P, Simpson I. Unsupervised bidirectional synthesis of ultra-low-field MRI. Preprint, 2025",
-    "ensembles": "Lakshminarayanan B et al. Simple and scalable predictive uncertainty estimation using deep ensembles. "
-    "NeurIPS 2017. arXiv:1612.01474",
+    "mcinr": "McGinnis J et al. Single-subject multi-contrast MRI super-resolution via implicit neural "
+    "representations. MICCAI 2023. arXiv:2303.15065",
+    "indrakanti": "Indrakanti P, Simpson I. Unsupervised bidirectional synthesis of ultra-low-field MRI. "
+    "Preprint, 2025",
+    "ensembles": "Lakshminarayanan B et al. Simple and scalable predictive uncertainty estimation using deep "
+    "ensembles. NeurIPS 2017. arXiv:1612.01474",
     "ssim": "Wang Z et al. Image quality assessment: from error visibility to structural similarity. "
     "IEEE Trans Image Process 2004;13:600-12. doi:10.1109/TIP.2003.819861",
 }
@@ -110,9 +111,9 @@ def _opening(subjects: list[Subject], sidecar: Any, cite: _Citing) -> str:
     stacks = sum(len(_scans(session)) for session in sessions)
     paired = sum(session.reference is not None for session in sessions)
     return (
-        f"Low-field brain MRI{' (' + ', '.join(low) + ')' if low else ''}, organised as BIDS {cite('bids')}, was processed "
-        f"with the BIDS App {cite('apps')} bids_lfenhance{' ' + version if version else ''}, a workflow on Nipype "
-        f"{cite('nipype')}: {_count(len(subjects), 'subject')}, {_count(len(sessions), 'low-field session')}, "
+        f"Low-field brain MRI{' (' + ', '.join(low) + ')' if low else ''}, organised as BIDS {cite('bids')}, was "
+        f"processed with the BIDS App {cite('apps')} bids_lfenhance{' ' + version if version else ''}, a workflow on "
+        f"Nipype {cite('nipype')}: {_count(len(subjects), 'subject')}, {_count(len(sessions), 'low-field session')}, "
         f"{_count(stacks, 'scan')}, {paired} of the sessions with a high-field reference."
     )
 
@@ -130,11 +131,11 @@ def _preparation(subject: Subject, cite: _Citing) -> str:
     paired = any(session.reference for session in subject.sessions)
     target = " and then to the high-field reference" if paired else ""
     return (
-        f"Each scan was corrected for intensity non-uniformity with N4 {cite('n4')}; the scans of a session were aligned "
-        f"rigidly to one another{target} with ANTs {cite('ants')}, and interpolated once on to a 1 mm isotropic grid. The "
-        "plain mean of the scans of a contrast is the low-field baseline. Brain mask and tissue (cerebrospinal fluid, grey "
-        f"and white matter) were found in each image with priors of the MNI152 template {cite('mni')} bundled by nilearn "
-        f"{cite('nilearn')}."
+        f"Each scan was corrected for intensity non-uniformity with N4 {cite('n4')}; the scans of a session were "
+        f"aligned rigidly to one another{target} with ANTs {cite('ants')}, and interpolated once on to a 1 mm "
+        "isotropic grid. The plain mean of the scans of a contrast is the low-field baseline. Brain mask and tissue "
+        "(cerebrospinal fluid, grey and white matter) were found in each image with priors of the MNI152 template "
+        f"{cite('mni')} bundled by nilearn {cite('nilearn')}."
     )
 
 
@@ -144,8 +145,9 @@ def _enhancement(output: Output, cite: _Citing) -> str:
     draws = sidecar.get("Draws")
     if method == "inr":
         text = (
-            "High-field-like images were estimated by fitting an implicit neural representation (a Gabor network) to all scans "
-            f"of the session at once, through a model of their slice profiles and contrast {cite('indrakanti', 'wire', 'mcinr')}."
+            "High-field-like images were estimated by fitting an implicit neural representation (a Gabor network) to "
+            "all scans of the session at once, through a model of their slice profiles and contrast "
+            f"{cite('indrakanti', 'wire', 'mcinr')}."
         )
     elif method == "interp":
         how = {"mean": "their plain mean", "sr": "super-resolution that models their slice profiles"}
@@ -153,7 +155,9 @@ def _enhancement(output: Output, cite: _Citing) -> str:
     else:
         text = f"High-field-like images were estimated with the method {method}."
     if isinstance(draws, int) and draws > 1:
-        text += f" The result is the mean of {draws} draws, and its uncertainty their standard deviation {cite('ensembles')}."
+        text += (
+            f" The result is the mean of {draws} draws, its uncertainty their standard deviation {cite('ensembles')}."
+        )
     listed = ", ".join(f"{key} = {value}" for key, value in settings.items()) if isinstance(settings, dict) else ""
     seed = f"; seed {sidecar['Seed']}" if "Seed" in sidecar else ""
     return f"{text} Settings of {output.desc}: {listed or 'defaults'}{seed}."
@@ -161,15 +165,15 @@ def _enhancement(output: Output, cite: _Citing) -> str:
 
 def _trust(subject: Subject, cite: _Citing) -> str:
     text = (
-        "A risk map compares the result, degraded again as each scan was acquired, with that scan, in units of the noise; it is "
-        "blind to detail finer than the scans resolve."
+        "A risk map compares the result, degraded again as each scan was acquired, with that scan, in units of the "
+        "noise; it is blind to detail finer than the scans resolve."
     )
     if any(session.metrics for session in subject.sessions):
         text += (
             " Against high field, peak signal-to-noise ratio, structural similarity "
-            f"{cite('ssim')} and further metrics were computed under named protocols, with the plain mean as the baseline; "
-            "we decide by the protocol brain-fit (inside the brain, least-squares gain and offset, data range the 99.9th "
-            "percentile of the reference)."
+            f"{cite('ssim')} and further metrics were computed under named protocols, with the plain mean as the "
+            "baseline; we decide by the protocol brain-fit (inside the brain, least-squares gain and offset, data "
+            "range the 99.9th percentile of the reference)."
         )
     return text
 

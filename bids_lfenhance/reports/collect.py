@@ -214,7 +214,8 @@ def _session(out_dir: Path, subject: str, name: str | None, outputs: Iterable[Ou
     folder = out_dir / f"sub-{subject}" / (f"ses-{name}" if name else "") / "anat"
     head = f"sub-{subject}" + (f"_ses-{name}" if name else "")
     record = read_json(folder / f"{head}_desc-preproc_qc.json")
-    reference = record.get("Reference") if isinstance(record.get("Reference"), Mapping) else {}
+    paired_with = record.get("Reference")
+    reference = paired_with if isinstance(paired_with, Mapping) else {}
     other = str(reference.get("Session") or "") or None
     mine = [o for o in outputs if o.entities.get("ses") == name and o.entities.get("res") == GRID_LABEL]
     theirs = [o for o in outputs if o.entities.get("ses") == other and o.entities.get("res") == GRID_LABEL]

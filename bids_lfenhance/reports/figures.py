@@ -51,12 +51,12 @@ def brain_box(mask: np.ndarray, margin: int = 10) -> Box:
 
 
 def slice_indices(mask: np.ndarray, plane: str, count: int) -> tuple[int, ...]:
-    """Up to ``count`` slices, evenly spaced over the inner nine tenths of a mask (X, Y, Z) bool."""
-    axis = AXES[plane]
-    there = np.flatnonzero(mask.any(axis=tuple(other for other in range(3) if other != axis)))
-    first, last = (int(there[0]), int(there[-1])) if there.size else (0, mask.shape[axis] - 1)
-    rim = 0.06 * (last - first)
-    return tuple(int(i) for i in np.unique(np.round(np.linspace(first + rim, last - rim, count))))
+    """Up to ``count`` slices, evenly spaced over the middle 97 % of a mask (X, Y, Z) bool."""
+    sizes = mask.sum(axis=tuple(other for other in range(3) if other != AXES[plane]), dtype=float)
+    if not sizes.any():
+        sizes[:] = 1
+    first, last = np.searchsorted(np.cumsum(sizes) / sizes.sum(), (0.015, 0.985))
+    return tuple(int(i) for i in np.unique(np.round(np.linspace(first, last, count))))
 
 
 def plane_slice(volume: np.ndarray, plane: str, index: int) -> np.ndarray:
@@ -74,8 +74,8 @@ def plane_slice(volume: np.ndarray, plane: str, index: int) -> np.ndarray:
 def shared_windows(values: Mapping[str, np.ndarray], likeness: float = 1.6) -> dict[str, Window]:
     """Display limits by name: images whose bright ends differ by less than ``likeness`` times share one window.
 
-    ``values`` are the intensities inside the brain. A window goes from zero (or the 0.5th percentile, if negative) to the
-    highest 99.7th percentile of those that share it: images in the same units are shown alike, others each fully.
+    ``values`` are the intensities inside the brain. A window goes from zero (or the 0.5th percentile, if negative) to
+    the highest 99.7th percentile of those that share it: images in the same units are shown alike, others each fully.
     """
     ends = {
         n: np.minimum(np.percentile(v, (0.5, 99.7)), (0, np.inf)) if v.size else np.array([0.0, 1.0])
@@ -90,7 +90,7 @@ def shared_windows(values: Mapping[str, np.ndarray], likeness: float = 1.6) -> d
                 break
         else:
             groups.append([name])
-    windows = {}
+    windows: dict[str, Window] = {}
     for group in groups:
         low, high = min(float(ends[n][0]) for n in group), max(float(ends[n][1]) for n in group)
         windows |= dict.fromkeys(group, (low, high if high > low else low + 1.0))
@@ -161,7 +161,7 @@ def _sheet(tiles: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def outline_sprite(tissue: Sequence[np.ndarray], enlarge: int = 2) -> bytes:
-    """A see-through PNG of tissue outlines, tiles of label slices (rows, cols) uint8 0..3, ``enlarge`` times as large."""
+    """A see-through PNG of tissue outlines: tiles of label slices (rows, cols) uint8 0..3, ``enlarge`` times larger."""
     from PIL import Image
 
     inner, outer = (_sheet([_rim(tile, floor, enlarge) for tile in tissue]) for floor in (3, 2))
@@ -197,7 +197,7 @@ def edges(image: np.ndarray, where: np.ndarray, enlarge: int = 2) -> np.ndarray:
 
 
 def with_edges(picture: np.ndarray, lines: np.ndarray) -> np.ndarray:
-    """(rows·n, cols·n, 3) uint8: a grey picture (rows, cols) enlarged to the size of the lines, these in colour on it."""
+    """(rows·n, cols·n, 3) uint8: a grey picture (rows, cols) at the size of the lines, these in colour on it."""
     from scipy import ndimage
 
     enlarge = lines.shape[0] // picture.shape[0]

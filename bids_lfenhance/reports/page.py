@@ -1,6 +1,6 @@
 """The page of one subject: one HTML file that opens anywhere, made from what lies on disk."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +39,8 @@ def write_report(out_dir: Path, subject: str, run_dir: Path | None = None) -> Pa
     """
     out_dir, subject = Path(out_dir), subject.removeprefix("sub-")
     found = collect(out_dir, subject, run_dir)
-    parts, sprites = [], {}
+    parts: list[dict[str, Any]] = []
+    sprites: dict[str, str] = {}
     for session in found.sessions:
         album = draw_session(session, image_names(session))
         head = f"sub-{subject}" + (f"_ses-{session.name}" if session.name else "")
@@ -195,23 +196,29 @@ def protocol_words(name: str) -> str:
 
 def provenance(subject: Subject) -> list[dict[str, Any]]:
     """One entry per enhanced image: how it was made, as its sidecar says."""
-    found = []
-    for session in subject.sessions:
-        for channel in session.channels:
-            for label, output in channel.enhanced.items():
-                side = output.sidecar
-                keys = ("Method", "Budget", "MethodSettings", "SettingsHash", "Seed", "Draws", "Sloppy", "Synthetic")
-                rows = [(key, _plain(side[key])) for key in keys if key in side]
-                strength = [
-                    ("MagneticFieldStrength", field_strength(side.get("MagneticFieldStrength")) + " (acquired)")
-                ]
-                runtime = side.get("Runtime") if isinstance(side.get("Runtime"), Mapping) else {}
-                rows += strength + [(f"Runtime {key}", _plain(value)) for key, value in runtime.items()]
-                versions = side.get("SoftwareVersions")
-                rows += [("SoftwareVersions", _plain(versions))] if versions else []
-                sources = [str(source) for source in side.get("Sources") or []]
-                found.append({"file": output.path.name, "label": label, "rows": rows, "sources": sources})
-    return found
+    channels = [channel for session in subject.sessions for channel in session.channels]
+    images = [output for channel in channels for output in channel.enhanced.values()]
+    return [
+        {
+            "file": output.path.name,
+            "rows": list(_provenance_rows(output.sidecar)),
+            "sources": [str(source) for source in output.sidecar.get("Sources") or []],
+        }
+        for output in images
+    ]
+
+
+_TOLD = ("Method", "Budget", "MethodSettings", "SettingsHash", "Seed", "Draws", "Sloppy", "Synthetic")
+
+
+def _provenance_rows(sidecar: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    yield from ((key, _plain(sidecar[key])) for key in _TOLD if key in sidecar)
+    yield "MagneticFieldStrength", f"{field_strength(sidecar.get('MagneticFieldStrength'))} (acquired)"
+    runtime = sidecar.get("Runtime")
+    if isinstance(runtime, Mapping):
+        yield from ((f"Runtime {key}", _plain(value)) for key, value in runtime.items())
+    if sidecar.get("SoftwareVersions"):
+        yield "SoftwareVersions", _plain(sidecar["SoftwareVersions"])
 
 
 def _plain(value: Any) -> str:

@@ -247,7 +247,7 @@ def _print_comparison(shown: Shown, frame: Frame, names: Mapping[str, str], albu
 
 
 def _print_registration(shown: Shown, frame: Frame, album: Album) -> None:
-    """Edges of the low field on the high field, five slices of every plane; nothing for a session without high field."""
+    """Edges of the low field on the high field, five slices of every plane; nothing where one of them is missing."""
     if "low" not in shown.images or "high" not in shown.images:
         return
     rows = []

@@ -1,4 +1,4 @@
-"""Rows of the page's tables: figures as they stand in the derivative, beside the low-field baseline, and judged in words."""
+"""Rows of the page's tables: figures as they stand in the derivative, beside the baseline, judged in words."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -21,7 +21,7 @@ _EVEN = 0.002
 
 @dataclass(frozen=True)
 class Compared:
-    """One figure of one result beside the baseline; ``judged`` is better, worse, even, or nothing where it is no score."""
+    """One figure of one result beside the baseline; ``judged``: better, worse, even, or nothing (no score)."""
 
     label: str
     value: str
@@ -201,21 +201,18 @@ def metric_name(metric: str) -> str:
 
 def comparisons(session: Session) -> tuple[list[str], list[str]]:
     """(losses, gains) of the headline metrics inside the brain: sentences, the decisive protocol only."""
-    losses, gains = [], []
+    losses: list[str] = []
+    gains: list[str] = []
     for row in metric_rows(session, PRIMARY):
         if row.metric not in HEADLINE or row.region != "brain":
             continue
         for result in row.results:
             unit = f" {row.unit}" if row.unit else ""
+            subject = f"{row.contrast}: the enhanced image ({result.label})"
             figures = f"{metric_name(row.metric)} {result.value}{unit} against {row.baseline}{unit}"
-            if result.judged == "worse":
-                losses.append(
-                    f"{row.contrast}: the enhanced image ({result.label}) is worse than the plain mean, {figures}."
-                )
-            elif result.judged == "better":
-                gains.append(
-                    f"{row.contrast}: the enhanced image ({result.label}) is better than the plain mean, {figures}."
-                )
+            if result.judged in ("worse", "better"):
+                sentence = f"{subject} is {result.judged} than the plain mean, {figures}."
+                (losses if result.judged == "worse" else gains).append(sentence)
     return losses, gains
 
 

@@ -16,7 +16,7 @@ class Verdict:
 
 
 def verdict_of(session: Session, run: Run | None, problems: Sequence[str]) -> Verdict:
-    """Fail where something is missing, broken or crashed; review where a figure or a warning asks for eyes; else pass."""
+    """Fail where something is missing, broken or crashed; review where a figure or warning asks for eyes; else pass."""
     failures = [f"Missing: {sentence}." for sentence in session.missing] + list(problems)
     if run and run.crashes:
         failures.insert(0, f"{len(run.crashes)} step(s) of this subject failed; the crash text is below.")

@@ -1,4 +1,4 @@
-"""A derivative as the write node leaves it, made up from a label map: what the report is tested on before anything runs.
+"""A derivative as the write node leaves it, made up from a label map: what the report is tested on.
 
 ``python tests/reports/fake_derivative.py OUT [LABEL_MAP]`` writes one to look at.
 """
@@ -17,6 +17,19 @@ INTENSITY = {"T1w": (0, 35, 92, 138, 70), "T2w": (0, 230, 120, 84, 60), "FLAIR":
 """Of background, CSF, GM, WM, scalp."""
 
 NAMES = ("CSF", "GM", "WM")
+
+RISK = {
+    "Units": "noise SD",
+    "BandLimit": {"x": 0.276, "y": 0.276, "z": 0.276},
+    "BandLimitUnit": "1/mm",
+    "Threshold": 2.0,
+    "Median": 0.71,
+    "Percentile95": 1.63,
+    "FractionAbove": 0.0213,
+    "FractionSeen": 1.0,
+    "Warnings": [],
+}
+"""What ``evaluation.risk`` records."""
 GROUPS = {1: (4, 5, 14, 15, 24, 43, 44), 3: (2, 7, 16, 28, 41, 46, 60, 85), 4: tuple(range(500, 540))}
 
 
@@ -32,9 +45,7 @@ class Recipe:
     draws: int = 3
     skull: bool = True
     worse: bool = False
-    text: str = (
-        "Reading bias: MagneticFieldStrength says 0.006 T, ImagingFrequency says 0.0635 T; the frequency was used."
-    )
+    text: str = "MagneticFieldStrength says 0.006 T, ImagingFrequency says 0.0635 T; the frequency was used (6 scans)."
 
 
 def phantom(shape: tuple[int, int, int] = (64, 80, 64)) -> np.ndarray:
@@ -187,11 +198,9 @@ def write_method(
         spread = (1 + 0.22 * edges + rng.gamma(2, 0.3, image.shape)).astype(np.float32)
         save(anat / f"{grid}_res-1mm_desc-{method}Std_{contrast}", spread, sidecar | {"Units": "arbitrary"})
     risk = np.abs(ndimage.gaussian_filter(rng.standard_normal(image.shape), 1.3) * 5)
-    risk += 7 * np.exp(
-        -(sum((np.indices(image.shape)[i] - image.shape[i] * f) ** 2 for i, f in enumerate((0.32, 0.6, 0.6))) / 40)
-    )
-    band = {"BandLimitMm": [1.6, 1.6, 5.0], "Units": "noise standard deviations"}
-    save(anat / f"{grid}_res-1mm_desc-{method}Risk_{contrast}", risk.astype(np.float32), sidecar | band)
+    place = zip(np.indices(image.shape), np.multiply(image.shape, (0.32, 0.6, 0.6)), strict=True)
+    risk += 7 * np.exp(-sum((index - centre) ** 2 for index, centre in place) / 40)
+    save(anat / f"{grid}_res-1mm_desc-{method}Risk_{contrast}", risk.astype(np.float32), base | RISK)
     write_tissue(anat / f"{grid}_seg-tissue_res-1mm_desc-{method}{contrast}_dseg", blurred_labels(labels, 0.8), base)
 
 
@@ -250,11 +259,8 @@ def write_qc(anat: Path, head: str, recipe: Recipe, session: str, motion: int) -
         for contrast in recipe.contrasts
         for index, plane in enumerate(("axi", "cor", "sag"))
     ]
-    ref = (
-        {"Session": recipe.reference, "Files": [f"ses-{recipe.reference}/anat/T1w.nii.gz"]}
-        if recipe.reference
-        else None
-    )
+    files = [f"sub-{recipe.subject}_ses-{recipe.reference}_{contrast}.nii.gz" for contrast in recipe.contrasts]
+    ref = {"Session": recipe.reference, "Files": files} if recipe.reference else None
     qc = {
         "Scans": scans,
         "Missing": ["acq-iso_T2w"],
