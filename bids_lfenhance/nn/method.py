@@ -38,10 +38,13 @@ class Method:
     """A way from low field to high field.
 
     ``settings`` is the frozen dataclass of the method's own options: each field carries a default and
-    ``metadata={"help": …}``, from which the command line's ``--<name>-<field>`` is made.
+    ``metadata={"help": …, "source": …}``, from which the command line's ``--<name>-<field>`` is made; a field that
+    takes one of few words is a ``Literal``.
     ``learns_from``: "pairs", "hf", "scan" (``sample`` fits, then queries; no checkpoint) or "nothing".
-    ``sample(nets, volume, settings, generator) -> Draw`` draws once; ``draws`` is how many draws ``enhance`` takes
-    unless told otherwise. ``budgets`` maps a budget ("sloppy", "cpu", "gpu") to the settings it changes.
+    ``prepare(volume, settings)`` returns what all draws share (weights, a fused base, a fitted contrast vector), so
+    that it is paid for once; ``sample(nets, volume, settings, generator) -> Draw`` draws once and is given it as ``nets``.
+    ``draws`` is how many draws ``enhance`` takes unless told otherwise; more than one only makes sense where
+    ``sample`` uses its generator. ``budgets`` maps a budget ("sloppy", "cpu", "gpu") to the settings it changes.
     """
 
     name: str
@@ -51,3 +54,4 @@ class Method:
     sample: Callable[[Mapping[str, Any], Volume, Any, np.random.Generator], Draw]
     draws: int = 1
     budgets: Mapping[str, Mapping[str, Any]] | None = None
+    prepare: Callable[[Volume, Any], Mapping[str, Any]] | None = None

@@ -1,0 +1,157 @@
+"""One seed from end to end: fit, query, restore the contrast, check, blend."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from scipy import ndimage
+
+from ...config import CONTRASTS, TISSUES
+from ...errors import InputError
+from ...imaging.acquisition import Acquisition, Frame
+from ...imaging.grid import apply_affine
+from ...imaging.volume import Volume
+from ...nn.method import Draw
+from .contrast import fit_contrast, parse_contrast, restoring_gain
+from .recipe import InrSettings
+from .sampler import Guide, fit, guide_of, render
+from .session import Coordinates, fused_base, observe, scales_of, sorted_stacks, support_of
+
+CHI2 = (0.8, 1.3)
+"""Reduced χ² of a fit that explains the scan and not its noise (methods.md §3.3b)."""
+
+BLEND_MM = 1.5
+"""Standard deviation of the passage from the network to the fused image at the edge of the mask."""
+
+
+def set_up(volume: Volume, settings: InrSettings) -> Mapping[str, Any]:
+    """What the seeds share, by name: the fused base and its scales, the voxels seen, tissue, guide, contrast vectors."""
+    lonely = [name for name in volume.contrasts if not volume.stacks_of(name)]
+    if lonely:
+        raise InputError(
+            f"expected the stacks behind every contrast, found none for {', '.join(lonely)}: inr fits acquisitions, "
+            "use interp for images that were already fused"
+        )
+    support = support_of(volume)
+    scales = scales_of(volume, support)
+    base = fused_base(volume, settings.base, support)
+    tissue = volume.tissue if volume.tissue is not None else np.zeros((len(TISSUES), *volume.grid.shape), np.float32)
+    seen = observe(volume, base, scales, tissue, support)
+    vectors, warnings = _contrast(volume, settings)
+    guide = None
+    if settings.guide:
+        shown = np.concatenate([volume.image[volume.present] / scales[:, None, None, None], tissue])
+        guide = guide_of(shown, volume.grid.affine, Coordinates.of(volume.grid))
+    return {
+        "base": base,
+        "scales": scales,
+        "support": support,
+        "seen": seen,
+        "tissue": tissue,
+        "guide": guide,
+        "contrast": vectors,
+        "warnings": warnings,
+    }
+
+
+def _contrast(volume: Volume, settings: InrSettings) -> tuple[dict[str, np.ndarray], list[str]]:
+    """({contrast: (3,) c}, warnings)."""
+    if settings.contrast == "none":
+        return {name: np.ones(len(TISSUES)) for name in volume.contrasts}, []
+    if settings.contrast != "auto":
+        return {name: parse_contrast(settings.contrast) for name in volume.contrasts}, []
+    if volume.tissue is None or volume.mask is None:
+        return (
+            {name: np.ones(len(TISSUES)) for name in volume.contrasts},
+            ["the low-field contrast was kept: the volume came without brain mask and tissue"],
+        )
+    vectors, warnings = {}, []
+    for name in volume.contrasts:
+        sigma = float(np.median([stack.sigma for stack in volume.stacks_of(name)]))
+        vectors[name], said = fit_contrast(name, volume.channel(name), volume.tissue, volume.mask, sigma)
+        warnings += said
+    return vectors, warnings
+
+
+def draw(nets: Mapping[str, Any], volume: Volume, settings: InrSettings, generator: np.random.Generator) -> Draw:
+    """One fitted seed on the grid (methods.md §3.3b, §3.4)."""
+    coordinates = Coordinates.of(volume.grid)
+    guide: Guide | None = nets["guide"]
+    with torch.random.fork_rng(devices=[]):
+        fitted = fit(nets["seen"], guide, settings, generator, 1 / coordinates.half)
+        inside = np.argwhere(nets["support"])
+        points = coordinates(apply_affine(volume.grid.affine, inside))
+        intensity, posterior = render(fitted.network, points, guide, settings)
+    signal = nets["base"].copy()
+    signal[:, nets["support"]] += intensity * nets["scales"][:, None]
+    np.maximum(signal, 0, out=signal)
+    chi2 = _chi2(volume, signal)
+    warnings = [*nets["warnings"], *fitted.record["warnings"], *_judged(chi2)]
+    tissue = nets["tissue"]
+    if settings.base == "none" and settings.seg and volume.tissue is not None:
+        tissue = np.zeros_like(tissue)
+        tissue[:, nets["support"]] = posterior
+    image = _restored(volume, signal, tissue, nets, settings)
+    record = {
+        **fitted.record,
+        "contrast_vector": {name: vector.tolist() for name, vector in nets["contrast"].items()},
+        "reduced_chi2": chi2,
+        "outside": "the fused low field, blended over the edge of the mask",
+        "nfe": 1,
+        "warnings": warnings,
+    }
+    return Draw(image, record)
+
+
+def _restored(
+    volume: Volume, signal: np.ndarray, tissue: np.ndarray, nets: Mapping[str, Any], settings: InrSettings
+) -> np.ndarray:
+    """(C, X, Y, Z) high-field contrast inside the mask, the fused image outside, one passing into the other."""
+    inside = volume.mask if volume.mask is not None else nets["support"]
+    weight = ndimage.gaussian_filter(inside.astype(np.float32), BLEND_MM / min(volume.grid.zooms))
+    weight *= nets["support"]
+    image = volume.image.copy()
+    for channel, name in enumerate(volume.contrasts):
+        gain = restoring_gain(nets["contrast"][name], tissue, settings.smooth_mm / min(volume.grid.zooms))
+        index = CONTRASTS.index(name)
+        image[index] += weight * (signal[channel] * gain - image[index])
+    return image
+
+
+def _chi2(volume: Volume, signal: np.ndarray) -> dict[str, float]:
+    """{stack: reduced χ²} of the unrestored image against what was acquired inside the mask (methods.md §3.3b)."""
+    frame, found = Frame(volume.grid), {}
+    spectra = [frame.spectrum(channel) for channel in signal]
+    inside = volume.mask if volume.mask is not None else support_of(volume)
+    for stack in sorted_stacks(volume):
+        # Deep inside only: near the edge the profile reaches what the network never saw.
+        deep = ndimage.binary_erosion(inside, iterations=3) if volume.mask is not None else inside
+        where = _voxels_in(stack.affine, stack.data.shape, volume, deep)
+        if not where.any() or stack.sigma <= 0:
+            continue
+        predicted = Acquisition.of(stack, volume.grid, where=where, frame=frame).measure(
+            spectra[volume.contrasts.index(stack.contrast)]
+        )
+        found[stack.name] = float(np.mean(((predicted - stack.data[where]) / stack.sigma) ** 2))
+    return found
+
+
+def _voxels_in(affine: np.ndarray, shape: tuple[int, ...], volume: Volume, region: np.ndarray) -> np.ndarray:
+    """(I, J, K) bool: the stack voxels whose centre lies in a region of the grid."""
+    index = np.indices(shape).reshape(3, -1).T
+    to_grid = np.linalg.inv(volume.grid.affine) @ affine
+    voxel = np.rint(apply_affine(to_grid, index)).astype(int)
+    known = np.all((voxel >= 0) & (voxel < np.array(region.shape)), axis=1)
+    known[known] = region[tuple(voxel[known].T)]
+    return known.reshape(shape)
+
+
+def _judged(chi2: Mapping[str, float]) -> list[str]:
+    low, high = CHI2
+    return [
+        f"{name}: reduced χ² {value:.2f} is outside {low}–{high}, the fit "
+        + ("leaves more than noise unexplained" if value > high else "follows the noise")
+        for name, value in chi2.items()
+        if not low <= value <= high
+    ]

@@ -1,0 +1,136 @@
+"""The session as ``inr`` sees it: one long list of low-field voxels, and the fused base below the network."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage
+
+from ...config import CONTRASTS
+from ...imaging.acquisition import FWHM_PER_SD, Acquisition, Frame
+from ...imaging import fusion
+from ...imaging.grid import Grid, apply_affine, zooms_of
+from ...imaging.volume import Stack, Volume
+
+MARGIN_MM = 3.0
+"""Stack voxels this far outside the mask still see the brain through their profile, and are fitted too."""
+
+
+@dataclass(frozen=True)
+class Coordinates:
+    """World mm → [−1, 1]³ by the longest side of the grid, the same scale on every axis (methods.md §3.3)."""
+
+    centre: np.ndarray
+    half: float
+
+    @classmethod
+    def of(cls, grid: Grid) -> "Coordinates":
+        """The coordinates of one grid."""
+        corners = grid.corners()
+        low, high = corners.min(axis=0), corners.max(axis=0)
+        return cls((low + high) / 2, float((high - low).max() / 2))
+
+    def __call__(self, world: np.ndarray) -> np.ndarray:
+        """(N, 3) float32 in [−1, 1] of (N, 3) world points, RAS+ mm."""
+        return ((world - self.centre) / self.half).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Observations:
+    """N low-field voxels of S stacks, all contrasts of the session.
+
+    ``point`` (N, 3) centres in [−1, 1]; ``value`` (N,) measured, ``base`` (N,) what the base would measure there, both
+    in units of the contrast's scale; ``tissue`` (N, 4) posteriors of background, CSF, GM, WM; ``contrast`` (N,) and
+    ``stack`` (N,) indices; ``profile`` (S, 3, 3) maps a standard normal to an offset in [−1, 1]; ``sigma`` (S,) noise.
+    """
+
+    point: np.ndarray
+    value: np.ndarray
+    base: np.ndarray
+    tissue: np.ndarray
+    contrast: np.ndarray
+    stack: np.ndarray
+    profile: np.ndarray
+    sigma: np.ndarray
+
+
+def sorted_stacks(volume: Volume) -> tuple[Stack, ...]:
+    """The stacks by contrast, then name: the order in which files were found cannot change a result."""
+    return tuple(sorted(volume.stacks, key=lambda stack: (CONTRASTS.index(stack.contrast), stack.name)))
+
+
+def support_of(volume: Volume) -> np.ndarray:
+    """(X, Y, Z) bool: where the network is fitted, the brain and its margin; without a mask, all that is not zero."""
+    if volume.mask is None:
+        return np.asarray((volume.image != 0).any(axis=0))
+    steps = max(1, round(MARGIN_MM / min(volume.grid.zooms)))
+    return np.asarray(ndimage.binary_dilation(volume.mask, iterations=steps))
+
+
+def fused_base(volume: Volume, kind: str, support: np.ndarray) -> np.ndarray:
+    """(C, X, Y, Z) float32, one channel per present contrast: ``mean``, ``sr``, or zeros for ``none``."""
+    channels = []
+    for contrast in volume.contrasts:
+        stacks = sorted_stacks(volume)
+        mine = [stack for stack in stacks if stack.contrast == contrast]
+        if kind == "none":
+            channels.append(np.zeros(volume.grid.shape, dtype=np.float32))
+        elif kind == "mean":
+            channels.append(fusion.fuse_mean(mine, volume.grid))
+        else:
+            channels.append(fusion.fuse_sr(mine, volume.grid, mask=support))
+    return np.stack(channels)
+
+
+def scales_of(volume: Volume, support: np.ndarray) -> np.ndarray:
+    """(C,) the 99th percentile of each present contrast in the support: the unit of the network's intensities."""
+    levels = [np.percentile(volume.channel(contrast)[support], 99) for contrast in volume.contrasts]
+    return np.maximum(np.array(levels, dtype=np.float32), 1e-6)
+
+
+def observe(
+    volume: Volume, base: np.ndarray, scales: np.ndarray, posteriors: np.ndarray, support: np.ndarray
+) -> Observations:
+    """The low-field voxels whose centre lies in the support, with what the base predicts for each (methods.md §3.3b)."""
+    frame, coordinates = Frame(volume.grid), Coordinates.of(volume.grid)
+    parts: dict[str, list[np.ndarray]] = {key: [] for key in ("point", "value", "base", "tissue", "contrast", "stack")}
+    profiles, sigmas = [], []
+    for number, stack in enumerate(sorted_stacks(volume)):
+        channel = volume.contrasts.index(stack.contrast)
+        world, inside = _inside(stack, volume.grid, support)
+        predicted = _predict(stack, base[channel], inside, frame)
+        parts["point"].append(coordinates(world))
+        parts["value"].append(stack.data[inside] / scales[channel])
+        parts["base"].append(predicted / scales[channel])
+        parts["tissue"].append(_at(posteriors, world, volume.grid))
+        parts["contrast"].append(np.full(len(world), channel))
+        parts["stack"].append(np.full(len(world), number))
+        axes = stack.affine[:3, :3] / np.array(zooms_of(stack.affine))
+        profiles.append(axes * (np.array(stack.fwhm) / FWHM_PER_SD / coordinates.half))
+        sigmas.append(stack.sigma / scales[channel])
+    joined = {key: np.concatenate(value) for key, value in parts.items()}
+    for key in ("point", "value", "base", "tissue"):
+        joined[key] = joined[key].astype(np.float32)
+    return Observations(**joined, profile=np.float32(profiles), sigma=np.float32(sigmas))
+
+
+def _inside(stack: Stack, grid: Grid, support: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """((N, 3) world centres, (I, J, K) bool) of the stack's voxels in the support."""
+    index = np.indices(stack.data.shape).reshape(3, -1).T
+    world = apply_affine(stack.affine, index.astype(np.float64))
+    voxel = np.rint(apply_affine(np.linalg.inv(grid.affine), world)).astype(int)
+    known = np.all((voxel >= 0) & (voxel < np.array(grid.shape)), axis=1)
+    known[known] = support[tuple(voxel[known].T)]
+    return world[known], known.reshape(stack.data.shape)
+
+
+def _predict(stack: Stack, base: np.ndarray, inside: np.ndarray, frame: Frame) -> np.ndarray:
+    if not base.any():
+        return np.zeros(int(inside.sum()), dtype=np.float32)
+    return Acquisition.of(stack, frame.grid, where=inside, frame=frame).forward(base)[inside]
+
+
+def _at(posteriors: np.ndarray, world: np.ndarray, grid: Grid) -> np.ndarray:
+    """(N, 4) background, CSF, GM, WM at world points, linearly between voxels."""
+    voxel = apply_affine(np.linalg.inv(grid.affine), world).T
+    tissue = np.stack([ndimage.map_coordinates(part, voxel, order=1) for part in posteriors], axis=1)
+    return np.concatenate([np.clip(1 - tissue.sum(axis=1, keepdims=True), 0, 1), tissue], axis=1)

@@ -1,0 +1,1 @@
+"""The honest baseline: resample, fuse the stacks."""
