@@ -34,6 +34,9 @@ SHARPNESS = 2.5
 WARP = ((22.0, 3.0), (7.0, 0.9))
 """Deformation that makes a head individual: (standard deviation of the kernel, root mean square of each axis), mm."""
 
+SIZE = (0.94, 0.025)
+"""Length of a head against the template's, mean and SD: averaging in Talairach space made the template too large."""
+
 POSE = (2.5, 4.0)
 """Standard deviation of the head's tilt about each axis, degrees, and of its place, mm."""
 
@@ -67,7 +70,7 @@ class Head:
 
 def make_head(generator: np.random.Generator) -> Head:
     """One person, drawn: deformation, thickness of rim, skull and scalp, texture of the tissues."""
-    points = _individual_points(generator)
+    points = individual_points(generator)
     fractions = np.zeros((len(MATERIALS), *HEAD_GRID.shape), np.float32)
     texture = _fill_brain(fractions, points)
     _fill_head(fractions, points, generator)
@@ -125,10 +128,10 @@ def _shift(voxels: tuple[float, ...]) -> np.ndarray:
     return matrix
 
 
-def _individual_points(generator: np.random.Generator) -> np.ndarray:
+def individual_points(generator: np.random.Generator) -> np.ndarray:
     """(3, X, Y, Z) float32 template mm: where each voxel of this person's head looks in the template."""
     tilt, place = generator.normal(size=(2, 3)) * np.array(POSE)[:, None]
-    matrix = np.diag(generator.normal(1.0, 0.025, 3)) @ Rotation.from_euler("xyz", tilt, degrees=True).as_matrix()
+    matrix = np.diag(1 / generator.normal(*SIZE, 3)) @ Rotation.from_euler("xyz", tilt, degrees=True).as_matrix()
     offset = matrix @ (HEAD_GRID.affine[:3, 3] - place)
     points = np.zeros((3, *HEAD_GRID.shape), np.float32)
     for axis in range(3):
@@ -182,7 +185,7 @@ def _soft_minimum(surfaces: list[np.ndarray], blend: float = 6.0) -> np.ndarray:
 def _fill_head(fractions: np.ndarray, points: np.ndarray, generator: np.random.Generator) -> None:
     """Writes fluid, skull and soft tissue around the brain that ``fractions`` already holds."""
     shape = fractions.shape[1:]
-    rim = _sample(*_template()[3], points) - (2.2 + 0.5 * random_field(shape, 18.0, generator))
+    rim = _sample(*_template()[3], points) - np.maximum(2.4 + 0.5 * random_field(shape, 18.0, generator), 1.6)
     thickness = np.maximum(6.0 + 1.3 * random_field(shape, 15.0, generator), 2.5)
     surface = _skin_surface(rim - thickness, points, generator)
     cavity, vault = _inside(rim), _inside(rim - thickness)
@@ -200,7 +203,7 @@ def _skin_surface(skull: np.ndarray, points: np.ndarray, generator: np.random.Ge
     scalp = skull - (6.0 + 1.2 * random_field(skull.shape, 25.0, generator))
     face = _ellipsoid(points, (0, 38, -72), (64, 55, 66))
     nose = _ellipsoid(points, (0, 93, -62), (14, 18, 22))
-    neck = _ellipsoid(points, (0, -36, -130), (60, 62, 70))
+    neck = _ellipsoid(points, (0, -30, -112), (66, 66, 70))
     return _soft_minimum([scalp, face, nose, neck])
 
 

@@ -1,0 +1,43 @@
+"""Our sidecars against those that were published."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from bids_lfenhance.simulators.presets import get_preset
+from bids_lfenhance.simulators.protocol import LOW_FIELD, Protocol, high_field_sidecar, low_field_sidecar
+
+OURS_ALONE = {"InstitutionName", "DeviceSerialNumber", "SoftwareVersions", "SeriesDescription", "ProtocolName"}
+OURS_ALONE |= {"PulseSequenceName", "ImageType", "ConversionSoftware", "ReconMatrixPE", "PhaseEncodingSteps"}
+OURS_ALONE |= {"FrequencyEncodingSteps", "AcquisitionTime"}
+
+
+def differences(ours: dict, published: Path) -> dict:
+    """Key → (ours, published) of all that should agree and does not."""
+    theirs = json.loads(published.read_text(encoding="utf-8"))
+    compared = ours.keys() - OURS_ALONE
+    return {key: (ours[key], theirs.get(key)) for key in compared if ours[key] != theirs.get(key)}
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("scan", LOW_FIELD, ids=lambda scan: scan.name)
+def test_low_field_sidecar_agrees_with_the_published_one(scan: Protocol, shared_data: Path) -> None:
+    anat = shared_data / "ds006557-skeleton" / "sub-HYPE00" / "ses-HFC" / "anat"
+    ours = low_field_sidecar(scan, get_preset(scan.contrast, scan.plane))
+    assert differences(ours, anat / f"sub-HYPE00_ses-HFC_{scan.name}.json") == {}
+
+
+@pytest.mark.real
+@pytest.mark.parametrize(("contrast", "name"), [("T1w", "acq-MPRAGE_T1w"), ("T2w", "T2w")])
+def test_high_field_sidecar_agrees_with_the_published_one(contrast: str, name: str, shared_data: Path) -> None:
+    anat = shared_data / "ds006557-skeleton" / "sub-HYPE00" / "ses-GE" / "anat"
+    assert differences(high_field_sidecar(contrast), anat / f"sub-HYPE00_ses-GE_{name}.json") == {}
+
+
+@pytest.mark.parametrize("scan", LOW_FIELD, ids=lambda scan: scan.name)
+def test_quirks_are_kept(scan: Protocol) -> None:
+    sidecar = low_field_sidecar(scan, get_preset(scan.contrast, scan.plane))
+    assert sidecar["MagneticFieldStrength"] == 0.006
+    assert 2.70 <= sidecar["ImagingFrequency"] <= 2.71
+    assert "SpacingBetweenSlices" not in sidecar

@@ -1,0 +1,147 @@
+"""The house rules that a reader relies on, counted; and that what is built is what is installed."""
+
+import ast
+import re
+import subprocess
+import sys
+import zipfile
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+import bids_lfenhance
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = ROOT / "bids_lfenhance"
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+LONGEST_FILE, LONGEST_FUNCTION, LONGEST_BUILDER = 400, 50, 100
+
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+@cache
+def tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def name_of(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def functions(path: Path) -> Iterator[Function]:
+    return (node for node in ast.walk(tree(path)) if isinstance(node, Function))
+
+
+def run_python(code: str) -> str:
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_import_stays_light() -> None:
+    heavy = ["torch", "nipype", "ants", "nilearn", "pandas", "matplotlib", "skimage", "bids", "monai"]
+    code = f"import sys, bids_lfenhance, bids_lfenhance.cli.run; print([m for m in {heavy} if m in sys.modules])"
+    assert run_python(code).strip() == "[]"
+
+
+def test_version_is_the_one_of_the_package() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "bids_lfenhance", "--version"], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == ["bids_lfenhance", bids_lfenhance.__version__]
+
+
+def test_import_contracts_hold() -> None:
+    program = Path(sys.executable).with_name("lint-imports")
+    if not program.is_file():
+        pytest.skip("needs import-linter, which the extra [test] installs")
+    done = subprocess.run([program, "--no-cache"], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_files_and_functions_are_short(path: Path) -> None:
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= LONGEST_FILE
+    for function in functions(path):
+        builder = re.fullmatch(r"init_\w+_wf", function.name)
+        length = (function.end_lineno or 0) - function.lineno + 1
+        assert length <= (LONGEST_BUILDER if builder else LONGEST_FUNCTION), f"{function.name} has {length} lines"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_signatures_are_typed_and_public_names_documented(path: Path) -> None:
+    bare = [function.name for function in functions(path) if untyped(function)]
+    assert bare == [], "signatures without types"
+    assert undocumented(tree(path)) == [], "public names without a docstring"
+
+
+def untyped(function: Function) -> bool:
+    """A parameter or a result without a type; torch's ``ctx`` has none to give, ``__init__`` returns nothing."""
+    arguments = [*function.args.posonlyargs, *function.args.args, *function.args.kwonlyargs]
+    named = [argument for argument in arguments if argument.arg not in ("self", "cls", "ctx")]
+    silent = function.returns is None and function.name != "__init__"
+    return silent or any(argument.annotation is None for argument in named)
+
+
+def undocumented(node: ast.Module | ast.ClassDef) -> list[str]:
+    """Public functions and classes of a module, and public methods of its public classes, that have no docstring."""
+    missing = []
+    for child in node.body:
+        if isinstance(child, ast.ClassDef | Function) and not child.name.startswith("_"):
+            inherited = any(isinstance(d, ast.Name) and d.id == "override" for d in child.decorator_list)
+            if ast.get_docstring(child) is None and not inherited:
+                missing.append(child.name)
+            if isinstance(child, ast.ClassDef):
+                missing += [f"{child.name}.{name}" for name in undocumented(child)]
+    return missing
+
+
+@pytest.mark.parametrize("path", [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")], ids=name_of)
+def test_relative_links_lead_somewhere(path: Path) -> None:
+    text = re.sub(r"```.*?```", "", path.read_text(encoding="utf-8"), flags=re.DOTALL)
+    targets = re.findall(r"\]\(([^)\s]+)\)", text) + re.findall(r"(?:src|href)=\"([^\"]+)\"", text)
+    relative = [target.split("#")[0] for target in targets if not re.match(r"[a-z]+:|#", target)]
+    assert [target for target in relative if not (path.parent / target).exists()] == []
+
+
+def test_wheel_holds_every_module_and_every_data_file(tmp_path: Path) -> None:
+    """Built from a copy, without the network: what git tracks under the package is what a user gets."""
+    tracked = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False).stdout
+    if not tracked:
+        pytest.skip("needs a git checkout")
+    source = tmp_path / "source"
+    for name in filter(None, tracked.split("\0")):
+        if (ROOT / name).is_file():
+            (source / name).parent.mkdir(parents=True, exist_ok=True)
+            (source / name).write_bytes((ROOT / name).read_bytes())
+    command = "import setuptools.build_meta as b, sys; print(b.build_wheel(sys.argv[1]))"
+    done = subprocess.run(
+        [sys.executable, "-c", command, str(tmp_path)], cwd=source, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    with zipfile.ZipFile(next(tmp_path.glob("*.whl"))) as wheel:
+        packed = set(wheel.namelist())
+    expected = {name for name in tracked.split("\0") if name.startswith("bids_lfenhance/") and (ROOT / name).is_file()}
+    assert expected - packed == set()
+    assert not any(name.startswith(("tests/", "benchmarks/")) for name in packed)
+
+
+def test_constraints_pin_every_requirement_and_are_what_is_asked_for() -> None:
+    from importlib.metadata import requires
+
+    from packaging.requirements import Requirement
+    from packaging.utils import canonicalize_name
+
+    pins = dict(
+        line.split("==") for line in (ROOT / "constraints.txt").read_text().splitlines() if line and line[0] != "#"
+    )
+    pinned = {canonicalize_name(name): version for name, version in pins.items()}
+    asked = [Requirement(text) for text in requires("bids_lfenhance") or []]
+    asked = [r for r in asked if r.marker is None or r.marker.evaluate({"extra": "test"})]
+    for requirement in asked:
+        version = pinned.get(canonicalize_name(requirement.name))
+        assert version is not None, f"{requirement.name} is not in constraints.txt"
+        assert requirement.specifier.contains(version), f"constraints.txt has {requirement.name} {version}"
