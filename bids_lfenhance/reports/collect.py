@@ -178,12 +178,12 @@ def read_run(out_dir: Path, subject: str, run_dir: Path | None = None) -> Run | 
 
 
 def _crashes(run_dir: Path, subject: str) -> Iterable[tuple[str, str]]:
-    """Crash texts that name this subject; the runner writes the step's full name into both name and text."""
-    names_it = re.compile(rf"(?<![0-9a-zA-Z])(?:sub[-_]?)?{re.escape(subject)}(?![0-9a-zA-Z])")
+    """Crash texts of this subject: the runner puts the step's full name (``….sub_01_wf.…``) into both name and text."""
+    whose = re.compile(r"sub[-_]([0-9a-zA-Z+]+?)(?:_wf|[^0-9a-zA-Z+]|$)")
     for path in sorted(run_dir.rglob("crash*")):
         if path.is_file() and path.suffix in (".txt", ".log", ".rst", ""):
             text = path.read_text(encoding="utf-8", errors="replace").strip()
-            if names_it.search(path.name.replace("_", "-")) or names_it.search(text.replace("_", "-")):
+            if subject in (whose.findall(path.name) or whose.findall(text)):
                 yield path.name, text[-CRASH_TAIL:]
 
 
@@ -297,11 +297,11 @@ def _missing_of(channel: Channel, head: str, labels: Iterable[str], paired: bool
 
 
 def load(output: Output) -> tuple[np.ndarray, Grid]:
-    """An image in RAS voxel order: (X, Y, Z) float32 and its grid; an ``OSError`` or ``ValueError`` if unreadable."""
+    """An image in RAS voxel order: (X, Y, Z) float32, NaN where unknown, and its grid; raises if it is unreadable."""
     import nibabel as nib
 
     image = nib.as_closest_canonical(nib.load(output.path))
     data = np.asarray(image.dataobj, dtype=np.float32)
     if data.ndim != 3:
         raise ValueError(f"expected three axes, found {data.ndim}")
-    return np.nan_to_num(data, posinf=0, neginf=0), Grid(image.affine, data.shape)
+    return np.where(np.isinf(data), np.float32(np.nan), data), Grid(image.affine, data.shape)

@@ -15,6 +15,9 @@ EDGE_COLOUR = (255, 96, 0)
 TISSUE_COLOURS = {"WM": (255, 176, 0), "brain": (86, 180, 233)}
 """Of the outlines, from Okabe and Ito's palette: told apart with every kind of colour vision, and on grey."""
 
+UNKNOWN_COLOUR = (70, 84, 128)
+"""Where a map has no value: a colour that is in none of the scales."""
+
 JPEG_QUALITY = 82
 
 Box = tuple[slice, slice, slice]
@@ -111,13 +114,14 @@ def colour_table(name: str) -> np.ndarray:
 
 
 def painted(anatomy: np.ndarray, values: np.ndarray, where: np.ndarray, scale: Scale) -> np.ndarray:
-    """(rows, cols, 3) uint8: values in colour over a grey picture (rows, cols) uint8, only where told."""
+    """(rows, cols, 3) uint8: values in colour over a grey picture (rows, cols) uint8, only where told; NaN is flat."""
     table = colour_table(scale.colours)
     rgb = np.repeat(anatomy[..., None], 3, axis=-1)
     low, high = scale.limits
     shown = where if scale.threshold is None else where & (values >= scale.threshold)
-    index = (np.clip((values - low) / (high - low), 0, 1) * 255).astype(np.uint8)
+    index = (np.clip((np.nan_to_num(values) - low) / (high - low), 0, 1) * 255).astype(np.uint8)
     rgb[shown] = table[index[shown]]
+    rgb[where & np.isnan(values)] = UNKNOWN_COLOUR
     return rgb
 
 

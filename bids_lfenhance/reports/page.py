@@ -108,6 +108,7 @@ def session_part(session: Session, subject: Subject, album: Album) -> dict[str, 
         "maps": dict(album.maps) | {"plain": True} if album.maps else None,
         "pictures": {name: fig.data_uri(content) for name, content in album.files.items()},
         "windows": album.windows,
+        "std_note": std_note(session),
         "scales": [scale_part(entry) for entry in album.scales],
         "volumes": {channel.contrast: volume_rows(channel, session.labels) for channel in session.channels},
         "protocols": [(name, protocol_words(name), metric_rows(session, name)) for name in protocols(session)],
@@ -159,6 +160,16 @@ def cards(session: Session, album: Album) -> list[dict[str, str]]:
             {"name": f"{entry['contrast']} {what}", "value": value, "beside": beside, "judged": "", "label": label}
         )
     return found
+
+
+def std_note(session: Session) -> str:
+    """Why there is no standard deviation, where there is none; nothing where there is one."""
+    if any(channel.std for channel in session.channels):
+        return ""
+    draws = [o.sidecar.get("Draws") for channel in session.channels for o in channel.enhanced.values()]
+    if any(isinstance(number_of, int) and number_of > 1 for number_of in draws):
+        return "The standard deviation over draws should be here and is missing."
+    return "There is no standard deviation map: the result is a single draw, so there is no spread to show."
 
 
 def registration_viewer(viewer: Mapping[str, Any] | None) -> dict[str, Any] | None:

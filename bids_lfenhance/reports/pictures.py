@@ -106,7 +106,7 @@ def _frame(session: Session, album: Album) -> Frame | None:
     first = next((found for o in candidates if (found := _attempt(o, None, Album())) is not None), None)
     if first is None:
         return None
-    data, grid = first
+    data, grid = np.nan_to_num(first[0]), first[1]
     found = _attempt(session.mask, grid, album, order=0)
     mask = found[0] > 0.5 if found is not None and (found[0] > 0.5).any() else data > 0.2 * np.percentile(data, 99)
     box = fig.brain_box(mask)
@@ -119,7 +119,7 @@ def _load_channel(channel: Channel, frame: Frame, album: Album) -> Shown:
         return None if found is None else found[0][frame.box]
 
     def cut_all(outputs: Mapping[str, Output], order: int = 1) -> dict[str, np.ndarray]:
-        return {key: data for key, output in outputs.items() if (data := cut(output, order)) is not None}
+        return {key: np.nan_to_num(d) for key, output in outputs.items() if (d := cut(output, order)) is not None}
 
     wanted = {"low": channel.low, **channel.enhanced, "high": channel.high}
     images = cut_all({key: output for key, output in wanted.items() if output is not None})
@@ -129,7 +129,8 @@ def _load_channel(channel: Channel, frame: Frame, album: Album) -> Shown:
         tissues["high"] = channel.tissue_high
     tissue = {k: d.astype(np.uint8) for k, d in cut_all({k: t.output for k, t in tissues.items()}, 0).items()}
     about = {label: output.sidecar for label, output in channel.risk.items()}
-    return Shown(channel.contrast, images, windows, cut_all(channel.std), cut_all(channel.risk), about, tissue)
+    risk = {label: data for label, output in channel.risk.items() if (data := cut(output)) is not None}
+    return Shown(channel.contrast, images, windows, cut_all(channel.std), risk, about, tissue)
 
 
 def _viewer(frame: Frame, name: str) -> dict[str, Any]:
@@ -206,9 +207,10 @@ def _layers(shown: Shown, frame: Frame, label: str) -> list[tuple[str, np.ndarra
         layers.append(("Std", percent, scale, told))
     if label in shown.risk:
         risk, about = np.abs(shown.risk[label]), shown.about_risk[label]
+        known = np.nan_to_num(risk[frame.mask])
         threshold = about.get("Threshold")
         threshold = float(threshold) if isinstance(threshold, int | float) else RISK_THRESHOLD
-        limit = max(3 * threshold, fig.nice_limit(float(np.percentile(risk[frame.mask], 99.8))))
+        limit = max(3 * threshold, fig.nice_limit(float(np.percentile(known, 99.8))))
         scale = fig.Scale("magma", (0.0, limit), "noise units", threshold)
         told = {"name": "Risk map", "about": about, "band": band_limit(about)}
         layers.append(("Risk", risk, scale, told))

@@ -1,7 +1,8 @@
 """The verdict at the top of the page: what a reader should do with a session before looking further."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from .collect import Run, Session
 from .tables import comparisons
@@ -16,17 +17,37 @@ class Verdict:
 
 
 def verdict_of(session: Session, run: Run | None, problems: Sequence[str]) -> Verdict:
-    """Fail where something is missing, broken or crashed; review where a figure or warning asks for eyes; else pass."""
-    failures = [f"Missing: {sentence}." for sentence in session.missing] + list(problems)
+    """The gravest of three: what is missing or crashed (fail), a lost comparison (review), ``evaluation.quality``.
+
+    Warnings do not change it: each is told beside it, and what weighs is a figure in the table of thresholds.
+    """
+    from ..evaluation.quality import verdict
+
+    missing = [f"Missing: {sentence}." for sentence in session.missing] + list(problems)
     if run and run.crashes:
-        failures.insert(0, f"{len(run.crashes)} step(s) of this subject failed; the crash text is below.")
-    if failures:
-        return Verdict("fail", tuple(failures))
+        missing.insert(0, "A step of this subject failed; its text is at the top of the page.")
     losses, _ = comparisons(session)
-    reasons = [*losses, *warnings_of(session)]
-    if reasons:
-        return Verdict("review", tuple(reasons))
-    return Verdict("pass", ("Every expected file is here, and nothing asked for attention.",))
+    word, reasons = verdict(_judgeable(session.record)) if session.record else ("fail", [])
+    words = {word, "fail" if missing else "pass", "review" if losses else "pass"}
+    gravest = next(one for one in ("fail", "review", "pass") if one in words)
+    told = [*missing, *losses, *(_sentence(reason) for reason in reasons)]
+    return Verdict(gravest, tuple(told) or ("Every file is here and every figure is where tests have shown it good.",))
+
+
+def _judgeable(record: Mapping[str, Any]) -> dict[str, Any]:
+    """The record without parts of another shape than expected: what is odd counts as not measured."""
+    scans = [scan for scan in record.get("Scans") or [] if isinstance(scan, Mapping)]
+    risk = record.get("Risk") if isinstance(record.get("Risk"), Mapping) else {}
+    anatomy = record.get("Anatomy") if isinstance(record.get("Anatomy"), Mapping) else {}
+    return {
+        "Scans": scans,
+        "Anatomy": anatomy,
+        "Risk": {k: r for k, r in (risk or {}).items() if isinstance(r, Mapping)},
+    }
+
+
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}."
 
 
 def warnings_of(session: Session) -> list[str]:

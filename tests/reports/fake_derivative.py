@@ -25,7 +25,7 @@ RISK = {
     "Threshold": 2.0,
     "Median": 0.71,
     "Percentile95": 1.63,
-    "FractionAbove": 0.0213,
+    "FractionAbove": 0.0137,
     "FractionSeen": 1.0,
     "Warnings": [],
 }
@@ -265,7 +265,8 @@ def write_qc(anat: Path, head: str, recipe: Recipe, session: str, motion: int) -
         "Scans": scans,
         "Missing": ["acq-iso_T2w"],
         "Reference": ref,
-        "Anatomy": {"BrainVolumeMl": 1502.3, "AffineCorrelation": 0.91},
+        "Anatomy": {"MaskVolumeMl": 1502.3, "Similarity": 0.91},
+        "Risk": dict.fromkeys(recipe.contrasts, RISK),
         "Warnings": [recipe.text],
     }
     (anat / f"{head}_desc-preproc_qc.json").write_text(json.dumps(qc))

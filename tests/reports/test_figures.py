@@ -1,0 +1,110 @@
+"""Pictures show what the arrays say: orientation, window, colours, outlines."""
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from bids_lfenhance.reports import figures as fig
+
+from .fake_derivative import phantom
+
+
+def opened(content: bytes) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(content)).convert("RGB")).astype(int)
+
+
+def test_left_is_left_and_up_is_up():
+    volume = np.zeros((4, 5, 6))
+    volume[0, 4, 5] = 1  # left, anterior, superior
+    assert fig.plane_slice(volume, "axial", 5)[0, 0] == 1
+    assert fig.plane_slice(volume, "coronal", 4)[0, 0] == 1
+    assert fig.plane_slice(volume, "sagittal", 0)[0, 4] == 1
+
+
+def test_images_in_the_same_units_share_a_window_and_others_do_not(rng: np.random.Generator):
+    low = rng.uniform(10, 100, 5000)
+    windows = fig.shared_windows({"low": low, "inr": low * 1.1, "high": low * 9})
+    assert windows["low"] == windows["inr"]
+    assert windows["low"] == (0, pytest.approx(np.percentile(low * 1.1, 99.7)))
+    assert windows["high"][1] == pytest.approx(9 * np.percentile(low, 99.7))
+
+
+def test_a_constant_image_still_has_a_window():
+    (window,) = fig.shared_windows({"low": np.zeros(9)}).values()
+    assert window[1] > window[0]
+
+
+def test_slices_avoid_a_stray_voxel():
+    mask = np.zeros((40, 40, 100), bool)
+    mask[5:35, 5:35, 30:60] = True
+    mask[20, 20, 99] = True
+    indices = fig.slice_indices(mask, "axial", 7)
+    assert len(indices) == 7
+    assert 30 <= min(indices) < max(indices) < 60
+
+
+def test_the_box_stays_inside_the_image():
+    mask = np.zeros((20, 20, 20), bool)
+    mask[0:3, 8:12, 17:20] = True
+    assert fig.brain_box(mask, margin=5) == (slice(0, 8), slice(3, 17), slice(12, 20))
+
+
+def test_a_map_is_painted_above_its_threshold_inside_the_brain_only():
+    values = np.array([[0.0, 1.9, 2.1, 6.0, np.nan, 6.0]])
+    where = np.array([[True, True, True, True, True, False]])
+    grey = np.full(values.shape, 100, np.uint8)
+    rgb = fig.painted(grey, values, where, fig.Scale("magma", (0, 6), "noise units", 2.0))
+    table = fig.colour_table("magma")
+    assert (rgb[0, [0, 1, 5]] == 100).all()
+    assert tuple(rgb[0, 3]) == tuple(table[255])
+    assert tuple(rgb[0, 2]) == tuple(table[int(255 * 2.1 / 6)])
+    assert tuple(rgb[0, 4]) == fig.UNKNOWN_COLOUR
+
+
+def test_a_sprite_holds_its_tiles_in_reading_order():
+    tiles = [np.full((16, 24), 40 * n, np.uint8) for n in range(5)]
+    sheet = opened(fig.sprite(tiles))[..., 0]
+    across = fig.columns_of(5)
+    assert sheet.shape == (2 * 16, across * 24)
+    for number in range(5):
+        row, col = divmod(number, across)
+        assert sheet[row * 16 + 8, col * 24 + 12] == pytest.approx(40 * number, abs=3)
+
+
+def test_outlines_lie_on_the_border_and_the_rest_is_see_through():
+    labels = np.zeros((30, 30), np.uint8)
+    labels[5:25, 5:25], labels[10:20, 10:20] = 2, 3
+    image = Image.open(io.BytesIO(fig.outline_sprite([labels], enlarge=2)))
+    rgba = np.asarray(image.convert("RGBA"))
+    assert rgba[..., 3].mean() < 60
+    assert tuple(rgba[30, 20, :3]) == fig.TISSUE_COLOURS["WM"]
+    assert tuple(rgba[30, 10, :3]) == fig.TISSUE_COLOURS["brain"]
+    assert rgba[30, 30, 3] == 0
+
+
+def test_edges_of_a_step_lie_on_the_step():
+    image = np.zeros((40, 40))
+    image[:, 20:] = 100
+    lines = fig.edges(image, np.ones_like(image, bool))
+    assert set(np.flatnonzero(lines.any(axis=0))) <= {38, 39, 40, 41}
+    assert lines[10:70].any(axis=1).all()
+
+
+def test_edges_of_nothing_are_none():
+    assert not fig.edges(np.zeros((20, 20)), np.zeros((20, 20), bool)).any()
+
+
+def test_the_printed_sheet_shows_its_tiles_and_leaves_pyplot_alone():
+    import matplotlib.pyplot as plt
+
+    before = plt.get_fignums()
+    labels = fig.plane_slice(phantom((40, 40, 40)), "axial", 20)
+    tile = fig.Tile((labels * 60).astype(np.uint8), ((labels >= 3, (255, 0, 0)),))
+    scale = fig.Scale("viridis", (0.0, 8.0), "%", 2.0)
+    sheet = opened(fig.sheet_figure([[tile, tile], [tile, tile]], ["a", "b"], ["c", "d"], {1: scale}, inches=4))
+    assert plt.get_fignums() == before
+    assert (sheet[0, 0] > 240).all()
+    assert ((sheet[..., 0] - sheet[..., 1]) > 120).sum() > 100  # the red outline
+    assert ((sheet[..., 0] > 200) & (sheet[..., 1] > 200) & (sheet[..., 2] < 120)).any()  # the top of viridis

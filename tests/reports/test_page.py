@@ -1,0 +1,238 @@
+"""The page: stands alone, shows the figures of the derivative, escapes what it shows, says what is missing."""
+
+import json
+import re
+import shutil
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from bids_lfenhance.reports.page import boilerplate, write_report
+from bids_lfenhance.reports.tables import number
+
+from .conftest import RUN
+from .fake_derivative import Recipe, build, phantom
+
+SMALL = (24, 28, 24)
+VOID = {"meta", "link", "img", "br", "input", "hr"}
+HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)> {{ 7 * 7 }} \u2028 & \"'"
+
+
+class Reader(HTMLParser):
+    """Collects addresses, ids, visible text and JSON of a page, and checks that tags close."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.addresses: list[str] = []
+        self.ids: list[str] = []
+        self.tags: list[str] = []
+        self.text = ""
+        self.scripts: list[str] = []
+        self.handlers: list[str] = []
+        self._open: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        for name, value in attrs:
+            if name in ("src", "href", "srcset", "action", "poster", "data"):
+                self.addresses.append(value or "")
+            if name == "id":
+                self.ids.append(value or "")
+            if name.startswith("on"):
+                self.handlers.append(name)
+        if tag not in VOID:
+            self._open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self._open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self._open and self._open[-1] == "script":
+            self.scripts.append(data)
+        elif self._open and self._open[-1] != "style":
+            self.text += data
+
+    def done(self) -> "Reader":
+        assert self._open == []
+        return self
+
+
+def read(text: str) -> Reader:
+    reader = Reader()
+    reader.feed(text)
+    return reader.done()
+
+
+def report(out: Path) -> Reader:
+    return read(write_report(out, "01").read_text(encoding="utf-8"))
+
+
+def test_it_stands_alone(page: str):
+    reader = read(page)
+    assert all(address.startswith(("#", "data:")) for address in reader.addresses)
+    assert not re.search(r"https?://|@import|url\(", page.replace("http://www.w3.org", ""))
+    inside = [address[1:] for address in reader.addresses if address.startswith("#")]
+    assert set(inside) <= set(reader.ids)
+    assert len(reader.ids) == len(set(reader.ids))
+
+
+def test_every_sprite_a_viewer_names_is_there(page: str):
+    blocks = [json.loads(block) for block in read(page).scripts if block.lstrip().startswith("{")]
+    (sprites,) = [block for block in blocks if "planes" not in block]
+    viewers = [block for block in blocks if "planes" in block]
+    assert len(viewers) == 6  # registration, images, maps, in two sessions
+    wanted = {
+        key
+        for viewer in viewers
+        for contrast in viewer["contrasts"]
+        for image in contrast["images"]
+        for key in [*image["sprites"].values(), *image["lines"].values()]
+    }
+    assert wanted == set(sprites)
+    assert all(uri.startswith("data:image/") for uri in sprites.values())
+
+
+def test_every_metric_of_the_table_is_shown(derivative: Path, page: str):
+    text = read(page).text
+    lines = (derivative / "sub-01/ses-HFC/anat/sub-01_ses-HFC_desc-inr_qc.tsv").read_text().splitlines()[1:]
+    assert len(lines) == 96
+    for line in lines:
+        *_, protocol, _, value = line.split("\t")
+        assert number(float(value), 4) in text
+        assert f"Protocol {protocol}" in text
+    assert text.index("Protocol brain-fit") < text.index("Protocol h2lo")
+
+
+def test_every_volume_of_the_tables_is_shown(derivative: Path, page: str):
+    text = read(page).text
+    tables = sorted(derivative.glob("sub-01/ses-HFC/anat/*_dseg.tsv"))
+    assert len(tables) == 4
+    for path in tables:
+        for line in path.read_text().splitlines()[1:]:
+            assert f"{float(line.split()[2]) / 1000:.1f}" in text
+
+
+def test_a_loss_against_the_plain_mean_is_said_in_words(page: str):
+    text = read(page).text
+    assert "T2w: the enhanced image (inr) is worse than the plain mean, PSNR 20.98 dB against 22.53 dB." in text
+    assert "T1w: the enhanced image (inr) is worse" not in text
+    assert "! Review" in text
+
+
+def test_scans_what_is_missing_and_the_band_limit_are_told(page: str):
+    text = read(page).text
+    assert "sub-01_ses-HFC_acq-cor_T2w.nii.gz" in text
+    assert "64 mT" in text
+    assert "acq-iso_T2w" in text
+    assert "blind to detail finer than about 1.8 mm along left–right (0.28 cycles/mm)" in text
+    assert "not for diagnosis" in text
+    assert "random_seed = 20261122" in text
+    assert "9f2c51d07a" in text
+
+
+def test_figures_are_left_beside_the_images(derivative: Path):
+    names = {path.name for path in (derivative / "sub-01" / "figures").iterdir()}
+    expected = {
+        f"sub-01_ses-{session}_desc-{kind}_{contrast}.jpg"
+        for session in ("HFC", "HFE")
+        for kind in ("comparison", "registration", "inrMaps", "tissue")
+        for contrast in ("T1w", "T2w")
+    }
+    assert names == expected
+    assert not list(derivative.rglob("*.part"))
+
+
+def test_what_the_dataset_says_is_shown_and_never_run(tmp_path: Path):
+    out = build(tmp_path, phantom(SMALL), Recipe(contrasts=("T1w",), text=HOSTILE))
+    anat = out / "sub-01" / "ses-HFC" / "anat"
+    record = json.loads((anat / "sub-01_ses-HFC_desc-preproc_qc.json").read_text())
+    record["Scans"][0]["File"] = record["Scans"][0]["Plane"] = record["Reference"]["Session"] = HOSTILE
+    record["Reference"] = {"Session": "GE", "Files": [HOSTILE]}
+    record["Missing"] = [HOSTILE]
+    (anat / "sub-01_ses-HFC_desc-preproc_qc.json").write_text(json.dumps(record))
+    sidecar = next(anat.glob("*desc-inr_T1w.json"))
+    content = json.loads(sidecar.read_text())
+    content |= {"Method": HOSTILE, "MethodSettings": {HOSTILE: HOSTILE}, "Warnings": [HOSTILE], "Sources": [HOSTILE]}
+    sidecar.write_text(json.dumps(content))
+    with (anat / "sub-01_ses-HFC_desc-inr_qc.tsv").open("a") as table:
+        table.write("\t".join(["T1w", "inr", "brain", "<b>p</b>", "<i>m</i>", "1.5"]) + "\n")
+    (out / "logs" / RUN / "crash-sub_01_wf.txt").write_text(HOSTILE)
+    page = write_report(out, "01").read_text(encoding="utf-8")
+    reader = read(page)
+    harmless = read(report_of_harmless(tmp_path / "harmless"))
+    assert reader.tags.count("script") == harmless.tags.count("script")
+    assert reader.handlers == []
+    assert "<b>p</b>" not in page
+    assert "alert(1)</script><img src=x onerror=alert(2)> {{ 7 * 7 }}" in reader.text
+    assert page.count("<img src=x") == 0
+
+
+def report_of_harmless(out: Path) -> str:
+    return write_report(build(out, phantom(SMALL), Recipe(contrasts=("T1w",))), "01").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("pattern", ["*desc-inr_T1w.nii.gz", "*desc-preproc_T1w.nii.gz", "*desc-inrRisk_T1w.nii.gz"])
+def test_a_missing_image_fails_at_the_top_and_leaves_no_empty_frame(tmp_path: Path, pattern: str):
+    out = build(tmp_path, phantom(SMALL), Recipe(contrasts=("T1w",)))
+    next((out / "sub-01" / "ses-HFC" / "anat").glob(pattern)).unlink()
+    reader = report(out)
+    assert "✗ Fail" in reader.text
+    assert "Missing: sub-01_ses-HFC" in reader.text
+    assert "" not in reader.addresses
+
+
+def test_a_broken_image_is_named(tmp_path: Path):
+    out = build(tmp_path, phantom(SMALL), Recipe(contrasts=("T1w",)))
+    path = next((out / "sub-01" / "ses-HFC" / "anat").glob("*desc-inr_T1w.nii.gz"))
+    path.write_bytes(path.read_bytes()[:2000])
+    reader = report(out)
+    assert f"{path.name} cannot be read" in reader.text
+    assert "✗ Fail" in reader.text
+
+
+def test_a_crash_is_at_the_top_with_its_text(tmp_path: Path):
+    out = build(tmp_path, phantom(SMALL), Recipe(contrasts=("T1w",)))
+    shutil.rmtree(out / "sub-01")
+    name = "crash-lfenhance_wf.sub_01_wf.session_HFC_wf.prepare-101010.txt"
+    (out / "logs" / RUN / name).write_text("Node: x\n\nInputError: Expected a scan, found NaN; check it.")
+    text = report(out).text
+    assert "InputError: Expected a scan, found NaN; check it." in text
+    assert "There is no low-field image of sub-01" in text
+
+
+def test_low_field_only_without_skull_one_contrast_one_draw(tmp_path: Path):
+    recipe = Recipe(reference=None, contrasts=("FLAIR",), draws=1, skull=False, methods=("interp",))
+    reader = report(build(tmp_path, phantom(SMALL), recipe))
+    assert "✓ Pass" in reader.text
+    assert "Without a high-field image there is no truth to compare with." in reader.text
+    assert "there is nothing to align to" in reader.text
+    assert "single draw" in reader.text
+    assert "High field" not in "".join(reader.scripts[:3])
+    assert "" not in reader.addresses
+
+
+def test_two_results_stand_side_by_side(tmp_path: Path):
+    out = build(tmp_path, phantom(SMALL), Recipe(contrasts=("T1w",), methods=("inr", "interp")))
+    text = report(out).text
+    assert "Enhanced (inr)" in text
+    assert "Enhanced (interp)" in text
+
+
+def test_the_boilerplate_says_what_was_done(derivative: Path):
+    text = boilerplate(derivative, "01")
+    assert boilerplate(derivative) == text
+    assert "1 subject, 2 low-field sessions, 12 scans, 2 of the sessions with a high-field reference" in text
+    assert "mean of 3 draws" in text
+    assert "width = 96" in text
+    assert "seed 20261122" in text
+    cited = {int(n) for group in re.findall(r"\[([\d, ]+)\]", text) for n in group.split(",")}
+    listed = {int(n) for n in re.findall(r"^(\d+)\. ", text, re.MULTILINE)}
+    assert cited == listed == set(range(1, len(listed) + 1))
+    assert "doi:10.18112/openneuro.ds006557.v1.0.2" in text
+
+
+def test_a_rerun_writes_the_same_page(tmp_path: Path):
+    out = build(tmp_path, phantom(SMALL), Recipe(contrasts=("T1w",)))
+    first = write_report(out, "sub-01").read_text(encoding="utf-8")
+    assert write_report(out, "01", out / "logs" / RUN).read_text(encoding="utf-8") == first
