@@ -1,0 +1,217 @@
+"""Where the brain is, and where its tissues are expected: head, bare brain, 3 T or 64 mT, any contrast."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy import ndimage
+
+from .grid import Grid, resample
+from .template import HeadTemplate, fit_affine, gains, load_head_template
+from .tissue import moments, responsibilities
+from .warp import Warp, deform, lattice
+
+VOLUME_ML = (600.0, 2200.0)
+"""Brain volumes (CSF of the sulci included) outside this range are warned about."""
+
+CORRELATION = 0.6
+"""A template that correlates less than this with the scan is warned about."""
+
+CSF_REACH_MM = 3.0
+"""CSF belongs to the brain within this distance of tissue: sulci and cisterns do, the atrophied vault does not."""
+
+
+@dataclass(frozen=True, eq=False)
+class Anatomy:
+    """The brain on a grid.
+
+    ``mask`` (X, Y, Z) bool; ``priors`` (3, X, Y, Z) float32 in [0, 1], CSF/GM/WM carried over from MNI152;
+    ``quality`` MaskVolumeMl, TemplateCorrelation, SkullStripped, Warnings; ``warp`` subject → template space.
+    """
+
+    mask: np.ndarray
+    priors: np.ndarray
+    quality: dict[str, Any]
+    warp: Warp
+
+
+def find_anatomy(channel: np.ndarray, grid: Grid, contrast: str, *, sloppy: bool = False, seed: int = 0) -> Anatomy:
+    """The brain mask, tissue priors and quality of an image, with skull or without, of any contrast.
+
+    Parameters
+    ----------
+    channel : (X, Y, Z) image on ``grid``, bias-corrected, arbitrary units
+    grid : RAS+ grid, about 1 mm
+    contrast : named in warnings; the gains of the tissues are measured, not assumed
+    sloppy : a coarser and shorter registration, for tests
+    seed : accepted for symmetry with the other steps; nothing here is random
+    """
+    image = np.nan_to_num(np.asarray(channel, np.float32))
+    template = load_head_template()
+    affine, share = fit_affine(image, grid, template)
+    warp = fit_warp(image, grid, template, affine, sloppy=sloppy)
+    brain = warp.carry(template.brain, template.grid.affine, grid)
+    stripped = is_stripped(image, brain > 0.5, grid)
+    priors = np.stack([warp.carry(one, template.grid.affine, grid) for one in template.maps[:3]])
+    mask = _foreground(image, brain > 0.5, grid) if stripped else refine_mask(image, brain > 0.5, priors, grid)
+    quality: dict[str, Any] = {
+        "MaskVolumeMl": round(float(mask.sum()) * grid.voxel_volume / 1000, 1),
+        "TemplateCorrelation": round(float(np.sqrt(max(share, 0))), 3),
+        "SkullStripped": stripped,
+    }
+    quality["Warnings"] = _warnings(quality, contrast)
+    return Anatomy(mask, priors, quality, warp)
+
+
+def _warnings(quality: dict[str, Any], contrast: str) -> list[str]:
+    """Sentences about a mask that should be looked at before it is used."""
+    found = []
+    low, high = VOLUME_ML
+    volume, correlation = quality["MaskVolumeMl"], quality["TemplateCorrelation"]
+    if not low <= volume <= high:
+        found.append(
+            f"The brain mask of the {contrast} holds {volume:.0f} ml, outside {low:.0f} to {high:.0f} ml: "
+            "look at it before using any figure computed inside it."
+        )
+    if correlation < CORRELATION:
+        found.append(
+            f"The {contrast} correlates only {correlation:.2f} with the head template (expected at least "
+            f"{CORRELATION}): brain extraction may have failed; look at the mask."
+        )
+    return found
+
+
+def fit_warp(image: np.ndarray, grid: Grid, template: HeadTemplate, affine: np.ndarray, *, sloppy: bool) -> Warp:
+    """The deformation of the template's head to the image, coarse (4 mm) then fine (2 mm, unless ``sloppy``)."""
+    start = resample(template.brain, affine @ template.grid.affine, grid) > 0.5
+    level = np.percentile(image[start], 99.5) if start.any() else image.max()
+    image = np.clip(image, 0, level)
+    warp = Warp(affine, np.zeros((3, 2, 2, 2), np.float32), Grid(grid.affine, (2, 2, 2)))
+    for zoom, iterations in ((4, 20),) if sloppy else ((4, 50), (2, 25)):
+        warp = _refine_warp(image, grid, template, warp, zoom, iterations)
+    return warp
+
+
+def _refine_warp(image: np.ndarray, grid: Grid, template: HeadTemplate, warp: Warp, zoom: int, iterations: int) -> Warp:
+    """The deformation carried on at one voxel size, the template's appearance refitted to the image first."""
+    step = [max(1, round(zoom / z)) for z in grid.zooms]
+    every = tuple(slice(None, None, s) for s in step)
+    sigma = [0.42 * s if s > 1 else 0 for s in step]
+    fixed = ndimage.gaussian_filter(image, sigma)[every]
+    coarse = Grid(grid.affine @ np.diag([*step, 1.0]), fixed.shape)
+    blur = 0.42 * (zoom / 2 if zoom > 2 else 0)
+    maps = np.stack([ndimage.gaussian_filter(one, blur) for one in template.maps])
+    depth = resample(template.depth, warp.affine @ template.grid.affine, coarse, cval=99)
+    weight = np.clip((22 - depth) / 6, 0, 1)
+    near = weight > 0.5
+    seen = np.stack([warp.carry(one, template.grid.affine, coarse)[near] for one in maps])
+    look = np.tensordot(gains(seen, fixed[near]), maps, 1).astype(np.float32)
+    to_template = np.linalg.inv(warp.affine @ template.grid.affine) @ coarse.affine
+    index, turn = lattice(to_template, coarse.shape), to_template[:3, :3].astype(np.float32)
+    zooms = np.array(coarse.zooms, np.float32)[:, None, None, None]
+    begin = np.stack([resample(one, warp.grid.affine, coarse) for one in warp.field]) / zooms
+
+    def appearance(field: np.ndarray) -> np.ndarray:
+        where = index + np.einsum("ij,jxyz->ixyz", turn, field)
+        return ndimage.map_coordinates(look, where, order=1, mode="nearest")
+
+    return Warp(warp.affine, deform(fixed, appearance, weight, begin, iterations) * zooms, coarse)
+
+
+def is_stripped(image: np.ndarray, brain: np.ndarray, grid: Grid) -> bool:
+    """Whether the skull is gone: next to nothing where the scalp should be.
+
+    ``image`` (X, Y, Z), ``brain`` (X, Y, Z) bool from the template.
+    """
+    step = tuple(slice(None, None, max(1, round(3 / z))) for z in grid.zooms)
+    small, inside = image[step], brain[step]
+    zooms = [z * s.step for z, s in zip(grid.zooms, step, strict=True)]
+    distance = ndimage.distance_transform_edt(~inside, sampling=zooms)
+    shell = (distance > 6) & (distance < 22)
+    if not shell.any() or not inside.any():
+        return True
+    return bool(np.percentile(small[shell], 80) < 0.1 * np.median(small[inside]))
+
+
+def _foreground(image: np.ndarray, expected: np.ndarray, grid: Grid) -> np.ndarray:
+    """(X, Y, Z) bool: what a skull-stripped image left standing near the brain the template expects, without holes."""
+    level = 0.08 * np.median(image[expected])
+    radius = max(1, round(2 / min(grid.zooms)))
+    near = ndimage.binary_dilation(expected, iterations=4 * radius)
+    return ndimage.binary_fill_holes(_closed(_largest((image > level) & near), radius))
+
+
+def _closed(mask: np.ndarray, radius: float) -> np.ndarray:
+    """(X, Y, Z) bool: the mask with gaps narrower than twice ``radius`` voxels filled."""
+    grown = ndimage.distance_transform_edt(~mask) <= radius
+    return ndimage.distance_transform_edt(grown) > radius
+
+
+def _opened(mask: np.ndarray, radius: float) -> np.ndarray:
+    """(X, Y, Z) bool: the mask without what is thinner than twice ``radius`` voxels."""
+    core = ndimage.distance_transform_edt(mask) > radius
+    return ndimage.distance_transform_edt(~core) <= radius
+
+
+def _largest(mask: np.ndarray) -> np.ndarray:
+    """(X, Y, Z) bool: the largest connected piece."""
+    pieces, count = ndimage.label(mask)
+    return pieces == np.argmax(np.bincount(pieces.ravel())[1:]) + 1 if count else mask
+
+
+def refine_mask(image: np.ndarray, expected: np.ndarray, priors: np.ndarray, grid: Grid) -> np.ndarray:
+    """(X, Y, Z) bool brain: tissue found by intensity near the expected surface, and the CSF next to it.
+
+    ``image`` (X, Y, Z); ``expected`` (X, Y, Z) bool, the template's brain; ``priors`` (3, X, Y, Z).
+    """
+    reach = max(2, int(np.ceil(12 / min(grid.zooms))))
+    box = tuple(
+        slice(max(0, s.start - reach), s.stop + reach) for s in ndimage.find_objects(expected.astype(np.uint8))[0]
+    )
+    zooms = grid.zooms
+    inside = expected[box]
+    depth = ndimage.distance_transform_edt(~inside, sampling=zooms) - ndimage.distance_transform_edt(
+        inside, sampling=zooms
+    )
+    solid, brain = _posteriors(image[box], depth.astype(np.float32), priors[:, *box])
+    radius = 2 / float(np.mean(zooms))
+    tissue = solid > 0.5
+    tissue = _largest(_opened(tissue, radius) | (tissue & (depth < -6)))
+    near = ndimage.distance_transform_edt(~tissue, sampling=zooms) <= CSF_REACH_MM
+    found = _closed(tissue | (near & (brain > 0.5)), 2 * radius)
+    mask = np.zeros(expected.shape, bool)
+    mask[box] = ndimage.binary_fill_holes(_largest(_opened(found, radius)))
+    return mask
+
+
+def _posteriors(image: np.ndarray, depth: np.ndarray, priors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(X, Y, Z) probabilities of solid tissue and of brain, CSF included.
+
+    Three Gaussians for the tissues, learnt in the core; a histogram for all that is not brain, learnt in a shell;
+    between them a prior that falls off over 2 mm about the expected surface (``depth`` mm, positive outside).
+    """
+    image = ndimage.gaussian_filter(image, 0.5)
+    zone = depth < 10
+    values, d = image[zone], depth[zone]
+    tissue = priors[:, zone] + np.float32(0.03)
+    tissue = tissue / tissue.sum(axis=0)
+    surface = 1 / (1 + np.exp(np.clip(d / 2.0, -30, 30)))
+    core = d < -3
+    mean, std = moments(values[core], tissue[:, core])
+    for _ in range(8):
+        mean, std = moments(values[core], responsibilities(values[core], tissue[:, core], mean, std))
+    bins = np.linspace(values.min(), np.percentile(values, 99.8), 65)
+    which = np.clip(np.digitize(values, bins) - 1, 0, 63)
+    outside = (d > 2).astype(np.float32)
+    gauss = np.exp(-0.5 * ((values - mean[:, None]) / std[:, None]) ** 2) / (std[:, None] * np.sqrt(2 * np.pi))
+    within = tissue * gauss.astype(np.float32)
+    for _ in range(5):
+        density = ndimage.gaussian_filter1d(np.bincount(which, outside, 64), 1.5) + 1e-3
+        density /= density.sum() * (bins[1] - bins[0])
+        away = (1 - surface) * density[which]
+        near = surface * within
+        total = near.sum(axis=0) + away + 1e-30
+        outside = np.where(d > -4, away / total, 0)
+    solid, brain = np.zeros(depth.shape, np.float32), np.zeros(depth.shape, np.float32)
+    solid[zone], brain[zone] = (near[1] + near[2]) / total, near.sum(axis=0) / total
+    return ndimage.gaussian_filter(solid, 0.7), ndimage.gaussian_filter(brain, 0.7)

@@ -1,0 +1,235 @@
+"""A whole-head template made from nilearn's bundled MNI152 maps, and its affine fit to any contrast.
+
+The bundled template is skull-stripped while scans show heads, so rim, skull, scalp and air are added as shells by
+distance. Nothing here assumes a contrast: an image is explained as a linear combination of the template's class
+maps, so the gains of the classes come from the image itself (a generalised correlation, methods.md §0).
+"""
+
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+from scipy import ndimage, optimize
+
+from .grid import Grid, apply_affine, resample
+
+CLASSES = ("CSF", "GM", "WM", "skull", "scalp", "air", "below")
+"""Order of the class maps; the first three are ``config.TISSUES``."""
+
+SHELLS_MM = (3.0, 10.0, 18.0)
+"""Outer distances from the template's brain, mm in template space: CSF rim, skull, scalp; air lies beyond."""
+
+ZOOM_MM = 2
+"""Voxel size of the template, mm."""
+
+MARGIN_MM = 36
+"""Padding of the template's box, mm, so that scalp and air fit in."""
+
+
+@dataclass(frozen=True, eq=False)
+class HeadTemplate:
+    """The whole-head template on its own grid (MNI152 2009a, RAS+ mm).
+
+    ``maps`` (7, X, Y, Z) float32 in [0, 1], one per name in ``CLASSES``, summing to 1; ``brain`` (X, Y, Z) float32
+    in [0, 1]; ``depth`` (X, Y, Z) float32, mm to the surface of the brain, positive outside.
+    """
+
+    grid: Grid
+    maps: np.ndarray
+    brain: np.ndarray
+    depth: np.ndarray
+
+
+@cache
+def load_head_template() -> HeadTemplate:
+    """The whole-head template at 2 mm; an average of 152 heads holds no finer detail worth its cost."""
+    grid, tissue, brain = _padded_priors()
+    solid = brain > 0.5
+    depth = _signed_distance(solid) * ZOOM_MM
+    rim, skull, scalp = SHELLS_MM
+    below = _below(solid, depth) & (depth > rim)
+    free = ~solid & ~below
+    shells = np.stack([free & (depth > rim) & (depth <= skull), (depth > skull) & (depth <= scalp), depth > scalp])
+    shells &= free
+    outer = np.concatenate([shells, below[None]]).astype(np.float32)
+    outer = np.stack([ndimage.gaussian_filter(one, 0.7) for one in outer])
+    room = np.clip(1 - tissue.sum(axis=0), 0, 1)
+    outer *= room / np.maximum(outer.sum(axis=0), 1e-3)
+    tissue[0] += np.clip(room - outer.sum(axis=0), 0, 1)
+    return HeadTemplate(grid, np.concatenate([tissue, outer]), brain, depth)
+
+
+def _padded_priors() -> tuple[Grid, np.ndarray, np.ndarray]:
+    """Grid at 2 mm, (3, X, Y, Z) CSF/GM/WM and (X, Y, Z) brain, float32 in [0, 1], padded by ``MARGIN_MM``."""
+    from nilearn import datasets
+
+    image = datasets.load_mni152_template(resolution=1)
+    grey, white = (
+        np.asarray(load(resolution=1).dataobj, dtype=np.float32)
+        for load in (datasets.load_mni152_gm_template, datasets.load_mni152_wm_template)
+    )
+    brain = ndimage.binary_fill_holes(np.asarray(image.dataobj) > 0.02).astype(np.float32)
+    maps = np.stack([brain * np.clip(1 - grey - white, 0, 1), brain * grey, brain * white, brain])
+    maps[:3] *= brain / np.maximum(maps[:3].sum(axis=0), 1e-3)
+    pad = MARGIN_MM // ZOOM_MM
+    maps = np.stack([np.pad(ndimage.gaussian_filter(one, 0.8)[::ZOOM_MM, ::ZOOM_MM, ::ZOOM_MM], pad) for one in maps])
+    affine = image.affine @ np.diag([ZOOM_MM, ZOOM_MM, ZOOM_MM, 1.0])
+    affine[:3, 3] -= MARGIN_MM
+    return Grid(affine, maps.shape[1:]), maps[:3], maps[3]
+
+
+def _signed_distance(mask: np.ndarray) -> np.ndarray:
+    """(X, Y, Z) float32 distance to the surface in voxels, positive outside."""
+    out = ndimage.distance_transform_edt(~mask)
+    inside = ndimage.distance_transform_edt(mask)
+    return (out - inside).astype(np.float32)
+
+
+def _below(brain: np.ndarray, depth: np.ndarray) -> np.ndarray:
+    """(X, Y, Z) bool: face, neck and skull base, of which the template knows nothing: all that lies under the brain.
+
+    The shadow falls straight down from a slightly swollen brain, or the orbits and the neck would be called scalp.
+    """
+    near = np.asarray(depth < 12)
+    lowest = np.where(near.any(axis=2), np.argmax(near, axis=2), 0)
+    middle = lowest + 6
+    height = np.arange(brain.shape[2])
+    return (height[None, None, :] < middle[:, :, None]) & near.any(axis=2)[:, :, None] & ~brain
+
+
+def gains(maps: np.ndarray, values: np.ndarray, weight: np.ndarray | None = None) -> np.ndarray:
+    """(K,) least-squares intensity of each class in an image: values ≈ gains @ maps.
+
+    ``maps`` (K, N), ``values`` (N,), ``weight`` (N,) or None.
+    """
+    weighted = maps if weight is None else maps * weight
+    normal = weighted @ maps.T
+    normal[np.diag_indices_from(normal)] += 1e-3 * np.trace(normal) / len(normal)
+    return np.linalg.solve(normal, weighted @ values)
+
+
+def explained(maps: np.ndarray, values: np.ndarray) -> float:
+    """Share of the variance of ``values`` (N,) that a linear combination of ``maps`` (K, N) explains, in [0, 1]."""
+    total = float(((values - values.mean()) ** 2).sum())
+    left = float(((values - gains(maps, values) @ maps) ** 2).sum())
+    return 1 - left / total if total > 0 else 0.0
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """Points of the template's head with their class maps: ``points`` (N, 3) RAS+ mm, ``maps`` (7, N)."""
+
+    points: np.ndarray
+    maps: np.ndarray
+
+
+def head_samples(template: HeadTemplate, step: int, reach: float = 30.0) -> Samples:
+    """Every ``step``-th voxel of the template within ``reach`` mm of its brain; under the brain 8 mm only."""
+    every = (slice(None, None, step),) * 3
+    wide = np.stack([ndimage.gaussian_filter(one, 0.4 * (step - 1)) for one in template.maps])[:, *every]
+    depth, below = template.depth[every], wide[CLASSES.index("below")]
+    chosen = np.argwhere(depth < np.where(below > 0.3, 8.0, reach))
+    points = apply_affine(template.grid.affine, chosen.astype(np.float64) * step)
+    return Samples(points, wide[:, *chosen.T])
+
+
+def affine_of(parameters: np.ndarray, centre: np.ndarray) -> np.ndarray:
+    """(4, 4) template → subject RAS+ mm from 12 parameters about ``centre`` (3,), mm of the template.
+
+    Shift (cm), rotation (units of 10°), log scale (units of 10 %), shear (units of 0.1), so that one step means
+    about as much in each.
+    """
+    from scipy.spatial.transform import Rotation
+
+    shift, turn, scale, shear = np.split(np.asarray(parameters, dtype=np.float64), 4)
+    stretch = np.diag(np.exp(0.1 * scale))
+    stretch[0, 1], stretch[0, 2], stretch[1, 2] = 0.1 * shear
+    affine = np.eye(4)
+    affine[:3, :3] = Rotation.from_euler("xyz", 10 * turn, degrees=True).as_matrix() @ stretch
+    affine[:3, 3] = centre + 10 * shift - affine[:3, :3] @ centre
+    return affine
+
+
+def fit_affine(image: np.ndarray, grid: Grid, template: HeadTemplate) -> tuple[np.ndarray, float]:
+    """(4, 4) template → subject RAS+ mm that explains the image best, and the share of variance explained.
+
+    ``image`` (X, Y, Z) head or brain of any contrast. Starts are laid from the top of the head down, where a long
+    neck in the field of view has no say; the three best are refined, the best of these at full freedom.
+    """
+    centre = _brain_centre(template)
+    coarse = _Fit(image, grid, head_samples(template, 4), centre, zoom=6.0)
+    starts = sorted(_starts(image, grid, centre), key=coarse.loss)[:4]
+    similar = [coarse.refine(start, free=(0, 1, 2, 3, 4, 5, 6, 7, 8), rounds=2) for start in starts]
+    best = min(similar, key=coarse.loss)
+    fine = _Fit(image, grid, head_samples(template, 2), centre, zoom=4.0)
+    best = fine.refine(best, free=tuple(range(12)), rounds=2)
+    return affine_of(best, centre), -fine.loss(best)
+
+
+def _brain_centre(template: HeadTemplate) -> np.ndarray:
+    """(3,) mm: centre of mass of the template's brain."""
+    index = np.array(ndimage.center_of_mass(template.brain))
+    return apply_affine(template.grid.affine, index[None])[0]
+
+
+def _starts(image: np.ndarray, grid: Grid, centre: np.ndarray) -> list[np.ndarray]:
+    """Twelve-parameter guesses: the brain's centre 60–85 mm under the crown, nodding by −20 to 20°."""
+    top, middle = crown(image, grid)
+    starts = []
+    for drop in (60.0, 72.0, 85.0):
+        for forward in (-12.0, 0.0, 12.0):
+            for nod in (-2.0, -1.0, 0.0, 1.0, 2.0):
+                guess = np.zeros(12)
+                guess[:3] = (np.array([middle[0], middle[1] + forward, top - drop]) - centre) / 10
+                guess[3], guess[6:9] = nod, -1.0
+                starts.append(guess)
+    return starts
+
+
+def crown(image: np.ndarray, grid: Grid) -> tuple[float, np.ndarray]:
+    """Height of the top of the head, mm, and the (3,) mm centre of the 100 mm of head under it."""
+    nx, ny, nz = (max(1, n // 4) for n in grid.shape)
+    coarse = Grid(grid.affine @ np.diag([4, 4, 4, 1.0]), (nx, ny, nz))
+    small = resample(ndimage.uniform_filter(image, 4), grid.affine, coarse)
+    level = np.percentile(small, 98)
+    pieces, count = ndimage.label(ndimage.binary_opening(small > 0.15 * level))
+    if count == 0:
+        pieces = (small > 0).astype(int)
+    head = pieces == np.argmax(np.bincount(pieces.ravel())[1:]) + 1
+    where = apply_affine(coarse.affine, np.argwhere(head).astype(float))
+    top = float(np.percentile(where[:, 2], 99.7))
+    slab = where[where[:, 2] > top - 100]
+    return top, (slab.min(axis=0) + slab.max(axis=0)) / 2
+
+
+class _Fit:
+    """Loss of an affine: minus the explained variance of the image at the template's points."""
+
+    def __init__(self, image: np.ndarray, grid: Grid, samples: Samples, centre: np.ndarray, zoom: float) -> None:
+        sigma = [0.42 * zoom / z for z in grid.zooms]
+        step = [max(1, int(zoom / 2 / z)) for z in grid.zooms]
+        every = tuple(slice(None, None, s) for s in step)
+        self.image = ndimage.gaussian_filter(image, sigma, truncate=2.5)[every]
+        self.to_voxel = np.linalg.inv(grid.affine @ np.diag([*step, 1.0]))
+        self.samples, self.centre = samples, centre
+
+    def loss(self, parameters: np.ndarray) -> float:
+        affine = affine_of(parameters, self.centre)
+        index = apply_affine(self.to_voxel @ affine, self.samples.points)
+        values = ndimage.map_coordinates(self.image, index.T, order=1, mode="constant")
+        penalty = 2e-3 * float((parameters[6:9] ** 2).sum() + (parameters[9:] ** 2).sum())
+        return penalty - explained(self.samples.maps, values)
+
+    def refine(self, start: np.ndarray, free: tuple[int, ...], rounds: int) -> np.ndarray:
+        chosen = list(free)
+
+        def loss(values: np.ndarray) -> float:
+            trial = start.copy()
+            trial[chosen] = values
+            return self.loss(trial)
+
+        options = {"maxiter": rounds, "xtol": 1e-2, "ftol": 1e-5}
+        found = optimize.minimize(loss, start[chosen], method="Powell", options=options)
+        best = start.copy()
+        best[chosen] = found.x
+        return best

@@ -1,0 +1,123 @@
+"""A smooth deformation that brings one image's shape to another's by local correlation, in plain numpy.
+
+Written here rather than taken from ANTs because the template's appearance is refitted to the scan as the shapes
+come together, the cost is a fifth, and two runs agree to the last bit whatever the number of threads.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage
+
+from .grid import Grid
+
+
+@dataclass(frozen=True, eq=False)
+class Warp:
+    """A map from subject to template space: a displacement, then an affine.
+
+    ``affine`` (4, 4) template → subject RAS+ mm; ``field`` (3, X, Y, Z) float32 displacement in mm along the axes
+    of ``grid`` (subject space). A point p of the subject lies at affine⁻¹(p + field(p)) in the template.
+    """
+
+    affine: np.ndarray
+    field: np.ndarray
+    grid: Grid
+
+    def carry(self, data: np.ndarray, data_affine: np.ndarray, grid: Grid, order: int = 1) -> np.ndarray:
+        """(X, Y, Z) float32: an image of template space on a grid of subject space, zero outside its field of view."""
+        index = self.template_index(data_affine, grid)
+        return ndimage.map_coordinates(np.asarray(data, np.float32), index, order=order, mode="constant")
+
+    def template_index(self, data_affine: np.ndarray, grid: Grid) -> np.ndarray:
+        """(3, X, Y, Z) float32: where each voxel of ``grid`` lies among the voxels of a template image."""
+        to_field = np.linalg.inv(self.grid.affine) @ grid.affine
+        to_data = np.linalg.inv(self.affine @ data_affine) @ grid.affine
+        turn = (np.linalg.inv(self.affine @ data_affine) @ self.grid.affine)[:3, :3] / np.array(self.grid.zooms)
+        shift = np.stack(
+            [
+                ndimage.affine_transform(
+                    one, to_field[:3, :3], to_field[:3, 3], output_shape=grid.shape, order=1, mode="nearest"
+                )
+                for one in self.field
+            ]
+        )
+        return lattice(to_data, grid.shape) + np.einsum("ij,jxyz->ixyz", turn.astype(np.float32), shift)
+
+
+def lattice(affine: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """(3, X, Y, Z) float32: every voxel index of a box carried through an affine (4, 4)."""
+    x, y, z = (np.arange(n, dtype=np.float32) for n in shape)
+    rows = [
+        np.float32(row[0]) * x[:, None, None] + np.float32(row[1]) * y[None, :, None] + np.float32(row[2]) * z + row[3]
+        for row in affine[:3]
+    ]
+    return np.stack(rows).astype(np.float32)
+
+
+def deform(
+    fixed: np.ndarray,
+    appearance: Callable[[np.ndarray], np.ndarray],
+    weight: np.ndarray,
+    start: np.ndarray | None = None,
+    iterations: int = 40,
+    fluid: float = 2.0,
+    elastic: float = 0.7,
+    radius: int = 2,
+) -> np.ndarray:
+    """(3, X, Y, Z) float32 displacement in voxels: fixed(x) looks like appearance(x + u).
+
+    Parameters
+    ----------
+    fixed : (X, Y, Z) float32 image
+    appearance : from a displacement to the moving image seen through it, (X, Y, Z) float32
+    weight : (X, Y, Z) float32 in [0, 1], where the images are to be compared
+    start : displacement to begin with, or none
+    iterations : steps of at most half a voxel, each smoothed by ``fluid`` voxels (standard deviation), the sum by
+        ``elastic``
+    radius : half-width of the window of the correlation, voxels
+    """
+    field = np.zeros((3, *fixed.shape), np.float32) if start is None else start.astype(np.float32)
+    window = _Window(fixed, radius)
+    for step in range(iterations):
+        force = window.force(appearance(field)) * weight
+        update = np.stack([ndimage.gaussian_filter(one, fluid, truncate=2.5) for one in force])
+        length = np.sqrt((update**2).sum(axis=0))
+        peak = float(np.percentile(length[weight > 0.5], 99))
+        if peak == 0:
+            break
+        update *= np.minimum(0.5 / peak, 0.7 / np.maximum(length, 1e-12)) * (1 - 0.6 * step / iterations)
+        field = _compose(field, update)
+        field = np.stack([ndimage.gaussian_filter(one, elastic, truncate=2.5) for one in field])
+    return field
+
+
+def _compose(field: np.ndarray, update: np.ndarray) -> np.ndarray:
+    """(3, X, Y, Z): x → x + update(x) → its displacement by ``field``; keeps small steps invertible."""
+    index = lattice(np.eye(4), field.shape[1:]) + update
+    moved = [ndimage.map_coordinates(one, index, order=1, mode="nearest") for one in field]
+    return np.stack(moved) + update
+
+
+class _Window:
+    """Local correlation of a moving image with a fixed one, in boxes of ``2 radius + 1`` voxels."""
+
+    def __init__(self, fixed: np.ndarray, radius: int) -> None:
+        self.size = 2 * radius + 1
+        self.fixed = fixed
+        self.mean = self._average(fixed)
+        self.variance = np.maximum(self._average(fixed * fixed) - self.mean**2, 0)
+        self.floor = 1e-3 * float(fixed.var())
+
+    def _average(self, image: np.ndarray) -> np.ndarray:
+        return ndimage.uniform_filter(image, self.size, mode="nearest")
+
+    def force(self, moving: np.ndarray) -> np.ndarray:
+        """(3, X, Y, Z): gradient of the squared local correlation by the displacement (Avants 2008, eq. 6)."""
+        mean = self._average(moving)
+        variance = np.maximum(self._average(moving * moving) - mean**2, 0)
+        both = self._average(self.fixed * moving) - self.mean * mean
+        scale = both / ((self.variance + self.floor) * (variance + self.floor))
+        pull = scale * (self.fixed - self.mean - both / (variance + self.floor) * (moving - mean))
+        return pull * np.stack(np.gradient(moving))
