@@ -1,0 +1,182 @@
+"""Opening a scan: what is wrong with it is said before anything is computed from it."""
+
+import zlib
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+
+from ..errors import InputError
+from .grid import zooms_of
+
+ZOOM_RANGE = (0.05, 20.0)
+"""Voxel sizes outside this range, mm, are a damaged header."""
+
+FIELD_OF_VIEW = (40.0, 600.0)
+"""A head's field of view lies between these along every axis, mm."""
+
+MOST_NON_FINITE = 0.01
+"""Share of voxels that may be NaN or infinite and be set to 0, with a warning; above it the scan is refused."""
+
+OBLIQUE_DEGREES = 15.0
+"""Tilt against the scanner's axes from which a stack is worth a warning."""
+
+
+def open_scan(path: str | Path) -> tuple[nib.Nifti1Image, tuple[str, ...]]:
+    """A 3D image (I, J, K) float32 in memory, finite, with its affine voxel → RAS+ mm; and the warnings it deserves.
+
+    Raises ``InputError`` with one sentence where the file cannot be an anatomical scan.
+    """
+    path = Path(path)
+    image = _load(path)
+    data, warnings = _read(path, image)
+    affine = np.asarray(image.affine, dtype=np.float64)
+    _check_geometry(path, affine, data.shape)
+    warnings += _header_warnings(path.name, image, affine)
+    data, more = _check_values(path, data)
+    header = image.header.copy()
+    header.set_data_dtype(np.float32)
+    header.set_slope_inter(1, 0)
+    return nib.Nifti1Image(data, affine, header), tuple(warnings + more)
+
+
+def _load(path: Path) -> nib.Nifti1Image:
+    """The image with its header read, or the reason why there is none."""
+    if path.is_symlink() and not path.exists():
+        raise InputError(
+            f"{path.name} is a link to a file that is not there: get its content first "
+            f"(datalad get or git annex get {path.name})."
+        )
+    if not path.is_file():
+        raise InputError(f"{path.name} was expected in {path.parent} and does not exist: check the dataset.")
+    if path.stat().st_size == 0:
+        raise InputError(f"{path.name} is empty (0 bytes): download it again, it should hold a NIfTI image.")
+    try:
+        image = nib.load(path)
+    except (
+        nib.filebasedimages.ImageFileError,
+        nib.spatialimages.HeaderDataError,
+        OSError,
+        EOFError,
+        ValueError,
+        zlib.error,
+    ) as error:
+        raise InputError(
+            f"{path.name} is not a readable NIfTI image ({_first_line(error)}): export it again."
+        ) from error
+    if not isinstance(image, nib.Nifti1Image):
+        raise InputError(f"{path.name} should be a NIfTI image, found {type(image).__name__}: convert it first.")
+    return image
+
+
+def _read(path: Path, image: nib.Nifti1Image) -> tuple[np.ndarray, list[str]]:
+    """The voxels (I, J, K) float32 and the warning that a fourth axis of one was dropped."""
+    shape = image.shape
+    lengths = [n for n in shape[3:] if n != 1]
+    if len(shape) < 3 or min(shape[:3]) < 2 or lengths:
+        raise InputError(
+            f"{path.name} should be one 3D volume, found shape {' × '.join(map(str, shape))}: "
+            "keep one volume of it or leave the file out with --bids-filter-file."
+        )
+    if image.get_data_dtype().fields is not None or image.get_data_dtype().kind not in "iuf":
+        raise InputError(f"{path.name} should hold real numbers, found {image.get_data_dtype()}: export the magnitude.")
+    try:
+        data = np.asarray(image.dataobj, dtype=np.float32).reshape(shape[:3])
+    except (OSError, EOFError, ValueError, zlib.error) as error:
+        raise InputError(
+            f"{path.name} is cut short or damaged, its header promises {' × '.join(map(str, shape))} voxels "
+            f"({_first_line(error)}): copy it again."
+        ) from error
+    dropped = [f"{path.name} has a fourth axis of length 1, which was dropped."] if len(shape) > 3 else []
+    return data, dropped
+
+
+def _check_geometry(path: Path, affine: np.ndarray, shape: tuple[int, ...]) -> None:
+    """Refuse voxel sizes and fields of view that no head scan has."""
+    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-9:
+        raise InputError(f"{path.name} has no usable orientation (its affine is singular): repair its header.")
+    zooms = zooms_of(affine)
+    if min(zooms) <= ZOOM_RANGE[0] or max(zooms) > ZOOM_RANGE[1]:
+        raise InputError(
+            f"{path.name} should have voxels between {ZOOM_RANGE[0]} and {ZOOM_RANGE[1]} mm, "
+            f"found {_by(zooms)} mm: repair its header (unit other than mm?)."
+        )
+    view = [zoom * n for zoom, n in zip(zooms, shape, strict=True)]
+    if min(view) < FIELD_OF_VIEW[0] or max(view) > FIELD_OF_VIEW[1]:
+        raise InputError(
+            f"{path.name} should show a head, between {FIELD_OF_VIEW[0]:.0f} and {FIELD_OF_VIEW[1]:.0f} mm a side, "
+            f"found {_by(view)} mm: check its voxel sizes, or leave the file out with --bids-filter-file."
+        )
+
+
+def _check_values(path: Path, data: np.ndarray) -> tuple[np.ndarray, list[str]]:
+    """The voxels, finite; and what was done to make them so."""
+    warnings = []
+    finite = np.isfinite(data)
+    lost = int(data.size - finite.sum())
+    if lost > MOST_NON_FINITE * data.size:
+        raise InputError(
+            f"{path.name} has {100 * lost / data.size:.1f} % of its voxels not finite (NaN or infinite), "
+            f"at most {100 * MOST_NON_FINITE:.0f} % can be repaired: export it again."
+        )
+    if lost:
+        data = np.where(finite, data, np.float32(0))
+        warnings.append(f"{path.name} had {lost} voxels that were not finite; they were set to 0.")
+    if data.min() == data.max():
+        what = "all zeros" if data.max() == 0 else f"the same number ({data.max():g}) everywhere"
+        raise InputError(f"{path.name} holds {what}: there is no image in it, export it again.")
+    if np.mean(data < 0) > 0.25:
+        warnings.append(f"{path.name} has {100 * np.mean(data < 0):.0f} % negative voxels; a magnitude image has none.")
+    return data, warnings
+
+
+def _header_warnings(name: str, image: nib.Nifti1Image, affine: np.ndarray) -> list[str]:
+    """What is odd in the header but can be lived with."""
+    warnings = []
+    header = image.header
+    sform, qform = header.get_sform(coded=True), header.get_qform(coded=True)
+    if sform[1] == 0 and qform[1] == 0:
+        warnings.append(f"{name} has neither sform nor qform: left and right cannot be known, the affine is a guess.")
+    elif sform[1] and qform[1] and qform[0] is not None and not _same_place(sform[0], qform[0], image.shape):
+        warnings.append(f"{name}: sform and qform disagree; the sform is used.")
+    tilt = _tilt(affine)
+    if tilt > OBLIQUE_DEGREES:
+        warnings.append(f"{name} is oblique, tilted by {tilt:.0f}° against the scanner's axes.")
+    if _sheared(affine):
+        warnings.append(f"{name} has an affine with shear: its axes are not at right angles.")
+    slope, inter = header.get_slope_inter()
+    integer = image.get_data_dtype().kind in "iu"
+    if integer and slope is not None and (slope != 1 or inter != 0):
+        warnings.append(f"{name} is stored as scaled integers (slope {slope:g}, intercept {inter:g}); scaling applied.")
+    if header.get_xyzt_units()[0] not in ("mm", "unknown"):
+        warnings.append(f"{name} gives its unit as {header.get_xyzt_units()[0]}; millimetres are assumed.")
+    return warnings
+
+
+def _same_place(one: np.ndarray, other: np.ndarray, shape: tuple[int, ...]) -> bool:
+    """Whether two affines put every corner of the image within half a millimetre."""
+    corners = np.array(list(np.ndindex(2, 2, 2))) * (np.array(shape[:3]) - 1)
+    moved = corners @ (one - other)[:3, :3].T + (one - other)[:3, 3]
+    return bool(np.abs(moved).max() < 0.5)
+
+
+def _tilt(affine: np.ndarray) -> float:
+    """Largest angle between a voxel axis and the nearest scanner axis, degrees."""
+    directions = np.abs(affine[:3, :3] / np.array(zooms_of(affine)))
+    return float(np.rad2deg(np.arccos(np.clip(directions.max(axis=0), 0, 1))).max())
+
+
+def _sheared(affine: np.ndarray) -> bool:
+    """Whether two voxel axes are more than half a degree away from a right angle."""
+    directions = affine[:3, :3] / np.array(zooms_of(affine))
+    return bool(np.abs(directions.T @ directions - np.eye(3)).max() > np.sin(np.deg2rad(0.5)))
+
+
+def _by(values: tuple[float, ...] | list[float]) -> str:
+    """Sizes as ``1.6 × 1.6 × 5``."""
+    return " × ".join(f"{value:.4g}" for value in values)
+
+
+def _first_line(error: BaseException) -> str:
+    """The reader's own words, cut to one line."""
+    return (str(error).splitlines() or [type(error).__name__])[0][:120] or type(error).__name__
