@@ -1,0 +1,151 @@
+"""What every metric is: the table behind the TSV's sidecar and the report's legend."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from .protocols import PROTOCOLS
+from .sharpness import BANDS, band_names
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One metric: ``better`` is "higher", "lower", "one" (ideal value 1) or "none" (describes, does not judge)."""
+
+    description: str
+    equation: str
+    unit: str
+    low: float
+    high: float
+    better: str
+
+
+INF = float("inf")
+
+METRICS: Mapping[str, Metric] = {
+    "psnr": Metric(
+        "Peak signal-to-noise ratio in the region; slice2d: mean over slices",
+        "10 log10(1/MSE)",
+        "dB",
+        -INF,
+        INF,
+        "higher",
+    ),
+    "psnr_voxel": Metric(
+        "Mean of every voxel's own PSNR: 5.5 dB above 'psnr' for Gaussian errors, more for uneven ones",
+        "mean 10 log10(1/(e² + 1e-8))",
+        "dB",
+        -INF,
+        80,
+        "higher",
+    ),
+    "ssim": Metric(
+        "Structural similarity: mean of the SSIM map over the region, in 3D (slice2d: in 2D), half a window of border "
+        "left out; Gaussian window σ 1.5, 11 wide, unless the protocol says otherwise; windows at the rim of the brain "
+        "see what lies outside it",
+        "(2μxμy + .01²)(2σxy + .03²) / ((μx² + μy² + .01²)(σx² + σy² + .03²))",
+        "1",
+        -1,
+        1,
+        "higher",
+    ),
+    "mae": Metric("Mean absolute error, as a share of the data range", "mean |x − y|", "1", 0, INF, "lower"),
+    "nmse": Metric("Squared error relative to the reference (fastMRI's form)", "‖x − y‖² / ‖y‖²", "1", 0, INF, "lower"),
+    "ncc": Metric("Pearson correlation over voxels", "cov(x, y) / (σx σy)", "1", -1, 1, "higher"),
+    "wass": Metric(
+        "1-D Wasserstein distance of the intensities where the reference exceeds 1 % of its maximum; all voxels, none "
+        "subsampled",
+        "mean |sort(x) − sort(y)|",
+        "1",
+        0,
+        INF,
+        "lower",
+    ),
+    "hncc": Metric("Pearson correlation of the two histograms, 256 bins on [0, 1]", "corr(p, q)", "1", -1, 1, "higher"),
+    "bhat": Metric("Bhattacharyya distance of the two histograms", "−ln Σ √(pq)", "1", 0, INF, "lower"),
+    "js": Metric(
+        "Jensen–Shannon divergence of the two histograms, natural log (scipy's function returns its root)",
+        "½ KL(p‖m) + ½ KL(q‖m), m = (p + q)/2",
+        "nat",
+        0,
+        0.6931,
+        "lower",
+    ),
+    **{
+        name: Metric(
+            f"Power of the image over power of the reference between {low:g} and {high:g} cycles/mm, inside the "
+            "softened brain mask: below 1 is blur, above 1 is noise or invention",
+            "mean |FFT(x·w)|² / mean |FFT(y·w)|²",
+            "1",
+            0,
+            INF,
+            "one",
+        )
+        for name, (low, high) in zip(band_names(), BANDS, strict=True)
+    },
+    "edge_f1": Metric(
+        "F1 of the image's edges against the reference's: steepest tenth of the brain by Gaussian derivative (σ 1 "
+        "voxel), thinned, one voxel of tolerance. Our definition: source S2 gives none",
+        "2PR/(P + R)",
+        "1",
+        0,
+        1,
+        "higher",
+    ),
+    "lpips": Metric(
+        "Learned perceptual distance (AlexNet), mean over axial slices; absent where lpips is not installed",
+        "Zhang et al. 2018",
+        "1",
+        0,
+        INF,
+        "lower",
+    ),
+    "empty": Metric(
+        "Share of the region's voxels where both images are zero, as given or stripped: they agree for free",
+        "mean [x = 0 and y = 0]",
+        "1",
+        0,
+        1,
+        "none",
+    ),
+}
+"""Name → metric, in the order of the tables."""
+
+REGIONS: Mapping[str, str] = {
+    "brain": "Inside the brain mask",
+    "field": "The whole field of the grid, air and padding included: metric 'empty' says how much of it is nothing",
+}
+
+
+def levels() -> dict[str, str]:
+    """One sentence per metric: what it is, its equation, unit, range and which way is better."""
+    sense = {"higher": "higher is better", "lower": "lower is better", "one": "1 is ideal", "none": "not a score"}
+    return {
+        name: f"{metric.description}. {metric.equation}. Unit {metric.unit}, {_range(metric)}, {sense[metric.better]}"
+        for name, metric in METRICS.items()
+    }
+
+
+def _range(metric: Metric) -> str:
+    low, high = ("−∞" if end == -INF else "∞" if end == INF else f"{end:g}" for end in (metric.low, metric.high))
+    return f"{'(' if low == '−∞' else '['}{low}, {high}{')' if high == '∞' else ']'}"
+
+
+DATA_DICTIONARY: Mapping[str, Mapping[str, Any]] = {
+    "contrast": {"Description": "Contrast of the two images that were compared (BIDS suffix)"},
+    "image": {
+        "Description": "What was compared with high field: 'preproc' is the low-field baseline (plain mean "
+        "of the stacks), any other name the desc- of an enhanced image"
+    },
+    "region": {"Description": "Where it was measured", "Levels": dict(REGIONS)},
+    "protocol": {
+        "Description": "How both images were scaled first; figures of different protocols do not compare",
+        "Levels": {name: protocol.description for name, protocol in PROTOCOLS.items()},
+    },
+    "metric": {"Description": "What was measured; x is the image, y the reference", "Levels": levels()},
+    "value": {
+        "Description": "The figure, in its metric's unit; 'inf' for the PSNR of identical images and for histograms "
+        "that nowhere overlap, 'n/a' where a metric is undefined"
+    },
+}
+"""Sidecar of the TSV of image metrics: column → description, with one level per region, protocol and metric."""
