@@ -10,8 +10,8 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 TORCH := $(shell sed -n 's/^torch==/torch==/p' constraints.txt)
 REQUIREMENTS := setup.cfg pyproject.toml constraints.txt
-# One thread a worker: as many workers as cores, each with all cores, is slower.
-PYTEST := OMP_NUM_THREADS=1 ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS=1 NIPYPE_NO_ET=1 $(BIN)/python -m pytest -n $(WORKERS)
+# One thread a worker, as many workers as cores; a file stays with one worker, which then makes its data once.
+PYTEST := OMP_NUM_THREADS=1 ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS=1 NIPYPE_NO_ET=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 .DELETE_ON_ERROR:
 .PHONY: help demo install test test-slow check format clean FORCE
@@ -30,15 +30,16 @@ help:
 
 # --- installation ------------------------------------------------------------------------------------------------
 
-# Holds the index torch came from; touched only when it changes, and then the environment is made anew.
+# Holds the index torch came from; touched only when another one is asked for, and then the environment is made anew.
 $(VENV)/torch-index: FORCE
-	@echo '$(TORCH_INDEX)' | cmp -s - $@ || { mkdir -p $(VENV) && echo '$(TORCH_INDEX)' > $@; }
+	@if test ! -e $@ || { test -n '$(TORCH_INDEX)' && ! echo '$(TORCH_INDEX)' | cmp -s - $@; }; \
+	  then mkdir -p $(VENV) && echo '$(TORCH_INDEX)' > $@; fi
 
 $(VENV)/.created: $(VENV)/torch-index
 	@command -v '$(PYTHON)' > /dev/null || { \
 	  echo "Expected Python 3.11 or newer, found no '$(PYTHON)'; install it (Debian: apt install python3 python3-venv) or name one: make PYTHON=/path/to/python3.11" >&2; exit 2; }
 	@'$(PYTHON)' -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
-	  echo "Expected Python 3.11 or newer, found $$('$(PYTHON)' --version 2>&1) as '$(PYTHON)'; name a newer one: make PYTHON=/path/to/python3.11" >&2; exit 2; }
+	  echo "Expected Python 3.11 or newer, found $$('$(PYTHON)' --version 2>&1 | head -n 1) as '$(PYTHON)'; name a newer one: make PYTHON=/path/to/python3.11" >&2; exit 2; }
 	@'$(PYTHON)' -c 'import venv, ensurepip' 2> /dev/null || { \
 	  echo "Expected the venv module of '$(PYTHON)', found none; install it (Debian: apt install python3-venv)" >&2; exit 2; }
 	@echo '== virtual environment in $(VENV), with $(PYTHON)'
