@@ -52,13 +52,13 @@ $(VENV)/.created: $(VENV)/torch-index
 	@touch $@
 
 $(VENV)/.torch: $(VENV)/.created constraints.txt
-	@echo '== $(TORCH): a download of 0.2 GB for the CPU build, about 3 GB for the CUDA build.'
+	@echo '== $(TORCH): a download of 0.2 GB for the CPU build; 0.5 GB for the CUDA build and gigabytes more for the CUDA libraries.'
 	@$(if $(TORCH_INDEX),echo '   from $(TORCH_INDEX)',echo '   pip takes the CUDA build unless it finds another; for the small one: make TORCH_INDEX=https://download.pytorch.org/whl/cpu')
 	@$(PIP) install $(if $(TORCH_INDEX),--no-deps --index-url $(TORCH_INDEX)) -c constraints.txt $(TORCH)
 	@touch $@
 
 $(VENV)/.installed: $(VENV)/.torch $(REQUIREMENTS)
-	@echo '== bids_lfenhance and what it needs: a download of about 0.4 GB'
+	@echo '== bids_lfenhance and what it needs: a download of about 0.2 GB'
 	@$(PIP) install -c constraints.txt -e .
 	@touch $@
 
@@ -73,6 +73,7 @@ install: $(VENV)/.installed
 
 $(DEMO)/.written: $(VENV)/.installed $(wildcard bids_lfenhance/simulators/*.py)
 	@echo '== demo dataset in $(DEMO)/bids'
+	@rm -rf $(DEMO)/derivatives
 	@$(BIN)/python -m bids_lfenhance.simulators.demo $(DEMO)/bids
 	@touch $@
 
@@ -100,4 +101,6 @@ format: $(VENV)/.tests-installed
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) $(DEMO) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	@test ! -e $(VENV) -o -e $(VENV)/.by-make || { echo "$(VENV) was not made by make and stays" >&2; exit 2; }
+	rm -rf $(VENV) $(DEMO)/bids $(DEMO)/derivatives $(DEMO)/.written
+	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

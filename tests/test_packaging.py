@@ -107,6 +107,21 @@ def test_relative_links_lead_somewhere(path: Path) -> None:
     assert [target for target in relative if not (path.parent / target).exists()] == []
 
 
+@pytest.mark.parametrize("path", [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))], ids=name_of)
+def test_options_in_the_documentation_exist(path: Path) -> None:
+    from bids_lfenhance.cli.parser import build_parser
+
+    if not path.is_file():
+        pytest.skip(f"{path.name} is not written yet")
+    known = {option for action in build_parser()._actions for option in action.option_strings}
+    named = set()
+    for command in re.findall(
+        r"^.*bids_lfenhance .*$|`--[a-z].*?`", path.read_text(encoding="utf-8"), flags=re.MULTILINE
+    ):
+        named |= set(re.findall(r"(?<![\w-])--[a-z][\w-]*", command))
+    assert named - known == set()
+
+
 def test_wheel_holds_every_module_and_every_data_file(tmp_path: Path) -> None:
     """Built from a copy, without the network: what git tracks under the package is what a user gets."""
     tracked = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False).stdout
