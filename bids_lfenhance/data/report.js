@@ -270,10 +270,4 @@ document.documentElement.classList.remove("no-js");
     }, { rootMargin: "0px 0px -75% 0px" });
     document.querySelectorAll("section[id]").forEach((one) => seen.observe(one));
   }
-  let closed = [];
-  window.addEventListener("beforeprint", () => {
-    closed = [...document.querySelectorAll("details:not([open])")];
-    closed.forEach((one) => (one.open = true));
-  });
-  window.addEventListener("afterprint", () => closed.forEach((one) => (one.open = false)));
 })();

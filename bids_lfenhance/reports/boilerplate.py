@@ -83,6 +83,8 @@ def boilerplate(out_dir: Path, subject: str | None = None) -> str:
 def describe(subjects: list[Subject]) -> Methods:
     """What was done, from the first subject's sidecars; counts are over all of them."""
     cite, first = _Citing(), subjects[0]
+    if not any(subject.sessions for subject in subjects):
+        return Methods(("No session was finished, so there is no method to describe.",), (), LICENCES)
     images = _enhanced(first)
     sidecar = images[0].sidecar if images else {}
     parts = [
@@ -184,8 +186,9 @@ def _data_licences(subject: Subject) -> list[tuple[str, str]]:
     rows = []
     for source in sources if isinstance(sources, list) else []:
         if isinstance(source, dict):
-            name = " ".join(str(source[key]) for key in ("Name", "DOI", "URL", "Version") if source.get(key))
-            rows.append((f"Source data: {name or 'unnamed'}", str(source.get("License") or "as published with it")))
+            words = [str(source[key]) for key in ("Name", "DOI", "URL") if source.get(key)]
+            words += [f"version {source['Version']}"] if source.get("Version") else []
+            rows.append((f"Source data: {', '.join(words) or 'unnamed'}", str(source.get("License") or "as published")))
     if subject.dataset.get("License"):
         rows.append(("This derivative", str(subject.dataset["License"])))
     return rows

@@ -179,11 +179,12 @@ def read_run(out_dir: Path, subject: str, run_dir: Path | None = None) -> Run | 
 
 def _crashes(run_dir: Path, subject: str) -> Iterable[tuple[str, str]]:
     """Crash texts of this subject: the runner puts the step's full name (``….sub_01_wf.…``) into both name and text."""
-    whose = re.compile(r"sub[-_]([0-9a-zA-Z+]+?)(?:_wf|[^0-9a-zA-Z+]|$)")
+    label = re.escape(subject).replace(r"\+", "[+_]")
+    whose = re.compile(rf"sub[-_]{label}(?![0-9a-zA-Z+])")
     for path in sorted(run_dir.rglob("crash*")):
         if path.is_file() and path.suffix in (".txt", ".log", ".rst", ""):
             text = path.read_text(encoding="utf-8", errors="replace").strip()
-            if subject in (whose.findall(path.name) or whose.findall(text)):
+            if whose.search(path.name if re.search("sub[-_]", path.name) else text):
                 yield path.name, text[-CRASH_TAIL:]
 
 
@@ -194,16 +195,17 @@ def _wanted_label(run: Run | None) -> str | None:
 
 
 def _low_field_sessions(out_dir: Path, subject: str, outputs: Iterable[Output]) -> list[str | None]:
-    """The sessions that have a record, or images that are not high field; never one that is another's reference."""
+    """The sessions that have a record, and those with images that are not high field and no session's reference."""
     folder = out_dir / f"sub-{subject}"
-    found = {o.entities.get("ses") for o in outputs if _is_low(o)}
+    recorded: set[str | None] = set()
     references: set[str | None] = set()
     for path in [*folder.glob("anat/*_desc-preproc_qc.json"), *folder.glob("ses-*/anat/*_desc-preproc_qc.json")]:
         match = re.search(r"_ses-([0-9a-zA-Z+]+)_", path.name)
+        recorded.add(match[1] if match else None)
         reference = read_json(path).get("Reference")
-        found.add(match[1] if match else None)
-        references.add(reference.get("Session") if match and isinstance(reference, Mapping) else "")
-    return sorted(found - references, key=str)
+        if isinstance(reference, Mapping):
+            references.add(str(reference.get("Session") or "") or None)
+    return sorted(recorded | {o.entities.get("ses") for o in outputs if _is_low(o)} - references, key=str)
 
 
 def _is_low(output: Output) -> bool:

@@ -231,7 +231,7 @@ def sheet_figure(
     heights = [inches * (1 - left - right) / aspect for aspect in aspects]
     gap = 0.05
     total = sum(heights) + gap * (len(rows) - 1) + top + 0.02
-    figure = Figure(figsize=(inches, total), dpi=140, facecolor="white")
+    figure = Figure(figsize=(inches, total), dpi=120, facecolor="white")
     FigureCanvasAgg(figure)
     y = total - top
     for number, (row, height) in enumerate(zip(rows, heights, strict=True)):

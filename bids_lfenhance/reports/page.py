@@ -7,7 +7,7 @@ from typing import Any
 from . import figures as fig
 from .boilerplate import boilerplate, describe
 from .collect import Session, Subject, collect
-from .pictures import Album, draw_session, save_figures
+from .pictures import Album, draw_session, save_figures, slices_for
 from .tables import (
     PRIMARY,
     comparisons,
@@ -41,8 +41,9 @@ def write_report(out_dir: Path, subject: str, run_dir: Path | None = None) -> Pa
     found = collect(out_dir, subject, run_dir)
     parts: list[dict[str, Any]] = []
     sprites: dict[str, str] = {}
+    slices = slices_for(sum(len(session.channels) for session in found.sessions))
     for session in found.sessions:
-        album = draw_session(session, image_names(session))
+        album = draw_session(session, image_names(session), slices)
         head = f"sub-{subject}" + (f"_ses-{session.name}" if session.name else "")
         save_figures(album, out_dir / f"sub-{subject}" / "figures", head)
         sprites |= {key: fig.data_uri(content) for key, content in album.sprites.items()}

@@ -12,8 +12,9 @@ from . import figures as fig
 from .collect import Channel, Output, Session, Tissue, load
 from .tables import band_limit
 
-SLICES = 15
-"""Slices per plane that can be scrolled through."""
+SLICES, FEWEST, SLICES_IN_ALL = 15, 7, 48
+"""Slices per plane that can be scrolled through, at most and at least, and over all contrasts and sessions of a page:
+two sessions of two contrasts then stay below 12 MB."""
 
 RISK_THRESHOLD = 2.0
 """Noise units below which a residual is what noise does and is not painted, where the sidecar names no threshold."""
@@ -63,10 +64,19 @@ class Album:
     problems: list[str] = field(default_factory=list)
 
 
-def draw_session(session: Session, names: Mapping[str, str]) -> Album:
+def slices_for(contrasts: int) -> int:
+    """Slices per plane on a page that shows so many contrasts, each session's counted.
+
+    >>> [slices_for(n) for n in (1, 2, 4, 6)]
+    [15, 15, 12, 8]
+    """
+    return max(FEWEST, min(SLICES, SLICES_IN_ALL // max(1, contrasts)))
+
+
+def draw_session(session: Session, names: Mapping[str, str], slices: int = SLICES) -> Album:
     """All pictures of a session; ``names`` says what each image key is called on the page."""
     album = Album()
-    frame = _frame(session, album)
+    frame = _frame(session, slices, album)
     if frame is None:
         return album
     viewer = _viewer(frame, f"{session.name or 'single'}")
@@ -101,7 +111,7 @@ def _attempt(output: Output | None, grid: Grid | None, album: Album, order: int 
     return resample(data, own.affine, grid, order=order), grid
 
 
-def _frame(session: Session, album: Album) -> Frame | None:
+def _frame(session: Session, slices: int, album: Album) -> Frame | None:
     candidates = [o for c in session.channels for o in (c.low, *c.enhanced.values()) if o is not None]
     first = next((found for o in candidates if (found := _attempt(o, None, Album())) is not None), None)
     if first is None:
@@ -110,7 +120,7 @@ def _frame(session: Session, album: Album) -> Frame | None:
     found = _attempt(session.mask, grid, album, order=0)
     mask = found[0] > 0.5 if found is not None and (found[0] > 0.5).any() else data > 0.2 * np.percentile(data, 99)
     box = fig.brain_box(mask)
-    return Frame(grid, box, mask[box], {plane: fig.slice_indices(mask[box], plane, SLICES) for plane in fig.AXES})
+    return Frame(grid, box, mask[box], {plane: fig.slice_indices(mask[box], plane, slices) for plane in fig.AXES})
 
 
 def _load_channel(channel: Channel, frame: Frame, album: Album) -> Shown:

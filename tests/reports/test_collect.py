@@ -79,6 +79,21 @@ def test_a_dataset_without_sessions_keeps_low_and_high_field_apart(tmp_path: Pat
     assert (low.entities.get("space"), high.entities.get("space")) == ("GE", None)
 
 
+def test_low_and_high_field_of_one_session_are_kept_apart(tmp_path: Path):
+    out = build(tmp_path, phantom(SMALL), Recipe())
+    anat = out / "sub-01" / "ses-HFC" / "anat"
+    for path in sorted((out / "sub-01" / "ses-GE" / "anat").iterdir()):
+        path.rename(anat / path.name.replace("_ses-GE", "_ses-HFC"))
+    record = anat / "sub-01_ses-HFC_desc-preproc_qc.json"
+    content = json.loads(record.read_text())
+    content["Reference"]["Session"] = "HFC"
+    record.write_text(json.dumps(content))
+    (session,) = collect(out, "01").sessions
+    assert session.missing == ()
+    assert session.channels[0].high is not None
+    assert session.channels[0].high.sidecar["MagneticFieldStrength"] == 3.0
+
+
 def test_template_spaces_are_left_alone(small: Path):
     anat = small / "sub-01" / "ses-HFC" / "anat"
     source = next(anat.glob("*desc-inr_T1w.nii.gz"))
