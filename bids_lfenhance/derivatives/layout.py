@@ -14,9 +14,10 @@ Plain = Mapping[str, Any]
 def session_layout(session: Plain, recipe: Plain) -> dict[str, Path]:
     """The files of one low-field session, by what they are: ``"enhanced/T1w"``, ``"stack/<scan name>"``, ``"qc"``.
 
-    Every ``.nii.gz`` and ``.tsv`` has a ``.json`` beside it.
+    Every ``.nii.gz`` and ``.tsv`` has a ``.json`` beside it; a label image and its table share theirs.
     """
     label, space = recipe["label"], session["space"]
+    frame = space or "session"  # what a transform calls the space of the canonical grid
     where = (session["subject"], session["session"] or None)
 
     def name(suffix: str, extension: str = ".nii.gz", **entities: str | None) -> Path:
@@ -26,7 +27,7 @@ def session_layout(session: Plain, recipe: Plain) -> dict[str, Path]:
     for scan in session["scans"]:
         own = scan["entities"]
         files[f"stack/{scan['name']}"] = name(scan["contrast"], **own, desc="preproc")
-        route = {"from": scan["contrast"], "to": space or session["key"], "mode": "image"}
+        route = {"from": scan["contrast"], "to": frame, "mode": "image"}
         files[f"xfm/{scan['name']}"] = name("xfm", ".txt", **own, **route)
     for contrast in contrasts(session["scans"]):
         on_grid = {"space": space, "res": "1mm"}
@@ -41,17 +42,17 @@ def session_layout(session: Plain, recipe: Plain) -> dict[str, Path]:
     files["mask"] = name("mask", space=space, res="1mm", desc="brain")
     if session["reference_session_key"]:
         files["metrics"] = name("qc", ".tsv", desc=label)
-    for template, resolution in map(split_space, recipe["spaces"]):
+    for target in recipe["spaces"]:  # the key is the whole target: one template may be asked for at two resolutions
+        template, resolution = split_space(target)
         for contrast in contrasts(session["scans"]):
             on_grid = {"space": template, "res": resolution}
-            files[f"space/{template}/{contrast}"] = name(contrast, **on_grid, desc=label)
-            files[f"space_tissue/{template}/{contrast}"] = name(
+            files[f"space/{target}/{contrast}"] = name(contrast, **on_grid, desc=label)
+            files[f"space_tissue/{target}/{contrast}"] = name(
                 "dseg", **on_grid, seg="tissue", desc=f"{label}{contrast}"
             )
-        for way, ends in (("to", (session["key"], template)), ("from", (template, session["key"]))):
-            files[f"space_xfm/{template}/{way}"] = name(
-                "xfm", ".h5", **dict(zip(("from", "to"), ends, strict=True)), mode="image"
-            )
+        for way, start, end in (("to", frame, template), ("from", template, frame)):
+            route = {"from": start, "to": end, "mode": "image"}
+            files[f"space_xfm/{template}/{way}"] = name("xfm", ".h5", **route)
     files["qc"] = name("qc", ".json", desc="preproc")
     return files
 
@@ -96,13 +97,17 @@ def missing_outputs(session: Plain, recipe: Plain) -> list[Path]:
     if session["reference_session_key"]:
         files += reference_layout(session, recipe).values()
     files += [sidecar_path(path) for path in files if path.name.endswith((".nii.gz", ".tsv"))]
-    return [path for path in files if not path.is_file() or path.stat().st_size == 0]
+    return [path for path in dict.fromkeys(files) if not path.is_file() or path.stat().st_size == 0]
 
 
 def is_complete(session: Plain, recipe: Plain) -> bool:
-    """Whether all files are there and were made with the same settings, so that nothing need be done again."""
+    """Whether all files are there, made with these settings of these scans, so that nothing need be done again."""
     if missing_outputs(session, recipe):
         return False
     made = json.loads(session_layout(session, recipe)["qc"].read_text())
-    scans = [[scan["name"], *scan["state"]] for scan in session["scans"]]
-    return made.get("SettingsHash") == recipe["settings_hash"] and made.get("ScanStates") == scans
+    return made.get("SettingsHash") == recipe["settings_hash"] and made.get("ScanStates") == scan_states(session)
+
+
+def scan_states(session: Plain) -> list[list[Any]]:
+    """Name, size and time of change of all scans that went in, of both field strengths."""
+    return [[scan["name"], *scan["state"]] for scan in [*session["scans"], *session["reference_scans"]]]

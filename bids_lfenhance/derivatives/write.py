@@ -13,7 +13,7 @@ from ..bids.atomic import atomic_write
 from ..bids.names import sidecar_path
 from ..imaging.nifti import ALIGNED, SCANNER, encode_nifti
 from ..imaging.volume import Volume
-from .layout import Plain, reference_layout, session_layout
+from .layout import Plain, reference_layout, scan_states, session_layout
 from .sidecars import GRID, METRIC_COLUMNS, VOLUME_COLUMNS, enhanced_sidecar, image_sidecar, own_source, raw_sources
 
 Rows = Sequence[Mapping[str, Any]]
@@ -181,13 +181,14 @@ def _grid_words(common: Plain) -> dict[str, Any]:
 
 
 def _quality_record(session: Plain, recipe: Plain, content: SessionContent) -> dict[str, Any]:
+    told = {entry["Name"]: entry for entry in content.qc["Scans"]}
     scans = [
         {
             "File": Path(scan["path"]).name,
             "Contrast": scan["contrast"],
             "Plane": scan["plane"] or None,
             "FieldStrength": round(scan["field_strength"], 4),
-            **content.qc["Scans"][scan["name"]],
+            **told[scan["name"]],
         }
         for scan in session["scans"]
     ]
@@ -211,7 +212,7 @@ def _quality_record(session: Plain, recipe: Plain, content: SessionContent) -> d
             *content.provenance.get("warnings", []),
         ],
         "SettingsHash": recipe["settings_hash"],
-        "ScanStates": [[scan["name"], *scan["state"]] for scan in session["scans"]],
+        "ScanStates": scan_states(session),
     }
 
 

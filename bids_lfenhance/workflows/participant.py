@@ -9,7 +9,7 @@ from ..interfaces.assess import Evaluate, MapRisk, Normalise, SegmentTissue
 from ..interfaces.enhance import Enhance
 from ..interfaces.prepare import FindAnatomy, PrepareReference, PrepareSession
 from ..interfaces.write import WriteReference, WriteReport, WriteSession
-from .recipe import Recipe, derive_seed
+from .recipe import Recipe, derive_seed, graph_label
 
 MEMORY_GB = {"prepare": 2.0, "anatomy": 2.5, "tissue": 1.5, "enhance": 4.0, "risk": 2.0, "evaluate": 2.0, "write": 1.5}
 """What the scheduler sets aside for a step at the full size of a head, GiB (measured: docs/results.md)."""
@@ -28,7 +28,7 @@ def init_subject_wf(subject: str, sessions: Sequence[Session], recipe: Recipe, r
     recipe : what every step must know
     run_dir : log folder of this run, where the report finds its settings
     """
-    workflow = Workflow(name=f"sub_{subject}_wf")
+    workflow = Workflow(name=f"sub_{graph_label(subject)}_wf")
     written = Node(Merge(len(sessions)), name="written", run_without_submitting=True)
     references: dict[str, Workflow] = {}
     for number, session in enumerate(sessions, start=1):

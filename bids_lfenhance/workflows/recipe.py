@@ -50,22 +50,31 @@ def derive_seed(root: int, *words: str) -> int:
 def session_record(unit: Unit) -> dict[str, Any]:
     """One low-field session as plain values.
 
-    ``key`` and ``reference_session_key`` name graphs and seeds, so they hold letters and digits only; ``scans`` and
+    ``key`` and ``reference_session_key`` (empty where there is none) name graphs and seeds; ``scans`` and
     ``reference_scans`` are lists of ``scan_record``.
     """
     reference = unit.reference_session or "HF" if unit.reference else ""
     return {
         "subject": unit.subject,
         "session": unit.session or "",
-        "key": unit.session or "LF",
+        "key": graph_label(unit.session or "LF"),
         "reference_session": unit.reference_session or "",
-        "reference_session_key": reference,
+        "reference_session_key": graph_label(reference),
         "space": space_of(unit),
         "scans": [scan_record(scan) for scan in unit.stacks],
         "reference_scans": [scan_record(scan) for scan in unit.reference],
         "missing": list(unit.missing),
         "warnings": list(unit.warnings),
     }
+
+
+def graph_label(label: str) -> str:
+    """The label as part of the name of a graph, which may hold no ``+``; two labels never become one.
+
+    >>> graph_label("HFC"), graph_label("HF+C")
+    ('HFC', 'HF_C')
+    """
+    return label.replace("+", "_")  # no BIDS label holds an underscore
 
 
 def scan_record(scan: Scan) -> dict[str, Any]:

@@ -1,0 +1,45 @@
+"""Low-field sessions of every kind a dataset can hold, as the plan makes them; no file is behind them."""
+
+from pathlib import Path
+
+from bids_lfenhance.bids.scans import Entities, Scan
+from bids_lfenhance.bids.units import Unit
+
+LOW, HIGH = 0.0635, 3.0  # tesla
+
+PLACES: dict[str, tuple[str | None, str | None, bool]] = {
+    "paired": ("HFC", "GE", True),
+    "unpaired": ("HFC", None, False),
+    "no sessions": (None, None, True),
+    "no sessions, unpaired": (None, None, False),
+    "runs": ("HFC", "GE", True),
+    "both fields in one session": ("A", "A", True),
+    "unusual labels": ("HF+C", "G+E", True),
+}
+"""Session of the low field, session of the high field, whether there is high field."""
+
+KINDS = tuple(PLACES)
+
+
+def make_scan(root: Path, subject: str, session: str | None, contrast: str, tesla: float, **entities: str) -> Scan:
+    """The scan of one BIDS name below ``root``."""
+    place = {"sub": subject} | ({"ses": session} if session else {})
+    stem = "_".join(f"{key}-{value}" for key, value in (place | entities).items())
+    folder = root.joinpath(*(f"{key}-{value}" for key, value in place.items()), "anat")
+    pairs = Entities(place | entities)
+    return Scan(folder / f"{stem}_{contrast}.nii.gz", pairs, contrast, field_strength=tesla)
+
+
+def make_unit(root: Path, kind: str, subject: str = "01") -> Unit:
+    """T1w and T2w in two stacks each, and high field of both where the kind has one."""
+    session, reference, paired = PLACES[kind]
+    stacks = [{"acq": "axi", "run": "1"}, {"acq": "axi", "run": "2"}] if kind == "runs" else [{"acq": "axi"}, {}]
+    low = [make_scan(root, subject, session, name, LOW, **own) for name in ("T1w", "T2w") for own in stacks]
+    high = [
+        make_scan(root, subject, reference, "T1w", HIGH, acq="MPRAGE"),
+        make_scan(root, subject, reference, "T2w", HIGH, acq="hf", run="2"),
+    ]
+    missing, warnings = ("acq-sag_T1w",), ("Only two planes.",)
+    if not paired:
+        return Unit(subject, session, tuple(low), missing=missing, warnings=warnings)
+    return Unit(subject, session, tuple(low), tuple(high), reference, missing, warnings)

@@ -1,0 +1,201 @@
+"""The one table of names: those of the contract, never one for two files, never outside OUT_DIR."""
+
+import json
+from collections import Counter
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bids_lfenhance.bids.names import sidecar_path
+from bids_lfenhance.bids.units import Unit
+from bids_lfenhance.derivatives.layout import (
+    is_complete,
+    missing_outputs,
+    reference_layout,
+    scan_states,
+    session_layout,
+)
+from bids_lfenhance.errors import InputError
+from bids_lfenhance.workflows.recipe import session_record
+
+from .sessions import HIGH, KINDS, LOW, make_scan, make_unit
+
+OUT, RAW = Path("/out"), Path("/raw")
+TEMPLATE = "MNI152NLin2009cAsym"
+
+# what, and its name after sub- and ses-; {s} is the space of the grid, {c} the contrast
+SESSION = """
+preproc/{c}                {s}res-1mm_desc-preproc_{c}.nii.gz
+enhanced/{c}               {s}res-1mm_desc-inr_{c}.nii.gz
+std/{c}                    {s}res-1mm_desc-inrStd_{c}.nii.gz
+risk/{c}                   {s}res-1mm_desc-inrRisk_{c}.nii.gz
+tissue/{c}                 {s}seg-tissue_res-1mm_desc-preproc{c}_dseg.nii.gz
+tissue_table/{c}           {s}seg-tissue_res-1mm_desc-preproc{c}_dseg.tsv
+enhanced_tissue/{c}        {s}seg-tissue_res-1mm_desc-inr{c}_dseg.nii.gz
+enhanced_tissue_table/{c}  {s}seg-tissue_res-1mm_desc-inr{c}_dseg.tsv
+mask                       {s}res-1mm_desc-brain_mask.nii.gz
+qc                         desc-preproc_qc.json
+"""
+STACK = """
+stack/{scan}_{c}           {own}desc-preproc_{c}.nii.gz
+xfm/{scan}_{c}             {own}from-{c}_to-{to}_mode-image_xfm.txt
+"""
+METRICS = "metrics                    desc-inr_qc.tsv"
+REFERENCE = """
+preproc/{c}                {own}res-1mm_desc-preproc_{c}.nii.gz
+tissue/{c}                 seg-tissue_res-1mm_desc-preproc{c}_dseg.nii.gz
+tissue_table/{c}           seg-tissue_res-1mm_desc-preproc{c}_dseg.tsv
+mask                       res-1mm_desc-brain_mask.nii.gz
+"""
+
+
+def recipe(out: Path = OUT, **changes: Any) -> dict[str, Any]:
+    values = {"out_dir": str(out), "label": "inr", "n_samples": 3, "spaces": (), "settings_hash": "abc"}
+    return values | changes
+
+
+def record(kind: str) -> dict[str, Any]:
+    return session_record(make_unit(RAW, kind))
+
+
+def names(files: dict[str, Path]) -> dict[str, str]:
+    return {key: path.relative_to(OUT).as_posix() for key, path in files.items()}
+
+
+def expected(table: str, head: str, **words: str) -> dict[str, str]:
+    rows = [line.split() for line in table.format(**words).strip().splitlines()]
+    return {key: head + name for key, name in rows}
+
+
+@pytest.mark.parametrize(
+    ("kind", "head", "space", "to"),
+    [
+        ("paired", "sub-01/ses-HFC/anat/sub-01_ses-HFC_", "space-GE_", "GE"),
+        ("unpaired", "sub-01/ses-HFC/anat/sub-01_ses-HFC_", "", "session"),
+        ("no sessions", "sub-01/anat/sub-01_", "space-HF_", "HF"),
+        ("no sessions, unpaired", "sub-01/anat/sub-01_", "", "session"),
+        ("runs", "sub-01/ses-HFC/anat/sub-01_ses-HFC_", "space-GE_", "GE"),
+        ("both fields in one session", "sub-01/ses-A/anat/sub-01_ses-A_", "space-HF_", "HF"),
+        ("unusual labels", "sub-01/ses-HF+C/anat/sub-01_ses-HF+C_", "space-G+E_", "G+E"),
+    ],
+)
+def test_names_of_a_session(kind: str, head: str, space: str, to: str) -> None:
+    wanted = expected(METRICS, head) if to != "session" else {}
+    for contrast in ("T1w", "T2w"):
+        wanted |= expected(SESSION, head, s=space, c=contrast)
+        for own in ("acq-axi_run-1_", "acq-axi_run-2_") if kind == "runs" else ("acq-axi_", ""):
+            scan = (head.rpartition("/")[2] + own).removesuffix("_")
+            wanted |= expected(STACK, head, scan=scan, c=contrast, own=own, to=to)
+    assert names(session_layout(record(kind), recipe())) == wanted
+
+
+@pytest.mark.parametrize(
+    ("kind", "head"),
+    [
+        ("paired", "sub-01/ses-GE/anat/sub-01_ses-GE_"),
+        ("no sessions", "sub-01/anat/sub-01_"),
+        ("runs", "sub-01/ses-GE/anat/sub-01_ses-GE_"),
+        ("both fields in one session", "sub-01/ses-A/anat/sub-01_ses-A_"),
+        ("unusual labels", "sub-01/ses-G+E/anat/sub-01_ses-G+E_"),
+    ],
+)
+def test_names_of_a_reference(kind: str, head: str) -> None:
+    wanted = expected(REFERENCE, head, own="acq-MPRAGE_", c="T1w")
+    wanted |= expected(REFERENCE, head, own="acq-hf_run-2_", c="T2w")
+    assert names(reference_layout(record(kind), recipe())) == wanted
+
+
+def test_one_draw_has_no_spread() -> None:
+    several, one = (session_layout(record("paired"), recipe(n_samples=count)) for count in (2, 1))
+    assert set(several) - set(one) == {"std/T1w", "std/T2w"}
+
+
+@pytest.mark.parametrize(("kind", "frame"), [("paired", "GE"), ("unpaired", "session")])
+def test_output_spaces(kind: str, frame: str) -> None:
+    targets = (f"{TEMPLATE}:res-1", f"{TEMPLATE}:res-2", "MNI152NLin6Asym")
+    files = session_layout(record(kind), recipe(spaces=targets))
+    ours = {key: path for key, path in files.items() if key.startswith("space")}
+    text = """
+    space/MNI152NLin2009cAsym:res-1/{c}         space-MNI152NLin2009cAsym_res-1_desc-inr_{c}.nii.gz
+    space_tissue/MNI152NLin2009cAsym:res-1/{c}  space-MNI152NLin2009cAsym_seg-tissue_res-1_desc-inr{c}_dseg.nii.gz
+    space/MNI152NLin2009cAsym:res-2/{c}         space-MNI152NLin2009cAsym_res-2_desc-inr_{c}.nii.gz
+    space_tissue/MNI152NLin2009cAsym:res-2/{c}  space-MNI152NLin2009cAsym_seg-tissue_res-2_desc-inr{c}_dseg.nii.gz
+    space/MNI152NLin6Asym/{c}                   space-MNI152NLin6Asym_desc-inr_{c}.nii.gz
+    space_tissue/MNI152NLin6Asym/{c}            space-MNI152NLin6Asym_seg-tissue_desc-inr{c}_dseg.nii.gz
+    space_xfm/MNI152NLin2009cAsym/to            from-{f}_to-MNI152NLin2009cAsym_mode-image_xfm.h5
+    space_xfm/MNI152NLin2009cAsym/from          from-MNI152NLin2009cAsym_to-{f}_mode-image_xfm.h5
+    space_xfm/MNI152NLin6Asym/to                from-{f}_to-MNI152NLin6Asym_mode-image_xfm.h5
+    space_xfm/MNI152NLin6Asym/from              from-MNI152NLin6Asym_to-{f}_mode-image_xfm.h5
+    """
+    head = "sub-01/ses-HFC/anat/sub-01_ses-HFC_"
+    assert names(ours) == expected(text, head, f=frame, c="T1w") | expected(text, head, f=frame, c="T2w")
+
+
+def crowded(session: str | None) -> Unit:
+    """Low and high field side by side, scans told apart by any entity or by none."""
+    own: list[dict[str, str]] = [{}, {"acq": "axi"}, {"run": "1"}, {"acq": "axi", "run": "2"}, {"rec": "a"}]
+    low = [make_scan(RAW, "01", session, name, LOW, **some) for name in ("T1w", "T2w") for some in own]
+    high = [make_scan(RAW, "01", session, name, HIGH, **some) for name, some in (("T1w", {"acq": "hf"}), ("T2w", {}))]
+    return Unit("01", session, tuple(low), tuple(high), session)
+
+
+@pytest.mark.parametrize("unit", [crowded(None), crowded("A"), *(make_unit(RAW, kind) for kind in KINDS)])
+def test_no_two_files_share_a_name(unit: Unit) -> None:
+    told = recipe(spaces=(f"{TEMPLATE}:res-1", f"{TEMPLATE}:res-2", TEMPLATE))
+    session = session_record(unit)
+    files = [*session_layout(session, told).values()]
+    if unit.paired:
+        files += reference_layout(session, told).values()
+    sidecars = Counter(sidecar_path(path) for path in files if path.suffix in (".gz", ".tsv"))
+    assert len(set(files)) == len(files)
+    assert not set(files) & set(sidecars)
+    assert {path.name.rpartition("_")[2] for path, count in sidecars.items() if count > 1} == {"dseg.json"}
+
+
+BAD = ["../x", "a/b", "a_b", "a-b", "a\n", "ü", "a.b", " ", "\0"]
+PLACES = ["subject", "session", "entity", "reference", "reference entity", "label", "space", "resolution"]
+
+
+@pytest.mark.parametrize(("bad", "where"), product(BAD, PLACES))
+def test_nothing_leaves_the_folder(bad: str, where: str) -> None:
+    given = dict.fromkeys(PLACES, "x") | {where: bad}
+    subject, session, reference = given["subject"], given["session"], given["reference"]
+    low = make_scan(RAW, subject, session, "T1w", LOW, acq=given["entity"])
+    high = make_scan(RAW, subject, reference, "T1w", HIGH, acq=given["reference entity"])
+    told = recipe(label=given["label"], spaces=(f"{given['space']}:res-{given['resolution']}",))
+    with pytest.raises(InputError, match="Expected a label of letters, digits and"):
+        missing_outputs(session_record(Unit(subject, session, (low,), (high,), reference)), told)
+
+
+def fill(session: dict[str, Any], told: dict[str, Any]) -> set[Path]:
+    """The files a session should leave, each with something in it."""
+    files = set(session_layout(session, told).values())
+    if session["reference_scans"]:
+        files |= set(reference_layout(session, told).values())
+    files |= {sidecar_path(path) for path in files if path.suffix in (".gz", ".tsv")}
+    for path in files:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("x")
+    made = {"SettingsHash": told["settings_hash"], "ScanStates": scan_states(session)}
+    session_layout(session, told)["qc"].write_text(json.dumps(made))
+    return files
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_whichever_file_is_empty_or_gone_is_missed(tmp_path: Path, kind: str) -> None:
+    session, told = record(kind), recipe(tmp_path, spaces=(f"{TEMPLATE}:res-1",))
+    assert not is_complete(session, told)
+    files = fill(session, told)
+    assert missing_outputs(session, told) == []
+    assert is_complete(session, told)
+    for path in files:
+        content = path.read_bytes()
+        path.write_bytes(b"")
+        assert missing_outputs(session, told) == [path]
+        path.unlink()
+        assert missing_outputs(session, told) == [path]
+        assert not is_complete(session, told)
+        path.write_bytes(content)
+    assert is_complete(session, told)
