@@ -18,6 +18,9 @@ TISSUE_COLOURS = {"WM": (255, 176, 0), "brain": (86, 180, 233)}
 UNKNOWN_COLOUR = (70, 84, 128)
 """Where a map has no value: a colour that is in none of the scales."""
 
+DIMMED = 0.6
+"""Brightness of the anatomy under a map that covers little of it, so that dark colours are seen."""
+
 JPEG_QUALITY = 82
 
 Box = tuple[slice, slice, slice]
@@ -116,7 +119,8 @@ def colour_table(name: str) -> np.ndarray:
 def painted(anatomy: np.ndarray, values: np.ndarray, where: np.ndarray, scale: Scale) -> np.ndarray:
     """(rows, cols, 3) uint8: values in colour over a grey picture (rows, cols) uint8, only where told; NaN is flat."""
     table = colour_table(scale.colours)
-    rgb = np.repeat(anatomy[..., None], 3, axis=-1)
+    ground = anatomy if scale.threshold is None else (anatomy * DIMMED).astype(np.uint8)
+    rgb = np.repeat(ground[..., None], 3, axis=-1)
     low, high = scale.limits
     shown = where if scale.threshold is None else where & (values >= scale.threshold)
     index = (np.clip((np.nan_to_num(values) - low) / (high - low), 0, 1) * 255).astype(np.uint8)

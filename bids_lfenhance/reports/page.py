@@ -149,11 +149,11 @@ def cards(session: Session, album: Album) -> list[dict[str, str]]:
                 )
     for entry in album.scales:
         if entry["kind"] == "Std":
-            value, what = f"{number(entry['median'], 2)} %", "Median standard deviation"
+            value, what = f"{number(entry['median'], 2)} %", "Standard deviation, median"
             beside = "of the median brain intensity"
         elif isinstance(share := entry["about"].get("FractionAbove"), int | float):
-            value, what = f"{number(100 * share, 2)} %", "Brain at risk"
-            beside = f"above {entry['scale'].threshold:g} noise units"
+            value, what = f"{number(100 * share, 2)} %", "Brain above the risk threshold"
+            beside = f"of {entry['scale'].threshold:g} noise units"
         else:
             continue
         label = entry["label"] if len(session.labels) > 1 else ""

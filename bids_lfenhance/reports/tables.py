@@ -226,9 +226,9 @@ def band_limit(sidecar: Mapping[str, Any]) -> str | None:
     if not isinstance(limits, Mapping):
         return None
     words = {"x": "left–right", "y": "front–back", "z": "foot–head"}
-    parts = [
-        f"{1 / (2 * limits[axis]):.1f} mm along {word} ({limits[axis]:.2f} cycles/mm)"
-        for axis, word in words.items()
-        if isinstance(limits.get(axis), int | float) and limits[axis] > 0
-    ]
-    return f"blind to detail finer than about {', '.join(parts)}" if parts else None
+    known = {axis: f for axis in words if isinstance(f := limits.get(axis), int | float) and f > 0}
+    parts = {axis: f"{1 / (2 * f):.1f} mm ({f:.2f} cycles/mm)" for axis, f in known.items()}
+    if len(parts) == 3 and len(set(parts.values())) == 1:
+        return f"blind to detail finer than about {parts['x']} along every axis"
+    listed = ", ".join(f"{part} along {words[axis]}" for axis, part in parts.items())
+    return f"blind to detail finer than about {listed}" if listed else None

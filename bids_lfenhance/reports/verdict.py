@@ -31,7 +31,10 @@ def verdict_of(session: Session, run: Run | None, problems: Sequence[str]) -> Ve
     words = {word, "fail" if missing else "pass", "review" if losses else "pass"}
     gravest = next(one for one in ("fail", "review", "pass") if one in words)
     told = [*missing, *losses, *(_sentence(reason) for reason in reasons)]
-    return Verdict(gravest, tuple(told) or ("Every file is here and every figure is where tests have shown it good.",))
+    told = told or ["Every file is here and every figure is where tests have shown it good."]
+    if session.record and not session.reference:
+        told.append("There is no high field beside it, so fidelity was not measured.")
+    return Verdict(gravest, tuple(told))
 
 
 def _judgeable(record: Mapping[str, Any]) -> dict[str, Any]:

@@ -20,7 +20,7 @@ NAMES = ("CSF", "GM", "WM")
 
 RISK = {
     "Units": "noise SD",
-    "BandLimit": {"x": 0.276, "y": 0.276, "z": 0.276},
+    "BandLimit": {"x": 0.276, "y": 0.276, "z": 0.196},
     "BandLimitUnit": "1/mm",
     "Threshold": 2.0,
     "Median": 0.71,

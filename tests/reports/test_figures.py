@@ -57,7 +57,7 @@ def test_a_map_is_painted_above_its_threshold_inside_the_brain_only():
     grey = np.full(values.shape, 100, np.uint8)
     rgb = fig.painted(grey, values, where, fig.Scale("magma", (0, 6), "noise units", 2.0))
     table = fig.colour_table("magma")
-    assert (rgb[0, [0, 1, 5]] == 100).all()
+    assert (rgb[0, [0, 1, 5]] == 100 * fig.DIMMED).all()
     assert tuple(rgb[0, 3]) == tuple(table[255])
     assert tuple(rgb[0, 2]) == tuple(table[int(255 * 2.1 / 6)])
     assert tuple(rgb[0, 4]) == fig.UNKNOWN_COLOUR

@@ -125,7 +125,8 @@ def test_scans_what_is_missing_and_the_band_limit_are_told(page: str):
     assert "sub-01_ses-HFC_acq-cor_T2w.nii.gz" in text
     assert "64 mT" in text
     assert "acq-iso_T2w" in text
-    assert "blind to detail finer than about 1.8 mm along left–right (0.28 cycles/mm)" in text
+    assert "blind to detail finer than about 1.8 mm (0.28 cycles/mm) along left–right" in text
+    assert "2.6 mm (0.20 cycles/mm) along foot–head" in text
     assert "not for diagnosis" in text
     assert "random_seed = 20261122" in text
     assert "9f2c51d07a" in text
