@@ -154,7 +154,8 @@ def report_case(number: int, contrast: str, field: str, tilt: float) -> None:
     parts = [dice(found == index, (tissue == index) & truth) for index in (1, 2, 3)]
     print(
         f"{number:02d} {contrast:5s} {field:4s} tilt {tilt:3.0f}: brain {figures[0]:.3f} "
-        f"(intracranial {figures[1]:.3f}, no CSF {figures[2]:.3f})  CSF {parts[0]:.3f} GM {parts[1]:.3f} WM {parts[2]:.3f}  "
+        f"(intracranial {figures[1]:.3f}, no CSF {figures[2]:.3f})  "
+        f"CSF {parts[0]:.3f} GM {parts[1]:.3f} WM {parts[2]:.3f}  "
         f"{truth.sum() / 1e3:.0f} → {anatomy.mask.sum() / 1e3:.0f} ml  CPU {seconds[0]:.0f} + {seconds[1]:.0f} s",
         flush=True,
     )

@@ -144,7 +144,8 @@ def to_toml(settings: Settings, method_settings: Mapping[str, Any]) -> str:
     """The resolved settings as TOML; what is unset (None) is left out, as TOML has no word for it."""
     import tomli_w
 
-    run = {f.name: getattr(settings, f.name) for f in fields(settings) if f.name != "method_options"}
+    left_out = {"method_options", "dry_run", "reports_only", "boilerplate_only"}  # not how to run, but not to
+    run = {f.name: getattr(settings, f.name) for f in fields(settings) if f.name not in left_out}
     return tomli_w.dumps({"run": _plain(run), settings.method: _plain(dict(method_settings))})
 
 

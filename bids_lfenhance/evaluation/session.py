@@ -31,7 +31,7 @@ def segment_session(
         posterior, labels[contrast] = segment_tissue(volume.channel(contrast), mask, priors)
         rows[contrast] = tissue_volumes(posterior, labels[contrast], volume.grid.voxel_volume)
         posteriors.append(posterior)
-    tissue = np.mean(posteriors, axis=0, dtype=np.float32)
+    tissue = np.asarray(np.mean(posteriors, axis=0, dtype=np.float32))
     return volume.with_anatomy(mask, tissue), labels, rows
 
 

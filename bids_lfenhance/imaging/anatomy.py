@@ -50,10 +50,10 @@ def find_anatomy(channel: np.ndarray, grid: Grid, contrast: str, *, sloppy: bool
     template = load_head_template()
     affine, share = fit_affine(image, grid, template)
     warp = fit_warp(image, grid, template, affine, sloppy=sloppy)
-    brain = warp.carry(template.brain, template.grid.affine, grid)
-    stripped = is_stripped(image, brain > 0.5, grid)
-    priors = np.stack([warp.carry(one, template.grid.affine, grid) for one in template.maps[:3]])
-    mask = _foreground(image, brain > 0.5, grid) if stripped else refine_mask(image, brain > 0.5, priors, grid)
+    carried = warp.carry(np.concatenate([template.maps[:3], template.brain[None]]), template.grid.affine, grid)
+    priors, brain = carried[:3], carried[3] > 0.5
+    stripped = is_stripped(image, brain, grid)
+    mask = _foreground(image, brain, grid) if stripped else refine_mask(image, brain, priors, grid)
     quality: dict[str, Any] = {
         "MaskVolumeMl": round(float(mask.sum()) * grid.voxel_volume / 1000, 1),
         "TemplateCorrelation": round(float(np.sqrt(max(share, 0))), 3),
@@ -104,7 +104,7 @@ def _refine_warp(image: np.ndarray, grid: Grid, template: HeadTemplate, warp: Wa
     depth = resample(template.depth, warp.affine @ template.grid.affine, coarse, cval=99)
     weight = np.clip((22 - depth) / 6, 0, 1)
     near = weight > 0.5
-    seen = np.stack([warp.carry(one, template.grid.affine, coarse)[near] for one in maps])
+    seen = warp.carry(maps, template.grid.affine, coarse)[:, near]
     look = np.tensordot(gains(seen, fixed[near]), maps, 1).astype(np.float32)
     to_template = np.linalg.inv(warp.affine @ template.grid.affine) @ coarse.affine
     index, turn = lattice(to_template, coarse.shape), to_template[:3, :3].astype(np.float32)

@@ -90,7 +90,7 @@ def _below(brain: np.ndarray, depth: np.ndarray) -> np.ndarray:
 
     The shadow falls straight down from a slightly swollen brain, or the orbits and the neck would be called scalp.
     """
-    near = np.asarray(depth < 12)
+    near: np.ndarray = depth < 12
     lowest = np.where(near.any(axis=2), np.argmax(near, axis=2), 0)
     middle = lowest + 6
     height = np.arange(brain.shape[2])
@@ -217,7 +217,8 @@ class _Fit:
         affine = affine_of(parameters, self.centre)
         index = apply_affine(self.to_voxel @ affine, self.samples.points)
         values = ndimage.map_coordinates(self.image, index.T, order=1, mode="constant")
-        penalty = 2e-3 * float((parameters[6:9] ** 2).sum() + (parameters[9:] ** 2).sum())
+        # MNI152 is about a tenth larger than people along each axis
+        penalty = 4e-3 * float(((parameters[6:9] + 1) ** 2).sum() + (parameters[9:] ** 2).sum())
         return penalty - explained(self.samples.maps, values)
 
     def refine(self, start: np.ndarray, free: tuple[int, ...], rounds: int) -> np.ndarray:

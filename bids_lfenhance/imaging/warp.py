@@ -26,9 +26,11 @@ class Warp:
     grid: Grid
 
     def carry(self, data: np.ndarray, data_affine: np.ndarray, grid: Grid, order: int = 1) -> np.ndarray:
-        """(X, Y, Z) float32: an image of template space on a grid of subject space, zero outside its field of view."""
+        """(..., X, Y, Z) float32: images of template space on a grid of subject space, zero outside the field of view."""
         index = self.template_index(data_affine, grid)
-        return ndimage.map_coordinates(np.asarray(data, np.float32), index, order=order, mode="constant")
+        images = np.asarray(data, np.float32).reshape(-1, *data.shape[-3:])
+        moved = [ndimage.map_coordinates(one, index, order=order, mode="constant") for one in images]
+        return np.stack(moved).reshape(*data.shape[:-3], *grid.shape)
 
     def template_index(self, data_affine: np.ndarray, grid: Grid) -> np.ndarray:
         """(3, X, Y, Z) float32: where each voxel of ``grid`` lies among the voxels of a template image."""

@@ -33,17 +33,10 @@ class PrepareReference(Step):
         from ..imaging.preprocess import prepare_reference
         from ..imaging.volume import save_volume
 
-        scans, notes = opened(self.inputs.scans)
-        volume, xfms, qc = prepare_reference(
-            {contrast: image for _, contrast, _, image in reversed(scans)},
-            sloppy=self.inputs.sloppy,
-            seed=self.inputs.seed,
-        )
-        qc = {
-            **qc,
-            "Warnings": [*notes, *qc.get("Warnings", [])],
-            "Transforms": {k: v.tolist() for k, v in xfms.items()},
-        }
+        opened_scans, notes = opened(self.inputs.scans)
+        scans = [(name, contrast, image) for name, contrast, _, image in opened_scans]
+        volume, xfms, qc = prepare_reference(scans, sloppy=self.inputs.sloppy, seed=self.inputs.seed)
+        qc |= {"Warnings": notes + qc["Warnings"], "Transforms": {name: xfm.tolist() for name, xfm in xfms.items()}}
         return {"volume": str(save_volume(volume, cwd / "reference.npz")), "qc": qc}
 
 
@@ -61,7 +54,7 @@ class PrepareSession(Step):
         scans, notes = opened(self.inputs.scans)
         reference = load_volume(self.inputs.reference) if isdefined(self.inputs.reference) else None
         volume, qc = prepare_session(scans, reference, sloppy=self.inputs.sloppy, seed=self.inputs.seed)
-        qc["Warnings"] = [*notes, *qc.get("Warnings", [])]
+        qc["Warnings"] = notes + qc["Warnings"]
         return {"volume": str(save_volume(volume, cwd / "session.npz")), "qc": qc}
 
 

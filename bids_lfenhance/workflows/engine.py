@@ -17,7 +17,7 @@ from .runner import NIPYPE_LOGGERS, Failure, LanePlugin
 
 
 class Progress:
-    """A bar over the steps of all subjects, and a line for each step as it ends; ``plugin_args['status_callback']``.
+    """A line for each step as it ends, and on a terminal a bar; ``plugin_args['status_callback']``.
 
     A subject's intermediate files are removed once its last step, the report, has ended well.
     """
@@ -25,22 +25,24 @@ class Progress:
     def __init__(self, total: int, work: Path) -> None:
         from tqdm import tqdm
 
-        self._bar = tqdm(total=total, unit="step", file=sys.stderr, dynamic_ncols=True)
+        self._bar = tqdm(total=total, unit="step", file=sys.stderr, dynamic_ncols=True, disable=not sys.stderr.isatty())
         self._started: dict[str, float] = {}
-        self._work = work
+        self._total, self._ended, self._work = total, 0, work
 
     def __call__(self, node: Any, status: str) -> None:
         """Nothing; a step of this name began, ended or failed."""
-        if node.run_without_submitting or node.name in ("inputnode", "outputnode"):
+        if not hasattr(node.interface, "run_step"):
             return
         name = _name(node.fullname)
         if status == "start":
             self._started[node.fullname] = time.monotonic()
             self._bar.set_description_str(name)
             return
-        seconds = time.monotonic() - self._started.get(node.fullname, time.monotonic())
-        words = {"end": f"{seconds:6.1f} s", "exception": "FAILED"}.get(status, status)
-        self._bar.write(f"{time.strftime('%H:%M:%S')}  {name:<40} {words}", file=sys.stderr)
+        self._ended += 1
+        begun = self._started.get(node.fullname)
+        words = "FAILED" if status == "exception" else f"{time.monotonic() - begun:.0f} s" if begun else "done before"
+        line = f"{time.strftime('%H:%M:%S')}  {self._ended:>3}/{self._total}  {name:<36} {words}"
+        self._bar.write(line, file=sys.stderr)
         self._bar.update()
         if status == "end" and node.name == "report":
             shutil.rmtree(self._work / "lfenhance" / node.fullname.split(".")[1], ignore_errors=True)

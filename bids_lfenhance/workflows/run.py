@@ -18,7 +18,7 @@ from ..config import Settings, settings_hash, to_toml
 from ..derivatives.layout import is_complete, missing_outputs
 from ..errors import InputError
 from ..resources import available_cpus, available_memory_gb
-from .recipe import Recipe, session_record
+from .recipe import Recipe, graph_label, session_record
 
 MINIMUM_MEMORY_GB = 4.0
 MINIMUM_DISK_GB = 2.0
@@ -65,8 +65,6 @@ def make_recipe(settings: Settings, method_settings: Mapping[str, Any], draws: i
 
 def preflight(settings: Settings, recipe: Recipe) -> None:
     """Nothing, or an ``InputError`` before any computing: folders, disk, memory, templates."""
-    from ..imaging.normalise import template_files
-
     work_dir = settings.work_dir or Path(tempfile.gettempdir())
     for folder, name in ((settings.out_dir, "OUT_DIR"), (work_dir, "the work folder")):
         try:
@@ -88,8 +86,11 @@ def preflight(settings: Settings, recipe: Recipe) -> None:
             f"Expected {MINIMUM_MEMORY_GB:g} GiB of memory, found {recipe.mem_gb:.1f}; "
             "ask for more, or try --sloppy to see the app at work."
         )
-    for space in recipe.spaces:
-        template_files(space)
+    if recipe.spaces:
+        from ..imaging.normalise import template_files
+
+        for space in recipe.spaces:
+            template_files(space)
 
 
 def run_participants(settings: Settings, recipe: Recipe, plan: Plan) -> Outcome:
@@ -160,7 +161,8 @@ def _settle(
 ) -> None:
     """Sorts the subjects by what is on disk, and gives those that failed a page that says so."""
     for subject, records in sessions.items():
-        said = [f"{_place(f.node)}: {f.sentence}" for f in failures if f"sub_{subject}_wf" in f.node.split(".")]
+        graph = f"sub_{graph_label(subject)}_wf"
+        said = [f"{_place(f.node)}: {f.sentence}" for f in failures if graph in f.node.split(".")]
         absent = [path for record in records for path in missing_outputs(record, recipe.plain())]
         page = settings.out_dir / f"sub-{subject}.html"
         if absent and not said:
