@@ -200,7 +200,7 @@ def edges(image: np.ndarray, where: np.ndarray, enlarge: int = 2) -> np.ndarray:
     if not region.any():
         return region
     spread = float(np.ptp(np.percentile(large[region], (2, 98)))) or 1.0
-    lines = canny(large / spread, 1.5 * enlarge, low_threshold=0.03, high_threshold=0.09, mask=region)
+    lines = canny(large / spread, 1.5 * enlarge, low_threshold=0.05, high_threshold=0.12, mask=region)
     return ndimage.binary_dilation(lines, np.ones((2, 2)))
 
 

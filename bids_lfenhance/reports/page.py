@@ -14,6 +14,7 @@ from .tables import (
     field_strength,
     metric_name,
     metric_rows,
+    metric_words,
     millilitres,
     number,
     protocols,
@@ -76,7 +77,13 @@ def render(subject: Subject, parts: list[dict[str, Any]], sprites: Mapping[str, 
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"number": number, "metric": metric_name, "ml": millilitres, "signed": signed}
+    environment.filters |= {
+        "number": number,
+        "metric": metric_name,
+        "meaning": metric_words,
+        "ml": millilitres,
+        "signed": signed,
+    }
     return environment.get_template(TEMPLATE).render(
         subject=subject,
         sessions=parts,
@@ -91,7 +98,6 @@ def render(subject: Subject, parts: list[dict[str, Any]], sprites: Mapping[str, 
 
 def session_part(session: Session, subject: Subject, album: Album) -> dict[str, Any]:
     """What the template needs of one session."""
-    losses, gains = comparisons(session)
     return {
         "id": f"ses-{session.name}" if session.name else "session",
         "title": f"Session {session.name}" if session.name else "Session",
@@ -99,8 +105,7 @@ def session_part(session: Session, subject: Subject, album: Album) -> dict[str, 
         "names": image_names(session),
         "verdict": verdict_of(session, subject.run, album.problems),
         "warnings": warnings_of(session),
-        "losses": losses,
-        "gains": gains,
+        "against": comparisons(session),
         "cards": cards(session, album),
         "facts": facts(session),
         "scans": scan_rows(session),

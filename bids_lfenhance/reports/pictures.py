@@ -19,6 +19,9 @@ two sessions of two contrasts then stay below 12 MB."""
 RISK_THRESHOLD = 2.0
 """Noise units below which a residual is what noise does and is not painted, where the sidecar names no threshold."""
 
+CALMED = 1.0
+"""σ in voxels of the smoothing, in 3D, before edges are sought: at low field, noise has edges too."""
+
 _CHOICE = (("axial", (0.38, 0.62)), ("coronal", (0.38, 0.62)), ("sagittal", (0.42,)))
 """Slices of a printed figure, as fractions of the way through the brain."""
 
@@ -262,11 +265,14 @@ def _print_registration(shown: Shown, frame: Frame, album: Album) -> None:
     """Edges of the low field on the high field, five slices of every plane; nothing where one of them is missing."""
     if "low" not in shown.images or "high" not in shown.images:
         return
+    from scipy import ndimage
+
+    calm = ndimage.gaussian_filter(shown.images["low"], CALMED)
     rows = []
     for plane, indices in frame.slices.items():
         tiles = []
         for index in [indices[round(f * (len(indices) - 1))] for f in (0.15, 0.33, 0.5, 0.67, 0.85)]:
-            low, where = (fig.plane_slice(volume, plane, index) for volume in (shown.images["low"], frame.mask))
+            low, where = (fig.plane_slice(volume, plane, index) for volume in (calm, frame.mask))
             ground = fig.grey(fig.plane_slice(shown.images["high"], plane, index), shown.windows["high"])
             tiles.append(fig.Tile(fig.with_edges(ground, fig.edges(low, where))))
         rows.append(tiles)

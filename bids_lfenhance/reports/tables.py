@@ -1,6 +1,7 @@
 """Rows of the page's tables: figures as they stand in the derivative, beside the baseline, judged in words."""
 
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -59,7 +60,7 @@ def number(value: Any, digits: int = 3) -> str:
 
 def signed(value: float, digits: int = 3) -> str:
     """A difference with its sign."""
-    return number(value, digits) if value < 0 else f"+{number(value, digits)}"
+    return "±0" if value == 0 else number(value, digits) if value < 0 else f"+{number(value, digits)}"
 
 
 def scan_rows(session: Session) -> list[dict[str, str]]:
@@ -186,23 +187,41 @@ def protocols(session: Session) -> list[str]:
     return sorted(found, key=lambda name: name != PRIMARY)
 
 
+_METRIC_NAMES = {
+    "psnr_voxel": "PSNR per voxel",
+    "edge_f1": "Edge F1",
+    "wass": "Wasserstein",
+    "hncc": "NCC of histograms",
+    "bhat": "Bhattacharyya",
+    "js": "Jensen–Shannon",
+    "empty": "Empty voxels",
+} | {name: name.upper() for name in ("psnr", "ssim", "mae", "nmse", "ncc", "lpips")}
+
+
 def metric_name(metric: str) -> str:
     """A metric as it is written in a paper.
 
-    >>> metric_name("psnr"), metric_name("edge_f1")
-    ('PSNR', 'Edge F1')
+    >>> metric_name("psnr"), metric_name("spectrum_0.05_0.10"), metric_name("new_one")
+    ('PSNR', 'Spectrum 0.05–0.10 /mm', 'New one')
     """
-    short = {"psnr", "ssim", "mae", "nmse", "ncc", "lpips", "hncc", "js"}
-    if metric in short:
-        return metric.upper()
+    if metric in _METRIC_NAMES:
+        return _METRIC_NAMES[metric]
+    if band := re.fullmatch(r"spectrum_([\d.]+)_([\d.]+)", metric):
+        return f"Spectrum {band[1]}–{band[2]} /mm"
     words = metric.replace("_", " ")
-    return f"{words[:1].upper()}{words[1:]}".replace(" f1", " F1")
+    return f"{words[:1].upper()}{words[1:]}"
 
 
-def comparisons(session: Session) -> tuple[list[str], list[str]]:
-    """(losses, gains) of the headline metrics inside the brain: sentences, the decisive protocol only."""
-    losses: list[str] = []
-    gains: list[str] = []
+def metric_words(metric: str) -> str:
+    """What a metric is, in the words of the evaluation; nothing for one it does not know."""
+    from ..evaluation.dictionary import METRICS
+
+    return METRICS[metric].description if metric in METRICS else ""
+
+
+def comparisons(session: Session) -> dict[str, list[str]]:
+    """Sentences by "worse", "better" and "even": headline metrics inside the brain, the decisive protocol only."""
+    found: dict[str, list[str]] = {"worse": [], "better": [], "even": []}
     for row in metric_rows(session, PRIMARY):
         if row.metric not in HEADLINE or row.region != "brain":
             continue
@@ -210,10 +229,10 @@ def comparisons(session: Session) -> tuple[list[str], list[str]]:
             unit = f" {row.unit}" if row.unit else ""
             subject = f"{row.contrast}: the enhanced image ({result.label})"
             figures = f"{metric_name(row.metric)} {result.value}{unit} against {row.baseline}{unit}"
-            if result.judged in ("worse", "better"):
-                sentence = f"{subject} is {result.judged} than the plain mean, {figures}."
-                (losses if result.judged == "worse" else gains).append(sentence)
-    return losses, gains
+            if result.judged in found:
+                word = {"even": "as good as"}.get(result.judged, f"{result.judged} than")
+                found[result.judged].append(f"{subject} is {word} the plain mean, {figures}.")
+    return found
 
 
 def band_limit(sidecar: Mapping[str, Any]) -> str | None:

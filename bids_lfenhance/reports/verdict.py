@@ -1,5 +1,6 @@
 """The verdict at the top of the page: what a reader should do with a session before looking further."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -26,11 +27,11 @@ def verdict_of(session: Session, run: Run | None, problems: Sequence[str]) -> Ve
     missing = [f"Missing: {sentence}." for sentence in session.missing] + list(problems)
     if run and run.crashes:
         missing.insert(0, "A step of this subject failed; its text is at the top of the page.")
-    losses, _ = comparisons(session)
+    losses = comparisons(session)["worse"]
     word, reasons = verdict(_judgeable(session.record)) if session.record else ("fail", [])
     words = {word, "fail" if missing else "pass", "review" if losses else "pass"}
     gravest = next(one for one in ("fail", "review", "pass") if one in words)
-    told = [*missing, *losses, *(_sentence(reason) for reason in reasons)]
+    told = [*missing, *losses, *(_sentence(reason) for reason in _gathered(reasons))]
     told = told or ["Every file is here and every figure is where tests have shown it good."]
     if session.record and not session.reference:
         told.append("There is no high field beside it, so fidelity was not measured.")
@@ -47,6 +48,27 @@ def _judgeable(record: Mapping[str, Any]) -> dict[str, Any]:
         "Anatomy": anatomy,
         "Risk": {k: r for k, r in (risk or {}).items() if isinstance(r, Mapping)},
     }
+
+
+_ENTITIES = re.compile(r"^(?:sub|ses)-[^_]+_(?:ses-[^_]+_)?")
+_OF_A_SCAN = re.compile(
+    r"(?P<name>.+?) of (?P<scan>\S+\.nii(?:\.gz)?) (?:is (?P<value>[^,]+)(?P<rest>, .+)|(?P<none>was not measured))"
+)
+
+
+def _gathered(reasons: Sequence[str]) -> list[str]:
+    """The reasons, those that say the same of several scans as one that names them all."""
+    groups: dict[tuple[str, str], list[str]] = {}
+    for reason in reasons:
+        found = _OF_A_SCAN.fullmatch(reason)
+        key = (found["name"], found["rest"] or "") if found else (reason, "")
+        scan = _ENTITIES.sub("", found["scan"]).split(".nii")[0] if found else ""
+        groups.setdefault(key, []).append(f"{scan} {found['value'] or 'not measured'}" if found else "")
+    told = []
+    for (name, rest), members in groups.items():
+        several = f"{name} of {len(members)} scan{'s' if len(members) > 1 else ''} ({'; '.join(members)}){rest}"
+        told.append(several if members[0] else name)
+    return told
 
 
 def _sentence(text: str) -> str:

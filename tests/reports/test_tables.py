@@ -6,7 +6,6 @@ import pytest
 
 from bids_lfenhance.reports.collect import Session
 from bids_lfenhance.reports.tables import band_limit, judged, metric_rows, number, scan_rows, signed
-from bids_lfenhance.reports.verdict import verdict_of
 
 
 @pytest.mark.parametrize(
@@ -64,31 +63,9 @@ def test_figures_that_are_missing_or_endless_are_not_compared():
         assert (line.results[0].change, line.results[0].judged) == ("", "")
 
 
-GOOD = {
-    "Scans": [{"File": "a", "SNR": 12.0, "RotationDeg": 1.0, "TranslationMm": 1.0, "Coverage": 1.0}],
-    "Anatomy": {"MaskVolumeMl": 1400.0, "Similarity": 0.9},
-    "Risk": {"T1w": {"FractionAbove": 0.001, "FractionSeen": 1.0}},
-    "Reference": {"Session": "GE"},
-}
-
-
-def test_the_verdict_is_the_gravest():
-    win, loss = ((row("preproc", a), row("inr", b)) for a, b in ((20.0, 21.0), (21.0, 20.0)))
-    assert verdict_of(session(GOOD, win), None, ()).word == "pass"
-    assert verdict_of(session(GOOD, loss), None, ()).word == "review"
-    assert verdict_of(session(GOOD, win, ("a file",)), None, ()).word == "fail"
-    assert verdict_of(session(GOOD, win), None, ("x cannot be read.",)).word == "fail"
-    assert verdict_of(session(), None, ()).word == "fail"
-    noisy = GOOD | {"Scans": [GOOD["Scans"][0] | {"SNR": 1.0}]}
-    verdict = verdict_of(session(noisy, loss), None, ())
-    assert verdict.word == "fail"
-    assert any("worse than the plain mean" in reason for reason in verdict.reasons)
-
-
 def test_odd_records_do_not_stop_the_page():
     odd = {"Scans": [None, 3, {"Zooms": "x", "SNR": None, "Plane": 7}], "Risk": [1], "Anatomy": None, "Warnings": "x"}
     assert len(scan_rows(session(odd))) == 1
-    assert verdict_of(session(odd), None, ()).word == "review"
     assert scan_rows(session({"Scans": None})) == []
 
 
