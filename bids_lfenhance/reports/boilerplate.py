@@ -108,7 +108,7 @@ def _one_per_label(images: Iterable[Output]) -> list[Output]:
 
 def _opening(subjects: list[Subject], sidecar: Any, cite: _Citing) -> str:
     sessions = [session for subject in subjects for session in subject.sessions]
-    version = str((sidecar.get("SoftwareVersions") or {}).get("bids_lfenhance", ""))
+    version = str(sidecar.get("GeneratedWith", "")).removeprefix("bids_lfenhance ")
     low = sorted({field_strength(s.get("FieldStrength")) for x in sessions for s in _scans(x)} - {"–"})
     stacks = sum(len(_scans(session)) for session in sessions)
     paired = sum(session.reference is not None for session in sessions)

@@ -225,7 +225,7 @@ def provenance(subject: Subject) -> list[dict[str, Any]]:
     ]
 
 
-_TOLD = ("Method", "Budget", "MethodSettings", "SettingsHash", "Seed", "Draws", "Sloppy", "Synthetic")
+_TOLD = ("Method", "Budget", "MethodSettings", "SettingsHash", "Seed", "Draws", "Sloppy", "Synthetic", "GeneratedWith")
 
 
 def _provenance_rows(sidecar: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -29,6 +29,8 @@ def verdict_of(session: Session, run: Run | None, problems: Sequence[str]) -> Ve
         missing.insert(0, "A step of this subject failed; its text is at the top of the page.")
     losses = comparisons(session)["worse"]
     word, reasons = verdict(_judgeable(session.record)) if session.record else ("fail", [])
+    if any(o.sidecar.get("Sloppy") is True for c in session.channels for o in c.enhanced.values()):
+        losses = [*losses, "Made with --sloppy: for trying the app out, never for a study."]
     words = {word, "fail" if missing else "pass", "review" if losses else "pass"}
     gravest = next(one for one in ("fail", "review", "pass") if one in words)
     told = [*missing, *losses, *(_sentence(reason) for reason in _gathered(reasons))]

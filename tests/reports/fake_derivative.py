@@ -45,6 +45,7 @@ class Recipe:
     draws: int = 3
     skull: bool = True
     worse: bool = False
+    sloppy: bool = False
     text: str = "MagneticFieldStrength says 0.006 T, ImagingFrequency says 0.0635 T; the frequency was used (6 scans)."
 
 
@@ -186,6 +187,8 @@ def write_method(
         "SettingsHash": "9f2c51d07a",
         "Seed": 20261122,
         "Draws": recipe.draws,
+        "Sloppy": recipe.sloppy,
+        "GeneratedWith": "bids_lfenhance 0.1.0",
         "Sources": [f"bids::sub-{recipe.subject}/low_{contrast}.nii.gz"],
         "Warnings": [],
         "SoftwareVersions": {"bids_lfenhance": "0.1.0", "torch": "2.13.0", "antspyx": "0.6.3"},

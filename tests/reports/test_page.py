@@ -214,8 +214,10 @@ def test_low_field_only_without_skull_one_contrast_one_draw(tmp_path: Path):
 
 
 def test_two_results_stand_side_by_side(tmp_path: Path):
-    out = build(tmp_path, phantom(SMALL), Recipe(contrasts=("T1w",), methods=("inr", "interp")))
+    out = build(tmp_path, phantom(SMALL), Recipe(contrasts=("T1w",), methods=("inr", "interp"), sloppy=True))
     text = report(out).text
+    assert "Made with --sloppy" in text
+    assert "! Review" in text
     assert "Enhanced (inr)" in text
     assert "Enhanced (interp)" in text
 
@@ -224,6 +226,7 @@ def test_the_boilerplate_says_what_was_done(derivative: Path):
     text = boilerplate(derivative, "01")
     assert boilerplate(derivative) == text
     assert "1 subject, 2 low-field sessions, 12 scans, 2 of the sessions with a high-field reference" in text
+    assert "bids_lfenhance 0.1.0" in text
     assert "mean of 3 draws" in text
     assert "width = 96" in text
     assert "seed 20261122" in text
