@@ -133,9 +133,10 @@ def validated(settings: Settings) -> Settings:
     work_dir = settings.work_dir and settings.work_dir.resolve()
     if work_dir and (bids_dir == work_dir or bids_dir in work_dir.parents):
         raise InputError(f"Expected a --work-dir outside the raw dataset {bids_dir}, found {work_dir}; choose another.")
-    if settings.output_label is not None and not settings.output_label.isalnum():
+    label = settings.output_label
+    if label is not None and (not (label.isascii() and label.isalnum()) or label in ("preproc", "brain")):
         raise InputError(
-            f"Expected --output-label of letters and digits (a BIDS label), found '{settings.output_label}'."
+            f"Expected --output-label of letters and digits, other than preproc and brain, found '{label}'; change it."
         )
     return dataclasses.replace(settings, bids_dir=bids_dir, out_dir=out_dir, work_dir=work_dir)
 

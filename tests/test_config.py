@@ -83,5 +83,5 @@ def test_toml_round_trip(settings, tmp_path):
 def test_a_bad_settings_file_is_one_sentence(tmp_path, text):
     path = tmp_path / "config.toml"
     path.write_text(text)
-    with pytest.raises(InputError, match="^Expected"):
+    with pytest.raises(InputError, match=r"^Expected"):
         from_toml(path)

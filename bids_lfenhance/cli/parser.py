@@ -90,6 +90,8 @@ def _add_method_options(parser: argparse.ArgumentParser, name: str) -> None:
     group = parser.add_argument_group(f"Method {name}")
     hints = typing.get_type_hints(method.settings)
     for item in dataclasses.fields(method.settings):
+        if item.name == "device":  # one --device for the whole run
+            continue
         kind = hints[item.name]
         keywords: dict[str, Any] = {"dest": f"{name}.{item.name}", "help": item.metadata["help"]}
         if kind is bool:

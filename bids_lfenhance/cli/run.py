@@ -44,8 +44,9 @@ def run(settings: Settings) -> int:
         assume_field_strength=settings.assume_field_strength,
         database_dir=settings.bids_database_dir,
     )
-    method_settings, draws = resolve_method(settings)
-    recipe = make_recipe(settings, method_settings, draws, choose_device(settings.device))
+    device = choose_device(settings.device)
+    method_settings = resolve_method(settings, device)
+    recipe = make_recipe(settings, method_settings, device)
     if settings.dry_run:
         _print(describe(plan), "", to_toml(settings, method_settings))
         return FAILED if plan.failed else DONE
@@ -56,14 +57,16 @@ def run(settings: Settings) -> int:
     return outcome.exit_code
 
 
-def resolve_method(settings: Settings) -> tuple[dict[str, Any], int]:
-    """The method's settings, its own defaults < budget < what was asked for, and its number of draws."""
+def resolve_method(settings: Settings, device: str) -> dict[str, Any]:
+    """The method's settings: its own defaults < budget < what was asked for; ``device`` where it has one."""
     from ..methods import get_method
 
     method = get_method(settings.method)
     chosen = {**(method.budgets or {}).get(settings.budget, {}), **settings.method_options}
+    if any(f.name == "device" for f in dataclasses.fields(method.settings)):
+        chosen["device"] = device
     try:
-        return dataclasses.asdict(method.settings(**chosen)), method.draws
+        return dataclasses.asdict(method.settings(**chosen))
     except (TypeError, ValueError) as error:
         raise InputError(f"Expected settings method '{method.name}' can use, found: {error}; see --help.") from error
 

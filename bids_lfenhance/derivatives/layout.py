@@ -30,7 +30,7 @@ def session_layout(session: Plain, recipe: Plain) -> dict[str, Path]:
         route = {"from": scan["contrast"], "to": frame, "mode": "image"}
         files[f"xfm/{scan['name']}"] = name("xfm", ".txt", **own, **route)
     for contrast in contrasts(session["scans"]):
-        on_grid = {"space": space, "res": "1mm"}
+        on_grid = {"space": space, "res": recipe["resolution"]}
         files[f"preproc/{contrast}"] = name(contrast, **on_grid, desc="preproc")
         files[f"enhanced/{contrast}"] = name(contrast, **on_grid, desc=label)
         files[f"risk/{contrast}"] = name(contrast, **on_grid, desc=f"{label}Risk")
@@ -39,7 +39,7 @@ def session_layout(session: Plain, recipe: Plain) -> dict[str, Path]:
         for source, desc in (("tissue", f"preproc{contrast}"), ("enhanced_tissue", f"{label}{contrast}")):
             files[f"{source}/{contrast}"] = name("dseg", **on_grid, seg="tissue", desc=desc)
             files[f"{source}_table/{contrast}"] = name("dseg", ".tsv", **on_grid, seg="tissue", desc=desc)
-    files["mask"] = name("mask", space=space, res="1mm", desc="brain")
+    files["mask"] = name("mask", space=space, res=recipe["resolution"], desc="brain")
     if session["reference_session_key"]:
         files["metrics"] = name("qc", ".tsv", desc=label)
     for target in recipe["spaces"]:  # the key is the whole target: one template may be asked for at two resolutions
@@ -67,10 +67,12 @@ def reference_layout(session: Plain, recipe: Plain) -> dict[str, Path]:
     files: dict[str, Path] = {}
     for contrast in contrasts(session["reference_scans"]):
         scan = next(scan for scan in session["reference_scans"] if scan["contrast"] == contrast)
-        files[f"preproc/{contrast}"] = name(contrast, **scan["entities"], res="1mm", desc="preproc")
-        files[f"tissue/{contrast}"] = name("dseg", seg="tissue", res="1mm", desc=f"preproc{contrast}")
-        files[f"tissue_table/{contrast}"] = name("dseg", ".tsv", seg="tissue", res="1mm", desc=f"preproc{contrast}")
-    files["mask"] = name("mask", res="1mm", desc="brain")
+        files[f"preproc/{contrast}"] = name(contrast, **scan["entities"], res=recipe["resolution"], desc="preproc")
+        files[f"tissue/{contrast}"] = name("dseg", seg="tissue", res=recipe["resolution"], desc=f"preproc{contrast}")
+        files[f"tissue_table/{contrast}"] = name(
+            "dseg", ".tsv", seg="tissue", res=recipe["resolution"], desc=f"preproc{contrast}"
+        )
+    files["mask"] = name("mask", res=recipe["resolution"], desc="brain")
     return files
 
 
@@ -104,8 +106,12 @@ def is_complete(session: Plain, recipe: Plain) -> bool:
     """Whether all files are there, made with these settings of these scans, so that nothing need be done again."""
     if missing_outputs(session, recipe):
         return False
-    made = json.loads(session_layout(session, recipe)["qc"].read_text())
-    return made.get("SettingsHash") == recipe["settings_hash"] and made.get("ScanStates") == scan_states(session)
+    files = session_layout(session, recipe)
+    for contrast in contrasts(session["scans"]):
+        made = json.loads(sidecar_path(files[f"enhanced/{contrast}"]).read_text())
+        if made.get("SettingsHash") != recipe["settings_hash"] or made.get("ScanStates") != scan_states(session):
+            return False
+    return True
 
 
 def scan_states(session: Plain) -> list[list[Any]]:

@@ -8,8 +8,6 @@ from .. import __version__
 from ..evaluation.image_metrics import DATA_DICTIONARY
 from .layout import Plain, contrasts, reference_layout
 
-GRID = "1 mm isotropic, RAS, sized to the head (canonical grid)"
-
 NOTICE = "Research use only. Intensities are estimated, not acquired; read the risk map beside the image."
 
 
@@ -28,21 +26,22 @@ def image_sidecar(session: Plain, recipe: Plain, contrast: str, skull_stripped: 
     scans = [scan for scan in session["scans"] if scan["contrast"] == contrast]
     content: dict[str, Any] = {
         "SkullStripped": skull_stripped,
-        "Resolution": GRID,
         "MagneticFieldStrength": round(scans[0]["field_strength"], 4),
         "Sources": raw_sources(scans, recipe["bids_dir"]),
         "GeneratedWith": f"bids_lfenhance {__version__}",
     }
-    return content | spatial_reference(session, recipe)
+    return content | grid_words(recipe, session)
 
 
-def spatial_reference(session: Plain, recipe: Plain) -> dict[str, str]:
-    """The image whose frame the canonical grid is, where it is not the session's own."""
-    if not session["reference_session_key"]:
-        return {}
+def grid_words(recipe: Plain, session: Plain | None = None) -> dict[str, str]:
+    """What an image must say of the canonical grid: its resolution, and whose frame it is if not the session's own."""
+    size = recipe["resolution"].removesuffix("mm")
+    words = {"Resolution": f"{size} mm isotropic, RAS, sized to the head (canonical grid)"}
+    if session is None or not session["reference_session_key"]:
+        return words
     files = reference_layout(session, recipe)
     fixed = "T2w" if "preproc/T2w" in files else contrasts(session["reference_scans"])[0]
-    return {"SpatialReference": own_source(files[f"preproc/{fixed}"], recipe["out_dir"])}
+    return words | {"SpatialReference": own_source(files[f"preproc/{fixed}"], recipe["out_dir"])}
 
 
 def enhanced_sidecar(common: Plain, recipe: Plain, provenance: Mapping[str, Any]) -> dict[str, Any]:
@@ -50,7 +49,7 @@ def enhanced_sidecar(common: Plain, recipe: Plain, provenance: Mapping[str, Any]
     content = {
         **common,
         "Description": f"Low field made high-field-like by {recipe['method']}",
-        "Synthetic": bool(provenance.get("synthetic", True)),
+        "Synthetic": recipe["synthetic"],
         "Notice": NOTICE,
         "Method": recipe["method"],
         "MethodSettings": dict(recipe["method_settings"]),
@@ -60,6 +59,7 @@ def enhanced_sidecar(common: Plain, recipe: Plain, provenance: Mapping[str, Any]
         "Draws": recipe["n_samples"],
         "Sloppy": recipe["sloppy"],
         "Records": provenance.get("records", []),
+        "Warnings": provenance.get("warnings", []),
         "PackageVersions": software_versions(),
         "Runtime": {**provenance["Runtime"], "Device": recipe["device"]},
     }
@@ -75,12 +75,5 @@ def software_versions() -> dict[str, str]:
     names = ("bids_lfenhance", "torch", "antspyx", "numpy", "scipy", "nibabel", "nipype", "pybids", "scikit-image")
     return {name: version(name) for name in names}
 
-
-VOLUME_COLUMNS = {
-    "index": {"Description": "Label in the image"},
-    "name": {"Description": "Tissue"},
-    "volume_mm3": {"Description": "Volume of the voxels that carry the label", "Units": "mm^3"},
-    "volume_soft_mm3": {"Description": "Sum of the posterior times the voxel volume", "Units": "mm^3"},
-}
 
 METRIC_COLUMNS = DATA_DICTIONARY

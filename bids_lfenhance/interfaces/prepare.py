@@ -62,7 +62,8 @@ def opened(scans: list[dict[str, Any]]) -> tuple[list[tuple[str, str, str | None
     """(name, contrast, plane, image) of every scan after its header check, and what the checks had to say."""
     from ..imaging.headers import open_scan
 
-    images, notes = [], []
+    images: list[tuple[str, str, str | None, Any]] = []
+    notes: list[str] = []
     for scan in scans:
         image, warnings = open_scan(Path(scan["path"]))
         images.append((scan["name"], scan["contrast"], scan["plane"] or None, image))

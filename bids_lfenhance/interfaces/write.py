@@ -40,7 +40,7 @@ class WriteReference(Step):
 
     def run_step(self, cwd: Path) -> dict[str, Any]:
         """The paths written."""
-        from ..derivatives.write import write_reference
+        from ..derivatives.reference import write_reference
         from ..imaging.volume import load_arrays, load_volume
 
         given = self.inputs
@@ -73,7 +73,7 @@ class WriteSession(Step):
 
     def run_step(self, cwd: Path) -> dict[str, Any]:
         """The paths written."""
-        from ..derivatives.write import SessionContent, write_session
+        from ..derivatives.session import SessionContent, write_session
         from ..imaging.volume import load_arrays, load_volume
 
         given = {f.name: value for f in fields(SessionContent) if isdefined(value := getattr(self.inputs, f.name))}

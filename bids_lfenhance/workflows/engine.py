@@ -12,6 +12,7 @@ from typing import Any
 
 from ..config import Settings
 from ..errors import Interrupted
+from ..resources import available_cpus
 from .recipe import Recipe
 from .runner import NIPYPE_LOGGERS, Failure, LanePlugin
 
@@ -67,7 +68,7 @@ def execute_graph(
     progress = Progress(len(steps), work)
     plugin = LanePlugin(
         {
-            "n_procs": settings.nprocs or recipe.threads,
+            "n_procs": settings.nprocs or available_cpus(),
             "memory_gb": recipe.mem_gb,
             "n_gpu_procs": 1,
             "status_callback": progress,

@@ -19,11 +19,13 @@ class Recipe:
     method: str
     label: str
     method_settings: Mapping[str, Any]
+    synthetic: bool
     settings_hash: str
     budget: str
     n_samples: int
     seed: int
     sloppy: bool
+    resolution: str
     spaces: tuple[str, ...]
     device: str
     threads: int

@@ -17,6 +17,7 @@ from ..bids.units import Plan
 from ..config import Settings, settings_hash, to_toml
 from ..derivatives.layout import is_complete, missing_outputs
 from ..errors import InputError
+from ..methods import get_method
 from ..resources import available_cpus, available_memory_gb
 from .recipe import Recipe, graph_label, session_record
 
@@ -42,8 +43,9 @@ class Outcome:
         return 1 if self.failed else 0
 
 
-def make_recipe(settings: Settings, method_settings: Mapping[str, Any], draws: int, device: str) -> Recipe:
+def make_recipe(settings: Settings, method_settings: Mapping[str, Any], device: str) -> Recipe:
     """The recipe of a run: settings with every default resolved, resources as far as they exist."""
+    method = get_method(settings.method)
     threads = min(settings.omp_nthreads or MOST_THREADS, available_cpus(), settings.nprocs or available_cpus())
     return Recipe(
         bids_dir=str(settings.bids_dir),
@@ -51,11 +53,13 @@ def make_recipe(settings: Settings, method_settings: Mapping[str, Any], draws: i
         method=settings.method,
         label=settings.label,
         method_settings=dict(method_settings),
+        synthetic=method.learns_from != "nothing",
         settings_hash=settings_hash(settings, method_settings, __version__),
         budget=settings.budget,
-        n_samples=settings.n_samples or draws,
+        n_samples=settings.n_samples or method.draws,
         seed=settings.random_seed,
         sloppy=settings.sloppy,
+        resolution="2mm" if settings.sloppy else "1mm",
         spaces=settings.output_spaces,
         device=device,
         threads=threads,

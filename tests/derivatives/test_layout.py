@@ -52,7 +52,14 @@ mask                       res-1mm_desc-brain_mask.nii.gz
 
 
 def recipe(out: Path = OUT, **changes: Any) -> dict[str, Any]:
-    values = {"out_dir": str(out), "label": "inr", "n_samples": 3, "spaces": (), "settings_hash": "abc"}
+    values = {
+        "out_dir": str(out),
+        "label": "inr",
+        "n_samples": 3,
+        "resolution": "1mm",
+        "spaces": (),
+        "settings_hash": "abc",
+    }
     return values | changes
 
 
@@ -179,7 +186,9 @@ def fill(session: dict[str, Any], told: dict[str, Any]) -> set[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("x")
     made = {"SettingsHash": told["settings_hash"], "ScanStates": scan_states(session)}
-    session_layout(session, told)["qc"].write_text(json.dumps(made))
+    for key, path in session_layout(session, told).items():
+        if key.startswith("enhanced/"):
+            sidecar_path(path).write_text(json.dumps(made))
     return files
 
 

@@ -17,7 +17,8 @@ from bids_lfenhance.bids.atomic import atomic_write
 from bids_lfenhance.bids.dataset import write_dataset_files
 from bids_lfenhance.bids.names import sidecar_path
 from bids_lfenhance.derivatives.layout import is_complete, missing_outputs, reference_layout, session_layout
-from bids_lfenhance.derivatives.write import SessionContent, write_reference, write_session
+from bids_lfenhance.derivatives.reference import write_reference
+from bids_lfenhance.derivatives.session import SessionContent, write_session
 from bids_lfenhance.imaging.grid import Grid
 from bids_lfenhance.imaging.volume import Stack, volume_from_channels
 from bids_lfenhance.workflows.recipe import session_record
@@ -48,6 +49,8 @@ def recipe(tmp_path: Path, raw: Path) -> dict:
         "n_samples": 3,
         "seed": 0,
         "sloppy": False,
+        "resolution": "1mm",
+        "synthetic": True,
         "spaces": (),
         "device": "cpu",
     }

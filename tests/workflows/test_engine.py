@@ -21,7 +21,8 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     def execute(*graphs, **options):
         settings = Settings(tmp_path, tmp_path / "out", nprocs=2, resource_monitor=True, **options)
         recipe = Recipe(
-            *(str(tmp_path), str(tmp_path), "interp", "interp", {}, "0", "cpu"), 1, 0, False, (), "cpu", 1, 8.0
+            *(str(tmp_path), str(tmp_path), "interp", "interp", {}, False, "0", "cpu"),
+            *(1, 0, False, "1mm", (), "cpu", 1, 8.0),
         )
         return execute_graph(graphs, tmp_path / "work", tmp_path / "logs", settings, recipe)
 

@@ -68,7 +68,7 @@ class InrSettings:
     bf16: bool = field(
         default=True, metadata=_told("half precision where the processor multiplies it natively", "measured")
     )
-    device: Literal["cpu", "cuda"] = field(default="cpu", metadata=_told("where the network is fitted"))
+    device: str = field(default="cpu", metadata=_told("where the network is fitted; the app's --device"))
 
 
 BUDGETS: Mapping[str, Mapping[str, Any]] = {

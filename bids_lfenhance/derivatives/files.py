@@ -1,0 +1,79 @@
+"""Single files of the derivative: each lands by atomic rename, its sidecar first."""
+
+import json
+from collections.abc import Mapping, Sequence
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..bids.atomic import atomic_write
+from ..bids.names import sidecar_path
+from ..imaging.grid import Grid
+from ..imaging.nifti import encode_nifti
+
+Rows = Sequence[Mapping[str, Any]]
+"""A table: one mapping per row."""
+
+VOLUME_COLUMNS = {
+    "index": {"Description": "Label in the image"},
+    "name": {"Description": "Tissue"},
+    "volume_mm3": {"Description": "Volume of the voxels that carry the label", "Units": "mm^3"},
+    "volume_soft_mm3": {"Description": "Sum of the posterior times the voxel volume", "Units": "mm^3"},
+}
+
+
+def write_image(path: Path, data: np.ndarray, grid: Grid, frame: int, about: Mapping[str, Any]) -> None:
+    """Nothing; the sidecar and then the image (X, Y, Z) are on disk."""
+    write_json(sidecar_path(path), about)
+    atomic_write(path, encode_nifti(data, grid.affine, frame))
+
+
+def write_labels(
+    paths: tuple[Path, Path], labels: np.ndarray, volumes: Rows, grid: Grid, frame: int, about: Mapping[str, Any]
+) -> None:
+    """Nothing; a label image and its table of volumes are on disk, and before them the one JSON that tells of both."""
+    image, table = paths
+    write_json(sidecar_path(image), {**VOLUME_COLUMNS, **about})
+    atomic_write(table, table_bytes(volumes, VOLUME_COLUMNS))
+    atomic_write(image, encode_nifti(labels, grid.affine, frame))
+
+
+def write_table(path: Path, rows: Rows, columns: Mapping[str, Any]) -> None:
+    """Nothing; the data dictionary and then the TSV are on disk, columns in the order of the dictionary."""
+    write_json(sidecar_path(path), columns)
+    atomic_write(path, table_bytes(rows, columns))
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Nothing; the JSON file is on disk."""
+    atomic_write(path, (json.dumps(plain(content), indent=2, ensure_ascii=False) + "\n").encode())
+
+
+def table_bytes(rows: Rows, columns: Mapping[str, Any]) -> bytes:
+    """A TSV as BIDS wants it: ``n/a`` for what is not there."""
+    import pandas as pd
+
+    text = StringIO()
+    pd.DataFrame(rows, columns=list(columns)).to_csv(text, sep="\t", index=False, na_rep="n/a", float_format="%.6g")
+    return text.getvalue().encode()
+
+
+def plain(value: Any) -> Any:
+    """Plain JSON: numpy scalars and arrays as numbers and lists, what is not a number as null.
+
+    >>> plain({"a": np.float32(1), "b": (float("nan"), 2)})
+    {'a': 1.0, 'b': [None, 2]}
+    """
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    if isinstance(value, np.ndarray):
+        return plain(value.tolist())
+    if isinstance(value, np.generic):
+        return plain(value.item())
+    if isinstance(value, float) and not np.isfinite(value):
+        return None
+    return value

@@ -1,0 +1,41 @@
+"""Writing the high-field session a low-field session is compared with."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from ..imaging.nifti import SCANNER
+from ..imaging.volume import Volume
+from .files import Rows, write_image, write_labels
+from .layout import Plain, reference_layout
+from .sidecars import grid_words, own_source, raw_sources
+
+
+def write_reference(
+    session: Plain,
+    recipe: Plain,
+    volume: Volume,
+    labels: Mapping[str, np.ndarray],
+    volumes: Mapping[str, Rows],
+    qc: Plain,
+    quality: Plain,
+) -> list[str]:
+    """The paths of the high-field session on the canonical grid."""
+    files, grid = reference_layout(session, recipe), volume.grid
+    words = grid_words(recipe)
+    for contrast in volume.contrasts:
+        scans = [scan for scan in session["reference_scans"] if scan["contrast"] == contrast]
+        about = words | {
+            "SkullStripped": bool(quality.get("SkullStripped", False)),
+            "MagneticFieldStrength": round(scans[0]["field_strength"], 4),
+            "Sources": raw_sources(scans[:1], recipe["bids_dir"]),
+            "Warnings": list(qc.get("Warnings", [])),
+        }
+        image = files[f"preproc/{contrast}"]
+        write_image(image, volume.channel(contrast), grid, SCANNER, about)
+        pair = files[f"tissue/{contrast}"], files[f"tissue_table/{contrast}"]
+        source = words | {"Sources": [own_source(image, recipe["out_dir"])]}
+        write_labels(pair, labels[contrast], volumes[contrast], grid, SCANNER, source)
+    mask = words | {"Type": "Brain", "Sources": about["Sources"], "Quality": dict(quality)}
+    write_image(files["mask"], volume.brain, grid, SCANNER, mask)
+    return [str(path) for path in files.values()]

@@ -1,0 +1,185 @@
+"""Writing one low-field session; the enhanced images land last, so that they vouch for all the rest."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..bids.atomic import atomic_write
+from ..imaging.grid import Grid, coverage
+from ..imaging.nifti import ALIGNED, SCANNER
+from ..imaging.volume import Stack, Volume
+from .files import Rows, write_image, write_json, write_labels, write_table
+from .layout import Plain, scan_states, session_layout
+from .sidecars import METRIC_COLUMNS, enhanced_sidecar, grid_words, image_sidecar, own_source, raw_sources
+
+RISK = "Enhanced image degraded again by each stack's acquisition, minus what was acquired (methods: docs/metrics.md)"
+
+
+@dataclass(frozen=True)
+class SessionContent:
+    """All there is to write for a low-field session.
+
+    Volumes share one grid; ``labels`` are (X, Y, Z) uint8 and ``volumes`` rows of tissue volumes, both by contrast;
+    the last three are there only for a session that is paired, or that goes to template spaces.
+    """
+
+    acquired: Volume
+    labels: Mapping[str, np.ndarray]
+    volumes: Mapping[str, Rows]
+    enhanced: Volume
+    enhanced_labels: Mapping[str, np.ndarray]
+    enhanced_volumes: Mapping[str, Rows]
+    std: Volume | None
+    risk: Volume
+    risk_record: Mapping[str, Any]
+    provenance: Mapping[str, Any]
+    qc: Mapping[str, Any]
+    quality: Mapping[str, Any]
+    metrics: Rows | None = None
+    reference_qc: Mapping[str, Any] | None = None
+    space_transforms: Sequence[Mapping[str, Any]] = ()
+
+
+def write_session(session: Plain, recipe: Plain, content: SessionContent) -> list[str]:
+    """The paths of one low-field session, all of them on disk when this returns."""
+    files = session_layout(session, recipe)
+    for contrast in content.enhanced.contrasts:  # what they vouch for is about to change
+        files[f"enhanced/{contrast}"].unlink(missing_ok=True)
+    _write_stacks(files, session, recipe, content)
+    for contrast in content.acquired.contrasts:
+        _write_maps(files, session, recipe, content, contrast)
+    _write_mask(files, session, recipe, content)
+    for space, transforms in zip(recipe["spaces"], content.space_transforms, strict=False):
+        _write_space(files, session, recipe, content, space, transforms)
+    if content.metrics is not None:
+        write_table(files["metrics"], content.metrics, METRIC_COLUMNS)
+    write_json(files["qc"], _quality_record(session, recipe, content))
+    for contrast in content.enhanced.contrasts:
+        about = _about(session, recipe, content, contrast)
+        image = content.enhanced.channel(contrast)
+        write_image(files[f"enhanced/{contrast}"], image, content.enhanced.grid, _frame(session), about)
+    return [str(path) for path in files.values()]
+
+
+def _frame(session: Plain) -> int:
+    return ALIGNED if session["reference_session_key"] else SCANNER
+
+
+def _about(session: Plain, recipe: Plain, content: SessionContent, contrast: str) -> dict[str, Any]:
+    common = image_sidecar(session, recipe, contrast, bool(content.quality.get("SkullStripped", False)))
+    return enhanced_sidecar(common, recipe, content.provenance) | {"ScanStates": scan_states(session)}
+
+
+def _write_stacks(files: Mapping[str, Path], session: Plain, recipe: Plain, content: SessionContent) -> None:
+    from nitransforms.io.itk import ITKLinearTransform
+
+    stacks = {stack.name: stack for stack in content.acquired.stacks}
+    for scan in session["scans"]:
+        stack = stacks[scan["name"]]
+        about = {
+            "Description": "Bias-corrected stack on its own voxels, intensities on the scale of its contrast",
+            "SkullStripped": bool(content.quality.get("SkullStripped", False)),
+            "MagneticFieldStrength": round(scan["field_strength"], 4),
+            "NoiseSigma": stack.sigma,
+            "Sources": raw_sources([scan], recipe["bids_dir"]),
+        }
+        grid = Grid(stack.native_affine, stack.data.shape)
+        write_image(files[f"stack/{scan['name']}"], stack.data, grid, SCANNER, about)
+        # ITK resamples by carrying points from the fixed (canonical) to the moving (stack) space.
+        inverse = ITKLinearTransform.from_ras(np.linalg.inv(stack.lf2hf_xfm))
+        atomic_write(files[f"xfm/{scan['name']}"], inverse.to_string(banner=True).encode())
+
+
+def _write_maps(
+    files: Mapping[str, Path], session: Plain, recipe: Plain, content: SessionContent, contrast: str
+) -> None:
+    """The fused low field, the maps beside the enhanced image, and the tissue of both."""
+    grid, frame = content.acquired.grid, _frame(session)
+    common = image_sidecar(session, recipe, contrast, bool(content.quality.get("SkullStripped", False)))
+    count = len(content.acquired.stacks_of(contrast))
+    fused = common | {"Description": f"Plain mean of {count} low-field stack(s)"}
+    write_image(files[f"preproc/{contrast}"], content.acquired.channel(contrast), grid, frame, fused)
+    if content.std is not None:
+        spread = common | {"Description": f"Voxelwise standard deviation over {recipe['n_samples']} draws"}
+        write_image(files[f"std/{contrast}"], content.std.channel(contrast), grid, frame, spread)
+    risk = common | {"Description": RISK, "Units": "noise SD", **content.risk_record[contrast]}
+    write_image(files[f"risk/{contrast}"], content.risk.channel(contrast), grid, frame, risk)
+    for image, kind, labels, volumes in (
+        ("preproc", "tissue", content.labels, content.volumes),
+        ("enhanced", "enhanced_tissue", content.enhanced_labels, content.enhanced_volumes),
+    ):
+        about = grid_words(recipe, session) | {"Sources": [own_source(files[f"{image}/{contrast}"], recipe["out_dir"])]}
+        pair = files[f"{kind}/{contrast}"], files[f"{kind}_table/{contrast}"]
+        write_labels(pair, labels[contrast], volumes[contrast], grid, frame, about)
+
+
+def _write_mask(files: Mapping[str, Path], session: Plain, recipe: Plain, content: SessionContent) -> None:
+    about = grid_words(recipe, session) | {"Type": "Brain", "Quality": content.quality}
+    about["Sources"] = raw_sources(session["reference_scans"] or session["scans"], recipe["bids_dir"])
+    write_image(files["mask"], content.acquired.brain, content.acquired.grid, _frame(session), about)
+
+
+def _write_space(
+    files: Mapping[str, Path],
+    session: Plain,
+    recipe: Plain,
+    content: SessionContent,
+    space: str,
+    transforms: Mapping[str, Any],
+) -> None:
+    """Enhanced images and labels in one template space, and the transforms to and from it."""
+    from ..imaging.normalise import to_template_space
+
+    grid = content.enhanced.grid
+    for contrast in content.enhanced.contrasts:
+        about = {**_about(session, recipe, content, contrast), "Resolution": f"That of {space}"}
+        about.pop("SpatialReference", None)  # a template's name is reference enough
+        image, target = to_template_space(content.enhanced.channel(contrast), grid, transforms)
+        write_image(files[f"space/{space}/{contrast}"], image, target, ALIGNED, about)
+        labels, _ = to_template_space(content.enhanced_labels[contrast], grid, transforms, order=0)
+        source = own_source(files[f"enhanced_tissue/{contrast}"], recipe["out_dir"])
+        about = {"Resolution": f"That of {space}", "Sources": [source]}
+        write_image(files[f"space_tissue/{space}/{contrast}"], labels.astype(np.uint8), target, ALIGNED, about)
+    for way in ("to", "from"):
+        atomic_write(files[f"space_xfm/{space.partition(':')[0]}/{way}"], Path(transforms[way]).read_bytes())
+
+
+def _quality_record(session: Plain, recipe: Plain, content: SessionContent) -> dict[str, Any]:
+    """What the report, the verdict and the group level read of a session."""
+    told = {entry["Name"]: entry for entry in content.qc["Scans"]}
+    stacks = {stack.name: stack for stack in content.acquired.stacks}
+    scans = [
+        {
+            **told[scan["name"]],
+            "File": Path(scan["path"]).name,
+            "Contrast": scan["contrast"],
+            "Plane": scan["plane"] or None,
+            "FieldStrength": round(scan["field_strength"], 4),
+            "Coverage": _brain_coverage(stacks[scan["name"]], content.acquired),
+        }
+        for scan in session["scans"]
+    ]
+    reference = {
+        "Session": session["reference_session"] or None,
+        "Files": [Path(scan["path"]).name for scan in session["reference_scans"]],
+        "QC": content.reference_qc,
+    }
+    warnings = [session, {"warnings": content.qc["Warnings"]}, {"warnings": content.quality.get("Warnings", [])}]
+    return {
+        "Scans": scans,
+        "Missing": session["missing"],
+        "Reference": reference if session["reference_session_key"] else None,
+        "Anatomy": content.quality,
+        "Method": recipe["label"],
+        "Risk": content.risk_record,
+        "Warnings": [sentence for part in [*warnings, content.provenance] for sentence in part.get("warnings", [])],
+    }
+
+
+def _brain_coverage(stack: Stack, volume: Volume) -> float:
+    """Share of the brain in the field of view of a stack, 0 to 1."""
+    seen = coverage(stack.data.shape, stack.affine, volume.grid)
+    return round(float(seen[volume.brain].mean()), 4) if volume.brain.any() else 0.0
