@@ -80,6 +80,10 @@ class Alignment:
     similarity: float
 
 
+IN_PLACE = Alignment(np.eye(4), 1.0, 1.0)
+"""The alignment of the image that everything else is aligned to."""
+
+
 def make_picture(
     data: np.ndarray, affine: np.ndarray, head: np.ndarray, covariance: np.ndarray | None = None
 ) -> Picture:
@@ -290,30 +294,10 @@ def align(
     return Alignment(pose, *judge(term, pose))
 
 
-def align_group(
-    pictures: Sequence[Picture], reference: int = 0, levels: Sequence[tuple[float, int]] = LEVELS
-) -> list[Alignment]:
-    """One alignment per picture of one contrast, all on to ``pictures[reference]`` (its own pose is the identity).
-
-    A second pass of each picture on all the others together was tried and gains nothing (benchmarks/registration.py).
-    """
-    fixed = pictures[reference]
-    return [
-        Alignment(np.eye(4), 1.0, 1.0) if n == reference else align(picture, fixed, levels=levels)
-        for n, picture in enumerate(pictures)
-    ]
-
-
-def gain_between(moving: Picture, fixed: Picture, pose: np.ndarray) -> float:
-    """The factor that brings the moving scan to the fixed one's intensities: median ratio inside both heads."""
-    if moving is fixed:
-        return 1.0
-    term = compare(moving, fixed, pose, *LEVELS[0])
-    inside, _, seen = _look_up(term, pose, gradient=False)
-    y, x = term.values[inside], seen[0]
-    both = (y > 0.5) & (x > 0.5)
-    ratio = float(np.median(x[both] / y[both])) if both.sum() > 50 else 1.0
-    return ratio * fixed.scale / moving.scale
+def landed_values(term: Term, pose: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Where the covered points land (M, 3) mm, and there the moving and the fixed image's values (M,), (M,)."""
+    inside, landed, seen = _look_up(term, pose, gradient=False)
+    return landed, term.values[inside], seen[0]
 
 
 def motion_of(pose: np.ndarray, centre: np.ndarray) -> tuple[float, float]:

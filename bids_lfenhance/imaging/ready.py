@@ -1,0 +1,109 @@
+"""One scan made ready: bias divided out, noise and head found, a working copy for registration beside it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import nibabel as nib
+import numpy as np
+
+from ..config import CONTRASTS
+from ..errors import InputError
+from .bias import correct_bias, head_mask
+from .grid import Grid, apply_affine, canonical_grid, coverage, zooms_of
+from .noise import noise_sigma
+from .registration import Picture, make_picture
+
+HEAD_MARGIN = 8.0
+"""Room left around the head on the canonical grid, mm."""
+
+SMALLEST_HEAD = 2e5
+"""Foreground below this volume, mm³, is no head."""
+
+LEAST_OVERLAP = 0.1
+"""Share of one head that must lie in the other's field of view, by the headers, for two stacks to be of one session."""
+
+LEAST_NOISE = 1e-3
+"""Noise is never believed to be below this share of the head's median, so that dividing by it stays safe."""
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A scan after bias correction, and its working copy for registration.
+
+    ``data`` (I, J, K); ``affine`` voxel → scanner RAS+ mm; ``mask`` (I, J, K) bool, the head; ``sigma`` its noise in
+    the units of ``data``; ``field`` least and greatest value of the bias inside the head; ``plane`` axi, cor, sag, iso.
+    """
+
+    name: str
+    contrast: str
+    plane: str
+    data: np.ndarray
+    affine: np.ndarray
+    mask: np.ndarray
+    sigma: float
+    field: tuple[float, float]
+    picture: Picture
+
+    @property
+    def snr(self) -> float:
+        """Median signal of the head over the standard deviation of the noise."""
+        return float(np.median(self.data[self.mask])) / self.sigma
+
+
+def make_ready(name: str, contrast: str, plane: str | None, image: nib.Nifti1Image, *, sloppy: bool = False) -> Ready:
+    """One scan, bias-corrected, its noise and head found; ``plane`` None is told from the voxel sizes."""
+    if contrast not in CONTRASTS:
+        raise InputError(f"{name} should be one of {', '.join(CONTRASTS)}, found {contrast}: leave it out.")
+    data = np.asarray(image.dataobj, dtype=np.float32)
+    affine = np.asarray(image.affine, dtype=np.float64)
+    mask = head_mask(data, affine)
+    if mask.sum() * np.prod(zooms_of(affine)) < SMALLEST_HEAD:
+        raise InputError(f"{name} should show a head of at least {SMALLEST_HEAD / 1e3:.0f} ml, found none: look at it.")
+    corrected, field = correct_bias(np.maximum(data, 0), affine, mask, sloppy=sloppy)
+    inside = field[mask]
+    # Dividing by the field moves the noise with it; the head's median is what "the" noise of the stack means.
+    sigma = max(noise_sigma(data) * float(np.median(1 / inside)), LEAST_NOISE * float(np.median(corrected[mask])))
+    span = (float(inside.min()), float(inside.max()))
+    picture = make_picture(corrected, affine, mask)
+    return Ready(name, contrast, plane or plane_of(affine), corrected, affine, mask, sigma, span, picture)
+
+
+def plane_of(affine: np.ndarray) -> str:
+    """The plane of highest resolution, from the voxel sizes: axi, cor, sag, or iso.
+
+    >>> plane_of(np.diag([1.6, 5.0, 1.6, 1.0]))
+    'cor'
+    """
+    zooms = np.array(zooms_of(affine))
+    thick = int(zooms.argmax())
+    if zooms[thick] < 1.5 * np.median(zooms):
+        return "iso"
+    return ("sag", "cor", "axi")[int(np.abs(affine[:3, thick]).argmax())]
+
+
+def check_overlap(r: Ready, other: Ready) -> None:
+    """Refuse two stacks of one session whose headers put them in different places."""
+    shares = [
+        float(coverage(b.data.shape, b.affine, Grid(a.picture.affine, a.picture.data.shape))[a.picture.head].mean())
+        for a, b in ((r, other), (other, r))
+    ]
+    if max(shares) < LEAST_OVERLAP:
+        raise InputError(
+            f"{r.name} and {other.name} are of one session and should overlap, by their headers at most "
+            f"{100 * max(shares):.0f} % of one head lies inside the other: check the headers, or leave one out with "
+            "--bids-filter-file."
+        )
+
+
+def head_grid(placed: Sequence[tuple[Ready, np.ndarray]], zoom: float = 1.0, multiple: int = 16) -> Grid:
+    """The canonical grid around the heads of scans, each with the pose (4, 4) that puts it in the frame."""
+    corners = []
+    for r, pose in placed:
+        points = apply_affine(pose @ r.picture.affine, np.argwhere(r.picture.head).astype(np.float64))
+        corners += [points.min(axis=0) - HEAD_MARGIN, points.max(axis=0) + HEAD_MARGIN]
+    return canonical_grid(np.array(corners), zoom, multiple)
+
+
+def covered_share(r: Ready, pose: np.ndarray, grid: Grid, head: np.ndarray) -> float:
+    """Share of the head (X, Y, Z) bool on the canonical grid that the scan's field of view reaches."""
+    return float(coverage(r.data.shape, pose @ r.affine, grid)[head].mean()) if head.any() else 0.0
