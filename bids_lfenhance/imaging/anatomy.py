@@ -7,15 +7,15 @@ import numpy as np
 from scipy import ndimage
 
 from .grid import Grid, resample
-from .template import HeadTemplate, fit_affine, gains, load_head_template
+from .template import HeadTemplate, explained, fit_affine, gains, load_head_template
 from .tissue import moments, responsibilities
 from .warp import Warp, deform, lattice
 
 VOLUME_ML = (600.0, 2200.0)
 """Brain volumes (CSF of the sulci included) outside this range are warned about."""
 
-CORRELATION = 0.6
-"""A template that correlates less than this with the scan is warned about."""
+CORRELATION = 0.5
+"""Tissue maps that correlate less than this with the scan inside the brain are warned about."""
 
 CSF_REACH_MM = 3.0
 """CSF belongs to the brain within this distance of tissue: sulci and cisterns do, the atrophied vault does not."""
@@ -48,7 +48,7 @@ def find_anatomy(channel: np.ndarray, grid: Grid, contrast: str, *, sloppy: bool
     """
     image = np.nan_to_num(np.asarray(channel, np.float32))
     template = load_head_template()
-    affine, share = fit_affine(image, grid, template)
+    affine, _ = fit_affine(image, grid, template)
     warp = fit_warp(image, grid, template, affine, sloppy=sloppy)
     carried = warp.carry(np.concatenate([template.maps[:3], template.brain[None]]), template.grid.affine, grid)
     priors, brain = carried[:3], carried[3] > 0.5
@@ -56,11 +56,21 @@ def find_anatomy(channel: np.ndarray, grid: Grid, contrast: str, *, sloppy: bool
     mask = _foreground(image, brain, grid) if stripped else refine_mask(image, brain, priors, grid)
     quality: dict[str, Any] = {
         "MaskVolumeMl": round(float(mask.sum()) * grid.voxel_volume / 1000, 1),
-        "TemplateCorrelation": round(float(np.sqrt(max(share, 0))), 3),
+        "TemplateCorrelation": round(_correlation(image, brain, priors), 3),
         "SkullStripped": stripped,
     }
     quality["Warnings"] = _warnings(quality, contrast)
     return Anatomy(mask, priors, quality, warp)
+
+
+def _correlation(image: np.ndarray, brain: np.ndarray, priors: np.ndarray) -> float:
+    """Correlation inside the template's brain of the image, blurred a little, with its fit by the tissue maps."""
+    every = (slice(None, None, 2),) * 3
+    inside = brain[every]
+    if inside.sum() < 10:
+        return 0.0
+    values = ndimage.gaussian_filter(image, 1.0)[every][inside]
+    return float(np.sqrt(max(explained(priors[:, *every][:, inside], values), 0)))
 
 
 def _warnings(quality: dict[str, Any], contrast: str) -> list[str]:
@@ -75,7 +85,7 @@ def _warnings(quality: dict[str, Any], contrast: str) -> list[str]:
         )
     if correlation < CORRELATION:
         found.append(
-            f"The {contrast} correlates only {correlation:.2f} with the head template (expected at least "
+            f"The {contrast} correlates only {correlation:.2f} with the template's tissue maps (expected at least "
             f"{CORRELATION}): brain extraction may have failed; look at the mask."
         )
     return found
@@ -83,8 +93,8 @@ def _warnings(quality: dict[str, Any], contrast: str) -> list[str]:
 
 def fit_warp(image: np.ndarray, grid: Grid, template: HeadTemplate, affine: np.ndarray, *, sloppy: bool) -> Warp:
     """The deformation of the template's head to the image, coarse (4 mm) then fine (2 mm, unless ``sloppy``)."""
-    start = resample(template.brain, affine @ template.grid.affine, grid) > 0.5
-    level = np.percentile(image[start], 99.5) if start.any() else image.max()
+    core = resample(template.depth, affine @ template.grid.affine, grid, cval=99) < -5
+    level = np.percentile(image[core], 99.5) if core.any() else image.max()
     image = np.clip(image, 0, level)
     warp = Warp(affine, np.zeros((3, 2, 2, 2), np.float32), Grid(grid.affine, (2, 2, 2)))
     for zoom, iterations in ((4, 20),) if sloppy else ((4, 50), (2, 25)):
@@ -143,6 +153,8 @@ def _foreground(image: np.ndarray, expected: np.ndarray, grid: Grid) -> np.ndarr
 
 def _closed(mask: np.ndarray, radius: float) -> np.ndarray:
     """(X, Y, Z) bool: the mask with gaps narrower than twice ``radius`` voxels filled."""
+    if not mask.any():
+        return mask
     grown = ndimage.distance_transform_edt(~mask) <= radius
     return ndimage.distance_transform_edt(grown) > radius
 
@@ -150,6 +162,8 @@ def _closed(mask: np.ndarray, radius: float) -> np.ndarray:
 def _opened(mask: np.ndarray, radius: float) -> np.ndarray:
     """(X, Y, Z) bool: the mask without what is thinner than twice ``radius`` voxels."""
     core = ndimage.distance_transform_edt(mask) > radius
+    if not core.any():
+        return core
     return ndimage.distance_transform_edt(~core) <= radius
 
 
@@ -207,7 +221,7 @@ def _posteriors(image: np.ndarray, depth: np.ndarray, priors: np.ndarray) -> tup
     within = tissue * gauss.astype(np.float32)
     for _ in range(5):
         density = ndimage.gaussian_filter1d(np.bincount(which, outside, 64), 1.5) + 1e-3
-        density /= density.sum() * (bins[1] - bins[0])
+        density /= density.sum() * max(bins[1] - bins[0], 1e-12)
         away = (1 - surface) * density[which]
         near = surface * within
         total = near.sum(axis=0) + away + 1e-30

@@ -91,10 +91,10 @@ def _below(brain: np.ndarray, depth: np.ndarray) -> np.ndarray:
     The shadow falls straight down from a slightly swollen brain, or the orbits and the neck would be called scalp.
     """
     near: np.ndarray = depth < 12
-    lowest = np.where(near.any(axis=2), np.argmax(near, axis=2), 0)
-    middle = lowest + 6
+    covered = np.asarray(near.any(axis=2))
+    middle = np.where(covered, np.argmax(near, axis=2), 0) + 6
     height = np.arange(brain.shape[2])
-    return (height[None, None, :] < middle[:, :, None]) & near.any(axis=2)[:, :, None] & ~brain
+    return (height[None, None, :] < middle[:, :, None]) & covered[:, :, None] & ~brain
 
 
 def gains(maps: np.ndarray, values: np.ndarray, weight: np.ndarray | None = None) -> np.ndarray:
@@ -117,10 +117,11 @@ def explained(maps: np.ndarray, values: np.ndarray) -> float:
 
 @dataclass(frozen=True, eq=False)
 class Samples:
-    """Points of the template's head with their class maps: ``points`` (N, 3) RAS+ mm, ``maps`` (7, N)."""
+    """Points of the template's head: ``points`` (N, 3) RAS+ mm, ``maps`` (7, N), ``depth`` (N,) mm, inside negative."""
 
     points: np.ndarray
     maps: np.ndarray
+    depth: np.ndarray
 
 
 def head_samples(template: HeadTemplate, step: int, reach: float = 30.0) -> Samples:
@@ -130,7 +131,7 @@ def head_samples(template: HeadTemplate, step: int, reach: float = 30.0) -> Samp
     depth, below = template.depth[every], wide[CLASSES.index("below")]
     chosen = np.argwhere(depth < np.where(below > 0.3, 8.0, reach))
     points = apply_affine(template.grid.affine, chosen.astype(np.float64) * step)
-    return Samples(points, wide[:, *chosen.T])
+    return Samples(points, wide[:, *chosen.T], depth[tuple(chosen.T)])
 
 
 def affine_of(parameters: np.ndarray, centre: np.ndarray) -> np.ndarray:
@@ -159,9 +160,10 @@ def fit_affine(image: np.ndarray, grid: Grid, template: HeadTemplate) -> tuple[n
     centre = _brain_centre(template)
     coarse = _Fit(image, grid, head_samples(template, 4), centre, zoom=6.0)
     starts = sorted(_starts(image, grid, centre), key=coarse.loss)[:4]
-    similar = [coarse.refine(start, free=(0, 1, 2, 3, 4, 5, 6, 7, 8), rounds=2) for start in starts]
+    similar = [coarse.refine(start, free=tuple(range(9)), rounds=2) for start in starts]
     best = min(similar, key=coarse.loss)
-    fine = _Fit(image, grid, head_samples(template, 2), centre, zoom=4.0)
+    fine = _Fit(np.minimum(image, coarse.ceiling(best)), grid, head_samples(template, 2), centre, zoom=4.0)
+    best = fine.refine(best, free=tuple(range(9)), rounds=1)
     best = fine.refine(best, free=tuple(range(12)), rounds=2)
     return affine_of(best, centre), -fine.loss(best)
 
@@ -193,9 +195,7 @@ def crown(image: np.ndarray, grid: Grid) -> tuple[float, np.ndarray]:
     small = resample(ndimage.uniform_filter(image, 4), grid.affine, coarse)
     level = np.percentile(small, 98)
     pieces, count = ndimage.label(ndimage.binary_opening(small > 0.15 * level))
-    if count == 0:
-        pieces = (small > 0).astype(int)
-    head = pieces == np.argmax(np.bincount(pieces.ravel())[1:]) + 1
+    head = pieces == np.argmax(np.bincount(pieces.ravel())[1:]) + 1 if count else np.ones(small.shape, bool)
     where = apply_affine(coarse.affine, np.argwhere(head).astype(float))
     top = float(np.percentile(where[:, 2], 99.7))
     slab = where[where[:, 2] > top - 100]
@@ -213,10 +213,18 @@ class _Fit:
         self.to_voxel = np.linalg.inv(grid.affine @ np.diag([*step, 1.0]))
         self.samples, self.centre = samples, centre
 
-    def loss(self, parameters: np.ndarray) -> float:
+    def values(self, parameters: np.ndarray) -> np.ndarray:
         affine = affine_of(parameters, self.centre)
         index = apply_affine(self.to_voxel @ affine, self.samples.points)
-        values = ndimage.map_coordinates(self.image, index.T, order=1, mode="constant")
+        return ndimage.map_coordinates(self.image, index.T, order=1, mode="constant")
+
+    def ceiling(self, parameters: np.ndarray) -> float:
+        """What hardly any brain exceeds: fat above it would outweigh the brain in every sum of squares."""
+        core = self.values(parameters)[self.samples.depth < -6]
+        return 1.2 * float(np.percentile(core, 99)) if core.any() else float(self.image.max())
+
+    def loss(self, parameters: np.ndarray) -> float:
+        values = self.values(parameters)
         # MNI152 is about a tenth larger than people along each axis
         penalty = 4e-3 * float(((parameters[6:9] + 1) ** 2).sum() + (parameters[9:] ** 2).sum())
         return penalty - explained(self.samples.maps, values)

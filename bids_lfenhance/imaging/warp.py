@@ -26,7 +26,7 @@ class Warp:
     grid: Grid
 
     def carry(self, data: np.ndarray, data_affine: np.ndarray, grid: Grid, order: int = 1) -> np.ndarray:
-        """(..., X, Y, Z) float32: images of template space on a grid of subject space, zero outside the field of view."""
+        """(..., X, Y, Z) float32: images of template space on a subject's grid, zero outside the field of view."""
         index = self.template_index(data_affine, grid)
         images = np.asarray(data, np.float32).reshape(-1, *data.shape[-3:])
         moved = [ndimage.map_coordinates(one, index, order=order, mode="constant") for one in images]
@@ -81,12 +81,15 @@ def deform(
     radius : half-width of the window of the correlation, voxels
     """
     field = np.zeros((3, *fixed.shape), np.float32) if start is None else start.astype(np.float32)
+    compared = weight > 0.5
+    if not compared.any():
+        return field
     window = _Window(fixed, radius)
     for step in range(iterations):
         force = window.force(appearance(field)) * weight
         update = np.stack([ndimage.gaussian_filter(one, fluid, truncate=2.5) for one in force])
         length = np.sqrt((update**2).sum(axis=0))
-        peak = float(np.percentile(length[weight > 0.5], 99))
+        peak = float(np.percentile(length[compared], 99))
         if peak == 0:
             break
         update *= np.minimum(0.5 / peak, 0.7 / np.maximum(length, 1e-12)) * (1 - 0.6 * step / iterations)
@@ -110,7 +113,7 @@ class _Window:
         self.fixed = fixed
         self.mean = self._average(fixed)
         self.variance = np.maximum(self._average(fixed * fixed) - self.mean**2, 0)
-        self.floor = 1e-3 * float(fixed.var())
+        self.floor = 1e-3 * float(fixed.var()) + 1e-20
 
     def _average(self, image: np.ndarray) -> np.ndarray:
         return ndimage.uniform_filter(image, self.size, mode="nearest")

@@ -1,0 +1,276 @@
+"""Out to a template of TemplateFlow: which file, the transforms both ways, images carried over."""
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy import ndimage
+
+from ..errors import InputError
+from .grid import Grid, apply_affine, resample
+from .template import fit_affine, load_head_template
+from .volume import Volume
+from .warp import deform, lattice
+
+FIELD_ZOOM = 2
+"""Step of the saved displacement fields in voxels of the image: a 1 mm field would be eight times the bytes."""
+
+INVERSE_ROUNDS = 20
+
+LPS = np.diag([-1.0, -1.0, 1.0])
+"""RAS+ to the frame of ITK, and back."""
+
+ITK_KIND = "DisplacementFieldTransform_float_3_3"
+
+
+@dataclass(frozen=True)
+class TemplateFiles:
+    """Where a template lies on disk: its image, its brain mask or None."""
+
+    image: Path
+    mask: Path | None
+
+
+@dataclass(frozen=True, eq=False)
+class Displacement:
+    """A map of points: p → p + field(p), ``field`` (3, X, Y, Z) float32 in mm (RAS+) on ``grid``."""
+
+    field: np.ndarray
+    grid: Grid
+
+    def points(self, grid: Grid) -> np.ndarray:
+        """(3, X, Y, Z) float32, RAS+ mm: where each voxel of ``grid`` is carried."""
+        index = lattice(np.linalg.inv(self.grid.affine) @ grid.affine, grid.shape)
+        moved = [ndimage.map_coordinates(one, index, order=1, mode="nearest") for one in self.field]
+        return lattice(grid.affine, grid.shape) + np.stack(moved)
+
+
+def template_files(space: str) -> TemplateFiles:
+    """The files of ``NAME:res-1``, on disk when this returns; fetched if need be, else an ``InputError``."""
+    name, _, modifier = space.partition(":")
+    resolution = modifier.removeprefix("res-") or "1"
+    if not name.isalnum() or not resolution.isdigit() or (modifier and not modifier.startswith("res-")):
+        raise InputError(
+            f"Expected an output space written NAME:res-N, as in MNI152NLin2009cAsym:res-1, found {space!r}; "
+            "write it so."
+        )
+    client = _client()
+    where: dict[str, Any] = {
+        "resolution": int(resolution),
+        "extension": ".nii.gz",
+        "atlas": None,
+        "label": None,
+        "cohort": None,
+    }
+    images = _fetch(client, name, suffix=["T1w", "T2w"], desc=None, **where)
+    if not images:
+        raise InputError(
+            f"Expected the template {name} at resolution {resolution} in {client.cache.config.root} or on the network, "
+            "found neither; fetch it with templateflow where there is a network, set TEMPLATEFLOW_HOME to where it "
+            "lies, or choose another output space."
+        )
+    masks = _fetch(client, name, suffix="mask", desc="brain", **where)
+    return TemplateFiles(sorted(images)[0], masks[0] if masks else None)
+
+
+def _client() -> Any:
+    """A TemplateFlow client of the folder the environment names now, not of the one it named at import."""
+    with warnings.catch_warnings():
+        # an empty home is filled on first use; that is no concern of the person running the app
+        warnings.simplefilter("ignore", ResourceWarning)
+        from templateflow.client import TemplateFlowClient
+
+        return TemplateFlowClient()
+
+
+def _fetch(client: Any, name: str, **query: Any) -> list[Path]:
+    """Files that match and are, or can be brought, on disk; none where the network refuses."""
+    try:
+        found = client.get(name, **query)
+    except Exception:  # templateflow passes on whatever the network raised
+        found = [path for path in client.ls(name, **query) if path.is_file() and path.stat().st_size > 0]
+    return [Path(path) for path in (found if isinstance(found, list) else [found])]
+
+
+def register_to_template(volume: Volume, space: str, folder: Path, *, sloppy: bool = False) -> dict[str, str]:
+    """The paths of the transforms ``to`` and ``from`` a template, ITK displacement fields (.h5), and of the template.
+
+    ``volume`` needs its brain mask; ``space`` is NAME:res-N. As ITK has it, ``to`` carries the points of the template
+    into the subject, which is what brings the subject's images to the template.
+    """
+    files = template_files(space)
+    there, back = match_template(volume, files, sloppy=sloppy)
+    paths = {"to": folder / "to_template.h5", "from": folder / "from_template.h5"}
+    write_displacement(there, paths["to"])
+    write_displacement(back, paths["from"])
+    return {key: str(path) for key, path in paths.items()} | {"template": str(files.image)}
+
+
+def match_template(volume: Volume, files: TemplateFiles, *, sloppy: bool = False) -> tuple[Displacement, Displacement]:
+    """Template → subject and subject → template, both on grids of about 2 mm.
+
+    Only brains are compared, by squared local correlation, so the contrast of the template need not be the volume's.
+    """
+    if volume.mask is None:
+        raise ValueError("a volume goes to a template only once its brain mask is known")
+    target, target_grid = load_template(files)
+    image = np.where(volume.mask, volume.channel(volume.contrasts[0]), 0)
+    head = load_head_template()
+    ours, _ = fit_affine(image, volume.grid, head)
+    theirs, _ = fit_affine(target, target_grid, head)
+    affine = ours @ np.linalg.inv(theirs)
+    field, grid = np.zeros((3, 2, 2, 2), np.float32), Grid(target_grid.affine, (2, 2, 2))
+    for zoom, rounds in ((4, 25),) if sloppy else ((4, 60), (2, 25)):
+        field, grid = _match_level(target, target_grid, image, volume.grid, affine, (field, grid), zoom, rounds)
+    there = _whole_map(affine, field, grid, target_grid)
+    return there, invert(there, affine, volume.grid)
+
+
+def load_template(files: TemplateFiles) -> tuple[np.ndarray, Grid]:
+    """The brain of a template, (X, Y, Z) float32, zero outside, and its grid."""
+    from nibabel import Nifti1Image
+
+    loaded = Nifti1Image.from_filename(files.image)
+    image = np.asarray(loaded.dataobj, dtype=np.float32)
+    grid = Grid(loaded.affine, image.shape)
+    if files.mask is None:
+        from .anatomy import find_anatomy
+
+        return np.where(find_anatomy(image, grid, "template").mask, image, 0), grid
+    mask = Nifti1Image.from_filename(files.mask)
+    return np.where(resample(np.asarray(mask.dataobj), mask.affine, grid, order=0) > 0, image, 0), grid
+
+
+def _match_level(
+    target: np.ndarray,
+    target_grid: Grid,
+    image: np.ndarray,
+    grid: Grid,
+    affine: np.ndarray,
+    start: tuple[np.ndarray, Grid],
+    zoom: int,
+    rounds: int,
+) -> tuple[np.ndarray, Grid]:
+    """The displacement (3, X, Y, Z), mm along the axes of its grid, refined at one voxel size."""
+    coarse, fixed = _thinned(target, target_grid, zoom)
+    small, moving = _thinned(image, grid, zoom)
+    to_image = np.linalg.inv(small.affine) @ affine @ coarse.affine
+    index, turn = lattice(to_image, coarse.shape), to_image[:3, :3].astype(np.float32)
+    zooms = np.array(coarse.zooms, np.float32)[:, None, None, None]
+
+    def appearance(field: np.ndarray) -> np.ndarray:
+        where = index + np.einsum("ij,jxyz->ixyz", turn, field)
+        return ndimage.map_coordinates(moving, where, order=1, mode="nearest")
+
+    weight = ndimage.gaussian_filter((fixed > 0).astype(np.float32), 8 / zoom)
+    begin = np.stack([resample(one, start[1].affine, coarse) for one in start[0]]) / zooms
+    return deform(fixed, appearance, np.minimum(1, 2 * weight), begin, rounds) * zooms, coarse
+
+
+def _thinned(image: np.ndarray, grid: Grid, zoom: float) -> tuple[Grid, np.ndarray]:
+    """A grid of about ``zoom`` mm and the image on it, float32, blurred beforehand."""
+    step = [max(1, round(zoom / z)) for z in grid.zooms]
+    blurred = ndimage.gaussian_filter(image.astype(np.float32), [0.42 * s if s > 1 else 0 for s in step])
+    small = blurred[tuple(slice(None, None, s) for s in step)]
+    return Grid(grid.affine @ np.diag([*step, 1.0]), small.shape), small
+
+
+def _whole_map(affine: np.ndarray, field: np.ndarray, grid: Grid, target: Grid) -> Displacement:
+    """Field and affine as one displacement of points, on a lattice that holds all of ``target``."""
+    wide = _lattice_over(target)
+    inner = np.stack([resample(one, grid.affine, wide) for one in field])
+    inner = np.einsum("ij,jxyz->ixyz", grid.affine[:3, :3] / np.array(grid.zooms), inner)
+    start = lattice(wide.affine, wide.shape)
+    end = np.einsum("ij,jxyz->ixyz", affine[:3, :3], start + inner) + affine[:3, 3][:, None, None, None]
+    return Displacement((end - start).astype(np.float32), wide)
+
+
+def _lattice_over(grid: Grid) -> Grid:
+    """Every ``FIELD_ZOOM``-th voxel of a grid, with one more beyond each side."""
+    affine = grid.affine @ np.diag([FIELD_ZOOM, FIELD_ZOOM, FIELD_ZOOM, 1.0])
+    affine[:3, 3] = apply_affine(grid.affine, np.full((1, 3), -float(FIELD_ZOOM)))[0]
+    x, y, z = (-(-n // FIELD_ZOOM) + 3 for n in grid.shape)
+    return Grid(affine, (x, y, z))
+
+
+def invert(there: Displacement, affine: np.ndarray, target: Grid) -> Displacement:
+    """The inverse of a displacement over ``target``, by fixed point from the inverse of ``affine`` (Chen 2008)."""
+    wide = _lattice_over(target)
+    goal = lattice(wide.affine, wide.shape)
+    back = np.linalg.inv(affine)
+    to_field = np.linalg.inv(there.grid.affine)
+    found = lattice(back @ wide.affine, wide.shape)
+    for _ in range(INVERSE_ROUNDS):
+        index = _carried(to_field, found)
+        moved = np.stack([ndimage.map_coordinates(one, index, order=1, mode="nearest") for one in there.field])
+        found = found - np.einsum("ij,jxyz->ixyz", back[:3, :3], found + moved - goal).astype(np.float32)
+    return Displacement(found - goal, wide)
+
+
+def _carried(affine: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """Points (3, X, Y, Z) carried through an affine (4, 4)."""
+    return np.einsum("ij,jxyz->ixyz", affine[:3, :3], points) + affine[:3, 3][:, None, None, None]
+
+
+def carry_image(
+    data: np.ndarray, affine: np.ndarray, transform: Displacement, grid: Grid, order: int = 3
+) -> np.ndarray:
+    """The image on ``grid`` of the other space, (X, Y, Z) float32; 0 where its field of view does not reach.
+
+    ``data`` (I, J, K) with ``affine`` (4, 4) voxel → RAS+ mm; ``transform`` from the points of ``grid`` to those of
+    ``data``; ``order`` 0 for labels, 1 for posteriors, 3 for images.
+    """
+    index = _carried(np.linalg.inv(affine), transform.points(grid))
+    inside = np.all([(one > -0.5) & (one < n - 0.5) for one, n in zip(index, data.shape, strict=True)], axis=0)
+    moved = ndimage.map_coordinates(np.asarray(data, np.float32), index, order=order, mode="nearest")
+    return np.where(inside, moved, 0).astype(np.float32)
+
+
+def to_template_space(
+    data: np.ndarray, grid: Grid, transforms: Mapping[str, str], order: int = 3
+) -> tuple[np.ndarray, Grid]:
+    """An image (X, Y, Z) of ``grid`` in the template's space, and the template's grid.
+
+    ``transforms`` as ``register_to_template`` returned them; ``order`` 0 for labels, 3 for images.
+    """
+    from nibabel import Nifti1Image
+
+    template = Nifti1Image.from_filename(transforms["template"])
+    x, y, z = template.shape
+    target = Grid(template.affine, (x, y, z))
+    return carry_image(data, grid.affine, read_displacement(transforms["to"]), target, order), target
+
+
+def write_displacement(transform: Displacement, path: str | Path) -> None:
+    """Nothing; leaves an ITK displacement field (LPS, HDF5) that antsApplyTransforms and nitransforms read."""
+    import h5py
+
+    affine, zooms = transform.grid.affine, np.array(transform.grid.zooms)
+    direction = LPS @ affine[:3, :3] / zooms
+    fixed = np.concatenate([transform.grid.shape, LPS @ affine[:3, 3], zooms, direction.ravel()])
+    flipped = transform.field * np.diag(LPS).astype(np.float32)[:, None, None, None]
+    with h5py.File(path, "w") as file:
+        for name, value in (("ITKVersion", "5.4.0"), ("HDFVersion", "1.14.3"), ("OSName", ""), ("OSVersion", "")):
+            file.create_dataset(name, data=[value], dtype=h5py.string_dtype("ascii"))
+        group = file.create_group("TransformGroup/0")
+        group.create_dataset("TransformType", data=[ITK_KIND], dtype=h5py.string_dtype("ascii"))
+        group.create_dataset("TransformFixedParameters", data=fixed.astype(np.float64))
+        group.create_dataset("TransformParameters", data=flipped.ravel(order="F"), compression=4)
+
+
+def read_displacement(path: str | Path) -> Displacement:
+    """The displacement that ``write_displacement`` wrote."""
+    import h5py
+
+    with h5py.File(path, "r") as file:
+        group = file["TransformGroup/0"]
+        fixed, values = group["TransformFixedParameters"][:], group["TransformParameters"][:]
+    x, y, z = (int(n) for n in fixed[:3])
+    affine = np.eye(4)
+    affine[:3, :3] = LPS @ fixed[9:].reshape(3, 3) @ np.diag(fixed[6:9])
+    affine[:3, 3] = LPS @ fixed[3:6]
+    field = values.reshape((3, x, y, z), order="F") * np.diag(LPS).astype(np.float32)[:, None, None, None]
+    return Displacement(field.astype(np.float32), Grid(affine, (x, y, z)))

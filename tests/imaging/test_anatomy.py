@@ -1,0 +1,138 @@
+"""Brain masks: on heads made from the template (quick), drawn from label maps and acquired (slow, real)."""
+
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from bids_lfenhance.config import CONTRASTS
+from bids_lfenhance.imaging.anatomy import Anatomy, find_anatomy, is_stripped
+from bids_lfenhance.imaging.grid import Grid, canonical_grid, resample
+from bids_lfenhance.imaging.template import affine_of, load_head_template
+
+GAINS = {  # CSF, GM, WM, skull, scalp, air, below
+    "T1w": (40, 90, 130, 20, 110, 0, 60),
+    "T2w": (220, 120, 90, 20, 100, 0, 60),
+}
+
+
+def _dice(one: np.ndarray, other: np.ndarray) -> float:
+    return 2 * (one & other).sum() / (one.sum() + other.sum())
+
+
+@pytest.fixture(scope="module")
+def small() -> tuple[dict[str, np.ndarray], np.ndarray, Grid]:
+    """Three scans of one tilted head at 3 mm (T1w and T2w with skull, T1w without), its brain, the grid."""
+    rng = np.random.default_rng(5)
+    head = load_head_template()
+    motion = affine_of(np.array([0.8, -0.6, 0.4, 1.0, 0.3, -0.6, -1.2, -0.7, -1.0, 0, 0, 0]), np.zeros(3))
+    affine = np.diag([3.0, 3.0, 3.0, 1.0])
+    affine[:3, 3] = (-105, -140, -110)
+    grid = Grid(affine, (72, 84, 76))
+    maps = np.stack([resample(one, motion @ head.grid.affine, grid) for one in head.maps])
+    brain = resample(head.brain, motion @ head.grid.affine, grid) > 0.5
+    scans = {
+        name: np.abs(np.tensordot(gains, maps, 1) + 3 * rng.standard_normal(grid.shape)).astype(np.float32)
+        for name, gains in GAINS.items()
+    }
+    scans["bare"] = np.where(brain, scans["T1w"], 0)
+    return scans, brain, grid
+
+
+@pytest.mark.parametrize("name", ["T1w", "T2w", "bare"])
+def test_the_brain_is_found_with_skull_and_without(small, name):
+    scans, brain, grid = small
+    found = find_anatomy(scans[name], grid, "T1w", sloppy=True)
+    assert _dice(found.mask, brain) > 0.95
+    assert found.mask.dtype == bool
+    assert found.priors.shape == (3, *grid.shape)
+    assert found.priors.dtype == np.float32
+    assert found.priors.min() >= 0
+    assert found.priors.sum(axis=0).max() < 1.001
+    assert found.quality["SkullStripped"] is (name == "bare")
+    assert found.quality["MaskVolumeMl"] == pytest.approx(found.mask.sum() * 27 / 1000, abs=0.1)
+    assert found.quality["TemplateCorrelation"] > 0.7
+    assert found.quality["Warnings"] == []
+
+
+def test_two_runs_agree_to_the_last_bit(small):
+    scans, _, grid = small
+    one, other = (find_anatomy(scans["T1w"], grid, "T1w", sloppy=True) for _ in range(2))
+    assert one.mask.tobytes() == other.mask.tobytes()
+    assert one.priors.tobytes() == other.priors.tobytes()
+
+
+def test_a_failed_extraction_is_a_warning_with_its_numbers(rng):
+    grid = Grid(np.diag([6.0, 6, 6, 1]), (32, 32, 32))
+    found = find_anatomy(rng.uniform(0, 1, grid.shape).astype(np.float32), grid, "T2w", sloppy=True)
+    assert any("T2w" in sentence and "0.5" in sentence for sentence in found.quality["Warnings"])
+
+
+def test_nothing_at_all_is_a_warning_not_a_crash():
+    grid = Grid(np.diag([6.0, 6, 6, 1]), (32, 32, 32))
+    found = find_anatomy(np.zeros(grid.shape, np.float32), grid, "T1w", sloppy=True)
+    assert found.quality["Warnings"]
+    assert np.isfinite(found.priors).all()
+
+
+def test_stripped_is_told_by_the_scalp(small):
+    scans, brain, grid = small
+    assert is_stripped(scans["bare"], brain, grid)
+    assert not is_stripped(scans["T1w"], brain, grid)
+
+
+@pytest.fixture(scope="session")
+def benchmark() -> ModuleType:
+    """benchmarks/brain_mask.py, which draws the heads."""
+    path = Path(__file__).resolve().parents[2] / "benchmarks" / "brain_mask.py"
+    spec = importlib.util.spec_from_file_location("brain_mask", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.slow
+@pytest.mark.real
+@pytest.mark.parametrize(("field", "gate"), [("high", 0.95), ("low", 0.92)])
+@pytest.mark.parametrize("number", [2, 5, 9, 14])
+def test_gate_of_brain_masks_on_drawn_heads(shared_data, benchmark, number, field, gate):
+    row = benchmark.measure_case(number, "T1w", field, tilt=0.0)
+    assert row["brain"] >= gate
+    if field == "high":
+        assert row["GM"] >= 0.85
+
+
+def _load(path: Path) -> tuple[np.ndarray, Grid]:
+    image = nib.load(path)
+    grid = canonical_grid(Grid(image.affine, image.shape).corners())
+    return np.clip(resample(np.asarray(image.dataobj), image.affine, grid), 0, None), grid
+
+
+def _anatomy_of(path: Path, contrast: str) -> Anatomy:
+    return find_anatomy(*_load(path), contrast)
+
+
+@pytest.mark.slow
+@pytest.mark.real
+def test_three_contrasts_of_one_subject_agree_on_its_brain(shared_data):
+    folder = shared_data / "open_ms" / "longitudinal" / "patient01"
+    volumes = []
+    for contrast in CONTRASTS:
+        found = _anatomy_of(folder / f"study1_{contrast.replace('w', 'W')}.nii.gz", contrast)
+        assert not found.quality["SkullStripped"]
+        assert not found.quality["Warnings"]
+        volumes.append(found.quality["MaskVolumeMl"])
+    assert max(volumes) < 1.2 * min(volumes)
+
+
+@pytest.mark.slow
+@pytest.mark.real
+def test_a_stripped_64_mt_scan_keeps_what_is_left_of_it(shared_data):
+    image, grid = _load(shared_data / "real_64mT" / "MRI_mT_sub2.nii.gz")
+    found = find_anatomy(image, grid, "T1w")
+    assert found.quality["SkullStripped"]
+    assert not found.quality["Warnings"]
+    assert _dice(found.mask, image > 0.05 * np.percentile(image, 99)) > 0.93

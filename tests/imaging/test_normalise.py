@@ -1,0 +1,136 @@
+"""To a template and back, with ANTs as the independent reader of what is written."""
+
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from bids_lfenhance.errors import InputError
+from bids_lfenhance.imaging.grid import Grid, apply_affine, resample
+from bids_lfenhance.imaging.normalise import (
+    LPS,
+    Displacement,
+    carry_image,
+    invert,
+    read_displacement,
+    register_to_template,
+    template_files,
+    to_template_space,
+    write_displacement,
+)
+from bids_lfenhance.imaging.template import affine_of, load_head_template
+from bids_lfenhance.imaging.volume import volume_from_channels
+
+NAME = "Small"
+
+
+def _smooth(grid: Grid, rng: np.random.Generator, size: float = 3.0) -> Displacement:
+    field = np.stack([ndimage.gaussian_filter(rng.standard_normal(grid.shape), 4) for _ in range(3)])
+    return Displacement((size * field / np.abs(field).max()).astype(np.float32), grid)
+
+
+def _oblique() -> Grid:
+    affine = affine_of(np.array([0, 0, 0, 1, 2, 0, 0, 0, 0, 0, 0, 0.0]), np.zeros(3)) @ np.diag([2, 2, 2.5, 1])
+    return Grid(affine, (20, 24, 18))
+
+
+def test_ants_reads_the_field_that_is_written(tmp_path, rng):
+    ants = pytest.importorskip("ants")
+    transform = _smooth(_oblique(), rng)
+    write_displacement(transform, tmp_path / "field.h5")
+    theirs = ants.read_transform(str(tmp_path / "field.h5"))
+    for voxel in ((5, 6, 7), (10, 12, 9)):
+        point = apply_affine(transform.grid.affine, np.array([voxel], float))[0]
+        ours = point + transform.field[:, *voxel]
+        assert np.allclose(LPS @ np.array(theirs.apply_to_point((LPS @ point).tolist())), ours, atol=1e-3)
+
+
+def test_what_is_written_is_read_back_the_same(tmp_path, rng):
+    transform = _smooth(_oblique(), rng)
+    write_displacement(transform, tmp_path / "field.h5")
+    again = read_displacement(tmp_path / "field.h5")
+    assert again.grid == transform.grid
+    assert np.array_equal(again.field, transform.field)
+
+
+def test_there_and_back_is_where_one_began(rng):
+    there = _smooth(Grid(np.diag([2.0, 2, 2, 1]), (24, 24, 24)), rng)
+    inner = Grid(np.array([[2.0, 0, 0, 10], [0, 2, 0, 10], [0, 0, 2, 10], [0, 0, 0, 1]]), (14, 14, 14))
+    back = invert(there, np.eye(4), inner)
+    points = back.points(inner)
+    index = points / 2
+    again = points + np.stack([ndimage.map_coordinates(one, index, order=1) for one in there.field])
+    home = Displacement(np.zeros((3, *inner.shape), np.float32), inner).points(inner)
+    assert np.abs(home - points).max() > 0.5
+    assert np.abs(again - home).max() < 0.2
+
+
+def test_labels_stay_labels_and_the_outside_is_zero(rng):
+    grid = Grid(np.eye(4), (12, 12, 12))
+    labels = rng.integers(0, 4, grid.shape)
+    shift = Displacement(np.full((3, 12, 12, 12), 3.0, np.float32), grid)
+    moved = carry_image(labels, grid.affine, shift, grid, order=0)
+    assert np.array_equal(moved[:9, :9, :9], labels[3:, 3:, 3:])
+    assert not moved[9:].any()
+
+
+@pytest.fixture
+def template_home(tmp_path, monkeypatch) -> Path:
+    """A TemplateFlow home with one small template in it: the bundled head, 4 mm, and its mask."""
+    home = tmp_path / "templateflow"
+    folder = home / f"tpl-{NAME}"
+    folder.mkdir(parents=True)
+    head = load_head_template()
+    every = (slice(None, None, 2),) * 3
+    affine = head.grid.affine @ np.diag([2, 2, 2, 1.0])
+    image = np.tensordot((40, 90, 130, 25, 110, 0, 80), head.maps, 1)[every].astype(np.float32)
+    nib.save(nib.Nifti1Image(image, affine), folder / f"tpl-{NAME}_res-01_T1w.nii.gz")
+    mask = (head.brain[every] > 0.5).astype(np.uint8)
+    nib.save(nib.Nifti1Image(mask, affine), folder / f"tpl-{NAME}_res-01_desc-brain_mask.nii.gz")
+    monkeypatch.setenv("TEMPLATEFLOW_HOME", str(home))
+    monkeypatch.setenv("TEMPLATEFLOW_AUTOUPDATE", "off")
+    return home
+
+
+def test_a_template_of_the_users_own_is_taken_as_it_lies(template_home):
+    files = template_files(f"{NAME}:res-1")
+    assert files.image.name == f"tpl-{NAME}_res-01_T1w.nii.gz"
+    assert files.mask is not None
+    assert files.mask.parent == template_home / f"tpl-{NAME}"
+
+
+@pytest.mark.parametrize("space", [f"{NAME}:res-2", "Nowhere:res-1"])
+def test_a_template_that_is_nowhere_is_named(template_home, space):
+    with pytest.raises(InputError, match=rf"template {space.split(':')[0]} at resolution . in {template_home}"):
+        template_files(space)
+
+
+@pytest.mark.parametrize("space", ["a/b:res-1", "MNI:1", "MNI:res-x", ""])
+def test_a_space_that_is_not_one_says_how_to_write_it(space):
+    with pytest.raises(InputError, match="NAME:res-N"):
+        template_files(space)
+
+
+def test_a_subject_goes_to_the_template_and_its_transforms_come_back(template_home, tmp_path, rng):
+    head = load_head_template()
+    motion = affine_of(np.array([1, -0.5, 0.5, 0.8, 0, 0.5, -1, -1, -1, 0, 0, 0.0]), np.zeros(3))
+    affine = np.diag([4.0, 4, 4, 1])
+    affine[:3, 3] = (-100, -130, -90)
+    grid = Grid(affine, (50, 60, 50))
+    look = np.tensordot((210, 120, 90, 20, 90, 0, 60), head.maps, 1)
+    image = resample(look, motion @ head.grid.affine, grid) + 3 * rng.standard_normal(grid.shape).astype(np.float32)
+    brain = resample(head.brain, motion @ head.grid.affine, grid) > 0.5
+    volume = volume_from_channels(grid, {"T2w": image}).with_anatomy(brain, np.zeros((3, *grid.shape), np.float32))
+    paths = register_to_template(volume, f"{NAME}:res-1", tmp_path, sloppy=True)
+    assert all(Path(paths[key]).stat().st_size for key in ("to", "from"))
+    moved, target = to_template_space(brain.astype(np.float32), grid, paths, order=0)
+    truth = nib.load(template_home / f"tpl-{NAME}" / f"tpl-{NAME}_res-01_desc-brain_mask.nii.gz").get_fdata() > 0
+    assert target.shape == truth.shape
+    assert 2 * (truth & (moved > 0)).sum() / (truth.sum() + (moved > 0).sum()) > 0.95
+    points = np.argwhere(brain)[::200]
+    there = read_displacement(paths["from"])
+    found = there.points(grid)[:, *points.T].T
+    expected = apply_affine(np.linalg.inv(motion), apply_affine(grid.affine, points.astype(float)))
+    assert np.median(np.linalg.norm(found - expected, axis=1)) < 3
