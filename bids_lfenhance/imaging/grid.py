@@ -9,6 +9,9 @@ from scipy import ndimage
 CANONICAL_ZOOM = 1.0
 """Voxel size of the canonical grid, mm."""
 
+SLOPPY_ZOOM = 2.0
+"""Voxel size of the canonical grid of a ``--sloppy`` run, mm: an eighth of the voxels, an eighth of the cost."""
+
 SHAPE_MULTIPLE = 16
 """Canonical shapes are multiples of this, so that four halvings of a U-Net need no padding."""
 
@@ -52,6 +55,11 @@ class Grid:
         """(8, 3) world coordinates of the outer corners of the field of view, RAS+ mm."""
         ends = [(-0.5, n - 0.5) for n in self.shape]
         return apply_affine(self.affine, np.array(list(product(*ends))))
+
+
+def canonical_zoom(sloppy: bool) -> float:
+    """Voxel size of the canonical grid, mm."""
+    return SLOPPY_ZOOM if sloppy else CANONICAL_ZOOM
 
 
 def zooms_of(affine: np.ndarray) -> tuple[float, float, float]:

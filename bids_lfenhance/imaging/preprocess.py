@@ -11,7 +11,7 @@ from threadpoolctl import threadpool_limits
 from ..errors import InputError
 from .bias import head_mask
 from .fusion import fuse_mean
-from .grid import resample, zooms_of
+from .grid import canonical_zoom, resample, zooms_of
 from .intensity import gain, gain_coefficients
 from .ready import Ready, check_overlap, covered_share, head_grid, make_ready
 from .registration import IN_PLACE, LEVELS, WORK_ZOOM, Alignment, Picture, align, make_picture
@@ -76,7 +76,7 @@ def prepare_reference(
             IN_PLACE if r is fixed else align(r.picture, fixed.picture, bent=True, far=True, levels=_levels(sloppy))
             for r in ready
         ]
-        grid = head_grid([(fixed, np.eye(4))])
+        grid = head_grid([(fixed, np.eye(4))], canonical_zoom(sloppy))
         head = resample(fixed.mask.astype(np.float32), fixed.affine, grid) > 0.5
         channels, scans = {}, []
         for r, a in zip(ready, found, strict=True):
@@ -120,7 +120,7 @@ def prepare_session(
         grid = (
             reference.grid
             if reference is not None
-            else head_grid([(r, a.pose) for r, a in zip(first.ready, first.found, strict=True)])
+            else head_grid([(r, a.pose) for r, a in zip(first.ready, first.found, strict=True)], canonical_zoom(sloppy))
         )
         stacks = {group.contrast: group.stacks(a.pose) for group, a in zip(groups, placed, strict=True)}
         fused = {contrast: fuse_mean(members, grid) for contrast, members in stacks.items()}

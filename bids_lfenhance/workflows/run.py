@@ -12,12 +12,15 @@ from pathlib import Path
 from typing import Any
 
 from .. import __version__
+from ..bids.atomic import atomic_write
 from ..bids.dataset import write_dataset_files
 from ..bids.units import Plan
 from ..config import Settings, settings_hash, to_toml
 from ..derivatives.layout import is_complete, missing_outputs
 from ..errors import InputError
+from ..imaging.grid import canonical_zoom
 from ..methods import get_method
+from ..reports.page import boilerplate, write_report
 from ..resources import available_cpus, available_memory_gb
 from .recipe import Recipe, graph_label, session_record
 
@@ -59,7 +62,7 @@ def make_recipe(settings: Settings, method_settings: Mapping[str, Any], device: 
         n_samples=settings.n_samples or method.draws,
         seed=settings.random_seed,
         sloppy=settings.sloppy,
-        resolution="2mm" if settings.sloppy else "1mm",
+        resolution=f"{canonical_zoom(settings.sloppy):g}mm",
         spaces=settings.output_spaces,
         device=device,
         threads=threads,
@@ -105,13 +108,20 @@ def run_participants(settings: Settings, recipe: Recipe, plan: Plan) -> Outcome:
     sessions: dict[str, list[dict[str, Any]]] = {}
     for unit in plan.units:
         sessions.setdefault(unit.subject, []).append(session_record(unit))
-    todo = {
-        subject: records for subject, records in sessions.items() if not _is_done(settings, subject, records, recipe)
-    }
-    outcome.already += [subject for subject in sessions if subject not in todo]
+    todo: dict[str, list[dict[str, Any]]] = {}
+    for subject, records in sessions.items():
+        try:
+            if _is_done(settings, subject, records, recipe):
+                outcome.already.append(subject)
+            else:
+                todo[subject] = records
+        except InputError as error:  # a name that no derivative can have
+            outcome.failed[subject] = [str(error)]
     if todo:
         failures = _execute(settings, recipe, todo, outcome.run_dir)
         _settle(settings, recipe, todo, failures, outcome)
+    if outcome.done:
+        atomic_write(settings.out_dir / "logs" / "CITATION.md", boilerplate(settings.out_dir))
     return outcome
 
 
@@ -181,8 +191,6 @@ def _settle(
 
 
 def _failure_page(out_dir: Path, subject: str, outcome: Outcome) -> None:
-    from ..reports.page import write_report
-
     try:
         write_report(out_dir, subject, outcome.run_dir)
     except Exception as error:  # the report is a courtesy here: what failed is said in any case

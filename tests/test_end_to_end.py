@@ -1,0 +1,192 @@
+"""The whole command on a small dataset, from outside: exit codes, summary and report agree with the disk."""
+
+import hashlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import nibabel as nib
+import pytest
+
+from .dataset import write_dataset
+
+OPTIONS = ("--sloppy", "--method", "interp", "--nprocs", "2", "--mem-gb", "6")
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("whole run")  # a space in the path, as users have
+    write_dataset(folder / "bids")
+    return folder
+
+
+def app(place: Path, *words: str, out: str = "out", bids: str = "bids") -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "bids_lfenhance", str(place / bids), str(place / out), "participant"]
+    command += ["-w", str(place / "work"), *OPTIONS, *words]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=900)
+
+
+@pytest.fixture(scope="module")
+def first(place: Path) -> subprocess.CompletedProcess:
+    return app(place)
+
+
+def images(place: Path, out: str = "out") -> dict[str, str]:
+    """Hash of every image by its path."""
+    root = place / out
+    return {
+        path.relative_to(root).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(root.rglob("*.nii.gz"))
+    }
+
+
+def test_failed_subjects_are_named_and_the_others_done(first, place):
+    assert first.returncode == 1, first.stdout + first.stderr
+    assert "2 subject(s) done: sub-01, sub-02" in first.stdout
+    assert "skipped sub-03" in first.stdout
+    for subject, words in {
+        "04": "cut short",
+        "05": "JSON",
+        "06": "finite",
+        "07": "annex",
+    }.items():
+        (line,) = [line for line in first.stdout.splitlines() if line.startswith(f"FAILED sub-{subject}")]
+        assert words in line
+        assert not list((place / "out").glob(f"sub-{subject}/**/*.nii.gz"))
+    assert "Traceback" not in first.stdout + first.stderr
+    assert "Not everything asked for is on disk." in first.stdout
+
+
+def test_one_warning_a_session_for_a_wrong_field_strength(first):
+    assert len([line for line in first.stderr.splitlines() if "0.006" in line]) <= 6
+
+
+def test_the_report_of_a_failed_subject_says_why(first, place):
+    page = (place / "out" / "sub-04.html").read_text()
+    assert "cut short" in page
+
+
+def test_the_derivative_is_valid(first, place):
+    if not (validator := shutil.which("bids-validator-deno")):
+        pytest.skip("bids-validator-deno is not installed")
+    for folder in ("out",):
+        done = subprocess.run([validator, "--format", "json", str(place / folder)], capture_output=True, check=False)
+        errors = [i for i in json.loads(done.stdout)["issues"]["issues"] if i["severity"] == "error"]
+        assert errors == []
+
+
+def test_what_was_written_is_what_was_promised(first, place):
+    anat = place / "out" / "sub-01" / "ses-HFC" / "anat"
+    enhanced = nib.load(anat / "sub-01_ses-HFC_space-GE_res-2mm_desc-interp_T1w.nii.gz")
+    reference = nib.load(
+        place / "out" / "sub-01" / "ses-GE" / "anat" / "sub-01_ses-GE_acq-MPRAGE_res-2mm_desc-preproc_T1w.nii.gz"
+    )
+    assert enhanced.shape == reference.shape
+    assert enhanced.header.get_zooms() == (2.0, 2.0, 2.0)
+    assert nib.aff2axcodes(enhanced.affine) == ("R", "A", "S")
+    record = json.loads((anat / "sub-01_ses-HFC_desc-preproc_qc.json").read_text())
+    assert len(record["Scans"]) == 2
+    assert min(scan["Coverage"] for scan in record["Scans"]) > 0.95
+    table = (anat / "sub-01_ses-HFC_desc-interp_qc.tsv").read_text()
+    assert "brain-fit" in table
+    assert (place / "out" / "logs" / "CITATION.md").read_text().strip()
+    alone = place / "out" / "sub-02" / "ses-HFC" / "anat"
+    assert (alone / "sub-02_ses-HFC_res-2mm_desc-interp_T1w.nii.gz").is_file()
+    assert not list(alone.glob("*_qc.tsv")), "no metrics without high field"
+
+
+def test_a_rerun_does_nothing_twice(first, place):
+    before = images(place)
+    again = app(place, "--participant-label", "01", "sub-02")
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert "2 subject(s) already there" in again.stdout
+    assert images(place) == before
+
+
+def test_a_lost_file_is_made_again_the_same(first, place):
+    before = images(place)
+    lost = place / "out" / "sub-02" / "ses-HFC" / "anat" / "sub-02_ses-HFC_res-2mm_desc-interpRisk_T1w.nii.gz"
+    lost.unlink()
+    again = app(place, "--participant-label", "02")
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert images(place) == before
+
+
+def test_a_second_recipe_stands_beside_the_first(first, place):
+    before = images(place)
+    again = app(place, "--participant-label", "02", "--interp-fusion", "sr", "--output-label", "sharp")
+    assert again.returncode == 0, again.stdout + again.stderr
+    after = images(place)
+    assert before.items() <= after.items(), "the first result is untouched"
+    assert any("desc-sharp_" in name for name in after)
+    assert "already there" in app(place, "--participant-label", "02").stdout
+
+
+def test_reports_and_methods_text_from_disk(first, place):
+    page = place / "out" / "sub-01.html"
+    page.unlink()
+    done = app(place, "--reports-only", "--participant-label", "01")
+    assert done.returncode == 0, done.stderr
+    assert page.is_file()
+    text = app(place, "--boilerplate-only", "--participant-label", "01")
+    assert "bids_lfenhance" in text.stdout
+
+
+def test_a_terminated_run_leaves_soon_and_goes_on(first, place):
+    command = [sys.executable, "-m", "bids_lfenhance", str(place / "bids"), str(place / "late"), "participant"]
+    command += ["-w", str(place / "work"), *OPTIONS, "--participant-label", "02"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        deadline = time.monotonic() + 120
+        while not list((place / "work").glob("*/lfenhance/sub_02_wf/*/prepare/*")) and time.monotonic() < deadline:
+            time.sleep(0.2)
+        process.send_signal(signal.SIGTERM)
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "run the same command again" in errors
+    assert app(place, "--participant-label", "02", out="late").returncode == 0
+    assert images(place, "late").items() <= images(place).items(), "an interrupted run ends with the same images"
+
+
+@pytest.mark.parametrize(
+    ("words", "bids", "out", "sentence"),
+    [
+        (["--participant-label", "99"], "bids", "x", "99"),
+        (["--session-label", "NONE"], "bids", "x", "NONE"),
+        ([], "bids", "bids", "would change the raw dataset"),
+        ([], "bids", "bids/sub-01", "would change the raw dataset"),
+        ([], "nowhere", "x", "no such folder"),
+        ([], "empty", "x", "dataset_description.json"),
+        (["--skip-bids-validation"], "empty", "x", "empty"),
+        (["--device", "cuda:7"], "bids", "x", "GPU"),
+        ([], "bids", "file", "file"),
+    ],
+)
+def test_what_cannot_be_run_is_one_sentence_and_2(place, words, bids, out, sentence):
+    (place / "empty").mkdir(exist_ok=True)
+    (place / "file").write_text("")
+    done = app(place, *words, bids=bids, out=out)
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    assert sentence in done.stderr
+    assert "xpected" in done.stderr
+
+
+def test_a_full_disk_is_a_named_failure(first, place):
+    if os.geteuid() != 0 or not shutil.which("mount"):
+        pytest.skip("mounting a small file system needs root")
+    small = place / "small"
+    small.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(small)], check=False).returncode:
+        pytest.skip("this machine does not let a test mount a file system")
+    try:
+        done = app(place, "--participant-label", "02", out="small/out")
+        assert done.returncode in (1, 2)
+        assert "Traceback" not in done.stderr + done.stdout
+        assert "free" in done.stderr + done.stdout or "space" in done.stderr + done.stdout
+    finally:
+        subprocess.run(["umount", str(small)], check=True)
