@@ -1,6 +1,7 @@
 """Layers of implicit neural representations: a point in, features out."""
 
 import math
+from itertools import pairwise
 from typing import Literal
 
 import torch
@@ -24,7 +25,7 @@ class _Gabor(torch.autograd.Function):
         return out
 
     @staticmethod
-    def backward(ctx, grad: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[no-untyped-def, override]
+    def backward(ctx, grad: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[no-untyped-def]
         by_u, by_v = ctx.saved_tensors
         return grad * by_u, grad * by_v
 
@@ -128,11 +129,9 @@ def trunk(
     if activation == "wire":
         narrow = max(1, round(width / math.sqrt(2)))
         sizes = [inputs] + [narrow] * layers
-        return nn.Sequential(
-            *(WireLayer(a, b, omega, scale, generator) for a, b in zip(sizes, sizes[1:], strict=False))
-        )
+        return nn.Sequential(*(WireLayer(a, b, omega, scale, generator) for a, b in pairwise(sizes)))
     sizes = [inputs] + [width] * layers
-    pairs = list(zip(sizes, sizes[1:], strict=False))
+    pairs = list(pairwise(sizes))
     if activation == "gabor":
         return nn.Sequential(*(GaborLayer(a, b, omega, scale, generator) for a, b in pairs))
     if activation == "siren":

@@ -42,7 +42,7 @@ class Method:
     takes one of few words is a ``Literal``.
     ``learns_from``: "pairs", "hf", "scan" (``sample`` fits, then queries; no checkpoint) or "nothing".
     ``prepare(volume, settings)`` returns what all draws share (weights, a fused base, a fitted contrast vector), so
-    that it is paid for once; ``sample(nets, volume, settings, generator) -> Draw`` draws once and is given it as ``nets``.
+    that it is paid for once; ``sample(nets, volume, settings, generator) -> Draw`` draws once, given it as ``nets``.
     ``draws`` is how many draws ``enhance`` takes unless told otherwise; more than one only makes sense where
     ``sample`` uses its generator. ``budgets`` maps a budget ("sloppy", "cpu", "gpu") to the settings it changes.
     """

@@ -6,7 +6,7 @@ from scipy import ndimage
 from ...config import TISSUES
 from ...errors import InputError, MethodError
 from ...simulators.physics import contrast_vector
-from ...simulators.presets import HF_TESLA, tissue_signal
+from ...simulators.presets import HF_TESLA, contrast_factor, tissue_signal
 
 WM = TISSUES.index("WM")
 
@@ -22,15 +22,17 @@ def fit_contrast(
 ) -> tuple[np.ndarray, list[str]]:
     """((3,) c of CSF, GM, WM, largest 1; warnings): low-field over high-field intensity (methods.md §3.1).
 
-    ``image`` (X, Y, Z) fused low field; the high-field intensities come from the protocol table, never from a scan of
-    the subject. All ones, with a warning, where the scan does not show its tissues in the order of its contrast.
+    ``image`` (X, Y, Z) low field, as sharp as it can be had: blur mixes the tissues. The high-field intensities come
+    from the protocol table, never from a scan of the subject. All ones, with a warning, where the scan does not show
+    its tissues in the order of its contrast.
     """
     measured = tissue_means(image, tissue, mask)
     wanted = tissue_signal(contrast, HF_TESLA)
     # c is bounded by 1: the unit of the table is chosen so that the tissue that keeps most of its signal keeps all.
     wanted = wanted * (measured / wanted).max()
     try:
-        return contrast_vector(wanted, measured, max(sigma, 1e-6), contrast), []
+        expected = contrast_factor(contrast)
+        return contrast_vector(wanted, measured, max(sigma, 1e-6), contrast, expected), []
     except MethodError as error:
         return np.ones(len(TISSUES)), [f"{contrast} keeps its low-field contrast: {error}"]
 
@@ -53,13 +55,19 @@ def parse_contrast(text: str) -> np.ndarray:
     return vector
 
 
-def restoring_gain(vector: np.ndarray, tissue: np.ndarray, smooth_voxels: float = 0.0) -> np.ndarray:
-    """(X, Y, Z) float32 what S is multiplied by: 1/Σ c_k P_k (methods.md §3.3), 1 in pure white matter and outside.
+def restoring_gain(contrast: str, vector: np.ndarray, tissue: np.ndarray, smooth_voxels: float = 0.0) -> np.ndarray:
+    """(X, Y, Z) float32 what S is multiplied by: Σ μ_k P_k / Σ c_k μ_k P_k, 1 in pure white matter and outside.
 
-    ``tissue`` (3, X, Y, Z) posteriors, smoothed first by a Gaussian of ``smooth_voxels`` standard deviation.
+    ``vector`` (3,) c; ``tissue`` (3, X, Y, Z) posteriors P, first smoothed by a Gaussian of ``smooth_voxels``; μ the
+    protocol's high-field intensities. In one tissue this is 1/c_k, as methods.md §3.3; where tissues share a voxel,
+    their signals are degraded and add up, whereas 1/Σ c_k P_k would darken every voxel that holds a little CSF.
     """
-    relative = vector / vector[WM]
-    gain = np.ones(tissue.shape[1:], dtype=np.float32)
-    for part, factor in zip(tissue, relative, strict=True):
-        gain += np.float32(factor - 1) * (ndimage.gaussian_filter(part, smooth_voxels) if smooth_voxels else part)
-    return 1 / gain
+    wanted = tissue_signal(contrast, HF_TESLA)
+    lost = vector / vector[WM]
+    before = np.full(tissue.shape[1:], wanted[WM], dtype=np.float32)
+    after = before.copy()
+    for part, signal, factor in zip(tissue, wanted, lost, strict=True):
+        share = ndimage.gaussian_filter(part, smooth_voxels) if smooth_voxels else part
+        before += np.float32(signal - wanted[WM]) * share
+        after += np.float32(signal * factor - wanted[WM]) * share
+    return before / after

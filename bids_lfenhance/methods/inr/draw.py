@@ -26,7 +26,7 @@ BLEND_MM = 1.5
 
 
 def set_up(volume: Volume, settings: InrSettings) -> Mapping[str, Any]:
-    """What the seeds share, by name: the fused base and its scales, the voxels seen, tissue, guide, contrast vectors."""
+    """What the seeds share, by name: the fused base and its scales, the voxels seen, tissue, guide."""
     lonely = [name for name in volume.contrasts if not volume.stacks_of(name)]
     if lonely:
         raise InputError(
@@ -38,7 +38,6 @@ def set_up(volume: Volume, settings: InrSettings) -> Mapping[str, Any]:
     base = fused_base(volume, settings.base, support)
     tissue = volume.tissue if volume.tissue is not None else np.zeros((len(TISSUES), *volume.grid.shape), np.float32)
     seen = observe(volume, base, scales, tissue, support)
-    vectors, warnings = _contrast(volume, settings)
     guide = None
     if settings.guide:
         shown = np.concatenate([volume.image[volume.present] / scales[:, None, None, None], tissue])
@@ -50,26 +49,25 @@ def set_up(volume: Volume, settings: InrSettings) -> Mapping[str, Any]:
         "seen": seen,
         "tissue": tissue,
         "guide": guide,
-        "contrast": vectors,
-        "warnings": warnings,
     }
 
 
-def _contrast(volume: Volume, settings: InrSettings) -> tuple[dict[str, np.ndarray], list[str]]:
-    """({contrast: (3,) c}, warnings)."""
+def _vectors(
+    volume: Volume, signal: np.ndarray, tissue: np.ndarray, settings: InrSettings
+) -> tuple[dict[str, np.ndarray], list[str]]:
+    """({contrast: (3,) c}, warnings): the contrast vectors, drawn towards no change by ``restore``."""
+    flat = {name: np.ones(len(TISSUES)) for name in volume.contrasts}
     if settings.contrast == "none":
-        return {name: np.ones(len(TISSUES)) for name in volume.contrasts}, []
-    if settings.contrast != "auto":
-        return {name: parse_contrast(settings.contrast) for name in volume.contrasts}, []
+        return flat, []
     if volume.tissue is None or volume.mask is None:
-        return (
-            {name: np.ones(len(TISSUES)) for name in volume.contrasts},
-            ["the low-field contrast was kept: the volume came without brain mask and tissue"],
-        )
-    vectors, warnings = {}, []
-    for name in volume.contrasts:
+        return flat, ["the low-field contrast was kept: the volume came without brain mask and tissue"]
+    vectors, warnings = flat, []
+    for channel, name in enumerate(volume.contrasts):
+        if settings.contrast != "auto":
+            vectors[name] = parse_contrast(settings.contrast)
+            continue
         sigma = float(np.median([stack.sigma for stack in volume.stacks_of(name)]))
-        vectors[name], said = fit_contrast(name, volume.channel(name), volume.tissue, volume.mask, sigma)
+        vectors[name], said = fit_contrast(name, signal[channel], tissue, volume.mask, sigma)
         warnings += said
     return vectors, warnings
 
@@ -87,33 +85,38 @@ def draw(nets: Mapping[str, Any], volume: Volume, settings: InrSettings, generat
     signal[:, nets["support"]] += intensity * nets["scales"][:, None]
     np.maximum(signal, 0, out=signal)
     chi2 = _chi2(volume, signal)
-    warnings = [*nets["warnings"], *fitted.record["warnings"], *_judged(chi2)]
     tissue = nets["tissue"]
     if settings.base == "none" and settings.seg and volume.tissue is not None:
         tissue = np.zeros_like(tissue)
         tissue[:, nets["support"]] = posterior
-    image = _restored(volume, signal, tissue, nets, settings)
+    vectors, said = _vectors(volume, signal, tissue, settings)
+    image = _restored(volume, signal, tissue, nets["support"], vectors, settings)
     record = {
         **fitted.record,
-        "contrast_vector": {name: vector.tolist() for name, vector in nets["contrast"].items()},
+        "contrast_vector": {name: vector.tolist() for name, vector in vectors.items()},
         "reduced_chi2": chi2,
         "outside": "the fused low field, blended over the edge of the mask",
         "nfe": 1,
-        "warnings": warnings,
+        "warnings": [*fitted.record["warnings"], *said, *_judged(chi2)],
     }
     return Draw(image, record)
 
 
 def _restored(
-    volume: Volume, signal: np.ndarray, tissue: np.ndarray, nets: Mapping[str, Any], settings: InrSettings
+    volume: Volume,
+    signal: np.ndarray,
+    tissue: np.ndarray,
+    support: np.ndarray,
+    vectors: Mapping[str, np.ndarray],
+    settings: InrSettings,
 ) -> np.ndarray:
     """(C, X, Y, Z) high-field contrast inside the mask, the fused image outside, one passing into the other."""
-    inside = volume.mask if volume.mask is not None else nets["support"]
-    weight = ndimage.gaussian_filter(inside.astype(np.float32), BLEND_MM / min(volume.grid.zooms))
-    weight *= nets["support"]
+    zoom = min(volume.grid.zooms)
+    inside = volume.mask if volume.mask is not None else support
+    weight = ndimage.gaussian_filter(inside.astype(np.float32), BLEND_MM / zoom) * support
     image = volume.image.copy()
     for channel, name in enumerate(volume.contrasts):
-        gain = restoring_gain(nets["contrast"][name], tissue, settings.smooth_mm / min(volume.grid.zooms))
+        gain = restoring_gain(name, vectors[name] ** settings.restore, tissue, settings.smooth_mm / zoom)
         index = CONTRASTS.index(name)
         image[index] += weight * (signal[channel] * gain - image[index])
     return image

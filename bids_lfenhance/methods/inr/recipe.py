@@ -21,9 +21,7 @@ class InrSettings:
 
     base: Literal["sr", "mean", "none"] = field(
         default="sr",
-        metadata=_told(
-            "fused image that the network corrects; none is the published form: the network is all there is"
-        ),
+        metadata=_told("fused image that the network corrects; none, the published form, leaves it alone"),
     )
     activation: Literal["gabor", "wire", "siren", "ff"] = field(
         default="gabor", metadata=_told("wavelet of the trunk", "methods.md §3.3")
@@ -56,6 +54,9 @@ class InrSettings:
             "over high field",
             "methods.md §3.1",
         ),
+    )
+    restore: float = field(
+        default=0.8, metadata=_told("power of the contrast vector: 1 trusts the tissue wholly, 0 changes no contrast")
     )
     smooth_mm: float = field(
         default=1.0, metadata=_told("smoothing of the tissue shares behind the contrast, standard deviation in mm")

@@ -71,7 +71,8 @@ def fit(
 
     ``step_mm`` is one millimetre in the network's coordinates, the step of the total variation.
     """
-    omega, warnings = omega_for(settings, seen), []
+    omega = omega_for(settings, seen)
+    warnings: list[str] = []
     for attempt in range(RESTARTS + 1):
         seed = int(generator.integers(2**63))
         network, errors = _fit_once(seen, guide, settings, omega, seed, step_mm)

@@ -6,8 +6,8 @@ import numpy as np
 from scipy import ndimage
 
 from ...config import CONTRASTS
-from ...imaging.acquisition import FWHM_PER_SD, Acquisition, Frame
 from ...imaging import fusion
+from ...imaging.acquisition import FWHM_PER_SD, Acquisition, Frame
 from ...imaging.grid import Grid, apply_affine, zooms_of
 from ...imaging.volume import Stack, Volume
 
@@ -90,7 +90,7 @@ def scales_of(volume: Volume, support: np.ndarray) -> np.ndarray:
 def observe(
     volume: Volume, base: np.ndarray, scales: np.ndarray, posteriors: np.ndarray, support: np.ndarray
 ) -> Observations:
-    """The low-field voxels whose centre lies in the support, with what the base predicts for each (methods.md §3.3b)."""
+    """The low-field voxels whose centre lies in the support, and what the base predicts there (methods.md §3.3b)."""
     frame, coordinates = Frame(volume.grid), Coordinates.of(volume.grid)
     parts: dict[str, list[np.ndarray]] = {key: [] for key in ("point", "value", "base", "tissue", "contrast", "stack")}
     profiles, sigmas = [], []
@@ -110,7 +110,7 @@ def observe(
     joined = {key: np.concatenate(value) for key, value in parts.items()}
     for key in ("point", "value", "base", "tissue"):
         joined[key] = joined[key].astype(np.float32)
-    return Observations(**joined, profile=np.float32(profiles), sigma=np.float32(sigmas))
+    return Observations(**joined, profile=np.array(profiles, np.float32), sigma=np.array(sigmas, np.float32))
 
 
 def _inside(stack: Stack, grid: Grid, support: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
