@@ -52,7 +52,7 @@ def fuse_mean(stacks: Sequence[Stack], grid: Grid) -> np.ndarray:
 
 
 def fuse_sr(
-    stacks: Sequence[Stack], grid: Grid, mask: np.ndarray | None = None, *, rounds: int = 3, steps: int = 5
+    stacks: Sequence[Stack], grid: Grid, mask: np.ndarray | None = None, *, rounds: int = 2, steps: int = 6
 ) -> np.ndarray:
     """The super-resolved image, (X, Y, Z) float32 ≥ 0: what every stack saw, each in its own voxels.
 
@@ -60,7 +60,7 @@ def fuse_sr(
     ----------
     stacks : one contrast, aligned, in shared units, each with its noise and resolution
     grid : the canonical grid
-    mask : (X, Y, Z) bool, where it matters; beyond ``MARGIN_MM`` around its box the plain mean stands. None: everywhere
+    mask : (X, Y, Z) bool, where it matters; beyond ``MARGIN_MM`` around its box the plain mean stands. None: the head
     rounds : times the edges are looked for again
     steps : conjugate-gradient steps in each round
 
@@ -69,10 +69,10 @@ def fuse_sr(
     Σ ρ_s / σ_s² (ρ_s: stack voxels per grid voxel). Solved by re-weighted least squares from the plain mean.
     """
     mean = fuse_mean(stacks, grid)
-    start, region = _region(mask, grid)
-    image = fuse_mean(stacks, region)
-    if not image.any():
+    if not mean.any():
         return mean
+    start, region = _region(_head(mean) if mask is None or not mask.any() else mask, grid)
+    image = _cut(mean, start, region.shape)
     data = _Data.of(stacks, region, floor=FLOOR * float(image.max()))
     strength = STRENGTH * data.information**0.5
     for _ in range(rounds):
@@ -182,12 +182,17 @@ def _pair(offset: tuple[int, ...]) -> tuple[tuple[slice, ...], tuple[slice, ...]
     return tuple(starts[step] for step in offset), tuple(starts[-step] for step in offset)
 
 
-def _region(mask: np.ndarray | None, grid: Grid) -> tuple[np.ndarray, Grid]:
-    """First voxel (3,) and grid of the box to solve: ``MARGIN_MM`` around the mask, or around the grid without one.
+def _head(mean: np.ndarray) -> np.ndarray:
+    """(X, Y, Z) bool: what is brighter than air, without the specks of noise; everything where there is no air."""
+    bright = ndimage.binary_opening(mean > 0.25 * np.percentile(mean[mean > 0], 98), iterations=2)
+    return bright if bright.any() else np.ones(mean.shape, dtype=bool)
+
+
+def _region(mask: np.ndarray, grid: Grid) -> tuple[np.ndarray, Grid]:
+    """First voxel (3,) and grid of the box to solve, ``MARGIN_MM`` around the mask.
 
     It may reach beyond the grid: a slice at the border also holds signal from outside, which must go somewhere.
     """
-    mask = mask if mask is not None and mask.any() else np.ones(grid.shape, dtype=bool)
     found = [np.flatnonzero(mask.any(axis=tuple({0, 1, 2} - {axis}))) for axis in range(3)]
     margin = np.ceil(MARGIN_MM / np.array(grid.zooms)).astype(int)
     start = np.array([axis[0] for axis in found]) - margin
@@ -195,6 +200,15 @@ def _region(mask: np.ndarray | None, grid: Grid) -> tuple[np.ndarray, Grid]:
     affine = grid.affine.copy()
     affine[:3, 3] += affine[:3, :3] @ start
     return start, Grid(affine, (int(x), int(y), int(z)))
+
+
+def _cut(image: np.ndarray, start: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """The box of an image from voxel ``start``; beyond the image its edge is repeated."""
+    index = [
+        np.clip(np.arange(first, first + n), 0, whole - 1)
+        for first, n, whole in zip(start, shape, image.shape, strict=True)
+    ]
+    return image[np.ix_(*index)]
 
 
 def _paste(image: np.ndarray, into: np.ndarray, start: np.ndarray, grid: Grid) -> np.ndarray:
