@@ -7,7 +7,7 @@ import numpy as np
 from scipy import ndimage
 
 from .grid import Grid, resample
-from .template import HeadTemplate, explained, fit_affine, gains, load_head_template
+from .template import HeadTemplate, explained, fit_affine, gains, load_head_template, shell_weight
 from .tissue import moments, responsibilities
 from .warp import Warp, deform, lattice
 
@@ -16,6 +16,9 @@ VOLUME_ML = (600.0, 2200.0)
 
 CORRELATION = 0.5
 """Tissue maps that correlate less than this with the scan inside the brain are warned about."""
+
+SURFACE_MM = 1.5
+"""How far outside the template's mask the brain is expected to end: that mask hugs the cortex and leaves the CSF out."""
 
 CSF_REACH_MM = 3.0
 """CSF belongs to the brain within this distance of tissue: sulci and cisterns do, the atrophied vault does not."""
@@ -112,8 +115,8 @@ def _refine_warp(image: np.ndarray, grid: Grid, template: HeadTemplate, warp: Wa
     blur = 0.42 * (zoom / 2 if zoom > 2 else 0)
     maps = np.stack([ndimage.gaussian_filter(one, blur) for one in template.maps])
     depth = resample(template.depth, warp.affine @ template.grid.affine, coarse, cval=99)
-    weight = np.clip((22 - depth) / 6, 0, 1)
-    near = weight > 0.5
+    near = depth < 19
+    weight = np.clip((22 - depth) / 6, 0, 1) * shell_weight(depth)
     seen = warp.carry(maps, template.grid.affine, coarse)[:, near]
     look = np.tensordot(gains(seen, fixed[near]), maps, 1).astype(np.float32)
     to_template = np.linalg.inv(warp.affine @ template.grid.affine) @ coarse.affine
@@ -209,7 +212,7 @@ def _posteriors(image: np.ndarray, depth: np.ndarray, priors: np.ndarray) -> tup
     values, d = image[zone], depth[zone]
     tissue = priors[:, zone] + np.float32(0.03)
     tissue = tissue / tissue.sum(axis=0)
-    surface = 1 / (1 + np.exp(np.clip(d / 2.0, -30, 30)))
+    surface = 1 / (1 + np.exp(np.clip((d - SURFACE_MM) / 2.0, -30, 30)))
     core = d < -3
     mean, std = moments(values[core], tissue[:, core])
     for _ in range(8):

@@ -22,6 +22,10 @@ SHELLS_MM = (3.0, 10.0, 18.0)
 ZOOM_MM = 2
 """Voxel size of the template, mm."""
 
+SHELL_WEIGHT = 0.3
+"""How much skull, scalp and air count beside brain: they steady the fit, but atrophy pushes brain and scalp apart, and
+at full weight the template's brain grew into the skull (Dice 0.918 → 0.974, 0.897 → 0.953 on two drawn heads)."""
+
 MARGIN_MM = 36
 """Padding of the template's box, mm, so that scalp and air fit in."""
 
@@ -97,6 +101,11 @@ def _below(brain: np.ndarray, depth: np.ndarray) -> np.ndarray:
     return (height[None, None, :] < middle[:, :, None]) & covered[:, :, None] & ~brain
 
 
+def shell_weight(depth: np.ndarray) -> np.ndarray:
+    """1 in the brain and its rim, ``SHELL_WEIGHT`` beyond, for depths in mm of the template."""
+    return np.where(depth < 2, 1, SHELL_WEIGHT).astype(np.float32)
+
+
 def gains(maps: np.ndarray, values: np.ndarray, weight: np.ndarray | None = None) -> np.ndarray:
     """(K,) least-squares intensity of each class in an image: values ≈ gains @ maps.
 
@@ -108,10 +117,11 @@ def gains(maps: np.ndarray, values: np.ndarray, weight: np.ndarray | None = None
     return np.linalg.solve(normal, weighted @ values)
 
 
-def explained(maps: np.ndarray, values: np.ndarray) -> float:
+def explained(maps: np.ndarray, values: np.ndarray, weight: np.ndarray | None = None) -> float:
     """Share of the variance of ``values`` (N,) that a linear combination of ``maps`` (K, N) explains, in [0, 1]."""
-    total = float(((values - values.mean()) ** 2).sum())
-    left = float(((values - gains(maps, values) @ maps) ** 2).sum())
+    weight = np.ones_like(values) if weight is None else weight
+    total = float((weight * (values - np.average(values, weights=weight)) ** 2).sum())
+    left = float((weight * (values - gains(maps, values, weight) @ maps) ** 2).sum())
     return 1 - left / total if total > 0 else 0.0
 
 
@@ -212,6 +222,7 @@ class _Fit:
         self.image = ndimage.gaussian_filter(image, sigma, truncate=2.5)[every]
         self.to_voxel = np.linalg.inv(grid.affine @ np.diag([*step, 1.0]))
         self.samples, self.centre = samples, centre
+        self.weight = shell_weight(samples.depth)
 
     def values(self, parameters: np.ndarray) -> np.ndarray:
         affine = affine_of(parameters, self.centre)
@@ -227,7 +238,7 @@ class _Fit:
         values = self.values(parameters)
         # MNI152 is about a tenth larger than people along each axis
         penalty = 4e-3 * float(((parameters[6:9] + 1) ** 2).sum() + (parameters[9:] ** 2).sum())
-        return penalty - explained(self.samples.maps, values)
+        return penalty - explained(self.samples.maps, values, self.weight)
 
     def refine(self, start: np.ndarray, free: tuple[int, ...], rounds: int) -> np.ndarray:
         chosen = list(free)
