@@ -18,7 +18,7 @@ CORRELATION = 0.5
 """Tissue maps that correlate less than this with the scan inside the brain are warned about."""
 
 SURFACE_MM = 1.5
-"""How far outside the template's mask the brain is expected to end: that mask hugs the cortex and leaves the CSF out."""
+"""How far outside the template's mask the brain is expected to end: that mask hugs the cortex, without its CSF."""
 
 CSF_REACH_MM = 3.0
 """CSF belongs to the brain within this distance of tissue: sulci and cisterns do, the atrophied vault does not."""
