@@ -4,7 +4,8 @@ Two stacks of different planes never show the same thing: each is blurred along 
 compared, each is blurred by the other's slice profile: both then have the same one, and what is left is position and
 noise. A pose is then found by Gauss-Newton on ``y − f(x(T p))``: ``y`` one image at its points ``p``, ``x``
 the other, ``T`` the pose (RAS+ mm → RAS+ mm) and ``f`` an unknown intensity curve, straight within a contrast, bent
-across contrasts (the correlation ratio of Roche et al. 1998, minimised with an analytic gradient and robust weights).
+across contrasts (the correlation ratio of Roche et al. 1998, minimised with an analytic gradient and robust weights;
+the last step there is local correlation).
 No random number is drawn and no thread takes part in the sums, so that reruns are equal to the last byte.
 """
 
@@ -16,6 +17,7 @@ import numpy as np
 from scipy import fft, ndimage
 
 from .grid import Grid, apply_affine, resample, zooms_of
+from .local_correlation import local_step
 
 WORK_ZOOM = 2.0
 """Voxel size on which poses are found, mm."""
@@ -25,6 +27,15 @@ LEVELS = ((3.5, 4), (2.0, 2), (1.0, 2))
 
 KNOTS = 9
 """Corners of the bent intensity curve f across contrasts."""
+
+ITERATIONS = 15
+"""Most Gauss-Newton steps at one level."""
+
+STOP = 0.005
+"""A level ends when a step moves no point of a head by more than this, mm."""
+
+LONGEST_STEP = 12.0
+"""Outside the basin a full step can leap; no step moves a head's surface by more than this, mm."""
 
 STARTS_DEGREES = (0.0, -12.0, 12.0)
 """Rotations tried about each axis before the coarse level."""
@@ -133,25 +144,25 @@ def blurred(data: np.ndarray, affine: np.ndarray, covariance: np.ndarray) -> np.
     )
 
 
-def compare(moving: Picture, fixed: Picture, pose: np.ndarray, sigma: float, stride: int, bent: bool = False) -> Term:
-    """The comparison of two pictures at one level, each blurred by the other's point spread as the pose turns it."""
+def _blurred_pair(moving: Picture, fixed: Picture, pose: np.ndarray, sigma: float) -> tuple[np.ndarray, np.ndarray]:
+    """Each image blurred by the other's point spread as the pose turns it; the fixed one (4, I, J, K) with gradient."""
     turn = pose[:3, :3]
     common = sigma**2 * np.eye(3)
     y = blurred(moving.data, moving.affine, turn.T @ fixed.covariance @ turn + common)
     x = blurred(fixed.data, fixed.affine, turn @ moving.covariance @ turn.T + common)
-    gradient = np.stack(np.gradient(x), axis=0).reshape(3, -1)
-    to_voxel = np.linalg.inv(fixed.affine)
-    gradient = (to_voxel[:3, :3].T @ gradient).reshape(3, *x.shape)
+    along_voxels = np.stack(np.gradient(x), axis=0).reshape(3, -1)
+    gradient = (np.linalg.inv(fixed.affine[:3, :3]).T @ along_voxels).reshape(3, *x.shape)
+    return y, np.concatenate([x[None], gradient]).astype(np.float32)
+
+
+def compare(moving: Picture, fixed: Picture, pose: np.ndarray, sigma: float, stride: int, bent: bool = False) -> Term:
+    """The comparison of two pictures at one level: blurred by ``sigma`` mm, at every ``stride``-th voxel."""
+    y, volume = _blurred_pair(moving, fixed, pose, sigma)
     near = ndimage.binary_dilation(moving.head, iterations=max(2, round(2 * sigma / WORK_ZOOM)))
     index = np.argwhere(near[::stride, ::stride, ::stride]) * stride
     points = apply_affine(moving.affine, index.astype(np.float64))
-    return Term(
-        points,
-        y[tuple(index.T)].astype(np.float64),
-        np.concatenate([x[None], gradient]).astype(np.float32),
-        to_voxel,
-        bent,
-    )
+    values = y[tuple(index.T)].astype(np.float64)
+    return Term(points, values, volume, np.linalg.inv(fixed.affine), bent)
 
 
 def _basis(x: np.ndarray, points: np.ndarray, bent: bool) -> tuple[np.ndarray, np.ndarray]:
@@ -230,22 +241,45 @@ def step_of(rotation: np.ndarray, shift: np.ndarray, centre: np.ndarray) -> np.n
     return out
 
 
-def refine(terms: Sequence[Term], pose: np.ndarray, iterations: int = 15, stop: float = 0.005) -> np.ndarray:
-    """The pose (4, 4) after Gauss-Newton over all comparisons together, until a step moves no point > ``stop`` mm."""
-    for _ in range(iterations):
-        centre = apply_affine(pose, np.concatenate([term.points[::97] for term in terms])).mean(axis=0)
-        parts = [_normal_equations(term, pose, centre) for term in terms]
-        matrix, vector = sum(part[0] for part in parts), sum(part[1] for part in parts)
-        if sum(part[2] for part in parts) == 0:
+def refine(term: Term, pose: np.ndarray, stop: float = STOP) -> np.ndarray:
+    """The pose (4, 4) after Gauss-Newton on one comparison, until a step moves no point of a head by > ``stop`` mm."""
+    for _ in range(ITERATIONS):
+        centre = apply_affine(pose, term.points).mean(axis=0)
+        matrix, vector, used = _normal_equations(term, pose, centre)
+        if used == 0:
             break
-        step = np.linalg.solve(matrix + 1e-6 * np.diag(np.diag(matrix)) + 1e-12 * np.eye(6), vector)
-        # Outside the basin a full step can leap; 100 mm is the lever of a head.
-        size = 100 * float(np.linalg.norm(step[:3])) + float(np.linalg.norm(step[3:]))
-        step *= min(1.0, 12.0 / max(size, 1e-9))
+        step, size = _bounded_step(matrix, vector)
         pose = step_of(step[:3], step[3:], centre) @ pose
         if size < stop:
             break
     return pose
+
+
+def refine_locally(moving: Picture, fixed: Picture, pose: np.ndarray, sigma: float) -> np.ndarray:
+    """The pose (4, 4) after Gauss-Newton on local correlation, from a pose that is right to a few millimetres.
+
+    Across contrasts one curve for the whole head leaves 0.7 mm between two 64 mT stacks; this leaves 0.3 mm.
+    """
+    y, volume = _blurred_pair(moving, fixed, pose, sigma)
+    near = ndimage.binary_dilation(moving.head, iterations=2)
+    box = tuple(slice(n.min(), n.max() + 1) for n in np.nonzero(near))
+    affine = moving.affine.copy()
+    affine[:3, 3] = apply_affine(affine, np.array([[float(b.start) for b in box]]))[0]
+    to_voxel = np.linalg.inv(fixed.affine)
+    for _ in range(ITERATIONS):
+        matrix, vector, centre = local_step(y[box], near[box], affine, volume, to_voxel, pose)
+        step, size = _bounded_step(matrix, vector)
+        pose = step_of(step[:3], step[3:], centre) @ pose
+        if size < STOP:
+            break
+    return pose
+
+
+def _bounded_step(matrix: np.ndarray, vector: np.ndarray) -> tuple[np.ndarray, float]:
+    """The step (6,): rotation vector and shift, cut where it would leap; and how far it moves a head's surface, mm."""
+    step = np.linalg.solve(matrix + 1e-6 * np.diag(np.diag(matrix)) + 1e-12 * np.eye(6), vector)
+    size = 100 * float(np.linalg.norm(step[:3])) + float(np.linalg.norm(step[3:]))
+    return step * min(1.0, LONGEST_STEP / max(size, 1e-9)), size
 
 
 def judge(term: Term, pose: np.ndarray) -> tuple[float, float]:
@@ -285,12 +319,15 @@ def align(
     sigma, stride = levels[0]
     coarse = compare(moving, fixed, np.eye(4), sigma, stride, bent)
     ranked = sorted(_starts(moving, fixed, far), key=lambda pose: -judge(coarse, pose)[1])
-    tried = [refine([coarse], pose, stop=0.1) for pose in ranked[: 6 if far else 3]]
+    tried = [refine(coarse, pose, stop=0.1) for pose in ranked[: 6 if far else 3]]
     pose = max(tried, key=lambda pose: judge(coarse, pose)[1])
     term = coarse
     for sigma, stride in levels[1:]:
         term = compare(moving, fixed, pose, sigma, stride, bent)
-        pose = refine([term], pose)
+        pose = refine(term, pose)
+    if bent:
+        pose = refine_locally(moving, fixed, pose, sigma)
+        term = compare(moving, fixed, pose, sigma, stride, bent)
     return Alignment(pose, *judge(term, pose))
 
 

@@ -87,6 +87,7 @@ def session(
     mm: float = 10.0,
     snr: float = 15.0,
     still: bool = False,
+    step: float = 0.8,
 ) -> list[Moved]:
     """The stacks of one session, each moved by its own rigid transform of at most ``degrees`` and ``mm``.
 
@@ -98,7 +99,7 @@ def session(
         for number, plane in enumerate(planes):
             size = rng.uniform(0, 1, 2) * (not (still and number == 0))
             motion = rigid(rng, degrees * size[0], mm * size[1], centre)
-            data, header, truth = scan(head, affine, plane, motion, rng, snr=snr)
+            data, header, truth = scan(head, affine, plane, motion, rng, snr=snr, step=step)
             image = nib.Nifti1Image(data, header)
             image.header.set_xyzt_units("mm")
             stacks.append(Moved(f"acq-{plane}_{contrast}", contrast, plane, image, truth))
@@ -130,3 +131,45 @@ def load_canonical(path: Path) -> tuple[np.ndarray, np.ndarray]:
     """Data (X, Y, Z) float32, non-negative, and affine of an image turned to RAS."""
     image = nib.as_closest_canonical(nib.load(path))
     return np.maximum(np.asarray(image.dataobj, dtype=np.float32), 0), image.affine
+
+
+CLASSES = {
+    "CSF": (4, 5, 14, 15, 24, 43, 44, 72),
+    "GM": (3, 8, 17, 18, 26, 42, 47, 53, 54, 58),
+    "deep": (10, 11, 12, 13, 49, 50, 51, 52, 28, 60, 16),
+    "WM": (2, 7, 41, 46, 77, 85),
+}
+"""FreeSurfer labels by tissue; every other label is outside the brain."""
+
+LEVELS = {
+    "T1w": {"CSF": 40, "GM": 95, "deep": 120, "WM": 150},
+    "T2w": {"CSF": 210, "GM": 120, "deep": 100, "WM": 85},
+    "FLAIR": {"CSF": 35, "GM": 130, "deep": 115, "WM": 105},
+}
+
+
+def drawn_head(path: Path, rng: np.random.Generator) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """A whole head in three contrasts, (X, Y, Z) each, aligned by construction, and its affine; from a label map.
+
+    Tissues of the brain have the usual order of grey; everything else gets its own random level in every contrast.
+    A smooth texture, its own for each contrast, keeps the regions from being flat.
+    """
+    image = nib.as_closest_canonical(nib.load(path))
+    labels = np.asarray(image.dataobj).astype(int)
+    heads = {}
+    for contrast, levels in LEVELS.items():
+        table = np.zeros(labels.max() + 1)
+        for label in np.unique(labels)[1:]:
+            tissue = next((t for t, members in CLASSES.items() if label in members), None)
+            table[label] = rng.uniform(20, 160) if tissue is None else levels[tissue]
+        texture = ndimage.zoom(rng.normal(0, 1, [n // 4 for n in labels.shape]).astype(np.float32), 4, order=1)
+        heads[contrast] = ndimage.gaussian_filter(table[labels].astype(np.float32), 0.6) * (1 + 0.06 * texture)
+    return heads, image.affine
+
+
+def full(head: np.ndarray, affine: np.ndarray, rng: np.random.Generator, still: bool = False) -> Moved:
+    """The head itself as a scan of high resolution, little noise, its header displaced unless ``still``."""
+    centre = affine[:3, :3] @ np.array(ndimage.center_of_mass(head)) + affine[:3, 3]
+    motion = np.eye(4) if still else rigid(rng, rng.uniform(0, 10), rng.uniform(0, 10), centre)
+    data = np.hypot(head + rng.normal(0, 3, head.shape), rng.normal(0, 3, head.shape)).astype(np.float32)
+    return Moved("full", "T1w", "iso", nib.Nifti1Image(data, np.linalg.inv(motion) @ affine), affine)

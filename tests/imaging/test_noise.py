@@ -1,0 +1,55 @@
+"""Noise levels against noise that was put there."""
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from bids_lfenhance.imaging.noise import noise_sigma, threshold_otsu
+
+SHAPE = (96, 110, 30)
+
+
+@pytest.fixture
+def anatomy(rng):
+    """A head-sized ellipsoid with folds of grey inside, zero outside; median about 100."""
+    x, y, z = np.meshgrid(*(np.linspace(-1, 1, n) for n in SHAPE), indexing="ij")
+    radius = np.sqrt((x / 0.75) ** 2 + (y / 0.85) ** 2 + (z / 0.9) ** 2)
+    folds = ndimage.gaussian_filter(rng.normal(size=SHAPE), 2.0)
+    tissue = 100 + 25 * np.tanh(6 * folds / folds.std())
+    return np.where(radius < 0.8, tissue, np.where(radius < 0.9, 30.0, np.where(radius < 1, 160.0, 0.0)))
+
+
+def rician(anatomy, sigma, rng):
+    return np.hypot(anatomy + rng.normal(0, sigma, SHAPE), rng.normal(0, sigma, SHAPE)).astype(np.float32)
+
+
+@pytest.mark.parametrize("sigma", [2.0, 5.0, 10.0, 20.0])
+def test_with_air_around(anatomy, rng, sigma):
+    assert noise_sigma(rician(anatomy, sigma, rng)) == pytest.approx(sigma, rel=0.1)
+
+
+@pytest.mark.parametrize("sigma", [8.0, 12.0, 18.0])
+def test_with_the_air_removed(anatomy, rng, sigma):
+    assert noise_sigma(rician(anatomy, sigma, rng) * (anatomy > 0)) == pytest.approx(sigma, rel=0.1)
+
+
+def test_with_zeros_outside_a_circle_of_reconstruction(anatomy, rng):
+    data = rician(anatomy, 8.0, rng)
+    x, y = np.meshgrid(np.linspace(-1, 1, SHAPE[0]), np.linspace(-1, 1, SHAPE[1]), indexing="ij")
+    data[np.hypot(x, y) > 1] = 0
+    assert noise_sigma(data) == pytest.approx(8.0, rel=0.1)
+
+
+def test_scales_with_the_image(anatomy, rng):
+    data = rician(anatomy, 6.0, rng)
+    assert noise_sigma(1000 * data) == pytest.approx(1000 * noise_sigma(data), rel=1e-3)
+
+
+def test_nothing_in_it():
+    assert noise_sigma(np.zeros((8, 8, 8))) == 0.0
+    assert threshold_otsu(np.zeros((8, 8, 8))) == 0.0
+
+
+def test_otsu_splits_two_heaps(rng):
+    heaps = np.concatenate([rng.normal(20, 3, 5000), rng.normal(100, 10, 5000)])
+    assert 30 < threshold_otsu(heaps) < 75
