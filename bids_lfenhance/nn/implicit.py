@@ -64,15 +64,18 @@ class GaborLayer(nn.Module):
 class WireLayer(nn.Module):
     """exp(jωu − |su|²), u = Wh+b complex, (N, inputs) → (N, outputs) (methods.md §3.3, complex form)."""
 
-    def __init__(self, inputs: int, outputs: int, omega: float, scale: float, generator: torch.Generator) -> None:
+    def __init__(
+        self, inputs: int, outputs: int, omega: float, scale: float, first: bool, generator: torch.Generator
+    ) -> None:
         super().__init__()
-        self.omega, self.scale = omega, scale
-        self.linear = linear(inputs, outputs, 1 / math.sqrt(inputs), generator, torch.complex64)
+        # The imaginary part of u enters the exponent, which peaks at ω²/4s²: an envelope that is too wide overflows.
+        self.omega, self.scale = omega, max(scale, omega / 3)
+        dtype = torch.float32 if first else torch.complex64
+        self.linear = linear(inputs, outputs, 1 / math.sqrt(inputs), generator, dtype)
 
     def forward(self, h: Tensor) -> Tensor:
         """(N, outputs) complex."""
-        u = self.linear(h.to(torch.complex64))
-        # The imaginary part of u enters the exponent: without the envelope it would overflow.
+        u = self.linear(h).to(torch.complex64)
         magnitude = -self.omega * u.imag - (self.scale**2) * (u.real**2 + u.imag**2)
         return torch.polar(torch.exp(magnitude), self.omega * u.real)
 
@@ -129,7 +132,9 @@ def trunk(
     if activation == "wire":
         narrow = max(1, round(width / math.sqrt(2)))
         sizes = [inputs] + [narrow] * layers
-        return nn.Sequential(*(WireLayer(a, b, omega, scale, generator) for a, b in pairwise(sizes)))
+        return nn.Sequential(
+            *(WireLayer(a, b, omega, scale, i == 0, generator) for i, (a, b) in enumerate(pairwise(sizes)))
+        )
     sizes = [inputs] + [width] * layers
     pairs = list(pairwise(sizes))
     if activation == "gabor":

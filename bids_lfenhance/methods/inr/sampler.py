@@ -76,7 +76,7 @@ def fit(
     for attempt in range(RESTARTS + 1):
         seed = int(generator.integers(2**63))
         network, errors = _fit_once(seen, guide, settings, omega, seed, step_mm)
-        start, end = float(np.mean(errors[:5])), float(np.mean(errors[-10:]))
+        start, end = errors[0], float(np.mean(errors[-10:]))
         if math.isfinite(end) and end <= DIVERGED * start:
             record = {"omega": omega, "steps": len(errors), "mae_start": start, "mae_end": end, "warnings": warnings}
             return Fit(network, record)

@@ -1,0 +1,113 @@
+"""What every method of the table promises (methods.md §6.1, §9 row 20); to be in the table is to be tested."""
+
+import json
+from dataclasses import fields, replace
+
+import numpy as np
+import pytest
+
+from bids_lfenhance.config import CONTRASTS
+from bids_lfenhance.errors import InputError
+from bids_lfenhance.imaging.volume import Volume
+from bids_lfenhance.methods import METHODS, get_method
+from bids_lfenhance.methods.enhance import enhance
+from bids_lfenhance.nn.method import Enhanced
+
+from .phantoms import small_session
+
+
+@pytest.fixture(scope="module")
+def session() -> Volume:
+    return small_session(np.random.default_rng(7))
+
+
+def run(name: str, volume: Volume, seed: int = 3, draws: int | None = None) -> Enhanced:
+    method = get_method(name)
+    settings = method.settings(**(method.budgets or {}).get("sloppy", {}))
+    return enhance(volume, method, settings, np.random.default_rng(seed), draws)
+
+
+@pytest.fixture(scope="module")
+def results(session: Volume) -> dict[str, Enhanced]:
+    return {name: run(name, session) for name in METHODS}
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_setting_says_what_it_does_and_where_its_default_comes_from(name: str) -> None:
+    method = get_method(name)
+    assert method.name == name
+    for item in fields(method.settings):
+        assert item.metadata["help"], item.name
+        assert item.metadata["source"], item.name
+    known = {item.name for item in fields(method.settings)}
+    for budget in ("sloppy", "cpu", "gpu"):
+        assert set((method.budgets or {})[budget]) <= known
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_shape_dtype_and_missing_contrast(name: str, session: Volume, results: dict[str, Enhanced]) -> None:
+    image = results[name].image
+    assert image.shape == session.image.shape
+    assert image.dtype == np.float32
+    assert np.isfinite(image).all()
+    assert not image[CONTRASTS.index("FLAIR")].any()
+    assert all(image[CONTRASTS.index(contrast)].any() for contrast in session.contrasts)
+    assert results[name].provenance["absent"] == ["FLAIR"]
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_standard_deviation_only_of_several_draws(name: str, results: dict[str, Enhanced]) -> None:
+    std, draws = results[name].std, get_method(name).draws
+    assert (std is None) == (draws == 1)
+    assert len(results[name].provenance["records"]) == draws
+    if std is not None:
+        assert std.shape == results[name].image.shape
+        assert (std >= 0).all()
+        assert std.any(), "draws that never differ are one draw"
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_provenance_is_plain_json(name: str, results: dict[str, Enhanced]) -> None:
+    told = json.loads(json.dumps(results[name].provenance, allow_nan=False))
+    assert told["method"] == name
+    assert told["seed"]["entropy"] == 3
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_same_seed_same_bytes_whatever_the_order_of_files(
+    name: str, session: Volume, results: dict[str, Enhanced]
+) -> None:
+    again = run(name, replace(session, stacks=session.stacks[::-1]))
+    assert again.image.tobytes() == results[name].image.tobytes()
+    if again.std is not None:
+        assert results[name].std is not None
+        assert again.std.tobytes() == results[name].std.tobytes()
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_one_contrast_alone(name: str, session: Volume) -> None:
+    alone = small_session(np.random.default_rng(7), contrasts=("T2w",))
+    result = run(name, alone, draws=1)
+    assert result.std is None
+    assert result.provenance["contrasts"] == ["T2w"]
+    assert result.image[CONTRASTS.index("T2w")].any()
+    assert not result.image[CONTRASTS.index("T1w")].any()
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_no_contrast_at_all_is_refused(name: str, session: Volume) -> None:
+    empty = replace(session, image=np.zeros_like(session.image), present=np.zeros(3, dtype=bool), stacks=())
+    with pytest.raises(InputError, match="expected at least one of T1w, T2w, FLAIR"):
+        run(name, empty)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_units_of_intensity_do_not_matter(name: str, session: Volume, results: dict[str, Enhanced]) -> None:
+    scaled = tuple(replace(stack, data=stack.data * 256, sigma=stack.sigma * 256) for stack in session.stacks)
+    brighter = run(name, replace(session, image=session.image * 256, stacks=scaled))
+    np.testing.assert_allclose(brighter.image / 256, results[name].image, atol=2e-3 * results[name].image.max())
+
+
+def test_unknown_method_is_named_with_its_neighbours() -> None:
+    with pytest.raises(InputError, match="interp, inr, found 'interpp'"):
+        get_method("interpp")

@@ -1,0 +1,84 @@
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+
+from bids_lfenhance.errors import MethodError
+from bids_lfenhance.imaging.grid import Grid
+from bids_lfenhance.imaging.volume import Volume, volume_from_channels
+from bids_lfenhance.methods.enhance import enhance
+from bids_lfenhance.nn.method import Draw, Method
+
+
+@dataclass(frozen=True)
+class Nothing:
+    """No options."""
+
+
+@pytest.fixture
+def volume() -> Volume:
+    return volume_from_channels(Grid(np.eye(4), (4, 5, 6)), {"T1w": np.ones((4, 5, 6), dtype=np.float32)})
+
+
+def method(change: Any, **record: Any) -> Method:
+    """A method whose draw is the image plus whatever ``change`` makes of the draw's generator."""
+
+    def sample(nets: Mapping[str, Any], volume: Volume, settings: Any, generator: np.random.Generator) -> Draw:
+        return Draw(volume.image + change(generator), record)
+
+    return Method("toy", Nothing, "lf2hf", "nothing", sample)
+
+
+def noise(generator: np.random.Generator) -> np.ndarray:
+    return generator.normal(size=(3, 4, 5, 6)).astype(np.float32)
+
+
+def test_mean_and_deviation_equal_those_of_all_draws_at_once(volume: Volume) -> None:
+    result = enhance(volume, method(noise), Nothing(), np.random.default_rng(0), n_samples=7)
+    draws = np.stack([volume.image + noise(child) for child in np.random.default_rng(0).spawn(7)])
+    np.testing.assert_allclose(result.image, draws.mean(axis=0), atol=1e-6)
+    np.testing.assert_allclose(result.std, draws.std(axis=0, ddof=1), atol=1e-6)
+
+
+def test_more_draws_leave_the_first_ones_as_they_were(volume: Volume) -> None:
+    seen: list[np.ndarray] = []
+
+    def remember(generator: np.random.Generator) -> np.ndarray:
+        seen.append(noise(generator))
+        return seen[-1]
+
+    enhance(volume, method(remember), Nothing(), np.random.default_rng(0), n_samples=2)
+    enhance(volume, method(remember), Nothing(), np.random.default_rng(0), n_samples=3)
+    np.testing.assert_array_equal(seen[:2], seen[2:4])
+
+
+def test_not_a_number_is_not_handed_on(volume: Volume) -> None:
+    with pytest.raises(MethodError, match="360 voxels that are not numbers"):
+        enhance(volume, method(lambda generator: np.nan), Nothing(), np.random.default_rng(0))
+
+
+def test_warnings_of_all_draws_are_gathered_once(volume: Volume) -> None:
+    toy = method(noise, warnings=["the scan is odd"])
+    result = enhance(volume, toy, Nothing(), np.random.default_rng(0), n_samples=3)
+    assert result.provenance["warnings"] == ["the scan is odd"]
+
+
+def test_what_draws_share_is_prepared_once_and_progress_told(volume: Volume) -> None:
+    prepared, told = [], []
+
+    def prepare(volume: Volume, settings: Any) -> Mapping[str, Any]:
+        prepared.append(settings)
+        return {"offset": np.float32(2)}
+
+    def sample(nets: Mapping[str, Any], volume: Volume, settings: Any, generator: np.random.Generator) -> Draw:
+        return Draw(volume.image + nets["offset"], {})
+
+    toy = Method("toy", Nothing, "lf2hf", "scan", sample, draws=3, prepare=prepare)
+    result = enhance(
+        volume, toy, Nothing(), np.random.default_rng(0), progress=lambda done, of: told.append((done, of))
+    )
+    assert len(prepared) == 1
+    assert told == [(1, 3), (2, 3), (3, 3)]
+    np.testing.assert_array_equal(result.image, volume.image + 2)
