@@ -18,6 +18,9 @@ from .registration import IN_PLACE, LEVELS, WORK_ZOOM, Alignment, Picture, align
 from .verdicts import doubts, motion_doubts, scan_record
 from .volume import Stack, Volume, volume_from_channels
 
+FINEST_LOW_FIELD = 1.5
+"""Low field is not acquired on finer voxels than this, mm; a finer image was interpolated."""
+
 FIXED_ORDER = ("T2w", "T1w", "FLAIR")
 """Which contrast is the fixed reference: the first of these that is there (methods.md §0)."""
 
@@ -113,7 +116,10 @@ def prepare_session(
     if not scans:
         raise InputError("A session needs at least one low-field scan, found none: check the dataset.")
     with threadpool_limits(1):
-        ready = [make_ready(name, contrast, plane, image, sloppy=sloppy) for name, contrast, plane, image in scans]
+        ready = [
+            make_ready(name, contrast, plane, image, acquired=FINEST_LOW_FIELD, sloppy=sloppy)
+            for name, contrast, plane, image in scans
+        ]
         groups = _grouped(ready, _levels(sloppy))
         placed = _place(groups, reference, _levels(sloppy))
         first = groups[0]

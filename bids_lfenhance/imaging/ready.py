@@ -22,6 +22,9 @@ SMALLEST_HEAD = 2e5
 LEAST_OVERLAP = 0.1
 """Share of one head that must lie in the other's field of view, by the headers, for two stacks to be of one session."""
 
+LONGEST_STEP = 3
+"""Noise is never sought in differences over more voxels than this: further apart it is anatomy that differs."""
+
 LEAST_NOISE = 1e-3
 """Noise is never believed to be below this share of the head's median, so that dividing by it stays safe."""
 
@@ -50,8 +53,13 @@ class Ready:
         return float(np.median(self.data[self.mask])) / self.sigma
 
 
-def make_ready(name: str, contrast: str, plane: str | None, image: nib.Nifti1Image, *, sloppy: bool = False) -> Ready:
-    """One scan, bias-corrected, its noise and head found; ``plane`` None is told from the voxel sizes."""
+def make_ready(
+    name: str, contrast: str, plane: str | None, image: nib.Nifti1Image, *, acquired: float = 0.0, sloppy: bool = False
+) -> Ready:
+    """One scan, bias-corrected, its noise and head found.
+
+    ``plane`` None is told from the voxel sizes; ``acquired`` mm, a voxel size finer than which nothing was acquired.
+    """
     if contrast not in CONTRASTS:
         raise InputError(f"{name} should be one of {', '.join(CONTRASTS)}, found {contrast}: leave it out.")
     data = np.asarray(image.dataobj, dtype=np.float32)
@@ -61,8 +69,11 @@ def make_ready(name: str, contrast: str, plane: str | None, image: nib.Nifti1Ima
         raise InputError(f"{name} should show a head of at least {SMALLEST_HEAD / 1e3:.0f} ml, found none: look at it.")
     corrected, field = correct_bias(np.maximum(data, 0), affine, mask, sloppy=sloppy)
     inside = field[mask]
+    steps = tuple(min(LONGEST_STEP, round(2 * acquired / z)) if z < 0.9 * acquired else 1 for z in zooms_of(affine))
     # Dividing by the field moves the noise with it; the head's median is what "the" noise of the stack means.
-    sigma = max(noise_sigma(data) * float(np.median(1 / inside)), LEAST_NOISE * float(np.median(corrected[mask])))
+    sigma = max(
+        noise_sigma(data, steps) * float(np.median(1 / inside)), LEAST_NOISE * float(np.median(corrected[mask]))
+    )
     span = (float(inside.min()), float(inside.max()))
     picture = make_picture(corrected, affine, mask)
     return Ready(name, contrast, plane or plane_of(affine), corrected, affine, mask, sigma, span, picture)

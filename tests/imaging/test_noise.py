@@ -45,6 +45,12 @@ def test_scales_with_the_image(anatomy, rng):
     assert noise_sigma(1000 * data) == pytest.approx(1000 * noise_sigma(data), rel=1e-3)
 
 
+def test_an_interpolated_image_hides_most_of_its_noise_from_neighbours(anatomy, rng):
+    fine = ndimage.zoom(rician(anatomy, 12.0, rng) * (anatomy > 0), 2, order=1)
+    assert noise_sigma(fine) < 0.4 * 12
+    assert noise_sigma(fine, (4, 4, 4)) > 0.5 * 12
+
+
 def test_nothing_in_it():
     assert noise_sigma(np.zeros((8, 8, 8))) == 0.0
     assert threshold_otsu(np.zeros((8, 8, 8))) == 0.0
