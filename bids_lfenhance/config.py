@@ -61,7 +61,7 @@ class Settings:
         None, "field strength for scans whose sidecar says nothing", "Which scans", metavar="TESLA"
     )
 
-    method: str = option("interp", "how low field becomes high-field-like", "Enhancement")
+    method: str = option("inr", "how low field becomes high-field-like", "Enhancement")
     budget: str = option("cpu", "how much computing the method may spend", "Enhancement", choices=BUDGETS)
     n_samples: int | None = option(
         None, "draws to average; their spread is the uncertainty map (default: the method's own)", "Enhancement"

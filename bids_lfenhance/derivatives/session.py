@@ -158,7 +158,7 @@ def _quality_record(session: Plain, recipe: Plain, content: SessionContent) -> d
             "Contrast": scan["contrast"],
             "Plane": scan["plane"] or None,
             "FieldStrength": round(scan["field_strength"], 4),
-            "Coverage": _brain_coverage(stacks[scan["name"]], content.acquired),
+            **_in_brain(stacks[scan["name"]], content.acquired),
         }
         for scan in session["scans"]
     ]
@@ -179,7 +179,11 @@ def _quality_record(session: Plain, recipe: Plain, content: SessionContent) -> d
     }
 
 
-def _brain_coverage(stack: Stack, volume: Volume) -> float:
-    """Share of the brain in the field of view of a stack, 0 to 1."""
+def _in_brain(stack: Stack, volume: Volume) -> dict[str, float | None]:
+    """Coverage (share of the brain in a stack's field of view) and SNR (median signal of the brain over the noise)."""
+    if not volume.brain.any():
+        return {"Coverage": 0.0, "SNR": None}
     seen = coverage(stack.data.shape, stack.affine, volume.grid)
-    return round(float(seen[volume.brain].mean()), 4) if volume.brain.any() else 0.0
+    signal = float(np.median(volume.channel(stack.contrast)[volume.brain]))
+    snr = round(signal / stack.sigma, 2) if stack.sigma > 0 else None
+    return {"Coverage": round(float(seen[volume.brain].mean()), 4), "SNR": snr}

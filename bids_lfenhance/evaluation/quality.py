@@ -56,7 +56,7 @@ def _risk(key: str) -> Callable[[Mapping[str, Any]], Named]:
 
 def _anatomy(key: str) -> Callable[[Mapping[str, Any]], Named]:
     def read(record: Mapping[str, Any]) -> Named:
-        yield "the brain mask", _number((record.get("Anatomy") or {}).get(key))
+        yield "the session", _number((record.get("Anatomy") or {}).get(key))
 
     return read
 
@@ -67,9 +67,10 @@ CHECKS: tuple[Check, ...] = (
     Check(
         "signal-to-noise ratio",
         "",
-        (8, INF),
+        (8, 60),
         (3, INF),
-        "64 mT scans reach 10 to 20; below 3 the Rician floor shifts every mean by more than 5 %",
+        "64 mT scans reach 10 to 20; below 3 the Rician floor shifts every mean by more than 5 %, "
+        "above 60 the noise was smoothed away before we saw it",
         _scans("SNR"),
     ),
     Check(
@@ -89,7 +90,7 @@ CHECKS: tuple[Check, ...] = (
         _scans("TranslationMm"),
     ),
     Check(
-        "coverage of the head",
+        "coverage of the brain",
         "",
         (0.9, 1),
         (0.5, 1),

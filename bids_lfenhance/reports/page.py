@@ -157,7 +157,10 @@ def cards(session: Session, album: Album) -> list[dict[str, str]]:
             value, what = f"{number(entry['median'], 2)} %", "Standard deviation, median"
             beside = "of the median brain intensity"
         elif isinstance(share := entry["about"].get("FractionAbove"), int | float):
-            value, what = f"{number(100 * share, 2)} %", "Brain above the risk threshold"
+            value, what = (
+                "< 0.01 %" if 0 < share < 1e-4 else f"{number(100 * share, 2)} %",
+                "Brain above the risk threshold",
+            )
             beside = f"of {entry['scale'].threshold:g} noise units"
         else:
             continue

@@ -1,5 +1,6 @@
 """Executing graphs with nipype: its settings, progress on the terminal, and an orderly end."""
 
+import gc
 import logging
 import shutil
 import signal
@@ -75,6 +76,7 @@ def execute_graph(
         }
     )
     previous = signal.signal(signal.SIGTERM, _interrupt)
+    gc.freeze()  # nipype collects garbage at every poll: what is here now need not be looked at each time
     try:
         whole.run(plugin=plugin)
     except KeyboardInterrupt as error:
@@ -83,6 +85,7 @@ def execute_graph(
         if not plugin.failures:
             raise
     finally:
+        gc.unfreeze()
         signal.signal(signal.SIGTERM, previous)
         plugin.close()
         progress.close()

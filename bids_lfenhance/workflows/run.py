@@ -154,7 +154,8 @@ def _execute(
 ) -> list[Any]:
     """Runs the graphs of all subjects; returns the failures."""
     os.environ["NIPYPE_NO_ET"] = "1"
-    for name in ("OMP_NUM_THREADS", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ["ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"] = "1"  # N4 gives the same bytes only with the same threads
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ[name] = str(recipe.threads)
     from .engine import execute_graph
     from .participant import init_subject_wf

@@ -17,7 +17,7 @@ class InterpSettings:
     """Options of ``interp``."""
 
     fusion: Literal["mean", "sr"] = field(
-        default="mean",
+        default="sr",
         metadata={
             "help": "how stacks become one image: plain mean, or super-resolution that knows the slice profile",
             "source": "targets.md §3: the plain mean is the low-field baseline",
