@@ -17,6 +17,8 @@ from .sidecars import METRIC_COLUMNS, enhanced_sidecar, grid_words, image_sideca
 
 RISK = "Enhanced image degraded again by each stack's acquisition, minus what was acquired (methods: docs/metrics.md)"
 
+SPREAD = "a lower bound, as the noise of the scans and errors of registration and segmentation are the same in each"
+
 
 @dataclass(frozen=True)
 class SessionContent:
@@ -103,7 +105,7 @@ def _write_maps(
     fused = common | {"Description": f"Plain mean of {count} low-field stack(s)"}
     write_image(files[f"preproc/{contrast}"], content.acquired.channel(contrast), grid, frame, fused)
     if content.std is not None:
-        spread = common | {"Description": f"Voxelwise standard deviation over {recipe['n_samples']} draws"}
+        spread = common | {"Description": f"Voxelwise standard deviation over {recipe['n_samples']} draws: {SPREAD}"}
         write_image(files[f"std/{contrast}"], content.std.channel(contrast), grid, frame, spread)
     risk = common | {"Description": RISK, "Units": "noise SD", **content.risk_record[contrast]}
     write_image(files[f"risk/{contrast}"], content.risk.channel(contrast), grid, frame, risk)
