@@ -54,14 +54,9 @@ def _load(path: Path) -> nib.Nifti1Image:
         raise InputError(f"{path.name} is empty (0 bytes): download it again, it should hold a NIfTI image.")
     try:
         image = _unpacked(path) if path.name.endswith(".nii.gz") else nib.load(path)
-    except (
-        nib.filebasedimages.ImageFileError,
-        nib.spatialimages.HeaderDataError,
-        OSError,
-        EOFError,
-        ValueError,
-        zlib.error,
-    ) as error:
+    except (EOFError, zlib.error) as error:
+        raise InputError(f"{path.name} is cut short or damaged ({_first_line(error)}): copy it again.") from error
+    except (nib.filebasedimages.ImageFileError, nib.spatialimages.HeaderDataError, OSError, ValueError) as error:
         raise InputError(
             f"{path.name} is not a readable NIfTI image ({_first_line(error)}): export it again."
         ) from error

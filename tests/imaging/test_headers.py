@@ -65,7 +65,7 @@ def test_truncated_gzip(tmp_path, data, keep):
     path = write(tmp_path, data)
     whole = path.read_bytes()
     path.write_bytes(whole[: int(keep * len(whole))])
-    refused(path, "not a readable NIfTI")
+    refused(path, "cut short or damaged")
 
 
 def test_truncated_inside_a_sound_gzip(tmp_path, data):

@@ -9,7 +9,7 @@ from ..phantoms import psnr, small_session, thick_session
 
 def test_mean_is_the_plain_mean(rng: np.random.Generator) -> None:
     session = small_session(rng)
-    draw = sample({}, session, InterpSettings(), rng)
+    draw = sample({}, session, InterpSettings("mean"), rng)
     np.testing.assert_array_equal(draw.image[1], fuse_mean(session.stacks_of("T2w"), session.grid))
 
 
