@@ -155,7 +155,7 @@ def cards(session: Session, album: Album) -> list[dict[str, str]]:
     for entry in album.scales:
         if entry["kind"] == "Std":
             value, what = f"{number(entry['median'], 2)} %", "Standard deviation, median"
-            beside = "of the median brain intensity"
+            beside = "of the median brain intensity; over draws alone, a lower bound"
         elif isinstance(share := entry["about"].get("FractionAbove"), int | float):
             value, what = (
                 "< 0.01 %" if 0 < share < 1e-4 else f"{number(100 * share, 2)} %",

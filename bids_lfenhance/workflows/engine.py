@@ -7,6 +7,7 @@ import signal
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -90,7 +91,8 @@ def execute_graph(
         plugin.close()
         progress.close()
         if settings.resource_monitor:
-            _write_usage(plugin, run_dir / "resources.tsv")
+            with suppress(OSError):  # a full disk is told by the failures
+                _write_usage(plugin, run_dir / "resources.tsv")
     return plugin.failures
 
 

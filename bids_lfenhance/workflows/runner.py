@@ -153,8 +153,12 @@ def _sentence(text: str) -> str:
     return text.strip().splitlines()[-1] if text.strip() else "the step ended without a word"
 
 
-def _write_crash(folder: Path, name: str, text: str) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
+def _write_crash(folder: Path, name: str, text: str) -> Path | None:
+    """The file with the whole story; None on a full disk, where the sentence alone must do."""
     path = folder / f"crash-{name}-{time.strftime('%H%M%S')}.txt"
-    path.write_text(f"Node: {name}\n\n{text}\n")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"Node: {name}\n\n{text}\n")
+    except OSError:
+        return None
     return path
