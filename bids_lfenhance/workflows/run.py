@@ -157,6 +157,7 @@ def _execute(
     os.environ["ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"] = "1"  # N4 gives the same bytes only with the same threads
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ[name] = str(recipe.threads)
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that spin while they wait starve the other steps
     from .engine import execute_graph
     from .participant import init_subject_wf
 
