@@ -87,7 +87,9 @@ class Settings:
     work_dir: Path | None = option(None, "folder for intermediate files (default: under TMPDIR)", "Run", "-w")
     clean_workdir: bool = option(False, "empty this run's work folder before starting", "Run")
     stop_on_first_crash: bool = option(False, "stop everything when one subject fails", "Run")
-    write_graph: bool = option(False, "write the graph of nodes to the log folder", "Run")
+    write_graph: bool = option(
+        False, "write the graph of nodes to the log folder: graph.dot, and a picture where graphviz is", "Run"
+    )
     dry_run: bool = option(False, "print the plan and the settings, then stop", "Run")
     reports_only: bool = option(False, "rebuild the reports from what is on disk", "Run")
     boilerplate_only: bool = option(False, "print the methods text for a paper, then stop", "Run")

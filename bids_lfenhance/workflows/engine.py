@@ -65,7 +65,8 @@ def execute_graph(
     whole.add_nodes(list(graphs))
     _configure(whole, run_dir, settings)
     if settings.write_graph:
-        whole.write_graph(str(run_dir / "graph.dot"), graph2use="colored", format="svg", simple_form=True)
+        with suppress(OSError):  # nipype draws with graphviz; where that is not installed, the .dot file stays
+            whole.write_graph(str(run_dir / "graph.dot"), graph2use="colored", format="svg", simple_form=True)
     steps = [node for node in whole._get_all_nodes() if hasattr(node.interface, "run_step")]
     progress = Progress(len(steps), work)
     plugin = LanePlugin(

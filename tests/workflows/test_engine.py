@@ -76,3 +76,8 @@ def test_the_first_crash_can_stop_everything(run, tmp_path):
     (failure,) = run(toy_subject("01", "refused"), toy_subject("02"), stop_on_first_crash=True)
     assert "found this" in failure.sentence
     assert "report" not in runs(tmp_path, "02"), "the other subject was left where it was"
+
+
+def test_the_graph_is_written_with_or_without_graphviz(run, tmp_path):
+    assert run(toy_subject("01"), write_graph=True) == []
+    assert "digraph" in (tmp_path / "logs" / "graph.dot").read_text()
