@@ -2,11 +2,18 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from ..imaging.volume import Volume
+
+if TYPE_CHECKING:  # torch takes a second to import, and the command line reads these records without it
+    import torch
+
+    Nets = Mapping[str, torch.nn.Module]
+    Batch = Mapping[str, torch.Tensor]
+    Losses = Callable[[Nets, Batch, Any, torch.Generator], Mapping[str, torch.Tensor]]
 
 
 @dataclass(frozen=True)
@@ -34,6 +41,60 @@ class Enhanced:
 
 
 @dataclass(frozen=True)
+class Phase:
+    """What one optimiser does in every step of a stage.
+
+    ``trains`` names the networks it moves; ``losses(nets, batch, settings, generator)`` returns weighted scalars by
+    name, whose sum is minimised; ``rate`` is Adam's at its height, with ``betas`` and decoupled ``decay``; ``clip``
+    bounds the norm of the gradient; the phase runs in every ``every``-th step.
+    """
+
+    name: str
+    trains: tuple[str, ...]
+    losses: "Losses"
+    rate: float
+    betas: tuple[float, float] = (0.9, 0.999)
+    decay: float = 0.0
+    clip: float = 1.0
+    every: int = 1
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A part of a training: its phases alternate in every step.
+
+    ``data`` is what it learns from: "simulated", "pairs" or "all"; where there is none of it, everything there is.
+    ``steps`` optimiser steps; ``batch`` patches a step over all processes; ``patch`` (3,) voxels of the canonical grid;
+    the rate climbs over ``warmup`` steps and falls as a cosine to ``floor`` times its height.
+    """
+
+    name: str
+    phases: tuple[Phase, ...]
+    steps: int
+    batch: int
+    patch: tuple[int, int, int]
+    data: Literal["simulated", "pairs", "all"] = "all"
+    warmup: int = 0
+    floor: float = 0.01
+
+
+@dataclass(frozen=True)
+class Learning:
+    """How a method is trained.
+
+    ``build(settings)`` makes its networks, by name, randomly initialised from torch's global generator, which the
+    caller seeds; ``stages(settings)`` are run in order; ``predict(nets, batch, settings, generator)`` maps a batch of
+    whole volumes (the keys of a training batch but ``target``) to (B, C, X, Y, Z), for validation and for ``sample``.
+    ``presets`` maps "paper", "small" or "tiny" to the settings it changes.
+    """
+
+    build: "Callable[[Any], dict[str, torch.nn.Module]]"
+    stages: Callable[[Any], tuple[Stage, ...]]
+    predict: "Callable[[Nets, Batch, Any, torch.Generator], torch.Tensor]"
+    presets: Mapping[str, Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
 class Method:
     """A way from low field to high field.
 
@@ -44,7 +105,8 @@ class Method:
     ``prepare(volume, settings)`` returns what all draws share (weights, a fused base, a fitted contrast vector), so
     that it is paid for once; ``sample(nets, volume, settings, generator) -> Draw`` draws once, given it as ``nets``.
     ``draws`` is how many draws ``enhance`` takes unless told otherwise; more than one only makes sense where
-    ``sample`` uses its generator. ``budgets`` maps a budget ("sloppy", "cpu", "gpu") to the settings it changes.
+    ``sample`` uses its generator. ``learning`` is there for what learns from pairs or high field. ``budgets`` maps a
+    budget ("sloppy", "cpu", "gpu") to the settings it changes.
     """
 
     name: str
@@ -55,3 +117,4 @@ class Method:
     draws: int = 1
     budgets: Mapping[str, Mapping[str, Any]] | None = None
     prepare: Callable[[Volume, Any], Mapping[str, Any]] | None = None
+    learning: Learning | None = None
