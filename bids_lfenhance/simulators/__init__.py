@@ -1,1 +1,26 @@
-"""High field to low field: digital heads, scanners and the demo dataset made with them."""
+"""High field to low field: digital heads, scanners, the simulators and the one table that knows them all."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from ..errors import InputError
+
+if TYPE_CHECKING:
+    from .simulator import Simulator
+
+_MODULES = {"physics": ".physics", "iqt": ".iqt", "arnold": ".arnold", "h2lo": ".h2lo.recipe"}
+
+SIMULATORS = tuple(_MODULES)
+"""Names of the simulators, as ``--simulator`` takes them."""
+
+
+def get_simulator(name: str) -> "Simulator":
+    """The record of one simulator; only its own module is imported.
+
+    >>> get_simulator("physics").shared
+    ('factor',)
+    """
+    if name not in _MODULES:
+        raise InputError(f"Expected a simulator among {', '.join(SIMULATORS)}, found {name!r}; choose one of these.")
+    simulator: Simulator = import_module(_MODULES[name], __name__).SIMULATOR
+    return simulator

@@ -21,7 +21,7 @@ from ..data import read_text
 from ..errors import InputError
 from ..imaging.grid import Grid
 from .head import HEAD_GRID, SIGNALS, Head, make_head
-from .physics import add_rician, degrade, draw
+from .physics import add_rician, degrade, draw, level_outside
 from .presets import ORIENTATION, get_preset, stack_geometry
 from .protocol import LOW_FIELD, Protocol, high_field_sidecar, low_field_sidecar
 
@@ -112,9 +112,7 @@ def _low_field(
     record = draw(preset, generator, hf_means=means, motion_deg=turn, motion_mm=shift, bias=BIAS)
     motion = pose @ np.array(record.motion)
     record = dataclasses.replace(record, motion=tuple(tuple(row) for row in motion.tolist()))
-    # What is no brain keeps its brightness against white matter; otherwise fat would outshine everything.
-    outside = 1 - head.tissue.sum(axis=0)
-    image = signal * (1 + np.float32(record.factor[2] - 1) * outside)
+    image = level_outside(signal, head.tissue, record.factor)
     stack = degrade(image, head.tissue, HEAD_GRID, stack_geometry(preset, FIELD_OF_VIEW), record)
     white = means[2] * record.factor[2]
     truth = {"Simulated": True, "SimulatedDegradation": json.loads(record.to_json())}

@@ -4,66 +4,51 @@ Draw → record → apply: ``draw`` takes every random number once into a frozen
 and gives the same bits again whenever it is replayed.
 """
 
-import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from itertools import combinations_with_replacement
 
 import numpy as np
 
-from ..config import TISSUES
-from ..errors import MethodError
 from ..imaging.acquisition import Acquisition
 from ..imaging.grid import Grid
 from ..imaging.volume import Stack
-from .presets import Preset, contrast_factor
-
-ORDER: Mapping[str, tuple[str, str, str]] = {
-    "T1w": ("WM", "GM", "CSF"),
-    "T2w": ("CSF", "GM", "WM"),
-    "FLAIR": ("GM", "WM", "CSF"),
-}
-"""Tissues of each contrast from bright to dark."""
+from .presets import Preset, check_order, contrast_factor
+from .simulator import Record, Simulator, jitter, random_motion, rows, told
+from .source import HighField, mean_of
 
 FACTOR_BOUNDS = (0.1, 1.0)
 """Allowed contrast factors c_k (methods.md §3.1)."""
-
-PURE = 0.9
-"""Posterior from which a voxel counts as pure tissue."""
 
 BIAS_TERMS = tuple(powers for degree in (1, 2) for powers in combinations_with_replacement(range(3), degree))
 """Axes multiplied in each term of the bias field: x, y, z, xx, xy, xz, yy, yz, zz."""
 
 
 @dataclass(frozen=True)
-class Degradation:
-    """Everything random about one stack, as plain JSON values.
+class PhysicsSettings:
+    """Options of ``physics``; the spread that a network should see in training."""
 
-    ``factor`` c_k of CSF, GM, WM; ``fwhm`` mm along the voxel axes; ``motion`` (4, 4) rows, scanner RAS+ mm → head
-    RAS+ mm; ``bias`` one coefficient of the log field per ``BIAS_TERMS``; ``snr`` of white matter (0: no noise);
-    ``seed`` of the noise.
+    motion_mm: float = field(default=0.8, metadata=told("motion between stacks: shift along each axis, mm, SD"))
+    motion_deg: float = field(default=0.8, metadata=told("motion between stacks: turn about each axis, degrees, SD"))
+    bias: float = field(default=0.1, metadata=told("SD of each coefficient of the log bias field"))
+    snr: float | None = field(default=None, metadata=told("white-matter SNR; 0: no noise (None: the preset's)"))
+    snr_jitter: float = field(default=0.2, metadata=told("lognormal SD of the SNR"))
+    contrast_jitter: float = field(default=0.05, metadata=told("lognormal SD of each tissue's contrast factor"))
+    fwhm_jitter: float = field(default=0.05, metadata=told("lognormal SD of the resolution, all axes together"))
+
+
+@dataclass(frozen=True)
+class Degradation(Record):
+    """Everything random about one stack.
+
+    ``factor`` c_k of CSF, GM, WM; ``fwhm`` mm along the voxel axes; ``bias`` one coefficient of the log field per
+    ``BIAS_TERMS``; ``snr`` of white matter (0: no noise); ``seed`` of the noise.
     """
 
-    contrast: str
-    plane: str
     factor: tuple[float, float, float]
     fwhm: tuple[float, float, float]
-    motion: tuple[tuple[float, ...], ...]
     bias: tuple[float, ...]
     snr: float
     seed: int
-
-    def to_json(self) -> str:
-        """The record as one JSON object; floats keep every bit."""
-        return json.dumps(asdict(self))
-
-    @classmethod
-    def from_json(cls, text: str) -> "Degradation":
-        """The record that ``to_json`` wrote."""
-        entry = json.loads(text)
-        for key in ("factor", "fwhm", "bias"):
-            entry[key] = tuple(entry[key])
-        return cls(**entry | {"motion": tuple(tuple(row) for row in entry["motion"])})
 
 
 def draw(
@@ -74,28 +59,28 @@ def draw(
     motion_mm: float = 2.0,
     motion_deg: float = 2.0,
     bias: float = 0.1,
+    snr: float | None = None,
+    snr_jitter: float = 0.0,
+    contrast_jitter: float = 0.0,
+    fwhm_jitter: float = 0.0,
+    centre: tuple[float, float, float] = (0.0, 0.0, 0.0),
 ) -> Degradation:
     """One random degradation for a stack of this preset.
 
-    ``motion_mm``, ``motion_deg`` are standard deviations of each shift and rotation about the scanner's origin;
+    ``motion_mm``, ``motion_deg`` are standard deviations of each shift and rotation about ``centre`` (RAS+ mm);
     ``bias`` is that of each coefficient of the log field; ``hf_means`` (3,) tissue means of the high-field image, if
-    known.
+    known; ``snr`` of white matter, the preset's unless given; the jitters as in ``PhysicsSettings``.
     """
-    from scipy.spatial.transform import Rotation
-
-    motion = np.eye(4)
-    motion[:3, :3] = Rotation.from_rotvec(generator.normal(0, motion_deg, 3), degrees=True).as_matrix()
-    motion[:3, 3] = generator.normal(0, motion_mm, 3)
-    c_csf, c_gm, c_wm = (float(c) for c in contrast_factor(preset.contrast, hf_means))
+    motion = random_motion(generator, motion_mm, motion_deg, np.array(centre))
+    factor = contrast_factor(preset.contrast, hf_means)
+    field_terms = tuple(generator.normal(0, bias, len(BIAS_TERMS)).tolist())
+    seed = int(generator.integers(2**63))
+    c_csf, c_gm, c_wm = (float(c) * jitter(generator, contrast_jitter) for c in factor)
+    wider = jitter(generator, fwhm_jitter)
+    x, y, z = (width * wider for width in preset.fwhm)
+    level = (preset.snr if snr is None else snr) * jitter(generator, snr_jitter)
     return Degradation(
-        contrast=preset.contrast,
-        plane=preset.plane,
-        factor=(c_csf, c_gm, c_wm),
-        fwhm=preset.fwhm,
-        motion=tuple(tuple(row) for row in motion.tolist()),
-        bias=tuple(generator.normal(0, bias, len(BIAS_TERMS)).tolist()),
-        snr=preset.snr,
-        seed=int(generator.integers(2**63)),
+        preset.contrast, preset.plane, rows(motion), (c_csf, c_gm, c_wm), (x, y, z), field_terms, level, seed
     )
 
 
@@ -115,7 +100,7 @@ def degrade(image: np.ndarray, tissue: np.ndarray, grid: Grid, geometry: Grid, r
     low = apply_contrast(image, tissue, np.array(record.factor))
     affine = np.array(record.motion) @ geometry.affine
     clean = Acquisition(Grid(affine, geometry.shape), record.fwhm, grid).forward(low)
-    sigma = float(low[tissue[2] > PURE].mean()) / record.snr if record.snr else 0.0
+    sigma = mean_of(low, tissue[2]) / record.snr if record.snr else 0.0
     field = bias_field(geometry.shape, record.bias)
     data = add_rician(np.maximum(clean, 0) * field, sigma, np.random.default_rng(record.seed))
     name = f"acq-{record.plane}_{record.contrast}"
@@ -126,6 +111,15 @@ def apply_contrast(image: np.ndarray, tissue: np.ndarray, factor: np.ndarray) ->
     """(X, Y, Z) float32: the image times Σ c_k P_k, where what is no tissue has factor 1."""
     gain = 1 + np.tensordot(np.asarray(factor, dtype=np.float32) - 1, tissue, axes=1)
     return (image * gain).astype(np.float32)
+
+
+def level_outside(image: np.ndarray, tissue: np.ndarray, factor: tuple[float, float, float]) -> np.ndarray:
+    """(X, Y, Z) float32: what is no tissue times c_WM, so that skull and fat keep their brightness against the brain.
+
+    For an image with its skull; ``apply_contrast`` leaves all that is no tissue as it is.
+    """
+    outside = 1 - tissue.sum(axis=0)
+    return image * (1 + np.float32(factor[2] - 1) * outside)
 
 
 def bias_field(shape: tuple[int, int, int], coefficients: tuple[float, ...]) -> np.ndarray:
@@ -180,10 +174,16 @@ def contrast_vector(
     return fit.x
 
 
-def check_order(means: np.ndarray, contrast: str) -> None:
-    """Nothing, or ``MethodError`` if the tissue means (3,) are not in the contrast's order of brightness."""
-    bright_to_dark = [float(means[TISSUES.index(tissue)]) for tissue in ORDER[contrast]]
-    if sorted(bright_to_dark, reverse=True) != bright_to_dark:
-        found = ", ".join(f"{tissue} {mean:.3g}" for tissue, mean in zip(TISSUES, means, strict=True))
-        expected = " > ".join(ORDER[contrast])
-        raise MethodError(f"a {contrast} scan should have {expected}, found {found}; check contrast and brain mask")
+def _draw(source: HighField, preset: Preset, settings: PhysicsSettings, generator: np.random.Generator) -> Degradation:
+    """One random degradation of this subject: the contrast factors start from its own tissue means."""
+    x, y, z = source.grid.corners().mean(axis=0).tolist()
+    return draw(preset, generator, hf_means=source.tissue_means(), centre=(x, y, z), **asdict(settings))
+
+
+def _apply(source: HighField, geometry: Grid, record: Degradation) -> Stack:
+    """The stack of a record, skull and scalp as bright against white matter as they were."""
+    image = level_outside(source.image, source.tissue, record.factor)
+    return degrade(image, source.tissue, source.grid, geometry, record)
+
+
+SIMULATOR = Simulator("physics", PhysicsSettings, Degradation, _draw, _apply, shared=("factor",))

@@ -1,12 +1,14 @@
 """Scanners and protocols as data: geometry of the stacks, and the signal of each tissue at each field strength."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from ..config import TISSUES
 from ..data import read_text
+from ..errors import MethodError
 from ..imaging.grid import Grid
 
 PLANES = ("axi", "cor", "sag", "iso")
@@ -22,6 +24,13 @@ ORIENTATION = {
 
 LF_TESLA, HF_TESLA = "0.064", "3"
 """The two field strengths of the protocol table, tesla."""
+
+ORDER: Mapping[str, tuple[str, str, str]] = {
+    "T1w": ("WM", "GM", "CSF"),
+    "T2w": ("CSF", "GM", "WM"),
+    "FLAIR": ("GM", "WM", "CSF"),
+}
+"""Tissues of each contrast from bright to dark."""
 
 INVERSION = 0.96
 """Efficiency of an adiabatic inversion pulse (our choice): CSF is dim at its null, never black."""
@@ -113,6 +122,15 @@ def contrast_factor(contrast: str, hf_means: np.ndarray | None = None) -> np.nda
         raise ValueError(f"tissue means must be {len(TISSUES)} positive numbers, found {means.tolist()}")
     factor = tissue_signal(contrast, LF_TESLA) / means
     return factor / factor.max()
+
+
+def check_order(means: np.ndarray, contrast: str) -> None:
+    """Nothing, or ``MethodError`` if the tissue means (3,) are not in the contrast's order of brightness."""
+    bright_to_dark = [float(means[TISSUES.index(tissue)]) for tissue in ORDER[contrast]]
+    if sorted(bright_to_dark, reverse=True) != bright_to_dark:
+        found = ", ".join(f"{tissue} {mean:.3g}" for tissue, mean in zip(TISSUES, means, strict=True))
+        expected = " > ".join(ORDER[contrast])
+        raise MethodError(f"a {contrast} scan should have {expected}, found {found}; check contrast and brain mask")
 
 
 def _table() -> dict:

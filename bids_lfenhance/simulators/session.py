@@ -1,0 +1,84 @@
+"""Whole sessions: one person lies down once and is scanned in several planes and contrasts."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from typing import Any
+
+import numpy as np
+
+from ..errors import InputError
+from ..imaging.grid import Grid
+from ..imaging.volume import Stack
+from . import get_simulator
+from .presets import Preset, stack_geometry
+from .simulator import Record, Simulator, random_motion, rows
+from .source import HighField
+
+POSE_MM, POSE_DEGREES = 5.0, 3.0
+"""Where the head lies in the low-field scanner against the high-field one: shift (mm), rotation (degrees), SD."""
+
+
+def simulate_session(
+    simulator: Simulator,
+    sources: Sequence[HighField],
+    presets: Sequence[Preset],
+    settings: Any,
+    generator: np.random.Generator,
+    *,
+    pose_mm: float = POSE_MM,
+    pose_degrees: float = POSE_DEGREES,
+) -> list[tuple[Stack, Record]]:
+    """One session: a stack for every preset whose contrast is among the sources, in the order of the presets.
+
+    Parameters
+    ----------
+    sources : one per contrast, all of one subject and grid
+    presets : contrast and plane of each stack
+    settings : of the simulator
+    generator : decides everything
+    pose_mm, pose_degrees : standard deviations of the pose, drawn once, along and about each axis
+
+    The head moves a little between stacks, as the simulator's settings say; what ``simulator.shared`` names is drawn
+    with the first stack of a contrast and kept. Same generator, same session.
+    """
+    by_contrast = {source.contrast: source for source in sources}
+    missing = {preset.contrast for preset in presets} - set(by_contrast)
+    if missing:
+        raise InputError(
+            f"Expected high field of every contrast to be simulated, found none of {', '.join(sorted(missing))}; "
+            "name other contrasts."
+        )
+    centre = sources[0].grid.corners().mean(axis=0)
+    pose = random_motion(generator, pose_mm, pose_degrees, centre)
+    first: dict[str, Record] = {}
+    session = []
+    for preset in presets:
+        source = by_contrast[preset.contrast]
+        record = simulator.draw(source, preset, settings, generator)
+        kept = first.setdefault(preset.contrast, record)
+        common = {key: getattr(kept, key) for key in simulator.shared}
+        record = replace(record, motion=rows(pose @ np.array(record.motion)), **common)
+        session.append((simulator.apply(source, stack_geometry(preset, source.grid), record), record))
+    return session
+
+
+def record_json(simulator: Simulator, record: Record) -> dict[str, Any]:
+    """The record as a JSON object that names its simulator, for a sidecar; ``replay`` reads it."""
+    return {"Simulator": simulator.name, **json.loads(json.dumps(asdict(record)))}
+
+
+def replay(text: str, source: HighField, geometry: Grid) -> Stack:
+    """The stack of a record, bit for bit: ``text`` is what ``record_json`` gave, as JSON."""
+    try:
+        entry = json.loads(text)
+        simulator = get_simulator(entry.pop("Simulator"))
+        record = simulator.record.from_json(json.dumps(entry))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(
+            f"Expected the record of a simulated stack, found {text[:60]!r} ({error}); copy it from the sidecar."
+        ) from error
+    stack: Stack = simulator.apply(source, geometry, record)
+    return stack

@@ -1,0 +1,85 @@
+"""One shape for every simulator: draw → record → apply, a record of functions, never a subclass."""
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any, Self
+
+import numpy as np
+
+from ..imaging.grid import Grid
+from ..imaging.volume import Stack
+from .presets import Preset
+from .source import HighField
+
+Rows = tuple[tuple[float, ...], ...]
+"""A matrix as a record keeps it."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """Everything random about one simulated stack, as plain JSON values.
+
+    ``contrast`` and ``plane`` name the stack; ``motion`` (4, 4) rows carry the scanner's RAS+ mm to the head's.
+    """
+
+    contrast: str
+    plane: str
+    motion: Rows
+
+    def to_json(self) -> str:
+        """The record as one JSON object; floats keep every bit."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """The record that ``to_json`` wrote."""
+        return cls(**{key: _frozen(value) for key, value in json.loads(text).items()})
+
+
+def _frozen(value: Any) -> Any:
+    """The JSON value with tuples for lists, all the way down."""
+    return tuple(_frozen(one) for one in value) if isinstance(value, list) else value
+
+
+@dataclass(frozen=True)
+class Simulator:
+    """A way from high field to low field.
+
+    ``settings`` is a frozen dataclass, its fields told of as in ``nn.method.Method``; ``record`` the ``Record`` of one
+    stack. ``draw(source, preset, settings, generator) -> record`` takes every random number; ``apply(source, geometry,
+    record) -> Stack`` takes none, and gives the same bits whenever it is replayed. ``shared`` names the fields of the
+    record that all stacks of one subject and contrast have in common: how the tissues look, not where the head lay.
+    """
+
+    name: str
+    settings: type
+    record: type[Record]
+    draw: Callable[[HighField, Preset, Any, np.random.Generator], Any]
+    apply: Callable[[HighField, Grid, Any], Stack]
+    shared: tuple[str, ...] = ()
+
+
+def told(text: str, source: str = "our choice") -> dict[str, str]:
+    """Metadata of a field of settings: what it does, and where its default comes from."""
+    return {"help": text, "source": source}
+
+
+def random_motion(generator: np.random.Generator, mm: float, degrees: float, centre: np.ndarray) -> np.ndarray:
+    """(4, 4) RAS+ mm: a turn about ``centre`` (3,), then a shift; standard deviations along and about each axis."""
+    from scipy.spatial.transform import Rotation
+
+    motion = np.eye(4)
+    motion[:3, :3] = Rotation.from_rotvec(generator.normal(0, degrees, 3), degrees=True).as_matrix()
+    motion[:3, 3] = generator.normal(0, mm, 3) + centre - motion[:3, :3] @ centre
+    return motion
+
+
+def rows(matrix: np.ndarray) -> Rows:
+    """A matrix as a record keeps it."""
+    return tuple(tuple(row) for row in np.asarray(matrix, dtype=float).tolist())
+
+
+def jitter(generator: np.random.Generator, spread: float) -> float:
+    """A positive factor about 1: lognormal, ``spread`` the standard deviation of its logarithm."""
+    return float(np.exp(generator.normal(0, spread)))
