@@ -72,7 +72,7 @@ def test_toml_round_trip(settings, tmp_path):
     path = tmp_path / "config.toml"
     path.write_text(to_toml(given, {"fusion": "sr"}))
     tables = from_toml(path)
-    assert tables["methods"] == {"interp": {"fusion": "sr"}} or tables["methods"] == {given.method: {"fusion": "sr"}}
+    assert tables["parts"] == {given.method: {"fusion": "sr"}}
     assert tables["run"]["participant_label"] == ["01", "02"]
     assert tables["run"]["mem_gb"] == 3.5
     assert tables["run"]["sloppy"] is True

@@ -110,10 +110,12 @@ def test_relative_links_lead_somewhere(path: Path) -> None:
 @pytest.mark.parametrize("path", [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))], ids=name_of)
 def test_options_in_the_documentation_exist(path: Path) -> None:
     from bids_lfenhance.cli.parser import build_parser
+    from bids_lfenhance.config import LEVELS
 
     if not path.is_file():
         pytest.skip(f"{path.name} is not written yet")
-    known = {option for action in build_parser()._actions for option in action.option_strings}
+    actions = [action for level in LEVELS for action in build_parser(level)._actions]
+    known = {option for action in actions for option in action.option_strings}
     named = set()
     for command in re.findall(
         r"^.*bids_lfenhance .*$|`--[a-z].*?`", path.read_text(encoding="utf-8"), flags=re.MULTILINE

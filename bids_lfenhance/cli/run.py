@@ -3,9 +3,10 @@
 import dataclasses
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 from typing import Any
 
-from ..config import Settings, to_toml
+from ..config import Common, Settings, SimulateSettings, TrainSettings, to_toml
 from ..errors import InputError, Interrupted
 from .parser import parse
 
@@ -24,18 +25,36 @@ def main(argv: Sequence[str] | None = None) -> int:
         return FAILED
 
 
-def run(settings: Settings) -> int:
+def run(settings: Common) -> int:
     """The exit code of one run with validated settings; raises ``InputError`` for what cannot be run."""
-    if settings.boilerplate_only or settings.reports_only:
+    if isinstance(settings, Settings) and (settings.boilerplate_only or settings.reports_only):
         return _from_disk(settings)
+    if not settings.skip_bids_validation:
+        from ..bids.validate import check_source
+
+        check_source(settings.bids_dir)
+    match settings:
+        case SimulateSettings():
+            return _simulate(settings)
+        case TrainSettings():
+            code: int = import_module("bids_lfenhance.workflows.train").run_train(settings)
+            return code
+        case Settings():
+            return _participant(settings)
+    raise TypeError(f"no level has settings of class {type(settings).__name__}")
+
+
+def _simulate(settings: SimulateSettings) -> int:
+    code: int = import_module("bids_lfenhance.workflows.simulate").run_simulate(settings)
+    return code
+
+
+def _participant(settings: Settings) -> int:
     from ..bids.filters import load_filters
     from ..bids.plan import describe, make_plan
-    from ..bids.validate import check_source
     from ..nn.device import choose_device
     from ..workflows.run import make_recipe, preflight, run_participants, summary
 
-    if not settings.skip_bids_validation:
-        check_source(settings.bids_dir)
     plan = make_plan(
         settings.bids_dir,
         participants=settings.participant_label,

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from bids_lfenhance.cli.parser import build_parser, parse
-from bids_lfenhance.config import Settings, to_toml
+from bids_lfenhance.cli.parser import build_parser, level_of, parse
+from bids_lfenhance.cli.parts import Part, options_of_parts, parts_of
+from bids_lfenhance.config import SETTINGS, Common, Settings, SimulateSettings, TrainSettings, to_toml
 from bids_lfenhance.errors import InputError
-from bids_lfenhance.methods import METHODS, get_method
 
 
 @pytest.fixture
@@ -76,24 +76,104 @@ def test_a_wrong_type_in_the_file_is_one_sentence(folders, tmp_path):
         parse([*folders, "--config-file", str(path)])
 
 
-@pytest.mark.parametrize("name", METHODS)
-def test_every_setting_of_every_method_is_an_option(name):
-    text = build_parser().format_help()
-    for item in dataclasses.fields(get_method(name).settings):
-        if item.name == "device":
-            assert f"--{name}-device" not in text, "one --device for the whole run"
-            continue
-        assert f"--{name}-{item.name.replace('_', '-')}" in text
-        assert item.metadata["help"]
+@pytest.mark.parametrize("level", SETTINGS)
+def test_every_setting_of_every_part_is_an_option(level):
+    text = build_parser(level).format_help()
+    for part in parts_of(level):
+        assert f"--{part.name}-device" not in text, "one --device for the whole run"
+        for name, item in part.fields.items():
+            assert f"--{part.name}-{name.replace('_', '-')}" in text
+            assert item.metadata["help"]
 
 
-def test_every_setting_is_documented_and_an_option():
-    text = build_parser().format_help()
-    for item in dataclasses.fields(Settings):
+@pytest.mark.parametrize("level", SETTINGS)
+def test_every_setting_is_documented_and_an_option(level):
+    text = build_parser(level).format_help()
+    for item in dataclasses.fields(SETTINGS[level]):
         if "group" in item.metadata:
             assert f"--{item.name.replace('_', '-')}" in text
             assert item.metadata["help"]
-    assert typing.get_type_hints(Settings)
+    assert typing.get_type_hints(SETTINGS[level])
+
+
+@pytest.mark.parametrize("level", SETTINGS)
+def test_a_level_shows_its_own_options_only(level):
+    text = build_parser(level).format_help()
+    own = {item.name for item in dataclasses.fields(SETTINGS[level])}
+    others = {item.name for kind in SETTINGS.values() for item in dataclasses.fields(kind)} - own
+    for name in others - {"method_options", "simulator_options"}:
+        assert f"--{name.replace('_', '-')} " not in text, name
+
+
+def test_the_groups_of_all_levels_are_alike():
+    groups = {level: [group.title for group in build_parser(level)._action_groups[2:]] for level in SETTINGS}
+    for level, titles in groups.items():
+        assert titles[0] == "Which scans", level
+        assert titles[2:4] == ["Resources", "Run"], level
+
+
+@pytest.mark.parametrize(
+    ("words", "level"),
+    [
+        ("raw out participant --output-label simulate", "participant"),
+        ("participant out participant", "participant"),
+        ("--nprocs 2 raw out participant", "participant"),
+        ("--help", "participant"),
+        ("raw out nonsense", "participant"),
+    ],
+)
+def test_the_level_is_the_third_word(words, level):
+    assert level_of(words.split()) == level
+
+
+@dataclasses.dataclass(frozen=True)
+class MethodOptions:
+    width: int = dataclasses.field(default=8, metadata={"help": "features"})
+    weights: str = dataclasses.field(default="auto", metadata={"help": "trained weights"})
+    device: str = dataclasses.field(default="cpu", metadata={"help": "where"})
+
+
+@dataclasses.dataclass(frozen=True)
+class SimulatorOptions:
+    weights: str = dataclasses.field(default="auto", metadata={"help": "trained weights"})
+
+
+@pytest.fixture
+def trainable(monkeypatch):
+    """A train level with a method and a simulator of one name, as h2lo is."""
+    hidden = frozenset({"device", "weights"})
+    parts = (
+        Part("method", "h2lo", MethodOptions, hidden),
+        Part("method", "pfsr", MethodOptions, hidden),
+        Part("augment", "h2lo", SimulatorOptions),
+    )
+    monkeypatch.setattr("bids_lfenhance.cli.parts.parts_of", lambda level: parts)
+    monkeypatch.setattr("bids_lfenhance.cli.parser.parts_of", lambda level: parts)
+
+
+def test_a_method_and_a_simulator_may_share_a_name(trainable):
+    text = build_parser("train").format_help()
+    assert "Method and Simulator h2lo:" in text
+    assert "--h2lo-width" in text
+    assert "--h2lo-weights" in text
+    assert "--pfsr-weights" not in text, "what is trained has weights to begin with: --init-weights"
+    run = {"method": "pfsr", "augment": "h2lo"}
+    tables = {"pfsr": {"width": 3}}
+    options = options_of_parts("train", run, tables, {"h2lo.weights": "w", **run})
+    assert options == {"method_options": {"width": 3}, "simulator_options": {"weights": "w"}}
+    with pytest.raises(InputError, match="--method h2lo"):
+        options_of_parts("train", run, {}, {"h2lo.width": 4})
+    assert options_of_parts("train", {"method": "h2lo"}, {}, {"h2lo.width": 4})["method_options"] == {"width": 4}
+
+
+@pytest.mark.parametrize("kind", [SimulateSettings, TrainSettings])
+def test_a_settings_file_of_another_level_is_refused(kind: type[Common], tmp_path):
+    from bids_lfenhance.config import from_toml
+
+    path = tmp_path / "c.toml"
+    path.write_text(to_toml(Settings(tmp_path, tmp_path / "out"), {}))
+    with pytest.raises(InputError, match="participant"):
+        from_toml(path, kind)
 
 
 def test_sloppy_takes_the_sloppy_budget(folders):

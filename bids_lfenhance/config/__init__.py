@@ -1,0 +1,37 @@
+"""Names every layer shares, and the settings of one run: frozen, validated, TOML in and out."""
+
+from .checks import flag, validated
+from .files import from_toml, to_toml
+from .names import BUDGETS, CONTRASTS, LEVELS, TISSUES
+from .options import RESOURCES, RUN, SCANS, Common, option
+from .participant import Settings, settings_hash
+from .simulate import SimulateSettings
+from .train import TrainSettings
+
+__all__ = [
+    "BUDGETS",
+    "CONTRASTS",
+    "LEVELS",
+    "RESOURCES",
+    "RUN",
+    "SCANS",
+    "SETTINGS",
+    "TISSUES",
+    "Common",
+    "Settings",
+    "SimulateSettings",
+    "TrainSettings",
+    "flag",
+    "from_toml",
+    "option",
+    "settings_hash",
+    "to_toml",
+    "validated",
+]
+
+SETTINGS: dict[str, type[Common]] = {
+    "participant": Settings,
+    "simulate": SimulateSettings,
+    "train": TrainSettings,
+}
+"""The settings of each level."""

@@ -1,0 +1,75 @@
+"""What settings must meet before anything is read."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any, TypeVar
+
+from ..errors import InputError
+from .options import Common
+
+Level = TypeVar("Level", bound=Common)
+
+POSITIVE = (
+    *("nprocs", "omp_nthreads", "mem_gb", "n_samples", "assume_field_strength", "draws", "folds"),
+    *("validate_every", "patience", "max_minutes"),
+)
+"""Numbers above 0, in whichever level has them."""
+
+INPUTS = ("bids_filter_file", "augment_dataset", "label_maps", "split")
+"""Files and folders that must be there."""
+
+
+def validated(settings: Level) -> Level:
+    """The settings with absolute paths; an ``InputError`` for folders or values that cannot be used together."""
+    bids_dir, out_dir = settings.bids_dir.resolve(), settings.out_dir.resolve()
+    if not bids_dir.is_dir():
+        raise InputError(f"Expected a BIDS dataset at {bids_dir}, found no such folder; check the first argument.")
+    if bids_dir == out_dir or (bids_dir in out_dir.parents and bids_dir / "derivatives" not in out_dir.parents):
+        raise InputError(
+            f"Expected an output folder outside {bids_dir} or under its derivatives/, found {out_dir}; "
+            "writing there would change the raw dataset, so choose another OUT_DIR."
+        )
+    if settings.random_seed < 0:
+        raise InputError(f"Expected a --random-seed of 0 or more, found {settings.random_seed}; choose another.")
+    for name in POSITIVE:
+        value = getattr(settings, name, None)
+        if value is not None and value <= 0:
+            raise InputError(f"Expected {flag(name)} above 0, found {value}; leave it out or raise it.")
+    for name in INPUTS:
+        path = getattr(settings, name, None)
+        if path is not None and not path.exists():
+            raise InputError(f"Expected a file for {flag(name)}, found nothing at {path}.")
+    paths: dict[str, Any] = {"bids_dir": bids_dir, "out_dir": out_dir}
+    if work_dir := getattr(settings, "work_dir", None):
+        paths["work_dir"] = _outside(work_dir.resolve(), bids_dir)
+    _check_label(getattr(settings, "output_label", None))
+    _check_fold(getattr(settings, "folds", None), getattr(settings, "fold", 0))
+    return dataclasses.replace(settings, **paths)
+
+
+def flag(name: str) -> str:
+    """The option that sets a field.
+
+    >>> flag("mem_gb")
+    '--mem-gb'
+    """
+    return f"--{name.replace('_', '-')}"
+
+
+def _outside(work_dir: Path, bids_dir: Path) -> Path:
+    if bids_dir == work_dir or bids_dir in work_dir.parents:
+        raise InputError(f"Expected a --work-dir outside the raw dataset {bids_dir}, found {work_dir}; choose another.")
+    return work_dir
+
+
+def _check_label(label: str | None) -> None:
+    if label is not None and (not (label.isascii() and label.isalnum()) or label in ("preproc", "brain")):
+        raise InputError(
+            f"Expected --output-label of letters and digits, other than preproc and brain, found '{label}'; change it."
+        )
+
+
+def _check_fold(folds: int | None, fold: int) -> None:
+    if not 0 <= fold < (folds or 1):
+        given = f"--folds {folds}" if folds else "no --folds"
+        raise InputError(f"Expected --fold from 0 to one less than --folds, found {fold} with {given}; correct it.")

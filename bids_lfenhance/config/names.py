@@ -1,0 +1,13 @@
+"""Words every layer shares."""
+
+CONTRASTS = ("T1w", "T2w", "FLAIR")
+"""Channel order of every (C, X, Y, Z) array: the BIDS suffix of each contrast."""
+
+TISSUES = ("CSF", "GM", "WM")
+"""Order of every (3, X, Y, Z) posterior; label ``i + 1`` in a dseg is ``TISSUES[i]``, 0 is background."""
+
+LEVELS = ("participant",)
+"""The analysis levels that work."""
+
+BUDGETS = ("sloppy", "cpu", "gpu")
+"""How much computing a method may spend: a test, two cores, a GPU (the published size)."""

@@ -1,0 +1,58 @@
+"""Settings as dataclasses: a field is documented once, and the command line is made from it."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+
+def option(default: Any, text: str, group: str, *flags: str, **extra: Any) -> Any:
+    """A dataclass field that is also a command-line option: its default, its help, its help group, its other flags.
+
+    ``extra`` may hold ``choices`` (the words allowed), ``metavar``, and ``count`` (each time it is given counts one).
+    """
+    return field(default=default, metadata={"help": text, "group": group, "flags": flags, **extra})
+
+
+SCANS, RESOURCES, RUN = "Which scans", "Resources", "Run"
+"""Help groups that every level has; a level's own come between the first and the second."""
+
+
+@dataclass(frozen=True)
+class Common:
+    """What every level asks: which scans, and how much of the machine."""
+
+    bids_dir: Path
+    out_dir: Path
+
+    participant_label: tuple[str, ...] = option(
+        (), "participants to process, with or without 'sub-' (default: all)", SCANS, "--participant_label"
+    )
+    session_label: tuple[str, ...] = option(
+        (), "sessions to process, with or without 'ses-' (default: all)", SCANS, "--session-id"
+    )
+    bids_filter_file: Path | None = option(None, "JSON file of entity filters (docs/usage.md)", SCANS)
+    bids_database_dir: Path | None = option(
+        None, "keep the pybids index here, so that the next run need not walk the dataset", SCANS
+    )
+    skip_bids_validation: bool = option(
+        False,
+        "accept a folder without a valid dataset_description.json",
+        SCANS,
+        "--skip_bids_validation",
+        "--skip-bids-validator",
+        "--skip_bids_validator",
+    )
+    assume_field_strength: float | None = option(
+        None, "field strength for scans whose sidecar says nothing", SCANS, metavar="TESLA"
+    )
+
+    nprocs: int | None = option(
+        None, "processes at once (default: what affinity, cgroup and SLURM allow)", RESOURCES, "--nthreads"
+    )
+    omp_nthreads: int | None = option(None, "threads of one process (default: up to 4)", RESOURCES)
+    device: str = option("auto", "cpu, cuda, cuda:N, or auto", RESOURCES)
+    notrack: bool = option(False, "accepted for compatibility: nothing is ever reported to anyone", RESOURCES)
+
+    random_seed: int = option(0, "the one seed from which all others are derived", RUN)
+    dry_run: bool = option(False, "print the plan and the settings, then stop", RUN)
+    verbose: int = option(0, "say more; twice for everything", RUN, "-v", count=True)

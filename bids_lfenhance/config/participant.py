@@ -1,0 +1,75 @@
+"""The settings of the participant level: enhance low field."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from .names import BUDGETS
+from .options import RESOURCES, RUN, SCANS, Common, option
+
+ENHANCEMENT = "Enhancement"
+
+
+@dataclass(frozen=True)
+class Settings(Common):
+    """Every choice of one run; each field is documented once, here or in ``Common``, and is a command-line option."""
+
+    level: str = "participant"
+
+    session_label: tuple[str, ...] = option(
+        (), "low-field sessions to process, with or without 'ses-' (default: all)", SCANS, "--session-id"
+    )
+    bids_filter_file: Path | None = option(
+        None, "JSON file of entity filters (docs/usage.md); also chooses the high-field reference", SCANS
+    )
+
+    method: str = option("inr", "how low field becomes high-field-like", ENHANCEMENT)
+    budget: str = option("cpu", "how much computing the method may spend", ENHANCEMENT, choices=BUDGETS)
+    n_samples: int | None = option(
+        None, "draws to average; their spread is the uncertainty map (default: the method's own)", ENHANCEMENT
+    )
+    output_label: str | None = option(
+        None, "name of the result (desc-NAME), to keep two recipes of one method side by side", ENHANCEMENT
+    )
+    output_spaces: tuple[str, ...] = option(
+        (), "also write the result in these template spaces, e.g. MNI152NLin2009cAsym:res-1", ENHANCEMENT
+    )
+    sloppy: bool = option(False, "quick and rough, for trying the app out; never for a study", ENHANCEMENT)
+
+    mem_gb: float | None = option(None, "memory to use, GiB (default: what is available)", RESOURCES, "--mem")
+    resource_monitor: bool = option(False, "write time and memory of every step to the log folder", RESOURCES)
+
+    work_dir: Path | None = option(None, "folder for intermediate files (default: under TMPDIR)", RUN, "-w")
+    clean_workdir: bool = option(False, "empty this run's work folder before starting", RUN)
+    stop_on_first_crash: bool = option(False, "stop everything when one subject fails", RUN)
+    write_graph: bool = option(
+        False, "write the graph of nodes to the log folder: graph.dot, and a picture where graphviz is", RUN
+    )
+    reports_only: bool = option(False, "rebuild the reports from what is on disk", RUN)
+    boilerplate_only: bool = option(False, "print the methods text for a paper, then stop", RUN)
+
+    method_options: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def label(self) -> str:
+        """The ``desc-`` label of the results."""
+        return self.output_label or self.method
+
+    @property
+    def parts(self) -> dict[str, Mapping[str, Any]]:
+        """Options by the name of the method they belong to."""
+        return {self.method: self.method_options}
+
+
+_HOW = ("method", "budget", "n_samples", "random_seed", "sloppy", "assume_field_strength", "output_spaces")
+"""The settings that change what is written; the others only choose scans or resources."""
+
+
+def settings_hash(settings: Settings, method_settings: Mapping[str, Any], version: str) -> str:
+    """Twelve hexadecimal digits that change whenever the content of an output would."""
+    content = {name: getattr(settings, name) for name in _HOW}
+    content |= {"method_settings": dict(method_settings), "version": version, "device": settings.device}
+    return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:12]

@@ -1,0 +1,61 @@
+"""The settings of the simulate level: high field to low field."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from .names import CONTRASTS
+from .options import RESOURCES, SCANS, Common, option
+
+SIMULATION = "Simulation"
+
+PRESETS = ("hyperfine-axi", "hyperfine-cor", "hyperfine-sag")
+"""What is acquired unless told otherwise: the three thick stacks of ds006557."""
+
+
+@dataclass(frozen=True)
+class SimulateSettings(Common):
+    """Every choice of one simulation; each field is documented once, here or in ``Common``."""
+
+    level: str = "simulate"
+
+    session_label: tuple[str, ...] = option(
+        (), "high-field sessions to simulate from, with or without 'ses-' (default: all)", SCANS, "--session-id"
+    )
+    bids_filter_file: Path | None = option(
+        None, "JSON file of entity filters (docs/usage.md): t1w, t2w, flair, reference choose high field", SCANS
+    )
+    assume_field_strength: float | None = option(
+        None,
+        "field strength of scans whose sidecar says nothing (default: taken as high field)",
+        SCANS,
+        metavar="TESLA",
+    )
+
+    simulator: str = option("physics", "how high field becomes low field", SIMULATION)
+    presets: tuple[str, ...] = option(
+        PRESETS, "the stacks that are acquired of each contrast", SIMULATION, metavar="PRESET"
+    )
+    contrasts: tuple[str, ...] = option(
+        (), "contrasts to simulate (default: all there are)", SIMULATION, choices=CONTRASTS, metavar="CONTRAST"
+    )
+    draws: int = option(1, "low-field sessions simulated from each high-field session", SIMULATION)
+    high_field: str = option(
+        "none",
+        "put the high field beside the low field, as a copy or a link: a paired dataset",
+        SIMULATION,
+        choices=("none", "copy", "link"),
+    )
+
+    omp_nthreads: int | None = option(None, "threads of one process (default: 1)", RESOURCES)
+    mem_gb: float | None = option(
+        None, "memory to use, GiB (default: what is available); 2 for each process", RESOURCES, "--mem"
+    )
+
+    simulator_options: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def parts(self) -> dict[str, Mapping[str, Any]]:
+        """Options by the name of the simulator they belong to."""
+        return {self.simulator: self.simulator_options}

@@ -1,0 +1,56 @@
+"""The settings of the train level: a learned method from pairs, or from high field and a simulator."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from .names import CONTRASTS
+from .options import RUN, Common, option
+
+TRAINING = "Training"
+
+PLAIN = ("none", "flip")
+"""What can be added to the pairs without a simulator: nothing, mirror images."""
+
+
+@dataclass(frozen=True)
+class TrainSettings(Common):
+    """Every choice of one training; each field is documented once, here or in ``Common``."""
+
+    level: str = "train"
+
+    method: str = option("pfsr", "the method to train", TRAINING)
+    preset: str = option(
+        "tiny", "size of the networks: paper is the published one", TRAINING, choices=("tiny", "small", "paper")
+    )
+    augment: str = option("none", "what is added to the pairs: mirror images, or pairs by a simulator", TRAINING)
+    augment_dataset: Path | None = option(
+        None,
+        "high-field dataset that the simulated pairs are made from; default: the training subjects' own high field",
+        TRAINING,
+    )
+    label_maps: Path | None = option(None, "folder of label maps, from which high field is drawn", TRAINING)
+    draws: int = option(4, "simulated sessions per high-field image", TRAINING)
+    contrasts: tuple[str, ...] = option(
+        (), "contrasts to train with (default: all there are)", TRAINING, choices=CONTRASTS, metavar="CONTRAST"
+    )
+    split: Path | None = option(None, "split.json that says which subjects train, validate and test", TRAINING)
+    folds: int | None = option(None, "cut the subjects into this many folds, one of them kept for the test", TRAINING)
+    fold: int = option(0, "the fold that is kept for the test", TRAINING)
+    init_weights: str | None = option(None, "weights to begin with: a folder, a file or a name", TRAINING)
+    precision: str = option("bf16", "numbers of the forward and backward pass", TRAINING, choices=("bf16", "fp32"))
+    validate_every: int | None = option(None, "steps between validations (default: the preset's own)", TRAINING)
+    patience: int | None = option(None, "validations without gain after which to stop (default: never)", TRAINING)
+    max_minutes: float | None = option(None, "stop in good order after this many minutes", TRAINING)
+
+    work_dir: Path | None = option(None, "folder for intermediate files (default: under TMPDIR)", RUN, "-w")
+
+    method_options: Mapping[str, Any] = field(default_factory=dict)
+    simulator_options: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def parts(self) -> dict[str, Mapping[str, Any]]:
+        """Options by the name of the method and of the simulator they belong to."""
+        parts = {self.method: self.method_options}
+        return parts | ({self.augment: self.simulator_options} if self.augment not in PLAIN else {})
