@@ -5,7 +5,7 @@ from importlib import import_module
 from ..errors import InputError
 from ..nn.method import Method
 
-_MODULES = {"interp": ".interp.recipe", "inr": ".inr.recipe"}
+_MODULES = {"interp": ".interp.recipe", "inr": ".inr.recipe", "pfsr": ".pfsr.recipe"}
 
 METHODS = tuple(_MODULES)
 """Names of the methods, as ``--method`` takes them."""

@@ -1,0 +1,172 @@
+"""Whole brains through the network of ``pfsr``: weights, windows, and the draws behind the uncertainty."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from itertools import product
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ...config import CONTRASTS
+from ...imaging.fusion import fuse_mean
+from ...imaging.grid import CANONICAL_ZOOM, Grid
+from ...imaging.volume import Volume
+from ...nn.method import Draw
+from ...nn.normalise import Scale
+from ...nn.weights import Loaded, default_weights, load_weights
+from .loss import singles
+from .network import Enhancer
+from .recipe import NETWORK, PfsrSettings, build
+
+MARGIN = 8
+"""Voxels around the brain that the network is shown, as in training."""
+
+
+def set_up(volume: Volume, settings: PfsrSettings) -> Mapping[str, Any]:
+    """``enhancer`` in its trained state on its device, its ``settings``, and what was ``loaded``.
+
+    Weights that know only some of the session's contrasts will do; the others keep their own image.
+    """
+    source = settings.weights
+    if source == "auto":
+        source = default_weights("pfsr", volume.contrasts) or "auto"
+    loaded = load_weights(source, "pfsr", ())
+    settings = replace(settings, **{name: loaded.settings[name] for name in NETWORK})
+    network = build(settings)["enhancer"]
+    network.load_state_dict(loaded.state["enhancer"])
+    return {"enhancer": network.to(settings.device).eval(), "settings": settings, "loaded": loaded}
+
+
+def enhance_batch(nets: Mapping[str, nn.Module], batch: Mapping[str, Tensor], settings: PfsrSettings) -> Tensor:
+    """(B, C, X, Y, Z) float32 inside the mask, every contrast present on its own: no result leans on its neighbours."""
+    network = nets["enhancer"]
+    assert isinstance(network, Enhancer)
+    out = torch.zeros_like(batch["input"])
+    with torch.no_grad(), torch.autocast(out.device.type, torch.bfloat16, enabled=out.device.type == "cuda"):
+        items, contrasts, images = singles(batch, batch["present"])
+        for number, (item, contrast) in enumerate(zip(items.tolist(), contrasts.tolist(), strict=True)):
+            one = slice(number, number + 1)
+            out[item, contrast] = _whole(network, images[one], contrasts[one], settings.window)[0, 0]
+    return out * batch["mask"]
+
+
+def _whole(network: Enhancer, image: Tensor, contrast: Tensor, window: int) -> Tensor:
+    """(1, 1, X, Y, Z) float32, in one piece or in windows that see as far around themselves as the network reaches."""
+    if not window:
+        found: Tensor = network(image, contrast).float()
+        return found
+    out = torch.empty_like(image)
+    for core, seen, inner in _windows(image.shape[2:], window, network.reach, network.shuffle):
+        out[:, :, *core] = network(image[:, :, *seen], contrast).float()[:, :, *inner]
+    return out
+
+
+def _windows(
+    shape: torch.Size, window: int, reach: int, multiple: int
+) -> Iterator[tuple[tuple[slice, ...], tuple[slice, ...], tuple[slice, ...]]]:
+    """(Part of the volume, the same with its surroundings, the part within those) of each window.
+
+    Everything starts on a multiple of the folding, so that each voxel takes the same channel in every window.
+    """
+    size, halo = -(-window // multiple) * multiple, -(-reach // multiple) * multiple
+    for corner in product(*(range(0, side, size) for side in shape)):
+        core = tuple(slice(c, min(c + size, side)) for c, side in zip(corner, shape, strict=True))
+        seen = tuple(
+            slice(max(0, s.start - halo), min(side, s.stop + halo)) for s, side in zip(core, shape, strict=True)
+        )
+        inner = tuple(slice(c.start - s.start, c.stop - s.start) for c, s in zip(core, seen, strict=True))
+        yield core, seen, inner
+
+
+def draw(nets: Mapping[str, Any], volume: Volume, settings: PfsrSettings, generator: np.random.Generator) -> Draw:
+    """One draw: the session with fresh noise, mirrored left to right and moved by chance, enhanced, moved back.
+
+    The spread over draws is what the scan's own noise, and the network's failing symmetries, do to the result. What
+    the network learnt wrongly from its examples it gets wrong in every draw: the spread is a lower bound.
+    """
+    loaded: Loaded = nets["loaded"]
+    inner: PfsrSettings = nets["settings"]
+    known = np.array([name in loaded.contrasts for name in CONTRASTS]) & volume.present
+    mask = np.asarray(volume.image.any(axis=0) if volume.mask is None else volume.mask)
+    box = _box(mask)
+    image, mask = volume.image[(slice(None), *box)], mask[box]
+    scale = Scale.of(image, mask)
+    if settings.noise:
+        image = image + settings.noise * _fresh_noise(volume, box, generator)
+    mirrored, shift = bool(generator.integers(2)), generator.integers(0, inner.shuffle, 3)
+    shown = _moved(scale.apply(image, mask), mirrored, shift)
+    batch = {
+        "input": torch.from_numpy(shown)[None],
+        "present": torch.from_numpy(known)[None],
+        "mask": torch.from_numpy(_moved(mask[None], mirrored, shift))[None],
+    }
+    found = enhance_batch(nets, {key: value.to(settings.device) for key, value in batch.items()}, inner)
+    out = volume.image * (volume.present & ~known)[:, None, None, None]
+    enhanced = scale.undo(_moved_back(found[0].cpu().numpy(), mirrored, shift))
+    for channel in np.flatnonzero(known):
+        out[(channel, *box)] = enhanced[channel]
+    record = {
+        "weights": str(loaded.path),
+        "weights_sha256": loaded.sha256,
+        "weights_settings": dict(loaded.settings),
+        "scale": {name: float(scale.values[CONTRASTS.index(name)]) for name in volume.contrasts},
+        "mirrored": mirrored,
+        "shift": shift.tolist(),
+        "outside": "zero outside the brain mask",
+        "nfe": 1,
+        "warnings": _warnings(volume, loaded, known),
+    }
+    return Draw(out, record)
+
+
+def _box(mask: np.ndarray) -> tuple[slice, ...]:
+    """The box of a mask (X, Y, Z) with its margin, inside the array; everything where the mask is empty."""
+    if not mask.any():
+        return tuple(slice(0, side) for side in mask.shape)
+    where = [np.flatnonzero(mask.any(axis=tuple({0, 1, 2} - {axis}))) for axis in range(3)]
+    return tuple(
+        slice(max(0, int(w[0]) - MARGIN), min(side, int(w[-1]) + 1 + MARGIN))
+        for w, side in zip(where, mask.shape, strict=True)
+    )
+
+
+def _fresh_noise(volume: Volume, box: tuple[slice, ...], generator: np.random.Generator) -> np.ndarray:
+    """(C, X, Y, Z) float32: noise as strong as the stacks' own, brought to the grid as the stacks were."""
+    affine = volume.grid.affine.copy()
+    affine[:3, 3] += affine[:3, :3] @ [one.start for one in box]
+    grid = Grid(affine, tuple(one.stop - one.start for one in box))
+    noise = np.zeros((len(CONTRASTS), *grid.shape), np.float32)
+    for contrast in volume.contrasts:
+        # Sorted, so that the order in which files were found changes nothing.
+        stacks = sorted(volume.stacks_of(contrast), key=lambda stack: stack.name)
+        noisy = [replace(s, data=generator.normal(0, s.sigma, s.data.shape).astype(np.float32)) for s in stacks]
+        if noisy:
+            noise[CONTRASTS.index(contrast)] = fuse_mean(noisy, grid)
+    return noise
+
+
+def _moved(image: np.ndarray, mirrored: bool, shift: np.ndarray) -> np.ndarray:
+    """(C, X', Y', Z'): mirrored along the first axis, then moved away from the origin over zeros."""
+    image = image[:, ::-1] if mirrored else image
+    return np.pad(image, [(0, 0), *((int(n), 0) for n in shift)])
+
+
+def _moved_back(image: np.ndarray, mirrored: bool, shift: np.ndarray) -> np.ndarray:
+    """(C, X, Y, Z): the inverse of ``_moved``."""
+    image = image[:, shift[0] :, shift[1] :, shift[2] :]
+    return image[:, ::-1] if mirrored else image
+
+
+def _warnings(volume: Volume, loaded: Loaded, known: np.ndarray) -> list[str]:
+    said = [
+        f"{name} was left as it is: the weights know only {', '.join(loaded.contrasts)}"
+        for name in volume.contrasts
+        if not known[CONTRASTS.index(name)]
+    ]
+    if not np.allclose(volume.grid.zooms, CANONICAL_ZOOM):
+        said.append(f"the network learnt on voxels of {CANONICAL_ZOOM:g} mm and was used on others: do not trust it")
+    if volume.mask is None:
+        said.append("the session came without a brain mask: what is not zero was taken for brain")
+    return said
