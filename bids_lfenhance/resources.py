@@ -1,6 +1,8 @@
 """What this process may use, and what it used."""
 
 import os
+import shutil
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -8,7 +10,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from .errors import InputError
+
 GIB = 2**30
+
+MINIMUM_DISK_GB = 2.0
+"""Free space asked of a disk before a run begins."""
 
 
 def available_cpus() -> int:
@@ -36,6 +43,30 @@ def available_memory_gb() -> float:
     if os.environ.get("SLURM_MEM_PER_NODE", "").isdigit():
         amounts.append(float(os.environ["SLURM_MEM_PER_NODE"]) * 2**20)
     return min(amounts) / GIB
+
+
+def limit_threads(threads: int) -> None:
+    """Nothing; the processes started from here on use this many threads each."""
+    os.environ["ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"] = "1"  # N4 gives the same bytes only with the same threads
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ[name] = str(threads)
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that spin while they wait starve the other steps
+
+
+def check_room(folder: Path, name: str, free_gb: float = MINIMUM_DISK_GB) -> None:
+    """Nothing, or an ``InputError`` where a folder (made if need be) cannot be written to or its disk is full."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise InputError(
+            f"Expected to be able to write in {name} {folder}, found: {error.strerror}; "
+            "change its permissions or choose another folder."
+        ) from error
+    free = shutil.disk_usage(folder).free / GIB
+    if free < free_gb:
+        raise InputError(f"Expected {free_gb:g} GiB free for {name} {folder}, found {free:.1f}; make room there.")
 
 
 def _cgroup(name: str) -> str | None:

@@ -67,29 +67,30 @@ def write_dataset_files(
     check_ours(out)
     description = source_description(source)
     texts: dict[str, str] = {
-        "dataset_description.json": _json(derivative_description(out, source, description, version)),
+        "dataset_description.json": json_text(derivative_description(out, source, description, version)),
         "seg-tissue_dseg.tsv": _table(["index", "name"], [[str(i + 1), name] for i, name in enumerate(TISSUES)]),
     }
     with locked(out / LOCK):
         check_ours(out)
         texts[".bidsignore"] = _merged_lines(out / ".bidsignore", BIDSIGNORE)
         texts["descriptions.tsv"] = _merged_descriptions(out / "descriptions.tsv", methods, contrasts)
-        texts["participants.tsv"] = _merged_participants(out / "participants.tsv", source, subjects)
+        texts["participants.tsv"] = merged_participants(out / "participants.tsv", source, subjects)
         if not (out / "README.md").exists():  # a person may have added to it
             texts["README.md"] = README.format(app=APP, name=description.get("Name", source.name))
-        if columns := _optional_json(source / "participants.json"):
-            texts["participants.json"] = _json(columns)
+        if columns := optional_json(source / "participants.json"):
+            texts["participants.json"] = json_text(columns)
         for name, text in texts.items():
-            _write_changed(out / name, text)
+            write_changed(out / name, text)
     return tuple(out / name for name in texts)
 
 
-def check_ours(out_dir: Path) -> None:
-    """Nothing, or an ``InputError`` where the folder already is another program's dataset."""
+def check_ours(out_dir: Path, kind: str = "derivative") -> None:
+    """Nothing, or an ``InputError`` where the folder already is another program's dataset or of another type."""
     path = out_dir / "dataset_description.json"
     if not path.exists():
         return
-    makers = read_json(path).get("GeneratedBy") or [{}]
+    description = read_json(path)
+    makers = description.get("GeneratedBy") or [{}]
     names = [maker.get("Name") for maker in makers if isinstance(maker, dict)]
     if APP not in names:
         found = f"a dataset made by {names[0]}" if names and names[0] else "another dataset"
@@ -97,14 +98,20 @@ def check_ours(out_dir: Path) -> None:
             f"Expected an empty OUT_DIR or an earlier output of {APP}, found {found} in {out_dir}; "
             "give a folder of its own."
         )
+    if (found := description.get("DatasetType", "raw")) != kind:
+        raise InputError(
+            f"Expected an empty OUT_DIR or a {kind} dataset, found a {found} dataset of another level of {APP} "
+            f"in {out_dir}; give a folder of its own."
+        )
 
 
 def source_description(bids_dir: Path) -> dict[str, Any]:
     """The source's dataset_description.json; empty where there is none to be read (planning has warned of it)."""
-    return _optional_json(bids_dir / "dataset_description.json")
+    return optional_json(bids_dir / "dataset_description.json")
 
 
-def _optional_json(path: Path) -> dict[str, Any]:
+def optional_json(path: Path) -> dict[str, Any]:
+    """The object a JSON file holds; empty where there is none to be read."""
     try:
         return read_json(path)
     except InputError:
@@ -203,7 +210,7 @@ def _merged_descriptions(path: Path, methods: Mapping[str, str], contrasts: Iter
     )
 
 
-def _merged_participants(path: Path, source: Path, subjects: Iterable[str]) -> str:
+def merged_participants(path: Path, source: Path, subjects: Iterable[str]) -> str:
     """participants.tsv with a row for each subject, ``sub-`` added where the source left it out."""
     asked = {f"sub-{subject}" for subject in subjects}
     before = read_table(path)
@@ -244,11 +251,12 @@ def _table(columns: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
     return "".join("\t".join(cells) + "\n" for cells in (columns, *rows))
 
 
-def _json(content: Mapping[str, Any]) -> str:
+def json_text(content: Mapping[str, Any]) -> str:
+    """The JSON of a dataset's file, as text."""
     return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
 
 
-def _write_changed(path: Path, text: str) -> None:
+def write_changed(path: Path, text: str) -> None:
     """Write only what differs: a shared file is not touched by each of a thousand array tasks."""
     try:
         if path.read_text(encoding="utf-8") == text:

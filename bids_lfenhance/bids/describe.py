@@ -21,10 +21,10 @@ def describe(plan: "Plan") -> str:
     if plan.units:
         parts.append(_table(plan.units))
     parts += [
-        _section("No high-field reference", [(unit.name, "no metrics.") for unit in plan.units if not unit.paired]),
-        _section("Skipped", [(f"sub-{subject}", reason) for subject, reason in plan.skipped]),
-        _section("Cannot be processed", [(f"sub-{subject}", reason) for subject, reason in plan.failed]),
-        _section("Warnings", [*(("", w) for w in plan.warnings), *_unit_warnings(plan.units)]),
+        section("No high-field reference", [(unit.name, "no metrics.") for unit in plan.units if not unit.paired]),
+        section("Skipped", [(f"sub-{subject}", reason) for subject, reason in plan.skipped]),
+        section("Cannot be processed", [(f"sub-{subject}", reason) for subject, reason in plan.failed]),
+        section("Warnings", [*(("", w) for w in plan.warnings), *_unit_warnings(plan.units)]),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -38,18 +38,23 @@ def _totals(plan: "Plan") -> str:
     stacks = sum(len(unit.stacks) for unit in plan.units)
     references = {scan.path for unit in plan.units for scan in unit.reference}
     counts = [
-        _plural(len(plan.subjects), "subject"),
-        _plural(len(plan.units), "low-field session"),
+        plural(len(plan.subjects), "subject"),
+        plural(len(plan.units), "low-field session"),
         f"{sum(unit.paired for unit in plan.units)} paired with high field",
-        _plural(stacks, "low-field stack"),
-        _plural(len(references), "high-field image"),
+        plural(stacks, "low-field stack"),
+        plural(len(references), "high-field image"),
     ]
     rest = ((plan.skipped, "skipped"), (plan.failed, "cannot be processed"))
-    counts += [f"{_plural(len(group), 'subject')} {word}" for group, word in rest if group]
+    counts += [f"{plural(len(group), 'subject')} {word}" for group, word in rest if group]
     return "Plan: " + " · ".join(counts)
 
 
-def _plural(count: int, noun: str) -> str:
+def plural(count: int, noun: str) -> str:
+    """A number of things.
+
+    >>> plural(1, "stack"), plural(2, "stack")
+    ('1 stack', '2 stacks')
+    """
     return f"{count} {noun}" + "s" * (count != 1)
 
 
@@ -66,10 +71,15 @@ def _table(units: Sequence["Unit"]) -> str:
         row += [_stacks([scan for scan in unit.stacks if scan.contrast == name]) for name in contrasts]
         rows.append([*row, _field(unit), _reference(unit), *([shorten(unit.missing, 6)] if missing else [])])
         last = unit.subject
-    widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
-    rows.insert(1, ["─" * width for width in widths])
+    return plain_table(rows)
+
+
+def plain_table(rows: Sequence[Sequence[str]]) -> str:
+    """Rows as aligned columns, a rule under the first."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    ruled = [rows[0], ["─" * width for width in widths], *rows[1:]]
     return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in ruled
     )
 
 
@@ -97,7 +107,7 @@ def _reference(unit: "Unit") -> str:
     return f"{unit.reference_session}: {contrasts}" if unit.reference_session else contrasts
 
 
-def _section(title: str, entries: Sequence[tuple[str, str]]) -> str:
+def section(title: str, entries: Sequence[tuple[str, str]]) -> str:
     """A titled list in which sentences alike but for names and figures are said once, with who else they concern."""
     groups: dict[str, list[tuple[str, str]]] = {}
     for owner, sentence in entries:
@@ -112,7 +122,7 @@ def _line(group: Sequence[tuple[str, str]]) -> str:
     if len(group) == 1:
         return f"{owners[0]}: {sentence}" if owners[0] else sentence
     if not owners[0]:
-        return f"{sentence} Likewise {_plural(len(group) - 1, 'other')}."
+        return f"{sentence} Likewise {plural(len(group) - 1, 'other')}."
     if len({said for _, said in group}) > 1:
-        return f"{owners[0]}: {sentence} Likewise {_plural(len(owners) - 1, 'other')}: {shorten(owners[1:], 3)}."
+        return f"{owners[0]}: {sentence} Likewise {plural(len(owners) - 1, 'other')}: {shorten(owners[1:], 3)}."
     return f"{sentence.rstrip('.')} - {len(owners)} in all: {shorten(owners, 4)}."

@@ -63,7 +63,7 @@ def make_plan(
     wanted = frozenset(strip_prefix(label, "ses") for label in sessions)
     found = {subject: make_scans(images[subject], finder) for subject in subjects}
     warnings += _dataset_warnings(root) + tuple(sentence for _, left_out in found.values() for sentence in left_out)
-    _check_sessions(wanted, [scan for scans, _ in found.values() for scan in scans])
+    check_sessions(wanted, [scan for scans, _ in found.values() for scan in scans])
     units: list[Unit] = []
     skipped: list[tuple[str, str]] = []
     failed: list[tuple[str, str]] = []
@@ -94,7 +94,8 @@ def _dataset_warnings(root: Path) -> tuple[str, ...]:
     return ()
 
 
-def _check_sessions(wanted: frozenset[str], scans: Sequence[Scan]) -> None:
+def check_sessions(wanted: frozenset[str], scans: Sequence[Scan]) -> None:
+    """Nothing, or an ``InputError`` where a session was asked for that no scan is of."""
     there = {scan.session for scan in scans if scan.session}
     if unknown := sorted(wanted - there):
         raise InputError(

@@ -21,11 +21,10 @@ from ..errors import InputError
 from ..imaging.grid import canonical_zoom
 from ..methods import get_method
 from ..reports.page import boilerplate, write_report
-from ..resources import available_cpus, available_memory_gb
+from ..resources import available_cpus, available_memory_gb, check_room, limit_threads
 from .recipe import Recipe, graph_label, session_record
 
 MINIMUM_MEMORY_GB = 4.0
-MINIMUM_DISK_GB = 2.0
 MOST_THREADS = 4
 """More threads than this for one step bring little at 1 mm (benchmarks/)."""
 
@@ -74,20 +73,7 @@ def preflight(settings: Settings, recipe: Recipe) -> None:
     """Nothing, or an ``InputError`` before any computing: folders, disk, memory, templates."""
     work_dir = settings.work_dir or Path(tempfile.gettempdir())
     for folder, name in ((settings.out_dir, "OUT_DIR"), (work_dir, "the work folder")):
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(dir=folder):
-                pass
-        except OSError as error:
-            raise InputError(
-                f"Expected to be able to write in {name} {folder}, found: {error.strerror}; "
-                "change its permissions or choose another folder."
-            ) from error
-        free = shutil.disk_usage(folder).free / 2**30
-        if free < MINIMUM_DISK_GB:
-            raise InputError(
-                f"Expected {MINIMUM_DISK_GB:g} GiB free for {name} {folder}, found {free:.1f}; make room there."
-            )
+        check_room(folder, name)
     if recipe.mem_gb < MINIMUM_MEMORY_GB and not settings.sloppy:
         raise InputError(
             f"Expected {MINIMUM_MEMORY_GB:g} GiB of memory, found {recipe.mem_gb:.1f}; "
@@ -154,10 +140,7 @@ def _execute(
 ) -> list[Any]:
     """Runs the graphs of all subjects; returns the failures."""
     os.environ["NIPYPE_NO_ET"] = "1"
-    os.environ["ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"] = "1"  # N4 gives the same bytes only with the same threads
-    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-        os.environ[name] = str(recipe.threads)
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that spin while they wait starve the other steps
+    limit_threads(recipe.threads)
     from .engine import execute_graph
     from .participant import init_subject_wf
 

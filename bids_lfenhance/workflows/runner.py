@@ -1,12 +1,8 @@
 """Our MultiProc: a killed worker is a named failure, one subject is finished before the next begins."""
 
-import ctypes
 import logging
-import multiprocessing
 import os
 import re
-import signal
-import sys
 import time
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -19,8 +15,8 @@ import numpy as np
 from nipype.pipeline.plugins.multiproc import MultiProcPlugin, run_node
 
 from ..resources import measured
+from .pool import end_lane, killed, new_lane, start_worker
 
-_PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _EXCEPTION = re.compile(r"(?:\w+\.)*(?P<kind>[A-Z]\w+): (?P<message>.+)")
 NIPYPE_LOGGERS = ("nipype", "nipype.workflow", "nipype.interface", "nipype.utils")
 _OURS = ("InputError", "MethodError", "WorkerKilled")
@@ -74,7 +70,7 @@ class LanePlugin(MultiProcPlugin):
     def _submit_job(self, node: Any, updatehash: bool = False) -> int:
         self._taskid += 1
         task = self._taskid
-        lane = self._idle.pop() if self._idle else _new_lane()
+        lane = self._idle.pop() if self._idle else new_lane(_start_worker, logging.getLogger("nipype.workflow").level)
         self._busy[task], self._names[task] = lane, node.fullname
         future = lane.submit(_run_measured, node, updatehash, task)
         self._task_obj[task] = future
@@ -105,25 +101,13 @@ class LanePlugin(MultiProcPlugin):
     def close(self) -> None:
         """Ends every worker at once; called on the way out, also of an interrupted run."""
         for lane in [*self._idle, *self._busy.values()]:
-            for process in list((lane._processes or {}).values()):
-                process.kill()
-            lane.shutdown(wait=False, cancel_futures=True)
+            end_lane(lane)
         self._idle.clear()
 
 
-def _new_lane() -> ProcessPoolExecutor:
-    level = logging.getLogger("nipype.workflow").level
-    forkserver = multiprocessing.get_context("forkserver")
-    return ProcessPoolExecutor(1, mp_context=forkserver, initializer=_start_worker, initargs=(level,))
-
-
 def _start_worker(level: int) -> None:
-    """Ctrl-C is handled by the parent for all; a worker whose parent was killed must not go on writing."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    start_worker()
     os.environ["NIPYPE_NO_ET"] = "1"
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     for name in NIPYPE_LOGGERS:
         logging.getLogger(name).setLevel(level)
 
@@ -136,10 +120,7 @@ def _run_measured(node: Any, updatehash: bool, task: int) -> tuple[dict[str, Any
 
 def _epitaph(name: str, error: BaseException) -> str:
     if isinstance(error, BrokenProcessPool):
-        return (
-            f"WorkerKilled: expected step {name} to finish, found its process killed from outside (most often by the "
-            "kernel, for want of memory); lower --nprocs or give it more memory, and run again to resume."
-        )
+        return f"WorkerKilled: {killed(f'step {name}')}"
     return f"{type(error).__name__}: {error}"
 
 

@@ -1,0 +1,116 @@
+"""Files at the root of a simulated dataset: raw BIDS, so that the participant level reads it like any other."""
+
+import os
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from ..errors import InputError
+from .atomic import locked
+from .dataset import (
+    APP,
+    BIDS_VERSION,
+    check_ours,
+    generated_by,
+    json_text,
+    merged_participants,
+    optional_json,
+    raw_link,
+    source_dataset,
+    source_description,
+    write_changed,
+)
+
+RECIPE = Path("code", "simulate.toml")
+"""The settings that made the dataset; ``--config-file`` takes them up again."""
+
+LOCK = Path("code", ".lock")
+
+SOURCE = "source"
+"""Name of the high-field dataset in BIDS URIs: ``bids:source:sub-01/anat/sub-01_T1w.nii.gz``."""
+
+_KEPT = ("License", "Authors", "Acknowledgements", "HowToAcknowledge", "Funding", "EthicsApprovals")
+
+README = """\
+# Simulated low-field MRI
+
+Made by {app} {version} from the high field of "{name}": every low-field image here was computed, none was acquired.
+
+- Sessions with `SIM` in their label hold the simulated scans; their sidecars say `Simulated: true`, and name the source
+  file with its SHA-256.
+- `Simulation` in a sidecar is everything that was drawn: with the source file it gives the same image again, bit by bit.
+- Other sessions, where there are any, hold the high field as it was.
+- `code/simulate.toml` has the settings: `bids_lfenhance SOURCE OUT simulate --config-file simulate.toml`.
+
+The licence and the terms of the source dataset apply. Research use only.
+"""
+
+
+def write_simulated_dataset(out_dir: Path, bids_dir: Path, version: str, recipe: str) -> None:
+    """Nothing; the files at the root are there, those of other settings refused.
+
+    ``recipe`` is the TOML of the settings that change an image. An ``InputError`` where the folder holds another
+    dataset, or one made with other settings.
+    """
+    check_ours(out_dir, "raw")
+    source = source_description(bids_dir)
+    name = str(source.get("Name", bids_dir.name))
+    texts = {
+        "dataset_description.json": json_text(simulated_description(out_dir, bids_dir, source, version)),
+        "README.md": README.format(app=APP, version=version, name=name),
+        "CHANGES": f"1.0.0\n  - Simulated by {APP} {version}\n",
+        RECIPE.as_posix(): recipe,
+    }
+    if columns := optional_json(bids_dir / "participants.json"):
+        texts["participants.json"] = json_text(columns)
+    with locked(out_dir / LOCK):
+        check_ours(out_dir, "raw")
+        check_recipe(out_dir, recipe)
+        for file, text in texts.items():
+            write_changed(out_dir / file, text)
+
+
+def add_participants(out_dir: Path, bids_dir: Path, subjects: Iterable[str]) -> None:
+    """Nothing; participants.tsv has the source's rows of these subjects."""
+    with locked(out_dir / LOCK):
+        path = out_dir / "participants.tsv"
+        write_changed(path, merged_participants(path, bids_dir, subjects))
+
+
+def check_recipe(out_dir: Path, recipe: str) -> None:
+    """Nothing, or an ``InputError`` naming the first setting in which the dataset there differs."""
+    path = out_dir / RECIPE
+    if not path.exists():
+        return
+    try:
+        there = _flat(tomllib.loads(path.read_text(encoding="utf-8")))
+    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"Expected the settings of the dataset in {path}, found none that can be read.") from error
+    asked = _flat(tomllib.loads(recipe))
+    for key in sorted({*there, *asked}):
+        if there.get(key) != asked.get(key):
+            raise InputError(
+                f"Expected the settings of the dataset that is in {out_dir} already ({key} = {there.get(key)}), found "
+                f"{key} = {asked.get(key)}; give an OUT_DIR of its own, or the same settings (--config-file {path})."
+            )
+
+
+def _flat(tables: Mapping[str, Any]) -> dict[str, Any]:
+    return {f"{name}.{key}": value for name, table in tables.items() for key, value in table.items()}
+
+
+def simulated_description(out_dir: Path, bids_dir: Path, source: Mapping[str, Any], version: str) -> dict[str, Any]:
+    """The dataset_description.json: raw, with licence, authors and acknowledgement of the source."""
+    maker = generated_by(version, os.environ) | {"Description": "Simulation of ultra-low-field MRI from high field"}
+    description: dict[str, Any] = {
+        "Name": f"{source.get('Name', bids_dir.name)}: simulated low field",
+        "BIDSVersion": BIDS_VERSION,
+        "DatasetType": "raw",
+        **{key: source[key] for key in _KEPT if key in source},
+        "GeneratedBy": [maker],
+        "DatasetLinks": {SOURCE: raw_link(out_dir, bids_dir)},
+    }
+    if origin := source_dataset(bids_dir, source):
+        description["SourceDatasets"] = [origin]
+    return description

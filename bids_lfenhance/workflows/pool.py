@@ -1,0 +1,116 @@
+"""Work shared out to processes: a killed worker is a named failure, a signal ends all, nothing hangs."""
+
+import ctypes
+import multiprocessing
+import signal
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+from ..errors import InputError, Interrupted, MethodError
+
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+
+
+def start_worker() -> None:
+    """Ctrl-C is handled by the parent for all; a worker whose parent was killed must not go on writing."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def new_lane(start: Callable[..., None] = start_worker, *arguments: Any) -> ProcessPoolExecutor:
+    """A pool of one worker, so that one killed by the kernel takes no other with it.
+
+    Forkserver, because threads and CUDA do not survive a fork.
+    """
+    forkserver = multiprocessing.get_context("forkserver")
+    return ProcessPoolExecutor(1, mp_context=forkserver, initializer=start, initargs=arguments)
+
+
+def end_lane(lane: ProcessPoolExecutor) -> None:
+    """Ends a worker at once, whatever it is doing."""
+    for process in list((lane._processes or {}).values()):
+        process.kill()
+    lane.shutdown(wait=False, cancel_futures=True)
+
+
+def killed(what: str) -> str:
+    """The sentence on a worker that was killed while it did ``what``."""
+    return (
+        f"expected {what} to finish, found its process killed from outside (most often by the "
+        "kernel, for want of memory); lower --nprocs or give it more memory, and run again to resume."
+    )
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """A block in which SIGTERM and Ctrl-C raise ``Interrupted``."""
+    previous = signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        raise Interrupted("interrupted from the keyboard") from error
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise Interrupted("ended by a SIGTERM, as a scheduler sends it")
+
+
+def share_out(
+    work: Callable[[Any], Any], tasks: Mapping[str, Any], nprocs: int, ended: Callable[[str, Any, str], None]
+) -> None:
+    """Nothing; ``work(task)`` was done for every task, in at most ``nprocs`` processes at once.
+
+    ``ended(name, result, sentence)`` is told, in this process, of each as it ends: its result, or None and the
+    sentence of what went wrong. A signal raises ``Interrupted`` after every worker was ended.
+    """
+    waiting = list(tasks.items())[::-1]
+    busy: dict[Future, tuple[str, ProcessPoolExecutor]] = {}
+    idle: list[ProcessPoolExecutor] = []
+    with interruptible():
+        try:
+            while waiting or busy:
+                while waiting and len(busy) < nprocs:
+                    name, task = waiting.pop()
+                    lane, future = _submit(idle, work, task)
+                    busy[future] = (name, lane)
+                for future in wait(busy, timeout=1.0, return_when=FIRST_COMPLETED).done:
+                    name, lane = busy.pop(future)
+                    error = future.exception()
+                    (end_lane if isinstance(error, BrokenProcessPool) else idle.append)(lane)
+                    ended(name, None if error else future.result(), _sentence(name, error))
+        finally:
+            for lane in [*idle, *(lane for _, lane in busy.values())]:
+                end_lane(lane)
+
+
+def _submit(
+    idle: list[ProcessPoolExecutor], work: Callable[[Any], Any], task: Any
+) -> tuple[ProcessPoolExecutor, Future]:
+    """A lane that took the task, an idle one if it still lives."""
+    while idle:
+        lane = idle.pop()
+        try:
+            return lane, lane.submit(work, task)
+        except BrokenProcessPool:  # killed while it had nothing to do
+            end_lane(lane)
+    lane = new_lane()
+    return lane, lane.submit(work, task)
+
+
+def _sentence(name: str, error: BaseException | None) -> str:
+    """What an error says to a person; ours speak for themselves."""
+    if error is None:
+        return ""
+    if isinstance(error, BrokenProcessPool):
+        return killed(name)
+    text = " ".join(str(error).split())
+    return text if isinstance(error, InputError | MethodError) else f"{type(error).__name__}: {text}"
