@@ -9,11 +9,10 @@ from itertools import combinations_with_replacement
 
 import numpy as np
 
-from ..imaging.acquisition import Acquisition
 from ..imaging.grid import Grid
 from ..imaging.volume import Stack
 from .presets import Preset, check_order, contrast_factor
-from .simulator import Record, Simulator, jitter, random_motion, rows, told
+from .simulator import Record, Simulator, acquire, jitter, random_motion, rows, stack_of, told
 from .source import HighField, mean_of
 
 FACTOR_BOUNDS = (0.1, 1.0)
@@ -98,13 +97,11 @@ def degrade(image: np.ndarray, tissue: np.ndarray, grid: Grid, geometry: Grid, r
     ``data`` holds bias field and Rician noise; ``sigma`` is the noise of one channel.
     """
     low = apply_contrast(image, tissue, np.array(record.factor))
-    affine = np.array(record.motion) @ geometry.affine
-    clean = Acquisition(Grid(affine, geometry.shape), record.fwhm, grid).forward(low)
+    clean = acquire(low, grid, geometry, record.fwhm, record)
     sigma = mean_of(low, tissue[2]) / record.snr if record.snr else 0.0
     field = bias_field(geometry.shape, record.bias)
     data = add_rician(np.maximum(clean, 0) * field, sigma, np.random.default_rng(record.seed))
-    name = f"acq-{record.plane}_{record.contrast}"
-    return Stack(name, record.contrast, data, affine, geometry.affine, record.fwhm, sigma)
+    return stack_of(data, geometry, record.fwhm, sigma, record)
 
 
 def apply_contrast(image: np.ndarray, tissue: np.ndarray, factor: np.ndarray) -> np.ndarray:
@@ -177,7 +174,7 @@ def contrast_vector(
 def _draw(source: HighField, preset: Preset, settings: PhysicsSettings, generator: np.random.Generator) -> Degradation:
     """One random degradation of this subject: the contrast factors start from its own tissue means."""
     x, y, z = source.grid.corners().mean(axis=0).tolist()
-    return draw(preset, generator, hf_means=source.tissue_means(), centre=(x, y, z), **asdict(settings))
+    return draw(preset.on(source.grid), generator, hf_means=source.tissue_means(), centre=(x, y, z), **asdict(settings))
 
 
 def _apply(source: HighField, geometry: Grid, record: Degradation) -> Stack:

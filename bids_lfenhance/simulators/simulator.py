@@ -7,6 +7,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from ..imaging.acquisition import Acquisition
 from ..imaging.grid import Grid
 from ..imaging.volume import Stack
 from .presets import Preset
@@ -14,6 +15,9 @@ from .source import HighField
 
 Rows = tuple[tuple[float, ...], ...]
 """A matrix as a record keeps it."""
+
+Width = tuple[float, float, float]
+"""Full width at half maximum along the three voxel axes, mm."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,19 @@ class Simulator:
     draw: Callable[[HighField, Preset, Any, np.random.Generator], Any]
     apply: Callable[[HighField, Grid, Any], Stack]
     shared: tuple[str, ...] = ()
+
+
+def acquire(image: np.ndarray, grid: Grid, geometry: Grid, fwhm: Width, record: Record) -> np.ndarray:
+    """(I, J, K) float32: an image on ``grid`` (head mm) as the moved stack measures it, without noise."""
+    moved = Grid(np.array(record.motion) @ geometry.affine, geometry.shape)
+    return Acquisition(moved, fwhm, grid).forward(image)
+
+
+def stack_of(data: np.ndarray, geometry: Grid, fwhm: Width, sigma: float, record: Record) -> Stack:
+    """The stack of a record, truly aligned: ``data`` (I, J, K) and the noise in it."""
+    affine = np.array(record.motion) @ geometry.affine
+    name = f"acq-{record.plane}_{record.contrast}"
+    return Stack(name, record.contrast, data.astype(np.float32), affine, geometry.affine, fwhm, sigma)
 
 
 def told(text: str, source: str = "our choice") -> dict[str, str]:

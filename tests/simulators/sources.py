@@ -15,3 +15,13 @@ def phantom_source(contrast: str = "T1w", size: int = 48, seed: int = 3) -> High
     grid = Grid(affine, image.shape)
     place = np.diag([1 / COMMON_MM] * 3 + [1]) @ affine
     return HighField(image, contrast, tissue, tissue.sum(axis=0) > 0.5, grid, place)
+
+
+def slab_source(size: int = 96) -> HighField:
+    """Thick slabs of air, CSF, GM, WM along x, so that a thick slice holds pure tissue."""
+    grid = Grid(np.eye(4), (size, size, size))
+    tissue = np.zeros((3, *grid.shape), np.float32)
+    for number, start in enumerate((12, 36, 60)):
+        tissue[number, start : start + 24] = 1
+    image = np.tensordot(np.array([200.0, 600.0, 1000.0]), tissue, axes=1) + 50
+    return HighField(image.astype(np.float32), "T1w", tissue, tissue.sum(axis=0) > 0, grid, np.eye(4))

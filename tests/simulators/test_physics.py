@@ -6,13 +6,16 @@ import pytest
 from bids_lfenhance.errors import MethodError
 from bids_lfenhance.imaging.grid import Grid
 from bids_lfenhance.simulators.physics import (
+    SIMULATOR,
     Degradation,
+    PhysicsSettings,
     add_rician,
     apply_contrast,
     bias_field,
     contrast_vector,
     degrade,
     draw,
+    level_outside,
 )
 from bids_lfenhance.simulators.presets import (
     HF_TESLA,
@@ -25,6 +28,7 @@ from bids_lfenhance.simulators.presets import (
     tissue_signal,
 )
 from tests.oracle import phantom_head
+from tests.simulators.sources import slab_source
 
 
 @pytest.fixture(scope="module")
@@ -148,3 +152,43 @@ def test_bias_field_is_flat_without_coefficients_and_smooth_with_them(rng):
     field = bias_field((40, 40, 40), tuple(rng.normal(0, 0.1, 9)))
     assert np.log(field).mean() == pytest.approx(0, abs=0.05)
     assert max(np.abs(np.diff(field, axis=axis)).max() for axis in range(3)) < 0.1
+
+
+@pytest.mark.parametrize("asked", [10.0, 15.0])
+def test_snr_on_the_acquired_voxels_is_within_two_percent(asked):
+    """White matter of thick slabs, ten seeds, without a bias field: mean over standard deviation, as on a scan."""
+    source = slab_source()
+    settings = PhysicsSettings(0, 0, 0, asked, 0, 0, 0)
+    preset = get_preset("T1w", "axi", "55mT")
+    stacks = []
+    for seed in range(10):
+        record = SIMULATOR.draw(source, preset, settings, np.random.default_rng(seed))
+        stacks.append(SIMULATOR.apply(source, stack_geometry(preset, source.grid), record))
+    place = np.linalg.inv(stacks[0].affine) @ source.grid.affine
+    low, high = sorted(round(place[0, 0] * x + place[0, 3]) for x in (66, 78))
+    middle = stacks[0].data.shape[1] // 2
+    voxels = np.stack([stack.data[low : high + 1, middle - 20 : middle + 20, 7:13] for stack in stacks])
+    assert voxels.mean() / voxels.std() == pytest.approx(asked, rel=0.02)
+
+
+def test_training_sees_a_spread_of_scanners():
+    source, preset = slab_source(), get_preset("T1w", "axi")
+    records = [SIMULATOR.draw(source, preset, PhysicsSettings(), np.random.default_rng(n)) for n in range(200)]
+    for name, values, spread in (
+        ("snr", [r.snr / 15 for r in records], 0.2),
+        ("fwhm", [r.fwhm[2] / 5 for r in records], 0.05),
+        ("white", [r.factor[2] for r in records], 0.05),
+    ):
+        assert np.std(np.log(values)) == pytest.approx(spread, rel=0.2), name
+    still = SIMULATOR.draw(source, preset, PhysicsSettings(snr=3.0, snr_jitter=0), np.random.default_rng(0))
+    assert still.snr == 3
+
+
+def test_what_is_no_brain_keeps_its_brightness_against_white_matter():
+    source = slab_source()
+    factor = (1.0, 0.7, 0.4)
+    shown = apply_contrast(level_outside(source.image, source.tissue, factor), source.tissue, np.array(factor))
+    air, white = source.tissue.sum(axis=0) == 0, source.tissue[2] > 0
+    assert shown[air].mean() / shown[white].mean() == pytest.approx(
+        source.image[air].mean() / source.image[white].mean()
+    )
