@@ -214,14 +214,28 @@ def merged_participants(path: Path, source: Path, subjects: Iterable[str]) -> st
     """participants.tsv with a row for each subject, ``sub-`` added where the source left it out."""
     asked = {f"sub-{subject}" for subject in subjects}
     before = read_table(path)
+    columns = optional_json(source / "participants.json")
     given = [
-        row | {"participant_id": _prefixed(row.get("participant_id", ""))} for row in read_table(source / path.name)
+        {key: _spelled(value, columns.get(key)) for key, value in row.items()}
+        | {"participant_id": _prefixed(row.get("participant_id", ""))}
+        for row in read_table(source / path.name)
     ]
     rows = {row["participant_id"]: row for row in before if "participant_id" in row}
     rows |= {subject: rows.get(subject, {"participant_id": subject}) for subject in asked}
     rows |= {row["participant_id"]: row for row in given if row["participant_id"] in asked}
-    columns = list(dict.fromkeys(["participant_id", *(key for row in [*given[:1], *before[:1]] for key in row)]))
-    return _table(columns, [[row.get(key) or "n/a" for key in columns] for _, row in sorted(rows.items())])
+    head = list(dict.fromkeys(["participant_id", *(key for row in [*given[:1], *before[:1]] for key in row)]))
+    return _table(head, [[row.get(key) or "n/a" for key in head] for _, row in sorted(rows.items())])
+
+
+def _spelled(value: str, column: Any) -> str:
+    """A value as its column's Levels spell it: "m" where they have "M", which the validator takes for an error.
+
+    >>> _spelled("m", {"Levels": {"M": "male", "F": "female"}}), _spelled("x", None)
+    ('M', 'x')
+    """
+    levels = column.get("Levels") if isinstance(column, dict) else None
+    alike = [level for level in levels or () if level.lower() == value.lower()]
+    return alike[0] if alike and value not in alike else value
 
 
 def _prefixed(label: str) -> str:

@@ -45,8 +45,19 @@ def run(settings: Common) -> int:
 
 
 def _simulate(settings: SimulateSettings) -> int:
-    code: int = import_module("bids_lfenhance.workflows.simulate").run_simulate(settings)
-    return code
+    from ..bids.highfield import describe_simulation
+    from ..workflows.simulate import make_simulation_plan, run_simulation, simulator_settings, summary
+
+    options = simulator_settings(settings)
+    plan = make_simulation_plan(settings)
+    if settings.dry_run:
+        _print(describe_simulation(plan, settings.presets, settings.draws), "", to_toml(settings, options))
+        return FAILED if plan.failed else DONE
+    _tell(*(f"Warning: {warning}" for warning in plan.warnings))
+    outcome = run_simulation(settings, plan, options)
+    _tell(*(f"Warning: {note}" for note in outcome.notes))
+    _print(summary(outcome, plan, settings))
+    return outcome.exit_code
 
 
 def _participant(settings: Settings) -> int:

@@ -7,6 +7,7 @@ spacing between slices); names of people, sites and devices do not. Geometry com
 from dataclasses import dataclass
 from typing import Any
 
+from ..bids.field_strength import PROTON_MHZ_PER_TESLA
 from .presets import Preset
 
 
@@ -41,6 +42,21 @@ LOW_FIELD = (
 )
 """The eight scans of a 64 mT session, in the order of acquisition."""
 
+FLAIR = (
+    Protocol("FLAIR", "axi", 26, "15:22:30", 562.4, 0.166, 2.702733, 463.768),
+    Protocol("FLAIR", "cor", 28, "15:32:21", 495.2, 0.166, 2.702727, 516.129),
+    Protocol("FLAIR", "sag", 30, "15:41:05", 558.2, 0.166, 2.702721, 463.768),
+    Protocol("FLAIR", "iso", 33, "15:50:52", 832.7, 0.166, 2.702716, 680.851),
+)
+"""What a FLAIR of that scanner would say: ds006557 has none, so times are ``protocols.json``'s, the rest as T1w's."""
+
+_SEQUENCES: dict[str, tuple[str, dict[str, float]]] = {
+    "T1w": ("T1_graywhite", {"RepetitionTime": 1.5, "InversionTime": 0.3}),
+    "T2w": ("T2", {"RepetitionTime": 2}),
+    "FLAIR": ("FLAIR", {"RepetitionTime": 4, "InversionTime": 1.4}),
+}
+"""Name of the sequence in the protocol, and its times in s."""
+
 _ORIENTATION = {
     "axi": [1, 0, 0, 0, 1, 0],
     "iso": [1, 0, 0, 0, 1, 0],
@@ -55,9 +71,8 @@ _CONVERSION = {"ConversionSoftware": "bids_lfenhance.simulators.demo"}
 
 def low_field_sidecar(scan: Protocol, preset: Preset) -> dict[str, Any]:
     """What the sidecar of a 64 mT scan says, quirks included."""
-    t1w = scan.contrast == "T1w"
-    stem = f"sim_T1_graywhite_{scan.plane}" if t1w else f"sim_T2_{scan.plane}"
-    timing = {"RepetitionTime": 1.5, "InversionTime": 0.3} if t1w else {"RepetitionTime": 2}
+    word, timing = _SEQUENCES[scan.contrast]
+    stem = f"sim_{word}_{scan.plane}"
     return {
         "Modality": "MR",
         "MagneticFieldStrength": 0.006,
@@ -70,7 +85,7 @@ def low_field_sidecar(scan: Protocol, preset: Preset) -> dict[str, Any]:
         "SeriesDescription": f"{stem}-NOT FOR DIAGNOSTIC USE",
         "ProtocolName": stem,
         "PulseSequenceName": stem[:16],
-        "ImageType": ["DERIVED", "PRIMARY", scan.contrast[:2], "SIMULATED"],
+        "ImageType": ["DERIVED", "PRIMARY", word.partition("_")[0], "SIMULATED"],
         "SeriesNumber": scan.number,
         "AcquisitionTime": f"{scan.time}.000000",
         "SliceThickness": preset.zooms[2],
@@ -79,7 +94,7 @@ def low_field_sidecar(scan: Protocol, preset: Preset) -> dict[str, Any]:
         **timing,
         "MTState": False,
         "FlipAngle": 90,
-        "PercentPhaseFOV": 100 if t1w else 80,
+        "PercentPhaseFOV": 80 if scan.contrast == "T2w" else 100,
         "PercentSampling": 100,
         "PhaseEncodingSteps": preset.shape[0],
         "FrequencyEncodingSteps": preset.shape[1],
@@ -89,6 +104,33 @@ def low_field_sidecar(scan: Protocol, preset: Preset) -> dict[str, Any]:
         "ImageOrientationPatientDICOM": _ORIENTATION[scan.plane],
         "InPlanePhaseEncodingDirectionDICOM": "ROW",
         **_CONVERSION,
+    }
+
+
+def simulated_sidecar(word: str, preset: Preset) -> dict[str, Any]:
+    """What the sidecar of a simulated scan says of its acquisition: complete, and true where ds006557 is not.
+
+    ``word`` names the preset on the command line. A preset of the scanner of ds006557 gets every key of the published
+    sidecars, with the field strength it has; any other what is known of it.
+    """
+    about = {"MagneticFieldStrength": preset.field_strength, "ConversionSoftware": "bids_lfenhance"}
+    scans = [s for s in (*LOW_FIELD, *FLAIR) if (s.contrast, s.plane) == (preset.contrast, preset.plane)]
+    if preset.name == "hyperfine":
+        return low_field_sidecar(scans[0], preset) | about
+    return {
+        "Modality": "MR",
+        "ImagingFrequency": round(PROTON_MHZ_PER_TESLA * preset.field_strength, 6),
+        "Manufacturer": "None (simulated)",
+        "ManufacturersModelName": preset.name,
+        **_SITE,
+        "SoftwareVersions": "simulated",
+        "MRAcquisitionType": "3D",
+        "SeriesDescription": f"sim_{_SEQUENCES[preset.contrast][0]}_{word}",
+        "ProtocolName": f"sim_{_SEQUENCES[preset.contrast][0]}_{word}",
+        "ImageType": ["DERIVED", "PRIMARY", preset.contrast.removesuffix("w"), "SIMULATED"],
+        "SliceThickness": preset.zooms[2],
+        "ImageOrientationPatientDICOM": _ORIENTATION[preset.plane],
+        **about,
     }
 
 

@@ -1,0 +1,121 @@
+"""Sessions of a simulated dataset: each lands whole, by the renaming of its folder."""
+
+import hashlib
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..bids.atomic import atomic_folder
+from ..bids.names import derivative_name, sidecar_path, source_entities
+from ..bids.scans import Scan
+from ..bids.sidecars import read_json
+from ..errors import InputError
+from ..imaging.grid import Grid
+from ..imaging.volume import Stack
+from .files import write_image, write_json
+
+HASH = "SimulationHash"
+"""Key of a sidecar: it changes whenever the image would."""
+
+
+@dataclass(frozen=True)
+class SimulatedScan:
+    """One scan to be written: its stack, its ``acq-`` label and its sidecar."""
+
+    stack: Stack
+    acq: str
+    sidecar: Mapping[str, Any]
+
+
+def scan_path(out_dir: Path, subject: str, session: str, acq: str, contrast: str) -> Path:
+    """Where a simulated scan lies.
+
+    >>> scan_path(Path("out"), "01", "SIM", "axi", "T1w").as_posix()
+    'out/sub-01/ses-SIM/anat/sub-01_ses-SIM_acq-axi_T1w.nii.gz'
+    """
+    return derivative_name(out_dir, (subject, session), contrast, ".nii.gz", acq=acq)
+
+
+def write_session(out_dir: Path, subject: str, session: str, scans: Sequence[SimulatedScan]) -> None:
+    """Nothing; the folder of the session is there with all scans on their own voxels, float32, sidecars beside them."""
+
+    def fill(folder: Path) -> None:
+        for scan in scans:
+            path = folder / "anat" / scan_path(out_dir, subject, session, scan.acq, scan.stack.contrast).name
+            stack = scan.stack
+            write_image(path, stack.data, Grid(stack.native_affine, stack.data.shape), 1, scan.sidecar)
+
+    folder = out_dir / f"sub-{subject}" / f"ses-{session}"
+    remove_drafts(folder)
+    atomic_folder(folder, fill)
+
+
+def is_there(out_dir: Path, subject: str, session: str, names: Sequence[tuple[str, str]], digest: str) -> bool:
+    """Whether a session was written with this hash; ``InputError`` where it was made of something else.
+
+    ``names`` (acq, contrast) of every scan.
+    """
+    if not (out_dir / f"sub-{subject}" / f"ses-{session}").exists():
+        return False
+    for acq, contrast in names:
+        path = scan_path(out_dir, subject, session, acq, contrast)
+        known = read_json(sidecar_path(path)).get(HASH) if sidecar_path(path).is_file() else None
+        if known is not None and known != digest:
+            raise InputError(
+                f"Expected {path.name} made from the same source file with the same settings, found another image; "
+                f"remove {path.parents[1]} to have it made again, or give another OUT_DIR."
+            )
+        if known is None or not path.is_file():
+            return False
+    return True
+
+
+def remove_drafts(folder: Path) -> None:
+    """Nothing; what a killed run left half written of this folder is gone."""
+    for draft in folder.parent.glob(f".tmp-*-{folder.name}"):
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def high_field_path(out_dir: Path, scan: Scan, session: str) -> Path:
+    """Where the high field of a scan is put: its own name, with the session it goes to."""
+    extension = ".nii.gz" if scan.path.name.endswith(".gz") else ".nii"
+    return derivative_name(out_dir, (scan.subject, session), scan.contrast, extension, **source_entities(scan))
+
+
+def put_high_field(
+    out_dir: Path, scans: Sequence[Scan], session: str, how: str, about: Mapping[Path, Mapping[str, Any]]
+) -> None:
+    """Nothing; the scans are in the session of that label, as copies or links, ``about`` in their sidecars.
+
+    What is there already stays.
+    """
+    folder = out_dir / f"sub-{scans[0].subject}" / f"ses-{session}"
+    if all(high_field_path(out_dir, scan, session).is_file() for scan in scans):
+        return
+
+    def fill(draft: Path) -> None:
+        (draft / "anat").mkdir()
+        for scan in scans:
+            path = draft / "anat" / high_field_path(out_dir, scan, session).name
+            write_json(sidecar_path(path), {**scan.sidecar, **about[scan.path]})
+            if how == "link":
+                path.symlink_to(os.path.realpath(scan.path))
+            else:
+                shutil.copyfile(scan.path, path)
+
+    remove_drafts(folder)
+    atomic_folder(folder, fill)
+
+
+def sha256(path: Path) -> str:
+    """The SHA-256 of a file, or an ``InputError`` where it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise InputError(
+            f"Expected to read {path}, found {error.strerror}; get its content (datalad get) or check its permissions."
+        ) from error

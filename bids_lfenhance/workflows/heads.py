@@ -1,0 +1,51 @@
+"""High-field files as the simulators take them: one grid, brain and tissue found once."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import InputError
+from ..imaging.anatomy import CORRELATION, VOLUME_ML, Anatomy, find_anatomy
+from ..imaging.headers import open_scan
+from ..imaging.preprocess import prepare_reference
+from ..imaging.tissue import segment_tissue
+from ..simulators.presets import check_order
+from ..simulators.source import COMMON_MM, HighField
+
+
+def load_heads(scans: Sequence[tuple[str, str, Path]]) -> tuple[list[HighField], tuple[str, ...]]:
+    """The contrasts of one high-field session on one RAS grid of 1 mm, each interpolated once; and warnings.
+
+    Parameters
+    ----------
+    scans : (name, contrast, file), one per contrast
+
+    An ``InputError`` where a file cannot be read, shows no brain, or has the contrast of another sequence.
+    """
+    opened = [(name, contrast, *open_scan(path)) for name, contrast, path in scans]
+    volume, _, quality = prepare_reference([(name, contrast, image) for name, contrast, image, _ in opened])
+    first = volume.contrasts[0]
+    anatomy = find_anatomy(volume.channel(first), volume.grid, first)
+    check_brain(anatomy, opened[0][0])
+    place = np.diag([1 / COMMON_MM] * 3 + [1.0]) @ np.linalg.inv(anatomy.warp.affine) @ volume.grid.affine
+    heads = []
+    for contrast in volume.contrasts:
+        image = volume.channel(contrast)
+        tissue, _ = segment_tissue(image, anatomy.mask, anatomy.priors)
+        head = HighField(image, contrast, tissue, anatomy.mask, volume.grid, place)
+        check_order(head.tissue_means(), contrast)
+        heads.append(head)
+    said = [*quality["Warnings"], *anatomy.quality["Warnings"]]
+    return heads, (*(sentence for *_, warnings in opened for sentence in warnings), *said)
+
+
+def check_brain(anatomy: Anatomy, name: str) -> None:
+    """Nothing, or an ``InputError`` where what was found is no brain: low field made of it would teach nonsense."""
+    volume, correlation = anatomy.quality["MaskVolumeMl"], anatomy.quality["TemplateCorrelation"]
+    low, high = VOLUME_ML
+    if not low <= volume <= high or correlation < CORRELATION:
+        raise InputError(
+            f"Expected a brain of {low:.0f} to {high:.0f} ml in {name}, correlating with the template's tissues by "
+            f"{CORRELATION} or more, found {volume:.0f} ml and {correlation:.2f}; look at the image, or leave it out."
+        )

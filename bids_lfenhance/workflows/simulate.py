@@ -1,0 +1,325 @@
+"""The simulate level: plan → every high-field session in a process of its own → what is really on disk."""
+
+import dataclasses
+import hashlib
+import json
+import re
+import sys
+import time
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .. import __version__
+from ..bids.filters import load_filters
+from ..bids.highfield import HighFieldSession, SimulationPlan, plan_simulation
+from ..bids.sidecars import bids_uri
+from ..bids.simulated import SOURCE, add_participants, write_simulated_dataset
+from ..config import SimulateSettings, to_toml
+from ..derivatives.simulated import HASH, SimulatedScan, is_there, put_high_field, sha256, write_session
+from ..errors import InputError
+from ..resources import available_cpus, available_memory_gb, check_room, limit_threads
+from ..simulators import get_simulator
+from ..simulators.presets import Preset, named_preset
+from .pool import share_out
+
+MEMORY_GB = 2.0
+"""What one process takes at most (benchmarks/): a head at 1 mm, its tissue and one stack at a time."""
+
+_HOW = ("simulator", "presets", "contrasts", "draws", "assume_field_strength", "random_seed")
+"""The settings that change an image; the others choose scans or resources, or add the high field."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """One high-field session and what to make of it; ``presets`` (word, contrast) of every stack of one draw."""
+
+    source: HighFieldSession
+    presets: tuple[tuple[str, str], ...]
+    settings: SimulateSettings
+    options: Mapping[str, Any]
+
+    @property
+    def names(self) -> list[tuple[str, str]]:
+        """(acq, contrast) of every stack of one draw."""
+        return [(acq_label(word), contrast) for word, contrast in self.presets]
+
+    @property
+    def sessions(self) -> tuple[str, ...]:
+        """Labels of the simulated sessions."""
+        return self.source.labels(self.settings.draws)
+
+    def digest(self, session: str, hashes: Mapping[Path, str]) -> str:
+        """Twelve hexadecimal digits that change whenever a stack of this simulated session would."""
+        content = {name: getattr(self.settings, name) for name in _HOW if name != "contrasts"}
+        content |= {"presets": self.presets, "options": dict(self.options), "version": __version__}
+        content |= {"session": [self.source.name, session], "sources": sorted(hashes.values())}
+        return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:12]
+
+
+@dataclass
+class Simulated:
+    """What a run came to: high-field sessions done, found done, failed (name, sentence), and what to know of them."""
+
+    done: list[str] = field(default_factory=list)
+    already: list[str] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    stacks: int = 0
+
+    @property
+    def exit_code(self) -> int:
+        """0 only if everything asked for is on disk."""
+        return 1 if self.failed else 0
+
+
+def make_simulation_plan(settings: SimulateSettings) -> SimulationPlan:
+    """The plan of a run; no image is opened."""
+    return plan_simulation(
+        settings.bids_dir,
+        settings.participant_label,
+        settings.session_label,
+        contrasts=settings.contrasts,
+        filters=load_filters(settings.bids_filter_file) if settings.bids_filter_file else None,
+        assume_field_strength=settings.assume_field_strength,
+        database_dir=settings.bids_database_dir,
+    )
+
+
+def simulator_settings(settings: SimulateSettings) -> dict[str, Any]:
+    """The simulator's own settings, its defaults filled in; an ``InputError`` for what it cannot use."""
+    kind = get_simulator(settings.simulator).settings
+    chosen = dict(settings.simulator_options)
+    if any(f.name == "device" for f in dataclasses.fields(kind)):
+        from ..nn.device import choose_device
+
+        chosen["device"] = choose_device(settings.device)
+    try:
+        return dataclasses.asdict(kind(**chosen))
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            f"Expected settings simulator '{settings.simulator}' can use, found: {error}; see --help."
+        ) from error
+
+
+def recipe_of(settings: SimulateSettings, options: Mapping[str, Any]) -> str:
+    """The settings that change an image, as TOML, with the version that used them."""
+    import tomli_w
+
+    tables = tomllib.loads(to_toml(settings, options))
+    tables["run"] = {key: value for key, value in tables["run"].items() if key in (*_HOW, "level")}
+    return tomli_w.dumps(tables | {"made_by": {"version": __version__}})
+
+
+def stacks_of(settings: SimulateSettings, contrasts: Sequence[str]) -> tuple[tuple[tuple[str, str], ...], list[str]]:
+    """(word, contrast) of every stack that can be made of these contrasts, and a sentence on each that cannot.
+
+    A contrast that was asked for by name and that a preset does not have is an ``InputError``, as is an unknown word
+    or a preset that has none of the contrasts.
+    """
+    stacks, without = [], []
+    for contrast in contrasts:
+        for word in settings.presets:
+            try:
+                named_preset(word, contrast)
+            except InputError as error:
+                if contrast in settings.contrasts or not _has_any(word, contrasts):
+                    raise
+                without.append(f"Preset {word} has no {contrast}: none is simulated ({error})")
+            else:
+                stacks.append((word, contrast))
+    if len(set(map(acq_label, settings.presets))) < len(settings.presets):
+        raise InputError(f"Expected each preset once, found {' '.join(settings.presets)}; name each stack once.")
+    return tuple(stacks), without
+
+
+def _has_any(word: str, contrasts: Sequence[str]) -> bool:
+    for contrast in contrasts:
+        try:
+            named_preset(word, contrast)
+        except InputError:
+            continue
+        return True
+    return False
+
+
+def acq_label(word: str) -> str:
+    """The ``acq-`` label of a preset: the plane of the scanner of ds006557, else its name without punctuation.
+
+    >>> acq_label("hyperfine-axi"), acq_label("iqt-hcp")
+    ('axi', 'iqthcp')
+    """
+    return re.sub("[^0-9a-zA-Z]", "", word.removeprefix("hyperfine-"))
+
+
+def run_simulation(settings: SimulateSettings, plan: SimulationPlan, options: Mapping[str, Any]) -> Simulated:
+    """What the run came to; every claim in it was checked against the disk."""
+    outcome = Simulated(failed={f"sub-{subject}": sentence for subject, sentence in plan.failed})
+    recipe = recipe_of(settings, options)
+    tasks = {}
+    for source in plan.sessions:
+        presets, notes = stacks_of(settings, source.contrasts)
+        outcome.notes += [note for note in notes if note not in outcome.notes]
+        tasks[source.name] = Task(source, presets, settings, options)
+    check_room(settings.out_dir, "OUT_DIR")
+    write_simulated_dataset(settings.out_dir, settings.bids_dir, __version__, recipe)
+    limit_threads(settings.omp_nthreads or 1)
+    ended = _Ended(settings, tasks, outcome)
+    try:
+        share_out(simulate_one, tasks, processes(settings), ended)
+    finally:
+        ended.close()
+    return outcome
+
+
+def processes(settings: SimulateSettings) -> int:
+    """How many processes run at once: what was asked for, as far as memory goes."""
+    memory = settings.mem_gb or available_memory_gb()
+    if memory < MEMORY_GB:
+        raise InputError(f"Expected {MEMORY_GB:g} GiB of memory, found {memory:.1f}; ask for more.")
+    return min(settings.nprocs or available_cpus(), int(memory // MEMORY_GB))
+
+
+class _Ended:
+    """Told of each session as it ends: checks the disk, says a line, moves the bar."""
+
+    def __init__(self, settings: SimulateSettings, tasks: Mapping[str, Task], outcome: Simulated) -> None:
+        from tqdm import tqdm
+
+        self._settings, self._tasks, self._outcome = settings, tasks, outcome
+        self._bar = tqdm(
+            total=len(tasks), unit="session", file=sys.stderr, dynamic_ncols=True, disable=not sys.stderr.isatty()
+        )
+
+    def __call__(self, name: str, result: "Made | None", sentence: str) -> None:
+        outcome, task = self._outcome, self._tasks[name]
+        if result is None:
+            outcome.failed[name] = sentence
+        elif absent := missing(task, result.hashes):
+            outcome.failed[name] = f"expected {absent[0]} and {len(absent) - 1} more session(s), found nothing there"
+        else:
+            (outcome.done if result.made else outcome.already).append(name)
+            outcome.stacks += result.made * len(task.presets)
+            outcome.notes += [f"{name}: {note}" for note in (*task.source.warnings, *result.warnings)]
+            add_participants(self._settings.out_dir, self._settings.bids_dir, [task.source.subject])
+        words = "FAILED" if result is None else f"{result.seconds:.0f} s" if result.made else "done before"
+        ended = len(outcome.done) + len(outcome.already) + len(outcome.failed)
+        line = f"{time.strftime('%H:%M:%S')}  {ended:>3}/{len(self._tasks)}  {name:<36} {words}"
+        self._bar.write(line, file=sys.stderr)
+        self._bar.update()
+
+    def close(self) -> None:
+        """Ends the bar."""
+        self._bar.close()
+
+
+def missing(task: Task, hashes: Mapping[Path, str]) -> list[str]:
+    """Labels of the simulated sessions that are not on disk as they should be."""
+    out, subject = task.settings.out_dir, task.source.subject
+    return [
+        session
+        for session in task.sessions
+        if not is_there(out, subject, session, task.names, task.digest(session, hashes))
+    ]
+
+
+@dataclass(frozen=True)
+class Made:
+    """What a worker tells: how many sessions it made, the SHA-256 of the source files, seconds, warnings."""
+
+    made: int
+    hashes: Mapping[Path, str]
+    seconds: float = 0.0
+    warnings: tuple[str, ...] = ()
+
+
+def simulate_one(task: Task) -> Made:
+    """What was made of one high-field session; what is on disk already is left alone."""
+    begun = time.monotonic()
+    settings, source = task.settings, task.source
+    hashes = {scan.path: sha256(scan.path) for scan in source.scans}
+    todo = missing(task, hashes)
+    warnings: tuple[str, ...] = ()
+    if todo:
+        from .heads import load_heads
+
+        heads, warnings = load_heads([(scan.path.name, scan.contrast, scan.path) for scan in source.scans])
+        for session in todo:
+            write_session(settings.out_dir, source.subject, session, _scans(task, heads, session, hashes))
+    if settings.high_field != "none":
+        about = {scan.path: _about_high_field(task, scan.path, hashes) for scan in source.scans}
+        put_high_field(settings.out_dir, source.scans, source.label, settings.high_field, about)
+    return Made(len(todo), hashes, time.monotonic() - begun, warnings)
+
+
+def _scans(task: Task, heads: Sequence[Any], session: str, hashes: Mapping[Path, str]) -> list[SimulatedScan]:
+    """The stacks of one simulated session, with their sidecars."""
+    from ..simulators.protocol import simulated_sidecar
+    from ..simulators.session import record_json, simulate_session
+
+    simulator = get_simulator(task.settings.simulator)
+    options = simulator.settings(**task.options)
+    presets: list[Preset] = [named_preset(word, contrast) for word, contrast in task.presets]
+    made = simulate_session(simulator, heads, presets, options, generator_of(task, session))
+    scans = []
+    for (word, contrast), preset, (stack, record) in zip(task.presets, presets, made, strict=True):
+        sources = [scan.path for scan in task.source.scans if scan.contrast == contrast]
+        about = {
+            **simulated_sidecar(word, preset.on(heads[0].grid)),
+            "Simulated": True,
+            "Simulation": record_json(simulator, record),
+            "SimulationPreset": word,
+            "SimulationSettings": dict(task.options),
+            "RandomSeed": task.settings.random_seed,
+            **_about_sources(task, sources, hashes),
+            HASH: task.digest(session, hashes),
+        }
+        scans.append(SimulatedScan(stack, acq_label(word), about))
+    return scans
+
+
+def generator_of(task: Task, session: str) -> np.random.Generator:
+    """The generator of one simulated session: by the seed and what is simulated, never by order."""
+    words = f"{task.settings.random_seed}\n{task.source.name}\n{session}"
+    return np.random.default_rng(int.from_bytes(hashlib.sha256(words.encode()).digest()[:16]))
+
+
+def _about_sources(task: Task, paths: Sequence[Path], hashes: Mapping[Path, str]) -> dict[str, Any]:
+    return {
+        "Sources": [bids_uri(path, task.settings.bids_dir, SOURCE) for path in paths],
+        "SourceSha256": [hashes[path] for path in paths],
+    }
+
+
+def _about_high_field(task: Task, path: Path, hashes: Mapping[Path, str]) -> dict[str, Any]:
+    """What the sidecar of the high field gains: its source, and a field strength if one was given for it."""
+    about = _about_sources(task, [path], hashes)
+    scan = next(scan for scan in task.source.scans if scan.path == path)
+    if scan.field_strength and task.settings.assume_field_strength and "MagneticFieldStrength" not in scan.sidecar:
+        about |= {"MagneticFieldStrength": scan.field_strength, "MagneticFieldStrengthAssumed": True}
+    return about
+
+
+def summary(outcome: Simulated, plan: SimulationPlan, settings: SimulateSettings) -> str:
+    """One screen: what was made, what was there, what failed and why, what comes next."""
+    lines = [""]
+    if outcome.done:
+        lines.append(f"{len(outcome.done)} high-field session(s) simulated, {outcome.stacks} stacks")
+    if outcome.already:
+        lines.append(f"{len(outcome.already)} high-field session(s) simulated before")
+    lines += [f"skipped sub-{subject}: {why}" for subject, why in plan.skipped[:5]]
+    if len(plan.skipped) > 5:
+        lines.append(f"… and {len(plan.skipped) - 5} more skipped")
+    lines += [f"FAILED {name}: {sentence}" for name, sentence in outcome.failed.items()]
+    if settings.high_field != "none" and plan.unknown:
+        lines.append(
+            "The field strength of the high field is not on record: the participant level will need "
+            "--assume-field-strength to pair it."
+        )
+    lines.append(f"Dataset: {settings.out_dir}")
+    lines.append("Everything asked for is on disk." if not outcome.failed else "Not everything asked for is on disk.")
+    return "\n".join(lines)
