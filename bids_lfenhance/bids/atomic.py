@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -69,3 +70,30 @@ def locked(path: str | Path) -> Iterator[None]:
         with suppress(OSError):
             fcntl.lockf(file, fcntl.LOCK_EX)
         yield
+
+
+def atomic_folder(path: str | Path, fill: Callable[[Path], object]) -> Path:
+    """The path of a folder that ``fill`` filled; a folder that was there stays until the new one is whole.
+
+    ``fill`` is given an empty folder beside ``path``. The errors are those of ``atomic_write``.
+    """
+    path = Path(path)
+    draft, old = (path.with_name(f".tmp-{uuid.uuid4().hex[:12]}-{word}-{path.name}") for word in ("new", "old"))
+    try:
+        draft.mkdir(parents=True)
+        fill(draft)
+        for file in filter(Path.is_file, draft.rglob("*")):
+            _flush(file)
+        _flush(draft)
+        if path.exists():
+            path.rename(old)
+        draft.rename(path)
+        _flush(path.parent)
+    except OSError as error:
+        if error.errno in REASONS:
+            raise InputError(f"Expected to write {path}, found {REASONS[error.errno]}.") from error
+        raise
+    finally:
+        for leftover in (draft, old):
+            shutil.rmtree(leftover, ignore_errors=True)
+    return path

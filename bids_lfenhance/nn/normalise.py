@@ -1,0 +1,32 @@
+"""The intensity scale every network works in: one number per contrast, kept so that it can be undone."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+PERCENTILE = 99.9
+"""Share of the brain, %, that lies below 1 after scaling: the brightest thousandth (vessels, fat) sets no scale."""
+
+
+@dataclass(frozen=True)
+class Scale:
+    """What an image is divided by: ``values`` (C,) float32, the 99.9th percentile inside the brain mask, 1 if absent.
+
+    Training and inference share this one object, so that a network sees at work what it saw when it learned.
+    """
+
+    values: np.ndarray
+
+    @classmethod
+    def of(cls, image: np.ndarray, mask: np.ndarray) -> "Scale":
+        """The scale of an image (C, X, Y, Z) inside a mask (X, Y, Z) bool; a channel without signal keeps 1."""
+        found = [float(np.percentile(channel[mask], PERCENTILE)) if mask.any() else 0.0 for channel in image]
+        return cls(np.array([value if np.isfinite(value) and value > 0 else 1.0 for value in found], np.float32))
+
+    def apply(self, image: np.ndarray, mask: np.ndarray) -> np.ndarray:
+        """(C, X, Y, Z) float32: the image divided by the scale, zero outside the mask."""
+        return np.where(mask, np.asarray(image, np.float32) / self.values[:, None, None, None], np.float32(0))
+
+    def undo(self, image: np.ndarray) -> np.ndarray:
+        """(C, X, Y, Z) float32: a scaled image in its own units again."""
+        return np.asarray(image, np.float32) * self.values[:, None, None, None]

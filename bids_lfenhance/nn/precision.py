@@ -1,0 +1,30 @@
+"""Half precision for networks, and for nothing else: losses stay in float32."""
+
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils._pytree import tree_map
+
+
+def bf16_is_native(device: torch.device) -> bool:
+    """Whether the processor multiplies bfloat16 in hardware; where it does not, half precision is slower."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return bool(torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported())
+
+
+def run_in_bf16(net: nn.Module, device: torch.device) -> None:
+    """From now on calls of the network multiply in bfloat16; weights stay, and results come back in, float32."""
+    forward = net.forward
+
+    def half(*inputs: Any, **named: Any) -> Any:
+        with torch.autocast(device.type, torch.bfloat16):
+            found = forward(*inputs, **named)
+        return tree_map(_widened, found)
+
+    net.forward = half
+
+
+def _widened(value: Any) -> Any:
+    return value.float() if isinstance(value, torch.Tensor) and value.dtype == torch.bfloat16 else value

@@ -1,0 +1,237 @@
+"""Weights on disk: safetensors, a recipe and a card; found by folder, file or name; never unpickled."""
+
+import hashlib
+import json
+import os
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from .. import __version__
+from ..bids.atomic import atomic_write
+from ..config import CONTRASTS
+from ..data import data_path, read_text
+from ..errors import InputError
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+WEIGHTS, RECIPE, CARD = "weights.safetensors", "recipe.toml", "card.md"
+"""The files of a training that the weights need: themselves, how they were made, and what a person should know."""
+
+CACHE = "BIDS_LFENHANCE_WEIGHTS"
+"""Environment variable that names the folder in which downloaded weights are kept."""
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """Weights as read: ``state`` net → parameter → tensor (bf16 becomes float32); ``settings`` of the method they
+    were trained with; ``contrasts`` they know; ``sha256`` of the file; ``recipe`` and ``card`` where they came along.
+    """
+
+    path: Path
+    method: str
+    contrasts: tuple[str, ...]
+    settings: Mapping[str, Any]
+    state: "Mapping[str, Mapping[str, Tensor]]"
+    sha256: str
+    recipe: Mapping[str, Any]
+    card: str
+
+
+def save_weights(
+    folder: str | Path,
+    nets: "Mapping[str, nn.Module]",
+    recipe: Mapping[str, Any],
+    card: str,
+    dtype: Literal["fp32", "bf16"] = "fp32",
+) -> Path:
+    """The folder, now with ``weights.safetensors``, ``recipe.toml`` and ``card.md``.
+
+    ``recipe`` holds plain values, at least ``method``, ``contrasts`` and ``settings``; the hash of the weights is added
+    to it. ``dtype`` is that of the floating-point weights in the file.
+    """
+    import tomli_w
+    import torch
+    from safetensors.torch import save
+
+    folder = Path(folder)
+    metadata = {
+        "method": str(recipe["method"]),
+        "contrasts": json.dumps(list(recipe["contrasts"])),
+        "settings": json.dumps(dict(recipe["settings"]), sort_keys=True),
+        "version": __version__,
+    }
+    tensors = {}
+    for name, net in nets.items():
+        for key, value in net.state_dict().items():
+            short = dtype == "bf16" and value.is_floating_point()
+            tensors[f"{name}.{key}"] = value.detach().cpu().to(torch.bfloat16 if short else value.dtype).contiguous()
+    content = save(tensors, metadata)
+    digest = hashlib.sha256(content).hexdigest()
+    # The recipe names the hash, so it comes last: what it vouches for is there.
+    atomic_write(folder / WEIGHTS, content)
+    atomic_write(folder / CARD, card)
+    atomic_write(folder / RECIPE, tomli_w.dumps(without_none(recipe) | {"weights_sha256": digest}))
+    return folder
+
+
+def without_none(value: Any) -> Any:
+    """Plain values for TOML, which has no word for nothing: what is None is left out, tuples become lists."""
+    if isinstance(value, Mapping):
+        return {str(key): without_none(item) for key, item in value.items() if item is not None}
+    if isinstance(value, list | tuple):
+        return [without_none(item) for item in value]
+    return str(value) if isinstance(value, Path) else value
+
+
+def load_weights(source: str | Path, method: str, contrasts: Sequence[str]) -> Loaded:
+    """The weights of a method for these contrasts; an ``InputError`` where they are not what was asked for.
+
+    ``source`` is a folder of a training, a ``.safetensors`` file, a name of the registry, or "auto" for the method's
+    own entry there.
+    """
+    path, expected = _find(str(source), method, contrasts)
+    content = _read(path)
+    digest = hashlib.sha256(content).hexdigest()
+    recipe = _recipe(path.with_name(RECIPE)) if path.name == WEIGHTS else {}
+    expected = expected or recipe.get("weights_sha256")
+    if expected and digest != expected:
+        raise InputError(
+            f"Expected weights with the hash {expected[:12]}… in {path}, found {digest[:12]}…: the file was changed or "
+            "cut short; copy or download it again."
+        )
+    header, tensors = _parse(content, path)
+    found = header.get("method", "none")
+    if found != method:
+        raise InputError(f"Expected weights of {method} in {path}, found those of {found}; choose others.")
+    known = tuple(json.loads(header["contrasts"]))
+    missing = [name for name in contrasts if name not in known]
+    if missing:
+        raise InputError(
+            f"Expected weights that know {', '.join(missing)}, found {path} trained on {', '.join(known)}; leave out "
+            f"the other contrasts, or train on them: bids_lfenhance DATASET OUT train --method {method}."
+        )
+    state: dict[str, dict[str, Tensor]] = {}
+    for key, value in tensors.items():
+        net, _, parameter = key.partition(".")
+        state.setdefault(net, {})[parameter] = value
+    card = path.with_name(CARD)
+    text = card.read_text(encoding="utf-8") if path.name == WEIGHTS and card.is_file() else ""
+    return Loaded(path, method, known, json.loads(header["settings"]), state, digest, recipe, text)
+
+
+def default_weights(method: str, contrasts: Sequence[str] = ()) -> str | None:
+    """The name of the first weights in the registry for a method that know these contrasts; None if there are none."""
+    for name, entry in registry().items():
+        if entry["method"] == method and set(contrasts) <= set(entry["contrasts"]):
+            return name
+    return None
+
+
+def registry() -> dict[str, dict[str, Any]]:
+    """{name: entry} of the weights known by name: method, contrasts, preset, file or url, sha256."""
+    entries: dict[str, dict[str, Any]] = json.loads(read_text("weights/registry.json"))
+    return entries
+
+
+def cache_folder() -> Path:
+    """Where downloaded weights are kept: ``$BIDS_LFENHANCE_WEIGHTS``, or a folder of the user's cache."""
+    named = os.environ.get(CACHE)
+    return Path(named) if named else Path.home() / ".cache" / "bids_lfenhance" / "weights"
+
+
+def _find(source: str, method: str, contrasts: Sequence[str]) -> tuple[Path, str | None]:
+    """(The file, the hash it must have or None)."""
+    if source == "auto":
+        name = default_weights(method, contrasts)
+        if name is None:
+            raise InputError(_how_to_train(f"weights of {method} for {', '.join(contrasts) or 'any contrast'}", method))
+        source = name
+    entries = registry()
+    if source in entries:
+        return _of_registry(source, entries[source], method)
+    path = Path(source)
+    path = path / WEIGHTS if path.is_dir() else path
+    if not path.is_file():
+        raise InputError(_how_to_train(f"weights at {path}", method))
+    return path, None
+
+
+def _how_to_train(wanted: str, method: str) -> str:
+    there = ", ".join(name for name, entry in registry().items() if entry["method"] == method) or "none"
+    return (
+        f"Expected {wanted}, found none (by name there are: {there}); name a folder of a training, or train: "
+        f"bids_lfenhance DATASET OUT train --method {method}."
+    )
+
+
+def _of_registry(name: str, entry: Mapping[str, Any], method: str) -> tuple[Path, str]:
+    digest = entry.get("sha256")
+    if not digest:
+        raise InputError(f"Expected a sha256 for the weights {name} in the registry, found none; add it.")
+    if "file" in entry and (bundled := data_path("weights") / entry["file"]).is_file():
+        return bundled, digest
+    cached = cache_folder() / f"{name}-{digest[:12]}.safetensors"
+    if not cached.is_file():
+        if "url" not in entry:
+            raise InputError(_how_to_train(f"the weights {name} in {cached}", method))
+        _download(entry["url"], digest, cached)
+    return cached, digest
+
+
+def _download(url: str, digest: str, path: Path) -> None:
+    """Fetch a file into the cache; it lands there only with the right hash."""
+    from urllib.request import urlopen
+
+    try:
+        with urlopen(url, timeout=60) as response:
+            content: bytes = response.read()
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"Expected weights at {url}, found no way to fetch them ({error}); put the file at {path} by hand."
+        ) from error
+    if hashlib.sha256(content).hexdigest() != digest:
+        raise InputError(f"Expected weights with the hash {digest[:12]}… at {url}, found others; do not use them.")
+    atomic_write(path, content)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise InputError(f"Expected weights in {path}, found a file that cannot be read ({error.strerror}).") from error
+
+
+def _recipe(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"Expected a recipe in {path}, found no TOML ({error}); copy the training again.") from error
+
+
+def _parse(content: bytes, path: Path) -> "tuple[dict[str, str], dict[str, Tensor]]":
+    """(Metadata, tensors in float32 where they are floating-point) of a safetensors file."""
+    import torch
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
+    try:
+        tensors = load(content)
+        size = int.from_bytes(content[:8], "little")
+        header = json.loads(content[8 : 8 + size]).get("__metadata__", {})
+    except (SafetensorError, ValueError, KeyError) as error:
+        raise InputError(
+            f"Expected weights as safetensors in {path}, found something else ({error}); choose another file."
+        ) from error
+    # Cloned, as what is read from a file lies at odd addresses, and sums may depend on that.
+    whole = {key: (v.float() if v.dtype == torch.bfloat16 else v.clone()) for key, v in tensors.items()}
+    if not {"method", "contrasts", "settings"} <= set(header):
+        raise InputError(f"Expected weights made by bids_lfenhance in {path}, found others; choose another file.")
+    if not set(json.loads(header["contrasts"])) <= set(CONTRASTS):
+        raise InputError(f"Expected contrasts among {', '.join(CONTRASTS)} in {path}, found {header['contrasts']}.")
+    return header, whole

@@ -1,0 +1,1 @@
+"""Training of learned methods: examples, patches, the loop, and what it leaves behind."""

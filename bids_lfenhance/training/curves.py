@@ -1,0 +1,88 @@
+"""Learning curves: a CSV that grows while the training runs, a picture, and TensorBoard where it is installed."""
+
+import csv
+from collections.abc import Mapping
+from importlib.util import find_spec
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+from ..bids.atomic import atomic_write
+
+COLUMNS = ("step", "stage", "quantity", "value")
+CSV, PNG = "curves.csv", "curves.png"
+
+
+class Curves:
+    """The curves of one training folder: rows of ``step`` (over all stages), ``stage``, ``quantity`` and ``value``.
+
+    Quantities are the losses by name, the ``rate`` of each phase, and ``psnr`` of the validation (dB).
+    """
+
+    def __init__(self, folder: Path, step: int, writes: bool) -> None:
+        """Rows after ``step``, which a stopped run left beyond its checkpoint, are cut off; nothing else is changed."""
+        self._path, self._writes = folder / CSV, writes
+        self._board: Any = None
+        if not writes:
+            return
+        kept = [row for row in read_curves(folder) if int(row["step"]) <= step]
+        text = StringIO()
+        table = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+        table.writeheader()
+        table.writerows(kept)
+        atomic_write(self._path, text.getvalue())
+        if find_spec("tensorboard") is not None:
+            from torch.utils.tensorboard import SummaryWriter
+
+            self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=step)
+
+    def add(self, step: int, stage: str, values: Mapping[str, float]) -> None:
+        """Append one row per value; numbers are written so that reading them gives the same numbers."""
+        if not self._writes:
+            return
+        with self._path.open("a", encoding="utf-8", newline="") as file:
+            csv.writer(file, lineterminator="\n").writerows(
+                (step, stage, name, repr(float(value))) for name, value in values.items()
+            )
+        if self._board is not None:
+            for name, value in values.items():
+                self._board.add_scalar(f"{stage}/{name}", value, step)
+
+    def draw(self) -> None:
+        """Draw ``curves.png`` anew."""
+        if self._writes:
+            draw_curves(self._path.parent)
+
+    def close(self) -> None:
+        """Let go of TensorBoard."""
+        if self._board is not None:
+            self._board.close()
+
+
+def read_curves(folder: Path) -> list[dict[str, str]]:
+    """The rows of ``curves.csv``, none where there is no such file; a last row cut short by a kill is left out."""
+    path = folder / CSV
+    if not path.is_file():
+        return []
+    text = path.read_text(encoding="utf-8")
+    return list(csv.DictReader(StringIO(text[: text.rfind("\n") + 1])))
+
+
+def draw_curves(folder: Path) -> Path | None:
+    """``curves.png``: one panel per quantity over the steps; None where there is nothing to draw."""
+    lines: dict[str, tuple[list[int], list[float]]] = {}
+    for row in read_curves(folder):
+        steps, values = lines.setdefault(row["quantity"], ([], []))
+        steps.append(int(row["step"]))
+        values.append(float(row["value"]))
+    if not lines:
+        return None
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6, 1.8 * len(lines)), layout="constrained")
+    panels = figure.subplots(len(lines), squeeze=False)[:, 0]
+    for panel, (name, (steps, values)) in zip(panels, lines.items(), strict=True):
+        panel.plot(steps, values, linewidth=1, marker="." if len(steps) < 20 else "")
+        panel.set_ylabel("PSNR, dB" if name.startswith("psnr") else name)
+    panels[-1].set_xlabel("step")
+    return atomic_write(folder / PNG, lambda path: figure.savefig(path, dpi=120))

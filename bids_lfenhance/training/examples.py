@@ -1,0 +1,164 @@
+"""Examples on disk: one folder per session, low and high field on one grid, read through memory maps."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from ..bids.atomic import atomic_folder
+from ..errors import InputError
+from ..imaging.volume import Volume
+from ..nn.normalise import Scale
+
+Kind = Literal["simulated", "pairs"]
+
+MARGIN = 8
+"""Voxels kept around the brain's bounding box: the reach of a few convolutions."""
+
+RECORD = "example.json"
+FIELDS = ("low", "high")
+
+
+@dataclass(frozen=True)
+class Example:
+    """One session's low and high field on one grid (1 mm, RAS), scaled by ``Scale`` and zero outside the brain.
+
+    ``contrasts`` field → the contrasts that ``low`` and ``high`` hold, in the order of ``CONTRASTS``; ``place`` (4, 4)
+    voxel → common-space coordinates in about [−1, 1]; ``affine`` (4, 4) voxel → RAS+ mm; ``scales`` field → what each
+    contrast was divided by; ``origin`` where it comes from (plain JSON; a simulated one: the simulator's record);
+    ``sources`` (path, sha256) of the files behind it. ``dataset`` and ``subject`` name the person.
+    """
+
+    folder: Path
+    kind: Kind
+    dataset: str
+    subject: str
+    session: str
+    contrasts: Mapping[str, tuple[str, ...]]
+    place: np.ndarray
+    affine: np.ndarray
+    scales: Mapping[str, tuple[float, ...]]
+    origin: Mapping[str, Any]
+    sources: tuple[tuple[str, str], ...]
+
+    @property
+    def person(self) -> str:
+        """``dataset/subject``: who this is, wherever else the person may turn up."""
+        return f"{self.dataset}/{self.subject}" if self.dataset else self.subject
+
+    @cached_property
+    def low(self) -> np.ndarray:
+        """(n, X, Y, Z) float16, memory-mapped: low field, the contrasts of ``contrasts["low"]``."""
+        return self._array("low")
+
+    @cached_property
+    def high(self) -> np.ndarray:
+        """(n, X, Y, Z) float16, memory-mapped: high field, the contrasts of ``contrasts["high"]``."""
+        return self._array("high")
+
+    @cached_property
+    def mask(self) -> np.ndarray:
+        """(X, Y, Z) bool, memory-mapped: brain."""
+        return self._array("mask")
+
+    def _array(self, name: str) -> np.ndarray:
+        path = self.folder / f"{name}.npy"
+        try:
+            found: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
+        except (OSError, ValueError) as error:
+            raise InputError(f"Expected an array in {path}, found none that can be read; write it again.") from error
+        return found
+
+
+def write_example(
+    folder: str | Path,
+    low: Volume,
+    high: Volume,
+    mask: np.ndarray,
+    place: np.ndarray,
+    kind: Kind,
+    subject: str,
+    session: str,
+    origin: Mapping[str, Any],
+    *,
+    dataset: str = "",
+    sources: Sequence[tuple[str, str]] = (),
+) -> Path:
+    """The folder, written whole or not at all.
+
+    Parameters
+    ----------
+    low, high : the session at both fields on one grid, in any units; ``present`` says which contrasts each has
+    mask : (X, Y, Z) bool, brain; the arrays are cropped to its box and ``MARGIN`` voxels more
+    place : (4, 4) voxel of that grid → common-space coordinates in about [−1, 1]
+    kind : "simulated" where ``low`` was made from ``high``, "pairs" where both were acquired
+    origin : plain JSON values: how it came about
+    dataset : name of the dataset the person belongs to; a simulated session keeps that of its high field
+    sources : (path, sha256) of the files behind it
+    """
+    if low.grid != high.grid or mask.shape != low.grid.shape:
+        raise ValueError(f"low, high and mask must share one grid, found {low.grid}, {high.grid}, mask {mask.shape}")
+    if not mask.any() or not low.present.any() or not high.present.any():
+        raise InputError(f"Expected a brain and images at both fields for {subject}, found none; check the scans.")
+    box = _box(mask)
+    shift = np.eye(4)
+    shift[:3, 3] = [part.start for part in box]
+    inside = np.asarray(mask, bool)[box]
+    record: dict[str, Any] = {"kind": kind, "dataset": dataset, "subject": subject, "session": session}
+    record |= {"place": (place @ shift).tolist(), "affine": (low.grid.affine @ shift).tolist()}
+    arrays = {"mask": inside}
+    for name, volume in zip(FIELDS, (low, high), strict=True):
+        image = volume.image[volume.present][(slice(None), *box)]
+        scale = Scale.of(image, inside)
+        arrays[name] = scale.apply(image, inside).astype(np.float16)
+        record[name] = {"contrasts": list(volume.contrasts), "scales": [float(value) for value in scale.values]}
+    record |= {"origin": dict(origin), "sources": [list(source) for source in sources]}
+
+    def fill(draft: Path) -> None:
+        for name, array in arrays.items():
+            np.save(draft / f"{name}.npy", array)
+        (draft / RECORD).write_text(json.dumps(record, indent=1), encoding="utf-8")
+
+    return atomic_folder(folder, fill)
+
+
+def _box(mask: np.ndarray) -> tuple[slice, slice, slice]:
+    ends = []
+    for axis, n in enumerate(mask.shape):
+        used = np.flatnonzero(mask.any(axis=tuple({0, 1, 2} - {axis})))
+        ends.append(slice(max(0, int(used[0]) - MARGIN), min(n, int(used[-1]) + 1 + MARGIN)))
+    return ends[0], ends[1], ends[2]
+
+
+def read_example(folder: str | Path) -> Example:
+    """The example of a folder that ``write_example`` wrote; its arrays are opened when first used."""
+    folder = Path(folder)
+    try:
+        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+        return Example(
+            folder,
+            record["kind"],
+            record["dataset"],
+            record["subject"],
+            record["session"],
+            {name: tuple(record[name]["contrasts"]) for name in FIELDS},
+            np.array(record["place"]),
+            np.array(record["affine"]),
+            {name: tuple(record[name]["scales"]) for name in FIELDS},
+            record["origin"],
+            tuple((path, digest) for path, digest in record["sources"]),
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"Expected an example in {folder}, found no {RECORD} that can be read ({error}); write it again."
+        ) from error
+
+
+def list_examples(root: str | Path) -> list[Example]:
+    """All examples at or below a folder, in the order of their paths."""
+    found = sorted(path.parent for path in Path(root).rglob(RECORD) if not path.parent.name.startswith(".tmp-"))
+    return [read_example(folder) for folder in found]

@@ -1,0 +1,48 @@
+"""Around a training: arithmetic that repeats itself, and an end that is asked for politely."""
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+import torch
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+@contextmanager
+def deterministic(device: torch.device) -> Iterator[None]:
+    """A block whose arithmetic repeats itself bit for bit on a CPU, and which leaves torch's own chance as it was.
+
+    On a GPU torch has no such form of some operations, so there it stays as it is.
+    """
+    before = torch.are_deterministic_algorithms_enabled()
+    gpus = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices=gpus):
+        torch.use_deterministic_algorithms(before or device.type == "cpu")
+        try:
+            yield
+        finally:
+            torch.use_deterministic_algorithms(before)
+
+
+@contextmanager
+def stop_asked() -> Iterator[Callable[[], bool]]:
+    """A block that is not killed by SIGTERM or Ctrl-C but can ask whether one came; the second Ctrl-C does kill."""
+    asked = False
+
+    def note(number: int, frame: FrameType | None) -> None:
+        nonlocal asked
+        if asked and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        asked = True
+
+    # Python lets only the main thread handle signals; elsewhere whoever started us handles them.
+    here = threading.current_thread() is threading.main_thread()
+    before = {number: signal.signal(number, note) for number in SIGNALS} if here else {}
+    try:
+        yield lambda: asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

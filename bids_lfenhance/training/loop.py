@@ -1,0 +1,266 @@
+"""The training loop: stages, steps, phases. Plain torch, to be read aloud from ``train`` downwards."""
+
+import logging
+import math
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ..errors import Interrupted, MethodError
+from ..nn.ema import Ema, flat_state, set_state
+from ..nn.method import Method, Phase, Stage
+from .card import Trained, write_results
+from .checkpoint import State, save_checkpoint
+from .examples import Example
+from .guards import deterministic, stop_asked
+from .parallel import joined
+from .run import Run, Show, TrainOptions, optimisers_of, prepare
+from .sampler import Prefetch, Sampler
+from .split import Split
+from .validate import validate
+
+LOG = logging.getLogger(__name__)
+
+MOST_SKIPPED = 10
+"""Steps in a row without a finite gradient after which the training gives up."""
+
+
+def train(
+    method: Method,
+    settings: Any,
+    examples: Sequence[Example],
+    split: Split,
+    out_dir: str | Path,
+    options: TrainOptions | None = None,
+    progress: Show | None = None,
+) -> Trained:
+    """Train a method, or go on where a stopped training of the same kind left off in ``out_dir``.
+
+    Parameters
+    ----------
+    examples : of all persons; ``split`` says whose are learned from and whose decide when to stop
+    out_dir : gets weights, recipe, card, split, curves and checkpoint; only the first of several processes writes
+    progress : called with (steps done, steps in all, losses); None draws a bar on stderr
+
+    Raises ``Interrupted`` after a checkpoint where the run was asked to end (SIGTERM, Ctrl-C); ``MethodError`` where
+    no step gives a finite gradient; ``InputError`` for examples, split, weights or checkpoint that do not fit.
+    """
+    options = options or TrainOptions()
+    with joined(options.device) as world, deterministic(world.device), stop_asked() as stop:
+        show = progress if progress is not None and world.writes else Bar(world.writes)
+        run, state = prepare(method, settings, examples, split, Path(out_dir), options, world, show, stop)
+        try:
+            while state.progress.stage < len(run.stages) and not _out_of_time(run, state):
+                _run_stage(run, state, run.stages[state.progress.stage])
+        finally:
+            run.curves.close()
+        _use_best(state)
+        if world.writes:
+            write_results(run, state, split)
+        world.wait()
+        return Trained(run.folder, state.progress.best, state.progress.total, state.progress.seconds)
+
+
+class Bar:
+    """A bar on stderr: steps, rate, time left, losses; without a terminal a line every half minute."""
+
+    def __init__(self, shown: bool) -> None:
+        self._bar: Any = None
+        self._shown = shown
+
+    def __call__(self, done: int, steps: int, losses: Mapping[str, float]) -> None:
+        """Show that ``done`` of ``steps`` are done, and the losses of the last."""
+        if self._bar is None:
+            from tqdm import tqdm
+
+            pause = 0.5 if sys.stderr.isatty() else 30.0
+            self._bar = tqdm(
+                total=steps, initial=done - 1, unit="step", mininterval=pause, disable=not self._shown, file=sys.stderr
+            )
+        self._bar.set_postfix({name: f"{value:.4g}" for name, value in losses.items()}, refresh=False)
+        self._bar.update(done - self._bar.n if self._shown else 0)
+        if done == steps:
+            self._bar.close()
+
+
+def _run_stage(run: Run, state: State, stage: Stage) -> None:
+    """Step, validate, save, until the steps are done, the validation no longer gains, or the time is up."""
+    progress, options = state.progress, run.options
+    sampler = _sampler(run, stage, progress.stage)
+    batches = Prefetch(sampler, run.world.chunks(stage.batch, options.chunk), progress.step, stage.steps)
+    clock, saved = time.monotonic() - progress.seconds, time.monotonic()
+    try:
+        while progress.step < stage.steps:
+            losses = _one_step(run, state, stage, batches.get())
+            progress.step, progress.total = progress.step + 1, progress.total + 1
+            progress.seconds = time.monotonic() - clock
+            _note(run, state, stage, losses)
+            last = progress.step == stage.steps
+            stop, late = run.world.any(run.stop()), run.world.any(_out_of_time(run, state))
+            if last or late or progress.step % options.validate_every == 0:
+                _validate(run, state, stage)
+            if options.patience and progress.stale >= options.patience:
+                LOG.info("%s ends at step %d: validation no longer gains", stage.name, progress.step)
+                progress.step, last = stage.steps, True
+            due = progress.step % options.checkpoint_every == 0
+            if last or late or stop or due or time.monotonic() - saved > options.checkpoint_seconds:
+                if last:
+                    _end_stage(run, state)
+                _save(run, state)
+                saved = time.monotonic()
+            if stop:
+                raise Interrupted(f"stopped after {progress.total} steps; the same command goes on from there")
+            if last or late:
+                return
+    finally:
+        batches.close()
+
+
+def _one_step(
+    run: Run, state: State, stage: Stage, chunks: Sequence[tuple[int, Mapping[str, Tensor]]]
+) -> dict[str, float]:
+    """Every phase of the stage that is due moves its networks once; the losses by name, over the whole batch."""
+    progress, found = state.progress, {}
+    for number, phase in enumerate(stage.phases):
+        if progress.step % phase.every:
+            continue
+        _let_move(run, phase)
+        optimiser = state.optimisers[phase.name]
+        optimiser.zero_grad(set_to_none=True)
+        sums: dict[str, Tensor] = {}
+        for first, patches in chunks:
+            batch = {key: value.to(run.world.device) for key, value in patches.items()}
+            seed = _seed(run.options.seed, progress.stage, progress.step, number, first)
+            torch.manual_seed(seed)  # dropout has no generator of its own
+            generator = torch.Generator(run.world.device).manual_seed(seed)
+            losses = phase.losses(state.nets, batch, run.settings, generator)
+            share = len(batch["input"]) / stage.batch
+            (sum(losses.values(), torch.zeros(())) * share).backward()
+            for name, value in losses.items():
+                sums[name] = sums.get(name, torch.zeros((), device=run.world.device)) + value.detach() * share
+        moving = [weight for name in phase.trains for weight in run.trainable[name]]
+        if run.world.size > 1:
+            for weight in moving:
+                weight.grad = torch.zeros_like(weight) if weight.grad is None else weight.grad
+        run.world.add([weight.grad for weight in moving if weight.grad is not None] + list(sums.values()))
+        norm = nn.utils.clip_grad_norm_(moving, phase.clip)
+        names = {name: float(value) for name, value in sums.items()}
+        if _is_finite(run, state, stage, float(norm), names):
+            optimiser.param_groups[0]["lr"] = phase.rate * rate_share(stage, progress.step)
+            optimiser.step()
+            found |= names
+    state.ema.update(state.nets)
+    return found
+
+
+def rate_share(stage: Stage, step: int) -> float:
+    """The learning rate of a step as a share of its height: up over the warm-up, down to the floor as a cosine."""
+    if step < stage.warmup:
+        return (step + 1) / (stage.warmup + 1)
+    done = (step - stage.warmup) / max(1, stage.steps - stage.warmup)
+    return stage.floor + (1 - stage.floor) * (1 + math.cos(math.pi * done)) / 2
+
+
+def _is_finite(run: Run, state: State, stage: Stage, norm: float, losses: Mapping[str, float]) -> bool:
+    """Whether a phase may step; the step is skipped and counted if not, and too many in a row are an error."""
+    progress = state.progress
+    if math.isfinite(norm) and all(math.isfinite(value) for value in losses.values()):
+        progress.skipped = 0
+        return True
+    progress.skipped += 1
+    LOG.warning("step %d skipped: losses %s, norm of the gradient %s", progress.total, dict(losses), norm)
+    if progress.skipped >= MOST_SKIPPED:
+        raise MethodError(
+            f"Expected finite losses, found none in {MOST_SKIPPED} steps of {stage.name} in a row (the last: "
+            f"{dict(losses)}, step {progress.total}); lower the rate, use --precision fp32, or check the examples."
+        )
+    return False
+
+
+def _let_move(run: Run, phase: Phase) -> None:
+    """Only the networks of the phase take gradients."""
+    for name, weights in run.trainable.items():
+        for weight in weights:
+            weight.requires_grad_(name in phase.trains)
+
+
+def _note(run: Run, state: State, stage: Stage, losses: Mapping[str, float]) -> None:
+    """Show the losses, and put their means into the curves when a row is due."""
+    progress = state.progress
+    for name, value in losses.items():
+        total, count = progress.recent.get(name, (0.0, 0))
+        progress.recent[name] = (total + value, count + 1)
+    run.show(progress.total, sum(stage.steps for stage in run.stages), losses)
+    if progress.step % run.options.log_every == 0 or progress.step == stage.steps:
+        means = {name: total / count for name, (total, count) in progress.recent.items()}
+        rates = {f"rate-{phase.name}": phase.rate * rate_share(stage, progress.step - 1) for phase in stage.phases}
+        run.curves.add(progress.total, stage.name, means | rates)
+        progress.recent = {}
+
+
+def _validate(run: Run, state: State, stage: Stage) -> None:
+    """Measure the running mean of the weights; keep it if it is the best of the stage (a tie goes to the later)."""
+    progress = state.progress
+    volumes = _of_kind(run.validation, stage)
+    if run.options.validate_volumes and len(volumes) > run.options.validate_volumes:
+        chosen = np.linspace(0, len(volumes) - 1, run.options.validate_volumes).round().astype(int)
+        volumes = [volumes[number] for number in chosen]
+    if volumes:
+        raw = {key: value.clone() for key, value in flat_state(state.nets).items()}
+        set_state(state.nets, state.ema.state)
+        found = validate(state.nets, run.method, run.settings, volumes, run.options.seed, run.world)
+        set_state(state.nets, raw)
+        run.curves.add(progress.total, stage.name, found)
+        run.curves.draw()
+        if progress.best is not None and not found["psnr"] >= progress.best:
+            progress.stale += 1
+            return
+        progress.best, progress.stale = found["psnr"], 0
+    progress.best_step = progress.total
+    state.best = {key: value.clone() for key, value in state.ema.state.items()}
+
+
+def _end_stage(run: Run, state: State) -> None:
+    """The next stage begins with the best weights of this one, and with a mean and optimisers of its own."""
+    _use_best(state)
+    progress = state.progress
+    progress.stage, progress.step, progress.stale, progress.skipped = progress.stage + 1, 0, 0, 0
+    if progress.stage < len(run.stages):
+        progress.best = None
+        state.ema = Ema(state.nets, run.options.ema)
+        state.optimisers = optimisers_of(run.stages[progress.stage], run.trainable)
+
+
+def _use_best(state: State) -> None:
+    if state.best:
+        set_state(state.nets, state.best)
+
+
+def _save(run: Run, state: State) -> None:
+    if run.world.writes:
+        save_checkpoint(state, run.folder / "checkpoint", run.identity)
+
+
+def _out_of_time(run: Run, state: State) -> bool:
+    return bool(run.options.max_seconds) and state.progress.seconds >= run.options.max_seconds
+
+
+def _sampler(run: Run, stage: Stage, number: int) -> Sampler:
+    o = run.options
+    learned = _of_kind(run.train, stage)
+    return Sampler(learned, run.method.maps, stage.patch, stage.batch, o.seed, number, o.augmentation)
+
+
+def _of_kind(examples: Sequence[Example], stage: Stage) -> list[Example]:
+    """The examples of the kind that the stage learns from; all where there are none of it."""
+    return [example for example in examples if stage.data in (example.kind, "all")] or list(examples)
+
+
+def _seed(*numbers: int) -> int:
+    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> 1)

@@ -1,0 +1,106 @@
+"""Who is learned from, who decides when to stop, who is tested: by person, written down, and leaks refused."""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+
+from ..bids.atomic import atomic_write
+from ..errors import InputError
+
+PARTS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True)
+class Split:
+    """Three parts of the persons (``Example.person``), none in two of them; ``how`` says how they were chosen."""
+
+    train: tuple[str, ...]
+    validation: tuple[str, ...] = ()
+    test: tuple[str, ...] = ()
+    how: str = "given"
+
+    def __post_init__(self) -> None:
+        for one, other in combinations(PARTS, 2):
+            both = sorted(set(getattr(self, one)) & set(getattr(self, other)))
+            if both:
+                raise InputError(
+                    f"Expected every subject in one part of the split, found {', '.join(both)} in both {one} and "
+                    f"{other}; leave each in one."
+                )
+        if not self.train:
+            raise InputError("Expected at least one subject to train on, found none; add subjects or change the split.")
+
+
+def make_split(
+    subjects: Iterable[str],
+    seed: int,
+    fractions: tuple[float, float, float] = (0.7, 0.1, 0.2),
+    fold: tuple[int, int] | None = None,
+) -> Split:
+    """The persons in an order drawn from ``seed``, cut into train, validation and test.
+
+    ``fractions`` of the three parts, which sum to 1; a part that is asked for gets at least one person. ``fold``
+    (k, n), k from 0: test is the k-th of n equal parts instead, so that the n folds test everybody once; validation
+    takes its share (``fractions[1]``) of the rest.
+    """
+    persons = sorted(set(subjects))
+    if min(fractions) < 0 or abs(sum(fractions) - 1) > 1e-6:
+        raise InputError(f"Expected three fractions of 0 or more that sum to 1, found {fractions}; change them.")
+    order = [persons[i] for i in np.random.default_rng(seed).permutation(len(persons))]
+    if fold is not None:
+        k, n = fold
+        if not (0 <= k < n and 2 <= n <= len(persons)):
+            raise InputError(
+                f"Expected fold K of N with K from 0 to N-1 and N from 2 to {len(persons)} subjects, found {k} of {n}; "
+                "change it."
+            )
+        test = order[k::n]
+        how = f"fold {k} of {n}, seed {seed}"
+    else:
+        test = order[: _count(fractions[2], len(persons))]
+        how = f"fractions {fractions}, seed {seed}"
+    rest = [person for person in order if person not in test]
+    share = fractions[1] / (fractions[0] + fractions[1]) if fractions[0] + fractions[1] else 0.0
+    held = _count(share, len(rest))
+    return Split(tuple(sorted(rest[held:])), tuple(sorted(rest[:held])), tuple(sorted(test)), how)
+
+
+def _count(share: float, persons: int) -> int:
+    return max(1, round(share * persons)) if share else 0
+
+
+def write_split(split: Split, path: str | Path) -> Path:
+    """The path, now holding the split as JSON."""
+    return atomic_write(path, json.dumps(asdict(split), indent=1) + "\n")
+
+
+def read_split(path: str | Path) -> Split:
+    """The split of a JSON file with ``train``, ``validation`` and ``test``: lists of subjects."""
+    try:
+        found = json.loads(Path(path).read_text(encoding="utf-8"))
+        parts = {part: tuple(str(person) for person in found.get(part, ())) for part in PARTS}
+        return Split(**parts, how=str(found.get("how", f"read from {path}")))
+    except InputError:
+        raise
+    except (OSError, ValueError, AttributeError, TypeError) as error:
+        raise InputError(
+            f"Expected a split in {path}, a JSON file with lists train, validation and test, found none ({error})."
+        ) from error
+
+
+def refuse_leaks(split: Split, seen: Mapping[str, Iterable[str]]) -> None:
+    """Nothing, or an ``InputError``: ``seen`` says who earlier stages (weights, a learned simulator) were trained on.
+
+    Who is to be tested must not have been seen by any of them.
+    """
+    for name, persons in seen.items():
+        leaked = sorted(set(persons) & set(split.test))
+        if leaked:
+            raise InputError(
+                f"Expected test subjects that nothing was trained on, found that {name} was trained on "
+                f"{', '.join(leaked)}; move them out of the test part, or choose other weights."
+            )
