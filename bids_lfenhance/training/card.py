@@ -14,7 +14,7 @@ from .split import Split
 
 if TYPE_CHECKING:
     from .checkpoint import State
-    from .run import Run
+    from .start import Run
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ def make_recipe(run: "Run", state: "State", split: Split) -> dict[str, Any]:
     """Plain values from which the training can be repeated: settings, options, stages, data, split, outcome."""
     import torch
 
-    from .run import plain_settings, seen_before
+    from .start import plain_settings, seen_before
 
     used = [*run.train, *run.validation]
     known = {name for example in run.train for name in example.contrasts["low"]}

@@ -20,7 +20,7 @@ from .checkpoint import State, save_checkpoint
 from .examples import Example
 from .guards import deterministic, stop_asked
 from .parallel import joined
-from .run import Run, Show, TrainOptions, optimisers_of, prepare
+from .start import Run, Show, TrainOptions, optimisers_of, prepare
 from .sampler import Prefetch, Sampler
 from .split import Split
 from .validate import validate
@@ -126,7 +126,8 @@ def _one_step(
     run: Run, state: State, stage: Stage, chunks: Sequence[tuple[int, Mapping[str, Tensor]]]
 ) -> dict[str, float]:
     """Every phase of the stage that is due moves its networks once; the losses by name, over the whole batch."""
-    progress, found = state.progress, {}
+    progress = state.progress
+    found: dict[str, float] = {}
     for number, phase in enumerate(stage.phases):
         if progress.step % phase.every:
             continue

@@ -126,7 +126,8 @@ def _crop(
     example: Example, maps: Literal["lf2hf", "hf2lf"], corner: tuple[int, int, int], shape: tuple[int, ...]
 ) -> Arrays:
     """The box of an example, zero where it reaches beyond the volume, all contrasts in their channels."""
-    source, room = [], []
+    source: list[slice] = []
+    room: list[slice] = []  # where in the patch it goes
     for start, n, size in zip(corner, shape, example.mask.shape, strict=True):
         low, high = max(0, start), min(size, start + n)
         source.append(slice(low, high))
@@ -137,11 +138,11 @@ def _crop(
         image = np.zeros((len(CONTRASTS), *shape), np.float32)
         stored = example.low if field == "low" else example.high
         for channel, name in zip(stored, example.contrasts[field], strict=True):
-            image[(CONTRASTS.index(name), *room)] = channel[tuple(source)]
+            image[CONTRASTS.index(name)][tuple(room)] = channel[tuple(source)]
         item[key] = image
         item[flag] = np.array([name in example.contrasts[field] for name in CONTRASTS])
     mask = np.zeros((1, *shape), bool)
-    mask[(0, *room)] = example.mask[tuple(source)]
+    mask[0][tuple(room)] = example.mask[tuple(source)]
     shift = np.eye(4)
     shift[:3, 3] = corner
     return item | {"mask": mask, "place": (example.place @ shift).astype(np.float32)}

@@ -44,7 +44,7 @@ def make_split(
     """The persons in an order drawn from ``seed``, cut into train, validation and test.
 
     ``fractions`` of the three parts, which sum to 1; a part that is asked for gets at least one person. ``fold``
-    (k, n), k from 0: test is the k-th of n equal parts instead, so that the n folds test everybody once; validation
+    (k, n), k from 1: test is the k-th of n equal parts instead, so that the n folds test everybody once; validation
     takes its share (``fractions[1]``) of the rest.
     """
     persons = sorted(set(subjects))
@@ -53,12 +53,12 @@ def make_split(
     order = [persons[i] for i in np.random.default_rng(seed).permutation(len(persons))]
     if fold is not None:
         k, n = fold
-        if not (0 <= k < n and 2 <= n <= len(persons)):
+        if not (1 <= k <= n and 2 <= n <= len(persons)):
             raise InputError(
-                f"Expected fold K of N with K from 0 to N-1 and N from 2 to {len(persons)} subjects, found {k} of {n}; "
+                f"Expected fold K of N with K from 1 to N and N from 2 to {len(persons)} subjects, found {k} of {n}; "
                 "change it."
             )
-        test = order[k::n]
+        test = order[k - 1 :: n]
         how = f"fold {k} of {n}, seed {seed}"
     else:
         test = order[: _count(fractions[2], len(persons))]
