@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from .. import __version__
 from ..bids.atomic import atomic_write
-from ..config import CONTRASTS
 from ..data import data_path, read_text
 from ..errors import InputError
 
@@ -28,13 +27,15 @@ CACHE = "BIDS_LFENHANCE_WEIGHTS"
 @dataclass(frozen=True)
 class Loaded:
     """Weights as read: ``state`` net → parameter → tensor (bf16 becomes float32); ``settings`` of the method they
-    were trained with; ``contrasts`` they know; ``sha256`` of the file; ``recipe`` and ``card`` where they came along.
+    were trained with; ``contrasts`` they know; ``trained_on`` persons (``dataset/subject``) they, or what they were
+    made with, have seen; ``sha256`` of the file; ``recipe`` and ``card`` where they came along, else empty.
     """
 
     path: Path
     method: str
     contrasts: tuple[str, ...]
     settings: Mapping[str, Any]
+    trained_on: tuple[str, ...]
     state: "Mapping[str, Mapping[str, Tensor]]"
     sha256: str
     recipe: Mapping[str, Any]
@@ -62,6 +63,7 @@ def save_weights(
         "method": str(recipe["method"]),
         "contrasts": json.dumps(list(recipe["contrasts"])),
         "settings": json.dumps(dict(recipe["settings"]), sort_keys=True),
+        "trained_on": json.dumps(list(recipe.get("trained_on", ()))),
         "version": __version__,
     }
     tensors = {}
@@ -104,10 +106,9 @@ def load_weights(source: str | Path, method: str, contrasts: Sequence[str]) -> L
             "cut short; copy or download it again."
         )
     header, tensors = _parse(content, path)
-    found = header.get("method", "none")
+    found, known = header["method"], header["contrasts"]
     if found != method:
         raise InputError(f"Expected weights of {method} in {path}, found those of {found}; choose others.")
-    known = tuple(json.loads(header["contrasts"]))
     missing = [name for name in contrasts if name not in known]
     if missing:
         raise InputError(
@@ -120,7 +121,8 @@ def load_weights(source: str | Path, method: str, contrasts: Sequence[str]) -> L
         state.setdefault(net, {})[parameter] = value
     card = path.with_name(CARD)
     text = card.read_text(encoding="utf-8") if path.name == WEIGHTS and card.is_file() else ""
-    return Loaded(path, method, known, json.loads(header["settings"]), state, digest, recipe, text)
+    seen = tuple(header["trained_on"])
+    return Loaded(path, method, tuple(known), header["settings"], seen, state, digest, recipe, text)
 
 
 def default_weights(method: str, contrasts: Sequence[str] = ()) -> str | None:
@@ -214,8 +216,8 @@ def _recipe(path: Path) -> dict[str, Any]:
         raise InputError(f"Expected a recipe in {path}, found no TOML ({error}); copy the training again.") from error
 
 
-def _parse(content: bytes, path: Path) -> "tuple[dict[str, str], dict[str, Tensor]]":
-    """(Metadata, tensors in float32 where they are floating-point) of a safetensors file."""
+def _parse(content: bytes, path: Path) -> "tuple[dict[str, Any], dict[str, Tensor]]":
+    """(What the file says of itself, tensors in float32 where they are floating-point) of a safetensors file."""
     import torch
     from safetensors import SafetensorError
     from safetensors.torch import load
@@ -223,15 +225,12 @@ def _parse(content: bytes, path: Path) -> "tuple[dict[str, str], dict[str, Tenso
     try:
         tensors = load(content)
         size = int.from_bytes(content[:8], "little")
-        header = json.loads(content[8 : 8 + size]).get("__metadata__", {})
-    except (SafetensorError, ValueError, KeyError) as error:
-        raise InputError(
-            f"Expected weights as safetensors in {path}, found something else ({error}); choose another file."
-        ) from error
-    # Cloned, as what is read from a file lies at odd addresses, and sums may depend on that.
-    whole = {key: (v.float() if v.dtype == torch.bfloat16 else v.clone()) for key, v in tensors.items()}
-    if not {"method", "contrasts", "settings"} <= set(header):
-        raise InputError(f"Expected weights made by bids_lfenhance in {path}, found others; choose another file.")
-    if not set(json.loads(header["contrasts"])) <= set(CONTRASTS):
-        raise InputError(f"Expected contrasts among {', '.join(CONTRASTS)} in {path}, found {header['contrasts']}.")
-    return header, whole
+        told = json.loads(content[8 : 8 + size]).get("__metadata__", {})
+        # Cloned, as what is read from a file lies at odd addresses, and sums may depend on that.
+        whole = {key: (v.float() if v.dtype == torch.bfloat16 else v.clone()) for key, v in tensors.items()}
+        header = {"method": told["method"]} | {key: json.loads(told[key]) for key in ("contrasts", "settings")}
+        return header | {"trained_on": json.loads(told.get("trained_on", "[]"))}, whole
+    except SafetensorError as error:
+        raise InputError(f"Expected safetensors in {path}, found something else ({error}); choose another.") from error
+    except (ValueError, KeyError) as error:
+        raise InputError(f"Expected weights made by bids_lfenhance in {path}, found others; choose another.") from error

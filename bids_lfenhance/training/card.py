@@ -40,7 +40,7 @@ def make_recipe(run: "Run", state: "State", split: Split) -> dict[str, Any]:
     from .start import plain_settings, seen_before
 
     used = [*run.train, *run.validation]
-    known = {name for example in run.train for name in example.contrasts["low"]}
+    known = {name for e in run.train for name in e.contrasts["low"] if name in e.contrasts["high"]}
     before = {person for persons in seen_before(used, run.options.start).values() for person in persons}
     progress = state.progress
     return {

@@ -20,9 +20,9 @@ from .checkpoint import State, save_checkpoint
 from .examples import Example
 from .guards import deterministic, stop_asked
 from .parallel import joined
-from .start import Run, Show, TrainOptions, optimisers_of, prepare
 from .sampler import Prefetch, Sampler
 from .split import Split
+from .start import Run, Show, TrainOptions, optimisers_of, prepare
 from .validate import validate
 
 LOG = logging.getLogger(__name__)

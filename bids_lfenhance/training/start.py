@@ -163,7 +163,7 @@ def optimisers_of(stage: Stage, trainable: Mapping[str, list[nn.Parameter]]) -> 
 
 def seen_before(examples: Sequence[Example], start: Loaded | None) -> dict[str, list[str]]:
     """{what: persons}: who the weights to begin with, and learned simulators behind the examples, were trained on."""
-    seen = {f"the weights {start.path}": list(start.recipe.get("trained_on", ()))} if start else {}
+    seen = {f"the weights {start.path}": list(start.trained_on)} if start else {}
     for example in examples:
         persons = example.origin.get("trained_on")
         if persons:

@@ -1,0 +1,167 @@
+"""Weights: what was saved is what is loaded, and whatever else is refused in one sentence."""
+
+import json
+import pickle
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from bids_lfenhance.errors import InputError
+from bids_lfenhance.nn import weights
+from bids_lfenhance.nn.weights import default_weights, load_weights, save_weights
+
+RECIPE: Mapping[str, Any] = {
+    "method": "toy",
+    "contrasts": ["T1w", "T2w"],
+    "settings": {"width": 4, "rate": 0.1, "kind": "a"},
+    "trained_on": ["ds/01"],
+    "nothing": None,
+    "nested": {"none": None, "pair": (1, 2)},
+}
+
+
+def nets() -> dict[str, nn.Module]:
+    torch.manual_seed(3)
+    return {"one": nn.Linear(4, 3), "two": nn.Sequential(nn.Conv3d(1, 2, 3), nn.BatchNorm3d(2))}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return save_weights(tmp_path / "run", nets(), RECIPE, "# card\n")
+
+
+def register(monkeypatch: pytest.MonkeyPatch, entries: Mapping[str, Any]) -> None:
+    monkeypatch.setattr(weights, "read_text", lambda _: json.dumps(entries))
+
+
+@pytest.mark.parametrize("name", ["", "weights.safetensors"])
+def test_round_trip(folder: Path, name: str) -> None:
+    loaded = load_weights(folder / name, "toy", ["T1w"])
+    for net, module in nets().items():
+        module.load_state_dict(loaded.state[net])
+        for key, value in nets()[net].state_dict().items():
+            assert torch.equal(module.state_dict()[key], value)
+    assert loaded.settings == RECIPE["settings"]
+    assert loaded.contrasts == ("T1w", "T2w")
+    assert loaded.trained_on == ("ds/01",)
+    assert loaded.card == "# card\n"
+    assert loaded.recipe["weights_sha256"] == loaded.sha256
+    recipe = tomllib.loads((folder / "recipe.toml").read_text())
+    assert recipe["nested"] == {"pair": [1, 2]}
+
+
+def test_bf16_halves_the_file_and_comes_back_as_float32(tmp_path: Path) -> None:
+    sizes = []
+    for dtype in ("fp32", "bf16"):
+        big = {"net": nn.Linear(200, 200)}
+        save_weights(tmp_path / dtype, big, RECIPE, "", dtype)  # type: ignore[arg-type]
+        sizes.append((tmp_path / dtype / "weights.safetensors").stat().st_size)
+        state = load_weights(tmp_path / dtype, "toy", []).state["net"]
+        assert state["weight"].dtype == torch.float32
+        torch.testing.assert_close(state["weight"], big["net"].weight.detach(), rtol=2**-8, atol=0)
+    assert sizes[1] < 0.52 * sizes[0]
+
+
+def sentence(source: Path | str, method: str = "toy", contrasts: tuple[str, ...] = ("T1w",)) -> str:
+    with pytest.raises(InputError) as caught:
+        load_weights(source, method, contrasts)
+    assert "\n" not in str(caught.value)
+    assert str(caught.value).startswith("Expected ")
+    return str(caught.value)
+
+
+def test_weights_of_another_method_or_other_contrasts_are_refused(folder: Path) -> None:
+    assert "weights of pfsr" in sentence(folder, "pfsr")
+    assert "found those of toy" in sentence(folder, "pfsr")
+    assert "know FLAIR" in sentence(folder, contrasts=("T1w", "FLAIR"))
+
+
+def test_tampered_weights_are_refused(folder: Path) -> None:
+    path = folder / "weights.safetensors"
+    content = bytearray(path.read_bytes())
+    content[-3] ^= 1
+    path.write_bytes(content)
+    assert "changed or cut short" in sentence(folder)
+    assert "changed or cut short" in sentence(path)
+
+
+def test_what_is_no_safetensors_is_refused_and_never_unpickled(tmp_path: Path) -> None:
+    class Trap:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return (Path.touch, (tmp_path / "sprung",))
+
+    path = tmp_path / "model.pt"
+    path.write_bytes(pickle.dumps(Trap()))
+    assert "found something else" in sentence(path)
+    assert not (tmp_path / "sprung").exists()
+    path.write_bytes(b"")
+    sentence(path)
+
+
+def test_safetensors_of_other_makers_are_refused(tmp_path: Path) -> None:
+    from safetensors.torch import save_file
+
+    for metadata in (None, {"format": "pt"}, {"method": "toy", "contrasts": "no json", "settings": "{}"}):
+        save_file({"a": torch.zeros(2)}, tmp_path / "other.safetensors", metadata)
+        assert "made by bids_lfenhance" in sentence(tmp_path / "other.safetensors")
+
+
+def test_missing_weights_say_how_to_train(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    register(monkeypatch, {"toy-tiny": {"method": "toy", "contrasts": ["T2w"], "file": "x", "sha256": "0"}})
+    told = sentence(tmp_path / "nowhere")
+    assert "toy-tiny" in told
+    assert "train --method toy" in told
+    assert "T1w" in sentence("auto")
+    (tmp_path / "weights.safetensors").mkdir()
+    sentence(tmp_path)
+
+
+def test_registry_looks_bundled_then_cache_then_url(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = folder / "weights.safetensors"
+    digest = load_weights(folder, "toy", []).sha256
+    entry = {"method": "toy", "contrasts": ["T1w"], "sha256": digest}
+    monkeypatch.setenv("BIDS_LFENHANCE_WEIGHTS", str(tmp_path / "cache"))
+
+    monkeypatch.setattr(weights, "data_path", lambda _: folder)
+    register(monkeypatch, {"bundled": entry | {"file": path.name}})
+    assert load_weights("bundled", "toy", ["T1w"]).sha256 == digest
+    assert load_weights("auto", "toy", ["T1w"]).sha256 == digest
+    assert default_weights("toy", ["T1w"]) == "bundled"
+    assert default_weights("toy", ["FLAIR"]) is None
+    assert default_weights("other") is None
+
+    register(monkeypatch, {"far": entry | {"url": path.as_uri()}})
+    assert load_weights("far", "toy", []).sha256 == digest
+    cached = tmp_path / "cache" / f"far-{digest[:12]}.safetensors"
+    register(monkeypatch, {"far": entry | {"url": "file:///gone"}})
+    assert load_weights("far", "toy", []).path == cached
+    cached.write_bytes(cached.read_bytes()[:-1])
+    assert "changed or cut short" in sentence("far", contrasts=())
+    cached.unlink()
+    assert "no way to fetch" in sentence("far")
+
+
+def test_registry_trusts_no_url_without_the_right_hash(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BIDS_LFENHANCE_WEIGHTS", str(tmp_path / "cache"))
+    entry = {"method": "toy", "contrasts": ["T1w"], "url": (folder / "weights.safetensors").as_uri()}
+    register(monkeypatch, {"far": entry})
+    assert "sha256" in sentence("far")
+    register(monkeypatch, {"far": entry | {"sha256": "0" * 64}})
+    assert "do not use" in sentence("far")
+    assert not (tmp_path / "cache").exists()
+
+
+def test_the_bundled_registry_is_whole() -> None:
+    for name, entry in weights.registry().items():
+        assert {"method", "contrasts", "preset", "sha256"} <= set(entry), name
+        loaded = load_weights(name, entry["method"], entry["contrasts"])
+        assert loaded.sha256 == entry["sha256"]
