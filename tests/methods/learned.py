@@ -1,29 +1,82 @@
-"""Networks of learned methods and simulators without their training."""
+"""Networks of learned methods and simulators without their training, and batches for them."""
 
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from scipy import ndimage
 
 from bids_lfenhance.config import CONTRASTS
 from bids_lfenhance.nn.method import Learning, Method
 from bids_lfenhance.nn.weights import save_weights
+from bids_lfenhance.simulators.source import COMMON_MM
+
+from ..oracle import phantom_head
+
+HIGH = {"T1w": (0.2, 0.6, 0.95), "T2w": (0.95, 0.6, 0.4), "FLAIR": (0.1, 0.9, 0.6)}
+LOW = {"T1w": (0.3, 0.7, 0.85), "T2w": (0.9, 0.5, 0.45), "FLAIR": (0.2, 0.8, 0.7)}
+"""Made-up means of CSF, GM, WM, far enough apart to be learnt."""
 
 
-def untrained(learning: Learning, settings: Any, seed: int = 0) -> dict[str, torch.nn.Module]:
+def untrained(learning: Learning, settings: Any, seed: int = 0, spread: float = 0.05) -> dict[str, torch.nn.Module]:
     """The method's networks with every parameter moved a little: nothing stays at the zero it starts from."""
     torch.manual_seed(seed)
     nets = learning.build(settings)
-    for net in nets.values():
-        for parameter in net.parameters():
-            torch.nn.init.normal_(parameter, float(parameter.detach().mean()), 0.05)
+    with torch.no_grad():
+        for net in nets.values():
+            for parameter in net.parameters():
+                parameter += spread * torch.randn(parameter.shape)
     return nets
 
 
-def untrained_weights(method: Method, folder: Path, contrasts: tuple[str, ...] = CONTRASTS) -> Path:
+def untrained_weights(method: Method, folder: Path, contrasts: tuple[str, ...] = CONTRASTS, **changes: Any) -> Path:
     """A folder of weights of the tiny preset that nobody trained."""
     assert method.learning is not None
-    settings = method.settings(**method.learning.presets["tiny"])
+    settings = method.settings(**{**method.learning.presets["tiny"], **changes})
     recipe = {"method": method.name, "contrasts": list(contrasts), "settings": asdict(settings)}
     return save_weights(folder, untrained(method.learning, settings), recipe, "drawn, not learnt")
+
+
+def batch_of(maps: str, size: int = 24, seeds: tuple[int, ...] = (0,), missing: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Whole phantoms as a batch: blurred, recoloured low field and sharp high field, the way round that ``maps`` says."""
+    items = [_pair(seed, size) for seed in seeds]
+    low, high, mask, place = (torch.from_numpy(np.stack(arrays)) for arrays in zip(*items, strict=True))
+    present = torch.tensor([[name not in missing for name in CONTRASTS]] * len(seeds))
+    given, wanted = (low, high) if maps == "lf2hf" else (high, low)
+    given = given * present[:, :, None, None, None]
+    everything = torch.ones_like(present)
+    return {"input": given, "target": wanted, "present": present, "wanted": everything, "mask": mask, "place": place}
+
+
+def _pair(seed: int, size: int) -> tuple[np.ndarray, ...]:
+    _, affine, tissue = phantom_head(size, np.random.default_rng(seed))
+    mask = tissue.sum(axis=0) > 0.5
+    high = np.stack([np.tensordot(HIGH[name], tissue, 1) for name in CONTRASTS]) * mask
+    low = np.stack([ndimage.gaussian_filter(np.tensordot(LOW[name], tissue, 1), 1.0) for name in CONTRASTS]) * mask
+    place = np.diag([1 / COMMON_MM] * 3 + [1]) @ affine
+    return low.astype(np.float32), high.astype(np.float32), mask[None], place.astype(np.float32)
+
+
+def without_target(batch: dict[str, Any]) -> dict[str, Any]:
+    """What ``predict`` is given."""
+    return {key: value for key, value in batch.items() if key != "target"}
+
+
+def fit(method: Method, settings: Any, nets: Any, batch: Any, steps: int, rate: float) -> list[float]:
+    """The losses of plain Adam on one batch, all phases of the last stage in turn."""
+    assert method.learning is not None
+    phases = method.learning.stages(settings)[-1].phases
+    optimisers = [torch.optim.Adam([w for n in p.trains for w in nets[n].parameters()], rate) for p in phases]
+    generator, found = torch.Generator().manual_seed(0), []
+    for _ in range(steps):
+        total = 0.0
+        for phase, optimiser in zip(phases, optimisers, strict=True):
+            optimiser.zero_grad()
+            loss = torch.stack(list(phase.losses(nets, batch, settings, generator).values())).sum()
+            loss.backward()
+            optimiser.step()
+            total += float(loss.detach())
+        found.append(total)
+    return found

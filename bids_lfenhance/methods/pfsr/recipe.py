@@ -72,6 +72,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
         "width": 32,
         "groups": 2,
         "blocks": 2,
+        "reduction": 8,
         "patch": 48,
         "pretrain_steps": 1200,
         "finetune_steps": 200,

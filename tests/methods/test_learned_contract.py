@@ -1,0 +1,183 @@
+"""What everything promises that is trained, enhancers and simulators (methods.md §6.1, §9 row 20)."""
+
+from dataclasses import asdict, fields, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from bids_lfenhance.config import CONTRASTS
+from bids_lfenhance.methods import METHODS, get_method
+from bids_lfenhance.nn.method import Learning, Method
+from bids_lfenhance.nn.weights import load_weights, save_weights
+from bids_lfenhance.simulators.h2lo.recipe import METHOD as H2LO
+
+from .learned import batch_of, fit, untrained, without_target
+
+RECORDS = [record for record in (get_method(name) for name in METHODS) if record.learning] + [H2LO]
+PARAMETERS = {"pfsr": 3_219_889, "h2lo": 3 * 581_409}
+SMALL: dict[str, dict[str, Any]] = {
+    "pfsr": {"width": 16, "groups": 1, "blocks": 1, "reduction": 4},
+    "h2lo": {"features": 16, "voxels": 500, "block": 8},
+}
+"""Changes to the tiny preset with which a test takes seconds."""
+
+pytestmark = pytest.mark.parametrize("method", RECORDS, ids=lambda record: record.name)
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+def learning_of(method: Method) -> Learning:
+    assert method.learning is not None
+    return method.learning
+
+
+def small(method: Method) -> Any:
+    return method.settings(**{**learning_of(method).presets["tiny"], **SMALL[method.name]})
+
+
+def predict(method: Method, nets: Any, batch: Any, settings: Any) -> torch.Tensor:
+    return learning_of(method).predict(nets, without_target(batch), settings, torch.Generator().manual_seed(1))
+
+
+def test_settings_and_presets_are_told(method: Method) -> None:
+    known = {item.name for item in fields(method.settings)}
+    assert {"weights", "device"} <= known
+    assert {"tiny", "paper"} <= set(learning_of(method).presets)
+    for item in fields(method.settings):
+        assert item.metadata["help"], item.name
+        assert item.metadata["source"], item.name
+    for changes in learning_of(method).presets.values():
+        assert set(changes) <= known
+
+
+def test_the_published_size_has_the_published_number_of_parameters(method: Method) -> None:
+    settings = method.settings(**learning_of(method).presets["paper"])
+    with torch.device("meta"):
+        nets = learning_of(method).build(settings)
+    assert sum(parameter.numel() for net in nets.values() for parameter in net.parameters()) == PARAMETERS[method.name]
+
+
+@pytest.mark.parametrize("preset", ["tiny", "paper"])
+def test_stages_move_every_network_and_nothing_else(method: Method, preset: str) -> None:
+    settings = method.settings(**learning_of(method).presets[preset])
+    stages = learning_of(method).stages(settings)
+    names = set(learning_of(method).build(small(method)))
+    assert {name for stage in stages for phase in stage.phases for name in phase.trains} == names
+    for stage in stages:
+        assert stage.steps > 0
+        assert stage.batch > 0
+        assert min(stage.patch) >= 16
+        assert stage.warmup < stage.steps
+        assert len({phase.name for phase in stage.phases}) == len(stage.phases)
+
+
+def test_the_loss_is_finite_and_moves_every_parameter(method: Method) -> None:
+    settings, batch = small(method), batch_of(method.maps)
+    nets = untrained(learning_of(method), settings)
+    for phase in learning_of(method).stages(settings)[0].phases:
+        losses = phase.losses(nets, batch, settings, torch.Generator().manual_seed(0))
+        assert all(torch.isfinite(value) for value in losses.values())
+        torch.stack(list(losses.values())).sum().backward()
+    still = [
+        f"{name}.{key}"
+        for name, net in nets.items()
+        for key, parameter in net.named_parameters()
+        if parameter.grad is None or not parameter.grad.any()
+    ]
+    assert still == []
+
+
+def test_the_generator_alone_decides_the_loss(method: Method) -> None:
+    settings, batch = small(method), batch_of(method.maps)
+    nets = untrained(learning_of(method), settings)
+    phase = learning_of(method).stages(settings)[0].phases[0]
+    found = [
+        {name: float(value.detach()) for name, value in phase.losses(nets, batch, settings, generator).items()}
+        for generator in (torch.Generator().manual_seed(5), torch.Generator().manual_seed(5))
+    ]
+    assert found[0] == found[1]
+
+
+def test_nothing_to_learn_costs_nothing(method: Method) -> None:
+    settings, batch = small(method), batch_of(method.maps)
+    nets = untrained(learning_of(method), settings)
+    for change in ({"wanted": torch.zeros_like(batch["wanted"])}, {"mask": torch.zeros_like(batch["mask"])}):
+        for phase in learning_of(method).stages(settings)[0].phases:
+            losses = phase.losses(nets, batch | change, settings, torch.Generator().manual_seed(0))
+            assert all(torch.isfinite(value) for value in losses.values())
+            torch.stack(list(losses.values())).sum().backward()
+
+
+def test_shape_and_absent_contrasts(method: Method) -> None:
+    settings, batch = small(method), batch_of(method.maps, size=21, missing=("T2w",))
+    found = predict(method, untrained(learning_of(method), settings), batch, settings)
+    assert found.shape == batch["input"].shape
+    assert found.dtype == torch.float32
+    assert torch.isfinite(found).all()
+    assert not found[:, CONTRASTS.index("T2w")].any()
+    assert found[:, CONTRASTS.index("T1w")].any()
+    assert not found[~batch["mask"].expand_as(found)].any()
+
+
+def test_a_contrast_does_not_depend_on_its_neighbours(method: Method) -> None:
+    settings = small(method)
+    nets = untrained(learning_of(method), settings)
+    whole, alone = (
+        predict(method, nets, batch_of(method.maps, missing=missing), settings) for missing in ((), ("T2w", "FLAIR"))
+    )
+    torch.testing.assert_close(whole[:, 0], alone[:, 0], atol=1e-5, rtol=0)
+
+
+def test_the_size_of_the_batch_does_not_matter(method: Method) -> None:
+    settings = small(method)
+    nets = untrained(learning_of(method), settings)
+    both = predict(method, nets, batch_of(method.maps, seeds=(0, 1)), settings)
+    for number in (0, 1):
+        alone = predict(method, nets, batch_of(method.maps, seeds=(number,)), settings)
+        torch.testing.assert_close(both[number], alone[0], atol=1e-5, rtol=0)
+
+
+def test_what_lies_beyond_the_mask_does_not_matter(method: Method) -> None:
+    """More background gives the same brain, further inside than the small network of pfsr reaches, 13 voxels."""
+    settings, batch = small(method), batch_of(method.maps, size=32)
+    nets = untrained(learning_of(method), settings)
+    wider = {key: torch.nn.functional.pad(batch[key], (4,) * 6) for key in ("input", "target", "mask")}
+    shift = torch.eye(4)
+    shift[:3, 3] = -4
+    there = predict(method, nets, batch | wider | {"place": batch["place"] @ shift}, settings)[..., 4:-4, 4:-4, 4:-4]
+    here = predict(method, nets, batch, settings)
+    deep = torch.zeros_like(batch["mask"])
+    deep[..., 14:-14, 14:-14, 14:-14] = True
+    deep = deep.expand_as(here)
+    torch.testing.assert_close(there[deep], here[deep], atol=1e-5, rtol=0)
+
+
+def test_weights_survive_the_disk(method: Method, tmp_path: Path) -> None:
+    settings, batch = small(method), batch_of(method.maps)
+    nets = untrained(learning_of(method), settings)
+    recipe = {"method": method.name, "contrasts": list(CONTRASTS), "settings": asdict(settings)}
+    loaded = load_weights(save_weights(tmp_path, nets, recipe, "a card"), method.name, CONTRASTS)
+    again = learning_of(method).build(method.settings(**loaded.settings))
+    for name, net in again.items():
+        net.load_state_dict(loaded.state[name])
+    torch.testing.assert_close(
+        predict(method, again, batch, settings), predict(method, nets, batch, settings), atol=0, rtol=0
+    )
+
+
+def test_one_pair_is_learnt_by_heart(method: Method) -> None:
+    """16³ voxels; only those count that every network sees all around of."""
+    settings = replace(small(method), **({"contrast": "T1w"} if method.name == "h2lo" else {}))
+    batch = batch_of(method.maps, size=16, missing=("T2w", "FLAIR"))
+    torch.manual_seed(0)
+    nets = learning_of(method).build(settings)
+    losses = fit(method, settings, nets, batch, steps=80, rate=5e-3)
+    inner = (0, 0, *(slice(5, -5),) * 3)
+    image, target = predict(method, nets, batch, settings)[inner], batch["target"][inner]
+    assert losses[-1] < losses[0] / 2
+    assert (image - target).square().mean() < (batch["input"][inner] - target).square().mean() / 2
