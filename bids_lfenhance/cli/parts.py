@@ -9,7 +9,7 @@ from typing import Any
 from ..config import SETTINGS
 from ..config.train import PLAIN
 from ..errors import InputError
-from ..methods import METHODS, get_method
+from ..methods import METHODS, get_method, learned_methods
 from ..simulators import SIMULATORS, get_simulator
 
 RUN_WIDE = frozenset({"device"})
@@ -45,7 +45,7 @@ def parts_of(level: str) -> tuple[Part, ...]:
         return tuple(Part("simulator", name, settings) for name, settings in simulators)
     # trained weights are what comes out; those to begin with are --init-weights
     hidden = RUN_WIDE | {"weights"}
-    learned = [Part("method", name, record.settings, hidden) for name, record in _methods(lambda m: m.learning)]
+    learned = [Part("method", name, record.settings, hidden) for name, record in learned_methods().items()]
     return (*learned, *(Part("augment", name, settings) for name, settings in simulators))
 
 

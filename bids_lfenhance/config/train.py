@@ -22,7 +22,7 @@ class TrainSettings(Common):
 
     method: str = option("pfsr", "the method to train", TRAINING)
     preset: str = option(
-        "tiny", "size of the networks: paper is the published one", TRAINING, choices=("tiny", "small", "paper")
+        "tiny", "size of the networks: paper is the published one", TRAINING, choices=("tiny", "paper")
     )
     augment: str = option("none", "what is added to the pairs: mirror images, or pairs by a simulator", TRAINING)
     augment_dataset: Path | None = option(
@@ -44,7 +44,7 @@ class TrainSettings(Common):
     patience: int | None = option(None, "validations without gain after which to stop (default: never)", TRAINING)
     max_minutes: float | None = option(None, "stop in good order after this many minutes", TRAINING)
 
-    work_dir: Path | None = option(None, "folder for intermediate files (default: under TMPDIR)", RUN, "-w")
+    work_dir: Path | None = option(None, "folder for the examples that training reads (default: OUT_DIR)", RUN, "-w")
 
     method_options: Mapping[str, Any] = field(default_factory=dict)
     simulator_options: Mapping[str, Any] = field(default_factory=dict)

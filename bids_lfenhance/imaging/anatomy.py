@@ -55,8 +55,7 @@ def find_anatomy(channel: np.ndarray, grid: Grid, contrast: str, *, sloppy: bool
     warp = fit_warp(image, grid, template, affine, sloppy=sloppy)
     carried = warp.carry(np.concatenate([template.maps[:3], template.brain[None]]), template.grid.affine, grid)
     priors, brain = carried[:3], carried[3] > 0.5
-    stripped = is_stripped(image, brain, grid)
-    mask = _foreground(image, brain, grid) if stripped else refine_mask(image, brain, priors, grid)
+    mask, stripped = extract_brain(image, brain, priors, grid)
     quality: dict[str, Any] = {
         "MaskVolumeMl": round(float(mask.sum()) * grid.voxel_volume / 1000, 1),
         "TemplateCorrelation": round(_correlation(image, brain, priors), 3),
@@ -64,6 +63,17 @@ def find_anatomy(channel: np.ndarray, grid: Grid, contrast: str, *, sloppy: bool
     }
     quality["Warnings"] = _warnings(quality, contrast)
     return Anatomy(mask, priors, quality, warp)
+
+
+def extract_brain(image: np.ndarray, expected: np.ndarray, priors: np.ndarray, grid: Grid) -> tuple[np.ndarray, bool]:
+    """((X, Y, Z) bool brain, whether the image came without its skull).
+
+    ``expected`` (X, Y, Z) bool and ``priors`` (3, X, Y, Z) of CSF, GM, WM: where brain and tissues are known to lie,
+    from the template, or from the high field of the same head.
+    """
+    stripped = is_stripped(image, expected, grid)
+    mask = _foreground(image, expected, grid) if stripped else refine_mask(image, expected, priors, grid)
+    return mask, stripped
 
 
 def _correlation(image: np.ndarray, brain: np.ndarray, priors: np.ndarray) -> float:

@@ -8,7 +8,9 @@ from ..nn.method import Method
 _MODULES = {"interp": ".interp.recipe", "inr": ".inr.recipe", "pfsr": ".pfsr.recipe"}
 
 METHODS = tuple(_MODULES)
-"""Names of the methods, as ``--method`` takes them."""
+"""Names of the methods, as ``--method`` takes them at the participant level."""
+
+_LEARNED_SIMULATORS = {"h2lo": "..simulators.h2lo.recipe"}
 
 
 def get_method(name: str) -> Method:
@@ -21,3 +23,22 @@ def get_method(name: str) -> Method:
         raise InputError(f"expected a method among {', '.join(METHODS)}, found {name!r}: choose one of these")
     method: Method = import_module(_MODULES[name], __name__).METHOD
     return method
+
+
+def learned_methods() -> dict[str, Method]:
+    """The records of everything that can be trained, enhancers and simulators, by name.
+
+    >>> sorted(learned_methods())
+    ['h2lo', 'pfsr']
+    """
+    records = [get_method(name) for name in METHODS]
+    records += [import_module(module, __name__).METHOD for module in _LEARNED_SIMULATORS.values()]
+    return {record.name: record for record in records if record.learning is not None}
+
+
+def get_learned(name: str) -> Method:
+    """The record of one method that can be trained."""
+    records = learned_methods()
+    if name not in records:
+        raise InputError(f"Expected a method among {', '.join(records)}, found '{name}'; choose one that is trained.")
+    return records[name]

@@ -30,3 +30,12 @@ def choose_device(name: str) -> str:
     if index >= torch.cuda.device_count():
         raise InputError(f"Expected GPU {index}, found {torch.cuda.device_count()} GPU(s); choose a lower cuda:N.")
     return f"cuda:{index}"
+
+
+def use_threads(count: int | None) -> None:
+    """Let torch use ``count`` threads in this process; where not given, as many as the process may use processors."""
+    import torch
+
+    from ..resources import available_cpus
+
+    torch.set_num_threads(count or available_cpus())

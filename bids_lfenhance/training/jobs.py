@@ -1,0 +1,138 @@
+"""One subject's examples, made by one worker: what it needs to know, as plain values, and what it does."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..config import CONTRASTS
+from .examples import RECORD, write_example
+from .prepare import PLANES, Session, chosen_contrasts, paired_session, simulated_session
+
+Image = tuple[str, str, str | None, str]
+"""Name, contrast, plane (None: from the header) and path of a scan."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """The examples of one session of one person.
+
+    ``low`` images: a real pair; none: low field is made by ``simulator`` from ``high`` (or, with ``label_map``, from
+    high field drawn from that), ``draws`` times, with drawn planes or, ``fixed``, each of ``PLANES`` in turn.
+    ``contrasts`` wanted, all where none is named. ``seed`` words decide everything random, whatever the order of the
+    jobs.
+    """
+
+    dataset: str
+    subject: str
+    session: str
+    high: tuple[Image, ...] = ()
+    low: tuple[Image, ...] = ()
+    label_map: str | None = None
+    contrasts: tuple[str, ...] = ()
+    simulator: str | None = None
+    simulator_settings: Mapping[str, Any] = field(default_factory=dict)
+    draws: int = 1
+    fixed: bool = False
+    seed: tuple[int, ...] = (0,)
+
+    @property
+    def name(self) -> str:
+        """``sub-01_ses-A``, for messages."""
+        return f"sub-{self.subject}" + (f"_ses-{self.session}" if self.session else "")
+
+    @property
+    def person(self) -> str:
+        """Who this is: as in ``Example.person``."""
+        return f"{self.dataset}/{self.subject}" if self.dataset else self.subject
+
+    def folders(self, root: Path) -> tuple[Path, ...]:
+        """Where its examples go: named by everything that decides their content, so that none is made twice."""
+        files = [path for *_, path in (*self.high, *self.low)] + ([self.label_map] if self.label_map else [])
+        states = [(path, Path(path).stat().st_size, Path(path).stat().st_mtime_ns) for path in files]
+        content = asdict(self) | {"draws": None, "states": states}
+        key = hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:10]
+        count = 1 if self.low else self.draws
+        return tuple(root / f"{self.name}_{key}_{number}" for number in range(count))
+
+
+def run_job(job: Job, root: Path) -> list[str]:
+    """The folders of the job's examples, in order; those that were there are left alone."""
+    folders = job.folders(root)
+    absent = [number for number, folder in enumerate(folders) if not (folder / RECORD).is_file()]
+    if absent and job.low:
+        _write(folders[0], job, *_pair(job))
+    elif absent:
+        _simulate(job, folders, absent)
+    return [str(folder) for folder in folders]
+
+
+def _pair(job: Job) -> tuple[Session, str]:
+    from ..imaging.preprocess import prepare_reference, prepare_session
+
+    high, _, _ = prepare_reference([(name, contrast, image) for name, contrast, _, image in _opened(job.high)])
+    low, _ = prepare_session(_opened(job.low), high)
+    session = paired_session(chosen_contrasts(low, job.contrasts), chosen_contrasts(high, job.contrasts))
+    return session, "pairs"
+
+
+def _simulate(job: Job, folders: Sequence[Path], absent: Sequence[int]) -> None:
+    from ..simulators import get_simulator
+
+    simulator = get_simulator(job.simulator or "")
+    settings = simulator.settings(**job.simulator_settings)
+    sources = _sources(job) if job.high else []
+    for number in absent:
+        generator = np.random.default_rng([*job.seed, number])
+        heads = sources or _drawn(job, generator)
+        planes = PLANES[number % len(PLANES)] if job.fixed else None
+        session = simulated_session(simulator, heads, settings, generator, planes)
+        _write(folders[number], job, session, "simulated", number)
+
+
+def _sources(job: Job) -> list[Any]:
+    """The high field of a real head, one source per contrast."""
+    from ..imaging.preprocess import prepare_reference
+    from .prepare import high_field_sources
+
+    high, _, _ = prepare_reference([(name, contrast, image) for name, contrast, _, image in _opened(job.high)])
+    return high_field_sources(chosen_contrasts(high, job.contrasts))
+
+
+def _drawn(job: Job, generator: np.random.Generator) -> list[Any]:
+    """High field drawn from a label map, another head every time."""
+    from ..simulators.labelmap import draw_heads
+
+    return draw_heads(job.label_map or "", job.contrasts or CONTRASTS, generator)
+
+
+def _opened(images: Sequence[Image]) -> list[Any]:
+    from ..imaging.headers import open_scan
+
+    return [(name, contrast, plane, open_scan(Path(path))[0]) for name, contrast, plane, path in images]
+
+
+def _write(folder: Path, job: Job, session: Session, kind: Any, number: int = 0) -> None:
+    files = [path for *_, path in (*job.high, *job.low)] + ([job.label_map] if job.label_map else [])
+    write_example(
+        folder,
+        session.low,
+        session.high,
+        session.mask,
+        session.place,
+        kind,
+        job.subject,
+        job.session or f"SIM{number + 1}",
+        session.origin,
+        dataset=job.dataset,
+        sources=[(path, _digest(path)) for path in files],
+    )
+
+
+def _digest(path: str) -> str:
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

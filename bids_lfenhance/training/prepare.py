@@ -1,0 +1,110 @@
+"""From scans to examples: real pairs registered as the participant level does it, and sessions made by a simulator."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from ..config import CONTRASTS
+from ..imaging.anatomy import extract_brain, find_anatomy
+from ..imaging.fusion import fuse_mean
+from ..imaging.tissue import segment_tissue
+from ..imaging.volume import Stack, Volume, volume_from_channels
+from ..simulators.presets import get_preset
+from ..simulators.session import record_json, simulate_session
+from ..simulators.simulator import Simulator, random_motion
+from ..simulators.source import HighField, common_place
+
+PLANES = (("axi", "cor", "sag"), ("axi",), ("cor",), ("sag",))
+"""Stacks of a simulated session: all three planes, or one."""
+
+SHARES = (0.5, 0.3, 0.1, 0.1)
+"""How often each of ``PLANES`` is drawn: a network must know one thick stack as well as three."""
+
+ALIGNMENT = (0.2, 0.2)
+"""What registration leaves of the motion between stacks: shift (mm) and turn (degrees), SD along and about each axis
+(benchmarks/registration.py: median 0.03 mm within a session, 0.2 mm across contrasts and fields)."""
+
+SPREAD: Mapping[str, Mapping[str, float]] = {
+    "physics": {"contrast_jitter": 0.06, "snr_jitter": 0.35, "fwhm_jitter": 0.1, "bias": 0.03}
+}
+"""Settings of a simulator that training changes: scanners differ, and what is left of their bias after N4 is small."""
+
+
+@dataclass(frozen=True, eq=False)
+class Session:
+    """Low and high field of one session on one grid, before they become an example.
+
+    ``mask`` (X, Y, Z) bool, brain as found on the low field; ``place`` (4, 4) voxel → common space; ``origin`` plain
+    JSON: how it came about.
+    """
+
+    low: Volume
+    high: Volume
+    mask: np.ndarray
+    place: np.ndarray
+    origin: Mapping[str, Any]
+
+
+def paired_session(low: Volume, high: Volume) -> Session:
+    """A real pair on the grid of its high field, the brain found on the low field as the participant level finds it."""
+    contrast = low.contrasts[0]
+    anatomy = find_anatomy(low.channel(contrast), low.grid, contrast)
+    return Session(low, high, anatomy.mask, common_place(anatomy.warp.affine, low.grid), {"mask": anatomy.quality})
+
+
+def simulated_session(
+    simulator: Simulator,
+    sources: Sequence[HighField],
+    settings: Any,
+    generator: np.random.Generator,
+    planes: Sequence[str] | None = None,
+) -> Session:
+    """A session made from high field, fused and masked as a real one would be.
+
+    Parameters
+    ----------
+    sources : one per contrast, of one head on one grid
+    settings : of the simulator
+    generator : decides planes, contrast, motion and noise
+    planes : of the stacks; drawn from ``PLANES`` where not given
+
+    Where the head lies is known from the high field; where the brain ends is sought on the low field.
+    """
+    chosen = tuple(planes or PLANES[int(generator.choice(len(PLANES), p=SHARES))])
+    presets = [get_preset(source.contrast, plane) for source in sources for plane in chosen]
+    made = simulate_session(simulator, sources, presets, settings, generator)
+    grid = sources[0].grid
+    stacks = [_misaligned(stack, generator, grid.corners().mean(axis=0)) for stack, _ in made]
+    fused = {s.contrast: fuse_mean([k for k in stacks if k.contrast == s.contrast], grid) for s in sources}
+    low = volume_from_channels(grid, fused)
+    high = volume_from_channels(grid, {source.contrast: source.image for source in sources})
+    first = sources[0]
+    seen = low.channel(first.contrast)
+    mask, _ = extract_brain(seen, first.mask, first.tissue, grid)
+    origin = {
+        "simulator": simulator.name,
+        "planes": list(chosen),
+        "records": [record_json(simulator, record) for _, record in made],
+    }
+    return Session(low, high, mask, first.place, origin)
+
+
+def _misaligned(stack: Stack, generator: np.random.Generator, centre: np.ndarray) -> Stack:
+    return replace(stack, affine=random_motion(generator, *ALIGNMENT, centre) @ stack.affine)
+
+
+def chosen_contrasts(volume: Volume, contrasts: Sequence[str]) -> Volume:
+    """The volume with only these contrasts present; all of them where none is named."""
+    keep = np.array([not contrasts or name in contrasts for name in CONTRASTS]) & volume.present
+    return replace(volume, image=volume.image * keep[:, None, None, None], present=keep)
+
+
+def high_field_sources(high: Volume) -> list[HighField]:
+    """One source per contrast of a high-field session; the anatomy is that of its first contrast."""
+    contrast = high.contrasts[0]
+    anatomy = find_anatomy(high.channel(contrast), high.grid, contrast)
+    tissue, _ = segment_tissue(high.channel(contrast), anatomy.mask, anatomy.priors)
+    place = common_place(anatomy.warp.affine, high.grid)
+    return [HighField(high.channel(c), c, tissue, anatomy.mask, high.grid, place) for c in high.contrasts]

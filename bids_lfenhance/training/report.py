@@ -1,0 +1,72 @@
+"""The test of a training, written beside the weights and told on the screen."""
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ..bids.atomic import atomic_write
+from ..nn.method import Method
+from ..nn.weights import CARD, load_weights
+from .assess import assess, summary
+from .card import Trained
+from .examples import Example
+from .split import Split
+
+TEST = "test.tsv"
+"""One row for each test session, contrast and way."""
+
+HEADING = "## Test\n"
+
+
+def test_and_tell(
+    trained: Trained, method: Method, settings: Any, split: Split, examples: Sequence[Example], seed: int
+) -> str:
+    """What came out, as a text; ``test.tsv`` and a table in the card are on disk then.
+
+    The weights are read back from disk: what is judged is what is kept.
+    """
+    lines = [f"Weights: {trained.folder} ({trained.steps} steps, {trained.seconds / 60:.1f} min)"]
+    tested = [example for example in examples if example.person in split.test]
+    if not tested:
+        return "\n".join([*lines, "Nobody was kept for a test: how good the weights are is not known."])
+    assert method.learning is not None
+    loaded = load_weights(trained.folder, method.name, ())
+    nets = method.learning.build(settings)
+    for name, net in nets.items():
+        net.load_state_dict(loaded.state[name])
+        net.eval()
+    learned_from = [example for example in examples if example.person in split.train]
+    rows = assess(nets, method, settings, tested, learned_from, seed)
+    atomic_write(trained.folder / TEST, _tsv(rows))
+    table = markdown(summary(rows))
+    card = (trained.folder / CARD).read_text(encoding="utf-8").partition(HEADING)[0].rstrip()
+    simulated = all(row["kind"] == "simulated" for row in rows)
+    about = (
+        f"{len(split.test)} people nobody trained on, {'SIMULATED' if simulated else 'acquired'} low field, protocol "
+        "brain-fit, mean ± SD over people. The monotone map was fitted on the training people.\n\n"
+    )
+    atomic_write(trained.folder / CARD, f"{card}\n\n{HEADING}\n{about}{table}\n")
+    return "\n".join([*lines, about.strip(), table])
+
+
+def markdown(table: Sequence[Mapping[str, Any]]) -> str:
+    """The table of ``summary`` as Markdown."""
+    lines = ["| low field | contrast | way | PSNR, dB | SSIM | NCC |", "|---|---|---|---|---|---|"]
+    for row in table:
+        cells = [_with_sd(row, "psnr", 2), _with_sd(row, "ssim", 3), _with_sd(row, "ncc", 4)]
+        lines.append(f"| {row['kind']} | {row['contrast']} | {row['way']} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _with_sd(row: Mapping[str, Any], metric: str, digits: int) -> str:
+    spread = row[f"{metric}_sd"]
+    return f"{row[metric]:.{digits}f}" + ("" if spread is None else f" ± {spread:.{digits}f}")
+
+
+def _tsv(rows: Sequence[Mapping[str, Any]]) -> str:
+    text = io.StringIO()
+    table = csv.DictWriter(text, list(rows[0]), delimiter="\t", lineterminator="\n")
+    table.writeheader()
+    table.writerows(rows)
+    return text.getvalue()
