@@ -40,7 +40,8 @@ def simulate_session(
     pose_mm, pose_degrees : standard deviations of the pose, drawn once, along and about each axis
 
     The head moves a little between stacks, as the simulator's settings say; what ``simulator.shared`` names is drawn
-    with the first stack of a contrast and kept. Same generator, same session.
+    once for a contrast and kept. Same generator, same session; what is drawn for a stack does not depend on which
+    others are made, nor on their order.
     """
     by_contrast = {source.contrast: source for source in sources}
     missing = {preset.contrast for preset in presets} - set(by_contrast)
@@ -51,16 +52,21 @@ def simulate_session(
         )
     centre = sources[0].grid.corners().mean(axis=0)
     pose = random_motion(generator, pose_mm, pose_degrees, centre)
-    first: dict[str, Record] = {}
+    root = int(generator.integers(2**63))
     session = []
     for preset in presets:
         source = by_contrast[preset.contrast]
-        record = simulator.draw(source, preset, settings, generator)
-        kept = first.setdefault(preset.contrast, record)
+        kept = simulator.draw(source, preset, settings, _child(root, preset.contrast))
+        record = simulator.draw(source, preset, settings, _child(root, preset.contrast, preset.name, preset.plane))
         common = {key: getattr(kept, key) for key in simulator.shared}
         record = replace(record, motion=rows(pose @ np.array(record.motion)), **common)
         session.append((simulator.apply(source, stack_geometry(preset, source.grid), record), record))
     return session
+
+
+def _child(root: int, *words: str) -> np.random.Generator:
+    """The generator that belongs to these words."""
+    return np.random.default_rng([root, *"\n".join(words).encode()])
 
 
 def record_json(simulator: Simulator, record: Record) -> dict[str, Any]:

@@ -3,15 +3,13 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
-from ..errors import InputError
+from ..errors import InputError, MethodError
 from ..imaging.anatomy import CORRELATION, VOLUME_ML, Anatomy, find_anatomy
 from ..imaging.headers import open_scan
 from ..imaging.preprocess import prepare_reference
 from ..imaging.tissue import segment_tissue
 from ..simulators.presets import check_order
-from ..simulators.source import COMMON_MM, HighField
+from ..simulators.source import HighField, common_place
 
 
 def load_heads(scans: Sequence[tuple[str, str, Path]]) -> tuple[list[HighField], tuple[str, ...]]:
@@ -27,17 +25,26 @@ def load_heads(scans: Sequence[tuple[str, str, Path]]) -> tuple[list[HighField],
     volume, _, quality = prepare_reference([(name, contrast, image) for name, contrast, image, _ in opened])
     first = volume.contrasts[0]
     anatomy = find_anatomy(volume.channel(first), volume.grid, first)
-    check_brain(anatomy, opened[0][0])
-    place = np.diag([1 / COMMON_MM] * 3 + [1.0]) @ np.linalg.inv(anatomy.warp.affine) @ volume.grid.affine
+    check_brain(anatomy, next(name for name, contrast, *_ in opened if contrast == first))
+    place = common_place(anatomy.warp.affine, volume.grid)
+    # one anatomy for all contrasts: they are of one head, and the first shows grey and white matter best
+    tissue, _ = segment_tissue(volume.channel(first), anatomy.mask, anatomy.priors)
+    names = {contrast: name for name, contrast, *_ in opened}
     heads = []
     for contrast in volume.contrasts:
-        image = volume.channel(contrast)
-        tissue, _ = segment_tissue(image, anatomy.mask, anatomy.priors)
-        head = HighField(image, contrast, tissue, anatomy.mask, volume.grid, place)
-        check_order(head.tissue_means(), contrast)
+        head = HighField(volume.channel(contrast), contrast, tissue, anatomy.mask, volume.grid, place)
+        check_contrast(head, names[contrast])
         heads.append(head)
     said = [*quality["Warnings"], *anatomy.quality["Warnings"]]
     return heads, (*(sentence for *_, warnings in opened for sentence in warnings), *said)
+
+
+def check_contrast(head: HighField, name: str) -> None:
+    """Nothing, or an ``InputError`` where the tissues are not as bright as the file's name has it."""
+    try:
+        check_order(head.tissue_means(), head.contrast)
+    except MethodError as error:
+        raise InputError(f"Expected {name} to be of the contrast it is named after, found another: {error}.") from error
 
 
 def check_brain(anatomy: Anatomy, name: str) -> None:
