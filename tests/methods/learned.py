@@ -1,6 +1,8 @@
 """Networks of learned methods and simulators without their training, and batches for them."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
+from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +29,7 @@ def untrained(learning: Learning, settings: Any, seed: int = 0, spread: float = 
     with torch.no_grad():
         for net in nets.values():
             for parameter in net.parameters():
-                parameter += spread * torch.randn(parameter.shape)
+                parameter.add_(spread * torch.randn(parameter.shape))
     return nets
 
 
@@ -40,7 +42,7 @@ def untrained_weights(method: Method, folder: Path, contrasts: tuple[str, ...] =
 
 
 def batch_of(maps: str, size: int = 24, seeds: tuple[int, ...] = (0,), missing: tuple[str, ...] = ()) -> dict[str, Any]:
-    """Whole phantoms as a batch: blurred, recoloured low field and sharp high field, the way round that ``maps`` says."""
+    """Whole phantoms as a batch: low field blurred and recoloured; which is the input, ``maps`` says."""
     items = [_pair(seed, size) for seed in seeds]
     low, high, mask, place = (torch.from_numpy(np.stack(arrays)) for arrays in zip(*items, strict=True))
     present = torch.tensor([[name not in missing for name in CONTRASTS]] * len(seeds))
@@ -64,13 +66,13 @@ def without_target(batch: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in batch.items() if key != "target"}
 
 
-def fit(method: Method, settings: Any, nets: Any, batch: Any, steps: int, rate: float) -> list[float]:
-    """The losses of plain Adam on one batch, all phases of the last stage in turn."""
+def fit(method: Method, settings: Any, nets: Any, batches: Sequence[Any], steps: int, rate: float) -> list[float]:
+    """The losses of plain Adam on these batches in turn, all phases of the last stage in each step."""
     assert method.learning is not None
     phases = method.learning.stages(settings)[-1].phases
     optimisers = [torch.optim.Adam([w for n in p.trains for w in nets[n].parameters()], rate) for p in phases]
     generator, found = torch.Generator().manual_seed(0), []
-    for _ in range(steps):
+    for batch in islice(cycle(batches), steps):
         total = 0.0
         for phase, optimiser in zip(phases, optimisers, strict=True):
             optimiser.zero_grad()

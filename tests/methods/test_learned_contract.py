@@ -176,7 +176,7 @@ def test_one_pair_is_learnt_by_heart(method: Method) -> None:
     batch = batch_of(method.maps, size=16, missing=("T2w", "FLAIR"))
     torch.manual_seed(0)
     nets = learning_of(method).build(settings)
-    losses = fit(method, settings, nets, batch, steps=80, rate=5e-3)
+    losses = fit(method, settings, nets, [batch], steps=80, rate=5e-3)
     inner = (0, 0, *(slice(5, -5),) * 3)
     image, target = predict(method, nets, batch, settings)[inner], batch["target"][inner]
     assert losses[-1] < losses[0] / 2
