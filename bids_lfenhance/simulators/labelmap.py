@@ -1,0 +1,272 @@
+"""High field that nobody acquired: T1w, T2w and FLAIR of one brain from a label map, in the manner of SynthSeg.
+
+Billot et al. 2023 draw every image from Gaussians, one per label. Here the realistic mode takes the tissues' means from
+the protocol table, so that what is learnt from these heads fits real ones; the random mode draws them.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache, lru_cache
+from itertools import product
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from scipy import ndimage
+
+from ..config import CONTRASTS, TISSUES
+from ..data import read_text
+from ..errors import InputError
+from ..imaging.grid import Grid, apply_affine, canonical_grid
+from ..imaging.template import fit_affine, load_head_template
+from ..imaging.warp import lattice
+from .head import random_field
+from .physics import BIAS_TERMS, bias_field
+from .presets import HF_TESLA, ORDER, tissue_signal
+from .simulator import RecordText, jitter
+from .source import HighField, common_place
+
+Mode = Literal["realistic", "random"]
+"""Means of the tissues by the protocol table, or drawn."""
+
+MARGIN_MM = 30.0
+"""How much is kept around the brain: skull, scalp and room for the deformation, but no neck."""
+
+AIR_MM = 8.0
+"""Air around the head where less would do."""
+
+TURN, STRETCH, SHIFT = 5.0, 0.05, 4.0
+"""Standard deviations of the affine of a head: degrees about each axis, log scale along each, mm along each."""
+
+WARP = ((20.0, 2.5), (8.0, 0.8))
+"""Smooth deformation: (standard deviation of the kernel, root mean square along each axis), mm."""
+
+BLUR = 0.5
+"""Standard deviation of the partial volume between labels, voxels of the 1 mm grid."""
+
+SPREAD = 0.06
+"""Standard deviation of the voxels of one class before the blur, the brightest tissue 1; random mode: up to this."""
+
+PRIOR = 0.05
+"""Lognormal standard deviation of a class's mean over heads, in the realistic mode."""
+
+GRAIN = 0.03
+"""Standard deviation of the slow texture that a head shows in all its contrasts."""
+
+BIAS = 0.05
+"""Standard deviation of each coefficient of the log bias field: little is left after the scanner's own filter."""
+
+NOISE = 0.015
+"""Standard deviation of the noise at 3 T, the brightest tissue 1."""
+
+GAP = 0.08
+"""Least difference of two tissues' means in the random mode."""
+
+
+@dataclass(frozen=True, eq=False)
+class LabelMap:
+    """A label map made ready.
+
+    ``classes`` (I, J, K) uint8, 0 for background, else 1 + the place in ``label_classes``; ``affine`` (4, 4) voxel →
+    RAS+ mm; ``grid`` of the images to be made, 1 mm; ``template`` (4, 4) template → RAS+ mm of the labels, by affine
+    registration of their T1w.
+    """
+
+    classes: np.ndarray
+    affine: np.ndarray
+    grid: Grid
+    template: np.ndarray
+
+
+@dataclass(frozen=True)
+class LabelRecord(RecordText):
+    """All that decides a head drawn from a label map: the same record and map give the same bytes.
+
+    ``mode``: means of the tissues by the protocol table, or drawn; ``skull``: what is no brain is there, or black.
+    """
+
+    seed: int
+    mode: Mode = "realistic"
+    skull: bool = True
+
+
+@dataclass(frozen=True)
+class LabelClass:
+    """One row of the table: ``tissue`` (3,) shares of CSF, GM, WM (none outside the brain); ``signal`` by contrast."""
+
+    name: str
+    labels: frozenset[int]
+    tissue: tuple[float, float, float]
+    signal: dict[str, float]
+
+
+@cache
+def label_classes() -> tuple[LabelClass, ...]:
+    """The classes that FreeSurfer's labels are drawn as, from the bundled table."""
+    rows = json.loads(read_text("labelmap.json"))["classes"]
+    return tuple(
+        LabelClass(
+            row["name"],
+            frozenset(row["labels"]).union(*(range(a, b + 1) for a, b in row.get("ranges", []))),
+            tuple(row.get("tissue", (0, 0, 0))),
+            row.get("signal", {}),
+        )
+        for row in rows
+    )
+
+
+def read_labels(labels: np.ndarray, grid: Grid) -> LabelMap:
+    """The label map made ready, its place in the template found by one affine registration (some seconds).
+
+    ``labels`` (I, J, K) FreeSurfer's numbers (aseg, aparc+aseg, SynthSeg's training maps) on ``grid``, RAS+ mm.
+    ``InputError`` where grey matter, white matter or CSF is missing; labels that are not in the table count as air.
+    """
+    present, index = np.unique(np.rint(labels).astype(np.int64), return_inverse=True)
+    number = np.zeros(present.size, np.uint8)
+    for row, kind in enumerate(label_classes(), start=1):
+        number[[label in kind.labels for label in present.tolist()]] = row
+    classes = number[index].reshape(labels.shape)
+    _check_tissues(number, present)
+    brain = np.array([False, *(any(kind.tissue[1:]) for kind in label_classes())])
+    inner, outer = _extent(brain[classes], grid), _extent(classes > 0, grid)
+    low = np.maximum(inner[0] - MARGIN_MM, outer[0] - AIR_MM)
+    high = np.minimum(inner[1] + MARGIN_MM, outer[1] + AIR_MM)
+    points = np.stack([low, high])
+    unplaced = LabelMap(classes, np.array(grid.affine), canonical_grid(points), np.eye(4))
+    image = _means("T1w", "realistic", None)[_look_up(unplaced, lattice(np.eye(4), unplaced.grid.shape))]
+    image = ndimage.gaussian_filter(image, BLUR)
+    template, _ = fit_affine(image, unplaced.grid, load_head_template())
+    return LabelMap(classes, unplaced.affine, unplaced.grid, template)
+
+
+def _extent(inside: np.ndarray, grid: Grid) -> np.ndarray:
+    """(2, 3) RAS+ mm: the lowest and highest corner of the box around what is inside."""
+    box = ndimage.find_objects(inside.astype(np.uint8))[0]
+    corners = apply_affine(grid.affine, np.array(list(product(*((s.start, s.stop - 1) for s in box))), float))
+    return np.stack([corners.min(axis=0), corners.max(axis=0)])
+
+
+def _check_tissues(number: np.ndarray, present: np.ndarray) -> None:
+    """Nothing, or ``InputError`` if some tissue has no label."""
+    used = {row - 1 for row in number.tolist() if row}
+    for tissue, name in enumerate(TISSUES):
+        if not any(label_classes()[row].tissue[tissue] == 1 for row in used):
+            raise InputError(
+                f"Expected labels of {name} by FreeSurfer's numbers (such as 2, 3, 4, 41, 42, 43), found "
+                f"{', '.join(map(str, present[:12].tolist()))}; give a segmentation of the whole brain."
+            )
+
+
+def draw_heads(
+    path: str | Path,
+    contrasts: Sequence[str],
+    generator: np.random.Generator,
+    mode: Mode = "realistic",
+    skull: bool = True,
+) -> list[HighField]:
+    """High field of a new head in these contrasts, drawn from the label map in a file (NIfTI or MGH)."""
+    return synthesise(load_labels(str(path)), contrasts, LabelRecord(int(generator.integers(2**63)), mode, skull))
+
+
+@lru_cache(maxsize=1)
+def load_labels(path: str) -> LabelMap:
+    """The label map of a file, ready; the last one is kept, since many heads are drawn from each."""
+    import nibabel as nib
+
+    try:
+        image = nib.load(path)
+        labels = np.asarray(image.dataobj, np.float32)  # type: ignore[attr-defined]
+    except (OSError, nib.filebasedimages.ImageFileError, EOFError) as error:
+        raise InputError(f"Expected a label map (NIfTI or MGH) in {path}, found no image ({error}).") from error
+    if labels.ndim != 3:
+        raise InputError(f"Expected a label map of three dimensions in {path}, found {labels.ndim}.")
+    return read_labels(labels, Grid(image.affine, labels.shape))  # type: ignore[attr-defined]
+
+
+def synthesise(labels: LabelMap, contrasts: Sequence[str], record: LabelRecord) -> list[HighField]:
+    """One high-field source per contrast, in the order asked for, all of one deformed anatomy on ``labels.grid``.
+
+    Tissue posteriors are the labels' shares after the same blur as the image; the brain mask is where they exceed one
+    half. A contrast does not depend on which others are asked for.
+    """
+    generator = np.random.default_rng([record.seed, 0])
+    shape = labels.grid.shape
+    affine = _random_affine(labels.grid, generator)
+    # Where each voxel looks in the undeformed grid: the affine, then small smooth steps.
+    index = lattice(np.linalg.inv(labels.grid.affine) @ affine @ labels.grid.affine, shape)
+    for axis in range(3):
+        for width, amplitude in WARP:
+            index[axis] += np.float32(amplitude) * random_field(shape, width, generator)
+    classes = _look_up(labels, index)
+    shares = np.array([(0, 0, 0), *(kind.tissue for kind in label_classes())], np.float32)
+    tissue = np.stack([ndimage.gaussian_filter(one[classes], BLUR) for one in shares.T])
+    mask = ndimage.binary_fill_holes(tissue.sum(axis=0) > 0.5)
+    grain = 1 + np.float32(GRAIN) * random_field(shape, 3.0, generator)
+    place = common_place(np.linalg.inv(affine) @ labels.template, labels.grid)
+    return [
+        HighField(_paint(classes, grain, contrast, record), contrast, tissue, mask, labels.grid, place)
+        for contrast in contrasts
+    ]
+
+
+def _paint(classes: np.ndarray, grain: np.ndarray, contrast: str, record: LabelRecord) -> np.ndarray:
+    """(X, Y, Z) float32 ≥ 0: one contrast of deformed classes, brightest tissue about 1."""
+    generator = np.random.default_rng([record.seed, 1 + CONTRASTS.index(contrast)])
+    means = _means(contrast, record.mode, generator)
+    spread = np.full(means.size, SPREAD, np.float32)
+    if record.mode == "random":
+        spread[:] = generator.uniform(0.01, SPREAD, means.size)
+    if not record.skull:
+        outside = [row for row, kind in enumerate(label_classes(), start=1) if not any(kind.tissue)]
+        means[outside] = spread[outside] = 0
+    spread[0] = 0
+    image = means[classes] + spread[classes] * generator.standard_normal(classes.shape, dtype=np.float32)
+    image = ndimage.gaussian_filter(image, BLUR) * grain
+    image *= bias_field(classes.shape, tuple(generator.normal(0, BIAS, len(BIAS_TERMS)).tolist()))
+    noise = generator.standard_normal(classes.shape, dtype=np.float32)
+    noise *= NOISE if record.skull else NOISE * (image > 0)
+    return np.abs(image + noise).astype(np.float32)
+
+
+def _means(contrast: str, mode: str, generator: np.random.Generator | None) -> np.ndarray:
+    """(1 + classes,) float32: mean of background and of each class; the table's own without a generator."""
+    tissues = tissue_signal(contrast, HF_TESLA)
+    if mode == "random" and generator is not None:
+        tissues = _random_tissues(contrast, generator)
+    means = [0.0]
+    for kind in label_classes():
+        mean = kind.signal.get(contrast, float(np.dot(kind.tissue, tissues)))
+        if generator is not None:
+            inside = any(kind.tissue)
+            drawn = mode == "random" and not inside
+            mean = float(generator.uniform(0, 1)) if drawn else mean * jitter(generator, PRIOR)
+        means.append(mean)
+    return np.array(means, np.float32)
+
+
+def _random_tissues(contrast: str, generator: np.random.Generator) -> np.ndarray:
+    """(3,) means of CSF, GM, WM: anything that keeps the contrast's order, at least ``GAP`` apart."""
+    while True:
+        drawn = np.sort(generator.uniform(0.1, 1, 3))[::-1]
+        if np.diff(drawn).max() < -GAP:
+            return np.array([drawn[ORDER[contrast].index(tissue)] for tissue in TISSUES])
+
+
+def _random_affine(grid: Grid, generator: np.random.Generator) -> np.ndarray:
+    """(4, 4) RAS+ mm: from a point of the new head to the label map's, about the middle of the grid."""
+    from scipy.spatial.transform import Rotation
+
+    centre = grid.corners().mean(axis=0)
+    affine = np.eye(4)
+    turn = Rotation.from_rotvec(generator.normal(0, TURN, 3), degrees=True).as_matrix()
+    affine[:3, :3] = turn @ np.diag(np.exp(generator.normal(0, STRETCH, 3)))
+    affine[:3, 3] = centre + generator.normal(0, SHIFT, 3) - affine[:3, :3] @ centre
+    return affine
+
+
+def _look_up(labels: LabelMap, index: np.ndarray) -> np.ndarray:
+    """(X, Y, Z) uint8: the class at each place (3, X, Y, Z), voxels of ``labels.grid``; 0 outside the map."""
+    to_map = (np.linalg.inv(labels.affine) @ labels.grid.affine).astype(np.float32)
+    there = np.einsum("ij,jxyz->ixyz", to_map[:3, :3], index) + to_map[:3, 3, None, None, None]
+    return ndimage.map_coordinates(labels.classes, there, order=0, mode="constant")
