@@ -74,6 +74,11 @@ class SimulationPlan:
     unknown: tuple[Scan, ...] = ()
     warnings: tuple[str, ...] = ()
 
+    @property
+    def contrasts(self) -> tuple[str, ...]:
+        """Contrasts of all sessions, in channel order."""
+        return tuple(name for name in CONTRASTS if any(name in one.contrasts for one in self.sessions))
+
 
 def plan_simulation(
     bids_dir: str | Path,
@@ -183,14 +188,13 @@ def _said_once(unknown: Sequence[Scan], lower: Sequence[Scan]) -> tuple[str, ...
     return tuple(said)
 
 
-def describe_simulation(plan: SimulationPlan, presets: Sequence[str], draws: int) -> str:
+def describe_simulation(plan: SimulationPlan, draws: int, stacks: int, notes: Sequence[str] = ()) -> str:
     """The text of ``--dry-run``: a line a high-field session, then what to know before starting."""
-    stacks = draws * len(presets) * sum(len(one.scans) for one in plan.sessions)
     counts = [
         plural(len({one.subject for one in plan.sessions}), "subject"),
         plural(len(plan.sessions), "high-field session"),
         plural(draws * len(plan.sessions), "simulated session"),
-        f"at most {plural(stacks, 'low-field stack')}",
+        plural(stacks, "low-field stack"),
     ]
     rows = [["subject", "from", "contrasts", "field", "to"]]
     for one in plan.sessions:
@@ -201,11 +205,11 @@ def describe_simulation(plan: SimulationPlan, presets: Sequence[str], draws: int
     parts = [
         "Plan: " + " · ".join(counts),
         plain_table(rows),
-        f"Stacks of each contrast: {' '.join(presets)}",
         section("Skipped", [(f"sub-{subject}", reason) for subject, reason in plan.skipped]),
         section("Cannot be processed", [(f"sub-{subject}", reason) for subject, reason in plan.failed]),
         section(
-            "Warnings", [*(("", w) for w in plan.warnings), *((o.name, w) for o in plan.sessions for w in o.warnings)]
+            "Warnings",
+            [*(("", w) for w in (*plan.warnings, *notes)), *((o.name, w) for o in plan.sessions for w in o.warnings)],
         ),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"

@@ -40,7 +40,7 @@ def parts_of(level: str) -> tuple[Part, ...]:
     """Everything with options of its own that a level can be told to use."""
     if level == "participant":
         return tuple(Part("method", name, record.settings) for name, record in _methods(lambda m: m.maps == "lf2hf"))
-    simulators = [(name, get_simulator(name).settings) for name in SIMULATORS if _is_there(name)]
+    simulators = [(name, get_simulator(name).settings) for name in SIMULATORS]
     if level == "simulate":
         return tuple(Part("simulator", name, settings) for name, settings in simulators)
     # trained weights are what comes out; those to begin with are --init-weights
@@ -51,16 +51,6 @@ def parts_of(level: str) -> tuple[Part, ...]:
 
 def _methods(wanted: Callable[[Any], Any]) -> list[tuple[str, Any]]:
     return [(name, record) for name in METHODS if wanted(record := get_method(name))]
-
-
-def _is_there(name: str) -> bool:
-    try:
-        get_simulator(name)
-    except ModuleNotFoundError as error:  # a simulator that is not written yet
-        if not (error.name or "").startswith("bids_lfenhance."):
-            raise
-        return False
-    return True
 
 
 def choices(level: str, field: str) -> tuple[str, ...]:

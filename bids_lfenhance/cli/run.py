@@ -46,15 +46,21 @@ def run(settings: Common) -> int:
 
 def _simulate(settings: SimulateSettings) -> int:
     from ..bids.highfield import describe_simulation
-    from ..workflows.simulate import make_simulation_plan, run_simulation, simulator_settings, summary
+    from ..bids.simulated import check_recipe
+    from ..workflows.simulate import run_simulation, summary
+    from ..workflows.simulation import make_simulation_plan, make_tasks, recipe_of, simulator_settings
 
     options = simulator_settings(settings)
     plan = make_simulation_plan(settings)
+    tasks, notes = make_tasks(settings, plan, options)
+    recipe = recipe_of(settings, options, plan.contrasts)
+    check_recipe(settings.out_dir, recipe)
     if settings.dry_run:
-        _print(describe_simulation(plan, settings.presets, settings.draws), "", to_toml(settings, options))
+        stacks = settings.draws * sum(len(task.presets) for task in tasks.values())
+        _print(describe_simulation(plan, settings.draws, stacks, notes), "", to_toml(settings, options))
         return FAILED if plan.failed else DONE
-    _tell(*(f"Warning: {warning}" for warning in plan.warnings))
-    outcome = run_simulation(settings, plan, options)
+    _tell(*(f"Warning: {warning}" for warning in (*plan.warnings, *notes)))
+    outcome = run_simulation(settings, plan, tasks, recipe)
     _tell(*(f"Warning: {note}" for note in outcome.notes))
     _print(summary(outcome, plan, settings))
     return outcome.exit_code

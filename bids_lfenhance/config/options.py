@@ -16,6 +16,9 @@ def option(default: Any, text: str, group: str, *flags: str, **extra: Any) -> An
 SCANS, RESOURCES, RUN = "Which scans", "Resources", "Run"
 """Help groups that every level has; a level's own come between the first and the second."""
 
+DEVICE = ("auto", "cpu, cuda, cuda:N, or auto", RESOURCES)
+"""The option of every level that runs networks."""
+
 
 @dataclass(frozen=True)
 class Common:
@@ -50,7 +53,6 @@ class Common:
         None, "processes at once (default: what affinity, cgroup and SLURM allow)", RESOURCES, "--nthreads"
     )
     omp_nthreads: int | None = option(None, "threads of one process (default: up to 4)", RESOURCES)
-    device: str = option("auto", "cpu, cuda, cuda:N, or auto", RESOURCES)
     notrack: bool = option(False, "accepted for compatibility: nothing is ever reported to anyone", RESOURCES)
 
     random_seed: int = option(0, "the one seed from which all others are derived", RUN)

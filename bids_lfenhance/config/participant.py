@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from .names import BUDGETS
-from .options import RESOURCES, RUN, SCANS, Common, option
+from .options import DEVICE, RESOURCES, RUN, SCANS, Common, option
 
 ENHANCEMENT = "Enhancement"
 
@@ -39,6 +39,7 @@ class Settings(Common):
     )
     sloppy: bool = option(False, "quick and rough, for trying the app out; never for a study", ENHANCEMENT)
 
+    device: str = option(*DEVICE)
     mem_gb: float | None = option(None, "memory to use, GiB (default: what is available)", RESOURCES, "--mem")
     resource_monitor: bool = option(False, "write time and memory of every step to the log folder", RESOURCES)
 

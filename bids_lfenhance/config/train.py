@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from .names import CONTRASTS
-from .options import RUN, Common, option
+from .options import DEVICE, RUN, Common, option
 
 TRAINING = "Training"
 
@@ -44,6 +44,7 @@ class TrainSettings(Common):
     patience: int | None = option(None, "validations without gain after which to stop (default: never)", TRAINING)
     max_minutes: float | None = option(None, "stop in good order after this many minutes", TRAINING)
 
+    device: str = option(*DEVICE)
     work_dir: Path | None = option(None, "folder for the examples that training reads (default: OUT_DIR)", RUN, "-w")
 
     method_options: Mapping[str, Any] = field(default_factory=dict)

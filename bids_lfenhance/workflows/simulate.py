@@ -1,12 +1,8 @@
-"""The simulate level: plan → every high-field session in a process of its own → what is really on disk."""
+"""The simulate level: every high-field session in a process of its own, then what is really on disk."""
 
-import dataclasses
 import hashlib
-import json
-import re
 import sys
 import time
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,50 +11,28 @@ from typing import Any
 import numpy as np
 
 from .. import __version__
-from ..bids.filters import load_filters
-from ..bids.highfield import HighFieldSession, SimulationPlan, plan_simulation
+from ..bids.highfield import SimulationPlan
 from ..bids.sidecars import bids_uri
 from ..bids.simulated import SOURCE, add_participants, write_simulated_dataset
-from ..config import SimulateSettings, to_toml
-from ..derivatives.simulated import HASH, SimulatedScan, is_there, put_high_field, sha256, write_session
+from ..config import SimulateSettings
+from ..derivatives.simulated import (
+    HASH,
+    SimulatedScan,
+    high_field_path,
+    is_there,
+    put_high_field,
+    sha256,
+    write_session,
+)
 from ..errors import InputError
 from ..resources import available_cpus, available_memory_gb, check_room, limit_threads
 from ..simulators import get_simulator
 from ..simulators.presets import Preset, named_preset
 from .pool import share_out
+from .simulation import Task, acq_label
 
 MEMORY_GB = 2.0
 """What one process takes at most (benchmarks/): a head at 1 mm, its tissue and one stack at a time."""
-
-_HOW = ("simulator", "presets", "contrasts", "draws", "assume_field_strength", "random_seed")
-"""The settings that change an image; the others choose scans or resources, or add the high field."""
-
-
-@dataclass(frozen=True)
-class Task:
-    """One high-field session and what to make of it; ``presets`` (word, contrast) of every stack of one draw."""
-
-    source: HighFieldSession
-    presets: tuple[tuple[str, str], ...]
-    settings: SimulateSettings
-    options: Mapping[str, Any]
-
-    @property
-    def names(self) -> list[tuple[str, str]]:
-        """(acq, contrast) of every stack of one draw."""
-        return [(acq_label(word), contrast) for word, contrast in self.presets]
-
-    @property
-    def sessions(self) -> tuple[str, ...]:
-        """Labels of the simulated sessions."""
-        return self.source.labels(self.settings.draws)
-
-    def digest(self, session: str, hashes: Mapping[Path, str]) -> str:
-        """Twelve hexadecimal digits that change whenever a stack of this simulated session would."""
-        content = {name: getattr(self.settings, name) for name in _HOW if name != "contrasts"}
-        content |= {"presets": self.presets, "options": dict(self.options), "version": __version__}
-        content |= {"session": [self.source.name, session], "sources": sorted(hashes.values())}
-        return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:12]
 
 
 @dataclass
@@ -77,100 +51,21 @@ class Simulated:
         return 1 if self.failed else 0
 
 
-def make_simulation_plan(settings: SimulateSettings) -> SimulationPlan:
-    """The plan of a run; no image is opened."""
-    return plan_simulation(
-        settings.bids_dir,
-        settings.participant_label,
-        settings.session_label,
-        contrasts=settings.contrasts,
-        filters=load_filters(settings.bids_filter_file) if settings.bids_filter_file else None,
-        assume_field_strength=settings.assume_field_strength,
-        database_dir=settings.bids_database_dir,
-    )
+def run_simulation(
+    settings: SimulateSettings, plan: SimulationPlan, tasks: Mapping[str, Task], recipe: str
+) -> Simulated:
+    """What the run came to; every claim in it was checked against the disk.
 
-
-def simulator_settings(settings: SimulateSettings) -> dict[str, Any]:
-    """The simulator's own settings, its defaults filled in; an ``InputError`` for what it cannot use."""
-    kind = get_simulator(settings.simulator).settings
-    chosen = dict(settings.simulator_options)
-    if any(f.name == "device" for f in dataclasses.fields(kind)):
-        from ..nn.device import choose_device
-
-        chosen["device"] = choose_device(settings.device)
-    try:
-        return dataclasses.asdict(kind(**chosen))
-    except (TypeError, ValueError) as error:
-        raise InputError(
-            f"Expected settings simulator '{settings.simulator}' can use, found: {error}; see --help."
-        ) from error
-
-
-def recipe_of(settings: SimulateSettings, options: Mapping[str, Any]) -> str:
-    """The settings that change an image, as TOML, with the version that used them."""
-    import tomli_w
-
-    tables = tomllib.loads(to_toml(settings, options))
-    tables["run"] = {key: value for key, value in tables["run"].items() if key in (*_HOW, "level")}
-    return tomli_w.dumps(tables | {"made_by": {"version": __version__}})
-
-
-def stacks_of(settings: SimulateSettings, contrasts: Sequence[str]) -> tuple[tuple[tuple[str, str], ...], list[str]]:
-    """(word, contrast) of every stack that can be made of these contrasts, and a sentence on each that cannot.
-
-    A contrast that was asked for by name and that a preset does not have is an ``InputError``, as is an unknown word
-    or a preset that has none of the contrasts.
+    ``recipe`` is the TOML of the settings that change an image.
     """
-    stacks, without = [], []
-    for contrast in contrasts:
-        for word in settings.presets:
-            try:
-                named_preset(word, contrast)
-            except InputError as error:
-                if contrast in settings.contrasts or not _has_any(word, contrasts):
-                    raise
-                without.append(f"Preset {word} has no {contrast}: none is simulated ({error})")
-            else:
-                stacks.append((word, contrast))
-    if len(set(map(acq_label, settings.presets))) < len(settings.presets):
-        raise InputError(f"Expected each preset once, found {' '.join(settings.presets)}; name each stack once.")
-    return tuple(stacks), without
-
-
-def _has_any(word: str, contrasts: Sequence[str]) -> bool:
-    for contrast in contrasts:
-        try:
-            named_preset(word, contrast)
-        except InputError:
-            continue
-        return True
-    return False
-
-
-def acq_label(word: str) -> str:
-    """The ``acq-`` label of a preset: the plane of the scanner of ds006557, else its name without punctuation.
-
-    >>> acq_label("hyperfine-axi"), acq_label("iqt-hcp")
-    ('axi', 'iqthcp')
-    """
-    return re.sub("[^0-9a-zA-Z]", "", word.removeprefix("hyperfine-"))
-
-
-def run_simulation(settings: SimulateSettings, plan: SimulationPlan, options: Mapping[str, Any]) -> Simulated:
-    """What the run came to; every claim in it was checked against the disk."""
     outcome = Simulated(failed={f"sub-{subject}": sentence for subject, sentence in plan.failed})
-    recipe = recipe_of(settings, options)
-    tasks = {}
-    for source in plan.sessions:
-        presets, notes = stacks_of(settings, source.contrasts)
-        outcome.notes += [note for note in notes if note not in outcome.notes]
-        tasks[source.name] = Task(source, presets, settings, options)
+    nprocs = processes(settings)
     check_room(settings.out_dir, "OUT_DIR")
     write_simulated_dataset(settings.out_dir, settings.bids_dir, __version__, recipe)
     limit_threads(settings.omp_nthreads or 1)
     ended = _Ended(settings, tasks, outcome)
     try:
-        share_out(simulate_one, tasks, processes(settings), ended)
+        share_out(simulate_one, tasks, nprocs, ended)
     finally:
         ended.close()
     return outcome
@@ -199,8 +94,8 @@ class _Ended:
         outcome, task = self._outcome, self._tasks[name]
         if result is None:
             outcome.failed[name] = sentence
-        elif absent := missing(task, result.hashes):
-            outcome.failed[name] = f"expected {absent[0]} and {len(absent) - 1} more session(s), found nothing there"
+        elif absent := [*missing(task, result.hashes), *missing_high_field(task)]:
+            outcome.failed[name] = f"expected {', '.join(absent)} in {self._settings.out_dir}, found nothing there"
         else:
             (outcome.done if result.made else outcome.already).append(name)
             outcome.stacks += result.made * len(task.presets)
@@ -225,6 +120,14 @@ def missing(task: Task, hashes: Mapping[Path, str]) -> list[str]:
         for session in task.sessions
         if not is_there(out, subject, session, task.names, task.digest(session, hashes))
     ]
+
+
+def missing_high_field(task: Task) -> list[str]:
+    """Names of the high-field images that should be in the dataset and are not."""
+    if task.settings.high_field == "none":
+        return []
+    paths = [high_field_path(task.settings.out_dir, scan, task.source.label) for scan in task.source.scans]
+    return [path.name for path in paths if not path.is_file()]
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,145 @@
+"""What the simulate level has to do: a task for each high-field session, and the settings that decide its outcome."""
+
+import dataclasses
+import hashlib
+import json
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .. import __version__
+from ..bids.filters import load_filters
+from ..bids.highfield import HighFieldSession, SimulationPlan, plan_simulation
+from ..config import SimulateSettings, to_toml
+from ..errors import InputError
+from ..simulators import get_simulator
+from ..simulators.presets import named_preset, preset_names
+
+_HOW = ("simulator", "presets", "contrasts", "draws", "assume_field_strength", "random_seed")
+"""The settings that change an image; the others choose scans or resources, or add the high field."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """One high-field session and what to make of it; ``presets`` (word, contrast) of every stack of one draw."""
+
+    source: HighFieldSession
+    presets: tuple[tuple[str, str], ...]
+    settings: SimulateSettings
+    options: Mapping[str, Any]
+
+    @property
+    def names(self) -> list[tuple[str, str]]:
+        """(acq, contrast) of every stack of one draw."""
+        return [(acq_label(word), contrast) for word, contrast in self.presets]
+
+    @property
+    def sessions(self) -> tuple[str, ...]:
+        """Labels of the simulated sessions."""
+        return self.source.labels(self.settings.draws)
+
+    def digest(self, session: str, hashes: Mapping[Path, str]) -> str:
+        """Twelve hexadecimal digits that change whenever a stack of this simulated session would."""
+        content = {name: getattr(self.settings, name) for name in _HOW if name != "contrasts"}
+        content |= {"presets": self.presets, "options": dict(self.options), "version": __version__}
+        content |= {"session": [self.source.name, session], "sources": sorted(hashes.values())}
+        return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:12]
+
+
+def make_simulation_plan(settings: SimulateSettings) -> SimulationPlan:
+    """The plan of a run; no image is opened."""
+    return plan_simulation(
+        settings.bids_dir,
+        settings.participant_label,
+        settings.session_label,
+        contrasts=settings.contrasts,
+        filters=load_filters(settings.bids_filter_file) if settings.bids_filter_file else None,
+        assume_field_strength=settings.assume_field_strength,
+        database_dir=settings.bids_database_dir,
+    )
+
+
+def simulator_settings(settings: SimulateSettings) -> dict[str, Any]:
+    """The simulator's own settings, its defaults filled in; an ``InputError`` for what it cannot use."""
+    try:
+        return dataclasses.asdict(get_simulator(settings.simulator).settings(**settings.simulator_options))
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            f"Expected settings simulator '{settings.simulator}' can use, found: {error}; see --help."
+        ) from error
+
+
+def recipe_of(settings: SimulateSettings, options: Mapping[str, Any], contrasts: Sequence[str]) -> str:
+    """The settings that change an image, as TOML, with the version that used them and the weights, if there are any.
+
+    Weights that cannot be used for these contrasts are an ``InputError``.
+    """
+    import tomli_w
+
+    tables = tomllib.loads(to_toml(settings, options))
+    tables["run"] = {key: value for key, value in tables["run"].items() if key in (*_HOW, "level")}
+    maker = {"version": __version__}
+    if "weights" in options:
+        from ..simulators.h2lo.operate import weights_for
+
+        maker["weights"] = weights_for(options["weights"], tuple(contrasts)).sha256
+    return tomli_w.dumps(tables | {"made_by": maker})
+
+
+def make_tasks(
+    settings: SimulateSettings, plan: SimulationPlan, options: Mapping[str, Any]
+) -> tuple[dict[str, Task], tuple[str, ...]]:
+    """A task by the name of each high-field session, and sentences on what a preset does not have."""
+    tasks: dict[str, Task] = {}
+    notes: dict[str, None] = {}
+    for source in plan.sessions:
+        presets, said = stacks_of(settings, source.contrasts)
+        notes |= dict.fromkeys(said)
+        tasks[source.name] = Task(source, presets, settings, options)
+    return tasks, tuple(notes)
+
+
+def stacks_of(settings: SimulateSettings, contrasts: Sequence[str]) -> tuple[tuple[tuple[str, str], ...], list[str]]:
+    """(word, contrast) of every stack that can be made of these contrasts, and a sentence on each that cannot.
+
+    A contrast that was asked for by name and that a preset does not have is an ``InputError``, as is an unknown word
+    or a preset that has none of the contrasts.
+    """
+    if len(set(settings.presets)) < len(settings.presets):
+        raise InputError(f"Expected each preset once, found {' '.join(settings.presets)}; drop the repeated one.")
+    stacks, without = [], []
+    for word in settings.presets:
+        had = [contrast for contrast in contrasts if _has(word, contrast)]
+        for contrast in contrasts:
+            if contrast in had:
+                stacks.append((word, contrast))
+            elif contrast in settings.contrasts or not had:
+                raise InputError(
+                    f"Expected presets that have {contrast}, found {word}, which has not; "
+                    "choose another with --presets, or other --contrasts."
+                )
+            else:
+                without.append(f"Preset {word} has no {contrast}: none is simulated.")
+    return tuple(stacks), without
+
+
+def _has(word: str, contrast: str) -> bool:
+    if word not in preset_names():
+        raise InputError(f"Expected --presets among {', '.join(preset_names())}, found '{word}'; choose one of these.")
+    try:
+        named_preset(word, contrast)
+    except InputError:
+        return False
+    return True
+
+
+def acq_label(word: str) -> str:
+    """The ``acq-`` label of a preset: the plane of the scanner of ds006557, else its name without punctuation.
+
+    >>> acq_label("hyperfine-axi"), acq_label("iqt-hcp")
+    ('axi', 'iqthcp')
+    """
+    return re.sub("[^0-9a-zA-Z]", "", word.removeprefix("hyperfine-"))
