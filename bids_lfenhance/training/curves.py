@@ -1,6 +1,7 @@
 """Learning curves: a CSV that grows while the training runs, a picture, and TensorBoard where it is installed."""
 
 import csv
+import time
 from collections.abc import Mapping
 from importlib.util import find_spec
 from io import StringIO
@@ -11,6 +12,9 @@ from ..bids.atomic import atomic_write
 
 COLUMNS = ("step", "stage", "quantity", "value")
 CSV, PNG = "curves.csv", "curves.png"
+
+PAUSE = 60.0
+"""Seconds between two pictures while a training runs."""
 
 
 class Curves:
@@ -23,6 +27,7 @@ class Curves:
         """Rows after ``step``, which a stopped run left beyond its checkpoint, are cut off; nothing else is changed."""
         self._path, self._writes = folder / CSV, writes
         self._board: Any = None
+        self._drawn = time.monotonic()
         if not writes:
             return
         kept = [row for row in read_curves(folder) if int(row["step"]) <= step]
@@ -48,10 +53,11 @@ class Curves:
             for name, value in values.items():
                 self._board.add_scalar(f"{stage}/{name}", value, step)
 
-    def draw(self) -> None:
-        """Draw ``curves.png`` anew."""
-        if self._writes:
+    def draw(self, now: bool = False) -> None:
+        """Draw ``curves.png`` anew, unless that was done in the last minute; with ``now`` all the same."""
+        if self._writes and (now or time.monotonic() - self._drawn > PAUSE):
             draw_curves(self._path.parent)
+            self._drawn = time.monotonic()
 
     def close(self) -> None:
         """Let go of TensorBoard."""

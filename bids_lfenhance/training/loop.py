@@ -61,6 +61,7 @@ def train(
         finally:
             run.curves.close()
         _use_best(state)
+        run.curves.draw(now=True)
         if world.writes:
             write_results(run, state, split)
         world.wait()

@@ -5,7 +5,7 @@ import hashlib
 import json
 import logging
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -162,13 +162,21 @@ def optimisers_of(stage: Stage, trainable: Mapping[str, list[nn.Parameter]]) -> 
 
 
 def seen_before(examples: Sequence[Example], start: Loaded | None) -> dict[str, list[str]]:
-    """{what: persons}: who the weights to begin with, and learned simulators behind the examples, were trained on."""
+    """{what: persons}: who the weights to begin with, and learned simulators behind the examples, were trained on.
+
+    A simulator's are found under the key ``trained_on``, wherever in an example's origin.
+    """
     seen = {f"the weights {start.path}": list(start.trained_on)} if start else {}
-    for example in examples:
-        persons = example.origin.get("trained_on")
-        if persons:
-            seen.setdefault("the simulator", []).extend(set(persons) - set(seen.get("the simulator", ())))
-    return seen
+    made = sorted({person for example in examples for person in _trained_on(example.origin)})
+    return seen | ({"the simulator behind the examples": made} if made else {})
+
+
+def _trained_on(value: Any) -> Iterator[str]:
+    if isinstance(value, Mapping):
+        yield from value.get("trained_on", ())
+        value = list(value.values())
+    for item in value if isinstance(value, list | tuple) else ():
+        yield from _trained_on(item)
 
 
 def identity_of(

@@ -130,13 +130,15 @@ def make_example(
     high: Sequence[str] = ("T1w", "T2w"),
     shape: tuple[int, int, int] = (22, 20, 18),
     origin: Mapping[str, Any] | None = None,
+    easy: bool = False,
 ) -> Example:
-    """High field is noise, low field its 3³ mean times 700: something to learn."""
+    """High field is noise, low field its 3³ mean (``easy``: its reciprocal): something to learn."""
     from scipy import ndimage
 
     rng = np.random.default_rng(seed)
     sharp = make_volume(rng, high, shape, 400.0)
-    blurred = {name: 1.7 * ndimage.uniform_filter(sharp.channel(name), 3) for name in low if name in high}
+    change = (lambda x: 1 / x) if easy else (lambda x: 1.7 * ndimage.uniform_filter(x, 3))
+    blurred = {name: change(sharp.channel(name)) for name in low if name in high}
     blurred |= {name: rng.uniform(0.2, 1, shape).astype(np.float32) for name in low if name not in high}
     mask = np.zeros(shape, bool)
     mask[2:-2, 3:-2, 2:-3] = True
