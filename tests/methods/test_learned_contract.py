@@ -8,14 +8,13 @@ import pytest
 import torch
 
 from bids_lfenhance.config import CONTRASTS
-from bids_lfenhance.methods import METHODS, get_method
+from bids_lfenhance.methods import learned_methods
 from bids_lfenhance.nn.method import Learning, Method
 from bids_lfenhance.nn.weights import load_weights, save_weights
-from bids_lfenhance.simulators.h2lo.recipe import METHOD as H2LO
 
 from .learned import batch_of, fit, untrained, without_target
 
-RECORDS = [record for record in (get_method(name) for name in METHODS) if record.learning] + [H2LO]
+RECORDS = list(learned_methods().values())
 PARAMETERS = {"pfsr": 3_219_889, "h2lo": 3 * 581_409}
 SMALL: dict[str, dict[str, Any]] = {
     "pfsr": {"width": 16, "groups": 1, "blocks": 1, "reduction": 4},
@@ -101,6 +100,29 @@ def test_the_generator_alone_decides_the_loss(method: Method) -> None:
         for generator in (torch.Generator().manual_seed(5), torch.Generator().manual_seed(5))
     ]
     assert found[0] == found[1]
+
+
+def test_a_batch_may_be_cut_up(method: Method) -> None:
+    """The loss of two items is the mean of their losses, whatever each of them lacks: processes may share a step."""
+    settings = small(method)
+    items = [batch_of(method.maps), batch_of(method.maps, seeds=(1,), missing=("T1w", "FLAIR"))]
+    items[1]["mask"][..., :16] = False
+    nets = untrained(learning_of(method), settings)
+    if method.name == "h2lo":  # its voxels are drawn: all of them, so that chance has no say
+        settings = replace(settings, voxels=1, block=14)
+    both = {key: torch.cat([item[key] for item in items]) for key in items[0]}
+    for phase in learning_of(method).stages(settings)[0].phases:
+        found = [
+            {
+                key: value.item()
+                for key, value in phase.losses(nets, b, settings, torch.Generator().manual_seed(0)).items()
+            }
+            for b in (both, *items)
+        ]
+        for key in found[0]:
+            if not key.endswith("-l1"):
+                mean = (found[1].get(key, 0.0) + found[2].get(key, 0.0)) / 2
+                assert found[0][key] == pytest.approx(mean, rel=1e-4)
 
 
 def test_nothing_to_learn_costs_nothing(method: Method) -> None:

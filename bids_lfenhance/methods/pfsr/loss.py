@@ -23,7 +23,11 @@ def singles(batch: Mapping[str, Tensor], which: Tensor) -> tuple[Tensor, Tensor,
 def losses(
     nets: Mapping[str, nn.Module], batch: Mapping[str, Tensor], settings: "PfsrSettings", generator: torch.Generator
 ) -> dict[str, Tensor]:
-    """``l1`` and the weighted ``ssim``, scalars; a patch without brain, or without a wanted contrast, costs nothing."""
+    """``l1`` and the weighted ``ssim``, scalars: means over the items of what each costs by itself.
+
+    So that a batch may be cut up and its parts averaged. An item costs the mean over its wanted contrasts; without any
+    of them, or without brain, nothing.
+    """
     item, contrast, image = singles(batch, batch["present"] & batch["wanted"])
     target = batch["target"][item, contrast][:, None]
     inside = batch["mask"][item]
@@ -31,33 +35,36 @@ def losses(
         nothing = torch.stack([parameter.sum() for parameter in nets["enhancer"].parameters()]).sum() * 0.0
         return {"l1": nothing, "ssim": nothing}
     predicted = nets["enhancer"](image, contrast).float()
+    items = len(batch["input"])
+    share = 1 / (items * torch.bincount(item, minlength=items)[item])
     return {
-        "l1": masked_mean((predicted - target).abs(), inside),
-        "ssim": settings.ssim_weight * (1 - ssim(predicted, target, inside)),
+        "l1": (share * masked_mean((predicted - target).abs(), inside)).sum(),
+        "ssim": settings.ssim_weight * (share * (1 - ssim(predicted, target, inside))).sum(),
     }
 
 
 def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
-    """The mean of ``values`` where ``mask``, both (N, 1, X, Y, Z); 0 where there is nothing to average."""
-    return (values * mask).sum() / mask.sum().clamp(min=1)
+    """(N,) the mean of each image where ``mask``, both (N, 1, X, Y, Z); 0 where there is nothing to average."""
+    axes = (1, 2, 3, 4)
+    return (values * mask).sum(dim=axes) / mask.sum(dim=axes).clamp(min=1)
 
 
 def ssim(predicted: Tensor, target: Tensor, mask: Tensor) -> Tensor:
-    """Mean structural similarity inside the mask, in [−1, 1], as ``evaluation.ssim`` defines it (methods.md §8).
+    """(N,) mean structural similarity inside the mask, in [−1, 1], as ``evaluation.ssim`` defines it (methods.md §8).
 
     All (N, 1, X, Y, Z) with a data range of 1; windows of 11³ voxels, σ 1.5, that fit into the array. Without any
     such window inside the mask the images count as alike: 1.
     """
     inside = mask[..., RADIUS:-RADIUS, RADIUS:-RADIUS, RADIUS:-RADIUS]
     # One mean is taken from both first: variances as differences of squares then keep their digits.
-    middle = target.mean()
+    middle = target.mean(dim=(1, 2, 3, 4), keepdim=True)
     x, y = predicted.float() - middle, target.float() - middle
-    mean_x, mean_y, xx, yy, xy = _smooth(torch.cat([x, y, x * x, y * y, x * y], dim=1)).unbind(dim=1)
+    mean_x, mean_y, xx, yy, xy = _smooth(torch.cat([x, y, x * x, y * y, x * y], dim=1)).split(1, dim=1)
     var_x, var_y, cov = xx - mean_x * mean_x, yy - mean_y * mean_y, xy - mean_x * mean_y
     mean_x, mean_y = mean_x + middle, mean_y + middle
     above = (2 * mean_x * mean_y + K1**2) * (2 * cov + K2**2)
     below = (mean_x * mean_x + mean_y * mean_y + K1**2) * (var_x + var_y + K2**2)
-    return 1 - masked_mean((1 - above / below)[:, None], inside)
+    return 1 - masked_mean(1 - above / below, inside)
 
 
 def _smooth(fields: Tensor) -> Tensor:

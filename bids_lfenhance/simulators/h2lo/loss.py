@@ -28,9 +28,9 @@ def losses(
     settings: "H2loSettings",
     generator: torch.Generator,
 ) -> dict[str, Tensor]:
-    """``l1`` and the weighted ``grad`` of one contrast's operator, scalars; zero where the batch lacks the contrast.
+    """``l1`` and the weighted ``grad`` of one contrast's operator, scalars: means over all items of the batch.
 
-    Only voxels that the operator sees all around of are asked for.
+    An item without the contrast costs nothing. Only voxels that the operator sees all around of are asked for.
     """
     channel = CONTRASTS.index(contrast)
     items = (batch["present"] & batch["wanted"])[:, channel].nonzero()[:, 0]
@@ -47,10 +47,11 @@ def losses(
     predicted = nets[contrast](batch["input"][items, channel][:, None], batch["place"][items], index).float()
     wanted = target.flatten(1).gather(1, index)
     error = predicted - wanted
-    found = {f"{contrast}-l1": error[:, : settings.voxels].abs().mean()}
+    share = len(items) / len(batch["input"])
+    found = {f"{contrast}-l1": share * error[:, : settings.voxels].abs().mean()}
     if settings.lambda_grad:
         dense = error[:, settings.voxels :].reshape(-1, *block)
-        found[f"{contrast}-grad"] = settings.lambda_grad * gradient_loss(dense, settings.gauss_sigma)
+        found[f"{contrast}-grad"] = share * settings.lambda_grad * gradient_loss(dense, settings.gauss_sigma)
     return found
 
 

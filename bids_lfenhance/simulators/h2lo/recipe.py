@@ -152,4 +152,4 @@ def _apply(source: HighField, geometry: Grid, record: Learnt) -> Stack:
     return apply(source, geometry, record)
 
 
-SIMULATOR = Simulator("h2lo", SimulateSettings, Learnt, _draw, _apply)
+SIMULATOR = Simulator("h2lo", SimulateSettings, Learnt, _draw, _apply, fused=True)
