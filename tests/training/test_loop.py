@@ -61,10 +61,10 @@ def test_overfits_one_pair(tmp_path: Path) -> None:
     example = make_example(tmp_path, "a", 0, shape=(16, 16, 16), easy=True)
     calm = replace(TOY, learning=replace(TOY.learning, build=without_dropout))  # type: ignore[type-var]
     plain = TrainOptions(precision="fp32", augmentation=Augmentation("none", 0, 0), validate_every=100)
-    settings = ToySettings(width=8, steps=120, batch=1, patch=16, rate=2e-2)
+    settings = ToySettings(width=16, steps=120, batch=1, patch=16, rate=1e-2)
     train(calm, settings, [example], Split(("ds/a",)), tmp_path / "out", plain, quiet)
     losses = series(tmp_path / "out", "l1")
-    assert losses[-1] < 0.3 * losses[0]
+    assert losses[-1] < 0.4 * losses[0]
 
 
 def test_leaves_everything_a_third_person_needs(tmp_path: Path, examples: list[Example]) -> None:
