@@ -59,6 +59,7 @@ class Simulator:
     stack. ``draw(source, preset, settings, generator) -> record`` takes every random number; ``apply(source, geometry,
     record) -> Stack`` takes none, and gives the same bits whenever it is replayed. ``shared`` names the fields of the
     record that all stacks of one subject and contrast have in common: how the tissues look, not where the head lay.
+    ``fused``: it learnt from fused stacks, so that on the grid of the high field it gives what fusion would.
     """
 
     name: str
@@ -67,6 +68,7 @@ class Simulator:
     draw: Callable[[HighField, Preset, Any, np.random.Generator], Any]
     apply: Callable[[HighField, Grid, Any], Stack]
     shared: tuple[str, ...] = ()
+    fused: bool = False
 
 
 def acquire(image: np.ndarray, grid: Grid, geometry: Grid, fwhm: Width, record: Record) -> np.ndarray:

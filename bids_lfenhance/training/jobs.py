@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +91,17 @@ def _simulate(job: Job, folders: Sequence[Path], absent: Sequence[int]) -> None:
         heads = sources or _drawn(job, generator)
         planes = PLANES[number % len(PLANES)] if job.fixed else None
         session = simulated_session(simulator, heads, settings, generator, planes)
-        _write(folders[number], job, session, "simulated", number)
+        origin = {**session.origin, "trained_on": _trained_on(settings, simulator.name, session.low.contrasts)}
+        _write(folders[number], job, replace(session, origin=origin), "simulated", number)
+
+
+def _trained_on(settings: Any, simulator: str, contrasts: Sequence[str]) -> list[str]:
+    """Who a learned simulator was trained on: none of them may be tested by what learns from it."""
+    if not hasattr(settings, "weights"):
+        return []
+    from ..nn.weights import load_weights
+
+    return list(load_weights(settings.weights, simulator, contrasts).trained_on)
 
 
 def _sources(job: Job) -> list[Any]:

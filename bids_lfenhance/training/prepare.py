@@ -9,12 +9,13 @@ import numpy as np
 from ..config import CONTRASTS
 from ..imaging.anatomy import extract_brain, find_anatomy
 from ..imaging.fusion import fuse_mean
-from ..imaging.tissue import segment_tissue
 from ..imaging.volume import Stack, Volume, volume_from_channels
 from ..simulators.presets import get_preset
 from ..simulators.session import record_json, simulate_session
-from ..simulators.simulator import Simulator, random_motion
-from ..simulators.source import HighField, common_place
+from ..simulators.simulator import Record, Simulator, random_motion, rows
+from ..simulators.source import HighField, common_place, high_field_source
+
+Planes = Sequence[str]
 
 PLANES = (("axi", "cor", "sag"), ("axi",), ("cor",), ("sag",))
 """Stacks of a simulated session: all three planes, or one."""
@@ -59,7 +60,7 @@ def simulated_session(
     sources: Sequence[HighField],
     settings: Any,
     generator: np.random.Generator,
-    planes: Sequence[str] | None = None,
+    planes: Planes | None = None,
 ) -> Session:
     """A session made from high field, fused and masked as a real one would be.
 
@@ -72,12 +73,10 @@ def simulated_session(
 
     Where the head lies is known from the high field; where the brain ends is sought on the low field.
     """
-    chosen = tuple(planes or PLANES[int(generator.choice(len(PLANES), p=SHARES))])
-    presets = [get_preset(source.contrast, plane) for source in sources for plane in chosen]
-    made = simulate_session(simulator, sources, presets, settings, generator)
     grid = sources[0].grid
-    stacks = [_misaligned(stack, generator, grid.corners().mean(axis=0)) for stack, _ in made]
-    fused = {s.contrast: fuse_mean([k for k in stacks if k.contrast == s.contrast], grid) for s in sources}
+    chosen = tuple(planes or PLANES[int(generator.choice(len(PLANES), p=SHARES))])
+    make = _learnt if simulator.fused else _acquired
+    fused, records = make(simulator, sources, settings, generator, chosen)
     low = volume_from_channels(grid, fused)
     high = volume_from_channels(grid, {source.contrast: source.image for source in sources})
     first = sources[0]
@@ -85,10 +84,33 @@ def simulated_session(
     mask, _ = extract_brain(seen, first.mask, first.tissue, grid)
     origin = {
         "simulator": simulator.name,
-        "planes": list(chosen),
-        "records": [record_json(simulator, record) for _, record in made],
+        "planes": [] if simulator.fused else list(chosen),
+        "records": [record_json(simulator, record) for record in records],
     }
     return Session(low, high, mask, first.place, origin)
+
+
+def _acquired(
+    simulator: Simulator, sources: Sequence[HighField], settings: Any, generator: np.random.Generator, planes: Planes
+) -> tuple[dict[str, np.ndarray], list[Record]]:
+    """(X, Y, Z) plain mean of the stacks of each contrast, as registration leaves them; and the stacks' records."""
+    grid = sources[0].grid
+    presets = [get_preset(source.contrast, plane) for source in sources for plane in planes]
+    made = simulate_session(simulator, sources, presets, settings, generator)
+    stacks = [_misaligned(stack, generator, grid.corners().mean(axis=0)) for stack, _ in made]
+    fused = {s.contrast: fuse_mean([k for k in stacks if k.contrast == s.contrast], grid) for s in sources}
+    return fused, [record for _, record in made]
+
+
+def _learnt(
+    simulator: Simulator, sources: Sequence[HighField], settings: Any, generator: np.random.Generator, planes: Planes
+) -> tuple[dict[str, np.ndarray], list[Record]]:
+    """(X, Y, Z) of each contrast by a simulator that learnt from fused stacks: there is nothing left to fuse."""
+    presets = [get_preset(source.contrast, planes[0]) for source in sources]
+    drawn = [simulator.draw(*pair, settings, generator) for pair in zip(sources, presets, strict=True)]
+    records = [replace(record, motion=rows(np.eye(4))) for record in drawn]
+    pairs = zip(sources, records, strict=True)
+    return {source.contrast: simulator.apply(source, source.grid, record).data for source, record in pairs}, records
 
 
 def _misaligned(stack: Stack, generator: np.random.Generator, centre: np.ndarray) -> Stack:
@@ -102,9 +124,7 @@ def chosen_contrasts(volume: Volume, contrasts: Sequence[str]) -> Volume:
 
 
 def high_field_sources(high: Volume) -> list[HighField]:
-    """One source per contrast of a high-field session; the anatomy is that of its first contrast."""
-    contrast = high.contrasts[0]
-    anatomy = find_anatomy(high.channel(contrast), high.grid, contrast)
-    tissue, _ = segment_tissue(high.channel(contrast), anatomy.mask, anatomy.priors)
-    place = common_place(anatomy.warp.affine, high.grid)
-    return [HighField(high.channel(c), c, tissue, anatomy.mask, high.grid, place) for c in high.contrasts]
+    """One source per contrast of a high-field session, with the anatomy of its first; ``InputError`` for no brain."""
+    first, *others = high.contrasts
+    source = high_field_source(high.channel(first), high.grid, first, name=f"the {first}")
+    return [source, *(high_field_source(high.channel(c), high.grid, c, like=source, name=f"the {c}") for c in others)]
