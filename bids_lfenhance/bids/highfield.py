@@ -188,7 +188,7 @@ def _said_once(unknown: Sequence[Scan], lower: Sequence[Scan]) -> tuple[str, ...
     return tuple(said)
 
 
-def describe_simulation(plan: SimulationPlan, draws: int, stacks: int, notes: Sequence[str] = ()) -> str:
+def describe_simulation(plan: SimulationPlan, draws: int, stacks: int) -> str:
     """The text of ``--dry-run``: a line a high-field session, then what to know before starting."""
     counts = [
         plural(len({one.subject for one in plan.sessions}), "subject"),
@@ -209,7 +209,7 @@ def describe_simulation(plan: SimulationPlan, draws: int, stacks: int, notes: Se
         section("Cannot be processed", [(f"sub-{subject}", reason) for subject, reason in plan.failed]),
         section(
             "Warnings",
-            [*(("", w) for w in (*plan.warnings, *notes)), *((o.name, w) for o in plan.sessions for w in o.warnings)],
+            [*(("", w) for w in plan.warnings), *((o.name, w) for o in plan.sessions for w in o.warnings)],
         ),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"

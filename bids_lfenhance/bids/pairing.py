@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ..config import CONTRASTS
 from .scans import Scan, shorten
+from .sidecars import split_name
 
 Session = str | None
 
@@ -17,17 +18,20 @@ def choose_reference(
 ) -> tuple[Session, tuple[Scan, ...], tuple[str, ...]]:
     """The reference session, its images (one per contrast) and sentences on each choice that was made.
 
-    Order of preference: most contrasts in common, the same session, nearest in time, first by label.
+    Order of preference: the session that low field was simulated from, most contrasts in common, the same session,
+    nearest in time, first by label.
     """
     contrasts = {scan.contrast for scan in stacks}
     shared = {label: len(contrasts & {scan.contrast for scan in scans}) for label, scans in candidates.items()}
     fitting = [label for label in candidates if shared[label]]
     if not fitting:
         return None, (), _no_pair(contrasts, candidates)
-    own = stacks[0].session
+    own, source = stacks[0].session, simulated_from(stacks[0])
     no_notes: tuple[str, ...] = ()
     ranked = [label for label in fitting if shared[label] == max(shared.values())]
-    if own in ranked:
+    if source is not None and source in fitting:
+        chosen, notes = source, no_notes
+    elif own in ranked:
         chosen, notes = own, no_notes
     else:
         chosen, notes = _nearest(stacks, {label: candidates[label] for label in ranked})
@@ -36,6 +40,14 @@ def choose_reference(
     if lacking:
         doubts += (f"The high field{_of(chosen)} has no {' and no '.join(lacking)} to compare with.",)
     return chosen, images, notes + doubts
+
+
+def simulated_from(scan: Scan) -> Session:
+    """Label of the high-field session that a simulated scan was made from, as its sidecar has it, or None."""
+    sources = scan.sidecar.get("Sources")
+    if scan.sidecar.get("Simulated") is not True or not isinstance(sources, list) or not sources:
+        return None
+    return split_name(str(sources[0]).rpartition("/")[2])[0].get("ses")
 
 
 def _no_pair(contrasts: set[str], candidates: Mapping[Session, Sequence[Scan]]) -> tuple[str, ...]:

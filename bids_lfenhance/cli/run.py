@@ -52,14 +52,14 @@ def _simulate(settings: SimulateSettings) -> int:
 
     options = simulator_settings(settings)
     plan = make_simulation_plan(settings)
-    tasks, notes = make_tasks(settings, plan, options)
+    tasks = make_tasks(settings, plan, options)
     recipe = recipe_of(settings, options, plan.contrasts)
     check_recipe(settings.out_dir, recipe)
     if settings.dry_run:
         stacks = settings.draws * sum(len(task.presets) for task in tasks.values())
-        _print(describe_simulation(plan, settings.draws, stacks, notes), "", to_toml(settings, options))
+        _print(describe_simulation(plan, settings.draws, stacks), "", to_toml(settings, options))
         return FAILED if plan.failed else DONE
-    _tell(*(f"Warning: {warning}" for warning in (*plan.warnings, *notes)))
+    _tell(*(f"Warning: {warning}" for warning in plan.warnings))
     outcome = run_simulation(settings, plan, tasks, recipe)
     _tell(*(f"Warning: {note}" for note in outcome.notes))
     _print(summary(outcome, plan, settings))

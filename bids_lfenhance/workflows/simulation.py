@@ -16,7 +16,7 @@ from ..bids.highfield import HighFieldSession, SimulationPlan, plan_simulation
 from ..config import SimulateSettings, to_toml
 from ..errors import InputError
 from ..simulators import get_simulator
-from ..simulators.presets import named_preset, preset_names
+from ..simulators.presets import named_preset
 
 _HOW = ("simulator", "presets", "contrasts", "draws", "assume_field_strength", "random_seed")
 """The settings that change an image; the others choose scans or resources, or add the high field."""
@@ -89,51 +89,17 @@ def recipe_of(settings: SimulateSettings, options: Mapping[str, Any], contrasts:
     return tomli_w.dumps(tables | {"made_by": maker})
 
 
-def make_tasks(
-    settings: SimulateSettings, plan: SimulationPlan, options: Mapping[str, Any]
-) -> tuple[dict[str, Task], tuple[str, ...]]:
-    """A task by the name of each high-field session, and sentences on what a preset does not have."""
-    tasks: dict[str, Task] = {}
-    notes: dict[str, None] = {}
-    for source in plan.sessions:
-        presets, said = stacks_of(settings, source.contrasts)
-        notes |= dict.fromkeys(said)
-        tasks[source.name] = Task(source, presets, settings, options)
-    return tasks, tuple(notes)
-
-
-def stacks_of(settings: SimulateSettings, contrasts: Sequence[str]) -> tuple[tuple[tuple[str, str], ...], list[str]]:
-    """(word, contrast) of every stack that can be made of these contrasts, and a sentence on each that cannot.
-
-    A contrast that was asked for by name and that a preset does not have is an ``InputError``, as is an unknown word
-    or a preset that has none of the contrasts.
-    """
+def make_tasks(settings: SimulateSettings, plan: SimulationPlan, options: Mapping[str, Any]) -> dict[str, Task]:
+    """A task by the name of each high-field session; an ``InputError`` for presets that cannot be used."""
     if len(set(settings.presets)) < len(settings.presets):
         raise InputError(f"Expected each preset once, found {' '.join(settings.presets)}; drop the repeated one.")
-    stacks, without = [], []
-    for word in settings.presets:
-        had = [contrast for contrast in contrasts if _has(word, contrast)]
-        for contrast in contrasts:
-            if contrast in had:
-                stacks.append((word, contrast))
-            elif contrast in settings.contrasts or not had:
-                raise InputError(
-                    f"Expected presets that have {contrast}, found {word}, which has not; "
-                    "choose another with --presets, or other --contrasts."
-                )
-            else:
-                without.append(f"Preset {word} has no {contrast}: none is simulated.")
-    return tuple(stacks), without
-
-
-def _has(word: str, contrast: str) -> bool:
-    if word not in preset_names():
-        raise InputError(f"Expected --presets among {', '.join(preset_names())}, found '{word}'; choose one of these.")
-    try:
-        named_preset(word, contrast)
-    except InputError:
-        return False
-    return True
+    tasks = {}
+    for source in plan.sessions:
+        stacks = tuple((word, contrast) for contrast in source.contrasts for word in settings.presets)
+        for word, contrast in stacks:
+            named_preset(word, contrast)
+        tasks[source.name] = Task(source, stacks, settings, options)
+    return tasks
 
 
 def acq_label(word: str) -> str:

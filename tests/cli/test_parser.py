@@ -120,10 +120,29 @@ def test_the_groups_of_all_levels_are_alike():
         ("--nprocs 2 raw out participant", "participant"),
         ("--help", "participant"),
         ("raw out nonsense", "participant"),
+        ("raw out simulate --simulator iqt", "simulate"),
+        ("simulate --help", "simulate"),
+        ("train out participant", "participant"),
     ],
 )
 def test_the_level_is_the_third_word(words, level):
     assert level_of(words.split()) == level
+
+
+def test_the_level_decides_the_class_and_the_options(folders):
+    parsed = parse([*folders[:2], "simulate", "--simulator", "iqt", "--iqt-motion-mm", "1", "--contrasts", "T1w"])
+    assert isinstance(parsed, SimulateSettings)
+    assert (parsed.simulator, parsed.simulator_options, parsed.contrasts) == ("iqt", {"motion_mm": 1.0}, ("T1w",))
+    with pytest.raises(SystemExit):
+        parse([*folders, "--simulator", "iqt"])
+    with pytest.raises(InputError, match="--physics-bias"):
+        parse([*folders[:2], "simulate", "--simulator", "iqt", "--physics-bias", "1"])
+
+
+@pytest.mark.parametrize("words", [["--folds", "3", "--fold", "3"], ["--fold", "1"], ["--split", "/no/such.json"]])
+def test_a_training_that_cannot_be_is_one_sentence(folders, words):
+    with pytest.raises(InputError, match=r"^Expected .*, found .*\.$"):
+        parse([*folders[:2], "train", *words])
 
 
 @dataclasses.dataclass(frozen=True)

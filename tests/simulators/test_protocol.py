@@ -5,8 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from bids_lfenhance.simulators.presets import get_preset
-from bids_lfenhance.simulators.protocol import LOW_FIELD, Protocol, high_field_sidecar, low_field_sidecar
+from bids_lfenhance.bids.field_strength import read_field_strength
+from bids_lfenhance.simulators.presets import get_preset, named_preset, preset_names
+from bids_lfenhance.simulators.protocol import (
+    LOW_FIELD,
+    Protocol,
+    high_field_sidecar,
+    low_field_sidecar,
+    simulated_sidecar,
+)
 
 OURS_ALONE = {"InstitutionName", "DeviceSerialNumber", "SoftwareVersions", "SeriesDescription", "ProtocolName"}
 OURS_ALONE |= {"PulseSequenceName", "ImageType", "ConversionSoftware", "ReconMatrixPE", "PhaseEncodingSteps"}
@@ -41,3 +48,21 @@ def test_quirks_are_kept(scan: Protocol) -> None:
     assert sidecar["MagneticFieldStrength"] == 0.006
     assert 2.70 <= sidecar["ImagingFrequency"] <= 2.71
     assert "SpacingBetweenSlices" not in sidecar
+
+
+@pytest.mark.parametrize("contrast", ["T1w", "T2w", "FLAIR"])
+@pytest.mark.parametrize("word", preset_names())
+def test_a_simulated_sidecar_tells_one_field_strength_and_the_contrast(word: str, contrast: str) -> None:
+    preset = named_preset(word, contrast)
+    sidecar = simulated_sidecar(word, preset)
+    reading = read_field_strength(sidecar)
+    assert reading.tesla == pytest.approx(preset.field_strength, rel=0.02)
+    assert reading.contradicted_by is None, "true where ds006557 is not"
+    assert contrast.removesuffix("w") in sidecar["ProtocolName"]
+    assert sidecar["SliceThickness"] == preset.zooms[2]
+
+
+def test_a_simulated_flair_says_what_the_others_say() -> None:
+    flair, t1w = (simulated_sidecar("hyperfine-axi", get_preset(contrast, "axi")) for contrast in ("FLAIR", "T1w"))
+    assert flair.keys() == t1w.keys()
+    assert (flair["RepetitionTime"], flair["InversionTime"]) == (4, 1.4)

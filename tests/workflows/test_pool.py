@@ -1,0 +1,42 @@
+"""Work shared out to processes: every end is told, none is lost."""
+
+import os
+import signal
+
+import pytest
+
+from bids_lfenhance.errors import InputError, Interrupted
+from bids_lfenhance.workflows.pool import share_out
+
+
+def work(word: str) -> str:
+    """Ends in the way that the word says."""
+    if word == "killed":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if word == "bad input":
+        raise InputError("Expected this, found that.")
+    if word == "a bug":
+        raise KeyError("x")
+    return word.upper()
+
+
+@pytest.mark.parametrize("nprocs", [1, 3])
+def test_each_task_is_told_once_whatever_came_of_it(nprocs):
+    words = ["one", "killed", "bad input", "two", "a bug", "three"]
+    told: dict[str, tuple] = {}
+    share_out(
+        work, {word: word for word in words}, nprocs, lambda name, result, why: told.update({name: (result, why)})
+    )
+    assert {name for name, (result, _) in told.items() if result == name.upper()} == {"one", "two", "three"}
+    assert told["killed"][1].startswith("expected killed to finish, found its process killed")
+    assert told["bad input"] == (None, "Expected this, found that.")
+    assert told["a bug"][1] == "KeyError: 'x'"
+
+
+def test_a_signal_ends_it():
+    def stop(name: str, result: object, sentence: str) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(Interrupted):
+        share_out(work, {"one": "one", "two": "two"}, 1, stop)
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
