@@ -1,15 +1,18 @@
 """Fidelity of every way to one image, on SIMULATED low field: real high-field heads through the independent oracle.
 
 python benchmarks/fidelity.py sub-53 sub-55 head [--data ../shared/data] [--methods interp interp:sr inr] [--budget cpu]
+python benchmarks/fidelity.py sub-53 --methods pfsr --weights TRAINED [--examples EXAMPLES]
 
 Subjects are ds002748 folders, or ``head`` for heads/otsu_T1_head.nii.gz. Stacks: tests/oracle.py (box-car slices,
 k-space cropping, finer lattice, motion, Rician noise, another contrast), aligned up to a random rigid error, as after a
 registration. Protocol ``brain-fit`` (targets.md §4). T1w is real; T2w is painted from the tissue of the T1w, so its
-figures only say that two contrasts do not harm each other. Brain mask and tissue a method is given: found on the plain
+figures only say that two contrasts do not harm each other. TRAINED is the folder of a training (level train); with
+it comes the row of a monotone map of the plain mean, fitted on its training people. Brain mask and tissue a method is given: found on the plain
 mean, as the pipeline does; the mask scored in: that of the high field. sub-01 and sub-52 were used for tuning.
 """
 
 import argparse
+import json
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -30,7 +33,10 @@ from bids_lfenhance.imaging.tissue import segment_tissue
 from bids_lfenhance.imaging.volume import Volume, volume_from_channels
 from bids_lfenhance.methods import METHODS, get_method
 from bids_lfenhance.methods.enhance import enhance
+from bids_lfenhance.nn.normalise import Scale
 from bids_lfenhance.resources import measured
+from bids_lfenhance.training.assess import MonotoneMap
+from bids_lfenhance.training.examples import list_examples
 from tests import oracle
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
@@ -103,11 +109,12 @@ def fused(volume: Volume, fuse: Callable[..., np.ndarray]) -> list[np.ndarray]:
     return [volume_from_channels(volume.grid, channels).image]
 
 
-def by_method(name: str, budget: str, seed: int) -> Callable[[Volume], list[np.ndarray]]:
+def by_method(name: str, budget: str, seed: int, weights: Path | None = None) -> Callable[[Volume], list[np.ndarray]]:
     """``interp``, ``inr``, or ``interp:sr`` for a fusion."""
     method, _, fusion = name.partition(":")
     record = get_method(method)
     changed = dict((record.budgets or {}).get(budget, {})) | ({"fusion": fusion} if fusion else {})
+    changed |= {"weights": str(weights)} if weights and record.learning else {}
     settings = record.settings(**changed)
     return lambda volume: [enhance(volume, record, settings, np.random.default_rng(seed)).image]
 
@@ -118,7 +125,24 @@ def ways(options: argparse.Namespace) -> dict[str, Callable[[Volume], list[np.nd
         "plain mean": lambda volume: fused(volume, fuse_mean),
         "sr": lambda volume: fused(volume, lambda stacks, grid: fuse_sr(stacks, grid, volume.mask)),
     }
-    return table | {name: by_method(name, options.budget, options.seed) for name in options.methods}
+    if options.weights:
+        table["plain mean, monotone map"] = monotone(options.weights, options.examples)
+    return table | {name: by_method(name, options.budget, options.seed, options.weights) for name in options.methods}
+
+
+def monotone(weights: Path, examples: Path | None) -> Callable[[Volume], list[np.ndarray]]:
+    """The best that a change of grey scale can do to the plain mean, learnt from who the weights learnt from."""
+    people = json.loads((weights / "split.json").read_text())["train"]
+    learned_from = [e for e in list_examples(examples or weights / "examples") if e.person in people]
+    fitted = MonotoneMap(learned_from, "lf2hf")
+
+    def way(volume: Volume) -> list[np.ndarray]:
+        scale = Scale.of(volume.image, volume.brain)
+        shown = scale.apply(volume.image, volume.brain)
+        mapped = np.stack([fitted(channel, name) for channel, name in zip(shown, CONTRASTS, strict=True)])
+        return [scale.undo(mapped * volume.brain)]
+
+    return way
 
 
 def score(case: Case, images: Sequence[np.ndarray], contrast: str) -> tuple[float, float]:
@@ -154,6 +178,8 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--planes", nargs="+", default=["axi", "cor", "sag"], choices=list(oracle.PLANES))
     parser.add_argument("--methods", nargs="*", default=[], help=f"{', '.join(METHODS)}, interp:sr", metavar="METHOD")
     parser.add_argument("--budget", default="cpu", choices=["sloppy", "cpu", "gpu"])
+    parser.add_argument("--weights", type=Path, help="folder of a training, for methods that learn")
+    parser.add_argument("--examples", type=Path, help="folder of its examples (default: in it)")
     parser.add_argument("--snr", type=float, default=15.0, help="of white matter")
     parser.add_argument("--error-mm", type=float, default=0.3, help="left by the registration of each stack")
     parser.add_argument("--error-deg", type=float, default=0.3)

@@ -27,7 +27,11 @@ DISTRIBUTION = {"hncc": intensity.histogram_ncc, "bhat": intensity.bhattacharyya
 
 
 def image_metrics(
-    image: np.ndarray, reference: np.ndarray, mask: np.ndarray, zooms: Sequence[float] = (1.0, 1.0, 1.0)
+    image: np.ndarray,
+    reference: np.ndarray,
+    mask: np.ndarray,
+    zooms: Sequence[float] = (1.0, 1.0, 1.0),
+    protocols: Sequence[str] = tuple(PROTOCOLS),
 ) -> list[dict[str, Any]]:
     """The table of metrics: rows of ``protocol``, ``region``, ``metric``, ``value`` (float, inf or NaN).
 
@@ -36,14 +40,16 @@ def image_metrics(
     image, reference : (X, Y, Z) float32 on one RAS grid, arbitrary units; axial slices along the last axis
     mask : (X, Y, Z) bool, brain, from the reference
     zooms : mm, for the bands of the spectrum
+    protocols : those wanted, in the order of the table
 
     No voxel is subsampled. An image that cannot be compared is an ``InputError``.
     """
     pair = make_pair(image, reference, mask)
     shared: dict[str, Moments] = {}
-    sharp = _sharpness(pair, zooms)
+    sharp = _sharpness(pair, zooms) if any("edge_f1" in PROTOCOLS[name].metrics for name in protocols) else {}
     rows = []
-    for name, protocol in PROTOCOLS.items():
+    for name in protocols:
+        protocol = PROTOCOLS[name]
         scales = protocol.scale(pair)
         measure = _slicewise(pair, scales) if name == "slice2d" else _volumewise(pair, scales, protocol, shared, sharp)
         rows += [

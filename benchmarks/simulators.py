@@ -1,0 +1,137 @@
+"""From high to low field: how near four simulators come to scans of a scanner they do not know. SIMULATED low field.
+
+python benchmarks/simulators.py TRAINED [MORE …] [--limit N]
+
+TRAINED is the folder of ``bids_lfenhance PAIRS OUT train --method h2lo``; MORE are ablations trained on the same pairs
+and split. The columns are those of the paper (protocol ``h2lo``: skull-stripped, each image divided by its maximum,
+whole volume). Arnold is fitted on three training pairs, IQT draws its published statistics scaled to the preset, H2LO
+learnt from the training pairs; all are judged on the test people of the split, mean ± SD over people.
+"""
+
+import argparse
+import json
+import os
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+os.environ.setdefault("ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS", "1")
+
+import numpy as np
+import torch
+
+from bids_lfenhance.evaluation.image_metrics import image_metrics
+from bids_lfenhance.imaging.grid import Grid
+from bids_lfenhance.imaging.volume import Stack
+from bids_lfenhance.methods import get_learned
+from bids_lfenhance.nn.weights import load_weights
+from bids_lfenhance.simulators import get_simulator
+from bids_lfenhance.simulators.arnold import Parameters, fit_arnold
+from bids_lfenhance.simulators.presets import get_preset
+from bids_lfenhance.simulators.simulator import rows
+from bids_lfenhance.simulators.source import HighField, high_field_source
+from bids_lfenhance.training.examples import Example, list_examples
+from bids_lfenhance.training.prepare import PLANES, simulated_session
+from bids_lfenhance.training.sampler import whole
+
+METRICS = ("psnr", "ssim", "ncc", "wass", "hncc", "bhat", "js")
+RESOLUTION = (1.6, 1.6, 5.0)
+"""Where the fit of Arnold begins, mm."""
+
+
+def images(example: Example) -> tuple[np.ndarray, np.ndarray, Grid]:
+    """Low and high field (X, Y, Z) float32, and their grid."""
+    low, high = (array[0].astype(np.float32) for array in (example.low, example.high))
+    return low, high, Grid(example.affine, low.shape)
+
+
+def bare(example: Example) -> HighField:
+    """A source without tissues, which Arnold does not need."""
+    _, high, grid = images(example)
+    nothing = np.zeros((3, *grid.shape), np.float32)
+    return HighField(high, example.contrasts["high"][0], nothing, np.asarray(example.mask), grid, example.place)
+
+
+def fitted_arnold(examples: Sequence[Example]) -> Parameters:
+    pairs = []
+    for example in examples[:3]:
+        low, _, grid = images(example)
+        stack = Stack("low", example.contrasts["low"][0], low, grid.affine, grid.affine, RESOLUTION, 0.0)
+        pairs.append((bare(example), stack))
+    return fit_arnold(pairs)
+
+
+def arnold(example: Example, parameters: Parameters, seed: int) -> np.ndarray:
+    simulator, source = get_simulator("arnold"), bare(example)
+    preset = get_preset(source.contrast, "iso")
+    record = simulator.draw(source, preset, simulator.settings(), np.random.default_rng(seed))
+    fwhm = (parameters.in_plane, parameters.in_plane, parameters.through_plane)
+    record = replace(record, noise=parameters.noise, gamma=parameters.gamma, fwhm=fwhm, motion=rows(np.eye(4)))
+    return simulator.apply(source, source.grid, record).data
+
+
+def iqt(example: Example, seed: int) -> np.ndarray:
+    _, high, grid = images(example)
+    source = high_field_source(high, grid, example.contrasts["high"][0])
+    simulator = get_simulator("iqt")
+    made = simulated_session(simulator, [source], simulator.settings(), np.random.default_rng(seed), PLANES[0])
+    return made.low.channel(source.contrast)
+
+
+def learnt(example: Example, folder: Path) -> np.ndarray:
+    method = get_learned("h2lo")
+    loaded = load_weights(folder, "h2lo", example.contrasts["high"])
+    settings = method.settings(**loaded.settings)
+    assert method.learning is not None
+    nets = method.learning.build(settings)
+    for name, net in nets.items():
+        net.load_state_dict(loaded.state[name])
+        net.eval()
+    batch = {key: value for key, value in whole(example, "hf2lf").items() if key != "target"}
+    found = method.learning.predict(nets, batch, settings, torch.Generator())[0]
+    return found[batch["present"][0]][0].numpy()
+
+
+def label(folder: Path) -> str:
+    settings = tomllib.loads((folder / "recipe.toml").read_text())["settings"]
+    flags = [f"--{key.replace('_', '-')}" for key in ("no_siren", "no_trunk") if settings[key]]
+    if settings["lambda_grad"] != 1:
+        flags.append(f"--lambda-grad {settings['lambda_grad']:g}")
+    return " ".join(["h2lo", *flags])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("trained", type=Path, nargs="+")
+    parser.add_argument("--examples", type=Path, help="folder of the examples (default: in TRAINED)")
+    parser.add_argument("--limit", type=int, help="only the first N test people")
+    parser.add_argument("--seed", type=int, default=0)
+    given = parser.parse_args()
+    split = json.loads((given.trained[0] / "split.json").read_text())
+    examples = [e for e in list_examples(given.examples or given.trained[0] / "examples") if e.kind == "pairs"]
+    test = [example for example in examples if example.person in split["test"]][: given.limit]
+    parameters = fitted_arnold([example for example in examples if example.person in split["train"]])
+    print(f"SIMULATED low field, {len(test)} test people; Arnold fitted: {parameters}\n")
+    found: dict[str, list[Mapping[str, float]]] = {}
+    for number, example in enumerate(test):
+        low, high, _ = images(example)
+        ways = {"high field as it is": high, "arnold": arnold(example, parameters, given.seed + number)}
+        ways["iqt"] = iqt(example, given.seed + number)
+        ways |= {label(folder): learnt(example, folder) for folder in given.trained}
+        for way, image in ways.items():
+            table = image_metrics(image * example.mask, low, np.asarray(example.mask), protocols=("h2lo",))
+            found.setdefault(way, []).append({row["metric"]: row["value"] for row in table})
+    print("| simulator | " + " | ".join(name.upper() for name in METRICS) + " |\n|---|" + "---|" * len(METRICS))
+    for way, lines in found.items():
+        cells = []
+        for metric in METRICS:
+            values = np.array([line[metric] for line in lines])
+            digits = 2 if metric == "psnr" else 4
+            spread = f" ± {values.std(ddof=1):.{digits}f}" if len(values) > 1 else ""
+            cells.append(f"{values.mean():.{digits}f}{spread}")
+        print(f"| {way} | " + " | ".join(cells) + " |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
