@@ -52,7 +52,8 @@ def save_weights(
     """The folder, now with ``weights.safetensors``, ``recipe.toml`` and ``card.md``.
 
     ``recipe`` holds plain values, at least ``method``, ``contrasts`` and ``settings``; the hash of the weights is added
-    to it. ``dtype`` is that of the floating-point weights in the file.
+    to it, and stands in the card where that says ``{sha256}``. ``dtype`` is that of the floating-point weights in the
+    file.
     """
     import tomli_w
     import torch
@@ -75,7 +76,7 @@ def save_weights(
     digest = hashlib.sha256(content).hexdigest()
     # The recipe names the hash, so it comes last: what it vouches for is there.
     atomic_write(folder / WEIGHTS, content)
-    atomic_write(folder / CARD, card)
+    atomic_write(folder / CARD, card.replace("{sha256}", digest))
     atomic_write(folder / RECIPE, tomli_w.dumps(without_none(recipe) | {"weights_sha256": digest}))
     return folder
 

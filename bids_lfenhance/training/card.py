@@ -1,16 +1,17 @@
 """What a training leaves for a third person: the weights, how to repeat them, and what to know before using them."""
 
 import sys
-from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import __version__
 from ..config import CONTRASTS
+from ..nn.method import Stage
 from ..nn.weights import save_weights
-from .split import Split
+from .examples import Example
+from .split import PARTS, Split
 
 if TYPE_CHECKING:
     from .checkpoint import State
@@ -45,18 +46,14 @@ def make_recipe(run: "Run", state: "State", split: Split) -> dict[str, Any]:
     progress = state.progress
     return {
         "method": run.method.name,
+        "maps": run.method.maps,
         "contrasts": [name for name in CONTRASTS if name in known],
         "settings": plain_settings(run.settings),
         "options": run.options.record() | {"networks_in_bf16": run.half, "processes": run.world.size},
         "stages": [_stage_record(stage) for stage in run.stages],
-        "data": {
-            "examples": {
-                part: _counted(examples) for part, examples in (("train", run.train), ("validation", run.validation))
-            },
-            "sources": sorted({f"{path} sha256:{digest}" for example in used for path, digest in example.sources}),
-            "origins": _origins(used),
-        },
-        "split": {part: list(getattr(split, part)) for part in ("train", "validation", "test")} | {"how": split.how},
+        "data": _data_table("train", run.train) + _data_table("validation", run.validation),
+        "sources": sorted({f"{path} sha256:{digest}" for example in used for path, digest in example.sources}),
+        "split": asdict(split),
         "trained_on": sorted(before | set(split.train) | set(split.validation)),
         "outcome": {
             "validation_psnr_db": progress.best,
@@ -71,7 +68,7 @@ def make_recipe(run: "Run", state: "State", split: Split) -> dict[str, Any]:
     }
 
 
-def _stage_record(stage: Any) -> dict[str, Any]:
+def _stage_record(stage: Stage) -> dict[str, Any]:
     phases = [
         {key: getattr(phase, key) for key in ("name", "trains", "rate", "betas", "decay", "clip", "every")}
         for phase in stage.phases
@@ -80,14 +77,103 @@ def _stage_record(stage: Any) -> dict[str, Any]:
     return kept | {"phases": phases}
 
 
-def _counted(examples: Any) -> dict[str, int]:
-    return dict(Counter(f"{example.kind} {example.dataset or 'unnamed'}" for example in examples))
+def _data_table(part: str, examples: Sequence[Example]) -> list[dict[str, Any]]:
+    """One row for each dataset and way its low field came about."""
+    rows = []
+    for dataset, made in sorted({(example.dataset, _low_field(example)) for example in examples}):
+        mine = [example for example in examples if (example.dataset, _low_field(example)) == (dataset, made)]
+        licences = sorted({str(example.origin["licence"]) for example in mine if example.origin.get("licence")})
+        rows.append(
+            {
+                "part": part,
+                "dataset": dataset or "unnamed",
+                "low_field": made,
+                "people": len({example.person for example in mine}),
+                "sessions": len(mine),
+                "licence": ", ".join(licences) or "not recorded",
+            }
+        )
+    return rows
 
 
-def _origins(examples: Any) -> list[str]:
-    return sorted({str(example.origin.get("simulator", example.kind)) for example in examples})
+def _low_field(example: Example) -> str:
+    return f"simulated ({example.origin.get('simulator', 'unnamed')})" if example.kind == "simulated" else "acquired"
 
 
 def card_text(recipe: Mapping[str, Any]) -> str:
-    """The model card, Markdown."""
-    return f"# {recipe['method']}\n"
+    """The model card, Markdown; ``save_weights`` puts the hash where it says ``{sha256}``."""
+    outcome, split = recipe["outcome"], recipe["split"]
+    low, high = ("low-field", "high-field-like") if recipe["maps"] == "lf2hf" else ("high-field", "low-field-like")
+    psnr = outcome["validation_psnr_db"]
+    judged = "nobody was kept for validation" if psnr is None else f"{psnr:.2f} dB at step {outcome['best_step']}"
+    people = [f"- {part}: {', '.join(split[part]) or 'nobody'}" for part in PARTS]
+    return f"""# {recipe["method"]}: {", ".join(recipe["contrasts"])}
+
+Makes {high} images from {low} brain MRI ({outcome["parameters"]:,} parameters).
+Trained with bids_lfenhance {recipe["software"]["bids_lfenhance"]}; the settings in full are in `recipe.toml`.
+
+## Limits
+
+{_lines(f"- {line}" for line in _limits(recipe))}
+
+## Data
+
+{_table(recipe["data"], ("part", "dataset", "low_field", "people", "sessions", "licence"))}
+
+The files and their hashes are in `recipe.toml`.
+
+## Split
+
+By subject ({split["how"]}), in `split.json`.
+
+{_lines(people)}
+
+## Training
+
+{_table(recipe["stages"], ("name", "data", "steps", "batch", "patch"))}
+
+Seed {recipe["options"]["seed"]}; {outcome["steps"]} steps in {outcome["seconds"] / 60:.1f} min.
+Learning curves: `curves.csv`, `curves.png`.
+
+## Validation
+
+PSNR inside the brain, protocol {outcome["protocol"]}: {judged}.
+These subjects decided which weights were kept, so this is no test.
+
+## Identity
+
+- weights.safetensors: sha256 {{sha256}}
+- training (settings, examples, split, seed): {recipe["identity"]}
+
+## How to cite
+
+bids_lfenhance (CITATION.cff), the method's paper (data/citation.md in the package), and the datasets above.
+"""
+
+
+def _limits(recipe: Mapping[str, Any]) -> list[str]:
+    """Sentences on what the weights must not be used for."""
+    made = sorted({row["low_field"] for row in recipe["data"] if row["part"] == "train"})
+    simulated = [one for one in made if one != "acquired"]
+    limits = ["For research only; not a medical device. What it adds was learned from other people."]
+    if simulated:
+        share = "All of it" if simulated == made else "Part of it"
+        limits.append(
+            f"The low field it was trained with was SIMULATED: {', '.join(simulated)}. {share}; a real scanner differs."
+        )
+    if recipe["outcome"]["validation_psnr_db"] is None:
+        limits.append("Nobody was kept for validation: the weights are those of the last step.")
+    return [*limits, f"Knows {', '.join(recipe['contrasts'])} of brains like those below; nothing else was tried."]
+
+
+def _table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> str:
+    def text(value: Any) -> str:
+        return "×".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+
+    head = [[name.replace("_", " ") for name in columns], ["---"] * len(columns)]
+    body = [[text(row[name]) for name in columns] for row in rows]
+    return _lines(f"| {' | '.join(cells)} |" for cells in head + body)
+
+
+def _lines(lines: Iterable[str]) -> str:
+    return "\n".join(lines)
