@@ -4,11 +4,12 @@ python benchmarks/fidelity.py sub-53 sub-55 head [--data ../shared/data] [--meth
 python benchmarks/fidelity.py sub-53 --methods pfsr --weights TRAINED [--examples EXAMPLES]
 
 Subjects are ds002748 folders, or ``head`` for heads/otsu_T1_head.nii.gz. Stacks: tests/oracle.py (box-car slices,
-k-space cropping, finer lattice, motion, Rician noise, another contrast), aligned up to a random rigid error, as after a
-registration. Protocol ``brain-fit`` (targets.md §4). T1w is real; T2w is painted from the tissue of the T1w, so its
-figures only say that two contrasts do not harm each other. TRAINED is the folder of a training (level train); with
-it comes the row of a monotone map of the plain mean, fitted on its training people. Brain mask and tissue a method is given: found on the plain
-mean, as the pipeline does; the mask scored in: that of the high field. sub-01 and sub-52 were used for tuning.
+k-space cropping, finer lattice, motion, Rician noise, another contrast), aligned up to a random rigid error, as after
+a registration. Protocol ``brain-fit`` (targets.md §4). T1w is real; T2w is painted from the tissue of the T1w, so its
+figures only say that two contrasts do not harm each other. TRAINED is the folder of a training (level train); with it
+comes the row of a monotone map of the plain mean, fitted on its training people. Brain mask and tissue a method is
+given: found on the plain mean, as the pipeline does; the mask scored in: that of the high field. sub-01 and sub-52
+were used for tuning.
 """
 
 import argparse
