@@ -96,7 +96,7 @@ def write_example(
     mask : (X, Y, Z) bool, brain; the arrays are cropped to its box and ``MARGIN`` voxels more
     place : (4, 4) voxel of that grid → common-space coordinates in about [−1, 1]
     kind : "simulated" where ``low`` was made from ``high``, "pairs" where both were acquired
-    origin : plain JSON: how it came about; ``licence`` goes into cards, ``trained_on`` (whom a simulator saw) bars leaks
+    origin : plain JSON: how it came about; ``licence`` is for cards, ``trained_on`` (whom a simulator saw) bars leaks
     dataset : name of the dataset the person belongs to; a simulated session keeps that of its high field
     sources : (path, sha256) of the files behind it
     """
