@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 WEIGHTS, RECIPE, CARD = "weights.safetensors", "recipe.toml", "card.md"
 """The files of a training that the weights need: themselves, how they were made, and what a person should know."""
 
+KEY = "bids_lfenhance"
+"""Entry of the safetensors header that says what the weights are, as JSON."""
+
 CACHE = "BIDS_LFENHANCE_WEIGHTS"
 """Environment variable that names the folder in which downloaded weights are kept."""
 
@@ -60,13 +63,15 @@ def save_weights(
     from safetensors.torch import save
 
     folder = Path(folder)
-    metadata = {
+    about = {
         "method": str(recipe["method"]),
-        "contrasts": json.dumps(list(recipe["contrasts"])),
-        "settings": json.dumps(dict(recipe["settings"]), sort_keys=True),
-        "trained_on": json.dumps(list(recipe.get("trained_on", ()))),
+        "contrasts": list(recipe["contrasts"]),
+        "settings": dict(recipe["settings"]),
+        "trained_on": list(recipe.get("trained_on", ())),
         "version": __version__,
     }
+    # One entry: safetensors writes several in an order of its own each time, and the same weights have one hash.
+    metadata = {KEY: json.dumps(about, sort_keys=True)}
     tensors = {}
     for name, net in nets.items():
         for key, value in net.state_dict().items():
@@ -226,12 +231,11 @@ def _parse(content: bytes, path: Path) -> "tuple[dict[str, Any], dict[str, Tenso
     try:
         tensors = load(content)
         size = int.from_bytes(content[:8], "little")
-        told = json.loads(content[8 : 8 + size]).get("__metadata__", {})
+        told = json.loads(json.loads(content[8 : 8 + size])["__metadata__"][KEY])
         # Cloned, as what is read from a file lies at odd addresses, and sums may depend on that.
         whole = {key: (v.float() if v.dtype == torch.bfloat16 else v.clone()) for key, v in tensors.items()}
-        header = {"method": told["method"]} | {key: json.loads(told[key]) for key in ("contrasts", "settings")}
-        return header | {"trained_on": json.loads(told.get("trained_on", "[]"))}, whole
+        return {key: told[key] for key in ("method", "contrasts", "settings", "trained_on")}, whole
     except SafetensorError as error:
         raise InputError(f"Expected safetensors in {path}, found something else ({error}); choose another.") from error
-    except (ValueError, KeyError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"Expected weights made by bids_lfenhance in {path}, found others; choose another.") from error

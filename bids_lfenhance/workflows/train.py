@@ -97,14 +97,15 @@ def resolve(settings: TrainSettings, method: "Method") -> Any:
 
 def plan_jobs(settings: TrainSettings) -> list[Job]:
     """One job for each real pair, each high-field session to be degraded, each label map; none of them split yet."""
-    jobs = _pairs(settings)
-    if settings.augment not in PLAIN:
-        jobs += _high_field(settings) + _label_maps(settings)
-    elif settings.augment_dataset or settings.label_maps:
+    plain = settings.augment in PLAIN
+    if plain and (settings.augment_dataset or settings.label_maps):
         raise InputError(
             f"Expected --augment with a simulator, found '{settings.augment}', with which --augment-dataset and "
             "--label-maps have no effect; choose --augment physics, or leave them out."
         )
+    jobs = _pairs(settings)
+    if not plain:
+        jobs += _high_field(settings) + _label_maps(settings)
     if not jobs:
         raise InputError(
             f"Expected pairs of low and high field in {settings.bids_dir}, found none; to learn from high field alone "

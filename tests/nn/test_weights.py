@@ -106,7 +106,7 @@ def test_what_is_no_safetensors_is_refused_and_never_unpickled(tmp_path: Path) -
 def test_safetensors_of_other_makers_are_refused(tmp_path: Path) -> None:
     from safetensors.torch import save_file
 
-    for metadata in (None, {"format": "pt"}, {"method": "toy", "contrasts": "no json", "settings": "{}"}):
+    for metadata in (None, {"format": "pt"}, {"bids_lfenhance": "no json"}):
         save_file({"a": torch.zeros(2)}, tmp_path / "other.safetensors", metadata)
         assert "made by bids_lfenhance" in sentence(tmp_path / "other.safetensors")
 

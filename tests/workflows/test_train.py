@@ -1,0 +1,156 @@
+"""The train level from outside, on phantoms: what it leaves on disk, and what it refuses."""
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bids_lfenhance.cli.run import main
+from bids_lfenhance.methods import get_method
+from bids_lfenhance.nn.weights import load_weights
+from bids_lfenhance.training import jobs
+from bids_lfenhance.workflows import train
+from tests.simulators.sources import phantom_source
+from tests.workflows.simulated import write_scan
+
+PEOPLE = ("01", "02", "03")
+TINY = [
+    *("--pfsr-width", "8", "--pfsr-groups", "1", "--pfsr-blocks", "1", "--pfsr-patch", "16", "--pfsr-batch", "1"),
+    *("--pfsr-pretrain-steps", "4", "--pfsr-finetune-steps", "0", "--omp-nthreads", "1", "--precision", "fp32"),
+]
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Phantoms for heads, whose brain need not be looked for, and no other processes."""
+    monkeypatch.setattr(jobs, "_sources", lambda job: [phantom_source("T1w", size=32)])
+
+    def in_turn(work, tasks, nprocs, ended):
+        for name, task in tasks.items():
+            ended(name, work(task), "")
+
+    monkeypatch.setattr(train, "share_out", in_turn)
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("train") / "high"
+    root.mkdir()
+    (root / "dataset_description.json").write_text('{"Name": "Phantoms", "BIDSVersion": "1.10.0"}')
+    for person in PEOPLE:
+        write_scan(root, f"sub-{person}", "T1w")
+    return root
+
+
+def split(folder: Path, **parts: list[str]) -> Path:
+    path = folder / "split-given.json"
+    path.write_text(json.dumps({"train": ["01"], "validation": ["02"], "test": ["03"]} | parts))
+    return path
+
+
+def run(dataset: Path, out: Path, *more: str) -> int:
+    common = ["--augment", "physics", "--draws", "1", "--nprocs", "1", *TINY]
+    return main([str(dataset), str(out), "train", *common, *more])
+
+
+@pytest.fixture(scope="module")
+def trained(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    with pytest.MonkeyPatch.context() as patch:
+        quick.__wrapped__(patch)  # type: ignore[attr-defined]
+        out = tmp_path_factory.mktemp("trained") / "out"
+        assert run(dataset, out, "--split", str(split(out.parent))) == 0
+    return out
+
+
+def test_everything_promised_is_on_disk(trained: Path) -> None:
+    names = {"weights.safetensors", "recipe.toml", "card.md", "split.json", "curves.csv", "test.tsv", "config.toml"}
+    assert names <= {path.name for path in trained.iterdir()}
+    with (trained / "test.tsv").open() as file:
+        rows = list(csv.DictReader(file, delimiter="\t"))
+    assert {row["person"] for row in rows} == {"Phantoms/03"}
+    assert {row["way"] for row in rows} == {"input", "monotone map", "pfsr"}
+    card = (trained / "card.md").read_text()
+    assert card.count("## Test") == 1
+    assert "SIMULATED" in card
+    assert json.loads((trained / "split.json").read_text())["train"] == ["Phantoms/01"]
+
+
+def test_the_weights_enhance(trained: Path) -> None:
+    loaded = load_weights(trained, "pfsr", ("T1w",))
+    assert loaded.trained_on == ("Phantoms/01", "Phantoms/02")
+    method = get_method("pfsr")
+    from bids_lfenhance.methods.enhance import enhance
+    from bids_lfenhance.training.prepare import simulated_session
+
+    simulator = jobs_simulator()
+    made = simulated_session(
+        simulator, [phantom_source("T1w", size=32)], simulator.settings(), np.random.default_rng(0)
+    )
+    settings = method.settings(weights=str(trained))
+    found = enhance(made.low.with_anatomy(made.mask, np.zeros((3, *made.mask.shape))), method, settings,
+                    np.random.default_rng(0), n_samples=1)  # fmt: skip
+    assert found.image[0][made.mask].std() > 0
+    assert found.provenance["records"][0]["weights_sha256"] == loaded.sha256
+
+
+def jobs_simulator():
+    from bids_lfenhance.simulators import get_simulator
+
+    return get_simulator("physics")
+
+
+def test_the_same_command_again_changes_nothing(dataset: Path, trained: Path) -> None:
+    before = {path.name: path.read_bytes() for path in trained.glob("*") if path.suffix in (".safetensors", ".tsv")}
+    assert run(dataset, trained, "--split", str(split(trained.parent))) == 0
+    assert before == {name: (trained / name).read_bytes() for name in before}
+
+
+def test_other_settings_in_the_same_folder_are_refused(dataset: Path, trained: Path, capsys) -> None:
+    assert run(dataset, trained, "--split", str(split(trained.parent)), "--random-seed", "5") == 2
+    assert "another output folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("parts", "sentence"),
+    [
+        ({"test": ["01"]}, "in both train and test"),
+        ({"test": ["99"]}, "Phantoms/99"),
+        ({"train": []}, "at least one subject to train on"),
+    ],
+)
+def test_splits_that_leak_or_name_nobody(dataset: Path, tmp_path: Path, capsys, parts, sentence: str) -> None:
+    assert run(dataset, tmp_path / "out", "--split", str(split(tmp_path, **parts))) == 2
+    assert sentence in capsys.readouterr().err
+    assert not (tmp_path / "out" / "weights.safetensors").exists()
+
+
+def test_weights_to_begin_with_must_not_have_seen_the_test(
+    dataset: Path, trained: Path, tmp_path: Path, capsys
+) -> None:
+    swapped = split(tmp_path, train=["03"], test=["01"])
+    assert run(dataset, tmp_path / "out", "--split", str(swapped), "--init-weights", str(trained)) == 2
+    assert "was trained on Phantoms/01" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("--augment", "none", "--assume-field-strength", "3"), "add --augment physics"),
+        (("--augment", "flip", "--label-maps", "."), "have no effect"),
+        (("--split", "nowhere.json"), "found nothing at"),
+        (("--method", "h2lo", "--pfsr-width", "3"), "no effect"),
+    ],
+)
+def test_words_that_make_no_sense(dataset: Path, tmp_path: Path, capsys, words, sentence: str) -> None:
+    assert main([str(dataset), str(tmp_path / "out"), "train", *words]) == 2
+    assert sentence in capsys.readouterr().err
+
+
+def test_dry_run_tells_and_writes_nothing(dataset: Path, tmp_path: Path, capsys) -> None:
+    assert run(dataset, tmp_path / "out", "--split", str(split(tmp_path)), "--dry-run") == 0
+    said = capsys.readouterr().out
+    assert "train: 1 people: 01" in said
+    assert "pretrain_steps = 4" in said
+    assert not (tmp_path / "out").exists()
