@@ -9,8 +9,11 @@ import pytest
 
 from bids_lfenhance.cli.run import main
 from bids_lfenhance.methods import get_method
+from bids_lfenhance.methods.enhance import enhance
 from bids_lfenhance.nn.weights import load_weights
+from bids_lfenhance.simulators import get_simulator
 from bids_lfenhance.training import jobs
+from bids_lfenhance.training.prepare import simulated_session
 from bids_lfenhance.workflows import train
 from tests.simulators.sources import phantom_source
 from tests.workflows.simulated import write_scan
@@ -81,9 +84,6 @@ def test_the_weights_enhance(trained: Path) -> None:
     loaded = load_weights(trained, "pfsr", ("T1w",))
     assert loaded.trained_on == ("Phantoms/01", "Phantoms/02")
     method = get_method("pfsr")
-    from bids_lfenhance.methods.enhance import enhance
-    from bids_lfenhance.training.prepare import simulated_session
-
     simulator = jobs_simulator()
     made = simulated_session(
         simulator, [phantom_source("T1w", size=32)], simulator.settings(), np.random.default_rng(0)
@@ -93,12 +93,6 @@ def test_the_weights_enhance(trained: Path) -> None:
                     np.random.default_rng(0), n_samples=1)  # fmt: skip
     assert found.image[0][made.mask].std() > 0
     assert found.provenance["records"][0]["weights_sha256"] == loaded.sha256
-
-
-def jobs_simulator():
-    from bids_lfenhance.simulators import get_simulator
-
-    return get_simulator("physics")
 
 
 def test_the_same_command_again_changes_nothing(dataset: Path, trained: Path) -> None:
@@ -126,9 +120,7 @@ def test_splits_that_leak_or_name_nobody(dataset: Path, tmp_path: Path, capsys, 
     assert not (tmp_path / "out" / "weights.safetensors").exists()
 
 
-def test_weights_to_begin_with_must_not_have_seen_the_test(
-    dataset: Path, trained: Path, tmp_path: Path, capsys
-) -> None:
+def test_first_weights_must_not_have_seen_the_test(dataset: Path, trained: Path, tmp_path: Path, capsys) -> None:
     swapped = split(tmp_path, train=["03"], test=["01"])
     assert run(dataset, tmp_path / "out", "--split", str(swapped), "--init-weights", str(trained)) == 2
     assert "was trained on Phantoms/01" in capsys.readouterr().err
