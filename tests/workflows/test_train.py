@@ -84,10 +84,8 @@ def test_the_weights_enhance(trained: Path) -> None:
     loaded = load_weights(trained, "pfsr", ("T1w",))
     assert loaded.trained_on == ("Phantoms/01", "Phantoms/02")
     method = get_method("pfsr")
-    simulator = jobs_simulator()
-    made = simulated_session(
-        simulator, [phantom_source("T1w", size=32)], simulator.settings(), np.random.default_rng(0)
-    )
+    simulator, heads = get_simulator("physics"), [phantom_source("T1w", size=32)]
+    made = simulated_session(simulator, heads, simulator.settings(), np.random.default_rng(0))
     settings = method.settings(weights=str(trained))
     found = enhance(made.low.with_anatomy(made.mask, np.zeros((3, *made.mask.shape))), method, settings,
                     np.random.default_rng(0), n_samples=1)  # fmt: skip
