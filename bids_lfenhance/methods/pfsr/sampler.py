@@ -15,6 +15,7 @@ from ...imaging.grid import CANONICAL_ZOOM, Grid
 from ...imaging.volume import Volume
 from ...nn.method import Draw
 from ...nn.normalise import Scale
+from ...nn.precision import bf16_is_native, run_in_bf16
 from ...nn.weights import Loaded, default_weights, load_weights
 from .loss import singles
 from .network import Enhancer
@@ -25,9 +26,10 @@ MARGIN = 8
 
 
 def set_up(volume: Volume, settings: PfsrSettings) -> Mapping[str, Any]:
-    """``enhancer`` in its trained state on its device, its ``settings``, and what was ``loaded``.
+    """``enhancer`` in its trained state on its device, its ``settings``, what was ``loaded``, ``precision``.
 
-    Weights that know only some of the session's contrasts will do; the others keep their own image.
+    Weights that know only some of the session's contrasts will do; the others keep their own image. Half precision is
+    used where the processor has it, as in training: several times faster, and told in the record.
     """
     source = settings.weights
     if source == "auto":
@@ -36,7 +38,12 @@ def set_up(volume: Volume, settings: PfsrSettings) -> Mapping[str, Any]:
     settings = replace(settings, **{name: loaded.settings[name] for name in NETWORK})
     network = build(settings)["enhancer"]
     network.load_state_dict(loaded.state["enhancer"])
-    return {"enhancer": network.to(settings.device).eval(), "settings": settings, "loaded": loaded}
+    device = torch.device(settings.device)
+    network.to(device).eval()
+    if half := bf16_is_native(device):
+        run_in_bf16(network, device)
+    precision = "bf16" if half else "fp32"
+    return {"enhancer": network, "settings": settings, "loaded": loaded, "precision": precision}
 
 
 def enhance_batch(nets: Mapping[str, nn.Module], batch: Mapping[str, Tensor], settings: PfsrSettings) -> Tensor:
@@ -44,7 +51,7 @@ def enhance_batch(nets: Mapping[str, nn.Module], batch: Mapping[str, Tensor], se
     network = nets["enhancer"]
     assert isinstance(network, Enhancer)
     out = torch.zeros_like(batch["input"])
-    with torch.no_grad(), torch.autocast(out.device.type, torch.bfloat16, enabled=out.device.type == "cuda"):
+    with torch.no_grad():
         items, contrasts, images = singles(batch, batch["present"])
         for number, (item, contrast) in enumerate(zip(items.tolist(), contrasts.tolist(), strict=True)):
             one = slice(number, number + 1)
@@ -112,6 +119,7 @@ def draw(nets: Mapping[str, Any], volume: Volume, settings: PfsrSettings, genera
         "weights_sha256": loaded.sha256,
         "weights_settings": dict(loaded.settings),
         "scale": {name: float(scale.values[CONTRASTS.index(name)]) for name in volume.contrasts},
+        "precision": nets["precision"],
         "mirrored": mirrored,
         "shift": shift.tolist(),
         "outside": "zero outside the brain mask",

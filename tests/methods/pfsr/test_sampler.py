@@ -89,6 +89,7 @@ def test_the_record_names_the_weights(session: Volume, identity: Path) -> None:
     record = run(session, identity).provenance["records"][0]
     assert len(record["weights_sha256"]) == 64
     assert record["weights_settings"]["shuffle"] == 2
+    assert record["precision"] in ("bf16", "fp32")
     assert set(record["scale"]) == {"T1w", "T2w"}
 
 
