@@ -30,6 +30,9 @@ LOCK = Path("code", ".lock")
 SOURCE = "source"
 """Name of the high-field dataset in BIDS URIs: ``bids:source:sub-01/anat/sub-01_T1w.nii.gz``."""
 
+NAME_SUFFIX = ": simulated low field"
+"""What the name of a simulated dataset has after that of its high field: the people are the same."""
+
 _KEPT = ("License", "Authors", "Acknowledgements", "HowToAcknowledge", "Funding", "EthicsApprovals")
 
 README = """\
@@ -104,7 +107,7 @@ def simulated_description(out_dir: Path, bids_dir: Path, source: Mapping[str, An
     """The dataset_description.json: raw, with licence, authors and acknowledgement of the source."""
     maker = generated_by(version, os.environ) | {"Description": "Simulation of ultra-low-field MRI from high field"}
     description: dict[str, Any] = {
-        "Name": f"{source.get('Name', bids_dir.name)}: simulated low field",
+        "Name": f"{source.get('Name', bids_dir.name)}{NAME_SUFFIX}",
         "BIDSVersion": BIDS_VERSION,
         "DatasetType": "raw",
         **{key: source[key] for key in _KEPT if key in source},

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ..bids.atomic import atomic_write, locked
 from ..bids.plan import make_plan
 from ..bids.scans import shorten
+from ..bids.simulated import NAME_SUFFIX
 from ..config import TrainSettings, to_toml
 from ..config.train import PLAIN
 from ..errors import InputError, MethodError
@@ -187,15 +188,12 @@ def _stem(scan: Any) -> str:
 
 def dataset_name(root: Path) -> str:
     """The name by which the people of a dataset are known; a simulated dataset keeps that of its high field."""
-    path = root / "dataset_description.json"
     try:
-        description = json.loads(path.read_text(encoding="utf-8"))
-        sources = description.get("SourceDatasets") or [{}]
-        simulated = any("simulate" in str(tool.get("Name")) for tool in description.get("GeneratedBy") or ())
-        name = (sources[0].get("Name") if simulated else None) or description.get("Name")
+        description = json.loads((root / "dataset_description.json").read_text(encoding="utf-8"))
+        name = str(description.get("Name") or "").removesuffix(NAME_SUFFIX)
     except (OSError, ValueError, AttributeError):
-        name = None
-    return " ".join(str(name or root.resolve().name).replace("/", " ").split())
+        name = ""
+    return " ".join((name or root.resolve().name).replace("/", " ").split())
 
 
 def choose_split(settings: TrainSettings, jobs: Sequence[Job]) -> Split:
