@@ -27,6 +27,7 @@ def choose_reference(
     if not fitting:
         return None, (), _no_pair(contrasts, candidates)
     own, source = stacks[0].session, simulated_from(stacks[0])
+    chosen: Session
     no_notes: tuple[str, ...] = ()
     ranked = [label for label in fitting if shared[label] == max(shared.values())]
     if source is not None and source in fitting:

@@ -1,14 +1,20 @@
 """High-field files as the simulators take them: one grid, brain and tissue found once."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from ..bids.sidecars import read_json, split_name
+from ..bids.simulated import SOURCE
+from ..derivatives.simulated import sha256
 from ..errors import InputError, MethodError
 from ..imaging.anatomy import CORRELATION, VOLUME_ML, Anatomy, find_anatomy
 from ..imaging.headers import open_scan
 from ..imaging.preprocess import prepare_reference
 from ..imaging.tissue import segment_tissue
-from ..simulators.presets import check_order
+from ..imaging.volume import Stack
+from ..simulators.presets import check_order, named_preset, stack_geometry
+from ..simulators.session import replay
 from ..simulators.source import HighField, common_place
 
 
@@ -37,6 +43,26 @@ def load_heads(scans: Sequence[tuple[str, str, Path]]) -> tuple[list[HighField],
         heads.append(head)
     said = [*quality["Warnings"], *anatomy.quality["Warnings"]]
     return heads, (*(sentence for *_, warnings in opened for sentence in warnings), *said)
+
+
+def replay_scan(sidecar: Path, source_dir: Path) -> Stack:
+    """The simulated scan that a sidecar is of, made again from its sources, bit for bit.
+
+    ``source_dir`` is the high-field dataset; an ``InputError`` where its files are not those that were simulated from.
+    """
+    about = read_json(sidecar)
+    contrast = split_name(sidecar.name)[1]
+    try:
+        paths = [source_dir / uri.partition(f"bids:{SOURCE}:")[2] for uri in about["Sources"]]
+        hashes, record, word = about["SourceSha256"], json.dumps(about["Simulation"]), about["SimulationPreset"]
+    except (KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"Expected {sidecar} to be of a simulated scan, found no {error}; give another.") from error
+    for path, known in zip(paths, hashes, strict=True):
+        if sha256(path) != known:
+            raise InputError(f"Expected {path} as it was simulated from, found another file; restore it.")
+    heads, _ = load_heads([(path.name, split_name(path.name)[1], path) for path in paths])
+    head = next(head for head in heads if head.contrast == contrast)
+    return replay(record, head, stack_geometry(named_preset(word, contrast), head.grid))
 
 
 def check_contrast(head: HighField, name: str) -> None:

@@ -4,7 +4,7 @@ import hashlib
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from ..derivatives.simulated import (
     write_session,
 )
 from ..errors import InputError
-from ..resources import available_cpus, available_memory_gb, check_room, limit_threads
+from ..resources import Usage, available_cpus, available_memory_gb, check_room, limit_threads, measured
 from ..simulators import get_simulator
 from ..simulators.presets import Preset, named_preset
 from .pool import share_out
@@ -101,7 +101,7 @@ class _Ended:
             outcome.stacks += result.made * len(task.presets)
             outcome.notes += [f"{name}: {note}" for note in (*task.source.warnings, *result.warnings)]
             add_participants(self._settings.out_dir, self._settings.bids_dir, [task.source.subject])
-        words = "FAILED" if result is None else f"{result.seconds:.0f} s" if result.made else "done before"
+        words = "FAILED" if result is None else _took(result.usage) if result.made else "done before"
         ended = len(outcome.done) + len(outcome.already) + len(outcome.failed)
         line = f"{time.strftime('%H:%M:%S')}  {ended:>3}/{len(self._tasks)}  {name:<36} {words}"
         self._bar.write(line, file=sys.stderr)
@@ -110,6 +110,10 @@ class _Ended:
     def close(self) -> None:
         """Ends the bar."""
         self._bar.close()
+
+
+def _took(usage: Usage) -> str:
+    return f"{usage.seconds:.0f} s, {usage.peak_memory_mib / 1024:.1f} GiB"
 
 
 def missing(task: Task, hashes: Mapping[Path, str]) -> list[str]:
@@ -132,17 +136,22 @@ def missing_high_field(task: Task) -> list[str]:
 
 @dataclass(frozen=True)
 class Made:
-    """What a worker tells: how many sessions it made, the SHA-256 of the source files, seconds, warnings."""
+    """What a worker tells: how many sessions it made, the SHA-256 of the source files, what it took, warnings."""
 
     made: int
     hashes: Mapping[Path, str]
-    seconds: float = 0.0
+    usage: Usage = field(default_factory=Usage)
     warnings: tuple[str, ...] = ()
 
 
 def simulate_one(task: Task) -> Made:
     """What was made of one high-field session; what is on disk already is left alone."""
-    begun = time.monotonic()
+    with measured() as usage:
+        made = _simulate(task)
+    return replace(made, usage=usage)
+
+
+def _simulate(task: Task) -> Made:
     settings, source = task.settings, task.source
     hashes = {scan.path: sha256(scan.path) for scan in source.scans}
     todo = missing(task, hashes)
@@ -156,7 +165,7 @@ def simulate_one(task: Task) -> Made:
     if settings.high_field != "none":
         about = {scan.path: _about_high_field(task, scan.path, hashes) for scan in source.scans}
         put_high_field(settings.out_dir, source.scans, source.label, settings.high_field, about)
-    return Made(len(todo), hashes, time.monotonic() - begun, warnings)
+    return Made(len(todo), hashes, warnings=warnings)
 
 
 def _scans(task: Task, heads: Sequence[Any], session: str, hashes: Mapping[Path, str]) -> list[SimulatedScan]:
@@ -170,7 +179,8 @@ def _scans(task: Task, heads: Sequence[Any], session: str, hashes: Mapping[Path,
     made = simulate_session(simulator, heads, presets, options, generator_of(task, session))
     scans = []
     for (word, contrast), preset, (stack, record) in zip(task.presets, presets, made, strict=True):
-        sources = [scan.path for scan in task.source.scans if scan.contrast == contrast]
+        # the scan itself first, then those that decided grid and tissue with it
+        sources = [scan.path for scan in sorted(task.source.scans, key=lambda scan: scan.contrast != contrast)]
         about = {
             **simulated_sidecar(word, preset.on(heads[0].grid)),
             "Simulated": True,

@@ -16,9 +16,7 @@ import pytest
 from bids_lfenhance.bids.plan import make_plan
 from bids_lfenhance.cli.run import main, run
 from bids_lfenhance.errors import InputError
-from bids_lfenhance.simulators.presets import named_preset, stack_geometry
-from bids_lfenhance.simulators.session import replay
-from bids_lfenhance.workflows import simulate
+from bids_lfenhance.workflows import heads, simulate
 from tests.simulators.sources import phantom_source
 
 from . import simulated
@@ -92,20 +90,24 @@ def test_the_participant_level_pairs_it(made):
     assert all(0.06 < scan.field_strength < 0.07 for unit in plan.units for scan in unit.stacks)
 
 
-def test_a_sidecar_is_enough_to_make_its_image_again(made, raw):
+def test_a_sidecar_is_enough_to_make_its_image_again(made, raw, tmp_path, monkeypatch):
+    monkeypatch.setattr(heads, "load_heads", simulated.phantom_heads)
     for path in sorted((made / "sub-01" / "ses-SIM" / "anat").glob("*.json")):
         about = json.loads(path.read_text())
         contrast = path.stem.rpartition("_")[2]
-        source = raw / about["Sources"][0].removeprefix("bids:source:")
-        assert hashlib.sha256(source.read_bytes()).hexdigest() == about["SourceSha256"][0]
-        head = phantom_source(contrast, size=32)
-        geometry = stack_geometry(named_preset(about["SimulationPreset"], contrast), head.grid)
-        stack = replay(json.dumps(about["Simulation"]), head, geometry)
-        image = nib.load(path.with_suffix(".nii.gz"))
-        assert stack.data.tobytes() == np.asarray(image.dataobj).tobytes()
-        assert np.allclose(image.affine, stack.native_affine, atol=1e-4)
+        assert about["Sources"][0] == f"bids:source:sub-01/anat/sub-01_{contrast}.nii.gz"
         assert about["Simulated"] is True
         assert about["MagneticFieldStrength"] == (0.064 if "acq-axi" in path.name else 0.36)
+        stack, image = heads.replay_scan(path, raw), nib.load(path.with_suffix(".nii.gz"))
+        assert stack.data.tobytes() == np.asarray(image.dataobj).tobytes()
+        assert np.allclose(image.affine, stack.native_affine, atol=1e-4)
+    (tmp_path / "sub-01" / "anat").mkdir(parents=True)
+    for contrast in ("T1w", "T2w"):
+        (tmp_path / "sub-01" / "anat" / f"sub-01_{contrast}.nii.gz").write_bytes(b"another")
+    with pytest.raises(InputError, match="as it was simulated from"):
+        heads.replay_scan(path, tmp_path)
+    with pytest.raises(InputError, match="simulated scan"):
+        heads.replay_scan(made / "dataset_description.json", raw)
 
 
 def test_a_second_run_redoes_nothing(made, raw, capsys):
@@ -255,7 +257,7 @@ def test_a_derivative_is_no_place_for_it(made, raw, tmp_path):
 @pytest.mark.real
 def test_a_real_subject_of_ds002748(shared_data, tmp_path, monkeypatch):
     """The whole path once: registration, brain, tissue, one stack, and the same image again from the sidecar."""
-    from bids_lfenhance.workflows.heads import load_heads
+    from bids_lfenhance.workflows.heads import replay_scan
 
     monkeypatch.undo()
     raw = shared_data / "ds002748"
@@ -263,9 +265,5 @@ def test_a_real_subject_of_ds002748(shared_data, tmp_path, monkeypatch):
     assert main([*words, "--nprocs", "1"]) == 0
     assert errors_of(tmp_path / "out") == []
     (path,) = (tmp_path / "out").rglob("*.nii.gz")
-    about = json.loads(path.with_name(path.name.replace(".nii.gz", ".json")).read_text())
-    (head,), _ = load_heads([("sub-52_T1w", "T1w", raw / "sub-52" / "anat" / "sub-52_T1w.nii.gz")])
-    stack = replay(
-        json.dumps(about["Simulation"]), head, stack_geometry(named_preset("hyperfine-axi", "T1w"), head.grid)
-    )
+    stack = replay_scan(path.with_name(path.name.replace(".nii.gz", ".json")), raw)
     assert stack.data.tobytes() == np.asarray(nib.load(path).dataobj).tobytes()
