@@ -51,7 +51,7 @@ class State:
 
 def save_checkpoint(state: State, folder: Path, identity: str) -> Path:
     """The folder of the checkpoint, whole; older ones go only then. ``identity``: the hash of what is trained how."""
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     progress = state.progress
     path = folder / f"stage{progress.stage:02d}-step{progress.step:09d}"
@@ -64,7 +64,9 @@ def save_checkpoint(state: State, folder: Path, identity: str) -> Path:
         record = vars(progress) | {"updates": state.ema.updates, "identity": identity}
 
         def fill(draft: Path) -> None:
-            save_file({key: value.detach().cpu().clone() for key, value in tensors.items()}, draft / TENSORS)
+            # Written by us, as safetensors has errors of its own for a disk that is full.
+            content = save({key: value.detach().cpu().clone() for key, value in tensors.items()})
+            (draft / TENSORS).write_bytes(content)
             (draft / RECORD).write_text(json.dumps(record, indent=1), encoding="utf-8")
 
         atomic_folder(path, fill)

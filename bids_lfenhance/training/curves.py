@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..bids.atomic import atomic_write
+from ..errors import InputError
 
 COLUMNS = ("step", "stage", "quantity", "value")
 CSV, PNG = "curves.csv", "curves.png"
@@ -45,10 +46,14 @@ class Curves:
         """Append one row per value; numbers are written so that reading them gives the same numbers."""
         if not self._writes:
             return
-        with self._path.open("a", encoding="utf-8", newline="") as file:
-            csv.writer(file, lineterminator="\n").writerows(
-                (step, stage, name, repr(float(value))) for name, value in values.items()
-            )
+        rows = ((step, stage, name, repr(float(value))) for name, value in values.items())
+        try:
+            with self._path.open("a", encoding="utf-8", newline="") as file:
+                csv.writer(file, lineterminator="\n").writerows(rows)
+        except OSError as error:
+            raise InputError(
+                f"Expected to write {self._path}, found {error.strerror}; put that right and start again, it goes on."
+            ) from error
         if self._board is not None:
             for name, value in values.items():
                 self._board.add_scalar(f"{stage}/{name}", value, step)

@@ -129,7 +129,6 @@ def prepare(
         LOG.info("goes on from step %d", state.progress.total)
     world.wait()  # no process may still look for a checkpoint when the first begins to write
     if world.writes:
-        folder.mkdir(parents=True, exist_ok=True)
         for leftover in folder.glob("checkpoint/.tmp-*"):
             shutil.rmtree(leftover, ignore_errors=True)
         write_split(split, folder / "split.json")

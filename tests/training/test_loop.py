@@ -1,5 +1,6 @@
 """The loop on a method of two convolutions."""
 
+import errno
 import json
 import logging
 import tomllib
@@ -145,6 +146,22 @@ def test_a_checkpoint_of_another_training_is_refused(tmp_path: Path, examples: l
     state.write_bytes(state.read_bytes()[:100])
     with pytest.raises(InputError, match="cannot be read"):
         train(TOY, ToySettings(), examples, SPLIT, tmp_path, OPTIONS, quiet)
+
+
+def test_a_full_disk_leaves_the_checkpoint_before(
+    tmp_path: Path, examples: list[Example], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = Path.write_bytes
+
+    def full(self: Path, content: bytes) -> int:
+        if self.name == "state.safetensors" and "step000000006" in str(self):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(self, content)
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(InputError, match="no space left"):
+        train(TOY, ToySettings(), examples, SPLIT, tmp_path, OPTIONS, quiet)
+    assert [path.name for path in (tmp_path / "checkpoint").iterdir()] == ["stage00-step000000003"]
 
 
 def test_sigterm_leaves_a_checkpoint(tmp_path: Path, examples: list[Example]) -> None:

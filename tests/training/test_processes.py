@@ -94,6 +94,27 @@ def test_ten_kills_change_no_bit(examples: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_a_signal_to_one_of_two_stops_both_at_one_step(examples: Path, tmp_path: Path) -> None:
+    def pair() -> list[subprocess.Popen[str]]:
+        world = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port()}
+        return [start(examples, tmp_path / "two", 40, RANK=str(rank), **world) for rank in range(2)]
+
+    writer, other = pair()
+    assert writer.stdout is not None
+    writer.stdout.readline()  # it has begun to step
+    other.terminate()
+    said = [process.communicate(timeout=120)[1] for process in (writer, other)]
+    ends = [line for text in said for line in text.splitlines() if "Interrupted: stopped after" in line]
+    assert len(ends) == 2, said
+    assert len({line.partition("Interrupted")[2] for line in ends}) == 1  # torch names the rank before
+    for process in [*pair(), start(examples, tmp_path / "one", 40)]:
+        finish(process)
+    a, b = weights(tmp_path / "one"), weights(tmp_path / "two")
+    for key, value in a.items():
+        torch.testing.assert_close(value, b[key], rtol=1e-2, atol=1e-4)
+
+
+@pytest.mark.slow
 def test_torchrun_starts_it_too(examples: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m"]
     command += ["tests.training.worker", str(examples), str(tmp_path / "out"), "4", "1"]
