@@ -48,15 +48,24 @@ class Outcome:
 def make_recipe(settings: Settings, method_settings: Mapping[str, Any], device: str) -> Recipe:
     """The recipe of a run: settings with every default resolved, resources as far as they exist."""
     method = get_method(settings.method)
+    chosen, hashed = dict(method_settings), dict(method_settings)
+    if method.learning:
+        from ..nn.weights import load_weights
+
+        # Found before anything is computed, and known by content: other weights in the same place are other settings.
+        weights = load_weights(chosen["weights"], method.name, ())
+        if chosen["weights"] != "auto":
+            chosen["weights"] = str(weights.path.resolve())  # steps run in folders of their own
+        hashed["weights"] = weights.sha256
     threads = min(settings.omp_nthreads or MOST_THREADS, available_cpus(), settings.nprocs or available_cpus())
     return Recipe(
         bids_dir=str(settings.bids_dir),
         out_dir=str(settings.out_dir),
         method=settings.method,
         label=settings.label,
-        method_settings=dict(method_settings),
+        method_settings=chosen,
         synthetic=method.learns_from != "nothing",
-        settings_hash=settings_hash(settings, method_settings, __version__),
+        settings_hash=settings_hash(settings, hashed, __version__),
         budget=settings.budget,
         n_samples=settings.n_samples or method.draws,
         seed=settings.random_seed,

@@ -2,12 +2,16 @@
 
 import csv
 import json
+import os
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from bids_lfenhance.cli.run import main
+from bids_lfenhance.config import Settings
+from bids_lfenhance.errors import InputError
 from bids_lfenhance.methods import get_method
 from bids_lfenhance.methods.enhance import enhance
 from bids_lfenhance.nn.weights import load_weights
@@ -15,6 +19,7 @@ from bids_lfenhance.simulators import get_simulator
 from bids_lfenhance.training import jobs
 from bids_lfenhance.training.prepare import simulated_session
 from bids_lfenhance.workflows import train
+from bids_lfenhance.workflows.run import make_recipe
 from tests.simulators.sources import phantom_source
 from tests.workflows.simulated import write_scan
 
@@ -144,3 +149,22 @@ def test_dry_run_tells_and_writes_nothing(dataset: Path, tmp_path: Path, capsys)
     assert "train: 1 people: 01" in said
     assert "pretrain_steps = 4" in said
     assert not (tmp_path / "out").exists()
+
+
+def test_a_run_with_other_weights_in_the_same_place_is_another_run(trained: Path, tmp_path: Path) -> None:
+    shutil.copytree(trained, tmp_path / "weights", ignore=shutil.ignore_patterns("examples", "checkpoint"))
+    settings = Settings(tmp_path, tmp_path / "out", method="pfsr")
+    options = {"weights": os.path.relpath(tmp_path / "weights")}
+    first = make_recipe(settings, options, "cpu")
+    assert Path(first.method_settings["weights"]) == tmp_path / "weights" / "weights.safetensors"
+    path = tmp_path / "weights" / "weights.safetensors"
+    path.write_bytes(path.read_bytes()[:-4] + bytes(4))
+    with pytest.raises(InputError, match="changed or cut short"):
+        make_recipe(settings, options, "cpu")
+    (tmp_path / "weights" / "recipe.toml").unlink()  # nothing vouches for them now
+    assert make_recipe(settings, options, "cpu").settings_hash != first.settings_hash
+
+
+def test_a_method_without_weights_says_how_to_train_it_before_anything_is_computed(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="train --method pfsr"):
+        make_recipe(Settings(tmp_path, tmp_path / "out", method="pfsr"), {"weights": "nowhere"}, "cpu")
