@@ -56,7 +56,7 @@ def train(
         show = progress if progress is not None and world.writes else Bar(world.writes)
         run, state = prepare(method, settings, examples, split, Path(out_dir), options, world, show, stop)
         try:
-            while state.progress.stage < len(run.stages) and not _out_of_time(run, state):
+            while state.progress.stage < len(run.stages) and not world.any(_out_of_time(run, state)):
                 _run_stage(run, state, run.stages[state.progress.stage])
         finally:
             run.curves.close()

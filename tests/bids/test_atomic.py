@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bids_lfenhance.bids.atomic import atomic_write, locked
+from bids_lfenhance.bids.atomic import atomic_folder, atomic_write, locked
 from bids_lfenhance.errors import InputError
 
 
@@ -75,3 +75,25 @@ def test_a_locked_block_loses_no_update(tmp_path: Path) -> None:
     with multiprocessing.get_context("fork").Pool(16) as pool:
         pool.map(_add_one, [path] * 160, chunksize=1)
     assert path.read_text() == "160"
+
+
+def test_a_folder_is_there_whole_or_as_it_was(tmp_path: Path) -> None:
+    def fill(draft: Path) -> None:
+        (draft / "a" / "b").mkdir(parents=True)
+        (draft / "a" / "b" / "file").write_text("new")
+
+    def fail(draft: Path) -> None:
+        (draft / "half").write_text("half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    path = tmp_path / "under" / "folder"
+    with pytest.raises(InputError, match="no space left"):
+        atomic_folder(path, fail)
+    assert not path.exists()
+    atomic_folder(path, lambda draft: (draft / "old").write_text("old"))
+    with pytest.raises(InputError):
+        atomic_folder(path, fail)
+    assert [file.name for file in path.iterdir()] == ["old"]
+    atomic_folder(path, fill)
+    assert [str(file.relative_to(path)) for file in path.rglob("*") if file.is_file()] == ["a/b/file"]
+    assert [entry.name for entry in path.parent.iterdir()] == ["folder"]
