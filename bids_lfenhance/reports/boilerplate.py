@@ -14,8 +14,6 @@ REFERENCES = {
     "nipype": "Gorgolewski K et al. Nipype. Front Neuroinform 2011;5:13. doi:10.3389/fninf.2011.00013",
     "n4": "Tustison NJ et al. N4ITK: improved N3 bias correction. IEEE Trans Med Imaging 2010;29:1310-20. "
     "doi:10.1109/TMI.2010.2046908",
-    "ants": "Avants BB et al. A reproducible evaluation of ANTs similarity metric performance in brain image "
-    "registration. NeuroImage 2011;54:2033-44. doi:10.1016/j.neuroimage.2010.09.025",
     "mni": "Fonov V et al. Unbiased average age-appropriate atlases for pediatric studies. NeuroImage 2011;54:313-27. "
     "doi:10.1016/j.neuroimage.2010.07.033",
     "nilearn": "Abraham A et al. Machine learning for neuroimaging with scikit-learn. Front Neuroinform 2014;8:14. "
@@ -25,6 +23,8 @@ REFERENCES = {
     "representations. MICCAI 2023. arXiv:2303.15065",
     "indrakanti": "Indrakanti P, Simpson I. Unsupervised bidirectional synthesis of ultra-low-field MRI. "
     "Preprint, 2025",
+    "h2lo": "H2LO: learning to simulate low-field MRI from high field by a neural operator, and its use for image "
+    "enhancement. Preprint; re-derived here from its equations",
     "ensembles": "Lakshminarayanan B et al. Simple and scalable predictive uncertainty estimation using deep "
     "ensembles. NeurIPS 2017. arXiv:1612.01474",
     "ssim": "Wang Z et al. Image quality assessment: from error visibility to structural similarity. "
@@ -134,10 +134,10 @@ def _preparation(subject: Subject, cite: _Citing) -> str:
     target = " and then to the high-field reference" if paired else ""
     return (
         f"Each scan was corrected for intensity non-uniformity with N4 {cite('n4')}; the scans of a session were "
-        f"aligned rigidly to one another{target} with ANTs {cite('ants')}, and interpolated once on to a 1 mm "
-        "isotropic grid. The plain mean of the scans of a contrast is the low-field baseline. Brain mask and tissue "
-        "(cerebrospinal fluid, grey and white matter) were found in each image with priors of the MNI152 template "
-        f"{cite('mni')} bundled by nilearn {cite('nilearn')}."
+        f"aligned rigidly to one another{target} by least squares, each blurred by the other's slice profile, and "
+        "interpolated once on to a 1 mm isotropic grid. The plain mean of the scans of a contrast is the low-field "
+        "baseline. Brain mask and tissue (cerebrospinal fluid, grey and white matter) were found in each image with "
+        f"priors of the MNI152 template {cite('mni')} bundled by nilearn {cite('nilearn')}."
     )
 
 
@@ -150,6 +150,13 @@ def _enhancement(output: Output, cite: _Citing) -> str:
             "High-field-like images were estimated by fitting an implicit neural representation (a Gabor network) to "
             "all scans of the session at once, through a model of their slice profiles and contrast "
             f"{cite('indrakanti', 'wire', 'mcinr')}."
+        )
+    elif method == "pfsr":
+        records = sidecar.get("Records") or [{}]
+        digest = str(records[0].get("weights_sha256", ""))
+        text = (
+            "High-field-like images were estimated by a residual convolutional network after PF-SR as used in "
+            f"{cite('h2lo')}, each contrast by itself{f' (weights {digest[:12]})' if digest else ''}."
         )
     elif method == "interp":
         how = {"mean": "their plain mean", "sr": "super-resolution that models their slice profiles"}

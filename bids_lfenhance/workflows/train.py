@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import sys
 from collections.abc import Iterable, Sequence
 from functools import partial
@@ -47,7 +48,8 @@ def run_train(settings: TrainSettings) -> int:
     root = (settings.work_dir or settings.out_dir) / "examples"
     with locked(root / ".lock"):  # of several processes (torchrun) the first makes them, the others find them made
         folders = make_examples(jobs, root, settings.nprocs or available_cpus())
-    _print(learn(settings, method, own, split, folders, text))
+    if told := learn(settings, method, own, split, folders, text):
+        _print(told)
     return 0
 
 
@@ -76,6 +78,8 @@ def learn(settings: TrainSettings, method: "Method", own: Any, split: Split, fol
     )
     atomic_write(settings.out_dir / "config.toml", text)
     trained = train(method, own, examples, split, settings.out_dir, options)
+    if int(os.environ.get("RANK", "0")):  # of several processes (torchrun) the first tests and tells
+        return ""
     return test_and_tell(trained, method, own, split, examples, settings.random_seed)
 
 
