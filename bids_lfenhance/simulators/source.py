@@ -1,5 +1,6 @@
 """What every simulator starts from: one high-field contrast and its anatomy."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -10,6 +11,7 @@ from ..errors import InputError
 from ..imaging.anatomy import CORRELATION, VOLUME_ML, Anatomy, find_anatomy
 from ..imaging.grid import Grid
 from ..imaging.tissue import segment_tissue
+from ..imaging.volume import Volume
 from .presets import ORDER
 
 PURE = 0.9
@@ -97,6 +99,18 @@ def high_field_source(
     source = HighField(np.maximum(np.nan_to_num(kept), 0), contrast, tissue, mask, grid, place)
     check_contrast(source, name)
     return source
+
+
+def high_field_sources(high: Volume, names: Mapping[str, str] | None = None) -> list[HighField]:
+    """One source per contrast of a session, in channel order, all with the anatomy of the first.
+
+    ``names`` of the files by contrast, for the sentence of an ``InputError``.
+    """
+    called = {contrast: (names or {}).get(contrast, f"the {contrast}") for contrast in high.contrasts}
+    first, *others = high.contrasts
+    source = high_field_source(high.channel(first), high.grid, first, name=called[first])
+    rest = [high_field_source(high.channel(c), high.grid, c, like=source, name=called[c]) for c in others]
+    return [source, *rest]
 
 
 def _anatomy_of(

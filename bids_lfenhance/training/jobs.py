@@ -107,10 +107,11 @@ def _trained_on(settings: Any, simulator: str, contrasts: Sequence[str]) -> list
 def _sources(job: Job) -> list[Any]:
     """The high field of a real head, one source per contrast."""
     from ..imaging.preprocess import prepare_reference
-    from .prepare import high_field_sources
+    from ..simulators.source import high_field_sources
 
     high, _, _ = prepare_reference([(name, contrast, image) for name, contrast, _, image in _opened(job.high)])
-    return high_field_sources(chosen_contrasts(high, job.contrasts))
+    names = {contrast: name for name, contrast, *_ in job.high}
+    return high_field_sources(chosen_contrasts(high, job.contrasts), names)
 
 
 def _drawn(job: Job, generator: np.random.Generator) -> list[Any]:

@@ -13,7 +13,7 @@ from ..imaging.volume import Stack, Volume, volume_from_channels
 from ..simulators.presets import get_preset
 from ..simulators.session import record_json, simulate_session
 from ..simulators.simulator import Record, Simulator, random_motion, rows
-from ..simulators.source import HighField, common_place, high_field_source
+from ..simulators.source import HighField, common_place
 
 Planes = Sequence[str]
 
@@ -121,10 +121,3 @@ def chosen_contrasts(volume: Volume, contrasts: Sequence[str]) -> Volume:
     """The volume with only these contrasts present; all of them where none is named."""
     keep = np.array([not contrasts or name in contrasts for name in CONTRASTS]) & volume.present
     return replace(volume, image=volume.image * keep[:, None, None, None], present=keep)
-
-
-def high_field_sources(high: Volume) -> list[HighField]:
-    """One source per contrast of a high-field session, with the anatomy of its first; ``InputError`` for no brain."""
-    first, *others = high.contrasts
-    source = high_field_source(high.channel(first), high.grid, first, name=f"the {first}")
-    return [source, *(high_field_source(high.channel(c), high.grid, c, like=source, name=f"the {c}") for c in others)]
