@@ -1,6 +1,6 @@
 """From high to low field: how near four simulators come to scans of a scanner they do not know. SIMULATED low field.
 
-python benchmarks/simulators.py TRAINED [MORE …] [--limit N]
+python benchmarks/simulators.py TRAINED [MORE …] [--examples FOLDER] [--limit N] [--save-arnold FILE]
 
 TRAINED is the folder of ``bids_lfenhance PAIRS OUT train --method h2lo``; MORE are ablations trained on the same pairs
 and split. The columns are those of the paper (protocol ``h2lo``: skull-stripped, each image divided by its maximum,
@@ -27,7 +27,7 @@ from bids_lfenhance.imaging.volume import Stack
 from bids_lfenhance.methods import get_learned
 from bids_lfenhance.nn.weights import load_weights
 from bids_lfenhance.simulators import get_simulator
-from bids_lfenhance.simulators.arnold import Parameters, fit_arnold
+from bids_lfenhance.simulators.arnold import Parameters, fit_arnold, save_parameters
 from bids_lfenhance.simulators.presets import get_preset
 from bids_lfenhance.simulators.simulator import rows
 from bids_lfenhance.simulators.source import HighField, high_field_source
@@ -106,12 +106,15 @@ def main() -> None:
     parser.add_argument("trained", type=Path, nargs="+")
     parser.add_argument("--examples", type=Path, help="folder of the examples (default: in TRAINED)")
     parser.add_argument("--limit", type=int, help="only the first N test people")
+    parser.add_argument("--save-arnold", type=Path, help="keep the fitted parameters, for --arnold-parameters")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
     split = json.loads((given.trained[0] / "split.json").read_text())
     examples = [e for e in list_examples(given.examples or given.trained[0] / "examples") if e.kind == "pairs"]
     test = [example for example in examples if example.person in split["test"]][: given.limit]
     parameters = fitted_arnold([example for example in examples if example.person in split["train"]])
+    if given.save_arnold:
+        save_parameters(given.save_arnold, {test[0].contrasts["high"][0]: parameters})
     print(f"SIMULATED low field, {len(test)} test people; Arnold fitted: {parameters}\n")
     found: dict[str, list[Mapping[str, float]]] = {}
     for number, example in enumerate(test):
