@@ -135,11 +135,11 @@ def test_row_5_short_a_trained_network_says_nearly_the_analytic_velocity() -> No
 
 
 def check_trained(net: nn.Module, error: float) -> None:
-    condition = torch.randn(4000, 2, generator=seeded(6))
-    source, noise = (torch.randn(4000, 2, generator=seeded(k)) for k in (7, 8))
+    condition = torch.randn(40_000, 2, generator=seeded(6))
+    source, noise = (torch.randn(40_000, 2, generator=seeded(k)) for k in (7, 8))
     target = condition + SPREAD.float().sqrt() * noise
     for share in (0.1, 0.5, 0.9):
-        time = torch.full((4000,), share)
+        time = torch.full((40_000,), share)
         state, _ = flow_pair(source, target, time)
         expected = analytic(state, share, condition).float()
         found = net(features(state, time, condition))
