@@ -32,6 +32,7 @@ class PhysicsSettings:
     snr: float | None = field(default=None, metadata=told("white-matter SNR; 0: no noise (None: the preset's)"))
     snr_jitter: float = field(default=0.2, metadata=told("lognormal SD of the SNR"))
     contrast_jitter: float = field(default=0.05, metadata=told("lognormal SD of each tissue's contrast factor"))
+    fwhm: float = field(default=1.0, metadata=told("width of the profile over the preset's, all axes together"))
     fwhm_jitter: float = field(default=0.05, metadata=told("lognormal SD of the resolution, all axes together"))
 
 
@@ -61,6 +62,7 @@ def draw(
     snr: float | None = None,
     snr_jitter: float = 0.0,
     contrast_jitter: float = 0.0,
+    fwhm: float = 1.0,
     fwhm_jitter: float = 0.0,
     centre: tuple[float, float, float] = (0.0, 0.0, 0.0),
 ) -> Degradation:
@@ -68,14 +70,14 @@ def draw(
 
     ``motion_mm``, ``motion_deg`` are standard deviations of each shift and rotation about ``centre`` (RAS+ mm);
     ``bias`` is that of each coefficient of the log field; ``hf_means`` (3,) tissue means of the high-field image, if
-    known; ``snr`` of white matter, the preset's unless given; the jitters as in ``PhysicsSettings``.
+    known; ``snr`` of white matter, the preset's unless given; ``fwhm`` and the jitters as in ``PhysicsSettings``.
     """
     motion = random_motion(generator, motion_mm, motion_deg, np.array(centre))
     factor = contrast_factor(preset.contrast, hf_means)
     field_terms = tuple(generator.normal(0, bias, len(BIAS_TERMS)).tolist())
     seed = int(generator.integers(2**63))
     c_csf, c_gm, c_wm = (float(c) * jitter(generator, contrast_jitter) for c in factor)
-    wider = jitter(generator, fwhm_jitter)
+    wider = fwhm * jitter(generator, fwhm_jitter)
     x, y, z = (width * wider for width in preset.fwhm)
     level = (preset.snr if snr is None else snr) * jitter(generator, snr_jitter)
     return Degradation(
