@@ -25,6 +25,7 @@ from bids_lfenhance.evaluation.image_metrics import image_metrics
 from bids_lfenhance.imaging.grid import Grid
 from bids_lfenhance.imaging.volume import Stack
 from bids_lfenhance.methods import get_learned
+from bids_lfenhance.nn.precision import bf16_is_native, run_in_bf16
 from bids_lfenhance.nn.weights import load_weights
 from bids_lfenhance.simulators import get_simulator
 from bids_lfenhance.simulators.arnold import Parameters, fit_arnold, save_parameters
@@ -88,6 +89,8 @@ def learnt(example: Example, folder: Path) -> np.ndarray:
     for name, net in nets.items():
         net.load_state_dict(loaded.state[name])
         net.eval()
+        if bf16_is_native(torch.device("cpu")):
+            run_in_bf16(net, torch.device("cpu"))
     batch = {key: value for key, value in whole(example, "hf2lf").items() if key != "target"}
     found = method.learning.predict(nets, batch, settings, torch.Generator())[0]
     return found[batch["present"][0]][0].numpy()

@@ -7,6 +7,7 @@ from typing import Any
 
 from ..bids.atomic import atomic_write
 from ..nn.method import Method
+from ..nn.precision import bf16_is_native, run_in_bf16
 from ..nn.weights import CARD, load_weights
 from .assess import assess, summary
 from .card import Trained
@@ -24,8 +25,10 @@ def test_and_tell(
 ) -> str:
     """What came out, as a text; ``test.tsv`` and a table in the card are on disk then.
 
-    The weights are read back from disk: what is judged is what is kept.
+    The weights are read back from disk: what is judged is what is kept. The networks multiply as in training.
     """
+    import torch
+
     lines = [f"Weights: {trained.folder} ({trained.steps} steps, {trained.seconds / 60:.1f} min)"]
     tested = [example for example in examples if example.person in split.test]
     if not tested:
@@ -36,6 +39,8 @@ def test_and_tell(
     for name, net in nets.items():
         net.load_state_dict(loaded.state[name])
         net.eval()
+        if bf16_is_native(torch.device("cpu")):
+            run_in_bf16(net, torch.device("cpu"))
     learned_from = [example for example in examples if example.person in split.train]
     rows = assess(nets, method, settings, tested, learned_from, seed)
     atomic_write(trained.folder / TEST, _tsv(rows))
