@@ -111,6 +111,7 @@ def assess(
             ways = {"input": image, "monotone map": monotone(image, contrast) * example.mask}
             ways[method.name] = found[CONTRASTS.index(contrast)]
             about = {"person": example.person, "session": example.session, "kind": example.kind, "contrast": contrast}
+            about["simulator"] = str(example.origin.get("simulator", ""))
             about["planes"] = "+".join(example.origin.get("planes", ()))
             rows += [about | {"way": way} | brain_fit(one, target, example.mask) for way, one in ways.items()]
     return rows

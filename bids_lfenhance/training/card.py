@@ -97,7 +97,8 @@ def _data_table(part: str, examples: Sequence[Example]) -> list[dict[str, Any]]:
 
 
 def _low_field(example: Example) -> str:
-    return f"simulated ({example.origin.get('simulator', 'unnamed')})" if example.kind == "simulated" else "acquired"
+    simulator = example.origin.get("simulator", "unnamed" if example.kind == "simulated" else "")
+    return f"simulated ({simulator})" if simulator else "acquired"
 
 
 def card_text(recipe: Mapping[str, Any]) -> str:

@@ -24,7 +24,7 @@ class Job:
     ``low`` images: a real pair; none: low field is made by ``simulator`` from ``high`` (or, with ``label_map``, from
     high field drawn from that), ``draws`` times, with drawn planes or, ``fixed``, each of ``PLANES`` in turn.
     ``contrasts`` wanted, all where none is named. ``seed`` words decide everything random, whatever the order of the
-    jobs.
+    jobs. ``made_by`` names the simulator whose scans ``low`` are, "" for a scanner; ``licence`` is the dataset's.
     """
 
     dataset: str
@@ -39,6 +39,8 @@ class Job:
     draws: int = 1
     fixed: bool = False
     seed: tuple[int, ...] = (0,)
+    made_by: str = ""
+    licence: str = ""
 
     @property
     def name(self) -> str:
@@ -54,7 +56,7 @@ class Job:
         """Where its examples go: named by everything that decides their content, so that none is made twice."""
         files = [path for *_, path in (*self.high, *self.low)] + ([self.label_map] if self.label_map else [])
         states = [(path, Path(path).stat().st_size, Path(path).stat().st_mtime_ns) for path in files]
-        content = asdict(self) | {"draws": None, "states": states}
+        content = asdict(self) | {"draws": None, "made_by": None, "licence": None, "states": states}
         key = hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:10]
         count = 1 if self.low else self.draws
         return tuple(root / f"{self.name}_{key}_{number}" for number in range(count))
@@ -129,6 +131,7 @@ def _opened(images: Sequence[Image]) -> list[Any]:
 
 def _write(folder: Path, job: Job, session: Session, kind: Any, number: int = 0) -> None:
     files = [path for *_, path in (*job.high, *job.low)] + ([job.label_map] if job.label_map else [])
+    about = {"licence": job.licence} | ({"simulator": job.made_by} if job.made_by else {})
     write_example(
         folder,
         session.low,
@@ -138,7 +141,7 @@ def _write(folder: Path, job: Job, session: Session, kind: Any, number: int = 0)
         kind,
         job.subject,
         job.session or f"SIM{number + 1}",
-        session.origin,
+        {**session.origin, **about},
         dataset=job.dataset,
         sources=[(path, _digest(path)) for path in files],
     )

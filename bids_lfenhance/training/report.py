@@ -46,7 +46,7 @@ def test_and_tell(
     atomic_write(trained.folder / TEST, _tsv(rows))
     table = markdown(summary(rows))
     card = (trained.folder / CARD).read_text(encoding="utf-8").partition(HEADING)[0].rstrip()
-    simulated = all(row["kind"] == "simulated" for row in rows)
+    simulated = all(row["simulator"] for row in rows)
     about = (
         f"{len(split.test)} people nobody trained on, {'SIMULATED' if simulated else 'acquired'} low field, protocol "
         "brain-fit, mean ± SD over people. The monotone map was fitted on the training people.\n\n"

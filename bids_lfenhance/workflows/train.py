@@ -140,9 +140,10 @@ def _pairs(settings: TrainSettings) -> list[Job]:
         if unit.paired:
             low = tuple((_stem(scan), scan.contrast, scan.plane, str(scan.path)) for scan in unit.stacks)
             high = tuple((_stem(scan), scan.contrast, None, str(scan.path)) for scan in unit.reference)
-            session = unit.session or ""
-            jobs.append(Job(dataset_name(settings.bids_dir), unit.subject, session, high, low))
-    return [dataclasses.replace(job, contrasts=settings.contrasts) for job in jobs]
+            made_by = str((unit.stacks[0].sidecar.get("Simulation") or {}).get("Simulator", ""))
+            job = Job(dataset_name(settings.bids_dir), unit.subject, unit.session or "", high, low, made_by=made_by)
+            jobs.append(dataclasses.replace(job, contrasts=settings.contrasts, licence=licence_of(settings.bids_dir)))
+    return jobs
 
 
 def _high_field(settings: TrainSettings) -> list[Job]:
@@ -162,6 +163,7 @@ def _high_field(settings: TrainSettings) -> list[Job]:
             one.subject,
             one.session or "",
             high=tuple((_stem(scan), scan.contrast, None, str(scan.path)) for scan in one.scans),
+            licence=licence_of(root),
             **_simulator(settings),
         )
         for one in plan.sessions
@@ -192,12 +194,21 @@ def _stem(scan: Any) -> str:
 
 def dataset_name(root: Path) -> str:
     """The name by which the people of a dataset are known; a simulated dataset keeps that of its high field."""
-    try:
-        description = json.loads((root / "dataset_description.json").read_text(encoding="utf-8"))
-        name = str(description.get("Name") or "").removesuffix(NAME_SUFFIX)
-    except (OSError, ValueError, AttributeError):
-        name = ""
+    name = str(_description(root).get("Name") or "").removesuffix(NAME_SUFFIX)
     return " ".join((name or root.resolve().name).replace("/", " ").split())
+
+
+def licence_of(root: Path) -> str:
+    """The licence of a dataset, "" where its description names none."""
+    return str(_description(root).get("License") or "")
+
+
+def _description(root: Path) -> dict[str, Any]:
+    try:
+        found = json.loads((root / "dataset_description.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def choose_split(settings: TrainSettings, jobs: Sequence[Job]) -> Split:

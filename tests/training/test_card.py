@@ -21,7 +21,10 @@ torch.set_num_threads(1)
 def test_card_and_recipe(tmp_path: Path) -> None:
     real = {"licence": "CC0"}
     made = [make_example(tmp_path / "e", "a", 0, origin={"simulator": "physics", "licence": "CC0"})]
-    made += [make_example(tmp_path / "e", "b", 1, "pairs", origin=real), make_example(tmp_path / "e", "c", 2, "pairs")]
+    made += [
+        make_example(tmp_path / "e", "b", 1, "pairs", origin=real),
+        make_example(tmp_path / "e", "c", 2, "pairs", origin={}),
+    ]
     split = Split(("ds/a", "ds/b"), ("ds/c",), ("ds/q",))
     settings, options = ToySettings(second=3), TrainOptions(precision="fp32", augmentation=Augmentation("all", 0.02))
     trained = train(TOY, settings, made, split, tmp_path / "out", options, quiet)
