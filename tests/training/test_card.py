@@ -23,7 +23,7 @@ def test_card_and_recipe(tmp_path: Path) -> None:
     made = [make_example(tmp_path / "e", "a", 0, origin={"simulator": "physics", "licence": "CC0"})]
     made += [
         make_example(tmp_path / "e", "b", 1, "pairs", origin=real),
-        make_example(tmp_path / "e", "c", 2, "pairs", origin={"licence": ""}),
+        make_example(tmp_path / "e", "c", 2, "pairs"),
     ]
     split = Split(("ds/a", "ds/b"), ("ds/c",), ("ds/q",))
     settings, options = ToySettings(second=3), TrainOptions(precision="fp32", augmentation=Augmentation("all", 0.02))

@@ -151,7 +151,7 @@ def make_example(
         kind,  # type: ignore[arg-type]
         subject,
         "01",
-        origin or {"simulator": "toy"},
+        origin or ({"simulator": "toy"} if kind == "simulated" else {}),
         dataset="ds",
         sources=[(f"{subject}.nii.gz", "ab" * 32)],
     )
