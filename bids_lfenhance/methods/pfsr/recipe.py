@@ -103,7 +103,9 @@ def stages(settings: PfsrSettings) -> tuple[Stage, ...]:
     patch = (settings.patch,) * 3
     first = Phase("enhance", ("enhancer",), _losses, settings.rate)
     then = Phase("enhance", ("enhancer",), _losses, settings.finetune_rate)
-    pretrain = Stage("pretrain", (first,), settings.pretrain_steps, settings.batch, patch, "simulated")
+    # From the identity the first steps at full rate lead astray: the loss doubled before it fell.
+    warmup = settings.pretrain_steps // 40
+    pretrain = Stage("pretrain", (first,), settings.pretrain_steps, settings.batch, patch, "simulated", warmup)
     finetune = Stage(
         "finetune", (then,), settings.finetune_steps, settings.batch, patch, "pairs", settings.finetune_steps * 4 // 50,
         0.25,
