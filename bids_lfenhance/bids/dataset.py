@@ -22,7 +22,7 @@ _RELEASE = re.compile(r"^[#\s]*\[?v?(\d+(?:\.\d+)+\S*?)\]?\s*[-–(]*\s*(?:\d{4}
 IMAGE_VARIABLE = "BIDS_LFENHANCE_IMAGE"
 """Environment variable that the container's recipe sets to the tag of the image."""
 
-BIDSIGNORE = ("*.html", "figures", "*_xfm.*", "*_morph.*", "*_qc.*")
+BIDSIGNORE = ("*.html", "figures", "group", "*_xfm.*", "*_morph.*", "*_qc.*")
 """What the schema does not know. "figures", not "figures/": the slash form does not silence the validator."""
 
 OWN_DESCRIPTIONS = {
@@ -82,6 +82,12 @@ def write_dataset_files(
         for name, text in texts.items():
             write_changed(out / name, text)
     return tuple(out / name for name in texts)
+
+
+def ignore_own_files(out_dir: Path) -> None:
+    """Nothing; the .bidsignore of a derivative names everything of ours that the schema does not know."""
+    with locked(out_dir / LOCK):
+        write_changed(out_dir / ".bidsignore", _merged_lines(out_dir / ".bidsignore", BIDSIGNORE))
 
 
 def check_ours(out_dir: Path, kind: str = "derivative") -> None:

@@ -20,6 +20,7 @@ Research use only; never for a diagnosis."""
 
 ABOUT = {
     "participant": "Ultra-low-field brain MRI to high-field-like images, and how far to trust them.",
+    "group": "All subjects of a derivative to tables, figures and one page: quality, volumes, agreement, test-retest.",
     "simulate": "High-field brain MRI to a dataset of simulated ultra-low-field scans.",
     "train": "Trains a learned method from pairs of low and high field, or from high field and a simulator.",
 }
@@ -27,6 +28,7 @@ ABOUT = {
 
 OUTPUT = {
     "participant": "where the derivative goes",
+    "group": "the derivative of the participant level, read and added to",
     "simulate": "where the simulated dataset goes",
     "train": "where weights, curves and the card go",
 }

@@ -40,6 +40,8 @@ def parts_of(level: str) -> tuple[Part, ...]:
     """Everything with options of its own that a level can be told to use."""
     if level == "participant":
         return tuple(Part("method", name, record.settings) for name, record in _methods(lambda m: m.maps == "lf2hf"))
+    if level == "group":
+        return ()
     simulators = [(name, get_simulator(name).settings) for name in SIMULATORS]
     if level == "simulate":
         return tuple(Part("simulator", name, settings) for name, settings in simulators)

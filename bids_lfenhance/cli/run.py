@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import Any
 
-from ..config import Common, Settings, SimulateSettings, TrainSettings, to_toml
+from ..config import Common, GroupSettings, Settings, SimulateSettings, TrainSettings, to_toml
 from ..errors import InputError, Interrupted
 from .parser import parse
 
@@ -34,6 +34,8 @@ def run(settings: Common) -> int:
 
         check_source(settings.bids_dir)
     match settings:
+        case GroupSettings():
+            return _group(settings)
         case SimulateSettings():
             return _simulate(settings)
         case TrainSettings():
@@ -42,6 +44,17 @@ def run(settings: Common) -> int:
         case Settings():
             return _participant(settings)
     raise TypeError(f"no level has settings of class {type(settings).__name__}")
+
+
+def _group(settings: GroupSettings) -> int:
+    from ..workflows.group import describe_group, group_summary, run_group
+
+    if settings.dry_run:
+        _print(describe_group(settings), "", to_toml(settings))
+        return DONE
+    outcome = run_group(settings)
+    _print(group_summary(outcome))
+    return outcome.exit_code
 
 
 def _simulate(settings: SimulateSettings) -> int:

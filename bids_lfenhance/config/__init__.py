@@ -2,6 +2,7 @@
 
 from .checks import flag, validated
 from .files import from_toml, to_toml
+from .group import GroupSettings
 from .names import BUDGETS, CONTRASTS, LEVELS, TISSUES
 from .options import RESOURCES, RUN, SCANS, Common, option
 from .participant import Settings, settings_hash
@@ -18,6 +19,7 @@ __all__ = [
     "SETTINGS",
     "TISSUES",
     "Common",
+    "GroupSettings",
     "Settings",
     "SimulateSettings",
     "TrainSettings",
@@ -31,6 +33,7 @@ __all__ = [
 
 SETTINGS: dict[str, type[Common]] = {
     "participant": Settings,
+    "group": GroupSettings,
     "simulate": SimulateSettings,
     "train": TrainSettings,
 }

@@ -6,7 +6,7 @@ CONTRASTS = ("T1w", "T2w", "FLAIR")
 TISSUES = ("CSF", "GM", "WM")
 """Order of every (3, X, Y, Z) posterior; label ``i + 1`` in a dseg is ``TISSUES[i]``, 0 is background."""
 
-LEVELS = ("participant", "simulate", "train")
+LEVELS = ("participant", "group", "simulate", "train")
 """The analysis levels that work."""
 
 BUDGETS = ("sloppy", "cpu", "gpu")

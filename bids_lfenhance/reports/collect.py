@@ -6,6 +6,7 @@ import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -151,7 +152,12 @@ def read_table(path: Path) -> list[dict[str, Any]]:
             rows = list(csv.DictReader(file, delimiter="\t"))
     except (OSError, ValueError, csv.Error):
         return []
-    return [{str(key): _number(value) for key, value in row.items()} for row in rows]
+    return [{str(key): _cell(value) if isinstance(value, str) else value for key, value in row.items()} for row in rows]
+
+
+@lru_cache(maxsize=4096)  # a table repeats its words in every row, and a word that is no number is slow to try
+def _cell(text: str) -> Any:
+    return _number(text)
 
 
 def _number(text: Any) -> Any:

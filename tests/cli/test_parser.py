@@ -8,6 +8,7 @@ import pytest
 
 from bids_lfenhance.cli.parser import build_parser, level_of, parse
 from bids_lfenhance.cli.parts import Part, options_of_parts, parts_of
+from bids_lfenhance.cli.run import main
 from bids_lfenhance.config import SETTINGS, Common, Settings, SimulateSettings, TrainSettings, to_toml
 from bids_lfenhance.errors import InputError
 
@@ -109,7 +110,9 @@ def test_the_groups_of_all_levels_are_alike():
     groups = {level: [group.title for group in build_parser(level)._action_groups[2:]] for level in SETTINGS}
     for level, titles in groups.items():
         assert titles[0] == "Which scans", level
-        assert titles[2:4] == ["Resources", "Run"], level
+        first = titles.index("Resources")
+        assert first <= 2, level
+        assert titles[first : first + 2] == ["Resources", "Run"], level
 
 
 @pytest.mark.parametrize(
@@ -197,3 +200,19 @@ def test_a_settings_file_of_another_level_is_refused(kind: type[Common], tmp_pat
 
 def test_sloppy_takes_the_sloppy_budget(folders):
     assert parse([*folders, "--sloppy"]).budget == "sloppy"
+
+
+def test_group_is_dispatched_and_its_exit_codes_are_those_of_a_bids_app(tmp_path, capsys):
+    raw, out = tmp_path / "raw", tmp_path / "out"
+    raw.mkdir()
+    (raw / "dataset_description.json").write_text('{"Name": "x", "BIDSVersion": "1.9.0"}')
+    command = [str(raw), str(out), "group"]
+    assert main(command) == 2
+    assert "run the participant level first" in capsys.readouterr().err
+    out.mkdir()
+    assert main([*command, "--dry-run"]) == 0
+    assert list(out.iterdir()) == []
+    assert main([*command, "--participant-label", "07"]) == 2
+    assert "found no such subject" in capsys.readouterr().err
+    assert main([*command, "--nprocs", "2"]) == 1
+    assert "There is no subject in this derivative" in (out / "group.html").read_text()

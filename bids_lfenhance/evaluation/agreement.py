@@ -1,0 +1,178 @@
+"""How well two measurements of the same people agree, over subjects: the statistics of the group level (methods.md §8).
+
+Every function takes one value per subject, paired by position, finite, in one unit. What cannot be computed from so few
+values is NaN, never an error: a cohort begins with one subject.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+NAN = float("nan")
+
+FEWEST_PAIRS = 6
+"""Below this many pairs the signed-rank test cannot fall under 0.05 (2 / 2⁵ = 0.0625), so no p is given."""
+
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A figure and its 95 % confidence interval; NaN where it cannot be told."""
+
+    value: float
+    low: float = NAN
+    high: float = NAN
+
+
+@dataclass(frozen=True)
+class BlandAltman:
+    """``bias`` (mean difference), ``sd`` of the differences, and the limits of agreement, in the unit of the values."""
+
+    bias: Estimate
+    sd: float
+    lower: Estimate
+    upper: Estimate
+
+
+def mean_sd(values: Sequence[float] | np.ndarray) -> tuple[float, float]:
+    """Mean and sample standard deviation (n − 1) over subjects; NaN where there are none, or one.
+
+    >>> mean_sd([1.0, 3.0])
+    (2.0, 1.4142135623730951)
+    """
+    array = np.asarray(values, float)
+    return (float(array.mean()) if array.size else NAN, float(array.std(ddof=1)) if array.size > 1 else NAN)
+
+
+def difference_percent(values: np.ndarray, reference: np.ndarray) -> np.ndarray:
+    """100 (V − V_ref) / V_ref for each subject, in per cent; NaN where the reference is 0.
+
+    >>> difference_percent(np.array([110.0, 1.0]), np.array([100.0, 0.0]))
+    array([10., nan])
+    """
+    values, reference = np.asarray(values, float), np.asarray(reference, float)
+    known = reference != 0
+    return np.where(known, 100 * (values - reference) / np.where(known, reference, 1), NAN)
+
+
+def bland_altman(values: np.ndarray, reference: np.ndarray) -> BlandAltman:
+    """Bias and limits of agreement of ``values`` − ``reference``, with confidence intervals by Student's t.
+
+    Limits: bias ± 1.96 SD. Standard errors SD/√n of the bias and SD √(1/n + 1.96²/(2(n − 1))) of a limit: Bland and
+    Altman, Lancet 1986;327:307 and Stat Methods Med Res 1999;8:135, §2.
+    """
+    difference = np.asarray(values, float) - np.asarray(reference, float)
+    (bias, sd), n = mean_sd(difference), difference.size
+    if n < 2:
+        return BlandAltman(Estimate(bias), NAN, Estimate(NAN), Estimate(NAN))
+    t, z = stats.t.ppf((1 + CONFIDENCE) / 2, n - 1), 1.96
+    of_bias, of_limit = t * sd / np.sqrt(n), t * sd * np.sqrt(1 / n + z**2 / (2 * (n - 1)))
+
+    def around(centre: float, half: float) -> Estimate:
+        return Estimate(float(centre), float(centre - half), float(centre + half))
+
+    return BlandAltman(around(bias, of_bias), sd, around(bias - z * sd, of_limit), around(bias + z * sd, of_limit))
+
+
+def pearson(x: np.ndarray, y: np.ndarray) -> tuple[Estimate, float]:
+    """Pearson's r with the interval of Fisher's z (from 4 pairs on), and its two-sided p (from 3 pairs on).
+
+    NaN where one of the two does not vary.
+    """
+    x, y = np.asarray(x, float), np.asarray(y, float)
+    if x.size < 3 or np.ptp(x) == 0 or np.ptp(y) == 0:
+        return Estimate(NAN), NAN
+    found = stats.pearsonr(x, y)
+    if x.size < 4:
+        return Estimate(float(found.statistic)), float(found.pvalue)
+    low, high = found.confidence_interval(CONFIDENCE)
+    return Estimate(float(found.statistic), float(low), float(high)), float(found.pvalue)
+
+
+def icc_2_1(ratings: np.ndarray) -> Estimate:
+    """ICC(2,1): two-way random effects, absolute agreement, of one rating; ``ratings`` (n subjects, k raters).
+
+    Shrout and Fleiss, Psychol Bull 1979;86:420; the interval is McGraw and Wong's, Psychol Methods 1996;1:30, ICC(A,1).
+    1 is perfect; it may fall below 0. A constant offset between the raters lowers it, unlike Pearson's r.
+    """
+    ratings = np.asarray(ratings, float)
+    n, k = ratings.shape
+    if n < 2 or k < 2 or np.ptp(ratings) == 0:
+        return Estimate(NAN)
+    grand, rows, columns = ratings.mean(), ratings.mean(axis=1), ratings.mean(axis=0)
+    between = k * np.sum((rows - grand) ** 2) / (n - 1)
+    raters = n * np.sum((columns - grand) ** 2) / (k - 1)
+    residual = ratings - rows[:, None] - columns + grand
+    error = np.sum(residual**2) / ((n - 1) * (k - 1))
+    icc = (between - error) / (between + (k - 1) * error + k * (raters - error) / n)
+    if error <= 1e-12 * (between + raters) or icc >= 1:  # nothing left to be unsure of that could be estimated
+        return Estimate(float(icc))
+    a, b = k * icc / (n * (1 - icc)), 1 + k * icc * (n - 1) / (n * (1 - icc))
+    freedom = (a * raters + b * error) ** 2 / ((a * raters) ** 2 / (k - 1) + (b * error) ** 2 / ((n - 1) * (k - 1)))
+    tail = (1 + CONFIDENCE) / 2
+    f_low, f_high = stats.f.ppf(tail, n - 1, freedom), stats.f.ppf(tail, freedom, n - 1)
+    spread = k * raters + (k * n - k - n) * error
+    low = n * (between - f_low * error) / (f_low * spread + n * between)
+    high = n * (f_high * between - error) / (spread + n * f_high * between)
+    return Estimate(float(icc), float(low), float(high))
+
+
+def lin_ccc(x: np.ndarray, y: np.ndarray) -> Estimate:
+    """Lin's concordance correlation coefficient, 2 s_xy / (s_x² + s_y² + (x̄ − ȳ)²), moments over n.
+
+    Lin, Biometrics 1989;45:255; the interval is by the z transform with the variance of his correction, 2000;56:324.
+    """
+    x, y = np.asarray(x, float), np.asarray(y, float)
+    n = x.size
+    if n < 2 or (np.ptp(x) == 0 and np.ptp(y) == 0):
+        return Estimate(NAN)
+    covariance, shift = np.mean((x - x.mean()) * (y - y.mean())), x.mean() - y.mean()
+    ccc = float(2 * covariance / (x.var() + y.var() + shift**2))
+    if n < 3 or abs(ccc) >= 1 - 1e-12 or covariance == 0:
+        return Estimate(ccc)
+    r2, u2, c2 = covariance**2 / (x.var() * y.var()), shift**2 / np.sqrt(x.var() * y.var()), ccc**2
+    terms = (1 - r2) * c2 / ((1 - c2) * r2) + 2 * ccc**3 * (1 - ccc) * u2 / (np.sqrt(r2) * np.sign(ccc) * (1 - c2) ** 2)
+    variance = (terms - ccc**4 * u2**2 / (2 * r2 * (1 - c2) ** 2)) / (n - 2)
+    half = stats.norm.ppf((1 + CONFIDENCE) / 2) * np.sqrt(max(variance, 0))
+    return Estimate(ccc, float(np.tanh(np.arctanh(ccc) - half)), float(np.tanh(np.arctanh(ccc) + half)))
+
+
+def within_subject_cv(first: np.ndarray, second: np.ndarray) -> float:
+    """Within-subject coefficient of variation of two measurements, in per cent: 100 √(mean d²/2) / mean.
+
+    Bland and Altman, BMJ 1996;312:1654 (within-subject SD of two measurements), over the mean of all.
+    """
+    first, second = np.asarray(first, float), np.asarray(second, float)
+    mean = np.mean([first, second]) if first.size else 0
+    return float(100 * np.sqrt(np.mean((first - second) ** 2) / 2) / mean) if mean else NAN
+
+
+def signed_rank_p(values: np.ndarray, reference: np.ndarray) -> float:
+    """Two-sided p of Wilcoxon's paired signed-rank test, zero differences left out; NaN below ``FEWEST_PAIRS`` pairs.
+
+    Where every pair is equal, p is 1.
+    """
+    difference = np.asarray(values, float) - np.asarray(reference, float)
+    if difference.size < FEWEST_PAIRS:
+        return NAN
+    if not difference.any():
+        return 1.0
+    return float(stats.wilcoxon(difference[difference != 0], zero_method="wilcox").pvalue)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """The p values of one family of tests after Holm's step-down correction (Scand J Stat 1979;6:65); NaN stays NaN.
+
+    >>> [round(p, 3) for p in holm([0.01, 0.04, float("nan"), 0.03])]
+    [0.03, 0.06, nan, 0.06]
+    """
+    adjusted = np.full(len(p_values), NAN)
+    known = [index for index, p in enumerate(p_values) if not np.isnan(p)]
+    floor = 0.0
+    for rank, index in enumerate(sorted(known, key=lambda index: p_values[index])):
+        floor = max(floor, min(1.0, (len(known) - rank) * p_values[index]))
+        adjusted[index] = floor
+    return [float(p) for p in adjusted]

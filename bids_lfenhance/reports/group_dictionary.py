@@ -1,0 +1,144 @@
+"""The tables of the group level: what each is, and what every column of it means."""
+
+from collections.abc import Mapping
+from typing import Any
+
+Columns = dict[str, Mapping[str, Any]]
+
+
+def _told(description: str, units: str = "") -> Mapping[str, Any]:
+    return {"Description": description} | ({"Units": units} if units else {})
+
+
+def _interval(name: str, what: str, units: str = "") -> Columns:
+    ends = {"low": "lower", "high": "upper"}
+    found = {name: _told(what, units)}
+    return found | {f"{name}_{end}": _told(f"{word} end of its 95 % interval", units) for end, word in ends.items()}
+
+
+_SUBJECT: Columns = {"subject": _told("Label of the subject, without 'sub-'")}
+_SESSION: Columns = {
+    "session": _told(
+        "Low-field session; 'all': each subject's sessions averaged first; 'n/a': dataset without sessions"
+    )
+}
+_CONTRAST: Columns = {"contrast": _told("Contrast (BIDS suffix)")}
+_IMAGE: Columns = {
+    "image": _told(
+        "'preproc' is the low-field baseline (plain mean of the stacks), any other word the desc- of a method"
+    )
+}
+_N: Columns = {"n": _told("Subjects that the row is over")}
+_NAME: Columns = {"name": _told("Region, as the dseg.tsv names it")}
+_MEASURE: Columns = {
+    "measure": _told(
+        "Volume by labelled voxels (volume_mm3) or by sum of posteriors (volume_soft_mm3); bias and limits mm^3"
+    )
+}
+
+
+def _agreement(reference: str) -> Columns:
+    mm3 = "mm^3"
+    return {
+        **_N,
+        "mean": _told("Mean volume over subjects", mm3),
+        "sd": _told("Standard deviation over subjects", mm3),
+        "reference_mean": _told(f"Mean volume of {reference}", mm3),
+        "reference_sd": _told(f"Standard deviation of {reference}", mm3),
+        "difference_percent_mean": _told(f"Mean over subjects of 100 (V - V_ref) / V_ref; V_ref: {reference}", "%"),
+        "difference_percent_sd": _told("Standard deviation of it", "%"),
+        **_interval("bias", f"Bland-Altman bias: mean of volume minus {reference}", mm3),
+        **_interval("lower", "Lower limit of agreement, bias - 1.96 SD", mm3),
+        **_interval("upper", "Upper limit of agreement, bias + 1.96 SD", mm3),
+        **_interval("r", "Pearson correlation"),
+        "r_p": _told("p of r, two-sided, not corrected"),
+        **_interval("icc", "ICC(2,1), absolute agreement (Shrout and Fleiss 1979)"),
+        **_interval("ccc", "Lin's concordance correlation coefficient (1989)"),
+    }
+
+
+METRICS: Columns = {
+    **_CONTRAST,
+    **_SESSION,
+    **_IMAGE,
+    "protocol": _told(
+        "How both images were scaled first (docs/metrics.md); figures of different protocols do not compare"
+    ),
+    "region": _told("Where it was measured"),
+    "metric": _told("What was measured; the data dictionary of desc-<method>_qc.tsv defines it"),
+    **_N,
+    "mean": _told("Mean over subjects, in the metric's unit"),
+    "sd": _told("Standard deviation over subjects"),
+    "pairs": _told("Subjects that have this image and the baseline"),
+    "difference_mean": _told("Mean over those of image minus baseline"),
+    "difference_sd": _told("Standard deviation of the difference"),
+    "p": _told("Wilcoxon signed-rank test of the difference, two-sided; n/a below 6 pairs"),
+    "p_holm": _told("p after Holm's correction over all rows of one metric, region and protocol"),
+}
+
+VOLUMES: Columns = {**_CONTRAST, **_SESSION, **_NAME, **_IMAGE, **_MEASURE, **_agreement("high field")}
+
+RETEST: Columns = {
+    **_CONTRAST,
+    "session": _told("The two low-field sessions, reference first"),
+    **_NAME,
+    **_IMAGE,
+    **_MEASURE,
+    **_agreement("the first session"),
+    "within_subject_cv_percent": _told("Within-subject coefficient of variation", "%"),
+}
+
+PEOPLE: Columns = {
+    **_CONTRAST,
+    **_IMAGE,
+    "quantity": _told("A metric (protocol brain-fit, inside the brain), or volume_difference_percent to high field"),
+    "name": _told("Region of a volume; n/a for a metric"),
+    "by": _told("'sex' or 'age'"),
+    "level": _told("The sex; n/a for age"),
+    **_N,
+    "mean": _told("Mean over subjects"),
+    "sd": _told("Standard deviation over subjects"),
+    **_interval("r", "Pearson correlation with age"),
+    "r_p": _told("p of r, two-sided, not corrected"),
+}
+
+QUALITY: Columns = {
+    **_SUBJECT,
+    **_SESSION,
+    "verdict": _told("pass, review or fail, as on the subject's page"),
+    "scans": _told("Low-field scans found"),
+    "snr_min": _told("Lowest signal-to-noise ratio of a scan"),
+    "rotation_max_deg": _told("Largest rotation between stacks", "degree"),
+    "translation_max_mm": _told("Largest shift between stacks", "mm"),
+    "coverage_min": _told("Smallest share of the brain in a scan's field of view"),
+    "similarity_min": _told("Lowest share of variance explained after alignment"),
+    "template_correlation": _told("Correlation with the template from which the brain mask is taken"),
+    "mask_ml": _told("Volume of the brain mask", "mL"),
+    "high_field": _told("High-field session it is compared with"),
+    "reasons": _told("Why the verdict is what it is"),
+}
+
+IMAGES: Columns = {
+    **_SUBJECT,
+    **_SESSION,
+    **_CONTRAST,
+    **_IMAGE,
+    "status": _told(
+        "complete, missing, half-written (not counted), or no metrics (high field is there, metrics are not)"
+    ),
+    "detail": _told("What is wrong"),
+    "high_field": _told("Whether there is high field of this contrast: yes or no"),
+    "risk_fraction": _told("Share of the brain above the risk threshold"),
+    "risk_ml": _told("That share of the brain mask's volume", "mL"),
+    "risk_seen": _told("Share of the brain that some stack saw"),
+}
+
+TABLES: Mapping[str, Columns] = {
+    "metrics": METRICS,
+    "volumes": VOLUMES,
+    "retest": RETEST,
+    "people": PEOPLE,
+    "quality": QUALITY,
+    "images": IMAGES,
+}
+"""Name of the file in ``group/`` → its columns, in order."""

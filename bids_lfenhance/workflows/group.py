@@ -1,0 +1,115 @@
+"""The group level: from the derivatives of all subjects to tables, figures and one page."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..bids.atomic import atomic_write
+from ..bids.dataset import check_ours, ignore_own_files
+from ..config import GroupSettings
+from ..derivatives.files import write_table
+from ..errors import InputError
+from ..reports.cohort import Cohort, known_subjects, read_cohort
+from ..reports.group_dictionary import TABLES
+from ..reports.group_page import figure_paths, group_figures, group_page, group_tables, problems
+from ..resources import check_room
+
+FOLDER = "group"
+PAGE = "group.html"
+
+
+@dataclass(frozen=True)
+class Grouped:
+    """What a run came to: the files it left, sentences on what is missing, and the incomplete subjects."""
+
+    page: Path
+    files: tuple[Path, ...]
+    problems: tuple[str, ...]
+    incomplete: tuple[str, ...]
+    subjects: int
+
+    @property
+    def exit_code(self) -> int:
+        """0 only if there are subjects and each is complete."""
+        return 0 if self.subjects and not self.incomplete else 1
+
+
+def chosen_subjects(settings: GroupSettings) -> list[str]:
+    """The labels to report on, all of the derivative or those asked for; an ``InputError`` for one it does not know."""
+    if not settings.out_dir.is_dir():
+        raise InputError(
+            f"Expected a derivative at {settings.out_dir}, found no such folder; run the participant level first."
+        )
+    check_ours(settings.out_dir)
+    there = known_subjects(settings.out_dir)
+    asked = [label.removeprefix("sub-") for label in settings.participant_label]
+    if unknown := [label for label in asked if label not in there]:
+        raise InputError(
+            f"Expected sub-{unknown[0]} in {settings.out_dir}, found no such subject; run the participant level on it "
+            "first, or leave it out."
+        )
+    return sorted(set(asked)) or there
+
+
+def read_group(settings: GroupSettings) -> Cohort:
+    """Everything that is reported on."""
+    sessions = [label.removeprefix("ses-") for label in settings.session_label]
+    return read_cohort(settings.out_dir, settings.bids_dir, chosen_subjects(settings), sessions)
+
+
+def describe_group(settings: GroupSettings) -> str:
+    """What would be read, without reading it: files by kind, and subject by subject."""
+    subjects = chosen_subjects(settings)
+    lines = [f"{len(subjects)} subject(s) of {settings.out_dir} would be read:"]
+    for subject in subjects:
+        folder = settings.out_dir / f"sub-{subject}"
+        counts = {
+            "metric tables": len(_files(folder, "*_qc.tsv")),
+            "volume tables": len(_files(folder, "*_dseg.tsv")),
+            "records": len(_files(folder, "*_desc-preproc_qc.json")),
+            "images (header and sidecar)": len(_files(folder, "*.nii*")),
+        }
+        found = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
+        lines.append(f"  sub-{subject}: {found or 'nothing on disk'}")
+    people = [d / "participants.tsv" for d in (settings.bids_dir, settings.out_dir)]
+    lines += [f"  {path}" for path in people if path.is_file()]
+    return "\n".join([*lines, f"Would be written: {settings.out_dir / PAGE}, {settings.out_dir / FOLDER}/"])
+
+
+def _files(folder: Path, pattern: str) -> Sequence[Path]:
+    return [*folder.glob(f"anat/{pattern}"), *folder.glob(f"ses-*/anat/{pattern}")]
+
+
+def run_group(settings: GroupSettings) -> Grouped:
+    """What the run came to; tables and figures are on disk before the page that speaks of them."""
+    cohort = read_group(settings)
+    out = settings.out_dir
+    check_room(out, "OUT_DIR")
+    ignore_own_files(out)
+    tables, figures = group_tables(cohort), group_figures(cohort)
+    files = []
+    for name, columns in TABLES.items():
+        path = out / FOLDER / f"{name}.tsv"
+        write_table(path, tables[name], columns)
+        files.append(path)
+    pictures = figure_paths(out / FOLDER / "figures", figures)
+    for path, content in pictures.items():
+        files.append(atomic_write(path, content))
+    for stale in set((out / FOLDER / "figures").glob("*.*")) - set(pictures):
+        stale.unlink()  # of an earlier run over other subjects: not what the page shows
+    page = atomic_write(out / PAGE, group_page(cohort, tables, figures))
+    incomplete = sorted({row["subject"] for row in cohort.incomplete})
+    return Grouped(page, tuple(files), tuple(problems(cohort)), tuple(incomplete), len(cohort.subjects))
+
+
+def group_summary(outcome: Grouped) -> str:
+    """One screen: what was reported on, what is missing, where the page is."""
+    lines = ["", f"{outcome.subjects} subject(s), {len(outcome.incomplete)} of them incomplete"]
+    lines += [f"  {sentence}" for sentence in outcome.problems]
+    if outcome.incomplete:
+        some = ", ".join(f"sub-{name}" for name in outcome.incomplete[:10])
+        lines.append(f"INCOMPLETE {some}{', …' if len(outcome.incomplete) > 10 else ''}")
+    lines.append(f"Page: {outcome.page}")
+    whole = outcome.exit_code == 0
+    lines.append("Everything asked for is on disk." if whole else "Not everything asked for is on disk.")
+    return "\n".join(lines)

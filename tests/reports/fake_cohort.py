@@ -1,0 +1,153 @@
+"""A derivative of many subjects with planted differences; its images are tiny, its tables are whole.
+
+``python tests/reports/fake_cohort.py OUT [SUBJECTS]`` writes OUT/raw and OUT/derivative, to look at or to time.
+"""
+
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+
+from bids_lfenhance.evaluation.dictionary import METRICS
+
+REGIONS = {"CSF": 250e3, "GM": 700e3, "WM": 500e3}
+"""Mean volume at high field, mm³."""
+
+LOW_SHARE, BIAS_MM3, PSNR_GAIN = 0.92, 4000.0, 1.5
+"""Low field sees this share of a volume; the first method this much too much; and is this much better, dB."""
+
+LOW, HIGH = {"MagneticFieldStrength": 0.0635}, {"MagneticFieldStrength": 3.0}
+
+
+@dataclass(frozen=True)
+class Cohort:
+    """What the made-up cohort is like; the second method of several gains nothing."""
+
+    subjects: int = 12
+    sessions: tuple[str, ...] = ("HFC", "HFE")
+    contrasts: tuple[str, ...] = ("T1w", "T2w")
+    methods: tuple[str, ...] = ("inr",)
+    reference: str | None = "GE"
+    name: str = "Made-up cohort"
+
+
+def build(root: Path, cohort: Cohort | None = None) -> tuple[Path, Path]:
+    """The folders of the dataset and of its derivative."""
+    cohort = cohort or Cohort()
+    raw, out = root / "raw", root / "derivative"
+    rng = np.random.default_rng(11)
+    for folder in (raw, out):
+        folder.mkdir(parents=True)
+    (raw / "dataset_description.json").write_text(json.dumps({"Name": cohort.name, "BIDSVersion": "1.9.0"}))
+    about = {"Name": cohort.name, "BIDSVersion": "1.9.0", "DatasetType": "derivative"}
+    (out / "dataset_description.json").write_text(json.dumps(about | {"GeneratedBy": [{"Name": "bids_lfenhance"}]}))
+    image = nib.Nifti1Image(np.zeros((4, 4, 4), np.uint8), np.eye(4))
+    nib.save(image, root / "tiny.nii.gz")
+    tiny = (root / "tiny.nii.gz").read_bytes()
+    people = ["participant_id\tage\tsex"]
+    for number in range(cohort.subjects):
+        label = f"{number + 1:03d}"
+        people.append(f"sub-{label}\t{20 + (7 * number) % 50}\t{'MF'[number % 2]}")
+        write_subject(out, label, cohort, tiny, rng)
+    for folder in (raw, out):
+        (folder / "participants.tsv").write_text("\n".join(people) + "\n")
+    return raw, out
+
+
+def write_subject(out: Path, label: str, cohort: Cohort, tiny: bytes, rng: np.random.Generator) -> None:
+    """Leave everything of one subject."""
+    truth = {(c, n): v * rng.normal(1, 0.08) for c in cohort.contrasts for n, v in REGIONS.items()}
+    for session in cohort.sessions:
+        anat = out / f"sub-{label}" / f"ses-{session}" / "anat"
+        anat.mkdir(parents=True)
+        space = f"_space-{cohort.reference}" if cohort.reference else ""
+        head = f"sub-{label}_ses-{session}"
+        tables: dict[str, list[tuple]] = {method: [] for method in cohort.methods}
+        put(anat / f"{head}{space}_res-1mm_desc-brain_mask", tiny, LOW)
+        for contrast in cohort.contrasts:
+            base = 20 + rng.normal(0, 0.6)
+            for number, image in enumerate(("preproc", *cohort.methods)):
+                put(anat / f"{head}{space}_res-1mm_desc-{image}_{contrast}", tiny, LOW | {"Synthetic": number > 0})
+                volumes = {n: planted(number, truth[contrast, n], rng) for n in REGIONS}
+                write_volumes(
+                    anat / f"{head}{space}_seg-tissue_res-1mm_desc-{image}{contrast}_dseg", volumes, tiny, LOW
+                )
+                if number:
+                    risk = {"FractionAbove": 0.01 * rng.uniform(), "FractionSeen": 1.0}
+                    put(anat / f"{head}{space}_res-1mm_desc-{image}Risk_{contrast}", tiny, LOW | risk)
+                    gain = PSNR_GAIN + rng.normal(0, 0.2) if number == 1 else rng.normal(0, 0.2)
+                    tables[image] += metric_rows(contrast, image, base, gain)
+        write_record(anat / f"{head}_desc-preproc_qc.json", cohort, rng)
+        for method, rows in tables.items() if cohort.reference else ():
+            lines = ["\t".join(str(cell) for cell in row) for row in rows]
+            text = "\n".join(["contrast\timage\tregion\tprotocol\tmetric\tvalue", *lines])
+            (anat / f"{head}_desc-{method}_qc.tsv").write_text(text + "\n")
+    if cohort.reference:
+        anat = out / f"sub-{label}" / f"ses-{cohort.reference}" / "anat"
+        anat.mkdir(parents=True)
+        head = f"sub-{label}_ses-{cohort.reference}"
+        for contrast in cohort.contrasts:
+            put(anat / f"{head}_res-1mm_desc-preproc_{contrast}", tiny, HIGH)
+            volumes = {name: truth[contrast, name] for name in REGIONS}
+            write_volumes(anat / f"{head}_seg-tissue_res-1mm_desc-preproc{contrast}_dseg", volumes, tiny, HIGH)
+
+
+def planted(number: int, truth: float, rng: np.random.Generator) -> float:
+    """The volume that an image shows: low field, first method, others."""
+    clean = (LOW_SHARE * truth, truth + BIAS_MM3, truth)[min(number, 2)]
+    return float(clean + rng.normal(0, 0.01 * truth))
+
+
+def put(path: Path, content: bytes, sidecar: dict) -> None:
+    """Leave an image and its sidecar."""
+    path.with_name(path.name + ".nii.gz").write_bytes(content)
+    path.with_name(path.name + ".json").write_text(json.dumps(sidecar))
+
+
+def write_volumes(path: Path, volumes: dict[str, float], tiny: bytes, sidecar: dict) -> None:
+    """Leave a dseg and its table."""
+    put(path, tiny, sidecar)
+    lines = ["index\tname\tvolume_mm3\tvolume_soft_mm3"]
+    lines += [f"{i}\t{name}\t{v:.6g}\t{1.01 * v:.6g}" for i, (name, v) in enumerate(volumes.items(), start=1)]
+    path.with_name(path.name + ".tsv").write_text("\n".join(lines) + "\n")
+
+
+def metric_rows(contrast: str, method: str, base: float, gain: float) -> list[tuple]:
+    """Rows of the metrics table: every metric under every protocol, as the real one has them."""
+    rows = []
+    for protocol in ("brain-fit", "max", "h2lo", "ulfenc-val", "ulfenc-final", "slice2d"):
+        for metric in METRICS:
+            for image, shift in (("preproc", 0.0), (method, gain)):
+                psnr = base + shift + (0 if protocol == "brain-fit" else 3)
+                value = psnr if metric.startswith("psnr") else 0.05 - psnr / 1e3 if metric == "nmse" else psnr / 30
+                rows.append((contrast, image, "brain", protocol, metric, f"{value:.6g}"))
+    return rows
+
+
+def write_record(path: Path, cohort: Cohort, rng: np.random.Generator) -> None:
+    """Leave the record of a session."""
+    scans = [
+        {
+            "File": f"acq-{plane}_{contrast}.nii.gz",
+            "Contrast": contrast,
+            "SNR": 14 + rng.normal(),
+            "RotationDeg": float(rng.uniform(0, 4)),
+            "TranslationMm": float(rng.uniform(0, 3)),
+            "Coverage": 0.97,
+            "Similarity": 0.5,
+        }
+        for contrast in cohort.contrasts
+        for plane in ("axi", "cor", "sag")
+    ]
+    risk = {contrast: {"FractionAbove": 0.004, "FractionSeen": 1.0} for contrast in cohort.contrasts}
+    reference = {"Session": cohort.reference, "Files": []} if cohort.reference else None
+    anatomy = {"MaskVolumeMl": 1450 + rng.normal(0, 80), "TemplateCorrelation": 0.9}
+    path.write_text(json.dumps({"Scans": scans, "Reference": reference, "Anatomy": anatomy, "Risk": risk}))
+
+
+if __name__ == "__main__":
+    count = int(sys.argv[2]) if len(sys.argv) > 2 else 12
+    print(*build(Path(sys.argv[1]), Cohort(subjects=count, methods=("inr", "interp"))))
