@@ -195,7 +195,13 @@ def people_table(quantities: Rows, people: Mapping[str, Row]) -> list[dict[str, 
             r, p = pearson(np.array([people[s]["age"] for s in aged]), np.array(list(aged.values())))
             row = where | {"by": "age", "level": "", "n": len(aged), "mean": mean, "sd": sd}
             table.append(row | {"r": r.value, "r_low": r.low, "r_high": r.high, "r_p": p})
-    return table
+    words = list(dict.fromkeys((row["quantity"], row["name"]) for row in quantities))
+
+    def place(row: Row) -> tuple:
+        contrast, *rest = _place({**row, "session": ALL})
+        return contrast, words.index((row["quantity"], row["name"])), *rest
+
+    return sorted(table, key=place)
 
 
 def percent_rows(rows: Rows) -> list[dict[str, Any]]:

@@ -104,6 +104,12 @@ def _add_session(cohort: Cohort, subject: Subject, session: Session) -> None:
                     status, detail = UNMEASURED, f"no row of {label} in its desc-{label}_qc.tsv"
             row = _image_row(subject.name, name, channel.contrast, label, status, detail)
             cohort.images.append(row | _risk(channel, label, session) | {"high_field": "yes" if paired else "no"})
+        if channel.high is not None:
+            status, detail = _status(channel.high, folder, HIGH, channel.contrast)
+            if status == COMPLETE:
+                counted.add((channel.contrast, HIGH))
+            else:
+                cohort.images.append(_image_row(subject.name, name, channel.contrast, HIGH, status, detail))
         cohort.volumes += [where | row for row in _volumes(channel, counted)]
     _add_metrics(cohort, where, session, counted)
     if not session.channels:
@@ -187,7 +193,8 @@ def _quality(session: Session) -> dict[str, Any]:
 
 def _volumes(channel: Channel, counted: set[tuple[str, str]]) -> Iterator[dict[str, Any]]:
     """One row per image and label of its segmentation; high field first."""
-    tissues = [(HIGH, channel.tissue_high)] if channel.tissue_high else []
+    high = channel.tissue_high if (channel.contrast, HIGH) in counted else None
+    tissues = [(HIGH, high)] if high else []
     tissues += [(label, t) for label, t in channel.tissue.items() if (channel.contrast, label) in counted]
     for image, tissue in tissues:
         for row in read_table(tissue.output.path.with_name(tissue.output.path.name.split(".nii")[0] + ".tsv")):

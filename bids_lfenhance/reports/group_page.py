@@ -166,7 +166,7 @@ def problems(cohort: Cohort) -> list[str]:
     if cohort.subjects and not cohort.metrics:
         found.append("No image was compared with high field, so there are no metrics.")
     if cohort.absent:
-        some = ", ".join(f"sub-{name}" for name in cohort.absent[:8]) + (", …" if len(cohort.absent) > 8 else "")
+        some = ", ".join(f"sub-{name}" for name in cohort.absent[:8]) + (" and more" if len(cohort.absent) > 8 else "")
         found.append(
             f"{len(cohort.absent)} in participants.tsv of the dataset, but not in this derivative (not run yet, or "
             f"without low field): {some}."

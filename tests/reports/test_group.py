@@ -367,11 +367,15 @@ def test_half_finished_subjects_are_named(tmp_path):
     next(out.glob("sub-002/ses-A/anat/*_desc-inr_qc.tsv")).unlink()
     image = next(out.glob("sub-003/ses-A/anat/*_desc-inr_T1w.nii.gz"))
     image.write_bytes(image.read_bytes()[:-9])
+    next(out.glob("sub-001/ses-GE/anat/*_desc-preproc_T1w.nii.gz")).write_bytes(b"")
     next(out.glob("sub-004/ses-A/anat/*_desc-preproc_qc.json")).write_text('{"Scans": [3, null], "Anato')
     outcome = report(tmp_path)
     found = {(r["subject"], r["status"]) for r in read(out / "group" / "images.tsv")}
     assert {("009", "missing"), ("002", "no metrics"), ("003", "half-written")} <= found
-    assert set(outcome.incomplete) >= {"002", "003", "009"}
+    assert set(outcome.incomplete) >= {"001", "002", "003", "009"}
+    rows = [r for r in read(out / "group" / "volumes.tsv") if r["measure"] == "volume_mm3"]
+    counted = {(r["image"], r["n"]) for r in rows}
+    assert counted == {("preproc", "2"), ("inr", "1")}, "what is not whole, or has no record, counts in no figure"
     assert {r["subject"]: r["verdict"] for r in read(out / "group" / "quality.tsv")}["004"] == "fail"
 
 
