@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import Any
 
 from ..config import Common, GroupSettings, Settings, SimulateSettings, TrainSettings, to_toml
-from ..errors import InputError, Interrupted
+from ..errors import InputError, Interrupted, MethodError
 from .parser import parse
 
 DONE, FAILED, USAGE = 0, 1, 2
@@ -20,6 +20,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except InputError as error:
         _tell(f"bids_lfenhance: error: {error}")
         return USAGE
+    except MethodError as error:
+        _tell(f"bids_lfenhance: error: {error}")
+        return FAILED
     except (KeyboardInterrupt, Interrupted) as error:
         _tell(f"bids_lfenhance: {error or 'interrupted'}; run the same command again to go on where it stopped.")
         return FAILED

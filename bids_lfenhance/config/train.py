@@ -11,7 +11,7 @@ from .options import DEVICE, RUN, Common, option
 TRAINING = "Training"
 
 PLAIN = ("none", "flip")
-"""What can be added to the pairs without a simulator: nothing, mirror images."""
+"""What can be added to the pairs without a simulator: nothing but left for right, all flips and quarter turns."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,9 @@ class TrainSettings(Common):
     preset: str = option(
         "tiny", "size of the networks: paper is the published one", TRAINING, choices=("tiny", "paper")
     )
-    augment: str = option("none", "what is added to the pairs: mirror images, or pairs by a simulator", TRAINING)
+    augment: str = option(
+        "none", "what is added to the pairs: all mirror images and quarter turns, or pairs by a simulator", TRAINING
+    )
     augment_dataset: Path | None = option(
         None,
         "high-field dataset that the simulated pairs are made from; default: the training subjects' own high field",
@@ -40,7 +42,7 @@ class TrainSettings(Common):
     fold: int = option(0, "the fold that is kept for the test", TRAINING)
     init_weights: str | None = option(None, "weights to begin with: a folder, a file or a name", TRAINING)
     precision: str = option("bf16", "numbers of the forward and backward pass", TRAINING, choices=("bf16", "fp32"))
-    validate_every: int | None = option(None, "steps between validations (default: the preset's own)", TRAINING)
+    validate_every: int | None = option(None, "steps between validations (default: 200)", TRAINING)
     patience: int | None = option(None, "validations without gain after which to stop (default: never)", TRAINING)
     max_minutes: float | None = option(None, "stop in good order after this many minutes", TRAINING)
 

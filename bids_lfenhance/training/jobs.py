@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import __version__
 from ..config import CONTRASTS
 from .examples import RECORD, write_example
 from .prepare import PLANES, Session, chosen_contrasts, paired_session, simulated_session
@@ -24,7 +25,8 @@ class Job:
     ``low`` images: a real pair; none: low field is made by ``simulator`` from ``high`` (or, with ``label_map``, from
     high field drawn from that), ``draws`` times, with drawn planes or, ``fixed``, each of ``PLANES`` in turn.
     ``contrasts`` wanted, all where none is named. ``seed`` words decide everything random, whatever the order of the
-    jobs. ``made_by`` names the simulator whose scans ``low`` are, "" for a scanner; ``licence`` is the dataset's.
+    jobs. ``inputs`` are the files that the simulator reads (weights, parameters). ``made_by`` names the simulator whose
+    scans ``low`` are, "" for a scanner, ``trained_on`` whom it has seen; ``licence`` is the dataset's.
     """
 
     dataset: str
@@ -39,7 +41,9 @@ class Job:
     draws: int = 1
     fixed: bool = False
     seed: tuple[int, ...] = (0,)
+    inputs: tuple[str, ...] = ()
     made_by: str = ""
+    trained_on: tuple[str, ...] = ()
     licence: str = ""
 
     @property
@@ -55,11 +59,21 @@ class Job:
     def folders(self, root: Path) -> tuple[Path, ...]:
         """Where its examples go: named by everything that decides their content, so that none is made twice."""
         files = [path for *_, path in (*self.high, *self.low)] + ([self.label_map] if self.label_map else [])
-        states = [(path, Path(path).stat().st_size, Path(path).stat().st_mtime_ns) for path in files]
-        content = asdict(self) | {"draws": None, "made_by": None, "licence": None, "states": states}
+        about = {"draws": None, "made_by": None, "licence": None, "trained_on": None, "version": __version__}
+        content = asdict(self) | about | {"states": [_state(path) for path in files]}
+        content["inputs"] = [_digest(path) for path in self.inputs]
         key = hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:10]
         count = 1 if self.low else self.draws
         return tuple(root / f"{self.name}_{key}_{number}" for number in range(count))
+
+
+def _state(path: str) -> Any:
+    """What tells that a file has changed; None where there is none: who opens it says so better."""
+    try:
+        found = Path(path).stat()
+    except OSError:
+        return path, None
+    return path, found.st_size, found.st_mtime_ns
 
 
 def run_job(job: Job, root: Path) -> list[str]:
@@ -131,7 +145,9 @@ def _opened(images: Sequence[Image]) -> list[Any]:
 
 def _write(folder: Path, job: Job, session: Session, kind: Any, number: int = 0) -> None:
     files = [path for *_, path in (*job.high, *job.low)] + ([job.label_map] if job.label_map else [])
-    about = {"licence": job.licence} | ({"simulator": job.made_by} if job.made_by else {})
+    about: dict[str, Any] = {"licence": job.licence}
+    if job.made_by:
+        about |= {"simulator": job.made_by, "trained_on": list(job.trained_on)}
     write_example(
         folder,
         session.low,

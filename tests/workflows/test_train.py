@@ -136,9 +136,13 @@ def test_first_weights_must_not_have_seen_the_test(dataset: Path, trained: Path,
         (("--augment", "flip", "--label-maps", "."), "have no effect"),
         (("--split", "nowhere.json"), "found nothing at"),
         (("--method", "h2lo", "--pfsr-width", "3"), "no effect"),
+        (("--method", "h2lo", "--augment", "h2lo"), "another simulator"),
+        (("--augment", "physics", "--split", "SPLIT", "--folds", "2"), "found both"),
+        (("--augment", "h2lo"), "train --method h2lo"),
     ],
 )
 def test_words_that_make_no_sense(dataset: Path, tmp_path: Path, capsys, words, sentence: str) -> None:
+    words = [str(split(tmp_path)) if word == "SPLIT" else word for word in words]
     assert main([str(dataset), str(tmp_path / "out"), "train", *words]) == 2
     assert sentence in capsys.readouterr().err
 
@@ -168,3 +172,38 @@ def test_a_run_with_other_weights_in_the_same_place_is_another_run(trained: Path
 def test_a_method_without_weights_says_how_to_train_it_before_anything_is_computed(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="train --method pfsr"):
         make_recipe(Settings(tmp_path, tmp_path / "out", method="pfsr"), {"weights": "nowhere"}, "cpu")
+
+
+def test_whom_the_split_does_not_name_takes_no_part(dataset: Path, tmp_path: Path, capsys) -> None:
+    chosen = split(tmp_path, train=["01"], validation=["sub-02"], test=[])
+    assert run(dataset, tmp_path / "out", "--split", str(chosen), "--dry-run") == 0
+    told = capsys.readouterr()
+    assert "train: 1 people: 01\nvalidation: 1 people: 02\ntest: 0 people" in told.out
+    assert "left out, as the split does not name them: 03" in told.err
+
+
+def test_the_same_dataset_for_augmentation_keeps_to_the_people_asked_for(dataset: Path, tmp_path: Path, capsys) -> None:
+    words = ["--augment-dataset", str(dataset), "--participant-label", "01", "02", "03", "--dry-run"]
+    few = [
+        "--augment-dataset",
+        str(dataset),
+        "--participant-label",
+        "01",
+        "02",
+        "--split",
+        str(split(tmp_path, test=[])),
+    ]
+    assert run(dataset, tmp_path / "out", *words) == 0
+    capsys.readouterr()
+    assert run(dataset, tmp_path / "out", *few, "--dry-run") == 0
+    assert "03" not in capsys.readouterr().out.partition("split:")[0]
+
+
+def test_a_worker_that_fails_is_a_sentence_not_a_traceback(dataset: Path, tmp_path: Path, capsys, monkeypatch) -> None:
+    monkeypatch.setattr(
+        train, "share_out", lambda work, tasks, nprocs, ended: [ended(n, None, "broken") for n in tasks]
+    )
+    assert run(dataset, tmp_path / "out", "--split", str(split(tmp_path))) == 1
+    said = capsys.readouterr().err
+    assert "sub-01: broken" in said
+    assert "Traceback" not in said

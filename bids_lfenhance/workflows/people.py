@@ -1,0 +1,238 @@
+"""Who is learned from: pairs, high field, label maps; who trains, validates and tests."""
+
+import dataclasses
+import json
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..bids.plan import NoFieldStrengthError, make_plan
+from ..bids.scans import shorten
+from ..bids.simulated import NAME_SUFFIX
+from ..config import TrainSettings
+from ..config.train import PLAIN
+from ..errors import InputError
+from ..training.jobs import Job
+from ..training.split import PARTS, Split, make_split, read_split
+
+HELD_OUT_DRAWS = 2
+"""Simulated sessions of a person who validates or tests: three planes, and the axial one alone."""
+
+LABEL_MAPS = "label-maps"
+"""Name of the dataset that people drawn from label maps belong to."""
+
+
+def plan_jobs(settings: TrainSettings) -> list[Job]:
+    """One job for each real pair, each high-field session to be degraded, each label map; none of them split yet."""
+    plain = settings.augment in PLAIN
+    if plain and (settings.augment_dataset or settings.label_maps):
+        raise InputError(
+            f"Expected --augment with a simulator, found '{settings.augment}', with which --augment-dataset and "
+            "--label-maps have no effect; choose --augment physics, or leave them out."
+        )
+    if settings.method == settings.augment:
+        raise InputError(
+            f"Expected --augment with another simulator than the one that is trained, found '{settings.augment}' for "
+            "both; choose --augment none."
+        )
+    jobs = _pairs(settings)
+    if not plain:
+        jobs += _high_field(settings) + _label_maps(settings)
+    if not jobs:
+        raise InputError(
+            f"Expected pairs of low and high field in {settings.bids_dir}, found none; to learn from high field alone "
+            "add --augment physics."
+        )
+    return jobs
+
+
+def _pairs(settings: TrainSettings) -> list[Job]:
+    try:
+        plan = make_plan(settings.bids_dir, settings.participant_label, settings.session_label, **_choices(settings))
+    except NoFieldStrengthError as error:
+        if settings.augment in PLAIN:
+            raise
+        tell(f"no pairs are looked for: {error}")
+        return []
+    told = [*plan.warnings, *(f"sub-{who}: {why}" for who, why in (*plan.failed, *plan.skipped))]
+    jobs = []
+    for unit in plan.units:
+        high = _of(settings, unit.reference)
+        low = _of(settings, unit.stacks)
+        if not {contrast for _, contrast, *_ in low} & {contrast for _, contrast, *_ in high}:
+            told.append(f"{unit.name} is left out: there is no high field of a contrast that its low field has")
+            continue
+        simulation = unit.stacks[0].sidecar.get("Simulation")
+        about = simulation if isinstance(simulation, Mapping) else {}
+        jobs.append(
+            Job(
+                dataset_name(settings.bids_dir),
+                unit.subject,
+                unit.session or "",
+                high=tuple((name, contrast, None, path) for name, contrast, _, path in high),
+                low=low,
+                contrasts=settings.contrasts,
+                made_by=str(about.get("Simulator", "")),
+                trained_on=tuple(str(who) for who in about.get("trained_on") or ()),
+                licence=licence_of(settings.bids_dir),
+            )
+        )
+    tell(*told)
+    return jobs
+
+
+def _choices(settings: TrainSettings) -> dict[str, Any]:
+    """What the plans of pairs and of high field are told alike."""
+    from ..bids.filters import load_filters
+
+    return {
+        "filters": load_filters(settings.bids_filter_file) if settings.bids_filter_file else None,
+        "assume_field_strength": settings.assume_field_strength,
+        "database_dir": settings.bids_database_dir,
+    }
+
+
+def _of(settings: TrainSettings, scans: Iterable[Any]) -> tuple[tuple[str, str, str | None, str], ...]:
+    """(name, contrast, plane, path) of the scans of the contrasts asked for."""
+    return tuple(
+        (scan.path.name.partition(".")[0], scan.contrast, scan.plane, str(scan.path))
+        for scan in scans
+        if not settings.contrasts or scan.contrast in settings.contrasts
+    )
+
+
+def _high_field(settings: TrainSettings) -> list[Job]:
+    from ..bids.highfield import plan_simulation
+
+    if settings.label_maps and not settings.augment_dataset:
+        return []
+    root = settings.augment_dataset or settings.bids_dir
+    if root.resolve() == settings.bids_dir:
+        chosen = {"participants": settings.participant_label, "sessions": settings.session_label, **_choices(settings)}
+    else:
+        chosen = {"assume_field_strength": settings.assume_field_strength}
+    plan = plan_simulation(root, contrasts=settings.contrasts, **chosen)
+    tell(*plan.warnings, *(f"sub-{who}: {why}" for who, why in (*plan.failed, *plan.skipped)))
+    return [
+        Job(
+            dataset_name(root),
+            one.subject,
+            one.session or "",
+            high=tuple((name, contrast, None, path) for name, contrast, _, path in _of(settings, one.scans)),
+            licence=licence_of(root),
+            **simulation(settings),
+        )
+        for one in plan.sessions
+    ]
+
+
+def _label_maps(settings: TrainSettings) -> list[Job]:
+    if settings.label_maps is None:
+        return []
+    files = sorted(path for path in settings.label_maps.glob("*") if path.name.endswith((".nii.gz", ".nii", ".mgz")))
+    if not files:
+        raise InputError(f"Expected label maps (*.nii.gz) in {settings.label_maps}, found none; name another folder.")
+    return [
+        Job(LABEL_MAPS, path.name.partition(".")[0], "", label_map=str(path), **simulation(settings)) for path in files
+    ]
+
+
+def simulation(settings: TrainSettings) -> dict[str, Any]:
+    """What every simulating job is told: simulator, its settings, contrasts."""
+    from ..training.prepare import SPREAD
+
+    options = {**SPREAD.get(settings.augment, {}), **settings.simulator_options}
+    return {"simulator": settings.augment, "simulator_settings": options, "contrasts": settings.contrasts}
+
+
+def dataset_name(root: Path) -> str:
+    """The name by which the people of a dataset are known; a simulated dataset keeps that of its high field."""
+    name = str(_description(root).get("Name") or "").removesuffix(NAME_SUFFIX)
+    return " ".join((name or root.resolve().name).replace("/", " ").split())
+
+
+def licence_of(root: Path) -> str:
+    """The licence of a dataset, "" where its description names none."""
+    return str(_description(root).get("License") or "")
+
+
+def _description(root: Path) -> dict[str, Any]:
+    try:
+        found = json.loads((root / "dataset_description.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def choose_split(settings: TrainSettings, jobs: Sequence[Job]) -> Split:
+    """The split: from the file, a fold, or fractions; people of other datasets and of label maps only train.
+
+    A file may name people of the dataset by their subject alone (``03`` or ``sub-03``); people of the dataset whom it
+    does not name take no part.
+    """
+    own = dataset_name(settings.bids_dir)
+    if settings.split:
+        if settings.folds:
+            raise InputError("Expected --split or --folds, found both; leave one out.")
+        given = read_split(settings.split)
+        parts = {part: tuple(_full_name(name, own) for name in getattr(given, part)) for part in PARTS}
+        split = Split(**parts, how=given.how)
+    else:
+        people = [job.person for job in jobs if job.dataset == own] or [job.person for job in jobs]
+        fold = (settings.fold + 1, settings.folds) if settings.folds else None
+        split = make_split(people, settings.random_seed, fold=fold)
+    named = {*split.train, *split.validation, *split.test}
+    unknown = named - {job.person for job in jobs}
+    if unknown:
+        raise InputError(
+            f"Expected the people of the split in the dataset, found none called {', '.join(sorted(unknown))}; "
+            f"correct the split (people here are called as {jobs[0].person})."
+        )
+    others = dict.fromkeys(job.person for job in jobs if job.person not in named and job.dataset != own)
+    return dataclasses.replace(split, train=(*split.train, *others))
+
+
+def _full_name(name: str, dataset: str) -> str:
+    return name if "/" in name else f"{dataset}/{name.removeprefix('sub-')}"
+
+
+def assign(settings: TrainSettings, jobs: Iterable[Job], split: Split) -> list[Job]:
+    """The jobs that are used: held-out people in fixed draws, others as often as asked; each with its seed.
+
+    A held-out person with a real pair is judged on that alone; who is in no part of the split is left out.
+    """
+    jobs = list(jobs)
+    held = {*split.validation, *split.test}
+    named = {*held, *split.train}
+    paired = {job.person for job in jobs if job.low}
+    idle = dict.fromkeys(job.person for job in jobs if job.person not in named)
+    if idle:
+        tell(f"left out, as the split does not name them: {shorten((who.rpartition('/')[2] for who in idle), 8)}")
+    # What h2lo learnt has nothing random in it, unless it is given noise.
+    same = settings.augment == "h2lo" and not settings.simulator_options.get("snr")
+    used = []
+    for job in jobs:
+        if job.person not in named or (job.person in held and not job.low and job.person in paired):
+            continue
+        draws = 1 if same else HELD_OUT_DRAWS if job.person in held else settings.draws
+        seed = (settings.random_seed, *job.person.encode(), *job.session.encode())
+        used.append(dataclasses.replace(job, draws=draws, fixed=job.person in held, seed=seed))
+    return used
+
+
+def describe(settings: TrainSettings, jobs: Sequence[Job], split: Split) -> str:
+    """The text of ``--dry-run``."""
+    pairs = sum(bool(job.low) for job in jobs)
+    simulated = sum(job.draws for job in jobs if not job.low)
+    lines = [f"Plan: train {settings.method} ({settings.preset}) · {pairs} real pairs · {simulated} simulated sessions"]
+    for part in PARTS:
+        people = [person.rpartition("/")[2] for person in getattr(split, part)]
+        lines.append(f"{part}: {len(people)} people: {shorten(people, 8)}")
+    return "\n".join([*lines, f"split: {split.how}"])
+
+
+def tell(*lines: str) -> None:
+    """Each line as a warning on stderr."""
+    for line in lines:
+        print(f"Warning: {line}", file=sys.stderr)  # noqa: T201
