@@ -139,9 +139,9 @@ def monotone(weights: Path, examples: Path | None) -> Callable[[Volume], list[np
 
     def way(volume: Volume) -> list[np.ndarray]:
         scale = Scale.of(volume.image, volume.brain)
-        shown = scale.apply(volume.image, volume.brain)
+        shown = scale.apply(volume.image, np.ones(volume.grid.shape, bool))  # a short mask must not count against it
         mapped = np.stack([fitted(channel, name) for channel, name in zip(shown, CONTRASTS, strict=True)])
-        return [scale.undo(mapped * volume.brain)]
+        return [scale.undo(mapped)]
 
     return way
 

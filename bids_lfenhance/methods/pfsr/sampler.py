@@ -110,10 +110,11 @@ def draw(nets: Mapping[str, Any], volume: Volume, settings: PfsrSettings, genera
         "mask": torch.from_numpy(_moved(mask[None], mirrored, shift))[None],
     }
     found = enhance_batch(nets, {key: value.to(settings.device) for key, value in batch.items()}, inner)
-    out = volume.image * (volume.present & ~known)[:, None, None, None]
+    # Outside the mask the input stays: a mask that is a voxel short must not cut brain away.
+    out = volume.image.astype(np.float32)
     enhanced = scale.undo(_moved_back(found[0].cpu().numpy(), mirrored, shift))
     for channel in np.flatnonzero(known):
-        out[(channel, *box)] = enhanced[channel]
+        out[(channel, *box)] = np.where(mask, enhanced[channel], out[(channel, *box)])
     record = {
         "weights": str(loaded.path),
         "weights_sha256": loaded.sha256,
@@ -122,7 +123,7 @@ def draw(nets: Mapping[str, Any], volume: Volume, settings: PfsrSettings, genera
         "precision": nets["precision"],
         "mirrored": mirrored,
         "shift": shift.tolist(),
-        "outside": "zero outside the brain mask",
+        "outside": "the input, outside the brain mask",
         "nfe": 1,
         "warnings": _warnings(volume, loaded, known),
     }
