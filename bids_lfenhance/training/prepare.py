@@ -32,9 +32,8 @@ SPREAD: Mapping[str, Mapping[str, float]] = {
 }
 """Settings of a simulator that training changes: scanners differ, and what is left of their bias after N4 is small.
 
-A Gaussian as wide as the slice is thick blurs more than the slab that a scanner excites (``fusion.SLAB``), and more
-than k-space cut at the voxel size. Weights that knew that profile alone sharpened scans of another scanner too far and
-lost 0.1 dB on the plain mean, where they had gained 2 on their own (docs/results.md).
+A Gaussian as wide as the slice is thick blurs more than the slab that a scanner excites (``fusion.SLAB``).
+Whether this spread serves a scanner of another kind is not settled: docs/results.md.
 """
 
 
