@@ -40,7 +40,7 @@ def validate(
         generator = torch.Generator(world.device).manual_seed(seed + number)
         torch.manual_seed(seed + number)
         found = method.learning.predict(nets, batch, settings, generator)[0].float().cpu().numpy()
-        for channel in np.flatnonzero(batch["wanted"][0].cpu().numpy()):
+        for channel in np.flatnonzero((batch["present"] & batch["wanted"])[0].cpu().numpy()):
             value = brain_psnr(found[channel], target[channel], mask, fit=method.maps == "lf2hf")
             sums[:, channel] += torch.tensor([value, 1.0], device=world.device)
     for net in nets.values():

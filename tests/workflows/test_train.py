@@ -207,3 +207,9 @@ def test_a_worker_that_fails_is_a_sentence_not_a_traceback(dataset: Path, tmp_pa
     said = capsys.readouterr().err
     assert "sub-01: broken" in said
     assert "Traceback" not in said
+
+
+def test_one_contrast_of_h2lo_is_all_that_is_planned(dataset: Path, tmp_path: Path, capsys) -> None:
+    words = ["--method", "h2lo", "--h2lo-contrast", "T1w", "--augment", "physics", "--dry-run"]
+    assert main([str(dataset), str(tmp_path / "out"), "train", *words, "--split", str(split(tmp_path))]) == 0
+    assert 'contrasts = [\n    "T1w",\n]' in capsys.readouterr().out

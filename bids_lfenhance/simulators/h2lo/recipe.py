@@ -127,12 +127,16 @@ class SimulateSettings:
 
 @dataclass(frozen=True)
 class Learnt(Record):
-    """Which operator made the stack (``weights`` as asked for, ``sha256`` of the file), and the noise put on it."""
+    """Which operator made the stack (``weights`` as asked for, ``sha256`` of the file), and the noise put on it.
+
+    ``trained_on`` whom the operator has seen: what learns from the stack must not be tested on them.
+    """
 
     weights: str
     sha256: str
     snr: float
     seed: int
+    trained_on: tuple[str, ...] = ()
 
 
 def _draw(source: HighField, preset: Preset, settings: SimulateSettings, generator: np.random.Generator) -> Learnt:
@@ -142,7 +146,8 @@ def _draw(source: HighField, preset: Preset, settings: SimulateSettings, generat
     motion = random_motion(generator, settings.motion_mm, settings.motion_deg, source.grid.corners().mean(axis=0))
     seed = int(generator.integers(2**63))
     loaded = weights_for(settings.weights, (source.contrast,))
-    return Learnt(source.contrast, preset.plane, rows(motion), str(settings.weights), loaded.sha256, settings.snr, seed)
+    made_by = (str(settings.weights), loaded.sha256, settings.snr, seed, tuple(loaded.trained_on))
+    return Learnt(source.contrast, preset.plane, rows(motion), *made_by)
 
 
 def _apply(source: HighField, geometry: Grid, record: Learnt) -> Stack:
