@@ -9,5 +9,8 @@ class MethodError(RuntimeError):
     """A method could not produce an image it can stand behind: says what happened and what to do."""
 
 
-class Interrupted(Exception):
-    """Somebody or something (Ctrl-C, the scheduler) asked the run to end."""
+class Interrupted(BaseException):
+    """Somebody or something (Ctrl-C, the scheduler) asked the run to end.
+
+    Like ``KeyboardInterrupt`` no ``Exception``: it comes at any line, and what forgives errors there must let it pass.
+    """

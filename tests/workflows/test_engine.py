@@ -1,10 +1,15 @@
 """Graphs run to an orderly end whatever becomes of their steps; faults come from outside the process."""
 
+import os
+import signal
+import threading
+import time
 from pathlib import Path
 
 import pytest
 
 from bids_lfenhance.config import Settings
+from bids_lfenhance.errors import Interrupted
 from bids_lfenhance.workflows.engine import execute_graph
 from bids_lfenhance.workflows.recipe import Recipe
 
@@ -76,6 +81,18 @@ def test_the_first_crash_can_stop_everything(run, tmp_path):
     (failure,) = run(toy_subject("01", "refused"), toy_subject("02"), stop_on_first_crash=True)
     assert "found this" in failure.sentence
     assert "report" not in runs(tmp_path, "02"), "the other subject was left where it was"
+
+
+def test_a_signal_after_a_failed_step_ends_the_run(run, tmp_path):
+    def scheduler() -> None:
+        while not list((tmp_path / "logs").glob("crash-*")) or "middle" not in runs(tmp_path, "02"):
+            time.sleep(0.05)
+        time.sleep(0.3)  # the failure is on record now
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=scheduler, daemon=True).start()
+    with pytest.raises(Interrupted, match="SIGTERM"):
+        run(toy_subject("01", "refused"), toy_subject("02", "slow"))
 
 
 def test_the_graph_is_written_with_or_without_graphviz(run, tmp_path):

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,8 @@ class Toy(Step):
             file.write(f"{cwd.name}\n")
         if self.inputs.fate == "killed":
             os.kill(os.getpid(), signal.SIGKILL)
+        if self.inputs.fate == "slow":
+            time.sleep(60)
         if self.inputs.fate == "refused":
             raise InputError("Expected something else, found this; do that.")
         if self.inputs.fate == "broken":
