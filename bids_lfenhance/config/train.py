@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from .names import CONTRASTS
-from .options import DEVICE, RUN, Common, option
+from .options import DEVICE, RESOURCES, RUN, Common, option
 
 TRAINING = "Training"
 
@@ -46,6 +46,9 @@ class TrainSettings(Common):
     patience: int | None = option(None, "validations without gain after which to stop (default: never)", TRAINING)
     max_minutes: float | None = option(None, "stop in good order after this many minutes", TRAINING)
 
+    omp_nthreads: int | None = option(
+        None, "threads of the training (default: all processors, shared by the processes of torchrun)", RESOURCES
+    )
     device: str = option(*DEVICE)
     work_dir: Path | None = option(None, "folder for the examples that training reads (default: OUT_DIR)", RUN, "-w")
 

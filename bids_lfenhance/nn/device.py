@@ -1,5 +1,6 @@
 """Which processor the networks run on."""
 
+import os
 from pathlib import Path
 
 from ..errors import InputError
@@ -33,9 +34,13 @@ def choose_device(name: str) -> str:
 
 
 def use_threads(count: int | None) -> None:
-    """Let torch use ``count`` threads in this process; where not given, as many as the process may use processors."""
+    """Let torch use ``count`` threads in this process; where not given, its share of the processors.
+
+    Processes that ``torchrun`` started on this machine (``LOCAL_WORLD_SIZE``) share them.
+    """
     import torch
 
     from ..resources import available_cpus
 
-    torch.set_num_threads(count or available_cpus())
+    processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    torch.set_num_threads(count or max(1, available_cpus() // processes))
