@@ -178,14 +178,21 @@ def bloch_signal(contrast: str, tesla: str) -> np.ndarray:
 def contrast_factor(contrast: str, hf_means: np.ndarray | None = None) -> np.ndarray:
     """(3,) c_k of CSF, GM, WM in (0, 1], the largest 1: what turns the high-field contrast into that of low field.
 
-    ``hf_means`` (3,) are the tissue means of the image at hand; the protocol table's where not given.
+    ``hf_means`` (3,) are the tissue means of the image at hand; the protocol table's where not given. ``InputError``
+    where one is not above 0: no factor makes a tissue visible that was cut out of the image.
 
     >>> contrast_factor("T1w").round(2).tolist()
     [1.0, 0.62, 0.47]
     """
     means = tissue_signal(contrast, HF_TESLA) if hf_means is None else np.asarray(hf_means, dtype=float)
-    if means.shape != (len(TISSUES),) or np.any(means <= 0):
-        raise ValueError(f"tissue means must be {len(TISSUES)} positive numbers, found {means.tolist()}")
+    if means.shape != (len(TISSUES),):
+        raise ValueError(f"tissue means must be {len(TISSUES)} numbers, found {means.tolist()}")
+    if not np.all(means > 0):
+        found = ", ".join(f"{tissue} {mean:.3g}" for tissue, mean in zip(TISSUES, means, strict=True))
+        raise InputError(
+            f"Expected {', '.join(TISSUES)} all brighter than 0 in the high-field {contrast}, found {found}; give the "
+            "image with nothing cut out of the brain, or use another simulator than physics."
+        )
     factor = tissue_signal(contrast, LF_TESLA) / means
     return factor / factor.max()
 

@@ -1,9 +1,11 @@
 """The simulator, row 16 of methods.md §9: c is recovered; records replay bit for bit; noise has the SNR asked for."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from bids_lfenhance.errors import MethodError
+from bids_lfenhance.errors import InputError, MethodError
 from bids_lfenhance.imaging.grid import Grid
 from bids_lfenhance.simulators.physics import (
     SIMULATOR,
@@ -28,7 +30,7 @@ from bids_lfenhance.simulators.presets import (
     tissue_signal,
 )
 from tests.oracle import phantom_head
-from tests.simulators.sources import slab_source
+from tests.simulators.sources import phantom_source, slab_source
 
 
 @pytest.fixture(scope="module")
@@ -78,6 +80,13 @@ def test_contrast_factor_carries_high_field_means_to_low_field_means():
     for contrast in ("T1w", "T2w", "FLAIR"):
         low = contrast_factor(contrast) * tissue_signal(contrast, HF_TESLA)
         assert low / low.max() == pytest.approx(tissue_signal(contrast, LF_TESLA))
+
+
+def test_a_tissue_that_was_cut_out_is_refused_in_a_sentence():
+    source = phantom_source()
+    cut = replace(source, image=source.image * (source.tissue[0] < 0.5))
+    with pytest.raises(InputError, match=r"Expected CSF, GM, WM all brighter than 0 .* found CSF 0, .*; give the"):
+        SIMULATOR.draw(cut, get_preset("T1w", "axi"), PhysicsSettings(), np.random.default_rng(0))
 
 
 def test_presets_are_the_geometry_of_ds006557(head):
