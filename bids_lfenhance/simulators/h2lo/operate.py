@@ -63,7 +63,12 @@ def weights_for(source: str, contrasts: tuple[str, ...]) -> Loaded:
 
 
 def operators(loaded: Loaded, settings: H2loSettings) -> dict[str, nn.Module]:
-    """The operators of trained weights, by contrast, ready to be used."""
+    """The operators of trained weights, by contrast, ready to be used; ``InputError`` where one is missing."""
+    if absent := [name for name in loaded.contrasts if name not in loaded.state]:
+        raise InputError(
+            f"Expected an operator for {', '.join(absent)} in {loaded.path}, which says it knows it, found those of "
+            f"{', '.join(loaded.state) or 'none'}; choose other weights, or train on these contrasts."
+        )
     every = build(replace(settings, contrast="all", **{key: loaded.settings[key] for key in NETWORK}))
     nets = {name: every[name] for name in loaded.contrasts}
     for name, net in nets.items():

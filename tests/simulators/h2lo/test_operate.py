@@ -112,6 +112,13 @@ def test_a_contrast_without_an_operator_is_refused(source: HighField, weights: P
         drawn(replace(source, contrast="T2w"), weights)
 
 
+def test_weights_that_claim_more_than_they_hold_are_refused(weights: Path) -> None:
+    loaded = weights_for(str(weights), ("T1w",))
+    state = {name: net for name, net in loaded.state.items() if name != "FLAIR"}
+    with pytest.raises(InputError, match=r"operator for FLAIR .* found those of T"):
+        operators(replace(loaded, state=state), H2loSettings())
+
+
 def swapped(seed: int, size: int = 20) -> dict[str, Any]:
     """A phantom whose grey and white matter change places in low field, as a batch of T1w alone.
 
