@@ -5,11 +5,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from itertools import combinations
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from ..bids.atomic import atomic_write
 from ..errors import InputError
+
+if TYPE_CHECKING:
+    from ..nn.weights import Loaded
 
 PARTS = ("train", "validation", "test")
 
@@ -92,15 +96,26 @@ def read_split(path: str | Path) -> Split:
         ) from error
 
 
-def refuse_leaks(split: Split, seen: Mapping[str, Iterable[str]]) -> None:
+def refuse_leaks(split: Split, seen: Mapping[str, Iterable[str]], part: Literal["validation", "test"] = "test") -> None:
     """Nothing, or an ``InputError``: ``seen`` says who earlier stages (weights, a learned simulator) were trained on.
 
-    Who is to be tested must not have been seen by any of them.
+    Who is to be tested must not have been seen by any of them; who decides when to stop (``part`` "validation"), not
+    by the weights to begin with, which would seem best before they learn anything.
     """
     for name, persons in seen.items():
-        leaked = sorted(set(persons) & set(split.test))
+        leaked = sorted(set(persons) & set(getattr(split, part)))
         if leaked:
             raise InputError(
-                f"Expected test subjects that nothing was trained on, found that {name} was trained on "
-                f"{', '.join(leaked)}; move them out of the test part, or choose other weights."
+                f"Expected {part} subjects that nothing was trained on, found that {name} was trained on "
+                f"{', '.join(leaked)}; move them out of the {part} part, or choose other weights."
             )
+
+
+def refuse_seen(split: Split, start: "Loaded") -> None:
+    """Nothing, or an ``InputError``: the weights to begin with must have learned from nobody who validates or tests.
+
+    Who only validated them, as their recipe says, may validate again.
+    """
+    name, validated = f"the weights {start.path}", start.recipe.get("split", {}).get("validation", ())
+    refuse_leaks(split, {name: start.trained_on})
+    refuse_leaks(split, {name: set(start.trained_on) - set(validated)}, "validation")

@@ -24,7 +24,7 @@ from .curves import Curves
 from .examples import Example
 from .parallel import World
 from .sampler import Augmentation
-from .split import Split, refuse_leaks, write_split
+from .split import Split, refuse_leaks, refuse_seen, write_split
 
 LOG = logging.getLogger(__name__)
 
@@ -107,6 +107,8 @@ def prepare(
         raise InputError(
             "Expected examples of the training subjects, found none; check the split against the examples."
         )
+    if options.start is not None:
+        refuse_seen(split, options.start)
     refuse_leaks(split, seen_before(examples, options.start))
     stages = learning.stages(settings)
     torch.manual_seed(options.seed)

@@ -14,7 +14,7 @@ from ..errors import InputError, MethodError
 from ..methods import get_learned
 from ..resources import available_cpus, available_memory_gb, check_room, limit_threads
 from ..training.jobs import Job, run_job
-from ..training.split import Split, refuse_leaks
+from ..training.split import Split, refuse_leaks, refuse_seen
 from .people import assign, choose_split, describe, plan_jobs, simulation
 from .pool import share_out
 
@@ -69,7 +69,7 @@ def _weights(settings: TrainSettings, split: Split) -> tuple["Loaded | None", tu
     start = None
     if settings.init_weights:
         start = load_weights(settings.init_weights, settings.method, settings.contrasts)
-        refuse_leaks(split, {f"the weights {start.path}": start.trained_on})
+        refuse_seen(split, start)
     options = {} if settings.augment in PLAIN else simulation(settings)["simulator_settings"]
     if settings.augment == "h2lo":
         learned = load_weights(options.get("weights", "auto"), "h2lo", settings.contrasts)

@@ -1,11 +1,13 @@
 """Splits: by person, reproducible, and leaks refused by name."""
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from bids_lfenhance.errors import InputError
-from bids_lfenhance.training.split import Split, make_split, read_split, refuse_leaks, write_split
+from bids_lfenhance.training.split import Split, make_split, read_split, refuse_leaks, refuse_seen, write_split
 
 PEOPLE = [f"ds/{i:02d}" for i in range(16)]
 
@@ -65,3 +67,15 @@ def test_a_test_person_that_an_earlier_stage_saw_is_refused_by_name() -> None:
     refuse_leaks(split, {"weights x": ["ds/1", "other/3"]})
     with pytest.raises(InputError, match=r"weights y was trained on ds/4"):
         refuse_leaks(split, {"weights x": [], "weights y": ["ds/4", "ds/1"]})
+
+
+def test_weights_to_begin_with_must_not_have_learned_from_who_validates() -> None:
+    start: Any = SimpleNamespace(path="w", trained_on=("ds/1", "ds/2"), recipe={"split": {"validation": ["ds/2"]}})
+    refuse_seen(Split(("ds/1",), ("ds/2",), ("ds/3",)), start)  # who only validated them may do so again
+    with pytest.raises(InputError, match=r"validation subjects .* was trained on ds/1; move"):
+        refuse_seen(Split(("ds/2",), ("ds/1",), ("ds/3",)), start)
+    with pytest.raises(InputError, match=r"test subjects .* was trained on ds/2; move"):
+        refuse_seen(Split(("ds/1",), (), ("ds/2",)), start)
+    start.recipe = {}  # nothing tells who only validated
+    with pytest.raises(InputError, match=r"validation subjects .* was trained on ds/2; move"):
+        refuse_seen(Split(("ds/1",), ("ds/2",), ("ds/3",)), start)
