@@ -6,6 +6,7 @@ and gives the same bits again whenever it is replayed.
 
 from dataclasses import asdict, dataclass, field
 from itertools import combinations_with_replacement
+from typing import Literal
 
 import numpy as np
 
@@ -22,6 +23,13 @@ BIAS_TERMS = tuple(powers for degree in (1, 2) for powers in combinations_with_r
 """Axes multiplied in each term of the bias field: x, y, z, xx, xy, xz, yy, yz, zz."""
 
 
+Form = Literal["factor", "curve"]
+"""How the contrast changes: ``apply_contrast`` or ``apply_curve``."""
+
+GAP = 0.02
+"""Least distance of two tissue means, over the brightest, that a curve can go through both of."""
+
+
 @dataclass(frozen=True)
 class PhysicsSettings:
     """Options of ``physics``; the spread that a network should see in training."""
@@ -33,7 +41,13 @@ class PhysicsSettings:
     snr_jitter: float = field(default=0.2, metadata=told("lognormal SD of the SNR"))
     contrast_jitter: float = field(default=0.05, metadata=told("lognormal SD of each tissue's contrast factor"))
     fwhm: float = field(default=1.0, metadata=told("width of the profile over the preset's, all axes together"))
-    fwhm_jitter: float = field(default=0.05, metadata=told("lognormal SD of the resolution, all axes together"))
+    fwhm_jitter: float = field(
+        default=0.05, metadata=told("lognormal SD of the resolution, in plane and through it each by itself")
+    )
+    contrast_form: Form = field(
+        default="factor",
+        metadata=told("contrast by a factor per tissue, or by one smooth curve of intensity", "methods.md §3.2"),
+    )
 
 
 @dataclass(frozen=True)
@@ -41,7 +55,7 @@ class Degradation(Record):
     """Everything random about one stack.
 
     ``factor`` c_k of CSF, GM, WM; ``fwhm`` mm along the voxel axes; ``bias`` one coefficient of the log field per
-    ``BIAS_TERMS``; ``snr`` of white matter (0: no noise); ``seed`` of the noise.
+    ``BIAS_TERMS``; ``snr`` of white matter (0: no noise); ``seed`` of the noise; ``form`` how the contrast changes.
     """
 
     factor: tuple[float, float, float]
@@ -49,6 +63,7 @@ class Degradation(Record):
     bias: tuple[float, ...]
     snr: float
     seed: int
+    form: Form = "factor"
 
 
 def draw(
@@ -64,6 +79,7 @@ def draw(
     contrast_jitter: float = 0.0,
     fwhm: float = 1.0,
     fwhm_jitter: float = 0.0,
+    contrast_form: Form = "factor",
     centre: tuple[float, float, float] = (0.0, 0.0, 0.0),
 ) -> Degradation:
     """One random degradation for a stack of this preset.
@@ -77,11 +93,13 @@ def draw(
     field_terms = tuple(generator.normal(0, bias, len(BIAS_TERMS)).tolist())
     seed = int(generator.integers(2**63))
     c_csf, c_gm, c_wm = (float(c) * jitter(generator, contrast_jitter) for c in factor)
-    wider = fwhm * jitter(generator, fwhm_jitter)
-    x, y, z = (width * wider for width in preset.fwhm)
+    wide, thick = (fwhm * jitter(generator, fwhm_jitter) for _ in range(2))
+    x, y, z = preset.fwhm
+    width = (x * wide, y * wide, z * thick)
     level = (preset.snr if snr is None else snr) * jitter(generator, snr_jitter)
+    factors = (c_csf, c_gm, c_wm)
     return Degradation(
-        preset.contrast, preset.plane, rows(motion), (c_csf, c_gm, c_wm), (x, y, z), field_terms, level, seed
+        preset.contrast, preset.plane, rows(motion), factors, width, field_terms, level, seed, contrast_form
     )
 
 
@@ -98,7 +116,8 @@ def degrade(image: np.ndarray, tissue: np.ndarray, grid: Grid, geometry: Grid, r
 
     ``data`` holds bias field and Rician noise; ``sigma`` is the noise of one channel.
     """
-    low = apply_contrast(image, tissue, np.array(record.factor))
+    change = apply_curve if record.form == "curve" else apply_contrast
+    low = change(image, tissue, np.array(record.factor))
     clean = acquire(low, grid, geometry, record.fwhm, record)
     sigma = mean_of(low, tissue[2]) / record.snr if record.snr else 0.0
     field = bias_field(geometry.shape, record.bias)
@@ -110,6 +129,27 @@ def apply_contrast(image: np.ndarray, tissue: np.ndarray, factor: np.ndarray) ->
     """(X, Y, Z) float32: the image times Σ c_k P_k, where what is no tissue has factor 1."""
     gain = 1 + np.tensordot(np.asarray(factor, dtype=np.float32) - 1, tissue, axes=1)
     return (image * gain).astype(np.float32)
+
+
+def apply_curve(image: np.ndarray, tissue: np.ndarray, factor: np.ndarray) -> np.ndarray:
+    """(X, Y, Z) float32 ≥ 0: every intensity by one smooth curve through 0 and each tissue's mean × c_k.
+
+    Where the contrast keeps the order of the tissues the curve rises throughout (monotone cubic, Fritsch and Carlson
+    1980), so that partial volume stays between its tissues and a lesion as bright as it was, whatever the posteriors
+    say; a factor per tissue (``apply_contrast``) leaves a step wherever they change. Above the brightest tissue it
+    goes on as it came, to twice its mean.
+    """
+    from scipy.interpolate import PchipInterpolator
+
+    means = np.array([mean_of(image, posterior) for posterior in tissue])
+    order = np.argsort(means)
+    ends, levels = means[order], (means * factor)[order]
+    kept = np.diff(ends, prepend=0.0) > GAP * ends[-1]
+    ends, levels = np.append(0.0, ends[kept]), np.append(0.0, levels[kept])
+    slope = max(0.0, (levels[-1] - levels[-2]) / (ends[-1] - ends[-2]))
+    ends, levels = np.append(ends, 2 * ends[-1]), np.append(levels, levels[-1] + slope * ends[-1])
+    table = np.linspace(0, ends[-1], 1024)
+    return np.interp(image, table, np.maximum(PchipInterpolator(ends, levels)(table), 0)).astype(np.float32)
 
 
 def level_outside(image: np.ndarray, tissue: np.ndarray, factor: tuple[float, float, float]) -> np.ndarray:
@@ -181,7 +221,9 @@ def _draw(source: HighField, preset: Preset, settings: PhysicsSettings, generato
 
 def _apply(source: HighField, geometry: Grid, record: Degradation) -> Stack:
     """The stack of a record, skull and scalp as bright against white matter as they were."""
-    image = level_outside(source.image, source.tissue, record.factor)
+    image = source.image
+    if record.form == "factor":
+        image = level_outside(image, source.tissue, record.factor)
     return degrade(image, source.tissue, source.grid, geometry, record)
 
 

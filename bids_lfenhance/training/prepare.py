@@ -10,6 +10,7 @@ from ..config import CONTRASTS
 from ..imaging.anatomy import extract_brain, find_anatomy
 from ..imaging.fusion import fuse_mean
 from ..imaging.volume import Stack, Volume, volume_from_channels
+from ..simulators.physics import BIAS_TERMS, bias_field
 from ..simulators.presets import get_preset
 from ..simulators.session import record_json, simulate_session
 from ..simulators.simulator import Record, Simulator, random_motion, rows
@@ -27,14 +28,25 @@ ALIGNMENT = (0.2, 0.2)
 """What registration leaves of the motion between stacks: shift (mm) and turn (degrees), SD along and about each axis
 (benchmarks/registration.py: median 0.03 mm within a session, 0.2 mm across contrasts and fields)."""
 
-SPREAD: Mapping[str, Mapping[str, float]] = {
-    "physics": {"contrast_jitter": 0.08, "snr_jitter": 0.4, "fwhm": 0.8, "fwhm_jitter": 0.2, "bias": 0.03}
+SPREAD: Mapping[str, Mapping[str, Any]] = {
+    "physics": {
+        "contrast_form": "curve",
+        "contrast_jitter": 0.15,
+        "snr_jitter": 0.4,
+        "fwhm": 0.7,
+        "fwhm_jitter": 0.2,
+        "bias": 0.03,
+    }
 }
 """Settings of a simulator that training changes: scanners differ, and what is left of their bias after N4 is small.
 
-A Gaussian as wide as the slice is thick blurs more than the slab that a scanner excites (``fusion.SLAB``).
-Whether this spread serves a scanner of another kind is not settled: docs/results.md.
+A Gaussian as wide as the slice is thick blurs more than the slab that a scanner excites (``fusion.SLAB``). A factor
+per tissue draws the edges of the segmentation into the image; a network learns to read them, and is lost on a scanner
+that draws none (docs/results.md).
 """
+
+SHADING = 0.03
+"""SD of each coefficient of a log field put on both images: what N4 leaves of shading is not the network's to mend."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,6 +91,8 @@ def simulated_session(
     """
     grid = sources[0].grid
     chosen = tuple(planes or PLANES[int(generator.choice(len(PLANES), p=SHARES))])
+    shading = generator.normal(0, SHADING, len(BIAS_TERMS)).tolist()
+    sources = [replace(source, image=source.image * bias_field(grid.shape, shading)) for source in sources]
     make = _learnt if simulator.fused else _acquired
     fused, records = make(simulator, sources, settings, generator, chosen)
     low = volume_from_channels(grid, fused)
@@ -89,6 +103,7 @@ def simulated_session(
     origin = {
         "simulator": simulator.name,
         "planes": [] if simulator.fused else list(chosen),
+        "shading": shading,
         "records": [record_json(simulator, record) for record in records],
     }
     return Session(low, high, mask, first.place, origin)

@@ -13,6 +13,7 @@ from bids_lfenhance.simulators.physics import (
     PhysicsSettings,
     add_rician,
     apply_contrast,
+    apply_curve,
     bias_field,
     contrast_vector,
     degrade,
@@ -201,3 +202,30 @@ def test_what_is_no_brain_keeps_its_brightness_against_white_matter():
     assert shown[air].mean() / shown[white].mean() == pytest.approx(
         source.image[air].mean() / source.image[white].mean()
     )
+
+
+@pytest.mark.parametrize("contrast", ["T1w", "T2w", "FLAIR"])
+def test_a_curve_moves_the_tissue_means_and_never_reorders_intensities(head, contrast):
+    _, tissue, _ = head
+    means = tissue_signal(contrast, HF_TESLA)
+    image = np.tensordot(means, tissue, axes=1).astype(np.float32)
+    factor = contrast_factor(contrast, means)
+    low = apply_curve(image, tissue, factor)
+    assert [low[part > 0.999].mean() for part in tissue] == pytest.approx(means * factor, rel=0.02)
+    order = np.argsort(image, axis=None)
+    assert np.diff(low.ravel()[order]).min() >= 0
+    assert low[image == 0].max() == 0
+    # A factor per tissue does reorder them, between grey and white matter: the reason for the curve.
+    stepped = apply_contrast(image, tissue, factor).ravel()[order]
+    assert contrast != "T1w" or np.diff(stepped).min() < 0
+
+
+def test_a_curve_is_recorded_and_other_records_keep_their_factors(head):
+    image, tissue, grid = head
+    preset = get_preset("T1w", "axi")
+    curved, factors = (draw(preset, np.random.default_rng(4), contrast_form=form) for form in ("curve", "factor"))
+    text = factors.to_json().replace(', "form": "factor"', "")
+    assert Degradation.from_json(text) == factors
+    assert Degradation.from_json(curved.to_json()).form == "curve"
+    stacks = [degrade(image, tissue, grid, stack_geometry(preset, grid), one).data for one in (curved, factors)]
+    assert not np.array_equal(*stacks)

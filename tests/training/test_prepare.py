@@ -6,6 +6,7 @@ import pytest
 from bids_lfenhance.config import CONTRASTS
 from bids_lfenhance.imaging.grid import Grid
 from bids_lfenhance.simulators import get_simulator
+from bids_lfenhance.simulators.physics import bias_field
 from bids_lfenhance.simulators.source import HighField
 from bids_lfenhance.training.prepare import PLANES, SPREAD, chosen_contrasts, simulated_session
 from tests import oracle
@@ -40,7 +41,9 @@ def test_low_field_lies_where_the_high_field_lies(head: HighField) -> None:
     overlap = 2 * (made.mask & head.mask).sum() / (made.mask.sum() + head.mask.sum())
     assert overlap > 0.9
     assert [record["plane"] for record in made.origin["records"]] == ["axi", "cor", "sag"]
-    assert np.array_equal(made.high.channel("T1w"), head.image)
+    shading = bias_field(head.grid.shape, made.origin["shading"])
+    assert 0 < shading.std() < 0.2
+    assert np.array_equal(made.high.channel("T1w"), head.image * shading)
 
 
 def test_planes_are_drawn_and_one_thick_stack_is_among_them(head: HighField) -> None:
