@@ -11,18 +11,15 @@ from torch import Tensor, nn
 
 from ...config import CONTRASTS
 from ...imaging.fusion import fuse_mean
-from ...imaging.grid import CANONICAL_ZOOM, Grid
+from ...imaging.grid import Grid
 from ...imaging.volume import Volume
+from ...nn.cut import OUTSIDE, Cut
 from ...nn.method import Draw
-from ...nn.normalise import Scale
 from ...nn.precision import bf16_is_native, run_in_bf16
 from ...nn.weights import Loaded, default_weights, load_weights
 from .loss import singles
 from .network import Enhancer
 from .recipe import NETWORK, PfsrSettings, build
-
-MARGIN = 8
-"""Voxels around the brain that the network is shown, as in training."""
 
 
 def set_up(volume: Volume, settings: PfsrSettings) -> Mapping[str, Any]:
@@ -95,57 +92,35 @@ def draw(nets: Mapping[str, Any], volume: Volume, settings: PfsrSettings, genera
     """
     loaded: Loaded = nets["loaded"]
     inner: PfsrSettings = nets["settings"]
-    known = np.array([name in loaded.contrasts for name in CONTRASTS]) & volume.present
-    mask = np.asarray(volume.image.any(axis=0) if volume.mask is None else volume.mask)
-    box = _box(mask)
-    image, mask = volume.image[(slice(None), *box)], mask[box]
-    scale = Scale.of(image, mask)
+    cut = Cut.of(volume, loaded.contrasts)
+    image = cut.image
     if settings.noise:
-        image = image + settings.noise * _fresh_noise(volume, box, generator)
+        image = image + settings.noise * _fresh_noise(volume, cut.grid, generator)
     mirrored, shift = bool(generator.integers(2)), generator.integers(0, inner.shuffle, 3)
-    shown = _moved(scale.apply(image, mask), mirrored, shift)
+    shown = _moved(cut.scale.apply(image, cut.mask), mirrored, shift)
     batch = {
         "input": torch.from_numpy(shown)[None],
-        "present": torch.from_numpy(known)[None],
-        "mask": torch.from_numpy(_moved(mask[None], mirrored, shift))[None],
+        "present": torch.from_numpy(cut.known)[None],
+        "mask": torch.from_numpy(_moved(cut.mask[None], mirrored, shift))[None],
     }
     found = enhance_batch(nets, {key: value.to(settings.device) for key, value in batch.items()}, inner)
-    # Outside the mask the input stays: a mask that is a voxel short must not cut brain away.
-    out = volume.image.astype(np.float32)
-    enhanced = scale.undo(_moved_back(found[0].cpu().numpy(), mirrored, shift))
-    for channel in np.flatnonzero(known):
-        out[(channel, *box)] = np.where(mask, enhanced[channel], out[(channel, *box)])
     record = {
         "weights": str(loaded.path),
         "weights_sha256": loaded.sha256,
         "weights_settings": dict(loaded.settings),
-        "scale": {name: float(scale.values[CONTRASTS.index(name)]) for name in volume.contrasts},
+        "scale": cut.scales(),
         "precision": nets["precision"],
         "mirrored": mirrored,
         "shift": shift.tolist(),
-        "outside": "the input, outside the brain mask",
+        "outside": OUTSIDE,
         "nfe": 1,
-        "warnings": _warnings(volume, loaded, known),
+        "warnings": cut.warnings(loaded.contrasts),
     }
-    return Draw(out, record)
+    return Draw(cut.paste(_moved_back(found[0].cpu().numpy(), mirrored, shift)), record)
 
 
-def _box(mask: np.ndarray) -> tuple[slice, ...]:
-    """The box of a mask (X, Y, Z) with its margin, inside the array; everything where the mask is empty."""
-    if not mask.any():
-        return tuple(slice(0, side) for side in mask.shape)
-    where = [np.flatnonzero(mask.any(axis=tuple({0, 1, 2} - {axis}))) for axis in range(3)]
-    return tuple(
-        slice(max(0, int(w[0]) - MARGIN), min(side, int(w[-1]) + 1 + MARGIN))
-        for w, side in zip(where, mask.shape, strict=True)
-    )
-
-
-def _fresh_noise(volume: Volume, box: tuple[slice, ...], generator: np.random.Generator) -> np.ndarray:
+def _fresh_noise(volume: Volume, grid: Grid, generator: np.random.Generator) -> np.ndarray:
     """(C, X, Y, Z) float32: noise as strong as the stacks' own, brought to the grid as the stacks were."""
-    affine = volume.grid.affine.copy()
-    affine[:3, 3] += affine[:3, :3] @ [one.start for one in box]
-    grid = Grid(affine, tuple(one.stop - one.start for one in box))
     noise = np.zeros((len(CONTRASTS), *grid.shape), np.float32)
     for contrast in volume.contrasts:
         # Sorted, so that the order in which files were found changes nothing.
@@ -166,16 +141,3 @@ def _moved_back(image: np.ndarray, mirrored: bool, shift: np.ndarray) -> np.ndar
     """(C, X, Y, Z): the inverse of ``_moved``."""
     image = image[:, shift[0] :, shift[1] :, shift[2] :]
     return image[:, ::-1] if mirrored else image
-
-
-def _warnings(volume: Volume, loaded: Loaded, known: np.ndarray) -> list[str]:
-    said = [
-        f"{name} was left as it is: the weights know only {', '.join(loaded.contrasts)}"
-        for name in volume.contrasts
-        if not known[CONTRASTS.index(name)]
-    ]
-    if not np.allclose(volume.grid.zooms, CANONICAL_ZOOM):
-        said.append(f"the network learnt on voxels of {CANONICAL_ZOOM:g} mm and was used on others: do not trust it")
-    if volume.mask is None:
-        said.append("the session came without a brain mask: what is not zero was taken for brain")
-    return said
