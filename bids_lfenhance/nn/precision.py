@@ -1,5 +1,6 @@
 """Half precision for networks, and for nothing else: losses stay in float32."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -24,6 +25,15 @@ def run_in_bf16(net: nn.Module, device: torch.device) -> None:
         return tree_map(_widened, found)
 
     net.forward = half
+
+
+def use_precision(nets: Mapping[str, nn.Module], precision: str, device: torch.device) -> bool:
+    """Whether the networks multiply in bfloat16 from now on: asked for ("bf16"; or "fp32") and native to the device."""
+    half = precision == "bf16" and bf16_is_native(device)
+    if half:
+        for net in nets.values():
+            run_in_bf16(net, device)
+    return half
 
 
 def _widened(value: Any) -> Any:

@@ -1,7 +1,7 @@
 """What a training came to on people it never saw, beside what costs nothing: the input, a monotone intensity map."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -11,6 +11,9 @@ from ..evaluation.protocols import by_brain_fit, make_pair
 from ..evaluation.ssim import GAUSSIAN_PAD, local_moments, ssim_map
 from ..nn.method import Method
 from .examples import Example
+
+if TYPE_CHECKING:
+    import torch
 
 BINS = 256
 """Intensity levels of the monotone map, over [0, 1.25] of the scaled low field."""
@@ -90,10 +93,11 @@ def assess(
     examples: Sequence[Example],
     learned_from: Sequence[Example],
     seed: int,
+    device: "torch.device",
 ) -> list[dict[str, Any]]:
     """One row for each example, contrast and way (``ROWS`` and the method): ``psnr``, ``ssim``, ``ncc`` in the brain.
 
-    ``learned_from`` are the training examples, on which the monotone map is fitted.
+    ``learned_from`` are the training examples, on which the monotone map is fitted; ``device`` that of the networks.
     """
     import torch
 
@@ -103,10 +107,10 @@ def assess(
     monotone = MonotoneMap(learned_from, method.maps)
     rows = []
     for number, example in enumerate(examples):
-        batch = {key: value for key, value in whole(example, method.maps).items() if key != "target"}
-        generator = torch.Generator().manual_seed(seed + number)
+        batch = {key: value.to(device) for key, value in whole(example, method.maps).items() if key != "target"}
+        generator = torch.Generator(device).manual_seed(seed + number)
         with torch.no_grad():
-            found = method.learning.predict(nets, batch, settings, generator)[0].float().numpy()
+            found = method.learning.predict(nets, batch, settings, generator)[0].float().cpu().numpy()
         for contrast, image, target in _channels(example, method.maps):
             ways = {"input": image, "monotone map": monotone(image, contrast) * example.mask}
             ways[method.name] = found[CONTRASTS.index(contrast)]

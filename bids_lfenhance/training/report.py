@@ -3,16 +3,19 @@
 import csv
 import io
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..bids.atomic import atomic_write
 from ..nn.method import Method
-from ..nn.precision import bf16_is_native, run_in_bf16
+from ..nn.precision import use_precision
 from ..nn.weights import CARD, load_weights
 from .assess import assess, summary
 from .card import Trained
 from .examples import Example
 from .split import Split
+
+if TYPE_CHECKING:
+    from .start import TrainOptions
 
 TEST = "test.tsv"
 """One row for each test session, contrast and way."""
@@ -21,11 +24,12 @@ HEADING = "## Test\n"
 
 
 def test_and_tell(
-    trained: Trained, method: Method, settings: Any, split: Split, examples: Sequence[Example], seed: int
+    trained: Trained, method: Method, settings: Any, split: Split, examples: Sequence[Example], options: "TrainOptions"
 ) -> str:
     """What came out, as a text; ``test.tsv`` and a table in the card are on disk then.
 
-    The weights are read back from disk: what is judged is what is kept. The networks multiply as in training.
+    The weights are read back from disk: what is judged is what is kept. The networks run where, and multiply as,
+    they did in training (``options``).
     """
     import torch
 
@@ -35,14 +39,14 @@ def test_and_tell(
         return "\n".join([*lines, "Nobody was kept for a test: how good the weights are is not known."])
     assert method.learning is not None
     loaded = load_weights(trained.folder, method.name, ())
+    device = torch.device(options.device)
     nets = method.learning.build(settings)
     for name, net in nets.items():
         net.load_state_dict(loaded.state[name])
-        net.eval()
-        if bf16_is_native(torch.device("cpu")):
-            run_in_bf16(net, torch.device("cpu"))
+        net.to(device).eval()
+    use_precision(nets, options.precision, device)
     learned_from = [example for example in examples if example.person in split.train]
-    rows = assess(nets, method, settings, tested, learned_from, seed)
+    rows = assess(nets, method, settings, tested, learned_from, options.seed, device)
     atomic_write(trained.folder / TEST, _tsv(rows))
     table = markdown(summary(rows))
     card = (trained.folder / CARD).read_text(encoding="utf-8").partition(HEADING)[0].rstrip()

@@ -17,7 +17,7 @@ from .. import __version__
 from ..errors import InputError
 from ..nn.ema import Ema, flat_state, set_state
 from ..nn.method import Learning, Method, Stage
-from ..nn.precision import bf16_is_native, run_in_bf16
+from ..nn.precision import use_precision
 from ..nn.weights import Loaded
 from .checkpoint import Progress, State, find_checkpoint, restore
 from .curves import Curves
@@ -115,10 +115,7 @@ def prepare(
     nets = {name: net.to(world.device).train() for name, net in learning.build(settings).items()}
     if options.start is not None:
         _begin_with(nets, options.start)
-    half = options.precision == "bf16" and bf16_is_native(world.device)
-    if half:
-        for net in nets.values():
-            run_in_bf16(net, world.device)
+    half = use_precision(nets, options.precision, world.device)
     identity = identity_of(method, settings, examples, split, options, half)
     trainable = {name: [w for w in net.parameters() if w.requires_grad] for name, net in nets.items()}
     state = State(nets, Ema(nets, options.ema), {}, {}, Progress())

@@ -111,7 +111,7 @@ def learn(
     trained = train(method, own, examples, split, settings.out_dir, options)
     if int(os.environ.get("RANK", "0")):  # of several processes (torchrun) the first tests and tells
         return ""
-    return test_and_tell(trained, method, own, split, examples, settings.random_seed)
+    return test_and_tell(trained, method, own, split, examples, options)
 
 
 def resolve(settings: TrainSettings, method: "Method") -> Any:

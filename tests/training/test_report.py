@@ -1,0 +1,87 @@
+"""The test of a training: on the device and with the numbers that the training was told to use."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from bids_lfenhance.nn import precision
+from bids_lfenhance.nn.weights import save_weights
+from bids_lfenhance.training import assess, report
+from bids_lfenhance.training.card import Trained
+from bids_lfenhance.training.split import Split
+from bids_lfenhance.training.start import TrainOptions
+
+from .toy import TOY, ToySettings, build, make_example
+
+SPLIT = Split(("ds/a",), (), ("ds/b",))
+
+
+@pytest.fixture
+def trained(tmp_path: Path) -> Trained:
+    recipe = {"method": "toy", "contrasts": ["T1w"], "settings": {}}
+    folder = save_weights(tmp_path / "out", build(ToySettings()), recipe, "a card")
+    return Trained(folder, None, 1, 1.0)
+
+
+@pytest.fixture
+def told(trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """What the test of weights on a processor with native bfloat16 gives its networks, by the options."""
+    examples = [make_example(tmp_path, name, seed) for seed, name in enumerate("ab")]
+    monkeypatch.setattr(precision, "bf16_is_native", lambda device: True)
+
+    def test(**options: Any) -> dict[str, Any]:
+        given: dict[str, Any] = {}
+
+        def rows(nets: Any, method: Any, settings: Any, tested: Any, learned_from: Any, seed: int, device: Any) -> Any:
+            weight = next(nets["enhancer"].parameters())
+            half = nets["enhancer"].forward.__name__ == "half"
+            given.update(device=device.type, weights=weight.device.type, half=half, seed=seed)
+            about = {"kind": "pairs", "contrast": "T1w", "way": "input", "simulator": "", "person": "ds/b"}
+            return [about | {"psnr": 1.0, "ssim": 1.0, "ncc": 1.0}]
+
+        monkeypatch.setattr(report, "assess", rows)
+        report.test_and_tell(trained, TOY, ToySettings(), SPLIT, examples, TrainOptions(**options))
+        return given
+
+    return test
+
+
+def test_precision_is_as_in_training(told) -> None:
+    assert told(precision="fp32", seed=3) == {"device": "cpu", "weights": "cpu", "half": False, "seed": 3}
+    assert told(precision="bf16")["half"]
+
+
+def test_the_device_is_as_in_training(told) -> None:
+    found = told(device="meta")
+    assert (found["device"], found["weights"]) == ("meta", "meta")
+
+
+def test_volumes_and_chance_are_where_the_networks_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    example = make_example(tmp_path, "a", 0)
+    asked: list[Any] = []
+
+    class Generator:  # there is none on meta
+        def __init__(self, device: Any) -> None:
+            asked.append(device)
+
+        def manual_seed(self, seed: int) -> None:
+            asked.append(seed)
+
+    class Learning:
+        @staticmethod
+        def predict(nets: Any, batch: Any, settings: Any, generator: Any) -> torch.Tensor:
+            asked.append({value.device.type for value in batch.values()})
+            return torch.zeros(1, 3, *example.mask.shape)
+
+    class Elsewhere:
+        maps, name, learning = "lf2hf", "elsewhere", Learning
+
+    monkeypatch.setattr(torch, "Generator", Generator)
+    monkeypatch.setattr(assess, "brain_fit", lambda *_: {"psnr": np.nan, "ssim": np.nan, "ncc": np.nan})
+    method: Any = Elsewhere
+    rows = assess.assess({}, method, None, [example], [example], 7, torch.device("meta"))
+    assert asked == [torch.device("meta"), 7, {"meta"}]
+    assert {row["way"] for row in rows} == {"input", "monotone map", "elsewhere"}
