@@ -82,7 +82,10 @@ def add_participants(out_dir: Path, bids_dir: Path, subjects: Iterable[str]) -> 
 
 
 def check_recipe(out_dir: Path, recipe: str) -> None:
-    """Nothing, or an ``InputError`` naming the first setting in which the dataset there differs."""
+    """Nothing, or an ``InputError`` naming the first setting in which the dataset there differs.
+
+    Weights are compared by their SHA-256 (``made_by.weights``), not by where they lie.
+    """
     path = out_dir / RECIPE
     if not path.exists():
         return
@@ -100,7 +103,9 @@ def check_recipe(out_dir: Path, recipe: str) -> None:
 
 
 def _flat(tables: Mapping[str, Any]) -> dict[str, Any]:
-    return {f"{name}.{key}": value for name, table in tables.items() for key, value in table.items()}
+    """Every setting that decides an image, by table and name."""
+    flat = {f"{name}.{key}": value for name, table in tables.items() for key, value in table.items()}
+    return {key: value for key, value in flat.items() if key == "made_by.weights" or not key.endswith(".weights")}
 
 
 def simulated_description(out_dir: Path, bids_dir: Path, source: Mapping[str, Any], version: str) -> dict[str, Any]:

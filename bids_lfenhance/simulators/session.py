@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -74,8 +75,12 @@ def record_json(simulator: Simulator, record: Record) -> dict[str, Any]:
     return {"Simulator": simulator.name, **json.loads(json.dumps(asdict(record)))}
 
 
-def replay(text: str, source: HighField, geometry: Grid) -> Stack:
-    """The stack of a record, bit for bit: ``text`` is what ``record_json`` gave, as JSON."""
+def replay(text: str, source: HighField, geometry: Grid, weights: str | Path | None = None) -> Stack:
+    """The stack of a record, bit for bit: ``text`` is what ``record_json`` gave, as JSON.
+
+    ``weights``: folder, file or name of those of a learned simulator, where they lie elsewhere than the record says;
+    its SHA-256 decides whether they are the same.
+    """
     try:
         entry = json.loads(text)
         simulator = get_simulator(entry.pop("Simulator"))
@@ -86,5 +91,9 @@ def replay(text: str, source: HighField, geometry: Grid) -> Stack:
         raise InputError(
             f"Expected the record of a simulated stack, found {text[:60]!r} ({error}); copy it from the sidecar."
         ) from error
+    if weights is not None:
+        if not hasattr(record, "weights"):
+            raise InputError(f"Expected no weights for {simulator.name}, found {weights}; leave them out.")
+        record = replace(record, weights=str(weights))
     stack: Stack = simulator.apply(source, geometry, record)
     return stack

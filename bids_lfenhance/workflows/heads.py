@@ -31,10 +31,11 @@ def load_heads(scans: Sequence[tuple[str, str, Path]]) -> tuple[list[HighField],
     return heads, (*(sentence for *_, warnings in opened for sentence in warnings), *quality["Warnings"])
 
 
-def replay_scan(sidecar: Path, source_dir: Path) -> Stack:
+def replay_scan(sidecar: Path, source_dir: Path, weights: str | Path | None = None) -> Stack:
     """The simulated scan that a sidecar is of, made again from its sources, bit for bit.
 
-    ``source_dir`` is the high-field dataset; an ``InputError`` where its files are not those that were simulated from.
+    ``source_dir`` is the high-field dataset; ``weights`` (folder, file or name) are those of a learned simulator, where
+    they have moved since. An ``InputError`` where files or weights are not those that were simulated from.
     """
     about = read_json(sidecar)
     contrast = split_name(sidecar.name)[1]
@@ -48,4 +49,4 @@ def replay_scan(sidecar: Path, source_dir: Path) -> Stack:
             raise InputError(f"Expected {path} as it was simulated from, found another file; restore it.")
     heads, _ = load_heads([(path.name, split_name(path.name)[1], path) for path in paths])
     head = next(head for head in heads if head.contrast == contrast)
-    return replay(record, head, stack_geometry(named_preset(word, contrast), head.grid))
+    return replay(record, head, stack_geometry(named_preset(word, contrast), head.grid), weights)

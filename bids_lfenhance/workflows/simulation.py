@@ -24,12 +24,16 @@ _HOW = ("simulator", "presets", "contrasts", "draws", "assume_field_strength", "
 
 @dataclass(frozen=True)
 class Task:
-    """One high-field session and what to make of it; ``presets`` (word, contrast) of every stack of one draw."""
+    """One high-field session and what to make of it; ``presets`` (word, contrast) of every stack of one draw.
+
+    ``weights`` is the SHA-256 of what a learned simulator reads, "" for the others.
+    """
 
     source: HighFieldSession
     presets: tuple[tuple[str, str], ...]
     settings: SimulateSettings
     options: Mapping[str, Any]
+    weights: str = ""
 
     @property
     def names(self) -> list[tuple[str, str]]:
@@ -41,10 +45,15 @@ class Task:
         """Labels of the simulated sessions."""
         return self.source.labels(self.settings.draws)
 
+    @property
+    def _options(self) -> dict[str, Any]:
+        """The simulator's options, weights by their hash: they may lie elsewhere next time."""
+        return {**self.options, **({"weights": self.weights} if self.weights else {})}
+
     def digest(self, session: str, hashes: Mapping[Path, str]) -> str:
         """Twelve hexadecimal digits that change whenever a stack of this simulated session would."""
         content = {name: getattr(self.settings, name) for name in _HOW if name != "contrasts"}
-        content |= {"presets": self.presets, "options": dict(self.options), "version": __version__}
+        content |= {"presets": self.presets, "options": self._options, "version": __version__}
         content |= {"session": [self.source.name, session], "sources": sorted(hashes.values())}
         return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:12]
 
@@ -82,23 +91,30 @@ def recipe_of(settings: SimulateSettings, options: Mapping[str, Any], contrasts:
     tables = tomllib.loads(to_toml(settings, options))
     tables["run"] = {key: value for key, value in tables["run"].items() if key in (*_HOW, "level")}
     maker = {"version": __version__}
-    if "weights" in options:
-        from ..simulators.h2lo.operate import weights_for
-
-        maker["weights"] = weights_for(options["weights"], tuple(contrasts)).sha256
+    if digest := weights_digest(options, contrasts):
+        maker["weights"] = digest
     return tomli_w.dumps(tables | {"made_by": maker})
+
+
+def weights_digest(options: Mapping[str, Any], contrasts: Sequence[str]) -> str:
+    """The SHA-256 of the weights that a learned simulator reads; "" for one that reads none."""
+    if "weights" not in options:
+        return ""
+    from ..simulators.h2lo.operate import weights_for
+
+    return weights_for(options["weights"], tuple(contrasts)).sha256
 
 
 def make_tasks(settings: SimulateSettings, plan: SimulationPlan, options: Mapping[str, Any]) -> dict[str, Task]:
     """A task by the name of each high-field session; an ``InputError`` for presets that cannot be used."""
     if len(set(settings.presets)) < len(settings.presets):
         raise InputError(f"Expected each preset once, found {' '.join(settings.presets)}; drop the repeated one.")
-    tasks = {}
+    tasks, weights = {}, weights_digest(options, plan.contrasts)
     for source in plan.sessions:
         stacks = tuple((word, contrast) for contrast in source.contrasts for word in settings.presets)
         for word, contrast in stacks:
             named_preset(word, contrast)
-        tasks[source.name] = Task(source, stacks, settings, options)
+        tasks[source.name] = Task(source, stacks, settings, options, weights)
     return tasks
 
 

@@ -50,6 +50,13 @@ def test_what_is_no_record_is_refused_in_a_sentence(sources, text):
         replay(text, sources[0], sources[0].grid)
 
 
+def test_weights_have_no_place_in_a_record_without_any(sources):
+    physics = get_simulator("physics")
+    _, record = simulate_session(physics, sources, PRESETS[2:3], PhysicsSettings(), np.random.default_rng(4))[0]
+    with pytest.raises(InputError, match="no weights for physics, found somewhere"):
+        replay(json.dumps(record_json(physics, record)), sources[1], sources[1].grid, weights="somewhere")
+
+
 def test_a_contrast_without_high_field_is_refused(sources):
     with pytest.raises(InputError, match="T2w"):
         simulate_session(get_simulator("physics"), sources[:1], PRESETS, PhysicsSettings(), np.random.default_rng(0))

@@ -49,12 +49,12 @@ def told(trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> A
     return test
 
 
-def test_precision_is_as_in_training(told) -> None:
+def test_precision_is_as_in_training(told: Any) -> None:
     assert told(precision="fp32", seed=3) == {"device": "cpu", "weights": "cpu", "half": False, "seed": 3}
     assert told(precision="bf16")["half"]
 
 
-def test_the_device_is_as_in_training(told) -> None:
+def test_the_device_is_as_in_training(told: Any) -> None:
     found = told(device="meta")
     assert (found["device"], found["weights"]) == ("meta", "meta")
 

@@ -16,7 +16,9 @@ import pytest
 from bids_lfenhance.bids.plan import make_plan
 from bids_lfenhance.cli.run import main, run
 from bids_lfenhance.errors import InputError
+from bids_lfenhance.simulators.h2lo.recipe import METHOD
 from bids_lfenhance.workflows import heads, simulate
+from tests.methods.learned import untrained_weights
 from tests.simulators.sources import phantom_source
 
 from . import simulated
@@ -150,6 +152,27 @@ def test_other_settings_are_refused(made, raw, change):
     with pytest.raises(InputError, match=r"Expected the settings of the dataset .* found \w+\.\w+ = "):
         run(simulated.settings(raw, made, **change))
     assert files(made) == before
+
+
+def test_weights_that_have_moved_are_still_the_same(raw, tmp_path):
+    first, moved = (tmp_path / name for name in ("weights", "moved"))
+    untrained_weights(METHOD, first, contrasts=("T1w",), features=8)
+    asked = {"simulator": "h2lo", "contrasts": ("T1w",), "participant_label": ("01",), **SMALL}
+
+    def simulated_with(place: Path) -> int:
+        return run(simulated.settings(raw, tmp_path / "out", **asked, simulator_options={"weights": str(place)}))
+
+    assert simulated_with(first) == 0
+    (scan,) = (tmp_path / "out").rglob("*.nii.gz")
+    before = scan.read_bytes()
+    first.rename(moved)
+    assert simulated_with(moved) == 0
+    scan.unlink()
+    assert simulated_with(moved) == 0
+    assert scan.read_bytes() == before
+    untrained_weights(METHOD, first, contrasts=("T1w",), features=9)
+    with pytest.raises(InputError, match=r"made_by\.weights"):
+        simulated_with(first)
 
 
 def test_another_source_is_refused_and_left_alone(made, raw, tmp_path, capsys):

@@ -124,7 +124,7 @@ def _low(source: HighField, weights: str, sha256: str) -> np.ndarray:
     if loaded.sha256 != sha256:
         raise InputError(
             f"Expected the weights of h2lo that the record names ({sha256[:12]}…), found {loaded.sha256[:12]}… under "
-            f"'{weights}'; put the old ones back, or simulate anew."
+            f"'{weights}'; put the old ones back, say where they are (weights=), or simulate anew."
         )
     network = operators(loaded, H2loSettings())[source.contrast]
     box = _box(source.mask)

@@ -1,6 +1,7 @@
 """The operator as a simulator and as a method, and what it can learn (methods.md §4.1, §9 row 14)."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -105,6 +106,22 @@ def test_other_weights_than_the_record_names_are_refused(source: HighField, weig
     record = replace(drawn(source, weights), sha256="0" * 64)
     with pytest.raises(InputError, match="put the old ones back"):
         SIMULATOR.apply(source, source.grid, record)
+
+
+def test_a_record_replays_with_weights_that_have_moved(source: HighField, weights: Path, tmp_path: Path) -> None:
+    old, new = tmp_path / "old", tmp_path / "new"
+    shutil.copytree(weights, old)
+    record = replace(drawn(source, old), motion=STILL)
+    first, text = SIMULATOR.apply(source, source.grid, record), json.dumps(record_json(SIMULATOR, record))
+    old.rename(new)
+    head = phantom_source(size=32)
+    with pytest.raises(InputError, match="name a folder of a training"):
+        replay(text, head, head.grid)
+    for place in (new, new / "weights.safetensors"):
+        assert replay(text, head, head.grid, weights=place).data.tobytes() == first.data.tobytes()
+    others = untrained_weights(METHOD, tmp_path / "others", contrasts=("T1w",), features=8)
+    with pytest.raises(InputError, match="that the record names"):
+        replay(text, head, head.grid, weights=others)
 
 
 def test_a_contrast_without_an_operator_is_refused(source: HighField, weights: Path) -> None:
