@@ -15,12 +15,22 @@ from bids_lfenhance.nn.weights import load_weights, save_weights
 from .learned import batch_of, fit, untrained, without_target
 
 RECORDS = list(learned_methods().values())
-PARAMETERS = {"pfsr": 3_219_889, "h2lo": 3 * 581_409}
+PARAMETERS = {"pfsr": 3_219_889, "h2lo": 3 * 581_409, "cfm": 5_162_459}
 SMALL: dict[str, dict[str, Any]] = {
     "pfsr": {"width": 16, "groups": 1, "blocks": 1, "reduction": 4},
     "h2lo": {"features": 16, "voxels": 500, "block": 8},
+    "cfm": {"base": 16, "bottleneck": 16, "patch": 32, "slices": 8},
 }
 """Changes to the tiny preset with which a test takes seconds."""
+
+TOGETHER = {"cfm"}
+"""Methods that make all contrasts of a session from all of them."""
+
+DRAWN = {"cfm"}
+"""Methods whose loss is of times and noise drawn for each item: their own tests cut a batch with what was drawn."""
+
+SEES_ALL = {"cfm"}
+"""Methods whose networks look at a whole slice or volume, background and all."""
 
 pytestmark = pytest.mark.parametrize("method", RECORDS, ids=lambda record: record.name)
 
@@ -104,6 +114,8 @@ def test_the_generator_alone_decides_the_loss(method: Method) -> None:
 
 def test_a_batch_may_be_cut_up(method: Method) -> None:
     """The loss of two items is the mean of their losses, whatever each of them lacks: processes may share a step."""
+    if method.name in DRAWN:
+        pytest.skip("its loss is drawn")
     settings = small(method)
     items = [batch_of(method.maps), batch_of(method.maps, seeds=(1,), missing=("T1w", "FLAIR"))]
     items[1]["mask"][..., :16] = False
@@ -147,6 +159,8 @@ def test_shape_and_absent_contrasts(method: Method) -> None:
 
 
 def test_a_contrast_does_not_depend_on_its_neighbours(method: Method) -> None:
+    if method.name in TOGETHER:
+        pytest.skip("its contrasts help one another")
     settings = small(method)
     nets = untrained(learning_of(method), settings)
     whole, alone = (
@@ -166,6 +180,8 @@ def test_the_size_of_the_batch_does_not_matter(method: Method) -> None:
 
 def test_what_lies_beyond_the_mask_does_not_matter(method: Method) -> None:
     """More background gives the same brain, further inside than the small network of pfsr reaches, 13 voxels."""
+    if method.name in SEES_ALL:
+        pytest.skip("it looks at whole slices")
     settings, batch = small(method), batch_of(method.maps, size=32)
     nets = untrained(learning_of(method), settings)
     wider = {key: torch.nn.functional.pad(batch[key], (4,) * 6) for key in ("input", "target", "mask")}

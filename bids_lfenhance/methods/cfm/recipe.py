@@ -1,0 +1,199 @@
+"""Settings of ``cfm``, how it is trained, and its record."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from ...config import CONTRASTS
+from ...errors import InputError
+from ...imaging.volume import Volume
+from ...nn.method import Draw, Learning, Method, Phase, Stage
+
+if TYPE_CHECKING:
+    import torch
+
+    from ...nn.method import Batch, Nets
+
+
+def _told(text: str, source: str = "our choice") -> dict[str, str]:
+    """Metadata of a field: what it does, and where its default comes from."""
+    return {"help": text, "source": source}
+
+
+@dataclass(frozen=True)
+class CfmSettings:
+    """Options of ``cfm``; the defaults are the ``paper`` preset's. Those of the network come from the weights."""
+
+    weights: str = field(
+        default="auto", metadata=_told("folder, .safetensors file or registry name; auto: the bundled")
+    )
+    device: str = field(default="cpu", metadata=_told("where the network runs; the app's --device"))
+    mode: Literal["mean", "sample"] = field(
+        default="mean",
+        metadata=_told(
+            "mean: the conditional mean, one call of the network; sample: one possible image a draw, whose spread over "
+            "16 draws or so is the uncertainty",
+            "methods.md §5",
+        ),
+    )
+    steps: int = field(
+        default=16,
+        metadata=_told(
+            "steps from source to image with mode sample; fewer than 16: too little spread", "methods.md §5"
+        ),
+    )
+    solver: Literal["heun", "euler"] = field(
+        default="heun",
+        metadata=_told("how a step is taken: euler, the published, needs twice as many", "methods.md §5"),
+    )
+    noise_corr_z: float = field(
+        default=0.5, metadata=_told("correlation of the noise of neighbouring slices, against flicker", "methods.md §5")
+    )
+    slices_at_once: int = field(
+        default=16, metadata=_told("slices through the network at once, to bound the memory; the same result")
+    )
+    source: Literal["noise", "lf"] = field(
+        default="noise", metadata=_told("where the way starts: noise, or low field with a little noise", "paper §2.1")
+    )
+    spread: float = field(default=0.2, metadata=_told("SD of the noise on low field with source lf", "methods.md §5"))
+    plane: Literal["axial", "coronal", "sagittal"] = field(default="axial", metadata=_told("plane of the slices"))
+    n_ctx: int = field(default=1, metadata=_told("slices shown on either side of a slice", "methods.md §5"))
+    se: bool = field(default=True, metadata=_told("squeeze-and-excitation in the residual blocks", "paper §2.2"))
+    multiscale: bool = field(
+        default=True, metadata=_told("several kernel sizes at the input; off: one of 3 x 3", "paper §2.2")
+    )
+    transformer: bool = field(default=True, metadata=_told("self-attention at the bottom of the U-Net", "paper §2.2"))
+    pool: Literal["shuffle", "max"] = field(
+        default="shuffle",
+        metadata=_told("pixel (un)shuffle between levels; max: max-pooling, transposed convolutions", "paper §2.2"),
+    )
+    base: int = field(default=32, metadata=_told("features at full resolution", "methods.md §5"))
+    bottleneck: int = field(
+        default=224, metadata=_told("features at the bottom; 224 is next to the published number of parameters")
+    )
+    shuffle: int = field(
+        default=1, metadata=_told("pixels a side folded into features; 1, the published form, folds none")
+    )
+    anchor: float = field(
+        default=0.0,
+        metadata=_told(
+            "SD of high less low field that the velocity is told relative to; 0, as published: relative to nothing"
+        ),
+    )
+    train_steps: int = field(default=16150, metadata=_told("training steps", "200 epochs of 323 volumes, paper §3.2"))
+    rate: float = field(default=1e-4, metadata=_told("learning rate, falling to a hundredth", "methods.md §5"))
+    decay: float = field(default=1e-5, metadata=_told("weight decay", "methods.md §5"))
+    batch: int = field(default=4, metadata=_told("patches per training step", "paper §3.2"))
+    slices: int = field(default=16, metadata=_told("slices learnt from in each patch"))
+    patch: int = field(
+        default=0, metadata=_told("pixels a side of the slices learnt from; 0: all of the brain, multiples of 16 else")
+    )
+
+    def __post_init__(self) -> None:
+        """Refuses what cannot be used, with an ``InputError``."""
+        least = {"steps": 1, "slices_at_once": 1, "slices": 1, "batch": 1, "shuffle": 1}
+        for name, low in {**least, "n_ctx": 0, "anchor": 0, "spread": 0, "noise_corr_z": 0}.items():
+            if not getattr(self, name) >= low:
+                flag, found = f"--cfm-{name.replace('_', '-')}", getattr(self, name)
+                raise InputError(f"Expected {flag} of at least {low}, found {found}; change it.")
+        if not self.noise_corr_z < 1:
+            raise InputError(f"Expected --cfm-noise-corr-z below 1, found {self.noise_corr_z}; choose 0.5.")
+        if self.base % 8 or self.bottleneck % 8 or min(self.base, self.bottleneck) < 8:
+            raise InputError(
+                f"Expected --cfm-base and --cfm-bottleneck in multiples of 8, found {self.base} and {self.bottleneck}; "
+                "change them."
+            )
+
+
+NETWORK = (
+    *("source", "spread", "plane", "n_ctx", "se", "multiscale", "transformer", "pool"),
+    *("base", "bottleneck", "shuffle", "anchor"),
+)
+"""The settings that belong to what was learnt: with trained weights they are the weights', not the user's."""
+
+PRESETS: Mapping[str, Mapping[str, Any]] = {
+    "paper": {},
+    "tiny": {
+        "base": 32,
+        "bottleneck": 128,
+        "shuffle": 2,
+        "anchor": 0.1,
+        "train_steps": 2000,
+        "rate": 1e-3,
+        "batch": 2,
+        "slices": 4,
+    },
+}
+"""What each preset changes; "tiny": 3.0 M parameters, 92 GFLOP a step and so 184 TFLOP, half an hour on one core."""
+
+SIDES = (160, 192, 160)
+"""Voxels along x, y, z within which a brain and its margin fit, multiples of 16."""
+
+THICK = 18
+"""Slices of a patch: as many as the paper preset learns from, and a neighbour on either side."""
+
+
+def build(settings: CfmSettings) -> "dict[str, torch.nn.Module]":
+    """``velocity``: see ``network.VelocityNet``."""
+    # Torch is heavy: the command line reads the settings above without it.
+    from .network import VelocityNet
+
+    s, channels = settings, len(CONTRASTS)
+    condition = channels * (2 * s.n_ctx + 1) + channels
+    return {
+        "velocity": VelocityNet(
+            channels, condition, s.base, s.bottleneck, s.shuffle, s.se, s.multiscale, s.transformer, s.pool
+        )
+    }
+
+
+def stages(settings: CfmSettings) -> tuple[Stage, ...]:
+    """One stage, on all examples there are: the rate climbs, then falls as a cosine to a hundredth (paper §3.2)."""
+    sides = [settings.patch or side for side in SIDES]
+    sides[("sagittal", "coronal", "axial").index(settings.plane)] = THICK
+    phase = Phase("flow", ("velocity",), _losses, settings.rate, decay=settings.decay)
+    # Few steps up to the full rate: Adam's moments are not worth much before.
+    warmup = settings.train_steps // 40
+    patch = (sides[0], sides[1], sides[2])
+    return (Stage("flow", (phase,), settings.train_steps, settings.batch, patch, "all", warmup),)
+
+
+def predict(nets: "Nets", batch: "Batch", settings: CfmSettings, generator: "torch.Generator") -> "torch.Tensor":
+    """(B, C, X, Y, Z) high field, normalised; zero for contrasts that are not in the input."""
+    from .sampler import enhance_batch
+
+    return enhance_batch(nets, batch, settings, generator)
+
+
+def prepare(volume: Volume, settings: CfmSettings) -> Mapping[str, Any]:
+    """What all draws share: the trained network and its settings."""
+    from .sampler import set_up
+
+    return set_up(volume, settings)
+
+
+def sample(nets: Mapping[str, Any], volume: Volume, settings: CfmSettings, generator: np.random.Generator) -> Draw:
+    """One draw, from fresh noise."""
+    from .sampler import draw
+
+    return draw(nets, volume, settings, generator)
+
+
+def _losses(nets: "Nets", batch: "Batch", settings: Any, generator: "torch.Generator") -> "Mapping[str, torch.Tensor]":
+    from .loss import losses
+
+    return losses(nets, batch, settings, generator)
+
+
+METHOD = Method(
+    "cfm",
+    CfmSettings,
+    "lf2hf",
+    "pairs",
+    sample,
+    budgets={"sloppy": {}, "cpu": {}, "gpu": {"slices_at_once": 96}},
+    prepare=prepare,
+    learning=Learning(build, stages, predict, PRESETS),
+)

@@ -1,0 +1,117 @@
+"""Whole brains through ``cfm``: the way from the source to high field, slice by slice over one noise."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ...imaging.volume import Volume
+from ...nn.cut import OUTSIDE, Cut
+from ...nn.method import Draw
+from ...nn.precision import bf16_is_native, run_in_bf16
+from ...nn.weights import Loaded, default_weights, load_weights
+from .network import VelocityNet
+from .recipe import NETWORK, CfmSettings, build
+from .slices import Slices, as_slices, as_volume, draw_noise
+from .way import evaluations, start_from, walk
+
+ENOUGH = 16
+"""Steps from which the spread of draws is near the true one, 98 and 94 % of the variance with Heun (methods.md §5)."""
+
+
+def set_up(volume: Volume, settings: CfmSettings) -> Mapping[str, Any]:
+    """``velocity`` in its trained state on its device, its ``settings``, what was ``loaded``, ``precision``.
+
+    Weights that know only some of the session's contrasts will do; the others keep their own image. Half precision is
+    used where the processor has it, as in training, for the network alone: what is added up over steps stays float32.
+    """
+    source = settings.weights
+    if source == "auto":
+        source = default_weights("cfm", volume.contrasts) or "auto"
+    loaded = load_weights(source, "cfm", ())
+    settings = replace(settings, **{name: loaded.settings[name] for name in NETWORK})
+    network, device = build(settings)["velocity"], torch.device(settings.device)
+    network.load_state_dict(loaded.state["velocity"])
+    network.to(device).eval()
+    if half := bf16_is_native(device):
+        run_in_bf16(network, device)
+    return {"velocity": network, "settings": settings, "loaded": loaded, "precision": "bf16" if half else "fp32"}
+
+
+def enhance_batch(
+    nets: Mapping[str, nn.Module], batch: Mapping[str, Tensor], settings: CfmSettings, generator: torch.Generator
+) -> Tensor:
+    """(B, C, X, Y, Z) float32 inside the mask, not negative; zero for contrasts that are not in the input.
+
+    All items start from one noise, so that none leans on its neighbours. ``settings.slices_at_once`` bounds the memory
+    and changes nothing else; slices without brain are not computed.
+    """
+    network = nets["velocity"]
+    assert isinstance(network, VelocityNet)
+    slices = as_slices(batch, settings, network.multiple)
+    out = torch.zeros_like(slices.low)
+    with torch.no_grad():
+        noise = draw_noise(slices.low[:1], settings.noise_corr_z, generator)
+        for item in range(len(out)):
+            alone = slices.item(item)
+            for index in alone.mask[0, 0].flatten(1).any(dim=1).nonzero()[:, 0].split(settings.slices_at_once):
+                out[item][:, index] = _solve(network, alone, index[None], noise, settings).transpose(0, 1)
+    out = out.clamp(min=0) * slices.mask * slices.live[:, :, None, None, None]
+    return as_volume(out, settings, batch["input"].shape)
+
+
+def _solve(network: nn.Module, slices: Slices, index: Tensor, noise: Tensor, settings: CfmSettings) -> Tensor:
+    """(k, C, U, V): the slices ``index`` (1, k) at time 1."""
+    live = slices.live[:, :, None, None]
+    low, condition = slices.pick(slices.low, index) * live, slices.condition(index)
+    start = start_from(slices.pick(noise, index), low, live, settings)
+    inside = slices.pick(slices.region, index) & live
+    return walk(network, start, low, condition, inside, settings)
+
+
+def draw(nets: Mapping[str, Any], volume: Volume, settings: CfmSettings, generator: np.random.Generator) -> Draw:
+    """One draw: the conditional mean, or high field as it might be, from fresh noise."""
+    loaded: Loaded = nets["loaded"]
+    inner: CfmSettings = nets["settings"]
+    cut = Cut.of(volume, loaded.contrasts)
+    batch = {"input": cut.scaled(), "present": cut.known, "mask": cut.mask[None]}
+    shown = {key: torch.from_numpy(value)[None].to(settings.device) for key, value in batch.items()}
+    seed = int(generator.integers(2**63))
+    # Drawn on the processor, so that a GPU starts from the same noise.
+    found = enhance_batch(nets, shown, inner, torch.Generator().manual_seed(seed))
+    mean = inner.mode == "mean"
+    record = {
+        "weights": str(loaded.path),
+        "weights_sha256": loaded.sha256,
+        "weights_settings": dict(loaded.settings),
+        "scale": cut.scales(),
+        "precision": nets["precision"],
+        "seed": seed,
+        "mode": inner.mode,
+        "solver": "euler" if mean else inner.solver,
+        "steps": 1 if mean else inner.steps,
+        "nfe": evaluations(inner),
+        "spread": SPREAD[inner.mode],
+        "outside": OUTSIDE,
+        "warnings": [*cut.warnings(loaded.contrasts), *_few(inner)],
+    }
+    return Draw(cut.paste(found[0].cpu().numpy()), record)
+
+
+SPREAD = {
+    "mean": "none: each draw is the conditional mean, and their differences say nothing of its uncertainty",
+    "sample": "draws of high field given low field, as the training data have it",
+}
+"""What the spread of draws means in each mode."""
+
+
+def _few(settings: CfmSettings) -> list[str]:
+    if settings.mode == "mean" or settings.steps >= ENOUGH:
+        return []
+    return [
+        f"draws of {settings.steps} steps are too much alike: their standard deviation is less than the uncertainty; "
+        f"use {ENOUGH} steps or more"
+    ]
