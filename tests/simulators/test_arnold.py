@@ -39,8 +39,12 @@ def test_the_fit_finds_noise_and_curve_and_brings_the_histograms_together():
     assert found.gamma == pytest.approx(TRUTH.gamma, rel=0.15)
     assert found.noise == pytest.approx(TRUTH.noise, rel=0.2)
     case = _Case.of(*pair(5), np.random.default_rng(0))
-    assert case.distance(found) < 0.5 * case.distance(Parameters(0.08, 1.6, 5.0, 0.8))
-    assert case.distance(found) < case.distance(TRUTH) + 0.01
+
+    def distance(parameters: Parameters) -> float:
+        return case.between(case.clean(parameters), parameters.noise)
+
+    assert distance(found) < 0.5 * distance(Parameters(0.08, 1.6, 5.0, 0.8))
+    assert distance(found) < distance(TRUTH) + 0.01
 
 
 def test_the_curve_is_monotone_so_tissues_never_change_places():
