@@ -57,7 +57,8 @@ class ArnoldSettings:
     through_plane: float | None = field(default=None, metadata=told("slice thickness, mm (None: the preset's)"))
     gamma: float = field(default=0.6, metadata=told("exponent of the intensity curve; below 1 flattens contrast"))
     parameters: str = field(
-        default="", metadata=told("JSON file of fitted parameters by contrast, which replace the four above")
+        default="",
+        metadata=told("JSON file by contrast that replaces the four above; train --augment arnold fits it"),
     )
     motion_mm: float = field(default=0.0, metadata=told("motion between stacks: shift along each axis, mm, SD"))
     motion_deg: float = field(default=0.0, metadata=told("motion between stacks: turn about each axis, degrees, SD"))
@@ -206,6 +207,9 @@ def save_parameters(path: Path, parameters: dict[str, Parameters]) -> Path:
     return atomic_write(path, text)
 
 
+_FIT = "let train --augment arnold fit them to pairs, which it writes into OUT_DIR/arnold.json"
+
+
 def load_parameters(path: Path, contrast: str) -> Parameters:
     """The parameters of one contrast in a file that ``save_parameters`` wrote."""
     expected = f'Expected {{"{contrast}": {{{", ".join(f.name for f in fields(Parameters))}}}}} in {path}, found'
@@ -213,9 +217,11 @@ def load_parameters(path: Path, contrast: str) -> Parameters:
         entry = json.loads(path.read_text(encoding="utf-8"))[contrast]
         return Parameters(**{f.name: _positive(entry[f.name]) for f in fields(Parameters)})
     except OSError as error:
-        raise InputError(f"{expected} no such file; fit the parameters first or leave the option out.") from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{expected} {error or 'something else'}; fit the parameters again.") from error
+        raise InputError(f"{expected} no such file; {_FIT}, or leave the option out.") from error
+    except KeyError as error:
+        raise InputError(f"{expected} no {error}; {_FIT} with it, or leave that contrast out.") from error
+    except (ValueError, TypeError) as error:
+        raise InputError(f"{expected} {error or 'something else'}; {_FIT}.") from error
 
 
 def _positive(value: object) -> float:

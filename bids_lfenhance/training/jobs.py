@@ -81,19 +81,19 @@ def run_job(job: Job, root: Path) -> list[str]:
     folders = job.folders(root)
     absent = [number for number, folder in enumerate(folders) if not (folder / RECORD).is_file()]
     if absent and job.low:
-        _write(folders[0], job, *_pair(job))
+        _write(folders[0], job, paired(job), "pairs")
     elif absent:
         _simulate(job, folders, absent)
     return [str(folder) for folder in folders]
 
 
-def _pair(job: Job) -> tuple[Session, str]:
+def paired(job: Job) -> Session:
+    """The session of a real pair, registered and masked; ``low`` has its stacks, as placed on the high field."""
     from ..imaging.preprocess import prepare_reference, prepare_session
 
     high, _, _ = prepare_reference([(name, contrast, image) for name, contrast, _, image in _opened(job.high)])
     low, _ = prepare_session(_opened(job.low), high)
-    session = paired_session(chosen_contrasts(low, job.contrasts), chosen_contrasts(high, job.contrasts))
-    return session, "pairs"
+    return paired_session(chosen_contrasts(low, job.contrasts), chosen_contrasts(high, job.contrasts))
 
 
 def _simulate(job: Job, folders: Sequence[Path], absent: Sequence[int]) -> None:

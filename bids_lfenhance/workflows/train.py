@@ -37,14 +37,17 @@ def run_train(settings: TrainSettings) -> int:
     _check_stages(settings, method, own, jobs)
     start, inputs = _weights(settings, split)
     jobs = [dataclasses.replace(job, inputs=inputs) for job in assign(settings, jobs, split)]
+    pairs = _pairs_of_arnold(settings, jobs, split)
     simulator = [] if settings.augment in PLAIN else [simulation(settings)["simulator_settings"]]
     text = to_toml(settings, dataclasses.asdict(own), *simulator)
     if settings.dry_run:
-        _print(describe(settings, jobs, split), "", text)
+        fitted = f"arnold is fitted to {len(pairs)} pair(s) of the training people" if pairs else ""
+        _print(describe(settings, jobs, split), fitted, text)
         return 0
     check_room(settings.out_dir, "OUT_DIR")
     root = (settings.work_dir or settings.out_dir) / "examples"
     with locked(root / ".lock"):  # of several processes (torchrun) the first makes them, the others find them made
+        jobs = _fitted(settings, jobs, pairs, root)
         folders = make_examples(jobs, root, settings.nprocs or available_cpus())
     if told := learn(settings, method, own, split, folders, text, start):
         _print(told)
@@ -76,6 +79,31 @@ def _weights(settings: TrainSettings, split: Split) -> tuple["Loaded | None", tu
         refuse_leaks(split, {f"the simulator {learned.path}": learned.trained_on})
         return start, (str(learned.path),)
     return start, tuple(str(value) for key, value in options.items() if key == "parameters" and value)
+
+
+def _pairs_of_arnold(settings: TrainSettings, jobs: Sequence[Job], split: Split) -> list[Job]:
+    """The pairs that ``arnold`` is fitted to; none where another simulator is used, or its parameters are given."""
+    from ..training.fitting import pairs_to_fit
+
+    given = {"parameters", "noise", "in_plane", "through_plane", "gamma"} & set(settings.simulator_options)
+    return [] if settings.augment != "arnold" or given else pairs_to_fit(jobs, split.train)
+
+
+def _fitted(settings: TrainSettings, jobs: Sequence[Job], pairs: Sequence[Job], root: Path) -> list[Job]:
+    """The jobs, told what was fitted to the pairs; ``arnold.json`` is in OUT_DIR then, for --arnold-parameters."""
+    from ..training.fitting import fitted_parameters
+
+    if not pairs:
+        return list(jobs)
+    limit_threads(1)
+    text = fitted_parameters(pairs, root).read_text(encoding="utf-8")
+    path = str(atomic_write(settings.out_dir / "arnold.json", text))
+
+    def told(job: Job) -> Job:
+        options = {**job.simulator_settings, "parameters": path}
+        return dataclasses.replace(job, simulator_settings=options, inputs=(*job.inputs, path))
+
+    return [told(job) if job.simulator else job for job in jobs]
 
 
 def learn(

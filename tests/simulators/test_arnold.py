@@ -69,7 +69,7 @@ def test_a_file_without_parameters_is_refused_in_a_sentence(tmp_path: Path, text
     (tmp_path / "bad.json").write_text(text)
     with pytest.raises(InputError, match="Expected"):
         load_parameters(tmp_path / "bad.json", "T1w")
-    with pytest.raises(InputError, match="no such file"):
+    with pytest.raises(InputError, match="no such file; let train --augment arnold fit"):
         load_parameters(tmp_path / "absent.json", "T1w")
 
 

@@ -29,7 +29,7 @@ def phantoms(monkeypatch: pytest.MonkeyPatch) -> None:
     simulator = get_simulator("physics")
     made = simulated_session(simulator, [head], simulator.settings(), np.random.default_rng(0), ("axi",))
     monkeypatch.setattr(jobs, "_sources", lambda job: [head])
-    monkeypatch.setattr(jobs, "_pair", lambda job: (dataclasses.replace(made, origin={}), "pairs"))
+    monkeypatch.setattr(jobs, "paired", lambda job: dataclasses.replace(made, origin={}))
 
 
 def test_folders_are_named_by_what_decides_their_content(scan, tmp_path: Path) -> None:

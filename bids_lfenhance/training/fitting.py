@@ -1,0 +1,74 @@
+"""The four numbers of ``arnold`` from a training's own pairs (methods.md §7.2)."""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from ..config import CONTRASTS
+from ..errors import InputError
+from ..imaging.volume import Stack
+from ..simulators.arnold import PAIRS, fit_arnold, save_parameters
+from ..simulators.source import HighField
+from .jobs import Job, paired
+
+Pair = tuple[HighField, Stack]
+
+
+def pairs_to_fit(jobs: Iterable[Job], train: Sequence[str]) -> list[Job]:
+    """The real pairs that ``arnold`` is fitted to: the first session of up to three people out of ``train``.
+
+    ``InputError`` where they lack a contrast that other jobs simulate; nothing where there are no pairs.
+    """
+    people: dict[str, Job] = {}
+    simulated: set[str] = set()
+    for job in jobs:
+        if job.low and job.person in train:
+            people.setdefault(job.person, job)
+        elif job.simulator:
+            simulated |= {contrast for _, contrast, *_ in job.high} or set(job.contrasts or CONTRASTS)
+    chosen = list(people.values())[:PAIRS]
+    missing = simulated.difference(*(_contrasts(job) for job in chosen))
+    if chosen and missing:
+        raise InputError(
+            f"Expected pairs of every contrast that arnold simulates, found none of {', '.join(sorted(missing))} to "
+            "fit it to; name the others with --contrasts, or give --arnold-parameters."
+        )
+    return chosen
+
+
+def _contrasts(job: Job) -> set[str]:
+    low, high = ({contrast for _, contrast, *_ in images} for images in (job.low, job.high))
+    return low & high
+
+
+def fitted_parameters(pairs: Sequence[Job], root: Path) -> Path:
+    """The file in ``root`` with the parameters of each contrast, fitted to one stack of each pair.
+
+    Stacks as acquired, not what they are fused to: the simulator makes stacks. Found again where the same pairs were
+    fitted before; registering them takes minutes.
+    """
+    from tqdm import tqdm
+
+    names = "\n".join(job.folders(root)[0].name for job in pairs)
+    path = root / f"arnold_{hashlib.sha256(names.encode()).hexdigest()[:10]}.json"
+    if not path.is_file():
+        cases: dict[str, list[Pair]] = {}
+        for job in tqdm(pairs, unit="pair", desc="fit of arnold", disable=None):
+            for contrast, pair in _of(job).items():
+                cases.setdefault(contrast, []).append(pair)
+        save_parameters(path, {contrast: fit_arnold(found) for contrast, found in cases.items()})
+    return path
+
+
+def _of(job: Job) -> dict[str, Pair]:
+    """By contrast the high field, without tissues, which nothing here needs, and the first stack of the low field."""
+    session = paired(job)
+    grid, mask = session.high.grid, session.mask
+    nothing = np.zeros((3, *grid.shape), np.float32)
+    return {
+        c: (HighField(session.high.channel(c), c, nothing, mask, grid, session.place), session.low.stacks_of(c)[0])
+        for c in session.low.contrasts
+        if c in session.high.contrasts
+    }
