@@ -1,0 +1,1 @@
+"""``bridge``: bridged denoising diffusion, learnt from pairs (methods.md §2)."""

@@ -1,0 +1,184 @@
+"""What ``bridge`` minimises (methods.md §2.1): a bridge at one noise level, and a prior that is shown its image.
+
+Only the brain counts, and only contrasts that both fields have: the others are background. Everything is a mean over
+items of what each costs by itself, so that a batch may be cut up and its parts averaged.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ...nn.ssim import ssim
+from .states import BACKGROUND, SCHEDULE, crossed, loudness, maps_of, spread, unspread, velocity
+
+if TYPE_CHECKING:
+    from .recipe import BridgeSettings
+
+CLEAR = 500
+"""Above this level x̂_0 says too little of the image for its structure and edges to be judged."""
+
+Nets = Mapping[str, nn.Module]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Both fields, (B, C, X, Y, Z) in [−1.05, 1.05], and where they count: ``present`` (B, C), ``inside`` as they."""
+
+    low: Tensor
+    high: Tensor
+    present: Tensor
+    inside: Tensor
+
+    @classmethod
+    def of(cls, batch: Mapping[str, Tensor]) -> "Pair":
+        """The contrasts of a batch that both fields have, inside the mask; all else is background."""
+        present = batch["present"] & batch["wanted"]
+        inside = present[:, :, None, None, None] & batch["mask"]
+        return cls(spread(batch["input"], inside), spread(batch["target"], inside), present, inside)
+
+    def mean(self, values: Tensor) -> Tensor:
+        """A scalar: values (B, C, X, Y, Z) where they count, averaged in each item, then over items."""
+        return self.mean_of_items((values * self.inside).sum(dim=(2, 3, 4)), self.inside.sum(dim=(2, 3, 4)))
+
+    def mean_of_items(self, sums: Tensor, counts: Tensor) -> Tensor:
+        """A scalar: sums over counts, (B, C) each, in each item, then over items; 0 for an item without any."""
+        return (sums.sum(dim=1) / counts.sum(dim=1).clamp(min=1)).mean()
+
+
+def cross(
+    nets: Nets, batch: Mapping[str, Tensor], settings: "BridgeSettings", generator: torch.Generator
+) -> dict[str, Tensor]:
+    """``cross``: squared error of the bridge's x̂_0, the paper's second loss; the first is ᾱ times this, exactly."""
+    pair = Pair.of(batch)
+    level = _levels(pair, settings.lowest, settings.highest, generator)
+    return {"cross": crossing(nets["bridge"], pair, pair.low, level, _noise(pair, generator))}
+
+
+def stay(
+    nets: Nets, batch: Mapping[str, Tensor], settings: "BridgeSettings", generator: torch.Generator
+) -> dict[str, Tensor]:
+    """``stay``, the third loss: how much the bridge changes a high field, squared."""
+    pair = Pair.of(batch)
+    level = _levels(pair, settings.lowest, settings.highest, generator)
+    return {"stay": crossing(nets["bridge"], pair, pair.high, level, _noise(pair, generator))}
+
+
+def crossing(bridge: nn.Module, pair: Pair, image: Tensor, level: Tensor, noise: Tensor) -> Tensor:
+    """A scalar: squared distance from the high field of an ``image`` over the bridge at ``level`` (B,)."""
+    return pair.mean((_over(bridge, pair, image, level, noise) - pair.high).square())
+
+
+def denoise(
+    nets: Nets, batch: Mapping[str, Tensor], settings: "BridgeSettings", generator: torch.Generator
+) -> dict[str, Tensor]:
+    """``noise``, and weighted ``ssim`` and ``sobel`` of x̂_0, of the prior that is shown the bridge's image.
+
+    The image is blurred and made noisy by chance, and by chance not shown: what the prior sees in training came from
+    people the bridge has learnt from, and is better than what it will see in use (methods.md §2.3b).
+    """
+    pair = Pair.of(batch)
+    shown = pair.low
+    if "bridge" in nets:
+        with torch.no_grad():
+            at = torch.full((len(shown),), settings.k, device=shown.device)
+            shown = _over(nets["bridge"], pair, shown, at, _noise(pair, generator))
+    condition = torch.cat(roughened(pair, shown, settings, generator), dim=1)
+    level = _levels(pair, 1, settings.highest, generator)
+    return denoising(nets["prior"], pair, condition, level, _noise(pair, generator), settings)
+
+
+def denoising(
+    prior: nn.Module, pair: Pair, condition: Tensor, level: Tensor, noise: Tensor, settings: "BridgeSettings"
+) -> dict[str, Tensor]:
+    """The losses of ``denoise`` given everything that is drawn: ``condition`` (B, 2C, X, Y, Z), ``level`` (B,).
+
+    ``noise`` is the squared error of ε̂, which is ᾱ times that of v; where there is little noise (ᾱ above 5/6) it is
+    held back, or the network would learn nothing else (Hang et al. 2023).
+    """
+    state = SCHEDULE.add_noise(pair.high, noise, level)
+    found_v = velocity(prior, torch.cat([state, condition], dim=1), level, settings.predicts)
+    off = (found_v - SCHEDULE.velocity(pair.high, noise, level)).square()
+    found = {"noise": pair.mean(_each(SCHEDULE.min_snr_weight(level)) * off)}
+    clean = torch.where(pair.inside, SCHEDULE.clean(state, found_v, level), BACKGROUND)
+    trust = SCHEDULE.shares.to(level.device)[level].float() * (level <= CLEAR)
+    if settings.ssim:
+        shape, mask = (-1, 1, *clean.shape[2:]), pair.inside.flatten(0, 1)[:, None]
+        alike = ssim(unspread(clean).reshape(shape), unspread(pair.high).reshape(shape), mask)
+        unlike = (1 - alike.reshape(pair.present.shape)) * pair.present * trust[:, None]
+        found["ssim"] = settings.ssim * pair.mean_of_items(unlike, pair.present)
+    if settings.sobel:
+        off = (edges(clean) - edges(pair.high)).abs() * _each(trust)
+        found["sobel"] = settings.sobel * pair.mean(off)
+    return found
+
+
+def roughened(
+    pair: Pair, shown: Tensor, settings: "BridgeSettings", generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """What the prior is shown, and which contrasts of it there are, (B, C, X, Y, Z) each, spoilt by chance."""
+    items, device = len(shown), shown.device
+    chance = torch.rand(3, items, generator=generator, device=device)
+    shown = blurred(shown, settings.condition_blur * chance[0])
+    amount = _each(settings.condition_noise * chance[1])
+    shown = shown + amount * _noise(pair, generator)
+    seen = chance[2] >= settings.condition_drop
+    present = pair.present & seen[:, None]
+    shown = torch.where(pair.inside & _each(seen), shown, BACKGROUND)
+    return shown, maps_of(present, shown)
+
+
+def blurred(image: Tensor, width: Tensor) -> Tensor:
+    """(B, C, X, Y, Z) each item with a Gaussian of its own SD in voxels, (B,), up to 1; edges are repeated."""
+    reach = torch.arange(-2, 3, device=image.device)
+    weight = torch.exp(-(reach[None] ** 2) / (2 * width[:, None].clamp(min=1e-3) ** 2))
+    weight = (weight / weight.sum(dim=1, keepdim=True))[:, :, None, None, None, None]
+    for axis in (2, 3, 4):
+        room = [2 * (axis == side) for side in (4, 4, 3, 3, 2, 2)]
+        wide = functional.pad(image, room, mode="replicate")
+        image = torch.stack(
+            [weight[:, tap] * wide.narrow(axis, tap, image.shape[axis]) for tap in range(5)]
+        ).sum(dim=0)  # fmt: skip
+    return image
+
+
+def edges(image: Tensor) -> Tensor:
+    """(B, C, X, Y, Z) in [0, 1): tanh of the gradient by Sobel's kernels in three dimensions (paper Eqs. 5–6).
+
+    A ramp of slope s has s before the tanh, as the kernels are divided by 32.
+    """
+    squares = torch.full_like(image, 1e-8)
+    wide = functional.pad(image, (1,) * 6, mode="replicate")
+    for across in (2, 3, 4):
+        part = wide
+        for axis in (2, 3, 4):
+            first, middle, last = (part.narrow(axis, tap, image.shape[axis]) for tap in range(3))
+            part = (last - first) / 2 if axis == across else (first + 2 * middle + last) / 4
+        squares = squares + part.square()
+    return torch.tanh(squares.sqrt())
+
+
+def _over(bridge: nn.Module, pair: Pair, image: Tensor, level: Tensor, noise: Tensor) -> Tensor:
+    """The bridge's x̂_0 of an image, (B, C, X, Y, Z)."""
+    present = maps_of(pair.present, image)
+    return crossed(
+        lambda state: bridge(torch.cat([state, present], dim=1), loudness(level)).float(), image, noise, level
+    )
+
+
+def _each(values: Tensor) -> Tensor:
+    """One number an item, (B,), to go with images (B, C, X, Y, Z); float64 becomes float32."""
+    values = values.float() if values.is_floating_point() else values
+    return values[:, None, None, None, None]
+
+
+def _levels(pair: Pair, lowest: int, highest: int, generator: torch.Generator) -> Tensor:
+    """(B,) int64, each from ``lowest`` to ``highest``."""
+    return torch.randint(lowest, highest + 1, (len(pair.low),), generator=generator, device=pair.low.device)
+
+
+def _noise(pair: Pair, generator: torch.Generator) -> Tensor:
+    return torch.randn(pair.low.shape, generator=generator, device=pair.low.device)

@@ -1,0 +1,245 @@
+"""Settings of ``bridge``, how it is trained, and its record."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from ...errors import InputError
+from ...imaging.volume import Volume
+from ...nn.method import Draw, Learning, Method, Phase, Stage
+
+if TYPE_CHECKING:
+    import torch
+
+    from ...nn.method import Batch, Nets
+
+
+def _told(text: str, source: str = "our choice") -> dict[str, str]:
+    """Metadata of a field: what it does, and where its default comes from."""
+    return {"help": text, "source": source}
+
+
+@dataclass(frozen=True)
+class BridgeSettings:
+    """Options of ``bridge``; the defaults are the ``paper`` preset's. Those of the networks come from the weights."""
+
+    weights: str = field(
+        default="auto", metadata=_told("folder, .safetensors file or registry name; auto: the bundled")
+    )
+    device: str = field(default="cpu", metadata=_told("where the networks run; the app's --device"))
+    sampler: Literal["conditional", "unconditional_ddim", "alg1_tweedie", "alg1_literal", "repaint"] = field(
+        default="conditional",
+        metadata=_told(
+            "from noise to image: DDIM that sees the bridge's image; or, not seeing it, DDIM, the paper's Algorithm 1 "
+            "with Tweedie's formula or with its Eq. 11 as printed, RePaint",
+            "methods.md §2.3",
+        ),
+    )
+    k: int = field(default=400, metadata=_told("noise level, of 1000, at which the bridge crosses", "paper §2.3"))
+    start: int = field(default=0, metadata=_told("noise level at which the diffusion starts; 0: that of the bridge"))
+    steps: int = field(
+        default=10, metadata=_told("levels from there to the image; as many as levels is the printed Algorithm 1")
+    )
+    j: int = field(default=3, metadata=_told("repeats at each level, of Algorithm 1 and RePaint", "paper §2.3"))
+    bridge: bool = field(
+        default=True, metadata=_told("translate the noisy low field; off leaves it as it is", "paper Table 1")
+    )
+    diffusion: bool = field(
+        default=True, metadata=_told("diffuse from the bridge's image; off returns that", "paper Table 1")
+    )
+    window: int = field(default=0, metadata=_told("voxels a side that are looked at at once; 0: as in the training"))
+    overlap: float = field(default=0.5, metadata=_told("share of a window that its neighbour sees too", "published .7"))
+    window_batch: int = field(default=1, metadata=_told("windows at once: memory against time; the same result"))
+    bridge_net: Literal["swin", "unet"] = field(
+        default="swin", metadata=_told("network of the bridge: Swin UNETR, or the one of the prior", "paper §2.3")
+    )
+    bridge_width: int = field(default=48, metadata=_told("features of the bridge", "methods.md §2.1"))
+    width: int = field(default=64, metadata=_told("features of the prior at its highest level", "methods.md §2.1"))
+    levels: int = field(default=4, metadata=_told("levels of the U-Nets", "methods.md §2.1"))
+    blocks: int = field(default=2, metadata=_told("blocks per level of the U-Nets", "methods.md §2.1"))
+    attention: bool = field(
+        default=True, metadata=_told("attention at the lowest level of the U-Nets", "methods.md §2.1")
+    )
+    shuffle: int = field(
+        default=1, metadata=_told("voxels a side folded into channels; 1, the published form, folds none")
+    )
+    predicts: Literal["velocity", "correction"] = field(
+        default="velocity",
+        metadata=_told(
+            "what the prior says: v, or what the image is more than the bridge's, for folded voxels, whose few "
+            "features cannot hand all the noise through",
+            "methods.md §2.3",
+        ),
+    )
+    lean: bool = field(
+        default=True, metadata=_told("in training compute features twice instead of keeping them: less memory")
+    )
+    lowest: int = field(default=250, metadata=_told("lowest noise level the bridge is trained on", "paper §2.3"))
+    highest: int = field(default=750, metadata=_told("highest noise level of the training", "paper §2.3"))
+    bridge_steps: int = field(default=100_000, metadata=_told("training steps of the bridge", "methods.md §2.4"))
+    prior_steps: int = field(default=200_000, metadata=_told("training steps of the prior", "methods.md §2.4"))
+    bridge_rate: float = field(default=2e-4, metadata=_told("learning rate of the bridge", "methods.md §2.4"))
+    rate: float = field(default=3e-4, metadata=_told("learning rate of the prior", "paper §3"))
+    batch: int = field(default=8, metadata=_told("patches per step", "methods.md §2.4"))
+    patch: int = field(default=128, metadata=_told("voxels a side of a patch, left-right and front-back", "paper §3"))
+    patch_z: int = field(default=32, metadata=_told("voxels of a patch from foot to head", "paper §3"))
+    identity: int = field(
+        default=1, metadata=_told("after how many steps the bridge is told to leave high field alone; 0: never", "§2.1")
+    )
+    ssim: float = field(default=0.1, metadata=_told("weight of 1 − SSIM in the prior's loss; 0 drops it", "§2.1"))
+    sobel: float = field(default=0.1, metadata=_told("weight of the edges in the prior's loss; 0 drops it", "§2.1"))
+    condition_drop: float = field(
+        default=0.1, metadata=_told("chance that the prior is not shown the bridge's image; 1: never is", "§2.3b")
+    )
+    condition_blur: float = field(
+        default=0.7, metadata=_told("most blur of the bridge's image that the prior learns from, SD in mm", "§2.3b")
+    )
+    condition_noise: float = field(
+        default=0.03, metadata=_told("most noise on that image, SD as a share of half the range", "§2.3b")
+    )
+
+
+NETWORK = (
+    "bridge_net", "bridge_width", "width", "levels", "blocks", "attention", "shuffle", "predicts", "lowest", "highest",
+    "patch", "patch_z",
+)  # fmt: skip
+"""The settings that shape the networks: with trained weights they are the weights', not the user's."""
+
+PRESETS: Mapping[str, Mapping[str, Any]] = {
+    "paper": {},
+    "tiny": {
+        "bridge_net": "unet",
+        "bridge_width": 24,
+        "width": 24,
+        "levels": 3,
+        "blocks": 1,
+        "attention": False,
+        "shuffle": 2,
+        "predicts": "correction",
+        "lean": False,
+        "lowest": 100,
+        "highest": 500,
+        "bridge_steps": 1200,
+        "prior_steps": 2600,
+        "bridge_rate": 2e-2,
+        "rate": 2e-2,
+        "batch": 2,
+        "patch": 48,
+        "patch_z": 48,
+        "identity": 4,
+    },
+}
+"""What each preset changes; "tiny" trains on one core in an hour."""
+
+
+def checked(settings: BridgeSettings) -> BridgeSettings:
+    """The settings, where they make sense together; an ``InputError`` in one sentence where they do not."""
+    s = settings
+    if not (s.bridge or s.diffusion):
+        raise InputError(
+            "Expected the bridge, the diffusion or both, found --no-bridge-bridge and --no-bridge-diffusion; leave one."
+        )
+    if not 1 <= s.lowest <= s.k <= s.highest <= 990:
+        raise InputError(
+            f"Expected --bridge-k from {s.lowest} to {s.highest}, the levels of the training, found {s.k}; choose one."
+        )
+    if not 0 <= s.start <= s.highest:
+        raise InputError(
+            f"Expected --bridge-start from 0 to {s.highest}, the highest level of the training, found {s.start}; "
+            "choose a lower one."
+        )
+    if s.j < 1:
+        raise InputError(f"Expected --bridge-j of at least 1, found {s.j}; choose 1 or more.")
+    if s.sampler == "conditional" and s.diffusion and s.condition_drop >= 1:
+        raise InputError(
+            f"Expected --bridge-condition-drop below 1 for the conditional sampler, found {s.condition_drop}; choose "
+            "another --bridge-sampler."
+        )
+    return s
+
+
+def build(settings: BridgeSettings) -> "dict[str, torch.nn.Module]":
+    """``bridge`` and ``prior``, each where it is wanted: see ``network``."""
+    # Torch is heavy: the command line reads the settings above without it.
+    from .network import Swin, UNet
+
+    s = checked(settings)
+    nets: dict[str, torch.nn.Module] = {}
+    if s.bridge and s.bridge_net == "swin":
+        nets["bridge"] = Swin(6, 3, s.bridge_width)
+    elif s.bridge:
+        nets["bridge"] = UNet(6, 3, s.bridge_width, s.levels, s.blocks, s.attention, s.shuffle, s.lean)
+    if s.diffusion:
+        nets["prior"] = UNet(9, 3, s.width, s.levels, s.blocks, s.attention, s.shuffle, s.lean)
+    return nets
+
+
+def stages(settings: BridgeSettings) -> tuple[Stage, ...]:
+    """The bridge on pairs at one noise level, then the prior shown what the bridge makes (methods.md §2.4)."""
+    s, patch = settings, (settings.patch, settings.patch, settings.patch_z)
+    # Normalised weights are not to decay (methods.md §2.3c).
+    decay = 1e-5 if s.bridge_net == "swin" else 0.0
+    cross = Phase("cross", ("bridge",), _cross, s.bridge_rate, (0.9, 0.99), decay)
+    stay = Phase("stay", ("bridge",), _stay, s.bridge_rate, (0.9, 0.99), decay, every=s.identity or 1)
+    phases = (cross, stay) if s.identity else (cross,)
+    denoise = Phase("denoise", ("prior",), _denoise, s.rate, (0.9, 0.99))
+    found = []
+    if s.bridge:
+        found.append(Stage("bridge", phases, s.bridge_steps, s.batch, patch, "all", s.bridge_steps // 40))
+    if s.diffusion:
+        found.append(Stage("prior", (denoise,), s.prior_steps, s.batch, patch, "all", s.prior_steps // 40))
+    return tuple(stage for stage in found if stage.steps)
+
+
+def predict(nets: "Nets", batch: "Batch", settings: BridgeSettings, generator: "torch.Generator") -> "torch.Tensor":
+    """(B, C, X, Y, Z) high field, normalised; zero for contrasts that are not in the input."""
+    from .sampler import enhance_batch
+
+    return enhance_batch(nets, batch, settings, generator)
+
+
+def prepare(volume: Volume, settings: BridgeSettings) -> Mapping[str, Any]:
+    """What all draws share: the trained networks and their settings."""
+    from .sampler import set_up
+
+    return set_up(volume, settings)
+
+
+def sample(nets: Mapping[str, Any], volume: Volume, settings: BridgeSettings, generator: np.random.Generator) -> Draw:
+    """One draw: noise of its own, across the bridge, and down to an image."""
+    from .sampler import draw
+
+    return draw(nets, volume, settings, generator)
+
+
+def _cross(nets: "Nets", batch: "Batch", settings: Any, generator: "torch.Generator") -> "Mapping[str, torch.Tensor]":
+    from .loss import cross
+
+    return cross(nets, batch, settings, generator)
+
+
+def _stay(nets: "Nets", batch: "Batch", settings: Any, generator: "torch.Generator") -> "Mapping[str, torch.Tensor]":
+    from .loss import stay
+
+    return stay(nets, batch, settings, generator)
+
+
+def _denoise(nets: "Nets", batch: "Batch", settings: Any, generator: "torch.Generator") -> "Mapping[str, torch.Tensor]":
+    from .loss import denoise
+
+    return denoise(nets, batch, settings, generator)
+
+
+METHOD = Method(
+    "bridge",
+    BridgeSettings,
+    "lf2hf",
+    "pairs",
+    sample,
+    draws=4,
+    budgets={"sloppy": {"steps": 2}, "cpu": {}, "gpu": {}},
+    prepare=prepare,
+    learning=Learning(build, stages, predict, PRESETS),
+)

@@ -1,0 +1,190 @@
+"""Whole brains over the bridge and down from noise: one field, one noise, windows blended inside every step."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ...errors import InputError
+from ...imaging.volume import Volume
+from ...nn import samplers
+from ...nn.cut import OUTSIDE, Cut
+from ...nn.method import Draw
+from ...nn.precision import bf16_is_native, run_in_bf16
+from ...nn.schedule import uniform_levels
+from ...nn.weights import Loaded, default_weights, load_weights
+from ...nn.windows import Windows, blend, windowed
+from .recipe import NETWORK, BridgeSettings, build, checked
+from .states import BACKGROUND, CLIP, SCHEDULE, crossed, loudness, maps_of, spread, unspread, velocity
+
+MULTIPLE = 32
+"""What the sides of a window are a multiple of: that of the published bridge, and of every U-Net up to 6 levels."""
+
+
+def set_up(volume: Volume, settings: BridgeSettings) -> Mapping[str, Any]:
+    """``nets`` in their trained state on their device, their ``settings``, what was ``loaded``, ``precision``.
+
+    Weights that know only some of the session's contrasts will do; the others keep their own image.
+    """
+    source = settings.weights
+    if source == "auto":
+        source = default_weights("bridge", volume.contrasts) or "auto"
+    loaded = load_weights(source, "bridge", ())
+    trained = {name: loaded.settings[name] for name in (*NETWORK, "bridge", "diffusion", "condition_drop")}
+    wanted = replace(settings, **trained)
+    for name in ("bridge", "diffusion"):
+        # Weights without a bridge or a prior can do without; those with both may be asked to.
+        wanted = replace(wanted, **{name: trained[name] and getattr(settings, name)})
+    if not (wanted.bridge or wanted.diffusion):
+        has = "a bridge" if trained["bridge"] else "a prior"
+        raise InputError(f"Expected to use what there is in {loaded.path}, {has} alone, found it switched off.")
+    nets = build(replace(wanted, **trained))
+    device = torch.device(settings.device)
+    half = bf16_is_native(device)
+    for name, net in nets.items():
+        net.load_state_dict(loaded.state[name])
+        net.to(device).eval()
+        if half:
+            run_in_bf16(net, device)
+    return {"nets": nets, "settings": checked(wanted), "loaded": loaded, "precision": "bf16" if half else "fp32"}
+
+
+def enhance_batch(
+    nets: Mapping[str, nn.Module], batch: Mapping[str, Tensor], settings: BridgeSettings, generator: torch.Generator
+) -> Tensor:
+    """(B, C, X, Y, Z) float32 inside the mask; each item as it would be alone, with the same noise."""
+    seed = int(torch.randint(2**62, (), generator=generator, device=generator.device))
+    found = []
+    with torch.no_grad():
+        for number in range(len(batch["input"])):
+            one = {key: value[number : number + 1] for key, value in batch.items()}
+            inside = one["present"][:, :, None, None, None] & one["mask"]
+            # Drawn on the CPU, so that every device gets the same noise.
+            image = Field(nets, one["input"], inside, one["present"], settings).enhance(
+                torch.Generator().manual_seed(seed)
+            )
+            found.append(torch.where(inside, unspread(image), 0.0))
+    return torch.cat(found)
+
+
+@dataclass(frozen=True)
+class Field:
+    """One session on its way: ``image`` (1, C, X, Y, Z) scaled, ``inside`` alike and bool, ``present`` (1, C)."""
+
+    nets: Mapping[str, nn.Module]
+    image: Tensor
+    inside: Tensor
+    present: Tensor
+    settings: BridgeSettings
+
+    def enhance(self, generator: torch.Generator) -> Tensor:
+        """(1, C, X, Y, Z) in [−1.05, 1.05]: over the bridge, then diffused, as far as the settings want it."""
+        image = self.over_the_bridge(generator)
+        prior = self.nets.get("prior") if self.settings.diffusion else None
+        # Before its training a prior answers nothing: in the first stage the bridge's image is what there is to judge.
+        return image if prior is None or not prior.gain else self.diffused(image, generator)
+
+    def over_the_bridge(self, generator: torch.Generator) -> Tensor:
+        """x̂_0 of the bridge, (1, C, X, Y, Z), by windows over one noise; without a bridge the low field as it is."""
+        low = spread(self.image, self.inside)
+        noise = self._randn(generator)
+        if "bridge" not in self.nets or not self.settings.bridge:
+            return low
+        net, level = self.nets["bridge"], self.settings.k
+        present, windows = maps_of(self.present, low), self._windows()
+
+        def bridge(state: Tensor) -> Tensor:
+            return blend(
+                lambda crops: net(crops, loudness(_same(level, crops))).float(),
+                torch.cat([state, present], dim=1),
+                windows,
+            )
+
+        return self._held(crossed(bridge, low, noise, level))
+
+    def diffused(self, image: Tensor, generator: torch.Generator) -> Tensor:
+        """(1, C, X, Y, Z): ``image`` noised, and down again, by the sampler of the settings."""
+        s, net = self.settings, self.nets["prior"]
+        start = s.start or s.k
+        levels = uniform_levels(start, s.steps)
+        shown, present = image, maps_of(self.present, image)
+        if s.sampler != "conditional":
+            shown, present = torch.full_like(image, BACKGROUND), torch.zeros_like(present)
+        condition = torch.cat([shown, present], dim=1)
+
+        def ask(crops: Tensor, level: int) -> Tensor:
+            return velocity(net, crops, _same(level, crops), s.predicts)
+
+        answer = windowed(ask, self._windows(), condition)
+
+        def predict(state: Tensor, level: int) -> Tensor:
+            clean = self._held(SCHEDULE.clean(state, answer(state, level), level))
+            return SCHEDULE.velocity_from_clean(state, clean, level)
+
+        if s.sampler in ("alg1_tweedie", "alg1_literal"):
+            literal = s.sampler == "alg1_literal"
+            return samplers.algorithm1(predict, image, SCHEDULE, levels, s.j, generator, literal)
+        state = SCHEDULE.add_noise(image, self._randn(generator), start)
+        if s.sampler == "repaint":
+            return samplers.repaint(predict, state, SCHEDULE, levels, s.j, generator)
+        return samplers.ddim(predict, state, SCHEDULE, levels)
+
+    def _held(self, clean: Tensor) -> Tensor:
+        """An x̂_0 in its range, and background where nothing is to be found."""
+        return torch.where(self.inside, clean.clamp(-CLIP, CLIP), BACKGROUND)
+
+    def _randn(self, generator: torch.Generator) -> Tensor:
+        return torch.randn(self.image.shape, generator=generator).to(self.image)
+
+    def _windows(self) -> Windows:
+        """No larger than the field needs: what lies beyond is made up."""
+        s = self.settings
+        wanted = (s.window,) * 3 if s.window else (s.patch, s.patch, s.patch_z)
+        needed = [-(-side // MULTIPLE) * MULTIPLE for side in self.image.shape[2:]]
+        size = tuple(min(*pair) for pair in zip(wanted, needed, strict=True))
+        return Windows(size, s.overlap, s.window_batch)
+
+
+def _same(level: int, crops: Tensor) -> Tensor:
+    """(N,) the level of all windows (N, …)."""
+    return torch.full((len(crops),), level, device=crops.device)
+
+
+def draw(nets: Mapping[str, Any], volume: Volume, settings: BridgeSettings, generator: np.random.Generator) -> Draw:
+    """One draw of the prior, from noise of its own over the bridge and of its own at the start of the diffusion.
+
+    The spread over draws is what the prior holds possible given the bridge's image, and what the noise on the way over
+    the bridge does to that; what both learnt wrongly is in none of it.
+    """
+    loaded: Loaded = nets["loaded"]
+    used: BridgeSettings = nets["settings"]
+    cut = Cut.of(volume, loaded.contrasts)
+    batch = {
+        "input": torch.from_numpy(cut.scaled())[None],
+        "present": torch.from_numpy(cut.known)[None],
+        "mask": torch.from_numpy(np.ascontiguousarray(cut.mask))[None, None],
+    }
+    there = {key: value.to(settings.device) for key, value in batch.items()}
+    found = enhance_batch(nets["nets"], there, used, torch.Generator().manual_seed(int(generator.integers(2**62))))
+    record = {
+        "weights": str(loaded.path),
+        "weights_sha256": loaded.sha256,
+        "weights_settings": dict(loaded.settings),
+        "scale": cut.scales(),
+        "precision": nets["precision"],
+        "stage": "diffusion" if used.diffusion else "bridge",
+        "outside": OUTSIDE,
+        "nfe": evaluations(used),
+        "warnings": cut.warnings(loaded.contrasts),
+    }
+    return Draw(cut.paste(found[0].cpu().numpy()), record)
+
+
+def evaluations(settings: BridgeSettings) -> int:
+    """How often a network looks at the whole field for one draw."""
+    s = settings
+    each = 1 if s.sampler in ("conditional", "unconditional_ddim") else s.j
+    return int(s.bridge) + (s.steps * each if s.diffusion else 0)
