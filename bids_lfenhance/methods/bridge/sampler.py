@@ -38,9 +38,12 @@ def set_up(volume: Volume, settings: BridgeSettings) -> Mapping[str, Any]:
     for name in ("bridge", "diffusion"):
         # Weights without a bridge or a prior can do without; those with both may be asked to.
         wanted = replace(wanted, **{name: trained[name] and getattr(settings, name)})
-    if not (wanted.bridge or wanted.diffusion):
+    if trained["bridge"] != trained["diffusion"] and not (wanted.bridge or wanted.diffusion):
         has = "a bridge" if trained["bridge"] else "a prior"
-        raise InputError(f"Expected to use what there is in {loaded.path}, {has} alone, found it switched off.")
+        raise InputError(
+            f"Expected to use what there is in {loaded.path}, {has} alone, found it switched off; leave it on."
+        )
+    wanted = checked(wanted)
     nets = build(replace(wanted, **trained))
     device = torch.device(settings.device)
     half = bf16_is_native(device)
@@ -49,7 +52,7 @@ def set_up(volume: Volume, settings: BridgeSettings) -> Mapping[str, Any]:
         net.to(device).eval()
         if half:
             run_in_bf16(net, device)
-    return {"nets": nets, "settings": checked(wanted), "loaded": loaded, "precision": "bf16" if half else "fp32"}
+    return {"nets": nets, "settings": wanted, "loaded": loaded, "precision": "bf16" if half else "fp32"}
 
 
 def enhance_batch(

@@ -1,0 +1,264 @@
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from bids_lfenhance.config import CONTRASTS
+from bids_lfenhance.errors import InputError, MethodError
+from bids_lfenhance.imaging.volume import Volume
+from bids_lfenhance.methods.bridge.loss import Pair
+from bids_lfenhance.methods.bridge.recipe import METHOD, PRESETS, BridgeSettings, build, predict, stages
+from bids_lfenhance.methods.bridge.sampler import Field, evaluations, set_up
+from bids_lfenhance.methods.bridge.states import BACKGROUND, SCHEDULE
+from bids_lfenhance.methods.enhance import enhance
+from bids_lfenhance.nn.method import Enhanced
+from bids_lfenhance.nn.weights import save_weights
+
+from ..learned import batch_of, fit, untrained, without_target
+from ..phantoms import small_session
+
+CHANGES: dict[str, Any] = {"bridge_width": 8, "width": 8, "levels": 2, "patch": 32, "patch_z": 32}
+SMALL = BridgeSettings(**{**PRESETS["tiny"], **CHANGES}, steps=3)
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="module")
+def nets() -> dict[str, torch.nn.Module]:
+    return {name: net.eval() for name, net in untrained(METHOD.learning, SMALL, spread=0.2).items()}
+
+
+@pytest.fixture(scope="module")
+def batch() -> dict[str, torch.Tensor]:
+    return without_target(batch_of("lf2hf", size=24))
+
+
+@pytest.fixture(scope="module")
+def session() -> Volume:
+    return small_session(np.random.default_rng(7), size=24)
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory, nets: Any) -> Path:
+    recipe = {"method": "bridge", "contrasts": CONTRASTS, "settings": asdict(SMALL)}
+    return save_weights(tmp_path_factory.mktemp("weights"), nets, recipe, "")
+
+
+def found(nets: Any, batch: Any, seed: int = 0, **changes: Any) -> torch.Tensor:
+    return predict(nets, batch, replace(SMALL, **changes), torch.Generator().manual_seed(seed))
+
+
+def run(volume: Volume, weights: Path, draws: int = 1, seed: int = 0, **changes: Any) -> Enhanced:
+    settings = BridgeSettings(weights=str(weights), **{"steps": 2} | changes)
+    return enhance(volume, METHOD, settings, np.random.default_rng(seed), draws)
+
+
+class Told(torch.nn.Module):
+    """A network that knows the answer everywhere: ``answer(images, told)``."""
+
+    def __init__(self, answer: Any) -> None:
+        super().__init__()
+        self.gain = torch.nn.Parameter(torch.ones(()))
+        self.answer = answer
+
+    def forward(self, images: torch.Tensor, told: torch.Tensor) -> torch.Tensor:
+        found: torch.Tensor = self.answer(images, told)
+        return found
+
+
+def test_the_bridges_image_is_the_high_field_where_the_bridge_is_perfect() -> None:
+    """Row 6 through the code that is used: windows, presence, mask, scale."""
+    whole = batch_of("lf2hf", size=24)
+    pair = Pair.of(whole)
+    change = SCHEDULE.shares[400].sqrt().float() * (pair.high - pair.low)
+    change = torch.nn.functional.pad(change, (0, 8) * 3)  # the one window there is
+    result = found({"bridge": Told(lambda images, told: change)}, without_target(whole), diffusion=False)
+    target = whole["target"] * whole["mask"]
+    off = (result - target)[target < 1]
+    assert float(-10 * torch.log10(off.square().mean())) > 110
+
+
+@pytest.mark.parametrize("sampler", ["conditional", "unconditional_ddim", "alg1_tweedie", "repaint"])
+def test_a_prior_that_knows_the_image_draws_it(sampler: Any, batch: Any) -> None:
+    """v = (√ᾱ u − x)/√(1−ᾱ), the level told by loudness alone; Algorithm 1 by its Eq. 11 does not find it."""
+    whole = batch_of("lf2hf", size=24)
+    high = torch.nn.functional.pad(Pair.of(whole).high, (0, 8) * 3, value=BACKGROUND)
+
+    def answer(images: torch.Tensor, told: torch.Tensor) -> torch.Tensor:
+        ratio = (4 * told.double()).exp().float()[:, None, None, None, None]
+        signal = 1 / (1 + ratio**2).sqrt()
+        return (signal * images[:, :3] - high) / (signal * ratio)
+
+    changes = {"predicts": "velocity", "bridge": False}
+    result = found({"prior": Told(answer)}, batch, sampler=sampler, **changes)
+    target = whole["target"] * whole["mask"]
+    torch.testing.assert_close(result[target < 1], target[target < 1], atol=1e-3, rtol=0)
+    literal = found({"prior": Told(answer)}, batch, sampler="alg1_literal", **changes)
+    assert (literal - target)[target < 1].square().mean() > 1e-3
+
+
+CHANGED: Mapping[str, Mapping[str, Any]] = {
+    "sampler unconditional": {"sampler": "unconditional_ddim"},
+    "sampler Tweedie": {"sampler": "alg1_tweedie"},
+    "sampler literal": {"sampler": "alg1_literal"},
+    "sampler RePaint": {"sampler": "repaint"},
+    "k": {"k": 200},
+    "start": {"start": 100},
+    "steps": {"steps": 5},
+    "no bridge": {"bridge": False},
+    "no diffusion": {"diffusion": False},
+}
+
+
+@pytest.fixture(scope="module")
+def usual(nets: Any, batch: Any) -> torch.Tensor:
+    return found(nets, batch)
+
+
+@pytest.mark.parametrize("name", CHANGED)
+def test_every_option_has_an_effect(name: str, nets: Any, batch: Any, usual: torch.Tensor) -> None:
+    assert (found(nets, batch, **CHANGED[name]) - usual).abs().max() > 1e-4
+
+
+@pytest.mark.parametrize("sampler", ["alg1_tweedie", "alg1_literal", "repaint"])
+def test_repeats_have_an_effect(sampler: Any, nets: Any, batch: Any) -> None:
+    one, two = (found(nets, batch, sampler=sampler, j=j) for j in (1, 2))
+    assert (one - two).abs().max() > 1e-4
+
+
+def test_windows_and_their_overlap_have_an_effect_and_how_many_at_once_has_none() -> None:
+    """Neighbouring windows see one noise; 1e-5, methods.md §9 row 17. The field is wider than a window."""
+    settings = {"patch": 16, "patch_z": 16, "steps": 2}
+    nets = {name: net.eval() for name, net in untrained(METHOD.learning, SMALL).items()}
+    batch = without_target(batch_of("lf2hf", size=24))
+    one = found(nets, batch, **settings)
+    for many in (3, 8):
+        torch.testing.assert_close(found(nets, batch, window_batch=many, **settings), one, atol=1e-5, rtol=0)
+    assert (found(nets, batch, overlap=0.75, **settings) - one).abs().max() > 1e-5
+    assert (found(nets, batch, window=32, **settings) - one).abs().max() > 1e-5
+    assert torch.equal(found(nets, batch, window=16, **settings | {"patch": 32, "patch_z": 32}), one)
+
+
+def test_same_seed_same_bytes_and_another_seed_another_image(nets: Any, batch: Any, usual: torch.Tensor) -> None:
+    assert torch.equal(found(nets, batch), usual)
+    assert (found(nets, batch, seed=1) - usual).abs().max() > 1e-3
+
+
+def test_a_missing_contrast_is_neither_used_nor_made(nets: Any) -> None:
+    short = without_target(batch_of("lf2hf", size=24, missing=("T2w",)))
+    result = found(nets, short)
+    assert not result[:, 1].any()
+    assert result[:, 0].any()
+    other = short | {"input": short["input"].clone()}
+    other["input"][:, 1] = 7.0
+    assert torch.equal(found(nets, other), result)
+
+
+def test_before_its_training_the_prior_has_no_say(batch: Any) -> None:
+    torch.manual_seed(0)
+    fresh = build(SMALL)
+    assert torch.equal(found(fresh, batch), found(fresh, batch, diffusion=False))
+
+
+def test_nothing_stands_beyond_the_brain(nets: Any, batch: Any, usual: torch.Tensor) -> None:
+    field = Field(nets, batch["input"], batch["mask"].expand(-1, 3, -1, -1, -1), batch["present"], SMALL)
+    with torch.no_grad():
+        image = field.over_the_bridge(torch.Generator().manual_seed(0))
+    assert (image[~field.inside] == BACKGROUND).all()
+    assert not usual[~field.inside].any()
+
+
+def test_the_record_says_what_was_done(session: Volume, weights: Path) -> None:
+    record = run(session, weights).provenance["records"][0]
+    assert (record["stage"], record["nfe"]) == ("diffusion", 3)
+    assert len(record["weights_sha256"]) == 64
+    record = run(session, weights, diffusion=False).provenance["records"][0]
+    assert (record["stage"], record["nfe"]) == ("bridge", 1)
+    printed = BridgeSettings(sampler="alg1_tweedie", steps=400)
+    assert evaluations(printed) == 1201
+
+
+def test_draws_differ_and_their_number_is_the_methods(session: Volume, weights: Path) -> None:
+    result = run(session, weights, draws=2)
+    assert result.std is not None
+    assert result.std[:2][:, session.brain].mean() > 0
+
+
+def test_networks_that_answer_no_number_are_an_error(session: Volume, tmp_path: Path) -> None:
+    nets = untrained(METHOD.learning, SMALL)
+    with torch.no_grad():
+        nets["prior"].gain.fill_(float("nan"))  # type: ignore[operator,union-attr]
+    recipe = {"method": "bridge", "contrasts": CONTRASTS, "settings": asdict(SMALL)}
+    with pytest.raises(MethodError, match="not numbers"):
+        run(session, save_weights(tmp_path, nets, recipe, ""))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"bridge": False, "diffusion": False}, "leave one"),
+        ({"k": 50}, "from 100 to 500"),
+        ({"start": 600}, "from 0 to 500"),
+        ({"j": 0}, "at least 1"),
+        ({"steps": 0}, "1 to 400 steps"),
+        ({"overlap": 1.0}, "overlap from 0 to below 1"),
+        ({"window_batch": 0}, "one at a time"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(
+    changes: dict[str, Any], message: str, session: Volume, weights: Path
+) -> None:
+    with pytest.raises(InputError, match=message):
+        run(session, weights, **changes)
+
+
+def test_a_prior_that_was_never_shown_anything_is_not_shown_anything() -> None:
+    with pytest.raises(InputError, match="condition-drop below 1"):
+        build(replace(SMALL, condition_drop=1.0))
+
+
+@pytest.mark.parametrize(("part", "other"), [("bridge", "diffusion"), ("diffusion", "bridge")])
+def test_weights_of_one_part_alone(part: str, other: str, session: Volume, tmp_path: Path) -> None:
+    settings = replace(SMALL, **{other: False})
+    recipe = {"method": "bridge", "contrasts": CONTRASTS, "settings": asdict(settings)}
+    folder = save_weights(tmp_path, untrained(METHOD.learning, settings), recipe, "")
+    ready = set_up(session, BridgeSettings(weights=str(folder)))
+    assert (ready["settings"].bridge, ready["settings"].diffusion) == (part == "bridge", part == "diffusion")
+    assert run(session, folder).image.any()
+    with pytest.raises(InputError, match="found it switched off"):
+        run(session, folder, **{part: False})
+
+
+def test_a_short_training_lowers_the_losses_and_the_distance() -> None:
+    """One pair by heart, in a few seconds: first the bridge, then the prior that is shown its image."""
+    settings = replace(SMALL, condition_drop=0.0, steps=2)
+    batch = batch_of("lf2hf", size=16)
+    torch.manual_seed(0)
+    nets = build(settings)
+    inside = batch["mask"].expand_as(batch["target"])
+
+    def distance() -> float:
+        for net in nets.values():
+            net.eval()
+        result = predict(nets, without_target(batch), settings, torch.Generator().manual_seed(0))
+        for net in nets.values():
+            net.train()
+        return float((result - batch["target"])[inside].square().mean())
+
+    before = distance()
+    only = replace(settings, diffusion=False, identity=0)
+    losses = fit(METHOD, only, nets, [batch], steps=50, rate=3e-2)
+    assert np.mean(losses[-10:]) < np.mean(losses[:5]) / 2
+    bridged = distance()
+    assert bridged < before / 1.5
+    losses = fit(METHOD, settings, nets, [batch], steps=50, rate=3e-2)
+    assert np.mean(losses[-10:]) < np.mean(losses[:10]) / 1.3
+    assert distance() < bridged
+    assert [stage.name for stage in stages(settings)] == ["bridge", "prior"]
