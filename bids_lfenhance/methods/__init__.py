@@ -5,7 +5,13 @@ from importlib import import_module
 from ..errors import InputError
 from ..nn.method import Method
 
-_MODULES = {"interp": ".interp.recipe", "inr": ".inr.recipe", "pfsr": ".pfsr.recipe", "cfm": ".cfm.recipe"}
+_MODULES = {
+    "interp": ".interp.recipe",
+    "inr": ".inr.recipe",
+    "pfsr": ".pfsr.recipe",
+    "cfm": ".cfm.recipe",
+    "bridge": ".bridge.recipe",
+}
 
 METHODS = tuple(_MODULES)
 """Names of the methods, as ``--method`` takes them at the participant level."""
@@ -29,7 +35,7 @@ def learned_methods() -> dict[str, Method]:
     """The records of everything that can be trained, enhancers and simulators, by name.
 
     >>> sorted(learned_methods())
-    ['cfm', 'h2lo', 'pfsr']
+    ['bridge', 'cfm', 'h2lo', 'pfsr']
     """
     records = [get_method(name) for name in METHODS]
     records += [import_module(module, __name__).METHOD for module in _LEARNED_SIMULATORS.values()]

@@ -9,28 +9,35 @@ import torch
 
 from bids_lfenhance.config import CONTRASTS
 from bids_lfenhance.methods import learned_methods
-from bids_lfenhance.nn.method import Learning, Method
+from bids_lfenhance.nn.method import Learning, Method, Phase
 from bids_lfenhance.nn.weights import load_weights, save_weights
 
 from .learned import batch_of, fit, untrained, without_target
 
 RECORDS = list(learned_methods().values())
-PARAMETERS = {"pfsr": 3_219_889, "h2lo": 3 * 581_409, "cfm": 5_162_459}
+PARAMETERS = {"pfsr": 3_219_889, "h2lo": 3 * 581_409, "cfm": 5_162_459, "bridge": 135_882_626}
 SMALL: dict[str, dict[str, Any]] = {
     "pfsr": {"width": 16, "groups": 1, "blocks": 1, "reduction": 4},
     "h2lo": {"features": 16, "voxels": 500, "block": 8},
+    "bridge": {"bridge_width": 8, "width": 8, "levels": 2, "patch": 32, "patch_z": 32, "steps": 2},
     "cfm": {"base": 16, "bottleneck": 16, "patch": 32, "slices": 8},
 }
 """Changes to the tiny preset with which a test takes seconds."""
 
-TOGETHER = {"cfm"}
+TOGETHER = {"cfm", "bridge"}
 """Methods that make all contrasts of a session from all of them."""
 
-DRAWN = {"cfm"}
+DRAWN = {"cfm", "bridge"}
 """Methods whose loss is of times and noise drawn for each item: their own tests cut a batch with what was drawn."""
 
-SEES_ALL = {"cfm"}
+SEES_ALL = {"cfm", "bridge"}
 """Methods whose networks look at a whole slice or volume, background and all."""
+
+BY_HEART: dict[str, dict[str, Any]] = {
+    "h2lo": {"contrast": "T1w"},
+    "bridge": {"diffusion": False, "identity": 0, "bridge_width": 16, "k": 100},
+}
+"""Changes with which one pair is learnt in a moment."""
 
 pytestmark = pytest.mark.parametrize("method", RECORDS, ids=lambda record: record.name)
 
@@ -47,6 +54,12 @@ def learning_of(method: Method) -> Learning:
 
 def small(method: Method) -> Any:
     return method.settings(**{**learning_of(method).presets["tiny"], **SMALL[method.name]})
+
+
+def phases_of(method: Method, settings: Any) -> list[Phase]:
+    """Of all stages, once each."""
+    stages = learning_of(method).stages(settings)
+    return list({phase.name: phase for stage in stages for phase in stage.phases}.values())
 
 
 def predict(method: Method, nets: Any, batch: Any, settings: Any) -> torch.Tensor:
@@ -88,7 +101,7 @@ def test_stages_move_every_network_and_nothing_else(method: Method, preset: str)
 def test_the_loss_is_finite_and_moves_every_parameter(method: Method) -> None:
     settings, batch = small(method), batch_of(method.maps)
     nets = untrained(learning_of(method), settings)
-    for phase in learning_of(method).stages(settings)[0].phases:
+    for phase in phases_of(method, settings):
         losses = phase.losses(nets, batch, settings, torch.Generator().manual_seed(0))
         assert all(torch.isfinite(value) for value in losses.values())
         torch.stack(list(losses.values())).sum().backward()
@@ -123,7 +136,7 @@ def test_a_batch_may_be_cut_up(method: Method) -> None:
     if method.name == "h2lo":  # its voxels are drawn: all of them, so that chance has no say
         settings = replace(settings, voxels=1, block=14)
     both = {key: torch.cat([item[key] for item in items]) for key in items[0]}
-    for phase in learning_of(method).stages(settings)[0].phases:
+    for phase in phases_of(method, settings):
         found = [
             {
                 key: value.item()
@@ -141,7 +154,7 @@ def test_nothing_to_learn_costs_nothing(method: Method) -> None:
     settings, batch = small(method), batch_of(method.maps)
     nets = untrained(learning_of(method), settings)
     for change in ({"wanted": torch.zeros_like(batch["wanted"])}, {"mask": torch.zeros_like(batch["mask"])}):
-        for phase in learning_of(method).stages(settings)[0].phases:
+        for phase in phases_of(method, settings):
             losses = phase.losses(nets, batch | change, settings, torch.Generator().manual_seed(0))
             assert all(torch.isfinite(value) for value in losses.values())
             torch.stack(list(losses.values())).sum().backward()
@@ -210,7 +223,7 @@ def test_weights_survive_the_disk(method: Method, tmp_path: Path) -> None:
 
 def test_one_pair_is_learnt_by_heart(method: Method) -> None:
     """16³ voxels; only those count that every network sees all around of."""
-    settings = replace(small(method), **({"contrast": "T1w"} if method.name == "h2lo" else {}))
+    settings = replace(small(method), **BY_HEART.get(method.name, {}))
     batch = batch_of(method.maps, size=16, missing=("T2w", "FLAIR"))
     torch.manual_seed(0)
     nets = learning_of(method).build(settings)
