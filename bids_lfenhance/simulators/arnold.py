@@ -58,7 +58,7 @@ class ArnoldSettings:
     gamma: float = field(default=0.6, metadata=told("exponent of the intensity curve; below 1 flattens contrast"))
     parameters: str = field(
         default="",
-        metadata=told("JSON file by contrast that replaces the four above; train --augment arnold fits it"),
+        metadata=told("JSON file by contrast that replaces the four above; the train level fits it"),
     )
     motion_mm: float = field(default=0.0, metadata=told("motion between stacks: shift along each axis, mm, SD"))
     motion_deg: float = field(default=0.0, metadata=told("motion between stacks: turn about each axis, degrees, SD"))
