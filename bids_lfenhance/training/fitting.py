@@ -43,27 +43,17 @@ def _contrasts(job: Job) -> set[str]:
     return low & high
 
 
-def fitted_parameters(pairs: Sequence[Job], root: Path) -> Path:
-    """The file in ``root`` with the parameters of each contrast, fitted to one stack of each pair.
-
-    Stacks as acquired, not what they are fused to: the simulator makes stacks. Found again where the same pairs were
-    fitted before; registering them takes minutes.
-    """
-    from tqdm import tqdm
-
+def parameters_file(pairs: Sequence[Job], root: Path) -> Path:
+    """Where in ``root`` the parameters go that are fitted to these pairs: named by everything that decides them."""
     names = "\n".join(job.folders(root)[0].name for job in pairs)
-    path = root / f"arnold_{hashlib.sha256(names.encode()).hexdigest()[:10]}.json"
-    if not path.is_file():
-        cases: dict[str, list[Pair]] = {}
-        for job in tqdm(pairs, unit="pair", desc="fit of arnold", disable=None):
-            for contrast, pair in _of(job).items():
-                cases.setdefault(contrast, []).append(pair)
-        save_parameters(path, {contrast: fit_arnold(found) for contrast, found in cases.items()})
-    return path
+    return root / f"arnold_{hashlib.sha256(names.encode()).hexdigest()[:10]}.json"
 
 
-def _of(job: Job) -> dict[str, Pair]:
-    """By contrast the high field, without tissues, which nothing here needs, and the first stack of the low field."""
+def registered(job: Job) -> dict[str, Pair]:
+    """By contrast the high field, without tissues, which nothing here needs, and a stack of the low field.
+
+    A stack as acquired, not what the stacks are fused to: the simulator makes stacks.
+    """
     session = paired(job)
     grid, mask = session.high.grid, session.mask
     nothing = np.zeros((3, *grid.shape), np.float32)
@@ -72,3 +62,12 @@ def _of(job: Job) -> dict[str, Pair]:
         for c in session.low.contrasts
         if c in session.high.contrasts
     }
+
+
+def write_parameters(found: Iterable[dict[str, Pair]], path: Path) -> Path:
+    """The file, now with the parameters of each contrast, fitted to the registered pairs."""
+    pairs: dict[str, list[Pair]] = {}
+    for one in found:
+        for contrast, pair in one.items():
+            pairs.setdefault(contrast, []).append(pair)
+    return save_parameters(path, {contrast: fit_arnold(mine) for contrast, mine in pairs.items()})

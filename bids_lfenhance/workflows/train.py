@@ -2,7 +2,7 @@
 
 import dataclasses
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -91,13 +91,15 @@ def _pairs_of_arnold(settings: TrainSettings, jobs: Sequence[Job], split: Split)
 
 def _fitted(settings: TrainSettings, jobs: Sequence[Job], pairs: Sequence[Job], root: Path) -> list[Job]:
     """The jobs, told what was fitted to the pairs; ``arnold.json`` is in OUT_DIR then, for --arnold-parameters."""
-    from ..training.fitting import fitted_parameters
+    from ..training.fitting import parameters_file, registered, write_parameters
 
     if not pairs:
         return list(jobs)
-    limit_threads(1)
-    text = fitted_parameters(pairs, root).read_text(encoding="utf-8")
-    path = str(atomic_write(settings.out_dir / "arnold.json", text))
+    fitted = parameters_file(pairs, root)
+    if not fitted.is_file():  # registering the pairs takes minutes
+        nprocs = settings.nprocs or available_cpus()
+        write_parameters(_by_workers(registered, pairs, nprocs, "pairs for arnold"), fitted)
+    path = str(atomic_write(settings.out_dir / "arnold.json", fitted.read_text(encoding="utf-8")))
 
     def told(job: Job) -> Job:
         options = {**job.simulator_settings, "parameters": path}
@@ -161,27 +163,33 @@ def resolve(settings: TrainSettings, method: "Method") -> Any:
 
 def make_examples(jobs: Sequence[Job], root: Path, nprocs: int) -> list[str]:
     """The folders of all examples, made by at most ``nprocs`` workers; those that are there are not made again."""
+    made = _by_workers(partial(run_job, root=root), jobs, nprocs, "examples")
+    return [folder for folders in made for folder in folders]
+
+
+def _by_workers(work: Callable[[Job], Any], jobs: Sequence[Job], nprocs: int, what: str) -> list[Any]:
+    """What ``work`` made of each job, in their order; ``MethodError`` where one failed. A bar says ``what`` it is."""
     from tqdm import tqdm
 
     limit_threads(1)
     nprocs = max(1, min(nprocs, int(available_memory_gb() // MEMORY_GB)))
-    made: dict[str, list[str]] = {}
+    made: dict[str, Any] = {}
     failed: list[str] = []
     tasks = {f"{number}: {job.name}": job for number, job in enumerate(jobs)}
-    with tqdm(total=len(tasks), unit="person", desc="examples", disable=None) as bar:
+    with tqdm(total=len(tasks), unit="person", desc=what, disable=None) as bar:
 
-        def ended(name: str, result: list[str] | None, sentence: str) -> None:
+        def ended(name: str, result: Any, sentence: str) -> None:
             bar.update()
             if result is None:
                 failed.append(f"{tasks[name].name}: {sentence}")
             else:
                 made[name] = result
 
-        share_out(partial(run_job, root=root), tasks, min(nprocs, len(tasks)), ended)
+        share_out(work, tasks, min(nprocs, len(tasks)), ended)
     if failed:
         more = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
         raise MethodError(f"Expected an example of everyone, but {failed[0]}{more}; leave these out, or mend them.")
-    return [folder for name in tasks for folder in made[name]]
+    return [made[name] for name in tasks]
 
 
 def _print(*lines: Any) -> None:
