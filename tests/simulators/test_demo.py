@@ -3,20 +3,42 @@
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
 import pytest
 
 from bids_lfenhance.imaging.grid import Grid, resample
+from bids_lfenhance.simulators import demo as simulated
 from bids_lfenhance.simulators.demo import STORED_WHITE, SUBJECTS, main, scan_subject, write_demo
+from bids_lfenhance.simulators.head import Head, make_head
 
 STACKS = {f"acq-{plane}_{contrast}" for plane in ("axi", "cor", "sag", "iso") for contrast in ("T1w", "T2w")}
 
 
+@pytest.fixture(scope="module", autouse=True)
+def heads() -> Iterator[None]:
+    """A head costs more than a scan of it: whoever was drawn last is not computed again from the same generator."""
+    known: dict[str, tuple[Head, Any]] = {}
+
+    def remembered(generator: np.random.Generator) -> Head:
+        state = str(generator.bit_generator.state)
+        if state not in known:
+            known.clear()  # it takes half a GiB
+            known[state] = make_head(generator), generator.bit_generator.state
+        head, generator.bit_generator.state = known[state]
+        return head
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(simulated, "make_head", remembered)
+        yield
+
+
 @pytest.fixture(scope="module")
-def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def demo(heads: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_demo(tmp_path_factory.mktemp("demo") / "bids", seed=5)
 
 
@@ -114,7 +136,7 @@ def test_subjects_differ_and_the_motion_between_stacks_is_small(demo: Path) -> N
 
 
 def test_same_seed_same_bytes(demo: Path, tmp_path: Path) -> None:
-    """The first stack of the second subject, made again."""
+    """The first stack of the second subject, made again; that its head would be the same, test_head says."""
     from bids_lfenhance.simulators.demo import _nifti
 
     stored = images(demo, "sub-02*axi_T1w")[0].read_bytes()
