@@ -84,7 +84,7 @@ def denoise(
     shown = pair.low
     if "bridge" in nets:
         with torch.no_grad():
-            at = torch.full((len(shown),), settings.k, device=shown.device)
+            at = torch.full((len(shown),), settings.crossing, device=shown.device)
             shown = _over(nets["bridge"], pair, shown, at, _noise(pair, generator))
     condition = torch.cat(roughened(pair, shown, settings, generator), dim=1)
     level = _levels(pair, 1, settings.highest, generator)

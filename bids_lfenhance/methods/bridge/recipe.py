@@ -21,6 +21,10 @@ def _told(text: str, source: str = "our choice") -> dict[str, str]:
     return {"help": text, "source": source}
 
 
+K = 400
+"""Where the bridge crosses in the paper (§2.3)."""
+
+
 @dataclass(frozen=True)
 class BridgeSettings:
     """Options of ``bridge``; the defaults are the ``paper`` preset's. Those of the networks come from the weights."""
@@ -37,7 +41,10 @@ class BridgeSettings:
             "methods.md §2.3",
         ),
     )
-    k: int = field(default=400, metadata=_told("noise level, of 1000, at which the bridge crosses", "paper §2.3"))
+    k: int = field(
+        default=0,
+        metadata=_told("noise level, of 1000, at which the bridge crosses; 0: that of the training, 400", "paper §2.3"),
+    )
     start: int = field(default=0, metadata=_told("noise level at which the diffusion starts; 0: that of the bridge"))
     steps: int = field(
         default=10, metadata=_told("levels from there to the image; as many as levels is the printed Algorithm 1")
@@ -49,7 +56,9 @@ class BridgeSettings:
     diffusion: bool = field(
         default=True, metadata=_told("diffuse from the bridge's image; off returns that", "paper Table 1")
     )
-    window: int = field(default=0, metadata=_told("voxels a side that are looked at at once; 0: as in the training"))
+    window: int = field(
+        default=0, metadata=_told("voxels a side that are looked at at once; 0: what the weights were made for")
+    )
     overlap: float = field(default=0.5, metadata=_told("share of a window that its neighbour sees too", "published .7"))
     window_batch: int = field(default=1, metadata=_told("windows at once: memory against time; the same result"))
     bridge_net: Literal["swin", "unet"] = field(
@@ -100,6 +109,11 @@ class BridgeSettings:
         default=0.03, metadata=_told("most noise on that image, SD as a share of half the range", "§2.3b")
     )
 
+    @property
+    def crossing(self) -> int:
+        """The noise level at which the bridge crosses."""
+        return self.k or K
+
 
 NETWORK = (
     "bridge_net", "bridge_width", "width", "levels", "blocks", "attention", "shuffle", "predicts", "lowest", "highest",
@@ -128,10 +142,11 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
         "batch": 2,
         "patch": 48,
         "patch_z": 48,
+        "window": 256,
         "identity": 4,
     },
 }
-"""What each preset changes; "tiny" trains on one core in an hour."""
+"""What each preset changes; "tiny" trains on one core in an hour, and, all convolutions, sees a brain at once."""
 
 
 def checked(settings: BridgeSettings) -> BridgeSettings:
@@ -141,9 +156,10 @@ def checked(settings: BridgeSettings) -> BridgeSettings:
         raise InputError(
             "Expected the bridge, the diffusion or both, found --no-bridge-bridge and --no-bridge-diffusion; leave one."
         )
-    if not 1 <= s.lowest <= s.k <= s.highest <= 990:
+    if not 1 <= s.lowest <= s.crossing <= s.highest <= 990:
         raise InputError(
-            f"Expected --bridge-k from {s.lowest} to {s.highest}, the levels of the training, found {s.k}; choose one."
+            f"Expected --bridge-k from {s.lowest} to {s.highest}, the levels of the training, found {s.crossing}; "
+            "choose one."
         )
     if not 0 <= s.start <= s.highest:
         raise InputError(
@@ -239,7 +255,7 @@ METHOD = Method(
     "pairs",
     sample,
     draws=4,
-    budgets={"sloppy": {"steps": 2}, "cpu": {}, "gpu": {}},
+    budgets={"sloppy": {"steps": 2, "overlap": 0.25}, "cpu": {"overlap": 0.25}, "gpu": {}},
     prepare=prepare,
     learning=Learning(build, stages, predict, PRESETS),
 )

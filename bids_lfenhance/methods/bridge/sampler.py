@@ -34,7 +34,9 @@ def set_up(volume: Volume, settings: BridgeSettings) -> Mapping[str, Any]:
         source = default_weights("bridge", volume.contrasts) or "auto"
     loaded = load_weights(source, "bridge", ())
     trained = {name: loaded.settings[name] for name in (*NETWORK, "bridge", "diffusion", "condition_drop")}
-    wanted = replace(settings, **trained)
+    # What the user leaves open is as it was in the training.
+    usual = {name: getattr(settings, name) or loaded.settings[name] for name in ("k", "window")}
+    wanted = replace(settings, **trained, **usual)
     for name in ("bridge", "diffusion"):
         # Weights without a bridge or a prior can do without; those with both may be asked to.
         wanted = replace(wanted, **{name: trained[name] and getattr(settings, name)})
@@ -96,7 +98,7 @@ class Field:
         noise = self._randn(generator)
         if "bridge" not in self.nets or not self.settings.bridge:
             return low
-        net, level = self.nets["bridge"], self.settings.k
+        net, level = self.nets["bridge"], self.settings.crossing
         present, windows = maps_of(self.present, low), self._windows()
 
         def bridge(state: Tensor) -> Tensor:
@@ -111,7 +113,7 @@ class Field:
     def diffused(self, image: Tensor, generator: torch.Generator) -> Tensor:
         """(1, C, X, Y, Z): ``image`` noised, and down again, by the sampler of the settings."""
         s, net = self.settings, self.nets["prior"]
-        start = s.start or s.k
+        start = s.start or s.crossing
         levels = uniform_levels(start, s.steps)
         shown, present = image, maps_of(self.present, image)
         if s.sampler != "conditional":

@@ -135,15 +135,15 @@ def test_repeats_have_an_effect(sampler: Any, nets: Any, batch: Any) -> None:
 
 def test_windows_and_their_overlap_have_an_effect_and_how_many_at_once_has_none() -> None:
     """Neighbouring windows see one noise; 1e-5, methods.md §9 row 17. The field is wider than a window."""
-    settings = {"patch": 16, "patch_z": 16, "steps": 2}
+    settings = {"patch": 16, "patch_z": 16, "window": 0, "steps": 2}
     nets = {name: net.eval() for name, net in untrained(METHOD.learning, SMALL).items()}
     batch = without_target(batch_of("lf2hf", size=24))
     one = found(nets, batch, **settings)
     for many in (3, 8):
         torch.testing.assert_close(found(nets, batch, window_batch=many, **settings), one, atol=1e-5, rtol=0)
     assert (found(nets, batch, overlap=0.75, **settings) - one).abs().max() > 1e-5
-    assert (found(nets, batch, window=32, **settings) - one).abs().max() > 1e-5
-    assert torch.equal(found(nets, batch, window=16, **settings | {"patch": 32, "patch_z": 32}), one)
+    assert (found(nets, batch, **settings | {"window": 32}) - one).abs().max() > 1e-5
+    assert torch.equal(found(nets, batch, **settings | {"window": 16, "patch": 32, "patch_z": 32}), one)
 
 
 def test_same_seed_same_bytes_and_another_seed_another_image(nets: Any, batch: Any, usual: torch.Tensor) -> None:
@@ -217,6 +217,16 @@ def test_settings_that_make_no_sense_are_refused(
 ) -> None:
     with pytest.raises(InputError, match=message):
         run(session, weights, **changes)
+
+
+def test_what_is_left_open_is_as_in_the_training(session: Volume, nets: Any, tmp_path: Path) -> None:
+    """Level and window; where the training left the level open too, it is the paper's."""
+    assert SMALL.crossing == 400
+    recipe = {"method": "bridge", "contrasts": CONTRASTS, "settings": asdict(replace(SMALL, k=150, window=64))}
+    folder = save_weights(tmp_path, nets, recipe, "")
+    for asked, got in (({}, (150, 64)), ({"k": 300, "window": 32}, (300, 32))):
+        used = set_up(session, BridgeSettings(weights=str(folder), **asked))["settings"]
+        assert (used.crossing, used.window) == got
 
 
 def test_a_prior_that_was_never_shown_anything_is_not_shown_anything() -> None:
