@@ -35,13 +35,12 @@ def test_parameters_and_work_of_the_published_sizes(width: int, blocks: int, mil
     assert counted.get_total_flops() / 1e12 == pytest.approx(teraflops, rel=0.005)
 
 
-def test_parameters_of_the_presets() -> None:
+def test_size_and_work_of_the_tiny_networks() -> None:
+    """Those of the paper's, 72.9 and 63.0 M parameters, are counted by tests/methods/test_learned_contract.py."""
     with torch.device("meta"):
-        paper = {name: count(net) / 1e6 for name, net in build(BridgeSettings()).items()}
         tiny = build(BridgeSettings(**PRESETS["tiny"]))
         with FlopCounterMode(display=False) as counted:
             tiny["prior"].eval()(torch.empty(1, 9, 48, 48, 48), torch.empty(1))
-    assert paper == pytest.approx({"bridge": 72.8, "prior": 63.0}, rel=0.005)
     assert sum(map(count, tiny.values())) <= 8e6
     assert counted.get_total_flops() / 48**3 < 120e3, "floating-point operations for each voxel of a window"
 
@@ -126,7 +125,7 @@ def test_the_published_bridge_takes_any_sides_and_hears_the_level() -> None:
     net = Swin(2, 1, 12).eval()
     with torch.no_grad():
         net.swin.encoder10.tell.weight.normal_()
-        x = torch.randn(1, 2, 40, 32, 32)
+        x = torch.randn(1, 2, 30, 32, 32)
         quiet, loud = net(x, torch.tensor([-1.0])), net(x, torch.tensor([0.5]))
-    assert quiet.shape == (1, 1, 40, 32, 32)
+    assert quiet.shape == (1, 1, 30, 32, 32)
     assert (quiet - loud).abs().max() > 1e-4
