@@ -84,6 +84,10 @@ def replay(text: str, source: HighField, geometry: Grid, weights: str | Path | N
     try:
         entry = json.loads(text)
         simulator = get_simulator(entry.pop("Simulator"))
+        if weights is not None:
+            if "weights" not in entry:
+                raise InputError(f"Expected no weights for {simulator.name}, found {weights}; leave them out.")
+            entry["weights"] = str(weights)
         record = simulator.record.from_json(json.dumps(entry))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         if isinstance(error, InputError):
@@ -91,9 +95,5 @@ def replay(text: str, source: HighField, geometry: Grid, weights: str | Path | N
         raise InputError(
             f"Expected the record of a simulated stack, found {text[:60]!r} ({error}); copy it from the sidecar."
         ) from error
-    if weights is not None:
-        if not hasattr(record, "weights"):
-            raise InputError(f"Expected no weights for {simulator.name}, found {weights}; leave them out.")
-        record = replace(record, weights=str(weights))
     stack: Stack = simulator.apply(source, geometry, record)
     return stack
