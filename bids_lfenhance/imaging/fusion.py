@@ -3,13 +3,18 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
+from typing import Literal
 
 import numpy as np
 from scipy import ndimage
 
+from ..config import CONTRASTS
 from .acquisition import Acquisition, Frame
 from .grid import Grid, coverage, resample
-from .volume import Stack
+from .volume import Stack, Volume
+
+Fusion = Literal["mean", "sr"]
+"""How stacks become one image: ``fuse_mean`` or ``fuse_sr``."""
 
 STRENGTH = 0.028
 """Weight of the prior for unit information per voxel; one number for every scan (chosen on two heads with
@@ -33,6 +38,22 @@ REACH = 0.95
 
 NEIGHBOURS = tuple(offset for offset in product((-1, 0, 1), repeat=3) if offset > (0, 0, 0))
 """Thirteen offsets: every pair of neighbours in a 3×3×3 cube, once."""
+
+
+def fuse_session(volume: Volume, how: Fusion) -> np.ndarray:
+    """(C, X, Y, Z) float32: each contrast's stacks as one image; a contrast without stacks keeps the one it came with.
+
+    Super-resolved inside the volume's mask, where it has one (``fuse_sr``).
+    """
+    image = volume.image.astype(np.float32)
+    for channel in np.flatnonzero(volume.present):
+        # Sums of floats depend on their order: sorted, the order in which files were found cannot change a byte.
+        stacks = sorted(volume.stacks_of(CONTRASTS[channel]), key=lambda stack: stack.name)
+        if stacks and how == "mean":
+            image[channel] = fuse_mean(stacks, volume.grid)
+        elif stacks:
+            image[channel] = fuse_sr(stacks, volume.grid, mask=volume.mask)
+    return image
 
 
 def fuse_mean(stacks: Sequence[Stack], grid: Grid) -> np.ndarray:

@@ -1,11 +1,12 @@
 """The part of a session that a network sees, scaled as in training; and its answer put back where it came from."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ..config import CONTRASTS
+from ..imaging.fusion import Fusion, fuse_session
 from ..imaging.grid import CANONICAL_ZOOM, Grid
 from ..imaging.volume import Volume
 from .normalise import Scale
@@ -81,6 +82,11 @@ class Cut:
         if self.volume.mask is None:
             said.append("the session came without a brain mask: what is not zero was taken for brain")
         return said
+
+
+def shown(volume: Volume, how: Fusion) -> Volume:
+    """The session with its stacks fused as a network saw them in training; the plain mean is what it comes with."""
+    return volume if how == "mean" else replace(volume, image=fuse_session(volume, how))
 
 
 def _box(mask: np.ndarray) -> tuple[slice, ...]:

@@ -40,6 +40,13 @@ class PhysicsSettings:
     snr: float | None = field(default=None, metadata=told("white-matter SNR; 0: no noise (None: the preset's)"))
     snr_jitter: float = field(default=0.2, metadata=told("lognormal SD of the SNR"))
     contrast_jitter: float = field(default=0.05, metadata=told("lognormal SD of each tissue's contrast factor"))
+    contrast_back: float = field(
+        default=0.0,
+        metadata=told(
+            "most of the way back to the high field's own contrast: where between 0 and this is drawn; 0: the contrast "
+            "that relaxation times say, 1: up to none of the change"
+        ),
+    )
     fwhm: float = field(default=1.0, metadata=told("width of the profile over the preset's, all axes together"))
     fwhm_jitter: float = field(
         default=0.05, metadata=told("lognormal SD of the resolution, in plane and through it each by itself")
@@ -77,6 +84,7 @@ def draw(
     snr: float | None = None,
     snr_jitter: float = 0.0,
     contrast_jitter: float = 0.0,
+    contrast_back: float = 0.0,
     fwhm: float = 1.0,
     fwhm_jitter: float = 0.0,
     contrast_form: Form = "factor",
@@ -92,6 +100,9 @@ def draw(
     factor = contrast_factor(preset.contrast, hf_means)
     field_terms = tuple(generator.normal(0, bias, len(BIAS_TERMS)).tolist())
     seed = int(generator.integers(2**63))
+    if contrast_back:
+        # Between all of the change and none of it on the scale of ratios, so that the order of the tissues is kept.
+        factor = np.power(factor, 1 - contrast_back * generator.uniform())
     c_csf, c_gm, c_wm = (float(c) * jitter(generator, contrast_jitter) for c in factor)
     wide, thick = (fwhm * jitter(generator, fwhm_jitter) for _ in range(2))
     x, y, z = preset.fwhm

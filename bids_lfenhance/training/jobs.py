@@ -11,6 +11,7 @@ import numpy as np
 
 from .. import __version__
 from ..config import CONTRASTS
+from ..imaging.fusion import Fusion
 from .examples import RECORD, write_example
 from .prepare import PLANES, Session, chosen_contrasts, paired_session, simulated_session
 
@@ -26,7 +27,8 @@ class Job:
     high field drawn from that), ``draws`` times, with drawn planes or, ``fixed``, each of ``PLANES`` in turn.
     ``contrasts`` wanted, all where none is named. ``seed`` words decide everything random, whatever the order of the
     jobs. ``inputs`` are the files that the simulator reads (weights, parameters). ``made_by`` names the simulator whose
-    scans ``low`` are, "" for a scanner, ``trained_on`` whom it has seen; ``licence`` is the dataset's.
+    scans ``low`` are, "" for a scanner, ``trained_on`` whom it has seen; ``fusion`` is how stacks become one
+    image; ``licence`` is the dataset's.
     """
 
     dataset: str
@@ -44,6 +46,7 @@ class Job:
     inputs: tuple[str, ...] = ()
     made_by: str = ""
     trained_on: tuple[str, ...] = ()
+    fusion: Fusion = "mean"
     licence: str = ""
 
     @property
@@ -93,7 +96,7 @@ def paired(job: Job) -> Session:
 
     high, _, _ = prepare_reference([(name, contrast, image) for name, contrast, _, image in _opened(job.high)])
     low, _ = prepare_session(_opened(job.low), high)
-    return paired_session(chosen_contrasts(low, job.contrasts), chosen_contrasts(high, job.contrasts))
+    return paired_session(chosen_contrasts(low, job.contrasts), chosen_contrasts(high, job.contrasts), job.fusion)
 
 
 def _simulate(job: Job, folders: Sequence[Path], absent: Sequence[int]) -> None:
@@ -106,7 +109,7 @@ def _simulate(job: Job, folders: Sequence[Path], absent: Sequence[int]) -> None:
         generator = np.random.default_rng([*job.seed, number])
         heads = sources or _drawn(job, generator)
         planes = PLANES[number % len(PLANES)] if job.fixed else None
-        session = simulated_session(simulator, heads, settings, generator, planes)
+        session = simulated_session(simulator, heads, settings, generator, planes, job.fusion)
         origin = {**session.origin, "trained_on": _trained_on(settings, simulator.name, session.low.contrasts)}
         _write(folders[number], job, replace(session, origin=origin), "simulated", number)
 

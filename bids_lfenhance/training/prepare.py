@@ -8,8 +8,9 @@ import numpy as np
 
 from ..config import CONTRASTS
 from ..imaging.anatomy import extract_brain, find_anatomy
-from ..imaging.fusion import fuse_mean
+from ..imaging.fusion import Fusion, fuse_mean
 from ..imaging.volume import Stack, Volume, volume_from_channels
+from ..nn.cut import shown
 from ..simulators.physics import BIAS_TERMS, bias_field
 from ..simulators.presets import get_preset
 from ..simulators.session import record_json, simulate_session
@@ -31,7 +32,8 @@ ALIGNMENT = (0.2, 0.2)
 SPREAD: Mapping[str, Mapping[str, Any]] = {
     "physics": {
         "contrast_form": "curve",
-        "contrast_jitter": 0.15,
+        "contrast_back": 1.0,
+        "contrast_jitter": 0.1,
         "snr_jitter": 0.4,
         "fwhm": 0.7,
         "fwhm_jitter": 0.2,
@@ -64,11 +66,16 @@ class Session:
     origin: Mapping[str, Any]
 
 
-def paired_session(low: Volume, high: Volume) -> Session:
-    """A real pair on the grid of its high field, the brain found on the low field as the participant level finds it."""
+def paired_session(low: Volume, high: Volume, fusion: Fusion = "mean") -> Session:
+    """A real pair on the grid of its high field, the brain found on the low field as the participant level finds it.
+
+    ``low`` is a plain mean and has its stacks, which become one image as ``fusion`` says.
+    """
     contrast = low.contrasts[0]
     anatomy = find_anatomy(low.channel(contrast), low.grid, contrast)
-    return Session(low, high, anatomy.mask, common_place(anatomy.warp.affine, low.grid), {"mask": anatomy.quality})
+    origin = {"mask": anatomy.quality, "fusion": fusion}
+    low = replace(low, mask=anatomy.mask)
+    return Session(shown(low, fusion), high, anatomy.mask, common_place(anatomy.warp.affine, low.grid), origin)
 
 
 def simulated_session(
@@ -77,6 +84,7 @@ def simulated_session(
     settings: Any,
     generator: np.random.Generator,
     planes: Planes | None = None,
+    fusion: Fusion = "mean",
 ) -> Session:
     """A session made from high field, fused and masked as a real one would be.
 
@@ -86,6 +94,7 @@ def simulated_session(
     settings : of the simulator
     generator : decides planes, contrast, motion and noise
     planes : of the stacks; drawn from ``PLANES`` where not given
+    fusion : how the stacks become one image; a simulator that makes fused images knows the plain mean alone
 
     Where the head lies is known from the high field; where the brain ends is sought on the low field.
     """
@@ -94,42 +103,43 @@ def simulated_session(
     shading = generator.normal(0, SHADING, len(BIAS_TERMS)).tolist()
     sources = [replace(source, image=source.image * bias_field(grid.shape, shading)) for source in sources]
     make = _learnt if simulator.fused else _acquired
-    fused, records = make(simulator, sources, settings, generator, chosen)
-    low = volume_from_channels(grid, fused)
+    low, records = make(simulator, sources, settings, generator, chosen)
     high = volume_from_channels(grid, {source.contrast: source.image for source in sources})
     first = sources[0]
     seen = low.channel(first.contrast)
     mask, _ = extract_brain(seen, first.mask, first.tissue, grid)
     origin = {
         "simulator": simulator.name,
+        "fusion": fusion,
         "planes": [] if simulator.fused else list(chosen),
         "shading": shading,
         "records": [record_json(simulator, record) for record in records],
     }
-    return Session(low, high, mask, first.place, origin)
+    return Session(shown(replace(low, mask=mask), fusion), high, mask, first.place, origin)
 
 
 def _acquired(
     simulator: Simulator, sources: Sequence[HighField], settings: Any, generator: np.random.Generator, planes: Planes
-) -> tuple[dict[str, np.ndarray], list[Record]]:
-    """(X, Y, Z) plain mean of the stacks of each contrast, as registration leaves them; and the stacks' records."""
+) -> tuple[Volume, list[Record]]:
+    """The plain mean of the stacks of each contrast, and the stacks, as registration leaves them; their records."""
     grid = sources[0].grid
     presets = [get_preset(source.contrast, plane) for source in sources for plane in planes]
     made = simulate_session(simulator, sources, presets, settings, generator)
     stacks = [_misaligned(stack, generator, grid.corners().mean(axis=0)) for stack, _ in made]
     fused = {s.contrast: fuse_mean([k for k in stacks if k.contrast == s.contrast], grid) for s in sources}
-    return fused, [record for _, record in made]
+    return volume_from_channels(grid, fused, tuple(stacks)), [record for _, record in made]
 
 
 def _learnt(
     simulator: Simulator, sources: Sequence[HighField], settings: Any, generator: np.random.Generator, planes: Planes
-) -> tuple[dict[str, np.ndarray], list[Record]]:
-    """(X, Y, Z) of each contrast by a simulator that learnt from fused stacks: there is nothing left to fuse."""
+) -> tuple[Volume, list[Record]]:
+    """Each contrast by a simulator that learnt from fused stacks: there is nothing left to fuse."""
     presets = [get_preset(source.contrast, planes[0]) for source in sources]
     drawn = [simulator.draw(*pair, settings, generator) for pair in zip(sources, presets, strict=True)]
     records = [replace(record, motion=rows(np.eye(4))) for record in drawn]
     pairs = zip(sources, records, strict=True)
-    return {source.contrast: simulator.apply(source, source.grid, record).data for source, record in pairs}, records
+    made = {source.contrast: simulator.apply(source, source.grid, record).data for source, record in pairs}
+    return volume_from_channels(sources[0].grid, made), records
 
 
 def _misaligned(stack: Stack, generator: np.random.Generator, centre: np.ndarray) -> Stack:

@@ -35,8 +35,9 @@ def run_train(settings: TrainSettings) -> int:
     jobs = plan_jobs(settings)
     split = choose_split(settings, jobs)
     _check_stages(settings, method, own, jobs)
+    fusion = _fusion(settings, own)
     start, inputs = _weights(settings, split)
-    jobs = [dataclasses.replace(job, inputs=inputs) for job in assign(settings, jobs, split)]
+    jobs = [dataclasses.replace(job, inputs=inputs, fusion=fusion) for job in assign(settings, jobs, split)]
     pairs = _pairs_of_arnold(settings, jobs, split)
     simulator = [] if settings.augment in PLAIN else [simulation(settings)["simulator_settings"]]
     text = to_toml(settings, dataclasses.asdict(own), *simulator)
@@ -63,6 +64,19 @@ def _check_stages(settings: TrainSettings, method: "Method", own: Any, jobs: Seq
             f"Expected --augment none or flip with pairs for {method.name}, which learns from them alone, found "
             f"'{settings.augment}'; change --augment."
         )
+
+
+def _fusion(settings: TrainSettings, own: Any) -> Any:
+    """How the method wants its stacks fused; ``InputError`` where the simulator makes fused images of another kind."""
+    from ..simulators import get_simulator
+
+    fusion = getattr(own, "fusion", "mean")
+    if fusion != "mean" and settings.augment not in PLAIN and get_simulator(settings.augment).fused:
+        raise InputError(
+            f"Expected --{settings.method}-fusion mean with --augment {settings.augment}, which makes images that are "
+            f"fused already, found {fusion}; change one of them."
+        )
+    return fusion
 
 
 def _weights(settings: TrainSettings, split: Split) -> tuple["Loaded | None", tuple[str, ...]]:

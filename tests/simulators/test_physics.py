@@ -229,3 +229,14 @@ def test_a_curve_is_recorded_and_other_records_keep_their_factors(head):
     assert Degradation.from_json(curved.to_json()).form == "curve"
     stacks = [degrade(image, tissue, grid, stack_geometry(preset, grid), one).data for one in (curved, factors)]
     assert not np.array_equal(*stacks)
+
+
+def test_the_contrast_may_lie_anywhere_between_all_of_the_change_and_none() -> None:
+    preset, means, generator = get_preset("T1w", "axi"), np.array([0.2, 0.6, 1.0]), np.random.default_rng(0)
+    full = np.array(draw(preset, generator, hf_means=means).factor)
+    for back in (1.0, 0.5):
+        drawn = [draw(preset, generator, hf_means=means, contrast_back=back).factor for _ in range(100)]
+        share = np.log(drawn) @ np.log(full) / (np.log(full) @ np.log(full))
+        np.testing.assert_allclose(drawn, full ** share[:, None], rtol=1e-6)
+        assert 1 - back <= share.min() < 1 - 0.9 * back
+        assert 1 - 0.1 * back < share.max() <= 1

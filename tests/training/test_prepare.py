@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from bids_lfenhance.config import CONTRASTS
+from bids_lfenhance.imaging.fusion import Fusion, fuse_sr
 from bids_lfenhance.imaging.grid import Grid
 from bids_lfenhance.simulators import get_simulator
 from bids_lfenhance.simulators.physics import bias_field
@@ -20,10 +21,10 @@ def head() -> HighField:
     )
 
 
-def session(head: HighField, seed: int, planes: tuple[str, ...] | None = None):
+def session(head: HighField, seed: int, planes: tuple[str, ...] | None = None, fusion: Fusion = "mean"):
     simulator = get_simulator("physics")
     settings = simulator.settings(**SPREAD["physics"])
-    return simulated_session(simulator, [head], settings, np.random.default_rng(seed), planes)
+    return simulated_session(simulator, [head], settings, np.random.default_rng(seed), planes, fusion)
 
 
 def test_a_session_is_decided_by_its_generator(head: HighField) -> None:
@@ -50,6 +51,14 @@ def test_planes_are_drawn_and_one_thick_stack_is_among_them(head: HighField) -> 
     drawn = {tuple(session(head, seed).origin["planes"]) for seed in range(6)}
     assert PLANES[0] in drawn
     assert any(len(planes) == 1 for planes in drawn)
+
+
+def test_stacks_are_fused_as_the_method_wants_them(head: HighField) -> None:
+    plain, sharp = (session(head, 3, ("axi",), how) for how in ("mean", "sr"))
+    np.testing.assert_array_equal(plain.mask, sharp.mask)
+    assert plain.origin["records"] == sharp.origin["records"]
+    np.testing.assert_array_equal(sharp.low.channel("T1w"), fuse_sr(sharp.low.stacks, head.grid, sharp.mask))
+    assert not np.allclose(sharp.low.image, plain.low.image, atol=1e-2)
 
 
 def test_only_the_contrasts_asked_for(head: HighField) -> None:

@@ -146,6 +146,7 @@ def test_first_weights_must_not_have_seen_who_validates(dataset: Path, trained: 
         (("--method", "h2lo", "--augment", "h2lo"), "another simulator"),
         (("--augment", "physics", "--split", "SPLIT", "--folds", "2"), "found both"),
         (("--augment", "h2lo"), "train --method h2lo"),
+        (("--augment", "h2lo", "--pfsr-fusion", "sr"), "Expected --pfsr-fusion mean with --augment h2lo"),
     ],
 )
 def test_words_that_make_no_sense(dataset: Path, tmp_path: Path, capsys, words, sentence: str) -> None:

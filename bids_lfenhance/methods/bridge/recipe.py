@@ -33,6 +33,10 @@ class BridgeSettings:
         default="auto", metadata=_told("folder, .safetensors file or registry name; auto: the bundled")
     )
     device: str = field(default="cpu", metadata=_told("where the networks run; the app's --device"))
+    fusion: Literal["mean", "sr"] = field(
+        default="mean",
+        metadata=_told("what is enhanced: the plain mean of the stacks, or the super-resolved image of interp"),
+    )
     sampler: Literal["conditional", "unconditional_ddim", "alg1_tweedie", "alg1_literal", "repaint"] = field(
         default="conditional",
         metadata=_told(
@@ -116,6 +120,7 @@ class BridgeSettings:
 
 
 NETWORK = (
+    "fusion",
     "bridge_net", "bridge_width", "width", "levels", "blocks", "attention", "shuffle", "predicts", "lowest", "highest",
     "patch", "patch_z",
 )  # fmt: skip

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from ...errors import InputError
 from ...imaging.volume import Volume
 from ...nn import samplers
-from ...nn.cut import OUTSIDE, Cut
+from ...nn.cut import OUTSIDE, Cut, shown
 from ...nn.method import Draw
 from ...nn.precision import bf16_is_native, run_in_bf16
 from ...nn.schedule import uniform_levels
@@ -25,7 +25,8 @@ MULTIPLE = 32
 
 
 def set_up(volume: Volume, settings: BridgeSettings) -> Mapping[str, Any]:
-    """``nets`` in their trained state on their device, their ``settings``, what was ``loaded``, ``precision``.
+    """``nets`` in their trained state on their device, their ``settings``, what was ``loaded``, ``precision``, the
+    ``session`` fused as in training.
 
     Weights that know only some of the session's contrasts will do; the others keep their own image.
     """
@@ -54,7 +55,13 @@ def set_up(volume: Volume, settings: BridgeSettings) -> Mapping[str, Any]:
         net.to(device).eval()
         if half:
             run_in_bf16(net, device)
-    return {"nets": nets, "settings": wanted, "loaded": loaded, "precision": "bf16" if half else "fp32"}
+    return {
+        "nets": nets,
+        "settings": wanted,
+        "loaded": loaded,
+        "precision": "bf16" if half else "fp32",
+        "session": shown(volume, wanted.fusion),
+    }
 
 
 def enhance_batch(
@@ -166,7 +173,7 @@ def draw(nets: Mapping[str, Any], volume: Volume, settings: BridgeSettings, gene
     """
     loaded: Loaded = nets["loaded"]
     used: BridgeSettings = nets["settings"]
-    cut = Cut.of(volume, loaded.contrasts)
+    cut = Cut.of(nets["session"], loaded.contrasts)
     batch = {
         "input": torch.from_numpy(cut.scaled())[None],
         "present": torch.from_numpy(cut.known)[None],

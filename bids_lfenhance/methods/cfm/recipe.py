@@ -30,6 +30,10 @@ class CfmSettings:
         default="auto", metadata=_told("folder, .safetensors file or registry name; auto: the bundled")
     )
     device: str = field(default="cpu", metadata=_told("where the network runs; the app's --device"))
+    fusion: Literal["mean", "sr"] = field(
+        default="mean",
+        metadata=_told("what is enhanced: the plain mean of the stacks, or the super-resolved image of interp"),
+    )
     mode: Literal["mean", "sample"] = field(
         default="mean",
         metadata=_told(
@@ -108,6 +112,7 @@ class CfmSettings:
 
 
 NETWORK = (
+    "fusion",
     *("source", "spread", "plane", "n_ctx", "se", "multiscale", "transformer", "pool"),
     *("base", "bottleneck", "shuffle", "anchor"),
 )

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ...imaging.volume import Volume
-from ...nn.cut import OUTSIDE, Cut
+from ...nn.cut import OUTSIDE, Cut, shown
 from ...nn.method import Draw
 from ...nn.precision import bf16_is_native, run_in_bf16
 from ...nn.weights import Loaded, default_weights, load_weights
@@ -23,7 +23,8 @@ ENOUGH = 16
 
 
 def set_up(volume: Volume, settings: CfmSettings) -> Mapping[str, Any]:
-    """``velocity`` in its trained state on its device, its ``settings``, what was ``loaded``, ``precision``.
+    """``velocity`` in its trained state on its device, its ``settings``, what was ``loaded``, ``precision``, the
+    ``session`` fused as in training.
 
     Weights that know only some of the session's contrasts will do; the others keep their own image. Half precision is
     used where the processor has it, as in training, for the network alone: what is added up over steps stays float32.
@@ -38,7 +39,13 @@ def set_up(volume: Volume, settings: CfmSettings) -> Mapping[str, Any]:
     network.to(device).eval()
     if half := bf16_is_native(device):
         run_in_bf16(network, device)
-    return {"velocity": network, "settings": settings, "loaded": loaded, "precision": "bf16" if half else "fp32"}
+    return {
+        "velocity": network,
+        "settings": settings,
+        "loaded": loaded,
+        "precision": "bf16" if half else "fp32",
+        "session": shown(volume, settings.fusion),
+    }
 
 
 def enhance_batch(
@@ -76,12 +83,12 @@ def draw(nets: Mapping[str, Any], volume: Volume, settings: CfmSettings, generat
     """One draw: the conditional mean, or high field as it might be, from fresh noise."""
     loaded: Loaded = nets["loaded"]
     inner: CfmSettings = nets["settings"]
-    cut = Cut.of(volume, loaded.contrasts)
+    cut = Cut.of(nets["session"], loaded.contrasts)
     batch = {"input": cut.scaled(), "present": cut.known, "mask": cut.mask[None]}
-    shown = {key: torch.from_numpy(value)[None].to(settings.device) for key, value in batch.items()}
+    there = {key: torch.from_numpy(value)[None].to(settings.device) for key, value in batch.items()}
     seed = int(generator.integers(2**63))
     # Drawn on the processor, so that a GPU starts from the same noise.
-    found = enhance_batch(nets, shown, inner, torch.Generator().manual_seed(seed))
+    found = enhance_batch(nets, there, inner, torch.Generator().manual_seed(seed))
     mean = inner.mode == "mean"
     record = {
         "weights": str(loaded.path),

@@ -2,12 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
-from ...config import CONTRASTS
-from ...imaging import fusion
+from ...imaging.fusion import Fusion, fuse_session
 from ...imaging.volume import Volume
 from ...nn.method import Draw, Method
 
@@ -16,7 +15,7 @@ from ...nn.method import Draw, Method
 class InterpSettings:
     """Options of ``interp``."""
 
-    fusion: Literal["mean", "sr"] = field(
+    fusion: Fusion = field(
         default="sr",
         metadata={
             "help": "how stacks become one image: plain mean, or super-resolution that knows the slice profile",
@@ -27,20 +26,8 @@ class InterpSettings:
 
 def sample(nets: Mapping[str, Any], volume: Volume, settings: InterpSettings, generator: np.random.Generator) -> Draw:
     """The fused session, (C, X, Y, Z); a contrast without stacks keeps the image it came with."""
-    image = np.zeros_like(volume.image)
-    for contrast in volume.contrasts:
-        image[CONTRASTS.index(contrast)] = _fuse(volume, contrast, settings.fusion)
+    image = fuse_session(volume, settings.fusion)
     return Draw(image, {"fusion": settings.fusion, "nfe": 0, "warnings": []})
-
-
-def _fuse(volume: Volume, contrast: str, kind: str) -> np.ndarray:
-    # Sums of floats depend on their order: sorted, the order in which files were found cannot change a byte.
-    stacks = sorted(volume.stacks_of(contrast), key=lambda stack: stack.name)
-    if not stacks:
-        return volume.channel(contrast)
-    if kind == "mean":
-        return fusion.fuse_mean(stacks, volume.grid)
-    return fusion.fuse_sr(stacks, volume.grid, mask=volume.mask)
 
 
 METHOD = Method("interp", InterpSettings, "lf2hf", "nothing", sample, budgets={"sloppy": {}, "cpu": {}, "gpu": {}})

@@ -29,6 +29,10 @@ class PfsrSettings:
         default="auto", metadata=_told("folder, .safetensors file or registry name; auto: the bundled")
     )
     device: str = field(default="cpu", metadata=_told("where the network runs; the app's --device"))
+    fusion: Literal["mean", "sr"] = field(
+        default="mean",
+        metadata=_told("what is enhanced: the plain mean of the stacks, or the super-resolved image of interp"),
+    )
     window: int = field(
         default=0,
         metadata=_told("voxels a side that are enhanced at once, to save memory; 0: the whole brain; the same result"),
@@ -62,7 +66,7 @@ class PfsrSettings:
     ssim_weight: float = field(default=0.1, metadata=_told("weight of 1 − SSIM beside L1; 0 drops it", "§4.2"))
 
 
-NETWORK = ("width", "groups", "blocks", "reduction", "shuffle", "attention")
+NETWORK = ("fusion", "width", "groups", "blocks", "reduction", "shuffle", "attention")
 """The settings that shape the network: with trained weights they are the weights', not the user's."""
 
 PRESETS: Mapping[str, Mapping[str, Any]] = {

@@ -9,11 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ...config import CONTRASTS
-from ...imaging.fusion import fuse_mean
-from ...imaging.grid import Grid
-from ...imaging.volume import Volume
-from ...nn.cut import OUTSIDE, Cut
+from ...imaging.fusion import fuse_session
+from ...imaging.volume import Stack, Volume
+from ...nn.cut import OUTSIDE, Cut, shown
 from ...nn.method import Draw
 from ...nn.precision import bf16_is_native, run_in_bf16
 from ...nn.weights import Loaded, default_weights, load_weights
@@ -23,7 +21,8 @@ from .recipe import NETWORK, PfsrSettings, build
 
 
 def set_up(volume: Volume, settings: PfsrSettings) -> Mapping[str, Any]:
-    """``enhancer`` in its trained state on its device, its ``settings``, what was ``loaded``, ``precision``.
+    """``enhancer`` in its trained state on its device, its ``settings``, what was ``loaded``, ``precision``, the
+    ``session`` fused as in training.
 
     Weights that know only some of the session's contrasts will do; the others keep their own image. Half precision is
     used where the processor has it, as in training: several times faster, and told in the record.
@@ -40,7 +39,13 @@ def set_up(volume: Volume, settings: PfsrSettings) -> Mapping[str, Any]:
     if half := bf16_is_native(device):
         run_in_bf16(network, device)
     precision = "bf16" if half else "fp32"
-    return {"enhancer": network, "settings": settings, "loaded": loaded, "precision": precision}
+    return {
+        "enhancer": network,
+        "settings": settings,
+        "loaded": loaded,
+        "precision": precision,
+        "session": shown(volume, settings.fusion),
+    }
 
 
 def enhance_batch(nets: Mapping[str, nn.Module], batch: Mapping[str, Tensor], settings: PfsrSettings) -> Tensor:
@@ -92,14 +97,15 @@ def draw(nets: Mapping[str, Any], volume: Volume, settings: PfsrSettings, genera
     """
     loaded: Loaded = nets["loaded"]
     inner: PfsrSettings = nets["settings"]
-    cut = Cut.of(volume, loaded.contrasts)
+    cut = Cut.of(nets["session"], loaded.contrasts)
     image = cut.image
     if settings.noise:
-        image = image + settings.noise * _fresh_noise(volume, cut.grid, generator)
+        noisier = _noisier(volume, settings.noise, generator)
+        image = fuse_session(noisier, inner.fusion)[(slice(None), *cut.box)]
     mirrored, shift = bool(generator.integers(2)), generator.integers(0, inner.shuffle, 3)
-    shown = _moved(cut.scale.apply(image, cut.mask), mirrored, shift)
+    seen = _moved(cut.scale.apply(image, cut.mask), mirrored, shift)
     batch = {
-        "input": torch.from_numpy(shown)[None],
+        "input": torch.from_numpy(seen)[None],
         "present": torch.from_numpy(cut.known)[None],
         "mask": torch.from_numpy(_moved(cut.mask[None], mirrored, shift))[None],
     }
@@ -119,16 +125,15 @@ def draw(nets: Mapping[str, Any], volume: Volume, settings: PfsrSettings, genera
     return Draw(cut.paste(_moved_back(found[0].cpu().numpy(), mirrored, shift)), record)
 
 
-def _fresh_noise(volume: Volume, grid: Grid, generator: np.random.Generator) -> np.ndarray:
-    """(C, X, Y, Z) float32: noise as strong as the stacks' own, brought to the grid as the stacks were."""
-    noise = np.zeros((len(CONTRASTS), *grid.shape), np.float32)
-    for contrast in volume.contrasts:
-        # Sorted, so that the order in which files were found changes nothing.
-        stacks = sorted(volume.stacks_of(contrast), key=lambda stack: stack.name)
-        noisy = [replace(s, data=generator.normal(0, s.sigma, s.data.shape).astype(np.float32)) for s in stacks]
-        if noisy:
-            noise[CONTRASTS.index(contrast)] = fuse_mean(noisy, grid)
-    return noise
+def _noisier(volume: Volume, times: float, generator: np.random.Generator) -> Volume:
+    """The session with fresh noise in its stacks, ``times`` as strong as their own."""
+
+    def worse(stack: Stack) -> Stack:
+        noise = generator.normal(0, times * stack.sigma, stack.data.shape).astype(np.float32)
+        return replace(stack, data=stack.data + noise, sigma=float(np.hypot(1, times) * stack.sigma))
+
+    # Sorted, so that the order in which files were found changes nothing.
+    return replace(volume, stacks=tuple(worse(stack) for stack in sorted(volume.stacks, key=lambda s: s.name)))
 
 
 def _moved(image: np.ndarray, mirrored: bool, shift: np.ndarray) -> np.ndarray:

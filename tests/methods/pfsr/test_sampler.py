@@ -8,6 +8,7 @@ import torch
 
 from bids_lfenhance.config import CONTRASTS
 from bids_lfenhance.errors import InputError
+from bids_lfenhance.imaging.fusion import fuse_session
 from bids_lfenhance.imaging.grid import Grid
 from bids_lfenhance.imaging.volume import Volume
 from bids_lfenhance.methods.enhance import enhance
@@ -71,6 +72,14 @@ def test_a_contrast_that_the_weights_do_not_know_stays_as_it_is(session: Volume,
     np.testing.assert_array_equal(result.image[1], session.channel("T2w"))
     assert not np.array_equal(result.image[0], session.channel("T1w"))
     assert any(text.startswith("T2w was left as it is") for text in result.provenance["warnings"])
+
+
+def test_what_is_enhanced_is_fused_as_in_training(session: Volume, tmp_path: Path) -> None:
+    recipe = {"method": "pfsr", "contrasts": CONTRASTS, "settings": asdict(replace(SMALL, fusion="sr"))}
+    weights = save_weights(tmp_path, build(SMALL), recipe, "")
+    result = run(session, weights, noise=0.0, fusion="mean")
+    np.testing.assert_allclose(result.image, fuse_session(session, "sr"), rtol=1e-5, atol=1e-6)
+    assert not np.allclose(result.image, session.image, rtol=1e-2)
 
 
 def test_the_spread_follows_the_noise_of_the_scan(session: Volume, identity: Path) -> None:
