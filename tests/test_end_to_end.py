@@ -71,6 +71,13 @@ def test_the_report_of_a_failed_subject_says_why(first, place):
     assert "cut short" in page
 
 
+def test_the_report_shows_what_was_made_on_the_coarser_grid(first, place):
+    page = (place / "out" / "sub-02.html").read_text()
+    assert "Missing" not in page
+    assert "No image of this session" not in page
+    assert "cut short" not in page
+
+
 def test_the_derivative_is_valid(first, place):
     if not (validator := shutil.which("bids-validator-deno")):
         pytest.skip("bids-validator-deno is not installed")

@@ -124,7 +124,7 @@ def _image_row(subject: str, session: str, contrast: str, image: str, status: st
 def _status(output: Output | None, folder: Path, label: str, contrast: str) -> tuple[str, str]:
     """What can be said of an image, and why."""
     if output is None:
-        names = [path.name for path in folder.glob(f"*res-1mm_desc-{label}_{contrast}.json")]
+        names = [path.name for path in folder.glob(f"*res-?mm_desc-{label}_{contrast}.json")]
         return (HALF, f"{names[0]} has no image") if names else (MISSING, "no such image")
     if not output.sidecar:
         return HALF, f"{output.path.name} has no readable sidecar"

@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 
 from ..config import CONTRASTS
-from ..imaging.grid import Grid
+from ..imaging.grid import Grid, canonical_zoom
 
 HIGH_FIELD_TESLA = 1.0
 """At this strength and above an image is high field (it is never judged by its name)."""
 
-GRID_LABEL = "1mm"
-"""The ``res-`` of the canonical grid; what is in template spaces carries another or none."""
+GRID_LABELS = tuple(f"{canonical_zoom(sloppy):g}mm" for sloppy in (False, True))
+"""The ``res-`` of the canonical grid, the finer first; what is in template spaces carries another or none."""
 
 CRASH_TAIL = 6000
 """Characters of a crash text that are shown: the end, where the reason is."""
@@ -215,7 +215,7 @@ def _low_field_sessions(out_dir: Path, subject: str, outputs: Iterable[Output]) 
 
 
 def _is_low(output: Output) -> bool:
-    return output.suffix in CONTRASTS and output.entities.get("res") == GRID_LABEL and not output.is_high_field
+    return output.suffix in CONTRASTS and output.entities.get("res") in GRID_LABELS and not output.is_high_field
 
 
 def _session(out_dir: Path, subject: str, name: str | None, outputs: Iterable[Output], wanted: str | None) -> Session:
@@ -225,8 +225,10 @@ def _session(out_dir: Path, subject: str, name: str | None, outputs: Iterable[Ou
     paired_with = record.get("Reference")
     reference = paired_with if isinstance(paired_with, Mapping) else {}
     other = str(reference.get("Session") or "") or None
-    mine = [o for o in outputs if o.entities.get("ses") == name and o.entities.get("res") == GRID_LABEL]
-    theirs = [o for o in outputs if o.entities.get("ses") == other and o.entities.get("res") == GRID_LABEL]
+    there = {o.entities.get("res") for o in outputs if o.entities.get("ses") == name}
+    grid = next((label for label in GRID_LABELS if label in there), GRID_LABELS[0])
+    mine = [o for o in outputs if o.entities.get("ses") == name and o.entities.get("res") == grid]
+    theirs = [o for o in outputs if o.entities.get("ses") == other and o.entities.get("res") == grid]
     if not reference:
         theirs = []
     elif other == name:  # a dataset without sessions: what was moved carries the space it was moved to

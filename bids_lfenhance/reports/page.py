@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from ..bids.atomic import atomic_write
 from . import figures as fig
 from .boilerplate import boilerplate, describe
 from .collect import Session, Subject, collect
@@ -49,11 +50,7 @@ def write_report(out_dir: Path, subject: str, run_dir: Path | None = None) -> Pa
         save_figures(album, out_dir / f"sub-{subject}" / "figures", head)
         sprites |= {key: fig.data_uri(content) for key, content in album.sprites.items()}
         parts.append(session_part(session, found, album))
-    page = out_dir / f"sub-{subject}.html"
-    partial = page.with_name(f".{page.name}.part")
-    partial.write_text(render(found, parts, sprites), encoding="utf-8")
-    partial.replace(page)
-    return page
+    return atomic_write(out_dir / f"sub-{subject}.html", render(found, parts, sprites))
 
 
 def image_names(session: Session) -> dict[str, str]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ..bids.atomic import atomic_write
 from ..imaging.grid import Grid, resample
 from . import figures as fig
 from .collect import Channel, Output, Session, Tissue, load
@@ -307,11 +308,8 @@ def _window_sentence(shown: Shown, names: Mapping[str, str]) -> str:
 
 def save_figures(album: Album, folder: Path, head: str) -> dict[str, str]:
     """The name of every figure file written into ``folder``, by figure."""
-    folder.mkdir(parents=True, exist_ok=True)
     written = {}
     for name, content in album.files.items():
         written[name] = f"{head}_{name}.jpg"
-        partial = folder / f".{written[name]}.part"
-        partial.write_bytes(content)
-        partial.replace(folder / written[name])
+        atomic_write(folder / written[name], content)
     return written

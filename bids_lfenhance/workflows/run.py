@@ -7,19 +7,22 @@ import shutil
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from .. import __version__
-from ..bids.atomic import atomic_write
+from ..bids.atomic import atomic_write, locked
 from ..bids.dataset import write_dataset_files
+from ..bids.lock import sole_run
 from ..bids.units import Plan
 from ..config import Settings, settings_hash, to_toml
 from ..derivatives.layout import is_complete, missing_outputs
 from ..errors import InputError
 from ..imaging.grid import canonical_zoom
 from ..methods import get_method
+from ..methods.enhance import check_draws
 from ..reports.page import boilerplate, write_report
 from ..resources import available_cpus, available_memory_gb, check_room, limit_threads
 from .recipe import Recipe, graph_label, session_record
@@ -49,6 +52,7 @@ def make_recipe(settings: Settings, method_settings: Mapping[str, Any], device: 
     """The recipe of a run: settings with every default resolved, resources as far as they exist."""
     method = get_method(settings.method)
     chosen, hashed = dict(method_settings), dict(method_settings)
+    check_draws(method, method.settings(**chosen), settings.n_samples)
     if method.learning:
         from ..nn.weights import load_weights
 
@@ -104,20 +108,28 @@ def run_participants(settings: Settings, recipe: Recipe, plan: Plan) -> Outcome:
     for unit in plan.units:
         sessions.setdefault(unit.subject, []).append(session_record(unit))
     todo: dict[str, list[dict[str, Any]]] = {}
-    for subject, records in sessions.items():
-        try:
-            if _is_done(settings, subject, records, recipe):
-                outcome.already.append(subject)
-            else:
-                todo[subject] = records
-        except InputError as error:  # a name that no derivative can have
-            outcome.failed[subject] = [str(error)]
-    if todo:
-        failures = _execute(settings, recipe, todo, outcome.run_dir)
-        _settle(settings, recipe, todo, failures, outcome)
+    with ExitStack() as locks:
+        for subject, records in sessions.items():
+            try:
+                if _is_done(settings, subject, records, recipe):
+                    outcome.already.append(subject)
+                else:
+                    locks.enter_context(sole_run(settings.out_dir, subject))
+                    todo[subject] = records
+            except InputError as error:  # a name that no derivative can have, or another run at it
+                outcome.failed[subject] = [str(error)]
+        if todo:
+            failures = _execute(settings, recipe, todo, outcome.run_dir)
+            _settle(settings, recipe, todo, failures, outcome)
     if outcome.done:
-        atomic_write(settings.out_dir / "logs" / "CITATION.md", boilerplate(settings.out_dir))
+        _cite(settings.out_dir)
     return outcome
+
+
+def _cite(out_dir: Path) -> None:
+    """The methods text of all subjects is on disk: read under the lock, so that the last to write saw them all."""
+    with locked(out_dir / "logs" / ".citation.lock"):
+        atomic_write(out_dir / "logs" / "CITATION.md", boilerplate(out_dir))
 
 
 def _is_done(settings: Settings, subject: str, records: Sequence[Mapping[str, Any]], recipe: Recipe) -> bool:
