@@ -61,8 +61,18 @@ def _check(volume: Volume, method: Method, settings: Any, n_samples: int | None)
         )
     if not isinstance(settings, method.settings):
         raise TypeError(f"{method.name} takes {method.settings.__name__}, found {type(settings).__name__}")
+    check_draws(method, settings, n_samples)
+
+
+def check_draws(method: Method, settings: Any, n_samples: int | None) -> None:
+    """Nothing, or ``InputError`` for a number of draws that the method with these settings has no use for."""
     if n_samples is not None and n_samples < 1:
-        raise InputError(f"expected at least one draw, found {n_samples}: ask for 1 or more")
+        raise InputError(f"Expected at least one draw, found {n_samples}; ask for 1 or more.")
+    if (n_samples or method.draws) > 1 and not method.varies(settings):
+        raise InputError(
+            f"Expected --n-samples 1 for {method.name} with these settings, whose draws are alike and say nothing of "
+            f"its uncertainty, found {n_samples}; leave --n-samples out."
+        )
 
 
 def _checked(draw: Draw, volume: Volume, method: Method) -> np.ndarray:

@@ -94,6 +94,10 @@ class Learning:
     presets: Mapping[str, Mapping[str, Any]]
 
 
+def _always(settings: Any) -> bool:
+    return True
+
+
 @dataclass(frozen=True)
 class Method:
     """A way from low field to high field.
@@ -105,8 +109,8 @@ class Method:
     ``prepare(volume, settings)`` returns what all draws share (weights, a fused base, a fitted contrast vector), so
     that it is paid for once; ``sample(nets, volume, settings, generator) -> Draw`` draws once, given it as ``nets``.
     ``draws`` is how many draws ``enhance`` takes unless told otherwise; more than one only makes sense where
-    ``sample`` uses its generator. ``learning`` is there for what learns from pairs or high field. ``budgets`` maps a
-    budget ("sloppy", "cpu", "gpu") to the settings it changes.
+    ``varies(settings)``: where ``sample`` uses its generator. ``learning`` is there for what learns from pairs or high
+    field. ``budgets`` maps a budget ("sloppy", "cpu", "gpu") to the settings it changes.
     """
 
     name: str
@@ -118,3 +122,4 @@ class Method:
     budgets: Mapping[str, Mapping[str, Any]] | None = None
     prepare: Callable[[Volume, Any], Mapping[str, Any]] | None = None
     learning: Learning | None = None
+    varies: Callable[[Any], bool] = _always

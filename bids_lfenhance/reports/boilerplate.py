@@ -25,11 +25,23 @@ REFERENCES = {
     "Preprint, 2025",
     "h2lo": "H2LO: learning to simulate low-field MRI from high field by a neural operator, and its use for image "
     "enhancement. Preprint; re-derived here from its equations",
+    "cfm": "Low-field MR image quality enhancement using a conditional flow matching model. Preprint; re-derived here",
+    "flow": "Lipman Y et al. Flow matching for generative modeling. ICLR 2023. arXiv:2210.02747",
+    "bridge": "Imre B et al. Bridged denoising diffusion in ultra-low field MRI enhancement challenge. Re-derived here",
+    "edm2": "Karras T et al. Analyzing and improving the training dynamics of diffusion models. CVPR 2024. "
+    "arXiv:2312.02696",
     "ensembles": "Lakshminarayanan B et al. Simple and scalable predictive uncertainty estimation using deep "
     "ensembles. NeurIPS 2017. arXiv:1612.01474",
     "ssim": "Wang Z et al. Image quality assessment: from error visibility to structural similarity. "
     "IEEE Trans Image Process 2004;13:600-12. doi:10.1109/TIP.2003.819861",
 }
+
+LEARNED = {
+    "pfsr": ("a residual convolutional network, each contrast by itself, after PF-SR as used in", ("h2lo",)),
+    "cfm": ("conditional flow matching, slice by slice", ("cfm", "flow")),
+    "bridge": ("bridged denoising diffusion, all contrasts together", ("bridge", "edm2")),
+}
+"""How a learned method enhances, and what is cited for it."""
 
 LICENCES = (
     ("bids_lfenhance", "Apache-2.0"),
@@ -151,12 +163,13 @@ def _enhancement(output: Output, cite: _Citing) -> str:
             "all scans of the session at once, through a model of their slice profiles and contrast "
             f"{cite('indrakanti', 'wire', 'mcinr')}."
         )
-    elif method == "pfsr":
+    elif method in LEARNED:
         records = sidecar.get("Records") or [{}]
         digest = str(records[0].get("weights_sha256", ""))
+        network, keys = LEARNED[method]
         text = (
-            "High-field-like images were estimated by a residual convolutional network after PF-SR as used in "
-            f"{cite('h2lo')}, each contrast by itself{f' (weights {digest[:12]})' if digest else ''}."
+            f"High-field-like images were estimated by {network} {cite(*keys)}"
+            f"{f', weights {digest[:12]}' if digest else ''}."
         )
     elif method == "interp":
         how = {"mean": "their plain mean", "sr": "super-resolution that models their slice profiles"}

@@ -5,10 +5,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bids_lfenhance.errors import MethodError
+from bids_lfenhance.errors import InputError, MethodError
 from bids_lfenhance.imaging.grid import Grid
 from bids_lfenhance.imaging.volume import Volume, volume_from_channels
-from bids_lfenhance.methods.enhance import enhance
+from bids_lfenhance.methods import get_method
+from bids_lfenhance.methods.enhance import check_draws, enhance
 from bids_lfenhance.nn.method import Draw, Method
 
 
@@ -52,6 +53,14 @@ def test_more_draws_leave_the_first_ones_as_they_were(volume: Volume) -> None:
     enhance(volume, method(remember), Nothing(), np.random.default_rng(0), n_samples=2)
     enhance(volume, method(remember), Nothing(), np.random.default_rng(0), n_samples=3)
     np.testing.assert_array_equal(seen[:2], seen[2:4])
+
+
+def test_draws_that_never_differ_are_not_counted(volume: Volume) -> None:
+    for name, settings in (("interp", get_method("interp").settings()), ("cfm", get_method("cfm").settings())):
+        with pytest.raises(InputError, match="Expected --n-samples 1"):
+            enhance(volume, get_method(name), settings, np.random.default_rng(0), n_samples=2)
+    cfm = get_method("cfm")
+    check_draws(cfm, cfm.settings(mode="sample"), 2)
 
 
 def test_not_a_number_is_not_handed_on(volume: Volume) -> None:

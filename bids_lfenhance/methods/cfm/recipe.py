@@ -186,6 +186,11 @@ def sample(nets: Mapping[str, Any], volume: Volume, settings: CfmSettings, gener
     return draw(nets, volume, settings, generator)
 
 
+def varies(settings: CfmSettings) -> bool:
+    """Whether draws differ: the conditional mean is one image."""
+    return settings.mode == "sample"
+
+
 def _losses(nets: "Nets", batch: "Batch", settings: Any, generator: "torch.Generator") -> "Mapping[str, torch.Tensor]":
     from .loss import losses
 
@@ -201,4 +206,5 @@ METHOD = Method(
     budgets={"sloppy": {}, "cpu": {}, "gpu": {"slices_at_once": 96}},
     prepare=prepare,
     learning=Learning(build, stages, predict, PRESETS),
+    varies=varies,
 )

@@ -30,4 +30,17 @@ def sample(nets: Mapping[str, Any], volume: Volume, settings: InterpSettings, ge
     return Draw(image, {"fusion": settings.fusion, "nfe": 0, "warnings": []})
 
 
-METHOD = Method("interp", InterpSettings, "lf2hf", "nothing", sample, budgets={"sloppy": {}, "cpu": {}, "gpu": {}})
+def varies(settings: InterpSettings) -> bool:
+    """Never: there is nothing random in a fusion."""
+    return False
+
+
+METHOD = Method(
+    "interp",
+    InterpSettings,
+    "lf2hf",
+    "nothing",
+    sample,
+    budgets={"sloppy": {}, "cpu": {}, "gpu": {}},
+    varies=varies,
+)
