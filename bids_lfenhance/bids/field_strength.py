@@ -67,10 +67,11 @@ def read_field_strength(sidecar: Mapping[str, Any]) -> Reading:
 
 def _tesla(value: Any, per_tesla: float) -> float | None:
     """The value in tesla, or None where it is not a number or not a field anyone scans at."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    tesla = value / per_tesla
-    return tesla if _PLAUSIBLE[0] <= tesla <= _PLAUSIBLE[1] else None
+    low, high = (limit * per_tesla for limit in _PLAUSIBLE)
+    # compared before it is divided: a whole number may be too long for that
+    return value / per_tesla if low <= value <= high else None
 
 
 def field_kind(tesla: float) -> Literal["low", "mid", "high"]:

@@ -61,7 +61,7 @@ def read_json(path: Path) -> dict[str, Any]:
         ) from error
     except OSError as error:
         raise InputError(f"Expected to read {path}, found {error.strerror}; check its permissions.") from error
-    except ValueError as error:  # UnicodeDecodeError and JSONDecodeError both are
+    except (ValueError, RecursionError) as error:  # not text, not JSON, or nested beyond all measure
         raise InputError(f"Expected valid JSON in {path}, found {error}; repair or remove that file.") from error
     if not isinstance(content, dict):
         raise InputError(

@@ -1,6 +1,7 @@
 """Opening a scan: what is wrong with it is said before anything is computed from it."""
 
 import gzip
+import math
 import zlib
 from pathlib import Path
 
@@ -56,7 +57,7 @@ def _load(path: Path) -> nib.Nifti1Image:
         image = _unpacked(path) if path.name.endswith(".nii.gz") else nib.load(path)
     except (EOFError, zlib.error) as error:
         raise InputError(f"{path.name} is cut short or damaged ({_first_line(error)}): copy it again.") from error
-    except (nib.filebasedimages.ImageFileError, nib.spatialimages.HeaderDataError, OSError, ValueError) as error:
+    except Exception as error:  # a damaged header makes nibabel raise whatever its arithmetic does
         raise InputError(
             f"{path.name} is not a readable NIfTI image ({_first_line(error)}): export it again."
         ) from error
@@ -85,14 +86,24 @@ def _read(path: Path, image: nib.Nifti1Image) -> tuple[np.ndarray, list[str]]:
     if image.get_data_dtype().fields is not None or image.get_data_dtype().kind not in "iuf":
         raise InputError(f"{path.name} should hold real numbers, found {image.get_data_dtype()}: export the magnitude.")
     try:
+        _check_size(path, image)
         data = np.asarray(image.dataobj, dtype=np.float32).reshape(shape[:3])
-    except (OSError, EOFError, ValueError, zlib.error) as error:
+    except Exception as error:  # also a MemoryError: a header may promise more voxels than there is memory
         raise InputError(
             f"{path.name} is cut short or damaged, its header promises {' × '.join(map(str, shape))} voxels "
             f"({_first_line(error)}): copy it again."
         ) from error
     dropped = [f"{path.name} has a fourth axis of length 1, which was dropped."] if len(shape) > 3 else []
     return data, dropped
+
+
+def _check_size(path: Path, image: nib.Nifti1Image) -> None:
+    """An ``EOFError`` where the header promises more than there is, before memory is asked for all of it."""
+    content = image.file_map["image"].fileobj
+    size = path.stat().st_size if content is None else content.getbuffer().nbytes
+    promised = int(image.header.get_data_offset()) + math.prod(image.shape) * image.get_data_dtype().itemsize
+    if promised > size:
+        raise EOFError(f"{promised} bytes, found {size}")
 
 
 def _check_geometry(path: Path, affine: np.ndarray, shape: tuple[int, ...]) -> None:
