@@ -20,6 +20,9 @@ FIELD_OF_VIEW = (40.0, 600.0)
 MOST_NON_FINITE = 0.01
 """Share of voxels that may be NaN or infinite and be set to 0, with a warning; above it the scan is refused."""
 
+_MILLIMETRES = (0, 2)
+"""NIfTI codes of a unit of space that are millimetres, or do not say."""
+
 OBLIQUE_DEGREES = 15.0
 """Tilt against the scanner's axes from which a stack is worth a warning."""
 
@@ -164,8 +167,10 @@ def _header_warnings(name: str, image: nib.Nifti1Image, affine: np.ndarray) -> l
     integer = image.get_data_dtype().kind in "iu"
     if integer and (slope != 1 or inter != 0):
         warnings.append(f"{name} is stored as scaled integers (slope {slope:g}, intercept {inter:g}); scaling applied.")
-    if header.get_xyzt_units()[0] not in ("mm", "unknown"):
-        warnings.append(f"{name} gives its unit as {header.get_xyzt_units()[0]}; millimetres are assumed.")
+    unit = int(header["xyzt_units"]) % 8  # the upper bits are the unit of time
+    if unit not in _MILLIMETRES:
+        word = {1: "meter", 3: "micron"}.get(unit, f"number {unit}")
+        warnings.append(f"{name} gives its unit as {word}; millimetres are assumed.")
     return warnings
 
 

@@ -1,0 +1,31 @@
+#!/usr/bin/env bash
+# The app in its Apptainer image, with nothing of the host in it but the folders it is given.
+#   run.sh IMAGE.sif BIDS_DIR OUT_DIR LEVEL [options ...]      WORK: folder for intermediate files (default: TMPDIR)
+# --nv is added where this machine has an NVIDIA driver. As the app of the SLURM recipes: LFENHANCE="run.sh IMAGE.sif".
+set -euo pipefail
+
+if (($# < 4)) || [[ ! -e $1 || ! -d $2 ]]; then
+    echo "Expected IMAGE.sif BIDS_DIR OUT_DIR LEVEL, found '$*'; see the head of $0" >&2
+    exit 2
+fi
+image=$1 bids=$(realpath "$2") out=$(realpath -m "$3") level=$4
+shift 4
+options=()
+while (($# > 0)); do # what the recipes give as -w must be seen inside, too
+    case $1 in
+        -w | --work-dir) WORK=$2 && shift 2 ;;
+        *) options+=("$1") && shift ;;
+    esac
+done
+work=$(realpath -m "${WORK:-${TMPDIR:-/tmp}/lfenhance-$(id -u)}")
+mkdir -p "$out" "$work"
+
+program=$(command -v apptainer || command -v singularity) || { echo "Expected apptainer, found none; load its module" >&2 && exit 2; }
+flags=(--cleanenv --containall --bind "$bids:/data:ro" --bind "$out:/out" --bind "$work:/work")
+[[ ! -e /dev/nvidiactl ]] || flags+=(--nv)
+# --cleanenv takes the limits of the job away as well: what the app must know of them is given back.
+for name in SLURM_CPUS_PER_TASK SLURM_CPUS_ON_NODE SLURM_MEM_PER_NODE CUDA_VISIBLE_DEVICES; do
+    [[ ! -v $name ]] || flags+=(--env "$name=${!name}")
+done
+[[ $level != participant ]] || options=(-w /work "${options[@]}")
+exec "$program" run "${flags[@]}" "$image" /data /out "$level" "${options[@]}"
