@@ -20,6 +20,9 @@ FIELD_OF_VIEW = (40.0, 600.0)
 MOST_NON_FINITE = 0.01
 """Share of voxels that may be NaN or infinite and be set to 0, with a warning; above it the scan is refused."""
 
+_ANNEX_POINTER = b"/annex/objects/"
+"""What stands in an unlocked file of git-annex whose content was not fetched."""
+
 _MILLIMETRES = (0, 2)
 """NIfTI codes of a unit of space that are millimetres, or do not say."""
 
@@ -52,6 +55,11 @@ def _load(path: Path) -> nib.Nifti1Image:
             f"{path.name} is a link to a file that is not there: get its content first "
             f"(datalad get or git annex get {path.name})."
         )
+    if path.is_file() and _starts_with(path, _ANNEX_POINTER):
+        raise InputError(
+            f"{path.name} is the pointer to a file of an annex, not the file: get its content first "
+            f"(datalad get or git annex get {path.name})."
+        )
     if not path.is_file():
         raise InputError(f"{path.name} was expected in {path.parent} and does not exist: check the dataset.")
     if path.stat().st_size == 0:
@@ -67,6 +75,14 @@ def _load(path: Path) -> nib.Nifti1Image:
     if not isinstance(image, nib.Nifti1Image):
         raise InputError(f"{path.name} should be a NIfTI image, found {type(image).__name__}: convert it first.")
     return image
+
+
+def _starts_with(path: Path, words: bytes) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(len(words)) == words
+    except OSError:  # told when it is read in earnest
+        return False
 
 
 def _unpacked(path: Path) -> nib.Nifti1Image:

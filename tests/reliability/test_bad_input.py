@@ -159,3 +159,9 @@ def test_a_header_that_promises_too_much_asks_for_no_memory(tmp_path: Path) -> N
     (tmp_path / "x.nii.gz").write_bytes(gzip.compress(PACKED[:100]))
     with pytest.raises(InputError, match=r"x\.nii\.gz is not a readable"):
         open_scan(tmp_path / "x.nii.gz")
+
+
+def test_a_pointer_into_an_annex_is_named(tmp_path: Path) -> None:
+    (tmp_path / "x.nii.gz").write_text("/annex/objects/MD5E-s1234--0123456789abcdef.nii.gz\n")
+    with pytest.raises(InputError, match="git annex get"):
+        open_scan(tmp_path / "x.nii.gz")
