@@ -11,6 +11,7 @@ learnt from the training pairs; all are judged on the test people of the split, 
 import argparse
 import json
 import os
+import sys
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -114,7 +115,8 @@ def main() -> None:
     given = parser.parse_args()
     split = json.loads((given.trained[0] / "split.json").read_text())
     examples = [e for e in list_examples(given.examples or given.trained[0] / "examples") if e.kind == "pairs"]
-    test = [example for example in examples if example.person in split["test"]][: given.limit]
+    test = list({example.person: example for example in examples if example.person in split["test"]}.values())
+    test = test[: given.limit]
     parameters = fitted_arnold([example for example in examples if example.person in split["train"]])
     if given.save_arnold:
         save_parameters(given.save_arnold, {test[0].contrasts["high"][0]: parameters})
@@ -128,6 +130,7 @@ def main() -> None:
         for way, image in ways.items():
             table = image_metrics(image * example.mask, low, np.asarray(example.mask), protocols=("h2lo",))
             found.setdefault(way, []).append({row["metric"]: row["value"] for row in table})
+            print(example.person.rpartition("/")[2], way, found[way][-1], file=sys.stderr, flush=True)
     print("| simulator | " + " | ".join(name.upper() for name in METRICS) + " |\n|---|" + "---|" * len(METRICS))
     for way, lines in found.items():
         cells = []

@@ -40,6 +40,13 @@ class PfsrSettings:
     noise: float = field(
         default=0.5, metadata=_told("fresh noise of each draw, as a multiple of the scan's; 0: only flips and shifts")
     )
+    strength: float = field(
+        default=0.0,
+        metadata=_told(
+            "share of the network's change that is applied, to 1; 0: the weights' own, and in training all of it: a "
+            "network knows its own simulator too well"
+        ),
+    )
     width: int = field(default=64, metadata=_told("features per layer", "methods.md §4.2"))
     groups: int = field(default=4, metadata=_told("residual groups", "methods.md §4.2"))
     blocks: int = field(default=3, metadata=_told("blocks per group", "methods.md §4.2"))
@@ -65,6 +72,11 @@ class PfsrSettings:
     patch: int = field(default=64, metadata=_told("voxels a side of a patch", "methods.md §4.2"))
     ssim_weight: float = field(default=0.1, metadata=_told("weight of 1 − SSIM beside L1; 0 drops it", "§4.2"))
 
+    def __post_init__(self) -> None:
+        """Refuses what cannot be used, with an ``InputError``."""
+        if not 0 <= self.strength <= 1:
+            raise InputError(f"Expected --pfsr-strength between 0 and 1, found {self.strength}; change it.")
+
 
 NETWORK = ("fusion", "width", "groups", "blocks", "reduction", "shuffle", "attention")
 """The settings that shape the network: with trained weights they are the weights', not the user's."""
@@ -72,6 +84,7 @@ NETWORK = ("fusion", "width", "groups", "blocks", "reduction", "shuffle", "atten
 PRESETS: Mapping[str, Mapping[str, Any]] = {
     "paper": {},
     "tiny": {
+        "strength": 0.5,
         "shuffle": 2,
         "width": 32,
         "groups": 3,

@@ -31,7 +31,8 @@ def set_up(volume: Volume, settings: PfsrSettings) -> Mapping[str, Any]:
     if source == "auto":
         source = default_weights("pfsr", volume.contrasts) or "auto"
     loaded = load_weights(source, "pfsr", ())
-    settings = replace(settings, **{name: loaded.settings[name] for name in NETWORK})
+    trained = {name: loaded.settings[name] for name in NETWORK}
+    settings = replace(settings, **trained, strength=settings.strength or loaded.settings["strength"])
     network = build(settings)["enhancer"]
     network.load_state_dict(loaded.state["enhancer"])
     device = torch.device(settings.device)
@@ -49,7 +50,10 @@ def set_up(volume: Volume, settings: PfsrSettings) -> Mapping[str, Any]:
 
 
 def enhance_batch(nets: Mapping[str, nn.Module], batch: Mapping[str, Tensor], settings: PfsrSettings) -> Tensor:
-    """(B, C, X, Y, Z) float32 inside the mask, every contrast present on its own: no result leans on its neighbours."""
+    """(B, C, X, Y, Z) float32 inside the mask, every contrast present on its own: no result leans on its neighbours.
+
+    ``settings.strength`` of the way from the input to what the network says (0: all of it).
+    """
     network = nets["enhancer"]
     assert isinstance(network, Enhancer)
     out = torch.zeros_like(batch["input"])
@@ -57,7 +61,8 @@ def enhance_batch(nets: Mapping[str, nn.Module], batch: Mapping[str, Tensor], se
         items, contrasts, images = singles(batch, batch["present"])
         for number, (item, contrast) in enumerate(zip(items.tolist(), contrasts.tolist(), strict=True)):
             one = slice(number, number + 1)
-            out[item, contrast] = _whole(network, images[one], contrasts[one], settings.window)[0, 0]
+            found = _whole(network, images[one], contrasts[one], settings.window)
+            out[item, contrast] = torch.lerp(images[one], found, settings.strength or 1.0)[0, 0]
     return out * batch["mask"]
 
 
@@ -114,6 +119,7 @@ def draw(nets: Mapping[str, Any], volume: Volume, settings: PfsrSettings, genera
         "weights": str(loaded.path),
         "weights_sha256": loaded.sha256,
         "weights_settings": dict(loaded.settings),
+        "strength": inner.strength or 1.0,
         "scale": cut.scales(),
         "precision": nets["precision"],
         "mirrored": mirrored,

@@ -82,6 +82,16 @@ def test_what_is_enhanced_is_fused_as_in_training(session: Volume, tmp_path: Pat
     assert not np.allclose(result.image, session.image, rtol=1e-2)
 
 
+def test_a_share_of_the_networks_change_is_that_share(session: Volume, tmp_path: Path) -> None:
+    weights = untrained_weights(METHOD, tmp_path)
+    none, half, whole = (run(session, weights, noise=0.0, strength=share).image for share in (1e-9, 0.5, 1.0))
+    assert np.abs(whole - none).max() > 1e-3
+    np.testing.assert_allclose(half, (none + whole) / 2, atol=1e-5 * session.image.max())
+    np.testing.assert_array_equal(run(session, weights, noise=0.0).image, half, "what the preset tiny says")
+    with pytest.raises(InputError, match="between 0 and 1"):
+        PfsrSettings(strength=2)
+
+
 def test_the_spread_follows_the_noise_of_the_scan(session: Volume, identity: Path) -> None:
     quiet = replace(session, stacks=tuple(replace(stack, sigma=stack.sigma / 4) for stack in session.stacks))
     one, other = (run(volume, identity, draws=4, noise=1.0).std for volume in (session, quiet))

@@ -1,0 +1,47 @@
+"""Put a training's weights into the package, in half precision, under a name: what ``--METHOD-weights auto`` finds.
+
+    python benchmarks/bundle.py TRAINED pfsr-t1w --strength 0.5 --tests TESTS.md
+
+``--strength`` is chosen on validation people after the training; ``--tests``, Markdown, goes to the end of the card.
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+from bids_lfenhance.bids.atomic import atomic_write
+from bids_lfenhance.data import data_path
+from bids_lfenhance.methods import get_learned
+from bids_lfenhance.nn.weights import WEIGHTS, load_weights, registry, save_weights
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("trained", type=Path)
+    parser.add_argument("name")
+    parser.add_argument("--method", default="pfsr")
+    parser.add_argument("--strength", type=float)
+    parser.add_argument("--tests", type=Path)
+    given = parser.parse_args()
+    method = get_learned(given.method)
+    assert method.learning is not None
+    loaded = load_weights(given.trained, given.method, ())
+    settings = {**loaded.settings, **({} if given.strength is None else {"strength": given.strength})}
+    nets = method.learning.build(method.settings(**settings))
+    for name, net in nets.items():
+        net.load_state_dict(loaded.state[name])
+    # Where the files lay is nobody's business; which they were, their hashes tell.
+    sources = ["/".join(Path(source).parts[-3:]) for source in loaded.recipe["sources"]]
+    recipe = {**loaded.recipe, "settings": settings, "sources": sources}
+    card = loaded.card.replace(loaded.sha256, "{sha256}")
+    if given.tests:
+        card += "\n" + given.tests.read_text(encoding="utf-8")
+    folder = save_weights(data_path("weights") / given.name, nets, recipe, card, dtype="bf16")
+    digest = load_weights(folder, given.method, ()).sha256
+    entry = {"method": given.method, "contrasts": list(loaded.contrasts), "preset": "tiny"}
+    entries = registry() | {given.name: entry | {"file": f"{given.name}/{WEIGHTS}", "sha256": digest}}
+    atomic_write(data_path("weights") / "registry.json", json.dumps(entries, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
