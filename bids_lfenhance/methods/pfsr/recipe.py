@@ -84,7 +84,6 @@ NETWORK = ("fusion", "width", "groups", "blocks", "reduction", "shuffle", "atten
 PRESETS: Mapping[str, Mapping[str, Any]] = {
     "paper": {},
     "tiny": {
-        "strength": 0.5,
         "shuffle": 2,
         "width": 32,
         "groups": 3,
