@@ -15,6 +15,9 @@ from ..errors import InputError, Interrupted, MethodError
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
+LESS_MEMORY = "lower --nprocs or give it more memory, and run again to resume."
+"""What to do where memory is short."""
+
 
 def start_worker() -> None:
     """Ctrl-C is handled by the parent for all; a worker whose parent was killed must not go on writing."""
@@ -44,7 +47,7 @@ def killed(what: str) -> str:
     """The sentence on a worker that was killed while it did ``what``."""
     return (
         f"expected {what} to finish, found its process killed from outside (most often by the "
-        "kernel, for want of memory); lower --nprocs or give it more memory, and run again to resume."
+        f"kernel, for want of memory); {LESS_MEMORY}"
     )
 
 

@@ -15,10 +15,15 @@ import numpy as np
 from nipype.pipeline.plugins.multiproc import MultiProcPlugin, run_node
 
 from ..resources import measured
-from .pool import end_lane, killed, new_lane, start_worker
+from .pool import LESS_MEMORY, end_lane, killed, new_lane, start_worker
 
 _EXCEPTION = re.compile(r"(?:\w+\.)*(?P<kind>[A-Z]\w+): (?P<message>.+)")
 NIPYPE_LOGGERS = ("nipype", "nipype.workflow", "nipype.interface", "nipype.utils")
+_NO_MEMORY = re.compile(
+    "MemoryError|bad_alloc|failed to map segment|[Cc]annot allocate memory|can't start new thread|not enough memory"
+)
+"""How a step says that it was refused memory, whoever it asked: Python, C++, the loader, the kernel, torch."""
+
 _OURS = ("InputError", "MethodError", "WorkerKilled")
 
 
@@ -130,7 +135,10 @@ def _sentence(text: str) -> str:
         # nipype indents the traceback it quotes by a tab; code lines of a traceback are indented by spaces
         found = _EXCEPTION.fullmatch(line.lstrip("\t"))
         if found and found["kind"] != "NodeExecutionError":
-            return found["message"] if found["kind"] in _OURS else f"{found['kind']}: {found['message']}"
+            if found["kind"] in _OURS:
+                return found["message"]
+            said = f"{found['kind']}: {found['message']}"
+            return f"the step ran out of memory ({said}); {LESS_MEMORY}" if _NO_MEMORY.search(said) else said
     return text.strip().splitlines()[-1] if text.strip() else "the step ended without a word"
 
 

@@ -12,8 +12,9 @@ from bids_lfenhance.bids.lock import sole_run
 from bids_lfenhance.errors import InputError
 
 HOLD = """
-import sys, time
+import signal, sys, time
 from pathlib import Path
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job begins with it ignored
 from bids_lfenhance.bids.lock import sole_run
 with sole_run(Path(sys.argv[1]), "01"):
     print("held", flush=True)

@@ -54,6 +54,11 @@ def test_a_killed_worker_is_a_named_failure_and_the_others_finish(run, tmp_path)
     [
         ("refused", "Expected something else, found this; do that."),
         ("broken", "KeyError: 'nobody thought of this'"),
+        (
+            "hungry",
+            "the step ran out of memory (MemoryError: Unable to allocate 7 TiB); "
+            "lower --nprocs or give it more memory, and run again to resume.",
+        ),
     ],
 )
 def test_an_error_becomes_its_own_sentence(run, fate, sentence):

@@ -42,6 +42,8 @@ class Toy(Step):
             time.sleep(60)
         if self.inputs.fate == "refused":
             raise InputError("Expected something else, found this; do that.")
+        if self.inputs.fate == "hungry":
+            raise MemoryError("Unable to allocate 7 TiB")
         if self.inputs.fate == "broken":
             raise KeyError("nobody thought of this")
         return {"word": "done"}
