@@ -11,6 +11,7 @@ _MODULES = {
     "pfsr": ".pfsr.recipe",
     "cfm": ".cfm.recipe",
     "bridge": ".bridge.recipe",
+    "cssdiff": ".cssdiff.recipe",
 }
 
 METHODS = tuple(_MODULES)
@@ -35,7 +36,7 @@ def learned_methods() -> dict[str, Method]:
     """The records of everything that can be trained, enhancers and simulators, by name.
 
     >>> sorted(learned_methods())
-    ['bridge', 'cfm', 'h2lo', 'pfsr']
+    ['bridge', 'cfm', 'cssdiff', 'h2lo', 'pfsr']
     """
     records = [get_method(name) for name in METHODS]
     records += [import_module(module, __name__).METHOD for module in _LEARNED_SIMULATORS.values()]

@@ -28,6 +28,8 @@ REFERENCES = {
     "cfm": "Low-field MR image quality enhancement using a conditional flow matching model. Preprint; re-derived here",
     "flow": "Lipman Y et al. Flow matching for generative modeling. ICLR 2023. arXiv:2210.02747",
     "bridge": "Imre B et al. Bridged denoising diffusion in ultra-low field MRI enhancement challenge. Re-derived here",
+    "cssdiff": "Zhang Z et al. Cyclic self-supervised diffusion for ultra low-field to high-field MRI synthesis. "
+    "Preprint; re-derived here",
     "edm2": "Karras T et al. Analyzing and improving the training dynamics of diffusion models. CVPR 2024. "
     "arXiv:2312.02696",
     "ensembles": "Lakshminarayanan B et al. Simple and scalable predictive uncertainty estimation using deep "
@@ -39,6 +41,7 @@ REFERENCES = {
 LEARNED = {
     "pfsr": ("a residual convolutional network, each contrast by itself, after PF-SR as used in", ("h2lo",)),
     "cfm": ("conditional flow matching, slice by slice", ("cfm", "flow")),
+    "cssdiff": ("a cycle-constrained chain of diffusion steps, slice by slice", ("cssdiff",)),
     "bridge": ("bridged denoising diffusion, all contrasts together", ("bridge", "edm2")),
 }
 """How a learned method enhances, and what is cited for it."""

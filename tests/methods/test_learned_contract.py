@@ -15,25 +15,27 @@ from bids_lfenhance.nn.weights import load_weights, save_weights
 from .learned import batch_of, fit, untrained, without_target
 
 RECORDS = list(learned_methods().values())
-PARAMETERS = {"pfsr": 3_219_889, "h2lo": 3 * 581_409, "cfm": 5_162_459, "bridge": 135_882_626}
+PARAMETERS = {"pfsr": 3_219_889, "h2lo": 3 * 581_409, "cfm": 5_162_459, "bridge": 135_882_626, "cssdiff": 0}
 SMALL: dict[str, dict[str, Any]] = {
     "pfsr": {"width": 16, "groups": 1, "blocks": 1, "reduction": 4},
     "h2lo": {"features": 16, "voxels": 500, "block": 8},
     "bridge": {"bridge_width": 8, "width": 8, "levels": 2, "patch": 32, "patch_z": 32, "steps": 2},
+    "cssdiff": {"levels": 2, "reverse_width": 8, "judge_width": 8, "steps": 2, "patch": 32, "slices": 4},
     "cfm": {"base": 16, "bottleneck": 16, "patch": 32, "slices": 8},
 }
 """Changes to the tiny preset with which a test takes seconds."""
 
-TOGETHER = {"cfm", "bridge"}
+TOGETHER = {"cfm", "bridge", "cssdiff"}
 """Methods that make all contrasts of a session from all of them."""
 
-DRAWN = {"cfm", "bridge"}
+DRAWN = {"cfm", "bridge", "cssdiff"}
 """Methods whose loss is of times and noise drawn for each item: their own tests cut a batch with what was drawn."""
 
-SEES_ALL = {"cfm", "bridge"}
+SEES_ALL = {"cfm", "bridge", "cssdiff"}
 """Methods whose networks look at a whole slice or volume, background and all."""
 
 BY_HEART: dict[str, dict[str, Any]] = {
+    "cssdiff": {"ccd": False, "sgp": False, "ddim_steps": 1, "slices": 6},
     "h2lo": {"contrast": "T1w"},
     "bridge": {"diffusion": False, "identity": 0, "bridge_width": 16, "k": 100},
 }

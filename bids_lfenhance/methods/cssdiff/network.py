@@ -1,0 +1,157 @@
+"""The networks of ``cssdiff``: denoiser, reverse generator, discriminators, slice encoder, restorer (methods.md §1.3)."""
+
+import torch
+from monai.networks.nets import DiffusionModelUNet, PatchDiscriminator
+from torch import Tensor, nn
+from torch.nn import functional
+
+TOKEN = 128
+"""Length of what tells a slice from others."""
+
+SIDE = 64
+"""Pixels a side of the slices that the encoder is shown."""
+
+GROUPS = 8
+"""Groups of features that are normalised together."""
+
+
+class Denoiser(nn.Module):
+    """x̂_0 (N, C, U, V) of slices in a state (N, C, U, V) at a level (N,), given ``seen`` (N, K, U, V) and ``tokens``.
+
+    The first C channels of ``seen`` are the slices' low field, to which the U-Net's answer is added: its last
+    convolution starts at zero, so that an untrained network gives back low field. ``tokens`` (N, T, ``TOKEN``) enter
+    by cross-attention at the lowest level, or are None. The sides are multiples of 2 to the number of halvings.
+    """
+
+    def __init__(self, channels: int, seen: int, widths: tuple[int, ...], blocks: int, tokens: bool) -> None:
+        super().__init__()
+        lowest = tuple(number == len(widths) - 1 for number in range(len(widths)))
+        self.unet = DiffusionModelUNet(
+            spatial_dims=2,
+            in_channels=channels + seen,
+            out_channels=channels,
+            channels=widths,
+            attention_levels=lowest,
+            num_res_blocks=blocks,
+            num_head_channels=32,
+            norm_num_groups=GROUPS,
+            with_conditioning=tokens,
+            cross_attention_dim=TOKEN if tokens else None,
+        )
+
+    def forward(self, state: Tensor, seen: Tensor, tokens: Tensor | None, level: Tensor) -> Tensor:
+        """(N, C, U, V) float32."""
+        answer: Tensor = self.unet(torch.cat([state, seen], dim=1), timesteps=level, context=tokens)
+        return seen[:, : state.shape[1]].float() + answer.float()
+
+
+class Reverse(nn.Module):
+    """F: the low field (N, C, U, V), without noise, in [−1, 1], of high field (N, C, U, V) (methods.md §1.8c)."""
+
+    def __init__(self, channels: int, width: int, blocks: int) -> None:
+        super().__init__()
+        around = {"padding_mode": "reflect"}
+        wide = 4 * width
+        self.down = nn.Sequential(
+            _normal(nn.Conv2d(channels, width, 7, padding=3, **around), width),
+            _normal(nn.Conv2d(width, 2 * width, 3, 2, 1), 2 * width),
+            _normal(nn.Conv2d(2 * width, wide, 3, 2, 1), wide),
+        )
+        self.blocks = nn.ModuleList(
+            nn.Sequential(
+                _normal(nn.Conv2d(wide, wide, 3, padding=1, **around), wide),
+                nn.Conv2d(wide, wide, 3, padding=1, **around),
+                nn.InstanceNorm2d(wide),
+            )
+            for _ in range(blocks)
+        )
+        self.up = nn.Sequential(
+            nn.Upsample(scale_factor=2),
+            _normal(nn.Conv2d(wide, 2 * width, 3, padding=1, **around), 2 * width),
+            nn.Upsample(scale_factor=2),
+            _normal(nn.Conv2d(2 * width, width, 3, padding=1, **around), width),
+            nn.Conv2d(width, channels, 7, padding=3, **around),
+            nn.Tanh(),
+        )
+
+    def forward(self, image: Tensor) -> Tensor:
+        """(N, C, U, V)."""
+        features = self.down(image)
+        for block in self.blocks:
+            features = features + block(features)
+        found: Tensor = self.up(features)
+        return found
+
+
+def _normal(conv: nn.Conv2d, width: int) -> nn.Sequential:
+    # The norm takes the mean away: a bias would be learnt from nothing.
+    conv.register_parameter("bias", None)
+    return nn.Sequential(conv, nn.InstanceNorm2d(width), nn.ReLU())
+
+
+class Judge(nn.Module):
+    """Logits (N, 1, U', V') of patches being real, of images (N, C, U, V): a 70 × 70 PatchGAN (methods.md §1.8c)."""
+
+    def __init__(self, channels: int, width: int) -> None:
+        super().__init__()
+        self.net = PatchDiscriminator(
+            spatial_dims=2, channels=width, in_channels=channels, num_layers_d=3, norm="INSTANCE"
+        )
+
+    def forward(self, image: Tensor) -> Tensor:
+        """(N, 1, U', V')."""
+        found: Tensor = self.net(image)[-1]
+        return found
+
+
+class Encoder(nn.Module):
+    """f: a unit vector (N, ``TOKEN``) for each of slices (N, C, U, V), of which contrasts ``present`` (N, C) count.
+
+    One network sees each contrast alone, at ``SIDE``² pixels and normalised by itself; the answers are averaged.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        widths = (1, 24, 48, 96, 96)
+        parts: list[nn.Module] = []
+        for before, after in zip(widths[:-1], widths[1:], strict=True):
+            parts += [nn.Conv2d(before, after, 3, 2, 1), nn.GroupNorm(GROUPS, after), nn.SiLU()]
+        self.net = nn.Sequential(*parts, nn.Flatten(), nn.Linear(widths[-1] * (SIDE // 16) ** 2, TOKEN))
+
+    def forward(self, slices: Tensor, present: Tensor) -> Tensor:
+        """(N, ``TOKEN``)."""
+        small = functional.interpolate(slices, (SIDE, SIDE), mode="bilinear", antialias=True)
+        small = small - small.mean(dim=(2, 3), keepdim=True)
+        small = small / (small.square().mean(dim=(2, 3), keepdim=True) + 1e-6).sqrt()
+        found = self.net(small.flatten(0, 1)[:, None]).unflatten(0, small.shape[:2])
+        return functional.normalize((found * present[:, :, None]).sum(dim=1), dim=1)
+
+
+class Restorer(nn.Module):
+    """E_T: high field (N, C, U, V) from such with blocks turned or taken out: a U-Net of four levels, no input skip."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        widths = (24, 48, 96, 96)
+        inputs = (channels, *widths[:-1])
+        self.encode = nn.ModuleList(_double(a, b) for a, b in zip(inputs, widths, strict=True))
+        self.decode = nn.ModuleList(_double(widths[n + 1] + widths[n], widths[n]) for n in (2, 1, 0))
+        self.tail = nn.Conv2d(widths[0], channels, 1)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """(N, C, U, V)."""
+        kept, features = [], image
+        for number, encode in enumerate(self.encode):
+            features = encode(functional.avg_pool2d(features, 2) if number else features)
+            kept.append(features)
+        for decode, beside in zip(self.decode, kept[-2::-1], strict=True):
+            features = decode(torch.cat([functional.interpolate(features, scale_factor=2), beside], dim=1))
+        found: Tensor = self.tail(features)
+        return found
+
+
+def _double(inputs: int, width: int) -> nn.Sequential:
+    parts: list[nn.Module] = []
+    for before in (inputs, width):
+        parts += [nn.Conv2d(before, width, 3, padding=1), nn.GroupNorm(GROUPS, width), nn.SiLU()]
+    return nn.Sequential(*parts)

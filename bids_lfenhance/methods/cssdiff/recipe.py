@@ -1,0 +1,266 @@
+"""Settings of ``cssdiff``, how it is trained, and its record."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from ...config import CONTRASTS
+from ...errors import InputError
+from ...imaging.volume import Volume
+from ...nn.method import Draw, Learning, Method, Phase, Stage
+
+if TYPE_CHECKING:
+    import torch
+
+    from ...nn.method import Batch, Nets
+
+
+def _told(text: str, source: str = "our choice") -> dict[str, str]:
+    """Metadata of a field: what it does, and where its default comes from."""
+    return {"help": text, "source": source}
+
+
+@dataclass(frozen=True)
+class CssDiffSettings:
+    """Options of ``cssdiff``; the defaults are the ``paper`` preset's. Those of the networks come from the weights."""
+
+    weights: str = field(
+        default="auto", metadata=_told("folder, .safetensors file or registry name; auto: the bundled")
+    )
+    device: str = field(default="cpu", metadata=_told("where the networks run; the app's --device"))
+    fusion: Literal["mean", "sr"] = field(
+        default="mean",
+        metadata=_told("what is enhanced: the plain mean of the stacks, or the super-resolved image of interp"),
+    )
+    sgp: bool = field(default=True, metadata=_told("tell the denoiser which slice it is in", "paper Table 2"))
+    lsc: bool = field(default=True, metadata=_told("hold local structure against a restorer's", "paper Table 2"))
+    ccd: bool = field(
+        default=True, metadata=_told("the cycle-constrained chain; off: plain conditional diffusion", "paper Table 2")
+    )
+    steps: int = field(default=4, metadata=_told("steps of the chain, in training and use", "methods.md §1.2 b"))
+    ddim_steps: int = field(default=50, metadata=_told("steps of DDIM without the chain", "methods.md §1.8"))
+    n_ctx: int = field(default=1, metadata=_told("slices shown on either side of a slice", "methods.md §1.3"))
+    slices_at_once: int = field(
+        default=16, metadata=_told("slices through the networks at once, to bound the memory; the same result")
+    )
+    width: int = field(default=64, metadata=_told("features of the denoiser at full resolution", "methods.md §1.3"))
+    levels: int = field(default=4, metadata=_told("levels of the denoiser", "methods.md §1.3"))
+    blocks: int = field(default=2, metadata=_told("blocks per level of the denoiser", "methods.md §1.3"))
+    reverse_width: int = field(default=64, metadata=_told("features of the reverse generator", "methods.md §1.8c"))
+    judge_width: int = field(default=64, metadata=_told("features of the discriminators", "methods.md §1.8c"))
+    lean: bool = field(
+        default=True, metadata=_told("compute features of the chain twice instead of keeping them: less memory")
+    )
+    sgp_positive: Literal["index", "shift", "window"] = field(
+        default="window",
+        metadata=_told(
+            "which slice of high field belongs to one of low field: the same, that after one shift per volume, or the "
+            "most alike about that one",
+            "methods.md §1.4",
+        ),
+    )
+    temperature: float = field(default=0.1, metadata=_told("τ of the contrastive loss", "methods.md §1.2 g"))
+    lsc_block: int = field(default=8, metadata=_told("pixels a side of the blocks spoilt", "methods.md §1.2 g"))
+    lsc_masked: float = field(default=0.4, metadata=_told("share of the blocks taken out", "methods.md §1.2 g"))
+    lsc_turned: float = field(default=0.3, metadata=_told("share of the blocks turned", "methods.md §1.2 g"))
+    lsc_untouched: float = field(default=0.25, metadata=_told("share of the slices left whole", "methods.md §1.5"))
+    alpha: float = field(default=0.1, metadata=_told("α, weight of 1 − SSIM in the restorer's loss", "§1.2 g"))
+    adversarial: float = field(default=0.05, metadata=_told("λ1, weight of the discriminators", "methods.md §1.2 g"))
+    cycle: float = field(default=1.0, metadata=_told("λ2, weight of the cycle", "methods.md §1.2 g"))
+    rho: float = field(default=0.5, metadata=_told("ρ, weight of the cycle from high field", "methods.md §1.2 g"))
+    path: float = field(default=0.1, metadata=_told("λ3, weight of the path", "methods.md §1.2 g"))
+    paired: float = field(default=1.0, metadata=_told("weight of the paired absolute error", "methods.md §1.2 f"))
+    structure: float = field(default=0.1, metadata=_told("weight of the restorer's loss", "methods.md §1.2 i"))
+    r1: float = field(default=0.05, metadata=_told("γ of R1 on the discriminator", "methods.md §1.2 e"))
+    reverse_noise: float = field(
+        default=0.03, metadata=_told("SD of the noise that the reverse generator is given", "methods.md §1.9")
+    )
+    dropout: float = field(default=0.2, metadata=_told("share of the slice's tokens dropped in training", "paper §4"))
+    sgp_steps: int = field(default=20_000, metadata=_told("training steps of the slice encoder", "methods.md §1.6"))
+    lsc_steps: int = field(default=20_000, metadata=_told("training steps of the restorer", "methods.md §1.6"))
+    warm_steps: int = field(default=20_000, metadata=_told("training steps of the denoiser alone", "methods.md §1.6"))
+    chain_steps: int = field(default=80_000, metadata=_told("training steps of the chain", "methods.md §1.6"))
+    rate: float = field(default=2e-4, metadata=_told("learning rate of denoiser and reverse generator", "§1.2 j"))
+    batch: int = field(default=4, metadata=_told("patches per training step"))
+    slices: int = field(default=4, metadata=_told("slices learnt from in each patch"))
+    patch: int = field(
+        default=0, metadata=_told("pixels a side of the slices learnt from; 0: all of the brain, multiples of 16 else")
+    )
+
+    def __post_init__(self) -> None:
+        """Refuses what cannot be used, with an ``InputError``."""
+        least = {"steps": 1, "ddim_steps": 1, "slices_at_once": 1, "slices": 1, "batch": 1, "lsc_block": 2, "n_ctx": 0}
+        for name, low in least.items():
+            if not getattr(self, name) >= low:
+                flag, found = f"--cssdiff-{name.replace('_', '-')}", getattr(self, name)
+                raise InputError(f"Expected {flag} of at least {low}, found {found}; change it.")
+        if self.width % 32 or self.width < 32:
+            raise InputError(f"Expected --cssdiff-width in multiples of 32, found {self.width}; change it.")
+        if not 2 <= self.levels <= 5:
+            raise InputError(f"Expected --cssdiff-levels from 2 to 5, found {self.levels}; choose 4.")
+        if not 0 <= self.dropout < 1:
+            raise InputError(f"Expected --cssdiff-dropout from 0 to below 1, found {self.dropout}; choose 0.2.")
+        if not self.temperature > 0:
+            raise InputError(f"Expected --cssdiff-temperature above 0, found {self.temperature}; choose 0.1.")
+
+
+NETWORK = ("fusion", "sgp", "ccd", "steps", "n_ctx", "width", "levels", "blocks")
+"""The settings that belong to what was learnt: with trained weights they are the weights', not the user's."""
+
+PRESETS: Mapping[str, Mapping[str, Any]] = {
+    "paper": {},
+    "tiny": {
+        "width": 32,
+        "levels": 3,
+        "blocks": 1,
+        "reverse_width": 16,
+        "judge_width": 16,
+        "lean": False,
+        "sgp_steps": 600,
+        "lsc_steps": 600,
+        "warm_steps": 1200,
+        "chain_steps": 800,
+        "rate": 1e-3,
+        "batch": 1,
+        "slices": 2,
+    },
+}
+"""What each preset changes."""
+
+SIDES = (160, 192)
+"""Pixels within which a brain and its margin fit, multiples of 16."""
+
+THICK = 48
+"""Slices of a patch for the slice encoder: all but its own are what a slice is told from."""
+
+THIN = 16
+"""Slices of the other patches, neighbours included."""
+
+
+def build(settings: CssDiffSettings) -> "dict[str, torch.nn.Module]":
+    """``denoiser``; with SGP ``encoder``, with LSC ``restorer``, ``patches``, with the chain ``reverse``, ``judge``."""
+    # Torch is heavy: the command line reads the settings above without it.
+    from .network import Denoiser, Encoder, Judge, Restorer, Reverse
+
+    s, channels = settings, len(CONTRASTS)
+    seen = channels * (2 * s.n_ctx + 1) + channels
+    widths = tuple(min(2**number, 4) * s.width for number in range(s.levels))
+    nets: dict[str, torch.nn.Module] = {"denoiser": Denoiser(channels, seen, widths, s.blocks, s.sgp)}
+    if s.sgp:
+        nets["encoder"] = Encoder()
+    if s.lsc and s.ccd:
+        nets |= {"restorer": Restorer(channels), "patches": Judge(channels, s.judge_width)}
+    if s.ccd:
+        nets |= {"reverse": Reverse(channels, s.reverse_width, 6), "judge": Judge(2 * channels, s.judge_width)}
+    return nets
+
+
+def stages(settings: CssDiffSettings) -> tuple[Stage, ...]:
+    """The slice encoder, from the same slice then by ``sgp_positive``; the restorer; the denoiser; the chain."""
+    s, betas = settings, (0.5, 0.9)
+    across = (s.patch or SIDES[0], s.patch or SIDES[1])
+    thick, thin = (*across, THICK), (*across, THIN)
+    found = []
+    if s.sgp:
+        for name, losses, share in (("sgp-index", _index, 8), ("sgp", _positive, 1)):
+            steps = s.sgp_steps // share
+            found.append(Stage(name, (Phase(name, ("encoder",), losses, 1e-3),), steps, s.batch, thick))
+    if s.lsc and s.ccd:
+        phases = (
+            Phase("restore", ("restorer",), _restore, 2e-3),
+            Phase("judge-patches", ("patches",), _judge_patches, 1e-4, betas),
+        )
+        found.append(Stage("lsc", phases, s.lsc_steps, s.batch, thin))
+    warm = Stage("denoise", (Phase("denoise", ("denoiser",), _denoise, s.rate),), s.warm_steps, s.batch, thin)
+    found.append(warm)
+    if s.ccd:
+        phases = (
+            Phase("judge", ("judge",), _judge, s.rate / 2, betas),
+            Phase("generate", ("denoiser", "reverse"), _generate, s.rate, betas),
+        )
+        found.append(Stage("chain", phases, s.chain_steps, s.batch, thin))
+    return tuple(stage for stage in found if stage.steps)
+
+
+def predict(nets: "Nets", batch: "Batch", settings: CssDiffSettings, generator: "torch.Generator") -> "torch.Tensor":
+    """(B, C, X, Y, Z) high field, normalised; zero for contrasts that are not in the input."""
+    from .sampler import enhance_batch
+
+    return enhance_batch(nets, batch, settings, generator)
+
+
+def prepare(volume: Volume, settings: CssDiffSettings) -> Mapping[str, Any]:
+    """What all draws share: the trained networks and their settings."""
+    from .sampler import set_up
+
+    return set_up(volume, settings)
+
+
+def sample(nets: Mapping[str, Any], volume: Volume, settings: CssDiffSettings, generator: np.random.Generator) -> Draw:
+    """One draw: noise of its own, down the chain to an image."""
+    from .sampler import draw
+
+    return draw(nets, volume, settings, generator)
+
+
+def _index(nets: "Nets", batch: "Batch", settings: Any, generator: "torch.Generator") -> "Mapping[str, torch.Tensor]":
+    from .guides import contrast
+
+    return contrast(nets, batch, settings, generator, "index")
+
+
+def _positive(
+    nets: "Nets", batch: "Batch", settings: Any, generator: "torch.Generator"
+) -> "Mapping[str, torch.Tensor]":
+    from .guides import contrast
+
+    return contrast(nets, batch, settings, generator, settings.sgp_positive)
+
+
+def _restore(nets: "Nets", batch: "Batch", settings: Any, generator: "torch.Generator") -> "Mapping[str, torch.Tensor]":
+    from .guides import restore
+
+    return restore(nets, batch, settings, generator)
+
+
+def _judge_patches(
+    nets: "Nets", batch: "Batch", settings: Any, generator: "torch.Generator"
+) -> "Mapping[str, torch.Tensor]":
+    from .guides import judge_patches
+
+    return judge_patches(nets, batch, settings, generator)
+
+
+def _denoise(nets: "Nets", batch: "Batch", settings: Any, generator: "torch.Generator") -> "Mapping[str, torch.Tensor]":
+    from .loss import denoise
+
+    return denoise(nets, batch, settings, generator)
+
+
+def _generate(
+    nets: "Nets", batch: "Batch", settings: Any, generator: "torch.Generator"
+) -> "Mapping[str, torch.Tensor]":
+    from .loss import generate
+
+    return generate(nets, batch, settings, generator)
+
+
+def _judge(nets: "Nets", batch: "Batch", settings: Any, generator: "torch.Generator") -> "Mapping[str, torch.Tensor]":
+    from .loss import judge
+
+    return judge(nets, batch, settings, generator)
+
+
+METHOD = Method(
+    "cssdiff",
+    CssDiffSettings,
+    "lf2hf",
+    "pairs",
+    sample,
+    draws=4,
+    budgets={"sloppy": {"ddim_steps": 10}, "cpu": {}, "gpu": {"slices_at_once": 96}},
+    prepare=prepare,
+    learning=Learning(build, stages, predict, PRESETS),
+)

@@ -1,0 +1,109 @@
+"""Whole brains through ``cssdiff``: the chain, slice by slice over one noise (methods.md §1.7)."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ...imaging.volume import Volume
+from ...nn.cut import OUTSIDE, Cut, shown
+from ...nn.method import Draw
+from ...nn.samplers import ddim
+from ...nn.schedule import uniform_levels
+from ...nn.weights import Loaded, default_weights, load_weights
+from .chain import chain_levels, clean_at, schedule, walk
+from .recipe import NETWORK, CssDiffSettings, build
+from .slices import Slices, as_slices, as_volume, embed, tokens_of
+
+USED = ("denoiser", "encoder")
+"""The networks that are needed to enhance."""
+
+
+def set_up(volume: Volume, settings: CssDiffSettings) -> Mapping[str, Any]:
+    """``nets`` in their trained state on their device, their ``settings``, what was ``loaded``, the ``session`` fused.
+
+    Weights that know only some of the session's contrasts will do; the others keep their own image.
+    """
+    source = settings.weights
+    if source == "auto":
+        source = default_weights("cssdiff", volume.contrasts) or "auto"
+    loaded = load_weights(source, "cssdiff", ())
+    settings = replace(settings, **{name: loaded.settings[name] for name in NETWORK})
+    nets = {name: net for name, net in build(settings).items() if name in USED}
+    for name, net in nets.items():
+        net.load_state_dict(loaded.state[name])
+        net.to(torch.device(settings.device)).eval()
+    return {"nets": nets, "settings": settings, "loaded": loaded, "session": shown(volume, settings.fusion)}
+
+
+def enhance_batch(
+    nets: Mapping[str, nn.Module], batch: Mapping[str, Tensor], settings: CssDiffSettings, generator: torch.Generator
+) -> Tensor:
+    """(B, C, X, Y, Z) float32 inside the mask, not negative; zero for contrasts that are not in the input.
+
+    All items get one noise. ``settings.slices_at_once`` bounds the memory and changes nothing else.
+    """
+    slices = as_slices(batch)
+    out = torch.full_like(slices.low, -1)
+    levels = chain_levels(settings.steps) if settings.ccd else uniform_levels(990, settings.ddim_steps)
+    with torch.no_grad():
+        count = len(levels) - 1 if settings.ccd else 1
+        noises = torch.randn((count, *slices.low.shape[1:]), generator=generator, device=generator.device)
+        embedded = None
+        if settings.sgp:
+            embedded = embed(nets["encoder"], slices.low, slices.present)  # type: ignore[arg-type]
+        for item in range(len(out)):
+            brain = slices.mask[item].flatten(1).any(dim=1).nonzero()[:, 0]
+            for index in brain.split(settings.slices_at_once) if len(brain) else ():
+                here = torch.full_like(index, item)
+                tokens = None if embedded is None else tokens_of(embedded, here, index)
+                drawn = noises[:, index.to(noises.device)].to(out.device)
+                out[item, index] = _solve(nets["denoiser"], slices, here, index, tokens, drawn, levels, settings)
+    found = as_volume(out, batch["input"].shape).clamp(min=0)
+    return found * batch["mask"] * slices.live[:, :, None, None, None]
+
+
+def _solve(
+    net: nn.Module,
+    slices: Slices,
+    item: Tensor,
+    index: Tensor,
+    tokens: Tensor | None,
+    noises: Tensor,
+    levels: list[int],
+    settings: CssDiffSettings,
+) -> Tensor:
+    seen = slices.seen(item, index, settings.n_ctx)
+    if settings.ccd:
+        return walk(net, seen, tokens, noises, levels, lean=False)[0]
+
+    def predict(state: Tensor, level: int) -> Tensor:
+        return schedule().velocity_from_clean(state, clean_at(net, state, seen, tokens, level), level)
+
+    return ddim(predict, noises[0], schedule(), levels)
+
+
+def draw(nets: Mapping[str, Any], volume: Volume, settings: CssDiffSettings, generator: np.random.Generator) -> Draw:
+    """One draw: high field as it might be, from fresh noise."""
+    loaded: Loaded = nets["loaded"]
+    inner: CssDiffSettings = nets["settings"]
+    cut = Cut.of(nets["session"], loaded.contrasts)
+    batch = {"input": cut.scaled(), "present": cut.known, "mask": cut.mask[None]}
+    there = {key: torch.from_numpy(value)[None].to(settings.device) for key, value in batch.items()}
+    seed = int(generator.integers(2**63))
+    # Drawn on the processor, so that a GPU starts from the same noise.
+    found = enhance_batch(nets["nets"], there, inner, torch.Generator().manual_seed(seed))
+    record = {
+        "weights": str(loaded.path),
+        "weights_sha256": loaded.sha256,
+        "weights_settings": dict(loaded.settings),
+        "scale": cut.scales(),
+        "seed": seed,
+        "nfe": inner.steps if inner.ccd else inner.ddim_steps,
+        "outside": OUTSIDE,
+        "warnings": cut.warnings(loaded.contrasts),
+    }
+    return Draw(cut.paste(found[0].cpu().numpy()), record)
