@@ -15,7 +15,7 @@ from bids_lfenhance.nn.weights import load_weights, save_weights
 from .learned import batch_of, fit, untrained, without_target
 
 RECORDS = list(learned_methods().values())
-PARAMETERS = {"pfsr": 3_219_889, "h2lo": 3 * 581_409, "cfm": 5_162_459, "bridge": 135_882_626, "cssdiff": 0}
+PARAMETERS = {"pfsr": 3_219_889, "h2lo": 3 * 581_409, "cfm": 5_162_459, "bridge": 135_882_626, "cssdiff": 46_400_811}
 SMALL: dict[str, dict[str, Any]] = {
     "pfsr": {"width": 16, "groups": 1, "blocks": 1, "reduction": 4},
     "h2lo": {"features": 16, "voxels": 500, "block": 8},

@@ -140,9 +140,7 @@ def choose(mask: Tensor, count: int, generator: torch.Generator) -> tuple[Tensor
     return torch.arange(len(index), device=index.device).repeat_interleave(index.shape[1]), index.flatten()
 
 
-def restore(
-    nets: "Nets", batch: "Batch", settings: "CssDiffSettings", generator: torch.Generator
-) -> dict[str, Tensor]:
+def restore(nets: "Nets", batch: "Batch", settings: "CssDiffSettings", generator: torch.Generator) -> dict[str, Tensor]:
     """``structure`` and ``patches``: spoilt high field restored, such that the discriminator takes it for real."""
     image, live = _high(batch, settings, generator)
     found = restoration(nets["restorer"], image, settings, generator)

@@ -55,9 +55,7 @@ def shown(nets: "Nets", batch: "Batch", settings: "CssDiffSettings", generator: 
     return Shown(slices.low[item, index], high, slices.seen(item, index, settings.n_ctx), tokens, live)
 
 
-def denoise(
-    nets: "Nets", batch: "Batch", settings: "CssDiffSettings", generator: torch.Generator
-) -> dict[str, Tensor]:
+def denoise(nets: "Nets", batch: "Batch", settings: "CssDiffSettings", generator: torch.Generator) -> dict[str, Tensor]:
     """``denoise`` and ``pair``: high field from noised high field, at a level of 1..990 for each slice.
 
     The squared error of v with min-SNR weights is that of x̂_0 weighted by min(SNR, 5); where noise hides everything

@@ -1,5 +1,7 @@
 """The networks of ``cssdiff``: denoiser, reverse generator, discriminators, slice encoder, restorer (methods.md §1.3)."""
 
+from itertools import pairwise
+
 import torch
 from monai.networks.nets import DiffusionModelUNet, PatchDiscriminator
 from torch import Tensor, nn
@@ -114,7 +116,7 @@ class Encoder(nn.Module):
         super().__init__()
         widths = (1, 24, 48, 96, 96)
         parts: list[nn.Module] = []
-        for before, after in zip(widths[:-1], widths[1:], strict=True):
+        for before, after in pairwise(widths):
             parts += [nn.Conv2d(before, after, 3, 2, 1), nn.GroupNorm(GROUPS, after), nn.SiLU()]
         self.net = nn.Sequential(*parts, nn.Flatten(), nn.Linear(widths[-1] * (SIDE // 16) ** 2, TOKEN))
 
