@@ -42,6 +42,13 @@ class CssDiffSettings:
     steps: int = field(default=4, metadata=_told("steps of the chain, in training and use", "methods.md §1.2 b"))
     ddim_steps: int = field(default=50, metadata=_told("steps of DDIM without the chain", "methods.md §1.8"))
     n_ctx: int = field(default=1, metadata=_told("slices shown on either side of a slice", "methods.md §1.3"))
+    strength: float = field(
+        default=0.0,
+        metadata=_told(
+            "share of the change that is applied to each draw, to 1; 0: the weights' own, and in training all of it: "
+            "a network knows its own simulator too well"
+        ),
+    )
     slices_at_once: int = field(
         default=16, metadata=_told("slices through the networks at once, to bound the memory; the same result")
     )
@@ -102,6 +109,8 @@ class CssDiffSettings:
             raise InputError(f"Expected --cssdiff-levels from 2 to 5, found {self.levels}; choose 4.")
         if not 0 <= self.dropout < 1:
             raise InputError(f"Expected --cssdiff-dropout from 0 to below 1, found {self.dropout}; choose 0.2.")
+        if not 0 <= self.strength <= 1:
+            raise InputError(f"Expected --cssdiff-strength between 0 and 1, found {self.strength}; change it.")
         if not self.temperature > 0:
             raise InputError(f"Expected --cssdiff-temperature above 0, found {self.temperature}; choose 0.1.")
 

@@ -31,7 +31,8 @@ def set_up(volume: Volume, settings: CssDiffSettings) -> Mapping[str, Any]:
     if source == "auto":
         source = default_weights("cssdiff", volume.contrasts) or "auto"
     loaded = load_weights(source, "cssdiff", ())
-    settings = replace(settings, **{name: loaded.settings[name] for name in NETWORK})
+    trained = {name: loaded.settings[name] for name in NETWORK}
+    settings = replace(settings, **trained, strength=settings.strength or loaded.settings.get("strength", 0.0))
     nets = {name: net for name, net in build(settings).items() if name in USED}
     for name, net in nets.items():
         net.load_state_dict(loaded.state[name])
@@ -44,7 +45,8 @@ def enhance_batch(
 ) -> Tensor:
     """(B, C, X, Y, Z) float32 inside the mask, not negative; zero for contrasts that are not in the input.
 
-    All items get one noise. ``settings.slices_at_once`` bounds the memory and changes nothing else.
+    All items get one noise. ``settings.slices_at_once`` bounds the memory and changes nothing else;
+    ``settings.strength`` of the way is gone from the input to what the network says (0: all of it).
     """
     slices = as_slices(batch)
     out = torch.full_like(slices.low, -1)
@@ -62,7 +64,7 @@ def enhance_batch(
                 tokens = None if embedded is None else tokens_of(embedded, here, index)
                 drawn = noises[:, index.to(noises.device)].to(out.device)
                 out[item, index] = _solve(nets["denoiser"], slices, here, index, tokens, drawn, levels, settings)
-    found = as_volume(out, batch["input"].shape).clamp(min=0)
+    found = as_volume(torch.lerp(slices.low, out, settings.strength or 1.0), batch["input"].shape).clamp(min=0)
     return found * batch["mask"] * slices.live[:, :, None, None, None]
 
 
@@ -102,6 +104,7 @@ def draw(nets: Mapping[str, Any], volume: Volume, settings: CssDiffSettings, gen
         "weights_settings": dict(loaded.settings),
         "scale": cut.scales(),
         "seed": seed,
+        "strength": inner.strength or 1.0,
         "nfe": inner.steps if inner.ccd else inner.ddim_steps,
         "outside": OUTSIDE,
         "warnings": cut.warnings(loaded.contrasts),
