@@ -65,7 +65,8 @@ class Stage:
 
     ``data`` is what it learns from: "simulated", "pairs" or "all"; where there is none of it, everything there is.
     ``steps`` optimiser steps; ``batch`` patches a step over all processes; ``patch`` (3,) voxels of the canonical grid;
-    the rate climbs over ``warmup`` steps and falls as a cosine to ``floor`` times its height.
+    the rate climbs over ``warmup`` steps and falls as a cosine to ``floor`` times its height. What is made of whole
+    volumes does not yet depend on a stage that is not ``measured``: it ends with its last weights.
     """
 
     name: str
@@ -76,6 +77,7 @@ class Stage:
     data: Literal["simulated", "pairs", "all"] = "all"
     warmup: int = 0
     floor: float = 0.01
+    measured: bool = True
 
 
 @dataclass(frozen=True)

@@ -209,7 +209,7 @@ def _note(run: Run, state: State, stage: Stage, losses: Mapping[str, float]) -> 
 def _validate(run: Run, state: State, stage: Stage) -> None:
     """Measure the running mean of the weights; keep it if it is the best of the stage (a tie goes to the later)."""
     progress = state.progress
-    volumes = _of_kind(run.validation, stage)
+    volumes = _of_kind(run.validation, stage) if stage.measured else []
     if run.options.validate_volumes and len(volumes) > run.options.validate_volumes:
         chosen = np.linspace(0, len(volumes) - 1, run.options.validate_volumes).round().astype(int)
         volumes = [volumes[number] for number in chosen]

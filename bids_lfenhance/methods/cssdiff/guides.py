@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     Nets = Mapping[str, nn.Module]
     Batch = Mapping[str, Tensor]
 
-Positive = Literal["index", "shift", "window"]
+Positive = Literal["index", "shift", "window", "argmax"]
 
 FARTHEST = 4
 """Slices that low and high field may be shifted against each other, for all that is known."""
@@ -43,8 +43,11 @@ def positives(likeness: Tensor, brain: Tensor, positive: Positive) -> tuple[Tens
     """(Which high-field slice belongs to each low-field slice, (B, S); whether there is one, bool).
 
     "index": the same one; "shift": one shift per volume, of ``FARTHEST`` at most, with the highest mean likeness;
-    "window": of the slices about that one the most alike. A free choice agrees on a wrong order (methods.md §1.4).
+    "window": of the slices about that one the most alike; "argmax": of all the most alike, Eq. 18 as printed, which
+    agrees on a wrong order (methods.md §1.4).
     """
+    if positive == "argmax":
+        return likeness.argmax(dim=2), brain
     count = likeness.shape[1]
     index = torch.arange(count, device=likeness.device)[None]
     shift = torch.zeros_like(index[:, :1]) if positive == "index" else shift_of(likeness, brain)[:, None]

@@ -22,16 +22,20 @@ class Denoiser(nn.Module):
 
     The first C channels of ``seen`` are the slices' low field, to which the U-Net's answer is added: its last
     convolution starts at zero, so that an untrained network gives back low field. ``tokens`` (N, T, ``TOKEN``) enter
-    by cross-attention at the lowest level, or are None. The sides are multiples of 2 to the number of halvings.
+    by cross-attention at the lowest level, or are None. ``shuffle`` pixels a side are folded into features, for a
+    fraction of the work. The sides are multiples of ``shuffle`` times 2 to the number of halvings.
     """
 
-    def __init__(self, channels: int, seen: int, widths: tuple[int, ...], blocks: int, tokens: bool) -> None:
+    def __init__(
+        self, channels: int, seen: int, widths: tuple[int, ...], blocks: int, tokens: bool, shuffle: int = 1
+    ) -> None:
         super().__init__()
+        self.fold, self.unfold = nn.PixelUnshuffle(shuffle), nn.PixelShuffle(shuffle)
         lowest = tuple(number == len(widths) - 1 for number in range(len(widths)))
         self.unet = DiffusionModelUNet(
             spatial_dims=2,
-            in_channels=channels + seen,
-            out_channels=channels,
+            in_channels=(channels + seen) * shuffle**2,
+            out_channels=channels * shuffle**2,
             channels=widths,
             attention_levels=lowest,
             num_res_blocks=blocks,
@@ -43,7 +47,8 @@ class Denoiser(nn.Module):
 
     def forward(self, state: Tensor, seen: Tensor, tokens: Tensor | None, level: Tensor) -> Tensor:
         """(N, C, U, V) float32."""
-        answer: Tensor = self.unet(torch.cat([state, seen], dim=1), timesteps=level, context=tokens)
+        shown = self.fold(torch.cat([state, seen], dim=1))
+        answer: Tensor = self.unfold(self.unet(shown, timesteps=level, context=tokens))
         return seen[:, : state.shape[1]].float() + answer.float()
 
 

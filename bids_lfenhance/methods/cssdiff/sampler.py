@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from ...imaging.volume import Volume
 from ...nn.cut import OUTSIDE, Cut, shown
 from ...nn.method import Draw
+from ...nn.precision import use_precision
 from ...nn.samplers import ddim
 from ...nn.schedule import uniform_levels
 from ...nn.weights import Loaded, default_weights, load_weights
@@ -23,9 +24,11 @@ USED = ("denoiser", "encoder")
 
 
 def set_up(volume: Volume, settings: CssDiffSettings) -> Mapping[str, Any]:
-    """``nets`` in their trained state on their device, their ``settings``, what was ``loaded``, the ``session`` fused.
+    """``nets`` in their trained state on their device, their ``settings``, what was ``loaded``, ``precision``, the
+    ``session`` fused as in training.
 
-    Weights that know only some of the session's contrasts will do; the others keep their own image.
+    Weights that know only some of the session's contrasts will do; the others keep their own image. The denoiser runs
+    in half precision where the processor has it, as in training; the chain's states stay float32.
     """
     source = settings.weights
     if source == "auto":
@@ -37,7 +40,14 @@ def set_up(volume: Volume, settings: CssDiffSettings) -> Mapping[str, Any]:
     for name, net in nets.items():
         net.load_state_dict(loaded.state[name])
         net.to(torch.device(settings.device)).eval()
-    return {"nets": nets, "settings": settings, "loaded": loaded, "session": shown(volume, settings.fusion)}
+    half = use_precision({"denoiser": nets["denoiser"]}, "bf16", torch.device(settings.device))
+    return {
+        "nets": nets,
+        "settings": settings,
+        "loaded": loaded,
+        "precision": "bf16" if half else "fp32",
+        "session": shown(volume, settings.fusion),
+    }
 
 
 def enhance_batch(
@@ -103,6 +113,7 @@ def draw(nets: Mapping[str, Any], volume: Volume, settings: CssDiffSettings, gen
         "weights_sha256": loaded.sha256,
         "weights_settings": dict(loaded.settings),
         "scale": cut.scales(),
+        "precision": nets["precision"],
         "seed": seed,
         "strength": inner.strength or 1.0,
         "nfe": inner.steps if inner.ccd else inner.ddim_steps,
