@@ -1,4 +1,4 @@
-"""The networks of ``cssdiff``: denoiser, reverse generator, discriminators, slice encoder, restorer (methods.md §1.3)."""
+"""Networks of ``cssdiff``: denoiser, reverse generator, discriminators, slice encoder, restorer (methods.md §1.3)."""
 
 from itertools import pairwise
 
