@@ -1,6 +1,7 @@
 """Networks of ``cssdiff``: denoiser, reverse generator, discriminators, slice encoder, restorer (methods.md §1.3)."""
 
 from itertools import pairwise
+from typing import Any
 
 import torch
 from monai.networks.nets import DiffusionModelUNet, PatchDiscriminator
@@ -57,7 +58,7 @@ class Reverse(nn.Module):
 
     def __init__(self, channels: int, width: int, blocks: int) -> None:
         super().__init__()
-        around = {"padding_mode": "reflect"}
+        around: dict[str, Any] = {"padding_mode": "reflect"}
         wide = 4 * width
         self.down = nn.Sequential(
             _normal(nn.Conv2d(channels, width, 7, padding=3, **around), width),
