@@ -80,6 +80,7 @@ def test_what_is_left_out_is_not_built_nor_trained() -> None:
     assert set(build(plain)) == {"denoiser"}
     assert [stage.name for stage in stages(plain)] == ["denoise"]
     assert [stage.name for stage in stages(SMALL)] == ["sgp-index", "sgp", "lsc", "denoise", "chain"]
+    assert [stage.measured for stage in stages(SMALL)] == [False, False, False, True, True]
 
 
 def test_settings_that_cannot_be_used_are_refused() -> None:
