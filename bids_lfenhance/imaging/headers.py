@@ -119,7 +119,7 @@ def _read(path: Path, image: nib.Nifti1Image) -> tuple[np.ndarray, list[str]]:
 def _check_size(path: Path, image: nib.Nifti1Image) -> None:
     """An ``EOFError`` where the header promises more than there is, before memory is asked for all of it."""
     content = image.file_map["image"].fileobj
-    size = path.stat().st_size if content is None else content.getbuffer().nbytes
+    size = path.stat().st_size if content is None else content.seek(0, 2)
     promised = int(image.header.get_data_offset()) + math.prod(image.shape) * image.get_data_dtype().itemsize
     if promised > size:
         raise EOFError(f"{promised} bytes, found {size}")

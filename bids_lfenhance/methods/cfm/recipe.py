@@ -52,6 +52,13 @@ class CfmSettings:
         default="heun",
         metadata=_told("how a step is taken: euler, the published, needs twice as many", "methods.md §5"),
     )
+    strength: float = field(
+        default=0.0,
+        metadata=_told(
+            "share of the change that is applied with mode mean, to 1; 0: the weights' own, and in training all of it: "
+            "a network knows its own simulator too well"
+        ),
+    )
     noise_corr_z: float = field(
         default=0.5, metadata=_told("correlation of the noise of neighbouring slices, against flicker", "methods.md §5")
     )
@@ -102,6 +109,8 @@ class CfmSettings:
             if not getattr(self, name) >= low:
                 flag, found = f"--cfm-{name.replace('_', '-')}", getattr(self, name)
                 raise InputError(f"Expected {flag} of at least {low}, found {found}; change it.")
+        if not 0 <= self.strength <= 1:
+            raise InputError(f"Expected --cfm-strength between 0 and 1, found {self.strength}; change it.")
         if not self.noise_corr_z < 1:
             raise InputError(f"Expected --cfm-noise-corr-z below 1, found {self.noise_corr_z}; choose 0.5.")
         if self.base % 8 or self.bottleneck % 8 or min(self.base, self.bottleneck) < 8:

@@ -33,7 +33,8 @@ def set_up(volume: Volume, settings: CfmSettings) -> Mapping[str, Any]:
     if source == "auto":
         source = default_weights("cfm", volume.contrasts) or "auto"
     loaded = load_weights(source, "cfm", ())
-    settings = replace(settings, **{name: loaded.settings[name] for name in NETWORK})
+    trained = {name: loaded.settings[name] for name in NETWORK}
+    settings = replace(settings, **trained, strength=settings.strength or loaded.settings.get("strength", 0.0))
     network, device = build(settings)["velocity"], torch.device(settings.device)
     network.load_state_dict(loaded.state["velocity"])
     network.to(device).eval()
@@ -54,7 +55,8 @@ def enhance_batch(
     """(B, C, X, Y, Z) float32 inside the mask, not negative; zero for contrasts that are not in the input.
 
     All items start from one noise, so that none leans on its neighbours. ``settings.slices_at_once`` bounds the memory
-    and changes nothing else; slices without brain are not computed.
+    and changes nothing else; slices without brain are not computed. Of the conditional mean ``settings.strength`` is
+    taken (0: all), the rest is the input's; a sample is one possible image, and not to be diluted.
     """
     network = nets["velocity"]
     assert isinstance(network, VelocityNet)
@@ -66,6 +68,8 @@ def enhance_batch(
             alone = slices.item(item)
             for index in alone.mask[0, 0].flatten(1).any(dim=1).nonzero()[:, 0].split(settings.slices_at_once):
                 out[item][:, index] = _solve(network, alone, index[None], noise, settings).transpose(0, 1)
+    if settings.mode == "mean":
+        out = torch.lerp(slices.low, out, settings.strength or 1.0)
     out = out.clamp(min=0) * slices.mask * slices.live[:, :, None, None, None]
     return as_volume(out, settings, batch["input"].shape)
 
@@ -98,6 +102,7 @@ def draw(nets: Mapping[str, Any], volume: Volume, settings: CfmSettings, generat
         "precision": nets["precision"],
         "seed": seed,
         "mode": inner.mode,
+        "strength": (inner.strength or 1.0) if mean else 1.0,
         "solver": "euler" if mean else inner.solver,
         "steps": 1 if mean else inner.steps,
         "nfe": evaluations(inner),

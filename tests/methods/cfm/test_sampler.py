@@ -104,6 +104,16 @@ def test_draws_have_the_spread_that_was_left_open_and_do_not_flicker() -> None:
     assert float(inside) == pytest.approx(0, abs=0.03)
 
 
+def test_a_share_of_the_mean_is_that_share_and_samples_are_whole(session: Volume, tmp_path: Path) -> None:
+    weights = untrained_weights(METHOD, tmp_path, **SHARE, strength=0.5)
+    none, half, whole = (run(session, weights, strength=share).image for share in (1e-9, 0.5, 1.0))
+    assert np.abs(whole - none).max() > 1e-3
+    np.testing.assert_allclose(half, (none + whole) / 2, atol=1e-5 * session.image.max())
+    np.testing.assert_array_equal(run(session, weights).image, half, "the weights' own")
+    one, other = (run(session, weights, mode="sample", steps=2, strength=share).image for share in (0.5, 1.0))
+    np.testing.assert_array_equal(one, other)
+
+
 def test_draws_differ_and_repeat(session: Volume, drawn: Path) -> None:
     one = run(session, drawn, draws=2, mode="sample", steps=2)
     again = run(session, drawn, draws=2, mode="sample", steps=2)
@@ -168,6 +178,7 @@ def test_no_weights_is_said_with_how_to_train_them(session: Volume, tmp_path: Pa
         ({"steps": 0}, "--cfm-steps of at least 1"),
         ({"slices_at_once": 0}, "--cfm-slices-at-once of at least 1"),
         ({"anchor": float("nan")}, "--cfm-anchor"),
+        ({"strength": 2}, "between 0 and 1"),
         ({"noise_corr_z": 1.0}, "--cfm-noise-corr-z below 1"),
         ({"base": 20}, "multiples of 8"),
     ],
