@@ -17,7 +17,8 @@ def losses(
     """``ce`` and ``dice``, scalars: means over the items."""
     logits = nets["regions"](batch["input"], batch["place"]).float()
     target = batch["target"][:, 0].long()
-    return {"ce": functional.cross_entropy(logits, target), "dice": 1 - soft_dice(logits.softmax(dim=1), target)}
+    likely = logits.log_softmax(dim=1)
+    return {"ce": functional.nll_loss(likely, target), "dice": 1 - soft_dice(likely.exp(), target)}
 
 
 def soft_dice(posterior: Tensor, target: Tensor) -> Tensor:
