@@ -87,6 +87,7 @@ def _participant(settings: Settings) -> int:
     from ..bids.plan import describe, make_plan
     from ..nn.device import choose_device
     from ..workflows.run import make_recipe, preflight, run_participants, summary
+    from ..workflows.segmenting import NOTHING_BUNDLED
 
     plan = make_plan(
         settings.bids_dir,
@@ -102,6 +103,8 @@ def _participant(settings: Settings) -> int:
     if settings.dry_run:
         _print(describe(plan), "", to_toml(settings, method_settings))
         return FAILED if plan.failed else DONE
+    if settings.segmentation is None and recipe.segmentation == "none":
+        _tell(f"Warning: {NOTHING_BUNDLED}")
     _tell(*(f"Warning: {warning}" for warning in plan.warnings))
     preflight(settings, recipe)
     outcome = run_participants(settings, recipe, plan)

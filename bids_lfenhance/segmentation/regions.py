@@ -103,3 +103,12 @@ def channels_of_kinds() -> np.ndarray:
     """(1 + kinds,) uint8: the network's channel of each kind."""
     channel = {number: place for place, number in enumerate(indices().tolist())}
     return np.array([0, *(channel[kind.region] for kind in kinds())], np.uint8)
+
+
+def label_table() -> list[tuple[str, str, str]]:
+    """(index, name, colour) of each region, as a table of labels wants them.
+
+    >>> label_table()[0]
+    ('2', 'left cerebral white matter', '#f28585')
+    """
+    return [(str(region.index), region.name, region.colour) for region in regions()]

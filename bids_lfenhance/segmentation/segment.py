@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from scipy import ndimage
@@ -11,12 +10,11 @@ from ..imaging.anatomy import CSF_REACH_MM
 from ..imaging.grid import CANONICAL_ZOOM, Grid, resample
 from ..imaging.volume import Volume
 from ..simulators.source import common_place
-from .regions import indices, mirrored_channels, regions
+from .regions import indices, mirrored_channels
+from .volumes import Rows, region_rows
 
 Predictor = Callable[[np.ndarray, np.ndarray], np.ndarray]
 """(image (x, y, z) float32 with the brain's mean about 1, place (4, 4)) → posteriors (33, x, y, z) that sum to 1."""
-
-Rows = list[dict[str, Any]]
 
 MARGIN = 8
 """Voxels around the brain that the network is shown: the mask may be a little short, and skull helps no further."""
@@ -33,9 +31,6 @@ CSF = 24
 ROUNDS = 5
 """How often loose pieces are handed on; what is loose then, specks of noise, becomes what it touches."""
 
-TOTAL = "total intracranial"
-"""Name of the row of everything that is a region; it has no number, as it is no label."""
-
 
 @dataclass(frozen=True, eq=False)
 class Segmentation:
@@ -44,7 +39,8 @@ class Segmentation:
     ``labels`` (X, Y, Z) uint8, FreeSurfer's numbers, 0 where there is none; ``mask`` (X, Y, Z) bool, brain: every
     region, of the CSF what lies within ``CSF_REACH_MM`` of the others; ``posteriors`` (33, x, y, z) float16 in [0, 1]
     of the part ``box`` of the grid, outside of which there is no brain; ``confidence`` (33,) mean over the voxels of
-    each region of its own posterior, NaN where it has none; ``grid`` of the labels.
+    each region of its own posterior, first over those of all regions that they are of any; NaN where there are none;
+    ``grid`` of the labels.
     """
 
     labels: np.ndarray
@@ -127,26 +123,10 @@ def segment_volume(
 
 
 def volume_rows(found: Segmentation) -> Rows:
-    """One row per region: ``index``, ``name``, ``volume_mm3`` (by label), ``volume_soft_mm3`` (sum of posteriors),
-    ``confidence``; then the total intracranial volume, with no index: all regions, the CSF as far as it is seen.
-    """
-    size = found.grid.voxel_volume
-    counts = np.bincount(found.labels.ravel(), minlength=256)
-    soft = [float(one.sum(dtype=np.float64)) for one in found.posteriors]
-    rows: Rows = [
-        {
-            "index": region.index,
-            "name": region.name,
-            "volume_mm3": float(counts[region.index] * size),
-            "volume_soft_mm3": soft[channel] * size,
-            "confidence": float(found.confidence[channel]),
-        }
-        for channel, region in enumerate(regions(), start=1)
-    ]
-    labelled = found.labels[found.box] > 0
-    sure = 1 - found.posteriors[0][labelled].mean(dtype=np.float64) if labelled.any() else float("nan")
-    total = {"volume_mm3": float(counts[1:].sum() * size), "volume_soft_mm3": sum(soft[1:]) * size}
-    return [*rows, {"index": None, "name": TOTAL, **total, "confidence": float(sure)}]
+    """The table of a segmentation (``region_rows``): soft volumes are sums of posteriors."""
+    soft = found.posteriors.sum(axis=(1, 2, 3), dtype=np.float64)
+    soft[0] = soft[1:].sum()
+    return region_rows(found.labels, found.grid, (soft * found.grid.voxel_volume).tolist(), found.confidence.tolist())
 
 
 def one_piece(posteriors: np.ndarray) -> np.ndarray:
@@ -260,8 +240,9 @@ def _carried(posteriors: np.ndarray, affine: np.ndarray, grid: Grid) -> np.ndarr
 
 
 def _confidence(channels: np.ndarray, posteriors: np.ndarray) -> np.ndarray:
-    own = np.take_along_axis(posteriors, channels[None].astype(np.intp), axis=0)[0]
+    own = np.take_along_axis(posteriors, channels[None].astype(np.intp), axis=0)[0].astype(np.float64)
     count = np.bincount(channels.ravel(), minlength=len(posteriors))
-    total = np.bincount(channels.ravel(), own.ravel().astype(np.float64), minlength=len(posteriors))
+    total = np.bincount(channels.ravel(), own.ravel(), minlength=len(posteriors))
+    count[0], total[0] = count[1:].sum(), (1 - posteriors[0][channels > 0].astype(np.float64)).sum()
     with np.errstate(invalid="ignore"):
         return np.asarray(total / count)
