@@ -153,7 +153,11 @@ def one_piece(posteriors: np.ndarray) -> np.ndarray:
 
 
 def _loose(channels: np.ndarray) -> np.ndarray:
-    """(x, y, z) bool: every piece of a channel but its largest one; those of the CSF stay."""
+    """(x, y, z) bool: every piece of a channel but its largest one; those of the CSF stay.
+
+    The background is joined around the edges: a head that reaches them does not cut it in two.
+    """
+    channels = np.pad(channels, 1)
     loose = np.zeros(channels.shape, bool)
     touching = np.ones((3, 3, 3), bool)
     for channel, box in enumerate(ndimage.find_objects(channels + 1)):
@@ -163,7 +167,7 @@ def _loose(channels: np.ndarray) -> np.ndarray:
         if count > 1:
             largest = np.argmax(np.bincount(pieces.ravel())[1:]) + 1
             loose[box] |= (pieces > 0) & (pieces != largest)
-    return loose
+    return loose[1:-1, 1:-1, 1:-1]
 
 
 def brain_of(labels: np.ndarray, grid: Grid) -> np.ndarray:
