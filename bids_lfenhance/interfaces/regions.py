@@ -85,7 +85,7 @@ class SegmentBySynthSeg(Step):
 
         volume, labels, rows = load_volume(self.inputs.volume), {}, {}
         for name in volume.contrasts:
-            image = cwd / f"{name}.nii"
+            image = cwd / f"{name}.nii.gz"
             atomic_write(image, encode_nifti(volume.channel(name), volume.grid.affine, SCANNER))
             made, table = cwd / f"{name}_labels.nii.gz", cwd / f"{name}_volumes.csv"
             SynthSeg(in_file=str(image), out_file=str(made), volumes_file=str(table), cpu=not self.inputs.use_gpu).run()
