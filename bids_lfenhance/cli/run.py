@@ -32,7 +32,7 @@ def run(settings: Common) -> int:
     """The exit code of one run with validated settings; raises ``InputError`` for what cannot be run."""
     if isinstance(settings, Settings) and (settings.boilerplate_only or settings.reports_only):
         return _from_disk(settings)
-    if not settings.skip_bids_validation:
+    if not settings.skip_bids_validation and not _learns_from_labels(settings):
         from ..bids.validate import check_source
 
         check_source(settings.bids_dir)
@@ -47,6 +47,15 @@ def run(settings: Common) -> int:
         case Settings():
             return _participant(settings)
     raise TypeError(f"no level has settings of class {type(settings).__name__}")
+
+
+def _learns_from_labels(settings: Common) -> bool:
+    """Whether BIDS_DIR may be a plain folder of label maps: nothing else in it is read."""
+    if not isinstance(settings, TrainSettings):
+        return False
+    from ..methods import get_learned
+
+    return get_learned(settings.method).learns_from == "labels"
 
 
 def _group(settings: GroupSettings) -> int:

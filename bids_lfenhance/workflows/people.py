@@ -140,7 +140,9 @@ def _high_field(settings: TrainSettings) -> list[Job]:
 def _label_maps(folder: Path, simulated: Mapping[str, Any]) -> list[Job]:
     files = sorted(path for path in folder.glob("*") if path.name.endswith((".nii.gz", ".nii", ".mgz")))
     if not files:
-        raise InputError(f"Expected label maps (*.nii.gz) in {folder}, found none; name another folder.")
+        raise InputError(
+            f"Expected label maps (*.nii.gz) in {folder}, found none; name their folder with --label-maps."
+        )
     return [Job(LABEL_MAPS, path.name.partition(".")[0], "", label_map=str(path), **simulated) for path in files]
 
 
