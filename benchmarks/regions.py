@@ -2,8 +2,8 @@
 
 python benchmarks/regions.py [--weights FOLDER] [--only norm scan open_ms] [--data ../shared/data] [--no-flip]
 
-``norm`` and ``scan`` are freesurfer_pairs against their FreeSurfer labels, as acquired and as one axial 64 mT stack made
-by the physics simulator (its defaults, seed 0; where the brain lies is then sought on that stack, as the pipeline
+``norm`` and ``scan`` are freesurfer_pairs against FreeSurfer's labels, as acquired and as one axial 64 mT stack made by
+the physics simulator (its defaults, seed 0; where the brain lies is then sought on that stack, as the pipeline
 does). ``open_ms``: T1w, T2w and FLAIR of two people, each segmented for itself, Dice between each two. FreeSurfer's
 "CSF" is another thing than ours and is left out of every mean. Deep: thalamus, caudate, putamen, pallidum,
 hippocampus, amygdala, both sides. Mirror: the image reversed left to right with its own registration, regions renamed:
@@ -124,11 +124,8 @@ def look(image: np.ndarray, grid: Grid, anatomy: Anatomy, predict, flip: bool) -
     with measured() as usage:
         found = segment(image, grid, anatomy.mask, place, predict, flip=flip)
     shape = "x".join(map(str, found.posteriors.shape[1:]))
-    print(
-        f"  cost: {usage.cpu_seconds:.0f} CPU s, {usage.seconds:.0f} s, peak {usage.peak_memory_mib:.0f} MiB, seen {shape}",
-        file=sys.stderr,
-        flush=True,
-    )
+    cost = f"{usage.cpu_seconds:.0f} CPU s, {usage.seconds:.0f} s, peak {usage.peak_memory_mib:.0f} MiB, seen {shape}"
+    print(f"  cost: {cost}", file=sys.stderr, flush=True)
     return found
 
 
@@ -150,9 +147,7 @@ def mirror(image: np.ndarray, grid: Grid, first: Segmentation, predict, flip: bo
     scores = dice(renamed[found.labels][::-1], first.labels)
     row("mirror image against the first answer", scores)
     for name, result in (("as it is", first), ("mirrored", found)):
-        print(
-            f"| {name}: share of sided voxels on the wrong side | {wrong_side(result.labels):.5f} | | | |", flush=True
-        )
+        print(f"| {name}: share of voxels on the wrong side | {wrong_side(result.labels):.5f} | | | |", flush=True)
 
 
 def wrong_side(labels: np.ndarray) -> float:
