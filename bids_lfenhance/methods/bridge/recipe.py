@@ -60,6 +60,13 @@ class BridgeSettings:
     diffusion: bool = field(
         default=True, metadata=_told("diffuse from the bridge's image; off returns that", "paper Table 1")
     )
+    strength: float = field(
+        default=0.0,
+        metadata=_told(
+            "share of the change that is applied to each draw, to 1; 0: the weights' own, and in training all of it: "
+            "a network knows its own simulator too well"
+        ),
+    )
     window: int = field(
         default=0, metadata=_told("voxels a side that are looked at at once; 0: what the weights were made for")
     )
@@ -171,6 +178,8 @@ def checked(settings: BridgeSettings) -> BridgeSettings:
             f"Expected --bridge-start from 0 to {s.highest}, the highest level of the training, found {s.start}; "
             "choose a lower one."
         )
+    if not 0 <= s.strength <= 1:
+        raise InputError(f"Expected --bridge-strength between 0 and 1, found {s.strength}; change it.")
     if s.j < 1:
         raise InputError(f"Expected --bridge-j of at least 1, found {s.j}; choose 1 or more.")
     if s.sampler == "conditional" and s.diffusion and s.condition_drop >= 1:

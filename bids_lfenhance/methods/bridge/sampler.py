@@ -36,7 +36,7 @@ def set_up(volume: Volume, settings: BridgeSettings) -> Mapping[str, Any]:
     loaded = load_weights(source, "bridge", ())
     trained = {name: loaded.settings[name] for name in (*NETWORK, "bridge", "diffusion", "condition_drop")}
     # What the user leaves open is as it was in the training.
-    usual = {name: getattr(settings, name) or loaded.settings[name] for name in ("k", "window")}
+    usual = {name: getattr(settings, name) or loaded.settings.get(name, 0) for name in ("k", "window", "strength")}
     wanted = replace(settings, **trained, **usual)
     for name in ("bridge", "diffusion"):
         # Weights without a bridge or a prior can do without; those with both may be asked to.
@@ -67,7 +67,10 @@ def set_up(volume: Volume, settings: BridgeSettings) -> Mapping[str, Any]:
 def enhance_batch(
     nets: Mapping[str, nn.Module], batch: Mapping[str, Tensor], settings: BridgeSettings, generator: torch.Generator
 ) -> Tensor:
-    """(B, C, X, Y, Z) float32 inside the mask; each item as it would be alone, with the same noise."""
+    """(B, C, X, Y, Z) float32 inside the mask; each item as it would be alone, with the same noise.
+
+    ``settings.strength`` of the way from the input to what the networks say (0: all of it).
+    """
     seed = int(torch.randint(2**62, (), generator=generator, device=generator.device))
     found = []
     with torch.no_grad():
@@ -78,7 +81,8 @@ def enhance_batch(
             image = Field(nets, one["input"], inside, one["present"], settings).enhance(
                 torch.Generator().manual_seed(seed)
             )
-            found.append(torch.where(inside, unspread(image), 0.0))
+            image = torch.lerp(one["input"], unspread(image), settings.strength or 1.0)
+            found.append(torch.where(inside, image, 0.0))
     return torch.cat(found)
 
 
@@ -169,7 +173,7 @@ def draw(nets: Mapping[str, Any], volume: Volume, settings: BridgeSettings, gene
     """One draw of the prior, from noise of its own over the bridge and of its own at the start of the diffusion.
 
     The spread over draws is what the prior holds possible given the bridge's image, and what the noise on the way over
-    the bridge does to that; what both learnt wrongly is in none of it.
+    the bridge does to that, times the share of the change that is applied; what both learnt wrongly is in none of it.
     """
     loaded: Loaded = nets["loaded"]
     used: BridgeSettings = nets["settings"]
@@ -187,6 +191,7 @@ def draw(nets: Mapping[str, Any], volume: Volume, settings: BridgeSettings, gene
         "weights_settings": dict(loaded.settings),
         "scale": cut.scales(),
         "precision": nets["precision"],
+        "strength": used.strength or 1.0,
         "stage": "diffusion" if used.diffusion else "bridge",
         "outside": OUTSIDE,
         "nfe": evaluations(used),

@@ -60,6 +60,13 @@ def run(volume: Volume, weights: Path, draws: int = 1, seed: int = 0, **changes:
     return enhance(volume, METHOD, settings, np.random.default_rng(seed), draws)
 
 
+def test_a_share_of_the_change_is_that_share(session: Volume, weights: Path) -> None:
+    none, half, whole = (run(session, weights, strength=share).image for share in (1e-9, 0.5, 1.0))
+    assert np.abs(whole - none).max() > 1e-3
+    np.testing.assert_allclose(half, (none + whole) / 2, atol=1e-5 * session.image.max())
+    np.testing.assert_array_equal(run(session, weights).image, whole, "these weights' own")
+
+
 class Told(torch.nn.Module):
     """A network that knows the answer everywhere: ``answer(images, told)``."""
 
