@@ -17,7 +17,7 @@ Rows = Sequence[Mapping[str, Any]]
 """A table: one mapping per row."""
 
 VOLUME_COLUMNS = {
-    "index": {"Description": "Label in the image"},
+    "index": {"Description": "Label in the image", "Format": "integer"},
     "name": {"Description": "Tissue"},
     "volume_mm3": {"Description": "Volume of the voxels that carry the label", "Units": "mm^3"},
     "volume_soft_mm3": {"Description": "Sum of the posterior times the voxel volume", "Units": "mm^3"},

@@ -266,6 +266,9 @@ def test_regions_are_shown_with_volumes_and_confidence(tmp_path: Path, seg: str)
     cells = re.findall(r"<td>(.*?)</td>", row[1])
     assert cells == ["4.12 <small>(+3 %)</small>", "0.81", "3.96 <small>(−1 %)</small>", "0.81", "4.00"]
     assert "<td>total intracranial</td><td>1000.00" in text
+    assert ("mri_synthseg" in text) is (seg == "synthseg")
+    assert ("painted from label maps" in text) is (seg == "regions")
+    assert "10.1016/j.media.2023.102789" in text
     assert (out / "sub-01" / "figures" / "sub-01_ses-HFC_desc-regions_T1w.jpg").is_file()
     Reader().feed(text)
 
