@@ -7,7 +7,7 @@ the physics simulator (its defaults, seed 0; where the brain lies is then sought
 does). ``open_ms``: T1w, T2w and FLAIR of two people, each segmented for itself, Dice between each two. FreeSurfer's
 "CSF" is another thing than ours and is left out of every mean. Deep: thalamus, caudate, putamen, pallidum,
 hippocampus, amygdala, both sides. Mirror: the image reversed left to right with its own registration, regions renamed:
-Dice with the first answer, and the share of right-sided voxels that lie left of the middle, or the reverse.
+Dice with the first answer, and the share of left regions' voxels more than 5 mm right of the middle, or the reverse.
 """
 
 import argparse
@@ -32,7 +32,7 @@ from bids_lfenhance.segmentation.segment import CSF, Segmentation, predictor, se
 from bids_lfenhance.simulators import get_simulator
 from bids_lfenhance.simulators.presets import get_preset
 from bids_lfenhance.simulators.session import simulate_session
-from bids_lfenhance.simulators.source import common_place, high_field_source
+from bids_lfenhance.simulators.source import COMMON_MM, common_place, high_field_source
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 DEEP = {10, 11, 12, 13, 17, 18, 49, 50, 51, 52, 53, 54}
@@ -138,25 +138,25 @@ def as_axial_stack(image: np.ndarray, grid: Grid) -> np.ndarray:
     return fuse_mean([stack for stack, _ in made], grid)
 
 
-def mirror(image: np.ndarray, grid: Grid, first: Segmentation, predict, flip: bool) -> None:
+def mirror(image: np.ndarray, grid: Grid, known: Anatomy, first: Segmentation, predict, flip: bool) -> None:
     """What the image in a mirror is cut into."""
     anatomy = find_anatomy(image[::-1], grid, "T1w")
     found = look(image[::-1], grid, anatomy, predict, flip)
     renamed = np.zeros(256, np.uint8)
     renamed[indices()] = indices()[mirrored_channels()]
-    scores = dice(renamed[found.labels][::-1], first.labels)
-    row("mirror image against the first answer", scores)
-    for name, result in (("as it is", first), ("mirrored", found)):
-        print(f"| {name}: share of voxels on the wrong side | {wrong_side(result.labels):.5f} | | | |", flush=True)
+    row("mirror image against the first answer", dice(renamed[found.labels][::-1], first.labels))
+    for name, result, where in (("as it is", first, known), ("mirrored", found, anatomy)):
+        share = wrong_side(result, common_place(where.warp.affine, grid))
+        print(f"| {name}: share of voxels on the wrong side | {share:.5f} | | | |", flush=True)
 
 
-def wrong_side(labels: np.ndarray) -> float:
-    """Share of the voxels of sided regions beyond the plane between the two thalami, by 4 voxels or more."""
-    middle = np.argwhere(np.isin(labels, (10, 49)))[:, 0].mean()
-    x = np.arange(labels.shape[0])[:, None, None] - middle
-    left = np.isin(labels, [r.index for r in regions() if r.name.startswith("left")])
-    right = np.isin(labels, [r.index for r in regions() if r.name.startswith("right")])
-    wrong = (left & (x >= 4)) | (right & (x <= -4))
+def wrong_side(found: Segmentation, place: np.ndarray) -> float:
+    """Share of the voxels of sided regions more than 5 mm beyond the middle of common space."""
+    index = np.stack(np.meshgrid(*(np.arange(n) for n in found.labels.shape), indexing="ij", sparse=False))
+    x = COMMON_MM * (np.tensordot(place[0, :3], index, 1) + place[0, 3])
+    left = np.isin(found.labels, [r.index for r in regions() if r.name.startswith("left")])
+    right = np.isin(found.labels, [r.index for r in regions() if r.name.startswith("right")])
+    wrong = (left & (x > 5)) | (right & (x < -5))
     return float(wrong.sum() / max(1, (left | right).sum()))
 
 
@@ -164,10 +164,11 @@ def freesurfer(data: Path, name: str, predict, flip: bool) -> None:
     """One real T1w against FreeSurfer, as acquired, in the mirror, and as one thick stack."""
     image, labels, grid = pair(data, name)
     truth = indices()[truth_of(labels, grid)]
-    first = look(image, grid, find_anatomy(image, grid, "T1w"), predict, flip)
+    anatomy = find_anatomy(image, grid, "T1w")
+    first = look(image, grid, anatomy, predict, flip)
     columns = {"as acquired": dice(first.labels, truth)}
     row(f"{name}, as acquired", columns["as acquired"])
-    mirror(image, grid, first, predict, flip)
+    mirror(image, grid, anatomy, first, predict, flip)
     low = as_axial_stack(image, grid)
     found = look(low, grid, find_anatomy(low, grid, "T1w"), predict, flip)
     columns["one axial stack"] = dice(found.labels, truth)
