@@ -42,6 +42,8 @@ Research use only: an enhanced image is an estimate, never a basis for a diagnos
 - `*_desc-<method>_T1w`: the enhanced image; `<method>Std` the standard deviation over draws; `<method>Risk` the output
   degraded again minus what was acquired, in noise units: large values mark what the scan does not support.
 - `*_desc-brain_mask`, `*_seg-tissue_*_dseg` with volumes in mm³ in the `.tsv`; labels in `seg-tissue_dseg.tsv`.
+- `*_seg-regions_*_dseg` (or `seg-synthseg`): anatomical regions, their volumes and how sure the network is of each.
+- `sub-*/sub-*_desc-volumes_morph.tsv`: all volumes of a subject in one table.
 - `*_qc.*`: quality of the input, and metrics against high field where there is one.
 - `*_xfm.txt`: rigid transforms (ITK) from each stack to the canonical grid.
 - `descriptions.tsv`: what each `desc-` means. `logs/`: settings of every run.
@@ -56,11 +58,13 @@ def write_dataset_files(
     *,
     subjects: Iterable[str] = (),
     contrasts: Iterable[str] = ("T1w", "T2w", "FLAIR"),
+    labels: Mapping[str, Iterable[tuple[str, str, str]]] | None = None,
 ) -> tuple[Path, ...]:
     """Paths of the files at the root of the derivative, written or brought up to date.
 
     ``methods`` maps the ``desc-`` label of each method to one sentence about it; ``subjects`` are those of this
-    run, their rows taken from the source's participants.tsv. Rows already there stay, so runs of several methods
+    run, their rows taken from the source's participants.tsv; ``labels`` maps the ``seg-`` of a segmentation to the
+    index, name and colour of its labels. Rows already there stay, so runs of several methods
     and of several subjects share one derivative; a lock lets one process at a time merge.
     """
     out, source = Path(out_dir), Path(bids_dir)
@@ -70,6 +74,8 @@ def write_dataset_files(
         "dataset_description.json": json_text(derivative_description(out, source, description, version)),
         "seg-tissue_dseg.tsv": _table(["index", "name"], [[str(i + 1), name] for i, name in enumerate(TISSUES)]),
     }
+    for name, rows in (labels or {}).items():
+        texts[f"seg-{name}_dseg.tsv"] = _table(["index", "name", "color"], rows)
     with locked(out / LOCK):
         check_ours(out)
         texts[".bidsignore"] = _merged_lines(out / ".bidsignore", BIDSIGNORE)

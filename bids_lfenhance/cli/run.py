@@ -32,7 +32,7 @@ def run(settings: Common) -> int:
     """The exit code of one run with validated settings; raises ``InputError`` for what cannot be run."""
     if isinstance(settings, Settings) and (settings.boilerplate_only or settings.reports_only):
         return _from_disk(settings)
-    if not settings.skip_bids_validation:
+    if not settings.skip_bids_validation and not _learns_from_labels(settings):
         from ..bids.validate import check_source
 
         check_source(settings.bids_dir)
@@ -47,6 +47,15 @@ def run(settings: Common) -> int:
         case Settings():
             return _participant(settings)
     raise TypeError(f"no level has settings of class {type(settings).__name__}")
+
+
+def _learns_from_labels(settings: Common) -> bool:
+    """Whether BIDS_DIR may be a plain folder of label maps: nothing else in it is read."""
+    if not isinstance(settings, TrainSettings):
+        return False
+    from ..methods import get_learned
+
+    return get_learned(settings.method).learns_from == "labels"
 
 
 def _group(settings: GroupSettings) -> int:
@@ -87,6 +96,7 @@ def _participant(settings: Settings) -> int:
     from ..bids.plan import describe, make_plan
     from ..nn.device import choose_device
     from ..workflows.run import make_recipe, preflight, run_participants, summary
+    from ..workflows.segmenting import NOTHING_BUNDLED
 
     plan = make_plan(
         settings.bids_dir,
@@ -102,6 +112,8 @@ def _participant(settings: Settings) -> int:
     if settings.dry_run:
         _print(describe(plan), "", to_toml(settings, method_settings))
         return FAILED if plan.failed else DONE
+    if settings.segmentation is None and recipe.segmentation == "none":
+        _tell(f"Warning: {NOTHING_BUNDLED}")
     _tell(*(f"Warning: {warning}" for warning in plan.warnings))
     preflight(settings, recipe)
     outcome = run_participants(settings, recipe, plan)

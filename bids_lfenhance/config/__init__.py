@@ -3,7 +3,7 @@
 from .checks import flag, validated
 from .files import from_toml, to_toml
 from .group import GroupSettings
-from .names import BUDGETS, CONTRASTS, LEVELS, TISSUES
+from .names import BUDGETS, CONTRASTS, LEVELS, SEGMENTATIONS, TISSUES
 from .options import RESOURCES, RUN, SCANS, Common, option
 from .participant import Settings, settings_hash
 from .simulate import SimulateSettings
@@ -16,6 +16,7 @@ __all__ = [
     "RESOURCES",
     "RUN",
     "SCANS",
+    "SEGMENTATIONS",
     "SETTINGS",
     "TISSUES",
     "Common",

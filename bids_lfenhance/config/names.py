@@ -9,5 +9,8 @@ TISSUES = ("CSF", "GM", "WM")
 LEVELS = ("participant", "group", "simulate", "train")
 """The analysis levels that work."""
 
+SEGMENTATIONS = ("builtin", "synthseg", "none")
+"""Who finds the regions: the bundled network, FreeSurfer's mri_synthseg, nobody."""
+
 BUDGETS = ("sloppy", "cpu", "gpu")
 """How much computing a method may spend: a test, two cores, a GPU (the published size)."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .names import BUDGETS
+from .names import BUDGETS, SEGMENTATIONS
 from .options import DEVICE, RESOURCES, RUN, SCANS, Common, option
 
 ENHANCEMENT = "Enhancement"
@@ -36,6 +36,16 @@ class Settings(Common):
     )
     output_spaces: tuple[str, ...] = option(
         (), "also write the result in these template spaces, e.g. MNI152NLin2009cAsym:res-1", ENHANCEMENT
+    )
+    segmentation: str | None = option(
+        None,
+        "who finds the anatomical regions: the bundled network, FreeSurfer's mri_synthseg, or nobody, tissue alone "
+        "(default: builtin where its weights are bundled)",
+        ENHANCEMENT,
+        choices=SEGMENTATIONS,
+    )
+    segmentation_weights: str | None = option(
+        None, "weights of your own for the builtin segmentation: a folder of a training, or a file", ENHANCEMENT
     )
     sloppy: bool = option(False, "quick and rough, for trying the app out; never for a study", ENHANCEMENT)
 

@@ -32,7 +32,12 @@ class TrainSettings(Common):
         "high-field dataset that the simulated pairs are made from; default: the training subjects' own high field",
         TRAINING,
     )
-    label_maps: Path | None = option(None, "folder of label maps, from which high field is drawn", TRAINING)
+    label_maps: Path | None = option(
+        None,
+        "folder of label maps, from which high field is drawn; what learns from label maps alone takes BIDS_DIR where "
+        "none is named",
+        TRAINING,
+    )
     draws: int = option(4, "simulated sessions per high-field image", TRAINING)
     contrasts: tuple[str, ...] = option(
         (), "contrasts to train with (default: all there are)", TRAINING, choices=CONTRASTS, metavar="CONTRAST"

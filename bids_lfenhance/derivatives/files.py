@@ -17,10 +17,15 @@ Rows = Sequence[Mapping[str, Any]]
 """A table: one mapping per row."""
 
 VOLUME_COLUMNS = {
-    "index": {"Description": "Label in the image"},
+    "index": {"Description": "Label in the image", "Format": "integer"},
     "name": {"Description": "Tissue"},
     "volume_mm3": {"Description": "Volume of the voxels that carry the label", "Units": "mm^3"},
     "volume_soft_mm3": {"Description": "Sum of the posterior times the voxel volume", "Units": "mm^3"},
+}
+
+REGION_COLUMNS = VOLUME_COLUMNS | {
+    "name": {"Description": "Region; 'total intracranial': all of them, the CSF as far as the image shows it"},
+    "confidence": {"Description": "Mean over the region's voxels of its own posterior, 0 to 1"},
 }
 
 
@@ -31,12 +36,18 @@ def write_image(path: Path, data: np.ndarray, grid: Grid, frame: int, about: Map
 
 
 def write_labels(
-    paths: tuple[Path, Path], labels: np.ndarray, volumes: Rows, grid: Grid, frame: int, about: Mapping[str, Any]
+    paths: tuple[Path, Path],
+    labels: np.ndarray,
+    volumes: Rows,
+    grid: Grid,
+    frame: int,
+    about: Mapping[str, Any],
+    columns: Mapping[str, Any] = VOLUME_COLUMNS,
 ) -> None:
     """Nothing; a label image and its table of volumes are on disk, and before them the one JSON that tells of both."""
     image, table = paths
-    write_json(sidecar_path(image), {**VOLUME_COLUMNS, **about})
-    atomic_write(table, table_bytes(volumes, VOLUME_COLUMNS))
+    write_json(sidecar_path(image), {**columns, **about})
+    atomic_write(table, table_bytes(volumes, columns))
     atomic_write(image, encode_nifti(labels, grid.affine, frame))
 
 

@@ -36,9 +36,10 @@ def session_layout(session: Plain, recipe: Plain) -> dict[str, Path]:
         files[f"risk/{contrast}"] = name(contrast, **on_grid, desc=f"{label}Risk")
         if recipe["n_samples"] > 1:
             files[f"std/{contrast}"] = name(contrast, **on_grid, desc=f"{label}Std")
-        for source, desc in (("tissue", f"preproc{contrast}"), ("enhanced_tissue", f"{label}{contrast}")):
-            files[f"{source}/{contrast}"] = name("dseg", **on_grid, seg="tissue", desc=desc)
-            files[f"{source}_table/{contrast}"] = name("dseg", ".tsv", **on_grid, seg="tissue", desc=desc)
+        for kind, seg in segmentations(recipe).items():
+            for source, desc in ((kind, f"preproc{contrast}"), (f"enhanced_{kind}", f"{label}{contrast}")):
+                files[f"{source}/{contrast}"] = name("dseg", **on_grid, seg=seg, desc=desc)
+                files[f"{source}_table/{contrast}"] = name("dseg", ".tsv", **on_grid, seg=seg, desc=desc)
     files["mask"] = name("mask", space=space, res=recipe["resolution"], desc="brain")
     if session["reference_session_key"]:
         files["metrics"] = name("qc", ".tsv", desc=label)
@@ -47,9 +48,8 @@ def session_layout(session: Plain, recipe: Plain) -> dict[str, Path]:
         for contrast in contrasts(session["scans"]):
             on_grid = {"space": template, "res": resolution}
             files[f"space/{target}/{contrast}"] = name(contrast, **on_grid, desc=label)
-            files[f"space_tissue/{target}/{contrast}"] = name(
-                "dseg", **on_grid, seg="tissue", desc=f"{label}{contrast}"
-            )
+            for kind, seg in segmentations(recipe).items():
+                files[f"space_{kind}/{target}/{contrast}"] = name("dseg", **on_grid, seg=seg, desc=f"{label}{contrast}")
         for way, start, end in (("to", frame, template), ("from", template, frame)):
             route = {"from": start, "to": end, "mode": "image"}
             files[f"space_xfm/{template}/{way}"] = name("xfm", ".h5", **route)
@@ -68,12 +68,22 @@ def reference_layout(session: Plain, recipe: Plain) -> dict[str, Path]:
     for contrast in contrasts(session["reference_scans"]):
         scan = next(scan for scan in session["reference_scans"] if scan["contrast"] == contrast)
         files[f"preproc/{contrast}"] = name(contrast, **scan["entities"], res=recipe["resolution"], desc="preproc")
-        files[f"tissue/{contrast}"] = name("dseg", seg="tissue", res=recipe["resolution"], desc=f"preproc{contrast}")
-        files[f"tissue_table/{contrast}"] = name(
-            "dseg", ".tsv", seg="tissue", res=recipe["resolution"], desc=f"preproc{contrast}"
-        )
+        for kind, seg in segmentations(recipe).items():
+            entities = {"seg": seg, "res": recipe["resolution"], "desc": f"preproc{contrast}"}
+            files[f"{kind}/{contrast}"] = name("dseg", **entities)
+            files[f"{kind}_table/{contrast}"] = name("dseg", ".tsv", **entities)
     files["mask"] = name("mask", res=recipe["resolution"], desc="brain")
     return files
+
+
+REGION_LABELS = {"builtin": "regions", "synthseg": "synthseg"}
+"""The ``seg-`` of who finds the regions: two of them can lie side by side."""
+
+
+def segmentations(recipe: Plain) -> dict[str, str]:
+    """The segmentations of a run, as keys of the layout, and the ``seg-`` of their files."""
+    regions = REGION_LABELS.get(recipe.get("segmentation", "none"))
+    return {"tissue": "tissue"} | ({"regions": regions} if regions else {})
 
 
 def contrasts(scans: list[Plain]) -> list[str]:

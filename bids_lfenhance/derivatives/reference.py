@@ -6,9 +6,9 @@ import numpy as np
 
 from ..imaging.nifti import SCANNER
 from ..imaging.volume import Volume
-from .files import Rows, write_image, write_labels
+from .files import REGION_COLUMNS, Rows, write_image, write_labels
 from .layout import Plain, reference_layout
-from .sidecars import grid_words, own_source, raw_sources
+from .sidecars import grid_words, own_source, raw_sources, regions_sidecar
 
 
 def write_reference(
@@ -19,8 +19,10 @@ def write_reference(
     volumes: Mapping[str, Rows],
     qc: Plain,
     quality: Plain,
+    regions: Mapping[str, np.ndarray] | None = None,
+    region_volumes: Mapping[str, Rows] | None = None,
 ) -> list[str]:
-    """The paths of the high-field session on the canonical grid."""
+    """The paths of the high-field session on the canonical grid; regions where somebody found them."""
     files, grid = reference_layout(session, recipe), volume.grid
     words = grid_words(recipe)
     for contrast in volume.contrasts:
@@ -33,9 +35,13 @@ def write_reference(
         }
         image = files[f"preproc/{contrast}"]
         write_image(image, volume.channel(contrast), grid, SCANNER, about)
-        pair = files[f"tissue/{contrast}"], files[f"tissue_table/{contrast}"]
         source = words | {"Sources": [own_source(image, recipe["out_dir"])]}
+        pair = files[f"tissue/{contrast}"], files[f"tissue_table/{contrast}"]
         write_labels(pair, labels[contrast], volumes[contrast], grid, SCANNER, source)
+        if regions and region_volumes:
+            source |= regions_sidecar(recipe)
+            pair = files[f"regions/{contrast}"], files[f"regions_table/{contrast}"]
+            write_labels(pair, regions[contrast], region_volumes[contrast], grid, SCANNER, source, REGION_COLUMNS)
     mask = words | {"Type": "Brain", "Sources": about["Sources"], "Quality": dict(quality)}
     write_image(files["mask"], volume.brain, grid, SCANNER, mask)
     return [str(path) for path in files.values()]

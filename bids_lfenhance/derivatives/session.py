@@ -1,7 +1,7 @@
 """Writing one low-field session; the enhanced images land last, so that they vouch for all the rest."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +11,17 @@ from ..bids.atomic import atomic_write
 from ..imaging.grid import Grid, coverage
 from ..imaging.nifti import ALIGNED, SCANNER
 from ..imaging.volume import Stack, Volume
-from .files import Rows, write_image, write_json, write_labels, write_table
+from .files import REGION_COLUMNS, VOLUME_COLUMNS, Rows, write_image, write_json, write_labels, write_table
 from .layout import Plain, scan_states, session_layout
-from .sidecars import METRIC_COLUMNS, enhanced_sidecar, grid_words, image_sidecar, own_source, raw_sources
+from .sidecars import (
+    METRIC_COLUMNS,
+    enhanced_sidecar,
+    grid_words,
+    image_sidecar,
+    own_source,
+    raw_sources,
+    regions_sidecar,
+)
 
 RISK = "Enhanced image degraded again by each stack's acquisition, minus what was acquired (methods: docs/metrics.md)"
 
@@ -24,8 +32,9 @@ SPREAD = "a lower bound, as the noise of the scans and errors of registration an
 class SessionContent:
     """All there is to write for a low-field session.
 
-    Volumes share one grid; ``labels`` are (X, Y, Z) uint8 and ``volumes`` rows of tissue volumes, both by contrast;
-    the last three are there only for a session that is paired, or that goes to template spaces.
+    Volumes share one grid; ``labels`` are (X, Y, Z) uint8 and ``volumes`` rows of tissue volumes, both by contrast,
+    and so are ``regions`` and ``region_volumes``, empty where nobody finds regions; the three before these are there
+    only for a session that is paired, or that goes to template spaces.
     """
 
     acquired: Volume
@@ -43,6 +52,10 @@ class SessionContent:
     metrics: Rows | None = None
     reference_qc: Mapping[str, Any] | None = None
     space_transforms: Sequence[Mapping[str, Any]] = ()
+    regions: Mapping[str, np.ndarray] = field(default_factory=dict)
+    region_volumes: Mapping[str, Rows] = field(default_factory=dict)
+    enhanced_regions: Mapping[str, np.ndarray] = field(default_factory=dict)
+    enhanced_region_volumes: Mapping[str, Rows] = field(default_factory=dict)
 
 
 def write_session(session: Plain, recipe: Plain, content: SessionContent) -> list[str]:
@@ -109,13 +122,27 @@ def _write_maps(
         write_image(files[f"std/{contrast}"], content.std.channel(contrast), grid, frame, spread)
     risk = common | {"Description": RISK, "Units": "noise SD", **content.risk_record[contrast]}
     write_image(files[f"risk/{contrast}"], content.risk.channel(contrast), grid, frame, risk)
-    for image, kind, labels, volumes in (
-        ("preproc", "tissue", content.labels, content.volumes),
-        ("enhanced", "enhanced_tissue", content.enhanced_labels, content.enhanced_volumes),
+    _write_segmentations(files, session, recipe, content, contrast)
+
+
+def _write_segmentations(
+    files: Mapping[str, Path], session: Plain, recipe: Plain, content: SessionContent, contrast: str
+) -> None:
+    """Tissue of the fused and of the enhanced image, and their regions where somebody found them."""
+    grid, frame = content.acquired.grid, _frame(session)
+    nothing: dict[str, str] = {}
+    tissue, regions = (VOLUME_COLUMNS, nothing), (REGION_COLUMNS, regions_sidecar(recipe))
+    for image, kind, labels, volumes, (columns, told) in (
+        ("preproc", "tissue", content.labels, content.volumes, tissue),
+        ("enhanced", "enhanced_tissue", content.enhanced_labels, content.enhanced_volumes, tissue),
+        ("preproc", "regions", content.regions, content.region_volumes, regions),
+        ("enhanced", "enhanced_regions", content.enhanced_regions, content.enhanced_region_volumes, regions),
     ):
+        if contrast not in labels:
+            continue
         about = grid_words(recipe, session) | {"Sources": [own_source(files[f"{image}/{contrast}"], recipe["out_dir"])]}
         pair = files[f"{kind}/{contrast}"], files[f"{kind}_table/{contrast}"]
-        write_labels(pair, labels[contrast], volumes[contrast], grid, frame, about)
+        write_labels(pair, labels[contrast], volumes[contrast], grid, frame, about | told, columns)
 
 
 def _write_mask(files: Mapping[str, Path], session: Plain, recipe: Plain, content: SessionContent) -> None:
@@ -141,10 +168,12 @@ def _write_space(
         about.pop("SpatialReference", None)  # a template's name is reference enough
         image, target = to_template_space(content.enhanced.channel(contrast), grid, transforms)
         write_image(files[f"space/{space}/{contrast}"], image, target, ALIGNED, about)
-        labels, _ = to_template_space(content.enhanced_labels[contrast], grid, transforms, order=0)
-        source = own_source(files[f"enhanced_tissue/{contrast}"], recipe["out_dir"])
-        about = {"Resolution": f"That of {space}", "Sources": [source]}
-        write_image(files[f"space_tissue/{space}/{contrast}"], labels.astype(np.uint8), target, ALIGNED, about)
+        for kind, found in (("tissue", content.enhanced_labels), ("regions", content.enhanced_regions)):
+            if contrast in found:
+                labels, _ = to_template_space(found[contrast], grid, transforms, order=0)
+                source = own_source(files[f"enhanced_{kind}/{contrast}"], recipe["out_dir"])
+                about = {"Resolution": f"That of {space}", "Sources": [source]}
+                write_image(files[f"space_{kind}/{space}/{contrast}"], labels.astype(np.uint8), target, ALIGNED, about)
     for way in ("to", "from"):
         atomic_write(files[f"space_xfm/{space.partition(':')[0]}/{way}"], Path(transforms[way]).read_bytes())
 

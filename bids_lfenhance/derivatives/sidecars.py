@@ -44,6 +44,14 @@ def grid_words(recipe: Plain, session: Plain | None = None) -> dict[str, str]:
     return words | {"SpatialReference": own_source(files[f"preproc/{fixed}"], recipe["out_dir"])}
 
 
+def regions_sidecar(recipe: Plain) -> dict[str, str]:
+    """What an image of regions says of who found them; nothing where nobody did."""
+    who = {"builtin": f"bids_lfenhance {__version__}, network of regions", "synthseg": "FreeSurfer mri_synthseg"}
+    name = recipe.get("segmentation", "none")
+    known = {"SegmentedBy": who[name]} if name in who else {}
+    return known | ({"WeightsHash": recipe["segmentation_hash"]} if recipe.get("segmentation_hash") else {})
+
+
 def enhanced_sidecar(common: Plain, recipe: Plain, provenance: Mapping[str, Any]) -> dict[str, Any]:
     """What the enhanced image says of how it was made; what varies from run to run is in ``Runtime``."""
     content = {

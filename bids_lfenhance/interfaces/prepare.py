@@ -80,7 +80,7 @@ class AnatomyInputs(StepInputs):
 class AnatomyOutputs(TraitedSpec):
     """Brain mask and tissue priors, shared by everything on the same grid."""
 
-    anatomy = File(exists=True)
+    anatomy = File(exists=True, desc="mask, priors, and the affine registration of the template to the volume")
     quality = traits.Dict()
 
 
@@ -100,5 +100,6 @@ class FindAnatomy(Step):
         found = find_anatomy(
             volume.channel(contrast), volume.grid, contrast, sloppy=self.inputs.sloppy, seed=self.inputs.seed
         )
-        path = save_arrays(cwd / "anatomy.npz", {"contrast": contrast}, {"mask": found.mask, "priors": found.priors})
+        arrays = {"mask": found.mask, "priors": found.priors, "affine": found.warp.affine}
+        path = save_arrays(cwd / "anatomy.npz", {"contrast": contrast}, arrays)
         return {"anatomy": str(path), "quality": {**found.quality, "Contrast": contrast}}

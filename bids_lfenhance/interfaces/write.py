@@ -18,6 +18,8 @@ class WriteInputs(StepInputs):
     quality = traits.Dict(mandatory=True, desc="of the anatomy")
     labels = File(exists=True, mandatory=True)
     volumes = traits.Dict(mandatory=True)
+    regions = File(exists=True, desc="only where somebody finds regions, as the next")
+    region_volumes = traits.Dict()
 
 
 class WriteOutputs(TraitedSpec):
@@ -46,7 +48,9 @@ class WriteReference(Step):
         given = self.inputs
         tissue = load_arrays(given.labels)[1], given.volumes
         volume = load_volume(given.volume)
-        return {"files": write_reference(given.session, given.recipe, volume, *tissue, given.qc, given.quality)}
+        regions = (load_arrays(given.regions)[1], given.region_volumes) if isdefined(given.regions) else ()
+        told = (given.session, given.recipe, volume, *tissue, given.qc, given.quality)
+        return {"files": write_reference(*told, *regions)}
 
 
 class WriteSessionInputs(WriteInputs):
@@ -56,6 +60,8 @@ class WriteSessionInputs(WriteInputs):
     enhanced = File(exists=True, mandatory=True)
     enhanced_labels = File(exists=True, mandatory=True)
     enhanced_volumes = traits.Dict(mandatory=True)
+    enhanced_regions = File(exists=True, desc="only where somebody finds regions, as the next")
+    enhanced_region_volumes = traits.Dict()
     std = traits.Either(File(exists=True), None)
     risk = File(exists=True, mandatory=True)
     risk_record = traits.Dict(mandatory=True)
@@ -79,9 +85,30 @@ class WriteSession(Step):
         given = {f.name: value for f in fields(SessionContent) if isdefined(value := getattr(self.inputs, f.name))}
         for name in ("acquired", "enhanced", "risk", "std"):
             given[name] = load_volume(given[name]) if given.get(name) else None
-        for name in ("labels", "enhanced_labels"):
+        for name in {"labels", "enhanced_labels", "regions", "enhanced_regions"} & set(given):
             given[name] = load_arrays(given[name])[1]
         return {"files": write_session(self.inputs.session, self.inputs.recipe, SessionContent(**given))}
+
+
+class WriteVolumesInputs(StepInputs):
+    """Inputs of the table of volumes."""
+
+    out_dir = traits.Str(mandatory=True)
+    subject = traits.Str(mandatory=True)
+    written = traits.List(traits.Any, desc="makes the table wait for the files it is read from")
+
+
+class WriteVolumes(Step):
+    """A subject's segmentations → one table of all volumes."""
+
+    input_spec = WriteVolumesInputs
+    output_spec = WriteOutputs
+
+    def run_step(self, cwd: Path) -> dict[str, Any]:
+        """The path of the table."""
+        from ..derivatives.volumes import write_volumes
+
+        return {"files": [str(write_volumes(Path(self.inputs.out_dir), self.inputs.subject))]}
 
 
 class WriteReportInputs(StepInputs):

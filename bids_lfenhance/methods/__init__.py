@@ -17,7 +17,7 @@ _MODULES = {
 METHODS = tuple(_MODULES)
 """Names of the methods, as ``--method`` takes them at the participant level."""
 
-_LEARNED_SIMULATORS = {"h2lo": "..simulators.h2lo.recipe"}
+_ALSO_LEARNED = {"h2lo": "..simulators.h2lo.recipe", "regions": "..segmentation.recipe"}
 
 
 def get_method(name: str) -> Method:
@@ -33,13 +33,17 @@ def get_method(name: str) -> Method:
 
 
 def learned_methods() -> dict[str, Method]:
-    """The records of everything that can be trained, enhancers and simulators, by name.
+    """The records of everything that can be trained, by name: enhancers, simulators, the segmentation.
 
     >>> sorted(learned_methods())
+<<<<<<< HEAD
     ['bridge', 'cfm', 'cssdiff', 'h2lo', 'pfsr']
+=======
+    ['bridge', 'cfm', 'h2lo', 'pfsr', 'regions']
+>>>>>>> wip/regions
     """
     records = [get_method(name) for name in METHODS]
-    records += [import_module(module, __name__).METHOD for module in _LEARNED_SIMULATORS.values()]
+    records += [import_module(module, __name__).METHOD for module in _ALSO_LEARNED.values()]
     return {record.name: record for record in records if record.learning is not None}
 
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:  # torch takes a second to import, and the command line reads 
 
     Nets = Mapping[str, torch.nn.Module]
     Batch = Mapping[str, torch.Tensor]
+    Scores = Mapping[str, float]
     Losses = Callable[[Nets, Batch, Any, torch.Generator], Mapping[str, torch.Tensor]]
 
 
@@ -63,10 +64,16 @@ class Phase:
 class Stage:
     """A part of a training: its phases alternate in every step.
 
+<<<<<<< HEAD
     ``data`` is what it learns from: "simulated", "pairs" or "all"; where there is none of it, everything there is.
     ``steps`` optimiser steps; ``batch`` patches a step over all processes; ``patch`` (3,) voxels of the canonical grid;
     the rate climbs over ``warmup`` steps and falls as a cosine to ``floor`` times its height. What is made of whole
     volumes does not yet depend on a stage that is not ``measured``: it ends with its last weights.
+=======
+    ``data`` is what it learns from: "simulated", "pairs", "labels" or "all"; where there is none of it, everything
+    there is. ``steps`` optimiser steps; ``batch`` patches a step over all processes; ``patch`` (3,) voxels of the
+    canonical grid; the rate climbs over ``warmup`` steps and falls as a cosine to ``floor`` times its height.
+>>>>>>> wip/regions
     """
 
     name: str
@@ -74,7 +81,7 @@ class Stage:
     steps: int
     batch: int
     patch: tuple[int, int, int]
-    data: Literal["simulated", "pairs", "all"] = "all"
+    data: Literal["simulated", "pairs", "labels", "all"] = "all"
     warmup: int = 0
     floor: float = 0.01
     measured: bool = True
@@ -88,12 +95,18 @@ class Learning:
     caller seeds; ``stages(settings)`` are run in order; ``predict(nets, batch, settings, generator)`` maps a batch of
     whole volumes (the keys of a training batch but ``target``) to (B, C, X, Y, Z), for validation and for ``sample``.
     ``presets`` maps "paper", "small" or "tiny" to the settings it changes.
+    What does not learn from low and high field says how: ``draw(example, shape, generator)`` makes an item of a batch,
+    ``judge(nets, example, settings, device)`` gives a whole example its ``scores``, by name, the higher the better; the
+    first decides which weights are kept.
     """
 
     build: "Callable[[Any], dict[str, torch.nn.Module]]"
     stages: Callable[[Any], tuple[Stage, ...]]
     predict: "Callable[[Nets, Batch, Any, torch.Generator], torch.Tensor]"
     presets: Mapping[str, Mapping[str, Any]]
+    draw: Callable[[Any, tuple[int, int, int], np.random.Generator], dict[str, np.ndarray]] | None = None
+    judge: "Callable[[Nets, Any, Any, torch.device], Scores] | None" = None
+    scores: tuple[str, ...] = ("psnr",)
 
 
 def _always(settings: Any) -> bool:
@@ -102,12 +115,13 @@ def _always(settings: Any) -> bool:
 
 @dataclass(frozen=True)
 class Method:
-    """A way from low field to high field.
+    """A way from low field to high field, from high to low, or from an image to its regions.
 
     ``settings`` is the frozen dataclass of the method's own options: each field carries a default and
     ``metadata={"help": …, "source": …}``, from which the command line's ``--<name>-<field>`` is made; a field that
     takes one of few words is a ``Literal``.
-    ``learns_from``: "pairs", "hf", "scan" (``sample`` fits, then queries; no checkpoint) or "nothing".
+    ``learns_from``: "pairs", "hf", "labels" (label maps), "scan" (``sample`` fits, then queries; no checkpoint) or
+    "nothing".
     ``prepare(volume, settings)`` returns what all draws share (weights, a fused base, a fitted contrast vector), so
     that it is paid for once; ``sample(nets, volume, settings, generator) -> Draw`` draws once, given it as ``nets``.
     ``draws`` is how many draws ``enhance`` takes unless told otherwise; more than one only makes sense where
@@ -117,8 +131,8 @@ class Method:
 
     name: str
     settings: type
-    maps: Literal["lf2hf", "hf2lf"]
-    learns_from: Literal["pairs", "hf", "scan", "nothing"]
+    maps: Literal["lf2hf", "hf2lf", "regions"]
+    learns_from: Literal["pairs", "hf", "labels", "scan", "nothing"]
     sample: Callable[[Mapping[str, Any], Volume, Any, np.random.Generator], Draw]
     draws: int = 1
     budgets: Mapping[str, Mapping[str, Any]] | None = None

@@ -34,6 +34,8 @@ REFERENCES = {
     "arXiv:2312.02696",
     "ensembles": "Lakshminarayanan B et al. Simple and scalable predictive uncertainty estimation using deep "
     "ensembles. NeurIPS 2017. arXiv:1612.01474",
+    "synthseg": "Billot B et al. SynthSeg: segmentation of brain MRI scans of any contrast and resolution without "
+    "retraining. Med Image Anal 2023;86:102789. doi:10.1016/j.media.2023.102789",
     "ssim": "Wang Z et al. Image quality assessment: from error visibility to structural similarity. "
     "IEEE Trans Image Process 2004;13:600-12. doi:10.1109/TIP.2003.819861",
 }
@@ -106,6 +108,7 @@ def describe(subjects: list[Subject]) -> Methods:
         _opening(subjects, sidecar, cite),
         _preparation(first, cite),
         *(_enhancement(output, cite) for output in _one_per_label(images)),
+        _regions(first, cite),
         _trust(first, cite),
         "The images are estimates for research use and not for diagnosis.",
     ]
@@ -153,6 +156,24 @@ def _preparation(subject: Subject, cite: _Citing) -> str:
         "interpolated once on to a 1 mm isotropic grid. The plain mean of the scans of a contrast is the low-field "
         "baseline. Brain mask and tissue (cerebrospinal fluid, grey and white matter) were found in each image with "
         f"priors of the MNI152 template {cite('mni')} bundled by nilearn {cite('nilearn')}."
+    )
+
+
+def _regions(subject: Subject, cite: _Citing) -> str:
+    """Who found the anatomical regions; nothing where nobody did."""
+    channels = [channel for session in subject.sessions for channel in session.channels]
+    found = next((one.output for channel in channels for one in channel.regions.values()), None)
+    if found is None:
+        return ""
+    if found.entities.get("seg") == "synthseg":
+        return (
+            f"Anatomical regions were segmented in each image by SynthSeg {cite('synthseg')} (mri_synthseg --robust)."
+        )
+    digest = str(found.sidecar.get("WeightsHash", ""))
+    return (
+        "Anatomical regions were segmented in each image by a network for images of any contrast, which learnt from "
+        f"images painted from label maps in the manner of SynthSeg {cite('synthseg')}; it was shown each image and its "
+        f"mirror image{f', weights {digest[:12]}' if digest else ''}."
     )
 
 

@@ -27,6 +27,9 @@ CRASH_TAIL = 6000
 _IMAGE = re.compile(r"^(?P<entities>(?:[a-zA-Z]+-[0-9a-zA-Z+]+_)+)(?P<suffix>[0-9a-zA-Z]+)\.nii(?:\.gz)?$")
 _MAPS = ("Std", "Risk")
 
+REGION_SEGMENTATIONS = ("regions", "synthseg")
+"""The ``seg-`` of anatomical regions; where a contrast has both, the first is shown."""
+
 
 @dataclass(frozen=True)
 class Output:
@@ -51,10 +54,14 @@ class Output:
 
 @dataclass(frozen=True)
 class Tissue:
-    """A segmentation, and the volume of every tissue in mm³ by name (None where the table is missing)."""
+    """A segmentation, and the volume of every tissue or region in mm³ by name (None where the table is missing).
+
+    ``confidence`` of the regions, 0 to 1; empty where the table tells none.
+    """
 
     output: Output
     volumes: Mapping[str, float] | None
+    confidence: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -69,6 +76,8 @@ class Channel:
     risk: Mapping[str, Output] = field(default_factory=dict)
     tissue: Mapping[str, Tissue] = field(default_factory=dict)
     tissue_high: Tissue | None = None
+    regions: Mapping[str, Tissue] = field(default_factory=dict)
+    regions_high: Tissue | None = None
 
 
 @dataclass(frozen=True)
@@ -253,20 +262,30 @@ def _channel(contrast: str, mine: list[Output], theirs: list[Output]) -> Channel
     images = {o.desc: o for o in mine if o.suffix == contrast}
     maps = {kind: {d[: -len(kind)]: o for d, o in images.items() if d.endswith(kind)} for kind in _MAPS}
     enhanced = {d: o for d, o in images.items() if d != "preproc" and not d.endswith(_MAPS)}
-    tissue = {o.desc[: -len(contrast)]: _tissue(o) for o in mine if _is_tissue(o, contrast)}
     high = next((o for o in theirs if o.suffix == contrast and o.desc == "preproc"), None)
-    high_tissue = next((_tissue(o) for o in theirs if _is_tissue(o, contrast)), None)
-    return Channel(contrast, images.get("preproc"), high, enhanced, maps["Std"], maps["Risk"], tissue, high_tissue)
+    who = next((seg for seg in REGION_SEGMENTATIONS if _segmented(mine, contrast, seg)), REGION_SEGMENTATIONS[0])
+    tissue, regions = (_segmented(mine, contrast, seg) for seg in ("tissue", who))
+    of_high = [next(iter(_segmented(theirs, contrast, seg).values()), None) for seg in ("tissue", who)]
+    maps_of = maps["Std"], maps["Risk"]
+    return Channel(contrast, images.get("preproc"), high, enhanced, *maps_of, tissue, of_high[0], regions, of_high[1])
 
 
-def _is_tissue(output: Output, contrast: str) -> bool:
-    return output.suffix == "dseg" and output.entities.get("seg") == "tissue" and output.desc.endswith(contrast)
+def _segmented(outputs: Iterable[Output], contrast: str, seg: str) -> dict[str, Tissue]:
+    """The segmentations of one kind of the images of a contrast, by what the image is called."""
+    return {
+        o.desc[: -len(contrast)]: _tissue(o)
+        for o in outputs
+        if o.suffix == "dseg" and o.entities.get("seg") == seg and o.desc.endswith(contrast)
+    }
 
 
 def _tissue(output: Output) -> Tissue:
     rows = read_table(output.path.with_name(output.path.name.split(".nii")[0] + ".tsv"))
-    volumes = {str(row["name"]): row["volume_mm3"] for row in rows if isinstance(row.get("volume_mm3"), float)}
-    return Tissue(output, volumes or None)
+    volumes, confidence = (
+        {str(row["name"]): row[key] for row in rows if isinstance(row.get(key), float)}
+        for key in ("volume_mm3", "confidence")
+    )
+    return Tissue(output, volumes or None, confidence)
 
 
 def _missing(session: Session, head: str, wanted: str | None) -> Iterable[str]:

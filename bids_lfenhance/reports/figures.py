@@ -129,6 +129,14 @@ def painted(anatomy: np.ndarray, values: np.ndarray, where: np.ndarray, scale: S
     return rgb
 
 
+def tinted(ground: np.ndarray, labels: np.ndarray, colours: np.ndarray, strength: float = 0.45) -> np.ndarray:
+    """(rows, cols, 3) uint8: labels (rows, cols) in their ``colours`` (256, 3) over a grey picture (rows, cols)."""
+    rgb = np.repeat(ground[..., None], 3, axis=-1).astype(np.float32)
+    there = labels > 0
+    rgb[there] += strength * (colours[labels[there]] - rgb[there])
+    return np.asarray(rgb.round().astype(np.uint8))
+
+
 def colour_stops(name: str, count: int = 9) -> list[str]:
     """Colours of a map from low to high as CSS words, for a gradient."""
     table = colour_table(name)

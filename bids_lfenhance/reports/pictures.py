@@ -53,6 +53,7 @@ class Shown:
     risk: Mapping[str, np.ndarray]
     about_risk: Mapping[str, Mapping[str, Any]]
     tissue: Mapping[str, np.ndarray]
+    regions: Mapping[str, np.ndarray]
 
 
 @dataclass
@@ -95,6 +96,7 @@ def draw_session(session: Session, names: Mapping[str, str], slices: int = SLICE
         _print_comparison(shown, frame, names, album)
         _print_registration(shown, frame, album)
         _print_tissue(shown, frame, names, album)
+        _print_regions(shown, frame, names, album)
         album.windows.append(_window_sentence(shown, names))
     album.viewer = viewer if viewer["contrasts"] else None
     album.maps = maps if maps["contrasts"] else None
@@ -138,13 +140,17 @@ def _load_channel(channel: Channel, frame: Frame, album: Album) -> Shown:
     wanted = {"low": channel.low, **channel.enhanced, "high": channel.high}
     images = cut_all({key: output for key, output in wanted.items() if output is not None})
     windows = fig.shared_windows({key: data[frame.mask] for key, data in images.items()})
-    tissues: dict[str, Tissue] = {("low" if k == "preproc" else k): t for k, t in channel.tissue.items()}
-    if channel.tissue_high is not None:
-        tissues["high"] = channel.tissue_high
-    tissue = {k: d.astype(np.uint8) for k, d in cut_all({k: t.output for k, t in tissues.items()}, 0).items()}
+
+    def cut_labels(found: Mapping[str, Tissue], high: Tissue | None) -> dict[str, np.ndarray]:
+        outputs = {("low" if key == "preproc" else key): one.output for key, one in found.items()}
+        outputs |= {"high": high.output} if high is not None else {}
+        return {key: data.astype(np.uint8) for key, data in cut_all(outputs, 0).items()}
+
+    tissue = cut_labels(channel.tissue, channel.tissue_high)
+    regions = cut_labels(channel.regions, channel.regions_high)
     about = {label: output.sidecar for label, output in channel.risk.items()}
     risk = {label: data for label, output in channel.risk.items() if (data := cut(output)) is not None}
-    return Shown(channel.contrast, images, windows, cut_all(channel.std), risk, about, tissue)
+    return Shown(channel.contrast, images, windows, cut_all(channel.std), risk, about, tissue, regions)
 
 
 def _viewer(frame: Frame, name: str) -> dict[str, Any]:
@@ -295,6 +301,35 @@ def _print_tissue(shown: Shown, frame: Frame, names: Mapping[str, str], album: A
         rows.append(row)
     heads = [names.get(key, key) for key in keys]
     album.files[f"desc-tissue_{shown.contrast}"] = fig.sheet_figure(rows, heads, _columns(frame))
+
+
+def _print_regions(shown: Shown, frame: Frame, names: Mapping[str, str], album: Album) -> None:
+    """The regions in colour on every image that has them."""
+    keys = [key for key in shown.images if key in shown.regions]
+    if not keys:
+        return
+    colours = region_colours()
+    rows = [
+        [
+            fig.Tile(fig.tinted(tile.pixels, fig.plane_slice(shown.regions[key], plane, index), colours))
+            for tile, (plane, index) in zip(
+                _tiles(shown.images[key], shown.windows[key], frame), _choice(frame), strict=True
+            )
+        ]
+        for key in keys
+    ]
+    heads = [names.get(key, key) for key in keys]
+    album.files[f"desc-regions_{shown.contrast}"] = fig.sheet_figure(rows, heads, _columns(frame))
+
+
+def region_colours() -> np.ndarray:
+    """(256, 3) uint8: the colour of each label, black for what is no region."""
+    from ..segmentation.regions import regions
+
+    table = np.zeros((256, 3), np.uint8)
+    for region in regions():
+        table[region.index] = list(bytes.fromhex(region.colour.removeprefix("#")))
+    return table
 
 
 def _window_sentence(shown: Shown, names: Mapping[str, str]) -> str:

@@ -99,14 +99,27 @@ def field_strength(tesla: Any) -> str:
 
 def volume_rows(channel: Channel, labels: Sequence[str]) -> list[dict[str, Any]]:
     """One row per tissue: millilitres in every image, and the difference from high field in per cent."""
-    columns: list[Tissue | None] = [channel.tissue.get(key) for key in ("preproc", *labels)]
-    reference = channel.tissue_high.volumes if channel.tissue_high else None
+    return _rows_of(channel.tissue, channel.tissue_high, labels)
+
+
+def region_rows(channel: Channel, labels: Sequence[str]) -> list[dict[str, Any]]:
+    """The same for the anatomical regions, in the order of the table; ``cells`` also have their confidence."""
+    return _rows_of(channel.regions, channel.regions_high, labels, digits=2)
+
+
+def _rows_of(
+    found: Mapping[str, Tissue], high: Tissue | None, labels: Sequence[str], digits: int = 1
+) -> list[dict[str, Any]]:
+    columns: list[Tissue | None] = [found.get(key) for key in ("preproc", *labels)]
+    reference = high.volumes if high else None
     names = [n for n in TISSUES if any(t and t.volumes and n in t.volumes for t in columns)]
     extra = [n for t in columns if t and t.volumes for n in t.volumes if n not in TISSUES]
-    return [_volume_row(name, columns, reference) for name in dict.fromkeys([*names, *extra])]
+    return [_volume_row(name, columns, reference, digits) for name in dict.fromkeys([*names, *extra])]
 
 
-def _volume_row(name: str, columns: Iterable[Tissue | None], reference: Mapping[str, float] | None) -> dict[str, Any]:
+def _volume_row(
+    name: str, columns: Iterable[Tissue | None], reference: Mapping[str, float] | None, digits: int
+) -> dict[str, Any]:
     truth = reference.get(name) if reference else None
     cells = []
     for tissue in columns:
@@ -114,21 +127,22 @@ def _volume_row(name: str, columns: Iterable[Tissue | None], reference: Mapping[
         change = 100 * (value - truth) / truth if value is not None and truth else None
         cells.append(
             {
-                "ml": millilitres(value),
+                "ml": millilitres(value, digits),
                 "change": f"{signed(change, 2)} %" if change is not None else "",
                 "percent": change,
+                "sure": number(tissue.confidence.get(name), 2) if tissue else "–",
             }
         )
-    return {"name": name, "cells": cells, "high": millilitres(truth) if reference else None}
+    return {"name": name, "cells": cells, "high": millilitres(truth, digits) if reference else None}
 
 
-def millilitres(cubic_mm: float | None) -> str:
-    """A volume in mL, one decimal.
+def millilitres(cubic_mm: float | None, digits: int = 1) -> str:
+    """A volume in mL, with so many decimals.
 
     >>> millilitres(12345.6)
     '12.3'
     """
-    return "–" if cubic_mm is None else f"{cubic_mm / 1000:.1f}"
+    return "–" if cubic_mm is None else f"{cubic_mm / 1000:.{digits}f}"
 
 
 def metric_rows(session: Session, protocol: str) -> list[MetricRow]:

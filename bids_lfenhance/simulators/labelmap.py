@@ -68,15 +68,24 @@ GAP = 0.08
 class LabelMap:
     """A label map made ready.
 
-    ``classes`` (I, J, K) uint8, 0 for background, else 1 + the place in ``label_classes``; ``affine`` (4, 4) voxel →
-    RAS+ mm; ``grid`` of the images to be made, 1 mm; ``template`` (4, 4) template → RAS+ mm of the labels, by affine
-    registration of their T1w.
+    ``labels`` (I, J, K) FreeSurfer's numbers as they came; ``classes`` (I, J, K) uint8, 0 for background, else 1 + the
+    place in ``label_classes``; ``affine`` (4, 4) voxel → RAS+ mm; ``grid`` of the images to be made, 1 mm; ``template``
+    (4, 4) template → RAS+ mm of the labels, by affine registration of their T1w.
     """
 
+    labels: np.ndarray
     classes: np.ndarray
     affine: np.ndarray
     grid: Grid
     template: np.ndarray
+
+    def on_grid(self, values: np.ndarray) -> np.ndarray:
+        """(X, Y, Z): an array of the map's voxels on ``grid``, by nearest neighbour; 0 outside the map."""
+        return _look_up(values, self, lattice(np.eye(4), self.grid.shape))
+
+    def place(self) -> np.ndarray:
+        """(4, 4): voxel of ``grid`` → common space, as ``HighField.place``."""
+        return common_place(self.template, self.grid)
 
 
 @dataclass(frozen=True)
@@ -133,11 +142,11 @@ def read_labels(labels: np.ndarray, grid: Grid) -> LabelMap:
     low = np.maximum(inner[0] - MARGIN_MM, outer[0] - AIR_MM)
     high = np.minimum(inner[1] + MARGIN_MM, outer[1] + AIR_MM)
     points = np.stack([low, high])
-    unplaced = LabelMap(classes, np.array(grid.affine), canonical_grid(points), np.eye(4))
-    image = _means("T1w", "realistic", None)[_look_up(unplaced, lattice(np.eye(4), unplaced.grid.shape))]
+    unplaced = LabelMap(labels, classes, np.array(grid.affine), canonical_grid(points), np.eye(4))
+    image = _means("T1w", "realistic", None)[unplaced.on_grid(classes)]
     image = ndimage.gaussian_filter(image, BLUR)
     template, _ = fit_affine(image, unplaced.grid, load_head_template())
-    return LabelMap(classes, unplaced.affine, unplaced.grid, template)
+    return LabelMap(labels, classes, unplaced.affine, unplaced.grid, template)
 
 
 def _extent(inside: np.ndarray, grid: Grid) -> np.ndarray:
@@ -198,7 +207,7 @@ def synthesise(labels: LabelMap, contrasts: Sequence[str], record: LabelRecord) 
     for axis in range(3):
         for width, amplitude in WARP:
             index[axis] += np.float32(amplitude) * random_field(shape, width, generator)
-    classes = _look_up(labels, index)
+    classes = _look_up(labels.classes, labels, index)
     shares = np.array([(0, 0, 0), *(kind.tissue for kind in label_classes())], np.float32)
     tissue = np.stack([ndimage.gaussian_filter(one[classes], BLUR) for one in shares.T])
     mask = ndimage.binary_fill_holes(tissue.sum(axis=0) > 0.5)
@@ -265,8 +274,8 @@ def _random_affine(grid: Grid, generator: np.random.Generator) -> np.ndarray:
     return affine
 
 
-def _look_up(labels: LabelMap, index: np.ndarray) -> np.ndarray:
-    """(X, Y, Z) uint8: the class at each place (3, X, Y, Z), voxels of ``labels.grid``; 0 outside the map."""
+def _look_up(values: np.ndarray, labels: LabelMap, index: np.ndarray) -> np.ndarray:
+    """(X, Y, Z): the value (I, J, K) at each place (3, X, Y, Z), voxels of ``labels.grid``; 0 outside the map."""
     to_map = (np.linalg.inv(labels.affine) @ labels.grid.affine).astype(np.float32)
     there = np.einsum("ij,jxyz->ixyz", to_map[:3, :3], index) + to_map[:3, 3, None, None, None]
-    return ndimage.map_coordinates(labels.classes, there, order=0, mode="constant")
+    return ndimage.map_coordinates(values, there, order=0, mode="constant")

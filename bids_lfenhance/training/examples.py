@@ -14,7 +14,7 @@ from ..errors import InputError
 from ..imaging.volume import Volume
 from ..nn.normalise import Scale
 
-Kind = Literal["simulated", "pairs"]
+Kind = Literal["simulated", "pairs", "labels"]
 
 MARGIN = 8
 """Voxels kept around the brain's bounding box: the reach of a few convolutions."""
@@ -64,6 +64,11 @@ class Example:
     def mask(self) -> np.ndarray:
         """(X, Y, Z) bool, memory-mapped: brain."""
         return self._array("mask")
+
+    @cached_property
+    def labels(self) -> np.ndarray:
+        """(X, Y, Z) uint8, memory-mapped: a label map, of the kind "labels", which has no low and no high field."""
+        return self._array("labels")
 
     def _array(self, name: str) -> np.ndarray:
         path = self.folder / f"{name}.npy"
@@ -118,6 +123,28 @@ def write_example(
         record[name] = {"contrasts": list(volume.contrasts), "scales": [float(value) for value in scale.values]}
     record |= {"origin": dict(origin), "sources": [list(source) for source in sources]}
 
+    return _write(folder, arrays, record)
+
+
+def write_labels(
+    folder: str | Path,
+    labels: np.ndarray,
+    place: np.ndarray,
+    affine: np.ndarray,
+    subject: str,
+    *,
+    dataset: str,
+    origin: Mapping[str, Any],
+    sources: Sequence[tuple[str, str]] = (),
+) -> Path:
+    """The folder of a label map, written whole or not at all: ``labels`` (X, Y, Z) uint8, the rest as ``Example``."""
+    record: dict[str, Any] = {"kind": "labels", "dataset": dataset, "subject": subject, "session": ""}
+    record |= {"place": place.tolist(), "affine": affine.tolist(), "origin": dict(origin)}
+    record |= {name: {"contrasts": [], "scales": []} for name in FIELDS}
+    return _write(folder, {"labels": labels}, record | {"sources": [list(source) for source in sources]})
+
+
+def _write(folder: str | Path, arrays: Mapping[str, np.ndarray], record: Mapping[str, Any]) -> Path:
     def fill(draft: Path) -> None:
         for name, array in arrays.items():
             np.save(draft / f"{name}.npy", array)

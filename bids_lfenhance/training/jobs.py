@@ -12,7 +12,7 @@ import numpy as np
 from .. import __version__
 from ..config import CONTRASTS
 from ..imaging.fusion import Fusion
-from .examples import RECORD, write_example
+from .examples import RECORD, write_example, write_labels
 from .prepare import PLANES, Session, chosen_contrasts, paired_session, simulated_session
 
 Image = tuple[str, str, str | None, str]
@@ -24,11 +24,11 @@ class Job:
     """The examples of one session of one person.
 
     ``low`` images: a real pair; none: low field is made by ``simulator`` from ``high`` (or, with ``label_map``, from
-    high field drawn from that), ``draws`` times, with drawn planes or, ``fixed``, each of ``PLANES`` in turn.
-    ``contrasts`` wanted, all where none is named. ``seed`` words decide everything random, whatever the order of the
-    jobs. ``inputs`` are the files that the simulator reads (weights, parameters). ``made_by`` names the simulator whose
-    scans ``low`` are, "" for a scanner, ``trained_on`` whom it has seen; ``fusion`` is how stacks become one
-    image; ``licence`` is the dataset's.
+    high field drawn from that), ``draws`` times, with drawn planes or, ``fixed``, each of ``PLANES`` in turn; with a
+    ``label_map`` and no simulator, the map itself is the example. ``contrasts`` wanted, all where none is named.
+    ``seed`` words decide everything random, whatever the order of the jobs. ``inputs`` are the files that the simulator
+    reads (weights, parameters). ``made_by`` names the simulator whose scans ``low`` are, "" for a scanner,
+    ``trained_on`` whom it has seen; ``fusion`` is how stacks become one image; ``licence`` is the dataset's.
     """
 
     dataset: str
@@ -66,7 +66,7 @@ class Job:
         content = asdict(self) | about | {"states": [_state(path) for path in files]}
         content["inputs"] = [_digest(path) for path in self.inputs]
         key = hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:10]
-        count = 1 if self.low else self.draws
+        count = 1 if self.low or not self.simulator else self.draws
         return tuple(root / f"{self.name}_{key}_{number}" for number in range(count))
 
 
@@ -85,6 +85,8 @@ def run_job(job: Job, root: Path) -> list[str]:
     absent = [number for number, folder in enumerate(folders) if not (folder / RECORD).is_file()]
     if absent and job.low:
         _write(folders[0], job, paired(job), "pairs")
+    elif absent and not job.simulator:
+        _keep_labels(folders[0], job)
     elif absent:
         _simulate(job, folders, absent)
     return [str(folder) for folder in folders]
@@ -112,6 +114,27 @@ def _simulate(job: Job, folders: Sequence[Path], absent: Sequence[int]) -> None:
         session = simulated_session(simulator, heads, settings, generator, planes, job.fusion)
         origin = {**session.origin, "trained_on": _trained_on(settings, simulator.name, session.low.contrasts)}
         _write(folders[number], job, replace(session, origin=origin), "simulated", number)
+
+
+def _keep_labels(folder: Path, job: Job) -> None:
+    """The label map itself, cut to the head, as kinds of ``segmentation.regions``."""
+    from ..segmentation.regions import read_kinds
+    from ..simulators.labelmap import load_labels
+
+    path = job.label_map or ""
+    found = load_labels(path)
+    kinds = found.on_grid(read_kinds(found.labels))
+    about = {"licence": job.licence}
+    write_labels(
+        folder,
+        kinds,
+        found.place(),
+        found.grid.affine,
+        job.subject,
+        dataset=job.dataset,
+        origin=about,
+        sources=[(path, _digest(path))],
+    )
 
 
 def _trained_on(settings: Any, simulator: str, contrasts: Sequence[str]) -> list[str]:

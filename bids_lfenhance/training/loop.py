@@ -220,10 +220,11 @@ def _validate(run: Run, state: State, stage: Stage) -> None:
         set_state(state.nets, raw)
         run.curves.add(progress.total, stage.name, found)
         run.curves.draw()
-        if progress.best is not None and not found["psnr"] >= progress.best:
+        score = found[run.learning.scores[0]]
+        if progress.best is not None and not score >= progress.best:
             progress.stale += 1
             return
-        progress.best, progress.stale = found["psnr"], 0
+        progress.best, progress.stale = score, 0
     progress.best_step = progress.total
     state.best = {key: value.clone() for key, value in state.ema.state.items()}
 
@@ -256,7 +257,9 @@ def _out_of_time(run: Run, state: State) -> bool:
 def _sampler(run: Run, stage: Stage, number: int) -> Sampler:
     o = run.options
     learned = _of_kind(run.train, stage)
-    return Sampler(learned, run.method.maps, stage.patch, stage.batch, o.seed, number, o.augmentation)
+    return Sampler(
+        learned, run.method.maps, stage.patch, stage.batch, o.seed, number, o.augmentation, run.learning.draw
+    )
 
 
 def _of_kind(examples: Sequence[Example], stage: Stage) -> list[Example]:

@@ -1,6 +1,6 @@
 """Batches of patches, each a pure function of (seed, stage, step): there is no state to save or to share."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 Flips = Literal["none", "flip", "all"]
 Arrays = dict[str, np.ndarray]
+Draw = Callable[[Example, tuple[int, int, int], np.random.Generator], Arrays]
 
 TRIES = 20
 """Corners drawn for one patch before the one with the most brain is taken."""
@@ -44,16 +45,17 @@ class Sampler:
     """Draws the patches of one stage.
 
     ``examples`` to learn from; ``maps`` the method's direction; ``patch`` (3,) voxels; ``batch`` items per step;
-    ``seed`` and ``stage`` (its number) make all the chance there is.
+    ``seed`` and ``stage`` (its number) make all the chance there is. ``draw`` makes an item; None: ``draw_patch``.
     """
 
     examples: Sequence[Example]
-    maps: Literal["lf2hf", "hf2lf"]
+    maps: Literal["lf2hf", "hf2lf", "regions"]
     patch: tuple[int, int, int]
     batch: int
     seed: int
     stage: int
     augmentation: Augmentation = Augmentation()
+    draw: Draw | None = None
 
     def item(self, step: int, number: int) -> Arrays:
         """Patch ``number`` of a step, the keys of a batch without its first axis.
@@ -63,14 +65,17 @@ class Sampler:
         passes, position = divmod(step * self.batch + number, len(self.examples))
         order = np.random.default_rng([self.seed, self.stage, _ORDER, passes]).permutation(len(self.examples))
         generator = np.random.default_rng([self.seed, self.stage, _ITEM, step, number])
-        return draw_patch(self.examples[order[position]], self.maps, self.patch, self.augmentation, generator)
+        example = self.examples[order[position]]
+        if self.draw is not None:
+            return self.draw(example, self.patch, generator)
+        return draw_patch(example, self.maps, self.patch, self.augmentation, generator)
 
     def items(self, step: int, numbers: Sequence[int]) -> "dict[str, Tensor]":
         """Some patches of a step as a batch of tensors (nn/method.py, ``Batch``)."""
         return collate([self.item(step, number) for number in numbers])
 
 
-def whole(example: Example, maps: Literal["lf2hf", "hf2lf"]) -> "dict[str, Tensor]":
+def whole(example: Example, maps: Literal["lf2hf", "hf2lf", "regions"]) -> "dict[str, Tensor]":
     """The whole volume of an example as a batch of one, not augmented."""
     return collate([_crop(example, maps, (0, 0, 0), example.mask.shape)])
 
@@ -84,7 +89,7 @@ def collate(items: Sequence[Arrays]) -> "dict[str, Tensor]":
 
 def draw_patch(
     example: Example,
-    maps: Literal["lf2hf", "hf2lf"],
+    maps: Literal["lf2hf", "hf2lf", "regions"],
     patch: tuple[int, int, int],
     augmentation: Augmentation,
     generator: np.random.Generator,
@@ -123,7 +128,7 @@ def _corner(mask: np.ndarray, shape: tuple[int, ...], generator: np.random.Gener
 
 
 def _crop(
-    example: Example, maps: Literal["lf2hf", "hf2lf"], corner: tuple[int, int, int], shape: tuple[int, ...]
+    example: Example, maps: Literal["lf2hf", "hf2lf", "regions"], corner: tuple[int, int, int], shape: tuple[int, ...]
 ) -> Arrays:
     """The box of an example, zero where it reaches beyond the volume, all contrasts in their channels."""
     source: list[slice] = []

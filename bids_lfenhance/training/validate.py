@@ -28,12 +28,24 @@ def validate(
     """``psnr`` and, per contrast, ``psnr-<contrast>``: means over the examples, dB, inside the brain.
 
     ``lf2hf`` is measured as the protocol brain-fit, ``hf2lf`` on the scaled intensities as they are. Every draw has a
-    generator made from ``seed`` and the example's number, so that two validations differ by the weights alone.
+    generator made from ``seed`` and the example's number, so that two validations differ by the weights alone. A method
+    that judges its examples itself (``Learning.judge``) gets the means of its own scores instead.
     """
     assert method.learning is not None
-    sums = torch.zeros(2, len(CONTRASTS), dtype=torch.float64, device=world.device)
     for net in nets.values():
         net.eval()
+    scores = _judged if method.learning.judge else _psnr
+    result = scores(nets, method, settings, examples, seed, world)
+    for net in nets.values():
+        net.train()
+    return result
+
+
+def _psnr(
+    nets: Mapping[str, nn.Module], method: Method, settings: Any, examples: Sequence[Example], seed: int, world: World
+) -> dict[str, float]:
+    assert method.learning is not None
+    sums = torch.zeros(2, len(CONTRASTS), dtype=torch.float64, device=world.device)
     for number in range(world.rank, len(examples), world.size):
         batch = {key: value.to(world.device) for key, value in whole(examples[number], method.maps).items()}
         target, mask = batch.pop("target")[0].cpu().numpy(), batch["mask"][0, 0].cpu().numpy()
@@ -43,12 +55,24 @@ def validate(
         for channel in np.flatnonzero((batch["present"] & batch["wanted"])[0].cpu().numpy()):
             value = brain_psnr(found[channel], target[channel], mask, fit=method.maps == "lf2hf")
             sums[:, channel] += torch.tensor([value, 1.0], device=world.device)
-    for net in nets.values():
-        net.train()
     world.add([sums])
     totals, counts = sums.cpu().numpy()
     each = {f"psnr-{CONTRASTS[c]}": float(totals[c] / counts[c]) for c in np.flatnonzero(counts)}
     return {"psnr": float(totals.sum() / counts.sum()), **each}
+
+
+def _judged(
+    nets: Mapping[str, nn.Module], method: Method, settings: Any, examples: Sequence[Example], seed: int, world: World
+) -> dict[str, float]:
+    assert method.learning is not None
+    assert method.learning.judge is not None
+    names = method.learning.scores
+    sums = torch.zeros(len(names), dtype=torch.float64, device=world.device)
+    for number in range(world.rank, len(examples), world.size):
+        scores = method.learning.judge(nets, examples[number], settings, world.device)
+        sums += torch.tensor([scores[name] for name in names], dtype=torch.float64, device=world.device)
+    world.add([sums])
+    return dict(zip(names, (sums / len(examples)).tolist(), strict=True))
 
 
 def brain_psnr(image: np.ndarray, target: np.ndarray, mask: np.ndarray, fit: Literal[True, False]) -> float:

@@ -8,10 +8,20 @@ from nipype import IdentityInterface, Merge, Node, Workflow
 from ..interfaces.assess import Evaluate, MapRisk, Normalise, SegmentTissue
 from ..interfaces.enhance import Enhance
 from ..interfaces.prepare import FindAnatomy, PrepareReference, PrepareSession
-from ..interfaces.write import WriteReference, WriteReport, WriteSession
+from ..interfaces.regions import SegmentBySynthSeg, SegmentRegions
+from ..interfaces.write import WriteReference, WriteReport, WriteSession, WriteVolumes
 from .recipe import Recipe, derive_seed, graph_label
 
-MEMORY_GB = {"prepare": 2.0, "anatomy": 2.5, "tissue": 1.5, "enhance": 4.0, "risk": 2.0, "evaluate": 2.0, "write": 1.5}
+MEMORY_GB = {
+    "prepare": 2.0,
+    "anatomy": 2.5,
+    "tissue": 1.5,
+    "enhance": 4.0,
+    "regions": 3.0,
+    "risk": 2.0,
+    "evaluate": 2.0,
+    "write": 1.5,
+}
 """What the scheduler sets aside for a step at the full size of a head, GiB (measured: docs/results.md)."""
 
 Session = Mapping[str, Any]
@@ -42,7 +52,8 @@ def init_subject_wf(subject: str, sessions: Sequence[Session], recipe: Recipe, r
             workflow.connect([(references[key], session_wf, outputs)])
         workflow.connect(session_wf, "outputnode.files", written, f"in{number}")
     report = _step(WriteReport(out_dir=recipe.out_dir, subject=subject, run_dir=run_dir), "report", recipe)
-    workflow.connect(written, "out", report, "written")
+    volumes = _step(WriteVolumes(out_dir=recipe.out_dir, subject=subject), "volumes", recipe)
+    workflow.connect([(written, volumes, [("out", "written")]), (volumes, report, [("files", "written")])])
     return workflow
 
 
@@ -71,6 +82,7 @@ def init_reference_wf(session: Session, recipe: Recipe) -> Workflow:
             (write, outputnode, [("files", "files")]),
         ]
     )
+    _connect_regions(workflow, {"": prepare}, anatomy, write, recipe)
     return workflow
 
 
@@ -125,6 +137,7 @@ def init_session_wf(session: Session, recipe: Recipe) -> Workflow:
         ]
     )
     _connect_spaces(workflow, enhance, write, recipe)
+    _connect_regions(workflow, {"": prepare, "enhanced_": enhance}, anatomy, write, recipe)
     return workflow
 
 
@@ -151,6 +164,24 @@ def _connect_spaces(workflow: Workflow, enhance: Node, write: Node, recipe: Reci
     workflow.connect(merge, "out", write, "space_transforms")
 
 
+def _connect_regions(
+    workflow: Workflow, volumes: Mapping[str, Node], anatomy: Node, write: Node, recipe: Recipe
+) -> None:
+    """One segmentation for each volume, by the prefix of what the writer calls it; none where nobody finds regions."""
+    if recipe.segmentation == "none":
+        return
+    use_gpu = recipe.device.startswith("cuda")
+    for prefix, source in volumes.items():
+        if recipe.segmentation == "synthseg":
+            interface = SegmentBySynthSeg(use_gpu=use_gpu)
+        else:
+            interface = SegmentRegions(weights=recipe.segmentation_weights, device=recipe.device, use_gpu=use_gpu)
+        regions = _step(interface, f"{prefix}regions", recipe)
+        found = [("labels", f"{prefix}regions"), ("volumes", f"{prefix}region_volumes")]
+        workflow.connect([(source, regions, [("volume", "volume")]), (anatomy, regions, [("anatomy", "anatomy")])])
+        workflow.connect([(regions, write, found)])
+
+
 def _step(interface: Any, name: str, recipe: Recipe, session: Session | None = None) -> Node:
     """A node with the seed of its own and the memory and threads it may use."""
     if hasattr(interface.inputs, "sloppy"):
@@ -159,5 +190,6 @@ def _step(interface: Any, name: str, recipe: Recipe, session: Session | None = N
         interface.inputs.seed = derive_seed(recipe.seed, session["subject"], session["key"], name)
     memory = min(MEMORY_GB.get(name.removeprefix("enhanced_").split("_")[0], 1.0), recipe.mem_gb)
     # only the networks use threads: two single-threaded steps at once finish sooner than one after the other in two
-    threads = recipe.threads if name == "enhance" and not interface.inputs.use_gpu else 1
+    networks = name in ("enhance", "regions", "enhanced_regions")
+    threads = recipe.threads if networks and not interface.inputs.use_gpu else 1
     return Node(interface, name=name, mem_gb=memory, n_procs=threads)

@@ -13,6 +13,7 @@ from ..bids.simulated import NAME_SUFFIX
 from ..config import TrainSettings
 from ..config.train import PLAIN
 from ..errors import InputError
+from ..methods import get_learned
 from ..training.jobs import Job
 from ..training.split import PARTS, Split, make_split, read_split
 
@@ -26,6 +27,13 @@ LABEL_MAPS = "label-maps"
 def plan_jobs(settings: TrainSettings) -> list[Job]:
     """One job for each real pair, each high-field session to be degraded, each label map; none of them split yet."""
     plain = settings.augment in PLAIN
+    if get_learned(settings.method).learns_from == "labels":
+        if not plain or settings.augment_dataset:
+            raise InputError(
+                f"Expected label maps alone for {settings.method}, found --augment or --augment-dataset, which would "
+                "have no effect; leave them out."
+            )
+        return _label_maps(settings.label_maps or settings.bids_dir, {})
     if plain and (settings.augment_dataset or settings.label_maps):
         raise InputError(
             f"Expected --augment with a simulator, found '{settings.augment}', with which --augment-dataset and "
@@ -38,7 +46,9 @@ def plan_jobs(settings: TrainSettings) -> list[Job]:
         )
     jobs = _pairs(settings)
     if not plain:
-        jobs += _high_field(settings) + _label_maps(settings)
+        jobs += _high_field(settings)
+        if settings.label_maps:
+            jobs += _label_maps(settings.label_maps, simulation(settings))
     if not jobs:
         raise InputError(
             f"Expected pairs of low and high field in {settings.bids_dir}, found none; to learn from high field alone "
@@ -127,15 +137,13 @@ def _high_field(settings: TrainSettings) -> list[Job]:
     ]
 
 
-def _label_maps(settings: TrainSettings) -> list[Job]:
-    if settings.label_maps is None:
-        return []
-    files = sorted(path for path in settings.label_maps.glob("*") if path.name.endswith((".nii.gz", ".nii", ".mgz")))
+def _label_maps(folder: Path, simulated: Mapping[str, Any]) -> list[Job]:
+    files = sorted(path for path in folder.glob("*") if path.name.endswith((".nii.gz", ".nii", ".mgz")))
     if not files:
-        raise InputError(f"Expected label maps (*.nii.gz) in {settings.label_maps}, found none; name another folder.")
-    return [
-        Job(LABEL_MAPS, path.name.partition(".")[0], "", label_map=str(path), **simulation(settings)) for path in files
-    ]
+        raise InputError(
+            f"Expected label maps (*.nii.gz) in {folder}, found none; name their folder with --label-maps."
+        )
+    return [Job(LABEL_MAPS, path.name.partition(".")[0], "", label_map=str(path), **simulated) for path in files]
 
 
 def simulation(settings: TrainSettings) -> dict[str, Any]:

@@ -30,6 +30,9 @@ class Recipe:
     device: str
     threads: int
     mem_gb: float
+    segmentation: str = "none"
+    segmentation_weights: str = "auto"
+    segmentation_hash: str = ""
 
     def plain(self) -> dict[str, Any]:
         """The recipe as a dictionary, without what may differ between two runs that must give the same files."""

@@ -18,14 +18,17 @@ from ..bids.dataset import write_dataset_files
 from ..bids.lock import sole_run
 from ..bids.units import Plan
 from ..config import Settings, settings_hash, to_toml
-from ..derivatives.layout import is_complete, missing_outputs
+from ..derivatives.layout import REGION_LABELS, is_complete, missing_outputs
+from ..derivatives.volumes import volumes_path
 from ..errors import InputError
 from ..imaging.grid import canonical_zoom
 from ..methods import get_method
 from ..methods.enhance import check_draws
 from ..reports.page import boilerplate, write_report
 from ..resources import available_cpus, available_memory_gb, check_room, limit_threads
+from ..segmentation.regions import label_table
 from .recipe import Recipe, graph_label, session_record
+from .segmenting import choose_segmenter
 
 MINIMUM_MEMORY_GB = 4.0
 MOST_THREADS = 4
@@ -61,6 +64,8 @@ def make_recipe(settings: Settings, method_settings: Mapping[str, Any], device: 
         if chosen["weights"] != "auto":
             chosen["weights"] = str(weights.path.resolve())  # steps run in folders of their own
         hashed["weights"] = weights.sha256
+    segmenter = choose_segmenter(settings)
+    hashed["regions"] = [segmenter.name, segmenter.sha256]
     threads = min(settings.omp_nthreads or MOST_THREADS, available_cpus(), settings.nprocs or available_cpus())
     return Recipe(
         bids_dir=str(settings.bids_dir),
@@ -79,6 +84,9 @@ def make_recipe(settings: Settings, method_settings: Mapping[str, Any], device: 
         device=device,
         threads=threads,
         mem_gb=settings.mem_gb or available_memory_gb(),
+        segmentation=segmenter.name,
+        segmentation_weights=segmenter.weights,
+        segmentation_hash=segmenter.sha256,
     )
 
 
@@ -133,8 +141,8 @@ def _cite(out_dir: Path) -> None:
 
 
 def _is_done(settings: Settings, subject: str, records: Sequence[Mapping[str, Any]], recipe: Recipe) -> bool:
-    page = settings.out_dir / f"sub-{subject}.html"
-    return page.is_file() and all(is_complete(record, recipe.plain()) for record in records)
+    files = settings.out_dir / f"sub-{subject}.html", volumes_path(settings.out_dir, subject)
+    return all(path.is_file() for path in files) and all(is_complete(record, recipe.plain()) for record in records)
 
 
 def _start_run(settings: Settings, recipe: Recipe, plan: Plan) -> Path:
@@ -142,7 +150,10 @@ def _start_run(settings: Settings, recipe: Recipe, plan: Plan) -> Path:
     run_id = f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
     about = {settings.label: f"Low field made high-field-like by method {settings.method}"}
     subjects = {unit.subject for unit in plan.units}
-    write_dataset_files(settings.out_dir, settings.bids_dir, about, __version__, subjects=sorted(subjects))
+    tables = {REGION_LABELS[recipe.segmentation]: label_table()} if recipe.segmentation in REGION_LABELS else {}
+    write_dataset_files(
+        settings.out_dir, settings.bids_dir, about, __version__, subjects=sorted(subjects), labels=tables
+    )
     run_dir = settings.out_dir / "logs" / run_id
     run_dir.mkdir(parents=True)
     (run_dir / "config.toml").write_text(to_toml(settings, recipe.method_settings))

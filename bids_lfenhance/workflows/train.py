@@ -56,9 +56,17 @@ def run_train(settings: TrainSettings) -> int:
 
 
 def _check_stages(settings: TrainSettings, method: "Method", own: Any, jobs: Sequence[Job]) -> None:
-    """Nothing, or ``InputError`` where simulated sessions would be made and never learned from."""
+    """Nothing, or ``InputError`` where simulated sessions would be made and never learned from, or a patch is small."""
+    from ..segmentation.segment import FEWEST
+
     assert method.learning is not None
-    only_pairs = all(stage.data == "pairs" for stage in method.learning.stages(own))
+    stages = method.learning.stages(own)
+    if method.maps == "regions" and (side := min(min(stage.patch) for stage in stages)) < FEWEST:
+        raise InputError(
+            f"Expected a --{method.name}-patch of {FEWEST} voxels or more, of which the network halves five times, "
+            f"found {side}; raise it."
+        )
+    only_pairs = all(stage.data == "pairs" for stage in stages)
     if only_pairs and settings.augment not in PLAIN and any(job.low for job in jobs):
         raise InputError(
             f"Expected --augment none or flip with pairs for {method.name}, which learns from them alone, found "

@@ -19,8 +19,10 @@ from bids_lfenhance.bids.names import sidecar_path
 from bids_lfenhance.derivatives.layout import is_complete, missing_outputs, reference_layout, session_layout
 from bids_lfenhance.derivatives.reference import write_reference
 from bids_lfenhance.derivatives.session import SessionContent, write_session
+from bids_lfenhance.derivatives.volumes import COLUMNS, volumes_path, write_volumes
 from bids_lfenhance.imaging.grid import Grid
 from bids_lfenhance.imaging.volume import Stack, volume_from_channels
+from bids_lfenhance.segmentation.regions import label_table
 from bids_lfenhance.workflows.recipe import session_record
 
 from .sessions import KINDS, make_unit
@@ -53,6 +55,8 @@ def recipe(tmp_path: Path, raw: Path) -> dict:
         "synthetic": True,
         "spaces": (),
         "device": "cpu",
+        "segmentation": "builtin",
+        "segmentation_hash": "abcd",
     }
 
 
@@ -97,14 +101,29 @@ def content(record: dict, rng: np.random.Generator) -> SessionContent:
         quality={"SkullStripped": False, "MaskVolumeMl": 1400.0, "Warnings": []},
         metrics=[metric] if paired else None,
         reference_qc={} if paired else None,
+        **REGIONS,
     )
+
+
+REGION_LABELS = np.full(SHAPE, 17, np.uint8)
+REGION_ROWS = [
+    {"index": 17, "name": "left hippocampus", "volume_mm3": 720.0, "volume_soft_mm3": 700.5, "confidence": 0.9},
+    {"index": None, "name": "total intracranial", "volume_mm3": 1.5e6, "volume_soft_mm3": 1.4e6, "confidence": np.nan},
+]
+REGIONS = {
+    "regions": {"T1w": REGION_LABELS, "T2w": REGION_LABELS},
+    "region_volumes": {"T1w": REGION_ROWS, "T2w": REGION_ROWS},
+    "enhanced_regions": {"T1w": REGION_LABELS, "T2w": REGION_LABELS},
+    "enhanced_region_volumes": {"T1w": REGION_ROWS, "T2w": REGION_ROWS},
+}
 
 
 def write_all(record: dict, recipe: dict, rng: np.random.Generator) -> SessionContent:
     given = content(record, rng)
     if record["reference_session_key"]:
         volume = replace(given.acquired, stacks=())
-        write_reference(record, recipe, volume, given.labels, given.volumes, {}, given.quality)
+        regions = given.regions, given.region_volumes
+        write_reference(record, recipe, volume, given.labels, given.volumes, {}, given.quality, *regions)
     write_session(record, recipe, given)
     return given
 
@@ -135,9 +154,11 @@ def test_the_validator_finds_no_error_whatever_the_session(raw, recipe, rng):
     (raw / "participants.tsv").write_text("participant_id\tage\n" + "".join(f"{label}\t30\n" for label in subjects))
     (raw / "participants.json").write_text('{"age": {"Description": "age", "Units": "year"}}')
     out = Path(recipe["out_dir"])
-    write_dataset_files(out, raw, {"inr": "A method."}, __version__, subjects=subjects)
+    tables = {"regions": label_table()}
+    write_dataset_files(out, raw, {"inr": "A method."}, __version__, subjects=subjects, labels=tables)
     for subject, kind in subjects.items():
         write_all(session(raw, kind, subject), recipe, rng)
+        write_volumes(out, subject)
     for name in ("sub-01.html", "sub-01/figures/sub-01_desc-x_T1w.svg", "logs/run1/config.toml", "logs/CITATION.md"):
         atomic_write(out / name, "x")
     assert validator_errors(out) == []
@@ -212,3 +233,45 @@ def test_what_is_not_the_same_work_is_not_complete(raw, recipe, rng, change):
     if change == "empty":
         session_layout(record, recipe)["risk/T1w"].write_bytes(b"")
     assert not is_complete(record, recipe)
+
+
+@pytest.mark.parametrize(("who", "label"), [("builtin", "regions"), ("synthseg", "synthseg")])
+def test_regions_are_written_with_who_found_them(raw, recipe, rng, who, label):
+    record, recipe = session(raw), recipe | {"segmentation": who}
+    write_all(record, recipe, rng)
+    for files, key in (
+        (session_layout(record, recipe), "regions/T1w"),
+        (session_layout(record, recipe), "enhanced_regions/T2w"),
+        (reference_layout(record, recipe), "regions/T1w"),
+    ):
+        path = files[key]
+        assert f"_seg-{label}_" in path.name
+        np.testing.assert_array_equal(np.asarray(nib.load(path).dataobj), REGION_LABELS)
+        about = json.loads(sidecar_path(path).read_text())
+        assert who == "builtin" or about["SegmentedBy"] == "FreeSurfer mri_synthseg"
+        assert {"confidence", "volume_soft_mm3", "Sources"} <= set(about)
+        rows = path.with_name(path.name.replace(".nii.gz", ".tsv")).read_text().splitlines()
+        assert rows[1].split("\t") == ["17", "left hippocampus", "720", "700.5", "0.9"]
+        assert rows[2].split("\t")[0] == "n/a"
+
+
+def test_nobody_finds_regions_where_nobody_was_asked(raw, recipe):
+    record, recipe = session(raw), recipe | {"segmentation": "none"}
+    assert not any("regions" in key for key in session_layout(record, recipe))
+    assert not any("regions" in key for key in reference_layout(record, recipe))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_one_table_holds_all_volumes_of_a_subject(raw, recipe, rng, kind):
+    record, out = session(raw, kind), Path(recipe["out_dir"])
+    write_all(record, recipe, rng)
+    table = pd.read_csv(write_volumes(out, "01"), sep="\t")
+    assert volumes_path(out, "01").is_file()
+    assert list(table.columns) == list(COLUMNS) == list(json.loads(sidecar_path(volumes_path(out, "01")).read_text()))
+    fields = {0.0635: {"preproc", "inr"}} | ({3.0: {"preproc"}} if record["reference_scans"] else {})
+    assert {f: set(rows["image"]) for f, rows in table.groupby("field_strength")} == fields
+    images = sum(len(images) for images in fields.values())
+    assert len(table) == 2 * images * (1 + len(REGION_ROWS)), "one row of tissue, two of regions, in two contrasts"
+    hippocampus = table[table["name"] == "left hippocampus"]
+    assert (hippocampus["volume_soft_mm3"] == 700.5).all()
+    assert set(hippocampus["segmentation"]) == {"regions"}

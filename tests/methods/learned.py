@@ -17,6 +17,9 @@ from bids_lfenhance.simulators.source import COMMON_MM
 
 from ..oracle import phantom_head
 
+FEWEST = 64
+"""Voxels a side that the network of the regions must be given."""
+
 HIGH = {"T1w": (0.2, 0.6, 0.95), "T2w": (0.95, 0.6, 0.4), "FLAIR": (0.1, 0.9, 0.6)}
 LOW = {"T1w": (0.3, 0.7, 0.85), "T2w": (0.9, 0.5, 0.45), "FLAIR": (0.2, 0.8, 0.7)}
 """Made-up means of CSF, GM, WM, far enough apart to be learnt."""
@@ -43,6 +46,8 @@ def untrained_weights(method: Method, folder: Path, contrasts: tuple[str, ...] =
 
 def batch_of(maps: str, size: int = 24, seeds: tuple[int, ...] = (0,), missing: tuple[str, ...] = ()) -> dict[str, Any]:
     """Whole phantoms as a batch: low field blurred and recoloured; which is the input, ``maps`` says."""
+    if maps == "regions":
+        return _painted(max(size, FEWEST), seeds)
     items = [_pair(seed, size) for seed in seeds]
     low, high, mask, place = (torch.from_numpy(np.stack(arrays)) for arrays in zip(*items, strict=True))
     present = torch.tensor([[name not in missing for name in CONTRASTS]] * len(seeds))
@@ -59,6 +64,21 @@ def _pair(seed: int, size: int) -> tuple[np.ndarray, ...]:
     low = np.stack([ndimage.gaussian_filter(np.tensordot(LOW[name], tissue, 1), 1.0) for name in CONTRASTS]) * mask
     place = np.diag([1 / COMMON_MM] * 3 + [1]) @ affine
     return low.astype(np.float32), high.astype(np.float32), mask[None], place.astype(np.float32)
+
+
+def _painted(size: int, seeds: tuple[int, ...]) -> dict[str, Any]:
+    """Phantoms with their regions, as the network of the regions gets them."""
+    items = []
+    for seed in seeds:
+        _, affine, tissue = phantom_head(size, np.random.default_rng(seed))
+        brain = tissue.sum(axis=0) > 0.5
+        image = np.tensordot(HIGH["T1w"], tissue, 1)
+        channel = np.where(brain, np.array([16, 2, 1])[tissue.argmax(axis=0)], 0).astype(np.uint8)
+        place = np.diag([1 / COMMON_MM] * 3 + [1]) @ affine
+        items.append((image[None] / image[brain].mean(), channel[None], place))
+    image, target, place = (np.stack(arrays) for arrays in zip(*items, strict=True))
+    arrays = {"input": image.astype(np.float32), "target": target, "place": place.astype(np.float32)}
+    return {key: torch.from_numpy(value) for key, value in arrays.items()}
 
 
 def without_target(batch: dict[str, Any]) -> dict[str, Any]:

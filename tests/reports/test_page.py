@@ -6,13 +6,15 @@ import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from bids_lfenhance.reports.figures import tinted
 from bids_lfenhance.reports.page import boilerplate, write_report
 from bids_lfenhance.reports.tables import number
 
 from .conftest import RUN
-from .fake_derivative import Recipe, build, phantom
+from .fake_derivative import Recipe, build, phantom, save
 
 SMALL = (24, 28, 24)
 VOID = {"meta", "link", "img", "br", "input", "hr"}
@@ -240,3 +242,41 @@ def test_a_rerun_writes_the_same_page(tmp_path: Path):
     out = build(tmp_path, phantom(SMALL), Recipe(contrasts=("T1w",)))
     first = write_report(out, "sub-01").read_text(encoding="utf-8")
     assert write_report(out, "01", out / "logs" / RUN).read_text(encoding="utf-8") == first
+
+
+@pytest.mark.parametrize("seg", ["regions", "synthseg"])
+def test_regions_are_shown_with_volumes_and_confidence(tmp_path: Path, seg: str) -> None:
+    out = build(tmp_path, phantom(SMALL), Recipe(contrasts=("T1w",)))
+    labels = np.where(phantom(SMALL) == 2, 17, 0).astype(np.uint8)
+    low, high = (next(out.glob(f"sub-01/ses-{name}/anat/*desc-brain_mask.nii.gz")) for name in ("HFC", "GE"))
+    for mask, desc, volume in ((low, "preproc", 4120), (low, "inr", 3960), (high, "preproc", 4000)):
+        path = mask.with_name(
+            mask.name.replace("res-1mm_desc-brain_mask.nii.gz", f"seg-{seg}_res-1mm_desc-{desc}T1w_dseg")
+        )
+        save(path, labels, {})
+        lines = (
+            "index\tname\tvolume_mm3\tconfidence",
+            f"17\tleft hippocampus\t{volume}\t0.8125",
+            "n/a\ttotal intracranial\t1e6\tn/a",
+        )
+        path.with_name(f"{path.name}.tsv").write_text("\n".join(lines))
+    text = write_report(out, "01").read_text(encoding="utf-8")
+    row = re.search(r"<tr><td>left hippocampus</td>(.*?)</tr>", text)
+    assert row is not None
+    cells = re.findall(r"<td>(.*?)</td>", row[1])
+    assert cells == ["4.12 <small>(+3 %)</small>", "0.81", "3.96 <small>(−1 %)</small>", "0.81", "4.00"]
+    assert "<td>total intracranial</td><td>1000.00" in text
+    assert ("mri_synthseg" in text) is (seg == "synthseg")
+    assert ("painted from label maps" in text) is (seg == "regions")
+    assert "10.1016/j.media.2023.102789" in text
+    assert (out / "sub-01" / "figures" / "sub-01_ses-HFC_desc-regions_T1w.jpg").is_file()
+    Reader().feed(text)
+
+
+def test_labels_are_tinted_and_the_rest_is_grey() -> None:
+    ground = np.full((2, 2), 100, np.uint8)
+    colours = np.zeros((256, 3), np.uint8)
+    colours[17] = (200, 100, 0)
+    found = tinted(ground, np.array([[17, 0], [0, 0]], np.uint8), colours, strength=0.5)
+    assert found[0, 0].tolist() == [150, 100, 50]
+    assert (found[1] == 100).all()

@@ -1,0 +1,214 @@
+"""The regions of real images never trained on: Dice against FreeSurfer, between contrasts, in a mirror; and the cost.
+
+python benchmarks/regions.py [--weights FOLDER] [--only norm scan open_ms] [--data ../shared/data] [--no-flip]
+
+``norm`` and ``scan`` are freesurfer_pairs against FreeSurfer's labels, as acquired and as one axial 64 mT stack made by
+the physics simulator (its defaults, seed 0; where the brain lies is then sought on that stack, as the pipeline
+does). ``open_ms``: T1w, T2w and FLAIR of two people, each segmented for itself, Dice between each two. FreeSurfer's
+"CSF" is another thing than ours and is left out of every mean. Deep: thalamus, caudate, putamen, pallidum,
+hippocampus, amygdala, both sides. Mirror: the image reversed left to right with its own registration, regions renamed:
+Dice with the first answer, and the share of left regions' voxels more than 5 mm right of the middle, or the reverse.
+"""
+
+import argparse
+import os
+import sys
+from itertools import combinations
+from pathlib import Path
+
+os.environ.setdefault("ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS", "1")
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import nibabel as nib
+import numpy as np
+
+from bids_lfenhance.imaging.anatomy import Anatomy, find_anatomy
+from bids_lfenhance.imaging.bias import correct_bias, head_mask
+from bids_lfenhance.imaging.fusion import fuse_mean
+from bids_lfenhance.imaging.grid import Grid
+from bids_lfenhance.resources import measured
+from bids_lfenhance.segmentation.regions import channels_of_kinds, indices, kinds, mirrored_channels, regions
+from bids_lfenhance.segmentation.segment import CSF, Segmentation, predictor, segment
+from bids_lfenhance.simulators import get_simulator
+from bids_lfenhance.simulators.presets import get_preset
+from bids_lfenhance.simulators.session import simulate_session
+from bids_lfenhance.simulators.source import COMMON_MM, common_place, high_field_source
+
+SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
+DEEP = {10, 11, 12, 13, 17, 18, 49, 50, 51, 52, 53, 54}
+BIG = {"white matter": {2, 41}, "cortex": {3, 42}}
+CALLOSUM = range(251, 256)
+
+
+def ras(data: np.ndarray, affine: np.ndarray) -> tuple[np.ndarray, Grid]:
+    """The image in RAS voxel order, cut to what is not zero and 16 voxels, and its grid."""
+    image = nib.as_closest_canonical(nib.Nifti1Image(data, affine))
+    array = np.asarray(image.dataobj)
+    where = np.argwhere(array > 0)
+    low = np.maximum(where.min(axis=0) - 16, 0)
+    high = np.minimum(where.max(axis=0) + 17, array.shape)
+    box = tuple(slice(int(a), int(b)) for a, b in zip(low, high, strict=True))
+    moved = image.affine.copy()
+    moved[:3, 3] = (image.affine @ [*low, 1])[:3]
+    return array[box], Grid(moved, array[box].shape)
+
+
+def together(image: np.ndarray, labels: np.ndarray, affine: np.ndarray) -> tuple[np.ndarray, np.ndarray, Grid]:
+    """Image and labels in RAS order on one grid."""
+    seen, grid = ras(image.astype(np.float32), affine)
+    start = np.rint(np.linalg.inv(nib.as_closest_canonical(nib.Nifti1Image(image, affine)).affine) @ grid.affine)[:3, 3]
+    full = np.asarray(nib.as_closest_canonical(nib.Nifti1Image(labels.astype(np.int32), affine)).dataobj)
+    box = tuple(slice(int(a), int(a) + n) for a, n in zip(start, grid.shape, strict=True))
+    return seen, full[box], grid
+
+
+def pair(data: Path, name: str) -> tuple[np.ndarray, np.ndarray, Grid]:
+    """(T1w, FreeSurfer's numbers as they are, grid) of one of the two pairs."""
+    folder = data / "freesurfer_pairs"
+    if name == "norm":
+        image, labels = (nib.load(folder / file) for file in ("norm.mgz", "aparc.a2009s+aseg.mgz"))
+        return together(np.asarray(image.dataobj, np.float32), np.asarray(labels.dataobj), image.affine)
+    with np.load(folder / "test_scan.npz") as file:
+        image, labels = file["vol"].astype(np.float32), file["seg"]
+    # its axes run to the left, to below and to the front: the cerebellum says so, and labels 2 and 41
+    affine = np.array([[-1, 0, 0, 80], [0, 0, 1, -110], [0, -1, 0, 96], [0, 0, 0, 1]], float)
+    return together(image, labels, affine)
+
+
+def truth_of(labels: np.ndarray, grid: Grid) -> np.ndarray:
+    """(X, Y, Z) channels of FreeSurfer's labels; its parcels are cortex, the callosum is white matter of its side."""
+    labels = np.rint(labels).astype(np.int64)
+    left = np.where(labels // 1000 == 11, 3, np.where(labels // 1000 == 12, 42, labels))
+    middle = np.argwhere(np.isin(labels, (10, 49))).mean(axis=0)[0]
+    side = np.where(np.arange(grid.shape[0]) < middle, 2, 41)[:, None, None]  # RAS: low is left
+    left = np.where(np.isin(left, [*CALLOSUM, 77, 80]), side, left)
+    kind = np.zeros(int(left.max()) + 1, np.uint8)
+    for place, one in enumerate(kinds(), start=1):
+        kind[[label for label in one.labels if label < kind.size]] = place
+    return channels_of_kinds()[kind[left]]
+
+
+def dice(first: np.ndarray, second: np.ndarray) -> dict[int, float]:
+    """Dice by FreeSurfer's number of two label images; NaN where both lack a region."""
+    found = {}
+    for region in regions():
+        a, b = first == region.index, second == region.index
+        size = a.sum() + b.sum()
+        found[region.index] = 2 * float((a & b).sum()) / size if size else float("nan")
+    return found
+
+
+def row(name: str, scores: dict[int, float]) -> None:
+    """One line of the table."""
+
+    def mean(wanted: set[int]) -> str:
+        return f"{np.nanmean([scores[index] for index in wanted]):.3f}"
+
+    everything = set(scores) - {CSF}
+    cells = [mean(everything), mean(DEEP), *(mean(one) for one in BIG.values())]
+    print(f"| {name} | {' | '.join(cells)} |", flush=True)
+
+
+def by_region(columns: dict[str, dict[int, float]]) -> None:
+    """Dice of every region in every image."""
+    print(f"\n| region | {' | '.join(columns)} |\n|---|{'---|' * len(columns)}")
+    for region in regions():
+        values = [f"{scores[region.index]:.3f}" for scores in columns.values()]
+        print(f"| {region.name} | {' | '.join(values)} |")
+    print(flush=True)
+
+
+def look(image: np.ndarray, grid: Grid, anatomy: Anatomy, predict, flip: bool) -> Segmentation:
+    """The regions, and on stderr what they cost."""
+    place = common_place(anatomy.warp.affine, grid)
+    with measured() as usage:
+        found = segment(image, grid, anatomy.mask, place, predict, flip=flip)
+    shape = "x".join(map(str, found.posteriors.shape[1:]))
+    cost = f"{usage.cpu_seconds:.0f} CPU s, {usage.seconds:.0f} s, peak {usage.peak_memory_mib:.0f} MiB, seen {shape}"
+    print(f"  cost: {cost}", file=sys.stderr, flush=True)
+    return found
+
+
+def as_axial_stack(image: np.ndarray, grid: Grid) -> np.ndarray:
+    """(X, Y, Z) one axial stack of the simulated 64 mT scanner, on the grid."""
+    simulator = get_simulator("physics")
+    source = high_field_source(image, grid, "T1w")
+    preset = get_preset("T1w", "axi")
+    made = simulate_session(simulator, [source], [preset], simulator.settings(), np.random.default_rng(0))
+    return fuse_mean([stack for stack, _ in made], grid)
+
+
+def mirror(image: np.ndarray, grid: Grid, known: Anatomy, first: Segmentation, predict, flip: bool) -> None:
+    """What the image in a mirror is cut into."""
+    anatomy = find_anatomy(image[::-1], grid, "T1w")
+    found = look(image[::-1], grid, anatomy, predict, flip)
+    renamed = np.zeros(256, np.uint8)
+    renamed[indices()] = indices()[mirrored_channels()]
+    row("mirror image against the first answer", dice(renamed[found.labels][::-1], first.labels))
+    for name, result, where in (("as it is", first, known), ("mirrored", found, anatomy)):
+        share = wrong_side(result, common_place(where.warp.affine, grid))
+        print(f"| {name}: share of voxels on the wrong side | {share:.5f} | | | |", flush=True)
+
+
+def wrong_side(found: Segmentation, place: np.ndarray) -> float:
+    """Share of the voxels of sided regions more than 5 mm beyond the middle of common space."""
+    index = np.stack(np.meshgrid(*(np.arange(n) for n in found.labels.shape), indexing="ij", sparse=False))
+    x = COMMON_MM * (np.tensordot(place[0, :3], index, 1) + place[0, 3])
+    left = np.isin(found.labels, [r.index for r in regions() if r.name.startswith("left")])
+    right = np.isin(found.labels, [r.index for r in regions() if r.name.startswith("right")])
+    wrong = (left & (x > 5)) | (right & (x < -5))
+    return float(wrong.sum() / max(1, (left | right).sum()))
+
+
+def freesurfer(data: Path, name: str, predict, flip: bool) -> None:
+    """One real T1w against FreeSurfer, as acquired, in the mirror, and as one thick stack."""
+    image, labels, grid = pair(data, name)
+    truth = indices()[truth_of(labels, grid)]
+    anatomy = find_anatomy(image, grid, "T1w")
+    first = look(image, grid, anatomy, predict, flip)
+    columns = {"as acquired": dice(first.labels, truth)}
+    row(f"{name}, as acquired", columns["as acquired"])
+    mirror(image, grid, anatomy, first, predict, flip)
+    low = as_axial_stack(image, grid)
+    found = look(low, grid, find_anatomy(low, grid, "T1w"), predict, flip)
+    columns["one axial stack"] = dice(found.labels, truth)
+    row(f"{name}, one axial 64 mT stack (simulated)", columns["one axial stack"])
+    by_region(columns)
+
+
+def open_ms(data: Path, predict, flip: bool) -> None:
+    """Three contrasts of one brain against each other."""
+    for folder in sorted((data / "open_ms" / "cross_sectional").glob("patient*")):
+        images = {}
+        for contrast in ("T1", "T2", "FLAIR"):
+            image = nib.as_closest_canonical(nib.load(folder / f"{contrast}.nii.gz"))
+            images[contrast] = np.maximum(np.asarray(image.dataobj, np.float32), 0)
+            grid = Grid(image.affine, image.shape)
+        images = {n: correct_bias(one, grid.affine, head_mask(one, grid.affine))[0] for n, one in images.items()}
+        anatomy = find_anatomy(images["T1"], grid, "T1w")
+        found = {name: look(one, grid, anatomy, predict, flip).labels for name, one in images.items()}
+        columns = {f"{a}–{b}": dice(found[a], found[b]) for a, b in combinations(found, 2)}
+        for name, scores in columns.items():
+            row(f"{folder.name}, {name}", scores)
+        by_region(columns)
+
+
+def main() -> None:
+    """Print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--weights", default="auto", help="folder of a training, file, or name (default: the bundled)")
+    parser.add_argument("--data", type=Path, default=SHARED)
+    parser.add_argument("--only", nargs="+", default=["norm", "scan", "open_ms"], choices=["norm", "scan", "open_ms"])
+    parser.add_argument("--no-flip", action="store_true", help="one look instead of the mean of two")
+    given = parser.parse_args()
+    predict = predictor(given.weights)
+    print("| image | all but CSF | deep | white matter | cortex |\n|---|---|---|---|---|", flush=True)
+    for name in given.only:
+        if name == "open_ms":
+            open_ms(given.data, predict, not given.no_flip)
+        else:
+            freesurfer(given.data, name, predict, not given.no_flip)
+
+
+if __name__ == "__main__":
+    main()

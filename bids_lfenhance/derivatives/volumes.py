@@ -1,0 +1,71 @@
+"""All volumes of one subject in one tidy table, read from the tables beside the segmentations."""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from ..bids.dataset import read_table
+from ..bids.names import sidecar_path
+from ..config import CONTRASTS
+from .files import REGION_COLUMNS, write_table
+
+COLUMNS = {
+    "participant_id": {"Description": "Subject"},
+    "session_id": {"Description": "Session of the image, n/a where the dataset has none"},
+    "contrast": {"Description": "Contrast of the image", "Levels": {name: f"BIDS suffix {name}" for name in CONTRASTS}},
+    "image": {"Description": "desc- of the image: preproc as acquired (low field: fused), else the enhancement"},
+    "field_strength": {"Description": "Field strength at which the image was acquired", "Units": "tesla"},
+    "segmentation": {"Description": "seg- of the segmentation"},
+    **REGION_COLUMNS,
+}
+"""The data dictionary: one row per image, segmentation and region."""
+
+_NAME = re.compile(
+    rf"seg-(?P<seg>[0-9a-zA-Z+]+)_.*desc-(?P<image>[0-9a-zA-Z+]+?)(?P<contrast>{'|'.join(CONTRASTS)})_dseg"
+)
+
+
+def volumes_path(out_dir: Path, subject: str) -> Path:
+    """Where the table of a subject lies."""
+    return out_dir / f"sub-{subject}" / f"sub-{subject}_desc-volumes_morph.tsv"
+
+
+def write_volumes(out_dir: Path, subject: str) -> Path:
+    """The table of a subject (label without ``sub-``), which is on disk when this returns, and its data dictionary.
+
+    Every segmentation that lies in the derivative is in it, those of other methods and earlier runs too.
+    """
+    folder = out_dir / f"sub-{subject}"
+    tables = sorted([*folder.glob("anat/*_dseg.tsv"), *folder.glob("ses-*/anat/*_dseg.tsv")])
+    path = volumes_path(out_dir, subject)
+    write_table(path, [row for table in tables for row in _rows(out_dir, subject, table)], COLUMNS)
+    return path
+
+
+def _rows(out_dir: Path, subject: str, table: Path) -> Iterator[dict[str, Any]]:
+    found = _NAME.search(table.name)
+    if found is None:
+        return
+    session = re.search(r"_(ses-[0-9a-zA-Z+]+)_", table.name)
+    about = {
+        "participant_id": f"sub-{subject}",
+        "session_id": session[1] if session else None,
+        "contrast": found["contrast"],
+        "image": found["image"],
+        "field_strength": _field_strength(out_dir, table),
+        "segmentation": found["seg"],
+    }
+    for row in read_table(table):
+        yield about | {key: row.get(key) for key in REGION_COLUMNS}
+
+
+def _field_strength(out_dir: Path, table: Path) -> float | None:
+    """Tesla, as the sidecar of the segmented image says, which that of the segmentation names."""
+    try:
+        sources = json.loads(sidecar_path(table).read_text(encoding="utf-8"))["Sources"]
+        image = out_dir / sources[0].removeprefix("bids::")
+        return float(json.loads(sidecar_path(image).read_text(encoding="utf-8"))["MagneticFieldStrength"])
+    except (OSError, ValueError, KeyError, IndexError, TypeError):
+        return None

@@ -1,0 +1,43 @@
+"""How well the network finds the regions of heads it did not learn from, in images painted for the test."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from .paint import Look, paint_patch
+from .recipe import predict
+from .regions import indices
+
+if TYPE_CHECKING:
+    from ..nn.method import Nets
+
+LOOKS = {"low": Look("T1w", (2,), True, deformed=False), "thin": Look("T2w", (), False, deformed=False)}
+"""An axial stack of a bare brain's T1w, and a sharp T2w of a head with its skull."""
+
+SEED = 20
+"""Of the painting: every validation sees the same images."""
+
+
+def judge(nets: "Nets", example: Any, settings: Any, device: "torch.device") -> Mapping[str, float]:
+    """``dice_low`` and ``dice_thin``: mean Dice over the regions of one head in each of ``LOOKS``; ``dice``: both."""
+    scores = {}
+    for number, (name, look) in enumerate(LOOKS.items()):
+        item = paint_patch(
+            example.labels, example.place, example.labels.shape, np.random.default_rng([SEED, number]), look
+        )
+        batch = {key: torch.from_numpy(value[None]).to(device) for key, value in item.items()}
+        with torch.no_grad():
+            found = predict(nets, batch, settings, torch.Generator())[0].argmax(dim=0).cpu().numpy()
+        scores[f"dice_{name}"] = float(np.nanmean(dice(found, item["target"][0])))
+    return {"dice": float(np.mean(list(scores.values()))), **scores}
+
+
+def dice(found: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """(32,) Dice of each region, 2|A∩B| / (|A| + |B|), of two (X, Y, Z) arrays of channels; NaN where both lack it."""
+    channels = len(indices())
+    both = np.bincount(truth[found == truth].ravel(), minlength=channels)
+    each = np.bincount(found.ravel(), minlength=channels) + np.bincount(truth.ravel(), minlength=channels)
+    with np.errstate(invalid="ignore"):
+        return (2 * both / each)[1:]

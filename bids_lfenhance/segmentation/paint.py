@@ -1,0 +1,201 @@
+"""Images of every contrast, resolution and quality from one label map: what the network of the regions learns from.
+
+In the manner of SynthSeg (Billot et al. 2023): intensities are drawn, not taken from any scan, so that the network must
+go by shape. Ours are also seen as low field shows them: in thick slices of any plane, or as the mean of three of them.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage
+
+from ..imaging.acquisition import FWHM_PER_SD
+from ..imaging.warp import lattice
+from ..simulators.head import random_field
+from ..simulators.physics import BIAS_TERMS, add_rician, bias_field
+from ..simulators.presets import HF_TESLA, LF_TESLA, tissue_signal
+from .regions import channels_of_kinds, kinds, mirrored_channels, regions
+
+Shape = tuple[int, int, int]
+
+TURN, STRETCH = 10.0, 0.08
+"""Standard deviations of a head's affine: degrees about each axis, log scale along each."""
+
+WARP = ((24.0, 3.0), (8.0, 0.8))
+"""Smooth deformation: (standard deviation of the kernel, root mean square along each axis), mm."""
+
+MISPLACED = (3.0, 3.0, 0.04)
+"""Standard deviations of what the registration to the template gets wrong: mm, degrees, log scale."""
+
+REALISTIC = 0.5
+"""Share of images whose tissues are as bright as in a T1w, T2w or FLAIR; the others are of no contrast in use."""
+
+THICK = 0.6
+"""Share of images with the resolution of low field."""
+
+STRIPPED = 0.5
+"""Share of images without skull."""
+
+WORST_SNR, BEST_SNR = 3.0, 40.0
+"""White-matter SNR of a thick stack, on its own voxels."""
+
+PLANES = ((0,), (1,), (2,), (0, 1, 2))
+"""Thick axes of the stacks: one stack, or the mean of three."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """What an image is to look like; drawn where None: ``contrast``, ``thick`` axes (none: thin), ``stripped``."""
+
+    contrast: str | None = None
+    thick: tuple[int, ...] | None = None
+    stripped: bool | None = None
+    deformed: bool = True
+
+
+def paint_patch(
+    labels: np.ndarray, place: np.ndarray, shape: Shape, generator: np.random.Generator, look: Look | None = None
+) -> dict[str, np.ndarray]:
+    """One image of a box of a head, and its regions.
+
+    Parameters
+    ----------
+    labels : (X, Y, Z) uint8 kinds (``regions.read_kinds``) on a 1 mm grid, RAS+
+    place : (4, 4) voxel → common space in about [−1, 1]
+    shape : of the box, voxels
+    look : what is not to be left to chance
+
+    ``input`` (1, *shape) float32, its brain about 1; ``target`` (1, *shape) uint8 channels; ``place`` (4, 4) float32
+    of the box, as a registration would find it. Half the heads are mirrored, and their sides change names.
+    """
+    look = look or Look()
+    box, mirrored = _box(labels, shape, generator, look.deformed)
+    index = lattice(box, shape)
+    if look.deformed:
+        for axis in range(3):
+            for width, amplitude in WARP:
+                index[axis] += np.float32(amplitude) * random_field(shape, width, generator)
+    seen = ndimage.map_coordinates(labels, index, order=0, mode="constant")
+    seen = _stripped(seen, generator, look.stripped)
+    image = _degraded(_painted(seen, generator, look.contrast), seen, generator, look.thick)
+    target = channels_of_kinds()[seen]
+    where = place @ box
+    if mirrored:  # the box looked at the head in a mirror: what it saw on the left is on the right
+        target, where = mirrored_channels().astype(np.uint8)[target], np.diag([-1.0, 1, 1, 1]) @ where
+    if look.deformed:
+        where = _misplaced(generator) @ where
+    return {"input": image[None], "target": target[None], "place": where.astype(np.float32)}
+
+
+def _box(labels: np.ndarray, shape: Shape, generator: np.random.Generator, deformed: bool) -> tuple[np.ndarray, bool]:
+    """(4, 4) voxel of the box → voxel of the map, and whether it is mirrored; most of the box is head."""
+    middle = (np.array(labels.shape) - 1) / 2
+    spare = np.maximum(np.array(labels.shape) - shape, 0) / 2
+    turn, mirrored = np.eye(3), False
+    if deformed:
+        turn, mirrored = _affine(generator, TURN, STRETCH), bool(generator.integers(2))
+        middle = middle + generator.uniform(-spare, spare)
+    if mirrored:
+        turn = turn @ np.diag([-1.0, 1, 1])
+    box = np.eye(4)
+    box[:3, :3] = turn
+    box[:3, 3] = middle - turn @ ((np.array(shape) - 1) / 2)
+    return box, mirrored
+
+
+def _affine(generator: np.random.Generator, degrees: float, stretch: float) -> np.ndarray:
+    from scipy.spatial.transform import Rotation
+
+    turn = Rotation.from_rotvec(generator.normal(0, degrees, 3), degrees=True).as_matrix()
+    return np.asarray(turn @ np.diag(np.exp(generator.normal(0, stretch, 3))))
+
+
+def _misplaced(generator: np.random.Generator) -> np.ndarray:
+    """(4, 4) a small error in common space."""
+    from ..simulators.source import COMMON_MM
+
+    shift, degrees, stretch = MISPLACED
+    error = np.eye(4)
+    error[:3, :3] = _affine(generator, degrees, stretch)
+    error[:3, 3] = generator.normal(0, shift / COMMON_MM, 3)
+    return error
+
+
+def _stripped(seen: np.ndarray, generator: np.random.Generator, wanted: bool | None) -> np.ndarray:
+    """The kinds without what is no brain, and without the CSF far from it; or, by chance, as they are."""
+    strip = bool(generator.random() < STRIPPED) if wanted is None else wanted
+    margin = int(generator.integers(0, 5))
+    if not strip:
+        return seen
+    brain = np.array([False, *(kind.brain and kind.region != 24 for kind in kinds())])[seen]
+    near = ndimage.binary_dilation(brain, iterations=margin) if margin else brain
+    kept = np.array([False, *(kind.brain for kind in kinds())])[seen] & near
+    return np.where(kept, seen, 0)
+
+
+def _painted(seen: np.ndarray, generator: np.random.Generator, contrast: str | None) -> np.ndarray:
+    """(X, Y, Z) float32 ≥ 0, brightest tissue about 1: each group of kinds has a mean and a spread of its own."""
+    means, spread = _means(generator, contrast)
+    image = means[seen] + spread[seen] * generator.standard_normal(seen.shape, dtype=np.float32)
+    image = ndimage.gaussian_filter(np.maximum(image, 0), generator.uniform(0.3, 0.8))
+    image *= bias_field(seen.shape, tuple(generator.normal(0, 0.12, len(BIAS_TERMS)).tolist()))
+    return np.asarray(image ** np.float32(np.exp(generator.normal(0, 0.15))))
+
+
+def _means(generator: np.random.Generator, contrast: str | None) -> tuple[np.ndarray, np.ndarray]:
+    """(1 + kinds,) mean and spread of each kind; background 0."""
+    groups = sorted({kind.group for kind in kinds()})
+    drawn = dict(zip(groups, generator.uniform(0.02, 1, len(groups)), strict=True))
+    if contrast or generator.random() < REALISTIC:
+        name = contrast or str(generator.choice(["T1w", "T2w", "FLAIR"]))
+        signal = tissue_signal(name, str(generator.choice([LF_TESLA, HF_TESLA])))
+        shares = {region.index: region.tissue for region in regions()}
+        of_group = {kind.group: np.dot(shares[kind.region], signal) for kind in kinds() if kind.region}
+        drawn |= {group: mean * np.exp(generator.normal(0, 0.08)) for group, mean in of_group.items()}
+    spreads = dict(zip(groups, generator.uniform(0.01, 0.1, len(groups)), strict=True))
+    means = [0.0, *(drawn[kind.group] for kind in kinds())]
+    return np.array(means, np.float32), np.array([0.0, *(spreads[kind.group] for kind in kinds())], np.float32)
+
+
+def _degraded(
+    image: np.ndarray, seen: np.ndarray, generator: np.random.Generator, thick: tuple[int, ...] | None
+) -> np.ndarray:
+    """(X, Y, Z) float32: as a scanner of low field shows it, or with a little noise; its brain about 1."""
+    if thick is None:
+        low = generator.random() < THICK
+        thick = PLANES[int(generator.integers(len(PLANES)))] if low else ()
+    brain = np.array([False, *(bool(kind.region) for kind in kinds())])[seen]
+    level = float(image[brain].mean()) if brain.any() else 1.0
+    if thick:
+        snr = float(np.exp(generator.uniform(np.log(WORST_SNR), np.log(BEST_SNR))))
+        stacks = [_stack(image, axis, level / snr, generator) for axis in thick]
+        image = np.mean(stacks, axis=0)
+    else:
+        image = add_rician(image, level * float(np.exp(generator.uniform(np.log(0.005), np.log(0.1)))), generator)
+    return np.asarray(image / max(level, 1e-6), np.float32)
+
+
+def _stack(image: np.ndarray, axis: int, sigma: float, generator: np.random.Generator) -> np.ndarray:
+    """(X, Y, Z) float32: one stack with thick slices along ``axis``, noise on its own voxels, back on the grid."""
+    zooms = np.full(3, generator.uniform(1.0, 2.3))
+    zooms[axis] = generator.uniform(2.3, 6.5)
+    widths = zooms * generator.uniform(0.6, 1.1) / FWHM_PER_SD
+    start = generator.uniform(0, zooms)
+    shape = tuple(int(n) for n in np.maximum((np.array(image.shape) - 1 - start) // zooms + 1, 2))
+    blurred = ndimage.gaussian_filter(image, widths)
+    low = ndimage.affine_transform(blurred, np.diag(zooms), start, output_shape=shape, order=1)
+    noisy = add_rician(np.maximum(low, 0), sigma, generator)
+    back = np.diag(1 / zooms)
+    seen = ndimage.affine_transform(noisy, back, -start / zooms, output_shape=image.shape, order=1, mode="nearest")
+    return np.asarray(seen, np.float32)
+
+
+def means_of(item: Mapping[str, np.ndarray]) -> dict[str, float]:
+    """Mean intensity of each region of a painted item, by name; regions that are not in it are left out."""
+    target, image = item["target"][0], item["input"][0]
+    return {
+        region.name: float(image[target == channel].mean())
+        for channel, region in enumerate(regions(), start=1)
+        if (target == channel).any()
+    }

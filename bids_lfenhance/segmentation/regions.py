@@ -1,0 +1,114 @@
+"""The regions that every image is cut into, and how label maps are read as them."""
+
+import json
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+
+from ..data import read_text
+from ..errors import InputError
+
+
+@dataclass(frozen=True)
+class Region:
+    """``index`` FreeSurfer's number; ``mirror`` that of the other side, its own in the middle; ``tissue`` (3,) shares
+    of CSF, GM, WM; ``colour`` "#rrggbb".
+    """
+
+    index: int
+    name: str
+    mirror: int
+    tissue: tuple[float, float, float]
+    colour: str
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What is painted alike: ``labels`` of a label map, the ``region`` they belong to (0: none), and the ``group`` of
+    kinds that share one intensity; ``mirror`` the place of the other side's kind in ``kinds()``.
+    """
+
+    labels: frozenset[int]
+    region: int
+    group: str
+    mirror: int
+    brain: bool
+
+
+@cache
+def regions() -> tuple[Region, ...]:
+    """The regions in the order of the network's channels; channel 0 is none of them, so a region's is its place + 1.
+
+    >>> len(regions()), regions()[0].name
+    (32, 'left cerebral white matter')
+    """
+    rows = json.loads(read_text("regions.json"))["regions"]
+    return tuple(Region(r["index"], r["name"], r["mirror"], tuple(r["tissue"]), r["colour"]) for r in rows)
+
+
+@cache
+def kinds() -> tuple[Kind, ...]:
+    """What label maps are painted as; kind 0 is background, so a kind's number is its place + 1."""
+    rows = json.loads(read_text("regions.json"))["kinds"]
+    place = {label: number for number, row in enumerate(rows) for label in row["labels"]}
+    return tuple(
+        Kind(
+            frozenset(row["labels"]),
+            row["region"],
+            row["group"],
+            place[row["mirror"]] if "mirror" in row else number,
+            bool(row["region"]) or row.get("brain", False),
+        )
+        for number, row in enumerate(rows)
+    )
+
+
+def indices() -> np.ndarray:
+    """(33,) int: FreeSurfer's number of each channel, 0 first.
+
+    >>> indices()[:4].tolist()
+    [0, 2, 3, 4]
+    """
+    return np.array([0, *(region.index for region in regions())])
+
+
+def mirrored_channels() -> np.ndarray:
+    """(33,) int: the channel of the other side, for each channel; its own inverse."""
+    channel = {number: place for place, number in enumerate(indices().tolist())}
+    return np.array([0, *(channel[region.mirror] for region in regions())])
+
+
+def read_kinds(labels: np.ndarray) -> np.ndarray:
+    """(X, Y, Z) uint8 kinds, 0 for background, of a map of FreeSurfer's numbers; numbers that are no kind count as 0.
+
+    ``InputError`` where a region of the list has no label: a network would learn that it does not exist.
+    """
+    rounded = np.rint(labels).astype(np.int32)
+    number = np.zeros(max(int(rounded.max()), 0) + 1, np.uint8)
+    for place, kind in enumerate(kinds(), start=1):
+        number[[label for label in kind.labels if label < number.size]] = place
+    read = number[np.maximum(rounded, 0)]
+    found = {kinds()[place - 1].region for place in np.flatnonzero(np.bincount(read.ravel())).tolist() if place}
+    missing = [region.name for region in regions() if region.index not in found]
+    if missing:
+        raise InputError(
+            f"Expected labels of all {len(regions())} regions by FreeSurfer's numbers, found none of "
+            f"{', '.join(missing)}; give a segmentation of the whole head (SynthSeg's training maps have them)."
+        )
+    return read
+
+
+def channels_of_kinds() -> np.ndarray:
+    """(1 + kinds,) uint8: the network's channel of each kind."""
+    channel = {number: place for place, number in enumerate(indices().tolist())}
+    return np.array([0, *(channel[kind.region] for kind in kinds())], np.uint8)
+
+
+def label_table() -> list[tuple[str, str, str]]:
+    """(index, name, colour) of each region, as a table of labels wants them.
+
+    >>> label_table()[0]
+    ('2', 'left cerebral white matter', '#f28585')
+    """
+    return [(str(region.index), region.name, region.colour) for region in regions()]

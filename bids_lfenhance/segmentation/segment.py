@@ -1,0 +1,252 @@
+"""The regions of one image: what the network sees in it and in its mirror image, each region made one piece."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage
+
+from ..imaging.anatomy import CSF_REACH_MM
+from ..imaging.grid import CANONICAL_ZOOM, Grid, resample
+from ..imaging.volume import Volume
+from ..simulators.source import common_place
+from .regions import indices, mirrored_channels
+from .volumes import Rows, region_rows
+
+Predictor = Callable[[np.ndarray, np.ndarray], np.ndarray]
+"""(image (x, y, z) float32 with the brain's mean about 1, place (4, 4)) → posteriors (33, x, y, z) that sum to 1."""
+
+MARGIN = 8
+"""Voxels around the brain that the network is shown: the mask may be a little short, and skull helps no further."""
+
+FEWEST, MULTIPLE = 64, 32
+"""The network halves five times, and what is left must be more than one voxel a side."""
+
+BRIGHTEST = 4.0
+"""Brightness, in means of the brain, beyond which nothing was painted in training: vessels, eyes and fat are cut."""
+
+CSF = 24
+"""The one region that may lie in pieces: the sulci are not joined to the cisterns on a grid of 1 mm."""
+
+ROUNDS = 5
+"""How often loose pieces are handed on; what is loose then, specks of noise, becomes what it touches."""
+
+
+@dataclass(frozen=True, eq=False)
+class Segmentation:
+    """The regions of one image.
+
+    ``labels`` (X, Y, Z) uint8, FreeSurfer's numbers, 0 where there is none; ``mask`` (X, Y, Z) bool, brain: every
+    region, of the CSF what lies within ``CSF_REACH_MM`` of the others; ``posteriors`` (33, x, y, z) float16 in [0, 1]
+    of the part ``box`` of the grid, outside of which there is no brain; ``confidence`` (33,) mean over the voxels of
+    each region of its own posterior, first over those of all regions that they are of any; NaN where there are none;
+    ``grid`` of the labels.
+    """
+
+    labels: np.ndarray
+    mask: np.ndarray
+    posteriors: np.ndarray
+    box: tuple[slice, ...]
+    confidence: np.ndarray
+    grid: Grid
+
+
+def segment(
+    image: np.ndarray, grid: Grid, mask: np.ndarray, place: np.ndarray, predict: Predictor, *, flip: bool = True
+) -> Segmentation:
+    """The regions of an image of any contrast, with skull or without.
+
+    Parameters
+    ----------
+    image : (X, Y, Z), bias-corrected, arbitrary units; its mean in the mask becomes 1, as in training
+    grid : RAS+; where it is not of 1 mm the image is seen on one that is
+    mask : (X, Y, Z) bool, where the brain is, roughly
+    place : (4, 4) voxel → common space (``simulators.source.common_place``)
+    predict : the network (``predictor``)
+    flip : also look in the mirror, and take the mean: left and right are then treated alike to the last bit
+    """
+    fine = _at_one_mm(grid)
+    if fine != grid:
+        image, mask = resample(image, grid.affine, fine), resample(mask, grid.affine, fine, order=0) > 0
+        place = place @ np.linalg.inv(grid.affine) @ fine.affine
+    corner, shape = _window(mask)
+    found = _seen(_scaled(image, mask, corner, shape), place @ _shift(corner), predict, flip)
+    if fine != grid:
+        found = _carried(found, fine.affine @ _shift(corner), grid)
+        corner = np.zeros(3, int)
+    box, inner = _inside(corner, found.shape[1:], grid.shape)
+    posteriors = found[(slice(None), *inner)]
+    channels = one_piece(posteriors)
+    labels = np.zeros(grid.shape, np.uint8)
+    labels[box] = indices().astype(np.uint8)[channels]
+    return Segmentation(labels, brain_of(labels, grid), posteriors, box, _confidence(channels, posteriors), grid)
+
+
+def predictor(weights: str, device: str = "cpu") -> Predictor:
+    """The network of ``regions`` with these weights, as ``load_weights`` takes them; bfloat16 where that is fast."""
+    import torch
+
+    from ..nn.precision import use_precision
+    from ..nn.weights import load_weights
+    from .recipe import METHOD, build, predict
+
+    loaded = load_weights(weights, METHOD.name, ())
+    settings, where = METHOD.settings(**loaded.settings), torch.device(device)
+    nets = build(settings)
+    for name, net in nets.items():
+        net.load_state_dict(loaded.state[name])
+        net.to(where).eval()
+    use_precision(nets, "bf16", where)
+
+    def posteriors(image: np.ndarray, place: np.ndarray) -> np.ndarray:
+        batch = {"input": image[None], "place": place.astype(np.float32)}
+        given = {key: torch.from_numpy(np.ascontiguousarray(value))[None].to(where) for key, value in batch.items()}
+        with torch.no_grad():
+            return np.asarray(predict(nets, given, settings, torch.Generator())[0].cpu().numpy())
+
+    return posteriors
+
+
+def segment_volume(
+    volume: Volume, mask: np.ndarray, template_to_subject: np.ndarray, predict: Predictor
+) -> tuple[dict[str, np.ndarray], dict[str, Rows]]:
+    """Labels (X, Y, Z) uint8 and rows of volumes (``volume_rows``) of every contrast of a session, each for itself.
+
+    ``mask`` (X, Y, Z) bool, brain; ``template_to_subject`` (4, 4) RAS+ mm, the affine registration to the template.
+    """
+    place = common_place(template_to_subject, volume.grid)
+    labels, rows = {}, {}
+    for contrast in volume.contrasts:
+        found = segment(volume.channel(contrast), volume.grid, mask, place, predict)
+        labels[contrast], rows[contrast] = found.labels, volume_rows(found)
+    return labels, rows
+
+
+def volume_rows(found: Segmentation) -> Rows:
+    """The table of a segmentation (``region_rows``): soft volumes are sums of posteriors."""
+    soft = found.posteriors.sum(axis=(1, 2, 3), dtype=np.float64)
+    soft[0] = soft[1:].sum()
+    return region_rows(found.labels, found.grid, (soft * found.grid.voxel_volume).tolist(), found.confidence.tolist())
+
+
+def one_piece(posteriors: np.ndarray) -> np.ndarray:
+    """(x, y, z) uint8 channels, the likeliest ones, but each region in one piece and the background too.
+
+    A piece that hangs together with its region over no face, edge or corner goes to the next likely channel; so do
+    holes, which are pieces of another region or of the background. ``posteriors`` (33, x, y, z) are changed there:
+    zero for what was refused, the others again with the sum 1.
+    """
+    channels = posteriors.argmax(axis=0).astype(np.uint8)
+    for _ in range(ROUNDS):
+        loose = _loose(channels)
+        if not loose.any():
+            return channels
+        left = posteriors[:, loose].astype(np.float32)
+        left[channels[loose], np.arange(left.shape[1])] = 0
+        posteriors[:, loose] = left / np.maximum(left.sum(axis=0), 1e-6)
+        channels[loose] = left.argmax(axis=0)
+    loose = _loose(channels)
+    if loose.any():
+        nearest = ndimage.distance_transform_edt(loose, return_distances=False, return_indices=True)
+        channels = channels[tuple(nearest)]
+    return channels
+
+
+def _loose(channels: np.ndarray) -> np.ndarray:
+    """(x, y, z) bool: every piece of a channel but its largest one; those of the CSF stay.
+
+    The background is joined around the edges: a head that reaches them does not cut it in two.
+    """
+    channels = np.pad(channels, 1)
+    loose = np.zeros(channels.shape, bool)
+    touching = np.ones((3, 3, 3), bool)
+    for channel, box in enumerate(ndimage.find_objects(channels + 1)):
+        if box is None or indices()[channel] == CSF:
+            continue
+        pieces, count = ndimage.label(channels[box] == channel, touching)
+        if count > 1:
+            largest = np.argmax(np.bincount(pieces.ravel())[1:]) + 1
+            loose[box] |= (pieces > 0) & (pieces != largest)
+    return loose[1:-1, 1:-1, 1:-1]
+
+
+def brain_of(labels: np.ndarray, grid: Grid) -> np.ndarray:
+    """(X, Y, Z) bool: brain, without holes: every region, and the CSF next to them."""
+    tissue = (labels > 0) & (labels != CSF)
+    if not tissue.any():
+        return tissue
+    near = ndimage.distance_transform_edt(~tissue, sampling=grid.zooms) <= CSF_REACH_MM
+    return np.asarray(ndimage.binary_fill_holes(tissue | (near & (labels == CSF))))
+
+
+def _seen(image: np.ndarray, place: np.ndarray, predict: Predictor, flip: bool) -> np.ndarray:
+    """(33, x, y, z) float16 posteriors of an image, or their mean with those of its mirror image."""
+    found = np.asarray(predict(image, place), np.float16)
+    if flip:
+        back = np.diag([-1.0, 1, 1, 1])
+        back[0, 3] = image.shape[0] - 1
+        mirror = predict(image[::-1], np.diag([-1.0, 1, 1, 1]) @ place @ back)
+        for channel, other in enumerate(mirrored_channels()):
+            found[channel] = (found[channel] + mirror[other, ::-1].astype(np.float16)) / 2
+    return found
+
+
+def _scaled(image: np.ndarray, mask: np.ndarray, corner: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """(*shape) float32: a part of the image, zero where it has none, the mean of its brain 1."""
+    values = np.maximum(np.nan_to_num(np.asarray(image, np.float32)), 0)
+    level = float(values[mask].mean(dtype=np.float64)) if mask.any() else 0.0
+    part = np.zeros(shape, np.float32)
+    box, inner = _inside(corner, shape, image.shape)
+    part[inner] = values[box]
+    return np.minimum(part / (level or 1.0), np.float32(BRIGHTEST))
+
+
+def _window(mask: np.ndarray) -> tuple[np.ndarray, tuple[int, ...]]:
+    """(Corner (3,), shape) of what the network sees: around the brain, or everything; it may reach beyond the image."""
+    where = np.argwhere(mask) if mask.any() else np.array([[0, 0, 0], np.array(mask.shape) - 1])
+    low, high = where.min(axis=0) - MARGIN, where.max(axis=0) + 1 + MARGIN
+    sides = np.maximum(-(-(high - low) // MULTIPLE) * MULTIPLE, FEWEST)
+    return (low + high - sides) // 2, tuple(sides.tolist())
+
+
+def _inside(
+    corner: np.ndarray, shape: tuple[int, ...], whole: tuple[int, ...]
+) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
+    """(The part of the image, the same in the window) where window and image overlap."""
+    low, high = np.maximum(corner, 0), np.minimum(corner + np.array(shape), whole)
+    box = tuple(slice(int(a), int(b)) for a, b in zip(low, high, strict=True))
+    inner = tuple(slice(int(a), int(b)) for a, b in zip(low - corner, high - corner, strict=True))
+    return box, inner
+
+
+def _shift(corner: np.ndarray) -> np.ndarray:
+    matrix = np.eye(4)
+    matrix[:3, 3] = corner
+    return matrix
+
+
+def _at_one_mm(grid: Grid) -> Grid:
+    """The grid itself where its voxels are of about 1 mm, else one of 1 mm over the same field of view."""
+    zooms = np.array(grid.zooms)
+    if np.allclose(zooms, CANONICAL_ZOOM, atol=0.1):
+        return grid
+    step = CANONICAL_ZOOM / zooms
+    finer = grid.affine @ np.diag([*step, 1.0])
+    finer[:3, 3] = (grid.affine @ [*(step / 2 - 0.5), 1.0])[:3]
+    return Grid(finer, tuple(np.maximum(np.rint(np.array(grid.shape) / step), 1).astype(int).tolist()))
+
+
+def _carried(posteriors: np.ndarray, affine: np.ndarray, grid: Grid) -> np.ndarray:
+    """(33, X, Y, Z) float16 on another grid; background where they do not reach."""
+    outside = [1.0, *[0.0] * (len(posteriors) - 1)]
+    pairs = zip(posteriors, outside, strict=True)
+    return np.stack([resample(one, affine, grid, cval=cval).astype(np.float16) for one, cval in pairs])
+
+
+def _confidence(channels: np.ndarray, posteriors: np.ndarray) -> np.ndarray:
+    own = np.take_along_axis(posteriors, channels[None].astype(np.intp), axis=0)[0].astype(np.float64)
+    count = np.bincount(channels.ravel(), minlength=len(posteriors))
+    total = np.bincount(channels.ravel(), own.ravel(), minlength=len(posteriors))
+    count[0], total[0] = count[1:].sum(), (1 - posteriors[0][channels > 0].astype(np.float64)).sum()
+    with np.errstate(invalid="ignore"):
+        return np.asarray(total / count)

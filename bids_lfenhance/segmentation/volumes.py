@@ -1,0 +1,37 @@
+"""The table of a segmentation: one row per region, and one for all of them."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ..imaging.grid import Grid
+from .regions import regions
+
+Rows = list[dict[str, Any]]
+
+TOTAL = "total intracranial"
+"""Name of the row of everything that is a region; it has no index, as it is no label."""
+
+
+def region_rows(labels: np.ndarray, grid: Grid, soft: Sequence[float], confidence: Sequence[float]) -> Rows:
+    """One row per region: ``index``, ``name``, ``volume_mm3`` (by label), ``volume_soft_mm3``, ``confidence``; then
+    the total intracranial volume: all regions, the CSF outside the brain as far as the image shows it.
+
+    Parameters
+    ----------
+    labels : (X, Y, Z) uint8, FreeSurfer's numbers
+    grid : of the labels
+    soft : (33,) mm³ by posteriors, in the order of the channels; first the total
+    confidence : (33,) in [0, 1], NaN where unknown; first that of the total
+    """
+    counts = np.bincount(labels.ravel(), minlength=256) * grid.voxel_volume
+    hard = {region.index: float(counts[region.index]) for region in regions()}
+    told = [(region.index, region.name, hard[region.index]) for region in regions()]
+    whole = (None, TOTAL, sum(hard.values()))
+    return [
+        {"index": index, "name": name, "volume_mm3": volume, "volume_soft_mm3": float(more), "confidence": float(sure)}
+        for (index, name, volume), more, sure in zip(
+            [*told, whole], [*soft[1:], soft[0]], [*confidence[1:], confidence[0]], strict=True
+        )
+    ]

@@ -1,0 +1,230 @@
+"""From an image to its regions: a round trip with a network that knows the answer, mirrors, islands, holes, scales."""
+
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from scipy import ndimage
+
+from bids_lfenhance.errors import InputError
+from bids_lfenhance.imaging.grid import Grid
+from bids_lfenhance.imaging.volume import volume_from_channels
+from bids_lfenhance.nn.weights import save_weights
+from bids_lfenhance.segmentation.recipe import METHOD
+from bids_lfenhance.segmentation.regions import indices, mirrored_channels, regions
+from bids_lfenhance.segmentation.segment import (
+    BRIGHTEST,
+    _seen,
+    brain_of,
+    one_piece,
+    predictor,
+    segment,
+    segment_volume,
+    volume_rows,
+)
+from bids_lfenhance.segmentation.volumes import TOTAL
+
+from .heads import as_channels, grid_of, head_of_blocks, place_of, seer
+
+LABELS = head_of_blocks()
+GRID = grid_of()
+PLACE = place_of(GRID)
+IMAGE = np.where(LABELS > 0, 3.0, 0.0).astype(np.float32)
+MASK = LABELS > 0
+
+
+def found(image=IMAGE, grid=GRID, mask=MASK, place=PLACE, **changes):
+    return segment(image, grid, mask, place, changes.pop("predict", seer(LABELS, GRID)), **changes)
+
+
+@pytest.mark.parametrize("flip", [True, False])
+def test_the_answer_comes_back_where_it_belongs(flip):
+    result = found(flip=flip)
+    np.testing.assert_array_equal(result.labels, LABELS)
+    np.testing.assert_allclose(result.posteriors.sum(axis=0, dtype=np.float64), 1, atol=2e-3)
+    np.testing.assert_allclose(result.confidence[1:], 0.9, atol=1e-3)
+    assert result.confidence[0] == pytest.approx(1 - 0.1 / 32, abs=1e-3), "that a region is of any"
+    assert result.posteriors.dtype == np.float16
+
+
+def test_a_head_at_the_edge_of_a_small_image_is_seen_whole():
+    box = tuple(slice(n.start, n.stop) for n in ndimage.find_objects(MASK.astype(int))[0])
+    shift = np.eye(4)
+    shift[:3, 3] = [one.start for one in box]
+    labels = LABELS[box]
+    grid = Grid(GRID.affine @ shift, labels.shape)
+    result = found(IMAGE[box], grid, MASK[box], PLACE @ shift)
+    np.testing.assert_array_equal(result.labels, labels)
+
+
+def test_left_and_right_never_change_places():
+    """The image of a head in a mirror has the mirror image of its regions, their sides renamed, to the last bit."""
+    rng = np.random.default_rng(0)
+    image = (IMAGE * rng.uniform(0.5, 1.5, IMAGE.shape)).astype(np.float32)
+    labels = LABELS.copy()
+    labels[2:9, 20:30, 20:30] = 3  # one side has more
+    predict = seer(labels, GRID)
+    mirror = mirrored_channels()
+    back = np.diag([-1.0, 1, 1, 1])
+    back[0, 3] = image.shape[0] - 1
+    there = found(image, mask=labels > 0, predict=predict)
+
+    here = found(image[::-1], mask=(labels > 0)[::-1], place=np.diag([-1.0, 1, 1, 1]) @ PLACE @ back, predict=predict)
+    renamed = dict(zip(indices().tolist(), indices()[mirror].tolist(), strict=True))
+    expected = np.vectorize(renamed.get)(there.labels[::-1])
+    np.testing.assert_array_equal(here.labels, expected)
+
+
+def test_the_mirror_is_averaged_in():
+    """A network that always says left says left and right alike once it has looked in the mirror."""
+
+    def always_left(image, place):
+        posteriors = np.zeros((33, *image.shape), np.float32)
+        posteriors[indices().tolist().index(3)] = 1
+        return posteriors
+
+    result = found(predict=always_left)
+    left, right = (result.posteriors[indices().tolist().index(n)] for n in (3, 42))
+    assert (left == 0.5).all()
+    assert (right == 0.5).all()
+
+
+def test_the_network_sees_the_brain_at_one_whatever_the_units():
+    seen = []
+
+    def watch(image, place):
+        seen.append(image)
+        return seer(LABELS, GRID)(image, place)
+
+    skull = IMAGE.copy()
+    skull[2:4] = 5000.0
+    skull[0, 0] = -3.0
+    skull[1, 1, 1] = np.nan
+    for image in (skull, 100 * skull):
+        found(image, predict=watch, flip=False)
+    inside = seen[0] > 0
+    assert seen[0][inside].min() == pytest.approx(1)
+    assert seen[0].max() == BRIGHTEST
+    np.testing.assert_allclose(seen[0], seen[1], rtol=1e-6)
+    assert all(side % 32 == 0 and side >= 64 for side in seen[0].shape)
+
+
+def test_coarse_grids_are_seen_at_one_millimetre():
+    coarse = Grid(GRID.affine @ np.array([[2, 0, 0, 0.5], [0, 2, 0, 0.5], [0, 0, 2, 0.5], [0, 0, 0, 1]]), (24, 24, 24))
+    image = IMAGE.reshape(24, 2, 24, 2, 24, 2).mean(axis=(1, 3, 5))
+    result = found(image, coarse, image > 0, PLACE @ np.linalg.inv(GRID.affine) @ coarse.affine)
+    assert result.labels.shape == (24, 24, 24)
+    inner = ndimage.minimum_filter(LABELS, 3) == ndimage.maximum_filter(LABELS, 3)
+    sure = inner.reshape(24, 2, 24, 2, 24, 2).all(axis=(1, 3, 5)) & (image > 0)
+    np.testing.assert_array_equal(result.labels[sure], LABELS[::2, ::2, ::2][sure])
+
+
+def posteriors_of(labels: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """0.7 for the labels, 0.2 for the second choice, the rest for everything else."""
+    scores = np.full((33, *labels.shape), 0.1 / 31, np.float32)
+    np.put_along_axis(scores, as_channels(second)[None].astype(np.intp), 0.2, axis=0)
+    np.put_along_axis(scores, as_channels(labels)[None].astype(np.intp), 0.7, axis=0)
+    return (scores / scores.sum(axis=0)).astype(np.float16)
+
+
+def test_islands_go_to_the_next_likely_region_and_holes_are_filled():
+    wrong = LABELS.copy()
+    wrong[30:32, 8:10, 8:10] = 17  # left hippocampus deep in a region of the right side
+    wrong[10, 20, 20] = 0  # a hole
+    wrong[0, 0, 0] = 53  # and a speck of the right one in the air
+    scores = posteriors_of(wrong, LABELS)
+    np.testing.assert_array_equal(indices()[one_piece(scores)], LABELS)
+    np.testing.assert_allclose(scores.sum(axis=0, dtype=np.float64), 1, atol=5e-3)
+
+
+def test_noise_becomes_one_piece_of_each_but_the_csf():
+    rng = np.random.default_rng(1)
+    scores = rng.dirichlet(np.ones(33), (20, 20, 20)).transpose(3, 0, 1, 2).astype(np.float16)
+    channels = one_piece(scores)
+    for channel in np.unique(channels):
+        if indices()[channel] not in (0, 24):
+            assert ndimage.label(channels == channel, np.ones((3, 3, 3)))[1] == 1
+
+
+def test_pieces_of_csf_stay():
+    labels = np.zeros((20, 20, 20), np.uint8)
+    labels[2:4], labels[10:12] = 24, 24
+    np.testing.assert_array_equal(indices()[one_piece(posteriors_of(labels, np.zeros_like(labels)))], labels)
+
+
+def test_the_brain_is_every_region_and_the_csf_beside_it():
+    labels = np.zeros((30, 30, 30), np.uint8)
+    labels[2:28, 2:28, 2:28] = 24
+    labels[8:22, 8:22, 8:22] = 3
+    labels[14, 14, 14] = 0
+    expected = np.zeros(labels.shape, bool)
+    depth = ndimage.distance_transform_edt(labels != 3)
+    expected[(depth <= 3) & (labels > 0)] = True
+    expected[14, 14, 14] = True
+    np.testing.assert_array_equal(brain_of(labels, grid_of(30)), expected)
+    assert not brain_of(np.zeros_like(labels), grid_of(30)).any()
+
+
+def test_the_table_counts_voxels_and_sums_posteriors():
+    result = found()
+    rows = {row["name"]: row for row in volume_rows(result)}
+    assert len(rows) == 33
+    for channel, region in enumerate(regions(), start=1):
+        row = rows[region.name]
+        assert row["volume_mm3"] == (region.index == LABELS).sum()
+        assert row["volume_soft_mm3"] == pytest.approx(float(result.posteriors[channel].sum(dtype=np.float64)))
+    assert rows[TOTAL]["index"] is None
+    assert rows[TOTAL]["volume_mm3"] == (LABELS > 0).sum()
+    assert rows[TOTAL]["volume_soft_mm3"] == pytest.approx(sum(rows[r.name]["volume_soft_mm3"] for r in regions()))
+
+
+def test_nothing_found_is_a_table_without_confidence():
+    def nothing(image, place):
+        return np.concatenate([np.ones((1, *image.shape)), np.zeros((32, *image.shape))]).astype(np.float32)
+
+    result = found(predict=nothing)
+    assert not result.labels.any()
+    assert not result.mask.any()
+    rows = volume_rows(result)
+    assert sum(row["volume_mm3"] for row in rows) == 0
+    assert all(np.isnan(row["confidence"]) for row in rows)
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory) -> Path:
+    """A network as small as it can be, that nobody trained."""
+    settings = replace(METHOD.settings(), width=2)
+    torch.manual_seed(0)
+    assert METHOD.learning is not None
+    about = {"method": "regions", "contrasts": ["T1w"], "settings": asdict(settings)}
+    return save_weights(tmp_path_factory.mktemp("weights"), METHOD.learning.build(settings), about, "drawn")
+
+
+def test_weights_from_disk_segment_every_contrast_alike(weights):
+    torch.set_num_threads(1)
+    volume = volume_from_channels(GRID, {"T1w": IMAGE, "FLAIR": 2 * IMAGE})
+    labels, rows = segment_volume(volume, MASK, np.eye(4), predictor(str(weights)))
+    assert set(labels) == set(rows) == {"T1w", "FLAIR"}
+    np.testing.assert_array_equal(labels["T1w"], labels["FLAIR"])
+    assert labels["T1w"].dtype == np.uint8
+    assert set(np.unique(labels["T1w"])) <= set(indices().tolist())
+
+
+def test_a_real_network_treats_both_sides_alike(weights):
+    predict = predictor(str(weights))
+    back = np.diag([-1.0, 1, 1, 1])
+    image = (IMAGE * np.random.default_rng(3).uniform(0.5, 1.5, IMAGE.shape)).astype(np.float32)
+    image = np.pad(image, 8)
+    back[0, 3] = image.shape[0] - 1
+    there = _seen(image, PLACE, predict, flip=True)
+    here = _seen(image[::-1], np.diag([-1.0, 1, 1, 1]) @ PLACE @ back, predict, flip=True)
+    swapped = here[mirrored_channels()][:, ::-1].astype(np.float32)
+    np.testing.assert_allclose(swapped, there.astype(np.float32), atol=2e-3)
+
+
+def test_weights_of_another_method_are_refused(tmp_path):
+    save_weights(tmp_path, {}, {"method": "pfsr", "contrasts": ["T1w"], "settings": {}}, "")
+    with pytest.raises(InputError, match="Expected weights of regions"):
+        predictor(str(tmp_path))

@@ -1,0 +1,63 @@
+"""The train level for the network of the regions: label maps alone will do, and what cannot be trained is refused."""
+
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from bids_lfenhance.cli.run import main
+from tests.segmentation.heads import head_of_blocks
+
+
+@pytest.fixture
+def maps(tmp_path: Path) -> Path:
+    folder = tmp_path / "maps"
+    folder.mkdir()
+    for number in range(4):
+        nib.save(nib.Nifti1Image(head_of_blocks(), np.eye(4)), folder / f"head_{number}.nii.gz")
+    return folder
+
+
+def planned(bids: Path, out: Path, *more: str) -> int:
+    return main([str(bids), str(out), "train", "--method", "regions", "--dry-run", *more])
+
+
+def test_a_folder_of_label_maps_is_enough(maps, tmp_path, capsys):
+    assert planned(maps, tmp_path / "out") == 0
+    assert "train regions" in capsys.readouterr().out
+
+
+def test_a_dataset_may_stand_beside_the_label_maps(maps, tmp_path, capsys):
+    dataset = tmp_path / "bids"
+    dataset.mkdir()
+    (dataset / "dataset_description.json").write_text('{"Name": "Real", "BIDSVersion": "1.10.0"}')
+    assert planned(dataset, tmp_path / "out", "--label-maps", str(maps)) == 0
+    assert "train regions" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("more", "sentence"),
+    [
+        (("--regions-patch", "48"), "Expected a --regions-patch of 64 voxels or more"),
+        (("--regions-patch", "63"), "Expected a --regions-patch of 64 voxels or more"),
+        (("--augment", "physics"), "Expected label maps alone for regions"),
+    ],
+)
+def test_what_cannot_be_trained_is_refused(maps, tmp_path, capsys, more, sentence):
+    assert planned(maps, tmp_path / "out", *more) == 2
+    told = capsys.readouterr().err
+    assert sentence in told
+    assert "Traceback" not in told
+
+
+def test_no_label_maps_at_all_are_refused(tmp_path, capsys):
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    assert planned(empty, tmp_path / "out") == 2
+    assert "name their folder with --label-maps" in capsys.readouterr().err
+
+
+def test_other_methods_still_want_a_dataset(maps, tmp_path, capsys):
+    assert main([str(maps), str(tmp_path / "out"), "train", "--method", "pfsr", "--dry-run"]) == 2
+    assert "dataset_description.json" in capsys.readouterr().err
