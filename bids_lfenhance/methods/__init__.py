@@ -36,11 +36,7 @@ def learned_methods() -> dict[str, Method]:
     """The records of everything that can be trained, by name: enhancers, simulators, the segmentation.
 
     >>> sorted(learned_methods())
-<<<<<<< HEAD
-    ['bridge', 'cfm', 'cssdiff', 'h2lo', 'pfsr']
-=======
-    ['bridge', 'cfm', 'h2lo', 'pfsr', 'regions']
->>>>>>> wip/regions
+    ['bridge', 'cfm', 'cssdiff', 'h2lo', 'pfsr', 'regions']
     """
     records = [get_method(name) for name in METHODS]
     records += [import_module(module, __name__).METHOD for module in _ALSO_LEARNED.values()]

@@ -64,16 +64,10 @@ class Phase:
 class Stage:
     """A part of a training: its phases alternate in every step.
 
-<<<<<<< HEAD
-    ``data`` is what it learns from: "simulated", "pairs" or "all"; where there is none of it, everything there is.
-    ``steps`` optimiser steps; ``batch`` patches a step over all processes; ``patch`` (3,) voxels of the canonical grid;
-    the rate climbs over ``warmup`` steps and falls as a cosine to ``floor`` times its height. What is made of whole
-    volumes does not yet depend on a stage that is not ``measured``: it ends with its last weights.
-=======
     ``data`` is what it learns from: "simulated", "pairs", "labels" or "all"; where there is none of it, everything
     there is. ``steps`` optimiser steps; ``batch`` patches a step over all processes; ``patch`` (3,) voxels of the
-    canonical grid; the rate climbs over ``warmup`` steps and falls as a cosine to ``floor`` times its height.
->>>>>>> wip/regions
+    canonical grid; the rate climbs over ``warmup`` steps and falls as a cosine to ``floor`` times its height. What is
+    made of whole volumes does not yet depend on a stage that is not ``measured``: it ends with its last weights.
     """
 
     name: str
