@@ -45,18 +45,41 @@ def test_and_tell(
         net.load_state_dict(loaded.state[name])
         net.to(device).eval()
     use_precision(nets, options.precision, device)
-    learned_from = [example for example in examples if example.person in split.train]
-    rows = assess(nets, method, settings, tested, learned_from, options.seed, device)
+    if method.learning.judge is None:
+        learned_from = [example for example in examples if example.person in split.train]
+        rows = assess(nets, method, settings, tested, learned_from, options.seed, device)
+        about, table = _about(rows, len(split.test)), markdown(summary(rows))
+    else:
+        judge = method.learning.judge
+        rows = [{"person": str(e.person), **judge(nets, e, settings, device)} for e in tested]
+        about, table = f"{len(tested)} examples nobody trained on, mean and least.\n\n", scores_table(rows)
     atomic_write(trained.folder / TEST, _tsv(rows))
-    table = markdown(summary(rows))
     card = (trained.folder / CARD).read_text(encoding="utf-8").partition(HEADING)[0].rstrip()
-    simulated = all(row["simulator"] for row in rows)
-    about = (
-        f"{len(split.test)} people nobody trained on, {'SIMULATED' if simulated else 'acquired'} low field, protocol "
-        "brain-fit, mean ± SD over people. The monotone map was fitted on the training people.\n\n"
-    )
     atomic_write(trained.folder / CARD, f"{card}\n\n{HEADING}\n{about}{table}\n")
     return "\n".join([*lines, about.strip(), table])
+
+
+def _about(rows: Sequence[Mapping[str, Any]], people: int) -> str:
+    simulated = all(row["simulator"] for row in rows)
+    return (
+        f"{people} people nobody trained on, {'SIMULATED' if simulated else 'acquired'} low field, protocol "
+        "brain-fit, mean ± SD over people. The monotone map was fitted on the training people.\n\n"
+    )
+
+
+def scores_table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """The scores of ``Learning.judge`` over the examples as Markdown: mean and least of each.
+
+    >>> print(scores_table([{"person": "a", "dice": 0.5}, {"person": "b", "dice": 0.7}]))
+    | score | mean | least |
+    |---|---|---|
+    | dice | 0.600 | 0.500 |
+    """
+    lines = ["| score | mean | least |", "|---|---|---|"]
+    for name in [name for name in rows[0] if name != "person"]:
+        values = [row[name] for row in rows]
+        lines.append(f"| {name} | {sum(values) / len(values):.3f} | {min(values):.3f} |")
+    return "\n".join(lines)
 
 
 def markdown(table: Sequence[Mapping[str, Any]]) -> str:
