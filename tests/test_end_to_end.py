@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import nibabel as nib
+import numpy as np
 import pytest
 
 from .dataset import write_dataset
@@ -101,6 +102,16 @@ def test_what_was_written_is_what_was_promised(first, place):
     assert min(scan["Coverage"] for scan in record["Scans"]) > 0.95
     table = (anat / "sub-01_ses-HFC_desc-interp_qc.tsv").read_text()
     assert "brain-fit" in table
+    high, low = (
+        np.asarray(nib.load(path).dataobj)
+        for path in (
+            place / "out/sub-01/ses-GE/anat/sub-01_ses-GE_seg-tissue_res-2mm_desc-preprocT1w_dseg.nii.gz",
+            anat / "sub-01_ses-HFC_space-GE_seg-tissue_res-2mm_desc-preprocT1w_dseg.nii.gz",
+        )
+    )
+    dice = 2 * np.sum((low == 3) & (high == 3)) / (np.sum(low == 3) + np.sum(high == 3))
+    (row,) = (line.split("\t") for line in table.splitlines() if line.startswith("T1w\tpreproc\tWM\tseg-tissue\tdice"))
+    assert float(row[-1]) == pytest.approx(dice, rel=1e-5)
     assert (place / "out" / "logs" / "CITATION.md").read_text().strip()
     alone = place / "out" / "sub-02" / "ses-HFC" / "anat"
     assert (alone / "sub-02_ses-HFC_res-2mm_desc-interp_T1w.nii.gz").is_file()

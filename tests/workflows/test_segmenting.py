@@ -111,6 +111,9 @@ def test_the_graph_segments_every_image(paired, who):
     edges = workflow._create_flat_graph().edges(data=True)
     given = {target for _, to, edge in edges if to.name == "write" for _, target in edge["connect"]}
     assert {"regions", "region_volumes", "enhanced_regions", "enhanced_region_volumes"} <= given
+    judged = {target for _, to, edge in edges if to.name == "evaluate" for _, target in edge["connect"]}
+    labels = {kind + of for kind in ("tissue", "regions") for of in ("", "_enhanced", "_reference", "_volumes")}
+    assert judged == (labels | {"baseline", "enhanced", "reference"} if paired else set())
 
 
 def test_the_graph_has_no_regions_where_nobody_finds_them():
