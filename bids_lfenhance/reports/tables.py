@@ -113,7 +113,7 @@ def _rows_of(
     keys = ("preproc", *session.labels)
     columns: list[Tissue | None] = [found.get(key) for key in keys]
     reference = high.volumes if high else None
-    segs = {f"seg-{tissue.output.entities.get('seg')}" for tissue in found.values()}
+    segs = {f"seg-{tissue.segmentation}" for tissue in found.values()}
     dice = {
         (row["image"], row["region"]): row["value"]
         for row in session.metrics
