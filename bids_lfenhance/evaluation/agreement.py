@@ -119,6 +119,8 @@ def icc_2_1(ratings: np.ndarray) -> Estimate:
     freedom = (a * raters + b * error) ** 2 / ((a * raters) ** 2 / (k - 1) + (b * error) ** 2 / ((n - 1) * (k - 1)))
     tail = (1 + CONFIDENCE) / 2
     f_low, f_high = special.fdtri(n - 1, freedom, tail), special.fdtri(freedom, n - 1, tail)
+    if not np.isfinite(f_low) or not np.isfinite(f_high):  # so few degrees of freedom that every ICC is as likely
+        return Estimate(float(icc))
     spread = k * raters + (k * n - k - n) * error
     low = n * (between - f_low * error) / (f_low * spread + n * between)
     high = n * (f_high * between - error) / (spread + n * f_high * between)

@@ -65,10 +65,10 @@ def overlap_table(figures: Figures) -> Table:
 
 
 def _compared(figures: Figures) -> Table:
-    table, image_at = [], figures.names.index("image")
+    table, image_at, sessions = [], figures.names.index("image"), figures.labels()
     for key, own in figures.cells.items():
         base = figures.get(*key[:image_at], BASELINE, *key[image_at + 1 :])
-        for session in figures.labels():
+        for session in sessions:
             values = figures.of(own, session)
             values = values[np.isfinite(values)]
             if values.size:
@@ -123,10 +123,10 @@ def agreement(values: np.ndarray, reference: np.ndarray) -> dict[str, float]:
 
 def volume_table(volumes: Figures) -> Table:
     """Agreement of the volume of every region with high field, for the baseline and each method, by both measures."""
-    table = []
+    table, sessions = [], volumes.labels()
     for key, own, where in _images_of(volumes):
         high = volumes.get(key[0], HIGH, *key[2:])
-        for session in volumes.labels():
+        for session in sessions:
             ours, theirs = volumes.paired(own, high, session)
             if ours.size:
                 table.append(where | {"session": session} | agreement(ours, theirs))
@@ -155,13 +155,20 @@ def _images_of(volumes: Figures) -> Iterator[tuple[tuple[str, ...], np.ndarray, 
 
 
 def _by_structure(table: Table, figures: Figures) -> Table:
-    at = figures.names.index("name")
-    order = {name: number for number, name in enumerate(dict.fromkeys(key[at] for key in figures.cells))}
+    at = figures.names.index("segmentation")  # the name comes after it
+    order = {name: number for number, name in enumerate(dict.fromkeys(key[at : at + 2] for key in figures.cells))}
 
     def place(row: Row) -> tuple:
         contrast, *rest = _place(row)
         segmented = (row["segmentation"] == "tissue", row["segmentation"])
-        return contrast, *segmented, *rest[:2], order[row["name"]], row.get("measure", ""), *rest[2:]
+        return (
+            contrast,
+            *segmented,
+            *rest[:2],
+            order[row["segmentation"], row["name"]],
+            row.get("measure", ""),
+            *rest[2:],
+        )
 
     return sorted(table, key=place)
 

@@ -75,7 +75,7 @@ def repeat_summary(volumes: Figures) -> Figures:
         for name in names:
             own = volumes.get(contrast, image, segmentation, name, "volume_mm3")
             first, second = own[:, [a for a, _ in pairs]], own[:, [b for _, b in pairs]]
-            spreads[name] = np.abs(difference(second, (first + second) / 2))
+            spreads[name] = 2 * np.abs(difference(second, (first + second) / 2))
         _add_means(found, (contrast, image, segmentation, "repeat_percent"), spreads)
     return found
 

@@ -126,7 +126,8 @@ def group_page(cohort: Cohort, tables: Tables, figures: Sequence[Figure]) -> str
     )
     images = (BASELINE, *cohort.methods)
     titles = {name: title for name, (title, _, _) in regions.QUANTITIES.items()}
-    ages = [tab.age_table(tables["people"], contrast, images) for contrast in _contrasts(tables, "people")]
+    people = regions.of_finest(tables["people"])
+    ages = [tab.age_table(people, contrast, images) for contrast in _contrasts(tables, "people")]
     return environment.get_template(TEMPLATE).render(
         cohort=cohort,
         facts=facts(cohort),
@@ -139,7 +140,7 @@ def group_page(cohort: Cohort, tables: Tables, figures: Sequence[Figure]) -> str
         overlaps=_sections(tables["overlap"], images, _overlap_tables),
         volumes=_sections(tables["volumes"], images, _volume_tables),
         retest=_sections(tables["retest"], images, _retest_tables),
-        people=tab.people_page_table(tables["people"], titles),
+        people=tab.people_page_table(people, titles),
         ages=[table for table in ages if table.rows],
         control=tab.control_table(cohort),
         missing=tab.missing_table(cohort),

@@ -56,6 +56,12 @@ def segmentations_of(rows: Rows) -> list[str]:
     return [seg for seg in SEGMENTATIONS if seg in there] + sorted(there - set(SEGMENTATIONS))
 
 
+def of_finest(rows: Rows) -> list[Row]:
+    """The rows of the finest segmentation there is, and those of no segmentation."""
+    seg = next(iter(segmentations_of(rows)), "n/a")
+    return [row for row in rows if row["segmentation"] in (seg, "n/a")]
+
+
 def overall(rows: Rows) -> list[Row]:
     """The rows of all sessions averaged, or of the only session (for two sessions against each other: of the first)."""
     sessions = {row["session"] for row in rows}
@@ -65,10 +71,9 @@ def overall(rows: Rows) -> list[Row]:
 
 def headline_rows(summary: Rows) -> dict[tuple[str, str], dict[str, Row]]:
     """(contrast, image) → quantity → its row, over all sessions, of the finest segmentation there is."""
-    seg = next(iter(segmentations_of(summary)), "n/a")
     found: dict[tuple[str, str], dict[str, Row]] = {}
     for quantity in QUANTITIES:
-        own = [row for row in summary if row["quantity"] == quantity and row["segmentation"] in (seg, "n/a")]
+        own = [row for row in of_finest(summary) if row["quantity"] == quantity]
         for row in overall(own):
             found.setdefault((row["contrast"], row["image"]), {})[quantity] = row
     contrasts = list(dict.fromkeys(row["contrast"] for row in summary))

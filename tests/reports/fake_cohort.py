@@ -36,9 +36,6 @@ DICE = (0.66, 0.84, 0.66)
 LOW_SHARE, BIAS_SHARE, PSNR_GAIN = 0.92, 0.008, 1.5
 """Low field sees this share of a volume; the first method this share too much, and is this much better, dB."""
 
-BIAS_MM3 = BIAS_SHARE * TISSUES["WM"]
-"""What the first method sees of white matter too much."""
-
 LOW, HIGH = {"MagneticFieldStrength": 0.0635}, {"MagneticFieldStrength": 3.0}
 
 
