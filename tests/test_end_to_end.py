@@ -30,7 +30,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def app(place: Path, *words: str, out: str = "out", bids: str = "bids") -> subprocess.CompletedProcess:
     command = [sys.executable, "-m", "bids_lfenhance", str(place / bids), str(place / out), "participant"]
     command += ["-w", str(place / "work"), "--segmentation-weights", str(place / "regions"), *OPTIONS, *words]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=900)
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=1800)
 
 
 @pytest.fixture(scope="module")
