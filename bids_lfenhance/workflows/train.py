@@ -57,14 +57,12 @@ def run_train(settings: TrainSettings) -> int:
 
 def _check_stages(settings: TrainSettings, method: "Method", own: Any, jobs: Sequence[Job]) -> None:
     """Nothing, or ``InputError`` where simulated sessions would be made and never learned from, or a patch is small."""
-    from ..segmentation.segment import FEWEST
-
     assert method.learning is not None
     stages = method.learning.stages(own)
-    if method.maps == "regions" and (side := min(min(stage.patch) for stage in stages)) < FEWEST:
+    if method.maps == "regions" and any(side % 2 or side < 2 for stage in stages for side in stage.patch):
         raise InputError(
-            f"Expected a --{method.name}-patch of {FEWEST} voxels or more, of which the network halves five times, "
-            f"found {side}; raise it."
+            f"Expected an even --{method.name}-patch, whose voxels the network takes two by two by two, found "
+            f"{stages[0].patch[0]}; change it."
         )
     only_pairs = all(stage.data == "pairs" for stage in stages)
     if only_pairs and settings.augment not in PLAIN and any(job.low for job in jobs):
