@@ -60,9 +60,11 @@ class RegionNet(nn.Module):
         if voxels is not None:
             return self.tell(folded[:, voxels], prior, features, gaussians, voxels)
         every = torch.arange(FOLD**3, device=image.device)
-        slabs = zip(*(part.split(SLAB, dim=-1) for part in (folded, prior, features)), strict=True)
-        told = (self.tell(*slab, gaussians, every).flatten(1, 2) for slab in slabs)
-        return torch.cat([unfold(slab, FOLD).half() for slab in told], dim=-1)
+        logits = torch.empty(len(image), prior.shape[1], *image.shape[2:], dtype=torch.float16, device=image.device)
+        slabs = [part.split(SLAB, dim=-1) for part in (folded, prior, features)]
+        for answer, seen, expected, found in zip(logits.split(SLAB * FOLD, dim=-1), *slabs, strict=True):
+            answer.copy_(unfold(self.tell(seen, expected, found, gaussians, every).flatten(1, 2), FOLD))
+        return logits
 
     def tell(self, folded: Tensor, prior: Tensor, features: Tensor, gaussians: Gaussians, voxels: Tensor) -> Tensor:
         """(B, 33, V, x, y, z) logits of some voxels of the cells."""

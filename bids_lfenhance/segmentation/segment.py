@@ -91,16 +91,16 @@ def predictor(weights: str, device: str = "cpu") -> Predictor:
     from .recipe import METHOD, build, predict
 
     loaded = load_weights(weights, METHOD.name, ())
-    settings, where = METHOD.settings(**loaded.settings), torch.device(device)
+    settings, target = METHOD.settings(**loaded.settings), torch.device(device)
     nets = build(settings)
     for name, net in nets.items():
         net.load_state_dict(loaded.state[name])
-        net.to(where).eval()
-    use_precision(nets, "bf16", where)
+        net.to(target).eval()
+    use_precision(nets, "bf16", target)
 
     def posteriors(image: np.ndarray, where: np.ndarray) -> np.ndarray:
         batch = {"input": image[None], "where": where}
-        given = {key: torch.from_numpy(np.ascontiguousarray(value))[None].to(where) for key, value in batch.items()}
+        given = {key: torch.from_numpy(np.ascontiguousarray(value))[None].to(target) for key, value in batch.items()}
         with torch.no_grad():
             return np.asarray(predict(nets, given, settings, torch.Generator())[0].cpu().numpy())
 
@@ -203,12 +203,12 @@ def _scaled(image: np.ndarray, mask: np.ndarray, corner: np.ndarray, shape: tupl
     return np.minimum(part / (level or 1.0), np.float32(BRIGHTEST))
 
 
-def _window(mask: np.ndarray) -> tuple[np.ndarray, tuple[int, ...]]:
+def _window(mask: np.ndarray) -> tuple[np.ndarray, tuple[int, int, int]]:
     """(Corner (3,), shape) of what the network sees: around the brain, or everything; it may reach beyond the image."""
     where = np.argwhere(mask) if mask.any() else np.array([[0, 0, 0], np.array(mask.shape) - 1])
     low, high = where.min(axis=0) - MARGIN, where.max(axis=0) + 1 + MARGIN
-    sides = high - low + (high - low) % 2
-    return low, tuple(sides.tolist())
+    x, y, z = (high - low + (high - low) % 2).tolist()
+    return low, (x, y, z)
 
 
 def _inside(

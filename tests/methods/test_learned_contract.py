@@ -21,7 +21,7 @@ PARAMETERS = {
     "cfm": 5_162_459,
     "bridge": 135_882_626,
     "cssdiff": 46_400_811,
-    "regions": 20_460_744,
+    "regions": 20_778_633,
 }
 SMALL: dict[str, dict[str, Any]] = {
     "pfsr": {"width": 16, "groups": 1, "blocks": 1, "reduction": 4},
