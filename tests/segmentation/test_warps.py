@@ -17,7 +17,7 @@ def test_the_middle_of_a_cell_is_carried_by_field_and_affine():
     found = places(Warp(affine, field, grid), grid)
     assert found.shape == (3, 4, 5, 6)
     middle = np.array([-20 + 2 * 3 + 0.5, -30 + 2 * 1 + 0.5, 10 + 2 * 2 + 0.5])
-    expected = (middle + [0, 5, 0] - [2, -3, 4]) / [1.25, 1.0, 0.8] / COMMON_MM
+    expected = (middle + np.array([-2, 8, -4])) / [1.25, 1.0, 0.8] / COMMON_MM
     np.testing.assert_allclose(found[:, 3, 1, 2], expected, rtol=1e-5)
 
 
