@@ -6,6 +6,9 @@ CONTRASTS = ("T1w", "T2w", "FLAIR")
 TISSUES = ("CSF", "GM", "WM")
 """Order of every (3, X, Y, Z) posterior; label ``i + 1`` in a dseg is ``TISSUES[i]``, 0 is background."""
 
+TOTAL_INTRACRANIAL = "total intracranial"
+"""Name of the row of all regions together: no label, and no region."""
+
 LEVELS = ("participant", "group", "simulate", "train")
 """The analysis levels that work."""
 

@@ -260,11 +260,15 @@ def test_regions_are_shown_with_volumes_and_confidence(tmp_path: Path, seg: str)
             "n/a\ttotal intracranial\t1e6\tn/a",
         )
         path.with_name(f"{path.name}.tsv").write_text("\n".join(lines))
+    with next(out.glob("sub-01/ses-HFC/anat/*_desc-inr_qc.tsv")).open("a") as table:
+        table.write(f"T1w\tpreproc\tleft hippocampus\tseg-{seg}\tdice\t0.7149\n")
+        table.write(f"T1w\tinr\tleft hippocampus\tseg-{seg}\tdice\tn/a\n")
     text = write_report(out, "01").read_text(encoding="utf-8")
     row = re.search(r"<tr><td>left hippocampus</td>(.*?)</tr>", text)
     assert row is not None
     cells = re.findall(r"<td>(.*?)</td>", row[1])
-    assert cells == ["4.12 <small>(+3 %)</small>", "0.81", "3.96 <small>(−1 %)</small>", "0.81", "4.00"]
+    assert cells == ["4.12 <small>(+3 %, Dice 0.71)</small>", "0.81", "3.96 <small>(−1 %)</small>", "0.81", "4.00"]
+    assert "Protocol seg-" not in text, "what is measured on labels stands beside the volumes"
     assert "<td>total intracranial</td><td>1000.00" in text
     assert ("mri_synthseg" in text) is (seg == "synthseg")
     assert ("painted from label maps" in text) is (seg == "regions")
