@@ -1,6 +1,6 @@
 """What the chain of ``cssdiff`` minimises (Eqs. 8 to 17; methods.md §1.8b)."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,7 +10,8 @@ from torch.nn import functional
 
 from .chain import chain_levels, schedule, walk
 from .guides import choose, judged, restoration, structure_cost
-from .slices import as_slices, embed, tokens_of
+from .physics import Physics
+from .slices import Slices, as_slices, embed, tokens_of
 
 if TYPE_CHECKING:
     from .recipe import CssDiffSettings
@@ -18,12 +19,15 @@ if TYPE_CHECKING:
     Nets = Mapping[str, nn.Module]
     Batch = Mapping[str, Tensor]
 
+Reverse = Callable[[Tensor], Tensor]
+
 
 @dataclass(frozen=True)
 class Shown:
     """Slices to learn from: ``low``, ``high`` (N, C, U, V); ``seen``, ``tokens`` what the denoiser is given.
 
-    ``inside`` (N, C, U, V) where the loss counts: everywhere, for contrasts ``live`` (N, C).
+    The loss counts everywhere, for contrasts ``live`` (N, C). ``place``: all slices, and which items' and of those
+    which ones these are, (N,) each.
     """
 
     low: Tensor
@@ -31,6 +35,7 @@ class Shown:
     seen: Tensor
     tokens: Tensor | None
     live: Tensor
+    place: tuple[Slices, Tensor, Tensor]
 
     def mean(self, errors: Tensor) -> Tensor:
         """The mean over slices of the mean over their contrasts and pixels."""
@@ -52,7 +57,8 @@ def shown(nets: "Nets", batch: "Batch", settings: "CssDiffSettings", generator: 
         tokens = tokens_of(embedded, item, index)
         drawn = torch.rand(tokens.shape, generator=generator, device=generator.device).to(tokens.device)
         tokens = tokens * (drawn >= settings.dropout) / (1 - settings.dropout)
-    return Shown(slices.low[item, index], high, slices.seen(item, index, settings.n_ctx), tokens, live)
+    seen = slices.seen(item, index, settings.n_ctx)
+    return Shown(slices.low[item, index], high, seen, tokens, live, (slices, item, index))
 
 
 def denoise(nets: "Nets", batch: "Batch", settings: "CssDiffSettings", generator: torch.Generator) -> dict[str, Tensor]:
@@ -76,7 +82,7 @@ def _denoised(
     errors = found - given.high
     return {
         "denoise": given.mean(weight * errors.square()),
-        "pair": settings.paired * given.mean(errors.abs()),
+        "pair": settings.paired_l1 * given.mean(errors.abs()),
     }
 
 
@@ -85,38 +91,32 @@ def generate(
 ) -> dict[str, Tensor]:
     """Losses of the denoiser and of F: ``denoise``, ``pair``, ``fool``, ``cycle``, ``path``, and ``structure``.
 
-    The chain starts, one slice in two, from noised low field, else from noise. The second half of the cycle (Eq. 9),
-    high field through F and the chain, runs every other time with twice its weight. F is given a little noise: it
-    cannot hide the image in what is too small to see (methods.md §1.9).
+    The teacher of the path is the running mean of the denoiser, ``denoiser-mean``, where the caller keeps one. The
+    second half of the cycle (Eq. 9), high field through F and the chain, runs every other time with twice its weight.
     """
-    s, net, reverse = settings, nets["denoiser"], nets["reverse"]
+    s, net = settings, nets["denoiser"]
     given = shown(nets, batch, s, generator)
     found = _denoised(net, given, s, generator)
+    reverse = _reverse(nets, given, s, generator)
     levels = chain_levels(s.steps)
-    noises = _starts(given.low, levels, generator)
-    image, path = walk(net, given.seen, given.tokens, noises, levels, s.lean, path=True)
-    back = reverse(image + s.reverse_noise * _noise(image, generator))
-    cycle = given.mean((given.low - back).abs())
-    if float(torch.rand((), generator=generator, device=generator.device)) < 0.5:
-        made = reverse(given.high + s.reverse_noise * _noise(given.high, generator))
-        made = made + s.reverse_noise * _noise(made, generator)
-        # Their neighbours are not made: the slice stands for them.
-        around = 2 * s.n_ctx + 1
-        seen = torch.cat([*[made] * around, given.seen[:, around * made.shape[1] :]], dim=1)
-        again, _ = walk(net, seen, given.tokens, _starts(made, levels, generator), levels, s.lean)
-        cycle = cycle + 2 * s.rho * given.mean((given.high - again).abs())
-    else:
-        made = reverse(given.high)
+    noises, literal = _starts(given.low, levels, generator), s.chain == "literal"
+    teacher = nets.get("denoiser-mean", net)
+    image, path = walk(net, given.seen, given.tokens, noises, levels, s.lean, literal, teacher)
     there = given.live.any(dim=1)
     logits = nets["judge"](torch.cat([_only(image, given.live), given.low], dim=1))
     found |= {
-        "chain-pair": s.paired * given.mean((image - given.high).abs()),
+        "chain-pair": s.paired_l1 * given.mean((image - given.high).abs()),
         "fool": s.adversarial * (functional.softplus(-logits).mean(dim=(1, 2, 3)) * there).mean(),
-        "cycle": s.cycle * cycle,
         "path": s.path * given.mean(path),
-        # F is told what low field looks like; the cycle alone would let it agree with the chain on anything.
-        "reverse": s.paired * given.mean((made - given.low).abs()),
     }
+    cycle = given.mean((given.low - reverse(image)).abs())
+    made = reverse(given.high)
+    if float(torch.rand((), generator=generator, device=generator.device)) < 0.5:
+        cycle = cycle + 2 * s.rho * _from_high(net, given, made, s, generator)
+    found["cycle"] = s.cycle * cycle
+    if s.reverse == "learned":
+        # F is told what low field looks like; the cycle alone would let it agree with the chain on anything.
+        found["reverse"] = s.paired_l1 * given.mean((made - given.low).abs())
     if s.lsc:
         image = _only(image, given.live)
         restored = restoration(nets["restorer"], image, s, generator)
@@ -124,15 +124,39 @@ def generate(
     return found
 
 
+def _reverse(nets: "Nets", given: Shown, settings: "CssDiffSettings", generator: torch.Generator) -> Reverse:
+    """F of the slices: the physics, or the network, which is given a little noise.
+
+    So it cannot hide the image in what is too small to see (methods.md §1.9).
+    """
+    if settings.reverse == "simulator":
+        return Physics.of(*given.place, settings.reverse_fwhm)
+    net = nets["reverse"]
+    return lambda image: net(image + settings.reverse_noise * _noise(image, generator))
+
+
+def _from_high(
+    net: nn.Module, given: Shown, made: Tensor, settings: "CssDiffSettings", generator: torch.Generator
+) -> Tensor:
+    """‖y − G(F(y))‖₁, ``made`` being F(y) (N, C, U, V), with a little noise of its own."""
+    s, levels = settings, chain_levels(settings.steps)
+    made = made + s.reverse_noise * _noise(made, generator)
+    # Their neighbours are not made: the slice stands for them.
+    around = 2 * s.n_ctx + 1
+    seen = torch.cat([*[made] * around, given.seen[:, around * made.shape[1] :]], dim=1)
+    noises = _starts(made, levels, generator)
+    again, _ = walk(net, seen, given.tokens, noises, levels, s.lean, s.chain == "literal")
+    return given.mean((given.high - again).abs())
+
+
 def judge(nets: "Nets", batch: "Batch", settings: "CssDiffSettings", generator: torch.Generator) -> dict[str, Tensor]:
     """``judge`` and ``r1``: high field told from what the chain makes, both beside their low field (Eq. 8)."""
     s = settings
     given = shown(nets, batch, s, generator)
     levels = chain_levels(s.steps)
+    noises, literal = _starts(given.low, levels, generator), s.chain == "literal"
     with torch.no_grad():
-        image, _ = walk(
-            nets["denoiser"], given.seen, given.tokens, _starts(given.low, levels, generator), levels, lean=False
-        )
+        image, _ = walk(nets["denoiser"], given.seen, given.tokens, noises, levels, lean=False, literal=literal)
     real, made = (torch.cat([_only(one, given.live), given.low], dim=1) for one in (given.high, image))
     there = given.live.any(dim=1)
     real = real.detach().requires_grad_()
@@ -151,7 +175,10 @@ def _noise(like: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def _starts(low: Tensor, levels: list[int], generator: torch.Generator) -> Tensor:
-    """(T_c, N, C, U, V): the first state, of noise or, one slice in two, of noised low field; then noises."""
+    """(T_c, N, C, U, V): the first state, of noise or, one slice in two, of noised low field; then noises.
+
+    At the first level both are noise but for a trace; the literal chain starts from low field, and takes all as noise.
+    """
     noises = torch.stack([_noise(low, generator) for _ in levels[:-1]])
     half = torch.rand(len(low), generator=generator, device=generator.device).to(low.device) < 0.5
     noised = schedule().add_noise(low.detach(), noises[0], levels[0])
