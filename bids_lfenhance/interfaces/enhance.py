@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from nipype.interfaces.base import File, TraitedSpec, traits
 from numpy.random import default_rng
 
@@ -27,6 +28,7 @@ class EnhanceOutputs(TraitedSpec):
     volume = File(exists=True)
     std = traits.Either(File(exists=True), None)
     provenance = traits.Dict()
+    maps = traits.Dict(desc="the method's own, by kind")
 
 
 class Enhance(Step):
@@ -36,7 +38,7 @@ class Enhance(Step):
     output_spec = EnhanceOutputs
 
     def run_step(self, cwd: Path) -> dict[str, Any]:
-        """The enhanced volume, the SD over draws if there were several, and the provenance."""
+        """The enhanced volume, the SD over draws if there were several, the provenance, and the method's own maps."""
         from ..imaging.volume import load_volume, save_volume
         from ..methods import get_method
         from ..methods.enhance import enhance
@@ -46,11 +48,13 @@ class Enhance(Step):
         settings, rng = method.settings(**self.inputs.method_settings), default_rng(self.inputs.seed)
         with measured() as usage:
             result = enhance(volume, method, settings, rng, self.inputs.n_samples or None)
-        spread = None if result.std is None else replace(volume, image=result.std, stacks=(), tissue=None)
+
+        def save(image: np.ndarray, name: str) -> str:
+            return str(save_volume(replace(volume, image=image, stacks=(), tissue=None), cwd / f"{name}.npz"))
+
         return {
-            "volume": str(
-                save_volume(replace(volume, image=result.image, stacks=(), tissue=None), cwd / "enhanced.npz")
-            ),
-            "std": spread and str(save_volume(spread, cwd / "std.npz")),
+            "volume": save(result.image, "enhanced"),
+            "std": None if result.std is None else save(result.std, "std"),
             "provenance": {**result.provenance, "Runtime": usage.sidecar()},
+            "maps": {kind: save(image, kind.lower()) for kind, image in result.maps.items()},
         }
