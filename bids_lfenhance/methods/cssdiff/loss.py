@@ -1,14 +1,14 @@
 """What the chain of ``cssdiff`` minimises (Eqs. 8 to 17; methods.md §1.8b)."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .chain import chain_levels, schedule, walk
+from .chain import BACKGROUND, Condition, chain_levels, schedule, walk
 from .guides import choose, judged, restoration, structure_cost
 from .physics import Physics
 from .slices import Slices, as_slices, embed, tokens_of
@@ -24,23 +24,27 @@ Reverse = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Shown:
-    """Slices to learn from: ``low``, ``high`` (N, C, U, V); ``seen``, ``tokens`` what the denoiser is given.
+    """Slices to learn from: ``low``, ``high`` (N, C, U, V); ``condition`` is what the denoiser
+    is shown.
 
-    The loss counts everywhere, for contrasts ``live`` (N, C). ``place``: all slices, and which items' and of those
-    which ones these are, (N,) each.
+    What counts is the brain, in contrasts ``live`` (N, C). ``place``: all slices, and which items' and of those which
+    ones these are, (N,) each.
     """
 
     low: Tensor
     high: Tensor
-    seen: Tensor
-    tokens: Tensor | None
+    condition: Condition
     live: Tensor
     place: tuple[Slices, Tensor, Tensor]
 
     def mean(self, errors: Tensor) -> Tensor:
-        """The mean over slices of the mean over their contrasts and pixels."""
-        share = self.live / self.live.sum(dim=1, keepdim=True).clamp(min=1)
-        return (errors.mean(dim=(2, 3)) * share).sum(dim=1).mean()
+        """The mean over items of the mean over their contrasts and the brain in their slices."""
+        items = len(self.place[0].low)
+        inside = self.condition.inside
+        sums = (errors * inside).unflatten(0, (items, -1)).sum(dim=(1, 3, 4))
+        mean = sums / inside.unflatten(0, (items, -1)).sum(dim=(1, 3, 4)).clamp(min=1)
+        live = self.live.unflatten(0, (items, -1))[:, 0]
+        return ((mean * live).sum(dim=1) / live.sum(dim=1).clamp(min=1)).mean()
 
 
 def shown(nets: "Nets", batch: "Batch", settings: "CssDiffSettings", generator: torch.Generator) -> Shown:
@@ -49,7 +53,7 @@ def shown(nets: "Nets", batch: "Batch", settings: "CssDiffSettings", generator: 
     assert slices.high is not None
     item, index = choose(slices.mask, settings.slices, generator)
     live = slices.live[item]
-    high = torch.where(live[:, :, None, None], slices.high[item, index], -1.0)
+    high = torch.where(live[:, :, None, None], slices.high[item, index], BACKGROUND)
     tokens = None
     if settings.sgp:
         with torch.no_grad():
@@ -57,8 +61,8 @@ def shown(nets: "Nets", batch: "Batch", settings: "CssDiffSettings", generator: 
         tokens = tokens_of(embedded, item, index)
         drawn = torch.rand(tokens.shape, generator=generator, device=generator.device).to(tokens.device)
         tokens = tokens * (drawn >= settings.dropout) / (1 - settings.dropout)
-    seen = slices.seen(item, index, settings.n_ctx)
-    return Shown(slices.low[item, index], high, seen, tokens, live, (slices, item, index))
+    condition = Condition(slices.seen(item, index, settings.n_ctx), tokens, slices.mask[item, index])
+    return Shown(slices.low[item, index], high, condition, live, (slices, item, index))
 
 
 def denoise(nets: "Nets", batch: "Batch", settings: "CssDiffSettings", generator: torch.Generator) -> dict[str, Tensor]:
@@ -76,7 +80,7 @@ def _denoised(
     device, plan = given.high.device, schedule()
     level = torch.randint(1, 991, (len(given.high),), generator=generator, device=generator.device).to(device)
     state = plan.add_noise(given.high, _noise(given.high, generator), level)
-    found = net(state, given.seen, given.tokens, level)
+    found = net(state, given.condition.seen, given.condition.tokens, level)
     share = plan.shares.to(device)[level]
     weight = (share / (1 - share)).clamp(max=5).to(state.dtype)[:, None, None, None]
     errors = found - given.high
@@ -101,7 +105,7 @@ def generate(
     levels = chain_levels(s.steps)
     noises, literal = _starts(given.low, levels, generator), s.chain == "literal"
     teacher = nets.get("denoiser-mean", net)
-    image, path = walk(net, given.seen, given.tokens, noises, levels, s.lean, literal, teacher)
+    image, path = walk(net, given.condition, noises, levels, s.lean, literal, teacher)
     there = given.live.any(dim=1)
     logits = nets["judge"](torch.cat([_only(image, given.live), given.low], dim=1))
     found |= {
@@ -143,9 +147,9 @@ def _from_high(
     made = made + s.reverse_noise * _noise(made, generator)
     # Their neighbours are not made: the slice stands for them.
     around = 2 * s.n_ctx + 1
-    seen = torch.cat([*[made] * around, given.seen[:, around * made.shape[1] :]], dim=1)
+    seen = torch.cat([*[made] * around, given.condition.seen[:, around * made.shape[1] :]], dim=1)
     noises = _starts(made, levels, generator)
-    again, _ = walk(net, seen, given.tokens, noises, levels, s.lean, s.chain == "literal")
+    again, _ = walk(net, replace(given.condition, seen=seen), noises, levels, s.lean, s.chain == "literal")
     return given.mean((given.high - again).abs())
 
 
@@ -156,7 +160,7 @@ def judge(nets: "Nets", batch: "Batch", settings: "CssDiffSettings", generator: 
     levels = chain_levels(s.steps)
     noises, literal = _starts(given.low, levels, generator), s.chain == "literal"
     with torch.no_grad():
-        image, _ = walk(nets["denoiser"], given.seen, given.tokens, noises, levels, lean=False, literal=literal)
+        image, _ = walk(nets["denoiser"], given.condition, noises, levels, lean=False, literal=literal)
     real, made = (torch.cat([_only(one, given.live), given.low], dim=1) for one in (given.high, image))
     there = given.live.any(dim=1)
     real = real.detach().requires_grad_()
@@ -167,7 +171,7 @@ def judge(nets: "Nets", batch: "Batch", settings: "CssDiffSettings", generator: 
 
 
 def _only(image: Tensor, live: Tensor) -> Tensor:
-    return torch.where(live[:, :, None, None], image, -1.0)
+    return torch.where(live[:, :, None, None], image, BACKGROUND)
 
 
 def _noise(like: Tensor, generator: torch.Generator) -> Tensor:

@@ -16,7 +16,7 @@ from ...nn.precision import use_precision
 from ...nn.samplers import ddim
 from ...nn.schedule import uniform_levels
 from ...nn.weights import Loaded, default_weights, load_weights
-from .chain import chain_levels, clean_at, schedule, walk
+from .chain import Condition, chain_levels, clean_at, schedule, walk
 from .maps import ANSWERS, maps_of, shows
 from .recipe import NETWORK, CssDiffSettings, build
 from .slices import Slices, as_slices, as_volume, embed, tokens_of
@@ -103,12 +103,12 @@ def _solve(
     levels: list[int],
     settings: CssDiffSettings,
 ) -> Tensor:
-    seen = slices.seen(item, index, settings.n_ctx)
+    given = Condition(slices.seen(item, index, settings.n_ctx), tokens, slices.mask[item, index])
     if settings.ccd:
-        return walk(net, seen, tokens, noises, levels, lean=False, literal=settings.chain == "literal")[0]
+        return walk(net, given, noises, levels, lean=False, literal=settings.chain == "literal")[0]
 
     def predict(state: Tensor, level: int) -> Tensor:
-        return schedule().velocity_from_clean(state, clean_at(net, state, seen, tokens, level), level)
+        return schedule().velocity_from_clean(state, clean_at(net, state, given, level), level)
 
     return ddim(predict, noises[0], schedule(), levels)
 

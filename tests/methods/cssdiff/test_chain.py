@@ -6,20 +6,23 @@ import pytest
 import torch
 from torch.autograd.graph import saved_tensors_hooks
 
-from bids_lfenhance.methods.cssdiff.chain import chain_levels, walk
+from bids_lfenhance.methods.cssdiff.chain import Condition, chain_levels, walk
+from bids_lfenhance.methods.cssdiff.loss import Shown
 from bids_lfenhance.methods.cssdiff.network import TOKEN
 from bids_lfenhance.methods.cssdiff.recipe import METHOD, CssDiffSettings, stages
+from bids_lfenhance.methods.cssdiff.slices import as_slices
 
 from ..learned import batch_of, untrained
 
 SMALL = CssDiffSettings(width=32, levels=2, blocks=1, reverse_width=8, judge_width=8)
 
 
-def given(steps: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """What the denoiser sees of one slice, its tokens, and the noises of a chain."""
+def given(steps: int) -> tuple[Condition, torch.Tensor]:
+    """What the denoiser is shown of one slice, and the noises of a chain."""
     generator = torch.Generator().manual_seed(0)
     seen, tokens = torch.randn(1, 12, 32, 32, generator=generator), torch.randn(1, 5, TOKEN, generator=generator)
-    return seen, tokens, torch.randn(steps, 1, 3, 32, 32, generator=generator)
+    inside = torch.ones(1, 1, 32, 32, dtype=torch.bool)
+    return Condition(seen, tokens, inside), torch.randn(steps, 1, 3, 32, 32, generator=generator)
 
 
 def saved_bytes(steps: int, lean: bool) -> int:
@@ -34,10 +37,10 @@ def saved_bytes(steps: int, lean: bool) -> int:
             kept[storage.data_ptr()] = storage.nbytes()
         return tensor
 
-    seen, tokens, noises = given(steps)
+    shown, noises = given(steps)
     with saved_tensors_hooks(pack, lambda tensor: tensor):
-        image, _ = walk(nets["denoiser"], seen, tokens, noises, chain_levels(steps), lean)
-        cost = (nets["reverse"](image) - seen[:, :3]).abs().mean()
+        image, _ = walk(nets["denoiser"], shown, noises, chain_levels(steps), lean)
+        cost = (nets["reverse"](image) - shown.seen[:, :3]).abs().mean()
     assert cost.requires_grad
     return sum(kept.values())
 
@@ -49,11 +52,11 @@ def test_levels_fall_from_990_to_the_image() -> None:
 @pytest.mark.parametrize("chain", ["conditional", "literal"])
 def test_row_9_checkpoints_change_no_gradient(chain: str) -> None:
     net = untrained(METHOD.learning, replace(SMALL, chain=chain))["denoiser"]
-    seen, tokens, noises = given(3)
+    shown, noises = given(3)
     found = []
     for lean in (True, False):
         net.zero_grad()
-        image, path = walk(net, seen, tokens, noises, chain_levels(3), lean, chain == "literal", net)
+        image, path = walk(net, shown, noises, chain_levels(3), lean, chain == "literal", net)
         (image.square().mean() + path.mean()).backward()
         found.append(torch.cat([p.grad.flatten() for p in net.parameters() if p.grad is not None]))
     assert found[0].abs().max() > 0
@@ -79,27 +82,27 @@ def test_row_9_memory_hardly_grows_with_the_steps() -> None:
 
 def test_the_literal_chain_starts_from_low_field_and_is_given_noise() -> None:
     net = untrained(METHOD.learning, replace(SMALL, chain="literal"))["denoiser"]
-    seen, tokens, noises = given(4)
+    shown, noises = given(4)
     with torch.no_grad():
-        image, _ = walk(net, seen, tokens, noises, chain_levels(4), lean=False, literal=True)
-        state = seen[:, :3]
+        image, _ = walk(net, shown, noises, chain_levels(4), lean=False, literal=True)
+        state = shown.seen[:, :3]
         for level, noise in zip((990, 643, 350, 124), noises, strict=True):
-            change = net(state, seen, tokens, torch.tensor([level]), noise) - seen[:, :3]
+            change = net(state, shown.seen, shown.tokens, torch.tensor([level]), noise) - shown.seen[:, :3]
             state = state + change / 4
-        other, _ = walk(net, seen, tokens, noises.flip(0), chain_levels(4), lean=False, literal=True)
+        other, _ = walk(net, shown, noises.flip(0), chain_levels(4), lean=False, literal=True)
     torch.testing.assert_close(image, state)
     assert (image - other).abs().max() > 1e-3
 
 
 def test_the_path_is_held_against_the_teacher_not_the_net() -> None:
     one, other = (untrained(METHOD.learning, SMALL, seed)["denoiser"] for seed in (0, 1))
-    seen, tokens, noises = given(4)
-    own, taught = (walk(one, seen, tokens, noises, chain_levels(4), teacher=net) for net in (one, other))
+    shown, noises = given(4)
+    own, taught = (walk(one, shown, noises, chain_levels(4), teacher=net) for net in (one, other))
     torch.testing.assert_close(own[0], taught[0])
     assert (own[1] - taught[1]).abs().max() > 1e-3
     taught[1].mean().backward()
     assert all(weight.grad is None for weight in other.parameters())
-    assert not walk(one, seen, tokens, noises, chain_levels(4))[1].any()
+    assert not walk(one, shown, noises, chain_levels(4))[1].any()
 
 
 def test_the_losses_take_the_running_mean_where_there_is_one() -> None:
@@ -112,3 +115,27 @@ def test_the_losses_take_the_running_mean_where_there_is_one() -> None:
     )
     assert with_mean["path"].item() != pytest.approx(without["path"].item(), rel=1e-3)
     assert with_mean["cycle"].item() == pytest.approx(without["cycle"].item(), rel=1e-5)
+
+
+def test_what_lies_outside_the_brain_is_known() -> None:
+    """Neither the chain nor the losses spend anything on the background."""
+    nets = untrained(METHOD.learning, SMALL)
+    shown, noises = given(3)
+    inside = torch.zeros_like(shown.inside)
+    inside[..., 8:24, 8:24] = True
+    image, _ = walk(nets["denoiser"], replace(shown, inside=inside), noises, chain_levels(3))
+    assert (image[~inside.expand_as(image)] == -1).all()
+    assert (image[inside.expand_as(image)] != -1).all()
+
+
+def test_the_loss_is_that_of_the_brain() -> None:
+    slices = as_slices(batch_of("lf2hf"))
+    assert slices.high is not None
+    item, index = torch.zeros(4, dtype=torch.long), torch.arange(10, 14)
+    inside = slices.mask[item, index]
+    condition = Condition(slices.seen(item, index, 1), None, inside)
+    live = slices.live[item]
+    one = Shown(slices.low[item, index], slices.high[item, index], condition, live, (slices, item, index))
+    errors = torch.rand(4, 3, *inside.shape[2:])
+    assert one.mean(errors).item() == pytest.approx(errors[inside.expand_as(errors)].mean().item(), rel=1e-5)
+    assert one.mean(errors + 9.0 * ~inside).item() == pytest.approx(one.mean(errors).item(), rel=1e-6)
