@@ -19,6 +19,7 @@ class EnhanceInputs(StepInputs):
     method_settings = traits.Dict(desc="values for the fields of the method's settings")
     n_samples = traits.Int(desc="draws to average; 0 takes the method's own number")
     device = traits.Str("cpu", usedefault=True)
+    mem_gb = traits.Float(nohash=True, desc="memory of the run, GiB; 0: what is free; it decides only how much at once")
     use_gpu = traits.Bool(False, usedefault=True, desc="nipype gives a GPU slot to a node that has this set")
 
 
@@ -46,8 +47,9 @@ class Enhance(Step):
 
         volume, method = load_volume(self.inputs.volume), get_method(self.inputs.method)
         settings, rng = method.settings(**self.inputs.method_settings), default_rng(self.inputs.seed)
+        memory = self.inputs.mem_gb or None
         with measured() as usage:
-            result = enhance(volume, method, settings, rng, self.inputs.n_samples or None)
+            result = enhance(volume, method, settings, rng, self.inputs.n_samples or None, memory_gb=memory)
 
         def save(image: np.ndarray, name: str) -> str:
             return str(save_volume(replace(volume, image=image, stacks=(), tissue=None), cwd / f"{name}.npz"))

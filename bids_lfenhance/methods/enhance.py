@@ -22,6 +22,7 @@ def enhance(
     generator: np.random.Generator,
     n_samples: int | None = None,
     progress: Progress | None = None,
+    memory_gb: float | None = None,
 ) -> Enhanced:
     """The enhanced session: mean and SD over draws on the volume's grid (methods.md §6.1, §6.2).
 
@@ -33,11 +34,17 @@ def enhance(
     generator : each draw gets a child of it, so that draw 2 does not depend on what draw 1 used up
     n_samples : number of draws; None takes the method's own
     progress : called with (draws done, draws in all)
+    memory_gb : GiB that the networks may use; None: what is free. How much runs at once is chosen to fit; an
+        InputError, before anything runs, where nothing fits
     """
     _check(volume, method, settings, n_samples)
     draws = n_samples or method.draws
     start, cpu = time.perf_counter(), time.process_time()
     shared = method.prepare(volume, settings) if method.prepare else {}
+    if method.fit:
+        from ..nn.memory import limit_of
+
+        shared = method.fit(shared, volume, limit_of(settings.device, memory_gb))
     mean = np.zeros(volume.image.shape, dtype=np.float64)
     squares = np.zeros_like(mean) if draws > 1 else None
     maps: dict[str, np.ndarray] = {}

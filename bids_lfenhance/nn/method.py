@@ -127,7 +127,8 @@ class Method:
     ``learns_from``: "pairs", "hf", "labels" (label maps), "scan" (``sample`` fits, then queries; no checkpoint) or
     "nothing".
     ``prepare(volume, settings)`` returns what all draws share (weights, a fused base, a fitted contrast vector), so
-    that it is paid for once; ``sample(nets, volume, settings, generator) -> Draw`` draws once, given it as ``nets``.
+    that it is paid for once; ``fit(nets, volume, limit)`` returns it such that no more than ``limit`` bytes are needed,
+    or raises InputError; ``sample(nets, volume, settings, generator) -> Draw`` draws once, given it as ``nets``.
     ``draws`` is how many draws ``enhance`` takes unless told otherwise; more than one only makes sense where
     ``varies(settings)``: where ``sample`` uses its generator. ``learning`` is there for what learns from pairs or high
     field. ``budgets`` maps a budget ("sloppy", "cpu", "gpu") to the settings it changes. ``shows(loaded)`` names the
@@ -145,4 +146,5 @@ class Method:
     prepare: Callable[[Volume, Any], Mapping[str, Any]] | None = None
     learning: Learning | None = None
     varies: Callable[[Any], bool] = _always
+    fit: Callable[[Mapping[str, Any], Volume, int], Mapping[str, Any]] | None = None
     shows: "Callable[[Loaded], Mapping[str, Mapping[str, str]]] | None" = None

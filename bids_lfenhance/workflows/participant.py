@@ -147,6 +147,7 @@ def _init_enhance(session: Session, recipe: Recipe) -> Node:
         method_settings=dict(recipe.method_settings),
         n_samples=recipe.n_samples,
         device=recipe.device,
+        mem_gb=recipe.mem_gb,
         use_gpu=recipe.device.startswith("cuda"),
     )
     return _step(interface, "enhance", recipe, session)

@@ -201,6 +201,14 @@ THIN = 16
 """Slices of the other patches, neighbours included."""
 
 
+CHANNELS = len(CONTRASTS)
+
+
+def seen_channels(settings: CssDiffSettings) -> int:
+    """Of what the denoiser is shown beside the state: low field, its neighbours, and which contrasts there are."""
+    return CHANNELS * (2 * settings.n_ctx + 1) + CHANNELS
+
+
 def build(settings: CssDiffSettings) -> "dict[str, torch.nn.Module]":
     """``denoiser``; with SGP ``encoder``, with LSC ``restorer``, ``patches``, with the chain ``judge`` and,
     unless it is physics, ``reverse``.
@@ -208,8 +216,7 @@ def build(settings: CssDiffSettings) -> "dict[str, torch.nn.Module]":
     # Torch is heavy: the command line reads the settings above without it.
     from .network import Denoiser, Encoder, Judge, Restorer, Reverse
 
-    s, channels = settings, len(CONTRASTS)
-    seen = channels * (2 * s.n_ctx + 1) + channels
+    s, channels, seen = settings, CHANNELS, seen_channels(settings)
     widths = tuple(min(2**number, 4) * s.width for number in range(s.levels))
     latent = s.ccd and s.chain == "literal"
     denoiser = Denoiser(channels, seen, widths, s.blocks, s.sgp, s.shuffle, latent)
@@ -273,6 +280,13 @@ def sample(nets: Mapping[str, Any], volume: Volume, settings: CssDiffSettings, g
     from .sampler import draw
 
     return draw(nets, volume, settings, generator)
+
+
+def fit(nets: Mapping[str, Any], volume: Volume, limit: int) -> Mapping[str, Any]:
+    """``nets`` with no more slices at once than fit."""
+    from .sampler import fit
+
+    return fit(nets, volume, limit)
 
 
 def shows(loaded: "Loaded") -> Mapping[str, Mapping[str, str]]:
@@ -340,5 +354,6 @@ METHOD = Method(
     budgets={"sloppy": {"ddim_steps": 10}, "cpu": {}, "gpu": {"slices_at_once": 96}},
     prepare=prepare,
     learning=Learning(build, stages, predict, PRESETS),
+    fit=fit,
     shows=shows,
 )

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from ...errors import InputError
 from ...imaging.volume import Volume
 from ...nn.cut import OUTSIDE, Cut, shown
+from ...nn.memory import FLOAT, choose_size, halves, peak_bytes
 from ...nn.method import Draw
 from ...nn.precision import use_precision
 from ...nn.samplers import ddim
@@ -18,8 +19,12 @@ from ...nn.schedule import uniform_levels
 from ...nn.weights import Loaded, default_weights, load_weights
 from .chain import Condition, chain_levels, clean_at, schedule, walk
 from .maps import ANSWERS, maps_of, shows
-from .recipe import NETWORK, CssDiffSettings, build
-from .slices import Slices, as_slices, as_volume, embed, tokens_of
+from .network import TOKEN
+from .recipe import CHANNELS, NETWORK, CssDiffSettings, build, seen_channels
+from .slices import AROUND, Slices, as_slices, as_volume, embed, padding, tokens_of
+
+FIELDS = 10
+"""Copies of a session's image that are in memory at once, beside noises and what the networks need."""
 
 USED = ("denoiser", "encoder", "restorer", "reverse")
 """The networks that are needed to enhance, and to say where the result is to be doubted."""
@@ -57,6 +62,31 @@ def set_up(volume: Volume, settings: CssDiffSettings) -> Mapping[str, Any]:
         "precision": "bf16" if half else "fp32",
         "session": shown(volume, settings.fusion),
     }
+
+
+def fit(nets: Mapping[str, Any], volume: Volume, limit: int) -> Mapping[str, Any]:
+    """``nets`` with as many slices at once as ``limit`` bytes allow, at most those of the settings."""
+    settings: CssDiffSettings = nets["settings"]
+    sides = Cut.of(nets["session"], nets["loaded"].contrasts).mask.shape
+    pixels = [side + more for side, more in zip(sides, padding(sides), strict=False)]
+    with torch.device("meta"):
+        built = build(replace(settings, lsc=True, reverse="learned"))
+
+    def needed(count: int) -> int:
+        with torch.device("meta"):
+            image, seen = (torch.empty(count, width, *pixels) for width in (CHANNELS, seen_channels(settings)))
+            tokens, level = torch.empty(count, 2 * AROUND + 1, TOKEN), torch.empty(count, dtype=torch.long)
+        calls = {
+            "denoiser": lambda: built["denoiser"](image, seen, tokens if settings.sgp else None, level),
+            "restorer": lambda: built["restorer"](image),
+            "reverse": lambda: built["reverse"](image),
+        }
+        whole = (FIELDS + settings.steps) * CHANNELS * pixels[0] * pixels[1] * sides[2] * FLOAT
+        return whole + max(peak_bytes(calls[name]) for name in calls if name in nets["nets"])
+
+    advice = "choose smaller weights, or --sloppy, whose grid is coarser"
+    count = choose_size(halves(settings.slices_at_once), needed, limit, "cssdiff", sides, advice)
+    return {**nets, "settings": replace(settings, slices_at_once=count)}
 
 
 def enhance_batch(
@@ -132,6 +162,7 @@ def draw(nets: Mapping[str, Any], volume: Volume, settings: CssDiffSettings, gen
         "seed": seed,
         "strength": inner.strength or 1.0,
         "lsc_refine": inner.lsc_refine,
+        "slices_at_once": inner.slices_at_once,
         "nfe": inner.steps if inner.ccd else inner.ddim_steps,
         "outside": OUTSIDE,
         "warnings": cut.warnings(loaded.contrasts),
