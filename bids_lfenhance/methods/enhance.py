@@ -10,7 +10,7 @@ import numpy as np
 from ..config import CONTRASTS
 from ..errors import InputError, MethodError
 from ..imaging.volume import Volume
-from ..nn.method import Draw, Enhanced, Method
+from ..nn.method import Enhanced, Method
 
 Progress = Callable[[int, int], None]
 
@@ -22,6 +22,7 @@ def enhance(
     generator: np.random.Generator,
     n_samples: int | None = None,
     progress: Progress | None = None,
+    memory_gb: float | None = None,
 ) -> Enhanced:
     """The enhanced session: mean and SD over draws on the volume's grid (methods.md §6.1, §6.2).
 
@@ -33,24 +34,35 @@ def enhance(
     generator : each draw gets a child of it, so that draw 2 does not depend on what draw 1 used up
     n_samples : number of draws; None takes the method's own
     progress : called with (draws done, draws in all)
+    memory_gb : GiB that the networks may use; None: what is free. How much runs at once is chosen to fit; an
+        InputError, before anything runs, where nothing fits
     """
     _check(volume, method, settings, n_samples)
     draws = n_samples or method.draws
     start, cpu = time.perf_counter(), time.process_time()
     shared = method.prepare(volume, settings) if method.prepare else {}
+    if method.fit:
+        from ..nn.memory import limit_of
+
+        shared = method.fit(shared, volume, limit_of(settings.device, memory_gb))
     mean = np.zeros(volume.image.shape, dtype=np.float64)
     squares = np.zeros_like(mean) if draws > 1 else None
+    maps: dict[str, np.ndarray] = {}
     records: list[Mapping[str, Any]] = []
     for number, child in enumerate(generator.spawn(draws), start=1):
         draw = method.sample(shared, volume, settings, child)
-        _accumulate(mean, squares, _checked(draw, volume, method), number)
+        _accumulate(mean, squares, _checked(draw.image, volume, method), number)
+        for name, image in draw.maps.items():
+            sums = maps.setdefault(name, np.zeros(volume.image.shape, dtype=np.float64))
+            _accumulate(sums, None, _checked(image, volume, method), number)
         records.append(draw.record)
         if progress is not None:
             progress(number, draws)
     std = None if squares is None else np.sqrt(squares / (draws - 1)).astype(np.float32)
     provenance = _provenance(volume, method, settings, generator, records)
     provenance |= {"seconds": time.perf_counter() - start, "cpu_seconds": time.process_time() - cpu}
-    return Enhanced(mean.astype(np.float32), std, provenance)
+    shown = {name: image.astype(np.float32) for name, image in maps.items()}
+    return Enhanced(mean.astype(np.float32), std, provenance, shown)
 
 
 def _check(volume: Volume, method: Method, settings: Any, n_samples: int | None) -> None:
@@ -75,20 +87,20 @@ def check_draws(method: Method, settings: Any, n_samples: int | None) -> None:
         )
 
 
-def _checked(draw: Draw, volume: Volume, method: Method) -> np.ndarray:
-    """The draw's image, (C, X, Y, Z) float32, finite; raises MethodError otherwise."""
-    if draw.image.shape != volume.image.shape:
+def _checked(image: np.ndarray, volume: Volume, method: Method) -> np.ndarray:
+    """The image of a draw, (C, X, Y, Z) float32, finite; raises MethodError otherwise."""
+    if image.shape != volume.image.shape:
         raise MethodError(
-            f"{method.name} returned an image of shape {draw.image.shape} where {volume.image.shape} was expected: "
+            f"{method.name} returned an image of shape {image.shape} where {volume.image.shape} was expected: "
             "report this as a bug"
         )
-    bad = int(draw.image.size - np.isfinite(draw.image).sum())
+    bad = int(image.size - np.isfinite(image).sum())
     if bad:
         raise MethodError(
             f"{method.name} returned {bad} voxels that are not numbers: try another seed, or check the scans for "
             "extreme intensities"
         )
-    return draw.image
+    return image
 
 
 def _accumulate(mean: np.ndarray, squares: np.ndarray | None, image: np.ndarray, number: int) -> None:

@@ -123,7 +123,7 @@ def init_session_wf(session: Session, recipe: Recipe) -> Workflow:
             (prepare, write, [("qc", "qc")]),
             (anatomy, write, [("quality", "quality")]),
             (tissue, write, [("volume", "acquired"), ("labels", "labels"), ("volumes", "volumes")]),
-            (enhance, write, [("volume", "enhanced"), ("std", "std"), ("provenance", "provenance")]),
+            (enhance, write, [("volume", "enhanced"), *((name, name) for name in ("std", "provenance", "maps"))]),
             (enhanced_tissue, write, [("labels", "enhanced_labels"), ("volumes", "enhanced_volumes")]),
             (risk, write, [("volume", "risk"), ("record", "risk_record")]),
             (write, outputnode, [("files", "files")]),
@@ -144,6 +144,7 @@ def _init_enhance(session: Session, recipe: Recipe) -> Node:
         method_settings=dict(recipe.method_settings),
         n_samples=recipe.n_samples,
         device=recipe.device,
+        mem_gb=recipe.mem_gb,
         use_gpu=recipe.device.startswith("cuda"),
     )
     return _step(interface, "enhance", recipe, session)

@@ -262,6 +262,13 @@ def _denoise(nets: "Nets", batch: "Batch", settings: Any, generator: "torch.Gene
     return denoise(nets, batch, settings, generator)
 
 
+def fit(nets: Mapping[str, Any], volume: Volume, limit: int) -> Mapping[str, Any]:
+    """``nets`` with no more windows at once than fit."""
+    from .sampler import fit
+
+    return fit(nets, volume, limit)
+
+
 METHOD = Method(
     "bridge",
     BridgeSettings,
@@ -271,5 +278,6 @@ METHOD = Method(
     draws=4,
     budgets={"sloppy": {"steps": 2, "overlap": 0.25}, "cpu": {"overlap": 0.25}, "gpu": {}},
     prepare=prepare,
+    fit=fit,
     learning=Learning(build, stages, predict, PRESETS),
 )

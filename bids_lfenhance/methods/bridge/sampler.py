@@ -1,17 +1,21 @@
 """Whole brains over the bridge and down from noise: one field, one noise, windows blended inside every step."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ...config import CONTRASTS
 from ...errors import InputError
 from ...imaging.volume import Volume
 from ...nn import samplers
 from ...nn.cut import OUTSIDE, Cut, shown
+from ...nn.memory import FLOAT, choose_size, halves, peak_bytes
 from ...nn.method import Draw
 from ...nn.precision import bf16_is_native, run_in_bf16
 from ...nn.schedule import uniform_levels
@@ -22,6 +26,13 @@ from .states import BACKGROUND, CLIP, SCHEDULE, crossed, loudness, maps_of, spre
 
 MULTIPLE = 32
 """What the sides of a window are a multiple of: that of the published bridge, and of every U-Net up to 6 levels."""
+
+
+CHANNELS = {"bridge": 2 * len(CONTRASTS), "prior": 3 * len(CONTRASTS)}
+"""Of what each network is given."""
+
+FIELDS = 14
+"""Copies of a session's image that are in memory at once, beside what the networks need."""
 
 
 def set_up(volume: Volume, settings: BridgeSettings) -> Mapping[str, Any]:
@@ -62,6 +73,26 @@ def set_up(volume: Volume, settings: BridgeSettings) -> Mapping[str, Any]:
         "precision": "bf16" if half else "fp32",
         "session": shown(volume, wanted.fusion),
     }
+
+
+def fit(nets: Mapping[str, Any], volume: Volume, limit: int) -> Mapping[str, Any]:
+    """``nets`` with as many windows at once as ``limit`` bytes allow, at most those of the settings."""
+    settings: BridgeSettings = nets["settings"]
+    sides = Cut.of(nets["session"], nets["loaded"].contrasts).mask.shape
+    size = windows_for(sides, settings).size
+    with torch.device("meta"):
+        built = build(replace(settings, bridge="bridge" in nets["nets"], diffusion="prior" in nets["nets"]))
+
+    def needed(count: int) -> int:
+        level = torch.empty(count, device="meta")
+        crops = {name: torch.empty(count, width, *size, device="meta") for name, width in CHANNELS.items()}
+        work = [peak_bytes(partial(net, crops[name], level)) for name, net in built.items()]
+        field = math.prod(max(*pair) for pair in zip(sides, size, strict=True))
+        return FIELDS * len(CONTRASTS) * field * FLOAT + max(work) + sum(crop.nbytes for crop in crops.values())
+
+    advice = "choose smaller weights or a smaller --bridge-window"
+    count = choose_size(halves(settings.window_batch), needed, limit, "bridge", sides, advice)
+    return {**nets, "settings": replace(settings, window_batch=count)}
 
 
 def enhance_batch(
@@ -156,12 +187,16 @@ class Field:
         return torch.randn(self.image.shape, generator=generator).to(self.image)
 
     def _windows(self) -> Windows:
-        """No larger than the field needs: what lies beyond is made up."""
-        s = self.settings
-        wanted = (s.window,) * 3 if s.window else (s.patch, s.patch, s.patch_z)
-        needed = [-(-side // MULTIPLE) * MULTIPLE for side in self.image.shape[2:]]
-        size = tuple(min(*pair) for pair in zip(wanted, needed, strict=True))
-        return Windows(size, s.overlap, s.window_batch)
+        return windows_for(self.image.shape[2:], self.settings)
+
+
+def windows_for(sides: Sequence[int], settings: BridgeSettings) -> Windows:
+    """The windows on a field, no larger than it needs: what lies beyond is made up."""
+    s = settings
+    wanted = (s.window,) * 3 if s.window else (s.patch, s.patch, s.patch_z)
+    needed = [-(-side // MULTIPLE) * MULTIPLE for side in sides]
+    size = tuple(min(*pair) for pair in zip(wanted, needed, strict=True))
+    return Windows(size, s.overlap, s.window_batch)
 
 
 def _same(level: int, crops: Tensor) -> Tensor:
@@ -192,6 +227,7 @@ def draw(nets: Mapping[str, Any], volume: Volume, settings: BridgeSettings, gene
         "scale": cut.scales(),
         "precision": nets["precision"],
         "strength": used.strength or 1.0,
+        "window_batch": used.window_batch,
         "stage": "diffusion" if used.diffusion else "bridge",
         "outside": OUTSIDE,
         "nfe": evaluations(used),

@@ -206,6 +206,13 @@ def _losses(nets: "Nets", batch: "Batch", settings: Any, generator: "torch.Gener
     return losses(nets, batch, settings, generator)
 
 
+def fit(nets: Mapping[str, Any], volume: Volume, limit: int) -> Mapping[str, Any]:
+    """``nets`` with no more slices at once than fit."""
+    from .sampler import fit
+
+    return fit(nets, volume, limit)
+
+
 METHOD = Method(
     "cfm",
     CfmSettings,
@@ -214,6 +221,7 @@ METHOD = Method(
     sample,
     budgets={"sloppy": {}, "cpu": {}, "gpu": {"slices_at_once": 96}},
     prepare=prepare,
+    fit=fit,
     learning=Learning(build, stages, predict, PRESETS),
     varies=varies,
 )

@@ -156,6 +156,13 @@ def _losses(nets: "Nets", batch: "Batch", settings: Any, generator: "torch.Gener
     return losses(nets, batch, settings, generator)
 
 
+def fit(nets: Mapping[str, Any], volume: Volume, limit: int) -> Mapping[str, Any]:
+    """``nets`` with windows that fit."""
+    from .sampler import fit
+
+    return fit(nets, volume, limit)
+
+
 METHOD = Method(
     "pfsr",
     PfsrSettings,
@@ -165,5 +172,6 @@ METHOD = Method(
     draws=4,
     budgets={"sloppy": {}, "cpu": {}, "gpu": {}},
     prepare=prepare,
+    fit=fit,
     learning=Learning(build, stages, predict, PRESETS),
 )
