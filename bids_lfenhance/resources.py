@@ -46,9 +46,11 @@ def available_memory_gb() -> float:
 
 
 def limit_threads(threads: int) -> None:
-    """Nothing; the processes started from here on use this many threads each."""
+    """Nothing; the networks of processes started from here on use this many threads each, all else uses one."""
     os.environ["ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"] = "1"  # N4 gives the same bytes only with the same threads
-    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    # numpy's products are small: a second thread waits for them, spinning, and made the affine fit four times as dear
+    os.environ["OPENBLAS_NUM_THREADS"] = "1"
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[name] = str(threads)
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that spin while they wait starve the other steps
 

@@ -8,7 +8,7 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +109,7 @@ def preflight(settings: Settings, recipe: Recipe) -> None:
 
 def run_participants(settings: Settings, recipe: Recipe, plan: Plan) -> Outcome:
     """What the run came to; every claim in it was checked against the disk."""
+    recipe = replace(recipe, threads=_threads(settings, recipe, len(plan.units)))
     outcome = Outcome(_start_run(settings, recipe, plan), skipped=plan.skipped)
     for subject, sentence in plan.failed:
         outcome.failed.setdefault(subject, []).append(sentence)
@@ -132,6 +133,16 @@ def run_participants(settings: Settings, recipe: Recipe, plan: Plan) -> Outcome:
     if outcome.done:
         _cite(settings.out_dir)
     return outcome
+
+
+def _threads(settings: Settings, recipe: Recipe, sessions: int) -> int:
+    """Threads of one step: several sessions at once use processors better than several threads for one.
+
+    By what was asked for, not by what is left to do, so that a rerun computes as the first run did.
+    """
+    if settings.omp_nthreads:
+        return recipe.threads
+    return max(1, min(recipe.threads, (settings.nprocs or available_cpus()) // max(sessions, 1)))
 
 
 def _cite(out_dir: Path) -> None:

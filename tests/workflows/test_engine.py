@@ -83,7 +83,7 @@ def test_every_step_is_measured(run, tmp_path):
 
 
 def test_the_first_crash_can_stop_everything(run, tmp_path):
-    (failure,) = run(toy_subject("01", "refused"), toy_subject("02"), stop_on_first_crash=True)
+    (failure,) = run(toy_subject("01", "refused"), toy_subject("02", "slow"), stop_on_first_crash=True)
     assert "found this" in failure.sentence
     assert "report" not in runs(tmp_path, "02"), "the other subject was left where it was"
 
@@ -98,6 +98,17 @@ def test_a_signal_after_a_failed_step_ends_the_run(run, tmp_path):
     threading.Thread(target=scheduler, daemon=True).start()
     with pytest.raises(Interrupted, match="SIGTERM"):
         run(toy_subject("01", "refused"), toy_subject("02", "slow"))
+
+
+def test_one_subject_is_finished_before_the_next_is_begun(run, tmp_path):
+    """Though its middle step needs both processors, and a step that needs one is always ready to pass it."""
+    graphs = [toy_subject(f"{n:02d}", processors=2, merged=True) for n in range(6)]
+    assert run(*graphs) == []
+    usage = (tmp_path / "logs" / "resources.tsv").read_text().splitlines()[1:]
+    order = [tuple(line.split("\t")[0].split(".")[1:]) for line in usage]
+    for number in range(4):
+        begun = order.index((f"sub_{number + 2:02d}_wf", "first"))
+        assert order.index((f"sub_{number:02d}_wf", "report")) < begun + 2, order
 
 
 def test_the_graph_is_written_with_or_without_graphviz(run, tmp_path):

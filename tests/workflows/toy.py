@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from nipype import Node, Workflow
+from nipype import Merge, Node, Workflow
 from nipype.interfaces.base import TraitedSpec, traits
 
 from bids_lfenhance.errors import InputError
@@ -49,10 +49,15 @@ class Toy(Step):
         return {"word": "done"}
 
 
-def toy_subject(label: str, fate: str = "well") -> Workflow:
-    """A graph of three steps, the middle one with a fate of its own."""
+def toy_subject(label: str, fate: str = "well", processors: int = 1, merged: bool = False) -> Workflow:
+    """A graph of three steps, the middle one with a fate and a need of its own; ``merged`` as the app's graphs are."""
     workflow = Workflow(name=f"sub_{label}_wf")
     first, middle, last = (Node(Toy(), name=name) for name in ("first", "middle", "report"))
-    middle.inputs.fate = fate
-    workflow.connect([(first, middle, [("word", "after")]), (middle, last, [("word", "after")])])
+    middle.inputs.fate, middle.n_procs = fate, processors
+    workflow.connect(first, "word", middle, "after")
+    if merged:
+        written = Node(Merge(1), name="written", run_without_submitting=True)
+        workflow.connect([(middle, written, [("word", "in1")]), (written, last, [("out", "after")])])
+    else:
+        workflow.connect(middle, "word", last, "after")
     return workflow
