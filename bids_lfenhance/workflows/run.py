@@ -7,7 +7,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from ..errors import InputError
 from ..imaging.grid import canonical_zoom
 from ..methods import get_method
 from ..methods.enhance import check_draws
-from ..reports.page import boilerplate, write_report
+from ..reports.page import boilerplate, tells_of_failure, write_report
 from ..resources import available_cpus, available_memory_gb, check_room, limit_threads
 from ..segmentation.regions import label_table
 from .recipe import Recipe, graph_label, session_record
@@ -122,6 +122,7 @@ def run_participants(settings: Settings, recipe: Recipe, plan: Plan) -> Outcome:
             try:
                 if _is_done(settings, subject, records, recipe):
                     outcome.already.append(subject)
+                    _tidy(settings, recipe, subject)
                 else:
                     locks.enter_context(sole_run(settings.out_dir, subject))
                     todo[subject] = records
@@ -145,6 +146,14 @@ def _threads(settings: Settings, recipe: Recipe, sessions: int) -> int:
     return max(1, min(recipe.threads, (settings.nprocs or available_cpus()) // max(sessions, 1)))
 
 
+def _tidy(settings: Settings, recipe: Recipe, subject: str) -> None:
+    """Removes what a run left that was killed between its last step and its tidying up."""
+    left = work_folder(settings, recipe) / "lfenhance" / f"sub_{graph_label(subject)}_wf"
+    if left.is_dir():
+        with suppress(InputError), sole_run(settings.out_dir, subject):  # another run will tidy up itself
+            shutil.rmtree(left, ignore_errors=True)
+
+
 def _cite(out_dir: Path) -> None:
     """The methods text of all subjects is on disk: read under the lock, so that the last to write saw them all."""
     with locked(out_dir / "logs" / ".citation.lock"):
@@ -152,8 +161,11 @@ def _cite(out_dir: Path) -> None:
 
 
 def _is_done(settings: Settings, subject: str, records: Sequence[Mapping[str, Any]], recipe: Recipe) -> bool:
-    files = settings.out_dir / f"sub-{subject}.html", volumes_path(settings.out_dir, subject)
-    return all(path.is_file() for path in files) and all(is_complete(record, recipe.plain()) for record in records)
+    if tells_of_failure(settings.out_dir / f"sub-{subject}.html"):
+        return False
+    return volumes_path(settings.out_dir, subject).is_file() and all(
+        is_complete(record, recipe.plain()) for record in records
+    )
 
 
 def _start_run(settings: Settings, recipe: Recipe, plan: Plan) -> Path:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from bids_lfenhance.reports.figures import tinted
-from bids_lfenhance.reports.page import boilerplate, write_report
+from bids_lfenhance.reports.page import boilerplate, tells_of_failure, write_report
 from bids_lfenhance.reports.tables import number
 
 from .conftest import RUN
@@ -202,6 +202,10 @@ def test_a_crash_is_at_the_top_with_its_text(tmp_path: Path):
     text = report(out).text
     assert "InputError: Expected a scan, found NaN; check it." in text
     assert "There is no low-field image of sub-01" in text
+    assert tells_of_failure(out / "sub-01.html")
+    (out / "logs" / RUN / name).unlink()
+    report(out)
+    assert not tells_of_failure(out / "sub-01.html")
 
 
 def test_low_field_only_without_skull_one_contrast_one_draw(tmp_path: Path):
