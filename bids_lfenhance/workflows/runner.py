@@ -60,8 +60,8 @@ class LanePlugin(MultiProcPlugin):
         self.pool.shutdown()
         self.failures: list[Failure] = []
         self.usages: list[NodeUsage] = []
-        self._idle: list[ProcessPoolExecutor] = []
-        self._busy: dict[int, ProcessPoolExecutor] = {}
+        self._idle: dict[bool, list[ProcessPoolExecutor]] = {False: [], True: []}
+        self._busy: dict[int, tuple[bool, ProcessPoolExecutor]] = {}
         self._names: dict[int, str] = {}
         self._depth: dict[str, int] = {}
         self._ended = threading.Event()
@@ -113,21 +113,27 @@ class LanePlugin(MultiProcPlugin):
 
     def _submit_job(self, node: Any, updatehash: bool = False) -> int:
         self._taskid += 1
-        task = self._taskid
-        lane = self._idle.pop() if self._idle else new_lane(_start_worker, logging.getLogger("nipype.workflow").level)
-        self._busy[task], self._names[task] = lane, node.fullname
-        future = lane.submit(_run_measured, node, updatehash, task)
+        task, gpu = self._taskid, bool(node.is_gpu_node())
+        idle = self._idle[gpu]  # steps of the GPU share one worker: its context and libraries are set up once
+        lane = idle.pop() if idle else new_lane(_start_worker, logging.getLogger("nipype.workflow").level)
+        self._busy[task], self._names[task] = (gpu, lane), node.fullname
+        try:
+            future = lane.submit(_run_measured, node, updatehash, task)
+        except BrokenProcessPool:  # killed while it had nothing to do
+            end_lane(lane)
+            del self._busy[task]
+            return self._submit_job(node, updatehash)
         self._task_obj[task] = future
         future.add_done_callback(lambda done: self._landed(task, done))
         return task
 
     def _landed(self, task: int, future: Future) -> None:
         """Runs in the pool's thread: whatever happened becomes a result, for an exception here would vanish."""
-        lane = self._busy.pop(task)
+        gpu, lane = self._busy.pop(task)
         try:
             result, usage = future.result()
             self.usages.append(NodeUsage(self._names[task], *usage))
-            self._idle.append(lane)
+            self._idle[gpu].append(lane)
         except BaseException as error:
             lane.shutdown(wait=False)
             result = {"taskid": task, "result": None, "traceback": [_epitaph(self._names[task], error)]}
@@ -145,9 +151,9 @@ class LanePlugin(MultiProcPlugin):
 
     def close(self) -> None:
         """Ends every worker at once; called on the way out, also of an interrupted run."""
-        for lane in [*self._idle, *self._busy.values()]:
+        for lane in [*self._idle[False], *self._idle[True], *(lane for _, lane in self._busy.values())]:
             end_lane(lane)
-        self._idle.clear()
+        self._idle = {False: [], True: []}
 
 
 def _start_worker(level: int) -> None:
