@@ -1,8 +1,9 @@
 """LF → HF for one session with any method: draws, their mean and standard deviation, and where it all came from."""
 
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -37,20 +38,64 @@ def enhance(
     _check(volume, method, settings, n_samples)
     draws = n_samples or method.draws
     start, cpu = time.perf_counter(), time.process_time()
-    shared = method.prepare(volume, settings) if method.prepare else {}
-    mean = np.zeros(volume.image.shape, dtype=np.float64)
-    squares = np.zeros_like(mean) if draws > 1 else None
-    records: list[Mapping[str, Any]] = []
-    for number, child in enumerate(generator.spawn(draws), start=1):
-        draw = method.sample(shared, volume, settings, child)
-        _accumulate(mean, squares, _checked(draw, volume, method), number)
-        records.append(draw.record)
-        if progress is not None:
-            progress(number, draws)
+    children = generator.spawn(draws)
+    told: list[str] = []
+    found = _draw_all(volume, method, settings, children, progress)
+    if isinstance(found, str):
+        less = replace(settings, **(method.thrift or {}))
+        if less != settings:
+            told = [f"The memory of the device did not suffice: went on with {_words(method, settings)}, more slowly."]
+            found = _draw_all(volume, method, less, children, progress)
+        settings = less
+    if isinstance(found, str):
+        raise MethodError(
+            f"{method.name} ran out of memory on its device, with the smallest windows that it has ({found}): end what "
+            "else is on that device, choose another with --device, or --device cpu"
+        )
+    mean, squares, records = found
     std = None if squares is None else np.sqrt(squares / (draws - 1)).astype(np.float32)
     provenance = _provenance(volume, method, settings, generator, records)
     provenance |= {"seconds": time.perf_counter() - start, "cpu_seconds": time.process_time() - cpu}
+    provenance["warnings"] += told
     return Enhanced(mean.astype(np.float32), std, provenance)
+
+
+Sums = tuple[np.ndarray, np.ndarray | None, list[Mapping[str, Any]]]
+
+
+def _draw_all(
+    volume: Volume,
+    method: Method,
+    settings: Any,
+    children: Sequence[np.random.Generator],
+    progress: Progress | None,
+) -> Sums | str:
+    """Mean, sum of squares and records of all draws; the words of a device that has too little memory for them.
+
+    The words are returned, not raised: an exception would hold every tensor of the frames it went through.
+    """
+    mean = np.zeros(volume.image.shape, dtype=np.float64)
+    squares = np.zeros_like(mean) if len(children) > 1 else None
+    records: list[Mapping[str, Any]] = []
+    try:
+        shared = method.prepare(volume, settings) if method.prepare else {}
+        for number, child in enumerate(deepcopy(children), start=1):
+            draw = method.sample(shared, volume, settings, child)
+            _accumulate(mean, squares, _checked(draw, volume, method), number)
+            records.append(draw.record)
+            if progress is not None:
+                progress(number, len(children))
+    except RuntimeError as error:
+        if type(error).__name__ != "OutOfMemoryError":  # torch's; torch is not imported for methods without it
+            raise
+        return str(error).partition(". ")[0]
+    return mean, squares, records
+
+
+def _words(method: Method, settings: Any) -> str:
+    """The settings that thrift changed, as the command line has them."""
+    changed = {key: value for key, value in (method.thrift or {}).items() if getattr(settings, key) != value}
+    return ", ".join(f"--{method.name}-{key.replace('_', '-')} {value}" for key, value in changed.items())
 
 
 def _check(volume: Volume, method: Method, settings: Any, n_samples: int | None) -> None:

@@ -119,7 +119,8 @@ class Method:
     ``prepare(volume, settings)`` returns what all draws share (weights, a fused base, a fitted contrast vector), so
     that it is paid for once; ``sample(nets, volume, settings, generator) -> Draw`` draws once, given it as ``nets``.
     ``draws`` is how many draws ``enhance`` takes unless told otherwise; more than one only makes sense where
-    ``varies(settings)``: where ``sample`` uses its generator. ``learning`` is there for what learns from pairs or high
+    ``varies(settings)``: where ``sample`` uses its generator. ``thrift`` is what the settings become, once, where a
+    device has too little memory: slower, the same result. ``learning`` is there for what learns from pairs or high
     field. ``budgets`` maps a budget ("sloppy", "cpu", "gpu") to the settings it changes.
     """
 
@@ -133,3 +134,4 @@ class Method:
     prepare: Callable[[Volume, Any], Mapping[str, Any]] | None = None
     learning: Learning | None = None
     varies: Callable[[Any], bool] = _always
+    thrift: Mapping[str, Any] | None = None

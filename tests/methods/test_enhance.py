@@ -8,7 +8,7 @@ import pytest
 from bids_lfenhance.errors import InputError, MethodError
 from bids_lfenhance.imaging.grid import Grid
 from bids_lfenhance.imaging.volume import Volume, volume_from_channels
-from bids_lfenhance.methods import get_method
+from bids_lfenhance.methods import METHODS, get_method
 from bids_lfenhance.methods.enhance import check_draws, enhance
 from bids_lfenhance.nn.method import Draw, Method
 
@@ -91,3 +91,49 @@ def test_what_draws_share_is_prepared_once_and_progress_told(volume: Volume) -> 
     assert len(prepared) == 1
     assert told == [(1, 3), (2, 3), (3, 3)]
     np.testing.assert_array_equal(result.image, volume.image + 2)
+
+
+@dataclass(frozen=True)
+class Windowed:
+    """A window, which bounds the memory."""
+
+    window: int = 0
+
+
+def hungry(limit: int, thrift: Mapping[str, Any] | None) -> Method:
+    """A method whose third draw finds too little memory with a window of no limit, or above one."""
+    import torch
+
+    calls: list[int] = []
+
+    def sample(nets: Mapping[str, Any], volume: Volume, settings: Any, generator: np.random.Generator) -> Draw:
+        calls.append(settings.window)
+        image = volume.image + noise(generator)
+        if len(calls) > 2 and (settings.window or 10**6) > limit:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 7 TiB. GPU 0 has nothing.")
+        return Draw(image, {})
+
+    return Method("hungry", Windowed, "lf2hf", "pairs", sample, draws=4, thrift=thrift)
+
+
+def test_too_little_memory_makes_windows_smaller_once_and_changes_nothing_else(volume: Volume) -> None:
+    result = enhance(volume, hungry(64, {"window": 64}), Windowed(), np.random.default_rng(0))
+    plenty = enhance(volume, hungry(10**7, {"window": 64}), Windowed(), np.random.default_rng(0))
+    np.testing.assert_array_equal(result.image, plenty.image)
+    np.testing.assert_array_equal(result.std, plenty.std)
+    assert result.provenance["settings"] == {"window": 64}
+    (warning,) = result.provenance["warnings"]
+    assert "--hungry-window 64" in warning
+
+
+@pytest.mark.parametrize("thrift", [{"window": 64}, None])
+def test_too_little_memory_for_the_smallest_window_is_named(volume: Volume, thrift: Mapping[str, Any] | None) -> None:
+    with pytest.raises(MethodError, match=r"hungry ran out of memory on its device.*CUDA out of memory.*--device cpu"):
+        enhance(volume, hungry(32, thrift), Windowed(), np.random.default_rng(0))
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_thrift_is_made_of_settings_the_method_has(name: str) -> None:
+    found = get_method(name)
+    for key, value in (found.thrift or {}).items():
+        assert type(getattr(found.settings(), key)) is type(value)

@@ -271,5 +271,6 @@ METHOD = Method(
     draws=4,
     budgets={"sloppy": {"steps": 2, "overlap": 0.25}, "cpu": {"overlap": 0.25}, "gpu": {}},
     prepare=prepare,
+    thrift={"window_batch": 1},
     learning=Learning(build, stages, predict, PRESETS),
 )

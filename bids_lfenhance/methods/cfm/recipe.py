@@ -214,6 +214,7 @@ METHOD = Method(
     sample,
     budgets={"sloppy": {}, "cpu": {}, "gpu": {"slices_at_once": 96}},
     prepare=prepare,
+    thrift={"slices_at_once": 2},
     learning=Learning(build, stages, predict, PRESETS),
     varies=varies,
 )

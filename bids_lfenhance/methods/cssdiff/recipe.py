@@ -281,5 +281,6 @@ METHOD = Method(
     draws=4,
     budgets={"sloppy": {"ddim_steps": 10}, "cpu": {}, "gpu": {"slices_at_once": 96}},
     prepare=prepare,
+    thrift={"slices_at_once": 2},
     learning=Learning(build, stages, predict, PRESETS),
 )

@@ -165,5 +165,6 @@ METHOD = Method(
     draws=4,
     budgets={"sloppy": {}, "cpu": {}, "gpu": {}},
     prepare=prepare,
+    thrift={"window": 64},
     learning=Learning(build, stages, predict, PRESETS),
 )
