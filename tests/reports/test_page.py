@@ -171,6 +171,14 @@ def test_what_the_dataset_says_is_shown_and_never_run(tmp_path: Path):
     assert page.count("<img src=x") == 0
 
 
+@pytest.mark.parametrize("description", ["{}", "[]", '{"Name": ["<b>x</b>"]}', "broken", None])
+def test_a_derivative_with_a_poor_description_has_a_report(tmp_path: Path, description: str | None):
+    out = build(tmp_path, phantom(SMALL), Recipe(contrasts=("T1w",)))
+    path = out / "dataset_description.json"
+    path.unlink() if description is None else path.write_text(description)
+    assert "<b>x" not in write_report(out, "01").read_text(encoding="utf-8")
+
+
 def report_of_harmless(out: Path) -> str:
     return write_report(build(out, phantom(SMALL), Recipe(contrasts=("T1w",))), "01").read_text(encoding="utf-8")
 
