@@ -148,7 +148,7 @@ def _threads(settings: Settings, recipe: Recipe, sessions: int) -> int:
 
 def _tidy(settings: Settings, recipe: Recipe, subject: str) -> None:
     """Removes what a run left that was killed between its last step and its tidying up."""
-    left = work_folder(settings, recipe) / "lfenhance" / f"sub_{graph_label(subject)}_wf"
+    left = subject_folder(work_folder(settings, recipe), subject)
     if left.is_dir():
         with suppress(InputError), sole_run(settings.out_dir, subject):  # another run will tidy up itself
             shutil.rmtree(left, ignore_errors=True)
@@ -190,6 +190,11 @@ def work_folder(settings: Settings, recipe: Recipe) -> Path:
     return base / f"run-{key}"
 
 
+def subject_folder(work: Path, subject: str) -> Path:
+    """Where the intermediate files of one subject lie in the folder of a run."""
+    return work / "lfenhance" / f"sub_{graph_label(subject)}_wf"
+
+
 def _execute(
     settings: Settings, recipe: Recipe, sessions: Mapping[str, Sequence[Mapping[str, Any]]], run_dir: Path
 ) -> list[Any]:
@@ -201,7 +206,8 @@ def _execute(
 
     work = work_folder(settings, recipe)
     if settings.clean_workdir:
-        shutil.rmtree(work, ignore_errors=True)
+        for subject in sessions:  # theirs alone: other runs may be at other subjects in the same folder
+            shutil.rmtree(subject_folder(work, subject), ignore_errors=True)
     graphs = [init_subject_wf(subject, records, recipe, str(run_dir)) for subject, records in sessions.items()]
     return execute_graph(graphs, work, run_dir, settings, recipe)
 
