@@ -30,7 +30,9 @@ from ..segmentation.regions import label_table
 from .recipe import Recipe, graph_label, session_record
 from .segmenting import choose_segmenter
 
-MINIMUM_MEMORY_GB = 4.0
+MINIMUM_MEMORY_GB = {False: 4.0, True: 1.0}
+"""What the hungriest step of a run is estimated to need, by whether it is ``--sloppy`` (participant.MEMORY_GB)."""
+
 MOST_THREADS = 4
 """More threads than this for one step bring little at 1 mm (benchmarks/)."""
 
@@ -95,11 +97,10 @@ def preflight(settings: Settings, recipe: Recipe) -> None:
     work_dir = settings.work_dir or Path(tempfile.gettempdir())
     for folder, name in ((settings.out_dir, "OUT_DIR"), (work_dir, "the work folder")):
         check_room(folder, name)
-    if recipe.mem_gb < MINIMUM_MEMORY_GB and not settings.sloppy:
-        raise InputError(
-            f"Expected {MINIMUM_MEMORY_GB:g} GiB of memory, found {recipe.mem_gb:.1f}; "
-            "ask for more, or try --sloppy to see the app at work."
-        )
+    needed = MINIMUM_MEMORY_GB[settings.sloppy]
+    if recipe.mem_gb < needed:
+        advice = "ask for more" if settings.sloppy else "ask for more, or try --sloppy to see the app at work"
+        raise InputError(f"Expected {needed:g} GiB of memory, found {recipe.mem_gb:.1f}; {advice}.")
     if recipe.spaces:
         from ..imaging.normalise import template_files
 

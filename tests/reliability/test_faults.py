@@ -28,6 +28,9 @@ NAMED = {
     "05": "ImagingFrequency",
     "06": "not one volume",
     "07": "ImagingFrequency",
+    "08": "cut short",
+    "09": "finite",
+    "10": "JSON",
 }
 """What is said of each broken subject; 06 is checked by its shape, see below."""
 
@@ -91,6 +94,11 @@ def _break(paths: dict[str, Path], folder: Path) -> None:
     side = {subject: path.with_name(path.name.replace(".nii.gz", ".json")) for subject, path in paths.items()}
     side["05"].unlink()
     nib.save(nib.Nifti1Image(np.zeros((40, 40, 40, 3), np.int16), np.diag([4, 4, 4, 1.0])), paths["06"])
+    paths["08"].write_bytes(good[: len(good) // 2])
+    holes = lie.get_fdata(dtype=np.float32)
+    holes[::2] = np.nan
+    nib.save(nib.Nifti1Image(holes, lie.affine), paths["09"])
+    side["10"].write_text("{broken")
     side["07"].write_text(json.dumps({key: [value] for key, value in LOW.items()} | {"Manufacturer": None}))
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from bids_lfenhance.config import Settings
+from bids_lfenhance.errors import InputError
 from bids_lfenhance.workflows import engine, run
 from bids_lfenhance.workflows.participant import MEMORY_GB, init_session_wf, memory_gb
 
@@ -64,3 +65,12 @@ def test_what_a_finished_subject_left_in_the_work_folder_goes(tmp_path: Path) ->
     with run.sole_run(settings.out_dir, "02"):
         run._tidy(settings, recipe(), "02")
     assert [folder.exists() for folder in folders] == [False, True]
+
+
+@pytest.mark.parametrize("sloppy", [False, True])
+def test_too_little_memory_is_refused_before_anything_is_computed(tmp_path: Path, sloppy: bool) -> None:
+    settings = Settings(tmp_path / "raw", tmp_path / "out", work_dir=tmp_path / "work", sloppy=sloppy)
+    steps = [memory_gb(step, sloppy) for step in MEMORY_GB]
+    run.preflight(settings, recipe(mem_gb=max(steps)))
+    with pytest.raises(InputError, match=f"Expected {max(steps):g} GiB of memory, found"):
+        run.preflight(settings, recipe(mem_gb=max(steps) - 0.2))
