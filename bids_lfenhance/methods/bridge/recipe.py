@@ -67,6 +67,14 @@ class BridgeSettings:
             "a network knows its own simulator too well"
         ),
     )
+    contrast: Literal["auto", "none", "restored"] = field(
+        default="auto",
+        metadata=_told(
+            "contrast of the result: restored, that of high field tissue by tissue, as inr does; none, as the network "
+            "left it; auto, as the weights ask for",
+            "methods.md §3.1",
+        ),
+    )
     window: int = field(
         default=0, metadata=_told("voxels a side that are looked at at once; 0: what the weights were made for")
     )

@@ -17,6 +17,7 @@ from ...nn.precision import bf16_is_native, run_in_bf16
 from ...nn.schedule import uniform_levels
 from ...nn.weights import Loaded, default_weights, load_weights
 from ...nn.windows import Windows, blend, windowed
+from ..contrast import asked_contrast, with_contrast
 from .recipe import NETWORK, BridgeSettings, build, checked
 from .states import BACKGROUND, CLIP, SCHEDULE, crossed, loudness, maps_of, spread, unspread, velocity
 
@@ -37,7 +38,8 @@ def set_up(volume: Volume, settings: BridgeSettings) -> Mapping[str, Any]:
     trained = {name: loaded.settings[name] for name in (*NETWORK, "bridge", "diffusion", "condition_drop")}
     # What the user leaves open is as it was in the training.
     usual = {name: getattr(settings, name) or loaded.settings.get(name, 0) for name in ("k", "window", "strength")}
-    wanted = replace(settings, **trained, **usual)
+    contrast = asked_contrast(settings.contrast, loaded.settings)
+    wanted = replace(settings, **trained, **usual, contrast=contrast)
     for name in ("bridge", "diffusion"):
         # Weights without a bridge or a prior can do without; those with both may be asked to.
         wanted = replace(wanted, **{name: trained[name] and getattr(settings, name)})
@@ -197,7 +199,7 @@ def draw(nets: Mapping[str, Any], volume: Volume, settings: BridgeSettings, gene
         "nfe": evaluations(used),
         "warnings": cut.warnings(loaded.contrasts),
     }
-    return Draw(cut.paste(found[0].cpu().numpy()), record)
+    return with_contrast(Draw(cut.paste(found[0].cpu().numpy()), record), volume, used.contrast, loaded.contrasts)
 
 
 def evaluations(settings: BridgeSettings) -> int:

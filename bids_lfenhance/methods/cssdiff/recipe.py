@@ -49,6 +49,14 @@ class CssDiffSettings:
             "a network knows its own simulator too well"
         ),
     )
+    contrast: Literal["auto", "none", "restored"] = field(
+        default="auto",
+        metadata=_told(
+            "contrast of the result: restored, that of high field tissue by tissue, as inr does; none, as the network "
+            "left it; auto, as the weights ask for",
+            "methods.md §3.1",
+        ),
+    )
     slices_at_once: int = field(
         default=16, metadata=_told("slices through the networks at once, to bound the memory; the same result")
     )

@@ -15,6 +15,7 @@ from ...nn.precision import use_precision
 from ...nn.samplers import ddim
 from ...nn.schedule import uniform_levels
 from ...nn.weights import Loaded, default_weights, load_weights
+from ..contrast import asked_contrast, with_contrast
 from .chain import chain_levels, clean_at, schedule, walk
 from .recipe import NETWORK, CssDiffSettings, build
 from .slices import Slices, as_slices, as_volume, embed, tokens_of
@@ -35,7 +36,9 @@ def set_up(volume: Volume, settings: CssDiffSettings) -> Mapping[str, Any]:
         source = default_weights("cssdiff", volume.contrasts) or "auto"
     loaded = load_weights(source, "cssdiff", ())
     trained = {name: loaded.settings[name] for name in NETWORK}
-    settings = replace(settings, **trained, strength=settings.strength or loaded.settings.get("strength", 0.0))
+    strength = settings.strength or loaded.settings.get("strength", 0.0)
+    contrast = asked_contrast(settings.contrast, loaded.settings)
+    settings = replace(settings, **trained, strength=strength, contrast=contrast)
     nets = {name: net for name, net in build(settings).items() if name in USED}
     for name, net in nets.items():
         net.load_state_dict(loaded.state[name])
@@ -120,4 +123,4 @@ def draw(nets: Mapping[str, Any], volume: Volume, settings: CssDiffSettings, gen
         "outside": OUTSIDE,
         "warnings": cut.warnings(loaded.contrasts),
     }
-    return Draw(cut.paste(found[0].cpu().numpy()), record)
+    return with_contrast(Draw(cut.paste(found[0].cpu().numpy()), record), volume, inner.contrast, loaded.contrasts)
