@@ -106,9 +106,11 @@ class Field:
         return image if prior is None or not prior.gain else self.diffused(image, generator)
 
     def over_the_bridge(self, generator: torch.Generator) -> Tensor:
-        """x̂_0 of the bridge, (1, C, X, Y, Z), by windows over one noise; without a bridge the low field as it is."""
+        """x̂_0 of the bridge, (1, C, X, Y, Z), by windows over one noise, the mean of as many as there are crossings;
+        without a bridge the low field as it is.
+        """
         low = spread(self.image, self.inside)
-        noise = self._randn(generator)
+        noises = [self._randn(generator) for _ in range(self.settings.crossings)]
         if "bridge" not in self.nets or not self.settings.bridge:
             return low
         net, level = self.nets["bridge"], self.settings.crossing
@@ -121,7 +123,10 @@ class Field:
                 windows,
             )
 
-        return self._held(crossed(bridge, low, noise, level))
+        found = torch.zeros_like(low)
+        for noise in noises:
+            found += crossed(bridge, low, noise, level)
+        return self._held(found / len(noises))
 
     def diffused(self, image: Tensor, generator: torch.Generator) -> Tensor:
         """(1, C, X, Y, Z): ``image`` noised, and down again, by the sampler of the settings."""
@@ -206,4 +211,4 @@ def evaluations(settings: BridgeSettings) -> int:
     """How often a network looks at the whole field for one draw."""
     s = settings
     each = 1 if s.sampler in ("conditional", "unconditional_ddim") else s.j
-    return int(s.bridge) + (s.steps * each if s.diffusion else 0)
+    return s.bridge * s.crossings + (s.steps * each if s.diffusion else 0)
