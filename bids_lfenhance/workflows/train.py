@@ -30,7 +30,8 @@ def run_train(settings: TrainSettings) -> int:
     """The exit code: 0 when weights, card, curves and the test are on disk."""
     method = get_learned(settings.method)
     own = resolve(settings, method)
-    if (only := getattr(own, "contrast", "all")) != "all":  # other contrasts would be shown and never learned
+    only = getattr(own, "contrast", "all") if method.maps == "hf2lf" else "all"
+    if only != "all":  # other contrasts would be shown and never learned
         settings = dataclasses.replace(settings, contrasts=(only,))
     jobs = plan_jobs(settings)
     split = choose_split(settings, jobs)
