@@ -8,6 +8,11 @@ TISSUES = ("CSF", "GM", "WM")
 
 TOTAL_INTRACRANIAL = "total intracranial"
 """Name of the row of all regions together: no label, and no region."""
+METHOD_MAPS = {
+    "Plausibility": ": how far from the structure of high field, by the method's own network",
+    "Cycle": ": taken back to low field by the method's own network, minus what was acquired, in noise units",
+}
+"""What a method may say against its own result: the end of the ``desc-`` of its maps, and how their sentence ends."""
 
 LEVELS = ("participant", "group", "simulate", "train")
 """The analysis levels that work."""

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ..config import CONTRASTS
+from ..config import CONTRASTS, METHOD_MAPS
 from ..imaging.grid import Grid, canonical_zoom
 
 HIGH_FIELD_TESLA = 1.0
@@ -26,7 +26,7 @@ CRASH_TAIL = 6000
 """Characters of a crash text that are shown: the end, where the reason is."""
 
 _IMAGE = re.compile(r"^(?P<entities>(?:[a-zA-Z]+-[0-9a-zA-Z+]+_)+)(?P<suffix>[0-9a-zA-Z]+)\.nii(?:\.gz)?$")
-_MAPS = ("Std", "Risk")
+_MAPS = ("Std", "Risk", *METHOD_MAPS)
 
 REGION_SEGMENTATIONS = ("regions", "synthseg")
 """The ``seg-`` of anatomical regions; where a contrast has both, the first is shown."""
@@ -73,7 +73,10 @@ class Tissue:
 
 @dataclass(frozen=True)
 class Channel:
-    """One contrast of a session; the dicts are keyed by the label of the result (``inr``)."""
+    """One contrast of a session; the dicts are keyed by the label of the result (``inr``).
+
+    ``maps`` are what the method itself says against its result, each keyed by the kind (``METHOD_MAPS``).
+    """
 
     contrast: str
     low: Output | None = None
@@ -85,6 +88,7 @@ class Channel:
     tissue_high: Tissue | None = None
     regions: Mapping[str, Tissue] = field(default_factory=dict)
     regions_high: Tissue | None = None
+    maps: Mapping[str, Mapping[str, Output]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -274,7 +278,9 @@ def _channel(contrast: str, mine: list[Output], theirs: list[Output]) -> Channel
     tissue, regions = (_segmented(mine, contrast, seg) for seg in ("tissue", who))
     of_high = [next(iter(_segmented(theirs, contrast, seg).values()), None) for seg in ("tissue", who)]
     maps_of = maps["Std"], maps["Risk"]
-    return Channel(contrast, images.get("preproc"), high, enhanced, *maps_of, tissue, of_high[0], regions, of_high[1])
+    own = {label: {kind: maps[kind][label] for kind in METHOD_MAPS if label in maps[kind]} for label in enhanced}
+    segmented = tissue, of_high[0], regions, of_high[1]
+    return Channel(contrast, images.get("preproc"), high, enhanced, *maps_of, *segmented, own)
 
 
 def _segmented(outputs: Iterable[Output], contrast: str, seg: str) -> dict[str, Tissue]:

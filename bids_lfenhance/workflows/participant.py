@@ -28,6 +28,9 @@ MEMORY_GB = {
 OF_REFERENCE = ("reference", "qc", "anatomy", "quality", "tissue", "regions")
 """What a session takes from its high field; the last only where somebody finds regions."""
 
+SLOPPY_MEMORY_GB = 1.0
+"""The same for any step of a ``--sloppy`` run: an eighth of the voxels, beside the libraries (0.7 measured)."""
+
 Session = Mapping[str, Any]
 """One low-field session as plain values, see ``workflows.recipe.session_record``."""
 
@@ -123,7 +126,7 @@ def init_session_wf(session: Session, recipe: Recipe) -> Workflow:
             (prepare, write, [("qc", "qc")]),
             (anatomy, write, [("quality", "quality")]),
             (tissue, write, [("volume", "acquired"), ("labels", "labels"), ("volumes", "volumes")]),
-            (enhance, write, [("volume", "enhanced"), ("std", "std"), ("provenance", "provenance")]),
+            (enhance, write, [("volume", "enhanced"), *((name, name) for name in ("std", "provenance", "maps"))]),
             (enhanced_tissue, write, [("labels", "enhanced_labels"), ("volumes", "enhanced_volumes")]),
             (risk, write, [("volume", "risk"), ("record", "risk_record")]),
             (write, outputnode, [("files", "files")]),
@@ -144,6 +147,7 @@ def _init_enhance(session: Session, recipe: Recipe) -> Node:
         method_settings=dict(recipe.method_settings),
         n_samples=recipe.n_samples,
         device=recipe.device,
+        mem_gb=recipe.mem_gb,
         use_gpu=recipe.device.startswith("cuda"),
     )
     return _step(interface, "enhance", recipe, session)
@@ -212,14 +216,19 @@ def _connect_regions(
     return steps
 
 
+def memory_gb(step: str, sloppy: bool) -> float:
+    """What a step is estimated to need, GiB."""
+    return SLOPPY_MEMORY_GB if sloppy else MEMORY_GB.get(step.removeprefix("enhanced_").split("_")[0], 1.0)
+
+
 def _step(interface: Any, name: str, recipe: Recipe, session: Session | None = None) -> Node:
     """A node with the seed of its own and the memory and threads it may use."""
     if hasattr(interface.inputs, "sloppy"):
         interface.inputs.sloppy = recipe.sloppy
     if session is not None:
         interface.inputs.seed = derive_seed(recipe.seed, session["subject"], session["key"], name)
-    memory = min(MEMORY_GB.get(name.removeprefix("enhanced_").split("_")[0], 1.0), recipe.mem_gb)
+    memory = min(memory_gb(name, recipe.sloppy), recipe.mem_gb)
     # only the networks use threads: two single-threaded steps at once finish sooner than one after the other in two
-    networks = name in ("enhance", "regions", "enhanced_regions")
+    networks = name in ("regions", "enhanced_regions") or (name == "enhance" and "device" in recipe.method_settings)
     threads = recipe.threads if networks and not interface.inputs.use_gpu else 1
     return Node(interface, name=name, mem_gb=memory, n_procs=threads)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from bids_lfenhance.reports.figures import tinted
-from bids_lfenhance.reports.page import boilerplate, write_report
+from bids_lfenhance.reports.page import boilerplate, tells_of_failure, write_report
 from bids_lfenhance.reports.tables import number
 
 from .conftest import RUN
@@ -171,6 +171,14 @@ def test_what_the_dataset_says_is_shown_and_never_run(tmp_path: Path):
     assert page.count("<img src=x") == 0
 
 
+@pytest.mark.parametrize("description", ["{}", "[]", '{"Name": ["<b>x</b>"]}', "broken", None])
+def test_a_derivative_with_a_poor_description_has_a_report(tmp_path: Path, description: str | None):
+    out = build(tmp_path, phantom(SMALL), Recipe(contrasts=("T1w",)))
+    path = out / "dataset_description.json"
+    path.unlink() if description is None else path.write_text(description)
+    assert "<b>x" not in write_report(out, "01").read_text(encoding="utf-8")
+
+
 def report_of_harmless(out: Path) -> str:
     return write_report(build(out, phantom(SMALL), Recipe(contrasts=("T1w",))), "01").read_text(encoding="utf-8")
 
@@ -202,6 +210,10 @@ def test_a_crash_is_at_the_top_with_its_text(tmp_path: Path):
     text = report(out).text
     assert "InputError: Expected a scan, found NaN; check it." in text
     assert "There is no low-field image of sub-01" in text
+    assert tells_of_failure(out / "sub-01.html")
+    (out / "logs" / RUN / name).unlink()
+    report(out)
+    assert not tells_of_failure(out / "sub-01.html")
 
 
 def test_low_field_only_without_skull_one_contrast_one_draw(tmp_path: Path):
@@ -284,3 +296,16 @@ def test_labels_are_tinted_and_the_rest_is_grey() -> None:
     found = tinted(ground, np.array([[17, 0], [0, 0]], np.uint8), colours, strength=0.5)
     assert found[0, 0].tolist() == [150, 100, 50]
     assert (found[1] == 100).all()
+
+
+def test_the_methods_own_maps_are_shown_and_told(tmp_path: Path):
+    out = build(tmp_path, phantom(SMALL), Recipe(maps=("Plausibility", "Cycle"), contrasts=("T1w",)))
+    text = write_report(out, "01").read_text(encoding="utf-8")
+    reader = read(text)
+    for kind in ("Plausibility", "Cycle"):
+        assert f"What {kind} is & means. Median in the brain" in reader.text
+        assert f"T1w {kind.lower()} map" in reader.text
+    viewers = [json.loads(block) for block in reader.scripts if '"planes"' in block]
+    shown = [image["name"] for viewer in viewers for c in viewer["contrasts"] for image in c["images"]]
+    assert {"Plausibility map", "Cycle map", "Risk map"} <= set(shown)
+    assert "Missing" not in reader.text
