@@ -6,7 +6,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,9 +21,12 @@ MINIMUM_DISK_GB = 2.0
 def available_cpus() -> int:
     """The number of processors this process may use: affinity, cgroup quota and SLURM, whichever is least."""
     counts = [len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1]
-    if quota := _cgroup("cpu.max"):
+    for quota in _cgroup("cpu", "cpu.max"):  # version 2: "200000 100000" or "max 100000"
         limit, period = quota.split()
         if limit != "max":
+            counts.append(max(1, int(limit) // int(period)))
+    for limit, period in zip(_cgroup("cpu", "cpu.cfs_quota_us"), _cgroup("cpu", "cpu.cfs_period_us"), strict=False):
+        if int(limit) > 0:
             counts.append(max(1, int(limit) // int(period)))
     for name in ("SLURM_CPUS_PER_TASK", "SLURM_CPUS_ON_NODE"):
         if os.environ.get(name, "").isdigit():
@@ -38,17 +41,18 @@ def available_memory_gb() -> float:
 
     amounts = [float(psutil.virtual_memory().available)]
     for name in ("memory.max", "memory.limit_in_bytes"):
-        if (limit := _cgroup(name)) and limit.isdigit():
-            amounts.append(float(limit))
+        amounts += [float(limit) for limit in _cgroup("memory", name) if limit.isdigit()]
     if os.environ.get("SLURM_MEM_PER_NODE", "").isdigit():
         amounts.append(float(os.environ["SLURM_MEM_PER_NODE"]) * 2**20)
     return min(amounts) / GIB
 
 
 def limit_threads(threads: int) -> None:
-    """Nothing; the processes started from here on use this many threads each."""
+    """Nothing; the networks of processes started from here on use this many threads each, all else uses one."""
     os.environ["ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"] = "1"  # N4 gives the same bytes only with the same threads
-    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    # numpy's products are small: a second thread waits for them, spinning, and made the affine fit four times as dear
+    os.environ["OPENBLAS_NUM_THREADS"] = "1"
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[name] = str(threads)
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that spin while they wait starve the other steps
 
@@ -69,18 +73,27 @@ def check_room(folder: Path, name: str, free_gb: float = MINIMUM_DISK_GB) -> Non
         raise InputError(f"Expected {free_gb:g} GiB free for {name} {folder}, found {free:.1f}; make room there.")
 
 
-def _cgroup(name: str) -> str | None:
-    """What the kernel says of this process's own control group, then of the root of its namespace."""
+def _cgroup(controller: str, name: str) -> list[str]:
+    """What the control groups this process is in say, from its own to the root: of both versions, each may limit it.
+
+    A scheduler may set its limit on the job, and start each task in a group of its own below that.
+    """
     try:
-        own = Path("/proc/self/cgroup").read_text().rsplit(":", 1)[-1].strip()
+        lines = Path("/proc/self/cgroup").read_text().splitlines()
     except OSError:
-        return None
-    for folder in (f"/sys/fs/cgroup{own}", "/sys/fs/cgroup", "/sys/fs/cgroup/memory"):
-        try:
-            return (Path(folder) / name).read_text().strip()
-        except OSError:
+        return []
+    found = []
+    for line in lines:
+        _, controllers, own = line.split(":", 2)
+        if controllers and controller not in controllers.split(","):
             continue
-    return None
+        root = Path("/sys/fs/cgroup") / (controllers and controller)
+        for folder in [root / own.strip("/"), *(root / own.strip("/")).parents]:
+            with suppress(OSError):  # in a namespace the upper ones cannot be seen
+                found.append((folder / name).read_text().strip())
+            if folder == root:
+                break
+    return found
 
 
 @dataclass

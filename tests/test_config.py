@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from bids_lfenhance.cli.run import main
 from bids_lfenhance.config import Settings, from_toml, settings_hash, to_toml, validated
 from bids_lfenhance.errors import InputError
 
@@ -85,3 +86,16 @@ def test_a_bad_settings_file_is_one_sentence(tmp_path, text):
     path.write_text(text)
     with pytest.raises(InputError, match=r"^Expected"):
         from_toml(path)
+
+
+@pytest.mark.parametrize("option", ["--participant-label", "--session-label"])
+@pytest.mark.parametrize("label", ["01/../../victim", "..", "a b", "sub-", "<b>"])
+@pytest.mark.parametrize("more", [(), ("--reports-only",)])
+def test_no_label_leads_out_of_the_output_folder(tmp_path, capsys, option, label, more):
+    for folder in ("bids", "out/sub-01", "out/victim", "victim"):
+        (tmp_path / folder).mkdir(parents=True)
+    before = sorted(tmp_path.rglob("*"))
+    words = [str(tmp_path / "bids"), str(tmp_path / "out"), "participant", option, label, *more]
+    assert main(words) == 2
+    assert "letters, digits and +" in capsys.readouterr().err
+    assert sorted(tmp_path.rglob("*")) == before

@@ -1,6 +1,10 @@
 """What a process may use, and what a piece of work used."""
 
+import os
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,6 +24,55 @@ def test_slurm_limits_the_processors(monkeypatch: pytest.MonkeyPatch):
 def test_slurm_limits_the_memory(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("SLURM_MEM_PER_NODE", "1024")
     assert available_memory_gb() == pytest.approx(1.0)
+
+
+@pytest.fixture
+def control_group():
+    """Makes a control group of the kernel, version 1, below that of this process; its path, and a process's way in."""
+    made: list[Path] = []
+
+    def make(controller: str, **limits: int) -> Path:
+        root = Path("/sys/fs/cgroup") / controller
+        if os.geteuid() != 0 or not (root / "cgroup.procs").exists():
+            pytest.skip("needs root, and control groups of version 1 that can be written to")
+        job = root / f"test-{os.getpid()}-{len(made)}"
+        task = job / "task"  # as SLURM has it: the limit is the job's, the process in a group below
+        try:
+            task.mkdir(parents=True)
+        except OSError as error:
+            pytest.skip(f"this kernel lets us make no control group: {error}")
+        made.extend([task, job])
+        for name, value in limits.items():
+            (job / name.replace("__", ".")).write_text(str(value))
+        return task
+
+    yield make
+    for folder in made:
+        for _ in range(50):
+            try:
+                folder.rmdir()
+                break
+            except OSError:
+                time.sleep(0.1)
+
+
+def inside(group: Path, expression: str) -> str:
+    code = f"from bids_lfenhance.resources import *; print({expression})"
+    enter = f'echo $$ > {group}/cgroup.procs && exec "$@"'
+    done = subprocess.run(
+        ["sh", "-c", enter, "sh", sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    return done.stdout.strip()
+
+
+def test_a_control_group_limits_the_memory(control_group):
+    group = control_group("memory", memory__limit_in_bytes=700 * 2**20)
+    assert float(inside(group, "available_memory_gb()")) == pytest.approx(700 / 1024)
+
+
+def test_a_control_group_limits_the_processors(control_group):
+    group = control_group("cpu", cpu__cfs_quota_us=100_000)
+    assert inside(group, "available_cpus()") == "1"
 
 
 def test_work_is_measured():

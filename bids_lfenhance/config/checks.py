@@ -1,6 +1,7 @@
 """What settings must meet before anything is read."""
 
 import dataclasses
+import re
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,6 +15,9 @@ POSITIVE = (
     *("validate_every", "patience", "max_minutes"),
 )
 """Numbers above 0, in whichever level has them."""
+
+LABEL = re.compile(r"[0-9a-zA-Z+]+")
+"""A label of BIDS."""
 
 INPUTS = ("bids_filter_file", "augment_dataset", "label_maps", "split")
 """Files and folders that must be there."""
@@ -42,6 +46,7 @@ def validated(settings: Level) -> Level:
     paths: dict[str, Any] = {"bids_dir": bids_dir, "out_dir": out_dir}
     if work_dir := getattr(settings, "work_dir", None):
         paths["work_dir"] = _outside(work_dir.resolve(), bids_dir)
+    _check_labels(settings)
     _check_label(getattr(settings, "output_label", None))
     _check_fold(getattr(settings, "folds", None), getattr(settings, "fold", 0))
     return dataclasses.replace(settings, **paths)
@@ -60,6 +65,14 @@ def _outside(work_dir: Path, bids_dir: Path) -> Path:
     if bids_dir == work_dir or bids_dir in work_dir.parents:
         raise InputError(f"Expected a --work-dir outside the raw dataset {bids_dir}, found {work_dir}; choose another.")
     return work_dir
+
+
+def _check_labels(settings: Common) -> None:
+    """Labels become names of folders and files: none may lead out of OUT_DIR."""
+    for name, prefix in (("participant_label", "sub-"), ("session_label", "ses-")):
+        for label in getattr(settings, name):
+            if not LABEL.fullmatch(label.removeprefix(prefix)):
+                raise InputError(f"Expected {flag(name)} of letters, digits and +, found '{label}'; correct it.")
 
 
 def _check_label(label: str | None) -> None:

@@ -54,7 +54,7 @@ class Settings(Common):
     resource_monitor: bool = option(False, "write time and memory of every step to the log folder", RESOURCES)
 
     work_dir: Path | None = option(None, "folder for intermediate files (default: under TMPDIR)", RUN, "-w")
-    clean_workdir: bool = option(False, "empty this run's work folder before starting", RUN)
+    clean_workdir: bool = option(False, "remove these subjects' earlier intermediate files before starting", RUN)
     stop_on_first_crash: bool = option(False, "stop everything when one subject fails", RUN)
     write_graph: bool = option(
         False, "write the graph of nodes to the log folder: graph.dot, and a picture where graphviz is", RUN

@@ -3,7 +3,9 @@
 import gzip
 import math
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -46,6 +48,22 @@ def open_scan(path: str | Path) -> tuple[nib.Nifti1Image, tuple[str, ...]]:
     header.set_data_dtype(np.float32)
     header.set_slope_inter(1, 0)
     return nib.Nifti1Image(data, affine, header), tuple(warnings + more)
+
+
+def copies(images: Mapping[str, nib.Nifti1Image]) -> list[str]:
+    """A sentence for each image, by its name, that holds the same voxels as one before it."""
+    seen: dict[tuple[Any, ...], str] = {}
+    told = []
+    for name, image in images.items():
+        data = np.asanyarray(image.dataobj)
+        key = (data.shape, data.dtype.str, zlib.crc32(data.tobytes()))
+        if key in seen:
+            told.append(
+                f"{name} holds the same voxels as {seen[key]}: one acquisition counts twice, and its noise as if it "
+                "were less; leave one out with --bids-filter-file."
+            )
+        seen.setdefault(key, name)
+    return told
 
 
 def _load(path: Path) -> nib.Nifti1Image:

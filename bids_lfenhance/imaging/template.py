@@ -134,6 +134,7 @@ class Samples:
     depth: np.ndarray
 
 
+@cache
 def head_samples(template: HeadTemplate, step: int, reach: float = 30.0) -> Samples:
     """Every ``step``-th voxel of the template within ``reach`` mm of its brain; under the brain 8 mm only."""
     every = (slice(None, None, step),) * 3

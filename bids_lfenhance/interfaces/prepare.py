@@ -60,7 +60,7 @@ class PrepareSession(Step):
 
 def opened(scans: list[dict[str, Any]]) -> tuple[list[tuple[str, str, str | None, Any]], list[str]]:
     """(name, contrast, plane, image) of every scan after its header check, and what the checks had to say."""
-    from ..imaging.headers import open_scan
+    from ..imaging.headers import copies, open_scan
 
     images: list[tuple[str, str, str | None, Any]] = []
     notes: list[str] = []
@@ -68,7 +68,7 @@ def opened(scans: list[dict[str, Any]]) -> tuple[list[tuple[str, str, str | None
         image, warnings = open_scan(Path(scan["path"]))
         images.append((scan["name"], scan["contrast"], scan["plane"] or None, image))
         notes += warnings
-    return images, notes
+    return images, notes + copies({name: image for name, *_, image in images})
 
 
 class AnatomyInputs(StepInputs):

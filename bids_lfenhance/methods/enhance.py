@@ -1,8 +1,9 @@
 """LF → HF for one session with any method: draws, their mean and standard deviation, and where it all came from."""
 
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -35,34 +36,86 @@ def enhance(
     n_samples : number of draws; None takes the method's own
     progress : called with (draws done, draws in all)
     memory_gb : GiB that the networks may use; None: what is free. How much runs at once is chosen to fit; an
-        InputError, before anything runs, where nothing fits
+        InputError, before anything runs, where nothing fits. A device that runs out all the same is asked once more
+        for a quarter; ``MethodError`` where that is too much
     """
     _check(volume, method, settings, n_samples)
     draws = n_samples or method.draws
     start, cpu = time.perf_counter(), time.process_time()
+    children = generator.spawn(draws)
     shared = method.prepare(volume, settings) if method.prepare else {}
-    if method.fit:
-        from ..nn.memory import limit_of
-
-        shared = method.fit(shared, volume, limit_of(settings.device, memory_gb))
-    mean = np.zeros(volume.image.shape, dtype=np.float64)
-    squares = np.zeros_like(mean) if draws > 1 else None
-    maps: dict[str, np.ndarray] = {}
-    records: list[Mapping[str, Any]] = []
-    for number, child in enumerate(generator.spawn(draws), start=1):
-        draw = method.sample(shared, volume, settings, child)
-        _accumulate(mean, squares, _checked(draw.image, volume, method), number)
-        for name, image in draw.maps.items():
-            sums = maps.setdefault(name, np.zeros(volume.image.shape, dtype=np.float64))
-            _accumulate(sums, None, _checked(image, volume, method), number)
-        records.append(draw.record)
-        if progress is not None:
-            progress(number, draws)
-    std = None if squares is None else np.sqrt(squares / (draws - 1)).astype(np.float32)
-    provenance = _provenance(volume, method, settings, generator, records)
+    limit = _limit(method, settings, memory_gb)
+    told: list[str] = []
+    found = _draw_all(volume, method, _fitted(method, shared, volume, limit), settings, children, progress)
+    if isinstance(found, str) and method.fit:
+        told = [f"The memory of the device did not suffice ({found}): went on with a quarter of it, more slowly."]
+        found = _draw_all(volume, method, _fitted(method, shared, volume, limit // 4), settings, children, progress)
+    if isinstance(found, str):
+        raise MethodError(
+            f"{method.name} ran out of memory on its device, with the smallest windows that it has ({found}): end what "
+            "else is on that device, choose another with --device, or --device cpu"
+        )
+    std = None if found.squares is None else np.sqrt(found.squares / (draws - 1)).astype(np.float32)
+    provenance = _provenance(volume, method, settings, generator, found.records)
     provenance |= {"seconds": time.perf_counter() - start, "cpu_seconds": time.process_time() - cpu}
-    shown = {name: image.astype(np.float32) for name, image in maps.items()}
-    return Enhanced(mean.astype(np.float32), std, provenance, shown)
+    provenance["warnings"] += told
+    shown = {name: image.astype(np.float32) for name, image in found.maps.items()}
+    return Enhanced(found.mean.astype(np.float32), std, provenance, shown)
+
+
+@dataclass
+class _Sums:
+    """Means of images and of maps over the draws so far, and the sum of squares; what each draw told."""
+
+    mean: np.ndarray
+    squares: np.ndarray | None
+    maps: dict[str, np.ndarray] = field(default_factory=dict)
+    records: list[Mapping[str, Any]] = field(default_factory=list)
+
+
+def _limit(method: Method, settings: Any, memory_gb: float | None) -> int:
+    """Bytes that the networks may use; 0 where the method does not ask."""
+    if not method.fit:
+        return 0
+    from ..nn.memory import limit_of
+
+    return limit_of(settings.device, memory_gb)
+
+
+def _fitted(method: Method, shared: Mapping[str, Any], volume: Volume, limit: int) -> Mapping[str, Any]:
+    return method.fit(shared, volume, limit) if method.fit else shared
+
+
+def _draw_all(
+    volume: Volume,
+    method: Method,
+    shared: Mapping[str, Any],
+    settings: Any,
+    children: Sequence[np.random.Generator],
+    progress: Progress | None,
+) -> _Sums | str:
+    """What all draws came to; or the words of a device that has too little memory for them.
+
+    The words are returned, not raised: an exception would hold every tensor of the frames it went through.
+    """
+    mean = np.zeros(volume.image.shape, dtype=np.float64)
+    sums = _Sums(mean, np.zeros_like(mean) if len(children) > 1 else None)
+    try:
+        for number, child in enumerate(deepcopy(children), start=1):
+            draw = method.sample(shared, volume, settings, child)
+            _accumulate(sums.mean, sums.squares, _checked(draw.image, volume, method), number)
+            for name, image in draw.maps.items():
+                _accumulate(
+                    sums.maps.setdefault(name, np.zeros_like(mean)), None, _checked(image, volume, method), number
+                )
+            sums.records.append(draw.record)
+            if progress is not None:
+                progress(number, len(children))
+    except RuntimeError as error:
+        if type(error).__name__ != "OutOfMemoryError":  # torch's; torch is not imported for methods without it
+            raise
+        return str(error).partition(". ")[0]
+    return sums
 
 
 def _check(volume: Volume, method: Method, settings: Any, n_samples: int | None) -> None:

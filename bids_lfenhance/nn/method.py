@@ -1,6 +1,6 @@
 """One shape for every method: a record of functions, never a subclass."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -101,7 +101,8 @@ class Learning:
     ``presets`` maps "paper", "small" or "tiny" to the settings it changes.
     What does not learn from low and high field says how: ``draw(example, shape, generator)`` makes an item of a batch,
     ``judge(nets, example, settings, device)`` gives a whole example its ``scores``, by name, the higher the better; the
-    first decides which weights are kept.
+    first decides which weights are kept. ``begin(nets, examples)`` sets what is counted rather than descended to, from
+    the training's examples, before the first step.
     """
 
     build: "Callable[[Any], dict[str, torch.nn.Module]]"
@@ -111,6 +112,7 @@ class Learning:
     draw: Callable[[Any, tuple[int, int, int], np.random.Generator], dict[str, np.ndarray]] | None = None
     judge: "Callable[[Nets, Any, Any, torch.device], Scores] | None" = None
     scores: tuple[str, ...] = ("psnr",)
+    begin: "Callable[[Nets, Sequence[Any]], None] | None" = None
 
 
 def _always(settings: Any) -> bool:

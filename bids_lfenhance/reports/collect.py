@@ -7,6 +7,7 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -56,12 +57,18 @@ class Output:
 class Tissue:
     """A segmentation, and the volume of every tissue or region in mm³ by name (None where the table is missing).
 
-    ``confidence`` of the regions, 0 to 1; empty where the table tells none.
+    ``confidence`` of the regions, 0 to 1; empty where the table tells none. ``soft``: the volumes by posteriors.
     """
 
     output: Output
     volumes: Mapping[str, float] | None
     confidence: Mapping[str, float] = field(default_factory=dict)
+    soft: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def segmentation(self) -> str:
+        """The ``seg-`` of its name."""
+        return self.output.entities.get("seg", "")
 
 
 @dataclass(frozen=True)
@@ -162,10 +169,10 @@ def read_table(path: Path) -> list[dict[str, Any]]:
     """The rows of a TSV, numbers as floats; empty if there is none or it cannot be read."""
     try:
         with path.open(encoding="utf-8", newline="") as file:
-            rows = list(csv.DictReader(file, delimiter="\t"))
+            head, *rows = list(csv.reader(file, delimiter="\t"))
     except (OSError, ValueError, csv.Error):
         return []
-    return [{str(key): _cell(value) if isinstance(value, str) else value for key, value in row.items()} for row in rows]
+    return [dict(zip_longest(head, map(_cell, row[: len(head)]))) for row in rows if row]
 
 
 @lru_cache(maxsize=4096)  # a table repeats its words in every row, and a word that is no number is slow to try
@@ -287,11 +294,11 @@ def _segmented(outputs: Iterable[Output], contrast: str, seg: str) -> dict[str, 
 
 def _tissue(output: Output) -> Tissue:
     rows = read_table(output.path.with_name(output.path.name.split(".nii")[0] + ".tsv"))
-    volumes, confidence = (
+    volumes, confidence, soft = (
         {str(row["name"]): row[key] for row in rows if isinstance(row.get(key), float)}
-        for key in ("volume_mm3", "confidence")
+        for key in ("volume_mm3", "confidence", "volume_soft_mm3")
     )
-    return Tissue(output, volumes or None, confidence)
+    return Tissue(output, volumes or None, confidence, soft)
 
 
 def _missing(session: Session, head: str, wanted: str | None) -> Iterable[str]:

@@ -26,9 +26,12 @@ from .tables import (
 )
 from .verdict import verdict_of, warnings_of
 
-__all__ = ["boilerplate", "write_report"]
+__all__ = ["boilerplate", "tells_of_failure", "write_report"]
 
 TEMPLATE = "report.html.jinja"
+
+FAILED = '<meta name="bids_lfenhance" content="a step failed">'
+"""In the head of a page that tells of a failed step, and only there: what the dataset says is escaped."""
 
 
 def write_report(out_dir: Path, subject: str, run_dir: Path | None = None) -> Path:
@@ -52,6 +55,14 @@ def write_report(out_dir: Path, subject: str, run_dir: Path | None = None) -> Pa
         sprites |= {key: fig.data_uri(content) for key, content in album.sprites.items()}
         parts.append(session_part(session, found, album))
     return atomic_write(out_dir / f"sub-{subject}.html", render(found, parts, sprites))
+
+
+def tells_of_failure(page: Path) -> bool:
+    """Whether a page is the one that a failed run left."""
+    try:
+        return FAILED in page.read_text(encoding="utf-8").partition("<style>")[0]
+    except (OSError, ValueError):
+        return True
 
 
 def image_names(session: Session) -> dict[str, str]:
@@ -89,6 +100,7 @@ def render(subject: Subject, parts: list[dict[str, Any]], sprites: Mapping[str, 
         methods=describe([subject]),
         provenance=provenance(subject),
         version=__version__,
+        failed=Markup(FAILED),
         style=Markup(read_text("report.css")),  # our own file, not the dataset's
         script=Markup(read_text("report.js")),
     )
@@ -114,8 +126,8 @@ def session_part(session: Session, subject: Subject, album: Album) -> dict[str, 
         "windows": album.windows,
         "std_note": std_note(session),
         "scales": [scale_part(entry) for entry in album.scales],
-        "volumes": {channel.contrast: volume_rows(channel, session.labels) for channel in session.channels},
-        "regions": {channel.contrast: region_rows(channel, session.labels) for channel in session.channels},
+        "volumes": {channel.contrast: volume_rows(channel, session) for channel in session.channels},
+        "regions": {channel.contrast: region_rows(channel, session) for channel in session.channels},
         "protocols": [(name, protocol_words(name), metric_rows(session, name)) for name in protocols(session)],
         "primary": PRIMARY,
     }

@@ -1,7 +1,10 @@
 """Work shared out to processes: a killed worker is a named failure, a signal ends all, nothing hangs."""
 
 import ctypes
+import fcntl
 import multiprocessing
+import multiprocessing.connection
+import os
 import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -24,7 +27,24 @@ def start_worker() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)  # of the fork server, whose child this is
+    _die_with_the_run()
+
+
+def _die_with_the_run() -> None:
+    """From here on the kernel ends this process when the run that started it is gone.
+
+    The fork server outlives a killed run as long as there are workers, and a worker may be deep in foreign code: so no
+    thread watches. The pipe to the run is asked to send SIGIO, which ends a process that does not handle it.
+    """
+    run = multiprocessing.parent_process()
+    if run is None:
+        return
+    signal.signal(signal.SIGIO, signal.SIG_DFL)
+    fcntl.fcntl(run.sentinel, fcntl.F_SETOWN, os.getpid())
+    fcntl.fcntl(run.sentinel, fcntl.F_SETFL, fcntl.fcntl(run.sentinel, fcntl.F_GETFL) | os.O_ASYNC)
+    if multiprocessing.connection.wait([run.sentinel], 0):  # it was gone before
+        os._exit(1)
 
 
 def new_lane(start: Callable[..., None] = start_worker, *arguments: Any) -> ProcessPoolExecutor:

@@ -7,8 +7,8 @@ import shutil
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass, field
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +24,15 @@ from ..errors import InputError
 from ..imaging.grid import canonical_zoom
 from ..methods import get_method
 from ..methods.enhance import check_draws
-from ..reports.page import boilerplate, write_report
+from ..reports.page import boilerplate, tells_of_failure, write_report
 from ..resources import available_cpus, available_memory_gb, check_room, limit_threads
 from ..segmentation.regions import label_table
 from .recipe import Recipe, graph_label, session_record
 from .segmenting import choose_segmenter
 
-MINIMUM_MEMORY_GB = 4.0
+MINIMUM_MEMORY_GB = {False: 4.0, True: 1.0}
+"""What the hungriest step of a run is estimated to need, by whether it is ``--sloppy`` (participant.MEMORY_GB)."""
+
 MOST_THREADS = 4
 """More threads than this for one step bring little at 1 mm (benchmarks/)."""
 
@@ -100,11 +102,10 @@ def preflight(settings: Settings, recipe: Recipe) -> None:
     work_dir = settings.work_dir or Path(tempfile.gettempdir())
     for folder, name in ((settings.out_dir, "OUT_DIR"), (work_dir, "the work folder")):
         check_room(folder, name)
-    if recipe.mem_gb < MINIMUM_MEMORY_GB and not settings.sloppy:
-        raise InputError(
-            f"Expected {MINIMUM_MEMORY_GB:g} GiB of memory, found {recipe.mem_gb:.1f}; "
-            "ask for more, or try --sloppy to see the app at work."
-        )
+    needed = MINIMUM_MEMORY_GB[settings.sloppy]
+    if recipe.mem_gb < needed:
+        advice = "ask for more" if settings.sloppy else "ask for more, or try --sloppy to see the app at work"
+        raise InputError(f"Expected {needed:g} GiB of memory, found {recipe.mem_gb:.1f}; {advice}.")
     if recipe.spaces:
         from ..imaging.normalise import template_files
 
@@ -114,6 +115,7 @@ def preflight(settings: Settings, recipe: Recipe) -> None:
 
 def run_participants(settings: Settings, recipe: Recipe, plan: Plan) -> Outcome:
     """What the run came to; every claim in it was checked against the disk."""
+    recipe = replace(recipe, threads=_threads(settings, recipe, len(plan.units)))
     outcome = Outcome(_start_run(settings, recipe, plan), skipped=plan.skipped)
     for subject, sentence in plan.failed:
         outcome.failed.setdefault(subject, []).append(sentence)
@@ -126,6 +128,7 @@ def run_participants(settings: Settings, recipe: Recipe, plan: Plan) -> Outcome:
             try:
                 if _is_done(settings, subject, records, recipe):
                     outcome.already.append(subject)
+                    _tidy(settings, recipe, subject)
                 else:
                     locks.enter_context(sole_run(settings.out_dir, subject))
                     todo[subject] = records
@@ -139,6 +142,24 @@ def run_participants(settings: Settings, recipe: Recipe, plan: Plan) -> Outcome:
     return outcome
 
 
+def _threads(settings: Settings, recipe: Recipe, sessions: int) -> int:
+    """Threads of one step: several sessions at once use processors better than several threads for one.
+
+    By what was asked for, not by what is left to do, so that a rerun computes as the first run did.
+    """
+    if settings.omp_nthreads:
+        return recipe.threads
+    return max(1, min(recipe.threads, (settings.nprocs or available_cpus()) // max(sessions, 1)))
+
+
+def _tidy(settings: Settings, recipe: Recipe, subject: str) -> None:
+    """Removes what a run left that was killed between its last step and its tidying up."""
+    left = subject_folder(work_folder(settings, recipe), subject)
+    if left.is_dir():
+        with suppress(InputError), sole_run(settings.out_dir, subject):  # another run will tidy up itself
+            shutil.rmtree(left, ignore_errors=True)
+
+
 def _cite(out_dir: Path) -> None:
     """The methods text of all subjects is on disk: read under the lock, so that the last to write saw them all."""
     with locked(out_dir / "logs" / ".citation.lock"):
@@ -146,8 +167,11 @@ def _cite(out_dir: Path) -> None:
 
 
 def _is_done(settings: Settings, subject: str, records: Sequence[Mapping[str, Any]], recipe: Recipe) -> bool:
-    files = settings.out_dir / f"sub-{subject}.html", volumes_path(settings.out_dir, subject)
-    return all(path.is_file() for path in files) and all(is_complete(record, recipe.plain()) for record in records)
+    if tells_of_failure(settings.out_dir / f"sub-{subject}.html"):
+        return False
+    return volumes_path(settings.out_dir, subject).is_file() and all(
+        is_complete(record, recipe.plain()) for record in records
+    )
 
 
 def _start_run(settings: Settings, recipe: Recipe, plan: Plan) -> Path:
@@ -178,6 +202,11 @@ def work_folder(settings: Settings, recipe: Recipe) -> Path:
     return base / f"run-{key}"
 
 
+def subject_folder(work: Path, subject: str) -> Path:
+    """Where the intermediate files of one subject lie in the folder of a run."""
+    return work / "lfenhance" / f"sub_{graph_label(subject)}_wf"
+
+
 def _execute(
     settings: Settings, recipe: Recipe, sessions: Mapping[str, Sequence[Mapping[str, Any]]], run_dir: Path
 ) -> list[Any]:
@@ -189,7 +218,8 @@ def _execute(
 
     work = work_folder(settings, recipe)
     if settings.clean_workdir:
-        shutil.rmtree(work, ignore_errors=True)
+        for subject in sessions:  # theirs alone: other runs may be at other subjects in the same folder
+            shutil.rmtree(subject_folder(work, subject), ignore_errors=True)
     graphs = [init_subject_wf(subject, records, recipe, str(run_dir)) for subject, records in sessions.items()]
     return execute_graph(graphs, work, run_dir, settings, recipe)
 

@@ -3,6 +3,7 @@
 import logging
 import os
 import re
+import threading
 import time
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -59,40 +60,85 @@ class LanePlugin(MultiProcPlugin):
         self.pool.shutdown()
         self.failures: list[Failure] = []
         self.usages: list[NodeUsage] = []
-        self._idle: list[ProcessPoolExecutor] = []
-        self._busy: dict[int, ProcessPoolExecutor] = {}
+        self._idle: dict[bool, list[ProcessPoolExecutor]] = {False: [], True: []}
+        self._busy: dict[int, tuple[bool, ProcessPoolExecutor]] = {}
         self._names: dict[int, str] = {}
         self._depth: dict[str, int] = {}
+        self._ended = threading.Event()
 
     def _prerun_check(self, graph: nx.DiGraph) -> None:
         super()._prerun_check(graph)
         self._depth = {node.fullname: len(nx.ancestors(graph, node)) for node in graph.nodes()}
 
     def _sort_jobs(self, jobids: np.ndarray, scheduler: str | None = None) -> list[int]:
-        """GPU steps first, then the deepest: what was begun is finished, and its files freed, before more is begun."""
-        return sorted(jobids, key=lambda j: (not self.procs[j].is_gpu_node(), -self._depth[self.procs[j].fullname], j))
+        """GPU steps first, then the deepest: what was begun is finished, and its files freed, before more is begun.
+
+        Steps that take no time come alone: what waits for them must not lose its turn to another subject.
+        """
+        at_once = [j for j in jobids if self.procs[j].run_without_submitting]
+        line = sorted(jobids, key=lambda j: (not self.procs[j].is_gpu_node(), -self._depth[self.procs[j].fullname], j))
+        return at_once or self._none_passes(line)
+
+    def _none_passes(self, line: list[int]) -> list[int]:
+        """The head of the line as far as there is room; who waits for the GPU alone is passed.
+
+        Were a step that needs more passed by those that need less, it would wait until there are none left: every
+        subject would be begun before the first is finished.
+        """
+        memory, processors, gpu = self._check_resources(self.pending_tasks)
+        started = []
+        for job in line:
+            node = self.procs[job]
+            if node.is_gpu_node():
+                if gpu < 1:
+                    continue
+                gpu -= 1
+            memory -= min(node.mem_gb, self.memory_gb)
+            processors -= min(node.n_procs, self.processors)
+            if memory < 0 or processors < 0:
+                break
+            started.append(job)
+        return started
+
+    def _send_procs_to_workers(self, updatehash: bool = False, graph: Any = None) -> None:
+        """Starts what can be started, then sleeps until something has ended: looking costs, with thousands of steps."""
+        super()._send_procs_to_workers(updatehash=updatehash, graph=graph)
+        if self.pending_tasks:
+            self._ended.wait(1.0)
+        self._ended.clear()
+
+    def _task_finished_cb(self, jobid: int, cached: bool = False) -> None:
+        super()._task_finished_cb(jobid, cached)
+        self._ended.set()  # what waited for it can start at once
 
     def _submit_job(self, node: Any, updatehash: bool = False) -> int:
         self._taskid += 1
-        task = self._taskid
-        lane = self._idle.pop() if self._idle else new_lane(_start_worker, logging.getLogger("nipype.workflow").level)
-        self._busy[task], self._names[task] = lane, node.fullname
-        future = lane.submit(_run_measured, node, updatehash, task)
+        task, gpu = self._taskid, bool(node.is_gpu_node())
+        idle = self._idle[gpu]  # steps of the GPU share one worker: its context and libraries are set up once
+        lane = idle.pop() if idle else new_lane(_start_worker, logging.getLogger("nipype.workflow").level)
+        self._busy[task], self._names[task] = (gpu, lane), node.fullname
+        try:
+            future = lane.submit(_run_measured, node, updatehash, task)
+        except BrokenProcessPool:  # killed while it had nothing to do
+            end_lane(lane)
+            del self._busy[task]
+            return self._submit_job(node, updatehash)
         self._task_obj[task] = future
         future.add_done_callback(lambda done: self._landed(task, done))
         return task
 
     def _landed(self, task: int, future: Future) -> None:
         """Runs in the pool's thread: whatever happened becomes a result, for an exception here would vanish."""
-        lane = self._busy.pop(task)
+        gpu, lane = self._busy.pop(task)
         try:
             result, usage = future.result()
             self.usages.append(NodeUsage(self._names[task], *usage))
-            self._idle.append(lane)
+            self._idle[gpu].append(lane)
         except BaseException as error:
             lane.shutdown(wait=False)
             result = {"taskid": task, "result": None, "traceback": [_epitaph(self._names[task], error)]}
         self._taskresult[task] = result
+        self._ended.set()
 
     def _report_crash(self, node: Any, result: dict[str, Any] | None = None) -> str | None:
         text = "".join(result["traceback"]) if result and result["traceback"] else ""
@@ -105,9 +151,9 @@ class LanePlugin(MultiProcPlugin):
 
     def close(self) -> None:
         """Ends every worker at once; called on the way out, also of an interrupted run."""
-        for lane in [*self._idle, *self._busy.values()]:
+        for lane in [*self._idle[False], *self._idle[True], *(lane for _, lane in self._busy.values())]:
             end_lane(lane)
-        self._idle.clear()
+        self._idle = {False: [], True: []}
 
 
 def _start_worker(level: int) -> None:

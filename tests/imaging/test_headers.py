@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from bids_lfenhance.errors import InputError
-from bids_lfenhance.imaging.headers import open_scan
+from bids_lfenhance.imaging.headers import copies, open_scan
 
 from . import thick_stacks as ts
 
@@ -201,3 +201,11 @@ def test_unit_other_than_mm(tmp_path, data):
 
 def test_mostly_negative(tmp_path, data):
     assert any("negative" in w for w in open_scan(write(tmp_path, data - 500))[1])
+
+
+def test_the_same_voxels_under_two_names_are_told(tmp_path, data):
+    first, _ = open_scan(write(tmp_path, data))
+    again, _ = open_scan(write(tmp_path, data))
+    other, _ = open_scan(write(tmp_path, data + 1))
+    (told,) = copies({"run-1": first, "run-2": other, "run-3": again})
+    assert told.startswith("run-3 holds the same voxels as run-1")

@@ -91,3 +91,46 @@ def test_what_draws_share_is_prepared_once_and_progress_told(volume: Volume) -> 
     assert len(prepared) == 1
     assert told == [(1, 3), (2, 3), (3, 3)]
     np.testing.assert_array_equal(result.image, volume.image + 2)
+
+
+@dataclass(frozen=True)
+class Windowed:
+    """Where it runs, and nothing else."""
+
+    device: str = "cpu"
+
+
+def hungry(most: int, fits: bool = True) -> Method:
+    """A method whose third draw finds too little memory with a window above ``most``."""
+    import torch
+
+    calls: list[int] = []
+
+    def fit(nets: Mapping[str, Any], volume: Volume, limit: int) -> Mapping[str, Any]:
+        return {"window": limit}
+
+    def sample(nets: Mapping[str, Any], volume: Volume, settings: Any, generator: np.random.Generator) -> Draw:
+        calls.append(nets.get("window", 10**12))
+        image = volume.image + noise(generator)
+        if len(calls) > 2 and calls[-1] > most:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 7 TiB. GPU 0 has nothing.")
+        return Draw(image, {})
+
+    return Method("hungry", Windowed, "lf2hf", "pairs", sample, draws=4, fit=fit if fits else None)
+
+
+def test_too_little_memory_takes_a_quarter_once_and_changes_nothing_else(volume: Volume) -> None:
+    half = 2**29  # of the GiB that is given
+    result = enhance(volume, hungry(half), Windowed(), np.random.default_rng(0), memory_gb=1)
+    plenty = enhance(volume, hungry(10**13), Windowed(), np.random.default_rng(0), memory_gb=1)
+    np.testing.assert_array_equal(result.image, plenty.image)
+    np.testing.assert_array_equal(result.std, plenty.std)
+    (warning,) = result.provenance["warnings"]
+    assert "a quarter of it" in warning
+    assert not plenty.provenance["warnings"]
+
+
+@pytest.mark.parametrize("fits", [True, False])
+def test_too_little_memory_for_the_smallest_window_is_named(volume: Volume, fits: bool) -> None:
+    with pytest.raises(MethodError, match=r"hungry ran out of memory on its device.*CUDA out of memory.*--device cpu"):
+        enhance(volume, hungry(32, fits), Windowed(), np.random.default_rng(0), memory_gb=1)

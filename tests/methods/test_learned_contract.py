@@ -21,14 +21,14 @@ PARAMETERS = {
     "cfm": 5_162_459,
     "bridge": 135_882_626,
     "cssdiff": 46_400_811,
-    "regions": 20_460_744,
+    "regions": 20_778_633,
 }
 SMALL: dict[str, dict[str, Any]] = {
     "pfsr": {"width": 16, "groups": 1, "blocks": 1, "reduction": 4},
     "h2lo": {"features": 16, "voxels": 500, "block": 8},
     "bridge": {"bridge_width": 8, "width": 8, "levels": 2, "patch": 32, "patch_z": 32, "steps": 2},
     "cssdiff": {"levels": 2, "reverse_width": 8, "judge_width": 8, "steps": 2, "patch": 32, "slices": 4},
-    "regions": {"width": 4},
+    "regions": {"width": 4, "levels": 2},
     "cfm": {"base": 16, "bottleneck": 16, "patch": 32, "slices": 8},
 }
 """Changes to the tiny preset with which a test takes seconds."""

@@ -28,8 +28,25 @@ NAMED = {
     "05": "ImagingFrequency",
     "06": "not one volume",
     "07": "ImagingFrequency",
+    "08": "cut short",
+    "09": "finite",
+    "10": "JSON",
 }
 """What is said of each broken subject; 06 is checked by its shape, see below."""
+
+HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>"
+"""What a dataset could say wherever it may say something."""
+
+TOLD = """
+import os, sys
+def tell(event, args):
+    remote = event == "socket.connect" and not isinstance(args[1], (str, bytes))  # a name is a socket of this machine
+    if remote or event in ("socket.getaddrinfo", "socket.gethostbyname", "urllib.Request", "ftplib.connect"):
+        with open(os.environ["CALLS"], "a") as file:
+            file.write(f"{event} {args}\\n")
+sys.addaudithook(tell)
+"""
+"""A sitecustomize.py: Python tells of every attempt to reach the network, in every process of a run."""
 
 NAMESPACES = """
 set -e
@@ -54,6 +71,11 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     image = nib.Nifti1Image((scan.data * 1000).astype(np.int16), scan.affine)
     paths = {subject: write_scan(root, subject, "HFC", NAME, image) for subject in (GOOD, *NAMED)}
     _break(paths, folder)
+    side = paths[GOOD].with_name(paths[GOOD].name.replace(".nii.gz", ".json"))
+    side.write_text(json.dumps(LOW | dict.fromkeys(("SeriesDescription", "ManufacturersModelName", "Note"), HOSTILE)))
+    (root / "participants.tsv").write_text(f"participant_id\tgroup\nsub-{GOOD}\t{HOSTILE}\n")
+    (folder / "site").mkdir()
+    (folder / "site" / "sitecustomize.py").write_text(TOLD)
     return folder
 
 
@@ -72,6 +94,11 @@ def _break(paths: dict[str, Path], folder: Path) -> None:
     side = {subject: path.with_name(path.name.replace(".nii.gz", ".json")) for subject, path in paths.items()}
     side["05"].unlink()
     nib.save(nib.Nifti1Image(np.zeros((40, 40, 40, 3), np.int16), np.diag([4, 4, 4, 1.0])), paths["06"])
+    paths["08"].write_bytes(good[: len(good) // 2])
+    holes = lie.get_fdata(dtype=np.float32)
+    holes[::2] = np.nan
+    nib.save(nib.Nifti1Image(holes, lie.affine), paths["09"])
+    side["10"].write_text("{broken")
     side["07"].write_text(json.dumps({key: [value] for key, value in LOW.items()} | {"Manufacturer": None}))
 
 
@@ -97,7 +124,13 @@ def isolated(place: Path) -> tuple[str, ...]:
 @pytest.fixture(scope="module")
 def run(place: Path) -> subprocess.CompletedProcess:
     """One run under all faults that a run can bear at once: see each test."""
-    return app(place, before=("env", f"HOME={place / 'home'}", *isolated(place)))
+    return app(place, before=("env", f"HOME={place / 'home'}", *telling(place, "calls"), *isolated(place)))
+
+
+def telling(place: Path, calls: str) -> tuple[str, str]:
+    """Environment in which every attempt to reach the network is written to a file."""
+    there = os.pathsep.join([str(place / "site"), *filter(None, [os.environ.get("PYTHONPATH")])])
+    return f"PYTHONPATH={there}", f"CALLS={place / calls}"
 
 
 def files(folder: Path) -> dict[str, str]:
@@ -135,6 +168,20 @@ def test_a_run_needs_neither_network_nor_a_place_to_write_but_its_own(run, place
     done = subprocess.run([*before, "sh", "-c", probe], env=env, check=False, capture_output=True)
     assert done.returncode != 0, "the fault is really there"
     assert f"done: sub-{GOOD}" in run.stdout
+
+
+def test_nothing_is_told_to_anyone(run, place) -> None:
+    assert f"done: sub-{GOOD}" in run.stdout
+    probe = "import socket; socket.create_connection(('127.0.0.1', 9), 0.1)"
+    subprocess.run(["env", *telling(place, "probe"), sys.executable, "-c", probe], check=False, capture_output=True)
+    assert "socket.connect" in (place / "probe").read_text(), "an attempt would be seen"
+    assert not (place / "calls").exists()
+
+
+def test_what_the_dataset_says_is_shown_and_never_run(run, place) -> None:
+    for page in (place / "out").glob("*.html"):
+        assert "<script>alert" not in page.read_text()
+        assert "<img src=x" not in page.read_text()
 
 
 def test_what_the_dataset_is_called_comes_through(run, place) -> None:
@@ -197,19 +244,27 @@ def test_a_limit_of_memory_is_a_named_failure_and_never_a_hang(place) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seconds", [4, 9, 15])
-def test_killed_outright_then_run_again_gives_the_same_images(run, place, seconds: float) -> None:
-    words = ("--participant-label", GOOD)
-    with subprocess.Popen(
-        command(place, *words, out="killed"), stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    ) as first:
-        time.sleep(seconds)
-        first.kill()
-    again = app(place, *words, out="killed")
-    assert again.returncode == 0, again.stdout + again.stderr
-    assert files(place / "killed") == files(place / "out")
-    for folder in ("killed", "work killed"):
-        shutil.rmtree(place / folder)
+def test_what_the_kernel_kills_for_want_of_memory_is_named(place) -> None:
+    """A control group of 400 MiB: its out-of-memory killer ends a worker, the run goes on to say so."""
+    group = Path("/sys/fs/cgroup/memory") / f"test-{os.getpid()}"
+    if os.geteuid() != 0 or not (group.parent / "cgroup.procs").exists():
+        pytest.skip("needs root, and the memory control group of version 1")
+    group.mkdir()
+    try:
+        (group / "memory.limit_in_bytes").write_text(str(400 * 2**20))
+        enter = ("sh", "-c", f'echo $$ > {group}/cgroup.procs && exec "$@"', "sh")
+        done = app(place, "--participant-label", GOOD, out="few", before=enter)
+        assert "oom_kill 0" not in (group / "memory.oom_control").read_text(), "the fault was really there"
+    finally:
+        for _ in range(50):
+            try:
+                group.rmdir()
+                break
+            except OSError:
+                time.sleep(0.2)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "found its process killed from outside (most often by the kernel, for want of memory)" in done.stdout
+    assert "Traceback" not in done.stdout + done.stderr
 
 
 @pytest.mark.slow

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from bids_lfenhance.reports.figures import tinted
-from bids_lfenhance.reports.page import boilerplate, write_report
+from bids_lfenhance.reports.page import boilerplate, tells_of_failure, write_report
 from bids_lfenhance.reports.tables import number
 
 from .conftest import RUN
@@ -171,6 +171,14 @@ def test_what_the_dataset_says_is_shown_and_never_run(tmp_path: Path):
     assert page.count("<img src=x") == 0
 
 
+@pytest.mark.parametrize("description", ["{}", "[]", '{"Name": ["<b>x</b>"]}', "broken", None])
+def test_a_derivative_with_a_poor_description_has_a_report(tmp_path: Path, description: str | None):
+    out = build(tmp_path, phantom(SMALL), Recipe(contrasts=("T1w",)))
+    path = out / "dataset_description.json"
+    path.unlink() if description is None else path.write_text(description)
+    assert "<b>x" not in write_report(out, "01").read_text(encoding="utf-8")
+
+
 def report_of_harmless(out: Path) -> str:
     return write_report(build(out, phantom(SMALL), Recipe(contrasts=("T1w",))), "01").read_text(encoding="utf-8")
 
@@ -202,6 +210,10 @@ def test_a_crash_is_at_the_top_with_its_text(tmp_path: Path):
     text = report(out).text
     assert "InputError: Expected a scan, found NaN; check it." in text
     assert "There is no low-field image of sub-01" in text
+    assert tells_of_failure(out / "sub-01.html")
+    (out / "logs" / RUN / name).unlink()
+    report(out)
+    assert not tells_of_failure(out / "sub-01.html")
 
 
 def test_low_field_only_without_skull_one_contrast_one_draw(tmp_path: Path):
@@ -260,11 +272,15 @@ def test_regions_are_shown_with_volumes_and_confidence(tmp_path: Path, seg: str)
             "n/a\ttotal intracranial\t1e6\tn/a",
         )
         path.with_name(f"{path.name}.tsv").write_text("\n".join(lines))
+    with next(out.glob("sub-01/ses-HFC/anat/*_desc-inr_qc.tsv")).open("a") as table:
+        table.write(f"T1w\tpreproc\tleft hippocampus\tseg-{seg}\tdice\t0.7149\n")
+        table.write(f"T1w\tinr\tleft hippocampus\tseg-{seg}\tdice\tn/a\n")
     text = write_report(out, "01").read_text(encoding="utf-8")
     row = re.search(r"<tr><td>left hippocampus</td>(.*?)</tr>", text)
     assert row is not None
     cells = re.findall(r"<td>(.*?)</td>", row[1])
-    assert cells == ["4.12 <small>(+3 %)</small>", "0.81", "3.96 <small>(−1 %)</small>", "0.81", "4.00"]
+    assert cells == ["4.12 <small>(+3 %, Dice 0.71)</small>", "0.81", "3.96 <small>(−1 %)</small>", "0.81", "4.00"]
+    assert "Protocol seg-" not in text, "what is measured on labels stands beside the volumes"
     assert "<td>total intracranial</td><td>1000.00" in text
     assert ("mri_synthseg" in text) is (seg == "synthseg")
     assert ("painted from label maps" in text) is (seg == "regions")

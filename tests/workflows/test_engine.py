@@ -4,6 +4,7 @@ import os
 import signal
 import threading
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -11,9 +12,11 @@ import pytest
 from bids_lfenhance.config import Settings
 from bids_lfenhance.errors import Interrupted
 from bids_lfenhance.workflows.engine import execute_graph
+from bids_lfenhance.workflows.pool import new_lane
 from bids_lfenhance.workflows.recipe import Recipe
+from bids_lfenhance.workflows.runner import LanePlugin
 
-from .toy import toy_subject
+from .toy import device_subject, toy_subject
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
 
@@ -83,7 +86,7 @@ def test_every_step_is_measured(run, tmp_path):
 
 
 def test_the_first_crash_can_stop_everything(run, tmp_path):
-    (failure,) = run(toy_subject("01", "refused"), toy_subject("02"), stop_on_first_crash=True)
+    (failure,) = run(toy_subject("01", "refused"), toy_subject("02", "slow"), stop_on_first_crash=True)
     assert "found this" in failure.sentence
     assert "report" not in runs(tmp_path, "02"), "the other subject was left where it was"
 
@@ -98,6 +101,48 @@ def test_a_signal_after_a_failed_step_ends_the_run(run, tmp_path):
     threading.Thread(target=scheduler, daemon=True).start()
     with pytest.raises(Interrupted, match="SIGTERM"):
         run(toy_subject("01", "refused"), toy_subject("02", "slow"))
+
+
+def test_one_subject_is_finished_before_the_next_is_begun(run, tmp_path):
+    """Though its middle step needs both processors, and a step that needs one is always ready to pass it."""
+    graphs = [toy_subject(f"{n:02d}", processors=2, merged=True) for n in range(6)]
+    assert run(*graphs) == []
+    usage = (tmp_path / "logs" / "resources.tsv").read_text().splitlines()[1:]
+    order = [tuple(line.split("\t")[0].split(".")[1:]) for line in usage]
+    for number in range(4):
+        begun = order.index((f"sub_{number + 2:02d}_wf", "first"))
+        assert order.index((f"sub_{number:02d}_wf", "report")) < begun + 2, order
+
+
+def test_several_subjects_keep_one_device_busy(run, tmp_path):
+    """A stand-in device (a step that sleeps): at least nine tenths of the time after warm-up, in one worker."""
+    assert run(*(device_subject(f"{n:02d}", seconds=2.0) for n in range(6))) == []
+    rows = [line.split() for line in (tmp_path / "work" / "lfenhance" / "device.txt").read_text().splitlines()]
+    device = sorted((float(began), float(ended), pid) for _, step, pid, began, ended in rows if step == "middle")
+    assert len(device) == 6
+    assert len({pid for *_, pid in device}) == 1, "the context of the device is set up once"
+    assert all(before[1] <= after[0] for before, after in pairwise(device)), "one step at a time"
+    busy = sum(ended - began for began, ended, _ in device[1:])
+    assert busy / (device[-1][1] - device[1][0]) >= 0.9
+
+
+def test_a_worker_killed_while_it_had_nothing_to_do_is_replaced(tmp_path):
+    plugin = LanePlugin({"n_procs": 1, "memory_gb": 4, "n_gpu_procs": 1})
+    lane = new_lane()
+    os.kill(lane.submit(os.getpid).result(), signal.SIGKILL)
+    while not lane._broken:
+        time.sleep(0.01)
+    plugin._idle[False].append(lane)
+    node = toy_subject("01").get_node("first")
+    node.base_dir = str(tmp_path)
+    try:
+        task = plugin._submit_job(node)
+        plugin._task_obj[task].result(timeout=60)
+        while not (result := plugin._get_result(task)):
+            time.sleep(0.01)
+        assert result["traceback"] is None
+    finally:
+        plugin.close()
 
 
 def test_the_graph_is_written_with_or_without_graphviz(run, tmp_path):

@@ -2,6 +2,10 @@
 
 import os
 import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import pytest
 
@@ -40,3 +44,29 @@ def test_a_signal_ends_it():
     with pytest.raises(Interrupted):
         share_out(work, {"one": "one", "two": "two"}, 1, stop)
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+ORPHANS = """
+import os, time
+from bids_lfenhance.workflows.pool import new_lane
+if __name__ == "__main__":
+    lanes = [new_lane() for _ in range(2)]
+    pids = [lane.submit(os.getpid).result() for lane in lanes]
+    lanes[0].submit(sum, range(10**10))
+    print(*pids, flush=True)
+    time.sleep(600)
+"""
+
+
+def test_no_worker_outlives_a_run_that_was_killed(tmp_path: Path):
+    """One idle, one deep in code that never lets another thread run."""
+    script = tmp_path / "orphans.py"
+    script.write_text(ORPHANS)
+    with subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE, text=True) as run:
+        pids = [int(word) for word in run.stdout.readline().split()]
+        assert len(pids) == 2
+        run.kill()
+    ends = time.monotonic() + 10
+    while any(Path(f"/proc/{pid}").exists() for pid in pids) and time.monotonic() < ends:
+        time.sleep(0.05)
+    assert not any(Path(f"/proc/{pid}").exists() for pid in pids)

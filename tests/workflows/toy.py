@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from nipype import Node, Workflow
+from nipype import Merge, Node, Workflow
 from nipype.interfaces.base import TraitedSpec, traits
 
 from bids_lfenhance.errors import InputError
@@ -18,6 +18,8 @@ class ToyInputs(StepInputs):
 
     fate = traits.Str("well")
     after = traits.Any()
+    use_gpu = traits.Bool(False, usedefault=True, desc="takes the slot of the GPU, as nipype has it")
+    seconds = traits.Float(0.0, usedefault=True)
 
 
 class ToyOutputs(TraitedSpec):
@@ -38,6 +40,11 @@ class Toy(Step):
             file.write(f"{cwd.name}\n")
         if self.inputs.fate == "killed":
             os.kill(os.getpid(), signal.SIGKILL)
+        if self.inputs.seconds:
+            began = time.time()
+            time.sleep(self.inputs.seconds)  # a device is busy; the processor is not
+            with (cwd.parents[1] / "device.txt").open("a") as file:
+                file.write(f"{cwd.parent.name} {cwd.name} {os.getpid()} {began} {time.time()}\n")
         if self.inputs.fate == "slow":
             time.sleep(60)
         if self.inputs.fate == "refused":
@@ -49,10 +56,23 @@ class Toy(Step):
         return {"word": "done"}
 
 
-def toy_subject(label: str, fate: str = "well") -> Workflow:
-    """A graph of three steps, the middle one with a fate of its own."""
+def toy_subject(label: str, fate: str = "well", processors: int = 1, merged: bool = False) -> Workflow:
+    """A graph of three steps, the middle one with a fate and a need of its own; ``merged`` as the app's graphs are."""
     workflow = Workflow(name=f"sub_{label}_wf")
     first, middle, last = (Node(Toy(), name=name) for name in ("first", "middle", "report"))
-    middle.inputs.fate = fate
-    workflow.connect([(first, middle, [("word", "after")]), (middle, last, [("word", "after")])])
+    middle.inputs.fate, middle.n_procs = fate, processors
+    workflow.connect(first, "word", middle, "after")
+    if merged:
+        written = Node(Merge(1), name="written", run_without_submitting=True)
+        workflow.connect([(middle, written, [("word", "in1")]), (written, last, [("out", "after")])])
+    else:
+        workflow.connect(middle, "word", last, "after")
+    return workflow
+
+
+def device_subject(label: str, seconds: float) -> Workflow:
+    """A graph whose middle step has a stand-in for a GPU busy, between two short steps of the processor."""
+    workflow = toy_subject(label, merged=True)
+    for name, share, gpu in (("first", 0.2, False), ("middle", 1.0, True), ("report", 0.1, False)):
+        workflow.get_node(name).inputs.trait_set(seconds=share * seconds, use_gpu=gpu)
     return workflow

@@ -21,6 +21,7 @@ from ...nn.precision import bf16_is_native, run_in_bf16
 from ...nn.schedule import uniform_levels
 from ...nn.weights import Loaded, default_weights, load_weights
 from ...nn.windows import Windows, blend, windowed
+from ..contrast import asked_contrast, with_contrast
 from .recipe import NETWORK, BridgeSettings, build, checked
 from .states import BACKGROUND, CLIP, SCHEDULE, crossed, loudness, maps_of, spread, unspread, velocity
 
@@ -48,7 +49,8 @@ def set_up(volume: Volume, settings: BridgeSettings) -> Mapping[str, Any]:
     trained = {name: loaded.settings[name] for name in (*NETWORK, "bridge", "diffusion", "condition_drop")}
     # What the user leaves open is as it was in the training.
     usual = {name: getattr(settings, name) or loaded.settings.get(name, 0) for name in ("k", "window", "strength")}
-    wanted = replace(settings, **trained, **usual)
+    contrast = asked_contrast(settings.contrast, loaded.settings)
+    wanted = replace(settings, **trained, **usual, contrast=contrast)
     for name in ("bridge", "diffusion"):
         # Weights without a bridge or a prior can do without; those with both may be asked to.
         wanted = replace(wanted, **{name: trained[name] and getattr(settings, name)})
@@ -135,9 +137,11 @@ class Field:
         return image if prior is None or not prior.gain else self.diffused(image, generator)
 
     def over_the_bridge(self, generator: torch.Generator) -> Tensor:
-        """x̂_0 of the bridge, (1, C, X, Y, Z), by windows over one noise; without a bridge the low field as it is."""
+        """x̂_0 of the bridge, (1, C, X, Y, Z), by windows over one noise, the mean of as many as there are crossings;
+        without a bridge the low field as it is.
+        """
         low = spread(self.image, self.inside)
-        noise = self._randn(generator)
+        noises = [self._randn(generator) for _ in range(self.settings.crossings)]
         if "bridge" not in self.nets or not self.settings.bridge:
             return low
         net, level = self.nets["bridge"], self.settings.crossing
@@ -150,7 +154,10 @@ class Field:
                 windows,
             )
 
-        return self._held(crossed(bridge, low, noise, level))
+        found = torch.zeros_like(low)
+        for noise in noises:
+            found += crossed(bridge, low, noise, level)
+        return self._held(found / len(noises))
 
     def diffused(self, image: Tensor, generator: torch.Generator) -> Tensor:
         """(1, C, X, Y, Z): ``image`` noised, and down again, by the sampler of the settings."""
@@ -233,11 +240,11 @@ def draw(nets: Mapping[str, Any], volume: Volume, settings: BridgeSettings, gene
         "nfe": evaluations(used),
         "warnings": cut.warnings(loaded.contrasts),
     }
-    return Draw(cut.paste(found[0].cpu().numpy()), record)
+    return with_contrast(Draw(cut.paste(found[0].cpu().numpy()), record), volume, used.contrast, loaded.contrasts)
 
 
 def evaluations(settings: BridgeSettings) -> int:
     """How often a network looks at the whole field for one draw."""
     s = settings
     each = 1 if s.sampler in ("conditional", "unconditional_ddim") else s.j
-    return int(s.bridge) + (s.steps * each if s.diffusion else 0)
+    return s.bridge * s.crossings + (s.steps * each if s.diffusion else 0)

@@ -59,6 +59,14 @@ class CfmSettings:
             "a network knows its own simulator too well"
         ),
     )
+    contrast: Literal["auto", "none", "restored"] = field(
+        default="auto",
+        metadata=_told(
+            "contrast of the result: restored, that of high field tissue by tissue, as inr does; none, as the network "
+            "left it; auto, as the weights ask for",
+            "methods.md §3.1",
+        ),
+    )
     noise_corr_z: float = field(
         default=0.5, metadata=_told("correlation of the noise of neighbouring slices, against flicker", "methods.md §5")
     )

@@ -15,6 +15,7 @@ from ...nn.memory import FLOAT, choose_size, halves, peak_bytes
 from ...nn.method import Draw
 from ...nn.precision import bf16_is_native, run_in_bf16
 from ...nn.weights import Loaded, default_weights, load_weights
+from ..contrast import asked_contrast, with_contrast
 from .network import VelocityNet
 from .recipe import NETWORK, CfmSettings, build
 from .slices import AXIS, Slices, as_slices, as_volume, draw_noise
@@ -39,7 +40,9 @@ def set_up(volume: Volume, settings: CfmSettings) -> Mapping[str, Any]:
         source = default_weights("cfm", volume.contrasts) or "auto"
     loaded = load_weights(source, "cfm", ())
     trained = {name: loaded.settings[name] for name in NETWORK}
-    settings = replace(settings, **trained, strength=settings.strength or loaded.settings.get("strength", 0.0))
+    strength = settings.strength or loaded.settings.get("strength", 0.0)
+    contrast = asked_contrast(settings.contrast, loaded.settings)
+    settings = replace(settings, **trained, strength=strength, contrast=contrast)
     network, device = build(settings)["velocity"], torch.device(settings.device)
     network.load_state_dict(loaded.state["velocity"])
     network.to(device).eval()
@@ -138,7 +141,7 @@ def draw(nets: Mapping[str, Any], volume: Volume, settings: CfmSettings, generat
         "outside": OUTSIDE,
         "warnings": [*cut.warnings(loaded.contrasts), *_few(inner)],
     }
-    return Draw(cut.paste(found[0].cpu().numpy()), record)
+    return with_contrast(Draw(cut.paste(found[0].cpu().numpy()), record), volume, inner.contrast, loaded.contrasts)
 
 
 SPREAD = {

@@ -71,6 +71,14 @@ class CssDiffSettings:
         default=0.0,
         metadata=_told("share of the restorer's answer in the result, to 0.3; 0: none of it", "methods.md §1.2 i"),
     )
+    contrast: Literal["auto", "none", "restored"] = field(
+        default="auto",
+        metadata=_told(
+            "contrast of the result: restored, that of high field tissue by tissue, as inr does; none, as the network "
+            "left it; auto, as the weights ask for",
+            "methods.md §3.1",
+        ),
+    )
     slices_at_once: int = field(
         default=16, metadata=_told("slices through the networks at once, to bound the memory; the same result")
     )

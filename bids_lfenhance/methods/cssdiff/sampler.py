@@ -17,6 +17,7 @@ from ...nn.precision import use_precision
 from ...nn.samplers import ddim
 from ...nn.schedule import uniform_levels
 from ...nn.weights import Loaded, default_weights, load_weights
+from ..contrast import asked_contrast, with_contrast
 from .chain import Condition, chain_levels, clean_at, schedule, walk
 from .maps import ANSWERS, maps_of, shows
 from .network import TOKEN
@@ -42,7 +43,9 @@ def set_up(volume: Volume, settings: CssDiffSettings) -> Mapping[str, Any]:
         source = default_weights("cssdiff", volume.contrasts) or "auto"
     loaded = load_weights(source, "cssdiff", ())
     trained = {name: loaded.settings[name] for name in NETWORK if name in loaded.settings}
-    settings = replace(settings, **trained, strength=settings.strength or loaded.settings.get("strength", 0.0))
+    strength = settings.strength or loaded.settings.get("strength", 0.0)
+    contrast = asked_contrast(settings.contrast, loaded.settings)
+    settings = replace(settings, **trained, strength=strength, contrast=contrast)
     wanted = {"denoiser", "encoder"} | {ANSWERS[name][0] for name in shows(loaded)}
     built = build(replace(settings, lsc=True, reverse="learned"))
     nets = {name: net for name, net in built.items() if name in wanted and name in loaded.state}
@@ -168,4 +171,5 @@ def draw(nets: Mapping[str, Any], volume: Volume, settings: CssDiffSettings, gen
         "warnings": cut.warnings(loaded.contrasts),
     }
     maps = maps_of(nets["nets"], found, cut, there, inner)
-    return Draw(cut.paste(found[0].cpu().numpy()), record, maps)
+    drawn = Draw(cut.paste(found[0].cpu().numpy()), record, maps)
+    return with_contrast(drawn, volume, inner.contrast, loaded.contrasts)

@@ -47,6 +47,14 @@ class PfsrSettings:
             "network knows its own simulator too well"
         ),
     )
+    contrast: Literal["auto", "none", "restored"] = field(
+        default="auto",
+        metadata=_told(
+            "contrast of the result: restored, that of high field tissue by tissue, as inr does; none, as the network "
+            "left it; auto, as the weights ask for",
+            "methods.md §3.1",
+        ),
+    )
     width: int = field(default=64, metadata=_told("features per layer", "methods.md §4.2"))
     groups: int = field(default=4, metadata=_told("residual groups", "methods.md §4.2"))
     blocks: int = field(default=3, metadata=_told("blocks per group", "methods.md §4.2"))

@@ -17,6 +17,7 @@ from ...nn.memory import FLOAT, choose_size, peak_bytes
 from ...nn.method import Draw
 from ...nn.precision import bf16_is_native, run_in_bf16
 from ...nn.weights import Loaded, default_weights, load_weights
+from ..contrast import asked_contrast, with_contrast
 from .loss import singles
 from .network import Enhancer
 from .recipe import NETWORK, PfsrSettings, build
@@ -40,7 +41,9 @@ def set_up(volume: Volume, settings: PfsrSettings) -> Mapping[str, Any]:
         source = default_weights("pfsr", volume.contrasts) or "auto"
     loaded = load_weights(source, "pfsr", ())
     trained = {name: loaded.settings[name] for name in NETWORK}
-    settings = replace(settings, **trained, strength=settings.strength or loaded.settings["strength"])
+    strength = settings.strength or loaded.settings["strength"]
+    contrast = asked_contrast(settings.contrast, loaded.settings)
+    settings = replace(settings, **trained, strength=strength, contrast=contrast)
     network = build(settings)["enhancer"]
     network.load_state_dict(loaded.state["enhancer"])
     device = torch.device(settings.device)
@@ -158,7 +161,12 @@ def draw(nets: Mapping[str, Any], volume: Volume, settings: PfsrSettings, genera
         "nfe": 1,
         "warnings": cut.warnings(loaded.contrasts),
     }
-    return Draw(cut.paste(_moved_back(found[0].cpu().numpy(), mirrored, shift)), record)
+    return with_contrast(
+        Draw(cut.paste(_moved_back(found[0].cpu().numpy(), mirrored, shift)), record),
+        volume,
+        inner.contrast,
+        loaded.contrasts,
+    )
 
 
 def _noisier(volume: Volume, times: float, generator: np.random.Generator) -> Volume:

@@ -1,0 +1,218 @@
+"""Killed, ended, starved of disk, its clock turned: run again, a run ends as one that was never disturbed.
+
+Moments are chosen by the step a worker is at, seen from outside by the folder it stands in, then a random delay. All
+faults of a test strike one OUT_DIR, one after the other: harder than one fault each, for the ruins add up.
+"""
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.reliability.app import App, images, leftovers, tables, wait, write_small
+
+STEPS = ("prepare", "prepare", "anatomy", "anatomy", "tissue", "enhance", "risk", "write", "write", "report")
+"""Where ten kills strike, in the order of the graph."""
+
+LEAVES_S = 10
+ROOT_NEEDED = "mounting a small disk needs root"
+
+
+@pytest.fixture(scope="module")
+def bids(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_small(tmp_path_factory.mktemp("faults") / "bids", "01")
+
+
+@pytest.fixture(scope="module")
+def undisturbed(bids: Path) -> Path:
+    """What a run leaves that nothing happened to."""
+    app = App(bids, bids.parent / "calm", bids.parent / "calm work")
+    done = app.run()
+    assert done.returncode == 0, done.stdout + done.stderr
+    return app.out
+
+
+@pytest.fixture
+def app(bids: Path, tmp_path: Path) -> App:
+    return App(bids, tmp_path / "out", tmp_path / "work")
+
+
+@contextmanager
+def small_disk(folder: Path) -> Iterator[Callable[[bool], None]]:
+    """A disk of its own at ``folder``; what is yielded fills it to the brim, or makes it large again."""
+    if os.geteuid() != 0:
+        pytest.skip(ROOT_NEEDED)
+    folder.mkdir(parents=True)
+    call = ["mount", "-t", "tmpfs", "-o", "size=3g", "tmpfs", str(folder)]
+    if subprocess.run(call, check=False, capture_output=True).returncode:
+        pytest.skip("this machine does not let us mount a tmpfs")
+
+    def full(yes: bool) -> None:
+        used = shutil.disk_usage(folder).used
+        size = f"{used // 1024 + 24}k" if yes else "3g"
+        subprocess.run(["mount", "-o", f"remount,size={size}", str(folder)], check=True)
+
+    try:
+        yield full
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def assert_as_undisturbed(app: App, undisturbed: Path) -> None:
+    """Run once more, all is there, and nothing tells the two apart but ``Runtime``."""
+    done = app.run()
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Everything asked for is on disk" in done.stdout
+    assert images(app.out) == images(undisturbed)
+    assert tables(app.out) == tables(undisturbed)
+    assert leftovers(app.out) == []
+    assert not list(app.work.rglob("*.npz")), "intermediate files of a finished subject"
+
+
+def kill_main(app: App, step: str, delay: float) -> str:
+    """What a run said that was killed, workers and all, a while after it came to a step."""
+    with app.started() as process:
+        app.wait_for(step, process)
+        time.sleep(delay)
+        process.kill()
+        said = "".join(process.communicate())
+    ends = time.monotonic() + LEAVES_S
+    while app.workers() and time.monotonic() < ends:
+        time.sleep(0.1)
+    assert not app.workers(), "no worker outlives its run"
+    return said
+
+
+def kill_worker(app: App, step: str, delay: float) -> str:
+    """What a run said whose worker was killed a while after it came to a step: named, on the page too, exit code 1."""
+    with app.started() as process:
+        worker = app.wait_for(step, process)
+        time.sleep(delay)
+        at = app.at(step)
+        if worker is not None and at == worker:
+            os.kill(worker, signal.SIGKILL)
+        out, errors = process.communicate(timeout=300)
+    assert "Traceback" not in out + errors
+    if "process killed" not in out:  # it had finished that step before the signal came
+        return ""
+    assert process.returncode == 1, out + errors
+    assert f"FAILED sub-01: session HFC, {step}: " in out or f"FAILED sub-01: {step}: " in out, out
+    page = app.out / "sub-01.html"
+    assert "found its process killed from outside" in page.read_text(), "the report tells of the crash"
+    return out
+
+
+def end_by_sigterm(app: App, step: str) -> None:
+    with app.started() as process:
+        app.wait_for(step, process)
+        sent = time.monotonic()
+        process.terminate()
+        _, errors = process.communicate(timeout=60)
+    assert time.monotonic() - sent < LEAVES_S
+    assert process.returncode == 1
+    assert "run the same command again to go on where it stopped" in errors
+
+
+def fill(app: App, step: str, full: Callable[[bool], None]) -> None:
+    """The disk is full when a run comes to a step: said in words, exit code 1, no image without its sidecar."""
+    with app.started() as process:
+        app.wait_for(step, process)
+        full(True)
+        out, errors = process.communicate(timeout=300)
+    assert process.returncode == 1, out + errors
+    assert "no space left on the device" in (out + errors).lower(), out + errors
+    assert "Traceback" not in out + errors
+    assert "Not everything asked for is on disk" in out
+    for image in app.out.rglob("*.nii.gz"):
+        assert image.with_name(image.name.replace(".nii.gz", ".json")).is_file()
+    full(False)
+
+
+def test_kill_signal_and_a_full_disk_one_after_the_other(app: App, undisturbed: Path) -> None:
+    """The short form of the tests below."""
+    with small_disk(app.out) as full:
+        kill_main(app, "anatomy", 0.3)
+        fill(app, "write", full)
+        end_by_sigterm(app, "write")
+        assert kill_worker(app, "report", 0.0)
+        assert_as_undisturbed(app, undisturbed)
+
+
+@pytest.mark.slow
+def test_main_process_killed_at_ten_moments(app: App, undisturbed: Path) -> None:
+    chance = random.Random(1)
+    for step in STEPS:
+        kill_main(app, step, chance.uniform(0, 1.5))
+    assert_as_undisturbed(app, undisturbed)
+
+
+@pytest.mark.slow
+def test_worker_killed_at_ten_moments(app: App, undisturbed: Path) -> None:
+    chance = random.Random(2)
+    named = [bool(kill_worker(app, step, chance.uniform(0, 0.3))) for step in STEPS]
+    assert sum(named) >= 5, f"too few of the kills came in time: {named}"
+    assert_as_undisturbed(app, undisturbed)
+
+
+@pytest.mark.slow
+def test_the_step_that_a_gpu_would_do_killed_ten_times(app: App, undisturbed: Path) -> None:
+    chance = random.Random(3)
+    named = [bool(kill_worker(app, "enhance", chance.uniform(0, 0.8))) for _ in range(10)]
+    assert sum(named) >= 5, f"too few of the kills came in time: {named}"
+    assert_as_undisturbed(app, undisturbed)
+
+
+@pytest.mark.slow
+def test_disk_of_the_output_full_at_five_moments(app: App, undisturbed: Path) -> None:
+    with small_disk(app.out) as full:
+        full(True)
+        done = app.run()
+        assert done.returncode == 2
+        assert "make room there" in done.stderr
+        full(False)
+        for step in ("anatomy", "enhance", "write", "report"):
+            fill(app, step, full)
+        assert_as_undisturbed(app, undisturbed)
+
+
+@pytest.mark.slow
+def test_disk_of_the_work_folder_full_at_four_moments(app: App, undisturbed: Path) -> None:
+    with small_disk(app.work) as full:
+        for step in ("prepare", "anatomy", "enhance", "risk"):
+            fill(app, step, full)
+        assert_as_undisturbed(app, undisturbed)
+
+
+@pytest.mark.slow
+def test_the_clock_is_turned_while_it_runs(app: App, undisturbed: Path, tmp_path: Path) -> None:
+    """By ten years forward, then twenty back, with libfaketime, while steps are at work; killed in between."""
+    libraries = [*Path("/usr/lib").glob("*/faketime/libfaketime.so.1")]
+    if not libraries:
+        pytest.skip("needs libfaketime (apt install faketime)")
+    clock = tmp_path / "clock"
+    clock.write_text("+0\n")
+    faked = {
+        "LD_PRELOAD": str(libraries[0]),
+        "FAKETIME_TIMESTAMP_FILE": str(clock),
+        "FAKETIME_NO_CACHE": "1",
+        "FAKETIME_DONT_FAKE_MONOTONIC": "1",  # as the kernel has it
+    }
+    for step, shift in {"prepare": "+10y\n", "anatomy": "-10y\n", "enhance": "+1h\n"}.items():
+        with app.started(**faked) as process:
+            app.wait_for(step, process)
+            clock.write_text(shift)
+            time.sleep(1)
+            if step == "anatomy":
+                process.kill()
+            out, errors = process.communicate(timeout=300)
+        if step != "anatomy":
+            assert process.returncode == 0, out + errors
+    wait(lambda: not app.workers(), process)
+    assert_as_undisturbed(app, undisturbed)

@@ -1,0 +1,76 @@
+"""What a run decides before and after its graph: threads, and which intermediate files go."""
+
+from pathlib import Path
+
+import pytest
+
+from bids_lfenhance.config import Settings
+from bids_lfenhance.errors import InputError
+from bids_lfenhance.workflows import engine, run
+from bids_lfenhance.workflows.participant import MEMORY_GB, init_session_wf, memory_gb
+
+from .test_participant import nodes, recipe, session
+
+
+@pytest.mark.parametrize(
+    ("sessions", "processors", "asked", "threads"),
+    [(1, 8, None, 4), (2, 8, None, 4), (4, 8, None, 2), (200, 8, None, 1), (200, 8, 3, 3), (0, 2, None, 2)],
+)
+def test_several_sessions_share_the_processors(
+    tmp_path: Path, sessions: int, processors: int, asked: int | None, threads: int
+) -> None:
+    settings = Settings(tmp_path, tmp_path / "out", nprocs=processors, omp_nthreads=asked)
+    most = recipe(threads=min(asked or run.MOST_THREADS, processors))
+    assert run._threads(settings, most, sessions) == threads
+
+
+def test_only_networks_get_several_threads() -> None:
+    network = {"device": "cpu"}
+    threads = {
+        name: nodes(init_session_wf(session("A", paired=False), recipe(method=method, method_settings=given)))
+        for name, method, given in (("interp", "interp", {}), ("inr", "inr", network))
+    }
+    assert threads["interp"]["enhance"].n_procs == 1
+    assert threads["inr"]["enhance"].n_procs == 2
+    assert threads["inr"]["prepare"].n_procs == 1
+
+
+@pytest.mark.parametrize("step", [*MEMORY_GB, "enhanced_tissue", "normalise_1", "report"])
+def test_a_rough_run_asks_for_less_memory(step: str) -> None:
+    assert 0.5 <= memory_gb(step, sloppy=True) <= memory_gb(step, sloppy=False)
+
+
+def test_clean_workdir_takes_only_what_is_of_its_subjects(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "execute_graph", lambda *given: [])
+    monkeypatch.setattr(run, "limit_threads", lambda threads: None)
+    settings = Settings(tmp_path, tmp_path / "out", work_dir=tmp_path / "work", method="interp", sloppy=True)
+    left = {who: run.subject_folder(run.work_folder(settings, recipe()), who) / "old.npz" for who in ("01", "02")}
+    for clean, there in ((False, True), (True, False)):
+        for path in left.values():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
+        given = Settings(**(vars(settings) | {"clean_workdir": clean}))
+        run._execute(given, recipe(), {"01": [session("A", paired=False)]}, tmp_path / "logs")
+        assert left["01"].exists() == there
+        assert left["02"].exists(), "another run may be at it"
+
+
+def test_what_a_finished_subject_left_in_the_work_folder_goes(tmp_path: Path) -> None:
+    """As after a kill between the last step and the tidying up."""
+    settings = Settings(tmp_path, tmp_path / "out", work_dir=tmp_path / "work", method="interp", sloppy=True)
+    folders = [run.subject_folder(run.work_folder(settings, recipe()), who) for who in ("01", "02")]
+    for folder in folders:
+        folder.mkdir(parents=True)
+    run._tidy(settings, recipe(), "01")
+    with run.sole_run(settings.out_dir, "02"):
+        run._tidy(settings, recipe(), "02")
+    assert [folder.exists() for folder in folders] == [False, True]
+
+
+@pytest.mark.parametrize("sloppy", [False, True])
+def test_too_little_memory_is_refused_before_anything_is_computed(tmp_path: Path, sloppy: bool) -> None:
+    settings = Settings(tmp_path / "raw", tmp_path / "out", work_dir=tmp_path / "work", sloppy=sloppy)
+    steps = [memory_gb(step, sloppy) for step in MEMORY_GB]
+    run.preflight(settings, recipe(mem_gb=max(steps)))
+    with pytest.raises(InputError, match=f"Expected {max(steps):g} GiB of memory, found"):
+        run.preflight(settings, recipe(mem_gb=max(steps) - 0.2))
