@@ -56,9 +56,7 @@ class CssDiffSettings:
             "methods.md §1.3",
         ),
     )
-    reverse_fwhm: float = field(
-        default=3.0, metadata=_told("width of the profile of that physics, voxels", "docs/training.md")
-    )
+    reverse_fwhm: float = field(default=3.0, metadata=_told("width of the profile of that physics, voxels"))
     steps: int = field(default=4, metadata=_told("steps of the chain, in training and use", "methods.md §1.2 b"))
     ddim_steps: int = field(default=50, metadata=_told("steps of DDIM without the chain", "methods.md §1.8"))
     n_ctx: int = field(default=1, metadata=_told("slices shown on either side of a slice", "methods.md §1.3"))
