@@ -1,8 +1,9 @@
 """Put a training's weights into the package, in half precision, under a name: what ``--METHOD-weights auto`` finds.
 
-    python benchmarks/bundle.py TRAINED pfsr-t1w --strength 0.5 --tests TESTS.md
+    python benchmarks/bundle.py TRAINED pfsr-t1w --strength 0.25 --contrast restored --tests TESTS.md
 
-``--strength`` is chosen on validation people after the training; ``--tests``, Markdown, goes to the end of the card.
+``--strength`` and ``--contrast`` are chosen on validation people after the training; ``--tests``, Markdown, goes to the
+end of the card.
 """
 
 import argparse
@@ -21,12 +22,14 @@ def main() -> None:
     parser.add_argument("name")
     parser.add_argument("--method", default="pfsr")
     parser.add_argument("--strength", type=float)
+    parser.add_argument("--contrast", choices=["none", "restored"])
     parser.add_argument("--tests", type=Path)
     given = parser.parse_args()
     method = get_learned(given.method)
     assert method.learning is not None
     loaded = load_weights(given.trained, given.method, ())
-    settings = {**loaded.settings, **({} if given.strength is None else {"strength": given.strength})}
+    chosen = {"strength": given.strength, "contrast": given.contrast}
+    settings = {**loaded.settings, **{name: value for name, value in chosen.items() if value is not None}}
     nets = method.learning.build(method.settings(**settings))
     for name, net in nets.items():
         net.load_state_dict(loaded.state[name])

@@ -2,6 +2,7 @@
 
 python benchmarks/fidelity.py sub-53 sub-55 head [--data ../shared/data] [--methods interp interp:sr inr] [--budget cpu]
 python benchmarks/fidelity.py sub-53 --methods pfsr --weights TRAINED [--examples EXAMPLES]
+python benchmarks/fidelity.py sub-53 --methods interp:contrast=restored pfsr:contrast=none:strength=0.5
 
 Subjects are ds002748 folders, or ``head`` for heads/otsu_T1_head.nii.gz. Stacks: tests/oracle.py (box-car slices,
 k-space cropping, finer lattice, motion, Rician noise, another contrast), aligned up to a random rigid error, as after
@@ -111,11 +112,16 @@ def fused(volume: Volume, fuse: Callable[..., np.ndarray]) -> list[np.ndarray]:
 
 
 def by_method(name: str, budget: str, seed: int, weights: Path | None = None) -> Callable[[Volume], list[np.ndarray]]:
-    """``interp``, ``inr``, or ``interp:sr`` for a fusion."""
-    method, _, fusion = name.partition(":")
+    """``interp``, ``inr``, or with settings: ``interp:sr`` for a fusion, ``pfsr:contrast=none:strength=0.5``."""
+    method, *asked = name.split(":")
     record = get_method(method)
-    changed = dict((record.budgets or {}).get(budget, {})) | ({"fusion": fusion} if fusion else {})
+    changed: dict[str, object] = dict((record.budgets or {}).get(budget, {}))
     changed |= {"weights": str(weights)} if weights and record.learning else {}
+    usual = record.settings()
+    for word in asked:
+        key, _, value = word.rpartition("=")
+        key = key or "fusion"
+        changed[key] = type(getattr(usual, key))(value)
     settings = record.settings(**changed)
     return lambda volume: [enhance(volume, record, settings, np.random.default_rng(seed)).image]
 

@@ -120,9 +120,8 @@ def by_region(columns: dict[str, dict[int, float]]) -> None:
 
 def look(image: np.ndarray, grid: Grid, anatomy: Anatomy, predict, flip: bool) -> Segmentation:
     """The regions, and on stderr what they cost."""
-    place = common_place(anatomy.warp.affine, grid)
     with measured() as usage:
-        found = segment(image, grid, anatomy.mask, place, predict, flip=flip)
+        found = segment(image, grid, anatomy.mask, anatomy.warp, predict, flip=flip)
     shape = "x".join(map(str, found.posteriors.shape[1:]))
     cost = f"{usage.cpu_seconds:.0f} CPU s, {usage.seconds:.0f} s, peak {usage.peak_memory_mib:.0f} MiB, seen {shape}"
     print(f"  cost: {cost}", file=sys.stderr, flush=True)

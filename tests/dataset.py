@@ -58,3 +58,19 @@ def write_scan(
     about = sidecar if sidecar is not None else (HIGH if session == "GE" else LOW)
     (folder / f"sub-{subject}_ses-{session}_{name}.json").write_text(json.dumps(about))
     return path
+
+
+def tiny_regions(folder: Path) -> Path:
+    """Weights of the regions' network at its smallest, as drawn: what they find is nonsense, but soon found."""
+    from dataclasses import asdict, replace
+
+    import torch
+
+    from bids_lfenhance.nn.weights import save_weights
+    from bids_lfenhance.segmentation.recipe import METHOD
+
+    settings = replace(METHOD.settings(), width=2)
+    torch.manual_seed(0)
+    assert METHOD.learning is not None
+    about = {"method": "regions", "contrasts": ["T1w"], "settings": asdict(settings)}
+    return save_weights(folder, METHOD.learning.build(settings), about, "drawn")

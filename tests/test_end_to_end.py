@@ -11,9 +11,10 @@ import time
 from pathlib import Path
 
 import nibabel as nib
+import numpy as np
 import pytest
 
-from .dataset import write_dataset
+from .dataset import tiny_regions, write_dataset
 
 OPTIONS = ("--sloppy", "--method", "interp", "--nprocs", "2", "--mem-gb", "6")
 
@@ -22,13 +23,14 @@ OPTIONS = ("--sloppy", "--method", "interp", "--nprocs", "2", "--mem-gb", "6")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("whole run")  # a space in the path, as users have
     write_dataset(folder / "bids")
+    tiny_regions(folder / "regions")
     return folder
 
 
 def app(place: Path, *words: str, out: str = "out", bids: str = "bids") -> subprocess.CompletedProcess:
     command = [sys.executable, "-m", "bids_lfenhance", str(place / bids), str(place / out), "participant"]
-    command += ["-w", str(place / "work"), *OPTIONS, *words]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=900)
+    command += ["-w", str(place / "work"), "--segmentation-weights", str(place / "regions"), *OPTIONS, *words]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=1800)
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +80,26 @@ def test_the_report_shows_what_was_made_on_the_coarser_grid(first, place):
     assert "cut short" not in page
 
 
-def test_the_derivative_is_valid(first, place):
+@pytest.fixture(scope="module")
+def grouped(first, place: Path) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "bids_lfenhance", str(place / "bids"), str(place / "out"), "group"]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+
+
+def test_the_group_level_reads_what_the_participant_level_wrote(grouped, place):
+    assert grouped.returncode == 1, "some subjects failed, so something is missing"
+    assert "INCOMPLETE sub-03, sub-04" in grouped.stdout
+    assert "Traceback" not in grouped.stderr
+    table = (place / "out" / "group" / "overlap.tsv").read_text().splitlines()
+    told = [line.split("\t") for line in table if "\tregions\thippocampus\tpreproc\t" in line]
+    assert len(told) == 1
+    assert told[0][5] == "1", "sub-01 alone has high field"
+    volumes = (place / "out" / "group" / "volumes.tsv").read_text()
+    for word in ("\ttissue\tGM\t", "\tregions\tleft thalamus\t", "\tregions\tthalamus\t", "total intracranial"):
+        assert word in volumes
+
+
+def test_the_derivative_is_valid(grouped, place):
     if not (validator := shutil.which("bids-validator-deno")):
         pytest.skip("bids-validator-deno is not installed")
     for folder in ("out",):
@@ -101,6 +122,16 @@ def test_what_was_written_is_what_was_promised(first, place):
     assert min(scan["Coverage"] for scan in record["Scans"]) > 0.95
     table = (anat / "sub-01_ses-HFC_desc-interp_qc.tsv").read_text()
     assert "brain-fit" in table
+    high, low = (
+        np.asarray(nib.load(path).dataobj)
+        for path in (
+            place / "out/sub-01/ses-GE/anat/sub-01_ses-GE_seg-tissue_res-2mm_desc-preprocT1w_dseg.nii.gz",
+            anat / "sub-01_ses-HFC_space-GE_seg-tissue_res-2mm_desc-preprocT1w_dseg.nii.gz",
+        )
+    )
+    dice = 2 * np.sum((low == 3) & (high == 3)) / (np.sum(low == 3) + np.sum(high == 3))
+    (row,) = (line.split("\t") for line in table.splitlines() if line.startswith("T1w\tpreproc\tWM\tseg-tissue\tdice"))
+    assert float(row[-1]) == pytest.approx(dice, rel=1e-5)
     assert (place / "out" / "logs" / "CITATION.md").read_text().strip()
     alone = place / "out" / "sub-02" / "ses-HFC" / "anat"
     assert (alone / "sub-02_ses-HFC_res-2mm_desc-interp_T1w.nii.gz").is_file()

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..config import TISSUES
+from ..config import METHOD_MAPS, TISSUES
 from ..errors import InputError
 from .atomic import atomic_write, locked
 from .sidecars import read_json
@@ -40,7 +40,8 @@ Research use only: an enhanced image is an estimate, never a basis for a diagnos
 - `sub-*.html`: one report per subject. Start here.
 - `*_desc-preproc_T1w`: what was acquired (with `res-`: all stacks of the session fused by their plain mean).
 - `*_desc-<method>_T1w`: the enhanced image; `<method>Std` the standard deviation over draws; `<method>Risk` the output
-  degraded again minus what was acquired, in noise units: large values mark what the scan does not support.
+  degraded again minus what was acquired, in noise units: large values mark what the scan does not support. Some methods
+  come with maps of their own, `<method>Plausibility` and `<method>Cycle`: the sidecars say what these are.
 - `*_desc-brain_mask`, `*_seg-tissue_*_dseg` with volumes in mm³ in the `.tsv`; labels in `seg-tissue_dseg.tsv`.
 - `*_seg-regions_*_dseg` (or `seg-synthseg`): anatomical regions, their volumes and how sure the network is of each.
 - `sub-*/sub-*_desc-volumes_morph.tsv`: all volumes of a subject in one table.
@@ -59,12 +60,14 @@ def write_dataset_files(
     subjects: Iterable[str] = (),
     contrasts: Iterable[str] = ("T1w", "T2w", "FLAIR"),
     labels: Mapping[str, Iterable[tuple[str, str, str]]] | None = None,
+    maps: Iterable[str] = (),
 ) -> tuple[Path, ...]:
     """Paths of the files at the root of the derivative, written or brought up to date.
 
     ``methods`` maps the ``desc-`` label of each method to one sentence about it; ``subjects`` are those of this
     run, their rows taken from the source's participants.tsv; ``labels`` maps the ``seg-`` of a segmentation to the
-    index, name and colour of its labels. Rows already there stay, so runs of several methods
+    index, name and colour of its labels; ``maps`` are what the methods say against their own results
+    (``METHOD_MAPS``). Rows already there stay, so runs of several methods
     and of several subjects share one derivative; a lock lets one process at a time merge.
     """
     out, source = Path(out_dir), Path(bids_dir)
@@ -79,7 +82,7 @@ def write_dataset_files(
     with locked(out / LOCK):
         check_ours(out)
         texts[".bidsignore"] = _merged_lines(out / ".bidsignore", BIDSIGNORE)
-        texts["descriptions.tsv"] = _merged_descriptions(out / "descriptions.tsv", methods, contrasts)
+        texts["descriptions.tsv"] = _merged_descriptions(out / "descriptions.tsv", methods, contrasts, maps)
         texts["participants.tsv"] = merged_participants(out / "participants.tsv", source, subjects)
         if not (out / "README.md").exists():  # a person may have added to it
             texts["README.md"] = README.format(app=APP, name=description.get("Name", source.name))
@@ -203,13 +206,13 @@ def generated_by(version: str, environment: Mapping[str, str]) -> dict[str, Any]
     return maker
 
 
-def _merged_descriptions(path: Path, methods: Mapping[str, str], contrasts: Iterable[str]) -> str:
+def _merged_descriptions(path: Path, methods: Mapping[str, str], contrasts: Iterable[str], maps: Iterable[str]) -> str:
     """descriptions.tsv with a row for every ``desc-`` that the methods write."""
-    contrasts = tuple(contrasts)
+    contrasts, tails = tuple(contrasts), MAPS | {kind: METHOD_MAPS[kind] for kind in maps}
     rows = {row["desc_id"]: row for row in read_table(path) if "desc_id" in row}
     sentences = dict(OWN_DESCRIPTIONS)
     for label, sentence in methods.items():
-        sentences |= {label + kind: sentence + tail for kind, tail in MAPS.items()}
+        sentences |= {label + kind: sentence + tail for kind, tail in tails.items()}
     for label in ("preproc", *methods):
         of_what = "the fused image" if label == "preproc" else f"the image enhanced by {label}"
         sentences |= {label + contrast: f"Made from {of_what}, contrast {contrast}" for contrast in contrasts}

@@ -45,10 +45,18 @@ def parts_of(level: str) -> tuple[Part, ...]:
     simulators = [(name, get_simulator(name).settings) for name in SIMULATORS]
     if level == "simulate":
         return tuple(Part("simulator", name, settings) for name, settings in simulators)
-    # trained weights are what comes out; those to begin with are --init-weights
-    hidden = RUN_WIDE | {"weights"}
-    learned = [Part("method", name, record.settings, hidden) for name, record in learned_methods().items()]
+    learned = [
+        Part("method", name, record.settings, _not_trained(record)) for name, record in learned_methods().items()
+    ]
     return (*learned, *(Part("augment", name, settings) for name, settings in simulators))
+
+
+def _not_trained(record: Any) -> frozenset[str]:
+    """Settings that mean nothing to a training: those of what is done to an image once it is enhanced.
+
+    Trained weights are what comes out; those to begin with are --init-weights.
+    """
+    return RUN_WIDE | {"weights"} | ({"contrast"} if record.maps == "lf2hf" else frozenset())
 
 
 def _methods(wanted: Callable[[Any], Any]) -> list[tuple[str, Any]]:

@@ -3,7 +3,7 @@
 from .checks import flag, validated
 from .files import from_toml, to_toml
 from .group import GroupSettings
-from .names import BUDGETS, CONTRASTS, LEVELS, SEGMENTATIONS, TISSUES
+from .names import BUDGETS, CONTRASTS, LEVELS, METHOD_MAPS, SEGMENTATIONS, TISSUES, TOTAL_INTRACRANIAL
 from .options import RESOURCES, RUN, SCANS, Common, option
 from .participant import Settings, settings_hash
 from .simulate import SimulateSettings
@@ -13,12 +13,14 @@ __all__ = [
     "BUDGETS",
     "CONTRASTS",
     "LEVELS",
+    "METHOD_MAPS",
     "RESOURCES",
     "RUN",
     "SCANS",
     "SEGMENTATIONS",
     "SETTINGS",
     "TISSUES",
+    "TOTAL_INTRACRANIAL",
     "Common",
     "GroupSettings",
     "Settings",

@@ -6,6 +6,14 @@ CONTRASTS = ("T1w", "T2w", "FLAIR")
 TISSUES = ("CSF", "GM", "WM")
 """Order of every (3, X, Y, Z) posterior; label ``i + 1`` in a dseg is ``TISSUES[i]``, 0 is background."""
 
+TOTAL_INTRACRANIAL = "total intracranial"
+"""Name of the row of all regions together: no label, and no region."""
+METHOD_MAPS = {
+    "Plausibility": ": how far from the structure of high field, by the method's own network",
+    "Cycle": ": taken back to low field by the method's own network, minus what was acquired, in noise units",
+}
+"""What a method may say against its own result: the end of the ``desc-`` of its maps, and how their sentence ends."""
+
 LEVELS = ("participant", "group", "simulate", "train")
 """The analysis levels that work."""
 

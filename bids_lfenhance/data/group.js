@@ -8,7 +8,7 @@ for (const table of document.querySelectorAll("table.sortable")) {
     return text === "" || text === "–" ? null : isNaN(Number(text)) ? text : Number(text);
   };
   const compare = (a, b) => (typeof a === "number" && typeof b === "number" ? a - b : String(a).localeCompare(String(b)));
-  table.querySelectorAll("thead th").forEach((head, column) => {
+  table.querySelectorAll("thead tr.heads th").forEach((head, column) => {
     head.querySelector("button").addEventListener("click", () => {
       const down = head.getAttribute("aria-sort") === "ascending";
       for (const other of head.parentNode.cells) other.removeAttribute("aria-sort");

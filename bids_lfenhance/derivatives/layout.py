@@ -36,6 +36,9 @@ def session_layout(session: Plain, recipe: Plain) -> dict[str, Path]:
         files[f"risk/{contrast}"] = name(contrast, **on_grid, desc=f"{label}Risk")
         if recipe["n_samples"] > 1:
             files[f"std/{contrast}"] = name(contrast, **on_grid, desc=f"{label}Std")
+        if contrast in recipe.get("map_contrasts", ()):
+            for kind in recipe["maps"]:
+                files[f"{kind}/{contrast}"] = name(contrast, **on_grid, desc=f"{label}{kind}")
         for kind, seg in segmentations(recipe).items():
             for source, desc in ((kind, f"preproc{contrast}"), (f"enhanced_{kind}", f"{label}{contrast}")):
                 files[f"{source}/{contrast}"] = name("dseg", **on_grid, seg=seg, desc=desc)

@@ -34,7 +34,7 @@ class SessionContent:
 
     Volumes share one grid; ``labels`` are (X, Y, Z) uint8 and ``volumes`` rows of tissue volumes, both by contrast,
     and so are ``regions`` and ``region_volumes``, empty where nobody finds regions; the three before these are there
-    only for a session that is paired, or that goes to template spaces.
+    only for a session that is paired, or that goes to template spaces. ``maps`` are the method's own, by kind.
     """
 
     acquired: Volume
@@ -56,6 +56,7 @@ class SessionContent:
     region_volumes: Mapping[str, Rows] = field(default_factory=dict)
     enhanced_regions: Mapping[str, np.ndarray] = field(default_factory=dict)
     enhanced_region_volumes: Mapping[str, Rows] = field(default_factory=dict)
+    maps: Mapping[str, Volume] = field(default_factory=dict)
 
 
 def write_session(session: Plain, recipe: Plain, content: SessionContent) -> list[str]:
@@ -122,6 +123,9 @@ def _write_maps(
         write_image(files[f"std/{contrast}"], content.std.channel(contrast), grid, frame, spread)
     risk = common | {"Description": RISK, "Units": "noise SD", **content.risk_record[contrast]}
     write_image(files[f"risk/{contrast}"], content.risk.channel(contrast), grid, frame, risk)
+    for kind, volume in content.maps.items():
+        if path := files.get(f"{kind}/{contrast}"):
+            write_image(path, volume.channel(contrast), grid, frame, common | dict(recipe["maps"][kind]))
     _write_segmentations(files, session, recipe, content, contrast)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+from scipy import special, stats
 
 NAN = float("nan")
 
@@ -68,7 +68,7 @@ def bland_altman(values: np.ndarray, reference: np.ndarray) -> BlandAltman:
     (bias, sd), n = mean_sd(difference), difference.size
     if n < 2:
         return BlandAltman(Estimate(bias), NAN, Estimate(NAN), Estimate(NAN))
-    t, z = stats.t.ppf((1 + CONFIDENCE) / 2, n - 1), 1.96
+    t, z = special.stdtrit(n - 1, (1 + CONFIDENCE) / 2), 1.96
     of_bias, of_limit = t * sd / np.sqrt(n), t * sd * np.sqrt(1 / n + z**2 / (2 * (n - 1)))
 
     def around(centre: float, half: float) -> Estimate:
@@ -83,13 +83,18 @@ def pearson(x: np.ndarray, y: np.ndarray) -> tuple[Estimate, float]:
     NaN where one of the two does not vary.
     """
     x, y = np.asarray(x, float), np.asarray(y, float)
-    if x.size < 3 or np.ptp(x) == 0 or np.ptp(y) == 0:
+    n = x.size
+    if n < 3 or np.ptp(x) == 0 or np.ptp(y) == 0:
         return Estimate(NAN), NAN
-    found = stats.pearsonr(x, y)
-    if x.size < 4:
-        return Estimate(float(found.statistic)), float(found.pvalue)
-    low, high = found.confidence_interval(CONFIDENCE)
-    return Estimate(float(found.statistic), float(low), float(high)), float(found.pvalue)
+    a, b = x - x.mean(), y - y.mean()
+    r = np.clip(a @ b / np.sqrt((a @ a) * (b @ b)), -1, 1)
+    with np.errstate(divide="ignore"):  # a perfect correlation: t and Fisher's z are infinite, p is 0
+        p = 2 * special.stdtr(n - 2, -abs(r) * np.sqrt((n - 2) / (1 - r * r)))
+        z = np.arctanh(r)
+    if n < 4:
+        return Estimate(float(r)), float(p)
+    half = special.ndtri((1 + CONFIDENCE) / 2) / np.sqrt(n - 3)
+    return Estimate(float(r), float(np.tanh(z - half)), float(np.tanh(z + half))), float(p)
 
 
 def icc_2_1(ratings: np.ndarray) -> Estimate:
@@ -113,7 +118,9 @@ def icc_2_1(ratings: np.ndarray) -> Estimate:
     a, b = k * icc / (n * (1 - icc)), 1 + k * icc * (n - 1) / (n * (1 - icc))
     freedom = (a * raters + b * error) ** 2 / ((a * raters) ** 2 / (k - 1) + (b * error) ** 2 / ((n - 1) * (k - 1)))
     tail = (1 + CONFIDENCE) / 2
-    f_low, f_high = stats.f.ppf(tail, n - 1, freedom), stats.f.ppf(tail, freedom, n - 1)
+    f_low, f_high = special.fdtri(n - 1, freedom, tail), special.fdtri(freedom, n - 1, tail)
+    if not np.isfinite(f_low) or not np.isfinite(f_high):  # so few degrees of freedom that every ICC is as likely
+        return Estimate(float(icc))
     spread = k * raters + (k * n - k - n) * error
     low = n * (between - f_low * error) / (f_low * spread + n * between)
     high = n * (f_high * between - error) / (spread + n * f_high * between)
@@ -136,7 +143,7 @@ def lin_ccc(x: np.ndarray, y: np.ndarray) -> Estimate:
     r2, u2, c2 = covariance**2 / (x.var() * y.var()), shift**2 / np.sqrt(x.var() * y.var()), ccc**2
     terms = (1 - r2) * c2 / ((1 - c2) * r2) + 2 * ccc**3 * (1 - ccc) * u2 / (np.sqrt(r2) * np.sign(ccc) * (1 - c2) ** 2)
     variance = (terms - ccc**4 * u2**2 / (2 * r2 * (1 - c2) ** 2)) / (n - 2)
-    half = stats.norm.ppf((1 + CONFIDENCE) / 2) * np.sqrt(max(variance, 0))
+    half = special.ndtri((1 + CONFIDENCE) / 2) * np.sqrt(max(variance, 0))
     return Estimate(ccc, float(np.tanh(np.arctanh(ccc) - half)), float(np.tanh(np.arctanh(ccc) + half)))
 
 

@@ -100,6 +100,14 @@ METRICS: Mapping[str, Metric] = {
         INF,
         "lower",
     ),
+    "dice": Metric(
+        "Overlap of a region with that of the high field, both segmented alike (protocols seg-…)",
+        "2|A∩B| / (|A| + |B|)",
+        "1",
+        0,
+        1,
+        "higher",
+    ),
     "empty": Metric(
         "Share of the region's voxels where both images are zero, as given or stripped: they agree for free",
         "mean [x = 0 and y = 0]",
@@ -110,6 +118,13 @@ METRICS: Mapping[str, Metric] = {
     ),
 }
 """Name → metric, in the order of the tables."""
+
+SEGMENTATIONS: Mapping[str, str] = {
+    "seg-tissue": "Labels of seg-tissue: CSF, GM, WM, with the priors of the high field's registration in both",
+    "seg-regions": "Labels of seg-regions: the network of this package, each image segmented for itself",
+    "seg-synthseg": "Labels of seg-synthseg: FreeSurfer's mri_synthseg, each image segmented for itself",
+}
+"""Protocols of what is measured on labels and knows no intensities."""
 
 REGIONS: Mapping[str, str] = {
     "brain": "Inside the brain mask",
@@ -137,10 +152,14 @@ DATA_DICTIONARY: Mapping[str, Mapping[str, Any]] = {
         "Description": "What was compared with high field: 'preproc' is the low-field baseline (plain mean "
         "of the stacks), any other name the desc- of an enhanced image"
     },
-    "region": {"Description": "Where it was measured", "Levels": dict(REGIONS)},
+    "region": {
+        "Description": "Where it was measured; of the metric dice the region's name, without a side where both sides "
+        "count as one",
+        "Levels": dict(REGIONS),
+    },
     "protocol": {
         "Description": "How both images were scaled first; figures of different protocols do not compare",
-        "Levels": {name: protocol.description for name, protocol in PROTOCOLS.items()},
+        "Levels": {name: protocol.description for name, protocol in PROTOCOLS.items()} | dict(SEGMENTATIONS),
     },
     "metric": {"Description": "What was measured; x is the image, y the reference", "Levels": levels()},
     "value": {

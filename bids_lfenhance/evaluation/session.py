@@ -11,7 +11,7 @@ from ..imaging.tissue import segment_tissue
 from ..imaging.volume import Volume
 from .image_metrics import image_metrics
 from .risk import risk_map
-from .volumes import tissue_volumes
+from .volumes import overlaps, structures, tissue_volumes
 
 
 def segment_session(
@@ -70,3 +70,39 @@ def evaluate_session(images: Mapping[str, Volume], reference: Volume, mask: np.n
         if contrast in volume.contrasts
         for row in image_metrics(volume.channel(contrast), reference.channel(contrast), mask)
     ]
+
+
+Labels = Mapping[str, np.ndarray]
+"""Label image (X, Y, Z) uint8 by contrast."""
+
+
+def overlap_session(
+    images: Mapping[str, Labels], reference: Labels, rows: Mapping[str, list[dict[str, Any]]], seg: str
+) -> list[dict[str, Any]]:
+    """Rows as those of ``evaluate_session``: Dice of every structure of one segmentation with that of high field.
+
+    Parameters
+    ----------
+    images : name of each image → its labels, all on the grid of ``reference``
+    reference : labels of the high field; contrasts it lacks are not judged
+    rows : a table of volumes by contrast, from which labels have their names
+    seg : what the segmentation is called in file names
+    """
+    return [
+        {
+            "contrast": contrast,
+            "image": name,
+            "region": region,
+            "protocol": f"seg-{seg}",
+            "metric": "dice",
+            "value": dice,
+        }
+        for contrast, truth in reference.items()
+        for name, labels in images.items()
+        if contrast in labels
+        for region, dice in overlaps(labels[contrast], truth, _structures(rows[contrast])).items()
+    ]
+
+
+def _structures(rows: list[dict[str, Any]]) -> dict[str, tuple[int, ...]]:
+    return structures({int(row["index"]): str(row["name"]) for row in rows if row["index"] is not None})

@@ -52,29 +52,43 @@ def brain_volumes(rows: Sequence[Mapping[str, Any]], mask: np.ndarray, voxel_vol
     }
 
 
-def label_agreement(
-    labels: np.ndarray, reference: np.ndarray, names: Mapping[int, str] = TISSUE_NAMES
-) -> list[dict[str, Any]]:
-    """One row per label: ``index``, ``name``, ``dice`` in [0, 1], ``volume_difference_percent``; NaN where undefined.
+def structures(names: Mapping[int, str]) -> dict[str, tuple[int, ...]]:
+    """The labels of each name, and those of both sides together where a name has a left and a right.
 
-    Dice is 2|A∩B| / (|A| + |B|); the difference 100 (V − V_ref) / V_ref (methods.md §8). Both (X, Y, Z) on one grid.
+    >>> structures({17: "left hippocampus", 53: "right hippocampus", 16: "brain stem"})
+    {'left hippocampus': (17,), 'hippocampus': (17, 53), 'right hippocampus': (53,), 'brain stem': (16,)}
+    """
+    found: dict[str, tuple[int, ...]] = {}
+    for index, name in names.items():
+        found[name] = (index,)
+        if (both := without_side(name)) != name:
+            found[both] = (*found.get(both, ()), index)
+    return found
 
-    >>> label_agreement(np.array([1, 1, 2]), np.array([1, 2, 2]), {1: "CSF"})[0]["dice"]
-    0.6666666666666666
+
+def without_side(name: str) -> str:
+    """The name of both sides together; a name without a side as it is.
+
+    >>> without_side("left caudate"), without_side("CSF")
+    ('caudate', 'CSF')
+    """
+    return name.removeprefix("left ").removeprefix("right ")
+
+
+def overlaps(labels: np.ndarray, reference: np.ndarray, of: Mapping[str, Sequence[int]]) -> dict[str, float]:
+    """Dice of each structure, 2|A∩B| / (|A| + |B|) in [0, 1], NaN where both images lack it (methods.md §8).
+
+    Both (X, Y, Z) uint8 on one grid; ``of`` as ``structures`` gives it. Labels of one structure count as the same.
+
+    >>> overlaps(np.array([1, 1, 2], np.uint8), np.array([1, 2, 2], np.uint8), {"CSF": (1,)})
+    {'CSF': 0.6666666666666666}
     """
     if labels.shape != reference.shape:
         raise ValueError(f"label images must share one grid, found {labels.shape} and {reference.shape}")
-    rows = []
-    for index, name in names.items():
-        ours, true = labels == index, reference == index
-        size, true_size = int(np.count_nonzero(ours)), int(np.count_nonzero(true))
-        both = int(np.count_nonzero(ours & true))
-        rows.append(
-            {
-                "index": index,
-                "name": name,
-                "dice": 2 * both / (size + true_size) if size + true_size else float("nan"),
-                "volume_difference_percent": 100 * (size - true_size) / true_size if true_size else float("nan"),
-            }
-        )
-    return rows
+    pairs = np.bincount(labels.ravel().astype(np.int64) * 256 + reference.ravel(), minlength=256**2).reshape(256, 256)
+    ours, theirs, found = pairs.sum(axis=1), pairs.sum(axis=0), {}
+    for name, members in of.items():
+        index = list(members)
+        size, both = int(ours[index].sum() + theirs[index].sum()), int(pairs[np.ix_(index, index)].sum())
+        found[name] = 2 * both / size if size else float("nan")
+    return found

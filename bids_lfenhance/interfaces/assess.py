@@ -79,6 +79,15 @@ class EvaluateInputs(StepInputs):
     enhanced = File(exists=True, mandatory=True)
     reference = File(exists=True, mandatory=True)
     label = traits.Str(mandatory=True, desc="name of the enhanced image in the table")
+    segmentations = traits.Dict(mandatory=True, desc="'tissue', and 'regions' where somebody finds them → their seg-")
+    tissue = File(exists=True, mandatory=True, desc="labels of the baseline by contrast")
+    tissue_enhanced = File(exists=True, mandatory=True)
+    tissue_reference = File(exists=True, mandatory=True)
+    tissue_volumes = traits.Dict(mandatory=True, desc="rows of volumes, which name the labels")
+    regions = File(exists=True, desc="as those of tissue; only where somebody finds regions")
+    regions_enhanced = File(exists=True)
+    regions_reference = File(exists=True)
+    regions_volumes = traits.Dict()
 
 
 class EvaluateOutputs(TraitedSpec):
@@ -95,12 +104,17 @@ class Evaluate(Step):
 
     def run_step(self, cwd: Path) -> dict[str, Any]:
         """The rows of the table."""
-        from ..evaluation.session import evaluate_session
-        from ..imaging.volume import load_volume
+        from ..evaluation.session import evaluate_session, overlap_session
+        from ..imaging.volume import load_arrays, load_volume
 
-        baseline = load_volume(self.inputs.baseline)
-        images = {"preproc": baseline, self.inputs.label: load_volume(self.inputs.enhanced)}
-        return {"metrics": evaluate_session(images, load_volume(self.inputs.reference), baseline.brain)}
+        given, baseline = self.inputs, load_volume(self.inputs.baseline)
+        images = {"preproc": baseline, given.label: load_volume(given.enhanced)}
+        metrics = evaluate_session(images, load_volume(given.reference), baseline.brain)
+        for kind, seg in given.segmentations.items():
+            low, enhanced, high = (load_arrays(getattr(given, kind + of))[1] for of in ("", "_enhanced", "_reference"))
+            names = getattr(given, f"{kind}_volumes")
+            metrics += overlap_session({"preproc": low, given.label: enhanced}, high, names, seg)
+        return {"metrics": metrics}
 
 
 class NormaliseInputs(StepInputs):

@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from nipype.interfaces.base import File, TraitedSpec, traits
 from numpy.random import default_rng
 
@@ -18,6 +19,7 @@ class EnhanceInputs(StepInputs):
     method_settings = traits.Dict(desc="values for the fields of the method's settings")
     n_samples = traits.Int(desc="draws to average; 0 takes the method's own number")
     device = traits.Str("cpu", usedefault=True)
+    mem_gb = traits.Float(nohash=True, desc="memory of the run, GiB; 0: what is free; it decides only how much at once")
     use_gpu = traits.Bool(False, usedefault=True, desc="nipype gives a GPU slot to a node that has this set")
 
 
@@ -27,6 +29,7 @@ class EnhanceOutputs(TraitedSpec):
     volume = File(exists=True)
     std = traits.Either(File(exists=True), None)
     provenance = traits.Dict()
+    maps = traits.Dict(desc="the method's own, by kind")
 
 
 class Enhance(Step):
@@ -36,7 +39,7 @@ class Enhance(Step):
     output_spec = EnhanceOutputs
 
     def run_step(self, cwd: Path) -> dict[str, Any]:
-        """The enhanced volume, the SD over draws if there were several, and the provenance."""
+        """The enhanced volume, the SD over draws if there were several, the provenance, and the method's own maps."""
         from ..imaging.volume import load_volume, save_volume
         from ..methods import get_method
         from ..methods.enhance import enhance
@@ -44,13 +47,16 @@ class Enhance(Step):
 
         volume, method = load_volume(self.inputs.volume), get_method(self.inputs.method)
         settings, rng = method.settings(**self.inputs.method_settings), default_rng(self.inputs.seed)
+        memory = self.inputs.mem_gb or None
         with measured() as usage:
-            result = enhance(volume, method, settings, rng, self.inputs.n_samples or None)
-        spread = None if result.std is None else replace(volume, image=result.std, stacks=(), tissue=None)
+            result = enhance(volume, method, settings, rng, self.inputs.n_samples or None, memory_gb=memory)
+
+        def save(image: np.ndarray, name: str) -> str:
+            return str(save_volume(replace(volume, image=image, stacks=(), tissue=None), cwd / f"{name}.npz"))
+
         return {
-            "volume": str(
-                save_volume(replace(volume, image=result.image, stacks=(), tissue=None), cwd / "enhanced.npz")
-            ),
-            "std": spread and str(save_volume(spread, cwd / "std.npz")),
+            "volume": save(result.image, "enhanced"),
+            "std": None if result.std is None else save(result.std, "std"),
             "provenance": {**result.provenance, "Runtime": usage.sidecar()},
+            "maps": {kind: save(image, kind.lower()) for kind, image in result.maps.items()},
         }

@@ -13,6 +13,7 @@ class RegionsInputs(StepInputs):
 
     volume = File(exists=True, mandatory=True, desc="the volume to segment, each contrast for itself")
     anatomy = File(exists=True, mandatory=True, desc="brain mask and registration of the template on the same grid")
+    sloppy = traits.Bool(False, usedefault=True, desc="fit the template coarsely")
     weights = traits.Str("auto", usedefault=True, desc="of the network")
     device = traits.Str("cpu", usedefault=True)
     use_gpu = traits.Bool(False, usedefault=True, desc="nipype gives a GPU slot to a node that has this set")
@@ -38,7 +39,7 @@ class SegmentRegions(Step):
 
         volume, (_, anatomy) = load_volume(self.inputs.volume), load_arrays(self.inputs.anatomy)
         network = predictor(self.inputs.weights, self.inputs.device)
-        labels, rows = segment_volume(volume, anatomy["mask"], anatomy["affine"], network)
+        labels, rows = segment_volume(volume, anatomy["mask"], anatomy["affine"], network, sloppy=self.inputs.sloppy)
         return {"labels": str(save_arrays(cwd / "regions.npz", {}, labels)), "volumes": rows}
 
 

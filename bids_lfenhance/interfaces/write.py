@@ -63,6 +63,7 @@ class WriteSessionInputs(WriteInputs):
     enhanced_regions = File(exists=True, desc="only where somebody finds regions, as the next")
     enhanced_region_volumes = traits.Dict()
     std = traits.Either(File(exists=True), None)
+    maps = traits.Dict(desc="file of each of the method's own maps, by kind")
     risk = File(exists=True, mandatory=True)
     risk_record = traits.Dict(mandatory=True)
     provenance = traits.Dict(mandatory=True)
@@ -85,6 +86,7 @@ class WriteSession(Step):
         given = {f.name: value for f in fields(SessionContent) if isdefined(value := getattr(self.inputs, f.name))}
         for name in ("acquired", "enhanced", "risk", "std"):
             given[name] = load_volume(given[name]) if given.get(name) else None
+        given["maps"] = {kind: load_volume(path) for kind, path in given.get("maps", {}).items()}
         for name in {"labels", "enhanced_labels", "regions", "enhanced_regions"} & set(given):
             given[name] = load_arrays(given[name])[1]
         return {"files": write_session(self.inputs.session, self.inputs.recipe, SessionContent(**given))}

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ import numpy as np
 from ..config import CONTRASTS
 from ..errors import InputError, MethodError
 from ..imaging.volume import Volume
-from ..nn.method import Draw, Enhanced, Method
+from ..nn.method import Enhanced, Method
 
 Progress = Callable[[int, int], None]
 
@@ -23,6 +23,7 @@ def enhance(
     generator: np.random.Generator,
     n_samples: int | None = None,
     progress: Progress | None = None,
+    memory_gb: float | None = None,
 ) -> Enhanced:
     """The enhanced session: mean and SD over draws on the volume's grid (methods.md §6.1, §6.2).
 
@@ -34,68 +35,87 @@ def enhance(
     generator : each draw gets a child of it, so that draw 2 does not depend on what draw 1 used up
     n_samples : number of draws; None takes the method's own
     progress : called with (draws done, draws in all)
+    memory_gb : GiB that the networks may use; None: what is free. How much runs at once is chosen to fit; an
+        InputError, before anything runs, where nothing fits. A device that runs out all the same is asked once more
+        for a quarter; ``MethodError`` where that is too much
     """
     _check(volume, method, settings, n_samples)
     draws = n_samples or method.draws
     start, cpu = time.perf_counter(), time.process_time()
     children = generator.spawn(draws)
+    shared = method.prepare(volume, settings) if method.prepare else {}
+    limit = _limit(method, settings, memory_gb)
     told: list[str] = []
-    found = _draw_all(volume, method, settings, children, progress)
-    if isinstance(found, str):
-        less = replace(settings, **(method.thrift or {}))
-        if less != settings:
-            told = [f"The memory of the device did not suffice: went on with {_words(method, settings)}, more slowly."]
-            found = _draw_all(volume, method, less, children, progress)
-        settings = less
+    found = _draw_all(volume, method, _fitted(method, shared, volume, limit), settings, children, progress)
+    if isinstance(found, str) and method.fit:
+        told = [f"The memory of the device did not suffice ({found}): went on with a quarter of it, more slowly."]
+        found = _draw_all(volume, method, _fitted(method, shared, volume, limit // 4), settings, children, progress)
     if isinstance(found, str):
         raise MethodError(
             f"{method.name} ran out of memory on its device, with the smallest windows that it has ({found}): end what "
             "else is on that device, choose another with --device, or --device cpu"
         )
-    mean, squares, records = found
-    std = None if squares is None else np.sqrt(squares / (draws - 1)).astype(np.float32)
-    provenance = _provenance(volume, method, settings, generator, records)
+    std = None if found.squares is None else np.sqrt(found.squares / (draws - 1)).astype(np.float32)
+    provenance = _provenance(volume, method, settings, generator, found.records)
     provenance |= {"seconds": time.perf_counter() - start, "cpu_seconds": time.process_time() - cpu}
     provenance["warnings"] += told
-    return Enhanced(mean.astype(np.float32), std, provenance)
+    shown = {name: image.astype(np.float32) for name, image in found.maps.items()}
+    return Enhanced(found.mean.astype(np.float32), std, provenance, shown)
 
 
-Sums = tuple[np.ndarray, np.ndarray | None, list[Mapping[str, Any]]]
+@dataclass
+class _Sums:
+    """Means of images and of maps over the draws so far, and the sum of squares; what each draw told."""
+
+    mean: np.ndarray
+    squares: np.ndarray | None
+    maps: dict[str, np.ndarray] = field(default_factory=dict)
+    records: list[Mapping[str, Any]] = field(default_factory=list)
+
+
+def _limit(method: Method, settings: Any, memory_gb: float | None) -> int:
+    """Bytes that the networks may use; 0 where the method does not ask."""
+    if not method.fit:
+        return 0
+    from ..nn.memory import limit_of
+
+    return limit_of(settings.device, memory_gb)
+
+
+def _fitted(method: Method, shared: Mapping[str, Any], volume: Volume, limit: int) -> Mapping[str, Any]:
+    return method.fit(shared, volume, limit) if method.fit else shared
 
 
 def _draw_all(
     volume: Volume,
     method: Method,
+    shared: Mapping[str, Any],
     settings: Any,
     children: Sequence[np.random.Generator],
     progress: Progress | None,
-) -> Sums | str:
-    """Mean, sum of squares and records of all draws; the words of a device that has too little memory for them.
+) -> _Sums | str:
+    """What all draws came to; or the words of a device that has too little memory for them.
 
     The words are returned, not raised: an exception would hold every tensor of the frames it went through.
     """
     mean = np.zeros(volume.image.shape, dtype=np.float64)
-    squares = np.zeros_like(mean) if len(children) > 1 else None
-    records: list[Mapping[str, Any]] = []
+    sums = _Sums(mean, np.zeros_like(mean) if len(children) > 1 else None)
     try:
-        shared = method.prepare(volume, settings) if method.prepare else {}
         for number, child in enumerate(deepcopy(children), start=1):
             draw = method.sample(shared, volume, settings, child)
-            _accumulate(mean, squares, _checked(draw, volume, method), number)
-            records.append(draw.record)
+            _accumulate(sums.mean, sums.squares, _checked(draw.image, volume, method), number)
+            for name, image in draw.maps.items():
+                _accumulate(
+                    sums.maps.setdefault(name, np.zeros_like(mean)), None, _checked(image, volume, method), number
+                )
+            sums.records.append(draw.record)
             if progress is not None:
                 progress(number, len(children))
     except RuntimeError as error:
         if type(error).__name__ != "OutOfMemoryError":  # torch's; torch is not imported for methods without it
             raise
         return str(error).partition(". ")[0]
-    return mean, squares, records
-
-
-def _words(method: Method, settings: Any) -> str:
-    """The settings that thrift changed, as the command line has them."""
-    changed = {key: value for key, value in (method.thrift or {}).items() if getattr(settings, key) != value}
-    return ", ".join(f"--{method.name}-{key.replace('_', '-')} {value}" for key, value in changed.items())
+    return sums
 
 
 def _check(volume: Volume, method: Method, settings: Any, n_samples: int | None) -> None:
@@ -120,20 +140,20 @@ def check_draws(method: Method, settings: Any, n_samples: int | None) -> None:
         )
 
 
-def _checked(draw: Draw, volume: Volume, method: Method) -> np.ndarray:
-    """The draw's image, (C, X, Y, Z) float32, finite; raises MethodError otherwise."""
-    if draw.image.shape != volume.image.shape:
+def _checked(image: np.ndarray, volume: Volume, method: Method) -> np.ndarray:
+    """The image of a draw, (C, X, Y, Z) float32, finite; raises MethodError otherwise."""
+    if image.shape != volume.image.shape:
         raise MethodError(
-            f"{method.name} returned an image of shape {draw.image.shape} where {volume.image.shape} was expected: "
+            f"{method.name} returned an image of shape {image.shape} where {volume.image.shape} was expected: "
             "report this as a bug"
         )
-    bad = int(draw.image.size - np.isfinite(draw.image).sum())
+    bad = int(image.size - np.isfinite(image).sum())
     if bad:
         raise MethodError(
             f"{method.name} returned {bad} voxels that are not numbers: try another seed, or check the scans for "
             "extreme intensities"
         )
-    return draw.image
+    return image
 
 
 def _accumulate(mean: np.ndarray, squares: np.ndarray | None, image: np.ndarray, number: int) -> None:

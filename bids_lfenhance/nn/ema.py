@@ -1,9 +1,11 @@
 """The running mean of weights: smoother than the weights themselves, and what a training keeps."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 
 
 class Ema:
@@ -29,6 +31,24 @@ class Ema:
                 self.state[key].lerp_(value, 1 - keep)
             else:
                 self.state[key].copy_(value)
+
+
+class Mean(nn.Module):
+    """A network with the running mean of its weights in their place, as that is at each call; without a gradient.
+
+    The network itself is called, so it runs in the precision that was chosen for it.
+    """
+
+    def __init__(self, name: str, net: nn.Module, ema: Ema) -> None:
+        super().__init__()
+        self._told = (name, net, ema)  # in a tuple: its weights are not those of this module
+
+    @torch.no_grad()
+    def forward(self, *inputs: Any) -> Any:
+        """What the network says."""
+        name, net, ema = self._told
+        own = {key: ema.state[f"{name}.{key}"] for key in net.state_dict()}
+        return functional_call(net, own, inputs)
 
 
 def flat_state(nets: Mapping[str, nn.Module]) -> dict[str, Tensor]:

@@ -1,7 +1,7 @@
 """One shape for every method: a record of functions, never a subclass."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -10,6 +10,8 @@ from ..imaging.volume import Volume
 
 if TYPE_CHECKING:  # torch takes a second to import, and the command line reads these records without it
     import torch
+
+    from .weights import Loaded
 
     Nets = Mapping[str, torch.nn.Module]
     Batch = Mapping[str, torch.Tensor]
@@ -21,11 +23,13 @@ if TYPE_CHECKING:  # torch takes a second to import, and the command line reads 
 class Draw:
     """One output of a method: ``image`` (C, X, Y, Z) float32 on the volume's grid, and what there is to tell of it.
 
-    ``record`` holds plain JSON values (losses, fitted contrast vector, warnings under the key ``"warnings"``).
+    ``record`` holds plain JSON values (losses, fitted contrast vector, warnings under the key ``"warnings"``);
+    ``maps`` images of its shape beside it, by the names that the method's ``shows`` gives.
     """
 
     image: np.ndarray
     record: Mapping[str, Any]
+    maps: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -33,12 +37,14 @@ class Enhanced:
     """What ``enhance`` returns.
 
     ``image`` (C, X, Y, Z) float32, the mean over draws; ``std`` the voxelwise SD over draws, or None for one draw;
-    ``provenance`` plain JSON values: method, settings, seed, number of draws, each draw's record, seconds.
+    ``provenance`` plain JSON values: method, settings, seed, number of draws, each draw's record, seconds; ``maps`` the
+    means over draws of the draws' maps.
     """
 
     image: np.ndarray
     std: np.ndarray | None
     provenance: Mapping[str, Any]
+    maps: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -47,7 +53,8 @@ class Phase:
 
     ``trains`` names the networks it moves; ``losses(nets, batch, settings, generator)`` returns weighted scalars by
     name, whose sum is minimised; ``rate`` is Adam's at its height, with ``betas`` and decoupled ``decay``; ``clip``
-    bounds the norm of the gradient; the phase runs in every ``every``-th step.
+    bounds the norm of the gradient; the phase runs in every ``every``-th step. ``means`` names networks whose running
+    mean the losses also get, as ``<name>-mean``, never with a gradient.
     """
 
     name: str
@@ -58,6 +65,7 @@ class Phase:
     decay: float = 0.0
     clip: float = 1.0
     every: int = 1
+    means: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -66,8 +74,9 @@ class Stage:
 
     ``data`` is what it learns from: "simulated", "pairs", "labels" or "all"; where there is none of it, everything
     there is. ``steps`` optimiser steps; ``batch`` patches a step over all processes; ``patch`` (3,) voxels of the
-    canonical grid; the rate climbs over ``warmup`` steps and falls as a cosine to ``floor`` times its height. What is
-    made of whole volumes does not yet depend on a stage that is not ``measured``: it ends with its last weights.
+    canonical grid; the rate climbs over ``warmup`` steps and falls as a cosine to ``floor`` times its height, or is
+    halved ``halvings`` times at even distances if there are any. What is made of whole volumes does not yet depend on
+    a stage that is not ``measured``: it ends with its last weights.
     """
 
     name: str
@@ -79,6 +88,7 @@ class Stage:
     warmup: int = 0
     floor: float = 0.01
     measured: bool = True
+    halvings: int = 0
 
 
 @dataclass(frozen=True)
@@ -91,7 +101,8 @@ class Learning:
     ``presets`` maps "paper", "small" or "tiny" to the settings it changes.
     What does not learn from low and high field says how: ``draw(example, shape, generator)`` makes an item of a batch,
     ``judge(nets, example, settings, device)`` gives a whole example its ``scores``, by name, the higher the better; the
-    first decides which weights are kept.
+    first decides which weights are kept. ``begin(nets, examples)`` sets what is counted rather than descended to, from
+    the training's examples, before the first step.
     """
 
     build: "Callable[[Any], dict[str, torch.nn.Module]]"
@@ -101,6 +112,7 @@ class Learning:
     draw: Callable[[Any, tuple[int, int, int], np.random.Generator], dict[str, np.ndarray]] | None = None
     judge: "Callable[[Nets, Any, Any, torch.device], Scores] | None" = None
     scores: tuple[str, ...] = ("psnr",)
+    begin: "Callable[[Nets, Sequence[Any]], None] | None" = None
 
 
 def _always(settings: Any) -> bool:
@@ -117,11 +129,13 @@ class Method:
     ``learns_from``: "pairs", "hf", "labels" (label maps), "scan" (``sample`` fits, then queries; no checkpoint) or
     "nothing".
     ``prepare(volume, settings)`` returns what all draws share (weights, a fused base, a fitted contrast vector), so
-    that it is paid for once; ``sample(nets, volume, settings, generator) -> Draw`` draws once, given it as ``nets``.
+    that it is paid for once; ``fit(nets, volume, limit)`` returns it such that no more than ``limit`` bytes are needed,
+    or raises InputError; ``sample(nets, volume, settings, generator) -> Draw`` draws once, given it as ``nets``.
     ``draws`` is how many draws ``enhance`` takes unless told otherwise; more than one only makes sense where
-    ``varies(settings)``: where ``sample`` uses its generator. ``thrift`` is what the settings become, once, where a
-    device has too little memory: slower, the same result. ``learning`` is there for what learns from pairs or high
-    field. ``budgets`` maps a budget ("sloppy", "cpu", "gpu") to the settings it changes.
+    ``varies(settings)``: where ``sample`` uses its generator. ``learning`` is there for what learns from pairs or high
+    field. ``budgets`` maps a budget ("sloppy", "cpu", "gpu") to the settings it changes. ``shows(loaded)`` names the
+    maps that draws with these weights come with, in the contrasts that the weights know, and says of each what it is
+    ("Description", "Units": they go into its sidecar).
     """
 
     name: str
@@ -134,4 +148,5 @@ class Method:
     prepare: Callable[[Volume, Any], Mapping[str, Any]] | None = None
     learning: Learning | None = None
     varies: Callable[[Any], bool] = _always
-    thrift: Mapping[str, Any] | None = None
+    fit: Callable[[Mapping[str, Any], Volume, int], Mapping[str, Any]] | None = None
+    shows: "Callable[[Loaded], Mapping[str, Mapping[str, str]]] | None" = None

@@ -2,7 +2,7 @@
 
 import gzip
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,12 +10,17 @@ from typing import Any
 import numpy as np
 
 from ..bids.dataset import read_table as read_words
-from ..evaluation.cohort import BASELINE, HIGH
-from .collect import Channel, Output, Session, Subject, collect, read_json, read_run, read_table
+from ..config import TOTAL_INTRACRANIAL
+from ..evaluation.cohort import BASELINE, METRIC_KEYS
+from ..evaluation.figures import Figures
+from ..evaluation.structures import HIGH, OVERLAP_KEYS, VOLUME_KEYS
+from .collect import Channel, Output, Session, Subject, Tissue, collect, read_json, read_run
 from .verdict import verdict_of
 
-COMPLETE, MISSING, HALF, UNMEASURED = "complete", "missing", "half-written", "no metrics"
-"""What can be said of an image that should be there; ``UNMEASURED``: high field was there, but no metrics are."""
+COMPLETE, MISSING, HALF = "complete", "missing", "half-written"
+UNMEASURED, UNSEGMENTED = "no metrics", "no volumes"
+"""What can be said of an image that should be there. ``UNMEASURED``: high field was there, but no metrics are;
+``UNSEGMENTED``: others of the cohort have a segmentation that this one lacks."""
 
 NO_SESSION = "n/a"
 """The session of a dataset without sessions, as BIDS writes what is not there."""
@@ -25,18 +30,20 @@ Rows = list[dict[str, Any]]
 
 @dataclass
 class Cohort:
-    """Tidy rows of all subjects (labels without ``sub-``): what ``evaluation.cohort`` makes tables from.
+    """What there is of all subjects (labels without ``sub-``): what ``evaluation.cohort`` makes tables from.
 
-    ``images`` one row per image that should be there; ``quality`` one per session; ``people`` age and sex by subject;
-    ``absent`` subjects of BIDS_DIR that the derivative does not know; ``notes`` sentences on what was odd.
+    ``metrics`` of intensities by ``METRIC_KEYS``, ``overlaps`` (Dice) and ``volumes`` in mm³ by ``OVERLAP_KEYS`` and
+    ``VOLUME_KEYS``; ``images`` one row per image that should be there; ``quality`` one per session; ``people`` age and
+    sex by subject; ``absent`` subjects of BIDS_DIR that the derivative does not know; ``notes`` on what was odd.
     """
 
     out_dir: Path
-    subjects: tuple[str, ...] = ()
-    methods: tuple[str, ...] = ()
+    subjects: tuple[str, ...]
+    methods: tuple[str, ...]
+    metrics: Figures
+    overlaps: Figures
+    volumes: Figures
     images: Rows = field(default_factory=list)
-    metrics: Rows = field(default_factory=list)
-    volumes: Rows = field(default_factory=list)
     quality: Rows = field(default_factory=list)
     people: dict[str, dict[str, Any]] = field(default_factory=dict)
     absent: tuple[str, ...] = ()
@@ -62,7 +69,6 @@ def known_subjects(out_dir: Path) -> list[str]:
 def read_cohort(out_dir: Path, bids_dir: Path, subjects: Iterable[str], sessions: Iterable[str] = ()) -> Cohort:
     """Everything there is of the subjects, and what should be and is not; ``sessions`` restricts the low-field ones."""
     wanted = tuple(subjects)
-    cohort = Cohort(out_dir, wanted)
     latest = read_run(out_dir, "")
     run_dir = out_dir / "logs" / latest.name if latest else None
     found = {name: collect(out_dir, name, run_dir) for name in wanted}
@@ -73,9 +79,13 @@ def read_cohort(out_dir: Path, bids_dir: Path, subjects: Iterable[str], sessions
         for session in subject.sessions
         if not labels or (session.name or NO_SESSION) in labels
     ]
-    cohort.methods = tuple(sorted({label for _, session in pairs for label in session.labels}))
+    methods = tuple(sorted({label for _, session in pairs for label in session.labels}))
+    names = sorted({session.name or NO_SESSION for _, session in pairs})
+    metrics, overlaps, volumes = (Figures(keys, wanted, names) for keys in (METRIC_KEYS, OVERLAP_KEYS, VOLUME_KEYS))
+    cohort = Cohort(out_dir, wanted, methods, metrics, overlaps, volumes)
     for subject, session in pairs:
         _add_session(cohort, subject, session)
+    _find_unsegmented(cohort)
     started = {subject.name for subject, _ in pairs}
     for name in wanted:
         if name not in started:
@@ -87,38 +97,61 @@ def read_cohort(out_dir: Path, bids_dir: Path, subjects: Iterable[str], sessions
 
 def _add_session(cohort: Cohort, subject: Subject, session: Session) -> None:
     name = session.name or NO_SESSION
-    where = {"subject": subject.name, "session": name}
+    where = subject.name, name
     verdict = verdict_of(session, subject.run, ())
-    cohort.quality.append(where | _quality(session) | {"verdict": verdict.word, "reasons": " ".join(verdict.reasons)})
-    measured = {(str(row.get("contrast")), str(row.get("image"))) for row in session.metrics}
+    about = {"subject": subject.name, "session": name} | _quality(session)
+    cohort.quality.append(about | {"verdict": verdict.word, "reasons": " ".join(verdict.reasons)})
+    measured = {(row.get("contrast"), row.get("image")) for row in session.metrics}
     counted = set()
     folder = cohort.out_dir / f"sub-{subject.name}" / (f"ses-{session.name}" if session.name else "") / "anat"
     for channel in session.channels:
-        for label in (BASELINE, *cohort.methods):
-            output = channel.low if label == BASELINE else channel.enhanced.get(label)
+        paired = bool(session.reference) and channel.high is not None
+        for label in (BASELINE, *cohort.methods, *((HIGH,) if channel.high else ())):
+            output = {BASELINE: channel.low, HIGH: channel.high}.get(label, channel.enhanced.get(label))
             status, detail = _status(output, folder, label, channel.contrast)
-            paired = bool(session.reference) and channel.high is not None
+            found = _segmented(channel, label) if status == COMPLETE else []
             if status == COMPLETE:
                 counted.add((channel.contrast, label))
-                if label != BASELINE and paired and (channel.contrast, label) not in measured:
+                for tissue in found:
+                    _add_volumes(cohort, where, channel.contrast, label, tissue)
+                if label in cohort.methods and paired and (channel.contrast, label) not in measured:
                     status, detail = UNMEASURED, f"no row of {label} in its desc-{label}_qc.tsv"
-            row = _image_row(subject.name, name, channel.contrast, label, status, detail)
-            cohort.images.append(row | _risk(channel, label, session) | {"high_field": "yes" if paired else "no"})
-        if channel.high is not None:
-            status, detail = _status(channel.high, folder, HIGH, channel.contrast)
-            if status == COMPLETE:
-                counted.add((channel.contrast, HIGH))
-            else:
-                cohort.images.append(_image_row(subject.name, name, channel.contrast, HIGH, status, detail))
-        cohort.volumes += [where | row for row in _volumes(channel, counted)]
+            row = _image_row(subject.name, name, channel.contrast, label, status, detail) | _risk(
+                channel, label, session
+            )
+            row |= {"segmentations": " ".join(sorted(tissue.segmentation for tissue in found if tissue.volumes))}
+            cohort.images.append(row | {"high_field": "yes" if paired else "no"})
     _add_metrics(cohort, where, session, counted)
     if not session.channels:
-        cohort.images.append(_image_row(subject.name, name, "n/a", "n/a", MISSING, "no image on disk"))
+        cohort.images.append(_image_row(*where, "n/a", "n/a", MISSING, "no image on disk"))
+
+
+def _segmented(channel: Channel, label: str) -> list[Tissue]:
+    """The segmentations of an image: of its tissue, of its regions."""
+    if label == HIGH:
+        return [found for found in (channel.tissue_high, channel.regions_high) if found]
+    return [found for found in (channel.tissue.get(label), channel.regions.get(label)) if found]
+
+
+def _add_volumes(cohort: Cohort, where: tuple[str, str], contrast: str, label: str, tissue: Tissue) -> None:
+    for measure, volumes in (("volume_mm3", tissue.volumes or {}), ("volume_soft_mm3", tissue.soft)):
+        for name, volume in volumes.items():
+            cohort.volumes.add((contrast, label, tissue.segmentation, name, measure), where, volume)
+
+
+def _find_unsegmented(cohort: Cohort) -> None:
+    """Gives complete images that lack a segmentation which others have a status that says so."""
+    wanted = {seg for row in cohort.images for seg in str(row["segmentations"]).split()}
+    for row in cohort.images:
+        lacking = sorted(wanted - set(str(row["segmentations"]).split()))
+        if row["status"] == COMPLETE and lacking:
+            listed = ", ".join(f"seg-{seg}" for seg in lacking)
+            row |= {"status": UNSEGMENTED, "detail": f"no table of volumes of {listed}, which other images have"}
 
 
 def _image_row(subject: str, session: str, contrast: str, image: str, status: str, detail: str) -> dict[str, Any]:
     where = {"subject": subject, "session": session, "contrast": contrast, "image": image}
-    return where | {"status": status, "detail": detail, "high_field": "n/a"}
+    return where | {"status": status, "detail": detail, "high_field": "n/a", "segmentations": ""}
 
 
 def _status(output: Output | None, folder: Path, label: str, contrast: str) -> tuple[str, str]:
@@ -187,37 +220,27 @@ def _quality(session: Session) -> dict[str, Any]:
     anatomy = _mapping(session.record.get("Anatomy"))
     row |= {"mask_ml": _figure(anatomy.get("MaskVolumeMl"))}
     row |= {"template_correlation": _figure(anatomy.get("TemplateCorrelation"))}
+    sure = [t.confidence.get(TOTAL_INTRACRANIAL) for channel in session.channels for t in channel.regions.values()]
+    row |= {"confidence_min": min((value for value in sure if value is not None), default=None)}
     reference = session.reference
     return row | {"high_field": str(reference.get("Session") or "same session") if reference else None}
 
 
-def _volumes(channel: Channel, counted: set[tuple[str, str]]) -> Iterator[dict[str, Any]]:
-    """One row per image and label of its segmentation; high field first."""
-    high = channel.tissue_high if (channel.contrast, HIGH) in counted else None
-    tissues = [(HIGH, high)] if high else []
-    tissues += [(label, t) for label, t in channel.tissue.items() if (channel.contrast, label) in counted]
-    for image, tissue in tissues:
-        for row in read_table(tissue.output.path.with_name(tissue.output.path.name.split(".nii")[0] + ".tsv")):
-            if row.get("name") is not None:
-                figures = {key: _figure(row.get(key)) for key in ("volume_mm3", "volume_soft_mm3")}
-                yield {"contrast": channel.contrast, "image": image, "name": str(row["name"])} | figures
-
-
-def _add_metrics(cohort: Cohort, where: dict[str, str], session: Session, counted: set[tuple[str, str]]) -> None:
+def _add_metrics(cohort: Cohort, where: tuple[str, str], session: Session, counted: set[tuple[str, str]]) -> None:
     """The figures of images that are on disk; the baseline stands in the table of every method, and counts once."""
-    keys = ("contrast", "image", "protocol", "region", "metric")
-    seen: dict[tuple, float] = {}
     for row in session.metrics:
-        value, key = row.get("value"), tuple(str(row.get(name)) for name in keys)
-        if not isinstance(value, float) or math.isnan(value) or key[:2] not in counted:
+        key, value = tuple(str(row.get(name)) for name in METRIC_KEYS), row.get("value")
+        contrast, image, protocol, region, metric = key
+        if (contrast, image) not in counted:
             continue
-        if key not in seen:
-            seen[key] = value
-            cohort.metrics.append(where | dict(zip(keys, key, strict=True)) | {"value": value})
-        elif abs(seen[key] - value) > 1e-4 * abs(value):
+        if metric == "dice":
+            before = cohort.overlaps.add((contrast, image, protocol.removeprefix("seg-"), region), where, value)
+        else:
+            before = cohort.metrics.add(key, where, value)
+        if before is not None and isinstance(value, float) and abs(before - value) > 1e-4 * abs(value):
             note = (
-                f"sub-{where['subject']} session {where['session']}: {key[1]} has different figures in the tables of "
-                "two methods, so they were not run on the same images; the first table counts."
+                f"sub-{where[0]} session {where[1]}: {image} has different figures in the tables of "
+                "two methods, so they were not run on the same images; the last table counts."
             )
             cohort.notes += [note] if note not in cohort.notes else []
 

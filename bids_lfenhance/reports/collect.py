@@ -7,12 +7,13 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..config import CONTRASTS
+from ..config import CONTRASTS, METHOD_MAPS
 from ..imaging.grid import Grid, canonical_zoom
 
 HIGH_FIELD_TESLA = 1.0
@@ -25,7 +26,7 @@ CRASH_TAIL = 6000
 """Characters of a crash text that are shown: the end, where the reason is."""
 
 _IMAGE = re.compile(r"^(?P<entities>(?:[a-zA-Z]+-[0-9a-zA-Z+]+_)+)(?P<suffix>[0-9a-zA-Z]+)\.nii(?:\.gz)?$")
-_MAPS = ("Std", "Risk")
+_MAPS = ("Std", "Risk", *METHOD_MAPS)
 
 REGION_SEGMENTATIONS = ("regions", "synthseg")
 """The ``seg-`` of anatomical regions; where a contrast has both, the first is shown."""
@@ -56,17 +57,26 @@ class Output:
 class Tissue:
     """A segmentation, and the volume of every tissue or region in mm³ by name (None where the table is missing).
 
-    ``confidence`` of the regions, 0 to 1; empty where the table tells none.
+    ``confidence`` of the regions, 0 to 1; empty where the table tells none. ``soft``: the volumes by posteriors.
     """
 
     output: Output
     volumes: Mapping[str, float] | None
     confidence: Mapping[str, float] = field(default_factory=dict)
+    soft: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def segmentation(self) -> str:
+        """The ``seg-`` of its name."""
+        return self.output.entities.get("seg", "")
 
 
 @dataclass(frozen=True)
 class Channel:
-    """One contrast of a session; the dicts are keyed by the label of the result (``inr``)."""
+    """One contrast of a session; the dicts are keyed by the label of the result (``inr``).
+
+    ``maps`` are what the method itself says against its result, each keyed by the kind (``METHOD_MAPS``).
+    """
 
     contrast: str
     low: Output | None = None
@@ -78,6 +88,7 @@ class Channel:
     tissue_high: Tissue | None = None
     regions: Mapping[str, Tissue] = field(default_factory=dict)
     regions_high: Tissue | None = None
+    maps: Mapping[str, Mapping[str, Output]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -158,10 +169,10 @@ def read_table(path: Path) -> list[dict[str, Any]]:
     """The rows of a TSV, numbers as floats; empty if there is none or it cannot be read."""
     try:
         with path.open(encoding="utf-8", newline="") as file:
-            rows = list(csv.DictReader(file, delimiter="\t"))
+            head, *rows = list(csv.reader(file, delimiter="\t"))
     except (OSError, ValueError, csv.Error):
         return []
-    return [{str(key): _cell(value) if isinstance(value, str) else value for key, value in row.items()} for row in rows]
+    return [dict(zip_longest(head, map(_cell, row[: len(head)]))) for row in rows if row]
 
 
 @lru_cache(maxsize=4096)  # a table repeats its words in every row, and a word that is no number is slow to try
@@ -267,7 +278,9 @@ def _channel(contrast: str, mine: list[Output], theirs: list[Output]) -> Channel
     tissue, regions = (_segmented(mine, contrast, seg) for seg in ("tissue", who))
     of_high = [next(iter(_segmented(theirs, contrast, seg).values()), None) for seg in ("tissue", who)]
     maps_of = maps["Std"], maps["Risk"]
-    return Channel(contrast, images.get("preproc"), high, enhanced, *maps_of, tissue, of_high[0], regions, of_high[1])
+    own = {label: {kind: maps[kind][label] for kind in METHOD_MAPS if label in maps[kind]} for label in enhanced}
+    segmented = tissue, of_high[0], regions, of_high[1]
+    return Channel(contrast, images.get("preproc"), high, enhanced, *maps_of, *segmented, own)
 
 
 def _segmented(outputs: Iterable[Output], contrast: str, seg: str) -> dict[str, Tissue]:
@@ -281,11 +294,11 @@ def _segmented(outputs: Iterable[Output], contrast: str, seg: str) -> dict[str, 
 
 def _tissue(output: Output) -> Tissue:
     rows = read_table(output.path.with_name(output.path.name.split(".nii")[0] + ".tsv"))
-    volumes, confidence = (
+    volumes, confidence, soft = (
         {str(row["name"]): row[key] for row in rows if isinstance(row.get(key), float)}
-        for key in ("volume_mm3", "confidence")
+        for key in ("volume_mm3", "confidence", "volume_soft_mm3")
     )
-    return Tissue(output, volumes or None, confidence)
+    return Tissue(output, volumes or None, confidence, soft)
 
 
 def _missing(session: Session, head: str, wanted: str | None) -> Iterable[str]:

@@ -29,7 +29,12 @@ _IMAGE: Columns = {
     )
 }
 _N: Columns = {"n": _told("Subjects that the row is over")}
-_NAME: Columns = {"name": _told("Region, as the dseg.tsv names it")}
+_NAME: Columns = {
+    "name": _told("Region as the dseg.tsv names it; without 'left' or 'right': both sides together"),
+}
+_SEGMENTATION: Columns = {
+    "segmentation": _told("seg- of the segmentation: 'tissue', 'regions' or 'synthseg'; n/a for metrics of intensities")
+}
 _MEASURE: Columns = {
     "measure": _told(
         "Volume by labelled voxels (volume_mm3) or by sum of posteriors (volume_soft_mm3); bias and limits mm^3"
@@ -57,6 +62,33 @@ def _agreement(reference: str) -> Columns:
     }
 
 
+def _compared(family: str) -> Columns:
+    return {
+        **_N,
+        "mean": _told("Mean over subjects, in the unit of what is measured"),
+        "sd": _told("Standard deviation over subjects"),
+        "pairs": _told("Subjects that have this image and the baseline"),
+        "difference_mean": _told("Mean over those of image minus baseline"),
+        "difference_sd": _told("Standard deviation of the difference"),
+        "p": _told("Wilcoxon signed-rank test of the difference, two-sided; n/a below 6 pairs"),
+        "p_holm": _told(f"p after Holm's correction over {family}"),
+    }
+
+
+SUMMARY: Columns = {
+    **_CONTRAST,
+    **_SESSION,
+    **_IMAGE,
+    **_SEGMENTATION,
+    "quantity": _told(
+        "One figure per subject. psnr, ssim, lpips: protocol brain-fit, inside the brain. dice: mean over structures, "
+        "left and right as one. volume_error_percent: mean over structures of |V - V_ref| / V_ref, high field the "
+        "reference. repeat_percent: mean over structures of |V2 - V1| / ((V1 + V2) / 2), two low-field sessions. "
+        "…_deep: over thalamus, caudate, putamen, pallidum, hippocampus and amygdala alone"
+    ),
+    **_compared("all contrasts, sessions and methods of one quantity and segmentation"),
+}
+
 METRICS: Columns = {
     **_CONTRAST,
     **_SESSION,
@@ -66,21 +98,24 @@ METRICS: Columns = {
     ),
     "region": _told("Where it was measured"),
     "metric": _told("What was measured; the data dictionary of desc-<method>_qc.tsv defines it"),
-    **_N,
-    "mean": _told("Mean over subjects, in the metric's unit"),
-    "sd": _told("Standard deviation over subjects"),
-    "pairs": _told("Subjects that have this image and the baseline"),
-    "difference_mean": _told("Mean over those of image minus baseline"),
-    "difference_sd": _told("Standard deviation of the difference"),
-    "p": _told("Wilcoxon signed-rank test of the difference, two-sided; n/a below 6 pairs"),
-    "p_holm": _told("p after Holm's correction over all rows of one metric, region and protocol"),
+    **_compared("all rows of one metric, region and protocol"),
 }
 
-VOLUMES: Columns = {**_CONTRAST, **_SESSION, **_NAME, **_IMAGE, **_MEASURE, **_agreement("high field")}
+OVERLAP: Columns = {
+    **_CONTRAST,
+    **_SESSION,
+    **_SEGMENTATION,
+    **_NAME,
+    **_IMAGE,
+    **_compared("the structures and methods of one contrast and session; sides apart from both together"),
+}
+
+VOLUMES: Columns = {**_CONTRAST, **_SESSION, **_SEGMENTATION, **_NAME, **_IMAGE, **_MEASURE, **_agreement("high field")}
 
 RETEST: Columns = {
     **_CONTRAST,
     "session": _told("The two low-field sessions, reference first"),
+    **_SEGMENTATION,
     **_NAME,
     **_IMAGE,
     **_MEASURE,
@@ -90,9 +125,12 @@ RETEST: Columns = {
 
 PEOPLE: Columns = {
     **_CONTRAST,
-    **_IMAGE,
-    "quantity": _told("A metric (protocol brain-fit, inside the brain), or volume_difference_percent to high field"),
-    "name": _told("Region of a volume; n/a for a metric"),
+    "image": _told("As in the other tables; 'high' is high field"),
+    **_SEGMENTATION,
+    "quantity": _told(
+        "As in summary.tsv; volume_mm3; or volume_difference_percent, 100 (V - V_ref) / V_ref to high field"
+    ),
+    "name": _told("Structure of a volume, both sides together; n/a where the quantity is of all"),
     "by": _told("'sex' or 'age'"),
     "level": _told("The sex; n/a for age"),
     **_N,
@@ -114,6 +152,7 @@ QUALITY: Columns = {
     "similarity_min": _told("Lowest share of variance explained after alignment"),
     "template_correlation": _told("Correlation with the template from which the brain mask is taken"),
     "mask_ml": _told("Volume of the brain mask", "mL"),
+    "confidence_min": _told("Lowest mean confidence of the regions of an image, 0 to 1"),
     "high_field": _told("High-field session it is compared with"),
     "reasons": _told("Why the verdict is what it is"),
 }
@@ -122,19 +161,23 @@ IMAGES: Columns = {
     **_SUBJECT,
     **_SESSION,
     **_CONTRAST,
-    **_IMAGE,
+    "image": _told("As in the other tables; 'high' is high field"),
     "status": _told(
-        "complete, missing, half-written (not counted), or no metrics (high field is there, metrics are not)"
+        "complete, missing, half-written (not counted), no metrics (high field is there, metrics are not), or no "
+        "volumes (a segmentation is missing that other images have)"
     ),
     "detail": _told("What is wrong"),
     "high_field": _told("Whether there is high field of this contrast: yes or no"),
+    "segmentations": _told("seg- of the tables of volumes that there are"),
     "risk_fraction": _told("Share of the brain above the risk threshold"),
     "risk_ml": _told("That share of the brain mask's volume", "mL"),
     "risk_seen": _told("Share of the brain that some stack saw"),
 }
 
 TABLES: Mapping[str, Columns] = {
+    "summary": SUMMARY,
     "metrics": METRICS,
+    "overlap": OVERLAP,
     "volumes": VOLUMES,
     "retest": RETEST,
     "people": PEOPLE,

@@ -1,8 +1,9 @@
-"""The page of a cohort: one HTML file that opens anywhere, made from the tidy rows and the tables of the group."""
+"""The page of a cohort: one HTML file that opens anywhere, made from the figures and the tables of the group."""
 
 import base64
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,17 +11,31 @@ from ..config import CONTRASTS
 from ..evaluation.cohort import (
     BASELINE,
     MEASURES,
+    PEOPLE_KEYS,
     metric_table,
+    overlap_table,
     people_table,
-    percent_rows,
     retest_table,
+    summary_table,
     volume_table,
 )
+from ..evaluation.figures import Figures
+from ..evaluation.structures import (
+    HIGH,
+    SUMMARY_KEYS,
+    difference,
+    has_side,
+    overlap_summary,
+    repeat_summary,
+    volume_summary,
+    with_both_sides,
+)
+from . import group_regions as regions
 from . import group_tables as tab
 from .cohort import NO_SESSION, Cohort
 from .group_dictionary import TABLES
-from .group_figures import Figure, metric_figure, retest_figures, volume_figures
-from .tables import HEADLINE, PRIMARY, judged, metric_name, number, signed
+from .group_figures import Figure, agreement_figure, metric_figure, retest_figure, structure_figure
+from .tables import PRIMARY, number
 
 TEMPLATE = "group.html.jinja"
 
@@ -29,24 +44,69 @@ Tables = Mapping[str, Sequence[Mapping[str, Any]]]
 
 def group_tables(cohort: Cohort) -> dict[str, list[dict[str, Any]]]:
     """The rows of every table of ``group_dictionary.TABLES``."""
-    primary = [row for row in cohort.metrics if (row["protocol"], row["region"]) == (PRIMARY, "brain")]
-    quantities = [row | {"quantity": row["metric"], "name": NO_SESSION} for row in primary]
-    quantities += [row | {"quantity": "volume_difference_percent"} for row in percent_rows(cohort.volumes)]
+    volumes = with_both_sides(cohort.volumes)
+    summaries = [
+        _metric_summary(cohort.metrics),
+        overlap_summary(cohort.overlaps),
+        volume_summary(volumes),
+        repeat_summary(volumes),
+    ]
     return {
+        "summary": summary_table(summaries),
         "metrics": metric_table(cohort.metrics),
-        "volumes": volume_table(cohort.volumes),
-        "retest": retest_table(cohort.volumes),
-        "people": people_table(quantities, cohort.people),
+        "overlap": overlap_table(cohort.overlaps),
+        "volumes": volume_table(volumes),
+        "retest": retest_table(volumes),
+        "people": people_table(_quantities(summaries[:3], volumes), cohort.people),
         "quality": cohort.quality,
         "images": cohort.images,
     }
 
 
-def group_figures(cohort: Cohort) -> list[Figure]:
+def _metric_summary(metrics: Figures) -> Figures:
+    """The metrics that are one figure per subject: inside the brain, under the deciding protocol."""
+    found = metrics.like(SUMMARY_KEYS)
+    for quantity in regions.QUANTITIES:
+        for key, cells in metrics.cells.items():
+            if key[2:] == (PRIMARY, "brain", quantity):
+                found.cells[key[0], key[1], NO_SESSION, quantity] = cells
+    return found
+
+
+def _quantities(summaries: Sequence[Figures], volumes: Figures) -> Figures:
+    """What is told by sex and age: the summaries, and of every structure the volume and its difference in per cent."""
+    found = volumes.like(PEOPLE_KEYS)
+    for some in summaries:
+        found.cells |= {(*key, NO_SESSION): cells for key, cells in some.cells.items()}
+    for (contrast, image, seg, name, measure), cells in volumes.cells.items():
+        if measure == MEASURES[0] and not has_side(name):
+            found.cells[contrast, image, seg, measure, name] = cells
+            percent = difference(cells, volumes.get(contrast, HIGH, seg, name, measure))
+            if image != HIGH:
+                found.cells[contrast, image, seg, "volume_difference_percent", name] = percent
+    return found
+
+
+def group_figures(cohort: Cohort, tables: Tables) -> list[Figure]:
     """Every figure that there is something to draw in."""
-    first = metric_figure(cohort.metrics, cohort.methods)
-    figures = volume_figures(cohort.volumes, cohort.methods) + retest_figures(cohort.volumes, cohort.methods)
-    return ([first] if first else []) + figures
+    volumes, images = with_both_sides(cohort.volumes), (BASELINE, *cohort.methods)
+    found = [metric_figure(cohort.metrics, cohort.methods)]
+    for contrast in _contrasts(tables, "volumes", "retest", "overlap"):
+        for seg in regions.segmentations_of([r for r in cohort_rows(tables) if r["contrast"] == contrast])[:1]:
+            dice, sizes = (regions.structure_rows(tables[name], contrast, seg) for name in ("overlap", "volumes"))
+            found.append(structure_figure(dice, sizes, contrast, images))
+            found.append(agreement_figure(volumes, contrast, seg, images))
+            found.append(retest_figure(volumes, contrast, seg, images))
+    return [figure for figure in found if figure]
+
+
+def cohort_rows(tables: Tables) -> list[Mapping[str, Any]]:
+    """The rows of everything that is told of structures."""
+    return [row for name in ("volumes", "retest", "overlap") for row in tables[name]]
+
+
+def _contrasts(tables: Tables, *names: str) -> list[str]:
+    return sorted({row["contrast"] for name in names for row in tables[name]}, key=_order)
 
 
 def group_page(cohort: Cohort, tables: Tables, figures: Sequence[Figure]) -> str:
@@ -64,19 +124,24 @@ def group_page(cohort: Cohort, tables: Tables, figures: Sequence[Figure]) -> str
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    contrasts = sorted({row["contrast"] for row in tables["volumes"]}, key=_order)
-    repeated = sorted({row["contrast"] for row in tables["retest"]}, key=_order)
+    images = (BASELINE, *cohort.methods)
+    titles = {name: title for name, (title, _, _) in regions.QUANTITIES.items()}
+    people = regions.of_finest(tables["people"])
+    ages = [tab.age_table(people, contrast, images) for contrast in _contrasts(tables, "people")]
     return environment.get_template(TEMPLATE).render(
         cohort=cohort,
         facts=facts(cohort),
-        findings=list(findings(tables)),
+        segmentation=_segmentation_words(tables),
+        headline=regions.headline_table(tables["summary"]),
+        findings=list(regions.findings(tables["summary"])),
         problems=problems(cohort),
         verdicts=Counter(row["verdict"] for row in cohort.quality),
         quality=tab.quality_table(tables["metrics"]),
-        volumes=[tab.volume_page_table(tables["volumes"], contrast) for contrast in contrasts],
-        dice=tab.dice_table(tables["metrics"]),
-        retest=[tab.volume_page_table(tables["retest"], contrast, retest=True) for contrast in repeated],
-        people=tab.people_page_table(tables["people"]),
+        overlaps=_sections(tables["overlap"], images, _overlap_tables),
+        volumes=_sections(tables["volumes"], images, _volume_tables),
+        retest=_sections(tables["retest"], images, _retest_tables),
+        people=tab.people_page_table(people, titles),
+        ages=[table for table in ages if table.rows],
         control=tab.control_table(cohort),
         missing=tab.missing_table(cohort),
         figures=[(figure, _picture(figure)) for figure in figures],
@@ -86,6 +151,59 @@ def group_page(cohort: Cohort, tables: Tables, figures: Sequence[Figure]) -> str
         style=Markup(read_text("report.css") + read_text("group.css")),  # our own files, not the dataset's
         script=Markup(read_text("group.js")),
     )
+
+
+def _segmentation_words(tables: Tables) -> str:
+    """Whose structures the headline is of."""
+    words = {
+        "regions": "the regions",
+        "synthseg": "SynthSeg's regions",
+        "tissue": "the tissue segmentation (CSF, GM, WM)",
+    }
+    found = regions.segmentations_of(tables["summary"])
+    return words.get(found[0], found[0]) if found else ""
+
+
+@dataclass(frozen=True)
+class Section:
+    """The tables of one contrast and segmentation; ``details`` are folded, all of it where not ``first``."""
+
+    contrast: str
+    title: str
+    first: bool
+    tables: Sequence[tuple[str, tab.Table]]
+    details: tab.Table
+
+
+def _sections(rows: Sequence[Mapping[str, Any]], images: Sequence[str], make: Any) -> list[Section]:
+    found = []
+    for contrast in sorted({row["contrast"] for row in rows}, key=_order):
+        of = [row for row in rows if row["contrast"] == contrast]
+        for number_, seg in enumerate(regions.segmentations_of(of)):
+            shown, details = make(of, contrast, seg, images)
+            found.append(Section(contrast, regions.SEGMENTATIONS.get(seg, seg), number_ == 0, shown, details))
+    return found
+
+
+def _overlap_tables(rows: Any, contrast: str, seg: str, images: Sequence[str]) -> Any:
+    shown = [("", regions.overlap_page_table(rows, contrast, seg, images))]
+    return shown, regions.every_overlap_table(rows, contrast, seg)
+
+
+def _volume_tables(rows: Any, contrast: str, seg: str, images: Sequence[str]) -> Any:
+    shown = [
+        ("Bias and limits of agreement", regions.bias_table(rows, contrast, seg, images)),
+        ("Correlation and agreement", regions.agreement_table(rows, contrast, seg, images)),
+    ]
+    return shown, regions.every_volume_table(rows, contrast, seg)
+
+
+def _retest_tables(rows: Any, contrast: str, seg: str, images: Sequence[str]) -> Any:
+    shown = [
+        ("Bias and limits of agreement", regions.bias_table(rows, contrast, seg, images, retest=True)),
+        ("Correlation and agreement", regions.agreement_table(rows, contrast, seg, images)),
+    ]
+    return shown, regions.every_volume_table(rows, contrast, seg, retest=True)
 
 
 def facts(cohort: Cohort) -> list[tuple[str, str]]:
@@ -110,46 +228,6 @@ def facts(cohort: Cohort) -> list[tuple[str, str]]:
     return found
 
 
-def findings(tables: Tables) -> Iterator[tuple[str, str]]:
-    """(better, worse or even; a sentence) on every method and contrast: quality, then volumes, sessions averaged."""
-    rows = [row for row in tables["metrics"] if (row["protocol"], row["region"]) == (PRIMARY, "brain")]
-    for row in _first_session(rows):
-        change = row.get("difference_mean")
-        if row["metric"] not in HEADLINE or not tab.known(change):
-            continue
-        p, n = row.get("p_holm"), row["pairs"]
-        unit = " dB" if row["metric"] == "psnr" else ""
-        tested = f"p {tab.p_text(p)}, " if tab.known(p) else ""
-        word = judged(row["metric"], row["mean"] - change, row["mean"])
-        word = word if tab.known(p) and p < tab.SIGNIFICANT else "even"
-        told = f"{signed(change)}{unit} over the plain mean of the stacks ({tested}{n} subject{'s' * (n != 1)})"
-        less = "" if tab.known(p) else "; too few for a test" if n < 6 else ""
-        yield word, f"{row['contrast']}, {row['image']}: {metric_name(row['metric'])} {told}{less}."
-    yield from _volume_findings(tables["volumes"])
-
-
-def _volume_findings(rows: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
-    """Mean absolute bias over regions, low field beside each method; a description, not a test."""
-    found: dict[str, dict[str, list[float]]] = {}
-    for row in _first_session([row for row in rows if row["measure"] == MEASURES[0]]):
-        if tab.known(row["difference_percent_mean"]):
-            of = found.setdefault(row["contrast"], {})
-            of.setdefault(row["image"], []).append(abs(row["difference_percent_mean"]))
-    named = {BASELINE: "low field"}
-    for contrast, images in found.items():
-        means = {image: sum(values) / len(values) for image, values in images.items()}
-        parts = ", ".join(f"{named.get(image, image)} {number(value, 2)} %" for image, value in means.items())
-        count = len(images.get(BASELINE) or next(iter(images.values())))
-        yield "", f"{contrast}: volumes differ from high field, on average over {count} regions, by {parts}."
-
-
-def _first_session(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """The rows of all sessions averaged, or of the only session."""
-    sessions = {row["session"] for row in rows}
-    chosen = "all" if "all" in sessions else min(sessions, default="")
-    return sorted((row for row in rows if row["session"] == chosen), key=lambda row: _order(row["contrast"]))
-
-
 def problems(cohort: Cohort) -> list[str]:
     """Sentences on what keeps the page from being whole, the gravest first."""
     found = []
@@ -163,7 +241,7 @@ def problems(cohort: Cohort) -> list[str]:
         people = len({row["subject"] for row in cohort.incomplete if row["status"] == status})
         what = "image" if count == 1 else "images"
         found.append(f"{count} {what} of {people} subject{'s' * (people != 1)}: {status}; listed at the end.")
-    if cohort.subjects and not cohort.metrics:
+    if cohort.subjects and not cohort.metrics.cells:
         found.append("No image was compared with high field, so there are no metrics.")
     if cohort.absent:
         some = ", ".join(f"sub-{name}" for name in cohort.absent[:8]) + (" and more" if len(cohort.absent) > 8 else "")

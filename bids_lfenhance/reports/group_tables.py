@@ -3,39 +3,59 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any, TypeGuard
 
-from ..evaluation.cohort import ALL, BASELINE, MEASURES
+from ..evaluation.cohort import BASELINE
+from ..evaluation.figures import ALL
+from ..evaluation.structures import HIGH
 from .cohort import COMPLETE, Cohort
 from .group_figures import name_of
 from .tables import HEADLINE, PRIMARY, judged, metric_name, number, signed
 
 Rows = Sequence[Mapping[str, Any]]
 
-SHOWN = (*HEADLINE, "ncc", "nmse")
+SHOWN = (*HEADLINE, "ncc", "nmse", "lpips")
 """Metrics in the table of image quality; the others are in the TSV."""
+
+MOST_DECIMALS = 3
+"""Of a mean and its SD as they are printed."""
 
 SIGNIFICANT = 0.05
 
 
 @dataclass(frozen=True)
 class Cell:
-    """``text`` as it is read, ``value`` what it is sorted by (nothing: the text), ``style`` a CSS class, ``link``."""
+    """``text`` as it is read, ``value`` what it is sorted by (nothing: the text), ``style`` a CSS class, ``link``.
+
+    ``note`` stands smaller below the text, in the same style; ``help`` is what is read when one rests on it.
+    """
 
     text: str
     value: Any = None
     style: str = ""
     link: str = ""
+    note: str = ""
+    help: str = ""
 
 
 @dataclass(frozen=True)
 class Table:
-    """A caption, (title, explanation) of every column, and rows of cells; the first ``words`` columns hold words."""
+    """A caption, (title, explanation) of every column, and rows of cells; the first ``words`` columns hold words.
+
+    ``groups``: (title, number of columns) above the columns, where several belong together.
+    """
 
     caption: str
     columns: Sequence[tuple[str, str]]
     rows: Sequence[Sequence[Cell]]
     words: int = 1
+    groups: Sequence[tuple[str, int]] = ()
+
+    @property
+    def starts(self) -> set[int]:
+        """The columns at which a group begins, but for the first."""
+        return set(accumulate(span for _, span in self.groups[:-1]))
 
 
 def plain(value: Any, digits: int = 3, unit: str = "") -> Cell:
@@ -60,7 +80,7 @@ def spread(mean: Any, sd: Any, digits: int = 3, scale: float = 1, sign: bool = F
     if not known(sd) or not math.isfinite(sd) or sd <= 0:
         shown = signed(mean / scale, digits) if sign else number(mean / scale, digits)
         return Cell(shown + (" ± 0" if known(sd) else ""), mean)
-    decimals = max(0, 1 - math.floor(math.log10(sd / scale)))
+    decimals = decimals_for(sd / scale)
     texts = f"{mean / scale:{'+' if sign else ''}.{decimals}f}", f"{sd / scale:.{decimals}f}"
     return Cell(" ± ".join(texts).replace("-", "−"), mean)
 
@@ -72,9 +92,37 @@ def interval(row: Mapping[str, Any], name: str, scale: float = 1) -> Cell:
         return Cell("–")
     if not known(low) or not known(high) or not low < high:
         return plain(value / scale)
-    decimals = min(3, max(0, 1 - math.floor(math.log10((high - low) / 2 / scale))))
-    shown = [f"{figure / scale:.{decimals}f}".replace("-", "−") for figure in (value, low, high)]
+    decimals = decimals_for((high - low) / 2 / scale)
+    shown = [fixed(figure / scale, decimals) for figure in (value, low, high)]
     return Cell(f"{shown[0]} [{shown[1]}, {shown[2]}]", value)
+
+
+def coefficient(row: Mapping[str, Any], name: str) -> Cell:
+    """A coefficient between −1 and 1, and its 95 % interval below it."""
+    value, low, high = (row.get(key) for key in (name, f"{name}_low", f"{name}_high"))
+    if not known(value):
+        return Cell("–")
+    note = f"[{fixed(low, 2)}, {fixed(high, 2)}]" if known(low) and known(high) and low < high else ""
+    return Cell(fixed(value, 3), value, note=note)
+
+
+def decimals_for(width: float) -> int:
+    """So many decimals that two digits of a width are seen, and no more than ``MOST_DECIMALS``.
+
+    >>> decimals_for(12.3), decimals_for(0.123), decimals_for(1e-9)
+    (0, 2, 3)
+    """
+    return min(MOST_DECIMALS, max(0, 1 - math.floor(math.log10(width)))) if width > 0 else MOST_DECIMALS
+
+
+def fixed(value: float, decimals: int) -> str:
+    """A figure with so many decimals, and no minus before a zero.
+
+    >>> fixed(-0.0012, 2), fixed(-1.25, 1)
+    ('0.00', '−1.2')
+    """
+    text = f"{value:.{decimals}f}"
+    return text.removeprefix("-") if float(text) == 0 else text.replace("-", "−")
 
 
 def p_text(p: Any, n: Any = None) -> str:
@@ -101,12 +149,13 @@ def quality_table(metrics: Rows) -> Table:
         if row["protocol"] == PRIMARY and row["region"] == "brain"
     }
     columns = [("Contrast", ""), ("Session", "low-field session"), ("Image", ""), ("Subjects", "n")]
+    more = [metric for metric in SHOWN[len(HEADLINE) :] if any(key[3] == metric for key in cells)]
     for metric in HEADLINE:
         unit = ", dB" if metric == "psnr" else ""
         columns += [(f"{metric_name(metric)}{unit}", "mean ± SD over subjects")]
         columns += [(f"Change of {metric_name(metric)}", "image minus low field, mean ± SD over subjects")]
         columns += [("p", "Wilcoxon signed-rank, Holm-corrected; n = pairs where there are fewer than 6")]
-    columns += [(metric_name(metric), "mean ± SD over subjects") for metric in SHOWN[len(HEADLINE) :]]
+    columns += [(metric_name(metric), "mean ± SD over subjects") for metric in more]
     rows = []
     for contrast, session, image in dict.fromkeys(key[:3] for key in cells):
         found = {metric: cells.get((contrast, session, image, metric), {}) for metric in SHOWN}
@@ -116,7 +165,7 @@ def quality_table(metrics: Rows) -> Table:
             row = found[metric]
             line.append(spread(row.get("mean"), row.get("sd")))
             line += _change(row, metric) if image != BASELINE else [Cell("baseline", ""), Cell("")]
-        line += [spread(found[metric].get("mean"), found[metric].get("sd")) for metric in SHOWN[len(HEADLINE) :]]
+        line += [spread(found[metric].get("mean"), found[metric].get("sd")) for metric in more]
         rows.append(line)
     return Table("Image quality", columns, rows, 3)
 
@@ -130,68 +179,16 @@ def _change(row: Mapping[str, Any], metric: str) -> list[Cell]:
     return [spread(change, row.get("difference_sd"), sign=True), Cell(p_text(p, row.get("pairs")), p, style)]
 
 
-def volume_page_table(rows: Rows, contrast: str, retest: bool = False) -> Table:
-    """Agreement of volumes (by label), a row per region, session and image: low field above enhanced."""
-    shown = [row for row in rows if row["contrast"] == contrast and row["measure"] == MEASURES[0]]
-    reference = "first session" if retest else "high field"
-    columns = [
-        *(("Region", ""), ("Sessions" if retest else "Session", ""), ("Image", ""), ("Subjects", "n")),
-        ("Volume, mL", "second session, mean ± SD" if retest else "mean ± SD over subjects"),
-        (f"{reference.capitalize()}, mL", "mean ± SD over the same subjects"),
-        ("Difference, %", "100 (V − V_ref) / V_ref, mean ± SD over subjects"),
-        ("Bias, mL", f"mean of volume minus {reference} [95 % interval]"),
-        ("Limits of agreement, mL", "bias ± 1.96 SD"),
-        *([("Within-subject CV, %", "")] if retest else []),
-        *(("r", "Pearson; interval and p in the TSV"), ("ICC(2,1)", "absolute agreement [95 % interval]")),
-        ("CCC", "Lin's concordance correlation; interval in the TSV"),
-    ]
-    lines = []
-    for row in shown:
-        limits = f"{number(row['lower'] / 1000)} to {number(row['upper'] / 1000)}" if known(row["lower"]) else "–"
-        lines.append(
-            [
-                *(Cell(row["name"]), Cell(session_text(row["session"]), row["session"])),
-                *(Cell(name_of(row["image"]), row["image"]), plain(row["n"])),
-                *(
-                    spread(row["mean"], row["sd"], scale=1000),
-                    spread(row["reference_mean"], row["reference_sd"], scale=1000),
-                ),
-                spread(row["difference_percent_mean"], row["difference_percent_sd"], sign=True),
-                *(interval(row, "bias", scale=1000), Cell(limits, row["lower"])),
-                *([plain(row["within_subject_cv_percent"])] if retest else []),
-                *(plain(row["r"]), interval(row, "icc"), plain(row["ccc"])),
-            ]
-        )
-    return Table(contrast, columns, lines, 3)
-
-
-def dice_table(metrics: Rows) -> Table:
-    """Overlap with high field where the derivative has it: metric ``dice``, one region per label."""
-    columns = [("Region", ""), ("Contrast", ""), ("Session", ""), ("Image", ""), ("Subjects", "n")]
-    columns += [("Dice", "mean ± SD"), ("Change", "image minus low field"), ("p", "Wilcoxon, Holm-corrected")]
-    rows = []
-    for row in (row for row in metrics if row["metric"] == "dice"):
-        head = [Cell(row["region"]), Cell(row["contrast"]), Cell(session_text(row["session"]), row["session"])]
-        head += [Cell(name_of(row["image"]), row["image"]), plain(row["n"]), spread(row["mean"], row["sd"])]
-        rows.append(head + (_change(row, "dice") if row["image"] != BASELINE else [Cell("baseline", ""), Cell("")]))
-    return Table("Dice", columns, rows, 4)
-
-
-def people_page_table(rows: Rows) -> Table:
-    """Every quantity by sex side by side, and its correlation with age."""
-    shown = [row for row in rows if row["quantity"] in (*HEADLINE, "volume_difference_percent")]
+def people_page_table(rows: Rows, titles: Mapping[str, str]) -> Table:
+    """What is one figure per subject (``titles``: quantity → its name), by sex side by side, and against age."""
+    shown = [row for row in rows if row["quantity"] in titles]
     sexes = sorted({row["level"] for row in shown if row["by"] == "sex"})
     columns = [("Quantity", ""), ("Contrast", ""), ("Image", "")]
     columns += [(f"Sex {sex}", "mean ± SD over subjects (n)") for sex in sexes]
     columns += [("r with age", "Pearson [95 % interval]"), ("p", "of r, not corrected"), ("Subjects with age", "n")]
-    keys = ("quantity", "name", "contrast", "image")
-    found: dict[tuple, dict[str, Mapping[str, Any]]] = {}
-    for row in shown:
-        found.setdefault(tuple(row[key] for key in keys), {})[row["level"] or "age"] = row
     lines = []
-    for (quantity, name, contrast, image), by in found.items():
-        title = metric_name(quantity) if quantity in HEADLINE else f"{name} volume difference, %"
-        line = [Cell(title), Cell(contrast), Cell(name_of(image), image)]
+    for (quantity, _, contrast, image), by in _by_people(shown).items():
+        line = [Cell(titles[quantity], quantity), Cell(contrast), Cell(name_of(image), image)]
         for sex in sexes:
             row = by.get(sex, {})
             cell = spread(row.get("mean"), row.get("sd"))
@@ -200,6 +197,34 @@ def people_page_table(rows: Rows) -> Table:
         line += [interval(row, "r"), Cell(p_text(row.get("r_p")), row.get("r_p")), plain(row.get("n"))]
         lines.append(line)
     return Table("By sex and age", columns, lines, 3)
+
+
+def age_table(rows: Rows, contrast: str, images: Sequence[str]) -> Table:
+    """Correlation of volumes with age, a row per structure: high field, low field and enhanced side by side."""
+    shown = [r for r in rows if r["quantity"] == "volume_mm3" and r["by"] == "age" and r["contrast"] == contrast]
+    found = {key[1:2] + key[3:]: by["age"] for key, by in _by_people(shown).items()}
+    images = [image for image in (HIGH, *images) if any(key[1] == image for key in found)]
+    columns, groups = [("Structure", "")], [("", 1)]
+    for image in images:
+        columns += [("r with age", "Pearson [95 % interval]"), ("p", "not corrected"), ("n", "subjects with age")]
+        groups.append((name_of(image), 3))
+    lines = []
+    for name in dict.fromkeys(key[0] for key in found):
+        line = [Cell(name)]
+        for image in images:
+            row = found.get((name, image), {})
+            line += [interval(row, "r"), Cell(p_text(row.get("r_p")), row.get("r_p")), plain(row.get("n"))]
+        lines.append(line)
+    return Table(contrast, columns, lines, 1, groups)
+
+
+def _by_people(rows: Rows) -> dict[tuple, dict[str, Mapping[str, Any]]]:
+    """(quantity, name, contrast, image) → sex or "age" → row."""
+    found: dict[tuple, dict[str, Mapping[str, Any]]] = {}
+    for row in rows:
+        key = tuple(row[name] for name in ("quantity", "name", "contrast", "image"))
+        found.setdefault(key, {})[row["level"] or "age"] = row
+    return found
 
 
 def control_table(cohort: Cohort) -> Table:
@@ -214,6 +239,7 @@ def control_table(cohort: Cohort) -> Table:
         *(("SNR", "lowest of its scans"), ("Rotation, °", "largest between stacks")),
         *(("Shift, mm", "largest between stacks"), ("Coverage, %", "smallest, of the brain")),
         *(("Similarity", "lowest after alignment"), ("Template", "correlation with it"), ("Brain, mL", "mask")),
+        ("Confidence", "lowest mean confidence of the regions of an image, 0 to 1"),
         ("Risk volume, mL", "largest over contrasts and methods"),
     ]
     rows = []
@@ -229,7 +255,7 @@ def control_table(cohort: Cohort) -> Table:
                 *(plain(row["snr_min"]), plain(row["rotation_max_deg"], 2), plain(row["translation_max_mm"], 2)),
                 Cell(f"{100 * coverage:.0f}" if known(coverage) else "–", coverage),
                 *(plain(row["similarity_min"], 2), plain(row["template_correlation"], 2), plain(row["mask_ml"], 4)),
-                Cell(number(risk.get("risk_ml"), 2) + where, risk.get("risk_ml")),
+                *(plain(row["confidence_min"], 2), Cell(number(risk.get("risk_ml"), 2) + where, risk.get("risk_ml"))),
             ]
         )
     return Table("Quality control", columns, rows, 3)

@@ -54,6 +54,8 @@ class Shown:
     about_risk: Mapping[str, Mapping[str, Any]]
     tissue: Mapping[str, np.ndarray]
     regions: Mapping[str, np.ndarray]
+    maps: Mapping[str, Mapping[str, np.ndarray]]
+    about_maps: Mapping[str, Mapping[str, Mapping[str, Any]]]
 
 
 @dataclass
@@ -150,7 +152,10 @@ def _load_channel(channel: Channel, frame: Frame, album: Album) -> Shown:
     regions = cut_labels(channel.regions, channel.regions_high)
     about = {label: output.sidecar for label, output in channel.risk.items()}
     risk = {label: data for label, output in channel.risk.items() if (data := cut(output)) is not None}
-    return Shown(channel.contrast, images, windows, cut_all(channel.std), risk, about, tissue, regions)
+    own = {label: cut_all(maps) for label, maps in channel.maps.items()}
+    about_own = {label: {kind: o.sidecar for kind, o in maps.items()} for label, maps in channel.maps.items()}
+    std = cut_all(channel.std)
+    return Shown(channel.contrast, images, windows, std, risk, about, tissue, regions, own, about_own)
 
 
 def _viewer(frame: Frame, name: str) -> dict[str, Any]:
@@ -183,7 +188,7 @@ def _image_panels(shown: Shown, frame: Frame, names: Mapping[str, str], home: st
 
 
 def _map_panels(shown: Shown, frame: Frame, names: Mapping[str, str], home: str, album: Album) -> list[dict[str, Any]]:
-    """The panels beside the enhanced image of every result: its standard deviation and its risk map, in colour."""
+    """The panels beside the enhanced image of every result: standard deviation, risk, the method's own, in colour."""
     panels: list[dict[str, Any]] = []
     for label in [key for key in shown.images if key not in ("low", "high")]:
         layers = _layers(shown, frame, label)
@@ -210,7 +215,7 @@ def _map_panels(shown: Shown, frame: Frame, names: Mapping[str, str], home: str,
 
 
 def _layers(shown: Shown, frame: Frame, label: str) -> list[tuple[str, np.ndarray, fig.Scale, dict[str, Any]]]:
-    """(kind, values, scale, what is said of them) of the standard deviation and the risk map of one result."""
+    """(kind, values, scale, what is said of them) of the standard deviation, the risk map and the method's own."""
     layers = []
     if label in shown.std:
         level = float(np.median(shown.images[label][frame.mask])) or 1.0
@@ -234,7 +239,18 @@ def _layers(shown: Shown, frame: Frame, label: str) -> list[tuple[str, np.ndarra
         scale = fig.Scale("magma", (0.0, limit), "noise units", threshold)
         told = {"name": "Risk map", "about": about, "band": band_limit(about)}
         layers.append(("Risk", risk, scale, told))
-    return layers
+    return layers + [_own_layer(kind, shown, frame, label) for kind in shown.maps.get(label, {})]
+
+
+def _own_layer(kind: str, shown: Shown, frame: Frame, label: str) -> tuple[str, np.ndarray, fig.Scale, dict[str, Any]]:
+    """What the method itself says against one result, as ``_layers`` has it."""
+    values, about = shown.maps[label][kind], shown.about_maps[label][kind]
+    inside = values[frame.mask]
+    scale = fig.Scale(
+        "magma", (0.0, fig.nice_limit(float(np.percentile(inside, 99)))), str(about.get("Units", "arbitrary units"))
+    )
+    said = {"median": float(np.median(inside)), "high": float(np.percentile(inside, 95))}
+    return kind, values, scale, {"name": f"{kind} map", "about": about} | said
 
 
 def _paint(

@@ -97,38 +97,53 @@ def field_strength(tesla: Any) -> str:
     return f"{1000 * tesla:.0f} mT" if tesla < 1 else f"{tesla:g} T"
 
 
-def volume_rows(channel: Channel, labels: Sequence[str]) -> list[dict[str, Any]]:
-    """One row per tissue: millilitres in every image, and the difference from high field in per cent."""
-    return _rows_of(channel.tissue, channel.tissue_high, labels)
+def volume_rows(channel: Channel, session: Session) -> list[dict[str, Any]]:
+    """One row per tissue: mL in every image; difference from high field in per cent and Dice with it, where known."""
+    return _rows_of(channel.tissue, channel.tissue_high, session, channel.contrast)
 
 
-def region_rows(channel: Channel, labels: Sequence[str]) -> list[dict[str, Any]]:
+def region_rows(channel: Channel, session: Session) -> list[dict[str, Any]]:
     """The same for the anatomical regions, in the order of the table; ``cells`` also have their confidence."""
-    return _rows_of(channel.regions, channel.regions_high, labels, digits=2)
+    return _rows_of(channel.regions, channel.regions_high, session, channel.contrast, digits=2)
 
 
 def _rows_of(
-    found: Mapping[str, Tissue], high: Tissue | None, labels: Sequence[str], digits: int = 1
+    found: Mapping[str, Tissue], high: Tissue | None, session: Session, contrast: str, digits: int = 1
 ) -> list[dict[str, Any]]:
-    columns: list[Tissue | None] = [found.get(key) for key in ("preproc", *labels)]
+    keys = ("preproc", *session.labels)
+    columns: list[Tissue | None] = [found.get(key) for key in keys]
     reference = high.volumes if high else None
+    segs = {f"seg-{tissue.segmentation}" for tissue in found.values()}
+    dice = {
+        (row["image"], row["region"]): row["value"]
+        for row in session.metrics
+        if row.get("metric") == "dice" and row.get("contrast") == contrast and row.get("protocol") in segs
+    }
+    overlap = [{name: value for (image, name), value in dice.items() if image == key} for key in keys]
     names = [n for n in TISSUES if any(t and t.volumes and n in t.volumes for t in columns)]
     extra = [n for t in columns if t and t.volumes for n in t.volumes if n not in TISSUES]
-    return [_volume_row(name, columns, reference, digits) for name in dict.fromkeys([*names, *extra])]
+    pairs = list(zip(columns, overlap, strict=True))
+    return [_volume_row(name, pairs, reference, digits) for name in dict.fromkeys([*names, *extra])]
 
 
 def _volume_row(
-    name: str, columns: Iterable[Tissue | None], reference: Mapping[str, float] | None, digits: int
+    name: str,
+    columns: Iterable[tuple[Tissue | None, Mapping[str, Any]]],
+    reference: Mapping[str, float] | None,
+    digits: int,
 ) -> dict[str, Any]:
     truth = reference.get(name) if reference else None
     cells = []
-    for tissue in columns:
+    for tissue, overlap in columns:
         value = tissue.volumes.get(name) if tissue and tissue.volumes else None
         change = 100 * (value - truth) / truth if value is not None and truth else None
+        dice = overlap.get(name)
+        told = [f"{signed(change, 2)} %"] if change is not None else []
+        told += [f"Dice {dice:.2f}"] if isinstance(dice, float) and math.isfinite(dice) else []
         cells.append(
             {
                 "ml": millilitres(value, digits),
-                "change": f"{signed(change, 2)} %" if change is not None else "",
+                "change": ", ".join(told),
                 "percent": change,
                 "sure": number(tissue.confidence.get(name), 2) if tissue else "–",
             }
@@ -196,8 +211,9 @@ def judged(metric: str, baseline: float | None, value: float | None) -> str:
 
 
 def protocols(session: Session) -> list[str]:
-    """The protocols there are figures for, the one we decide by first."""
-    found = list(dict.fromkeys(str(row.get("protocol")) for row in session.metrics))
+    """The protocols there are figures of intensities for, the one we decide by first."""
+    found = [name for row in session.metrics if not (name := str(row.get("protocol"))).startswith("seg-")]
+    found = list(dict.fromkeys(found))
     return sorted(found, key=lambda name: name != PRIMARY)
 
 

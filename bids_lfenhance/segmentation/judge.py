@@ -9,12 +9,16 @@ import torch
 from .paint import Look, paint_patch
 from .recipe import predict
 from .regions import indices
+from .warps import AXIAL, FUSED, WARPED
 
 if TYPE_CHECKING:
     from ..nn.method import Nets
 
-LOOKS = {"low": Look("T1w", (2,), True, deformed=False), "thin": Look("T2w", (), False, deformed=False)}
-"""An axial stack of a bare brain's T1w, and a sharp T2w of a head with its skull."""
+LOOKS = {
+    "low": Look("T1w", (2,), True, deformed=False, warp=WARPED.index(AXIAL)),
+    "thin": Look("T2w", (), False, deformed=False, warp=WARPED.index(FUSED)),
+}
+"""An axial stack of a bare brain's T1w, and a sharp T2w of a head with its skull, each by a warp found as badly."""
 
 SEED = 20
 """Of the painting: every validation sees the same images."""
@@ -25,7 +29,7 @@ def judge(nets: "Nets", example: Any, settings: Any, device: "torch.device") -> 
     scores = {}
     for number, (name, look) in enumerate(LOOKS.items()):
         item = paint_patch(
-            example.labels, example.place, example.labels.shape, np.random.default_rng([SEED, number]), look
+            example.labels, example.where, example.labels.shape, np.random.default_rng([SEED, number]), look
         )
         batch = {key: torch.from_numpy(value[None]).to(device) for key, value in item.items()}
         with torch.no_grad():

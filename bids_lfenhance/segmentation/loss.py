@@ -7,24 +7,31 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-SMOOTH = 100.0
+from ..nn.fold import fold
+from .network import FOLD
+
+VOXELS = 2
+"""Of each cell, drawn for every step: neighbours teach the same, and the answers of all cost more than the network."""
+
+SMOOTH = 25.0
 """Voxels added above and below the Dice of a region, so that one that only grazes the patch weighs little."""
 
 
 def losses(
     nets: Mapping[str, nn.Module], batch: Mapping[str, Tensor], settings: Any, generator: torch.Generator
 ) -> dict[str, Tensor]:
-    """``ce`` and ``dice``, scalars: means over the items."""
-    logits = nets["regions"](batch["input"], batch["place"]).float()
-    target = batch["target"][:, 0].long()
-    likely = logits.log_softmax(dim=1)
-    return {"ce": functional.nll_loss(likely, target), "dice": 1 - soft_dice(likely.exp(), target)}
+    """``ce`` and ``dice``, scalars: means over the items; ``VOXELS`` of the eight in each cell are asked for."""
+    target = fold(batch["target"], FOLD).long()
+    voxels = torch.randperm(FOLD**3, generator=generator, device=target.device)[:VOXELS]
+    likely = nets["regions"](batch["input"], batch["where"], voxels).float().log_softmax(dim=1)
+    wanted = target[:, voxels]
+    return {"ce": functional.nll_loss(likely, wanted), "dice": 1 - soft_dice(likely.exp(), wanted)}
 
 
 def soft_dice(posterior: Tensor, target: Tensor) -> Tensor:
     """Mean over items and over the channels that an item has, of 2|P·T| / (|P| + |T|); channel 0 is none of them.
 
-    ``posterior`` (B, C, X, Y, Z) in [0, 1]; ``target`` (B, X, Y, Z) int64 channels.
+    ``posterior`` (B, C, …) in [0, 1]; ``target`` (B, …) int64 channels.
     """
     items, channels = posterior.shape[:2]
     flat, wanted = posterior.flatten(2), target.flatten(1)

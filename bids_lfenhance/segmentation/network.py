@@ -1,45 +1,125 @@
-"""The network of the regions: a U-Net on voxels folded two by two by two, told where in the head it looks."""
+"""The network of the regions: an atlas warped to the head, and a U-Net that corrects it by what the image shows."""
 
-from typing import Any
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from ..nn.fold import fold, unfold
-from .regions import indices
+from .atlas import NODES, nodes_of
+from .mixture import Gaussians, fit_mixture, log_likelihood
+from .regions import groups_of_channels, indices, mirrored_channels
 
 FOLD = 2
-"""Voxels a side that become channels: the network works at 2 mm and answers at 1 mm."""
+"""Voxels a side that become channels: the network works on cells of 2 mm and answers at 1 mm."""
+
+SLAB = 16
+"""Cells along an axis that are answered at once: (33, X, Y, Z) in single precision would be most of the memory."""
+
+LEAST = 1e-4
+"""What the atlas finds unlikely may still be: people differ more than fourteen label maps show."""
 
 
 class RegionNet(nn.Module):
-    """Any image (B, 1, X, Y, Z) and its ``place`` (B, 4, 4) → logits (B, 33, X, Y, Z) of the channels of ``regions``.
+    """Any image (B, 1, X, Y, Z) and ``where`` (B, 3, X/2, Y/2, Z/2) its cells lie → logits (B, 33, X, Y, Z).
 
-    The coordinates of common space are three more inputs: left and right look alike, and a part of a head does not
-    tell which it is. MONAI's ``BasicUNet`` between the folding and its inverse; ``widths`` of its levels and of its
-    last features.
+    Sides are even. To the logarithm of the atlas' probabilities the log-likelihood of each voxel's intensity is added,
+    under a mixture fitted to this very image (``mixture``), so that no contrast has to be known; a U-Net corrects the
+    sum, seeing the image, the atlas and what the mixture makes of both. It begins as the classical segmentation by
+    atlas and mixture (Van Leemput et al. 1999), which is where a network with random weights changes next to nothing.
+    ``widths``: features of its levels.
     """
 
-    def __init__(self, widths: tuple[int, ...]) -> None:
+    atlas: Tensor
+    groups: Tensor
+
+    def __init__(self, widths: Sequence[int]) -> None:
         super().__init__()
-        from monai.networks.nets import BasicUNet
+        classes = len(indices())
+        empty = torch.zeros(classes, *NODES)
+        empty[0] = 1
+        self.register_buffer("atlas", empty)
+        self.register_buffer("groups", torch.from_numpy(groups_of_channels()), persistent=False)
+        self.trust = nn.Parameter(torch.tensor(0.3))
+        self.body = UNet(FOLD**3 + 2 * classes, widths)
+        self.answer = nn.Conv3d(widths[0], classes * FOLD**3, 1)
+        for weight in self.answer.parameters():
+            nn.init.normal_(weight, std=1e-3)  # next to nothing, but not zero, which would let no gradient through
 
-        classes = len(indices()) * FOLD**3
-        self.body: Any = BasicUNet(3, FOLD**3 + 3, classes, widths, norm=("instance", {"affine": True}))
+    def forward(self, image: Tensor, where: Tensor, voxels: Tensor | None = None) -> Tensor:
+        """(B, 33, X, Y, Z) logits, float16; or, with ``voxels`` (V,) of the eight in a cell, (B, 33, V, x, y, z)."""
+        prior, folded = self.expected(where), fold(image.float(), FOLD)
+        with torch.no_grad():
+            flat, sample = prior.flatten(2), folded[:, 0].flatten(1)  # one voxel of a cell: its noise is the image's
+            gaussians = fit_mixture(sample, flat, self.groups)
+            likely = log_likelihood(sample, gaussians)[:, self.groups]
+            first = (flat.log() + 0.5 * likely).softmax(dim=1).unflatten(2, prior.shape[2:])
+        shown = torch.cat([folded, prior, first], dim=1)
+        features = self.body(shown.contiguous(memory_format=torch.channels_last_3d))  # twice as fast on processors
+        if voxels is not None:
+            return self.tell(folded[:, voxels], prior, features, gaussians, voxels)
+        every = torch.arange(FOLD**3, device=image.device)
+        logits = torch.empty(len(image), prior.shape[1], *image.shape[2:], dtype=torch.float16, device=image.device)
+        slabs = [part.split(SLAB, dim=-1) for part in (folded, prior, features)]
+        for answer, seen, expected, found in zip(logits.split(SLAB * FOLD, dim=-1), *slabs, strict=True):
+            answer.copy_(unfold(self.tell(seen, expected, found, gaussians, every).flatten(1, 2), FOLD))
+        return logits
 
-    def forward(self, image: Tensor, place: Tensor) -> Tensor:
-        """(B, 33, X, Y, Z) logits."""
-        sides = image.shape[2:]
-        padded = functional.pad(image, [n for side in reversed(sides) for n in (0, -side % FOLD)])
-        folded = fold(padded, FOLD)
-        seen = torch.cat([folded, coordinates(place, folded.shape[2:])], dim=1)
-        logits: Tensor = unfold(self.body(seen), FOLD)
-        return logits[..., : sides[0], : sides[1], : sides[2]]
+    def tell(self, folded: Tensor, prior: Tensor, features: Tensor, gaussians: Gaussians, voxels: Tensor) -> Tensor:
+        """(B, 33, V, x, y, z) logits of some voxels of the cells."""
+        likely = log_likelihood(folded.flatten(1), gaussians).unflatten(2, folded.shape[1:])[:, self.groups]
+        weight, bias = (part.unflatten(0, (-1, FOLD**3))[:, voxels].flatten(0, 1) for part in self.answer.parameters())
+        learned = functional.conv3d(features, weight, bias).unflatten(1, (-1, len(voxels)))
+        return learned + self.trust * likely + prior[:, :, None].log()
+
+    def expected(self, where: Tensor) -> Tensor:
+        """(B, 33, x, y, z) probabilities of the atlas at ``where`` (B, 3, x, y, z); left is the mirror of right."""
+        left = where[:, :1] < 0
+        right_half = torch.cat([where[:, :1].abs(), where[:, 1:]], dim=1)
+        points = nodes_of(right_half).flip(1).movedim(1, -1).to(self.atlas.dtype)
+        atlas = self.atlas.expand(len(where), *self.atlas.shape)
+        found = functional.grid_sample(atlas, points, padding_mode="border", align_corners=True).float()
+        found = torch.where(left, found[:, torch.from_numpy(mirrored_channels()).to(where.device)], found)
+        return (found + LEAST) / (1 + LEAST * found.shape[1])
 
 
-def coordinates(place: Tensor, sides: torch.Size) -> Tensor:
-    """(B, 3, X/2, Y/2, Z/2): where the middle of each cell lies in common space."""
-    axes = [torch.arange(side, device=place.device, dtype=place.dtype) * FOLD + (FOLD - 1) / 2 for side in sides]
-    index = torch.stack(torch.meshgrid(*axes, indexing="ij"))
-    return torch.einsum("bij,jxyz->bixyz", place[:, :3, :3], index) + place[:, :3, 3, None, None, None]
+class UNet(nn.Module):
+    """Features (B, i, x, y, z) → (B, widths[0], x, y, z); two convolutions a level each way, any sides.
+
+    Normalised over the channels of each place alone: means over space would differ between the parts of a head that
+    training shows and the whole one in use.
+    """
+
+    def __init__(self, inputs: int, widths: Sequence[int]) -> None:
+        super().__init__()
+        pairs = list(zip([inputs, *widths[:-1]], widths, strict=True))
+        self.down = nn.ModuleList(nn.Sequential(Layer(i, o), Layer(o, o)) for i, o in pairs)
+        self.narrow = nn.ModuleList(nn.Conv3d(o, i, 1) for i, o in pairs[1:])
+        self.up = nn.ModuleList(nn.Sequential(Layer(2 * i, i), Layer(i, i)) for i, _ in pairs[1:])
+
+    def forward(self, image: Tensor) -> Tensor:
+        """(B, widths[0], x, y, z)."""
+        skips = [self.down[0](image)]
+        for level in self.down[1:]:
+            skips.append(level(functional.avg_pool3d(skips[-1], 2, ceil_mode=True)))
+        found = skips.pop()
+        for narrow, level in zip(reversed(self.narrow), reversed(self.up), strict=True):
+            skip = skips.pop()
+            wide = functional.interpolate(narrow(found), size=skip.shape[2:], mode="nearest")
+            found = level(torch.cat([wide, skip], dim=1))
+        return found
+
+
+class Layer(nn.Module):
+    """Convolution of 3³, normalisation over the channels of each voxel, rectifier."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.convolution = nn.Conv3d(inputs, outputs, 3, padding=1)
+        self.norm = nn.LayerNorm(outputs)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """(B, outputs, x, y, z)."""
+        found = self.norm(self.convolution(image).movedim(1, -1)).movedim(-1, 1)
+        return functional.leaky_relu(found, 0.1)

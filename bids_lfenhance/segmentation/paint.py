@@ -15,6 +15,8 @@ from ..imaging.warp import lattice
 from ..simulators.head import random_field
 from ..simulators.physics import BIAS_TERMS, add_rician, bias_field
 from ..simulators.presets import HF_TESLA, LF_TESLA, tissue_signal
+from ..simulators.source import COMMON_MM
+from .atlas import cells
 from .regions import channels_of_kinds, kinds, mirrored_channels, regions
 
 Shape = tuple[int, int, int]
@@ -25,8 +27,15 @@ TURN, STRETCH = 10.0, 0.08
 WARP = ((24.0, 3.0), (8.0, 0.8))
 """Smooth deformation: (standard deviation of the kernel, root mean square along each axis), mm."""
 
-MISPLACED = (3.0, 3.0, 0.04)
-"""Standard deviations of what the registration to the template gets wrong: mm, degrees, log scale."""
+MISPLACED = (1.0, 1.0, 0.01)
+"""Standard deviations of what the affine registration to the template gets wrong: mm, degrees, log scale."""
+
+BENT = (20.0, 1.2)
+"""What the warp gets wrong beyond what the warps of the label maps do: (standard deviation of the kernel, largest root
+mean square along each axis), mm."""
+
+AROUND = 8
+"""Voxels around the brain that a box may hold: more than that no network is shown in use."""
 
 REALISTIC = 0.5
 """Share of images whose tissues are as bright as in a T1w, T2w or FLAIR; the others are of no contrast in use."""
@@ -46,28 +55,31 @@ PLANES = ((0,), (1,), (2,), (0, 1, 2))
 
 @dataclass(frozen=True)
 class Look:
-    """What an image is to look like; drawn where None: ``contrast``, ``thick`` axes (none: thin), ``stripped``."""
+    """What an image is to look like; drawn where None: ``contrast``, ``thick`` axes (none: thin), ``stripped``, and
+    ``warp``, the number of the warp to the template.
+    """
 
     contrast: str | None = None
     thick: tuple[int, ...] | None = None
     stripped: bool | None = None
     deformed: bool = True
+    warp: int | None = None
 
 
 def paint_patch(
-    labels: np.ndarray, place: np.ndarray, shape: Shape, generator: np.random.Generator, look: Look | None = None
+    labels: np.ndarray, where: np.ndarray, shape: Shape, generator: np.random.Generator, look: Look | None = None
 ) -> dict[str, np.ndarray]:
     """One image of a box of a head, and its regions.
 
     Parameters
     ----------
     labels : (X, Y, Z) uint8 kinds (``regions.read_kinds``) on a 1 mm grid, RAS+
-    place : (4, 4) voxel → common space in about [−1, 1]
-    shape : of the box, voxels
+    where : (W, 3, X/2, Y/2, Z/2) cells of two by two by two voxels → common space in about [−1, 1], by W warps
+    shape : of the box, voxels, even
     look : what is not to be left to chance
 
-    ``input`` (1, *shape) float32, its brain about 1; ``target`` (1, *shape) uint8 channels; ``place`` (4, 4) float32
-    of the box, as a registration would find it. Half the heads are mirrored, and their sides change names.
+    ``input`` (1, *shape) float32, its brain about 1; ``target`` (1, *shape) uint8 channels; ``where`` (3, *shape/2)
+    float32 of the box, as a registration would find it. Half the heads are mirrored, and their sides change names.
     """
     look = look or Look()
     box, mirrored = _box(labels, shape, generator, look.deformed)
@@ -80,20 +92,31 @@ def paint_patch(
     seen = _stripped(seen, generator, look.stripped)
     image = _degraded(_painted(seen, generator, look.contrast), seen, generator, look.thick)
     target = channels_of_kinds()[seen]
-    where = place @ box
+    number = int(generator.integers(len(where))) if look.warp is None else look.warp
+    places = _places(where[number], index)
     if mirrored:  # the box looked at the head in a mirror: what it saw on the left is on the right
-        target, where = mirrored_channels().astype(np.uint8)[target], np.diag([-1.0, 1, 1, 1]) @ where
+        target = mirrored_channels().astype(np.uint8)[target]
+        places[0] *= -1
     if look.deformed:
-        where = _misplaced(generator) @ where
-    return {"input": image[None], "target": target[None], "place": where.astype(np.float32)}
+        places = _misplaced(places, generator)
+    return {"input": image[None], "target": target[None], "where": places}
+
+
+def _places(where: np.ndarray, index: np.ndarray) -> np.ndarray:
+    """(3, x, y, z) float32 common space of the cells of a box whose voxels lie at ``index`` of the map."""
+    middle = (np.stack([cells(axis).mean(axis=0) for axis in index]) - 0.5) / 2
+    found = [ndimage.map_coordinates(axis.astype(np.float32), middle, order=1, mode="nearest") for axis in where]
+    return np.stack(found).astype(np.float32)
 
 
 def _box(labels: np.ndarray, shape: Shape, generator: np.random.Generator, deformed: bool) -> tuple[np.ndarray, bool]:
-    """(4, 4) voxel of the box → voxel of the map, and whether it is mirrored; most of the box is head."""
+    """(4, 4) voxel of the box → voxel of the map, and whether it is mirrored; the box lies about the brain."""
     middle = (np.array(labels.shape) - 1) / 2
-    spare = np.maximum(np.array(labels.shape) - shape, 0) / 2
     turn, mirrored = np.eye(3), False
     if deformed:
+        low, high = _extent(labels)
+        middle = (low + high) / 2
+        spare = np.maximum(high - low + 2 * AROUND - shape, 0) / 2
         turn, mirrored = _affine(generator, TURN, STRETCH), bool(generator.integers(2))
         middle = middle + generator.uniform(-spare, spare)
     if mirrored:
@@ -104,6 +127,13 @@ def _box(labels: np.ndarray, shape: Shape, generator: np.random.Generator, defor
     return box, mirrored
 
 
+def _extent(labels: np.ndarray) -> np.ndarray:
+    """(2, 3): the first and the last voxel of the brain along each axis, seen in every fourth."""
+    region = np.array([False, *(bool(kind.region) for kind in kinds())])[labels[::4, ::4, ::4]]
+    where = np.argwhere(region) if region.any() else np.array([[0, 0, 0]])
+    return 4.0 * np.stack([where.min(axis=0), where.max(axis=0)])
+
+
 def _affine(generator: np.random.Generator, degrees: float, stretch: float) -> np.ndarray:
     from scipy.spatial.transform import Rotation
 
@@ -111,15 +141,17 @@ def _affine(generator: np.random.Generator, degrees: float, stretch: float) -> n
     return np.asarray(turn @ np.diag(np.exp(generator.normal(0, stretch, 3))))
 
 
-def _misplaced(generator: np.random.Generator) -> np.ndarray:
-    """(4, 4) a small error in common space."""
-    from ..simulators.source import COMMON_MM
-
+def _misplaced(places: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    """(3, x, y, z) float32 places with a small affine error and a smooth one."""
     shift, degrees, stretch = MISPLACED
-    error = np.eye(4)
-    error[:3, :3] = _affine(generator, degrees, stretch)
-    error[:3, 3] = generator.normal(0, shift / COMMON_MM, 3)
-    return error
+    width, most = BENT
+    turn = _affine(generator, degrees, stretch).astype(np.float32)
+    moved = np.einsum("ij,jxyz->ixyz", turn, places)
+    moved += generator.normal(0, shift / COMMON_MM, 3).astype(np.float32)[:, None, None, None]
+    amplitude = np.float32(generator.uniform(0, most) / COMMON_MM)
+    for axis in range(3):
+        moved[axis] += amplitude * random_field(places.shape[1:], width / 2, generator)
+    return moved
 
 
 def _stripped(seen: np.ndarray, generator: np.random.Generator, wanted: bool | None) -> np.ndarray:

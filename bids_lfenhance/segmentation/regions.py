@@ -105,6 +105,18 @@ def channels_of_kinds() -> np.ndarray:
     return np.array([0, *(channel[kind.region] for kind in kinds())], np.uint8)
 
 
+def groups_of_channels() -> np.ndarray:
+    """(33,) int64: which channels are equally bright, as the label maps are painted; the background is a group alone.
+
+    >>> groups = groups_of_channels()
+    >>> bool(groups[1] == groups[19]), int(groups[0])
+    (True, 0)
+    """
+    names = ["", *({kind.region: kind.group for kind in reversed(kinds())}[region.index] for region in regions())]
+    order = {name: number for number, name in enumerate(dict.fromkeys(names))}
+    return np.array([order[name] for name in names], np.int64)
+
+
 def label_table() -> list[tuple[str, str, str]]:
     """(index, name, colour) of each region, as a table of labels wants them.
 

@@ -6,21 +6,21 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from ..imaging.anatomy import CSF_REACH_MM
+from ..imaging.anatomy import CSF_REACH_MM, fit_warp
 from ..imaging.grid import CANONICAL_ZOOM, Grid, resample
+from ..imaging.template import load_head_template
 from ..imaging.volume import Volume
-from ..simulators.source import common_place
+from ..imaging.warp import Warp
 from .regions import indices, mirrored_channels
 from .volumes import Rows, region_rows
+from .warps import places
 
 Predictor = Callable[[np.ndarray, np.ndarray], np.ndarray]
-"""(image (x, y, z) float32 with the brain's mean about 1, place (4, 4)) → posteriors (33, x, y, z) that sum to 1."""
+"""(Image (x, y, z) float32, even sides, the brain's mean about 1; (3, x/2, y/2, z/2) where its cells of two by two by
+two voxels lie in common space) → posteriors (33, x, y, z) that sum to 1."""
 
 MARGIN = 8
 """Voxels around the brain that the network is shown: the mask may be a little short, and skull helps no further."""
-
-FEWEST, MULTIPLE = 64, 32
-"""The network halves five times, and what is left must be more than one voxel a side."""
 
 BRIGHTEST = 4.0
 """Brightness, in means of the brain, beyond which nothing was painted in training: vessels, eyes and fat are cut."""
@@ -52,7 +52,7 @@ class Segmentation:
 
 
 def segment(
-    image: np.ndarray, grid: Grid, mask: np.ndarray, place: np.ndarray, predict: Predictor, *, flip: bool = True
+    image: np.ndarray, grid: Grid, mask: np.ndarray, warp: Warp, predict: Predictor, *, flip: bool = True
 ) -> Segmentation:
     """The regions of an image of any contrast, with skull or without.
 
@@ -61,16 +61,16 @@ def segment(
     image : (X, Y, Z), bias-corrected, arbitrary units; its mean in the mask becomes 1, as in training
     grid : RAS+; where it is not of 1 mm the image is seen on one that is
     mask : (X, Y, Z) bool, where the brain is, roughly
-    place : (4, 4) voxel → common space (``simulators.source.common_place``)
+    warp : subject → template space
     predict : the network (``predictor``)
     flip : also look in the mirror, and take the mean: left and right are then treated alike to the last bit
     """
     fine = _at_one_mm(grid)
     if fine != grid:
         image, mask = resample(image, grid.affine, fine), resample(mask, grid.affine, fine, order=0) > 0
-        place = place @ np.linalg.inv(grid.affine) @ fine.affine
     corner, shape = _window(mask)
-    found = _seen(_scaled(image, mask, corner, shape), place @ _shift(corner), predict, flip)
+    where = places(warp, Grid(fine.affine @ _shift(corner), shape))
+    found = _seen(_scaled(image, mask, corner, shape), where, predict, flip)
     if fine != grid:
         found = _carried(found, fine.affine @ _shift(corner), grid)
         corner = np.zeros(3, int)
@@ -91,16 +91,16 @@ def predictor(weights: str, device: str = "cpu") -> Predictor:
     from .recipe import METHOD, build, predict
 
     loaded = load_weights(weights, METHOD.name, ())
-    settings, where = METHOD.settings(**loaded.settings), torch.device(device)
+    settings, target = METHOD.settings(**loaded.settings), torch.device(device)
     nets = build(settings)
     for name, net in nets.items():
         net.load_state_dict(loaded.state[name])
-        net.to(where).eval()
-    use_precision(nets, "bf16", where)
+        net.to(target).eval()
+    use_precision(nets, "bf16", target)
 
-    def posteriors(image: np.ndarray, place: np.ndarray) -> np.ndarray:
-        batch = {"input": image[None], "place": place.astype(np.float32)}
-        given = {key: torch.from_numpy(np.ascontiguousarray(value))[None].to(where) for key, value in batch.items()}
+    def posteriors(image: np.ndarray, where: np.ndarray) -> np.ndarray:
+        batch = {"input": image[None], "where": where}
+        given = {key: torch.from_numpy(np.ascontiguousarray(value))[None].to(target) for key, value in batch.items()}
         with torch.no_grad():
             return np.asarray(predict(nets, given, settings, torch.Generator())[0].cpu().numpy())
 
@@ -108,16 +108,19 @@ def predictor(weights: str, device: str = "cpu") -> Predictor:
 
 
 def segment_volume(
-    volume: Volume, mask: np.ndarray, template_to_subject: np.ndarray, predict: Predictor
+    volume: Volume, mask: np.ndarray, template_to_subject: np.ndarray, predict: Predictor, *, sloppy: bool = False
 ) -> tuple[dict[str, np.ndarray], dict[str, Rows]]:
-    """Labels (X, Y, Z) uint8 and rows of volumes (``volume_rows``) of every contrast of a session, each for itself.
+    """Labels (X, Y, Z) uint8 and rows of volumes (``volume_rows``) of every contrast of a volume.
 
-    ``mask`` (X, Y, Z) bool, brain; ``template_to_subject`` (4, 4) RAS+ mm, the affine registration to the template.
+    ``mask`` (X, Y, Z) bool, brain; ``template_to_subject`` (4, 4) RAS+ mm, the affine registration to the template. The
+    warp is fitted to the first contrast here, even where the high field has one: what low field is said to show must
+    not come from there. ``sloppy``: coarsely.
     """
-    place = common_place(template_to_subject, volume.grid)
+    first = np.maximum(np.nan_to_num(volume.channel(volume.contrasts[0])), 0)
+    warp = fit_warp(first, volume.grid, load_head_template(), template_to_subject, sloppy=sloppy)
     labels, rows = {}, {}
     for contrast in volume.contrasts:
-        found = segment(volume.channel(contrast), volume.grid, mask, place, predict)
+        found = segment(volume.channel(contrast), volume.grid, mask, warp, predict)
         labels[contrast], rows[contrast] = found.labels, volume_rows(found)
     return labels, rows
 
@@ -179,15 +182,14 @@ def brain_of(labels: np.ndarray, grid: Grid) -> np.ndarray:
     return np.asarray(ndimage.binary_fill_holes(tissue | (near & (labels == CSF))))
 
 
-def _seen(image: np.ndarray, place: np.ndarray, predict: Predictor, flip: bool) -> np.ndarray:
+def _seen(image: np.ndarray, where: np.ndarray, predict: Predictor, flip: bool) -> np.ndarray:
     """(33, x, y, z) float16 posteriors of an image, or their mean with those of its mirror image."""
-    found = np.asarray(predict(image, place), np.float16)
+    found = np.asarray(predict(image, where), np.float16)
     if flip:
-        back = np.diag([-1.0, 1, 1, 1])
-        back[0, 3] = image.shape[0] - 1
-        mirror = predict(image[::-1], np.diag([-1.0, 1, 1, 1]) @ place @ back)
+        reflected = where[:, ::-1] * np.array([-1, 1, 1], np.float32)[:, None, None, None]
+        mirror = predict(image[::-1], reflected)
         for channel, other in enumerate(mirrored_channels()):
-            found[channel] = (found[channel] + mirror[other, ::-1].astype(np.float16)) / 2
+            found[channel] = (found[channel].astype(np.float32) + mirror[other, ::-1]) / 2
     return found
 
 
@@ -201,12 +203,12 @@ def _scaled(image: np.ndarray, mask: np.ndarray, corner: np.ndarray, shape: tupl
     return np.minimum(part / (level or 1.0), np.float32(BRIGHTEST))
 
 
-def _window(mask: np.ndarray) -> tuple[np.ndarray, tuple[int, ...]]:
+def _window(mask: np.ndarray) -> tuple[np.ndarray, tuple[int, int, int]]:
     """(Corner (3,), shape) of what the network sees: around the brain, or everything; it may reach beyond the image."""
     where = np.argwhere(mask) if mask.any() else np.array([[0, 0, 0], np.array(mask.shape) - 1])
     low, high = where.min(axis=0) - MARGIN, where.max(axis=0) + 1 + MARGIN
-    sides = np.maximum(-(-(high - low) // MULTIPLE) * MULTIPLE, FEWEST)
-    return (low + high - sides) // 2, tuple(sides.tolist())
+    x, y, z = (high - low + (high - low) % 2).tolist()
+    return low, (x, y, z)
 
 
 def _inside(

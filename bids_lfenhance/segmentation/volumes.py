@@ -5,13 +5,11 @@ from typing import Any
 
 import numpy as np
 
+from ..config import TOTAL_INTRACRANIAL as TOTAL
 from ..imaging.grid import Grid
 from .regions import regions
 
 Rows = list[dict[str, Any]]
-
-TOTAL = "total intracranial"
-"""Name of the row of everything that is a region; it has no index, as it is no label."""
 
 
 def region_rows(labels: np.ndarray, grid: Grid, soft: Sequence[float], confidence: Sequence[float]) -> Rows:

@@ -70,6 +70,11 @@ class Example:
         """(X, Y, Z) uint8, memory-mapped: a label map, of the kind "labels", which has no low and no high field."""
         return self._array("labels")
 
+    @cached_property
+    def where(self) -> np.ndarray:
+        """(W, 3, X/2, Y/2, Z/2) float16, memory-mapped: where the label map's cells lie in common space, by W warps."""
+        return self._array("where")
+
     def _array(self, name: str) -> np.ndarray:
         path = self.folder / f"{name}.npy"
         try:
@@ -129,6 +134,7 @@ def write_example(
 def write_labels(
     folder: str | Path,
     labels: np.ndarray,
+    where: np.ndarray,
     place: np.ndarray,
     affine: np.ndarray,
     subject: str,
@@ -137,11 +143,16 @@ def write_labels(
     origin: Mapping[str, Any],
     sources: Sequence[tuple[str, str]] = (),
 ) -> Path:
-    """The folder of a label map, written whole or not at all: ``labels`` (X, Y, Z) uint8, the rest as ``Example``."""
+    """The folder of a label map, written whole or not at all.
+
+    ``labels`` (X, Y, Z) uint8, ``where`` (W, 3, X/2, Y/2, Z/2) float16, the rest as ``Example``.
+    """
     record: dict[str, Any] = {"kind": "labels", "dataset": dataset, "subject": subject, "session": ""}
     record |= {"place": place.tolist(), "affine": affine.tolist(), "origin": dict(origin)}
     record |= {name: {"contrasts": [], "scales": []} for name in FIELDS}
-    return _write(folder, {"labels": labels}, record | {"sources": [list(source) for source in sources]})
+    return _write(
+        folder, {"labels": labels, "where": where}, record | {"sources": [list(source) for source in sources]}
+    )
 
 
 def _write(folder: str | Path, arrays: Mapping[str, np.ndarray], record: Mapping[str, Any]) -> Path:

@@ -117,8 +117,9 @@ def _simulate(job: Job, folders: Sequence[Path], absent: Sequence[int]) -> None:
 
 
 def _keep_labels(folder: Path, job: Job) -> None:
-    """The label map itself, cut to the head, as kinds of ``segmentation.regions``."""
+    """The label map itself, cut to the head, as kinds of ``segmentation.regions``, and where it lies."""
     from ..segmentation.regions import read_kinds
+    from ..segmentation.warps import warps_of_labels
     from ..simulators.labelmap import load_labels
 
     path = job.label_map or ""
@@ -128,6 +129,7 @@ def _keep_labels(folder: Path, job: Job) -> None:
     write_labels(
         folder,
         kinds,
+        warps_of_labels(kinds, found.grid, found.template),
         found.place(),
         found.grid.affine,
         job.subject,

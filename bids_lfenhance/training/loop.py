@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import Interrupted, MethodError
-from ..nn.ema import Ema, flat_state, set_state
+from ..nn.ema import Ema, Mean, flat_state, set_state
 from ..nn.method import Method, Phase, Stage
 from .card import Trained, write_results
 from .checkpoint import State, save_checkpoint
@@ -136,12 +136,13 @@ def _one_step(
         optimiser = state.optimisers[phase.name]
         optimiser.zero_grad(set_to_none=True)
         sums: dict[str, Tensor] = {}
+        nets = state.nets | {f"{name}-mean": Mean(name, state.nets[name], state.ema) for name in phase.means}
         for first, patches in chunks:
             batch = {key: value.to(run.world.device) for key, value in patches.items()}
             seed = _seed(run.options.seed, progress.stage, progress.step, number, first)
             torch.manual_seed(seed)  # dropout has no generator of its own
             generator = torch.Generator(run.world.device).manual_seed(seed)
-            losses = phase.losses(state.nets, batch, run.settings, generator)
+            losses = phase.losses(nets, batch, run.settings, generator)
             share = len(batch["input"]) / stage.batch
             (sum(losses.values(), torch.zeros(())) * share).backward()
             for name, value in losses.items():
@@ -162,10 +163,12 @@ def _one_step(
 
 
 def rate_share(stage: Stage, step: int) -> float:
-    """The learning rate of a step as a share of its height: up over the warm-up, down to the floor as a cosine."""
+    """The learning rate of a step as a share of its height: up over the warm-up, down as a cosine or by halves."""
     if step < stage.warmup:
         return (step + 1) / (stage.warmup + 1)
     done = (step - stage.warmup) / max(1, stage.steps - stage.warmup)
+    if stage.halvings:
+        return 0.5 ** math.floor(done * (stage.halvings + 1))
     return stage.floor + (1 - stage.floor) * (1 + math.cos(math.pi * done)) / 2
 
 

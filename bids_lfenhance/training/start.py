@@ -118,8 +118,10 @@ def prepare(
     half = use_precision(nets, options.precision, world.device)
     identity = identity_of(method, settings, examples, split, options, half)
     trainable = {name: [w for w in net.parameters() if w.requires_grad] for name, net in nets.items()}
-    state = State(nets, Ema(nets, options.ema), {}, {}, Progress())
     found = find_checkpoint(folder / "checkpoint", identity)
+    if found is None and options.start is None and learning.begin is not None:
+        learning.begin(nets, parts["train"])
+    state = State(nets, Ema(nets, options.ema), {}, {}, Progress())
     if found is not None:
         state.progress, updates, tensors = found
     state.optimisers = optimisers_of(stages[min(state.progress.stage, len(stages) - 1)], trainable)

@@ -86,7 +86,8 @@ def run_group(settings: GroupSettings) -> Grouped:
     out = settings.out_dir
     check_room(out, "OUT_DIR")
     ignore_own_files(out)
-    tables, figures = group_tables(cohort), group_figures(cohort)
+    tables = group_tables(cohort)
+    figures = group_figures(cohort, tables)
     files = []
     for name, columns in TABLES.items():
         path = out / FOLDER / f"{name}.tsv"

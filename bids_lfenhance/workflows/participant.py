@@ -5,6 +5,7 @@ from typing import Any
 
 from nipype import IdentityInterface, Merge, Node, Workflow
 
+from ..derivatives.layout import segmentations
 from ..interfaces.assess import Evaluate, MapRisk, Normalise, SegmentTissue
 from ..interfaces.enhance import Enhance
 from ..interfaces.prepare import FindAnatomy, PrepareReference, PrepareSession
@@ -23,6 +24,9 @@ MEMORY_GB = {
     "write": 1.5,
 }
 """What the scheduler sets aside for a step at the full size of a head, GiB (measured: docs/results.md)."""
+
+OF_REFERENCE = ("reference", "qc", "anatomy", "quality", "tissue", "regions")
+"""What a session takes from its high field; the last only where somebody finds regions."""
 
 SLOPPY_MEMORY_GB = 1.0
 """The same for any step of a ``--sloppy`` run: an eighth of the voxels, beside the libraries (0.7 measured)."""
@@ -49,9 +53,7 @@ def init_subject_wf(subject: str, sessions: Sequence[Session], recipe: Recipe, r
         workflow.add_nodes([session_wf])
         if key := session["reference_session_key"]:
             references[key] = references.get(key) or init_reference_wf(session, recipe)
-            outputs = [
-                (f"outputnode.{name}", f"inputnode.{name}") for name in ("reference", "qc", "anatomy", "quality")
-            ]
+            outputs = [(f"outputnode.{name}", f"inputnode.{name}") for name in OF_REFERENCE]
             workflow.connect([(references[key], session_wf, outputs)])
         workflow.connect(session_wf, "outputnode.files", written, f"in{number}")
     report = _step(WriteReport(out_dir=recipe.out_dir, subject=subject, run_dir=run_dir), "report", recipe)
@@ -63,14 +65,15 @@ def init_subject_wf(subject: str, sessions: Sequence[Session], recipe: Recipe, r
 def init_reference_wf(session: Session, recipe: Recipe) -> Workflow:
     """The graph of one high-field session: canonical grid, brain, tissue, its derivatives.
 
-    Outputs: ``reference`` volume with mask and tissue, ``qc``, ``anatomy``, ``quality``.
+    Outputs: ``reference`` volume with mask and tissue, ``qc``, ``anatomy``, ``quality``, labels of ``tissue`` and of
+    ``regions``.
     """
     workflow = Workflow(name=f"reference_{session['reference_session_key']}_wf")
     prepare = _step(PrepareReference(scans=session["reference_scans"]), "prepare", recipe, session)
     anatomy = _step(FindAnatomy(), "anatomy", recipe, session)
     tissue = _step(SegmentTissue(), "tissue", recipe, session)
     write = _step(WriteReference(session=dict(session), recipe=recipe.plain()), "write", recipe)
-    outputnode = Node(IdentityInterface(["reference", "qc", "anatomy", "quality", "files"]), name="outputnode")
+    outputnode = Node(IdentityInterface([*OF_REFERENCE, "files"]), name="outputnode")
     workflow.connect(
         [
             (prepare, anatomy, [("volume", "volume")]),
@@ -79,25 +82,25 @@ def init_reference_wf(session: Session, recipe: Recipe) -> Workflow:
             (tissue, write, [("volume", "volume"), ("labels", "labels"), ("volumes", "volumes")]),
             (anatomy, write, [("quality", "quality")]),
             (prepare, write, [("qc", "qc")]),
-            (tissue, outputnode, [("volume", "reference")]),
+            (tissue, outputnode, [("volume", "reference"), ("labels", "tissue")]),
             (prepare, outputnode, [("qc", "qc")]),
             (anatomy, outputnode, [("anatomy", "anatomy"), ("quality", "quality")]),
             (write, outputnode, [("files", "files")]),
         ]
     )
-    _connect_regions(workflow, {"": prepare}, anatomy, write, recipe)
+    for regions in _connect_regions(workflow, {"": prepare}, anatomy, write, recipe):
+        workflow.connect(regions, "labels", outputnode, "regions")
     return workflow
 
 
 def init_session_wf(session: Session, recipe: Recipe) -> Workflow:
     """The graph of one low-field session: align, fuse, enhance, segment, judge, write.
 
-    Inputs (connected only if the session is paired): ``reference``, ``qc``, ``anatomy``, ``quality`` of the high
-    field. Outputs: ``files``, the paths written.
+    Inputs (connected only if the session is paired): those of ``OF_REFERENCE``. Outputs: ``files``, the paths written.
     """
     paired = bool(session["reference_session_key"])
     workflow = Workflow(name=f"session_{session['key']}_wf")
-    inputnode = Node(IdentityInterface(["reference", "qc", "anatomy", "quality"]), name="inputnode")
+    inputnode = Node(IdentityInterface([*OF_REFERENCE]), name="inputnode")
     outputnode = Node(IdentityInterface(["files"]), name="outputnode")
     prepare = _step(PrepareSession(scans=session["scans"]), "prepare", recipe, session)
     tissue = _step(SegmentTissue(), "tissue", recipe, session)
@@ -107,17 +110,7 @@ def init_session_wf(session: Session, recipe: Recipe) -> Workflow:
     write = _step(WriteSession(session=dict(session), recipe=recipe.plain()), "write", recipe)
     anatomy = inputnode
     if paired:
-        evaluate = _step(Evaluate(label=recipe.label), "evaluate", recipe)
-        workflow.connect(
-            [
-                (inputnode, prepare, [("reference", "reference")]),
-                (inputnode, evaluate, [("reference", "reference")]),
-                (tissue, evaluate, [("volume", "baseline")]),
-                (enhance, evaluate, [("volume", "enhanced")]),
-                (evaluate, write, [("metrics", "metrics")]),
-                (inputnode, write, [("qc", "reference_qc")]),
-            ]
-        )
+        workflow.connect(inputnode, "reference", prepare, "reference")
     else:
         anatomy = _step(FindAnatomy(), "anatomy", recipe, session)
         workflow.connect(prepare, "volume", anatomy, "volume")
@@ -133,14 +126,18 @@ def init_session_wf(session: Session, recipe: Recipe) -> Workflow:
             (prepare, write, [("qc", "qc")]),
             (anatomy, write, [("quality", "quality")]),
             (tissue, write, [("volume", "acquired"), ("labels", "labels"), ("volumes", "volumes")]),
-            (enhance, write, [("volume", "enhanced"), ("std", "std"), ("provenance", "provenance")]),
+            (enhance, write, [("volume", "enhanced"), *((name, name) for name in ("std", "provenance", "maps"))]),
             (enhanced_tissue, write, [("labels", "enhanced_labels"), ("volumes", "enhanced_volumes")]),
             (risk, write, [("volume", "risk"), ("record", "risk_record")]),
             (write, outputnode, [("files", "files")]),
         ]
     )
     _connect_spaces(workflow, enhance, write, recipe)
-    _connect_regions(workflow, {"": prepare, "enhanced_": enhance}, anatomy, write, recipe)
+    regions = _connect_regions(workflow, {"": prepare, "enhanced_": enhance}, anatomy, write, recipe)
+    if paired:
+        volumes = {"baseline": tissue, "enhanced": enhance}
+        labels = {"tissue": (tissue, enhanced_tissue), "regions": regions}
+        _connect_evaluation(workflow, inputnode, volumes, labels, write, recipe)
     return workflow
 
 
@@ -150,6 +147,7 @@ def _init_enhance(session: Session, recipe: Recipe) -> Node:
         method_settings=dict(recipe.method_settings),
         n_samples=recipe.n_samples,
         device=recipe.device,
+        mem_gb=recipe.mem_gb,
         use_gpu=recipe.device.startswith("cuda"),
     )
     return _step(interface, "enhance", recipe, session)
@@ -167,13 +165,44 @@ def _connect_spaces(workflow: Workflow, enhance: Node, write: Node, recipe: Reci
     workflow.connect(merge, "out", write, "space_transforms")
 
 
+def _connect_evaluation(
+    workflow: Workflow,
+    inputnode: Node,
+    volumes: Mapping[str, Node],
+    labels: Mapping[str, Sequence[Node]],
+    write: Node,
+    recipe: Recipe,
+) -> None:
+    """The comparison with high field: of the volumes, and of the labels of (baseline, enhanced) by kind."""
+    kinds = segmentations(recipe.plain())
+    evaluate = _step(Evaluate(label=recipe.label, segmentations=kinds), "evaluate", recipe)
+    for name, source in volumes.items():
+        workflow.connect(source, "volume", evaluate, name)
+    for kind in kinds:
+        baseline, enhanced = labels[kind]
+        workflow.connect(
+            [
+                (baseline, evaluate, [("labels", kind), ("volumes", f"{kind}_volumes")]),
+                (enhanced, evaluate, [("labels", f"{kind}_enhanced")]),
+                (inputnode, evaluate, [(kind, f"{kind}_reference")]),
+            ]
+        )
+    workflow.connect(
+        [
+            (inputnode, evaluate, [("reference", "reference")]),
+            (inputnode, write, [("qc", "reference_qc")]),
+            (evaluate, write, [("metrics", "metrics")]),
+        ]
+    )
+
+
 def _connect_regions(
     workflow: Workflow, volumes: Mapping[str, Node], anatomy: Node, write: Node, recipe: Recipe
-) -> None:
-    """One segmentation for each volume, by the prefix of what the writer calls it; none where nobody finds regions."""
+) -> list[Node]:
+    """The segmentation of each volume, by the prefix of what the writer calls it; none where nobody finds regions."""
     if recipe.segmentation == "none":
-        return
-    use_gpu = recipe.device.startswith("cuda")
+        return []
+    steps, use_gpu = [], recipe.device.startswith("cuda")
     for prefix, source in volumes.items():
         if recipe.segmentation == "synthseg":
             interface = SegmentBySynthSeg(use_gpu=use_gpu)
@@ -183,6 +212,8 @@ def _connect_regions(
         found = [("labels", f"{prefix}regions"), ("volumes", f"{prefix}region_volumes")]
         workflow.connect([(source, regions, [("volume", "volume")]), (anatomy, regions, [("anatomy", "anatomy")])])
         workflow.connect([(regions, write, found)])
+        steps.append(regions)
+    return steps
 
 
 def memory_gb(step: str, sloppy: bool) -> float:

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from ..bids.names import source_entities, space_of
@@ -12,7 +12,10 @@ from ..bids.units import Unit
 
 @dataclass(frozen=True)
 class Recipe:
-    """What every step of a run must know; all that changes the outputs, and the resources of one step."""
+    """What every step of a run must know; all that changes the outputs, and the resources of one step.
+
+    ``maps`` that the method comes with, and what is said of each; there will be some in ``map_contrasts``.
+    """
 
     bids_dir: str
     out_dir: str
@@ -33,6 +36,8 @@ class Recipe:
     segmentation: str = "none"
     segmentation_weights: str = "auto"
     segmentation_hash: str = ""
+    maps: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    map_contrasts: tuple[str, ...] = ()
 
     def plain(self) -> dict[str, Any]:
         """The recipe as a dictionary, without what may differ between two runs that must give the same files."""

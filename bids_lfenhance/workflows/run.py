@@ -58,6 +58,8 @@ def make_recipe(settings: Settings, method_settings: Mapping[str, Any], device: 
     method = get_method(settings.method)
     chosen, hashed = dict(method_settings), dict(method_settings)
     check_draws(method, method.settings(**chosen), settings.n_samples)
+    maps: Mapping[str, Mapping[str, str]] = {}
+    contrasts: tuple[str, ...] = ()
     if method.learning:
         from ..nn.weights import load_weights
 
@@ -66,6 +68,7 @@ def make_recipe(settings: Settings, method_settings: Mapping[str, Any], device: 
         if chosen["weights"] != "auto":
             chosen["weights"] = str(weights.path.resolve())  # steps run in folders of their own
         hashed["weights"] = weights.sha256
+        maps, contrasts = method.shows(weights) if method.shows else {}, weights.contrasts
     segmenter = choose_segmenter(settings)
     hashed["regions"] = [segmenter.name, segmenter.sha256]
     threads = min(settings.omp_nthreads or MOST_THREADS, available_cpus(), settings.nprocs or available_cpus())
@@ -89,6 +92,8 @@ def make_recipe(settings: Settings, method_settings: Mapping[str, Any], device: 
         segmentation=segmenter.name,
         segmentation_weights=segmenter.weights,
         segmentation_hash=segmenter.sha256,
+        maps=maps,
+        map_contrasts=contrasts,
     )
 
 
@@ -176,7 +181,13 @@ def _start_run(settings: Settings, recipe: Recipe, plan: Plan) -> Path:
     subjects = {unit.subject for unit in plan.units}
     tables = {REGION_LABELS[recipe.segmentation]: label_table()} if recipe.segmentation in REGION_LABELS else {}
     write_dataset_files(
-        settings.out_dir, settings.bids_dir, about, __version__, subjects=sorted(subjects), labels=tables
+        settings.out_dir,
+        settings.bids_dir,
+        about,
+        __version__,
+        subjects=sorted(subjects),
+        labels=tables,
+        maps=recipe.maps,
     )
     run_dir = settings.out_dir / "logs" / run_id
     run_dir.mkdir(parents=True)

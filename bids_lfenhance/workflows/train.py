@@ -30,7 +30,8 @@ def run_train(settings: TrainSettings) -> int:
     """The exit code: 0 when weights, card, curves and the test are on disk."""
     method = get_learned(settings.method)
     own = resolve(settings, method)
-    if (only := getattr(own, "contrast", "all")) != "all":  # other contrasts would be shown and never learned
+    only = getattr(own, "contrast", "all") if method.maps == "hf2lf" else "all"
+    if only != "all":  # other contrasts would be shown and never learned
         settings = dataclasses.replace(settings, contrasts=(only,))
     jobs = plan_jobs(settings)
     split = choose_split(settings, jobs)
@@ -57,14 +58,12 @@ def run_train(settings: TrainSettings) -> int:
 
 def _check_stages(settings: TrainSettings, method: "Method", own: Any, jobs: Sequence[Job]) -> None:
     """Nothing, or ``InputError`` where simulated sessions would be made and never learned from, or a patch is small."""
-    from ..segmentation.segment import FEWEST
-
     assert method.learning is not None
     stages = method.learning.stages(own)
-    if method.maps == "regions" and (side := min(min(stage.patch) for stage in stages)) < FEWEST:
+    if method.maps == "regions" and any(side % 2 or side < 2 for stage in stages for side in stage.patch):
         raise InputError(
-            f"Expected a --{method.name}-patch of {FEWEST} voxels or more, of which the network halves five times, "
-            f"found {side}; raise it."
+            f"Expected an even --{method.name}-patch, whose voxels the network takes two by two by two, found "
+            f"{stages[0].patch[0]}; change it."
         )
     only_pairs = all(stage.data == "pairs" for stage in stages)
     if only_pairs and settings.augment not in PLAIN and any(job.low for job in jobs):

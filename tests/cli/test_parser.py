@@ -188,6 +188,13 @@ def test_a_method_and_a_simulator_may_share_a_name(trainable):
     assert options_of_parts("train", {"method": "h2lo"}, {}, {"h2lo.width": 4})["method_options"] == {"width": 4}
 
 
+def test_what_is_done_to_enhanced_images_is_no_option_of_a_training():
+    texts = {level: build_parser(level).format_help() for level in ("participant", "train")}
+    assert "--cfm-contrast" in texts["participant"]
+    assert "--cfm-contrast" not in texts["train"]
+    assert "--h2lo-contrast" in texts["train"], "which contrast a simulator learns is another thing"
+
+
 @pytest.mark.parametrize("kind", [SimulateSettings, TrainSettings])
 def test_a_settings_file_of_another_level_is_refused(kind: type[Common], tmp_path):
     from bids_lfenhance.config import from_toml

@@ -57,6 +57,8 @@ def recipe(tmp_path: Path, raw: Path) -> dict:
         "device": "cpu",
         "segmentation": "builtin",
         "segmentation_hash": "abcd",
+        "maps": {"Plausibility": {"Description": "How odd it is.", "Units": "share"}, "Cycle": {"Description": "F."}},
+        "map_contrasts": ("T1w",),
     }
 
 
@@ -101,6 +103,7 @@ def content(record: dict, rng: np.random.Generator) -> SessionContent:
         quality={"SkullStripped": False, "MaskVolumeMl": 1400.0, "Warnings": []},
         metrics=[metric] if paired else None,
         reference_qc={} if paired else None,
+        maps={kind: replace(volume, image=volume.image / 3) for kind in ("Plausibility", "Cycle")},
         **REGIONS,
     )
 
@@ -275,3 +278,21 @@ def test_one_table_holds_all_volumes_of_a_subject(raw, recipe, rng, kind):
     hippocampus = table[table["name"] == "left hippocampus"]
     assert (hippocampus["volume_soft_mm3"] == 700.5).all()
     assert set(hippocampus["segmentation"]) == {"regions"}
+
+
+def test_the_methods_own_maps_say_what_they_are_and_a_missing_one_is_missed(raw, recipe, rng):
+    record = session(raw)
+    given = write_all(record, recipe, rng)
+    files = session_layout(record, recipe)
+    path = files["Plausibility/T1w"]
+    assert path.name == "sub-01_ses-HFC_space-GE_res-1mm_desc-inrPlausibility_T1w.nii.gz"
+    np.testing.assert_array_equal(
+        np.asarray(nib.load(path).dataobj), given.maps["Plausibility"].channel("T1w").astype(np.float32)
+    )
+    about = json.loads(sidecar_path(path).read_text())
+    assert about["Description"] == "How odd it is."
+    assert about["Units"] == "share"
+    assert about["MagneticFieldStrength"] == 0.0635
+    assert "Plausibility/T2w" not in files, "the weights do not know T2w"
+    files["Cycle/T1w"].unlink()
+    assert missing_outputs(record, recipe) == [files["Cycle/T1w"]]

@@ -133,6 +133,60 @@ def test_few_subjects_give_nan_and_no_error(n: int) -> None:
     assert math.isnan(mean_sd(x)[1]) is (n < 2)
 
 
+def test_two_subjects_that_hardly_agree_have_an_icc_without_interval() -> None:
+    found = icc_2_1(np.array([[780997.0, 776146.0], [792884.0, 767561.0]]))
+    assert -1 < found.value < 1
+    assert math.isnan(found.low)
+    assert math.isnan(found.high)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_icc_r_and_their_intervals_are_those_of_pingouin(seed: int) -> None:
+    pingouin = pytest.importorskip("pingouin", reason="pingouin is in the test extra")
+    import pandas as pd
+
+    rng = np.random.default_rng(seed)
+    n = int(rng.integers(5, 40))
+    truth = rng.normal(500, 60, n)
+    ratings = np.column_stack([truth + rng.normal(0, 40), truth + rng.normal(0, 15 + 20 * rng.uniform(), n)])
+    long = pd.DataFrame({"y": ratings.ravel(), "who": np.repeat(np.arange(n), 2), "by": np.tile(["a", "b"], n)})
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        table = pingouin.intraclass_corr(long, targets="who", raters="by", ratings="y").set_index("Type")
+        row = table.loc[next(name for name in ("ICC2", "ICC(A,1)") if name in table.index)]
+        corr = pingouin.corr(*ratings.T).iloc[0]
+    icc, (r, p) = icc_2_1(ratings), pearson(*ratings.T)
+    interval = next(row[name] for name in ("CI95", "CI95%", "CI95%_") if name in row.index)
+    assert icc.value == pytest.approx(row["ICC"], abs=1e-9)
+    assert (icc.low, icc.high) == pytest.approx(list(interval), abs=0.0051)  # pingouin rounds its intervals
+    assert r.value == pytest.approx(corr["r"])
+    assert p == pytest.approx(next(corr[name] for name in ("p_val", "p-val") if name in corr.index), rel=1e-6)
+    ends = next(corr[name] for name in ("CI95", "CI95%") if name in corr.index)
+    assert (r.low, r.high) == pytest.approx(list(ends), abs=0.0051)
+
+
+def test_pearson_is_that_of_scipy_down_to_few() -> None:
+    rng = np.random.default_rng(8)
+    for n in (3, 4, 5, 9, 60):
+        x, y = rng.normal(size=(2, n))
+        r, p = pearson(x, y)
+        expected = stats.pearsonr(x, y)
+        assert (r.value, p) == pytest.approx((expected.statistic, expected.pvalue))
+        if n > 3:
+            assert (r.low, r.high) == pytest.approx(tuple(expected.confidence_interval(0.95)))
+    assert pearson(np.arange(5.0), 2 * np.arange(5.0))[0].value == 1
+
+
+def test_bland_altman_is_that_of_statsmodels(pair: tuple[np.ndarray, np.ndarray]) -> None:
+    from statsmodels.stats.weightstats import DescrStatsW
+
+    found, told = bland_altman(*pair), DescrStatsW(pair[0] - pair[1])
+    assert found.bias.value == pytest.approx(told.mean)
+    assert (found.bias.low, found.bias.high) == pytest.approx(told.tconfint_mean(0.05))
+    sd = told.std_ddof(1)
+    assert (found.lower.value, found.upper.value) == pytest.approx((told.mean - 1.96 * sd, told.mean + 1.96 * sd))
+
+
 def test_values_without_spread_give_nan() -> None:
     same = np.ones(8)
     assert math.isnan(icc_2_1(np.column_stack([same, same])).value)

@@ -2,13 +2,13 @@
 
 import json
 
-from bids_lfenhance.evaluation.dictionary import DATA_DICTIONARY, METRICS, levels
+from bids_lfenhance.evaluation.dictionary import DATA_DICTIONARY, METRICS, SEGMENTATIONS, levels
 from bids_lfenhance.evaluation.protocols import PROTOCOLS
 
 
 def test_columns_are_those_of_the_table():
     assert list(DATA_DICTIONARY) == ["contrast", "image", "region", "protocol", "metric", "value"]
-    assert set(DATA_DICTIONARY["protocol"]["Levels"]) == set(PROTOCOLS)
+    assert set(DATA_DICTIONARY["protocol"]["Levels"]) == set(PROTOCOLS) | set(SEGMENTATIONS)
     assert set(DATA_DICTIONARY["metric"]["Levels"]) == set(METRICS)
 
 

@@ -54,7 +54,7 @@ def test_box_holds_the_brain_and_its_margin(pair):
 
 def test_every_metric_named_is_explained():
     named = {metric for protocol in protocols.PROTOCOLS.values() for metric in protocol.metrics} - {"spectrum"}
-    assert named | set(band_names()) | {"empty"} == set(METRICS)
+    assert named | set(band_names()) | {"empty", "dice"} == set(METRICS)
 
 
 @pytest.mark.parametrize(

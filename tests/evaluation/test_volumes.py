@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from bids_lfenhance.evaluation.volumes import brain_volumes, label_agreement, tissue_volumes
+from bids_lfenhance.evaluation.volumes import brain_volumes, overlaps, structures, tissue_volumes
 
 
 @pytest.fixture
@@ -35,24 +35,34 @@ def test_brain_and_intracranial(cubes):
     assert totals == {"brain_mm3": 12**3, "brain_soft_mm3": 12**3, "intracranial_mm3": 16**3}
 
 
-def test_agreement_of_shifted_cubes(cubes):
-    _, labels = cubes
-    moved = np.roll(labels, 3, axis=0)
-    rows = {row["name"]: row for row in label_agreement(moved, labels)}
-    assert rows["WM"]["dice"] == pytest.approx(0.5)
-    assert rows["WM"]["volume_difference_percent"] == 0
-    assert all(row["dice"] == 1 for row in label_agreement(labels, labels))
+TISSUES = {"CSF": (1,), "GM": (2,), "WM": (3,)}
 
 
-def test_agreement_with_what_is_not_there(cubes):
+def test_overlap_of_shifted_cubes(cubes):
     _, labels = cubes
-    row = label_agreement(np.where(labels == 3, 0, labels), labels)[2]
-    assert (row["dice"], row["volume_difference_percent"]) == (0, -100)
-    empty = label_agreement(np.zeros_like(labels), np.zeros_like(labels))[0]
-    assert np.isnan(empty["dice"])
-    assert np.isnan(empty["volume_difference_percent"])
+    assert overlaps(np.roll(labels, 3, axis=0), labels, TISSUES)["WM"] == pytest.approx(0.5)
+    assert overlaps(labels, labels, TISSUES) == {"CSF": 1, "GM": 1, "WM": 1}
+
+
+def test_overlap_is_that_of_scipy():
+    from scipy.spatial.distance import dice
+
+    rng = np.random.default_rng(2)
+    ours, theirs = (rng.choice(np.array([0, 17, 53, 200], np.uint8), (9, 8, 7)) for _ in range(2))
+    of = structures({17: "left hippocampus", 53: "right hippocampus", 200: "stem"})
+    for name, value in overlaps(ours, theirs, of).items():
+        expected = 1 - dice(np.isin(ours, of[name]).ravel(), np.isin(theirs, of[name]).ravel())
+        assert value == pytest.approx(expected), name
+    swapped = np.where(theirs == 17, 53, np.where(theirs == 53, 17, theirs)).astype(np.uint8)
+    assert overlaps(ours, swapped, of)["hippocampus"] == overlaps(ours, theirs, of)["hippocampus"]
+
+
+def test_overlap_with_what_is_not_there(cubes):
+    _, labels = cubes
+    assert overlaps(np.where(labels == 3, 0, labels), labels, TISSUES)["WM"] == 0
+    assert np.isnan(overlaps(np.zeros_like(labels), np.zeros_like(labels), TISSUES)["CSF"])
 
 
 def test_two_grids_are_refused(cubes):
     with pytest.raises(ValueError, match="one grid"):
-        label_agreement(cubes[1], cubes[1][1:])
+        overlaps(cubes[1], cubes[1][1:], TISSUES)

@@ -11,14 +11,14 @@ import torch
 from scipy import ndimage
 
 from bids_lfenhance.config import CONTRASTS
+from bids_lfenhance.imaging.grid import Grid
 from bids_lfenhance.nn.method import Learning, Method
 from bids_lfenhance.nn.weights import save_weights
+from bids_lfenhance.segmentation.warps import places
 from bids_lfenhance.simulators.source import COMMON_MM
 
 from ..oracle import phantom_head
-
-FEWEST = 64
-"""Voxels a side that the network of the regions must be given."""
+from ..segmentation.heads import STRAIGHT
 
 HIGH = {"T1w": (0.2, 0.6, 0.95), "T2w": (0.95, 0.6, 0.4), "FLAIR": (0.1, 0.9, 0.6)}
 LOW = {"T1w": (0.3, 0.7, 0.85), "T2w": (0.9, 0.5, 0.45), "FLAIR": (0.2, 0.8, 0.7)}
@@ -47,7 +47,7 @@ def untrained_weights(method: Method, folder: Path, contrasts: tuple[str, ...] =
 def batch_of(maps: str, size: int = 24, seeds: tuple[int, ...] = (0,), missing: tuple[str, ...] = ()) -> dict[str, Any]:
     """Whole phantoms as a batch: low field blurred and recoloured; which is the input, ``maps`` says."""
     if maps == "regions":
-        return _painted(max(size, FEWEST), seeds)
+        return _painted(size, seeds)
     items = [_pair(seed, size) for seed in seeds]
     low, high, mask, place = (torch.from_numpy(np.stack(arrays)) for arrays in zip(*items, strict=True))
     present = torch.tensor([[name not in missing for name in CONTRASTS]] * len(seeds))
@@ -74,10 +74,10 @@ def _painted(size: int, seeds: tuple[int, ...]) -> dict[str, Any]:
         brain = tissue.sum(axis=0) > 0.5
         image = np.tensordot(HIGH["T1w"], tissue, 1)
         channel = np.where(brain, np.array([16, 2, 1])[tissue.argmax(axis=0)], 0).astype(np.uint8)
-        place = np.diag([1 / COMMON_MM] * 3 + [1]) @ affine
-        items.append((image[None] / image[brain].mean(), channel[None], place))
-    image, target, place = (np.stack(arrays) for arrays in zip(*items, strict=True))
-    arrays = {"input": image.astype(np.float32), "target": target, "place": place.astype(np.float32)}
+        where = places(STRAIGHT, Grid(affine, image.shape))
+        items.append((image[None] / image[brain].mean(), channel[None], where))
+    image, target, where = (np.stack(arrays) for arrays in zip(*items, strict=True))
+    arrays = {"input": image.astype(np.float32), "target": target, "where": where.astype(np.float32)}
     return {key: torch.from_numpy(value) for key, value in arrays.items()}
 
 

@@ -8,7 +8,7 @@ import pytest
 from bids_lfenhance.errors import InputError, MethodError
 from bids_lfenhance.imaging.grid import Grid
 from bids_lfenhance.imaging.volume import Volume, volume_from_channels
-from bids_lfenhance.methods import METHODS, get_method
+from bids_lfenhance.methods import get_method
 from bids_lfenhance.methods.enhance import check_draws, enhance
 from bids_lfenhance.nn.method import Draw, Method
 
@@ -95,45 +95,42 @@ def test_what_draws_share_is_prepared_once_and_progress_told(volume: Volume) -> 
 
 @dataclass(frozen=True)
 class Windowed:
-    """A window, which bounds the memory."""
+    """Where it runs, and nothing else."""
 
-    window: int = 0
+    device: str = "cpu"
 
 
-def hungry(limit: int, thrift: Mapping[str, Any] | None) -> Method:
-    """A method whose third draw finds too little memory with a window of no limit, or above one."""
+def hungry(most: int, fits: bool = True) -> Method:
+    """A method whose third draw finds too little memory with a window above ``most``."""
     import torch
 
     calls: list[int] = []
 
+    def fit(nets: Mapping[str, Any], volume: Volume, limit: int) -> Mapping[str, Any]:
+        return {"window": limit}
+
     def sample(nets: Mapping[str, Any], volume: Volume, settings: Any, generator: np.random.Generator) -> Draw:
-        calls.append(settings.window)
+        calls.append(nets.get("window", 10**12))
         image = volume.image + noise(generator)
-        if len(calls) > 2 and (settings.window or 10**6) > limit:
+        if len(calls) > 2 and calls[-1] > most:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 7 TiB. GPU 0 has nothing.")
         return Draw(image, {})
 
-    return Method("hungry", Windowed, "lf2hf", "pairs", sample, draws=4, thrift=thrift)
+    return Method("hungry", Windowed, "lf2hf", "pairs", sample, draws=4, fit=fit if fits else None)
 
 
-def test_too_little_memory_makes_windows_smaller_once_and_changes_nothing_else(volume: Volume) -> None:
-    result = enhance(volume, hungry(64, {"window": 64}), Windowed(), np.random.default_rng(0))
-    plenty = enhance(volume, hungry(10**7, {"window": 64}), Windowed(), np.random.default_rng(0))
+def test_too_little_memory_takes_a_quarter_once_and_changes_nothing_else(volume: Volume) -> None:
+    half = 2**29  # of the GiB that is given
+    result = enhance(volume, hungry(half), Windowed(), np.random.default_rng(0), memory_gb=1)
+    plenty = enhance(volume, hungry(10**13), Windowed(), np.random.default_rng(0), memory_gb=1)
     np.testing.assert_array_equal(result.image, plenty.image)
     np.testing.assert_array_equal(result.std, plenty.std)
-    assert result.provenance["settings"] == {"window": 64}
     (warning,) = result.provenance["warnings"]
-    assert "--hungry-window 64" in warning
+    assert "a quarter of it" in warning
+    assert not plenty.provenance["warnings"]
 
 
-@pytest.mark.parametrize("thrift", [{"window": 64}, None])
-def test_too_little_memory_for_the_smallest_window_is_named(volume: Volume, thrift: Mapping[str, Any] | None) -> None:
+@pytest.mark.parametrize("fits", [True, False])
+def test_too_little_memory_for_the_smallest_window_is_named(volume: Volume, fits: bool) -> None:
     with pytest.raises(MethodError, match=r"hungry ran out of memory on its device.*CUDA out of memory.*--device cpu"):
-        enhance(volume, hungry(32, thrift), Windowed(), np.random.default_rng(0))
-
-
-@pytest.mark.parametrize("name", METHODS)
-def test_thrift_is_made_of_settings_the_method_has(name: str) -> None:
-    found = get_method(name)
-    for key, value in (found.thrift or {}).items():
-        assert type(getattr(found.settings(), key)) is type(value)
+        enhance(volume, hungry(32, fits), Windowed(), np.random.default_rng(0), memory_gb=1)

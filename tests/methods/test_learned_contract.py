@@ -21,14 +21,14 @@ PARAMETERS = {
     "cfm": 5_162_459,
     "bridge": 135_882_626,
     "cssdiff": 46_400_811,
-    "regions": 20_460_744,
+    "regions": 20_778_633,
 }
 SMALL: dict[str, dict[str, Any]] = {
     "pfsr": {"width": 16, "groups": 1, "blocks": 1, "reduction": 4},
     "h2lo": {"features": 16, "voxels": 500, "block": 8},
     "bridge": {"bridge_width": 8, "width": 8, "levels": 2, "patch": 32, "patch_z": 32, "steps": 2},
     "cssdiff": {"levels": 2, "reverse_width": 8, "judge_width": 8, "steps": 2, "patch": 32, "slices": 4},
-    "regions": {"width": 4},
+    "regions": {"width": 4, "levels": 2},
     "cfm": {"base": 16, "bottleneck": 16, "patch": 32, "slices": 8},
 }
 """Changes to the tiny preset with which a test takes seconds."""
@@ -58,9 +58,6 @@ BY_HEART: dict[str, dict[str, Any]] = {
 
 RATES = {"cssdiff": 1e-3}
 """Learning rates for that, where the usual one is too high."""
-
-LEFT = {"cssdiff": 0.8}
-"""Shares of the error that may be left: of the levels that a diffusion draws, few are those that decide."""
 
 pytestmark = pytest.mark.parametrize("method", RECORDS, ids=lambda record: record.name)
 
@@ -257,7 +254,7 @@ def test_one_pair_is_learnt_by_heart(method: Method) -> None:
     torch.manual_seed(0)
     nets = learning_of(method).build(settings)
     losses = fit(method, settings, nets, [batch], steps=80, rate=RATES.get(method.name, 5e-3))
-    inner, left = (0, 0, *(slice(5, -5),) * 3), LEFT.get(method.name, 0.5)
+    inner = (0, 0, *(slice(5, -5),) * 3)
     image, target = predict(method, nets, batch, settings)[inner], batch["target"][inner]
     assert method.name in DRAWN or losses[-1] < losses[0] / 2
-    assert (image - target).square().mean() < left * (batch["input"][inner] - target).square().mean()
+    assert (image - target).square().mean() < 0.5 * (batch["input"][inner] - target).square().mean()

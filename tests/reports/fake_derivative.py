@@ -46,6 +46,7 @@ class Recipe:
     skull: bool = True
     worse: bool = False
     sloppy: bool = False
+    maps: tuple[str, ...] = ()
     text: str = "MagneticFieldStrength says 0.006 T, ImagingFrequency says 0.0635 T; the frequency was used (6 scans)."
 
 
@@ -204,6 +205,9 @@ def write_method(
     place = zip(np.indices(image.shape), np.multiply(image.shape, (0.32, 0.6, 0.6)), strict=True)
     risk += 7 * np.exp(-sum((index - centre) ** 2 for index, centre in place) / 40)
     save(anat / f"{grid}_res-1mm_desc-{method}Risk_{contrast}", risk.astype(np.float32), base | RISK)
+    for kind in recipe.maps:
+        told = base | {"Description": f"What {kind} is & means.", "Units": "made-up units"}
+        save(anat / f"{grid}_res-1mm_desc-{method}{kind}_{contrast}", (edges / 9).astype(np.float32), told)
     write_tissue(anat / f"{grid}_seg-tissue_res-1mm_desc-{method}{contrast}_dseg", blurred_labels(labels, 0.8), base)
 
 

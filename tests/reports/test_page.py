@@ -272,11 +272,15 @@ def test_regions_are_shown_with_volumes_and_confidence(tmp_path: Path, seg: str)
             "n/a\ttotal intracranial\t1e6\tn/a",
         )
         path.with_name(f"{path.name}.tsv").write_text("\n".join(lines))
+    with next(out.glob("sub-01/ses-HFC/anat/*_desc-inr_qc.tsv")).open("a") as table:
+        table.write(f"T1w\tpreproc\tleft hippocampus\tseg-{seg}\tdice\t0.7149\n")
+        table.write(f"T1w\tinr\tleft hippocampus\tseg-{seg}\tdice\tn/a\n")
     text = write_report(out, "01").read_text(encoding="utf-8")
     row = re.search(r"<tr><td>left hippocampus</td>(.*?)</tr>", text)
     assert row is not None
     cells = re.findall(r"<td>(.*?)</td>", row[1])
-    assert cells == ["4.12 <small>(+3 %)</small>", "0.81", "3.96 <small>(−1 %)</small>", "0.81", "4.00"]
+    assert cells == ["4.12 <small>(+3 %, Dice 0.71)</small>", "0.81", "3.96 <small>(−1 %)</small>", "0.81", "4.00"]
+    assert "Protocol seg-" not in text, "what is measured on labels stands beside the volumes"
     assert "<td>total intracranial</td><td>1000.00" in text
     assert ("mri_synthseg" in text) is (seg == "synthseg")
     assert ("painted from label maps" in text) is (seg == "regions")
@@ -292,3 +296,16 @@ def test_labels_are_tinted_and_the_rest_is_grey() -> None:
     found = tinted(ground, np.array([[17, 0], [0, 0]], np.uint8), colours, strength=0.5)
     assert found[0, 0].tolist() == [150, 100, 50]
     assert (found[1] == 100).all()
+
+
+def test_the_methods_own_maps_are_shown_and_told(tmp_path: Path):
+    out = build(tmp_path, phantom(SMALL), Recipe(maps=("Plausibility", "Cycle"), contrasts=("T1w",)))
+    text = write_report(out, "01").read_text(encoding="utf-8")
+    reader = read(text)
+    for kind in ("Plausibility", "Cycle"):
+        assert f"What {kind} is & means. Median in the brain" in reader.text
+        assert f"T1w {kind.lower()} map" in reader.text
+    viewers = [json.loads(block) for block in reader.scripts if '"planes"' in block]
+    shown = [image["name"] for viewer in viewers for c in viewer["contrasts"] for image in c["images"]]
+    assert {"Plausibility map", "Cycle map", "Risk map"} <= set(shown)
+    assert "Missing" not in reader.text

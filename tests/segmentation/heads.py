@@ -4,7 +4,9 @@ import numpy as np
 from scipy import ndimage
 
 from bids_lfenhance.imaging.grid import Grid
+from bids_lfenhance.imaging.warp import Warp
 from bids_lfenhance.segmentation.regions import channels_of_kinds, indices, kinds, regions
+from bids_lfenhance.segmentation.warps import places
 from bids_lfenhance.simulators.source import COMMON_MM
 
 SIDE = 48
@@ -48,18 +50,32 @@ def grid_of(side: int = SIDE) -> Grid:
     return Grid(affine, (side, side, side))
 
 
-def place_of(grid: Grid) -> np.ndarray:
-    """(4, 4) voxel → common space, where the template lies on the head."""
-    return np.diag([1 / COMMON_MM] * 3 + [1.0]) @ grid.affine
+STRAIGHT = Warp(np.eye(4), np.zeros((3, 2, 2, 2), np.float32), Grid(np.eye(4), (2, 2, 2)))
+"""The template lies on the head as it is."""
+
+
+def where_of(grid: Grid) -> np.ndarray:
+    """(1, 3, X/2, Y/2, Z/2) common space of the cells, where the template lies on the head as it is."""
+    return places(STRAIGHT, grid)[None]
+
+
+def place_of(where: np.ndarray) -> np.ndarray:
+    """(4, 4) voxel → common space, of cells (3, x, y, z) that lie there as on a lattice."""
+    first = where[:, 0, 0, 0].astype(float)
+    steps = np.stack([where[:, 1, 0, 0], where[:, 0, 1, 0], where[:, 0, 0, 1]], axis=1).astype(float) - first[:, None]
+    place = np.eye(4)
+    place[:3, :3] = steps / 2
+    place[:3, 3] = first - steps.sum(axis=1) / 4
+    return place
 
 
 def seer(labels: np.ndarray, grid: Grid, sure: float = 0.9):
     """A predictor that knows where everything lies in common space, and looks at nothing else but ``image > 0``."""
     channels = as_channels(labels)
-    common_to_voxel = np.linalg.inv(place_of(grid))
+    common_to_voxel = np.linalg.inv(np.diag([1 / COMMON_MM] * 3 + [1.0]) @ grid.affine)
 
-    def predict(image: np.ndarray, place: np.ndarray) -> np.ndarray:
-        to_voxel = common_to_voxel @ place
+    def predict(image: np.ndarray, where: np.ndarray) -> np.ndarray:
+        to_voxel = common_to_voxel @ place_of(where)
         found = ndimage.affine_transform(
             channels, to_voxel[:3, :3], to_voxel[:3, 3], output_shape=image.shape, order=0, mode="constant"
         )

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import torch
 
+from bids_lfenhance.nn.fold import fold
 from bids_lfenhance.segmentation import judge
-from bids_lfenhance.segmentation.loss import SMOOTH, losses, soft_dice
+from bids_lfenhance.segmentation.loss import SMOOTH, VOXELS, losses, soft_dice
 
-from .heads import as_kinds, grid_of, head_of_blocks, place_of
+from .heads import as_kinds, grid_of, head_of_blocks, where_of
 
 CHANNELS, SIDE = 33, 6
 
@@ -52,14 +53,23 @@ def test_perfect_is_one_and_nothing_there_is_no_error(drawn):
     assert torch.isfinite(soft_dice(perfect, torch.zeros_like(target)))
 
 
-def test_losses_are_cross_entropy_and_one_minus_dice(drawn):
+def test_losses_are_cross_entropy_and_one_minus_dice_of_some_voxels_of_each_cell(drawn):
     logits, target = drawn
-    nets = {"regions": lambda image, place: torch.from_numpy(logits)}
-    batch = {"input": torch.zeros(2), "place": torch.zeros(2), "target": torch.from_numpy(target[:, None])}
-    found = losses(nets, batch, None, torch.Generator())
-    own = np.take_along_axis(softmax(logits), target[:, None], axis=1)
+    asked = []
+
+    def network(image, where, voxels):
+        asked.append(voxels)
+        return fold(torch.from_numpy(logits), 2).unflatten(1, (CHANNELS, 8))[:, :, voxels]
+
+    batch = {"input": torch.zeros(2), "where": torch.zeros(2), "target": torch.from_numpy(target[:, None])}
+    found = losses({"regions": network}, batch, None, torch.Generator().manual_seed(3))
+    assert len(set(asked[0].tolist())) == VOXELS
+    corners = [np.unravel_index(v, (2, 2, 2)) for v in asked[0].tolist()]
+    shown = np.stack([logits[:, :, x::2, y::2, z::2] for x, y, z in corners], axis=2)
+    wanted = np.stack([target[:, x::2, y::2, z::2] for x, y, z in corners], axis=1)
+    own = np.take_along_axis(softmax(shown), wanted[:, None], axis=1)
     assert float(found["ce"]) == pytest.approx(float(-np.log(own).mean()), rel=1e-5)
-    assert float(found["dice"]) == pytest.approx(1 - oracle_dice(softmax(logits), target), rel=1e-5)
+    assert float(found["dice"]) == pytest.approx(1 - oracle_dice(softmax(shown), wanted), rel=1e-5)
 
 
 def test_dice_is_two_overlaps_over_two_sizes(drawn, rng):
@@ -79,6 +89,6 @@ def test_the_judge_gives_full_marks_to_the_truth(monkeypatch):
         return torch.nn.functional.one_hot(batch["target"][:, 0].long(), CHANNELS).movedim(-1, 1).float()
 
     monkeypatch.setattr(judge, "predict", truth)
-    example = SimpleNamespace(labels=as_kinds(head_of_blocks()), place=place_of(grid_of()))
+    example = SimpleNamespace(labels=as_kinds(head_of_blocks()), where=np.repeat(where_of(grid_of()), 3, axis=0))
     scores = judge.judge({}, example, None, torch.device("cpu"))
     assert scores["dice"] == scores["dice_low"] == scores["dice_thin"] == 1

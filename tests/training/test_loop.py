@@ -16,11 +16,10 @@ from safetensors.torch import load_file
 
 from bids_lfenhance.errors import InputError, Interrupted, MethodError
 from bids_lfenhance.evaluation.image_metrics import image_metrics
-from bids_lfenhance.nn.method import Stage
 from bids_lfenhance.nn.weights import load_weights
 from bids_lfenhance.training.curves import read_curves
 from bids_lfenhance.training.examples import Example
-from bids_lfenhance.training.loop import rate_share, train
+from bids_lfenhance.training.loop import train
 from bids_lfenhance.training.sampler import Augmentation
 from bids_lfenhance.training.split import Split, read_split
 from bids_lfenhance.training.start import TrainOptions
@@ -358,16 +357,6 @@ def test_what_cannot_be_trained_is_said(tmp_path: Path, examples: list[Example])
         train(TOY, ToySettings(), examples, Split(("ds/nobody",)), tmp_path, OPTIONS, quiet)
     with pytest.raises(InputError, match="is not"):
         train(replace(TOY, learning=None), ToySettings(), examples, SPLIT, tmp_path, OPTIONS, quiet)
-
-
-def test_the_rate_climbs_and_falls_as_a_cosine() -> None:
-    stage = Stage("s", (), 110, 1, (8, 8, 8), warmup=10, floor=0.1)
-    shares = [rate_share(stage, step) for step in range(110)]
-    assert shares[0] == pytest.approx(1 / 11)
-    assert shares[10] == 1.0
-    assert shares[60] == pytest.approx(0.55)
-    assert shares[109] == pytest.approx(0.1, abs=1e-3)
-    assert max(np.diff(shares)[10:]) < 0
 
 
 @pytest.mark.parametrize("noise", [0.02, 0.3])

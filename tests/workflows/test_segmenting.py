@@ -1,11 +1,9 @@
 """Who finds the regions is decided, or refused in a sentence, before anything is computed; then the graph has them."""
 
 import json
-from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
-import torch
 
 from bids_lfenhance.cli.parser import parse
 from bids_lfenhance.cli.run import main
@@ -13,12 +11,11 @@ from bids_lfenhance.config import settings_hash
 from bids_lfenhance.data import read_text
 from bids_lfenhance.errors import InputError
 from bids_lfenhance.nn import weights as known
-from bids_lfenhance.nn.weights import save_weights
-from bids_lfenhance.segmentation.recipe import METHOD
 from bids_lfenhance.workflows.participant import init_subject_wf
 from bids_lfenhance.workflows.run import make_recipe
 from bids_lfenhance.workflows.segmenting import choose_segmenter
 
+from ..dataset import tiny_regions
 from .test_participant import nodes, recipe, session
 
 
@@ -32,11 +29,7 @@ def unbundled(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def own(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    settings = replace(METHOD.settings(), width=2)
-    torch.manual_seed(0)
-    assert METHOD.learning is not None
-    about = {"method": "regions", "contrasts": ["T1w"], "settings": asdict(settings)}
-    return save_weights(tmp_path_factory.mktemp("own"), METHOD.learning.build(settings), about, "drawn")
+    return tiny_regions(tmp_path_factory.mktemp("own"))
 
 
 @pytest.fixture
@@ -111,6 +104,9 @@ def test_the_graph_segments_every_image(paired, who):
     edges = workflow._create_flat_graph().edges(data=True)
     given = {target for _, to, edge in edges if to.name == "write" for _, target in edge["connect"]}
     assert {"regions", "region_volumes", "enhanced_regions", "enhanced_region_volumes"} <= given
+    judged = {target for _, to, edge in edges if to.name == "evaluate" for _, target in edge["connect"]}
+    labels = {kind + of for kind in ("tissue", "regions") for of in ("", "_enhanced", "_reference", "_volumes")}
+    assert judged == (labels | {"baseline", "enhanced", "reference"} if paired else set())
 
 
 def test_the_graph_has_no_regions_where_nobody_finds_them():

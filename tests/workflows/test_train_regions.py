@@ -47,8 +47,7 @@ def test_a_dataset_may_stand_beside_the_label_maps(maps, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("more", "sentence"),
     [
-        (("--regions-patch", "48"), "Expected a --regions-patch of 64 voxels or more"),
-        (("--regions-patch", "63"), "Expected a --regions-patch of 64 voxels or more"),
+        (("--regions-patch", "63"), "Expected an even --regions-patch"),
         (("--augment", "physics"), "Expected label maps alone for regions"),
     ],
 )

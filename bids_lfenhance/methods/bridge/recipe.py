@@ -57,6 +57,14 @@ class BridgeSettings:
     bridge: bool = field(
         default=True, metadata=_told("translate the noisy low field; off leaves it as it is", "paper Table 1")
     )
+    crossings: int = field(
+        default=1,
+        metadata=_told(
+            "noises with which the low field crosses, whose mean is the bridge's image: 2 to 4 take out most of the "
+            "noise that it lets through",
+            "1 published; methods.md §2.3b",
+        ),
+    )
     diffusion: bool = field(
         default=True, metadata=_told("diffuse from the bridge's image; off returns that", "paper Table 1")
     )
@@ -65,6 +73,14 @@ class BridgeSettings:
         metadata=_told(
             "share of the change that is applied to each draw, to 1; 0: the weights' own, and in training all of it: "
             "a network knows its own simulator too well"
+        ),
+    )
+    contrast: Literal["auto", "none", "restored"] = field(
+        default="auto",
+        metadata=_told(
+            "contrast of the result: restored, that of high field tissue by tissue, as inr does; none, as the network "
+            "left it; auto, as the weights ask for",
+            "methods.md §3.1",
         ),
     )
     window: int = field(
@@ -180,8 +196,9 @@ def checked(settings: BridgeSettings) -> BridgeSettings:
         )
     if not 0 <= s.strength <= 1:
         raise InputError(f"Expected --bridge-strength between 0 and 1, found {s.strength}; change it.")
-    if s.j < 1:
-        raise InputError(f"Expected --bridge-j of at least 1, found {s.j}; choose 1 or more.")
+    for name in ("j", "crossings"):
+        if (found := getattr(s, name)) < 1:
+            raise InputError(f"Expected --bridge-{name} of at least 1, found {found}; choose 1 or more.")
     if s.sampler == "conditional" and s.diffusion and s.condition_drop >= 1:
         raise InputError(
             f"Expected --bridge-condition-drop below 1 for the conditional sampler, found {s.condition_drop}; choose "
@@ -262,6 +279,13 @@ def _denoise(nets: "Nets", batch: "Batch", settings: Any, generator: "torch.Gene
     return denoise(nets, batch, settings, generator)
 
 
+def fit(nets: Mapping[str, Any], volume: Volume, limit: int) -> Mapping[str, Any]:
+    """``nets`` with no more windows at once than fit."""
+    from .sampler import fit
+
+    return fit(nets, volume, limit)
+
+
 METHOD = Method(
     "bridge",
     BridgeSettings,
@@ -271,6 +295,6 @@ METHOD = Method(
     draws=4,
     budgets={"sloppy": {"steps": 2, "overlap": 0.25}, "cpu": {"overlap": 0.25}, "gpu": {}},
     prepare=prepare,
-    thrift={"window_batch": 1},
+    fit=fit,
     learning=Learning(build, stages, predict, PRESETS),
 )

@@ -1,27 +1,39 @@
 """Whole brains over the bridge and down from noise: one field, one noise, windows blended inside every step."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ...config import CONTRASTS
 from ...errors import InputError
 from ...imaging.volume import Volume
 from ...nn import samplers
 from ...nn.cut import OUTSIDE, Cut, shown
+from ...nn.memory import FLOAT, choose_size, halves, peak_bytes
 from ...nn.method import Draw
 from ...nn.precision import bf16_is_native, run_in_bf16
 from ...nn.schedule import uniform_levels
 from ...nn.weights import Loaded, default_weights, load_weights
 from ...nn.windows import Windows, blend, windowed
+from ..contrast import asked_contrast, with_contrast
 from .recipe import NETWORK, BridgeSettings, build, checked
 from .states import BACKGROUND, CLIP, SCHEDULE, crossed, loudness, maps_of, spread, unspread, velocity
 
 MULTIPLE = 32
 """What the sides of a window are a multiple of: that of the published bridge, and of every U-Net up to 6 levels."""
+
+
+CHANNELS = {"bridge": 2 * len(CONTRASTS), "prior": 3 * len(CONTRASTS)}
+"""Of what each network is given."""
+
+FIELDS = 14
+"""Copies of a session's image that are in memory at once, beside what the networks need."""
 
 
 def set_up(volume: Volume, settings: BridgeSettings) -> Mapping[str, Any]:
@@ -37,7 +49,8 @@ def set_up(volume: Volume, settings: BridgeSettings) -> Mapping[str, Any]:
     trained = {name: loaded.settings[name] for name in (*NETWORK, "bridge", "diffusion", "condition_drop")}
     # What the user leaves open is as it was in the training.
     usual = {name: getattr(settings, name) or loaded.settings.get(name, 0) for name in ("k", "window", "strength")}
-    wanted = replace(settings, **trained, **usual)
+    contrast = asked_contrast(settings.contrast, loaded.settings)
+    wanted = replace(settings, **trained, **usual, contrast=contrast)
     for name in ("bridge", "diffusion"):
         # Weights without a bridge or a prior can do without; those with both may be asked to.
         wanted = replace(wanted, **{name: trained[name] and getattr(settings, name)})
@@ -62,6 +75,26 @@ def set_up(volume: Volume, settings: BridgeSettings) -> Mapping[str, Any]:
         "precision": "bf16" if half else "fp32",
         "session": shown(volume, wanted.fusion),
     }
+
+
+def fit(nets: Mapping[str, Any], volume: Volume, limit: int) -> Mapping[str, Any]:
+    """``nets`` with as many windows at once as ``limit`` bytes allow, at most those of the settings."""
+    settings: BridgeSettings = nets["settings"]
+    sides = Cut.of(nets["session"], nets["loaded"].contrasts).mask.shape
+    size = windows_for(sides, settings).size
+    with torch.device("meta"):
+        built = build(replace(settings, bridge="bridge" in nets["nets"], diffusion="prior" in nets["nets"]))
+
+    def needed(count: int) -> int:
+        level = torch.empty(count, device="meta")
+        crops = {name: torch.empty(count, width, *size, device="meta") for name, width in CHANNELS.items()}
+        work = [peak_bytes(partial(net, crops[name], level)) for name, net in built.items()]
+        field = math.prod(max(*pair) for pair in zip(sides, size, strict=True))
+        return FIELDS * len(CONTRASTS) * field * FLOAT + max(work) + sum(crop.nbytes for crop in crops.values())
+
+    advice = "choose smaller weights or a smaller --bridge-window"
+    count = choose_size(halves(settings.window_batch), needed, limit, "bridge", sides, advice)
+    return {**nets, "settings": replace(settings, window_batch=count)}
 
 
 def enhance_batch(
@@ -104,9 +137,11 @@ class Field:
         return image if prior is None or not prior.gain else self.diffused(image, generator)
 
     def over_the_bridge(self, generator: torch.Generator) -> Tensor:
-        """x̂_0 of the bridge, (1, C, X, Y, Z), by windows over one noise; without a bridge the low field as it is."""
+        """x̂_0 of the bridge, (1, C, X, Y, Z), by windows over one noise, the mean of as many as there are crossings;
+        without a bridge the low field as it is.
+        """
         low = spread(self.image, self.inside)
-        noise = self._randn(generator)
+        noises = [self._randn(generator) for _ in range(self.settings.crossings)]
         if "bridge" not in self.nets or not self.settings.bridge:
             return low
         net, level = self.nets["bridge"], self.settings.crossing
@@ -119,7 +154,10 @@ class Field:
                 windows,
             )
 
-        return self._held(crossed(bridge, low, noise, level))
+        found = torch.zeros_like(low)
+        for noise in noises:
+            found += crossed(bridge, low, noise, level)
+        return self._held(found / len(noises))
 
     def diffused(self, image: Tensor, generator: torch.Generator) -> Tensor:
         """(1, C, X, Y, Z): ``image`` noised, and down again, by the sampler of the settings."""
@@ -156,12 +194,16 @@ class Field:
         return torch.randn(self.image.shape, generator=generator).to(self.image)
 
     def _windows(self) -> Windows:
-        """No larger than the field needs: what lies beyond is made up."""
-        s = self.settings
-        wanted = (s.window,) * 3 if s.window else (s.patch, s.patch, s.patch_z)
-        needed = [-(-side // MULTIPLE) * MULTIPLE for side in self.image.shape[2:]]
-        size = tuple(min(*pair) for pair in zip(wanted, needed, strict=True))
-        return Windows(size, s.overlap, s.window_batch)
+        return windows_for(self.image.shape[2:], self.settings)
+
+
+def windows_for(sides: Sequence[int], settings: BridgeSettings) -> Windows:
+    """The windows on a field, no larger than it needs: what lies beyond is made up."""
+    s = settings
+    wanted = (s.window,) * 3 if s.window else (s.patch, s.patch, s.patch_z)
+    needed = [-(-side // MULTIPLE) * MULTIPLE for side in sides]
+    size = tuple(min(*pair) for pair in zip(wanted, needed, strict=True))
+    return Windows(size, s.overlap, s.window_batch)
 
 
 def _same(level: int, crops: Tensor) -> Tensor:
@@ -192,16 +234,17 @@ def draw(nets: Mapping[str, Any], volume: Volume, settings: BridgeSettings, gene
         "scale": cut.scales(),
         "precision": nets["precision"],
         "strength": used.strength or 1.0,
+        "window_batch": used.window_batch,
         "stage": "diffusion" if used.diffusion else "bridge",
         "outside": OUTSIDE,
         "nfe": evaluations(used),
         "warnings": cut.warnings(loaded.contrasts),
     }
-    return Draw(cut.paste(found[0].cpu().numpy()), record)
+    return with_contrast(Draw(cut.paste(found[0].cpu().numpy()), record), volume, used.contrast, loaded.contrasts)
 
 
 def evaluations(settings: BridgeSettings) -> int:
     """How often a network looks at the whole field for one draw."""
     s = settings
     each = 1 if s.sampler in ("conditional", "unconditional_ddim") else s.j
-    return int(s.bridge) + (s.steps * each if s.diffusion else 0)
+    return s.bridge * s.crossings + (s.steps * each if s.diffusion else 0)

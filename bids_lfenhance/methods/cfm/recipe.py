@@ -59,6 +59,14 @@ class CfmSettings:
             "a network knows its own simulator too well"
         ),
     )
+    contrast: Literal["auto", "none", "restored"] = field(
+        default="auto",
+        metadata=_told(
+            "contrast of the result: restored, that of high field tissue by tissue, as inr does; none, as the network "
+            "left it; auto, as the weights ask for",
+            "methods.md §3.1",
+        ),
+    )
     noise_corr_z: float = field(
         default=0.5, metadata=_told("correlation of the noise of neighbouring slices, against flicker", "methods.md §5")
     )
@@ -206,6 +214,13 @@ def _losses(nets: "Nets", batch: "Batch", settings: Any, generator: "torch.Gener
     return losses(nets, batch, settings, generator)
 
 
+def fit(nets: Mapping[str, Any], volume: Volume, limit: int) -> Mapping[str, Any]:
+    """``nets`` with no more slices at once than fit."""
+    from .sampler import fit
+
+    return fit(nets, volume, limit)
+
+
 METHOD = Method(
     "cfm",
     CfmSettings,
@@ -214,7 +229,7 @@ METHOD = Method(
     sample,
     budgets={"sloppy": {}, "cpu": {}, "gpu": {"slices_at_once": 96}},
     prepare=prepare,
-    thrift={"slices_at_once": 2},
+    fit=fit,
     learning=Learning(build, stages, predict, PRESETS),
     varies=varies,
 )

@@ -8,15 +8,21 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ...config import CONTRASTS
 from ...imaging.volume import Volume
 from ...nn.cut import OUTSIDE, Cut, shown
+from ...nn.memory import FLOAT, choose_size, halves, peak_bytes
 from ...nn.method import Draw
 from ...nn.precision import bf16_is_native, run_in_bf16
 from ...nn.weights import Loaded, default_weights, load_weights
+from ..contrast import asked_contrast, with_contrast
 from .network import VelocityNet
 from .recipe import NETWORK, CfmSettings, build
-from .slices import Slices, as_slices, as_volume, draw_noise
+from .slices import AXIS, Slices, as_slices, as_volume, draw_noise
 from .way import evaluations, start_from, walk
+
+FIELDS = 8
+"""Copies of a session's image that are in memory at once, beside what the network needs."""
 
 ENOUGH = 16
 """Steps from which the spread of draws is near the true one, 98 and 94 % of the variance with Heun (methods.md §5)."""
@@ -34,7 +40,9 @@ def set_up(volume: Volume, settings: CfmSettings) -> Mapping[str, Any]:
         source = default_weights("cfm", volume.contrasts) or "auto"
     loaded = load_weights(source, "cfm", ())
     trained = {name: loaded.settings[name] for name in NETWORK}
-    settings = replace(settings, **trained, strength=settings.strength or loaded.settings.get("strength", 0.0))
+    strength = settings.strength or loaded.settings.get("strength", 0.0)
+    contrast = asked_contrast(settings.contrast, loaded.settings)
+    settings = replace(settings, **trained, strength=strength, contrast=contrast)
     network, device = build(settings)["velocity"], torch.device(settings.device)
     network.load_state_dict(loaded.state["velocity"])
     network.to(device).eval()
@@ -47,6 +55,28 @@ def set_up(volume: Volume, settings: CfmSettings) -> Mapping[str, Any]:
         "precision": "bf16" if half else "fp32",
         "session": shown(volume, settings.fusion),
     }
+
+
+def fit(nets: Mapping[str, Any], volume: Volume, limit: int) -> Mapping[str, Any]:
+    """``nets`` with as many slices at once as ``limit`` bytes allow, at most those of the settings."""
+    settings: CfmSettings = nets["settings"]
+    sides = Cut.of(nets["session"], nets["loaded"].contrasts).mask.shape
+    axis = AXIS[settings.plane] - 2
+    multiple = nets["velocity"].multiple
+    pixels = [-(-side // multiple) * multiple for number, side in enumerate(sides) if number != axis]
+    channels, seen = len(CONTRASTS), len(CONTRASTS) * (2 * settings.n_ctx + 2)
+    with torch.device("meta"):
+        network = build(settings)["velocity"]
+
+    def needed(count: int) -> int:
+        image, condition = (torch.empty(count, width, *pixels, device="meta") for width in (channels, seen))
+        time = torch.empty(count, device="meta")
+        whole = FIELDS * channels * pixels[0] * pixels[1] * sides[axis] * FLOAT
+        return whole + peak_bytes(lambda: network(image, condition, time))
+
+    advice = "choose smaller weights, or --sloppy, whose grid is coarser"
+    count = choose_size(halves(settings.slices_at_once), needed, limit, "cfm", sides, advice)
+    return {**nets, "settings": replace(settings, slices_at_once=count)}
 
 
 def enhance_batch(
@@ -105,12 +135,13 @@ def draw(nets: Mapping[str, Any], volume: Volume, settings: CfmSettings, generat
         "strength": (inner.strength or 1.0) if mean else 1.0,
         "solver": "euler" if mean else inner.solver,
         "steps": 1 if mean else inner.steps,
+        "slices_at_once": inner.slices_at_once,
         "nfe": evaluations(inner),
         "spread": SPREAD[inner.mode],
         "outside": OUTSIDE,
         "warnings": [*cut.warnings(loaded.contrasts), *_few(inner)],
     }
-    return Draw(cut.paste(found[0].cpu().numpy()), record)
+    return with_contrast(Draw(cut.paste(found[0].cpu().numpy()), record), volume, inner.contrast, loaded.contrasts)
 
 
 SPREAD = {

@@ -1,5 +1,6 @@
 """The chain of ``cssdiff``: T_c steps of one denoiser from noise to high field (methods.md §1.2 and §1.8b)."""
 
+from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
 
@@ -21,51 +22,73 @@ def chain_levels(steps: int) -> list[int]:
     return [round(HIGHEST_START * (1 - number / steps) ** 1.5) for number in range(steps + 1)]
 
 
-def clean_at(net: nn.Module, state: Tensor, seen: Tensor, tokens: Tensor | None, level: int) -> Tensor:
-    """x̂_0 (N, C, U, V) at a level."""
-    found: Tensor = net(state, seen, tokens, torch.full((len(state),), level, device=state.device))
-    return found
+BACKGROUND = -1.0
+"""What high and low field are outside the brain."""
+
+
+@dataclass(frozen=True)
+class Condition:
+    """What the denoiser is shown of slices: ``seen`` (N, K, U, V), low field first; ``tokens`` of which slices they
+    are; ``inside`` (N, 1, U, V) where there is brain: what lies outside is known, and is not to be found.
+    """
+
+    seen: Tensor
+    tokens: Tensor | None
+    inside: Tensor
+
+
+def clean_at(net: nn.Module, state: Tensor, given: Condition, level: int, latent: Tensor | None = None) -> Tensor:
+    """x̂_0 (N, C, U, V) at a level; ``latent`` is the noise that a step of the literal chain is given."""
+    levels = torch.full((len(state),), level, device=state.device)
+    found: Tensor = net(state, given.seen, given.tokens, levels, latent)
+    return torch.where(given.inside, found, BACKGROUND)
 
 
 def walk(
     net: nn.Module,
-    seen: Tensor,
-    tokens: Tensor | None,
+    given: Condition,
     noises: Tensor,
     levels: list[int],
     lean: bool = True,
-    path: bool = False,
+    literal: bool = False,
+    teacher: nn.Module | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """(The image (N, C, U, V) at the end of the chain (Eq. 7), the path loss (N, C, U, V), zero unless ``path``).
+    """(The image (N, C, U, V) at the end of the chain (Eq. 7), the path loss (N, C, U, V), zero without ``teacher``).
 
     ``noises`` (T_c, N, C, U, V): the state at the first level, then what each posterior step adds; they are drawn
-    before, so that ``lean``, which computes features twice instead of keeping them, changes nothing. The path loss
-    (Eq. 16) holds every state against two DDIM steps of the same network, taken as they are, weighted by
+    before, so that ``lean``, which computes features twice instead of keeping them, changes nothing. ``literal``
+    (Eq. 7 with one clock; methods.md §1.2 a): the chain starts from low field, a step adds a T_c-th of the change that
+    the network wants given the step's noise, x_{k+1} = x_k + r_θ(x_k, x_0, k/T_c, z_k)/T_c, and s = T_c − k.
+    The path loss (Eq. 16) holds every state against two DDIM steps of the ``teacher``, taken as they are, weighted by
     min(SNR, 5)/5.
     """
-    state, plan = noises[0], schedule()
+    low, plan = given.seen[:, : noises.shape[2]], schedule()
+    state = low if literal else noises[0]
     cost = torch.zeros_like(state)
-    for number, (level, lower) in enumerate(pairwise(levels), start=1):
+    for number, (level, lower) in enumerate(pairwise(levels)):
         before = state
-        call = (net, state, seen, tokens, level)
+        call = (net, state, given, level, noises[number] if literal else None)
         clean = checkpoint(clean_at, *call, use_reentrant=False) if lean else clean_at(*call)
-        state = clean
-        if lower:
+        if literal:
+            state = before + (clean - low) / (len(levels) - 1)
+        elif lower:
             mean, spread = plan.posterior(before, clean, level, lower)
-            state = mean + spread * noises[number]
-            if path:
-                share = plan.shares[lower]
-                weight = float((share / (1 - share)).clamp(max=5) / 5)
-                cost = cost + weight * (state - _teach(net, before, seen, tokens, level, lower)).square()
+            state = mean + spread * noises[number + 1]
+        else:
+            state = clean
+        if teacher is not None and lower:
+            share = plan.shares[lower]
+            weight = float((share / (1 - share)).clamp(max=5) / 5)
+            cost = cost + weight * (state - _teach(teacher, before, given, level, lower)).square()
     return state, cost
 
 
 @torch.no_grad()
-def _teach(net: nn.Module, state: Tensor, seen: Tensor, tokens: Tensor | None, level: int, lower: int) -> Tensor:
+def _teach(net: nn.Module, state: Tensor, given: Condition, level: int, lower: int) -> Tensor:
     """The state at ``lower`` after two DDIM steps."""
     plan, middle = schedule(), (level + lower) // 2
     for high, low in ((level, middle), (middle, lower)):
-        clean = clean_at(net, state, seen, tokens, high)
+        clean = clean_at(net, state, given, high)
         noise = plan.noise(state, plan.velocity_from_clean(state, clean, high), high)
         state = plan.add_noise(clean, noise, low)
     return state

@@ -1,16 +1,17 @@
 """What the chain of ``cssdiff`` minimises (Eqs. 8 to 17; methods.md §1.8b)."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .chain import chain_levels, schedule, walk
+from .chain import BACKGROUND, Condition, chain_levels, schedule, walk
 from .guides import choose, judged, restoration, structure_cost
-from .slices import as_slices, embed, tokens_of
+from .physics import Physics
+from .slices import Slices, as_slices, embed, tokens_of
 
 if TYPE_CHECKING:
     from .recipe import CssDiffSettings
@@ -18,24 +19,32 @@ if TYPE_CHECKING:
     Nets = Mapping[str, nn.Module]
     Batch = Mapping[str, Tensor]
 
+Reverse = Callable[[Tensor], Tensor]
+
 
 @dataclass(frozen=True)
 class Shown:
-    """Slices to learn from: ``low``, ``high`` (N, C, U, V); ``seen``, ``tokens`` what the denoiser is given.
+    """Slices to learn from: ``low``, ``high`` (N, C, U, V); ``condition`` is what the denoiser
+    is shown.
 
-    ``inside`` (N, C, U, V) where the loss counts: everywhere, for contrasts ``live`` (N, C).
+    What counts is the brain, in contrasts ``live`` (N, C). ``place``: all slices, and which items' and of those which
+    ones these are, (N,) each.
     """
 
     low: Tensor
     high: Tensor
-    seen: Tensor
-    tokens: Tensor | None
+    condition: Condition
     live: Tensor
+    place: tuple[Slices, Tensor, Tensor]
 
     def mean(self, errors: Tensor) -> Tensor:
-        """The mean over slices of the mean over their contrasts and pixels."""
-        share = self.live / self.live.sum(dim=1, keepdim=True).clamp(min=1)
-        return (errors.mean(dim=(2, 3)) * share).sum(dim=1).mean()
+        """The mean over items of the mean over their contrasts and the brain in their slices."""
+        items = len(self.place[0].low)
+        inside = self.condition.inside
+        sums = (errors * inside).unflatten(0, (items, -1)).sum(dim=(1, 3, 4))
+        mean = sums / inside.unflatten(0, (items, -1)).sum(dim=(1, 3, 4)).clamp(min=1)
+        live = self.live.unflatten(0, (items, -1))[:, 0]
+        return ((mean * live).sum(dim=1) / live.sum(dim=1).clamp(min=1)).mean()
 
 
 def shown(nets: "Nets", batch: "Batch", settings: "CssDiffSettings", generator: torch.Generator) -> Shown:
@@ -44,7 +53,7 @@ def shown(nets: "Nets", batch: "Batch", settings: "CssDiffSettings", generator: 
     assert slices.high is not None
     item, index = choose(slices.mask, settings.slices, generator)
     live = slices.live[item]
-    high = torch.where(live[:, :, None, None], slices.high[item, index], -1.0)
+    high = torch.where(live[:, :, None, None], slices.high[item, index], BACKGROUND)
     tokens = None
     if settings.sgp:
         with torch.no_grad():
@@ -52,7 +61,8 @@ def shown(nets: "Nets", batch: "Batch", settings: "CssDiffSettings", generator: 
         tokens = tokens_of(embedded, item, index)
         drawn = torch.rand(tokens.shape, generator=generator, device=generator.device).to(tokens.device)
         tokens = tokens * (drawn >= settings.dropout) / (1 - settings.dropout)
-    return Shown(slices.low[item, index], high, slices.seen(item, index, settings.n_ctx), tokens, live)
+    condition = Condition(slices.seen(item, index, settings.n_ctx), tokens, slices.mask[item, index])
+    return Shown(slices.low[item, index], high, condition, live, (slices, item, index))
 
 
 def denoise(nets: "Nets", batch: "Batch", settings: "CssDiffSettings", generator: torch.Generator) -> dict[str, Tensor]:
@@ -70,13 +80,13 @@ def _denoised(
     device, plan = given.high.device, schedule()
     level = torch.randint(1, 991, (len(given.high),), generator=generator, device=generator.device).to(device)
     state = plan.add_noise(given.high, _noise(given.high, generator), level)
-    found = net(state, given.seen, given.tokens, level)
+    found = net(state, given.condition.seen, given.condition.tokens, level)
     share = plan.shares.to(device)[level]
     weight = (share / (1 - share)).clamp(max=5).to(state.dtype)[:, None, None, None]
     errors = found - given.high
     return {
         "denoise": given.mean(weight * errors.square()),
-        "pair": settings.paired * given.mean(errors.abs()),
+        "pair": settings.paired_l1 * given.mean(errors.abs()),
     }
 
 
@@ -85,38 +95,32 @@ def generate(
 ) -> dict[str, Tensor]:
     """Losses of the denoiser and of F: ``denoise``, ``pair``, ``fool``, ``cycle``, ``path``, and ``structure``.
 
-    The chain starts, one slice in two, from noised low field, else from noise. The second half of the cycle (Eq. 9),
-    high field through F and the chain, runs every other time with twice its weight. F is given a little noise: it
-    cannot hide the image in what is too small to see (methods.md §1.9).
+    The teacher of the path is the running mean of the denoiser, ``denoiser-mean``, where the caller keeps one. The
+    second half of the cycle (Eq. 9), high field through F and the chain, runs every other time with twice its weight.
     """
-    s, net, reverse = settings, nets["denoiser"], nets["reverse"]
+    s, net = settings, nets["denoiser"]
     given = shown(nets, batch, s, generator)
     found = _denoised(net, given, s, generator)
+    reverse = _reverse(nets, given, s, generator)
     levels = chain_levels(s.steps)
-    noises = _starts(given.low, levels, generator)
-    image, path = walk(net, given.seen, given.tokens, noises, levels, s.lean, path=True)
-    back = reverse(image + s.reverse_noise * _noise(image, generator))
-    cycle = given.mean((given.low - back).abs())
-    if float(torch.rand((), generator=generator, device=generator.device)) < 0.5:
-        made = reverse(given.high + s.reverse_noise * _noise(given.high, generator))
-        made = made + s.reverse_noise * _noise(made, generator)
-        # Their neighbours are not made: the slice stands for them.
-        around = 2 * s.n_ctx + 1
-        seen = torch.cat([*[made] * around, given.seen[:, around * made.shape[1] :]], dim=1)
-        again, _ = walk(net, seen, given.tokens, _starts(made, levels, generator), levels, s.lean)
-        cycle = cycle + 2 * s.rho * given.mean((given.high - again).abs())
-    else:
-        made = reverse(given.high)
+    noises, literal = _starts(given.low, levels, generator), s.chain == "literal"
+    teacher = nets.get("denoiser-mean", net)
+    image, path = walk(net, given.condition, noises, levels, s.lean, literal, teacher)
     there = given.live.any(dim=1)
     logits = nets["judge"](torch.cat([_only(image, given.live), given.low], dim=1))
     found |= {
-        "chain-pair": s.paired * given.mean((image - given.high).abs()),
+        "chain-pair": s.paired_l1 * given.mean((image - given.high).abs()),
         "fool": s.adversarial * (functional.softplus(-logits).mean(dim=(1, 2, 3)) * there).mean(),
-        "cycle": s.cycle * cycle,
         "path": s.path * given.mean(path),
-        # F is told what low field looks like; the cycle alone would let it agree with the chain on anything.
-        "reverse": s.paired * given.mean((made - given.low).abs()),
     }
+    cycle = given.mean((given.low - reverse(image)).abs())
+    made = reverse(given.high)
+    if float(torch.rand((), generator=generator, device=generator.device)) < 0.5:
+        cycle = cycle + 2 * s.rho * _from_high(net, given, made, s, generator)
+    found["cycle"] = s.cycle * cycle
+    if s.reverse == "learned":
+        # F is told what low field looks like; the cycle alone would let it agree with the chain on anything.
+        found["reverse"] = s.paired_l1 * given.mean((made - given.low).abs())
     if s.lsc:
         image = _only(image, given.live)
         restored = restoration(nets["restorer"], image, s, generator)
@@ -124,15 +128,39 @@ def generate(
     return found
 
 
+def _reverse(nets: "Nets", given: Shown, settings: "CssDiffSettings", generator: torch.Generator) -> Reverse:
+    """F of the slices: the physics, or the network, which is given a little noise.
+
+    So it cannot hide the image in what is too small to see (methods.md §1.9).
+    """
+    if settings.reverse == "simulator":
+        return Physics.of(*given.place, settings.reverse_fwhm)
+    net = nets["reverse"]
+    return lambda image: net(image + settings.reverse_noise * _noise(image, generator))
+
+
+def _from_high(
+    net: nn.Module, given: Shown, made: Tensor, settings: "CssDiffSettings", generator: torch.Generator
+) -> Tensor:
+    """‖y − G(F(y))‖₁, ``made`` being F(y) (N, C, U, V), with a little noise of its own."""
+    s, levels = settings, chain_levels(settings.steps)
+    made = made + s.reverse_noise * _noise(made, generator)
+    # Their neighbours are not made: the slice stands for them.
+    around = 2 * s.n_ctx + 1
+    seen = torch.cat([*[made] * around, given.condition.seen[:, around * made.shape[1] :]], dim=1)
+    noises = _starts(made, levels, generator)
+    again, _ = walk(net, replace(given.condition, seen=seen), noises, levels, s.lean, s.chain == "literal")
+    return given.mean((given.high - again).abs())
+
+
 def judge(nets: "Nets", batch: "Batch", settings: "CssDiffSettings", generator: torch.Generator) -> dict[str, Tensor]:
     """``judge`` and ``r1``: high field told from what the chain makes, both beside their low field (Eq. 8)."""
     s = settings
     given = shown(nets, batch, s, generator)
     levels = chain_levels(s.steps)
+    noises, literal = _starts(given.low, levels, generator), s.chain == "literal"
     with torch.no_grad():
-        image, _ = walk(
-            nets["denoiser"], given.seen, given.tokens, _starts(given.low, levels, generator), levels, lean=False
-        )
+        image, _ = walk(nets["denoiser"], given.condition, noises, levels, lean=False, literal=literal)
     real, made = (torch.cat([_only(one, given.live), given.low], dim=1) for one in (given.high, image))
     there = given.live.any(dim=1)
     real = real.detach().requires_grad_()
@@ -143,7 +171,7 @@ def judge(nets: "Nets", batch: "Batch", settings: "CssDiffSettings", generator: 
 
 
 def _only(image: Tensor, live: Tensor) -> Tensor:
-    return torch.where(live[:, :, None, None], image, -1.0)
+    return torch.where(live[:, :, None, None], image, BACKGROUND)
 
 
 def _noise(like: Tensor, generator: torch.Generator) -> Tensor:
@@ -151,7 +179,10 @@ def _noise(like: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def _starts(low: Tensor, levels: list[int], generator: torch.Generator) -> Tensor:
-    """(T_c, N, C, U, V): the first state, of noise or, one slice in two, of noised low field; then noises."""
+    """(T_c, N, C, U, V): the first state, of noise or, one slice in two, of noised low field; then noises.
+
+    At the first level both are noise but for a trace; the literal chain starts from low field, and takes all as noise.
+    """
     noises = torch.stack([_noise(low, generator) for _ in levels[:-1]])
     half = torch.rand(len(low), generator=generator, device=generator.device).to(low.device) < 0.5
     noised = schedule().add_noise(low.detach(), noises[0], levels[0])

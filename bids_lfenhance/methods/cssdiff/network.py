@@ -24,13 +24,23 @@ class Denoiser(nn.Module):
     The first C channels of ``seen`` are the slices' low field, to which the U-Net's answer is added: its last
     convolution starts at zero, so that an untrained network gives back low field. ``tokens`` (N, T, ``TOKEN``) enter
     by cross-attention at the lowest level, or are None. ``shuffle`` pixels a side are folded into features, for a
-    fraction of the work. The sides are multiples of ``shuffle`` times 2 to the number of halvings.
+    fraction of the work. The sides are multiples of ``shuffle`` times 2 to the number of halvings. With ``latent`` the
+    network also sees noise (N, C, U, V), zero where it is given none.
     """
 
     def __init__(
-        self, channels: int, seen: int, widths: tuple[int, ...], blocks: int, tokens: bool, shuffle: int = 1
+        self,
+        channels: int,
+        seen: int,
+        widths: tuple[int, ...],
+        blocks: int,
+        tokens: bool,
+        shuffle: int = 1,
+        latent: bool = False,
     ) -> None:
         super().__init__()
+        self.latent = latent
+        seen += channels * latent
         self.fold, self.unfold = nn.PixelUnshuffle(shuffle), nn.PixelShuffle(shuffle)
         lowest = tuple(number == len(widths) - 1 for number in range(len(widths)))
         self.unet = DiffusionModelUNet(
@@ -46,9 +56,14 @@ class Denoiser(nn.Module):
             cross_attention_dim=TOKEN if tokens else None,
         )
 
-    def forward(self, state: Tensor, seen: Tensor, tokens: Tensor | None, level: Tensor) -> Tensor:
+    def forward(
+        self, state: Tensor, seen: Tensor, tokens: Tensor | None, level: Tensor, latent: Tensor | None = None
+    ) -> Tensor:
         """(N, C, U, V) float32."""
-        shown = self.fold(torch.cat([state, seen], dim=1))
+        given = [state, seen]
+        if self.latent:
+            given.append(torch.zeros_like(state) if latent is None else latent)
+        shown = self.fold(torch.cat(given, dim=1))
         answer: Tensor = self.unfold(self.unet(shown, timesteps=level, context=tokens))
         return seen[:, : state.shape[1]].float() + answer.float()
 
@@ -78,17 +93,23 @@ class Reverse(nn.Module):
             _normal(nn.Conv2d(wide, 2 * width, 3, padding=1, **around), 2 * width),
             nn.Upsample(scale_factor=2),
             _normal(nn.Conv2d(2 * width, width, 3, padding=1, **around), width),
-            nn.Conv2d(width, channels, 7, padding=3, **around),
-            nn.Tanh(),
         )
+        self.tail = _silent(nn.Conv2d(width, channels, 7, padding=3, **around))
 
     def forward(self, image: Tensor) -> Tensor:
         """(N, C, U, V)."""
         features = self.down(image)
         for block in self.blocks:
             features = features + block(features)
-        found: Tensor = self.up(features)
+        found: Tensor = self.tail(self.up(features)).tanh()
         return found
+
+
+def _silent(conv: nn.Conv2d) -> nn.Conv2d:
+    # All zeros until it has learnt: weights tell by themselves whether there is anything to be asked of them.
+    for parameter in conv.parameters():
+        nn.init.zeros_(parameter)
+    return conv
 
 
 def _normal(conv: nn.Conv2d, width: int) -> nn.Sequential:
@@ -115,7 +136,8 @@ class Judge(nn.Module):
 class Encoder(nn.Module):
     """f: a unit vector (N, ``TOKEN``) for each of slices (N, C, U, V), of which contrasts ``present`` (N, C) count.
 
-    One network sees each contrast alone, at ``SIDE``² pixels and normalised by itself; the answers are averaged.
+    One network sees each contrast alone, at ``SIDE``² pixels and normalised by itself; the answers are averaged. What
+    is absent is not computed.
     """
 
     def __init__(self) -> None:
@@ -128,11 +150,13 @@ class Encoder(nn.Module):
 
     def forward(self, slices: Tensor, present: Tensor) -> Tensor:
         """(N, ``TOKEN``)."""
-        small = functional.interpolate(slices, (SIDE, SIDE), mode="bilinear", antialias=True)
+        item, channel = present.nonzero(as_tuple=True)
+        small = functional.interpolate(slices[item, channel][:, None], (SIDE, SIDE), mode="bilinear", antialias=True)
         small = small - small.mean(dim=(2, 3), keepdim=True)
         small = small / (small.square().mean(dim=(2, 3), keepdim=True) + 1e-6).sqrt()
-        found = self.net(small.flatten(0, 1)[:, None]).unflatten(0, small.shape[:2])
-        return functional.normalize((found * present[:, :, None]).sum(dim=1), dim=1)
+        found = self.net(small).float()
+        together = found.new_zeros((len(slices), TOKEN)).index_add(0, item, found)
+        return functional.normalize(together, dim=1)
 
 
 class Restorer(nn.Module):
@@ -144,7 +168,7 @@ class Restorer(nn.Module):
         inputs = (channels, *widths[:-1])
         self.encode = nn.ModuleList(_double(a, b) for a, b in zip(inputs, widths, strict=True))
         self.decode = nn.ModuleList(_double(widths[n + 1] + widths[n], widths[n]) for n in (2, 1, 0))
-        self.tail = nn.Conv2d(widths[0], channels, 1)
+        self.tail = _silent(nn.Conv2d(widths[0], channels, 1))
 
     def forward(self, image: Tensor) -> Tensor:
         """(N, C, U, V)."""

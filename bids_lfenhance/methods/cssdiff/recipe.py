@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import torch
 
     from ...nn.method import Batch, Nets
+    from ...nn.weights import Loaded
 
 
 def _told(text: str, source: str = "our choice") -> dict[str, str]:
@@ -39,6 +40,25 @@ class CssDiffSettings:
     ccd: bool = field(
         default=True, metadata=_told("the cycle-constrained chain; off: plain conditional diffusion", "paper Table 2")
     )
+    chain: Literal["conditional", "literal"] = field(
+        default="conditional",
+        metadata=_told(
+            "the chain goes from noise to high field, shown low field at every step; literal: from low field itself, "
+            "as Eq. 7 is printed",
+            "methods.md §1.2 a",
+        ),
+    )
+    reverse: Literal["learned", "simulator"] = field(
+        default="learned",
+        metadata=_told(
+            "what takes high field back to low field: a network, or physics, which cannot agree with the chain on "
+            "anything",
+            "methods.md §1.3",
+        ),
+    )
+    reverse_fwhm: float = field(
+        default=3.0, metadata=_told("width of the profile of that physics, voxels", "docs/training.md")
+    )
     steps: int = field(default=4, metadata=_told("steps of the chain, in training and use", "methods.md §1.2 b"))
     ddim_steps: int = field(default=50, metadata=_told("steps of DDIM without the chain", "methods.md §1.8"))
     n_ctx: int = field(default=1, metadata=_told("slices shown on either side of a slice", "methods.md §1.3"))
@@ -47,6 +67,18 @@ class CssDiffSettings:
         metadata=_told(
             "share of the change that is applied to each draw, to 1; 0: the weights' own, and in training all of it: "
             "a network knows its own simulator too well"
+        ),
+    )
+    lsc_refine: float = field(
+        default=0.0,
+        metadata=_told("share of the restorer's answer in the result, to 0.3; 0: none of it", "methods.md §1.2 i"),
+    )
+    contrast: Literal["auto", "none", "restored"] = field(
+        default="auto",
+        metadata=_told(
+            "contrast of the result: restored, that of high field tissue by tissue, as inr does; none, as the network "
+            "left it; auto, as the weights ask for",
+            "methods.md §3.1",
         ),
     )
     slices_at_once: int = field(
@@ -81,7 +113,9 @@ class CssDiffSettings:
     cycle: float = field(default=1.0, metadata=_told("λ2, weight of the cycle", "methods.md §1.2 g"))
     rho: float = field(default=0.5, metadata=_told("ρ, weight of the cycle from high field", "methods.md §1.2 g"))
     path: float = field(default=0.1, metadata=_told("λ3, weight of the path", "methods.md §1.2 g"))
-    paired: float = field(default=1.0, metadata=_told("weight of the paired absolute error", "methods.md §1.2 f"))
+    paired_l1: float = field(
+        default=1.0, metadata=_told("weight of the paired absolute error; 0: without", "methods.md §1.2 f")
+    )
     structure: float = field(default=0.1, metadata=_told("weight of the restorer's loss", "methods.md §1.2 i"))
     r1: float = field(default=0.05, metadata=_told("γ of R1 on the discriminator", "methods.md §1.2 e"))
     reverse_noise: float = field(
@@ -93,6 +127,10 @@ class CssDiffSettings:
     warm_steps: int = field(default=20_000, metadata=_told("training steps of the denoiser alone", "methods.md §1.6"))
     chain_steps: int = field(default=80_000, metadata=_told("training steps of the chain", "methods.md §1.6"))
     rate: float = field(default=2e-4, metadata=_told("learning rate of denoiser and reverse generator", "§1.2 j"))
+    paper_lr: bool = field(
+        default=False,
+        metadata=_told("the paper's rate for denoiser and chain: 0.002, halved every twelfth of a stage", "paper §4"),
+    )
     batch: int = field(default=4, metadata=_told("patches per training step"))
     slices: int = field(default=4, metadata=_told("slices learnt from in each patch"))
     patch: int = field(
@@ -119,11 +157,21 @@ class CssDiffSettings:
             raise InputError(f"Expected --cssdiff-dropout from 0 to below 1, found {self.dropout}; choose 0.2.")
         if not 0 <= self.strength <= 1:
             raise InputError(f"Expected --cssdiff-strength between 0 and 1, found {self.strength}; change it.")
+        if not 0 <= self.lsc_refine <= 0.3:
+            raise InputError(f"Expected --cssdiff-lsc-refine from 0 to 0.3, found {self.lsc_refine}; change it.")
+        if self.lsc_refine and not (self.lsc and self.ccd):
+            raise InputError(
+                "Expected --cssdiff-lsc and --cssdiff-ccd with --cssdiff-lsc-refine, found one switched off."
+            )
+        if not self.reverse_fwhm > 0:
+            raise InputError(f"Expected --cssdiff-reverse-fwhm above 0, found {self.reverse_fwhm}; choose 3.")
         if not self.temperature > 0:
             raise InputError(f"Expected --cssdiff-temperature above 0, found {self.temperature}; choose 0.1.")
 
 
-NETWORK = ("fusion", "sgp", "ccd", "steps", "n_ctx", "width", "levels", "blocks", "shuffle")
+NETWORK = (
+    "fusion", "sgp", "ccd", "chain", "steps", "n_ctx", "width", "levels", "blocks", "shuffle", "reverse_width"
+)  # fmt: skip
 """The settings that belong to what was learnt: with trained weights they are the weights', not the user's."""
 
 PRESETS: Mapping[str, Mapping[str, Any]] = {
@@ -148,6 +196,9 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
 """What each preset changes; "tiny": 4.3 M parameters in use, 0.3, 0.5, 0.6 and 6.2 s a step of SGP, LSC, denoiser and
 chain on one core that multiplies bfloat16: 33 minutes, and 40 s for each volume of each validation."""
 
+PAPER_RATE, HALVINGS = 2e-3, 11
+"""The paper's rate, halved every 10 of its 120 epochs."""
+
 SIDES = (160, 192)
 """Pixels within which a brain and its margin fit, multiples of 16."""
 
@@ -158,21 +209,34 @@ THIN = 16
 """Slices of the other patches, neighbours included."""
 
 
+CHANNELS = len(CONTRASTS)
+
+
+def seen_channels(settings: CssDiffSettings) -> int:
+    """Of what the denoiser is shown beside the state: low field, its neighbours, and which contrasts there are."""
+    return CHANNELS * (2 * settings.n_ctx + 1) + CHANNELS
+
+
 def build(settings: CssDiffSettings) -> "dict[str, torch.nn.Module]":
-    """``denoiser``; with SGP ``encoder``, with LSC ``restorer``, ``patches``, with the chain ``reverse``, ``judge``."""
+    """``denoiser``; with SGP ``encoder``, with LSC ``restorer``, ``patches``, with the chain ``judge`` and,
+    unless it is physics, ``reverse``.
+    """
     # Torch is heavy: the command line reads the settings above without it.
     from .network import Denoiser, Encoder, Judge, Restorer, Reverse
 
-    s, channels = settings, len(CONTRASTS)
-    seen = channels * (2 * s.n_ctx + 1) + channels
+    s, channels, seen = settings, CHANNELS, seen_channels(settings)
     widths = tuple(min(2**number, 4) * s.width for number in range(s.levels))
-    nets: dict[str, torch.nn.Module] = {"denoiser": Denoiser(channels, seen, widths, s.blocks, s.sgp, s.shuffle)}
+    latent = s.ccd and s.chain == "literal"
+    denoiser = Denoiser(channels, seen, widths, s.blocks, s.sgp, s.shuffle, latent)
+    nets: dict[str, torch.nn.Module] = {"denoiser": denoiser}
     if s.sgp:
         nets["encoder"] = Encoder()
     if s.lsc and s.ccd:
         nets |= {"restorer": Restorer(channels), "patches": Judge(channels, s.judge_width)}
     if s.ccd:
-        nets |= {"reverse": Reverse(channels, s.reverse_width, 6), "judge": Judge(2 * channels, s.judge_width)}
+        nets["judge"] = Judge(2 * channels, s.judge_width)
+        if s.reverse == "learned":
+            nets["reverse"] = Reverse(channels, s.reverse_width, 6)
     return nets
 
 
@@ -192,14 +256,16 @@ def stages(settings: CssDiffSettings) -> tuple[Stage, ...]:
             Phase("judge-patches", ("patches",), _judge_patches, 1e-4, betas),
         )
         found.append(Stage("lsc", phases, s.lsc_steps, s.batch, thin, measured=False))
-    warm = Stage("denoise", (Phase("denoise", ("denoiser",), _denoise, s.rate),), s.warm_steps, s.batch, thin)
-    found.append(warm)
+    rate, of_judge, halvings = (PAPER_RATE, PAPER_RATE, HALVINGS) if s.paper_lr else (s.rate, s.rate / 2, 0)
+    warm = (Phase("denoise", ("denoiser",), _denoise, rate),)
+    found.append(Stage("denoise", warm, s.warm_steps, s.batch, thin, halvings=halvings))
     if s.ccd:
+        moved = ("denoiser", "reverse") if s.reverse == "learned" else ("denoiser",)
         phases = (
-            Phase("judge", ("judge",), _judge, s.rate / 2, betas),
-            Phase("generate", ("denoiser", "reverse"), _generate, s.rate, betas),
+            Phase("judge", ("judge",), _judge, of_judge, betas),
+            Phase("generate", moved, _generate, rate, betas, means=("denoiser",)),
         )
-        found.append(Stage("chain", phases, s.chain_steps, s.batch, thin))
+        found.append(Stage("chain", phases, s.chain_steps, s.batch, thin, halvings=halvings))
     return tuple(stage for stage in found if stage.steps)
 
 
@@ -222,6 +288,20 @@ def sample(nets: Mapping[str, Any], volume: Volume, settings: CssDiffSettings, g
     from .sampler import draw
 
     return draw(nets, volume, settings, generator)
+
+
+def fit(nets: Mapping[str, Any], volume: Volume, limit: int) -> Mapping[str, Any]:
+    """``nets`` with no more slices at once than fit."""
+    from .sampler import fit
+
+    return fit(nets, volume, limit)
+
+
+def shows(loaded: "Loaded") -> Mapping[str, Mapping[str, str]]:
+    """The maps that draws come with, and what is said of each."""
+    from .maps import shows
+
+    return shows(loaded)
 
 
 def _index(nets: "Nets", batch: "Batch", settings: Any, generator: "torch.Generator") -> "Mapping[str, torch.Tensor]":
@@ -281,6 +361,7 @@ METHOD = Method(
     draws=4,
     budgets={"sloppy": {"ddim_steps": 10}, "cpu": {}, "gpu": {"slices_at_once": 96}},
     prepare=prepare,
-    thrift={"slices_at_once": 2},
     learning=Learning(build, stages, predict, PRESETS),
+    fit=fit,
+    shows=shows,
 )

@@ -1,6 +1,6 @@
 """Volumes as axial slices in [−1, 1] for ``cssdiff``: (B, S, C, U, V), S slices of U × V pixels."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -57,8 +57,13 @@ def as_volume(slices: Tensor, shape: torch.Size) -> Tensor:
 
 def _sliced(field: Tensor, value: float) -> Tensor:
     """(B, S, C, U, V), padded with ``value``."""
-    more = [max(-side % MULTIPLE, LEAST - side) for side in field.shape[2:4]]
+    more = padding(field.shape[2:4])
     return functional.pad(field.permute(0, 4, 1, 2, 3), (0, more[1], 0, more[0]), value=value)
+
+
+def padding(sides: Sequence[int]) -> list[int]:
+    """Pixels that are added to the first two of the sides."""
+    return [max(-side % MULTIPLE, LEAST - side) for side in sides[:2]]
 
 
 def embed(encoder: Encoder, stack: Tensor, present: Tensor) -> Tensor:

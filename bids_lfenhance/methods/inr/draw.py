@@ -13,7 +13,8 @@ from ...imaging.acquisition import Acquisition, Frame
 from ...imaging.grid import apply_affine
 from ...imaging.volume import Volume
 from ...nn.method import Draw
-from .contrast import fit_contrast, parse_contrast, restoring_gain
+from ...simulators.contrast import restoring_gain
+from .contrast import vectors_of
 from .recipe import InrSettings
 from .sampler import Guide, fit, guide_of, render
 from .session import Coordinates, fused_base, observe, scales_of, sorted_stacks, support_of
@@ -52,26 +53,6 @@ def set_up(volume: Volume, settings: InrSettings) -> Mapping[str, Any]:
     }
 
 
-def _vectors(
-    volume: Volume, signal: np.ndarray, tissue: np.ndarray, settings: InrSettings
-) -> tuple[dict[str, np.ndarray], list[str]]:
-    """({contrast: (3,) c}, warnings): the contrast vectors, drawn towards no change by ``restore``."""
-    flat = {name: np.ones(len(TISSUES)) for name in volume.contrasts}
-    if settings.contrast == "none":
-        return flat, []
-    if volume.tissue is None or volume.mask is None:
-        return flat, ["the low-field contrast was kept: the volume came without brain mask and tissue"]
-    vectors, warnings = flat, []
-    for channel, name in enumerate(volume.contrasts):
-        if settings.contrast != "auto":
-            vectors[name] = parse_contrast(settings.contrast)
-            continue
-        sigma = float(np.median([stack.sigma for stack in volume.stacks_of(name)]))
-        vectors[name], said = fit_contrast(name, signal[channel], tissue, volume.mask, sigma)
-        warnings += said
-    return vectors, warnings
-
-
 def draw(nets: Mapping[str, Any], volume: Volume, settings: InrSettings, generator: np.random.Generator) -> Draw:
     """One fitted seed on the grid (methods.md §3.3b, §3.4)."""
     coordinates = Coordinates.of(volume.grid)
@@ -89,7 +70,7 @@ def draw(nets: Mapping[str, Any], volume: Volume, settings: InrSettings, generat
     if settings.base == "none" and settings.seg and volume.tissue is not None:
         tissue = np.zeros_like(tissue)
         tissue[:, nets["support"]] = posterior
-    vectors, said = _vectors(volume, signal, tissue, settings)
+    vectors, said = vectors_of(volume, signal, tissue, settings)
     image = _restored(volume, signal, tissue, nets["support"], vectors, settings)
     record = {
         **fitted.record,
@@ -116,7 +97,8 @@ def _restored(
     weight = ndimage.gaussian_filter(inside.astype(np.float32), BLEND_MM / zoom) * support
     image = volume.image.copy()
     for channel, name in enumerate(volume.contrasts):
-        gain = restoring_gain(name, vectors[name] ** settings.restore, tissue, settings.smooth_mm / zoom)
+        power = vectors[name] ** settings.restore
+        gain = restoring_gain(name, power, signal[channel], tissue, settings.smooth_mm / zoom)
         index = CONTRASTS.index(name)
         image[index] += weight * (signal[channel] * gain - image[index])
     return image

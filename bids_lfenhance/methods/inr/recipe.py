@@ -8,6 +8,7 @@ import numpy as np
 
 from ...imaging.volume import Volume
 from ...nn.method import Draw, Method
+from ...simulators.contrast import POWER
 
 
 def _told(text: str, source: str = "our choice") -> dict[str, str]:
@@ -56,7 +57,7 @@ class InrSettings:
         ),
     )
     restore: float = field(
-        default=0.8, metadata=_told("power of the contrast vector: 1 trusts the tissue wholly, 0 changes no contrast")
+        default=POWER, metadata=_told("power of the contrast vector: 1 trusts the tissue wholly, 0 changes no contrast")
     )
     smooth_mm: float = field(
         default=1.0, metadata=_told("smoothing of the tissue shares behind the contrast, standard deviation in mm")

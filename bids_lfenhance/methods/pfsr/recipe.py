@@ -47,6 +47,14 @@ class PfsrSettings:
             "network knows its own simulator too well"
         ),
     )
+    contrast: Literal["auto", "none", "restored"] = field(
+        default="auto",
+        metadata=_told(
+            "contrast of the result: restored, that of high field tissue by tissue, as inr does; none, as the network "
+            "left it; auto, as the weights ask for",
+            "methods.md §3.1",
+        ),
+    )
     width: int = field(default=64, metadata=_told("features per layer", "methods.md §4.2"))
     groups: int = field(default=4, metadata=_told("residual groups", "methods.md §4.2"))
     blocks: int = field(default=3, metadata=_told("blocks per group", "methods.md §4.2"))
@@ -156,6 +164,13 @@ def _losses(nets: "Nets", batch: "Batch", settings: Any, generator: "torch.Gener
     return losses(nets, batch, settings, generator)
 
 
+def fit(nets: Mapping[str, Any], volume: Volume, limit: int) -> Mapping[str, Any]:
+    """``nets`` with windows that fit."""
+    from .sampler import fit
+
+    return fit(nets, volume, limit)
+
+
 METHOD = Method(
     "pfsr",
     PfsrSettings,
@@ -165,6 +180,6 @@ METHOD = Method(
     draws=4,
     budgets={"sloppy": {}, "cpu": {}, "gpu": {}},
     prepare=prepare,
-    thrift={"window": 64},
+    fit=fit,
     learning=Learning(build, stages, predict, PRESETS),
 )

@@ -1,5 +1,6 @@
 """Whole brains through the network of ``pfsr``: weights, windows, and the draws behind the uncertainty."""
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from itertools import product
@@ -12,12 +13,20 @@ from torch import Tensor, nn
 from ...imaging.fusion import fuse_session
 from ...imaging.volume import Stack, Volume
 from ...nn.cut import OUTSIDE, Cut, shown
+from ...nn.memory import FLOAT, choose_size, peak_bytes
 from ...nn.method import Draw
 from ...nn.precision import bf16_is_native, run_in_bf16
 from ...nn.weights import Loaded, default_weights, load_weights
+from ..contrast import asked_contrast, with_contrast
 from .loss import singles
 from .network import Enhancer
 from .recipe import NETWORK, PfsrSettings, build
+
+FIELDS = 12
+"""Copies of one contrast's image that are in memory at once, beside what the network needs."""
+
+WINDOWS = (128, 96, 64, 48, 32)
+"""Sides of windows to try where the whole brain does not fit."""
 
 
 def set_up(volume: Volume, settings: PfsrSettings) -> Mapping[str, Any]:
@@ -32,7 +41,9 @@ def set_up(volume: Volume, settings: PfsrSettings) -> Mapping[str, Any]:
         source = default_weights("pfsr", volume.contrasts) or "auto"
     loaded = load_weights(source, "pfsr", ())
     trained = {name: loaded.settings[name] for name in NETWORK}
-    settings = replace(settings, **trained, strength=settings.strength or loaded.settings["strength"])
+    strength = settings.strength or loaded.settings["strength"]
+    contrast = asked_contrast(settings.contrast, loaded.settings)
+    settings = replace(settings, **trained, strength=strength, contrast=contrast)
     network = build(settings)["enhancer"]
     network.load_state_dict(loaded.state["enhancer"])
     device = torch.device(settings.device)
@@ -47,6 +58,27 @@ def set_up(volume: Volume, settings: PfsrSettings) -> Mapping[str, Any]:
         "precision": precision,
         "session": shown(volume, settings.fusion),
     }
+
+
+def fit(nets: Mapping[str, Any], volume: Volume, limit: int) -> Mapping[str, Any]:
+    """``nets`` with the largest windows, at most those of the settings, that ``limit`` bytes allow: the same result."""
+    settings: PfsrSettings = nets["settings"]
+    sides = Cut.of(nets["session"], nets["loaded"].contrasts).mask.shape
+    with torch.device("meta"):
+        network = build(settings)["enhancer"]
+    assert isinstance(network, Enhancer)
+    halo = 2 * network.reach
+
+    def needed(window: int) -> int:
+        seen = [min(side, window + halo) if window else side for side in sides]
+        image, contrast = torch.empty(1, 1, *seen, device="meta"), torch.empty(1, dtype=torch.long, device="meta")
+        return FIELDS * math.prod(sides) * FLOAT + peak_bytes(lambda: network(image, contrast))
+
+    wanted = settings.window or max(sides)
+    sizes = [] if settings.attention == "global" else [size for size in WINDOWS if size < wanted]
+    advice = "choose smaller weights, or --sloppy, whose grid is coarser"
+    window = choose_size([settings.window, *sizes], needed, limit, "pfsr", sides, advice)
+    return {**nets, "settings": replace(settings, window=window)}
 
 
 def enhance_batch(nets: Mapping[str, nn.Module], batch: Mapping[str, Tensor], settings: PfsrSettings) -> Tensor:
@@ -122,13 +154,19 @@ def draw(nets: Mapping[str, Any], volume: Volume, settings: PfsrSettings, genera
         "strength": inner.strength or 1.0,
         "scale": cut.scales(),
         "precision": nets["precision"],
+        "window": inner.window,
         "mirrored": mirrored,
         "shift": shift.tolist(),
         "outside": OUTSIDE,
         "nfe": 1,
         "warnings": cut.warnings(loaded.contrasts),
     }
-    return Draw(cut.paste(_moved_back(found[0].cpu().numpy(), mirrored, shift)), record)
+    return with_contrast(
+        Draw(cut.paste(_moved_back(found[0].cpu().numpy(), mirrored, shift)), record),
+        volume,
+        inner.contrast,
+        loaded.contrasts,
+    )
 
 
 def _noisier(volume: Volume, times: float, generator: np.random.Generator) -> Volume:

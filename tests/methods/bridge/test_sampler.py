@@ -92,6 +92,26 @@ def test_the_bridges_image_is_the_high_field_where_the_bridge_is_perfect() -> No
     assert float(-10 * torch.log10(off.square().mean())) > 110
 
 
+def test_crossings_average_out_the_noise_that_a_bridge_lets_through() -> None:
+    """A bridge that adds a tenth of its state: n crossings leave 1/n of the variance of the noise in that."""
+    whole = batch_of("lf2hf", size=24)
+    leaky = {"bridge": Told(lambda images, told: 0.1 * images[:, :3])}
+    inside = (whole["input"][:, :1] * whole["mask"] > 0.2) & (whole["input"][:, :1] < 0.8)
+
+    def left(crossings: int) -> float:
+        draws = [found(leaky, without_target(whole), n, diffusion=False, crossings=crossings)[:, :1] for n in range(4)]
+        return float(torch.stack(draws).var(dim=0)[inside].mean())
+
+    ratio = float(SCHEDULE.ratio(torch.tensor(400)))
+    assert left(1) == pytest.approx((0.1 * ratio / 2) ** 2, rel=0.1)
+    assert left(4) == pytest.approx(left(1) / 4, rel=0.1)
+
+
+def test_no_crossing_at_all_is_refused(session: Volume, weights: Path) -> None:
+    with pytest.raises(InputError, match="--bridge-crossings of at least 1, found 0"):
+        run(session, weights, crossings=0)
+
+
 @pytest.mark.parametrize("sampler", ["conditional", "unconditional_ddim", "alg1_tweedie", "repaint"])
 def test_a_prior_that_knows_the_image_draws_it(sampler: Any, batch: Any) -> None:
     """v = (√ᾱ u − x)/√(1−ᾱ), the level told by loudness alone; Algorithm 1 by its Eq. 11 does not find it."""

@@ -1,0 +1,74 @@
+"""One figure per subject and low-field session under each key: what the tables of a cohort are made from."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+ALL = "all"
+"""The session under which a subject's sessions are averaged."""
+
+Key = tuple[str, ...]
+
+
+class Figures:
+    """``cells``: key → (subjects, sessions) float64, NaN where there is none; a key has one word per name.
+
+    ``names`` say what the words of a key are; keys stay in the order in which they came.
+    """
+
+    def __init__(self, names: Sequence[str], subjects: Sequence[str], sessions: Sequence[str]) -> None:
+        self.names, self.subjects, self.sessions = tuple(names), tuple(subjects), tuple(sessions)
+        self.cells: dict[Key, np.ndarray] = {}
+        self._row = {subject: number for number, subject in enumerate(subjects)}
+        self._column = {session: number for number, session in enumerate(sessions)}
+
+    def like(self, names: Sequence[str]) -> "Figures":
+        """As many subjects and sessions, other names, nothing in it."""
+        return Figures(names, self.subjects, self.sessions)
+
+    def empty(self) -> np.ndarray:
+        """(subjects, sessions) NaN."""
+        return np.full((len(self.subjects), len(self.sessions)), np.nan)
+
+    def add(self, key: Key, where: tuple[str, str], value: Any) -> float | None:
+        """The figure that was there before, or None; then it is ``value``, where that is a finite number.
+
+        ``where``: subject and session.
+        """
+        if not isinstance(value, int | float) or not math.isfinite(value):
+            return None
+        if key not in self.cells:
+            self.cells[key] = self.empty()
+        cells = self.cells[key]
+        place = self._row[where[0]], self._column[where[1]]
+        before = cells[place]
+        cells[place] = value
+        return None if math.isnan(before) else float(before)
+
+    def get(self, *key: str) -> np.ndarray:
+        """(subjects, sessions); all NaN where there is no such key."""
+        found = self.cells.get(key)
+        return self.empty() if found is None else found
+
+    def labels(self) -> tuple[str, ...]:
+        """The sessions with any figure, before them ``ALL`` where there is more than one."""
+        known = [np.isfinite(cells).any(axis=0) for cells in self.cells.values()]
+        there = np.any(known, axis=0) if known else np.zeros(len(self.sessions), bool)
+        labels = tuple(label for label, yes in zip(self.sessions, there, strict=True) if yes)
+        return (ALL, *labels) if len(labels) > 1 else labels
+
+    def of(self, cells: np.ndarray, session: str) -> np.ndarray:
+        """(subjects,) of one session, or under ``ALL`` the mean of the sessions that a subject has; NaN for none."""
+        if session != ALL:
+            return cells[:, self._column[session]]
+        known = np.isfinite(cells)
+        return np.where(known, cells, 0).sum(axis=1) / np.where(known.any(axis=1), known.sum(axis=1), np.nan)
+
+    def paired(self, first: np.ndarray, second: np.ndarray, session: str) -> tuple[np.ndarray, np.ndarray]:
+        """(n,) twice: of the subjects that have both; under ``ALL`` over the sessions that have both."""
+        both = np.isfinite(first) & np.isfinite(second)
+        a, b = (self.of(np.where(both, cells, np.nan), session) for cells in (first, second))
+        known = np.isfinite(a) & np.isfinite(b)
+        return a[known], b[known]

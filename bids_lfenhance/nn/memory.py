@@ -1,0 +1,95 @@
+"""How much memory a network will need, found before it runs; and how much of it may run at once.
+
+A network is built once more without storage (torch's meta device) and called: shapes are computed, numbers are not, and
+what is alive at each moment is added up. Libraries need room of their own for convolutions, hence ``MARGIN``.
+"""
+
+import weakref
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from ..errors import InputError
+from ..resources import GIB, available_memory_gb
+
+MARGIN, FLOOR = 1.5, 64 * 2**20
+"""What is asked for beside what tensors hold: a share of that, and bytes (measured: docs/architecture.md)."""
+
+FLOAT = 4
+"""Bytes of a float32."""
+
+
+class _Alive(TorchDispatchMode):
+    """Adds up the bytes of all results that are still referred to; ``peak`` is the most there were at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = self.peak = 0
+        self._holders: Counter[int] = Counter()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        found = func(*args, **(kwargs or {}))
+        for tensor in tree_leaves(found):
+            if isinstance(tensor, torch.Tensor):
+                self._count(tensor)
+        return found
+
+    def _count(self, tensor: torch.Tensor) -> None:
+        storage = tensor.untyped_storage()
+        key, size = storage._cdata, storage.nbytes()
+        self._holders[key] += 1
+        if self._holders[key] == 1:
+            self.now += size
+            self.peak = max(self.peak, self.now)
+        weakref.finalize(tensor, self._release, key, size)
+
+    def _release(self, key: int, size: int) -> None:
+        self._holders[key] -= 1
+        if not self._holders[key]:
+            self.now -= size
+
+
+def peak_bytes(work: Callable[[], Any]) -> int:
+    """The most bytes that what ``work`` makes takes at once; made without gradients. Its tensors are best meta ones."""
+    with torch.no_grad(), _Alive() as alive:
+        work()
+    return alive.peak
+
+
+def limit_of(device: str, memory_gb: float | None = None) -> int:
+    """Bytes that networks may use on a device: what is free there, on the processor ``memory_gb`` at most."""
+    if torch.device(device).type == "cuda":
+        return int(torch.cuda.mem_get_info(torch.device(device))[0])
+    free = available_memory_gb()
+    return int(GIB * min(free, memory_gb or free))
+
+
+def choose_size(
+    sizes: Sequence[int], needed: Callable[[int], int], limit: int, method: str, shape: Sequence[int], advice: str
+) -> int:
+    """The first of ``sizes``, from the best to the leanest, for which the bytes ``needed`` stay within ``limit``.
+
+    Raises InputError where even the last one's do not; ``shape`` (3,) voxels are told, and ``advice`` what to do.
+    """
+    need = 0
+    for size in sizes:
+        need = int(MARGIN * needed(size)) + FLOOR
+        if need <= limit:
+            return size
+    raise InputError(
+        f"Expected {need / GIB:.1f} GiB of memory for {method} on {' x '.join(map(str, shape))} voxels, found "
+        f"{limit / GIB:.1f}; {advice}, or run on a machine with more."
+    )
+
+
+def halves(most: int) -> list[int]:
+    """How many at once to try: ``most``, half of that, and so on to one.
+
+    >>> halves(12)
+    [12, 6, 3, 1]
+    """
+    return [most] if most <= 1 else [most, *halves(most // 2)]

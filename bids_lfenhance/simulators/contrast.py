@@ -1,0 +1,122 @@
+"""From low-field to high-field contrast: the contrast vector, and its inverse voxel by voxel (methods.md §3.1)."""
+
+import numpy as np
+from scipy import ndimage
+
+from ..config import TISSUES
+from ..errors import MethodError
+from .physics import GAP, contrast_vector
+from .presets import HF_TESLA, LF_TESLA, tissue_signal
+
+GM, WM = TISSUES.index("GM"), TISSUES.index("WM")
+
+GREY_IN_CSF = 0.3
+"""Share of grey matter in what the tissue of a low-field scan calls CSF: thick slices know no sulcus. High-field T1w of
+ds002748 has CSF / WM .33 in that, where the protocol says .19 of CSF alone; asked for that, it comes out too dark."""
+
+POWER = 0.8
+"""Power of the contrast vector that is undone: tissue is uncertain, and high fields differ (chosen on training and
+validation people, docs/results.md)."""
+
+SMOOTH_MM = 1.0
+"""Smoothing, standard deviation, of what decides the contrast of a voxel."""
+
+
+def seen_signal(contrast: str, tesla: str) -> np.ndarray:
+    """(3,) signal of CSF, GM, WM as the tissue of a low-field scan would find it, the brightest 1 before mixing.
+
+    ``tesla`` is ``LF_TESLA`` or ``HF_TESLA``.
+
+    >>> seen_signal("T1w", HF_TESLA).round(2).tolist()
+    [0.32, 0.62, 1.0]
+    """
+    csf, gm, wm = tissue_signal(contrast, tesla)
+    return np.array([(1 - GREY_IN_CSF) * csf + GREY_IN_CSF * gm, gm, wm])
+
+
+def tissue_means(image: np.ndarray, tissue: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """(3,) intensity of CSF, GM, WM by least squares on their shares, so that partial volume is accounted for."""
+    shares = tissue[:, mask].astype(np.float64)
+    return np.asarray(np.linalg.lstsq(shares @ shares.T, shares @ image[mask].astype(np.float64), rcond=None)[0])
+
+
+def fit_contrast(
+    contrast: str, image: np.ndarray, tissue: np.ndarray, mask: np.ndarray, sigma: float
+) -> tuple[np.ndarray, list[str]]:
+    """((3,) c of CSF, GM, WM, largest 1; warnings): low-field over high-field intensity (methods.md §3.1).
+
+    ``image`` (X, Y, Z) low field, as sharp as it can be had: blur mixes the tissues. The high-field intensities come
+    from the protocol table (``seen_signal``), never from a scan of the subject. All ones, with a warning, where a
+    tissue is nowhere to be found, or the scan does not show its tissues in the order of its contrast.
+    """
+    kept = f"{contrast} keeps its low-field contrast"
+    if absent := [name for name, part in zip(TISSUES, tissue, strict=True) if not (part[mask] > 0.5).any()]:
+        return np.ones(len(TISSUES)), [f"{kept}: no {' and no '.join(absent)} was found"]
+    measured = tissue_means(image, tissue, mask)
+    wanted = seen_signal(contrast, HF_TESLA)
+    expected = seen_signal(contrast, LF_TESLA) / wanted
+    # c is bounded by 1: the unit of the table is chosen so that the tissue that keeps most of its signal keeps all.
+    wanted = wanted * (measured / wanted).max()
+    try:
+        return contrast_vector(wanted, measured, max(sigma, 1e-6), contrast, expected / expected.max()), []
+    except MethodError as error:
+        return np.ones(len(TISSUES)), [f"{kept}: {error}"]
+
+
+def restoring_gain(
+    contrast: str, vector: np.ndarray, image: np.ndarray, tissue: np.ndarray, smooth_voxels: float = 0.0
+) -> np.ndarray:
+    """(X, Y, Z) float32 what the image is multiplied by: 1 in pure white matter and outside, μ_k / c_k μ_k elsewhere.
+
+    ``vector`` (3,) c; ``image`` (X, Y, Z) low field; ``tissue`` (3, X, Y, Z) posteriors; both are first smoothed by a
+    Gaussian of ``smooth_voxels``. The mean of two that err in different places (docs/results.md): the gain by tissue,
+    which knows where grey matter may be, and the gain by intensity, which knows how much of it a voxel holds.
+    """
+    if np.ptp(vector) == 0:
+        return np.ones(image.shape, np.float32)
+    shares = np.stack([_smoothed(part, smooth_voxels) for part in tissue])
+    inside = shares.sum(axis=0)
+    brain = tissue.sum(axis=0) > 0.5
+    white = float(tissue_means(image, tissue, brain)[WM])
+    by_intensity = _gain_by_intensity(contrast, vector, _smoothed(image, smooth_voxels) / np.float32(white))
+    both: np.ndarray = (gain_by_tissue(contrast, vector, shares) + 1 + inside * (by_intensity - 1)) / 2
+    return both
+
+
+def gain_by_tissue(contrast: str, vector: np.ndarray, shares: np.ndarray) -> np.ndarray:
+    """(X, Y, Z) float32: Σ μ_k P_k / Σ c_k μ_k P_k of the ``shares`` P (3, X, Y, Z), μ the high-field intensities.
+
+    In one tissue this is 1/c_k, as methods.md §3.3; where tissues share a voxel, their signals are degraded and add up,
+    whereas 1/Σ c_k P_k would darken every voxel that holds a little CSF.
+    """
+    wanted = seen_signal(contrast, HF_TESLA)
+    lost = vector / vector[WM]
+    before = np.full(shares.shape[1:], wanted[WM], dtype=np.float32)
+    after = before.copy()
+    for share, signal, factor in zip(shares, wanted, lost, strict=True):
+        before += np.float32(signal - wanted[WM]) * share
+        after += np.float32(signal * factor - wanted[WM]) * share
+    return before / after
+
+
+def _gain_by_intensity(contrast: str, vector: np.ndarray, level: np.ndarray) -> np.ndarray:
+    """(X, Y, Z) float32: a smooth rising curve through 0 and every c_k μ_k → μ_k, over its argument ``level`` ≥ 0.
+
+    All in units of white matter. Above the brightest tissue the gain stays that of this tissue.
+    """
+    from scipy.interpolate import PchipInterpolator
+
+    wanted = seen_signal(contrast, HF_TESLA) / seen_signal(contrast, HF_TESLA)[WM]
+    found = wanted * vector / vector[WM]
+    order = np.argsort(found)
+    found, wanted = found[order], wanted[order]
+    kept = np.diff(found, prepend=0.0) > GAP * found[-1]
+    found, wanted = found[kept], wanted[kept]
+    curve = PchipInterpolator(np.r_[0, found, 2 * found[-1]], np.r_[0, wanted, 2 * wanted[-1]])
+    table = np.linspace(0, 2 * found[-1], 1024)[1:]
+    return np.interp(level, table, curve(table) / table).astype(np.float32)
+
+
+def _smoothed(image: np.ndarray, voxels: float) -> np.ndarray:
+    found: np.ndarray = ndimage.gaussian_filter(image, voxels) if voxels else image
+    return found

@@ -1,0 +1,32 @@
+"""The overlap of a session's segmentations with those of its high field, as rows of the metrics table."""
+
+import numpy as np
+import pytest
+
+from bids_lfenhance.evaluation.dictionary import DATA_DICTIONARY, METRICS, SEGMENTATIONS
+from bids_lfenhance.evaluation.session import overlap_session
+
+ROWS = [
+    {"index": 17, "name": "left hippocampus"},
+    {"index": 53, "name": "right hippocampus"},
+    {"index": 24, "name": "CSF"},
+    {"index": None, "name": "total intracranial"},
+]
+
+
+def test_every_image_and_structure_has_its_row() -> None:
+    truth = np.zeros((10, 4, 4), np.uint8)
+    truth[:4], truth[6:] = 17, 53
+    low = np.roll(truth, 1, axis=0)
+    images = {"preproc": {"T1w": low, "FLAIR": low}, "inr": {"T1w": truth}}
+    rows = overlap_session(images, {"T1w": truth, "T2w": truth}, {"T1w": ROWS}, "regions")
+    found = {(row["image"], row["region"]): row["value"] for row in rows}
+    assert {row["contrast"] for row in rows} == {"T1w"}, "only what both have"
+    assert found["inr", "hippocampus"] == found["inr", "left hippocampus"] == 1
+    assert found["preproc", "left hippocampus"] == pytest.approx(2 * 3 / 8)
+    assert found["preproc", "hippocampus"] == pytest.approx(2 * (3 + 3 + 1) / 16)
+    assert np.isnan(found["inr", "CSF"])
+    assert ("inr", "total intracranial") not in found
+    assert all(set(row) == set(DATA_DICTIONARY) for row in rows)
+    assert {row["protocol"] for row in rows} <= set(SEGMENTATIONS)
+    assert {row["metric"] for row in rows} <= set(METRICS)

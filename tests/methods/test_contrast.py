@@ -1,0 +1,148 @@
+"""The contrast of high field, given back to what a method made: one step, one option, for every method that has it."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from bids_lfenhance.config import CONTRASTS
+from bids_lfenhance.imaging.grid import Grid
+from bids_lfenhance.imaging.volume import Volume, volume_from_channels
+from bids_lfenhance.methods import METHODS, get_method
+from bids_lfenhance.methods.contrast import asked_contrast, with_contrast
+from bids_lfenhance.methods.enhance import enhance
+from bids_lfenhance.nn.method import Draw, Enhanced
+from bids_lfenhance.simulators.contrast import POWER, seen_signal, tissue_means
+from bids_lfenhance.simulators.presets import HF_TESLA
+
+from ..oracle import LF_MEANS, phantom_head
+from .learned import untrained_weights
+
+FAST: dict[str, dict[str, Any]] = {
+    "cfm": {"base": 8, "bottleneck": 8},
+    "bridge": {"bridge_width": 8, "width": 8, "levels": 2, "window": 64},
+    "cssdiff": {"levels": 2, "ccd": False, "sgp": False, "reverse_width": 8, "judge_width": 8},
+    "pfsr": {"width": 16, "groups": 1, "blocks": 1, "reduction": 4},
+}
+"""Weights with which a test takes seconds."""
+
+FEW: dict[str, dict[str, Any]] = {"bridge": {"steps": 1}, "cssdiff": {"ddim_steps": 1}}
+"""Settings of the use for the same."""
+
+LEARNED = [name for name in METHODS if get_method(name).learning]
+
+
+@pytest.fixture
+def painted(rng: np.random.Generator) -> Volume:
+    """A head of 36³ voxels in the low-field contrast of T1w and T2w, at 1 mm, without noise and without stacks."""
+    _, affine, tissue = phantom_head(36, rng)
+    channels = {name: np.tensordot(LF_MEANS[name], tissue, 1).astype(np.float32) for name in ("T1w", "T2w")}
+    return volume_from_channels(Grid(affine, (36, 36, 36)), channels).with_anatomy(tissue.sum(axis=0) > 0.5, tissue)
+
+
+def contrast_of(volume: Volume, image: np.ndarray, name: str) -> np.ndarray:
+    assert volume.tissue is not None
+    deep = (volume.tissue > 0.999).any(axis=0)
+    means = tissue_means(image[CONTRASTS.index(name)], volume.tissue, deep)
+    return means / means[2]
+
+
+def restored(volume: Volume, *contrasts: str) -> Draw:
+    return with_contrast(Draw(volume.image, {"warnings": []}), volume, "restored", contrasts)
+
+
+@pytest.mark.parametrize("name", ["T1w", "T2w"])
+def test_the_contrast_goes_as_far_as_it_is_trusted(painted: Volume, name: str) -> None:
+    low = contrast_of(painted, painted.image, name)
+    wanted = seen_signal(name, HF_TESLA) / seen_signal(name, HF_TESLA)[2]
+    draw = restored(painted, name)
+    expected = low * (wanted / low) ** POWER
+    np.testing.assert_allclose(contrast_of(painted, draw.image, name), expected, rtol=0.08)
+    assert draw.record["contrast"] == "restored"
+    assert draw.record["warnings"] == []
+    vector = np.array(draw.record["contrast_vector"][name])
+    np.testing.assert_allclose(vector / vector[2], low / wanted, rtol=0.02)
+
+
+def test_only_what_is_asked_for_is_restored(painted: Volume) -> None:
+    draw = restored(painted, "T1w")
+    np.testing.assert_array_equal(draw.image[1:], painted.image[1:])
+    assert set(draw.record["contrast_vector"]) == {"T1w"}
+    kept = with_contrast(Draw(painted.image, {"warnings": []}), painted, "none", ("T1w",))
+    np.testing.assert_array_equal(kept.image, painted.image)
+    assert kept.record == {"warnings": [], "contrast": "none"}
+
+
+def test_what_has_high_field_s_contrast_is_not_restored_again(painted: Volume) -> None:
+    assert painted.tissue is not None
+    high = np.tensordot(seen_signal("T1w", HF_TESLA), painted.tissue, 1).astype(np.float32)
+    draw = restored(
+        volume_from_channels(painted.grid, {"T1w": high}).with_anatomy(painted.brain, painted.tissue), "T1w"
+    )
+    np.testing.assert_allclose(draw.image[0], high, atol=0.01)
+
+
+def test_without_anatomy_nothing_changes_and_it_is_said(painted: Volume) -> None:
+    bare = volume_from_channels(painted.grid, {"T1w": painted.image[0]})
+    draw = restored(bare, "T1w")
+    np.testing.assert_array_equal(draw.image, bare.image)
+    assert draw.record["contrast"] == "none"
+    assert draw.record["warnings"] == [
+        "the low-field contrast was kept: the session came without brain mask and tissue"
+    ]
+
+
+def test_tissues_in_the_wrong_order_are_left_alone_and_said(painted: Volume) -> None:
+    assert painted.tissue is not None
+    wrong = volume_from_channels(painted.grid, {"T1w": painted.channel("T2w")})
+    wrong = wrong.with_anatomy(painted.brain, painted.tissue)
+    draw = restored(wrong, "T1w")
+    np.testing.assert_array_equal(draw.image, wrong.image)
+    assert "T1w keeps its low-field contrast" in draw.record["warnings"][0]
+
+
+@pytest.mark.parametrize(
+    ("asked", "weights", "found"),
+    [
+        ("auto", {}, "none"),
+        ("auto", {"contrast": "auto"}, "none"),
+        ("auto", {"contrast": "restored"}, "restored"),
+        ("none", {"contrast": "restored"}, "none"),
+        ("restored", {"contrast": "none"}, "restored"),
+    ],
+)
+def test_the_user_decides_and_else_the_weights(asked: str, weights: dict[str, str], found: str) -> None:
+    assert asked_contrast(asked, weights) == found
+
+
+def run(painted: Volume, folder: Path, name: str, **changes: Any) -> Enhanced:
+    """One draw of weights that change nothing and ask for high field's contrast."""
+    method = get_method(name)
+    weights = untrained_weights(method, folder, ("T1w",), contrast="restored", strength=1e-9, **FAST[name])
+    settings = method.settings(weights=str(weights), **FEW.get(name, {}), **changes)
+    return enhance(painted, method, settings, np.random.default_rng(0), 1)
+
+
+@pytest.mark.parametrize("name", LEARNED)
+def test_every_learned_method_ends_with_the_same_step(painted: Volume, tmp_path: Path, name: str) -> None:
+    """Weights of T1w alone: T2w is left as it is, its contrast too."""
+    found = run(painted, tmp_path, name)
+    np.testing.assert_allclose(found.image, restored(painted, "T1w").image, atol=1e-5)
+    assert found.provenance["records"][0]["contrast"] == "restored"
+
+
+def test_the_contrast_can_be_declined(painted: Volume, tmp_path: Path) -> None:
+    found = run(painted, tmp_path, "pfsr", contrast="none", noise=0.0)
+    np.testing.assert_allclose(found.image, painted.image, atol=1e-5)
+    assert found.provenance["records"][0]["contrast"] == "none"
+
+
+def test_interp_stays_the_baseline_unless_it_is_asked(painted: Volume) -> None:
+    method = get_method("interp")
+    plain, asked = (
+        enhance(painted, method, method.settings(**changes), np.random.default_rng(0))
+        for changes in ({}, {"contrast": "restored"})
+    )
+    np.testing.assert_array_equal(plain.image, painted.image)
+    assert contrast_of(painted, asked.image, "T1w")[1] < contrast_of(painted, plain.image, "T1w")[1] - 0.05

@@ -1,0 +1,76 @@
+"""Network methods run as much at once as memory allows, and refuse before they start (methods.md §10.2)."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from bids_lfenhance.errors import InputError
+from bids_lfenhance.imaging.grid import Grid
+from bids_lfenhance.imaging.volume import Volume, volume_from_channels
+from bids_lfenhance.methods import METHODS, get_method
+from bids_lfenhance.methods.enhance import enhance
+from bids_lfenhance.nn.memory import GIB
+
+from .learned import untrained_weights
+from .phantoms import small_session
+
+NAMES = [name for name in METHODS if get_method(name).learning]
+SIZE = {"pfsr": "window", "cfm": "slices_at_once", "cssdiff": "slices_at_once", "bridge": "window_batch"}
+"""The setting of each method that says how much runs at once."""
+
+pytestmark = pytest.mark.parametrize("name", NAMES)
+
+
+@pytest.fixture(scope="module")
+def head() -> Volume:
+    """No image, but the size of one."""
+    shape = (160, 192, 152)
+    volume = volume_from_channels(Grid(np.eye(4), shape), {"T1w": np.ones(shape, np.float32)})
+    return volume.with_anatomy(np.ones(shape, bool), np.zeros((3, *shape), np.float32))
+
+
+def prepared(name: str, folder: Path, volume: Volume, **changes: Any) -> Mapping[str, Any]:
+    method = get_method(name)
+    settings = method.settings(weights=str(untrained_weights(method, folder)), **changes)
+    assert method.prepare is not None
+    return method.prepare(volume, settings)
+
+
+def test_every_network_method_fits_itself(name: str) -> None:
+    assert get_method(name).fit is not None
+    assert name in SIZE
+
+
+def test_less_memory_less_at_once_down_to_a_refusal(name: str, tmp_path: Path, head: Volume) -> None:
+    method = get_method(name)
+    assert method.fit is not None
+    changes = {"window_batch": 8} if name == "bridge" else {}
+    nets = prepared(name, tmp_path, head, **changes)
+    sizes, refusal = [], ""
+    for limit in [64 * GIB, *np.geomspace(4, 0.05, 9) * GIB]:
+        try:
+            sizes.append(getattr(method.fit(nets, head, int(limit))["settings"], SIZE[name]))
+        except InputError as error:
+            refusal = str(error)
+            break
+    assert f"GiB of memory for {name} on 160 x 192 x 152 voxels" in refusal
+    assert sizes[0] == getattr(nets["settings"], SIZE[name]), "there was room for what was asked"
+    rank = [size or 10**9 for size in sizes]
+    assert rank == sorted(rank, reverse=True)
+    assert len(set(sizes)) > 1
+
+
+def test_it_refuses_before_it_starts(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    method = get_method(name)
+
+    def never(*_: Any) -> Any:
+        pytest.fail("it began")
+
+    settings = method.settings(weights=str(untrained_weights(method, tmp_path)))
+    session = small_session(np.random.default_rng(7), size=24)
+    with pytest.raises(InputError, match="GiB of memory"):
+        enhance(session, replace(method, sample=never), settings, np.random.default_rng(0), memory_gb=0.01)

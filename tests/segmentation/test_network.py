@@ -1,0 +1,145 @@
+"""The network without its training: an atlas that is read where a head lies, and a mixture that finds the contrast."""
+
+import numpy as np
+import pytest
+import torch
+
+from bids_lfenhance.segmentation.atlas import NODES, build_atlas, cells
+from bids_lfenhance.segmentation.judge import dice
+from bids_lfenhance.segmentation.mixture import FEWEST, fit_mixture, log_likelihood
+from bids_lfenhance.segmentation.network import RegionNet
+from bids_lfenhance.segmentation.paint import Look, paint_patch
+from bids_lfenhance.segmentation.regions import channels_of_kinds, groups_of_channels, mirrored_channels
+
+from .heads import as_channels, as_kinds, grid_of, head_of_blocks, where_of
+
+KINDS, WHERE = as_kinds(head_of_blocks()), where_of(grid_of())
+
+
+@pytest.fixture(scope="module")
+def atlas() -> np.ndarray:
+    return build_atlas([(KINDS, WHERE[0])])
+
+
+def network(atlas: np.ndarray) -> RegionNet:
+    torch.manual_seed(0)
+    net = RegionNet((4, 8)).eval()
+    net.atlas.copy_(torch.from_numpy(atlas))
+    return net
+
+
+def asked(net: RegionNet, item: dict[str, np.ndarray]) -> np.ndarray:
+    with torch.no_grad():
+        logits = net(torch.from_numpy(item["input"][None].copy()), torch.from_numpy(item["where"][None].copy()))
+    return logits[0].float().numpy()
+
+
+def test_the_atlas_counts_labels(atlas):
+    """Beside a count by hand of the labels within half a node of a node, before any blur reaches far."""
+    assert atlas.shape == (33, *NODES)
+    np.testing.assert_allclose(atlas.sum(axis=0), 1, atol=1e-5)
+    assert (atlas[0, -1] == 1).all(), "nothing was counted so far out"
+
+
+def test_the_atlas_is_read_where_the_head_lies(atlas):
+    net = network(atlas)
+    prior = net.expected(torch.from_numpy(WHERE)).detach()[0].numpy()
+    truth = as_channels(head_of_blocks())
+    inner = np.stack([part == truth[::2, ::2, ::2] for part in cells(truth)]).all(axis=0)
+    found = prior.argmax(axis=0)
+    assert (found == truth[::2, ::2, ::2])[inner & (found > 0)].mean() > 0.9
+    np.testing.assert_allclose(prior.sum(axis=0), 1, atol=1e-4)
+
+
+def test_left_is_the_mirror_of_right(atlas):
+    net = network(atlas)
+    where = torch.from_numpy(WHERE)
+    mirrored = where * torch.tensor([-1.0, 1, 1]).view(1, 3, 1, 1, 1)
+    there, here = net.expected(where), net.expected(mirrored)
+    torch.testing.assert_close(here, there[:, torch.from_numpy(mirrored_channels())])
+
+
+@pytest.mark.parametrize("contrast", ["T1w", "T2w", "FLAIR"])
+def test_untrained_it_segments_by_atlas_and_mixture(atlas, contrast):
+    """Better than the atlas alone, whatever the contrast."""
+    net = network(atlas)
+    item = paint_patch(KINDS, WHERE, KINDS.shape, np.random.default_rng(0), Look(contrast, (), True, deformed=False))
+    with_image = np.nanmean(dice(asked(net, item).argmax(axis=0), item["target"][0]))
+    net.trust.data.zero_()
+    alone = np.nanmean(dice(asked(net, item).argmax(axis=0), item["target"][0]))
+    assert with_image > alone > 0.6
+
+
+def test_some_voxels_of_all_are_the_same_answers(atlas):
+    net = network(atlas)
+    item = paint_patch(KINDS, WHERE, KINDS.shape, np.random.default_rng(1))
+    every = asked(net, item)
+    given = [torch.from_numpy(item[key][None].copy()) for key in ("input", "where")]
+    with torch.no_grad():
+        some = net(*given, torch.tensor([6, 1]))[0].numpy()
+    np.testing.assert_allclose(some[:, 0], every[:, 1::2, 1::2, 0::2], atol=0.02)
+    np.testing.assert_allclose(some[:, 1], every[:, 0::2, 0::2, 1::2], atol=0.02)
+
+
+def test_a_part_of_a_head_is_seen_as_in_the_whole(atlas):
+    """What lies beyond the reach of the convolutions has no say but through the mixture."""
+    net = network(atlas)
+    net.trust.data.zero_()
+    rng = np.random.default_rng(2)
+    image = torch.from_numpy(rng.uniform(0.5, 1.5, (1, 1, 96, 32, 32)).astype(np.float32))
+    where = torch.zeros(1, 3, 48, 16, 16)
+    prior = net.expected(where)
+    with torch.no_grad():
+        features = [
+            net.body(torch.cat([part, part], dim=1))
+            for part in (_shown(image, prior), _shown(image[:, :, :64], prior[:, :, :32]))
+        ]
+    torch.testing.assert_close(features[0][:, :, :20], features[1][:, :, :20], atol=1e-5, rtol=1e-5)
+
+
+def _shown(image: torch.Tensor, prior: torch.Tensor) -> torch.Tensor:
+    """(1, 37, …): half of the channels that the U-Net takes."""
+    return torch.cat([image[:, :, ::2, ::2, ::2].expand(-1, 4, -1, -1, -1), prior], dim=1)
+
+
+def test_the_mixture_finds_planted_means():
+    rng = np.random.default_rng(0)
+    groups = torch.from_numpy(groups_of_channels())
+    channels = rng.integers(0, 33, 40_000)
+    truth = np.linspace(0.2, 1.8, int(groups.max()) + 1)
+    seen = truth[groups.numpy()[channels]] + rng.normal(0, 0.05, channels.size)
+    prior = np.full((33, channels.size), 0.3 / 32)
+    prior[channels, np.arange(channels.size)] = 0.7
+    mean, variance = fit_mixture(
+        torch.from_numpy(seen[None].astype(np.float32)), torch.from_numpy(prior[None].astype(np.float32)), groups
+    )
+    np.testing.assert_allclose(mean[0, :, 0].numpy(), truth, atol=0.05)
+    assert variance.sqrt().max() < 0.2, "the groups are told apart: all of them together spread by 0.46"
+
+
+def test_a_group_that_is_hardly_there_has_no_sharp_opinion():
+    groups = torch.from_numpy(groups_of_channels())
+    prior = torch.full((1, 33, 1000), 1e-6)
+    prior[:, 1] = 1
+    seen = torch.linspace(0, 2, 1000)[None]
+    mean, variance = fit_mixture(seen, prior, groups)
+    assert FEWEST > 1000 * 1e-6 * 33
+    other = int(groups[2])
+    assert mean[0, other, 0] == pytest.approx(1, abs=0.01)
+    assert variance[0, other, 0] == pytest.approx(float(seen.var()), rel=0.01)
+
+
+def test_the_log_likelihood_is_that_of_a_gaussian():
+    from scipy.stats import norm
+
+    seen = torch.tensor([[0.1, 0.7, 2.0]])
+    found = log_likelihood(seen, (torch.tensor([[[0.5]]]), torch.tensor([[[0.09]]])))
+    expected = norm(0.5, 0.3).logpdf(seen.numpy()) + 0.5 * np.log(2 * np.pi)
+    np.testing.assert_allclose(found[0].numpy(), expected, rtol=1e-5)
+
+
+def test_channels_that_are_painted_alike_are_one_group():
+    groups, channel = groups_of_channels(), channels_of_kinds()
+    assert groups[channel[1]] == groups[channel[2]], "white matter of both sides"
+    assert groups[channel[1]] != groups[channel[3]]
+    assert sorted(set(groups.tolist())) == list(range(groups.max() + 1))

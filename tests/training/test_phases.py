@@ -1,0 +1,54 @@
+"""What the loop does for phases: rates, and the running means that losses are given."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from bids_lfenhance.nn.method import Learning, Method, Phase, Stage
+from bids_lfenhance.training.loop import rate_share, train
+from bids_lfenhance.training.split import Split
+from bids_lfenhance.training.start import TrainOptions
+
+from .toy import ToySettings, build, losses, make_example, no_sample, predict
+
+
+def test_the_rate_climbs_and_falls_as_a_cosine() -> None:
+    stage = Stage("s", (), 110, 1, (8, 8, 8), warmup=10, floor=0.1)
+    shares = [rate_share(stage, step) for step in range(110)]
+    assert shares[0] == pytest.approx(1 / 11)
+    assert shares[10] == 1.0
+    assert shares[60] == pytest.approx(0.55)
+    assert shares[109] == pytest.approx(0.1, abs=1e-3)
+    assert max(np.diff(shares)[10:]) < 0
+
+
+def test_the_rate_is_halved_at_even_distances() -> None:
+    stage = Stage("some", (Phase("one", ("net",), losses, 1.0),), 120, 1, (16, 16, 16), halvings=11)
+    shares = [rate_share(stage, step) for step in range(120)]
+    assert shares == [0.5 ** (step // 10) for step in range(120)]
+
+
+def test_losses_are_given_the_running_mean_as_it_was_before_the_step(tmp_path: Path) -> None:
+    seen: list[tuple[float, float]] = []
+
+    def watch(nets: Any, batch: Any, settings: Any, generator: torch.Generator) -> Any:
+        with torch.no_grad():
+            net, mean = (nets[name].eval()(batch["input"]) for name in ("enhancer", "enhancer-mean"))
+        nets["enhancer"].train()
+        seen.append((float(net.mean()), float(mean.mean())))
+        return losses(nets, batch, settings, generator)
+
+    def stages(settings: ToySettings) -> tuple[Stage, ...]:
+        phase = Phase("enhance", ("enhancer",), watch, settings.rate, means=("enhancer",))
+        return (Stage("only", (phase,), 4, 1, (12, 12, 12)),)
+
+    example = make_example(tmp_path / "data", "01", 1)
+    method = Method("toy", ToySettings, "lf2hf", "pairs", no_sample, learning=Learning(build, stages, predict, {}))
+    options = TrainOptions(ema=0.9, precision="fp32")
+    split = Split((example.person,), (), ())
+    train(method, ToySettings(), [example], split, tmp_path / "out", options, lambda *_: None)
+    assert seen[0][0] == pytest.approx(seen[0][1])
+    assert all(abs(net - mean) > 1e-6 for net, mean in seen[1:])
