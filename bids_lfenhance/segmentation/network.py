@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ..nn.fold import fold, unfold
+from ..nn.windows import Windows, blend
 from .atlas import NODES, nodes_of
 from .mixture import Gaussians, fit_mixture, log_likelihood
 from .regions import groups_of_channels, indices, mirrored_channels
@@ -16,6 +17,9 @@ FOLD = 2
 
 SLAB = 16
 """Cells along an axis that are answered at once: (33, X, Y, Z) in single precision would be most of the memory."""
+
+OVERLAP = 0.25
+"""Of the windows that a head is seen by, a share of their sides."""
 
 LEAST = 1e-4
 """What the atlas finds unlikely may still be: people differ more than fourteen label maps show."""
@@ -28,14 +32,16 @@ class RegionNet(nn.Module):
     under a mixture fitted to this very image (``mixture``), so that no contrast has to be known; a U-Net corrects the
     sum, seeing the image, the atlas and what the mixture makes of both. It begins as the classical segmentation by
     atlas and mixture (Van Leemput et al. 1999), which is where a network with random weights changes next to nothing.
-    ``widths``: features of its levels.
+    ``widths``: features of its levels; ``patch`` (3,) voxels that it is trained on, and sees a head by in use: its
+    normalisation is of what it is shown, and the whole of a head is another thing than a part.
     """
 
     atlas: Tensor
     groups: Tensor
 
-    def __init__(self, widths: Sequence[int]) -> None:
+    def __init__(self, widths: Sequence[int], patch: Sequence[int]) -> None:
         super().__init__()
+        self.windows = Windows(tuple(side // FOLD for side in patch), OVERLAP)
         classes = len(indices())
         empty = torch.zeros(classes, *NODES)
         empty[0] = 1
@@ -56,9 +62,9 @@ class RegionNet(nn.Module):
             likely = log_likelihood(sample, gaussians)[:, self.groups]
             first = (flat.log() + 0.5 * likely).softmax(dim=1).unflatten(2, prior.shape[2:])
         shown = torch.cat([folded, prior, first], dim=1)
-        features = self.body(shown.contiguous(memory_format=torch.channels_last_3d))  # twice as fast on processors
         if voxels is not None:
-            return self.tell(folded[:, voxels], prior, features, gaussians, voxels)
+            return self.tell(folded[:, voxels], prior, self.body(shown), gaussians, voxels)
+        features = blend(self.body, shown, self.windows)
         every = torch.arange(FOLD**3, device=image.device)
         logits = torch.empty(len(image), prior.shape[1], *image.shape[2:], dtype=torch.float16, device=image.device)
         slabs = [part.split(SLAB, dim=-1) for part in (folded, prior, features)]
@@ -87,8 +93,8 @@ class RegionNet(nn.Module):
 class UNet(nn.Module):
     """Features (B, i, x, y, z) → (B, widths[0], x, y, z); two convolutions a level each way, any sides.
 
-    Each channel is normalised over space: normalised over the channels of each place, what is the same everywhere
-    outgrew the rest, and 1100 steps of training moved nothing (docs/results.md).
+    Each channel is normalised over space: normalised over the channels of each place instead, what is the same
+    everywhere outgrew the rest, and 1100 steps of training moved nothing (docs/results.md).
     """
 
     def __init__(self, inputs: int, widths: Sequence[int]) -> None:

@@ -42,6 +42,11 @@ class RegionsSettings:
         """Features of the levels."""
         return tuple(self.width * n for n in range(1, self.levels + 1))
 
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Voxels of what is seen of a head at once."""
+        return self.patch, max(self.patch, self.patch * 7 // 6 // 16 * 16), self.patch
+
 
 PRESETS: Mapping[str, Mapping[str, Any]] = {
     "paper": {},
@@ -54,15 +59,13 @@ def build(settings: RegionsSettings) -> "dict[str, torch.nn.Module]":
     """``regions``: see ``network.RegionNet``."""
     from .network import RegionNet
 
-    return {"regions": RegionNet(settings.widths)}
+    return {"regions": RegionNet(settings.widths, settings.shape)}
 
 
 def stages(settings: RegionsSettings) -> tuple[Stage, ...]:
     """One stage on images painted while it runs: no two steps see the same."""
-    side = settings.patch
     phase = Phase("regions", ("regions",), _losses, settings.rate)
-    shape = (side, side * 7 // 6 // 16 * 16, side)
-    return (Stage("regions", (phase,), settings.steps, settings.batch, shape, "labels", settings.steps // 50),)
+    return (Stage("regions", (phase,), settings.steps, settings.batch, settings.shape, "labels", settings.steps // 50),)
 
 
 def predict(nets: "Nets", batch: "Batch", settings: RegionsSettings, generator: "torch.Generator") -> "torch.Tensor":

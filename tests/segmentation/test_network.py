@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from bids_lfenhance.nn.windows import Windows
 from bids_lfenhance.segmentation.atlas import NODES, build_atlas, cells
 from bids_lfenhance.segmentation.judge import dice
 from bids_lfenhance.segmentation.loss import losses
@@ -24,7 +25,7 @@ def atlas() -> np.ndarray:
 
 def network(atlas: np.ndarray) -> RegionNet:
     torch.manual_seed(0)
-    net = RegionNet((4, 8)).eval()
+    net = RegionNet((4, 8), (32, 32, 32)).eval()
     net.atlas.copy_(torch.from_numpy(atlas))
     return net
 
@@ -73,6 +74,7 @@ def test_untrained_it_segments_by_atlas_and_mixture(atlas, contrast):
 
 def test_some_voxels_of_all_are_the_same_answers(atlas):
     net = network(atlas)
+    net.windows = Windows((24, 24, 24))  # the whole head at once, as training shows it
     item = paint_patch(KINDS, WHERE, KINDS.shape, np.random.default_rng(1))
     every = asked(net, item)
     given = [torch.from_numpy(item[key][None].copy()) for key in ("input", "where")]
@@ -85,7 +87,7 @@ def test_some_voxels_of_all_are_the_same_answers(atlas):
 def test_the_u_net_learns_what_atlas_and_mixture_got_wrong(atlas):
     """One image by heart: half of the cross-entropy that atlas and mixture leave goes in thirty steps."""
     torch.manual_seed(0)
-    net = RegionNet((8, 16)).train()
+    net = RegionNet((8, 16), (48, 48, 48)).train()
     net.atlas.copy_(torch.from_numpy(atlas))
     item = paint_patch(KINDS, WHERE, KINDS.shape, np.random.default_rng(5))
     batch = {key: torch.from_numpy(value[None].copy()) for key, value in item.items()}
