@@ -99,7 +99,7 @@ def execute_graph(
 
 def _configure(whole: Any, run_dir: Path, settings: Settings) -> None:
     whole.config["execution"] = {
-        "poll_sleep_duration": "0.01",  # LanePlugin sleeps until a step ends; the default of 2 s taxes every step
+        "poll_sleep_duration": "-inf",  # LanePlugin waits; nipype would, by a clock that can be turned back
         "crashdump_dir": str(run_dir),
         "stop_on_first_crash": str(settings.stop_on_first_crash).lower(),
         "hash_method": "timestamp",

@@ -9,6 +9,7 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
+from traceback import format_exception
 from typing import Any
 
 import networkx as nx
@@ -24,6 +25,9 @@ _NO_MEMORY = re.compile(
     "MemoryError|bad_alloc|failed to map segment|[Cc]annot allocate memory|can't start new thread|not enough memory"
 )
 """How a step says that it was refused memory, whoever it asked: Python, C++, the loader, the kernel, torch."""
+
+MORE_ROOM = "free some, or choose another work folder with -w, and run again."
+"""What to do where the disk of the work folder is full: that of OUT_DIR speaks for itself."""
 
 _OURS = ("InputError", "MethodError", "WorkerKilled")
 
@@ -103,8 +107,7 @@ class LanePlugin(MultiProcPlugin):
     def _send_procs_to_workers(self, updatehash: bool = False, graph: Any = None) -> None:
         """Starts what can be started, then sleeps until something has ended: looking costs, with thousands of steps."""
         super()._send_procs_to_workers(updatehash=updatehash, graph=graph)
-        if self.pending_tasks:
-            self._ended.wait(1.0)
+        self._ended.wait(1.0 if self.pending_tasks else 0.01)
         self._ended.clear()
 
     def _task_finished_cb(self, jobid: int, cached: bool = False) -> None:
@@ -165,7 +168,12 @@ def _start_worker(level: int) -> None:
 
 def _run_measured(node: Any, updatehash: bool, task: int) -> tuple[dict[str, Any], tuple[float, float, float]]:
     with measured() as usage:
-        result = run_node(node, updatehash, task)
+        try:
+            result = run_node(node, updatehash, task)
+        except Exception as error:
+            # A step that failed has no results, and nipype stumbles over that, too: what came first is the reason.
+            first = error.__context__ or error
+            result = {"result": None, "traceback": format_exception(first), "taskid": task}
     return result, (usage.seconds, usage.cpu_seconds, usage.peak_memory_mib)
 
 
@@ -184,6 +192,8 @@ def _sentence(text: str) -> str:
             if found["kind"] in _OURS:
                 return found["message"]
             said = f"{found['kind']}: {found['message']}"
+            if found["kind"] == "OSError" and "No space left on device" in said:
+                return f"expected room for intermediate files, found no space left on the device ({said}); {MORE_ROOM}"
             return f"the step ran out of memory ({said}); {LESS_MEMORY}" if _NO_MEMORY.search(said) else said
     return text.strip().splitlines()[-1] if text.strip() else "the step ended without a word"
 

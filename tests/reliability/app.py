@@ -100,7 +100,7 @@ def wait(found: Callable[[], Any], process: subprocess.Popen, seconds: float = 3
             raise TimeoutError(f"found nothing in {seconds} s")
         if answer := found():
             return answer
-        time.sleep(0.02)
+        time.sleep(0.05)
     return None
 
 

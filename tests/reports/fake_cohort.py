@@ -36,7 +36,10 @@ DICE = (0.66, 0.84, 0.66)
 LOW_SHARE, BIAS_SHARE, PSNR_GAIN = 0.92, 0.008, 1.5
 """Low field sees this share of a volume; the first method this share too much, and is this much better, dB."""
 
-LOW, HIGH = {"MagneticFieldStrength": 0.0635}, {"MagneticFieldStrength": 3.0}
+REQUIRED = {"SkullStripped": False, "Resolution": "1 mm", "SpatialReference": "orig"}
+"""What BIDS asks of every derived image on a grid."""
+
+LOW, HIGH = {"MagneticFieldStrength": 0.0635, **REQUIRED}, {"MagneticFieldStrength": 3.0, **REQUIRED}
 
 
 @dataclass(frozen=True)

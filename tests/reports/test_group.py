@@ -2,6 +2,8 @@
 
 import json
 import re
+import shutil
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -214,6 +216,17 @@ def test_half_finished_subjects_are_named(tmp_path):
     counted = {(r["image"], r["n"]) for r in rows}
     assert counted == {("preproc", "2"), ("inr", "1")}, "what is not whole, or has no record, counts in no figure"
     assert {r["subject"]: r["verdict"] for r in read(out / "group" / "quality.tsv")}["004"] == "fail"
+
+
+def test_a_derivative_with_all_of_the_group_level_is_valid(tmp_path):
+    if not (validator := shutil.which("bids-validator-deno")):
+        pytest.skip("bids-validator-deno is not installed")
+    _, out = build(tmp_path, Cohort(subjects=2, contrasts=("T1w",), segmentations=("tissue", "regions")))
+    report(tmp_path, drawn=True)
+    done = subprocess.run([validator, "--format", "json", str(out)], capture_output=True, check=False)
+    issues = json.loads(done.stdout)["issues"]["issues"]
+    assert [issue for issue in issues if issue["severity"] == "error"] == []
+    assert (out / "group" / "overlap.tsv").is_file()
 
 
 def test_words_of_the_dataset_are_escaped(tmp_path):

@@ -1,0 +1,59 @@
+"""The step that compares with high field: intensities and labels in one table, regions only where there are some."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bids_lfenhance.imaging.grid import Grid
+from bids_lfenhance.imaging.volume import save_arrays, save_volume, volume_from_channels
+from bids_lfenhance.interfaces.assess import Evaluate
+
+SHAPE = (28, 30, 26)
+TISSUE = [{"index": i, "name": name} for i, name in ((1, "CSF"), (2, "GM"), (3, "WM"))]
+REGIONS = [{"index": 10, "name": "left thalamus"}, {"index": 49, "name": "right thalamus"}]
+REGIONS += [{"index": None, "name": "total intracranial"}]
+
+
+@pytest.fixture
+def given(tmp_path: Path) -> dict:
+    """Inputs of a session without regions; the enhanced image and its labels are those of high field."""
+    rng, grid = np.random.default_rng(4), Grid(np.eye(4), SHAPE)
+    high = rng.uniform(50, 100, SHAPE).astype(np.float32)
+    mask = np.zeros(SHAPE, bool)
+    mask[4:-4, 4:-4, 4:-4] = True
+    posteriors = np.zeros((3, *SHAPE), np.float32)
+    low = high + rng.normal(0, 9, SHAPE).astype(np.float32)
+    labels = np.where(mask, rng.integers(1, 4, SHAPE), 0).astype(np.uint8)
+    found: dict = {"label": "inr", "segmentations": {"tissue": "tissue"}, "tissue_volumes": {"T1w": TISSUE}}
+    for name, image in (("baseline", low), ("enhanced", high), ("reference", high)):
+        volume = volume_from_channels(grid, {"T1w": image})
+        found[name] = str(save_volume(volume.with_anatomy(mask, posteriors), tmp_path / f"{name}.npz"))
+    for of, shift in (("", 2), ("_enhanced", 0), ("_reference", 0)):
+        moved = {"T1w": np.roll(labels, shift, axis=0)}
+        found[f"tissue{of}"] = str(save_arrays(tmp_path / f"tissue{of}.npz", {}, moved))
+    return found
+
+
+def test_labels_stand_beside_intensities(given: dict, tmp_path: Path) -> None:
+    rows = Evaluate(**given).run(cwd=tmp_path).outputs.metrics
+    assert {row["protocol"] for row in rows if row["metric"] == "dice"} == {"seg-tissue"}
+    dice = {(row["image"], row["region"]): row["value"] for row in rows if row["metric"] == "dice"}
+    assert set(dice) == {(image, name) for image in ("preproc", "inr") for name in ("CSF", "GM", "WM")}
+    assert all(dice["inr", name] == 1 > dice["preproc", name] for name in ("CSF", "GM", "WM"))
+    psnr = {row["image"] for row in rows if (row["protocol"], row["metric"]) == ("brain-fit", "psnr")}
+    assert psnr == {"preproc", "inr"}
+
+
+def test_regions_are_compared_by_name_and_side(given: dict, tmp_path: Path) -> None:
+    labels = np.zeros(SHAPE, np.uint8)
+    labels[8:12, 10:14, 10:14], labels[16:20, 10:14, 10:14] = 10, 49
+    for of, image in (("", np.where(labels == 49, 0, labels)), ("_enhanced", labels), ("_reference", labels)):
+        given[f"regions{of}"] = str(save_arrays(tmp_path / f"regions{of}.npz", {}, {"T1w": image}))
+    given |= {"segmentations": {"tissue": "tissue", "regions": "synthseg"}, "regions_volumes": {"T1w": REGIONS}}
+    rows = Evaluate(**given).run(cwd=tmp_path).outputs.metrics
+    dice = {(r["image"], r["region"]): r["value"] for r in rows if r["protocol"] == "seg-synthseg"}
+    assert len(dice) == 2 * 3
+    assert dice["preproc", "thalamus"] == pytest.approx(2 / 3)
+    assert (dice["preproc", "left thalamus"], dice["preproc", "right thalamus"]) == (1, 0)
+    assert dice["inr", "thalamus"] == 1
