@@ -245,7 +245,10 @@ def stages(settings: CssDiffSettings) -> tuple[Stage, ...]:
     thick, thin = (*across, THICK), (*across, THIN)
     found = []
     if s.sgp:
-        for name, losses, share in (("sgp-index", _index, 8), ("sgp", _positive, 1)):
+        # A free choice too early agrees on a wrong order (methods.md §1.4): index, one shift, then among those near it.
+        window = s.sgp_positive == "window"
+        order = [("sgp-index", _index, 8), *([("sgp-shift", _shift, 2)] if window else [])]
+        for name, losses, share in (*order, ("sgp", _positive, 2 if window else 1)):
             steps = s.sgp_steps // share
             found.append(Stage(name, (Phase(name, ("encoder",), losses, 1e-3),), steps, s.batch, thick, measured=False))
     if s.lsc and s.ccd:
@@ -306,6 +309,12 @@ def _index(nets: "Nets", batch: "Batch", settings: Any, generator: "torch.Genera
     from .guides import contrast
 
     return contrast(nets, batch, settings, generator, "index")
+
+
+def _shift(nets: "Nets", batch: "Batch", settings: Any, generator: "torch.Generator") -> "Mapping[str, torch.Tensor]":
+    from .guides import contrast
+
+    return contrast(nets, batch, settings, generator, "shift")
 
 
 def _positive(
