@@ -45,6 +45,8 @@ def test_a_link_into_the_raw_dataset_is_seen_through(settings, tmp_path):
         {"n_samples": 0},
         {"assume_field_strength": 0.0},
         {"output_label": "a_b"},
+        {"output_label": "mineStd"},
+        {"output_label": "myCycle"},
         {"bids_filter_file": Path("/no/such/file.json")},
     ],
 )

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ..errors import InputError
+from .names import MAP_ENDS
 from .options import Common
 
 Level = TypeVar("Level", bound=Common)
@@ -80,6 +81,9 @@ def _check_label(label: str | None) -> None:
         raise InputError(
             f"Expected --output-label of letters and digits, other than preproc and brain, found '{label}'; change it."
         )
+    if label is not None and label.endswith(MAP_ENDS):
+        ends = ", ".join(MAP_ENDS)
+        raise InputError(f"Expected --output-label without the ending of a map ({ends}), found '{label}'; change it.")
 
 
 def _check_fold(folds: int | None, fold: int) -> None:

@@ -14,6 +14,9 @@ METHOD_MAPS = {
 }
 """What a method may say against its own result: the end of the ``desc-`` of its maps, and how their sentence ends."""
 
+MAP_ENDS = ("Std", "Risk", *METHOD_MAPS)
+"""How the ``desc-`` of every map beside an enhanced image ends: no image may be called so."""
+
 LEVELS = ("participant", "group", "simulate", "train")
 """The analysis levels that work."""
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ..config import CONTRASTS, METHOD_MAPS
+from ..config import CONTRASTS, MAP_ENDS, METHOD_MAPS
 from ..imaging.grid import Grid, canonical_zoom
 
 HIGH_FIELD_TESLA = 1.0
@@ -26,7 +26,6 @@ CRASH_TAIL = 6000
 """Characters of a crash text that are shown: the end, where the reason is."""
 
 _IMAGE = re.compile(r"^(?P<entities>(?:[a-zA-Z]+-[0-9a-zA-Z+]+_)+)(?P<suffix>[0-9a-zA-Z]+)\.nii(?:\.gz)?$")
-_MAPS = ("Std", "Risk", *METHOD_MAPS)
 
 REGION_SEGMENTATIONS = ("regions", "synthseg")
 """The ``seg-`` of anatomical regions; where a contrast has both, the first is shown."""
@@ -271,8 +270,8 @@ def _contrasts(record: Mapping[str, Any], outputs: Iterable[Output]) -> list[str
 
 def _channel(contrast: str, mine: list[Output], theirs: list[Output]) -> Channel:
     images = {o.desc: o for o in mine if o.suffix == contrast}
-    maps = {kind: {d[: -len(kind)]: o for d, o in images.items() if d.endswith(kind)} for kind in _MAPS}
-    enhanced = {d: o for d, o in images.items() if d != "preproc" and not d.endswith(_MAPS)}
+    maps = {kind: {d[: -len(kind)]: o for d, o in images.items() if d.endswith(kind)} for kind in MAP_ENDS}
+    enhanced = {d: o for d, o in images.items() if d != "preproc" and not d.endswith(MAP_ENDS)}
     high = next((o for o in theirs if o.suffix == contrast and o.desc == "preproc"), None)
     who = next((seg for seg in REGION_SEGMENTATIONS if _segmented(mine, contrast, seg)), REGION_SEGMENTATIONS[0])
     tissue, regions = (_segmented(mine, contrast, seg) for seg in ("tissue", who))

@@ -23,8 +23,10 @@ def test_what_is_left_out_is_not_built_nor_trained() -> None:
     plain = CssDiffSettings(width=32, levels=2, **nothing)
     assert set(build(plain)) == {"denoiser"}
     assert [stage.name for stage in stages(plain)] == ["denoise"]
-    assert [stage.name for stage in stages(SMALL)] == ["sgp-index", "sgp", "lsc", "denoise", "chain"]
-    assert [stage.measured for stage in stages(SMALL)] == [False, False, False, True, True]
+    assert [stage.name for stage in stages(SMALL)] == ["sgp-index", "sgp-shift", "sgp", "lsc", "denoise", "chain"]
+    printed = stages(replace(SMALL, sgp_positive="argmax"))
+    assert [stage.name for stage in printed][:2] == ["sgp-index", "sgp"]
+    assert [stage.measured for stage in stages(SMALL)] == [False, False, False, False, True, True]
     assert "reverse" not in build(replace(SMALL, reverse="simulator"))
 
 
@@ -41,9 +43,9 @@ def test_settings_that_cannot_be_used_are_refused() -> None:
 
 def test_the_papers_rate_is_halved_every_twelfth_of_a_stage() -> None:
     usual, paper = (stages(replace(SMALL, paper_lr=on)) for on in (False, True))
-    assert [phase.rate for stage in usual[3:] for phase in stage.phases] == [2e-4, 1e-4, 2e-4]
-    assert [phase.rate for stage in paper[3:] for phase in stage.phases] == [2e-3] * 3
-    assert [stage.halvings for stage in paper] == [0, 0, 0, 11, 11]
+    assert [phase.rate for stage in usual[4:] for phase in stage.phases] == [2e-4, 1e-4, 2e-4]
+    assert [phase.rate for stage in paper[4:] for phase in stage.phases] == [2e-3] * 3
+    assert [stage.halvings for stage in paper] == [0, 0, 0, 0, 11, 11]
 
 
 def test_tiny_fits_in_what_may_be_bundled() -> None:
