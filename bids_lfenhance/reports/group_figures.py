@@ -76,6 +76,7 @@ def _dots(axes: Any, columns: Sequence[np.ndarray]) -> None:
     from matplotlib.collections import LineCollection
 
     table = np.array(columns).T
+    table = table[np.isfinite(table).any(axis=1)]  # a subject without high field has nothing to join
     faint = max(0.12, min(0.8, 8 / max(len(table), 1)))
     lines = [[(i, value) for i, value in enumerate(row) if np.isfinite(value)] for row in table]
     lines = [line for line in lines if len(line) > 1]  # none of a subject without high field

@@ -205,12 +205,12 @@ def test_half_finished_subjects_are_named(tmp_path):
     build(tmp_path, Cohort(subjects=4, sessions=("A",), contrasts=("T1w",)))
     out = tmp_path / "derivative"
     (out / "sub-009").mkdir()
-    next(out.glob("sub-002/ses-A/anat/*_desc-inr_qc.tsv")).unlink()
+    next(out.glob("sub-002/ses-A/anat/*_desc-inr_qc.tsv")).unlink()  # not one metric of this subject
     image = next(out.glob("sub-003/ses-A/anat/*_desc-inr_T1w.nii.gz"))
     image.write_bytes(image.read_bytes()[:-9])
     next(out.glob("sub-001/ses-GE/anat/*_desc-preproc_T1w.nii.gz")).write_bytes(b"")
     next(out.glob("sub-004/ses-A/anat/*_desc-preproc_qc.json")).write_text('{"Scans": [3, null], "Anato')
-    outcome = report(tmp_path)
+    outcome = report(tmp_path, drawn=True)
     found = {(r["subject"], r["status"]) for r in read(out / "group" / "images.tsv")}
     assert {("009", "missing"), ("002", "no metrics"), ("003", "half-written")} <= found
     assert set(outcome.incomplete) >= {"001", "002", "003", "009"}
