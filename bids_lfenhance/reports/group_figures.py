@@ -79,6 +79,7 @@ def _dots(axes: Any, columns: Sequence[np.ndarray]) -> None:
     table = table[np.isfinite(table).any(axis=1)]  # a subject without high field has nothing to join
     faint = max(0.12, min(0.8, 8 / max(len(table), 1)))
     lines = [[(i, value) for i, value in enumerate(row) if np.isfinite(value)] for row in table]
+    lines = [line for line in lines if len(line) > 1]  # none of a subject without high field
     axes.add_collection(LineCollection(lines, colors="#9aa5b1", linewidths=0.7, alpha=faint, zorder=1))
     for i, column in enumerate(columns):
         values = column[np.isfinite(column)]

@@ -8,10 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 from bids_lfenhance.config import GroupSettings
 from bids_lfenhance.reports.cohort import damage
 from bids_lfenhance.reports.group_dictionary import TABLES
+from bids_lfenhance.reports.group_figures import _dots
 from bids_lfenhance.workflows.group import run_group
 
 from .fake_cohort import BIAS_SHARE, DICE, LOW_SHARE, PSNR_GAIN, TISSUES, Cohort, build
@@ -227,6 +229,14 @@ def test_a_derivative_with_all_of_the_group_level_is_valid(tmp_path):
     issues = json.loads(done.stdout)["issues"]["issues"]
     assert [issue for issue in issues if issue["severity"] == "error"] == []
     assert (out / "group" / "overlap.tsv").is_file()
+
+
+def test_a_subject_without_high_field_is_no_line_in_the_figure():
+    """Nor one with a single image: as the SLURM recipe showed, which runs both beside each other."""
+    axes = Figure().subplots()
+    nothing = float("nan")
+    _dots(axes, [np.array([20.0, nothing, 21.0]), np.array([22.0, nothing, nothing])])
+    assert [path.vertices.tolist() for path in axes.collections[0].get_paths()] == [[[0, 20], [1, 22]]]
 
 
 def test_words_of_the_dataset_are_escaped(tmp_path):
