@@ -112,7 +112,7 @@ def _participant(settings: Settings) -> int:
     if settings.dry_run:
         _print(describe(plan), "", to_toml(settings, method_settings))
         return FAILED if plan.failed else DONE
-    if settings.segmentation is None and recipe.segmentation == "none":
+    if settings.segmentation is None and recipe.segmentation == "none" and not settings.sloppy:
         _tell(f"Warning: {NOTHING_BUNDLED}")
     _tell(*(f"Warning: {warning}" for warning in plan.warnings))
     preflight(settings, recipe)

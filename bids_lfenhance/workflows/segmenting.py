@@ -24,7 +24,10 @@ class Segmenter:
 
 
 def choose_segmenter(settings: Settings) -> Segmenter:
-    """Who was asked for, or the bundled network where nobody was; ``InputError`` where it is not there."""
+    """Who was asked for, or the bundled network where nobody was, but not in a rough run, of which it would be most.
+
+    ``InputError`` where who was asked for is not there.
+    """
     from ..nn.weights import default_weights, load_weights
     from ..segmentation.synthseg import check_installed
 
@@ -34,7 +37,7 @@ def choose_segmenter(settings: Settings) -> Segmenter:
             f"Expected --segmentation builtin with --segmentation-weights, found '{name}', which uses none; drop one."
         )
     if name is None:
-        name = "builtin" if own or default_weights("regions") else "none"
+        name = "builtin" if own or (default_weights("regions") and not settings.sloppy) else "none"
     if name == "synthseg":
         check_installed()
     if name != "builtin":

@@ -51,6 +51,8 @@ def test_the_bundled_network_is_the_default(own, words, monkeypatch):
     assert (chosen.name, chosen.weights) == ("builtin", "auto")
     assert len(chosen.sha256) == 64
     assert choose_segmenter(parse([*words, "--segmentation", "none"])).name == "none"
+    assert choose_segmenter(parse([*words, "--sloppy"])).name == "none"
+    assert choose_segmenter(parse([*words, "--sloppy", "--segmentation", "builtin"])).name == "builtin"
 
 
 def test_own_weights_are_taken_and_known_by_content(unbundled, own, words, monkeypatch):
