@@ -46,7 +46,9 @@ def init_subject_wf(subject: str, sessions: Sequence[Session], recipe: Recipe, r
     run_dir : log folder of this run, where the report finds its settings
     """
     workflow = Workflow(name=f"sub_{graph_label(subject)}_wf")
-    written = Node(Merge(len(sessions)), name="written", run_without_submitting=True)
+    # the report is the last step of all: what it tells of high field must be written too, and files go after it
+    paired_with = {session["reference_session_key"] for session in sessions} - {""}
+    written = Node(Merge(len(sessions) + len(paired_with)), name="written", run_without_submitting=True)
     references: dict[str, Workflow] = {}
     for number, session in enumerate(sessions, start=1):
         session_wf = init_session_wf(session, recipe)
@@ -56,6 +58,8 @@ def init_subject_wf(subject: str, sessions: Sequence[Session], recipe: Recipe, r
             outputs = [(f"outputnode.{name}", f"inputnode.{name}") for name in OF_REFERENCE]
             workflow.connect([(references[key], session_wf, outputs)])
         workflow.connect(session_wf, "outputnode.files", written, f"in{number}")
+    for number, reference_wf in enumerate(references.values(), start=1 + len(sessions)):
+        workflow.connect(reference_wf, "outputnode.files", written, f"in{number}")
     report = _step(WriteReport(out_dir=recipe.out_dir, subject=subject, run_dir=run_dir), "report", recipe)
     volumes = _step(WriteVolumes(out_dir=recipe.out_dir, subject=subject), "volumes", recipe)
     workflow.connect([(written, volumes, [("out", "written")]), (volumes, report, [("files", "written")])])
