@@ -9,16 +9,12 @@ import numpy as np
 from ...errors import InputError
 from ...imaging.volume import Volume
 from ...nn.method import Draw, Learning, Method, Phase, Stage
+from ..options import CONTRAST, AskedContrast, told
 
 if TYPE_CHECKING:
     import torch
 
     from ...nn.method import Batch, Nets
-
-
-def _told(text: str, source: str = "our choice") -> dict[str, str]:
-    """Metadata of a field: what it does, and where its default comes from."""
-    return {"help": text, "source": source}
 
 
 K = 400
@@ -29,17 +25,15 @@ K = 400
 class BridgeSettings:
     """Options of ``bridge``; the defaults are the ``paper`` preset's. Those of the networks come from the weights."""
 
-    weights: str = field(
-        default="auto", metadata=_told("folder, .safetensors file or registry name; auto: the bundled")
-    )
-    device: str = field(default="cpu", metadata=_told("where the networks run; the app's --device"))
+    weights: str = field(default="auto", metadata=told("folder, .safetensors file or registry name; auto: the bundled"))
+    device: str = field(default="cpu", metadata=told("where the networks run; the app's --device"))
     fusion: Literal["mean", "sr"] = field(
         default="mean",
-        metadata=_told("what is enhanced: the plain mean of the stacks, or the super-resolved image of interp"),
+        metadata=told("what is enhanced: the plain mean of the stacks, or the super-resolved image of interp"),
     )
     sampler: Literal["conditional", "unconditional_ddim", "alg1_tweedie", "alg1_literal", "repaint"] = field(
         default="conditional",
-        metadata=_told(
+        metadata=told(
             "from noise to image: DDIM that sees the bridge's image; or, not seeing it, DDIM, the paper's Algorithm 1 "
             "with Tweedie's formula or with its Eq. 11 as printed, RePaint",
             "methods.md §2.3",
@@ -47,93 +41,86 @@ class BridgeSettings:
     )
     k: int = field(
         default=0,
-        metadata=_told("noise level, of 1000, at which the bridge crosses; 0: that of the training, 400", "paper §2.3"),
+        metadata=told("noise level, of 1000, at which the bridge crosses; 0: that of the training, 400", "paper §2.3"),
     )
-    start: int = field(default=0, metadata=_told("noise level at which the diffusion starts; 0: that of the bridge"))
+    start: int = field(default=0, metadata=told("noise level at which the diffusion starts; 0: that of the bridge"))
     steps: int = field(
-        default=10, metadata=_told("levels from there to the image; as many as levels is the printed Algorithm 1")
+        default=10, metadata=told("levels from there to the image; as many as levels is the printed Algorithm 1")
     )
-    j: int = field(default=3, metadata=_told("repeats at each level, of Algorithm 1 and RePaint", "paper §2.3"))
+    j: int = field(default=3, metadata=told("repeats at each level, of Algorithm 1 and RePaint", "paper §2.3"))
     bridge: bool = field(
-        default=True, metadata=_told("translate the noisy low field; off leaves it as it is", "paper Table 1")
+        default=True, metadata=told("translate the noisy low field; off leaves it as it is", "paper Table 1")
     )
     crossings: int = field(
         default=1,
-        metadata=_told(
+        metadata=told(
             "noises with which the low field crosses, whose mean is the bridge's image: 2 to 4 take out most of the "
             "noise that it lets through",
             "1 published; methods.md §2.3b",
         ),
     )
     diffusion: bool = field(
-        default=True, metadata=_told("diffuse from the bridge's image; off returns that", "paper Table 1")
+        default=True, metadata=told("diffuse from the bridge's image; off returns that", "paper Table 1")
     )
     strength: float = field(
         default=0.0,
-        metadata=_told(
+        metadata=told(
             "share of the change that is applied to each draw, to 1; 0: the weights' own, and in training all of it: "
             "a network knows its own simulator too well"
         ),
     )
-    contrast: Literal["auto", "none", "restored"] = field(
-        default="auto",
-        metadata=_told(
-            "contrast of the result: restored, that of high field tissue by tissue, as inr does; none, as the network "
-            "left it; auto, as the weights ask for",
-            "methods.md §3.1",
-        ),
-    )
+    contrast: AskedContrast = field(default="auto", metadata=CONTRAST)
     window: int = field(
-        default=0, metadata=_told("voxels a side that are looked at at once; 0: what the weights were made for")
+        default=0, metadata=told("voxels a side that are looked at at once; 0: what the weights were made for")
     )
-    overlap: float = field(default=0.5, metadata=_told("share of a window that its neighbour sees too", "published .7"))
-    window_batch: int = field(default=1, metadata=_told("windows at once: memory against time; the same result"))
+    overlap: float = field(default=0.5, metadata=told("share of a window that its neighbour sees too", "published .7"))
+    window_batch: int = field(default=1, metadata=told("windows at once: memory against time; the same result"))
     bridge_net: Literal["swin", "unet"] = field(
-        default="swin", metadata=_told("network of the bridge: Swin UNETR, or the one of the prior", "paper §2.3")
+        default="swin", metadata=told("network of the bridge: Swin UNETR, or the one of the prior", "paper §2.3")
     )
-    bridge_width: int = field(default=48, metadata=_told("features of the bridge", "methods.md §2.1"))
-    width: int = field(default=64, metadata=_told("features of the prior at its highest level", "methods.md §2.1"))
-    levels: int = field(default=4, metadata=_told("levels of the U-Nets", "methods.md §2.1"))
-    blocks: int = field(default=2, metadata=_told("blocks per level of the U-Nets", "methods.md §2.1"))
+    bridge_width: int = field(default=48, metadata=told("features of the bridge", "methods.md §2.1"))
+    width: int = field(default=64, metadata=told("features of the prior at its highest level", "methods.md §2.1"))
+    levels: int = field(default=4, metadata=told("levels of the U-Nets", "methods.md §2.1"))
+    blocks: int = field(default=2, metadata=told("blocks per level of the U-Nets", "methods.md §2.1"))
     attention: bool = field(
-        default=True, metadata=_told("attention at the lowest level of the U-Nets", "methods.md §2.1")
+        default=True, metadata=told("attention at the lowest level of the U-Nets", "methods.md §2.1")
     )
     shuffle: int = field(
-        default=1, metadata=_told("voxels a side folded into channels; 1, the published form, folds none")
+        default=1, metadata=told("voxels a side folded into channels; 1, the published form, folds none")
     )
     predicts: Literal["velocity", "correction"] = field(
         default="velocity",
-        metadata=_told(
+        metadata=told(
             "what the prior says: v, or what the image is more than the bridge's, for folded voxels, whose few "
             "features cannot hand all the noise through",
             "methods.md §2.3",
         ),
     )
     lean: bool = field(
-        default=True, metadata=_told("in training compute features twice instead of keeping them: less memory")
+        default=True, metadata=told("in training compute features twice instead of keeping them: less memory")
     )
-    lowest: int = field(default=250, metadata=_told("lowest noise level the bridge is trained on", "paper §2.3"))
-    highest: int = field(default=750, metadata=_told("highest noise level of the training", "paper §2.3"))
-    bridge_steps: int = field(default=100_000, metadata=_told("training steps of the bridge", "methods.md §2.4"))
-    prior_steps: int = field(default=200_000, metadata=_told("training steps of the prior", "methods.md §2.4"))
-    bridge_rate: float = field(default=2e-4, metadata=_told("learning rate of the bridge", "methods.md §2.4"))
-    rate: float = field(default=3e-4, metadata=_told("learning rate of the prior", "paper §3"))
-    batch: int = field(default=8, metadata=_told("patches per step", "methods.md §2.4"))
-    patch: int = field(default=128, metadata=_told("voxels a side of a patch, left-right and front-back", "paper §3"))
-    patch_z: int = field(default=32, metadata=_told("voxels of a patch from foot to head", "paper §3"))
+    lowest: int = field(default=250, metadata=told("lowest noise level the bridge is trained on", "paper §2.3"))
+    highest: int = field(default=750, metadata=told("highest noise level of the training", "paper §2.3"))
+    bridge_steps: int = field(default=100_000, metadata=told("training steps of the bridge", "methods.md §2.4"))
+    prior_steps: int = field(default=200_000, metadata=told("training steps of the prior", "methods.md §2.4"))
+    bridge_rate: float = field(default=2e-4, metadata=told("learning rate of the bridge", "methods.md §2.4"))
+    rate: float = field(default=3e-4, metadata=told("learning rate of the prior", "paper §3"))
+    batch: int = field(default=8, metadata=told("patches per step", "methods.md §2.4"))
+    patch: int = field(default=128, metadata=told("voxels a side of a patch, left-right and front-back", "paper §3"))
+    patch_z: int = field(default=32, metadata=told("voxels of a patch from foot to head", "paper §3"))
     identity: int = field(
-        default=1, metadata=_told("after how many steps the bridge is told to leave high field alone; 0: never", "§2.1")
+        default=1, metadata=told("after how many steps the bridge is told to leave high field alone; 0: never", "§2.1")
     )
-    ssim: float = field(default=0.1, metadata=_told("weight of 1 − SSIM in the prior's loss; 0 drops it", "§2.1"))
-    sobel: float = field(default=0.1, metadata=_told("weight of the edges in the prior's loss; 0 drops it", "§2.1"))
+    ssim: float = field(default=0.1, metadata=told("weight of 1 − SSIM in the prior's loss; 0 drops it", "§2.1"))
+    sobel: float = field(default=0.1, metadata=told("weight of the edges in the prior's loss; 0 drops it", "§2.1"))
     condition_drop: float = field(
-        default=0.1, metadata=_told("chance that the prior is not shown the bridge's image; 1: never is", "§2.3b")
+        default=0.1, metadata=told("chance that the prior is not shown the bridge's image; 1: never is", "§2.3b")
     )
     condition_blur: float = field(
-        default=0.7, metadata=_told("most blur of the bridge's image that the prior learns from, SD in mm", "§2.3b")
+        default=0.7, metadata=told("most blur of the bridge's image that the prior learns from, SD in mm", "§2.3b")
     )
     condition_noise: float = field(
-        default=0.03, metadata=_told("most noise on that image, SD as a share of half the range", "§2.3b")
+        default=0.03, metadata=told("most noise on that image, SD as a share of half the range", "§2.3b")
     )
 
     @property

@@ -10,6 +10,7 @@ from ...config import CONTRASTS
 from ...errors import InputError
 from ...imaging.volume import Volume
 from ...nn.method import Draw, Learning, Method, Phase, Stage
+from ..options import CONTRAST, AskedContrast, told
 
 if TYPE_CHECKING:
     import torch
@@ -17,26 +18,19 @@ if TYPE_CHECKING:
     from ...nn.method import Batch, Nets
 
 
-def _told(text: str, source: str = "our choice") -> dict[str, str]:
-    """Metadata of a field: what it does, and where its default comes from."""
-    return {"help": text, "source": source}
-
-
 @dataclass(frozen=True)
 class CfmSettings:
     """Options of ``cfm``; the defaults are the ``paper`` preset's. Those of the network come from the weights."""
 
-    weights: str = field(
-        default="auto", metadata=_told("folder, .safetensors file or registry name; auto: the bundled")
-    )
-    device: str = field(default="cpu", metadata=_told("where the network runs; the app's --device"))
+    weights: str = field(default="auto", metadata=told("folder, .safetensors file or registry name; auto: the bundled"))
+    device: str = field(default="cpu", metadata=told("where the network runs; the app's --device"))
     fusion: Literal["mean", "sr"] = field(
         default="mean",
-        metadata=_told("what is enhanced: the plain mean of the stacks, or the super-resolved image of interp"),
+        metadata=told("what is enhanced: the plain mean of the stacks, or the super-resolved image of interp"),
     )
     mode: Literal["mean", "sample"] = field(
         default="mean",
-        metadata=_told(
+        metadata=told(
             "mean: the conditional mean, one call of the network; sample: one possible image a draw, whose spread over "
             "16 draws or so is the uncertainty",
             "methods.md §5",
@@ -44,70 +38,61 @@ class CfmSettings:
     )
     steps: int = field(
         default=16,
-        metadata=_told(
-            "steps from source to image with mode sample; fewer than 16: too little spread", "methods.md §5"
-        ),
+        metadata=told("steps from source to image with mode sample; fewer than 16: too little spread", "methods.md §5"),
     )
     solver: Literal["heun", "euler"] = field(
         default="heun",
-        metadata=_told("how a step is taken: euler, the published, needs twice as many", "methods.md §5"),
+        metadata=told("how a step is taken: euler, the published, needs twice as many", "methods.md §5"),
     )
     strength: float = field(
         default=0.0,
-        metadata=_told(
+        metadata=told(
             "share of the change that is applied with mode mean, to 1; 0: the weights' own, and in training all of it: "
             "a network knows its own simulator too well"
         ),
     )
-    contrast: Literal["auto", "none", "restored"] = field(
-        default="auto",
-        metadata=_told(
-            "contrast of the result: restored, that of high field tissue by tissue, as inr does; none, as the network "
-            "left it; auto, as the weights ask for",
-            "methods.md §3.1",
-        ),
-    )
+    contrast: AskedContrast = field(default="auto", metadata=CONTRAST)
     noise_corr_z: float = field(
-        default=0.5, metadata=_told("correlation of the noise of neighbouring slices, against flicker", "methods.md §5")
+        default=0.5, metadata=told("correlation of the noise of neighbouring slices, against flicker", "methods.md §5")
     )
     slices_at_once: int = field(
-        default=16, metadata=_told("slices through the network at once, to bound the memory; the same result")
+        default=16, metadata=told("slices through the network at once, to bound the memory; the same result")
     )
     source: Literal["noise", "lf"] = field(
-        default="noise", metadata=_told("where the way starts: noise, or low field with a little noise", "paper §2.1")
+        default="noise", metadata=told("where the way starts: noise, or low field with a little noise", "paper §2.1")
     )
-    spread: float = field(default=0.2, metadata=_told("SD of the noise on low field with source lf", "methods.md §5"))
-    plane: Literal["axial", "coronal", "sagittal"] = field(default="axial", metadata=_told("plane of the slices"))
-    n_ctx: int = field(default=1, metadata=_told("slices shown on either side of a slice", "methods.md §5"))
-    se: bool = field(default=True, metadata=_told("squeeze-and-excitation in the residual blocks", "paper §2.2"))
+    spread: float = field(default=0.2, metadata=told("SD of the noise on low field with source lf", "methods.md §5"))
+    plane: Literal["axial", "coronal", "sagittal"] = field(default="axial", metadata=told("plane of the slices"))
+    n_ctx: int = field(default=1, metadata=told("slices shown on either side of a slice", "methods.md §5"))
+    se: bool = field(default=True, metadata=told("squeeze-and-excitation in the residual blocks", "paper §2.2"))
     multiscale: bool = field(
-        default=True, metadata=_told("several kernel sizes at the input; off: one of 3 x 3", "paper §2.2")
+        default=True, metadata=told("several kernel sizes at the input; off: one of 3 x 3", "paper §2.2")
     )
-    transformer: bool = field(default=True, metadata=_told("self-attention at the bottom of the U-Net", "paper §2.2"))
+    transformer: bool = field(default=True, metadata=told("self-attention at the bottom of the U-Net", "paper §2.2"))
     pool: Literal["shuffle", "max"] = field(
         default="shuffle",
-        metadata=_told("pixel (un)shuffle between levels; max: max-pooling, transposed convolutions", "paper §2.2"),
+        metadata=told("pixel (un)shuffle between levels; max: max-pooling, transposed convolutions", "paper §2.2"),
     )
-    base: int = field(default=32, metadata=_told("features at full resolution", "methods.md §5"))
+    base: int = field(default=32, metadata=told("features at full resolution", "methods.md §5"))
     bottleneck: int = field(
-        default=224, metadata=_told("features at the bottom; 224 is next to the published number of parameters")
+        default=224, metadata=told("features at the bottom; 224 is next to the published number of parameters")
     )
     shuffle: int = field(
-        default=1, metadata=_told("pixels a side folded into features; 1, the published form, folds none")
+        default=1, metadata=told("pixels a side folded into features; 1, the published form, folds none")
     )
     anchor: float = field(
         default=0.0,
-        metadata=_told(
+        metadata=told(
             "SD of high less low field that the velocity is told relative to; 0, as published: relative to nothing"
         ),
     )
-    train_steps: int = field(default=16150, metadata=_told("training steps", "200 epochs of 323 volumes, paper §3.2"))
-    rate: float = field(default=1e-4, metadata=_told("learning rate, falling to a hundredth", "methods.md §5"))
-    decay: float = field(default=1e-5, metadata=_told("weight decay", "methods.md §5"))
-    batch: int = field(default=4, metadata=_told("patches per training step", "paper §3.2"))
-    slices: int = field(default=16, metadata=_told("slices learnt from in each patch"))
+    train_steps: int = field(default=16150, metadata=told("training steps", "200 epochs of 323 volumes, paper §3.2"))
+    rate: float = field(default=1e-4, metadata=told("learning rate, falling to a hundredth", "methods.md §5"))
+    decay: float = field(default=1e-5, metadata=told("weight decay", "methods.md §5"))
+    batch: int = field(default=4, metadata=told("patches per training step", "paper §3.2"))
+    slices: int = field(default=16, metadata=told("slices learnt from in each patch"))
     patch: int = field(
-        default=0, metadata=_told("pixels a side of the slices learnt from; 0: all of the brain, multiples of 16 else")
+        default=0, metadata=told("pixels a side of the slices learnt from; 0: all of the brain, multiples of 16 else")
     )
 
     def __post_init__(self) -> None:

@@ -10,6 +10,7 @@ from ...config import CONTRASTS
 from ...errors import InputError
 from ...imaging.volume import Volume
 from ...nn.method import Draw, Learning, Method, Phase, Stage
+from ..options import CONTRAST, AskedContrast, told
 
 if TYPE_CHECKING:
     import torch
@@ -18,31 +19,24 @@ if TYPE_CHECKING:
     from ...nn.weights import Loaded
 
 
-def _told(text: str, source: str = "our choice") -> dict[str, str]:
-    """Metadata of a field: what it does, and where its default comes from."""
-    return {"help": text, "source": source}
-
-
 @dataclass(frozen=True)
 class CssDiffSettings:
     """Options of ``cssdiff``; the defaults are the ``paper`` preset's. Those of the networks come from the weights."""
 
-    weights: str = field(
-        default="auto", metadata=_told("folder, .safetensors file or registry name; auto: the bundled")
-    )
-    device: str = field(default="cpu", metadata=_told("where the networks run; the app's --device"))
+    weights: str = field(default="auto", metadata=told("folder, .safetensors file or registry name; auto: the bundled"))
+    device: str = field(default="cpu", metadata=told("where the networks run; the app's --device"))
     fusion: Literal["mean", "sr"] = field(
         default="mean",
-        metadata=_told("what is enhanced: the plain mean of the stacks, or the super-resolved image of interp"),
+        metadata=told("what is enhanced: the plain mean of the stacks, or the super-resolved image of interp"),
     )
-    sgp: bool = field(default=True, metadata=_told("tell the denoiser which slice it is in", "paper Table 2"))
-    lsc: bool = field(default=True, metadata=_told("hold local structure against a restorer's", "paper Table 2"))
+    sgp: bool = field(default=True, metadata=told("tell the denoiser which slice it is in", "paper Table 2"))
+    lsc: bool = field(default=True, metadata=told("hold local structure against a restorer's", "paper Table 2"))
     ccd: bool = field(
-        default=True, metadata=_told("the cycle-constrained chain; off: plain conditional diffusion", "paper Table 2")
+        default=True, metadata=told("the cycle-constrained chain; off: plain conditional diffusion", "paper Table 2")
     )
     chain: Literal["conditional", "literal"] = field(
         default="conditional",
-        metadata=_told(
+        metadata=told(
             "the chain goes from noise to high field, shown low field at every step; literal: from low field itself, "
             "as Eq. 7 is printed",
             "methods.md §1.2 a",
@@ -50,89 +44,82 @@ class CssDiffSettings:
     )
     reverse: Literal["learned", "simulator"] = field(
         default="learned",
-        metadata=_told(
+        metadata=told(
             "what takes high field back to low field: a network, or physics, which cannot agree with the chain on "
             "anything",
             "methods.md §1.3",
         ),
     )
-    reverse_fwhm: float = field(default=3.0, metadata=_told("width of the profile of that physics, voxels"))
-    steps: int = field(default=4, metadata=_told("steps of the chain, in training and use", "methods.md §1.2 b"))
-    ddim_steps: int = field(default=50, metadata=_told("steps of DDIM without the chain", "methods.md §1.8"))
-    n_ctx: int = field(default=1, metadata=_told("slices shown on either side of a slice", "methods.md §1.3"))
+    reverse_fwhm: float = field(default=3.0, metadata=told("width of the profile of that physics, voxels"))
+    steps: int = field(default=4, metadata=told("steps of the chain, in training and use", "methods.md §1.2 b"))
+    ddim_steps: int = field(default=50, metadata=told("steps of DDIM without the chain", "methods.md §1.8"))
+    n_ctx: int = field(default=1, metadata=told("slices shown on either side of a slice", "methods.md §1.3"))
     strength: float = field(
         default=0.0,
-        metadata=_told(
+        metadata=told(
             "share of the change that is applied to each draw, to 1; 0: the weights' own, and in training all of it: "
             "a network knows its own simulator too well"
         ),
     )
     lsc_refine: float = field(
         default=0.0,
-        metadata=_told("share of the restorer's answer in the result, to 0.3; 0: none of it", "methods.md §1.2 i"),
+        metadata=told("share of the restorer's answer in the result, to 0.3; 0: none of it", "methods.md §1.2 i"),
     )
-    contrast: Literal["auto", "none", "restored"] = field(
-        default="auto",
-        metadata=_told(
-            "contrast of the result: restored, that of high field tissue by tissue, as inr does; none, as the network "
-            "left it; auto, as the weights ask for",
-            "methods.md §3.1",
-        ),
-    )
+    contrast: AskedContrast = field(default="auto", metadata=CONTRAST)
     slices_at_once: int = field(
-        default=16, metadata=_told("slices through the networks at once, to bound the memory; the same result")
+        default=16, metadata=told("slices through the networks at once, to bound the memory; the same result")
     )
-    width: int = field(default=64, metadata=_told("features of the denoiser at full resolution", "methods.md §1.3"))
-    levels: int = field(default=4, metadata=_told("levels of the denoiser", "methods.md §1.3"))
-    blocks: int = field(default=2, metadata=_told("blocks per level of the denoiser", "methods.md §1.3"))
+    width: int = field(default=64, metadata=told("features of the denoiser at full resolution", "methods.md §1.3"))
+    levels: int = field(default=4, metadata=told("levels of the denoiser", "methods.md §1.3"))
+    blocks: int = field(default=2, metadata=told("blocks per level of the denoiser", "methods.md §1.3"))
     shuffle: int = field(
-        default=1, metadata=_told("pixels a side folded into features of the denoiser; 1, the published form: none")
+        default=1, metadata=told("pixels a side folded into features of the denoiser; 1, the published form: none")
     )
-    reverse_width: int = field(default=64, metadata=_told("features of the reverse generator", "methods.md §1.8c"))
-    judge_width: int = field(default=64, metadata=_told("features of the discriminators", "methods.md §1.8c"))
+    reverse_width: int = field(default=64, metadata=told("features of the reverse generator", "methods.md §1.8c"))
+    judge_width: int = field(default=64, metadata=told("features of the discriminators", "methods.md §1.8c"))
     lean: bool = field(
-        default=True, metadata=_told("compute features of the chain twice instead of keeping them: less memory")
+        default=True, metadata=told("compute features of the chain twice instead of keeping them: less memory")
     )
     sgp_positive: Literal["index", "shift", "window", "argmax"] = field(
         default="window",
-        metadata=_told(
+        metadata=told(
             "which slice of high field belongs to one of low field: the same, that after one shift per volume, the "
             "most alike about that one, or, as printed (Eq. 18), the most alike of all",
             "methods.md §1.4",
         ),
     )
-    temperature: float = field(default=0.1, metadata=_told("τ of the contrastive loss", "methods.md §1.2 g"))
-    lsc_block: int = field(default=8, metadata=_told("pixels a side of the blocks spoilt", "methods.md §1.2 g"))
-    lsc_masked: float = field(default=0.4, metadata=_told("share of the blocks taken out", "methods.md §1.2 g"))
-    lsc_turned: float = field(default=0.3, metadata=_told("share of the blocks turned", "methods.md §1.2 g"))
-    lsc_untouched: float = field(default=0.25, metadata=_told("share of the slices left whole", "methods.md §1.5"))
-    alpha: float = field(default=0.1, metadata=_told("α, weight of 1 − SSIM in the restorer's loss", "§1.2 g"))
-    adversarial: float = field(default=0.05, metadata=_told("λ1, weight of the discriminators", "methods.md §1.2 g"))
-    cycle: float = field(default=1.0, metadata=_told("λ2, weight of the cycle", "methods.md §1.2 g"))
-    rho: float = field(default=0.5, metadata=_told("ρ, weight of the cycle from high field", "methods.md §1.2 g"))
-    path: float = field(default=0.1, metadata=_told("λ3, weight of the path", "methods.md §1.2 g"))
+    temperature: float = field(default=0.1, metadata=told("τ of the contrastive loss", "methods.md §1.2 g"))
+    lsc_block: int = field(default=8, metadata=told("pixels a side of the blocks spoilt", "methods.md §1.2 g"))
+    lsc_masked: float = field(default=0.4, metadata=told("share of the blocks taken out", "methods.md §1.2 g"))
+    lsc_turned: float = field(default=0.3, metadata=told("share of the blocks turned", "methods.md §1.2 g"))
+    lsc_untouched: float = field(default=0.25, metadata=told("share of the slices left whole", "methods.md §1.5"))
+    alpha: float = field(default=0.1, metadata=told("α, weight of 1 − SSIM in the restorer's loss", "§1.2 g"))
+    adversarial: float = field(default=0.05, metadata=told("λ1, weight of the discriminators", "methods.md §1.2 g"))
+    cycle: float = field(default=1.0, metadata=told("λ2, weight of the cycle", "methods.md §1.2 g"))
+    rho: float = field(default=0.5, metadata=told("ρ, weight of the cycle from high field", "methods.md §1.2 g"))
+    path: float = field(default=0.1, metadata=told("λ3, weight of the path", "methods.md §1.2 g"))
     paired_l1: float = field(
-        default=1.0, metadata=_told("weight of the paired absolute error; 0: without", "methods.md §1.2 f")
+        default=1.0, metadata=told("weight of the paired absolute error; 0: without", "methods.md §1.2 f")
     )
-    structure: float = field(default=0.1, metadata=_told("weight of the restorer's loss", "methods.md §1.2 i"))
-    r1: float = field(default=0.05, metadata=_told("γ of R1 on the discriminator", "methods.md §1.2 e"))
+    structure: float = field(default=0.1, metadata=told("weight of the restorer's loss", "methods.md §1.2 i"))
+    r1: float = field(default=0.05, metadata=told("γ of R1 on the discriminator", "methods.md §1.2 e"))
     reverse_noise: float = field(
-        default=0.03, metadata=_told("SD of the noise that the reverse generator is given", "methods.md §1.9")
+        default=0.03, metadata=told("SD of the noise that the reverse generator is given", "methods.md §1.9")
     )
-    dropout: float = field(default=0.2, metadata=_told("share of the slice's tokens dropped in training", "paper §4"))
-    sgp_steps: int = field(default=20_000, metadata=_told("training steps of the slice encoder", "methods.md §1.6"))
-    lsc_steps: int = field(default=20_000, metadata=_told("training steps of the restorer", "methods.md §1.6"))
-    warm_steps: int = field(default=20_000, metadata=_told("training steps of the denoiser alone", "methods.md §1.6"))
-    chain_steps: int = field(default=80_000, metadata=_told("training steps of the chain", "methods.md §1.6"))
-    rate: float = field(default=2e-4, metadata=_told("learning rate of denoiser and reverse generator", "§1.2 j"))
+    dropout: float = field(default=0.2, metadata=told("share of the slice's tokens dropped in training", "paper §4"))
+    sgp_steps: int = field(default=20_000, metadata=told("training steps of the slice encoder", "methods.md §1.6"))
+    lsc_steps: int = field(default=20_000, metadata=told("training steps of the restorer", "methods.md §1.6"))
+    warm_steps: int = field(default=20_000, metadata=told("training steps of the denoiser alone", "methods.md §1.6"))
+    chain_steps: int = field(default=80_000, metadata=told("training steps of the chain", "methods.md §1.6"))
+    rate: float = field(default=2e-4, metadata=told("learning rate of denoiser and reverse generator", "§1.2 j"))
     paper_lr: bool = field(
         default=False,
-        metadata=_told("the paper's rate for denoiser and chain: 0.002, halved every twelfth of a stage", "paper §4"),
+        metadata=told("the paper's rate for denoiser and chain: 0.002, halved every twelfth of a stage", "paper §4"),
     )
-    batch: int = field(default=4, metadata=_told("patches per training step"))
-    slices: int = field(default=4, metadata=_told("slices learnt from in each patch"))
+    batch: int = field(default=4, metadata=told("patches per training step"))
+    slices: int = field(default=4, metadata=told("slices learnt from in each patch"))
     patch: int = field(
-        default=0, metadata=_told("pixels a side of the slices learnt from; 0: all of the brain, multiples of 16 else")
+        default=0, metadata=told("pixels a side of the slices learnt from; 0: all of the brain, multiples of 16 else")
     )
 
     def __post_init__(self) -> None:

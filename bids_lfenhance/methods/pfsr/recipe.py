@@ -9,6 +9,7 @@ import numpy as np
 from ...errors import InputError
 from ...imaging.volume import Volume
 from ...nn.method import Draw, Learning, Method, Phase, Stage
+from ..options import CONTRAST, AskedContrast, told
 
 if TYPE_CHECKING:
     import torch
@@ -16,69 +17,55 @@ if TYPE_CHECKING:
     from ...nn.method import Batch, Nets
 
 
-def _told(text: str, source: str = "our choice") -> dict[str, str]:
-    """Metadata of a field: what it does, and where its default comes from."""
-    return {"help": text, "source": source}
-
-
 @dataclass(frozen=True)
 class PfsrSettings:
     """Options of ``pfsr``; the defaults are the ``paper`` preset's. Those of the network come from the weights."""
 
-    weights: str = field(
-        default="auto", metadata=_told("folder, .safetensors file or registry name; auto: the bundled")
-    )
-    device: str = field(default="cpu", metadata=_told("where the network runs; the app's --device"))
+    weights: str = field(default="auto", metadata=told("folder, .safetensors file or registry name; auto: the bundled"))
+    device: str = field(default="cpu", metadata=told("where the network runs; the app's --device"))
     fusion: Literal["mean", "sr"] = field(
         default="mean",
-        metadata=_told("what is enhanced: the plain mean of the stacks, or the super-resolved image of interp"),
+        metadata=told("what is enhanced: the plain mean of the stacks, or the super-resolved image of interp"),
     )
     window: int = field(
         default=0,
-        metadata=_told("voxels a side that are enhanced at once, to save memory; 0: the whole brain; the same result"),
+        metadata=told("voxels a side that are enhanced at once, to save memory; 0: the whole brain; the same result"),
     )
     noise: float = field(
-        default=0.5, metadata=_told("fresh noise of each draw, as a multiple of the scan's; 0: only flips and shifts")
+        default=0.5, metadata=told("fresh noise of each draw, as a multiple of the scan's; 0: only flips and shifts")
     )
     strength: float = field(
         default=0.0,
-        metadata=_told(
+        metadata=told(
             "share of the network's change that is applied, to 1; 0: the weights' own, and in training all of it: a "
             "network knows its own simulator too well"
         ),
     )
-    contrast: Literal["auto", "none", "restored"] = field(
-        default="auto",
-        metadata=_told(
-            "contrast of the result: restored, that of high field tissue by tissue, as inr does; none, as the network "
-            "left it; auto, as the weights ask for",
-            "methods.md §3.1",
-        ),
-    )
-    width: int = field(default=64, metadata=_told("features per layer", "methods.md §4.2"))
-    groups: int = field(default=4, metadata=_told("residual groups", "methods.md §4.2"))
-    blocks: int = field(default=3, metadata=_told("blocks per group", "methods.md §4.2"))
-    reduction: int = field(default=16, metadata=_told("features per feature of the attention", "methods.md §4.2"))
+    contrast: AskedContrast = field(default="auto", metadata=CONTRAST)
+    width: int = field(default=64, metadata=told("features per layer", "methods.md §4.2"))
+    groups: int = field(default=4, metadata=told("residual groups", "methods.md §4.2"))
+    blocks: int = field(default=3, metadata=told("blocks per group", "methods.md §4.2"))
+    reduction: int = field(default=16, metadata=told("features per feature of the attention", "methods.md §4.2"))
     shuffle: int = field(
-        default=1, metadata=_told("voxels a side folded into channels; 1, the published form, folds none")
+        default=1, metadata=told("voxels a side folded into channels; 1, the published form, folds none")
     )
     attention: Literal["local", "global", "none"] = field(
         default="local",
-        metadata=_told("what gates a feature: its voxel's features, their mean over the array, nothing"),
+        metadata=told("what gates a feature: its voxel's features, their mean over the array, nothing"),
     )
     pretrain_steps: int = field(
         default=22050,
-        metadata=_told("steps on simulated pairs; 0 leaves them out", "150 epochs of 147 subjects, 8 patches each"),
+        metadata=told("steps on simulated pairs; 0 leaves them out", "150 epochs of 147 subjects, 8 patches each"),
     )
     finetune_steps: int = field(
         default=650,
-        metadata=_told("steps on real pairs; 0 leaves them out", "50 epochs of 13 subjects, 8 patches each"),
+        metadata=told("steps on real pairs; 0 leaves them out", "50 epochs of 13 subjects, 8 patches each"),
     )
-    rate: float = field(default=1e-4, metadata=_told("learning rate on simulated pairs", "methods.md §4.2"))
-    finetune_rate: float = field(default=2e-6, metadata=_told("learning rate on real pairs", "paper §3.2"))
-    batch: int = field(default=8, metadata=_told("patches per step, each with all its contrasts", "methods.md §4.2"))
-    patch: int = field(default=64, metadata=_told("voxels a side of a patch", "methods.md §4.2"))
-    ssim_weight: float = field(default=0.1, metadata=_told("weight of 1 − SSIM beside L1; 0 drops it", "§4.2"))
+    rate: float = field(default=1e-4, metadata=told("learning rate on simulated pairs", "methods.md §4.2"))
+    finetune_rate: float = field(default=2e-6, metadata=told("learning rate on real pairs", "paper §3.2"))
+    batch: int = field(default=8, metadata=told("patches per step, each with all its contrasts", "methods.md §4.2"))
+    patch: int = field(default=64, metadata=told("voxels a side of a patch", "methods.md §4.2"))
+    ssim_weight: float = field(default=0.1, metadata=told("weight of 1 − SSIM beside L1; 0 drops it", "§4.2"))
 
     def __post_init__(self) -> None:
         """Refuses what cannot be used, with an ``InputError``."""
