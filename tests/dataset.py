@@ -61,16 +61,22 @@ def write_scan(
 
 
 def tiny_regions(folder: Path) -> Path:
-    """Weights of the regions' network at its smallest, as drawn: what they find is nonsense, but soon found."""
+    """Weights of the smallest network of the regions, as drawn, over an atlas of patches: nonsense, but soon found."""
     from dataclasses import asdict, replace
 
+    import numpy as np
     import torch
 
     from bids_lfenhance.nn.weights import save_weights
+    from bids_lfenhance.segmentation.atlas import NODES
     from bids_lfenhance.segmentation.recipe import METHOD
 
-    settings = replace(METHOD.settings(), width=2)
+    settings = replace(METHOD.settings(), width=2, levels=2)
     torch.manual_seed(0)
     assert METHOD.learning is not None
+    nets = METHOD.learning.build(settings)
+    x, y, z = (place // 8 for place in np.indices(NODES))
+    patch = torch.from_numpy((x + 4 * y + 36 * z) % 33)
+    nets["regions"].atlas.copy_(torch.nn.functional.one_hot(patch, 33).movedim(-1, 0))
     about = {"method": "regions", "contrasts": ["T1w"], "settings": asdict(settings)}
-    return save_weights(folder, METHOD.learning.build(settings), about, "drawn")
+    return save_weights(folder, nets, about, "drawn")

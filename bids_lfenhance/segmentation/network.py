@@ -56,21 +56,26 @@ class RegionNet(nn.Module):
     def forward(self, image: Tensor, where: Tensor, voxels: Tensor | None = None) -> Tensor:
         """(B, 33, X, Y, Z) logits, float16; or, with ``voxels`` (V,) of the eight in a cell, (B, 33, V, x, y, z)."""
         prior, folded = self.expected(where), fold(image.float(), FOLD)
+        sample = folded[:, 0].flatten(1)  # one voxel of a cell: its noise is the image's
         with torch.no_grad():
-            flat, sample = prior.flatten(2), folded[:, 0].flatten(1)  # one voxel of a cell: its noise is the image's
-            gaussians = fit_mixture(sample, flat, self.groups)
-            likely = log_likelihood(sample, gaussians)[:, self.groups]
-            first = (flat.log() + 0.5 * likely).softmax(dim=1).unflatten(2, prior.shape[2:])
-        shown = torch.cat([folded, prior, first], dim=1)
+            gaussians = fit_mixture(sample, prior.flatten(2), self.groups)
         if voxels is not None:
-            return self.tell(folded[:, voxels], prior, self.body(shown), gaussians, voxels)
-        features = blend(self.body, shown, self.windows)
+            return self.tell(
+                folded[:, voxels], prior, self.body(self.shown(folded, prior, gaussians)), gaussians, voxels
+            )
+        features = blend(self.body, self.shown(folded, prior, gaussians), self.windows)
         every = torch.arange(FOLD**3, device=image.device)
         logits = torch.empty(len(image), prior.shape[1], *image.shape[2:], dtype=torch.float16, device=image.device)
         slabs = [part.split(SLAB, dim=-1) for part in (folded, prior, features)]
         for answer, seen, expected, found in zip(logits.split(SLAB * FOLD, dim=-1), *slabs, strict=True):
             answer.copy_(unfold(self.tell(seen, expected, found, gaussians, every).flatten(1, 2), FOLD))
         return logits
+
+    @torch.no_grad()
+    def shown(self, folded: Tensor, prior: Tensor, gaussians: Gaussians) -> Tensor:
+        """(B, 8 + 2·33, x, y, z) what the U-Net sees: the image, the atlas, and what the mixture makes of both."""
+        likely = log_likelihood(folded[:, 0].flatten(1), gaussians)[:, self.groups].unflatten(2, prior.shape[2:])
+        return torch.cat([folded, prior, (prior.log() + 0.5 * likely).softmax(dim=1)], dim=1)
 
     def tell(self, folded: Tensor, prior: Tensor, features: Tensor, gaussians: Gaussians, voxels: Tensor) -> Tensor:
         """(B, 33, V, x, y, z) logits of some voxels of the cells."""

@@ -70,10 +70,10 @@ def stages(settings: RegionsSettings) -> tuple[Stage, ...]:
 
 def predict(nets: "Nets", batch: "Batch", settings: RegionsSettings, generator: "torch.Generator") -> "torch.Tensor":
     """(B, 33, X, Y, Z) posteriors of the channels of ``regions``, float16, summing to 1."""
-    import torch
-
-    logits = nets["regions"](batch["input"], batch["where"])
-    return torch.cat([part.float().softmax(dim=1).half() for part in logits.split(32, dim=-1)], dim=-1)
+    logits: torch.Tensor = nets["regions"](batch["input"], batch["where"])
+    for part in logits.split(32, dim=-1):  # in place: a second (33, X, Y, Z) would be most of the memory
+        part.copy_(part.float().softmax(dim=1))
+    return logits
 
 
 def _losses(nets: "Nets", batch: "Batch", settings: Any, generator: "torch.Generator") -> "Mapping[str, torch.Tensor]":
