@@ -101,16 +101,24 @@ def _low_field(example: Example) -> str:
     return f"simulated ({simulator})" if simulator else "acquired"
 
 
+PURPOSE = {
+    "lf2hf": "Makes high-field-like images from low-field brain MRI",
+    "hf2lf": "Makes low-field-like images from high-field brain MRI",
+    "regions": "Finds the regions of the brain in MRI of any contrast",
+}
+"""The first sentence of a card."""
+
+
 def card_text(recipe: Mapping[str, Any]) -> str:
     """The model card, Markdown; ``save_weights`` puts the hash where it says ``{sha256}``."""
     outcome, split = recipe["outcome"], recipe["split"]
-    low, high = ("low-field", "high-field-like") if recipe["maps"] == "lf2hf" else ("high-field", "low-field-like")
-    psnr = outcome["validation_psnr_db"]
-    judged = "nobody was kept for validation" if psnr is None else f"{psnr:.2f} dB at step {outcome['best_step']}"
+    columns = ["part", "dataset", "low_field", "people", "sessions", "licence"]
+    if recipe["maps"] == "regions":
+        columns.remove("low_field")
     people = [f"- {part}: {', '.join(split[part]) or 'nobody'}" for part in PARTS]
-    return f"""# {recipe["method"]}: {", ".join(recipe["contrasts"])}
+    return f"""# {recipe["method"]}: {", ".join(recipe["contrasts"]) or "any contrast"}
 
-Makes {high} images from {low} brain MRI ({outcome["parameters"]:,} parameters).
+{PURPOSE[recipe["maps"]]} ({outcome["parameters"]:,} parameters).
 Trained with bids_lfenhance {recipe["software"]["bids_lfenhance"]}; the settings in full are in `recipe.toml`.
 
 ## Limits
@@ -119,7 +127,7 @@ Trained with bids_lfenhance {recipe["software"]["bids_lfenhance"]}; the settings
 
 ## Data
 
-{_table(recipe["data"], ("part", "dataset", "low_field", "people", "sessions", "licence"))}
+{_table(recipe["data"], columns)}
 
 The files and their hashes are in `recipe.toml`.
 
@@ -138,7 +146,7 @@ Learning curves: `curves.csv`, `curves.png`.
 
 ## Validation
 
-PSNR inside the brain, protocol {outcome["protocol"]}: {judged}.
+{_judged(recipe)}.
 These subjects decided which weights were kept, so this is no test.
 
 ## Identity
@@ -150,6 +158,17 @@ These subjects decided which weights were kept, so this is no test.
 
 bids_lfenhance (CITATION.cff), the method's paper (data/citation.md in the package), and the datasets above.
 """
+
+
+def _judged(recipe: Mapping[str, Any]) -> str:
+    """What validation said of the weights that were kept."""
+    outcome = recipe["outcome"]
+    score, step = outcome["validation_psnr_db"], outcome["best_step"]
+    if recipe["maps"] == "regions":
+        what, unit = "Mean Dice over the regions of images painted for the test", ""
+    else:
+        what, unit = f"PSNR inside the brain, protocol {outcome['protocol']}", " dB"
+    return f"{what}: " + ("nobody was kept for validation" if score is None else f"{score:.2f}{unit} at step {step}")
 
 
 def _limits(recipe: Mapping[str, Any]) -> list[str]:
@@ -164,6 +183,8 @@ def _limits(recipe: Mapping[str, Any]) -> list[str]:
         )
     if recipe["outcome"]["validation_psnr_db"] is None:
         limits.append("Nobody was kept for validation: the weights are those of the last step.")
+    if recipe["maps"] == "regions":
+        return [*limits, "It was shown no acquired image: intensities were painted into the label maps below."]
     return [*limits, f"Knows {', '.join(recipe['contrasts'])} of brains like those below; nothing else was tried."]
 
 

@@ -87,7 +87,7 @@ def read_split(path: str | Path) -> Split:
     try:
         found = json.loads(Path(path).read_text(encoding="utf-8"))
         parts = {part: tuple(str(person) for person in found.get(part, ())) for part in PARTS}
-        return Split(**parts, how=str(found.get("how", f"read from {path}")))
+        return Split(**parts, how=str(found.get("how", f"read from {Path(path).name}")))
     except InputError:
         raise
     except (OSError, ValueError, AttributeError, TypeError) as error:
