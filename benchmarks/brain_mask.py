@@ -1,6 +1,9 @@
 """Brain mask and tissue maps against label maps: heads drawn from SynthSeg's training labels, at 3 T and at 64 mT.
 
-python benchmarks/brain_mask.py [--ids 2 5 9 14] [--contrast T1w] [--field high low] [--tilt 0]
+python benchmarks/brain_mask.py [--ids 2 5 9 14] [--contrast T1w] [--field high low] [--tilt 0] [--regions]
+
+``--regions``: also the mask and the tissue that the bundled network of the regions implies; it learned from maps 1 to
+12, so only 13 and 14 say something.
 
 The truth is every label of the brain (ventricles included) plus the CSF (label 24) within ``CSF_REACH_MM`` of it:
 sulci and cisterns count as brain, the wide spaces of an atrophied vault and the spinal canal do not. Dice against
@@ -17,11 +20,12 @@ import numpy as np
 from scipy import ndimage
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from bids_lfenhance.imaging.anatomy import find_anatomy
+from bids_lfenhance.imaging.anatomy import Anatomy, find_anatomy
 from bids_lfenhance.imaging.fusion import fuse_mean
 from bids_lfenhance.imaging.grid import Grid, apply_affine, canonical_grid, resample, zooms_of
 from bids_lfenhance.imaging.tissue import segment_tissue
 from bids_lfenhance.imaging.volume import Stack
+from bids_lfenhance.segmentation.segment import predictor, segment
 
 LABEL_MAPS = Path(__file__).resolve().parents[2] / "shared" / "data" / "synthseg_label_maps"
 TEST_IDS = (2, 5, 9, 14)
@@ -140,7 +144,13 @@ def dice(one: np.ndarray, other: np.ndarray) -> float:
     return 2 * int((one & other).sum()) / total if total else 1.0
 
 
-def measure_case(number: int, contrast: str, field: str, tilt: float) -> dict[str, float]:
+def of_regions(image: np.ndarray, grid: Grid, anatomy: Anatomy) -> tuple[np.ndarray, np.ndarray]:
+    """(X, Y, Z) bool mask and uint8 tissue of the bundled network."""
+    found = segment(image, grid, anatomy.mask, anatomy.warp, predictor("auto"))
+    return found.mask, tissue_of(found.labels)
+
+
+def measure_case(number: int, contrast: str, field: str, tilt: float, regions: bool) -> dict[str, float]:
     """Dice of the mask against three truths and of the tissues, volumes in ml, CPU seconds, of one drawn head."""
     image, labels, grid = make_case(number, contrast, field, tilt, np.random.default_rng(number))
     truth, tissue = brain_of(labels), tissue_of(labels)
@@ -153,6 +163,12 @@ def measure_case(number: int, contrast: str, field: str, tilt: float) -> dict[st
     row = {"brain": truth, "intracranial": inside, "noCSF": inside & (labels != 24)}
     figures = {name: dice(anatomy.mask, mask) for name, mask in row.items()}
     figures |= {name: dice(found == k + 1, (tissue == k + 1) & truth) for k, name in enumerate(CLASSES)}
+    if regions:
+        mask, labelled = of_regions(image, grid, anatomy)
+        figures |= {f"regions-{name}": dice(mask, one) for name, one in row.items()}
+        figures |= {
+            f"regions-{name}": dice(labelled == k + 1, (tissue == k + 1) & truth) for k, name in enumerate(CLASSES)
+        }
     figures |= {"trueMl": truth.sum() / 1e3, "maskMl": anatomy.mask.sum() / 1e3}
     return figures | {"maskCpu": middle - start, "tissueCpu": end - middle}
 
@@ -164,11 +180,12 @@ def main() -> None:
     parser.add_argument("--contrast", nargs="+", default=["T1w"])
     parser.add_argument("--field", nargs="+", default=["high", "low"])
     parser.add_argument("--tilt", type=float, default=0.0)
+    parser.add_argument("--regions", action="store_true", help="the same of the network of the regions")
     args = parser.parse_args()
     for number in args.ids:
         for contrast in args.contrast:
             for field in args.field:
-                row = measure_case(number, contrast, field, args.tilt)
+                row = measure_case(number, contrast, field, args.tilt, args.regions)
                 figures = "  ".join(
                     f"{name} {value:.3f}" if value < 2 else f"{name} {value:.0f}" for name, value in row.items()
                 )
