@@ -63,9 +63,15 @@ class RegionNet(nn.Module):
             return self.tell(
                 folded[:, voxels], prior, self.body(self.shown(folded, prior, gaussians)), gaussians, voxels
             )
+        return self.answers(folded, prior, gaussians)
+
+    @torch.no_grad()
+    def answers(self, folded: Tensor, prior: Tensor, gaussians: Gaussians) -> Tensor:
+        """(B, 33, 2x, 2y, 2z) logits of every voxel, float16, the head seen by windows; without gradient."""
         features = blend(self.body, self.shown(folded, prior, gaussians), self.windows)
-        every = torch.arange(FOLD**3, device=image.device)
-        logits = torch.empty(len(image), prior.shape[1], *image.shape[2:], dtype=torch.float16, device=image.device)
+        every = torch.arange(FOLD**3, device=prior.device)
+        shape = (len(prior), prior.shape[1], *(FOLD * side for side in prior.shape[2:]))
+        logits = torch.empty(shape, dtype=torch.float16, device=prior.device)
         slabs = [part.split(SLAB, dim=-1) for part in (folded, prior, features)]
         for answer, seen, expected, found in zip(logits.split(SLAB * FOLD, dim=-1), *slabs, strict=True):
             answer.copy_(unfold(self.tell(seen, expected, found, gaussians, every).flatten(1, 2), FOLD))
