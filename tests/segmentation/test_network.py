@@ -5,13 +5,20 @@ import pytest
 import torch
 
 from bids_lfenhance.nn.windows import Windows
-from bids_lfenhance.segmentation.atlas import NODES, build_atlas, cells
+from bids_lfenhance.segmentation.atlas import LOW, NODES, SPACING_MM, build_atlas, cells
 from bids_lfenhance.segmentation.judge import dice
 from bids_lfenhance.segmentation.loss import losses
 from bids_lfenhance.segmentation.mixture import FEWEST, fit_mixture, log_likelihood
 from bids_lfenhance.segmentation.network import RegionNet
 from bids_lfenhance.segmentation.paint import Look, paint_patch
-from bids_lfenhance.segmentation.regions import channels_of_kinds, groups_of_channels, mirrored_channels
+from bids_lfenhance.segmentation.regions import (
+    channels_of_kinds,
+    groups_of_channels,
+    indices,
+    mirrored_channels,
+    regions,
+)
+from bids_lfenhance.simulators.source import COMMON_MM
 
 from .heads import as_channels, as_kinds, grid_of, head_of_blocks, where_of
 
@@ -37,10 +44,17 @@ def asked(net: RegionNet, item: dict[str, np.ndarray]) -> np.ndarray:
 
 
 def test_the_atlas_counts_labels(atlas):
-    """Beside a count by hand of the labels within half a node of a node, before any blur reaches far."""
+    """The node nearest to the middle of each block of the right half has that block's region, and most of it."""
     assert atlas.shape == (33, *NODES)
     np.testing.assert_allclose(atlas.sum(axis=0), 1, atol=1e-5)
     assert (atlas[0, -1] == 1).all(), "nothing was counted so far out"
+    labels, grid = head_of_blocks(), grid_of()
+    for region in (region for region in regions() if region.mirror < region.index):  # the right of each pair
+        middle = grid.affine[:3, :3] @ np.argwhere(labels == region.index).mean(axis=0) + grid.affine[:3, 3]
+        node = np.rint((middle - np.array(LOW) * COMMON_MM) / SPACING_MM).astype(int)
+        found = atlas[:, *node]
+        assert indices()[found.argmax()] == region.index
+        assert found.max() > 0.7
 
 
 def test_the_atlas_is_read_where_the_head_lies(atlas):
