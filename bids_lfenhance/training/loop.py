@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from ..errors import Interrupted, MethodError
 from ..nn.ema import Ema, Mean, flat_state, set_state
 from ..nn.method import Method, Phase, Stage
+from ..resources import available_cpus
 from .card import Trained, write_results
 from .checkpoint import State, save_checkpoint
 from .examples import Example
@@ -94,7 +95,10 @@ def _run_stage(run: Run, state: State, stage: Stage) -> None:
     """Step, validate, save, until the steps are done, the validation no longer gains, or the time is up."""
     progress, options = state.progress, run.options
     sampler = _sampler(run, stage, progress.stage)
-    batches = Prefetch(sampler, run.world.chunks(stage.batch, options.chunk), progress.step, stage.steps)
+    numbers = run.world.chunks(stage.batch, options.chunk)
+    # A GPU waits for its patches, whose making (numpy, scipy) lets threads run; a processor is busy with the network.
+    workers = 1 if run.world.device.type == "cpu" else max(1, min(8, available_cpus() // (2 * run.world.size)))
+    batches = Prefetch(sampler, numbers, progress.step, stage.steps, workers)
     clock, saved = time.monotonic() - progress.seconds, time.monotonic()
     try:
         while progress.step < stage.steps:

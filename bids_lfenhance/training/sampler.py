@@ -190,11 +190,11 @@ class Prefetch:
     """The batches of a sampler in order, the next few made in the background; the result does not depend on it."""
 
     def __init__(
-        self, sampler: Sampler, numbers: Sequence[Sequence[int]], first: int, last: int, ahead: int = 2
+        self, sampler: Sampler, numbers: Sequence[Sequence[int]], first: int, last: int, workers: int = 1
     ) -> None:
-        """``numbers``: the items of each chunk of a step; ``first`` and ``last`` (excluded): the steps."""
-        self._sampler, self._numbers, self._last, self._ahead = sampler, numbers, last, ahead
-        self._pool = ThreadPoolExecutor(1, "patches")
+        """``numbers``: the items of each chunk of a step; ``first``, ``last`` (excluded): the steps; threads at it."""
+        self._sampler, self._numbers, self._last, self._ahead = sampler, numbers, last, workers + 1
+        self._pool = ThreadPoolExecutor(workers, "patches")
         self._queue: list[Future[list[tuple[int, dict[str, Tensor]]]]] = []
         self._next = first
 

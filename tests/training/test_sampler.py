@@ -158,9 +158,10 @@ def test_contrasts_are_dropped_from_the_input_but_never_all(examples: list[Examp
     assert all(item["present"].tolist() == [True, False, False] for item in one)
 
 
-def test_fetching_ahead_changes_nothing(examples: list[Example]) -> None:
+@pytest.mark.parametrize("workers", [1, 3])
+def test_fetching_ahead_changes_nothing(examples: list[Example], workers: int) -> None:
     sampler = Sampler(examples, "lf2hf", (8, 8, 8), 4, 0, 0)
-    batches = Prefetch(sampler, [range(2), range(2, 4)], 3, 8)
+    batches = Prefetch(sampler, [range(2), range(2, 4)], 3, 8, workers)
     for step in range(3, 8):
         (first, one), (second, two) = batches.get()
         assert (first, second) == (0, 2)

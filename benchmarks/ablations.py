@@ -1,0 +1,123 @@
+"""What the parts of a trained method bring, on people nobody trained on. SIMULATED low field where the examples' is.
+
+python benchmarks/ablations.py EXAMPLES --people 02 53 --rows bridge=FOLDER bridge=FOLDER:diffusion=false
+python benchmarks/ablations.py EXAMPLES --people 02 53 --rows cfm=cfm-t1w:mode=sample:steps=4:solver=euler --device cuda
+
+EXAMPLES is the folder ``examples`` that a training left (docs/training.md); each row is METHOD=WEIGHTS, then settings
+that it changes. PSNR, SSIM, NCC: protocol brain-fit; mean ± SD over people, their sessions averaged first, one draw
+each. "variance": that of the image over that of high field, in the brain, after the fit: 1 is right, less is smooth.
+"""
+
+import argparse
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from bids_lfenhance.config import CONTRASTS
+from bids_lfenhance.methods import get_learned
+from bids_lfenhance.nn.precision import use_precision
+from bids_lfenhance.nn.weights import load_weights
+from bids_lfenhance.training.assess import brain_fit
+from bids_lfenhance.training.examples import Example, list_examples
+from bids_lfenhance.training.sampler import whole
+
+COLUMNS = ("psnr", "ssim", "ncc", "variance")
+
+
+def scores(image: np.ndarray, target: np.ndarray, mask: np.ndarray) -> dict[str, float]:
+    """The columns of one image."""
+    gain, _ = np.polyfit(image[mask].astype(float), target[mask].astype(float), 1)
+    variance = gain**2 * image[mask].astype(float).var() / target[mask].astype(float).var()
+    return brain_fit(image, target, mask) | {"variance": variance}
+
+
+def inputs(example: Example) -> list[dict[str, float]]:
+    """The scores of low field as it is, one for each contrast."""
+    names = [example.contrasts[field] for field in ("low", "high")]
+    low, high, mask = (np.asarray(a, np.float32) for a in (example.low, example.high, example.mask))
+    both = [name for name in names[0] if name in names[1]]
+    return [scores(low[names[0].index(c)], high[names[1].index(c)], mask > 0) for c in both]
+
+
+def enhanced(row: str, examples: Sequence[Example], device: torch.device) -> tuple[list[list[dict[str, float]]], float]:
+    """The scores of each example's contrasts, and the seconds of one."""
+    name, weights, changes = parse(row)
+    method, loaded = get_learned(name), load_weights(weights, name, ())
+    assert method.learning is not None
+    known = {key: value for key, value in loaded.settings.items() if key not in ("weights", "device", "contrast")}
+    trained = method.settings(**known, device=str(device))
+    nets = {key: net for key, net in method.learning.build(trained).items() if key in loaded.state}
+    for key, net in nets.items():
+        net.load_state_dict(loaded.state[key])
+        net.to(device).eval()
+    use_precision(nets, "bf16", device)
+    settings, found = replace(trained, **changes), []
+    start = time.perf_counter()
+    for number, example in enumerate(examples):
+        batch = {key: value.to(device) for key, value in whole(example, method.maps).items()}
+        target = batch.pop("target")[0].cpu().numpy()
+        with torch.no_grad():
+            generator = torch.Generator(device).manual_seed(number)
+            image = method.learning.predict(nets, batch, settings, generator)[0].float().cpu().numpy()
+        there = (batch["present"] & batch["wanted"])[0].cpu().numpy()
+        mask = batch["mask"][0, 0].cpu().numpy()
+        found.append([scores(image[c], target[c], mask) for c in range(len(CONTRASTS)) if there[c]])
+    return found, (time.perf_counter() - start) / len(examples)
+
+
+def parse(row: str) -> tuple[str, str, dict[str, Any]]:
+    """Method, weights and changed settings of ``METHOD=WEIGHTS:key=value``."""
+    head, *changes = row.split(":")
+    name, _, weights = head.partition("=")
+    return name, weights, {key: _value(value) for key, _, value in (change.partition("=") for change in changes)}
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def line(label: str, found: Sequence[Sequence[Mapping[str, float]]], people: Sequence[str], seconds: float) -> str:
+    """A row of the table."""
+    cells = []
+    for column in COLUMNS:
+        each = [np.mean([one[column] for one in scores]) for scores in found]
+        means = [np.mean([v for v, who in zip(each, people, strict=True) if who == p]) for p in dict.fromkeys(people)]
+        digits = 2 if column in ("psnr", "variance") else 3
+        spread = f" ± {np.std(means, ddof=1):.{digits}f}" if len(means) > 1 else ""
+        cells.append(f"{np.mean(means):.{digits}f}{spread}")
+    return f"| {label} | {' | '.join(cells)} | {seconds:.2f} |"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("examples", type=Path)
+    parser.add_argument("--people", nargs="+", required=True, help="subject labels")
+    parser.add_argument("--planes", default="axi+cor+sag", help="stacks of the sessions, or 'any'")
+    parser.add_argument("--rows", nargs="+", required=True, metavar="METHOD=WEIGHTS:key=value")
+    parser.add_argument("--device", type=torch.device, default=torch.device("cpu"))
+    given = parser.parse_args()
+    chosen = [
+        example
+        for example in list_examples(given.examples)
+        if example.subject in given.people and given.planes in ("any", "+".join(example.origin.get("planes", ())))
+    ]
+    people = [example.person for example in chosen]
+    print(f"{len(chosen)} sessions of {len(set(people))} people, {given.device}\n")
+    print("| row | PSNR | SSIM | NCC | variance | s |\n|---|---|---|---|---|---|")
+    print(line("input", [inputs(example) for example in chosen], people, 0.0), flush=True)
+    for row in given.rows:
+        found, seconds = enhanced(row, chosen, given.device)
+        print(line(row, found, people, seconds), flush=True)
+
+
+if __name__ == "__main__":
+    main()
