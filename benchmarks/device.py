@@ -4,9 +4,9 @@ python benchmarks/device.py [--device cuda] [--preset paper] [--methods pfsr cfm
 
 A box of noise as large as a brain at 1 mm, all of it brain; weights are drawn, not learned, and written to disk as a
 training writes them, so that what is timed is what the participant level runs: ``prepare`` (loading, seconds), ``fit``,
-and ``sample`` (the median draw, the device waited for; the first is thrown away). Memory is the device's. FLOP are
-counted by torch in a draw of its own. "busy": share of the time that the device computed, by NVIDIA's own count, while
-``--subjects`` sessions went through one after the other.
+and ``sample`` (the median draw, the device waited for; the first, in which torch counts FLOP, is thrown away). Memory
+is the device's. "busy": share of the time that the device computed, by NVIDIA's own count, while the draws that were
+timed went through one after the other.
 """
 
 import argparse
@@ -96,16 +96,13 @@ def measure(
         wait(device)
         return found
 
-    _reset(device)
-    found = draw()
-    times = [_timed(draw) for _ in range(given.repeats)]
-    memory = _height(device)
-    with Busy(device) as busy:
-        for _ in range(given.subjects):
-            draw()
     with FlopCounterMode(display=False) as counter:
-        draw()
-    return Row(load, median(times), memory, int(found.record.get("nfe", 1)), counter.get_total_flops(), busy.share)
+        found = draw()
+    _reset(device)
+    with Busy(device) as busy:
+        times = [_timed(draw) for _ in range(given.repeats)]
+    evaluations = int(found.record.get("nfe", 1))
+    return Row(load, median(times), _height(device), evaluations, counter.get_total_flops(), busy.share)
 
 
 def yardstick(device: str, side: tuple[int, int, int], repeats: int) -> Row:
@@ -120,13 +117,12 @@ def yardstick(device: str, side: tuple[int, int, int], repeats: int) -> Row:
         wait(device)
 
     with torch.no_grad():
-        _reset(device)
-        draw()
-        times = [_timed(draw) for _ in range(repeats)]
-        memory = _height(device)
         with FlopCounterMode(display=False) as counter:
             draw()
-    return Row(0.0, median(times), memory, 1, counter.get_total_flops(), float("nan"))
+        _reset(device)
+        with Busy(device) as busy:
+            times = [_timed(draw) for _ in range(repeats)]
+    return Row(0.0, median(times), _height(device), 1, counter.get_total_flops(), busy.share)
 
 
 class Busy:
@@ -197,7 +193,6 @@ def main() -> None:
     parser.add_argument("--preset", default="paper")
     parser.add_argument("--methods", nargs="+", choices=list(ROWS), default=list(ROWS))
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--subjects", type=int, default=0, help="sessions one after the other, for 'busy'")
     parser.add_argument("--side", type=int, nargs=3, default=(152, 184, 144))
     given = parser.parse_args()
     volume = brain(tuple(given.side))

@@ -33,6 +33,16 @@ def head() -> Volume:
     return volume.with_anatomy(np.ones(shape, bool), np.zeros((3, *shape), np.float32))
 
 
+def unheld(name: str, preset: str) -> Mapping[str, Any]:
+    """What ``fit`` needs of a preset, its networks without storage: it is about their size, not what they learned."""
+    method = get_method(name)
+    assert method.learning is not None
+    settings = method.settings(**method.learning.presets[preset])
+    with torch.device("meta"):
+        nets = method.learning.build(settings)
+    return {"nets": nets, "net": next(iter(nets.values())), "settings": settings}
+
+
 def prepared(name: str, folder: Path, volume: Volume, **changes: Any) -> Mapping[str, Any]:
     method = get_method(name)
     settings = method.settings(weights=str(untrained_weights(method, folder)), **changes)

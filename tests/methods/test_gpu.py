@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from bids_lfenhance.errors import MethodError
+from bids_lfenhance.errors import InputError, MethodError
 from bids_lfenhance.imaging.grid import Grid
 from bids_lfenhance.imaging.volume import Volume, volume_from_channels
 from bids_lfenhance.methods import METHODS, get_method
@@ -54,14 +54,18 @@ def test_no_more_memory_than_there_was_said_to_be(name: str, tmp_path: Path) -> 
     assert method.prepare is not None
     assert method.fit is not None
     nets = method.prepare(volume, settings)
-    smallest, largest = 2**28, limit_of("cuda:0")
-    for limit in np.geomspace(smallest, largest, 5)[1:]:
-        fitted = method.fit(nets, volume, int(limit))
+    fitted = None
+    for limit in np.geomspace(2**30, limit_of("cuda:0"), 4):
+        try:
+            fitted = method.fit(nets, volume, int(limit))
+        except InputError:
+            continue  # what is refused takes nothing; all of the device is enough for every method
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
         before = torch.cuda.memory_allocated()
         method.sample(fitted, volume, settings, np.random.default_rng(0))
         assert torch.cuda.max_memory_allocated() - before <= limit
+    assert fitted
 
 
 def test_a_device_that_runs_out_is_named(name: str, tmp_path: Path) -> None:

@@ -243,7 +243,7 @@ class Swin(nn.Module):
                 use_v2=True,
                 use_checkpoint=True,
             )
-        self.swin = swin
+        self.swin = swin.to(torch.get_default_device())
         self.swin.encoder10 = Told(swin.encoder10, 16 * width)
 
     def forward(self, images: Tensor, noise: Tensor) -> Tensor:
