@@ -3,10 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from bids_lfenhance.errors import InputError
 from bids_lfenhance.imaging.grid import Grid
@@ -33,14 +35,15 @@ def head() -> Volume:
     return volume.with_anatomy(np.ones(shape, bool), np.zeros((3, *shape), np.float32))
 
 
-def unheld(name: str, preset: str) -> Mapping[str, Any]:
-    """What ``fit`` needs of a preset, its networks without storage: it is about their size, not what they learned."""
+def unheld(name: str, preset: str, volume: Volume) -> Mapping[str, Any]:
+    """What ``fit`` looks at in a preset's networks: their size, not what they learned, so they are without storage."""
     method = get_method(name)
     assert method.learning is not None
     settings = method.settings(**method.learning.presets[preset])
     with torch.device("meta"):
         nets = method.learning.build(settings)
-    return {"nets": nets, "net": next(iter(nets.values())), "settings": settings}
+    loaded = SimpleNamespace(contrasts=("T1w",))
+    return {**nets, "nets": nets, "settings": settings, "session": volume, "loaded": loaded}
 
 
 def prepared(name: str, folder: Path, volume: Volume, **changes: Any) -> Mapping[str, Any]:
@@ -72,6 +75,16 @@ def test_less_memory_less_at_once_down_to_a_refusal(name: str, tmp_path: Path, h
     rank = [size or 10**9 for size in sizes]
     assert rank == sorted(rank, reverse=True)
     assert len(set(sizes)) > 1
+
+
+def test_the_published_size_is_known_too(name: str, head: Volume) -> None:
+    method = get_method(name)
+    assert method.fit is not None
+    nets = unheld(name, "paper", head)
+    size = getattr(method.fit(nets, head, 100 * GIB)["settings"], SIZE[name])
+    assert size == getattr(nets["settings"], SIZE[name])
+    with pytest.raises(InputError, match=f"GiB of memory for {name}"):
+        method.fit(nets, head, GIB // 4)
 
 
 def test_it_refuses_before_it_starts(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
