@@ -20,7 +20,11 @@ arguments=(--build-arg "TORCH_INDEX=$TORCH_INDEX" --build-arg "TAG=$tag" -f cont
 mkdir -p "$folder"
 
 engine=""
-[[ ${BASE:-} == debootstrap ]] || engine=$(command -v docker || command -v podman || true)
+if [[ ${BASE:-} != debootstrap ]]; then
+    for found in docker podman; do # a docker whose daemon does not run is no docker
+        if "$found" info > /dev/null 2>&1; then engine=$found && break; fi
+    done
+fi
 if [[ -n $engine ]]; then
     "$engine" build "${arguments[@]}" .
     "$engine" image inspect --format 'size {{.Size}} bytes' "$tag"
@@ -30,7 +34,7 @@ if [[ -n $engine ]]; then
 fi
 
 for program in buildah debootstrap; do
-    command -v "$program" > /dev/null || { echo "Expected docker, podman or $program, found none (apt install buildah debootstrap)" >&2 && exit 2; }
+    command -v "$program" > /dev/null || { echo "Expected docker, podman or $program, found none that answers (apt install buildah debootstrap)" >&2 && exit 2; }
 done
 buildah() { command buildah --root "$folder/storage" --runroot "$folder/run" --storage-driver vfs "$@"; }
 base=localhost/bookworm
