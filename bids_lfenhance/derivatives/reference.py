@@ -8,7 +8,7 @@ from ..imaging.nifti import SCANNER
 from ..imaging.volume import Volume
 from .files import REGION_COLUMNS, Rows, write_image, write_labels
 from .layout import Plain, reference_layout
-from .sidecars import grid_words, own_source, raw_sources, regions_sidecar
+from .sidecars import BRAIN, grid_words, labels_words, own_source, raw_sources, regions_sidecar
 
 
 def write_reference(
@@ -28,6 +28,7 @@ def write_reference(
     for contrast in volume.contrasts:
         scans = [scan for scan in session["reference_scans"] if scan["contrast"] == contrast]
         about = words | {
+            "Description": "High field, bias-corrected, on the canonical grid",
             "SkullStripped": bool(quality.get("SkullStripped", False)),
             "MagneticFieldStrength": round(scans[0]["field_strength"], 4),
             "Sources": raw_sources(scans[:1], recipe["bids_dir"]),
@@ -37,11 +38,12 @@ def write_reference(
         write_image(image, volume.channel(contrast), grid, SCANNER, about)
         source = words | {"Sources": [own_source(image, recipe["out_dir"])]}
         pair = files[f"tissue/{contrast}"], files[f"tissue_table/{contrast}"]
-        write_labels(pair, labels[contrast], volumes[contrast], grid, SCANNER, source)
+        tissue = source | labels_words("tissue", "high field", contrast)
+        write_labels(pair, labels[contrast], volumes[contrast], grid, SCANNER, tissue)
         if regions and region_volumes:
-            source |= regions_sidecar(recipe)
+            source |= labels_words("regions", "high field", contrast) | regions_sidecar(recipe)
             pair = files[f"regions/{contrast}"], files[f"regions_table/{contrast}"]
             write_labels(pair, regions[contrast], region_volumes[contrast], grid, SCANNER, source, REGION_COLUMNS)
-    mask = words | {"Type": "Brain", "Sources": about["Sources"], "Quality": dict(quality)}
+    mask = words | {"Description": BRAIN, "Type": "Brain", "Sources": about["Sources"], "Quality": dict(quality)}
     write_image(files["mask"], volume.brain, grid, SCANNER, mask)
     return [str(path) for path in files.values()]

@@ -14,16 +14,21 @@ from ..imaging.volume import Stack, Volume
 from .files import REGION_COLUMNS, VOLUME_COLUMNS, Rows, write_image, write_json, write_labels, write_table
 from .layout import Plain, scan_states, session_layout
 from .sidecars import (
+    BRAIN,
     METRIC_COLUMNS,
     enhanced_sidecar,
     grid_words,
     image_sidecar,
+    labels_words,
     own_source,
     raw_sources,
     regions_sidecar,
 )
 
 RISK = "Enhanced image degraded again by each stack's acquisition, minus what was acquired (methods: docs/metrics.md)"
+
+SHOWN = {"preproc": "the fused low field", "enhanced": "the enhanced image"}
+"""What images are called in the words on their labels."""
 
 SPREAD = "a lower bound, as the noise of the scans and errors of registration and segmentation are the same in each"
 
@@ -144,13 +149,15 @@ def _write_segmentations(
     ):
         if contrast not in labels:
             continue
-        about = grid_words(recipe, session) | {"Sources": [own_source(files[f"{image}/{contrast}"], recipe["out_dir"])]}
+        words = labels_words(kind.removeprefix("enhanced_"), SHOWN[image], contrast)
+        source = {"Sources": [own_source(files[f"{image}/{contrast}"], recipe["out_dir"])]}
+        about = grid_words(recipe, session) | words | source | told
         pair = files[f"{kind}/{contrast}"], files[f"{kind}_table/{contrast}"]
-        write_labels(pair, labels[contrast], volumes[contrast], grid, frame, about | told, columns)
+        write_labels(pair, labels[contrast], volumes[contrast], grid, frame, about, columns)
 
 
 def _write_mask(files: Mapping[str, Path], session: Plain, recipe: Plain, content: SessionContent) -> None:
-    about = grid_words(recipe, session) | {"Type": "Brain", "Quality": content.quality}
+    about = grid_words(recipe, session) | {"Type": "Brain", "Quality": content.quality, "Description": BRAIN}
     about["Sources"] = raw_sources(session["reference_scans"] or session["scans"], recipe["bids_dir"])
     write_image(files["mask"], content.acquired.brain, content.acquired.grid, _frame(session), about)
 
@@ -177,6 +184,7 @@ def _write_space(
                 labels, _ = to_template_space(found[contrast], grid, transforms, order=0)
                 source = own_source(files[f"enhanced_{kind}/{contrast}"], recipe["out_dir"])
                 about = {"Resolution": f"That of {space}", "Sources": [source]}
+                about |= labels_words(kind, SHOWN["enhanced"], contrast)
                 write_image(files[f"space_{kind}/{space}/{contrast}"], labels.astype(np.uint8), target, ALIGNED, about)
     for way in ("to", "from"):
         atomic_write(files[f"space_xfm/{space.partition(':')[0]}/{way}"], Path(transforms[way]).read_bytes())

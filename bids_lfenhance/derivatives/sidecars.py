@@ -8,6 +8,8 @@ from .. import __version__
 from ..evaluation.image_metrics import DATA_DICTIONARY
 from .layout import Plain, contrasts, reference_layout
 
+BRAIN = "Brain mask, of high field where the session has it"
+
 NOTICE = "Research use only. Intensities are estimated, not acquired; read the risk map beside the image."
 
 
@@ -38,10 +40,16 @@ def grid_words(recipe: Plain, session: Plain | None = None) -> dict[str, str]:
     size = recipe["resolution"].removesuffix("mm")
     words = {"Resolution": f"{size} mm isotropic, RAS, sized to the head (canonical grid)"}
     if session is None or not session["reference_session_key"]:
-        return words
+        return words | {"SpatialReference": "orig"}
     files = reference_layout(session, recipe)
     fixed = "T2w" if "preproc/T2w" in files else contrasts(session["reference_scans"])[0]
     return words | {"SpatialReference": own_source(files[f"preproc/{fixed}"], recipe["out_dir"])}
+
+
+def labels_words(seg: str, image: str, contrast: str) -> dict[str, str]:
+    """What a label image says it is of: ``seg`` "tissue" or "regions", of ``image`` in words."""
+    found = {"tissue": "CSF, grey and white matter", "regions": "Anatomical regions, in FreeSurfer's numbers,"}
+    return {"Description": f"{found[seg]} as found on {image} ({contrast})"}
 
 
 def regions_sidecar(recipe: Plain) -> dict[str, str]:

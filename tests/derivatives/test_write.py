@@ -190,6 +190,18 @@ def test_the_transform_carries_stack_points_to_the_canonical_frame(raw, recipe, 
     np.testing.assert_allclose(np.linalg.inv(to_stack), given.acquired.stacks[0].lf2hf_xfm, atol=1e-9)
 
 
+def test_every_image_says_what_it_is_and_whose_frame_it_lies_in(raw, recipe, rng):
+    """What the validator recommends: hundreds of its warnings for a small cohort otherwise."""
+    record = session(raw)
+    write_all(record, recipe, rng)
+    paths = list(Path(recipe["out_dir"]).rglob("*.nii.gz"))
+    assert len(paths) > 10
+    for path in paths:
+        about = json.loads(sidecar_path(path).read_text())
+        assert about["Description"], path.name
+        assert "SpatialReference" in about or "_res-" not in path.name, path.name
+
+
 def test_sidecars_tell_the_truth(raw, recipe, rng):
     record = session(raw)
     write_all(record, recipe, rng)
