@@ -26,9 +26,11 @@ from bids_lfenhance.imaging.anatomy import Anatomy, find_anatomy
 from bids_lfenhance.imaging.bias import correct_bias, head_mask
 from bids_lfenhance.imaging.fusion import fuse_mean
 from bids_lfenhance.imaging.grid import Grid
+from bids_lfenhance.imaging.warp import Warp
 from bids_lfenhance.resources import measured
 from bids_lfenhance.segmentation.regions import channels_of_kinds, indices, kinds, mirrored_channels, regions
 from bids_lfenhance.segmentation.segment import CSF, Segmentation, predictor, segment
+from bids_lfenhance.segmentation.warps import warp_to_template
 from bids_lfenhance.simulators import get_simulator
 from bids_lfenhance.simulators.presets import get_preset
 from bids_lfenhance.simulators.session import simulate_session
@@ -118,10 +120,13 @@ def by_region(columns: dict[str, dict[int, float]]) -> None:
     print(flush=True)
 
 
-def look(image: np.ndarray, grid: Grid, anatomy: Anatomy, predict, flip: bool) -> Segmentation:
-    """The regions, and on stderr what they cost."""
+def look(
+    image: np.ndarray, grid: Grid, anatomy: Anatomy, predict, flip: bool, warp: Warp | None = None
+) -> Segmentation:
+    """The regions, through a warp of the image's own unless one is given, and on stderr what they cost."""
     with measured() as usage:
-        found = segment(image, grid, anatomy.mask, anatomy.warp, predict, flip=flip)
+        warp = warp or warp_to_template(np.maximum(image, 0), grid, anatomy.warp.affine)
+        found = segment(image, grid, anatomy.mask, warp, predict, flip=flip)
     shape = "x".join(map(str, found.posteriors.shape[1:]))
     cost = f"{usage.cpu_seconds:.0f} CPU s, {usage.seconds:.0f} s, peak {usage.peak_memory_mib:.0f} MiB, seen {shape}"
     print(f"  cost: {cost}", file=sys.stderr, flush=True)
@@ -185,7 +190,8 @@ def open_ms(data: Path, predict, flip: bool) -> None:
             grid = Grid(image.affine, image.shape)
         images = {n: correct_bias(one, grid.affine, head_mask(one, grid.affine))[0] for n, one in images.items()}
         anatomy = find_anatomy(images["T1"], grid, "T1w")
-        found = {name: look(one, grid, anatomy, predict, flip).labels for name, one in images.items()}
+        warp = warp_to_template(images["T1"], grid, anatomy.warp.affine)
+        found = {name: look(one, grid, anatomy, predict, flip, warp).labels for name, one in images.items()}
         columns = {f"{a}–{b}": dice(found[a], found[b]) for a, b in combinations(found, 2)}
         for name, scores in columns.items():
             row(f"{folder.name}, {name}", scores)

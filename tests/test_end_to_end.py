@@ -150,13 +150,15 @@ def test_a_rerun_does_nothing_twice(first, place):
     assert images(place) == before
 
 
-def test_a_lost_file_is_made_again_the_same(first, place):
-    before = images(place)
-    lost = place / "out" / "sub-02" / "ses-HFC" / "anat" / "sub-02_ses-HFC_res-2mm_desc-interpRisk_T1w.nii.gz"
+def test_a_lost_file_is_made_again_the_same(place):
+    plain = ("--participant-label", "02", *PLAIN)
+    assert app(place, *plain, out="late").returncode == 0
+    before = images(place, "late")
+    lost = place / "late" / "sub-02" / "ses-HFC" / "anat" / "sub-02_ses-HFC_res-2mm_desc-interpRisk_T1w.nii.gz"
     lost.unlink()
-    again = app(place, "--participant-label", "02")
+    again = app(place, *plain, out="late")
     assert again.returncode == 0, again.stdout + again.stderr
-    assert images(place) == before
+    assert images(place, "late") == before
 
 
 def test_a_second_recipe_stands_beside_the_first(first, place):
@@ -181,7 +183,7 @@ def test_reports_and_methods_text_from_disk(first, place):
 
 
 def test_a_terminated_run_leaves_soon_and_goes_on(first, place):
-    command = [sys.executable, "-m", "bids_lfenhance", str(place / "bids"), str(place / "late"), "participant"]
+    command = [sys.executable, "-m", "bids_lfenhance", str(place / "bids"), str(place / "ended"), "participant"]
     command += ["-w", str(place / "work"), *OPTIONS, *PLAIN, "--participant-label", "02"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         deadline = time.monotonic() + 120
@@ -191,8 +193,8 @@ def test_a_terminated_run_leaves_soon_and_goes_on(first, place):
         _, errors = process.communicate(timeout=60)
     assert process.returncode == 1
     assert "run the same command again" in errors
-    assert app(place, "--participant-label", "02", *PLAIN, out="late").returncode == 0
-    assert images(place, "late").items() <= images(place).items(), "an interrupted run ends with the same images"
+    assert app(place, "--participant-label", "02", *PLAIN, out="ended").returncode == 0
+    assert images(place, "ended").items() <= images(place).items(), "an interrupted run ends with the same images"
 
 
 @pytest.mark.parametrize(

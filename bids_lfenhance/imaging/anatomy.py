@@ -104,18 +104,25 @@ def _warnings(quality: dict[str, Any], contrast: str) -> list[str]:
     return found
 
 
-def fit_warp(image: np.ndarray, grid: Grid, template: HeadTemplate, affine: np.ndarray, *, sloppy: bool) -> Warp:
-    """The deformation of the template's head to the image, coarse (4 mm) then fine (2 mm, unless ``sloppy``)."""
+def fit_warp(
+    image: np.ndarray, grid: Grid, template: HeadTemplate, affine: np.ndarray, *, sloppy: bool, elastic: float = 0.7
+) -> Warp:
+    """The deformation of the template's head to the image, coarse (4 mm) then fine (2 mm, unless ``sloppy``).
+
+    ``elastic``: how smooth it is, SD in voxels of 4 and of 2 mm (``deform``).
+    """
     core = resample(template.depth, affine @ template.grid.affine, grid, cval=99) < -5
     level = np.percentile(image[core], 99.5) if core.any() else image.max()
     image = np.clip(image, 0, level)
     warp = Warp(affine, np.zeros((3, 2, 2, 2), np.float32), Grid(grid.affine, (2, 2, 2)))
     for zoom, iterations in ((4, 20),) if sloppy else ((4, 50), (2, 25)):
-        warp = _refine_warp(image, grid, template, warp, zoom, iterations)
+        warp = _refine_warp(image, grid, template, warp, zoom, iterations, elastic)
     return warp
 
 
-def _refine_warp(image: np.ndarray, grid: Grid, template: HeadTemplate, warp: Warp, zoom: int, iterations: int) -> Warp:
+def _refine_warp(
+    image: np.ndarray, grid: Grid, template: HeadTemplate, warp: Warp, zoom: int, iterations: int, elastic: float
+) -> Warp:
     """The deformation carried on at one voxel size, the template's appearance refitted to the image first."""
     step = [max(1, round(zoom / z)) for z in grid.zooms]
     every = tuple(slice(None, None, s) for s in step)
@@ -138,7 +145,7 @@ def _refine_warp(image: np.ndarray, grid: Grid, template: HeadTemplate, warp: Wa
         where = index + np.einsum("ij,jxyz->ixyz", turn, field)
         return ndimage.map_coordinates(look, where, order=1, mode="nearest")
 
-    return Warp(warp.affine, deform(fixed, appearance, weight, begin, iterations) * zooms, coarse)
+    return Warp(warp.affine, deform(fixed, appearance, weight, begin, iterations, elastic=elastic) * zooms, coarse)
 
 
 def is_stripped(image: np.ndarray, brain: np.ndarray, grid: Grid) -> bool:

@@ -6,14 +6,13 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from ..imaging.anatomy import CSF_REACH_MM, fit_warp
+from ..imaging.anatomy import CSF_REACH_MM
 from ..imaging.grid import CANONICAL_ZOOM, Grid, resample
-from ..imaging.template import load_head_template
 from ..imaging.volume import Volume
 from ..imaging.warp import Warp
 from .regions import indices, mirrored_channels
 from .volumes import Rows, region_rows
-from .warps import places
+from .warps import places, warp_to_template
 
 Predictor = Callable[[np.ndarray, np.ndarray], np.ndarray]
 """(Image (x, y, z) float32, even sides, the brain's mean about 1; (3, x/2, y/2, z/2) where its cells of two by two by
@@ -117,7 +116,7 @@ def segment_volume(
     not come from there. ``sloppy``: coarsely.
     """
     first = np.maximum(np.nan_to_num(volume.channel(volume.contrasts[0])), 0)
-    warp = fit_warp(first, volume.grid, load_head_template(), template_to_subject, sloppy=sloppy)
+    warp = warp_to_template(first, volume.grid, template_to_subject, sloppy=sloppy)
     labels, rows = {}, {}
     for contrast in volume.contrasts:
         found = segment(volume.channel(contrast), volume.grid, mask, warp, predict)
