@@ -36,7 +36,7 @@ def image_sidecar(session: Plain, recipe: Plain, contrast: str, skull_stripped: 
 
 
 def grid_words(recipe: Plain, session: Plain | None = None) -> dict[str, str]:
-    """What an image must say of the canonical grid: its resolution, and whose frame it is if not the session's own."""
+    """What an image must say of the canonical grid: its resolution, and whose frame it lies in (``orig``: its own)."""
     size = recipe["resolution"].removesuffix("mm")
     words = {"Resolution": f"{size} mm isotropic, RAS, sized to the head (canonical grid)"}
     if session is None or not session["reference_session_key"]:

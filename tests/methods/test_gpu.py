@@ -1,6 +1,5 @@
 """What holds on a GPU: the processor's image, memory as estimated, and a device that runs out. Skipped without one."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +74,6 @@ def test_a_device_that_runs_out_is_named(name: str, tmp_path: Path) -> None:
     torch.cuda.set_per_process_memory_fraction((torch.cuda.memory_allocated() + 2**27) / whole)
     try:
         with pytest.raises(MethodError, match=f"{name} ran out of memory on its device"):
-            enhance(head(), replace(get_method(name)), settings, np.random.default_rng(0), n_samples=1)
+            enhance(head(), get_method(name), settings, np.random.default_rng(0), n_samples=1)
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0)
