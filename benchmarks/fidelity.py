@@ -4,13 +4,13 @@ python benchmarks/fidelity.py sub-53 sub-55 head [--data ../shared/data] [--meth
 python benchmarks/fidelity.py sub-53 --methods pfsr --weights TRAINED [--examples EXAMPLES]
 python benchmarks/fidelity.py sub-53 --methods interp:contrast=restored pfsr:contrast=none:strength=0.5
 
-Subjects are ds002748 folders, or ``head`` for heads/otsu_T1_head.nii.gz. Stacks: tests/oracle.py (box-car slices,
-k-space cropping, finer lattice, motion, Rician noise, another contrast), aligned up to a random rigid error, as after
-a registration. Protocol ``brain-fit`` (targets.md §4). T1w is real; T2w is painted from the tissue of the T1w, so its
-figures only say that two contrasts do not harm each other. TRAINED is the folder of a training (level train); with it
-comes the row of a monotone map of the plain mean, fitted on its training people. Brain mask and tissue a method is
-given: found on the plain mean, as the pipeline does; the mask scored in: that of the high field. sub-01 and sub-52
-were used for tuning.
+Subjects are ds002748 folders, ``head`` for heads/otsu_T1_head.nii.gz, or ``patient19``, ``patient26`` of open_ms.
+Stacks: tests/oracle.py (box-car slices, k-space cropping, finer lattice, motion, Rician noise, another contrast),
+aligned up to a random rigid error, as after a registration. Protocol ``brain-fit`` (targets.md §4). T1w is real, and so
+is the T2w of open_ms; elsewhere T2w is painted from the tissue of the T1w, so its figures only say that two contrasts
+do not harm each other. TRAINED is the folder of a training (level train); with it comes the row of a monotone map of
+the plain mean, fitted on its training people. Brain mask and tissue a method is given: found on the plain mean, as the
+pipeline does; the mask scored in: that of the high field. sub-01 and sub-52 were used for tuning.
 """
 
 import argparse
@@ -30,7 +30,7 @@ from scipy import ndimage
 from bids_lfenhance.config import CONTRASTS
 from bids_lfenhance.imaging.anatomy import find_anatomy
 from bids_lfenhance.imaging.fusion import fuse_mean, fuse_sr
-from bids_lfenhance.imaging.grid import Grid
+from bids_lfenhance.imaging.grid import Grid, resample
 from bids_lfenhance.imaging.tissue import segment_tissue
 from bids_lfenhance.imaging.volume import Volume, volume_from_channels
 from bids_lfenhance.methods import METHODS, get_method
@@ -57,25 +57,34 @@ class Case:
     volume: Volume
 
 
-def high_field(data: Path, subject: str) -> tuple[np.ndarray, Grid, np.ndarray]:
+def high_field(data: Path, subject: str) -> tuple[dict[str, np.ndarray], Grid, np.ndarray]:
+    """(Real high field by contrast, their grid, the brain)."""
+    if subject.startswith("patient"):
+        folder = data / "open_ms" / "cross_sectional" / subject
+        image, affine = oracle.load_head(folder / "T1.nii.gz")
+        grid = Grid(affine, image.shape)
+        other = resample(*oracle.load_head(folder / "T2.nii.gz"), grid, order=1)  # the same voxels, cut otherwise
+        return {"T1w": image, "T2w": other}, grid, ndimage.binary_fill_holes(image > 0.02)
     if subject == "head":
         image, affine = oracle.load_head(data / "heads" / "otsu_T1_head.nii.gz")
         grid = Grid(affine, image.shape)
-        return image, grid, find_anatomy(image, grid, "T1w").mask
+        return {"T1w": image}, grid, find_anatomy(image, grid, "T1w").mask
     image, affine = oracle.load_head(data / "ds002748" / subject / "anat" / f"{subject}_T1w.nii.gz")
-    return image, Grid(affine, image.shape), image > 0
+    return {"T1w": image}, Grid(affine, image.shape), image > 0
 
 
 def make_case(data: Path, subject: str, options: argparse.Namespace) -> Case:
-    image, grid, brain = high_field(data, subject)
+    real, grid, brain = high_field(data, subject)
+    image = real["T1w"]
     tissue = oracle.tissue_by_intensity(image, brain)
     rng = np.random.default_rng(options.seed)
-    session = oracle.acquire_session(
-        image, grid.affine, tissue, rng, contrasts=options.contrasts, planes=options.planes, snr=options.snr
-    )
+    session = []
+    for name in options.contrasts:
+        head, about = real.get(name, image), {"planes": options.planes, "snr": options.snr}
+        session += oracle.acquire_session(head, grid.affine, tissue, rng, contrasts=[name], **about)
     centre = oracle.head_centre(image, grid.affine)
     stacks = tuple(oracle.misaligned(session, rng, centre, options.error_mm, options.error_deg))
-    truth = {"T1w": image, "T2w": oracle.low_field_image(image, tissue, HF_T2W)}
+    truth = {"T2w": oracle.low_field_image(image, tissue, HF_T2W), **real}
     means = {name: fuse_mean([s for s in stacks if s.contrast == name], grid) for name in options.contrasts}
     volume = volume_from_channels(grid, means, stacks)
     anatomy = find_anatomy(means[options.contrasts[0]], grid, options.contrasts[0])
@@ -179,7 +188,7 @@ def run_case(case: Case, options: argparse.Namespace) -> dict[tuple[str, str], f
 
 def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("subjects", nargs="+", help="ds002748 folders such as sub-53, or 'head'")
+    parser.add_argument("subjects", nargs="+", help="ds002748 folders such as sub-53, 'head', 'patient19'")
     parser.add_argument("--data", type=Path, default=SHARED)
     parser.add_argument("--contrasts", nargs="+", default=["T1w"], choices=["T1w", "T2w"])
     parser.add_argument("--planes", nargs="+", default=["axi", "cor", "sag"], choices=list(oracle.PLANES))

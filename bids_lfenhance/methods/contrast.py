@@ -1,4 +1,4 @@
-"""The last step that methods share: the contrast of high field, given back to what a method made of low field."""
+"""The step that methods share: the contrast of high field, given to what they start from or to what they made."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -7,9 +7,11 @@ from typing import Any, Literal
 import numpy as np
 
 from ..config import CONTRASTS
+from ..imaging.fusion import fuse_session
 from ..imaging.volume import Volume
 from ..nn.method import Draw
 from ..simulators.contrast import POWER, SMOOTH_MM, fit_contrast, restoring_gain
+from .options import AskedFusion
 
 
 def asked_contrast(asked: str, weights: Mapping[str, Any]) -> Literal["none", "restored"]:
@@ -20,6 +22,19 @@ def asked_contrast(asked: str, weights: Mapping[str, Any]) -> Literal["none", "r
     """
     found = weights.get("contrast", "none") if asked == "auto" else asked
     return "restored" if found == "restored" else "none"
+
+
+def shown(volume: Volume, how: AskedFusion) -> tuple[Volume, Mapping[str, Any]]:
+    """(The session with its image as a network is shown it, in use as in training; for the record how it came about).
+
+    ``volume`` comes with the plain mean of its stacks; "restored" needs its mask and tissue (``with_contrast``).
+    """
+    if how == "mean":
+        return volume, {"fusion": how, "warnings": []}
+    draw = Draw(fuse_session(volume, "sr"), {"fusion": how, "warnings": []})
+    if how == "restored":
+        draw = with_contrast(draw, volume, "restored", volume.contrasts)
+    return replace(volume, image=draw.image), draw.record
 
 
 def with_contrast(draw: Draw, volume: Volume, asked: str, contrasts: Sequence[str]) -> Draw:

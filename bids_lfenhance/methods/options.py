@@ -8,6 +8,15 @@ def told(text: str, source: str = "our choice") -> dict[str, str]:
     return {"help": text, "source": source}
 
 
+AskedFusion = Literal["mean", "sr", "restored"]
+
+FUSION = told(
+    "what is enhanced: mean, the plain mean of the stacks; sr, the super-resolved image of interp; restored, the same "
+    "in the contrast of high field, given to it tissue by tissue as inr does",
+    "methods.md §3.1",
+)
+"""Metadata of ``fusion`` in a method that learns: see ``contrast.shown``."""
+
 AskedContrast = Literal["auto", "none", "restored"]
 
 CONTRAST = told(

@@ -1,12 +1,11 @@
 """The part of a session that a network sees, scaled as in training; and its answer put back where it came from."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from ..config import CONTRASTS
-from ..imaging.fusion import Fusion, fuse_session
 from ..imaging.grid import CANONICAL_ZOOM, Grid
 from ..imaging.volume import Volume
 from .normalise import Scale
@@ -93,11 +92,6 @@ class Cut:
         if self.volume.mask is None:
             said.append("the session came without a brain mask: what is not zero was taken for brain")
         return said
-
-
-def shown(volume: Volume, how: Fusion) -> Volume:
-    """The session with its stacks fused as a network saw them in training; the plain mean is what it comes with."""
-    return volume if how == "mean" else replace(volume, image=fuse_session(volume, how))
 
 
 def _box(mask: np.ndarray) -> tuple[slice, ...]:

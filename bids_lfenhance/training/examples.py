@@ -13,6 +13,7 @@ from ..bids.atomic import atomic_folder
 from ..errors import InputError
 from ..imaging.volume import Volume
 from ..nn.normalise import Scale
+from .alike import contrast_curve
 
 Kind = Literal["simulated", "pairs", "labels"]
 
@@ -30,7 +31,8 @@ class Example:
     ``contrasts`` field → the contrasts that ``low`` and ``high`` hold, in the order of ``CONTRASTS``; ``place`` (4, 4)
     voxel → common-space coordinates in about [−1, 1]; ``affine`` (4, 4) voxel → RAS+ mm; ``scales`` field → what each
     contrast was divided by; ``origin`` where it comes from (plain JSON; a simulated one: the simulator's record);
-    ``sources`` (path, sha256) of the files behind it. ``dataset`` and ``subject`` name the person.
+    ``sources`` (path, sha256) of the files behind it; ``curves`` contrast → (2, K) ``alike.contrast_curve``, of those
+    that a network shall aim at in the contrast of low field. ``dataset`` and ``subject`` name the person.
     """
 
     folder: Path
@@ -44,6 +46,7 @@ class Example:
     scales: Mapping[str, tuple[float, ...]]
     origin: Mapping[str, Any]
     sources: tuple[tuple[str, str], ...]
+    curves: Mapping[str, np.ndarray]
 
     @property
     def person(self) -> str:
@@ -97,6 +100,7 @@ def write_example(
     *,
     dataset: str = "",
     sources: Sequence[tuple[str, str]] = (),
+    alike: bool = False,
 ) -> Path:
     """The folder, written whole or not at all.
 
@@ -109,6 +113,7 @@ def write_example(
     origin : plain JSON: how it came about; ``licence`` is for cards, ``trained_on`` (whom a simulator saw) bars leaks
     dataset : name of the dataset the person belongs to; a simulated session keeps that of its high field
     sources : (path, sha256) of the files behind it
+    alike : a network that learns from it shall aim at high field in the contrast of this low field (``curves``)
     """
     if low.grid != high.grid or mask.shape != low.grid.shape:
         raise ValueError(f"low, high and mask must share one grid, found {low.grid}, {high.grid}, mask {mask.shape}")
@@ -120,14 +125,20 @@ def write_example(
     inside = np.asarray(mask, bool)[box]
     record: dict[str, Any] = {"kind": kind, "dataset": dataset, "subject": subject, "session": session}
     record |= {"place": (place @ shift).tolist(), "affine": (low.grid.affine @ shift).tolist()}
+    images = [volume.image[(slice(None), *box)] for volume in (low, high)]
+    scales = [Scale.of(image, inside) for image in images]
     arrays = {"mask": inside}
-    for name, volume in zip(FIELDS, (low, high), strict=True):
-        image = volume.image[volume.present][(slice(None), *box)]
-        scale = Scale.of(image, inside)
-        arrays[name] = scale.apply(image, inside).astype(np.float16)
-        record[name] = {"contrasts": list(volume.contrasts), "scales": [float(value) for value in scale.values]}
+    for name, volume, image, scale in zip(FIELDS, (low, high), images, scales, strict=True):
+        arrays[name] = scale.apply(image, inside)[volume.present].astype(np.float16)
+        record[name] = {"contrasts": list(volume.contrasts), "scales": scale.values[volume.present].tolist()}
     record |= {"origin": dict(origin), "sources": [list(source) for source in sources]}
-
+    if alike:
+        found = {name: dict(zip(record[name]["contrasts"], arrays[name], strict=True)) for name in FIELDS}
+        record["curves"] = {
+            name: contrast_curve(channel, found["high"][name], inside).tolist()
+            for name, channel in found["low"].items()
+            if name in found["high"]
+        }
     return _write(folder, arrays, record)
 
 
@@ -189,6 +200,7 @@ def read_example(folder: str | Path) -> Example:
             {name: tuple(record[name]["scales"]) for name in FIELDS},
             record["origin"],
             tuple((path, digest) for path, digest in record["sources"]),
+            {name: np.array(curve) for name, curve in record.get("curves", {}).items()},
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(

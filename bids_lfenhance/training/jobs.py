@@ -11,7 +11,7 @@ import numpy as np
 
 from .. import __version__
 from ..config import CONTRASTS
-from ..imaging.fusion import Fusion
+from ..methods.options import AskedFusion
 from .examples import RECORD, write_example, write_labels
 from .prepare import PLANES, Session, chosen_contrasts, paired_session, simulated_session
 
@@ -28,7 +28,8 @@ class Job:
     ``label_map`` and no simulator, the map itself is the example. ``contrasts`` wanted, all where none is named.
     ``seed`` words decide everything random, whatever the order of the jobs. ``inputs`` are the files that the simulator
     reads (weights, parameters). ``made_by`` names the simulator whose scans ``low`` are, "" for a scanner,
-    ``trained_on`` whom it has seen; ``fusion`` is how stacks become one image; ``licence`` is the dataset's.
+    ``trained_on`` whom it has seen; ``fusion`` is what a network will be shown (``methods.contrast.shown``);
+    ``licence`` is the dataset's.
     """
 
     dataset: str
@@ -46,7 +47,7 @@ class Job:
     inputs: tuple[str, ...] = ()
     made_by: str = ""
     trained_on: tuple[str, ...] = ()
-    fusion: Fusion = "mean"
+    fusion: AskedFusion = "mean"
     licence: str = ""
 
     @property
@@ -188,6 +189,7 @@ def _write(folder: Path, job: Job, session: Session, kind: Any, number: int = 0)
         {**session.origin, **about},
         dataset=job.dataset,
         sources=[(path, _digest(path)) for path in files],
+        alike=job.fusion == "restored",
     )
 
 

@@ -7,10 +7,12 @@ from typing import Any
 import numpy as np
 
 from ..config import CONTRASTS
+from ..evaluation.session import segment_session
 from ..imaging.anatomy import extract_brain, find_anatomy
-from ..imaging.fusion import Fusion, fuse_mean
+from ..imaging.fusion import fuse_mean
 from ..imaging.volume import Stack, Volume, volume_from_channels
-from ..nn.cut import shown
+from ..methods.contrast import shown
+from ..methods.options import AskedFusion
 from ..simulators.physics import BIAS_TERMS, bias_field
 from ..simulators.presets import get_preset
 from ..simulators.session import record_json, simulate_session
@@ -66,16 +68,16 @@ class Session:
     origin: Mapping[str, Any]
 
 
-def paired_session(low: Volume, high: Volume, fusion: Fusion = "mean") -> Session:
+def paired_session(low: Volume, high: Volume, fusion: AskedFusion = "mean") -> Session:
     """A real pair on the grid of its high field, the brain found on the low field as the participant level finds it.
 
-    ``low`` is a plain mean and has its stacks, which become one image as ``fusion`` says.
+    ``low`` is a plain mean and has its stacks, which become what a network is shown, as ``fusion`` says.
     """
     contrast = low.contrasts[0]
     anatomy = find_anatomy(low.channel(contrast), low.grid, contrast)
     origin = {"mask": anatomy.quality, "fusion": fusion}
-    low = replace(low, mask=anatomy.mask)
-    return Session(shown(low, fusion), high, anatomy.mask, common_place(anatomy.warp.affine, low.grid), origin)
+    seen = _shown(replace(low, mask=anatomy.mask), anatomy.priors, fusion)
+    return Session(seen, high, anatomy.mask, common_place(anatomy.warp.affine, low.grid), origin)
 
 
 def simulated_session(
@@ -84,7 +86,7 @@ def simulated_session(
     settings: Any,
     generator: np.random.Generator,
     planes: Planes | None = None,
-    fusion: Fusion = "mean",
+    fusion: AskedFusion = "mean",
 ) -> Session:
     """A session made from high field, fused and masked as a real one would be.
 
@@ -94,9 +96,10 @@ def simulated_session(
     settings : of the simulator
     generator : decides planes, contrast, motion and noise
     planes : of the stacks; drawn from ``PLANES`` where not given
-    fusion : how the stacks become one image; a simulator that makes fused images knows the plain mean alone
+    fusion : what a network will be shown; a simulator that makes fused images knows the plain mean alone
 
-    Where the head lies is known from the high field; where the brain ends is sought on the low field.
+    Where the head lies is known from the high field; where the brain ends is sought on the low field, and where its
+    contrast is to be restored, its tissues are too: from the high field they would be better than they will be in use.
     """
     grid = sources[0].grid
     chosen = tuple(planes or PLANES[int(generator.choice(len(PLANES), p=SHARES))])
@@ -115,7 +118,15 @@ def simulated_session(
         "shading": shading,
         "records": [record_json(simulator, record) for record in records],
     }
-    return Session(shown(replace(low, mask=mask), fusion), high, mask, first.place, origin)
+    priors = find_anatomy(seen, grid, first.contrast).priors if fusion == "restored" else first.tissue
+    return Session(_shown(replace(low, mask=mask), priors, fusion), high, mask, first.place, origin)
+
+
+def _shown(low: Volume, priors: np.ndarray, fusion: AskedFusion) -> Volume:
+    """The session as a network is shown it; ``priors`` (3, X, Y, Z) of its tissues, which only contrast asks for."""
+    if fusion == "restored":
+        low, _, _ = segment_session(low, low.brain, priors)
+    return shown(low, fusion)[0]
 
 
 def _acquired(

@@ -94,10 +94,16 @@ def draw_patch(
     augmentation: Augmentation,
     generator: np.random.Generator,
 ) -> Arrays:
-    """One patch of an example: where there is brain, turned, scaled and thinned out by chance."""
+    """One patch of an example: where there is brain, turned, scaled and thinned out by chance.
+
+    High field is in the contrast of low field where the example has a curve for it; whole volumes never are.
+    """
     turned = augmentation.flips == "all" and bool(generator.random() < 0.5)
     shape = (patch[1], patch[0], patch[2]) if turned else patch
     item = _crop(example, maps, _corner(example.mask, shape, generator), shape)
+    for name, curve in example.curves.items() if maps == "lf2hf" else ():
+        target = item["target"][CONTRASTS.index(name)]
+        target[:] = np.interp(target, *curve)
     if turned:
         item = _moved(item, _exchange())
     axes = {"none": 0, "flip": 1, "all": 3}[augmentation.flips]

@@ -131,6 +131,7 @@ def make_example(
     shape: tuple[int, int, int] = (22, 20, 18),
     origin: Mapping[str, Any] | None = None,
     easy: bool = False,
+    alike: bool = False,
 ) -> Example:
     """High field is noise, low field its 3³ mean (``easy``: its reciprocal): something to learn."""
     from scipy import ndimage
@@ -154,5 +155,6 @@ def make_example(
         origin or ({"simulator": "toy"} if kind == "simulated" else {}),
         dataset="ds",
         sources=[(f"{subject}.nii.gz", "ab" * 32)],
+        alike=alike,
     )
     return read_example(folder / f"{subject}-{seed}")

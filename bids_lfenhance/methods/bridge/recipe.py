@@ -9,7 +9,7 @@ import numpy as np
 from ...errors import InputError
 from ...imaging.volume import Volume
 from ...nn.method import Draw, Learning, Method, Phase, Stage
-from ..options import CONTRAST, AskedContrast, told
+from ..options import CONTRAST, FUSION, AskedContrast, AskedFusion, told
 
 if TYPE_CHECKING:
     import torch
@@ -27,10 +27,7 @@ class BridgeSettings:
 
     weights: str = field(default="auto", metadata=told("folder, .safetensors file or registry name; auto: the bundled"))
     device: str = field(default="cpu", metadata=told("where the networks run; the app's --device"))
-    fusion: Literal["mean", "sr"] = field(
-        default="mean",
-        metadata=told("what is enhanced: the plain mean of the stacks, or the super-resolved image of interp"),
-    )
+    fusion: AskedFusion = field(default="mean", metadata=FUSION)
     sampler: Literal["conditional", "unconditional_ddim", "alg1_tweedie", "alg1_literal", "repaint"] = field(
         default="conditional",
         metadata=told(

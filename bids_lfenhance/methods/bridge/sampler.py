@@ -14,14 +14,14 @@ from ...config import CONTRASTS
 from ...errors import InputError
 from ...imaging.volume import Volume
 from ...nn import samplers
-from ...nn.cut import OUTSIDE, Cut, shown
+from ...nn.cut import OUTSIDE, Cut
 from ...nn.memory import FLOAT, choose_size, halves, peak_bytes
 from ...nn.method import Draw
 from ...nn.precision import bf16_is_native, run_in_bf16
 from ...nn.schedule import uniform_levels
 from ...nn.weights import Loaded, default_weights, load_weights
 from ...nn.windows import Windows, blend, windowed
-from ..contrast import asked_contrast, with_contrast
+from ..contrast import asked_contrast, shown, with_contrast
 from .recipe import NETWORK, BridgeSettings, build, checked
 from .states import BACKGROUND, CLIP, SCHEDULE, crossed, loudness, maps_of, spread, unspread, velocity
 
@@ -38,7 +38,7 @@ FIELDS = 14
 
 def set_up(volume: Volume, settings: BridgeSettings) -> Mapping[str, Any]:
     """``nets`` in their trained state on their device, their ``settings``, what was ``loaded``, ``precision``, the
-    ``session`` fused as in training.
+    ``session`` as in training, and of that the ``input`` for the record.
 
     Weights that know only some of the session's contrasts will do; the others keep their own image.
     """
@@ -68,12 +68,14 @@ def set_up(volume: Volume, settings: BridgeSettings) -> Mapping[str, Any]:
         net.to(device).eval()
         if half:
             run_in_bf16(net, device)
+    session, told = shown(volume, wanted.fusion)
     return {
         "nets": nets,
         "settings": wanted,
         "loaded": loaded,
         "precision": "bf16" if half else "fp32",
-        "session": shown(volume, wanted.fusion),
+        "session": session,
+        "input": told,
     }
 
 
@@ -229,6 +231,7 @@ def draw(nets: Mapping[str, Any], volume: Volume, settings: BridgeSettings, gene
     found = enhance_batch(nets["nets"], there, used, torch.Generator().manual_seed(int(generator.integers(2**62))))
     record = {
         "weights": str(loaded.path),
+        "input": nets["input"],
         "weights_sha256": loaded.sha256,
         "weights_settings": dict(loaded.settings),
         "scale": cut.scales(),
@@ -238,7 +241,7 @@ def draw(nets: Mapping[str, Any], volume: Volume, settings: BridgeSettings, gene
         "stage": "diffusion" if used.diffusion else "bridge",
         "outside": OUTSIDE,
         "nfe": evaluations(used),
-        "warnings": cut.warnings(loaded.contrasts),
+        "warnings": [*nets["input"]["warnings"], *cut.warnings(loaded.contrasts)],
     }
     return with_contrast(Draw(cut.paste(found[0].cpu().numpy()), record), volume, used.contrast, loaded.contrasts)
 

@@ -10,7 +10,7 @@ from ...config import CONTRASTS
 from ...errors import InputError
 from ...imaging.volume import Volume
 from ...nn.method import Draw, Learning, Method, Phase, Stage
-from ..options import CONTRAST, AskedContrast, told
+from ..options import CONTRAST, FUSION, AskedContrast, AskedFusion, told
 
 if TYPE_CHECKING:
     import torch
@@ -24,10 +24,7 @@ class CfmSettings:
 
     weights: str = field(default="auto", metadata=told("folder, .safetensors file or registry name; auto: the bundled"))
     device: str = field(default="cpu", metadata=told("where the network runs; the app's --device"))
-    fusion: Literal["mean", "sr"] = field(
-        default="mean",
-        metadata=told("what is enhanced: the plain mean of the stacks, or the super-resolved image of interp"),
-    )
+    fusion: AskedFusion = field(default="mean", metadata=FUSION)
     mode: Literal["mean", "sample"] = field(
         default="mean",
         metadata=told(

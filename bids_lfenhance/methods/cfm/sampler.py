@@ -10,12 +10,12 @@ from torch import Tensor, nn
 
 from ...config import CONTRASTS
 from ...imaging.volume import Volume
-from ...nn.cut import OUTSIDE, Cut, shown
+from ...nn.cut import OUTSIDE, Cut
 from ...nn.memory import FLOAT, choose_size, halves, peak_bytes
 from ...nn.method import Draw
 from ...nn.precision import bf16_is_native, run_in_bf16
 from ...nn.weights import Loaded, default_weights, load_weights
-from ..contrast import asked_contrast, with_contrast
+from ..contrast import asked_contrast, shown, with_contrast
 from .network import VelocityNet
 from .recipe import NETWORK, CfmSettings, build
 from .slices import AXIS, Slices, as_slices, as_volume, draw_noise
@@ -30,7 +30,7 @@ ENOUGH = 16
 
 def set_up(volume: Volume, settings: CfmSettings) -> Mapping[str, Any]:
     """``velocity`` in its trained state on its device, its ``settings``, what was ``loaded``, ``precision``, the
-    ``session`` fused as in training.
+    ``session`` as in training, and of that the ``input`` for the record.
 
     Weights that know only some of the session's contrasts will do; the others keep their own image. Half precision is
     used where the processor has it, as in training, for the network alone: what is added up over steps stays float32.
@@ -48,12 +48,14 @@ def set_up(volume: Volume, settings: CfmSettings) -> Mapping[str, Any]:
     network.to(device).eval()
     if half := bf16_is_native(device):
         run_in_bf16(network, device)
+    session, told = shown(volume, settings.fusion)
     return {
         "velocity": network,
         "settings": settings,
         "loaded": loaded,
         "precision": "bf16" if half else "fp32",
-        "session": shown(volume, settings.fusion),
+        "session": session,
+        "input": told,
     }
 
 
@@ -126,6 +128,7 @@ def draw(nets: Mapping[str, Any], volume: Volume, settings: CfmSettings, generat
     mean = inner.mode == "mean"
     record = {
         "weights": str(loaded.path),
+        "input": nets["input"],
         "weights_sha256": loaded.sha256,
         "weights_settings": dict(loaded.settings),
         "scale": cut.scales(),
@@ -139,7 +142,7 @@ def draw(nets: Mapping[str, Any], volume: Volume, settings: CfmSettings, generat
         "nfe": evaluations(inner),
         "spread": SPREAD[inner.mode],
         "outside": OUTSIDE,
-        "warnings": [*cut.warnings(loaded.contrasts), *_few(inner)],
+        "warnings": [*nets["input"]["warnings"], *cut.warnings(loaded.contrasts), *_few(inner)],
     }
     return with_contrast(Draw(cut.paste(found[0].cpu().numpy()), record), volume, inner.contrast, loaded.contrasts)
 

@@ -10,7 +10,7 @@ from ...config import CONTRASTS
 from ...errors import InputError
 from ...imaging.volume import Volume
 from ...nn.method import Draw, Learning, Method, Phase, Stage
-from ..options import CONTRAST, AskedContrast, told
+from ..options import CONTRAST, FUSION, AskedContrast, AskedFusion, told
 
 if TYPE_CHECKING:
     import torch
@@ -25,10 +25,7 @@ class CssDiffSettings:
 
     weights: str = field(default="auto", metadata=told("folder, .safetensors file or registry name; auto: the bundled"))
     device: str = field(default="cpu", metadata=told("where the networks run; the app's --device"))
-    fusion: Literal["mean", "sr"] = field(
-        default="mean",
-        metadata=told("what is enhanced: the plain mean of the stacks, or the super-resolved image of interp"),
-    )
+    fusion: AskedFusion = field(default="mean", metadata=FUSION)
     sgp: bool = field(default=True, metadata=told("tell the denoiser which slice it is in", "paper Table 2"))
     lsc: bool = field(default=True, metadata=told("hold local structure against a restorer's", "paper Table 2"))
     ccd: bool = field(

@@ -10,14 +10,14 @@ from torch import Tensor, nn
 
 from ...errors import InputError
 from ...imaging.volume import Volume
-from ...nn.cut import OUTSIDE, Cut, shown
+from ...nn.cut import OUTSIDE, Cut
 from ...nn.memory import FLOAT, choose_size, halves, peak_bytes
 from ...nn.method import Draw
 from ...nn.precision import use_precision
 from ...nn.samplers import ddim
 from ...nn.schedule import uniform_levels
 from ...nn.weights import Loaded, default_weights, load_weights
-from ..contrast import asked_contrast, with_contrast
+from ..contrast import asked_contrast, shown, with_contrast
 from .chain import Condition, chain_levels, clean_at, schedule, walk
 from .maps import ANSWERS, maps_of, shows
 from .network import TOKEN
@@ -33,7 +33,7 @@ USED = ("denoiser", "encoder", "restorer", "reverse")
 
 def set_up(volume: Volume, settings: CssDiffSettings) -> Mapping[str, Any]:
     """``nets`` in their trained state on their device, their ``settings``, what was ``loaded``, ``precision``, the
-    ``session`` fused as in training.
+    ``session`` as in training, and of that the ``input`` for the record.
 
     Weights that know only some of the session's contrasts will do; the others keep their own image. The denoiser runs
     in half precision where the processor has it, as in training; the chain's states stay float32.
@@ -58,12 +58,14 @@ def set_up(volume: Volume, settings: CssDiffSettings) -> Mapping[str, Any]:
         net.load_state_dict(loaded.state[name])
         net.to(torch.device(settings.device)).eval()
     half = use_precision({"denoiser": nets["denoiser"]}, "bf16", torch.device(settings.device))
+    session, told = shown(volume, settings.fusion)
     return {
         "nets": nets,
         "settings": settings,
         "loaded": loaded,
         "precision": "bf16" if half else "fp32",
-        "session": shown(volume, settings.fusion),
+        "session": session,
+        "input": told,
     }
 
 
@@ -158,6 +160,7 @@ def draw(nets: Mapping[str, Any], volume: Volume, settings: CssDiffSettings, gen
     found = enhance_batch(nets["nets"], there, inner, torch.Generator().manual_seed(seed))
     record = {
         "weights": str(loaded.path),
+        "input": nets["input"],
         "weights_sha256": loaded.sha256,
         "weights_settings": dict(loaded.settings),
         "scale": cut.scales(),
@@ -168,7 +171,7 @@ def draw(nets: Mapping[str, Any], volume: Volume, settings: CssDiffSettings, gen
         "slices_at_once": inner.slices_at_once,
         "nfe": inner.steps if inner.ccd else inner.ddim_steps,
         "outside": OUTSIDE,
-        "warnings": cut.warnings(loaded.contrasts),
+        "warnings": [*nets["input"]["warnings"], *cut.warnings(loaded.contrasts)],
     }
     maps = maps_of(nets["nets"], found, cut, there, inner)
     drawn = Draw(cut.paste(found[0].cpu().numpy()), record, maps)

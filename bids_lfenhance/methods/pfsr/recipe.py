@@ -9,7 +9,7 @@ import numpy as np
 from ...errors import InputError
 from ...imaging.volume import Volume
 from ...nn.method import Draw, Learning, Method, Phase, Stage
-from ..options import CONTRAST, AskedContrast, told
+from ..options import CONTRAST, FUSION, AskedContrast, AskedFusion, told
 
 if TYPE_CHECKING:
     import torch
@@ -23,10 +23,7 @@ class PfsrSettings:
 
     weights: str = field(default="auto", metadata=told("folder, .safetensors file or registry name; auto: the bundled"))
     device: str = field(default="cpu", metadata=told("where the network runs; the app's --device"))
-    fusion: Literal["mean", "sr"] = field(
-        default="mean",
-        metadata=told("what is enhanced: the plain mean of the stacks, or the super-resolved image of interp"),
-    )
+    fusion: AskedFusion = field(default="mean", metadata=FUSION)
     window: int = field(
         default=0,
         metadata=told("voxels a side that are enhanced at once, to save memory; 0: the whole brain; the same result"),

@@ -10,14 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ...imaging.fusion import fuse_session
 from ...imaging.volume import Stack, Volume
-from ...nn.cut import OUTSIDE, Cut, shown
+from ...nn.cut import OUTSIDE, Cut
 from ...nn.memory import FLOAT, choose_size, peak_bytes
 from ...nn.method import Draw
 from ...nn.precision import bf16_is_native, run_in_bf16
 from ...nn.weights import Loaded, default_weights, load_weights
-from ..contrast import asked_contrast, with_contrast
+from ..contrast import asked_contrast, shown, with_contrast
 from .loss import singles
 from .network import Enhancer
 from .recipe import NETWORK, PfsrSettings, build
@@ -31,7 +30,7 @@ WINDOWS = (128, 96, 64, 48, 32)
 
 def set_up(volume: Volume, settings: PfsrSettings) -> Mapping[str, Any]:
     """``enhancer`` in its trained state on its device, its ``settings``, what was ``loaded``, ``precision``, the
-    ``session`` fused as in training.
+    ``session`` as in training, and of that the ``input`` for the record.
 
     Weights that know only some of the session's contrasts will do; the others keep their own image. Half precision is
     used where the processor has it, as in training: several times faster, and told in the record.
@@ -51,12 +50,14 @@ def set_up(volume: Volume, settings: PfsrSettings) -> Mapping[str, Any]:
     if half := bf16_is_native(device):
         run_in_bf16(network, device)
     precision = "bf16" if half else "fp32"
+    session, told = shown(volume, settings.fusion)
     return {
         "enhancer": network,
         "settings": settings,
         "loaded": loaded,
         "precision": precision,
-        "session": shown(volume, settings.fusion),
+        "session": session,
+        "input": told,
     }
 
 
@@ -138,7 +139,7 @@ def draw(nets: Mapping[str, Any], volume: Volume, settings: PfsrSettings, genera
     image = cut.image
     if settings.noise:
         noisier = _noisier(volume, settings.noise, generator)
-        image = fuse_session(noisier, inner.fusion)[(slice(None), *cut.box)]
+        image = shown(noisier, inner.fusion)[0].image[(slice(None), *cut.box)]
     mirrored, shift = bool(generator.integers(2)), generator.integers(0, inner.shuffle, 3)
     seen = _moved(cut.scale.apply(image, cut.mask), mirrored, shift)
     batch = {
@@ -149,6 +150,7 @@ def draw(nets: Mapping[str, Any], volume: Volume, settings: PfsrSettings, genera
     found = enhance_batch(nets, {key: value.to(settings.device) for key, value in batch.items()}, inner)
     record = {
         "weights": str(loaded.path),
+        "input": nets["input"],
         "weights_sha256": loaded.sha256,
         "weights_settings": dict(loaded.settings),
         "strength": inner.strength or 1.0,
@@ -159,7 +161,7 @@ def draw(nets: Mapping[str, Any], volume: Volume, settings: PfsrSettings, genera
         "shift": shift.tolist(),
         "outside": OUTSIDE,
         "nfe": 1,
-        "warnings": cut.warnings(loaded.contrasts),
+        "warnings": [*nets["input"]["warnings"], *cut.warnings(loaded.contrasts)],
     }
     return with_contrast(
         Draw(cut.paste(_moved_back(found[0].cpu().numpy(), mirrored, shift)), record),
