@@ -1,6 +1,6 @@
 """Put a training's weights into the package, in half precision, under a name: what ``--METHOD-weights auto`` finds.
 
-    python benchmarks/bundle.py TRAINED pfsr-t1w --strength 0.25 --contrast restored --tests TESTS.md
+    python benchmarks/bundle.py TRAINED pfsr-t1w-t2w --strength 0.4 --tests TESTS.md
 
 ``--strength`` and ``--contrast`` are chosen on validation people after the training; ``--tests``, Markdown, goes to the
 end of the card.
