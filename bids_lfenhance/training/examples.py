@@ -133,13 +133,16 @@ def write_example(
         record[name] = {"contrasts": list(volume.contrasts), "scales": scale.values[volume.present].tolist()}
     record |= {"origin": dict(origin), "sources": [list(source) for source in sources]}
     if alike:
-        found = {name: dict(zip(record[name]["contrasts"], arrays[name], strict=True)) for name in FIELDS}
-        record["curves"] = {
-            name: contrast_curve(channel, found["high"][name], inside).tolist()
-            for name, channel in found["low"].items()
-            if name in found["high"]
-        }
+        record["curves"] = _curves(
+            {name: dict(zip(record[name]["contrasts"], arrays[name], strict=True)) for name in FIELDS}, inside
+        )
     return _write(folder, arrays, record)
+
+
+def _curves(fields: Mapping[str, Mapping[str, np.ndarray]], inside: np.ndarray) -> dict[str, list[list[float]]]:
+    """``alike.contrast_curve`` of every contrast that both fields have: field → contrast → (X, Y, Z) scaled."""
+    low, high = (fields[name] for name in FIELDS)
+    return {name: contrast_curve(image, high[name], inside).tolist() for name, image in low.items() if name in high}
 
 
 def write_labels(
