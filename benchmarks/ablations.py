@@ -1,7 +1,7 @@
 """What the parts of a trained method bring, on people nobody trained on. SIMULATED low field where the examples' is.
 
 python benchmarks/ablations.py EXAMPLES --people 02 53 --rows bridge=FOLDER bridge=FOLDER:diffusion=false
-python benchmarks/ablations.py EXAMPLES --people 02 53 --rows cfm=cfm-t1w-t2w:mode=sample:steps=4:solver=euler --device cuda
+python benchmarks/ablations.py EXAMPLES --people 02 --rows cfm=cfm-t1w-t2w:mode=sample:steps=4:solver=euler
 
 EXAMPLES is the folder ``examples`` that a training left (docs/training.md); each row is METHOD=WEIGHTS, then settings
 that it changes. PSNR, SSIM, NCC: protocol brain-fit; mean ± SD over people, their sessions averaged first, one draw
