@@ -24,16 +24,17 @@ def asked_contrast(asked: str, weights: Mapping[str, Any]) -> Literal["none", "r
     return "restored" if found == "restored" else "none"
 
 
-def shown(volume: Volume, how: AskedFusion) -> tuple[Volume, Mapping[str, Any]]:
+def shown(volume: Volume, how: AskedFusion, contrasts: Sequence[str]) -> tuple[Volume, Mapping[str, Any]]:
     """(The session with its image as a network is shown it, in use as in training; for the record how it came about).
 
-    ``volume`` comes with the plain mean of its stacks; "restored" needs its mask and tissue (``with_contrast``).
+    ``volume`` comes with the plain mean of its stacks; "restored" needs its mask and tissue, and is for the
+    ``contrasts`` that the network knows: what it does not see keeps its own (``with_contrast``).
     """
     if how == "mean":
         return volume, {"fusion": how, "warnings": []}
     draw = Draw(fuse_session(volume, "sr"), {"fusion": how, "warnings": []})
     if how == "restored":
-        draw = with_contrast(draw, volume, "restored", volume.contrasts)
+        draw = with_contrast(draw, volume, "restored", contrasts)
     return replace(volume, image=draw.image), draw.record
 
 

@@ -126,7 +126,7 @@ def _shown(low: Volume, priors: np.ndarray, fusion: AskedFusion) -> Volume:
     """The session as a network is shown it; ``priors`` (3, X, Y, Z) of its tissues, which only contrast asks for."""
     if fusion == "restored":
         low, _, _ = segment_session(low, low.brain, priors)
-    return shown(low, fusion)[0]
+    return shown(low, fusion, low.contrasts)[0]
 
 
 def _acquired(

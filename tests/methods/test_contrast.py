@@ -150,19 +150,20 @@ def test_interp_stays_the_baseline_unless_it_is_asked(painted: Volume) -> None:
 
 @pytest.mark.parametrize("name", LEARNED)
 def test_every_learned_method_can_start_from_it(painted: Volume, tmp_path: Path, name: str) -> None:
-    """The whole session, also what the weights do not know: T2w has its contrast back, and no network."""
+    """Weights of T1w alone: T2w keeps its contrast, as the warning says."""
     method = get_method(name)
     weights = untrained_weights(method, tmp_path, ("T1w",), fusion="restored", strength=1e-9, **FAST[name])
     more: dict[str, Any] = {**FEW.get(name, {}), **({"noise": 0.0} if name == "pfsr" else {})}
     found = enhance(painted, method, method.settings(weights=str(weights), **more), np.random.default_rng(0), 1)
-    np.testing.assert_allclose(found.image, restored(painted, "T1w", "T2w").image, atol=1e-5)
+    np.testing.assert_allclose(found.image, restored(painted, "T1w").image, atol=1e-5)
     record = found.provenance["records"][0]
     assert (record["contrast"], record["input"]["contrast"], record["input"]["fusion"]) == (
         "none",
         "restored",
         "restored",
     )
-    assert set(record["input"]["contrast_vector"]) == {"T1w", "T2w"}
+    assert set(record["input"]["contrast_vector"]) == {"T1w"}
+    assert any(text.startswith("T2w was left as it is") for text in found.provenance["warnings"])
 
 
 def test_what_goes_wrong_at_the_start_is_said_at_the_end(painted: Volume, tmp_path: Path) -> None:

@@ -68,7 +68,7 @@ def set_up(volume: Volume, settings: BridgeSettings) -> Mapping[str, Any]:
         net.to(device).eval()
         if half:
             run_in_bf16(net, device)
-    session, told = shown(volume, wanted.fusion)
+    session, told = shown(volume, wanted.fusion, loaded.contrasts)
     return {
         "nets": nets,
         "settings": wanted,

@@ -48,7 +48,7 @@ def set_up(volume: Volume, settings: CfmSettings) -> Mapping[str, Any]:
     network.to(device).eval()
     if half := bf16_is_native(device):
         run_in_bf16(network, device)
-    session, told = shown(volume, settings.fusion)
+    session, told = shown(volume, settings.fusion, loaded.contrasts)
     return {
         "velocity": network,
         "settings": settings,

@@ -58,7 +58,7 @@ def set_up(volume: Volume, settings: CssDiffSettings) -> Mapping[str, Any]:
         net.load_state_dict(loaded.state[name])
         net.to(torch.device(settings.device)).eval()
     half = use_precision({"denoiser": nets["denoiser"]}, "bf16", torch.device(settings.device))
-    session, told = shown(volume, settings.fusion)
+    session, told = shown(volume, settings.fusion, loaded.contrasts)
     return {
         "nets": nets,
         "settings": settings,

@@ -50,7 +50,7 @@ def set_up(volume: Volume, settings: PfsrSettings) -> Mapping[str, Any]:
     if half := bf16_is_native(device):
         run_in_bf16(network, device)
     precision = "bf16" if half else "fp32"
-    session, told = shown(volume, settings.fusion)
+    session, told = shown(volume, settings.fusion, loaded.contrasts)
     return {
         "enhancer": network,
         "settings": settings,
@@ -139,7 +139,7 @@ def draw(nets: Mapping[str, Any], volume: Volume, settings: PfsrSettings, genera
     image = cut.image
     if settings.noise:
         noisier = _noisier(volume, settings.noise, generator)
-        image = shown(noisier, inner.fusion)[0].image[(slice(None), *cut.box)]
+        image = shown(noisier, inner.fusion, loaded.contrasts)[0].image[(slice(None), *cut.box)]
     mirrored, shift = bool(generator.integers(2)), generator.integers(0, inner.shuffle, 3)
     seen = _moved(cut.scale.apply(image, cut.mask), mirrored, shift)
     batch = {
