@@ -1,8 +1,8 @@
 """The step that methods share: the contrast of high field, given to what they start from or to what they made."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -11,31 +11,57 @@ from ..imaging.fusion import fuse_session
 from ..imaging.volume import Volume
 from ..nn.method import Draw
 from ..simulators.contrast import POWER, SMOOTH_MM, fit_contrast, restoring_gain
-from .options import AskedFusion
+from .options import AskedContrast, AskedFusion
 
 
-def asked_contrast(asked: str, weights: Mapping[str, Any]) -> Literal["none", "restored"]:
-    """``none`` or ``restored``: what the user asked for; with ``auto`` what the settings of the weights say, else none.
+@dataclass(frozen=True, eq=False)
+class Shown:
+    """A session as a network is shown it: ``volume``, for the ``record`` how it came about, the ``contrasts`` that the
+    network knows, and where these were given the contrast of high field, the image before it, (C, X, Y, Z).
+    """
+
+    volume: Volume
+    record: Mapping[str, Any]
+    contrasts: tuple[str, ...]
+    before: np.ndarray | None = None
+
+
+def asked_contrast(asked: AskedContrast, weights: Mapping[str, Any]) -> AskedContrast:
+    """What the user asked for; with ``auto`` what the settings of the weights say, which may leave it open too.
 
     >>> asked_contrast("auto", {"contrast": "restored"})
     'restored'
     """
-    found = weights.get("contrast", "none") if asked == "auto" else asked
-    return "restored" if found == "restored" else "none"
+    return weights.get("contrast", "auto") if asked == "auto" else asked
 
 
-def shown(volume: Volume, how: AskedFusion, contrasts: Sequence[str]) -> tuple[Volume, Mapping[str, Any]]:
-    """(The session with its image as a network is shown it, in use as in training; for the record how it came about).
+def shown(volume: Volume, how: AskedFusion, contrasts: Sequence[str]) -> Shown:
+    """The session with its image as a network is shown it, in use as in training.
 
     ``volume`` comes with the plain mean of its stacks; "restored" needs its mask and tissue, and is for the
     ``contrasts`` that the network knows: what it does not see keeps its own (``with_contrast``).
     """
+    record: dict[str, Any] = {"fusion": how, "warnings": []}
     if how == "mean":
-        return volume, {"fusion": how, "warnings": []}
-    draw = Draw(fuse_session(volume, "sr"), {"fusion": how, "warnings": []})
-    if how == "restored":
-        draw = with_contrast(draw, volume, "restored", contrasts)
-    return replace(volume, image=draw.image), draw.record
+        return Shown(volume, record, tuple(contrasts))
+    sharp = fuse_session(volume, "sr")
+    if how == "sr":
+        return Shown(replace(volume, image=sharp), record, tuple(contrasts))
+    draw = with_contrast(Draw(sharp, record), volume, "restored", contrasts)
+    return Shown(replace(volume, image=draw.image), draw.record, tuple(contrasts), sharp)
+
+
+def finished(draw: Draw, volume: Volume, asked: AskedContrast, seen: Shown) -> Draw:
+    """What a network made of ``seen``, in the contrast asked for.
+
+    "none": the scan's own is given back voxel by voxel, as it was taken: the network's change stays, in that contrast.
+    "auto", and where nothing was given before: as the network left it.
+    """
+    if asked != "none" or seen.before is None:
+        return with_contrast(draw, volume, asked, seen.contrasts)
+    given = seen.volume.image
+    image = draw.image * np.divide(seen.before, given, out=np.ones_like(given), where=given > 0)
+    return replace(draw, image=image, record={**draw.record, "contrast": "own"})
 
 
 def with_contrast(draw: Draw, volume: Volume, asked: str, contrasts: Sequence[str]) -> Draw:

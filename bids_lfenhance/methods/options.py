@@ -20,8 +20,8 @@ FUSION = told(
 AskedContrast = Literal["auto", "none", "restored"]
 
 CONTRAST = told(
-    "contrast of the result: restored, that of high field tissue by tissue, as inr does; none, as the network left it; "
-    "auto, as the weights ask for",
+    "contrast of the result: restored, that of high field tissue by tissue, as inr does; none, that of the scan, given "
+    "back where the network was shown another; auto, as the weights ask for, and else as the network left it",
     "methods.md §3.1",
 )
-"""Metadata of ``contrast`` in a method that learns: see ``contrast.with_contrast``."""
+"""Metadata of ``contrast`` in a method that learns: see ``contrast.finished``."""

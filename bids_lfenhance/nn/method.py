@@ -102,7 +102,8 @@ class Learning:
     What does not learn from low and high field says how: ``draw(example, shape, generator)`` makes an item of a batch,
     ``judge(nets, example, settings, device)`` gives a whole example its ``scores``, by name, the higher the better; the
     first decides which weights are kept. ``begin(nets, examples)`` sets what is counted rather than descended to, from
-    the training's examples, before the first step.
+    the training's examples, before the first step. ``helpers(nets, settings, people)`` makes networks that only a
+    training on so many people needs: they go into its checkpoints, not into the weights.
     """
 
     build: "Callable[[Any], dict[str, torch.nn.Module]]"
@@ -113,6 +114,7 @@ class Learning:
     judge: "Callable[[Nets, Any, Any, torch.device], Scores] | None" = None
     scores: tuple[str, ...] = ("psnr",)
     begin: "Callable[[Nets, Sequence[Any]], None] | None" = None
+    helpers: "Callable[[Nets, Any, int], dict[str, torch.nn.Module]] | None" = None
 
 
 def _always(settings: Any) -> bool:

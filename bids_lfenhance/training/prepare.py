@@ -37,16 +37,17 @@ SPREAD: Mapping[str, Mapping[str, Any]] = {
         "contrast_back": 1.0,
         "contrast_jitter": 0.1,
         "snr_jitter": 0.4,
-        "fwhm": 0.7,
+        "fwhm": 0.6,
         "fwhm_jitter": 0.2,
         "bias": 0.03,
     }
 }
 """Settings of a simulator that training changes: scanners differ, and what is left of their bias after N4 is small.
 
-A Gaussian as wide as the slice is thick blurs more than the slab that a scanner excites (``fusion.SLAB``). A factor
-per tissue draws the edges of the segmentation into the image; a network learns to read them, and is lost on a scanner
-that draws none (docs/results.md).
+A Gaussian as wide as a voxel blurs more than a scanner does: through plane it excites a slab, for which .73 of its
+thickness stands (``fusion.SLAB``); in plane it cuts k-space, and a Gaussian of .5 to .8 voxels passes as much up to
+there, by how the edge is rolled off. One width stands for both. A factor per tissue draws the edges of the segmentation
+into the image; a network learns to read them, and is lost on a scanner that draws none (docs/results.md).
 """
 
 SHADING = 0.03
@@ -126,7 +127,7 @@ def _shown(low: Volume, priors: np.ndarray, fusion: AskedFusion) -> Volume:
     """The session as a network is shown it; ``priors`` (3, X, Y, Z) of its tissues, which only contrast asks for."""
     if fusion == "restored":
         low, _, _ = segment_session(low, low.brain, priors)
-    return shown(low, fusion, low.contrasts)[0]
+    return shown(low, fusion, low.contrasts).volume
 
 
 def _acquired(
@@ -136,7 +137,10 @@ def _acquired(
     grid = sources[0].grid
     presets = [get_preset(source.contrast, plane) for source in sources for plane in planes]
     made = simulate_session(simulator, sources, presets, settings, generator)
-    stacks = [_misaligned(stack, generator, grid.corners().mean(axis=0)) for stack, _ in made]
+    centre = grid.corners().mean(axis=0)
+    # How sharp a stack truly is nobody knows: in use its resolution is taken for its voxel size.
+    read = [replace(stack, fwhm=preset.on(grid).zooms) for (stack, _), preset in zip(made, presets, strict=True)]
+    stacks = [_misaligned(stack, generator, centre) for stack in read]
     fused = {s.contrast: fuse_mean([k for k in stacks if k.contrast == s.contrast], grid) for s in sources}
     return volume_from_channels(grid, fused, tuple(stacks)), [record for _, record in made]
 

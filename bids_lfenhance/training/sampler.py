@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -58,7 +59,7 @@ class Sampler:
     draw: Draw | None = None
 
     def item(self, step: int, number: int) -> Arrays:
-        """Patch ``number`` of a step, the keys of a batch without its first axis.
+        """Patch ``number`` of a step, the keys of a batch without its first axis; ``person`` numbers who it is of.
 
         In every pass over the examples each is seen once, in an order of the pass's own.
         """
@@ -67,8 +68,15 @@ class Sampler:
         generator = np.random.default_rng([self.seed, self.stage, _ITEM, step, number])
         example = self.examples[order[position]]
         if self.draw is not None:
-            return self.draw(example, self.patch, generator)
-        return draw_patch(example, self.maps, self.patch, self.augmentation, generator)
+            item = self.draw(example, self.patch, generator)
+        else:
+            item = draw_patch(example, self.maps, self.patch, self.augmentation, generator)
+        return item | {"person": np.array(self.people.index(example.person))}
+
+    @cached_property
+    def people(self) -> list[str]:
+        """Whose examples these are, in alphabetical order."""
+        return sorted({example.person for example in self.examples})
 
     def items(self, step: int, numbers: Sequence[int]) -> "dict[str, Tensor]":
         """Some patches of a step as a batch of tensors (nn/method.py, ``Batch``)."""

@@ -84,6 +84,7 @@ class Run:
     half: bool
     stages: tuple[Stage, ...]
     trainable: Mapping[str, list[nn.Parameter]]
+    needed: tuple[str, ...]
     curves: Curves
     show: Show
     stop: Callable[[], bool]
@@ -111,10 +112,9 @@ def prepare(
         refuse_seen(split, options.start)
     refuse_leaks(split, seen_before(examples, options.start))
     stages = learning.stages(settings)
-    torch.manual_seed(options.seed)
-    nets = {name: net.to(world.device).train() for name, net in learning.build(settings).items()}
-    if options.start is not None:
-        _begin_with(nets, options.start)
+    nets = _networks(learning, settings, options, world)
+    needed, people = tuple(nets), {example.person for example in parts["train"]}
+    nets |= learning.helpers(nets, settings, len(people)) if learning.helpers else {}
     half = use_precision(nets, options.precision, world.device)
     identity = identity_of(method, settings, examples, split, options, half)
     trainable = {name: [w for w in net.parameters() if w.requires_grad] for name, net in nets.items()}
@@ -136,9 +136,18 @@ def prepare(
     curves = Curves(folder, state.progress.total, world.writes)
     run = Run(
         method, learning, settings, parts["train"], parts["validation"], options, world, folder, identity, half, stages,
-        trainable, curves, show, stop,
+        trainable, needed, curves, show, stop,
     )  # fmt: skip
     return run, state
+
+
+def _networks(learning: Learning, settings: Any, options: TrainOptions, world: World) -> dict[str, nn.Module]:
+    """As the seed makes them, or with the weights to begin with."""
+    torch.manual_seed(options.seed)
+    nets = {name: net.to(world.device).train() for name, net in learning.build(settings).items()}
+    if options.start is not None:
+        _begin_with(nets, options.start)
+    return nets
 
 
 def learning_of(method: Method) -> Learning:

@@ -25,10 +25,17 @@ LOW = {"T1w": (0.3, 0.7, 0.85), "T2w": (0.9, 0.5, 0.45), "FLAIR": (0.2, 0.8, 0.7
 """Made-up means of CSF, GM, WM, far enough apart to be learnt."""
 
 
-def untrained(learning: Learning, settings: Any, seed: int = 0, spread: float = 0.05) -> dict[str, torch.nn.Module]:
-    """The method's networks with every parameter moved a little: nothing stays at the zero it starts from."""
+def untrained(
+    learning: Learning, settings: Any, seed: int = 0, spread: float = 0.05, people: int = 0
+) -> dict[str, torch.nn.Module]:
+    """The method's networks with every parameter moved a little: nothing stays at the zero it starts from.
+
+    With ``people`` to train on, those too that only a training needs.
+    """
     torch.manual_seed(seed)
     nets = learning.build(settings)
+    if people and learning.helpers:
+        nets |= learning.helpers(nets, settings, people)
     with torch.no_grad():
         for net in nets.values():
             for parameter in net.parameters():
@@ -54,7 +61,8 @@ def batch_of(maps: str, size: int = 24, seeds: tuple[int, ...] = (0,), missing: 
     given, wanted = (low, high) if maps == "lf2hf" else (high, low)
     given = given * present[:, :, None, None, None]
     everything = torch.ones_like(present)
-    return {"input": given, "target": wanted, "present": present, "wanted": everything, "mask": mask, "place": place}
+    batch = {"input": given, "target": wanted, "present": present, "wanted": everything, "mask": mask, "place": place}
+    return batch | {"person": torch.arange(len(seeds))}
 
 
 def _pair(seed: int, size: int) -> tuple[np.ndarray, ...]:
@@ -78,7 +86,7 @@ def _painted(size: int, seeds: tuple[int, ...]) -> dict[str, Any]:
         items.append((image[None] / image[brain].mean(), channel[None], where))
     image, target, where = (np.stack(arrays) for arrays in zip(*items, strict=True))
     arrays = {"input": image.astype(np.float32), "target": target, "where": where.astype(np.float32)}
-    return {key: torch.from_numpy(value) for key, value in arrays.items()}
+    return {key: torch.from_numpy(value) for key, value in arrays.items()} | {"person": torch.arange(len(seeds))}
 
 
 def without_target(batch: dict[str, Any]) -> dict[str, Any]:

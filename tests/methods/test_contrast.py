@@ -10,7 +10,7 @@ from bids_lfenhance.config import CONTRASTS
 from bids_lfenhance.imaging.grid import Grid
 from bids_lfenhance.imaging.volume import Volume, volume_from_channels
 from bids_lfenhance.methods import METHODS, get_method
-from bids_lfenhance.methods.contrast import asked_contrast, with_contrast
+from bids_lfenhance.methods.contrast import asked_contrast, finished, shown, with_contrast
 from bids_lfenhance.methods.enhance import enhance
 from bids_lfenhance.nn.method import Draw, Enhanced
 from bids_lfenhance.simulators.contrast import POWER, seen_signal, tissue_means
@@ -105,14 +105,14 @@ def test_tissues_in_the_wrong_order_are_left_alone_and_said(painted: Volume) -> 
 @pytest.mark.parametrize(
     ("asked", "weights", "found"),
     [
-        ("auto", {}, "none"),
-        ("auto", {"contrast": "auto"}, "none"),
+        ("auto", {}, "auto"),
+        ("auto", {"contrast": "auto"}, "auto"),
         ("auto", {"contrast": "restored"}, "restored"),
         ("none", {"contrast": "restored"}, "none"),
         ("restored", {"contrast": "none"}, "restored"),
     ],
 )
-def test_the_user_decides_and_else_the_weights(asked: str, weights: dict[str, str], found: str) -> None:
+def test_the_user_decides_and_else_the_weights(asked: Any, weights: dict[str, str], found: str) -> None:
     assert asked_contrast(asked, weights) == found
 
 
@@ -164,6 +164,27 @@ def test_every_learned_method_can_start_from_it(painted: Volume, tmp_path: Path,
     )
     assert set(record["input"]["contrast_vector"]) == {"T1w"}
     assert any(text.startswith("T2w was left as it is") for text in found.provenance["warnings"])
+
+
+@pytest.mark.parametrize("name", LEARNED)
+def test_the_scan_s_own_contrast_can_be_kept(painted: Volume, tmp_path: Path, name: str) -> None:
+    """All that such weights change is contrast; declined, nothing is left of it."""
+    method = get_method(name)
+    weights = untrained_weights(method, tmp_path, ("T1w",), fusion="restored", strength=1e-9, **FAST[name])
+    more: dict[str, Any] = {**FEW.get(name, {}), **({"noise": 0.0} if name == "pfsr" else {}), "contrast": "none"}
+    found = enhance(painted, method, method.settings(weights=str(weights), **more), np.random.default_rng(0), 1)
+    np.testing.assert_allclose(found.image, painted.image, atol=1e-5)
+    record = found.provenance["records"][0]
+    assert (record["contrast"], record["input"]["contrast"]) == ("own", "restored")
+
+
+def test_the_network_s_change_stays_in_the_scan_s_own_contrast(painted: Volume) -> None:
+    seen = shown(painted, "restored", ("T1w",))
+    change = 1 + 0.1 * np.random.default_rng(0).random(painted.image.shape, np.float32)
+    own = finished(Draw(seen.volume.image * change, {}), painted, "none", seen)
+    np.testing.assert_allclose(own.image, painted.image * change, atol=1e-5)
+    left = finished(Draw(seen.volume.image * change, {}), painted, "auto", seen)
+    np.testing.assert_array_equal(left.image, seen.volume.image * change)
 
 
 def test_what_goes_wrong_at_the_start_is_said_at_the_end(painted: Volume, tmp_path: Path) -> None:

@@ -43,7 +43,7 @@ def unheld(name: str, preset: str, volume: Volume) -> Mapping[str, Any]:
     with torch.device("meta"):
         nets = method.learning.build(settings)
     loaded = SimpleNamespace(contrasts=("T1w",))
-    return {**nets, "nets": nets, "settings": settings, "session": volume, "loaded": loaded}
+    return {**nets, "nets": nets, "settings": settings, "shown": SimpleNamespace(volume=volume), "loaded": loaded}
 
 
 def prepared(name: str, folder: Path, volume: Volume, **changes: Any) -> Mapping[str, Any]:

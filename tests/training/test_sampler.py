@@ -91,7 +91,10 @@ def test_shapes_types_and_channels(examples: list[Example]) -> None:
         "wanted": ((3, 3), "bool"),
         "mask": ((3, 1, 12, 11, 10), "bool"),
         "place": ((3, 4, 4), "float32"),
+        "person": ((3,), "int64"),
     }
+    everybody = Sampler(examples, "lf2hf", (12, 11, 10), 5, 0, 0).items(0, range(5))
+    assert sorted(everybody["person"].tolist()) == [0, 1, 2, 3, 4]
     full, back = whole(examples[1], "lf2hf"), whole(examples[1], "hf2lf")
     assert (full["input"] == back["target"]).all()
     assert (full["target"] == back["input"]).all()

@@ -4,7 +4,7 @@ Only the brain counts, and only contrasts that both fields have: the others are 
 items of what each costs by itself, so that a batch may be cut up and its parts averaged.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -49,22 +49,51 @@ class Pair:
         return (sums.sum(dim=1) / counts.sum(dim=1).clamp(min=1)).mean()
 
 
+def fold_name(fold: int | None) -> str:
+    """The bridge that does not know the people of a fold; None: the one that knows all, and is used."""
+    return "bridge" if fold is None else f"bridge-{fold}"
+
+
 def cross(
-    nets: Nets, batch: Mapping[str, Tensor], settings: "BridgeSettings", generator: torch.Generator
+    nets: Nets,
+    batch: Mapping[str, Tensor],
+    settings: "BridgeSettings",
+    generator: torch.Generator,
+    fold: int | None = None,
 ) -> dict[str, Tensor]:
     """``cross``: squared error of the bridge's x̂_0, the paper's second loss; the first is ᾱ times this, exactly."""
-    pair = Pair.of(batch)
-    level = _levels(pair, settings.lowest, settings.highest, generator)
-    return {"cross": crossing(nets["bridge"], pair, pair.low, level, _noise(pair, generator))}
+    return {"cross": _of_bridge(nets, batch, settings, generator, fold, lambda pair: pair.low)}
 
 
 def stay(
-    nets: Nets, batch: Mapping[str, Tensor], settings: "BridgeSettings", generator: torch.Generator
+    nets: Nets,
+    batch: Mapping[str, Tensor],
+    settings: "BridgeSettings",
+    generator: torch.Generator,
+    fold: int | None = None,
 ) -> dict[str, Tensor]:
     """``stay``, the third loss: how much the bridge changes a high field, squared."""
+    return {"stay": _of_bridge(nets, batch, settings, generator, fold, lambda pair: pair.high)}
+
+
+def _of_bridge(
+    nets: Nets,
+    batch: Mapping[str, Tensor],
+    settings: "BridgeSettings",
+    generator: torch.Generator,
+    fold: int | None,
+    start: Callable[[Pair], Tensor],
+) -> Tensor:
+    """The cost of crossing from ``start``; people whom a bridge is not to know cost nothing."""
+    bridge, share = nets[fold_name(fold)], 1.0
+    if fold is not None:
+        known = batch["person"] % settings.folds != fold
+        if not known.any():
+            return 0 * next(bridge.parameters()).sum()
+        batch, share = {key: values[known] for key, values in batch.items()}, float(known.float().mean())
     pair = Pair.of(batch)
     level = _levels(pair, settings.lowest, settings.highest, generator)
-    return {"stay": crossing(nets["bridge"], pair, pair.high, level, _noise(pair, generator))}
+    return share * crossing(bridge, pair, start(pair), level, _noise(pair, generator))
 
 
 def crossing(bridge: nn.Module, pair: Pair, image: Tensor, level: Tensor, noise: Tensor) -> Tensor:
@@ -75,20 +104,31 @@ def crossing(bridge: nn.Module, pair: Pair, image: Tensor, level: Tensor, noise:
 def denoise(
     nets: Nets, batch: Mapping[str, Tensor], settings: "BridgeSettings", generator: torch.Generator
 ) -> dict[str, Tensor]:
-    """``noise``, and weighted ``ssim`` and ``sobel`` of x̂_0, of the prior that is shown the bridge's image.
+    """``noise``, and weighted ``ssim`` and ``sobel`` of x̂_0, of the prior that is shown a bridge's image.
 
-    The image is blurred and made noisy by chance, and by chance not shown: what the prior sees in training came from
-    people the bridge has learnt from, and is better than what it will see in use (methods.md §2.3b).
+    Of people the bridge has learnt from it would be better than what the prior will see in use: so it comes from one
+    that does not know them, where there are folds, and is blurred, made noisy and not shown by chance
+    (methods.md §2.3b).
     """
     pair = Pair.of(batch)
-    shown = pair.low
-    if "bridge" in nets:
-        with torch.no_grad():
-            at = torch.full((len(shown),), settings.crossing, device=shown.device)
-            shown = _over(nets["bridge"], pair, shown, at, _noise(pair, generator))
+    shown = bridged(nets, pair, batch["person"], settings, _noise(pair, generator)) if "bridge" in nets else pair.low
     condition = torch.cat(roughened(pair, shown, settings, generator), dim=1)
     level = _levels(pair, 1, settings.highest, generator)
     return denoising(nets["prior"], pair, condition, level, _noise(pair, generator), settings)
+
+
+@torch.no_grad()
+def bridged(nets: Nets, pair: Pair, person: Tensor, settings: "BridgeSettings", noise: Tensor) -> Tensor:
+    """(B, C, X, Y, Z) each item's image over the bridge that does not know its ``person`` (B,)."""
+    level = torch.full((len(noise),), settings.crossing, device=noise.device)
+    if not settings.folds:
+        return _over(nets["bridge"], pair, pair.low, level, noise)
+    shown = torch.empty_like(noise)
+    for fold in torch.unique(person % settings.folds).tolist():
+        held = person % settings.folds == fold
+        part = Pair(pair.low[held], pair.high[held], pair.present[held], pair.inside[held])
+        shown[held] = _over(nets[fold_name(fold)], part, part.low, level[held], noise[held])
+    return shown
 
 
 def denoising(

@@ -1,7 +1,9 @@
 """Settings of ``bridge``, how it is trained, and its record."""
 
 from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -105,6 +107,14 @@ class BridgeSettings:
     batch: int = field(default=8, metadata=told("patches per step", "methods.md §2.4"))
     patch: int = field(default=128, metadata=told("voxels a side of a patch, left-right and front-back", "paper §3"))
     patch_z: int = field(default=32, metadata=told("voxels of a patch from foot to head", "paper §3"))
+    folds: int = field(
+        default=5,
+        metadata=told(
+            "parts into which the training people are cut: the prior is shown what a bridge makes that was trained on "
+            "the other parts, which costs a training of the bridge for every part but one; 0: the bridge's own image",
+            "methods.md §2.3b",
+        ),
+    )
     identity: int = field(
         default=1, metadata=told("after how many steps the bridge is told to leave high field alone; 0: never", "§2.1")
     )
@@ -155,10 +165,12 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
         "patch": 48,
         "patch_z": 48,
         "window": 256,
+        "folds": 2,
         "identity": 4,
     },
 }
-"""What each preset changes; "tiny" trains on one core in an hour, and, all convolutions, sees a brain at once."""
+"""What each preset changes; "tiny" trains on one core in an hour and a half, and, all convolutions, sees a brain at
+once."""
 
 
 def checked(settings: BridgeSettings) -> BridgeSettings:
@@ -180,6 +192,10 @@ def checked(settings: BridgeSettings) -> BridgeSettings:
         )
     if not 0 <= s.strength <= 1:
         raise InputError(f"Expected --bridge-strength between 0 and 1, found {s.strength}; change it.")
+    if s.folds < 0 or s.folds == 1:
+        raise InputError(
+            f"Expected --bridge-folds of 2 or more, or 0, found {s.folds}; one part has no other to learn from."
+        )
     for name in ("j", "crossings"):
         if (found := getattr(s, name)) < 1:
             raise InputError(f"Expected --bridge-{name} of at least 1, found {found}; choose 1 or more.")
@@ -208,17 +224,29 @@ def build(settings: BridgeSettings) -> "dict[str, torch.nn.Module]":
 
 
 def stages(settings: BridgeSettings) -> tuple[Stage, ...]:
-    """The bridge on pairs at one noise level, then the prior shown what the bridge makes (methods.md §2.4)."""
+    """The bridge on pairs at one noise level; bridges on parts of the people, so that the prior, which comes last, is
+    shown what a bridge makes of people it does not know (methods.md §2.3b, §2.4).
+    """
     s, patch = settings, (settings.patch, settings.patch, settings.patch_z)
     # Normalised weights are not to decay (methods.md §2.3c).
     decay = 1e-5 if s.bridge_net == "swin" else 0.0
-    cross = Phase("cross", ("bridge",), _cross, s.bridge_rate, (0.9, 0.99), decay)
-    stay = Phase("stay", ("bridge",), _stay, s.bridge_rate, (0.9, 0.99), decay, every=s.identity or 1)
-    phases = (cross, stay) if s.identity else (cross,)
+
+    def learned(fold: int | None = None) -> list[Phase]:
+        tag = "" if fold is None else f"-{fold}"
+        name = f"bridge{tag}"
+        about: dict[str, Any] = {"rate": s.bridge_rate, "betas": (0.9, 0.99), "decay": decay}
+        cross = Phase(f"cross{tag}", (name,), partial(_cross, fold=fold), **about)
+        stay = Phase(f"stay{tag}", (name,), partial(_stay, fold=fold), **about, every=s.identity or 1)
+        return [cross, stay] if s.identity else [cross]
+
     denoise = Phase("denoise", ("prior",), _denoise, s.rate, (0.9, 0.99))
     found = []
     if s.bridge:
-        found.append(Stage("bridge", phases, s.bridge_steps, s.batch, patch, "all", s.bridge_steps // 40))
+        found.append(Stage("bridge", tuple(learned()), s.bridge_steps, s.batch, patch, "all", s.bridge_steps // 40))
+    if s.bridge and s.diffusion and s.folds:
+        phases = tuple(phase for fold in range(s.folds) for phase in learned(fold))
+        warmup = s.bridge_steps // 40
+        found.append(Stage("folds", phases, s.bridge_steps, s.batch, patch, "all", warmup, measured=False))
     if s.diffusion:
         found.append(Stage("prior", (denoise,), s.prior_steps, s.batch, patch, "all", s.prior_steps // 40))
     return tuple(stage for stage in found if stage.steps)
@@ -245,16 +273,33 @@ def sample(nets: Mapping[str, Any], volume: Volume, settings: BridgeSettings, ge
     return draw(nets, volume, settings, generator)
 
 
-def _cross(nets: "Nets", batch: "Batch", settings: Any, generator: "torch.Generator") -> "Mapping[str, torch.Tensor]":
+def helpers(nets: "Nets", settings: BridgeSettings, people: int) -> "dict[str, torch.nn.Module]":
+    """A bridge for every fold, such as the bridge is before it learns."""
+    s = settings
+    if not (s.bridge and s.diffusion and s.folds):
+        return {}
+    if people < s.folds:
+        raise InputError(
+            f"Expected at least {s.folds} people to train on with --bridge-folds {s.folds}, found {people}; choose "
+            "fewer folds, or 0."
+        )
+    return {f"bridge-{fold}": deepcopy(nets["bridge"]) for fold in range(s.folds)}
+
+
+def _cross(
+    nets: "Nets", batch: "Batch", settings: Any, generator: "torch.Generator", fold: int | None
+) -> "Mapping[str, torch.Tensor]":
     from .loss import cross
 
-    return cross(nets, batch, settings, generator)
+    return cross(nets, batch, settings, generator, fold)
 
 
-def _stay(nets: "Nets", batch: "Batch", settings: Any, generator: "torch.Generator") -> "Mapping[str, torch.Tensor]":
+def _stay(
+    nets: "Nets", batch: "Batch", settings: Any, generator: "torch.Generator", fold: int | None
+) -> "Mapping[str, torch.Tensor]":
     from .loss import stay
 
-    return stay(nets, batch, settings, generator)
+    return stay(nets, batch, settings, generator, fold)
 
 
 def _denoise(nets: "Nets", batch: "Batch", settings: Any, generator: "torch.Generator") -> "Mapping[str, torch.Tensor]":
@@ -280,5 +325,5 @@ METHOD = Method(
     budgets={"sloppy": {"steps": 2, "overlap": 0.25}, "cpu": {"overlap": 0.25}, "gpu": {}},
     prepare=prepare,
     fit=fit,
-    learning=Learning(build, stages, predict, PRESETS),
+    learning=Learning(build, stages, predict, PRESETS, helpers=helpers),
 )

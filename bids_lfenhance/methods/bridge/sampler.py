@@ -21,7 +21,7 @@ from ...nn.precision import bf16_is_native, run_in_bf16
 from ...nn.schedule import uniform_levels
 from ...nn.weights import Loaded, default_weights, load_weights
 from ...nn.windows import Windows, blend, windowed
-from ..contrast import asked_contrast, shown, with_contrast
+from ..contrast import asked_contrast, finished, shown
 from .recipe import NETWORK, BridgeSettings, build, checked
 from .states import BACKGROUND, CLIP, SCHEDULE, crossed, loudness, maps_of, spread, unspread, velocity
 
@@ -38,7 +38,7 @@ FIELDS = 14
 
 def set_up(volume: Volume, settings: BridgeSettings) -> Mapping[str, Any]:
     """``nets`` in their trained state on their device, their ``settings``, what was ``loaded``, ``precision``, the
-    ``session`` as in training, and of that the ``input`` for the record.
+    session as it is ``shown``, as in training.
 
     Weights that know only some of the session's contrasts will do; the others keep their own image.
     """
@@ -68,21 +68,19 @@ def set_up(volume: Volume, settings: BridgeSettings) -> Mapping[str, Any]:
         net.to(device).eval()
         if half:
             run_in_bf16(net, device)
-    session, told = shown(volume, wanted.fusion, loaded.contrasts)
     return {
         "nets": nets,
         "settings": wanted,
         "loaded": loaded,
         "precision": "bf16" if half else "fp32",
-        "session": session,
-        "input": told,
+        "shown": shown(volume, wanted.fusion, loaded.contrasts),
     }
 
 
 def fit(nets: Mapping[str, Any], volume: Volume, limit: int) -> Mapping[str, Any]:
     """``nets`` with as many windows at once as ``limit`` bytes allow, at most those of the settings."""
     settings: BridgeSettings = nets["settings"]
-    sides = Cut.of(nets["session"], nets["loaded"].contrasts).mask.shape
+    sides = Cut.of(nets["shown"].volume, nets["loaded"].contrasts).mask.shape
     size = windows_for(sides, settings).size
     with torch.device("meta"):
         built = build(replace(settings, bridge="bridge" in nets["nets"], diffusion="prior" in nets["nets"]))
@@ -221,7 +219,7 @@ def draw(nets: Mapping[str, Any], volume: Volume, settings: BridgeSettings, gene
     """
     loaded: Loaded = nets["loaded"]
     used: BridgeSettings = nets["settings"]
-    cut = Cut.of(nets["session"], loaded.contrasts)
+    cut = Cut.of(nets["shown"].volume, loaded.contrasts)
     batch = {
         "input": torch.from_numpy(cut.scaled())[None],
         "present": torch.from_numpy(cut.known)[None],
@@ -231,7 +229,7 @@ def draw(nets: Mapping[str, Any], volume: Volume, settings: BridgeSettings, gene
     found = enhance_batch(nets["nets"], there, used, torch.Generator().manual_seed(int(generator.integers(2**62))))
     record = {
         "weights": str(loaded.path),
-        "input": nets["input"],
+        "input": nets["shown"].record,
         "weights_sha256": loaded.sha256,
         "weights_settings": dict(loaded.settings),
         "scale": cut.scales(),
@@ -241,9 +239,9 @@ def draw(nets: Mapping[str, Any], volume: Volume, settings: BridgeSettings, gene
         "stage": "diffusion" if used.diffusion else "bridge",
         "outside": OUTSIDE,
         "nfe": evaluations(used),
-        "warnings": [*nets["input"]["warnings"], *cut.warnings(loaded.contrasts)],
+        "warnings": [*nets["shown"].record["warnings"], *cut.warnings(loaded.contrasts)],
     }
-    return with_contrast(Draw(cut.paste(found[0].cpu().numpy()), record), volume, used.contrast, loaded.contrasts)
+    return finished(Draw(cut.paste(found[0].cpu().numpy()), record), volume, used.contrast, nets["shown"])
 
 
 def evaluations(settings: BridgeSettings) -> int:

@@ -15,7 +15,7 @@ from ...nn.memory import FLOAT, choose_size, halves, peak_bytes
 from ...nn.method import Draw
 from ...nn.precision import bf16_is_native, run_in_bf16
 from ...nn.weights import Loaded, default_weights, load_weights
-from ..contrast import asked_contrast, shown, with_contrast
+from ..contrast import asked_contrast, finished, shown
 from .network import VelocityNet
 from .recipe import NETWORK, CfmSettings, build
 from .slices import AXIS, Slices, as_slices, as_volume, draw_noise
@@ -30,7 +30,7 @@ ENOUGH = 16
 
 def set_up(volume: Volume, settings: CfmSettings) -> Mapping[str, Any]:
     """``velocity`` in its trained state on its device, its ``settings``, what was ``loaded``, ``precision``, the
-    ``session`` as in training, and of that the ``input`` for the record.
+    session as it is ``shown``, as in training.
 
     Weights that know only some of the session's contrasts will do; the others keep their own image. Half precision is
     used where the processor has it, as in training, for the network alone: what is added up over steps stays float32.
@@ -48,21 +48,19 @@ def set_up(volume: Volume, settings: CfmSettings) -> Mapping[str, Any]:
     network.to(device).eval()
     if half := bf16_is_native(device):
         run_in_bf16(network, device)
-    session, told = shown(volume, settings.fusion, loaded.contrasts)
     return {
         "velocity": network,
         "settings": settings,
         "loaded": loaded,
         "precision": "bf16" if half else "fp32",
-        "session": session,
-        "input": told,
+        "shown": shown(volume, settings.fusion, loaded.contrasts),
     }
 
 
 def fit(nets: Mapping[str, Any], volume: Volume, limit: int) -> Mapping[str, Any]:
     """``nets`` with as many slices at once as ``limit`` bytes allow, at most those of the settings."""
     settings: CfmSettings = nets["settings"]
-    sides = Cut.of(nets["session"], nets["loaded"].contrasts).mask.shape
+    sides = Cut.of(nets["shown"].volume, nets["loaded"].contrasts).mask.shape
     axis = AXIS[settings.plane] - 2
     multiple = nets["velocity"].multiple
     pixels = [-(-side // multiple) * multiple for number, side in enumerate(sides) if number != axis]
@@ -119,7 +117,7 @@ def draw(nets: Mapping[str, Any], volume: Volume, settings: CfmSettings, generat
     """One draw: the conditional mean, or high field as it might be, from fresh noise."""
     loaded: Loaded = nets["loaded"]
     inner: CfmSettings = nets["settings"]
-    cut = Cut.of(nets["session"], loaded.contrasts)
+    cut = Cut.of(nets["shown"].volume, loaded.contrasts)
     batch = {"input": cut.scaled(), "present": cut.known, "mask": cut.mask[None]}
     there = {key: torch.from_numpy(value)[None].to(settings.device) for key, value in batch.items()}
     seed = int(generator.integers(2**63))
@@ -128,7 +126,7 @@ def draw(nets: Mapping[str, Any], volume: Volume, settings: CfmSettings, generat
     mean = inner.mode == "mean"
     record = {
         "weights": str(loaded.path),
-        "input": nets["input"],
+        "input": nets["shown"].record,
         "weights_sha256": loaded.sha256,
         "weights_settings": dict(loaded.settings),
         "scale": cut.scales(),
@@ -142,9 +140,9 @@ def draw(nets: Mapping[str, Any], volume: Volume, settings: CfmSettings, generat
         "nfe": evaluations(inner),
         "spread": SPREAD[inner.mode],
         "outside": OUTSIDE,
-        "warnings": [*nets["input"]["warnings"], *cut.warnings(loaded.contrasts), *_few(inner)],
+        "warnings": [*nets["shown"].record["warnings"], *cut.warnings(loaded.contrasts), *_few(inner)],
     }
-    return with_contrast(Draw(cut.paste(found[0].cpu().numpy()), record), volume, inner.contrast, loaded.contrasts)
+    return finished(Draw(cut.paste(found[0].cpu().numpy()), record), volume, inner.contrast, nets["shown"])
 
 
 SPREAD = {

@@ -17,7 +17,7 @@ from ...nn.precision import use_precision
 from ...nn.samplers import ddim
 from ...nn.schedule import uniform_levels
 from ...nn.weights import Loaded, default_weights, load_weights
-from ..contrast import asked_contrast, shown, with_contrast
+from ..contrast import asked_contrast, finished, shown
 from .chain import Condition, chain_levels, clean_at, schedule, walk
 from .maps import ANSWERS, maps_of, shows
 from .network import TOKEN
@@ -33,7 +33,7 @@ USED = ("denoiser", "encoder", "restorer", "reverse")
 
 def set_up(volume: Volume, settings: CssDiffSettings) -> Mapping[str, Any]:
     """``nets`` in their trained state on their device, their ``settings``, what was ``loaded``, ``precision``, the
-    ``session`` as in training, and of that the ``input`` for the record.
+    session as it is ``shown``, as in training.
 
     Weights that know only some of the session's contrasts will do; the others keep their own image. The denoiser runs
     in half precision where the processor has it, as in training; the chain's states stay float32.
@@ -58,21 +58,19 @@ def set_up(volume: Volume, settings: CssDiffSettings) -> Mapping[str, Any]:
         net.load_state_dict(loaded.state[name])
         net.to(torch.device(settings.device)).eval()
     half = use_precision({"denoiser": nets["denoiser"]}, "bf16", torch.device(settings.device))
-    session, told = shown(volume, settings.fusion, loaded.contrasts)
     return {
         "nets": nets,
         "settings": settings,
         "loaded": loaded,
         "precision": "bf16" if half else "fp32",
-        "session": session,
-        "input": told,
+        "shown": shown(volume, settings.fusion, loaded.contrasts),
     }
 
 
 def fit(nets: Mapping[str, Any], volume: Volume, limit: int) -> Mapping[str, Any]:
     """``nets`` with as many slices at once as ``limit`` bytes allow, at most those of the settings."""
     settings: CssDiffSettings = nets["settings"]
-    sides = Cut.of(nets["session"], nets["loaded"].contrasts).mask.shape
+    sides = Cut.of(nets["shown"].volume, nets["loaded"].contrasts).mask.shape
     pixels = [side + more for side, more in zip(sides, padding(sides), strict=False)]
     with torch.device("meta"):
         built = build(replace(settings, lsc=True, reverse="learned"))
@@ -152,7 +150,7 @@ def draw(nets: Mapping[str, Any], volume: Volume, settings: CssDiffSettings, gen
     """One draw: high field as it might be, from fresh noise."""
     loaded: Loaded = nets["loaded"]
     inner: CssDiffSettings = nets["settings"]
-    cut = Cut.of(nets["session"], loaded.contrasts)
+    cut = Cut.of(nets["shown"].volume, loaded.contrasts)
     batch = {"input": cut.scaled(), "present": cut.known, "mask": cut.mask[None]}
     there = {key: torch.from_numpy(value)[None].to(settings.device) for key, value in batch.items()}
     seed = int(generator.integers(2**63))
@@ -160,7 +158,7 @@ def draw(nets: Mapping[str, Any], volume: Volume, settings: CssDiffSettings, gen
     found = enhance_batch(nets["nets"], there, inner, torch.Generator().manual_seed(seed))
     record = {
         "weights": str(loaded.path),
-        "input": nets["input"],
+        "input": nets["shown"].record,
         "weights_sha256": loaded.sha256,
         "weights_settings": dict(loaded.settings),
         "scale": cut.scales(),
@@ -171,8 +169,8 @@ def draw(nets: Mapping[str, Any], volume: Volume, settings: CssDiffSettings, gen
         "slices_at_once": inner.slices_at_once,
         "nfe": inner.steps if inner.ccd else inner.ddim_steps,
         "outside": OUTSIDE,
-        "warnings": [*nets["input"]["warnings"], *cut.warnings(loaded.contrasts)],
+        "warnings": [*nets["shown"].record["warnings"], *cut.warnings(loaded.contrasts)],
     }
     maps = maps_of(nets["nets"], found, cut, there, inner)
     drawn = Draw(cut.paste(found[0].cpu().numpy()), record, maps)
-    return with_contrast(drawn, volume, inner.contrast, loaded.contrasts)
+    return finished(drawn, volume, inner.contrast, nets["shown"])

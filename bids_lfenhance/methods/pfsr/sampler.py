@@ -16,7 +16,7 @@ from ...nn.memory import FLOAT, choose_size, peak_bytes
 from ...nn.method import Draw
 from ...nn.precision import bf16_is_native, run_in_bf16
 from ...nn.weights import Loaded, default_weights, load_weights
-from ..contrast import asked_contrast, shown, with_contrast
+from ..contrast import asked_contrast, finished, shown
 from .loss import singles
 from .network import Enhancer
 from .recipe import NETWORK, PfsrSettings, build
@@ -30,7 +30,7 @@ WINDOWS = (128, 96, 64, 48, 32)
 
 def set_up(volume: Volume, settings: PfsrSettings) -> Mapping[str, Any]:
     """``enhancer`` in its trained state on its device, its ``settings``, what was ``loaded``, ``precision``, the
-    ``session`` as in training, and of that the ``input`` for the record.
+    session as it is ``shown``, as in training.
 
     Weights that know only some of the session's contrasts will do; the others keep their own image. Half precision is
     used where the processor has it, as in training: several times faster, and told in the record.
@@ -50,21 +50,19 @@ def set_up(volume: Volume, settings: PfsrSettings) -> Mapping[str, Any]:
     if half := bf16_is_native(device):
         run_in_bf16(network, device)
     precision = "bf16" if half else "fp32"
-    session, told = shown(volume, settings.fusion, loaded.contrasts)
     return {
         "enhancer": network,
         "settings": settings,
         "loaded": loaded,
         "precision": precision,
-        "session": session,
-        "input": told,
+        "shown": shown(volume, settings.fusion, loaded.contrasts),
     }
 
 
 def fit(nets: Mapping[str, Any], volume: Volume, limit: int) -> Mapping[str, Any]:
     """``nets`` with the largest windows, at most those of the settings, that ``limit`` bytes allow: the same result."""
     settings: PfsrSettings = nets["settings"]
-    sides = Cut.of(nets["session"], nets["loaded"].contrasts).mask.shape
+    sides = Cut.of(nets["shown"].volume, nets["loaded"].contrasts).mask.shape
     with torch.device("meta"):
         network = build(settings)["enhancer"]
     assert isinstance(network, Enhancer)
@@ -135,22 +133,21 @@ def draw(nets: Mapping[str, Any], volume: Volume, settings: PfsrSettings, genera
     """
     loaded: Loaded = nets["loaded"]
     inner: PfsrSettings = nets["settings"]
-    cut = Cut.of(nets["session"], loaded.contrasts)
-    image = cut.image
-    if settings.noise:
-        noisier = _noisier(volume, settings.noise, generator)
-        image = shown(noisier, inner.fusion, loaded.contrasts)[0].image[(slice(None), *cut.box)]
+    cut, seen = Cut.of(nets["shown"].volume, loaded.contrasts), nets["shown"]
+    if inner.noise:
+        seen = shown(_noisier(volume, inner.noise, generator), inner.fusion, loaded.contrasts)
+    image = seen.volume.image[(slice(None), *cut.box)]
     mirrored, shift = bool(generator.integers(2)), generator.integers(0, inner.shuffle, 3)
-    seen = _moved(cut.scale.apply(image, cut.mask), mirrored, shift)
+    moved = _moved(cut.scale.apply(image, cut.mask), mirrored, shift)
     batch = {
-        "input": torch.from_numpy(seen)[None],
+        "input": torch.from_numpy(moved)[None],
         "present": torch.from_numpy(cut.known)[None],
         "mask": torch.from_numpy(_moved(cut.mask[None], mirrored, shift))[None],
     }
     found = enhance_batch(nets, {key: value.to(settings.device) for key, value in batch.items()}, inner)
     record = {
         "weights": str(loaded.path),
-        "input": nets["input"],
+        "input": nets["shown"].record,
         "weights_sha256": loaded.sha256,
         "weights_settings": dict(loaded.settings),
         "strength": inner.strength or 1.0,
@@ -161,13 +158,13 @@ def draw(nets: Mapping[str, Any], volume: Volume, settings: PfsrSettings, genera
         "shift": shift.tolist(),
         "outside": OUTSIDE,
         "nfe": 1,
-        "warnings": [*nets["input"]["warnings"], *cut.warnings(loaded.contrasts)],
+        "warnings": [*nets["shown"].record["warnings"], *cut.warnings(loaded.contrasts)],
     }
-    return with_contrast(
+    return finished(
         Draw(cut.paste(_moved_back(found[0].cpu().numpy(), mirrored, shift)), record),
         volume,
         inner.contrast,
-        loaded.contrasts,
+        seen,
     )
 
 

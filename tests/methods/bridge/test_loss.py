@@ -1,3 +1,4 @@
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -6,9 +7,11 @@ import pytest
 import torch
 from scipy import ndimage
 
+from bids_lfenhance.errors import InputError
 from bids_lfenhance.methods.bridge.loss import (
     Pair,
     blurred,
+    bridged,
     cross,
     crossing,
     denoise,
@@ -17,7 +20,7 @@ from bids_lfenhance.methods.bridge.loss import (
     roughened,
     stay,
 )
-from bids_lfenhance.methods.bridge.recipe import METHOD, PRESETS, BridgeSettings, stages
+from bids_lfenhance.methods.bridge.recipe import METHOD, PRESETS, BridgeSettings, checked, helpers, stages
 from bids_lfenhance.methods.bridge.states import BACKGROUND, SCHEDULE, maps_of
 
 from ..learned import batch_of, untrained
@@ -124,7 +127,7 @@ def test_only_the_brain_and_only_contrasts_of_both_fields_count() -> None:
     batch = batch_of("lf2hf", missing=("T2w",))
     batch["wanted"][:, 2] = False
     batch["mask"][..., :12] = False
-    nets = untrained(METHOD.learning, SMALL)
+    nets = untrained(METHOD.learning, SMALL, people=2)
     spoilt = batch["target"].clone()
     spoilt[:, 1:] += 5
     spoilt[..., :12] += 5
@@ -177,6 +180,7 @@ def test_edges_are_sobels() -> None:
 def test_stages_follow_the_settings() -> None:
     assert [[phase.name for phase in stage.phases] for stage in stages(BridgeSettings())] == [
         ["cross", "stay"],
+        [name for fold in range(5) for name in (f"cross-{fold}", f"stay-{fold}")],
         ["denoise"],
     ]
     assert stages(BridgeSettings())[0].patch == (128, 128, 32)
@@ -187,6 +191,57 @@ def test_stages_follow_the_settings() -> None:
 
 
 def test_the_bridge_is_left_alone_while_the_prior_learns() -> None:
+    nets = untrained(METHOD.learning, SMALL, people=2)
+    sum(denoise(nets, batch_of("lf2hf", seeds=(0, 1)), SMALL, drawn()).values()).backward()
+    assert all(parameter.grad is None for name in nets if name != "prior" for parameter in nets[name].parameters())
+
+
+@pytest.mark.parametrize("loss", [cross, stay])
+def test_a_bridge_of_a_fold_learns_nothing_of_its_people(loss: Any) -> None:
+    nets, batch = untrained(METHOD.learning, SMALL, people=2), batch_of("lf2hf", seeds=(0, 1, 2, 3))
+    for fold in (0, 1):
+        others = [number for number in range(4) if number % 2 != fold]
+        kept = (range(4), others, [fold])
+        costs = [sum(loss(nets, _strangers(batch, k), SMALL, drawn(), fold).values()).item() for k in kept]
+        assert costs[0] == pytest.approx(costs[1], rel=1e-6)
+        assert costs[0] != pytest.approx(costs[2], rel=1e-3)
+        held = {key: values[[fold, fold + 2]] for key, values in batch.items()}
+        (value,) = loss(nets, held, SMALL, drawn(), fold).values()
+        value.backward()
+        assert not any(
+            parameter.grad.any() for parameter in nets[f"bridge-{fold}"].parameters() if parameter.grad is not None
+        )
+
+
+def _strangers(batch: dict[str, Any], kept: Sequence[int]) -> dict[str, Any]:
+    """The batch with other images of all people but those ``kept``."""
+    spoilt = {key: batch[key].flip(2) for key in ("input", "target")}
+    for key, image in spoilt.items():
+        image[list(kept)] = batch[key][list(kept)]
+    return batch | spoilt
+
+
+def test_the_prior_is_shown_what_a_bridge_makes_of_people_it_does_not_know() -> None:
+    pair, _, noise = fields(3)
+    person = torch.tensor([1, 4, 6])
+    nets = {
+        name: Oracle(torch.full((1,), value)) for name, value in (("bridge", 0.5), ("bridge-0", 0.1), ("bridge-1", 0.2))
+    }
+    shown = bridged(nets, pair, person, SMALL, noise)
+    alone = [
+        bridged({"bridge": nets[f"bridge-{fold}"]}, pair, person, replace(SMALL, folds=0), noise) for fold in (0, 1)
+    ]
+    for item, fold in enumerate((1, 0, 0)):
+        torch.testing.assert_close(shown[item], alone[fold][item])
+    assert not torch.equal(alone[0], alone[1])
+    assert nets["bridge"].asked == []
+
+
+def test_folds_need_people() -> None:
     nets = untrained(METHOD.learning, SMALL)
-    sum(denoise(nets, batch_of("lf2hf"), SMALL, drawn()).values()).backward()
-    assert all(parameter.grad is None for parameter in nets["bridge"].parameters())
+    assert set(helpers(nets, SMALL, 2)) == {"bridge-0", "bridge-1"}
+    assert helpers(nets, replace(SMALL, folds=0), 1) == {}
+    with pytest.raises(InputError, match=r"at least 2 people .* found 1; choose fewer folds, or 0"):
+        helpers(nets, SMALL, 1)
+    with pytest.raises(InputError, match=r"--bridge-folds of 2 or more, or 0, found 1;"):
+        checked(replace(SMALL, folds=1))
