@@ -10,7 +10,7 @@ from bids_lfenhance.methods.options import AskedFusion
 from bids_lfenhance.simulators import get_simulator
 from bids_lfenhance.simulators.head import HEAD_GRID, SIGNALS, make_head
 from bids_lfenhance.simulators.physics import bias_field
-from bids_lfenhance.simulators.presets import HF_TESLA, tissue_signal
+from bids_lfenhance.simulators.presets import HF_TESLA, get_preset, tissue_signal
 from bids_lfenhance.simulators.source import HighField, common_place
 from bids_lfenhance.training.prepare import PLANES, SPREAD, chosen_contrasts, simulated_session
 from tests import oracle
@@ -62,6 +62,14 @@ def test_stacks_are_fused_as_the_method_wants_them(head: HighField) -> None:
     assert plain.origin["records"] == sharp.origin["records"]
     np.testing.assert_array_equal(sharp.low.channel("T1w"), fuse_sr(sharp.low.stacks, head.grid, sharp.mask))
     assert not np.allclose(sharp.low.image, plain.low.image, atol=1e-2)
+
+
+def test_fusion_is_not_told_how_sharp_a_stack_truly_is(head: HighField) -> None:
+    """In use its resolution is taken for its voxel size; the truth is in the record alone."""
+    made = session(head, 3, PLANES[0], "sr")
+    for stack, record in zip(made.low.stacks, made.origin["records"], strict=True):
+        assert stack.fwhm == get_preset("T1w", record["plane"]).zooms
+        assert max(record["fwhm"]) < 0.9 * max(stack.fwhm)
 
 
 def test_contrast_is_restored_by_the_tissue_of_the_low_field() -> None:
