@@ -5,7 +5,9 @@ python benchmarks/ablations.py EXAMPLES --people 02 --rows cfm=cfm-t1w-t2w:mode=
 
 EXAMPLES is the folder ``examples`` that a training left (docs/training.md); each row is METHOD=WEIGHTS, then settings
 that it changes. PSNR, SSIM, NCC: protocol brain-fit; mean ± SD over people, their sessions averaged first, one draw
-each. "variance": that of the image over that of high field, in the brain, after the fit: 1 is right, less is smooth.
+each. With ``--alike`` high field is first given the contrast of its low field, as in training with fusion "restored":
+what is left is noise and blur. "variance": that of the image over that of high field, in the brain, after the fit: 1 is
+right, less is smooth.
 """
 
 import argparse
@@ -37,15 +39,25 @@ def scores(image: np.ndarray, target: np.ndarray, mask: np.ndarray) -> dict[str,
     return brain_fit(image, target, mask) | {"variance": variance}
 
 
-def inputs(example: Example) -> list[dict[str, float]]:
+def inputs(example: Example, alike: bool) -> list[dict[str, float]]:
     """The scores of low field as it is, one for each contrast."""
     names = [example.contrasts[field] for field in ("low", "high")]
     low, high, mask = (np.asarray(a, np.float32) for a in (example.low, example.high, example.mask))
     both = [name for name in names[0] if name in names[1]]
-    return [scores(low[names[0].index(c)], high[names[1].index(c)], mask > 0) for c in both]
+    goals = {c: aim(example, c, high[names[1].index(c)], alike) for c in both}
+    return [scores(low[names[0].index(c)], goals[c], mask > 0) for c in both]
 
 
-def enhanced(row: str, examples: Sequence[Example], device: torch.device) -> tuple[list[list[dict[str, float]]], float]:
+def aim(example: Example, contrast: str, high: np.ndarray, alike: bool) -> np.ndarray:
+    """What an image is held against: high field, or that in the contrast of its low field."""
+    if not alike or contrast not in example.curves:
+        return high
+    return np.interp(high, *example.curves[contrast]).astype(np.float32)
+
+
+def enhanced(
+    row: str, examples: Sequence[Example], device: torch.device, alike: bool
+) -> tuple[list[list[dict[str, float]]], float]:
     """The scores of each example's contrasts, and the seconds of one."""
     name, weights, changes = parse(row)
     method, loaded = get_learned(name), load_weights(weights, name, ())
@@ -67,7 +79,8 @@ def enhanced(row: str, examples: Sequence[Example], device: torch.device) -> tup
             image = method.learning.predict(nets, batch, settings, generator)[0].float().cpu().numpy()
         there = (batch["present"] & batch["wanted"])[0].cpu().numpy()
         mask = batch["mask"][0, 0].cpu().numpy()
-        found.append([scores(image[c], target[c], mask) for c in range(len(CONTRASTS)) if there[c]])
+        goals = [(c, aim(example, CONTRASTS[c], target[c], alike)) for c in range(len(CONTRASTS)) if there[c]]
+        found.append([scores(image[c], goal, mask) for c, goal in goals])
     return found, (time.perf_counter() - start) / len(examples)
 
 
@@ -102,6 +115,7 @@ def main() -> None:
     parser.add_argument("examples", type=Path)
     parser.add_argument("--people", nargs="+", required=True, help="subject labels")
     parser.add_argument("--planes", default="axi+cor+sag", help="stacks of the sessions, or 'any'")
+    parser.add_argument("--alike", action="store_true", help="judge noise and blur apart from contrast")
     parser.add_argument("--rows", nargs="+", required=True, metavar="METHOD=WEIGHTS:key=value")
     parser.add_argument("--device", type=torch.device, default=torch.device("cpu"))
     given = parser.parse_args()
@@ -113,9 +127,9 @@ def main() -> None:
     people = [example.person for example in chosen]
     print(f"{len(chosen)} sessions of {len(set(people))} people, {given.device}\n")
     print("| row | PSNR | SSIM | NCC | variance | s |\n|---|---|---|---|---|---|")
-    print(line("input", [inputs(example) for example in chosen], people, 0.0), flush=True)
+    print(line("input", [inputs(example, given.alike) for example in chosen], people, 0.0), flush=True)
     for row in given.rows:
-        found, seconds = enhanced(row, chosen, given.device)
+        found, seconds = enhanced(row, chosen, given.device, given.alike)
         print(line(row, found, people, seconds), flush=True)
 
 

@@ -10,7 +10,7 @@ from bids_lfenhance.methods.cssdiff.guides import shift_of, spoilt
 from bids_lfenhance.methods.cssdiff.recipe import CssDiffSettings, build
 from bids_lfenhance.methods.cssdiff.slices import as_slices, embed
 
-from .toys import Toy, learn, toy
+from .toys import STRIPED, Toy, learn, toy
 
 BLOCK = 8
 
@@ -91,6 +91,11 @@ class Restored:
         """Mean squared error of blocks."""
         return float((image - self.true).square().mean(dim=(-1, -2))[where].mean())
 
+    def upright(self, image: Tensor) -> float:
+        """Share of the turned blocks that are most like themselves as they were, and not as turned."""
+        turned = [(image - self.true.rot90(n, (-2, -1))).square().mean(dim=(-1, -2)) for n in range(4)]
+        return float((torch.stack(turned).argmin(dim=0) == 0)[self.turned].float().mean())
+
     def auc(self) -> float:
         """How well |E_T(y) − y| tells blocks that were changed from others."""
         change = (self.found - self.spoilt).abs().mean(dim=(-1, -2))
@@ -98,16 +103,17 @@ class Restored:
         return float((bad[:, None] > good[None]).float().mean())
 
 
-def taught_restorer(steps: int, volumes: int, side: int, slices: int) -> torch.nn.Module:
+def taught_restorer(steps: int, toys: Sequence[Toy], slices: int) -> torch.nn.Module:
     settings = CssDiffSettings(**ONE_STEP, lsc_steps=steps, slices=slices, lsc_masked=0.3)
     torch.manual_seed(0)
     nets = build(settings)
-    learn(("lsc",), settings, nets, [toy(seed, 16, side).batch for seed in range(volumes)])
+    learn(("lsc",), settings, nets, [one.batch for one in toys])
     return nets["restorer"]
 
 
 def test_row_11_short_what_was_taken_out_is_filled_in() -> None:
-    found = Restored(taught_restorer(80, 6, 32, 4), [toy(100 + seed, 16, 32) for seed in range(4)])
+    learned, unseen = ([toy(first + seed, 16, 32) for seed in range(count)] for first, count in ((0, 6), (100, 4)))
+    found = Restored(taught_restorer(80, learned, 4), unseen)
     assert found.error(found.found, found.masked) <= found.error(found.spoilt, found.masked) / 5
     assert found.clean_db >= 16
     assert found.auc() >= 0.75
@@ -115,12 +121,15 @@ def test_row_11_short_what_was_taken_out_is_filled_in() -> None:
 
 @pytest.mark.slow
 def test_row_11_structure_is_restored() -> None:
-    """700 steps of 6 slices of 32² pixels. Row 11 asks for more than these reach: 28 dB, and turned blocks put right.
+    """As long as in methods.md §1.5, 700 steps of 32 slices of 64² pixels: eleven minutes of one core.
 
-    The steps of methods.md §1.5 had 32 slices of 64², twenty times the work (docs/results.md).
+    Of toys whose grain is so fine that nothing around a block tells it (``FINE``), none of the turned blocks comes
+    right (docs/results.md).
     """
-    found = Restored(taught_restorer(700, 14, 32, 6), [toy(100 + seed, 16, 32) for seed in range(4)])
+    toys = [toy(seed, 32, shifted=False, texture=STRIPED) for seed in (*range(14), *range(100, 104))]
+    found = Restored(taught_restorer(700, toys[:14], 32), toys[14:])
     assert found.error(found.found, found.masked) <= found.error(found.spoilt, found.masked) / 5
-    assert found.error(found.found, found.turned) <= 0.8 * found.error(found.spoilt, found.turned)
-    assert found.clean_db >= 27
+    assert found.upright(found.spoilt) == 0
+    assert found.upright(found.found) >= 0.55
+    assert found.clean_db >= 28
     assert found.auc() >= 0.85

@@ -23,16 +23,30 @@ class Toy:
     shift: int
 
 
-def toy(seed: int, slices: int = 48, side: int = 64, shifted: bool = True) -> Toy:
+@dataclass(frozen=True)
+class Texture:
+    """``grain`` (3,) SD in voxels, its ``depth``, and how bright the three tissues are under it."""
+
+    grain: tuple[float, float, float] = (2.5, 0.7, 1.0)
+    depth: float = 0.12
+    tissues: tuple[float, float, float] = (0.25, 0.55, 0.8)
+
+
+FINE = Texture()
+STRIPED = Texture((12.0, 2.0, 1.0), 0.25, (0.4, 0.5, 0.6))
+"""A block's stripes go on beyond it: by what is around it one sees that it was turned, and how it should lie."""
+
+
+def toy(seed: int, slices: int = 48, side: int = 64, shifted: bool = True, texture: Texture = FINE) -> Toy:
     """A blob of three tissues with grain along one axis; low field is recoloured, blurred, noisy and moved."""
     rng = np.random.default_rng(seed)
     room = FARTHEST + 1
     shape = (side, side, slices + 2 * room)
     coarse = ndimage.gaussian_filter(rng.normal(size=shape), (side / 10, side / 10, 1.8))
-    grain = ndimage.gaussian_filter(rng.normal(size=shape), (2.5, 0.7, 1.0))
+    grain = ndimage.gaussian_filter(rng.normal(size=shape), texture.grain)
     coarse, grain = coarse / coarse.std(), grain / grain.std()
     tissue = np.stack([coarse < -0.5, (coarse >= -0.5) & (coarse < 0.5), coarse >= 0.5]).astype(float)
-    high = np.tensordot([0.25, 0.55, 0.8], tissue, 1) + 0.12 * grain
+    high = np.tensordot(texture.tissues, tissue, 1) + texture.depth * grain
     low = np.tensordot([0.3, 0.75, 0.6], tissue, 1) + 0.06 * grain
     low = ndimage.gaussian_filter(low, (1.2, 1.2, 1.2)) + 0.03 * rng.normal(size=shape)
     x, y = np.meshgrid(*[np.linspace(-1, 1, side)] * 2, indexing="ij")
