@@ -40,10 +40,10 @@ NEIGHBOURS = tuple(offset for offset in product((-1, 0, 1), repeat=3) if offset 
 """Thirteen offsets: every pair of neighbours in a 3×3×3 cube, once."""
 
 
-def fuse_session(volume: Volume, how: Fusion) -> np.ndarray:
+def fuse_session(volume: Volume, how: Fusion, prior: float = 1.0) -> np.ndarray:
     """(C, X, Y, Z) float32: each contrast's stacks as one image; a contrast without stacks keeps the one it came with.
 
-    Super-resolved inside the volume's mask, where it has one (``fuse_sr``).
+    Super-resolved inside the volume's mask, where it has one (``fuse_sr``, which ``prior`` is for).
     """
     image = volume.image.astype(np.float32)
     for channel in np.flatnonzero(volume.present):
@@ -52,7 +52,7 @@ def fuse_session(volume: Volume, how: Fusion) -> np.ndarray:
         if stacks and how == "mean":
             image[channel] = fuse_mean(stacks, volume.grid)
         elif stacks:
-            image[channel] = fuse_sr(stacks, volume.grid, mask=volume.mask)
+            image[channel] = fuse_sr(stacks, volume.grid, mask=volume.mask, prior=prior)
     return image
 
 
@@ -73,7 +73,13 @@ def fuse_mean(stacks: Sequence[Stack], grid: Grid) -> np.ndarray:
 
 
 def fuse_sr(
-    stacks: Sequence[Stack], grid: Grid, mask: np.ndarray | None = None, *, rounds: int = 2, steps: int = 6
+    stacks: Sequence[Stack],
+    grid: Grid,
+    mask: np.ndarray | None = None,
+    *,
+    rounds: int = 2,
+    steps: int = 6,
+    prior: float = 1.0,
 ) -> np.ndarray:
     """The super-resolved image, (X, Y, Z) float32 ≥ 0: what every stack saw, each in its own voxels.
 
@@ -84,6 +90,7 @@ def fuse_sr(
     mask : (X, Y, Z) bool, where it matters; beyond ``MARGIN_MM`` around its box the plain mean stands. None: the head
     rounds : times the edges are looked for again
     steps : conjugate-gradient steps in each round
+    prior : times the usual weight of the prior; less leaves more detail, and more noise
 
     Minimises Σ_s ‖A_s x − y_s‖² / 2σ_s² + λ Σ_pairs ‖patch_i − patch_j‖: a total variation of 3×3×3 patches rather
     than of voxels, so that noise does not look like an edge. λ is ``STRENGTH`` times the root of the information
@@ -95,7 +102,7 @@ def fuse_sr(
     start, region = _region(_head(mean) if mask is None or not mask.any() else mask, grid)
     image = _cut(mean, start, region.shape)
     data = _Data.of(stacks, region, floor=FLOOR * float(image.max()))
-    strength = STRENGTH * data.information**0.5
+    strength = prior * STRENGTH * data.information**0.5
     for _ in range(rounds):
         weights = _pair_weights(image, strength, EDGE * data.sigma)
         image = _descend(data, weights, image, steps)

@@ -8,14 +8,18 @@ def told(text: str, source: str = "our choice") -> dict[str, str]:
     return {"help": text, "source": source}
 
 
-AskedFusion = Literal["mean", "sr", "restored"]
+AskedFusion = Literal["mean", "sr", "restored", "sharp"]
 
 FUSION = told(
     "what is enhanced: mean, the plain mean of the stacks; sr, the super-resolved image of interp; restored, the same "
-    "in the contrast of high field, given to it tissue by tissue as inr does",
+    "in the contrast of high field, given to it tissue by tissue as inr does; sharp, that with a quarter of the "
+    "smoothing: noise is left to the network, and what is not applied of its change is the smooth image's",
     "methods.md §3.1",
 )
 """Metadata of ``fusion`` in a method that learns: see ``contrast.shown``."""
+
+IN_HIGH_FIELD_CONTRAST = ("restored", "sharp")
+"""Fusions that change contrast, so that a network need not: it aims at high field in the contrast of low field."""
 
 AskedContrast = Literal["auto", "none", "restored"]
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from .. import __version__
 from ..config import CONTRASTS
-from ..methods.options import AskedFusion
+from ..methods.options import IN_HIGH_FIELD_CONTRAST, AskedFusion
 from .examples import RECORD, write_example, write_labels
 from .prepare import PLANES, Session, chosen_contrasts, paired_session, simulated_session
 
@@ -189,7 +189,7 @@ def _write(folder: Path, job: Job, session: Session, kind: Any, number: int = 0)
         {**session.origin, **about},
         dataset=job.dataset,
         sources=[(path, _digest(path)) for path in files],
-        alike=job.fusion == "restored",
+        alike=job.fusion in IN_HIGH_FIELD_CONTRAST,
     )
 
 

@@ -12,7 +12,7 @@ from ..imaging.anatomy import extract_brain, find_anatomy
 from ..imaging.fusion import fuse_mean
 from ..imaging.volume import Stack, Volume, volume_from_channels
 from ..methods.contrast import shown
-from ..methods.options import AskedFusion
+from ..methods.options import IN_HIGH_FIELD_CONTRAST, AskedFusion
 from ..simulators.physics import BIAS_TERMS, bias_field
 from ..simulators.presets import get_preset
 from ..simulators.session import record_json, simulate_session
@@ -119,13 +119,13 @@ def simulated_session(
         "shading": shading,
         "records": [record_json(simulator, record) for record in records],
     }
-    priors = find_anatomy(seen, grid, first.contrast).priors if fusion == "restored" else first.tissue
+    priors = find_anatomy(seen, grid, first.contrast).priors if fusion in IN_HIGH_FIELD_CONTRAST else first.tissue
     return Session(_shown(replace(low, mask=mask), priors, fusion), high, mask, first.place, origin)
 
 
 def _shown(low: Volume, priors: np.ndarray, fusion: AskedFusion) -> Volume:
     """The session as a network is shown it; ``priors`` (3, X, Y, Z) of its tissues, which only contrast asks for."""
-    if fusion == "restored":
+    if fusion in IN_HIGH_FIELD_CONTRAST:
         low, _, _ = segment_session(low, low.brain, priors)
     return shown(low, fusion, low.contrasts).volume
 

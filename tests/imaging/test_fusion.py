@@ -47,6 +47,16 @@ def test_the_order_of_the_stacks_and_the_units_do_not_matter(scanned):
     assert fuse_sr(louder, grid, rounds=1, steps=2) / 500 == pytest.approx(first, abs=2e-4)
 
 
+def test_less_prior_keeps_more_detail_and_more_noise(scanned):
+    truth, brain, grid, stacks = scanned
+    inner = ndimage.binary_erosion(brain, iterations=3)
+    usual, less = (fuse_sr(stacks, grid, brain, prior=prior) for prior in (1.0, 0.25))
+    fine = [image - ndimage.gaussian_filter(image, 1.0) for image in (usual, less)]
+    kept = [np.polyfit((truth - ndimage.gaussian_filter(truth, 1.0))[inner], one[inner], 1)[0] for one in fine]
+    assert kept[1] > 1.1 * kept[0]
+    assert brain_fit_psnr(less, truth, inner) < brain_fit_psnr(usual, truth, inner)
+
+
 def test_nothing_is_invented_where_the_mask_is_far(scanned):
     _, _, grid, stacks = scanned
     mask = np.zeros(grid.shape, bool)

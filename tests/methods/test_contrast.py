@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from bids_lfenhance.config import CONTRASTS
 from bids_lfenhance.imaging.grid import Grid
@@ -18,6 +19,7 @@ from bids_lfenhance.simulators.presets import HF_TESLA
 
 from ..oracle import LF_MEANS, phantom_head
 from .learned import untrained_weights
+from .phantoms import small_session
 
 FAST: dict[str, dict[str, Any]] = {
     "cfm": {"base": 8, "bottleneck": 8},
@@ -185,6 +187,38 @@ def test_the_network_s_change_stays_in_the_scan_s_own_contrast(painted: Volume) 
     np.testing.assert_allclose(own.image, painted.image * change, atol=1e-5)
     left = finished(Draw(seen.volume.image * change, {}), painted, "auto", seen)
     np.testing.assert_array_equal(left.image, seen.volume.image * change)
+
+
+def test_a_noisy_image_is_shown_and_the_calm_one_makes_up_the_rest(rng: np.random.Generator) -> None:
+    """T2w, which the network does not know, stays calm, in its own contrast."""
+    volume = small_session(rng)
+    seen, calm = (shown(volume, how, ("T1w",)) for how in ("sharp", "restored"))
+    assert seen.calm is not None
+    np.testing.assert_allclose(seen.calm, calm.volume.image, atol=1e-6)
+    np.testing.assert_allclose(seen.volume.image[1], calm.volume.image[1], atol=1e-6)
+    inner = ndimage.binary_erosion(volume.brain, iterations=2)
+    rough = [float(ndimage.laplace(image[0])[inner].std()) for image in (seen.volume.image, seen.calm)]
+    assert rough[0] > 1.2 * rough[1]
+    answer = seen.volume.image + np.array([0.1, 0, 0], np.float32)[:, None, None, None] * volume.brain
+    for strength in (0.0, 0.25, 1.0):
+        # As the samplers leave it: that share of the way from what was shown to the answer, nothing beyond the brain.
+        made = seen.volume.image + strength * (answer - seen.volume.image)
+        image = finished(Draw(made, {"strength": strength}), volume, "auto", seen).image
+        expected = seen.calm + strength * (answer - seen.calm) * volume.brain
+        np.testing.assert_allclose(image, expected, atol=1e-5)
+    nothing = Draw(seen.volume.image, {"strength": 0.0})
+    np.testing.assert_allclose(finished(nothing, volume, "none", seen).image, seen.before, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", LEARNED)
+def test_every_learned_method_can_be_shown_a_noisy_image(rng: np.random.Generator, tmp_path: Path, name: str) -> None:
+    """Of which nothing is left where nothing of the network's change is applied."""
+    volume, method = small_session(rng, contrasts=("T1w",)), get_method(name)
+    weights = untrained_weights(method, tmp_path, ("T1w",), fusion="sharp", strength=1e-9, **FAST[name])
+    more: dict[str, Any] = {**FEW.get(name, {}), **({"noise": 0.0} if name == "pfsr" else {})}
+    found = enhance(volume, method, method.settings(weights=str(weights), **more), np.random.default_rng(0), 1)
+    np.testing.assert_allclose(found.image, shown(volume, "restored", ("T1w",)).volume.image, atol=1e-5)
+    assert found.provenance["records"][0]["input"]["fusion"] == "sharp"
 
 
 def test_what_goes_wrong_at_the_start_is_said_at_the_end(painted: Volume, tmp_path: Path) -> None:
