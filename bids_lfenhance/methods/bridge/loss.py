@@ -4,15 +4,16 @@ Only the brain counts, and only contrasts that both fields have: the others are 
 items of what each costs by itself, so that a batch may be cut up and its parts averaged.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from ...nn.ssim import ssim
+from .recipe import bridge_name
 from .states import BACKGROUND, SCHEDULE, crossed, loudness, maps_of, spread, unspread, velocity
 
 if TYPE_CHECKING:
@@ -49,51 +50,29 @@ class Pair:
         return (sums.sum(dim=1) / counts.sum(dim=1).clamp(min=1)).mean()
 
 
-def fold_name(fold: int | None) -> str:
-    """The bridge that does not know the people of a fold; None: the one that knows all, and is used."""
-    return "bridge" if fold is None else f"bridge-{fold}"
-
-
 def cross(
     nets: Nets,
     batch: Mapping[str, Tensor],
     settings: "BridgeSettings",
     generator: torch.Generator,
+    field: Literal["low", "high"] = "low",
     fold: int | None = None,
 ) -> dict[str, Tensor]:
-    """``cross``: squared error of the bridge's x̂_0, the paper's second loss; the first is ᾱ times this, exactly."""
-    return {"cross": _of_bridge(nets, batch, settings, generator, fold, lambda pair: pair.low)}
+    """From low field, ``cross``: squared error of the bridge's x̂_0, the paper's second loss; the first is ᾱ times this,
+    exactly. From high field, ``stay``, the third: how much the bridge changes it.
 
-
-def stay(
-    nets: Nets,
-    batch: Mapping[str, Tensor],
-    settings: "BridgeSettings",
-    generator: torch.Generator,
-    fold: int | None = None,
-) -> dict[str, Tensor]:
-    """``stay``, the third loss: how much the bridge changes a high field, squared."""
-    return {"stay": _of_bridge(nets, batch, settings, generator, fold, lambda pair: pair.high)}
-
-
-def _of_bridge(
-    nets: Nets,
-    batch: Mapping[str, Tensor],
-    settings: "BridgeSettings",
-    generator: torch.Generator,
-    fold: int | None,
-    start: Callable[[Pair], Tensor],
-) -> Tensor:
-    """The cost of crossing from ``start``; people whom a bridge is not to know cost nothing."""
-    bridge, share = nets[fold_name(fold)], 1.0
+    People of the ``fold`` that a bridge is not to know cost nothing.
+    """
+    name, bridge, share = "cross" if field == "low" else "stay", nets[bridge_name(fold)], 1.0
     if fold is not None:
         known = batch["person"] % settings.folds != fold
         if not known.any():
-            return 0 * next(bridge.parameters()).sum()
+            return {name: 0 * next(bridge.parameters()).sum()}
+        # A share of the batch, so that it may be cut up and its parts averaged.
         batch, share = {key: values[known] for key, values in batch.items()}, float(known.float().mean())
     pair = Pair.of(batch)
     level = _levels(pair, settings.lowest, settings.highest, generator)
-    return share * crossing(bridge, pair, start(pair), level, _noise(pair, generator))
+    return {name: share * crossing(bridge, pair, getattr(pair, field), level, _noise(pair, generator))}
 
 
 def crossing(bridge: nn.Module, pair: Pair, image: Tensor, level: Tensor, noise: Tensor) -> Tensor:
@@ -127,7 +106,7 @@ def bridged(nets: Nets, pair: Pair, person: Tensor, settings: "BridgeSettings", 
     for fold in torch.unique(person % settings.folds).tolist():
         held = person % settings.folds == fold
         part = Pair(pair.low[held], pair.high[held], pair.present[held], pair.inside[held])
-        shown[held] = _over(nets[fold_name(fold)], part, part.low, level[held], noise[held])
+        shown[held] = _over(nets[bridge_name(fold)], part, part.low, level[held], noise[held])
     return shown
 
 

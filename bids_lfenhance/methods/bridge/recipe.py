@@ -223,6 +223,11 @@ def build(settings: BridgeSettings) -> "dict[str, torch.nn.Module]":
     return nets
 
 
+def bridge_name(fold: int | None) -> str:
+    """The network that does not know the people of a fold; None: the one that knows all, and is used."""
+    return "bridge" if fold is None else f"bridge-{fold}"
+
+
 def stages(settings: BridgeSettings) -> tuple[Stage, ...]:
     """The bridge on pairs at one noise level; bridges on parts of the people, so that the prior, which comes last, is
     shown what a bridge makes of people it does not know (methods.md §2.3b, §2.4).
@@ -232,11 +237,10 @@ def stages(settings: BridgeSettings) -> tuple[Stage, ...]:
     decay = 1e-5 if s.bridge_net == "swin" else 0.0
 
     def learned(fold: int | None = None) -> list[Phase]:
-        tag = "" if fold is None else f"-{fold}"
-        name = f"bridge{tag}"
-        about: dict[str, Any] = {"rate": s.bridge_rate, "betas": (0.9, 0.99), "decay": decay}
-        cross = Phase(f"cross{tag}", (name,), partial(_cross, fold=fold), **about)
-        stay = Phase(f"stay{tag}", (name,), partial(_stay, fold=fold), **about, every=s.identity or 1)
+        name, rates = bridge_name(fold), (s.bridge_rate, (0.9, 0.99), decay)
+        tag = name.removeprefix("bridge")
+        cross = Phase(f"cross{tag}", (name,), partial(_cross, field="low", fold=fold), *rates)
+        stay = Phase(f"stay{tag}", (name,), partial(_cross, field="high", fold=fold), *rates, every=s.identity or 1)
         return [cross, stay] if s.identity else [cross]
 
     denoise = Phase("denoise", ("prior",), _denoise, s.rate, (0.9, 0.99))
@@ -283,23 +287,15 @@ def helpers(nets: "Nets", settings: BridgeSettings, people: int) -> "dict[str, t
             f"Expected at least {s.folds} people to train on with --bridge-folds {s.folds}, found {people}; choose "
             "fewer folds, or 0."
         )
-    return {f"bridge-{fold}": deepcopy(nets["bridge"]) for fold in range(s.folds)}
+    return {bridge_name(fold): deepcopy(nets["bridge"]) for fold in range(s.folds)}
 
 
 def _cross(
-    nets: "Nets", batch: "Batch", settings: Any, generator: "torch.Generator", fold: int | None
+    nets: "Nets", batch: "Batch", settings: Any, generator: "torch.Generator", field: Any, fold: int | None
 ) -> "Mapping[str, torch.Tensor]":
     from .loss import cross
 
-    return cross(nets, batch, settings, generator, fold)
-
-
-def _stay(
-    nets: "Nets", batch: "Batch", settings: Any, generator: "torch.Generator", fold: int | None
-) -> "Mapping[str, torch.Tensor]":
-    from .loss import stay
-
-    return stay(nets, batch, settings, generator, fold)
+    return cross(nets, batch, settings, generator, field, fold)
 
 
 def _denoise(nets: "Nets", batch: "Batch", settings: Any, generator: "torch.Generator") -> "Mapping[str, torch.Tensor]":
