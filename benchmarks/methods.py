@@ -33,8 +33,8 @@ from bids_lfenhance.methods.enhance import enhance
 from bids_lfenhance.nn.precision import bf16_is_native, run_in_bf16
 from bids_lfenhance.resources import measured
 
-STEPPED = {"cfm": {"mode": "sample"}, "bridge": {}, "cssdiff": {}}
-"""Methods that walk in steps, and what is to be set for that."""
+STEPPED = {"cfm": {"mode": "sample"}, "bridge": {}}
+"""Methods that walk in as many steps as one likes, and what is to be set for that."""
 
 FINE = "spectrum_0.20_0.30"
 

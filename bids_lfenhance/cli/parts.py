@@ -10,6 +10,7 @@ from ..config import SETTINGS
 from ..config.train import PLAIN
 from ..errors import InputError
 from ..methods import METHODS, get_method, learned_methods
+from ..methods.options import decided
 from ..simulators import SIMULATORS, get_simulator
 
 RUN_WIDE = frozenset({"device"})
@@ -39,7 +40,8 @@ class Part:
 def parts_of(level: str) -> tuple[Part, ...]:
     """Everything with options of its own that a level can be told to use."""
     if level == "participant":
-        return tuple(Part("method", name, record.settings) for name, record in _methods(lambda m: m.maps == "lf2hf"))
+        enhancers = _methods(lambda m: m.maps == "lf2hf")
+        return tuple(Part("method", name, record.settings, _not_used(record)) for name, record in enhancers)
     if level == "group":
         return ()
     simulators = [(name, get_simulator(name).settings) for name in SIMULATORS]
@@ -51,12 +53,17 @@ def parts_of(level: str) -> tuple[Part, ...]:
     return (*learned, *(Part("augment", name, settings) for name, settings in simulators))
 
 
+def _not_used(record: Any) -> frozenset[str]:
+    """Settings that trained weights decide, in use: those of the networks and of how they were trained."""
+    return RUN_WIDE | decided(record.settings, "network", "training")
+
+
 def _not_trained(record: Any) -> frozenset[str]:
     """Settings that mean nothing to a training: those of what is done to an image once it is enhanced.
 
     Trained weights are what comes out; those to begin with are --init-weights.
     """
-    return RUN_WIDE | {"weights"} | ({"contrast"} if record.maps == "lf2hf" else frozenset())
+    return RUN_WIDE | {"weights", "precision"} | ({"contrast"} if record.maps == "lf2hf" else frozenset())
 
 
 def _methods(wanted: Callable[[Any], Any]) -> list[tuple[str, Any]]:

@@ -34,10 +34,8 @@ def session_layout(session: Plain, recipe: Plain) -> dict[str, Path]:
         files[f"preproc/{contrast}"] = name(contrast, **on_grid, desc="preproc")
         files[f"enhanced/{contrast}"] = name(contrast, **on_grid, desc=label)
         files[f"risk/{contrast}"] = name(contrast, **on_grid, desc=f"{label}Risk")
-        if recipe["n_samples"] > 1:
-            files[f"std/{contrast}"] = name(contrast, **on_grid, desc=f"{label}Std")
-        if contrast in recipe.get("map_contrasts", ()):
-            for kind in recipe["maps"]:
+        if is_enhanced(recipe, contrast):
+            for kind in (*(["Std"] if recipe["n_samples"] > 1 else []), *recipe.get("maps", ())):
                 files[f"{kind}/{contrast}"] = name(contrast, **on_grid, desc=f"{label}{kind}")
         for kind, seg in segmentations(recipe).items():
             for source, desc in ((kind, f"preproc{contrast}"), (f"enhanced_{kind}", f"{label}{contrast}")):
@@ -58,6 +56,12 @@ def session_layout(session: Plain, recipe: Plain) -> dict[str, Path]:
             files[f"space_xfm/{template}/{way}"] = name("xfm", ".h5", **route)
     files["qc"] = name("qc", ".json", desc="preproc")
     return files
+
+
+def is_enhanced(recipe: Plain, contrast: str) -> bool:
+    """Whether the method does anything to a contrast: trained weights leave those alone that they do not know."""
+    known = recipe.get("weights_contrasts") or (contrast,)
+    return contrast in known
 
 
 def reference_layout(session: Plain, recipe: Plain) -> dict[str, Path]:

@@ -12,7 +12,7 @@ from ..imaging.grid import Grid, coverage
 from ..imaging.nifti import ALIGNED, SCANNER
 from ..imaging.volume import Stack, Volume
 from .files import REGION_COLUMNS, VOLUME_COLUMNS, Rows, write_image, write_json, write_labels, write_table
-from .layout import Plain, scan_states, session_layout
+from .layout import Plain, is_enhanced, scan_states, session_layout
 from .sidecars import (
     BRAIN,
     METRIC_COLUMNS,
@@ -23,14 +23,13 @@ from .sidecars import (
     own_source,
     raw_sources,
     regions_sidecar,
+    std_words,
 )
 
 RISK = "Enhanced image degraded again by each stack's acquisition, minus what was acquired (methods: docs/metrics.md)"
 
 SHOWN = {"preproc": "the fused low field", "enhanced": "the enhanced image"}
 """What images are called in the words on their labels."""
-
-SPREAD = "a lower bound, as the noise of the scans and errors of registration and segmentation are the same in each"
 
 
 @dataclass(frozen=True)
@@ -91,7 +90,7 @@ def _frame(session: Plain) -> int:
 
 def _about(session: Plain, recipe: Plain, content: SessionContent, contrast: str) -> dict[str, Any]:
     common = image_sidecar(session, recipe, contrast, bool(content.quality.get("SkullStripped", False)))
-    return enhanced_sidecar(common, recipe, content.provenance) | {"ScanStates": scan_states(session)}
+    return enhanced_sidecar(common, recipe, content.provenance, contrast) | {"ScanStates": scan_states(session)}
 
 
 def _write_stacks(files: Mapping[str, Path], session: Plain, recipe: Plain, content: SessionContent) -> None:
@@ -123,9 +122,10 @@ def _write_maps(
     count = len(content.acquired.stacks_of(contrast))
     fused = common | {"Description": f"Plain mean of {count} low-field stack(s)"}
     write_image(files[f"preproc/{contrast}"], content.acquired.channel(contrast), grid, frame, fused)
-    if content.std is not None:
-        spread = common | {"Description": f"Voxelwise standard deviation over {recipe['n_samples']} draws: {SPREAD}"}
-        write_image(files[f"std/{contrast}"], content.std.channel(contrast), grid, frame, spread)
+    if content.std is not None and is_enhanced(recipe, contrast):
+        write_image(
+            files[f"Std/{contrast}"], content.std.channel(contrast), grid, frame, common | std_words(content.provenance)
+        )
     risk = common | {"Description": RISK, "Units": "noise SD", **content.risk_record[contrast]}
     write_image(files[f"risk/{contrast}"], content.risk.channel(contrast), grid, frame, risk)
     for kind, volume in content.maps.items():

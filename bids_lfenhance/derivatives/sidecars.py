@@ -6,9 +6,11 @@ from typing import Any
 
 from .. import __version__
 from ..evaluation.image_metrics import DATA_DICTIONARY
-from .layout import Plain, contrasts, reference_layout
+from .layout import Plain, contrasts, is_enhanced, reference_layout
 
 BRAIN = "Brain mask, of high field where the session has it"
+
+SPREAD = "a lower bound, as the noise of the scans and errors of registration and segmentation are the same in each"
 
 NOTICE = "Research use only. Intensities are estimated, not acquired; read the risk map beside the image."
 
@@ -60,19 +62,24 @@ def regions_sidecar(recipe: Plain) -> dict[str, str]:
     return known | ({"WeightsHash": recipe["segmentation_hash"]} if recipe.get("segmentation_hash") else {})
 
 
-def enhanced_sidecar(common: Plain, recipe: Plain, provenance: Mapping[str, Any]) -> dict[str, Any]:
-    """What the enhanced image says of how it was made; what varies from run to run is in ``Runtime``."""
+def enhanced_sidecar(common: Plain, recipe: Plain, provenance: Mapping[str, Any], contrast: str) -> dict[str, Any]:
+    """What the enhanced image says of how it was made; what varies from run to run is in ``Runtime``.
+
+    An image of a contrast that the weights do not know says that it is the baseline, and nothing of draws.
+    """
+    made = is_enhanced(recipe, contrast)
+    words = {True: "Low field made high-field-like by", False: f"{_baseline(provenance)}, not enhanced: no weights of"}
     content = {
         **common,
-        "Description": f"Low field made high-field-like by {recipe['method']}",
-        "Synthetic": recipe["synthetic"],
+        "Description": f"{words[made]} {recipe['method']}{'' if made else f' know {contrast}'}",
+        "Synthetic": recipe["synthetic"] and made,
         "Notice": NOTICE,
         "Method": recipe["method"],
-        "MethodSettings": dict(recipe["method_settings"]),
+        "MethodSettings": dict(provenance["settings"]),
         "Budget": recipe["budget"],
         "SettingsHash": recipe["settings_hash"],
         "Seed": recipe["seed"],
-        "Draws": recipe["n_samples"],
+        "Draws": recipe["n_samples"] if made else 1,
         "Sloppy": recipe["sloppy"],
         "Records": provenance.get("records", []),
         "Warnings": provenance.get("warnings", []),
@@ -82,6 +89,23 @@ def enhanced_sidecar(common: Plain, recipe: Plain, provenance: Mapping[str, Any]
     if content["Synthetic"]:
         content["TargetMagneticFieldStrength"] = 3
     return content
+
+
+def _baseline(provenance: Plain) -> str:
+    """What a contrast without weights is left as: what the network would have been shown, in its own contrast."""
+    fused = provenance["settings"].get("fusion", "mean") == "mean"
+    return "Plain mean of the low-field stacks" if fused else "Super-resolved low field (fusion sr)"
+
+
+def std_words(provenance: Plain) -> dict[str, Any]:
+    """What the standard deviation over draws says it is: of the change as it was applied, a share of the whole."""
+    shares = {record.get("strength", 1.0) for record in provenance.get("records", [])} or {1.0}
+    text = f"Voxelwise standard deviation over {provenance['draws']} draws: {SPREAD}"
+    share = min(shares)
+    if share == 1:
+        return {"Description": text}
+    text += f"; {share:g} of the network's change is applied, and so {share:g} of its spread is in it"
+    return {"Description": text, "AppliedShare": share}
 
 
 def software_versions() -> dict[str, str]:

@@ -1,5 +1,6 @@
 """The step from low field to high-field-like, and the steps that judge it."""
 
+import logging
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,12 @@ class EnhanceOutputs(TraitedSpec):
     maps = traits.Dict(desc="the method's own, by kind")
 
 
+def _tell(done: int, draws: int) -> None:
+    """A line for each draw, with ``-v``: the published networks take minutes for one on a processor."""
+    if draws > 1:
+        logging.getLogger("nipype.interface").info("enhance: draw %d of %d is done", done, draws)
+
+
 class Enhance(Step):
     """A low-field volume → the enhanced volume."""
 
@@ -47,9 +54,9 @@ class Enhance(Step):
 
         volume, method = load_volume(self.inputs.volume), get_method(self.inputs.method)
         settings, rng = method.settings(**self.inputs.method_settings), default_rng(self.inputs.seed)
-        memory = self.inputs.mem_gb or None
+        draws, memory = self.inputs.n_samples or None, self.inputs.mem_gb or None
         with measured() as usage:
-            result = enhance(volume, method, settings, rng, self.inputs.n_samples or None, memory_gb=memory)
+            result = enhance(volume, method, settings, rng, draws, progress=_tell, memory_gb=memory)
 
         def save(image: np.ndarray, name: str) -> str:
             return str(save_volume(replace(volume, image=image, stacks=(), tissue=None), cwd / f"{name}.npz"))

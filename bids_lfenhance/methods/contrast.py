@@ -32,15 +32,6 @@ class Shown:
     calm: np.ndarray | None = None
 
 
-def asked_contrast(asked: AskedContrast, weights: Mapping[str, Any]) -> AskedContrast:
-    """What the user asked for; with ``auto`` what the settings of the weights say, which may leave it open too.
-
-    >>> asked_contrast("auto", {"contrast": "restored"})
-    'restored'
-    """
-    return weights.get("contrast", "auto") if asked == "auto" else asked
-
-
 def shown(volume: Volume, how: AskedFusion, contrasts: Sequence[str]) -> Shown:
     """The session with its image as a network is shown it, in use as in training.
 

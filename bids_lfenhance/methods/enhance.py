@@ -56,7 +56,7 @@ def enhance(
             "else is on that device, choose another with --device, or --device cpu"
         )
     std = None if found.squares is None else np.sqrt(found.squares / (draws - 1)).astype(np.float32)
-    provenance = _provenance(volume, method, settings, generator, found.records)
+    provenance = _provenance(volume, method, shared.get("settings", settings), generator, found.records)
     provenance |= {"seconds": time.perf_counter() - start, "cpu_seconds": time.process_time() - cpu}
     provenance["warnings"] += told
     shown = {name: image.astype(np.float32) for name, image in found.maps.items()}

@@ -137,7 +137,8 @@ class Method:
     ``varies(settings)``: where ``sample`` uses its generator. ``learning`` is there for what learns from pairs or high
     field. ``budgets`` maps a budget ("sloppy", "cpu", "gpu") to the settings it changes. ``shows(loaded)`` names the
     maps that draws with these weights come with, in the contrasts that the weights know, and says of each what it is
-    ("Description", "Units": they go into its sidecar).
+    ("Description", "Units": they go into its sidecar). ``used(settings, theirs)`` is what the settings are in use of
+    weights that were trained with ``theirs``, or raises InputError; ``prepare`` hands it on as ``"settings"``.
     """
 
     name: str
@@ -152,3 +153,4 @@ class Method:
     varies: Callable[[Any], bool] = _always
     fit: Callable[[Mapping[str, Any], Volume, int], Mapping[str, Any]] | None = None
     shows: "Callable[[Loaded], Mapping[str, Mapping[str, str]]] | None" = None
+    used: Callable[[Any, Mapping[str, Any]], Any] | None = None

@@ -98,8 +98,8 @@ def without_none(value: Any) -> Any:
 def load_weights(source: str | Path, method: str, contrasts: Sequence[str]) -> Loaded:
     """The weights of a method for these contrasts; an ``InputError`` where they are not what was asked for.
 
-    ``source`` is a folder of a training, a ``.safetensors`` file, a name of the registry, or "auto" for the method's
-    own entry there.
+    ``source`` is a folder of a training, a ``.safetensors`` file, a name of the registry, "auto" for the method's
+    own entry there, or ``https://…#sha256=…``, which is fetched once and kept.
     """
     path, expected = _find(str(source), method, contrasts)
     content = _read(path)
@@ -161,6 +161,8 @@ def _find(source: str, method: str, contrasts: Sequence[str]) -> tuple[Path, str
     entries = registry()
     if source in entries:
         return _of_registry(source, entries[source], method)
+    if source.startswith(("https://", "http://", "file://")):
+        return _of_url(source)
     path = Path(source)
     path = path / WEIGHTS if path.is_dir() else path
     if not path.is_file():
@@ -187,6 +189,20 @@ def _of_registry(name: str, entry: Mapping[str, Any], method: str) -> tuple[Path
         if "url" not in entry:
             raise InputError(_how_to_train(f"the weights {name} in {cached}", method))
         _download(entry["url"], digest, cached)
+    return cached, digest
+
+
+def _of_url(source: str) -> tuple[Path, str]:
+    """(The file as it was fetched, its hash) of an address that ends in the hash."""
+    url, _, digest = source.partition("#sha256=")
+    if len(digest) != 64 or not set(digest) <= set("0123456789abcdef"):
+        raise InputError(
+            f"Expected weights at an address with #sha256= and 64 hexadecimal digits at its end, found {source}; add "
+            "the hash, so that what comes is what was meant."
+        )
+    cached = cache_folder() / f"{digest}.safetensors"
+    if not cached.is_file():
+        _download(url, digest, cached)
     return cached, digest
 
 

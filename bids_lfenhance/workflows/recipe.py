@@ -14,7 +14,8 @@ from ..bids.units import Unit
 class Recipe:
     """What every step of a run must know; all that changes the outputs, and the resources of one step.
 
-    ``maps`` that the method comes with, and what is said of each; there will be some in ``map_contrasts``.
+    ``weights_contrasts`` are those that trained weights know, empty where there are none: the others are not enhanced.
+    ``maps`` that the method comes with in those, and what is said of each.
     """
 
     bids_dir: str
@@ -37,7 +38,7 @@ class Recipe:
     segmentation_weights: str = "auto"
     segmentation_hash: str = ""
     maps: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    map_contrasts: tuple[str, ...] = ()
+    weights_contrasts: tuple[str, ...] = ()
 
     def plain(self) -> dict[str, Any]:
         """The recipe as a dictionary, without what may differ between two runs that must give the same files."""

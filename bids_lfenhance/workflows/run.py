@@ -57,7 +57,8 @@ def make_recipe(settings: Settings, method_settings: Mapping[str, Any], device: 
     """The recipe of a run: settings with every default resolved, resources as far as they exist."""
     method = get_method(settings.method)
     chosen, hashed = dict(method_settings), dict(method_settings)
-    check_draws(method, method.settings(**chosen), settings.n_samples)
+    asked = method.settings(**chosen)
+    check_draws(method, asked, settings.n_samples)
     maps: Mapping[str, Mapping[str, str]] = {}
     contrasts: tuple[str, ...] = ()
     if method.learning:
@@ -65,6 +66,8 @@ def make_recipe(settings: Settings, method_settings: Mapping[str, Any], device: 
 
         # Found before anything is computed, and known by content: other weights in the same place are other settings.
         weights = load_weights(chosen["weights"], method.name, ())
+        if method.used:
+            method.used(asked, weights.settings)  # what does not go with these weights is refused here
         if chosen["weights"] != "auto":
             chosen["weights"] = str(weights.path.resolve())  # steps run in folders of their own
         hashed["weights"] = weights.sha256
@@ -93,7 +96,7 @@ def make_recipe(settings: Settings, method_settings: Mapping[str, Any], device: 
         segmentation_weights=segmenter.weights,
         segmentation_hash=segmenter.sha256,
         maps=maps,
-        map_contrasts=contrasts,
+        weights_contrasts=contrasts,
     )
 
 

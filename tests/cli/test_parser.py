@@ -195,6 +195,15 @@ def test_what_is_done_to_enhanced_images_is_no_option_of_a_training():
     assert "--h2lo-contrast" in texts["train"], "which contrast a simulator learns is another thing"
 
 
+def test_what_trained_weights_decide_is_no_option_of_their_use():
+    texts = {level: build_parser(level).format_help() for level in ("participant", "train")}
+    for option in ("--bridge-width", "--bridge-fusion", "--cssdiff-steps", "--cfm-train-steps", "--pfsr-rate"):
+        assert f"{option} " in texts["train"]
+        assert f"{option} " not in texts["participant"], "without effect"
+    assert "--bridge-steps " in texts["participant"]
+    assert "--interp-fusion " in texts["participant"], "has no weights"
+
+
 @pytest.mark.parametrize("kind", [SimulateSettings, TrainSettings])
 def test_a_settings_file_of_another_level_is_refused(kind: type[Common], tmp_path):
     from bids_lfenhance.config import from_toml

@@ -29,7 +29,7 @@ TEMPLATE = "MNI152NLin2009cAsym"
 SESSION = """
 preproc/{c}                {s}res-1mm_desc-preproc_{c}.nii.gz
 enhanced/{c}               {s}res-1mm_desc-inr_{c}.nii.gz
-std/{c}                    {s}res-1mm_desc-inrStd_{c}.nii.gz
+Std/{c}                    {s}res-1mm_desc-inrStd_{c}.nii.gz
 risk/{c}                   {s}res-1mm_desc-inrRisk_{c}.nii.gz
 tissue/{c}                 {s}seg-tissue_res-1mm_desc-preproc{c}_dseg.nii.gz
 tissue_table/{c}           {s}seg-tissue_res-1mm_desc-preproc{c}_dseg.tsv
@@ -116,7 +116,13 @@ def test_names_of_a_reference(kind: str, head: str) -> None:
 
 def test_one_draw_has_no_spread() -> None:
     several, one = (session_layout(record("paired"), recipe(n_samples=count)) for count in (2, 1))
-    assert set(several) - set(one) == {"std/T1w", "std/T2w"}
+    assert set(several) - set(one) == {"Std/T1w", "Std/T2w"}
+
+
+def test_what_the_weights_do_not_know_has_no_spread_and_no_maps() -> None:
+    known = recipe(weights_contrasts=("T1w",), maps={"Cycle": {}})
+    assert {"Std/T1w", "Cycle/T1w", "enhanced/T2w"} <= set(session_layout(record("paired"), known))
+    assert not {"Std/T2w", "Cycle/T2w"} & set(session_layout(record("paired"), known))
 
 
 @pytest.mark.parametrize(("kind", "frame"), [("paired", "GE"), ("unpaired", "session")])

@@ -19,6 +19,7 @@ from bids_lfenhance.bids.names import sidecar_path
 from bids_lfenhance.derivatives.layout import is_complete, missing_outputs, reference_layout, session_layout
 from bids_lfenhance.derivatives.reference import write_reference
 from bids_lfenhance.derivatives.session import SessionContent, write_session
+from bids_lfenhance.derivatives.sidecars import std_words
 from bids_lfenhance.derivatives.volumes import COLUMNS, volumes_path, write_volumes
 from bids_lfenhance.imaging.grid import Grid
 from bids_lfenhance.imaging.volume import Stack, volume_from_channels
@@ -45,7 +46,7 @@ def recipe(tmp_path: Path, raw: Path) -> dict:
         "out_dir": str(tmp_path / "out"),
         "method": "inr",
         "label": "inr",
-        "method_settings": {"width": 8},
+        "method_settings": {"width": 4},
         "settings_hash": "abc",
         "budget": "cpu",
         "n_samples": 3,
@@ -58,7 +59,7 @@ def recipe(tmp_path: Path, raw: Path) -> dict:
         "segmentation": "builtin",
         "segmentation_hash": "abcd",
         "maps": {"Plausibility": {"Description": "How odd it is.", "Units": "share"}, "Cycle": {"Description": "F."}},
-        "map_contrasts": ("T1w",),
+        "weights_contrasts": ("T1w",),
     }
 
 
@@ -98,7 +99,13 @@ def content(record: dict, rng: np.random.Generator) -> SessionContent:
         std=replace(volume, image=volume.image / 10),
         risk=replace(volume, image=volume.image / 5),
         risk_record={c: {"chi2": np.float32(1.0), "band": float("nan")} for c in ("T1w", "T2w")},
-        provenance={"records": [{"loss": 1.0}], "Runtime": {"Seconds": 1.0}, "warnings": ["A draw was odd."]},
+        provenance={
+            "settings": {"width": 8, "fusion": "sr"},
+            "draws": 3,
+            "records": [{"loss": 1.0}],
+            "Runtime": {"Seconds": 1.0},
+            "warnings": ["A draw was odd."],
+        },
         qc={"Scans": [{"Name": s["name"], "SNR": 10.0} for s in record["scans"]], "Warnings": ["It moved."]},
         quality={"SkullStripped": False, "MaskVolumeMl": 1400.0, "Warnings": []},
         metrics=[metric] if paired else None,
@@ -211,6 +218,7 @@ def test_sidecars_tell_the_truth(raw, recipe, rng):
     assert enhanced["Synthetic"] is True
     assert enhanced["TargetMagneticFieldStrength"] == 3
     assert enhanced["Draws"] == 3
+    assert enhanced["MethodSettings"] == {"width": 8, "fusion": "sr"}, "those used, not those asked for"
     fixed = "sub-01/ses-GE/anat/sub-01_ses-GE_acq-hf_run-2_res-1mm_desc-preproc_T2w.nii.gz"
     assert enhanced["SpatialReference"] == f"bids::{fixed}"
     assert enhanced["Sources"] == [
@@ -222,6 +230,27 @@ def test_sidecars_tell_the_truth(raw, recipe, rng):
     table = pd.read_csv(files["metrics"], sep="\t")
     assert table.loc[0, "value"] == 1
     assert set(table.columns) <= set(json.loads(sidecar_path(files["metrics"]).read_text()))
+
+
+def test_a_contrast_without_weights_is_the_baseline_and_says_so(raw, recipe, rng):
+    record = session(raw)
+    write_all(record, recipe, rng)
+    files = session_layout(record, recipe)
+    known, other = (json.loads(sidecar_path(files[f"enhanced/{name}"]).read_text()) for name in ("T1w", "T2w"))
+    assert known["Description"].startswith("Low field made high-field-like by")
+    assert "not enhanced: no weights of" in other["Description"]
+    assert other["Description"].endswith("know T2w")
+    assert (other["Synthetic"], other["Draws"]) == (False, 1)
+    assert "TargetMagneticFieldStrength" not in other
+
+
+@pytest.mark.parametrize(("shares", "told"), [([1.0, 1.0], None), ([0.2, 0.2], 0.2), ([None], None)])
+def test_the_spread_says_what_share_of_the_change_it_is_of(shares, told):
+    """An SD after four fifths of the change are gone is not the SD of the networks' answers."""
+    words = std_words({"draws": 4, "records": [{"strength": share} if share else {} for share in shares]})
+    assert "over 4 draws" in words["Description"]
+    assert words.get("AppliedShare") == told
+    assert ("0.2 of the network's change" in words["Description"]) == (told is not None)
 
 
 def test_a_rerun_gives_the_same_bytes(raw, recipe):

@@ -11,7 +11,7 @@ from bids_lfenhance.config import CONTRASTS
 from bids_lfenhance.imaging.grid import Grid
 from bids_lfenhance.imaging.volume import Volume, volume_from_channels
 from bids_lfenhance.methods import METHODS, get_method
-from bids_lfenhance.methods.contrast import asked_contrast, finished, shown, with_contrast
+from bids_lfenhance.methods.contrast import finished, shown, with_contrast
 from bids_lfenhance.methods.enhance import enhance
 from bids_lfenhance.nn.method import Draw, Enhanced
 from bids_lfenhance.simulators.contrast import POWER, seen_signal, tissue_means
@@ -104,20 +104,6 @@ def test_tissues_in_the_wrong_order_are_left_alone_and_said(painted: Volume) -> 
     assert "T1w keeps its low-field contrast" in draw.record["warnings"][0]
 
 
-@pytest.mark.parametrize(
-    ("asked", "weights", "found"),
-    [
-        ("auto", {}, "auto"),
-        ("auto", {"contrast": "auto"}, "auto"),
-        ("auto", {"contrast": "restored"}, "restored"),
-        ("none", {"contrast": "restored"}, "none"),
-        ("restored", {"contrast": "none"}, "restored"),
-    ],
-)
-def test_the_user_decides_and_else_the_weights(asked: Any, weights: dict[str, str], found: str) -> None:
-    assert asked_contrast(asked, weights) == found
-
-
 def run(painted: Volume, folder: Path, name: str, **changes: Any) -> Enhanced:
     """One draw of weights that change nothing and ask for high field's contrast."""
     method = get_method(name)
@@ -165,7 +151,7 @@ def test_every_learned_method_can_start_from_it(painted: Volume, tmp_path: Path,
         "restored",
     )
     assert set(record["input"]["contrast_vector"]) == {"T1w"}
-    assert any(text.startswith("T2w was left as it is") for text in found.provenance["warnings"])
+    assert any(text.startswith("T2w was not enhanced") for text in found.provenance["warnings"])
 
 
 @pytest.mark.parametrize("name", LEARNED)

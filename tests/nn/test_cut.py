@@ -38,6 +38,6 @@ def test_what_is_not_as_in_training_is_said(session: Volume) -> None:
     assert Cut.of(session, ("T1w", "T2w")).warnings(("T1w", "T2w")) == []
     coarse = Volume(Grid(np.diag([2.0, 2, 2, 1]), session.grid.shape), session.image, session.present)
     first, second, third = Cut.of(coarse, ("T1w",)).warnings(("T1w",))
-    assert first.startswith("T2w was left as it is")
+    assert first.startswith("T2w was not enhanced")
     assert "1 mm" in second
     assert "without a brain mask" in third

@@ -160,6 +160,23 @@ def test_registry_trusts_no_url_without_the_right_hash(
     assert not (tmp_path / "cache").exists()
 
 
+def test_an_address_needs_its_hash_and_is_fetched_once(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BIDS_LFENHANCE_WEIGHTS", str(tmp_path / "cache"))
+    far = tmp_path / "far.safetensors"
+    far.write_bytes((folder / "weights.safetensors").read_bytes())
+    digest = load_weights(folder, "toy", ["T1w"]).sha256
+    assert "add the hash" in sentence(far.as_uri())
+    assert "add the hash" in sentence(f"{far.as_uri()}#sha256=123")
+    assert "do not use" in sentence(f"{far.as_uri()}#sha256={'0' * 64}")
+    for _ in range(2):
+        loaded = load_weights(f"{far.as_uri()}#sha256={digest}", "toy", ["T1w"])
+        assert loaded.sha256 == digest
+        assert loaded.path.parent == tmp_path / "cache"
+        far.unlink(missing_ok=True)  # the second time from the cache
+
+
 def test_the_bundled_registry_is_whole() -> None:
     for name, entry in weights.registry().items():
         assert {"method", "contrasts", "preset", "sha256"} <= set(entry), name

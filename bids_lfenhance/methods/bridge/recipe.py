@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -11,7 +11,7 @@ import numpy as np
 from ...errors import InputError
 from ...imaging.volume import Volume
 from ...nn.method import Draw, Learning, Method, Phase, Stage
-from ..options import CONTRAST, FUSION, AskedContrast, AskedFusion, told
+from ..options import CONTRAST, FUSION, PRECISION, AskedContrast, AskedFusion, Precision, as_trained, told
 
 if TYPE_CHECKING:
     import torch
@@ -29,6 +29,7 @@ class BridgeSettings:
 
     weights: str = field(default="auto", metadata=told("folder, .safetensors file or registry name; auto: the bundled"))
     device: str = field(default="cpu", metadata=told("where the networks run; the app's --device"))
+    precision: Precision = field(default="bf16", metadata=PRECISION)
     fusion: AskedFusion = field(default="mean", metadata=FUSION)
     sampler: Literal["conditional", "unconditional_ddim", "alg1_tweedie", "alg1_literal", "repaint"] = field(
         default="conditional",
@@ -44,7 +45,7 @@ class BridgeSettings:
     )
     start: int = field(default=0, metadata=told("noise level at which the diffusion starts; 0: that of the bridge"))
     steps: int = field(
-        default=10, metadata=told("levels from there to the image; as many as levels is the printed Algorithm 1")
+        default=10, metadata=told("levels from there to the image; 0: every one, as Algorithm 1 is printed")
     )
     j: int = field(default=3, metadata=told("repeats at each level, of Algorithm 1 and RePaint", "paper §2.3"))
     bridge: bool = field(
@@ -75,17 +76,20 @@ class BridgeSettings:
     overlap: float = field(default=0.5, metadata=told("share of a window that its neighbour sees too", "published .7"))
     window_batch: int = field(default=1, metadata=told("windows at once: memory against time; the same result"))
     bridge_net: Literal["swin", "unet"] = field(
-        default="swin", metadata=told("network of the bridge: Swin UNETR, or the one of the prior", "paper §2.3")
+        default="swin",
+        metadata=told("network of the bridge: Swin UNETR, or the one of the prior", "paper §2.3", by="network"),
     )
-    bridge_width: int = field(default=48, metadata=told("features of the bridge", "methods.md §2.1"))
-    width: int = field(default=64, metadata=told("features of the prior at its highest level", "methods.md §2.1"))
-    levels: int = field(default=4, metadata=told("levels of the U-Nets", "methods.md §2.1"))
-    blocks: int = field(default=2, metadata=told("blocks per level of the U-Nets", "methods.md §2.1"))
+    bridge_width: int = field(default=48, metadata=told("features of the bridge", "methods.md §2.1", by="network"))
+    width: int = field(
+        default=64, metadata=told("features of the prior at its highest level", "methods.md §2.1", by="network")
+    )
+    levels: int = field(default=4, metadata=told("levels of the U-Nets", "methods.md §2.1", by="network"))
+    blocks: int = field(default=2, metadata=told("blocks per level of the U-Nets", "methods.md §2.1", by="network"))
     attention: bool = field(
-        default=True, metadata=told("attention at the lowest level of the U-Nets", "methods.md §2.1")
+        default=True, metadata=told("attention at the lowest level of the U-Nets", "methods.md §2.1", by="network")
     )
     shuffle: int = field(
-        default=1, metadata=told("voxels a side folded into channels; 1, the published form, folds none")
+        default=1, metadata=told("voxels a side folded into channels; 1, the published form, folds none", by="network")
     )
     predicts: Literal["velocity", "correction"] = field(
         default="velocity",
@@ -93,41 +97,63 @@ class BridgeSettings:
             "what the prior says: v, or what the image is more than the bridge's, for folded voxels, whose few "
             "features cannot hand all the noise through",
             "methods.md §2.3",
+            by="network",
         ),
     )
     lean: bool = field(
-        default=True, metadata=told("in training compute features twice instead of keeping them: less memory")
+        default=True,
+        metadata=told("in training compute features twice instead of keeping them: less memory", by="training"),
     )
-    lowest: int = field(default=250, metadata=told("lowest noise level the bridge is trained on", "paper §2.3"))
-    highest: int = field(default=750, metadata=told("highest noise level of the training", "paper §2.3"))
-    bridge_steps: int = field(default=100_000, metadata=told("training steps of the bridge", "methods.md §2.4"))
-    prior_steps: int = field(default=200_000, metadata=told("training steps of the prior", "methods.md §2.4"))
-    bridge_rate: float = field(default=2e-4, metadata=told("learning rate of the bridge", "methods.md §2.4"))
-    rate: float = field(default=3e-4, metadata=told("learning rate of the prior", "paper §3"))
-    batch: int = field(default=8, metadata=told("patches per step", "methods.md §2.4"))
-    patch: int = field(default=128, metadata=told("voxels a side of a patch, left-right and front-back", "paper §3"))
-    patch_z: int = field(default=32, metadata=told("voxels of a patch from foot to head", "paper §3"))
+    lowest: int = field(
+        default=250, metadata=told("lowest noise level the bridge is trained on", "paper §2.3", by="network")
+    )
+    highest: int = field(default=750, metadata=told("highest noise level of the training", "paper §2.3", by="network"))
+    bridge_steps: int = field(
+        default=100_000, metadata=told("training steps of the bridge", "methods.md §2.4", by="training")
+    )
+    prior_steps: int = field(
+        default=200_000, metadata=told("training steps of the prior", "methods.md §2.4", by="training")
+    )
+    bridge_rate: float = field(
+        default=2e-4, metadata=told("learning rate of the bridge", "methods.md §2.4", by="training")
+    )
+    rate: float = field(default=3e-4, metadata=told("learning rate of the prior", "paper §3", by="training"))
+    batch: int = field(default=8, metadata=told("patches per step", "methods.md §2.4", by="training"))
+    patch: int = field(
+        default=128, metadata=told("voxels a side of a patch, left-right and front-back", "paper §3", by="network")
+    )
+    patch_z: int = field(default=32, metadata=told("voxels of a patch from foot to head", "paper §3", by="network"))
     folds: int = field(
         default=5,
         metadata=told(
             "parts into which the training people are cut: the prior is shown what a bridge makes that was trained on "
             "the other parts, which costs a training of the bridge for every part but one; 0: the bridge's own image",
             "methods.md §2.3b",
+            by="training",
         ),
     )
     identity: int = field(
-        default=1, metadata=told("after how many steps the bridge is told to leave high field alone; 0: never", "§2.1")
+        default=1,
+        metadata=told(
+            "after how many steps the bridge is told to leave high field alone; 0: never", "§2.1", by="training"
+        ),
     )
-    ssim: float = field(default=0.1, metadata=told("weight of 1 − SSIM in the prior's loss; 0 drops it", "§2.1"))
-    sobel: float = field(default=0.1, metadata=told("weight of the edges in the prior's loss; 0 drops it", "§2.1"))
+    ssim: float = field(
+        default=0.1, metadata=told("weight of 1 − SSIM in the prior's loss; 0 drops it", "§2.1", by="training")
+    )
+    sobel: float = field(
+        default=0.1, metadata=told("weight of the edges in the prior's loss; 0 drops it", "§2.1", by="training")
+    )
     condition_drop: float = field(
-        default=0.1, metadata=told("chance that the prior is not shown the bridge's image; 1: never is", "§2.3b")
+        default=0.1,
+        metadata=told("chance that the prior is not shown the bridge's image; 1: never is", "§2.3b", by="network"),
     )
     condition_blur: float = field(
-        default=0.7, metadata=told("most blur of the bridge's image that the prior learns from, SD in mm", "§2.3b")
+        default=0.7,
+        metadata=told("most blur of the bridge's image that the prior learns from, SD in mm", "§2.3b", by="training"),
     )
     condition_noise: float = field(
-        default=0.03, metadata=told("most noise on that image, SD as a share of half the range", "§2.3b")
+        default=0.03, metadata=told("most noise on that image, SD as a share of half the range", "§2.3b", by="training")
     )
 
     @property
@@ -135,13 +161,11 @@ class BridgeSettings:
         """The noise level at which the bridge crosses."""
         return self.k or K
 
+    @property
+    def first(self) -> int:
+        """The noise level at which the diffusion starts."""
+        return self.start or self.crossing
 
-NETWORK = (
-    "fusion",
-    "bridge_net", "bridge_width", "width", "levels", "blocks", "attention", "shuffle", "predicts", "lowest", "highest",
-    "patch", "patch_z",
-)  # fmt: skip
-"""The settings that shape the networks: with trained weights they are the weights', not the user's."""
 
 PRESETS: Mapping[str, Mapping[str, Any]] = {
     "paper": {},
@@ -196,15 +220,36 @@ def checked(settings: BridgeSettings) -> BridgeSettings:
         raise InputError(
             f"Expected --bridge-folds of 2 or more, or 0, found {s.folds}; one part has no other to learn from."
         )
-    for name in ("j", "crossings"):
+    if s.diffusion and not 0 <= s.steps <= s.first:
+        raise InputError(
+            f"Expected --bridge-steps from 1 to {s.first}, the levels there are from where the diffusion starts, or 0 "
+            f"for all of them, found {s.steps}; change it."
+        )
+    for name in ("j", "crossings", "window_batch"):
         if (found := getattr(s, name)) < 1:
-            raise InputError(f"Expected --bridge-{name} of at least 1, found {found}; choose 1 or more.")
+            flag = f"--bridge-{name.replace('_', '-')}"
+            raise InputError(f"Expected {flag} of at least 1, found {found}; choose 1 or more.")
     if s.sampler == "conditional" and s.diffusion and s.condition_drop >= 1:
         raise InputError(
             f"Expected --bridge-condition-drop below 1 for the conditional sampler, found {s.condition_drop}; choose "
             "another --bridge-sampler."
         )
     return s
+
+
+def used(settings: BridgeSettings, weights: Mapping[str, Any]) -> BridgeSettings:
+    """The settings as they are in use of weights trained with others; an ``InputError`` where they do not fit.
+
+    What the user leaves open is as it was in the training. Weights without a bridge or a prior can do without; those
+    with both may be asked to.
+    """
+    wanted = as_trained(settings, weights)
+    usual = {name: getattr(settings, name) or weights.get(name, 0) for name in ("k", "window")}
+    parts = {name: weights[name] and getattr(settings, name) for name in ("bridge", "diffusion")}
+    if weights["bridge"] != weights["diffusion"] and not any(parts.values()):
+        has = "a bridge" if weights["bridge"] else "a prior"
+        raise InputError(f"Expected to use what there is in the weights, {has} alone, found it off; leave it on.")
+    return checked(replace(wanted, **usual, **parts))
 
 
 def build(settings: BridgeSettings) -> "dict[str, torch.nn.Module]":
@@ -318,8 +363,9 @@ METHOD = Method(
     "pairs",
     sample,
     draws=4,
-    budgets={"sloppy": {"steps": 2, "overlap": 0.25}, "cpu": {"overlap": 0.25}, "gpu": {}},
+    budgets={"sloppy": {"steps": 2, "overlap": 0.25}, "cpu": {"overlap": 0.25}, "gpu": {"window_batch": 8}},
     prepare=prepare,
     fit=fit,
     learning=Learning(build, stages, predict, PRESETS, helpers=helpers),
+    used=used,
 )

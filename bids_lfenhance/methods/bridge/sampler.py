@@ -11,18 +11,17 @@ import torch
 from torch import Tensor, nn
 
 from ...config import CONTRASTS
-from ...errors import InputError
 from ...imaging.volume import Volume
 from ...nn import samplers
 from ...nn.cut import OUTSIDE, Cut
 from ...nn.memory import FLOAT, choose_size, halves, peak_bytes
 from ...nn.method import Draw
-from ...nn.precision import bf16_is_native, run_in_bf16
+from ...nn.precision import use_precision
 from ...nn.schedule import uniform_levels
 from ...nn.weights import Loaded, default_weights, load_weights
 from ...nn.windows import Windows, blend, windowed
-from ..contrast import asked_contrast, finished, shown
-from .recipe import NETWORK, BridgeSettings, build, checked
+from ..contrast import finished, shown
+from .recipe import BridgeSettings, build, used
 from .states import BACKGROUND, CLIP, SCHEDULE, crossed, loudness, maps_of, spread, unspread, velocity
 
 MULTIPLE = 32
@@ -46,28 +45,13 @@ def set_up(volume: Volume, settings: BridgeSettings) -> Mapping[str, Any]:
     if source == "auto":
         source = default_weights("bridge", volume.contrasts) or "auto"
     loaded = load_weights(source, "bridge", ())
-    trained = {name: loaded.settings[name] for name in (*NETWORK, "bridge", "diffusion", "condition_drop")}
-    # What the user leaves open is as it was in the training.
-    usual = {name: getattr(settings, name) or loaded.settings.get(name, 0) for name in ("k", "window", "strength")}
-    contrast = asked_contrast(settings.contrast, loaded.settings)
-    wanted = replace(settings, **trained, **usual, contrast=contrast)
-    for name in ("bridge", "diffusion"):
-        # Weights without a bridge or a prior can do without; those with both may be asked to.
-        wanted = replace(wanted, **{name: trained[name] and getattr(settings, name)})
-    if trained["bridge"] != trained["diffusion"] and not (wanted.bridge or wanted.diffusion):
-        has = "a bridge" if trained["bridge"] else "a prior"
-        raise InputError(
-            f"Expected to use what there is in {loaded.path}, {has} alone, found it switched off; leave it on."
-        )
-    wanted = checked(wanted)
-    nets = build(replace(wanted, **trained))
+    wanted = used(settings, loaded.settings)
+    nets = build(replace(wanted, **{name: loaded.settings[name] for name in ("bridge", "diffusion")}))
     device = torch.device(settings.device)
-    half = bf16_is_native(device)
     for name, net in nets.items():
         net.load_state_dict(loaded.state[name])
         net.to(device).eval()
-        if half:
-            run_in_bf16(net, device)
+    half = use_precision(nets, wanted.precision, device)
     return {
         "nets": nets,
         "settings": wanted,
@@ -154,16 +138,18 @@ class Field:
                 windows,
             )
 
+        # As printed, step 3 of Algorithm 1 takes the noise off by Eq. 11 too; nothing else may follow it.
+        literal = self.settings.sampler == "alg1_literal" and self.settings.diffusion
         found = torch.zeros_like(low)
         for noise in noises:
-            found += crossed(bridge, low, noise, level)
-        return self._held(found / len(noises))
+            found += crossed(bridge, low, noise, level, literal=literal)
+        return found / len(noises) if literal else self._held(found / len(noises))
 
     def diffused(self, image: Tensor, generator: torch.Generator) -> Tensor:
         """(1, C, X, Y, Z): ``image`` noised, and down again, by the sampler of the settings."""
         s, net = self.settings, self.nets["prior"]
-        start = s.start or s.crossing
-        levels = uniform_levels(start, s.steps)
+        start = s.first
+        levels = uniform_levels(start, s.steps or start)
         shown, present = image, maps_of(self.present, image)
         if s.sampler != "conditional":
             shown, present = torch.full_like(image, BACKGROUND), torch.zeros_like(present)
@@ -180,7 +166,10 @@ class Field:
 
         if s.sampler in ("alg1_tweedie", "alg1_literal"):
             literal = s.sampler == "alg1_literal"
-            return samplers.algorithm1(predict, image, SCHEDULE, levels, s.j, generator, literal)
+            found = samplers.algorithm1(
+                answer if literal else predict, image, SCHEDULE, levels, s.j, generator, literal
+            )
+            return self._held(found)
         state = SCHEDULE.add_noise(image, self._randn(generator), start)
         if s.sampler == "repaint":
             return samplers.repaint(predict, state, SCHEDULE, levels, s.j, generator)
@@ -218,7 +207,7 @@ def draw(nets: Mapping[str, Any], volume: Volume, settings: BridgeSettings, gene
     the bridge does to that, times the share of the change that is applied; what both learnt wrongly is in none of it.
     """
     loaded: Loaded = nets["loaded"]
-    used: BridgeSettings = nets["settings"]
+    inner: BridgeSettings = nets["settings"]
     cut = Cut.of(nets["shown"].volume, loaded.contrasts)
     batch = {
         "input": torch.from_numpy(cut.scaled())[None],
@@ -226,26 +215,25 @@ def draw(nets: Mapping[str, Any], volume: Volume, settings: BridgeSettings, gene
         "mask": torch.from_numpy(np.ascontiguousarray(cut.mask))[None, None],
     }
     there = {key: value.to(settings.device) for key, value in batch.items()}
-    found = enhance_batch(nets["nets"], there, used, torch.Generator().manual_seed(int(generator.integers(2**62))))
+    found = enhance_batch(nets["nets"], there, inner, torch.Generator().manual_seed(int(generator.integers(2**62))))
     record = {
         "weights": str(loaded.path),
         "input": nets["shown"].record,
         "weights_sha256": loaded.sha256,
-        "weights_settings": dict(loaded.settings),
         "scale": cut.scales(),
         "precision": nets["precision"],
-        "strength": used.strength or 1.0,
-        "window_batch": used.window_batch,
-        "stage": "diffusion" if used.diffusion else "bridge",
+        "strength": inner.strength or 1.0,
+        "window_batch": inner.window_batch,
+        "stage": "diffusion" if inner.diffusion else "bridge",
         "outside": OUTSIDE,
-        "nfe": evaluations(used),
+        "nfe": evaluations(inner),
         "warnings": [*nets["shown"].record["warnings"], *cut.warnings(loaded.contrasts)],
     }
-    return finished(Draw(cut.paste(found[0].cpu().numpy()), record), volume, used.contrast, nets["shown"])
+    return finished(Draw(cut.paste(found[0].cpu().numpy()), record), volume, inner.contrast, nets["shown"])
 
 
 def evaluations(settings: BridgeSettings) -> int:
     """How often a network looks at the whole field for one draw."""
     s = settings
     each = 1 if s.sampler in ("conditional", "unconditional_ddim") else s.j
-    return s.bridge * s.crossings + (s.steps * each if s.diffusion else 0)
+    return s.bridge * s.crossings + ((s.steps or s.first) * each if s.diffusion else 0)

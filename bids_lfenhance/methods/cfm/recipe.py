@@ -10,7 +10,7 @@ from ...config import CONTRASTS
 from ...errors import InputError
 from ...imaging.volume import Volume
 from ...nn.method import Draw, Learning, Method, Phase, Stage
-from ..options import CONTRAST, FUSION, AskedContrast, AskedFusion, told
+from ..options import CONTRAST, FUSION, PRECISION, AskedContrast, AskedFusion, Precision, as_trained, told
 
 if TYPE_CHECKING:
     import torch
@@ -24,6 +24,7 @@ class CfmSettings:
 
     weights: str = field(default="auto", metadata=told("folder, .safetensors file or registry name; auto: the bundled"))
     device: str = field(default="cpu", metadata=told("where the network runs; the app's --device"))
+    precision: Precision = field(default="bf16", metadata=PRECISION)
     fusion: AskedFusion = field(default="mean", metadata=FUSION)
     mode: Literal["mean", "sample"] = field(
         default="mean",
@@ -56,40 +57,62 @@ class CfmSettings:
         default=16, metadata=told("slices through the network at once, to bound the memory; the same result")
     )
     source: Literal["noise", "lf"] = field(
-        default="noise", metadata=told("where the way starts: noise, or low field with a little noise", "paper §2.1")
+        default="noise",
+        metadata=told("where the way starts: noise, or low field with a little noise", "paper §2.1", by="network"),
     )
-    spread: float = field(default=0.2, metadata=told("SD of the noise on low field with source lf", "methods.md §5"))
-    plane: Literal["axial", "coronal", "sagittal"] = field(default="axial", metadata=told("plane of the slices"))
-    n_ctx: int = field(default=1, metadata=told("slices shown on either side of a slice", "methods.md §5"))
-    se: bool = field(default=True, metadata=told("squeeze-and-excitation in the residual blocks", "paper §2.2"))
+    spread: float = field(
+        default=0.2, metadata=told("SD of the noise on low field with source lf", "methods.md §5", by="network")
+    )
+    plane: Literal["axial", "coronal", "sagittal"] = field(
+        default="axial", metadata=told("plane of the slices", by="network")
+    )
+    n_ctx: int = field(
+        default=1, metadata=told("slices shown on either side of a slice", "methods.md §5", by="network")
+    )
+    se: bool = field(
+        default=True, metadata=told("squeeze-and-excitation in the residual blocks", "paper §2.2", by="network")
+    )
     multiscale: bool = field(
-        default=True, metadata=told("several kernel sizes at the input; off: one of 3 x 3", "paper §2.2")
+        default=True, metadata=told("several kernel sizes at the input; off: one of 3 x 3", "paper §2.2", by="network")
     )
-    transformer: bool = field(default=True, metadata=told("self-attention at the bottom of the U-Net", "paper §2.2"))
+    transformer: bool = field(
+        default=True, metadata=told("self-attention at the bottom of the U-Net", "paper §2.2", by="network")
+    )
     pool: Literal["shuffle", "max"] = field(
         default="shuffle",
-        metadata=told("pixel (un)shuffle between levels; max: max-pooling, transposed convolutions", "paper §2.2"),
+        metadata=told(
+            "pixel (un)shuffle between levels; max: max-pooling, transposed convolutions", "paper §2.2", by="network"
+        ),
     )
-    base: int = field(default=32, metadata=told("features at full resolution", "methods.md §5"))
+    base: int = field(default=32, metadata=told("features at full resolution", "methods.md §5", by="network"))
     bottleneck: int = field(
-        default=224, metadata=told("features at the bottom; 224 is next to the published number of parameters")
+        default=224,
+        metadata=told("features at the bottom; 224 is next to the published number of parameters", by="network"),
     )
     shuffle: int = field(
-        default=1, metadata=told("pixels a side folded into features; 1, the published form, folds none")
+        default=1, metadata=told("pixels a side folded into features; 1, the published form, folds none", by="network")
     )
     anchor: float = field(
         default=0.0,
         metadata=told(
-            "SD of high less low field that the velocity is told relative to; 0, as published: relative to nothing"
+            "SD of high less low field that the velocity is told relative to; 0, as published: relative to nothing",
+            by="network",
         ),
     )
-    train_steps: int = field(default=16150, metadata=told("training steps", "200 epochs of 323 volumes, paper §3.2"))
-    rate: float = field(default=1e-4, metadata=told("learning rate, falling to a hundredth", "methods.md §5"))
-    decay: float = field(default=1e-5, metadata=told("weight decay", "methods.md §5"))
-    batch: int = field(default=4, metadata=told("patches per training step", "paper §3.2"))
-    slices: int = field(default=16, metadata=told("slices learnt from in each patch"))
+    train_steps: int = field(
+        default=16150, metadata=told("training steps", "200 epochs of 323 volumes, paper §3.2", by="training")
+    )
+    rate: float = field(
+        default=1e-4, metadata=told("learning rate, falling to a hundredth", "methods.md §5", by="training")
+    )
+    decay: float = field(default=1e-5, metadata=told("weight decay", "methods.md §5", by="training"))
+    batch: int = field(default=4, metadata=told("patches per training step", "paper §3.2", by="training"))
+    slices: int = field(default=16, metadata=told("slices learnt from in each patch", by="training"))
     patch: int = field(
-        default=0, metadata=told("pixels a side of the slices learnt from; 0: all of the brain, multiples of 16 else")
+        default=0,
+        metadata=told(
+            "pixels a side of the slices learnt from; 0: all of the brain, multiples of 16 else", by="training"
+        ),
     )
 
     def __post_init__(self) -> None:
@@ -109,13 +132,6 @@ class CfmSettings:
                 "change them."
             )
 
-
-NETWORK = (
-    "fusion",
-    *("source", "spread", "plane", "n_ctx", "se", "multiscale", "transformer", "pool"),
-    *("base", "bottleneck", "shuffle", "anchor"),
-)
-"""The settings that belong to what was learnt: with trained weights they are the weights', not the user's."""
 
 PRESETS: Mapping[str, Mapping[str, Any]] = {
     "paper": {},
@@ -214,4 +230,5 @@ METHOD = Method(
     fit=fit,
     learning=Learning(build, stages, predict, PRESETS),
     varies=varies,
+    used=as_trained,
 )

@@ -13,11 +13,12 @@ from ...imaging.volume import Volume
 from ...nn.cut import OUTSIDE, Cut
 from ...nn.memory import FLOAT, choose_size, halves, peak_bytes
 from ...nn.method import Draw
-from ...nn.precision import bf16_is_native, run_in_bf16
+from ...nn.precision import use_precision
 from ...nn.weights import Loaded, default_weights, load_weights
-from ..contrast import asked_contrast, finished, shown
+from ..contrast import finished, shown
+from ..options import as_trained
 from .network import VelocityNet
-from .recipe import NETWORK, CfmSettings, build
+from .recipe import CfmSettings, build
 from .slices import AXIS, Slices, as_slices, as_volume, draw_noise
 from .way import evaluations, start_from, walk
 
@@ -39,15 +40,11 @@ def set_up(volume: Volume, settings: CfmSettings) -> Mapping[str, Any]:
     if source == "auto":
         source = default_weights("cfm", volume.contrasts) or "auto"
     loaded = load_weights(source, "cfm", ())
-    trained = {name: loaded.settings[name] for name in NETWORK}
-    strength = settings.strength or loaded.settings.get("strength", 0.0)
-    contrast = asked_contrast(settings.contrast, loaded.settings)
-    settings = replace(settings, **trained, strength=strength, contrast=contrast)
+    settings = as_trained(settings, loaded.settings)
     network, device = build(settings)["velocity"], torch.device(settings.device)
     network.load_state_dict(loaded.state["velocity"])
     network.to(device).eval()
-    if half := bf16_is_native(device):
-        run_in_bf16(network, device)
+    half = use_precision({"velocity": network}, settings.precision, device)
     return {
         "velocity": network,
         "settings": settings,
@@ -128,7 +125,6 @@ def draw(nets: Mapping[str, Any], volume: Volume, settings: CfmSettings, generat
         "weights": str(loaded.path),
         "input": nets["shown"].record,
         "weights_sha256": loaded.sha256,
-        "weights_settings": dict(loaded.settings),
         "scale": cut.scales(),
         "precision": nets["precision"],
         "seed": seed,
@@ -140,7 +136,7 @@ def draw(nets: Mapping[str, Any], volume: Volume, settings: CfmSettings, generat
         "nfe": evaluations(inner),
         "spread": SPREAD[inner.mode],
         "outside": OUTSIDE,
-        "warnings": [*nets["shown"].record["warnings"], *cut.warnings(loaded.contrasts), *_few(inner)],
+        "warnings": [*nets["shown"].record["warnings"], *cut.warnings(loaded.contrasts), *_sampled(inner, loaded)],
     }
     return finished(Draw(cut.paste(found[0].cpu().numpy()), record), volume, inner.contrast, nets["shown"])
 
@@ -152,10 +148,17 @@ SPREAD = {
 """What the spread of draws means in each mode."""
 
 
-def _few(settings: CfmSettings) -> list[str]:
-    if settings.mode == "mean" or settings.steps >= ENOUGH:
-        return []
-    return [
-        f"draws of {settings.steps} steps are too much alike: their standard deviation is less than the uncertainty; "
-        f"use {ENOUGH} steps or more"
-    ]
+def _sampled(settings: CfmSettings, loaded: Loaded) -> list[str]:
+    """What the user should know of samples, with these weights and in so many steps."""
+    said: list[str] = []
+    if settings.mode == "sample" and 0 < (share := loaded.settings.get("strength", 0.0)) < 1:
+        said.append(
+            f"a sample takes all of the network's change, of which these weights ask for {share:g}: expect it, and the "
+            "mean of a few, to be worse than mode mean; their standard deviation is what they are for"
+        )
+    if settings.mode == "sample" and settings.steps < ENOUGH:
+        said.append(
+            f"draws of {settings.steps} steps are too much alike: their standard deviation is less than the "
+            f"uncertainty; use {ENOUGH} steps or more"
+        )
+    return said

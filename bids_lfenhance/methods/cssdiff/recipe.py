@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -10,7 +11,7 @@ from ...config import CONTRASTS
 from ...errors import InputError
 from ...imaging.volume import Volume
 from ...nn.method import Draw, Learning, Method, Phase, Stage
-from ..options import CONTRAST, FUSION, AskedContrast, AskedFusion, told
+from ..options import CONTRAST, FUSION, PRECISION, AskedContrast, AskedFusion, Precision, as_trained, told
 
 if TYPE_CHECKING:
     import torch
@@ -25,11 +26,17 @@ class CssDiffSettings:
 
     weights: str = field(default="auto", metadata=told("folder, .safetensors file or registry name; auto: the bundled"))
     device: str = field(default="cpu", metadata=told("where the networks run; the app's --device"))
+    precision: Precision = field(default="bf16", metadata=PRECISION)
     fusion: AskedFusion = field(default="mean", metadata=FUSION)
-    sgp: bool = field(default=True, metadata=told("tell the denoiser which slice it is in", "paper Table 2"))
-    lsc: bool = field(default=True, metadata=told("hold local structure against a restorer's", "paper Table 2"))
+    sgp: bool = field(
+        default=True, metadata=told("tell the denoiser which slice it is in", "paper Table 2", by="network")
+    )
+    lsc: bool = field(
+        default=True, metadata=told("hold local structure against a restorer's", "paper Table 2", by="training")
+    )
     ccd: bool = field(
-        default=True, metadata=told("the cycle-constrained chain; off: plain conditional diffusion", "paper Table 2")
+        default=True,
+        metadata=told("the cycle-constrained chain; off: plain conditional diffusion", "paper Table 2", by="network"),
     )
     chain: Literal["conditional", "literal"] = field(
         default="conditional",
@@ -37,6 +44,7 @@ class CssDiffSettings:
             "the chain goes from noise to high field, shown low field at every step; literal: from low field itself, "
             "as Eq. 7 is printed",
             "methods.md §1.2 a",
+            by="network",
         ),
     )
     reverse: Literal["learned", "simulator"] = field(
@@ -45,12 +53,19 @@ class CssDiffSettings:
             "what takes high field back to low field: a network, or physics, which cannot agree with the chain on "
             "anything",
             "methods.md §1.3",
+            by="training",
         ),
     )
-    reverse_fwhm: float = field(default=3.0, metadata=told("width of the profile of that physics, voxels"))
-    steps: int = field(default=4, metadata=told("steps of the chain, in training and use", "methods.md §1.2 b"))
+    reverse_fwhm: float = field(
+        default=3.0, metadata=told("width of the profile of that physics, voxels", by="training")
+    )
+    steps: int = field(
+        default=4, metadata=told("steps of the chain, in training and use", "methods.md §1.2 b", by="network")
+    )
     ddim_steps: int = field(default=50, metadata=told("steps of DDIM without the chain", "methods.md §1.8"))
-    n_ctx: int = field(default=1, metadata=told("slices shown on either side of a slice", "methods.md §1.3"))
+    n_ctx: int = field(
+        default=1, metadata=told("slices shown on either side of a slice", "methods.md §1.3", by="network")
+    )
     strength: float = field(
         default=0.0,
         metadata=told(
@@ -66,16 +81,24 @@ class CssDiffSettings:
     slices_at_once: int = field(
         default=16, metadata=told("slices through the networks at once, to bound the memory; the same result")
     )
-    width: int = field(default=64, metadata=told("features of the denoiser at full resolution", "methods.md §1.3"))
-    levels: int = field(default=4, metadata=told("levels of the denoiser", "methods.md §1.3"))
-    blocks: int = field(default=2, metadata=told("blocks per level of the denoiser", "methods.md §1.3"))
-    shuffle: int = field(
-        default=1, metadata=told("pixels a side folded into features of the denoiser; 1, the published form: none")
+    width: int = field(
+        default=64, metadata=told("features of the denoiser at full resolution", "methods.md §1.3", by="network")
     )
-    reverse_width: int = field(default=64, metadata=told("features of the reverse generator", "methods.md §1.8c"))
-    judge_width: int = field(default=64, metadata=told("features of the discriminators", "methods.md §1.8c"))
+    levels: int = field(default=4, metadata=told("levels of the denoiser", "methods.md §1.3", by="network"))
+    blocks: int = field(default=2, metadata=told("blocks per level of the denoiser", "methods.md §1.3", by="network"))
+    shuffle: int = field(
+        default=1,
+        metadata=told("pixels a side folded into features of the denoiser; 1, the published form: none", by="network"),
+    )
+    reverse_width: int = field(
+        default=64, metadata=told("features of the reverse generator", "methods.md §1.8c", by="network")
+    )
+    judge_width: int = field(
+        default=64, metadata=told("features of the discriminators", "methods.md §1.8c", by="training")
+    )
     lean: bool = field(
-        default=True, metadata=told("compute features of the chain twice instead of keeping them: less memory")
+        default=True,
+        metadata=told("compute features of the chain twice instead of keeping them: less memory", by="training"),
     )
     sgp_positive: Literal["index", "shift", "window", "argmax"] = field(
         default="window",
@@ -83,40 +106,78 @@ class CssDiffSettings:
             "which slice of high field belongs to one of low field: the same, that after one shift per volume, the "
             "most alike about that one, or, as printed (Eq. 18), the most alike of all",
             "methods.md §1.4",
+            by="training",
         ),
     )
-    temperature: float = field(default=0.1, metadata=told("τ of the contrastive loss", "methods.md §1.2 g"))
-    lsc_block: int = field(default=8, metadata=told("pixels a side of the blocks spoilt", "methods.md §1.2 g"))
-    lsc_masked: float = field(default=0.4, metadata=told("share of the blocks taken out", "methods.md §1.2 g"))
-    lsc_turned: float = field(default=0.3, metadata=told("share of the blocks turned", "methods.md §1.2 g"))
-    lsc_untouched: float = field(default=0.25, metadata=told("share of the slices left whole", "methods.md §1.5"))
-    alpha: float = field(default=0.1, metadata=told("α, weight of 1 − SSIM in the restorer's loss", "§1.2 g"))
-    adversarial: float = field(default=0.05, metadata=told("λ1, weight of the discriminators", "methods.md §1.2 g"))
-    cycle: float = field(default=1.0, metadata=told("λ2, weight of the cycle", "methods.md §1.2 g"))
-    rho: float = field(default=0.5, metadata=told("ρ, weight of the cycle from high field", "methods.md §1.2 g"))
-    path: float = field(default=0.1, metadata=told("λ3, weight of the path", "methods.md §1.2 g"))
+    temperature: float = field(
+        default=0.1, metadata=told("τ of the contrastive loss", "methods.md §1.2 g", by="training")
+    )
+    lsc_block: int = field(
+        default=8, metadata=told("pixels a side of the blocks spoilt", "methods.md §1.2 g", by="training")
+    )
+    lsc_masked: float = field(
+        default=0.4, metadata=told("share of the blocks taken out", "methods.md §1.2 g", by="training")
+    )
+    lsc_turned: float = field(
+        default=0.3, metadata=told("share of the blocks turned", "methods.md §1.2 g", by="training")
+    )
+    lsc_untouched: float = field(
+        default=0.25, metadata=told("share of the slices left whole", "methods.md §1.5", by="training")
+    )
+    alpha: float = field(
+        default=0.1, metadata=told("α, weight of 1 − SSIM in the restorer's loss", "§1.2 g", by="training")
+    )
+    adversarial: float = field(
+        default=0.05, metadata=told("λ1, weight of the discriminators", "methods.md §1.2 g", by="training")
+    )
+    cycle: float = field(default=1.0, metadata=told("λ2, weight of the cycle", "methods.md §1.2 g", by="training"))
+    rho: float = field(
+        default=0.5, metadata=told("ρ, weight of the cycle from high field", "methods.md §1.2 g", by="training")
+    )
+    path: float = field(default=0.1, metadata=told("λ3, weight of the path", "methods.md §1.2 g", by="training"))
     paired_l1: float = field(
-        default=1.0, metadata=told("weight of the paired absolute error; 0: without", "methods.md §1.2 f")
+        default=1.0,
+        metadata=told("weight of the paired absolute error; 0: without", "methods.md §1.2 f", by="training"),
     )
-    structure: float = field(default=0.1, metadata=told("weight of the restorer's loss", "methods.md §1.2 i"))
-    r1: float = field(default=0.05, metadata=told("γ of R1 on the discriminator", "methods.md §1.2 e"))
+    structure: float = field(
+        default=0.1, metadata=told("weight of the restorer's loss", "methods.md §1.2 i", by="training")
+    )
+    r1: float = field(default=0.05, metadata=told("γ of R1 on the discriminator", "methods.md §1.2 e", by="training"))
     reverse_noise: float = field(
-        default=0.03, metadata=told("SD of the noise that the reverse generator is given", "methods.md §1.9")
+        default=0.03,
+        metadata=told("SD of the noise that the reverse generator is given", "methods.md §1.9", by="training"),
     )
-    dropout: float = field(default=0.2, metadata=told("share of the slice's tokens dropped in training", "paper §4"))
-    sgp_steps: int = field(default=20_000, metadata=told("training steps of the slice encoder", "methods.md §1.6"))
-    lsc_steps: int = field(default=20_000, metadata=told("training steps of the restorer", "methods.md §1.6"))
-    warm_steps: int = field(default=20_000, metadata=told("training steps of the denoiser alone", "methods.md §1.6"))
-    chain_steps: int = field(default=80_000, metadata=told("training steps of the chain", "methods.md §1.6"))
-    rate: float = field(default=2e-4, metadata=told("learning rate of denoiser and reverse generator", "§1.2 j"))
+    dropout: float = field(
+        default=0.2, metadata=told("share of the slice's tokens dropped in training", "paper §4", by="training")
+    )
+    sgp_steps: int = field(
+        default=20_000, metadata=told("training steps of the slice encoder", "methods.md §1.6", by="training")
+    )
+    lsc_steps: int = field(
+        default=20_000, metadata=told("training steps of the restorer", "methods.md §1.6", by="training")
+    )
+    warm_steps: int = field(
+        default=20_000, metadata=told("training steps of the denoiser alone", "methods.md §1.6", by="training")
+    )
+    chain_steps: int = field(
+        default=80_000, metadata=told("training steps of the chain", "methods.md §1.6", by="training")
+    )
+    rate: float = field(
+        default=2e-4, metadata=told("learning rate of denoiser and reverse generator", "§1.2 j", by="training")
+    )
     paper_lr: bool = field(
         default=False,
-        metadata=told("the paper's rate for denoiser and chain: 0.002, halved every twelfth of a stage", "paper §4"),
+        metadata=told(
+            "the paper's rate for denoiser and chain: 0.002, halved every twelfth of a stage", "paper §4", by="training"
+        ),
     )
-    batch: int = field(default=4, metadata=told("patches per training step"))
-    slices: int = field(default=4, metadata=told("slices learnt from in each patch"))
+    batch: int = field(default=4, metadata=told("patches per training step", by="training"))
+    slices: int = field(default=4, metadata=told("slices learnt from in each patch", by="training"))
     patch: int = field(
-        default=0, metadata=told("pixels a side of the slices learnt from; 0: all of the brain, multiples of 16 else")
+        default=0,
+        metadata=told(
+            "pixels a side of the slices learnt from; 0: all of the brain, multiples of 16 else", by="training"
+        ),
     )
 
     def __post_init__(self) -> None:
@@ -142,19 +203,12 @@ class CssDiffSettings:
         if not 0 <= self.lsc_refine <= 0.3:
             raise InputError(f"Expected --cssdiff-lsc-refine from 0 to 0.3, found {self.lsc_refine}; change it.")
         if self.lsc_refine and not (self.lsc and self.ccd):
-            raise InputError(
-                "Expected --cssdiff-lsc and --cssdiff-ccd with --cssdiff-lsc-refine, found one switched off."
-            )
+            raise InputError("Expected --cssdiff-lsc and --cssdiff-ccd with --cssdiff-lsc-refine, found one off.")
         if not self.reverse_fwhm > 0:
             raise InputError(f"Expected --cssdiff-reverse-fwhm above 0, found {self.reverse_fwhm}; choose 3.")
         if not self.temperature > 0:
             raise InputError(f"Expected --cssdiff-temperature above 0, found {self.temperature}; choose 0.1.")
 
-
-NETWORK = (
-    "fusion", "sgp", "ccd", "chain", "steps", "n_ctx", "width", "levels", "blocks", "shuffle", "reverse_width"
-)  # fmt: skip
-"""The settings that belong to what was learnt: with trained weights they are the weights', not the user's."""
 
 PRESETS: Mapping[str, Mapping[str, Any]] = {
     "paper": {},
@@ -175,8 +229,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
         "slices": 8,
     },
 }
-"""What each preset changes; "tiny": 4.4 M parameters to enhance, 1.2 M for its own maps; 0.2, 0.5, 0.4 and 6 CPU-s a
-step of SGP, LSC, denoiser and chain on one core that multiplies bfloat16: half an hour, and the validations."""
+"""What each preset changes; "tiny": 4.4 M parameters to enhance, 1.2 M for its own maps; half an hour of one core."""
 
 PAPER_RATE, HALVINGS = 2e-3, 11
 """The paper's rate, halved every 10 of its 120 epochs."""
@@ -189,7 +242,6 @@ THICK = 48
 
 THIN = 16
 """Slices of the other patches, neighbours included."""
-
 
 CHANNELS = len(CONTRASTS)
 
@@ -231,8 +283,9 @@ def stages(settings: CssDiffSettings) -> tuple[Stage, ...]:
     if s.sgp:
         # A free choice too early agrees on a wrong order (methods.md §1.4): index, one shift, then among those near it.
         window = s.sgp_positive == "window"
-        order = [("sgp-index", _index, 8), *([("sgp-shift", _shift, 2)] if window else [])]
-        for name, losses, share in (*order, ("sgp", _positive, 2 if window else 1)):
+        order = [("sgp-index", "index", 8), *([("sgp-shift", "shift", 2)] if window else [])]
+        for name, positive, share in (*order, ("sgp", s.sgp_positive, 2 if window else 1)):
+            losses = partial(_contrast, positive=positive)
             steps = s.sgp_steps // share
             found.append(Stage(name, (Phase(name, ("encoder",), losses, 1e-3),), steps, s.batch, thick, measured=False))
     if s.lsc and s.ccd:
@@ -289,24 +342,12 @@ def shows(loaded: "Loaded") -> Mapping[str, Mapping[str, str]]:
     return shows(loaded)
 
 
-def _index(nets: "Nets", batch: "Batch", settings: Any, generator: "torch.Generator") -> "Mapping[str, torch.Tensor]":
-    from .guides import contrast
-
-    return contrast(nets, batch, settings, generator, "index")
-
-
-def _shift(nets: "Nets", batch: "Batch", settings: Any, generator: "torch.Generator") -> "Mapping[str, torch.Tensor]":
-    from .guides import contrast
-
-    return contrast(nets, batch, settings, generator, "shift")
-
-
-def _positive(
-    nets: "Nets", batch: "Batch", settings: Any, generator: "torch.Generator"
+def _contrast(
+    nets: "Nets", batch: "Batch", settings: Any, generator: "torch.Generator", positive: Any
 ) -> "Mapping[str, torch.Tensor]":
     from .guides import contrast
 
-    return contrast(nets, batch, settings, generator, settings.sgp_positive)
+    return contrast(nets, batch, settings, generator, positive)
 
 
 def _restore(nets: "Nets", batch: "Batch", settings: Any, generator: "torch.Generator") -> "Mapping[str, torch.Tensor]":
@@ -355,4 +396,5 @@ METHOD = Method(
     learning=Learning(build, stages, predict, PRESETS),
     fit=fit,
     shows=shows,
+    used=as_trained,
 )

@@ -17,11 +17,12 @@ from ...nn.precision import use_precision
 from ...nn.samplers import ddim
 from ...nn.schedule import uniform_levels
 from ...nn.weights import Loaded, default_weights, load_weights
-from ..contrast import asked_contrast, finished, shown
+from ..contrast import finished, shown
+from ..options import as_trained
 from .chain import Condition, chain_levels, clean_at, schedule, walk
 from .maps import ANSWERS, maps_of, shows
 from .network import TOKEN
-from .recipe import CHANNELS, NETWORK, CssDiffSettings, build, seen_channels
+from .recipe import CHANNELS, CssDiffSettings, build, seen_channels
 from .slices import AROUND, Slices, as_slices, as_volume, embed, padding, tokens_of
 
 FIELDS = 10
@@ -42,10 +43,7 @@ def set_up(volume: Volume, settings: CssDiffSettings) -> Mapping[str, Any]:
     if source == "auto":
         source = default_weights("cssdiff", volume.contrasts) or "auto"
     loaded = load_weights(source, "cssdiff", ())
-    trained = {name: loaded.settings[name] for name in NETWORK if name in loaded.settings}
-    strength = settings.strength or loaded.settings.get("strength", 0.0)
-    contrast = asked_contrast(settings.contrast, loaded.settings)
-    settings = replace(settings, **trained, strength=strength, contrast=contrast)
+    settings = as_trained(settings, loaded.settings)
     wanted = {"denoiser", "encoder"} | {ANSWERS[name][0] for name in shows(loaded)}
     built = build(replace(settings, lsc=True, reverse="learned"))
     nets = {name: net for name, net in built.items() if name in wanted and name in loaded.state}
@@ -57,7 +55,7 @@ def set_up(volume: Volume, settings: CssDiffSettings) -> Mapping[str, Any]:
     for name, net in nets.items():
         net.load_state_dict(loaded.state[name])
         net.to(torch.device(settings.device)).eval()
-    half = use_precision({"denoiser": nets["denoiser"]}, "bf16", torch.device(settings.device))
+    half = use_precision({"denoiser": nets["denoiser"]}, settings.precision, torch.device(settings.device))
     return {
         "nets": nets,
         "settings": settings,
@@ -160,7 +158,6 @@ def draw(nets: Mapping[str, Any], volume: Volume, settings: CssDiffSettings, gen
         "weights": str(loaded.path),
         "input": nets["shown"].record,
         "weights_sha256": loaded.sha256,
-        "weights_settings": dict(loaded.settings),
         "scale": cut.scales(),
         "precision": nets["precision"],
         "seed": seed,

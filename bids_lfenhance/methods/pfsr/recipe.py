@@ -9,7 +9,7 @@ import numpy as np
 from ...errors import InputError
 from ...imaging.volume import Volume
 from ...nn.method import Draw, Learning, Method, Phase, Stage
-from ..options import CONTRAST, FUSION, AskedContrast, AskedFusion, told
+from ..options import CONTRAST, FUSION, PRECISION, AskedContrast, AskedFusion, Precision, as_trained, told
 
 if TYPE_CHECKING:
     import torch
@@ -23,6 +23,7 @@ class PfsrSettings:
 
     weights: str = field(default="auto", metadata=told("folder, .safetensors file or registry name; auto: the bundled"))
     device: str = field(default="cpu", metadata=told("where the network runs; the app's --device"))
+    precision: Precision = field(default="bf16", metadata=PRECISION)
     fusion: AskedFusion = field(default="mean", metadata=FUSION)
     window: int = field(
         default=0,
@@ -39,39 +40,50 @@ class PfsrSettings:
         ),
     )
     contrast: AskedContrast = field(default="auto", metadata=CONTRAST)
-    width: int = field(default=64, metadata=told("features per layer", "methods.md §4.2"))
-    groups: int = field(default=4, metadata=told("residual groups", "methods.md §4.2"))
-    blocks: int = field(default=3, metadata=told("blocks per group", "methods.md §4.2"))
-    reduction: int = field(default=16, metadata=told("features per feature of the attention", "methods.md §4.2"))
+    width: int = field(default=64, metadata=told("features per layer", "methods.md §4.2", by="network"))
+    groups: int = field(default=4, metadata=told("residual groups", "methods.md §4.2", by="network"))
+    blocks: int = field(default=3, metadata=told("blocks per group", "methods.md §4.2", by="network"))
+    reduction: int = field(
+        default=16, metadata=told("features per feature of the attention", "methods.md §4.2", by="network")
+    )
     shuffle: int = field(
-        default=1, metadata=told("voxels a side folded into channels; 1, the published form, folds none")
+        default=1, metadata=told("voxels a side folded into channels; 1, the published form, folds none", by="network")
     )
     attention: Literal["local", "global", "none"] = field(
         default="local",
-        metadata=told("what gates a feature: its voxel's features, their mean over the array, nothing"),
+        metadata=told("what gates a feature: its voxel's features, their mean over the array, nothing", by="network"),
     )
     pretrain_steps: int = field(
         default=22050,
-        metadata=told("steps on simulated pairs; 0 leaves them out", "150 epochs of 147 subjects, 8 patches each"),
+        metadata=told(
+            "steps on simulated pairs; 0 leaves them out", "150 epochs of 147 subjects, 8 patches each", by="training"
+        ),
     )
     finetune_steps: int = field(
         default=650,
-        metadata=told("steps on real pairs; 0 leaves them out", "50 epochs of 13 subjects, 8 patches each"),
+        metadata=told(
+            "steps on real pairs; 0 leaves them out", "50 epochs of 13 subjects, 8 patches each", by="training"
+        ),
     )
-    rate: float = field(default=1e-4, metadata=told("learning rate on simulated pairs", "methods.md §4.2"))
-    finetune_rate: float = field(default=2e-6, metadata=told("learning rate on real pairs", "paper §3.2"))
-    batch: int = field(default=8, metadata=told("patches per step, each with all its contrasts", "methods.md §4.2"))
-    patch: int = field(default=64, metadata=told("voxels a side of a patch", "methods.md §4.2"))
-    ssim_weight: float = field(default=0.1, metadata=told("weight of 1 − SSIM beside L1; 0 drops it", "§4.2"))
+    rate: float = field(
+        default=1e-4, metadata=told("learning rate on simulated pairs", "methods.md §4.2", by="training")
+    )
+    finetune_rate: float = field(
+        default=2e-6, metadata=told("learning rate on real pairs", "paper §3.2", by="training")
+    )
+    batch: int = field(
+        default=8, metadata=told("patches per step, each with all its contrasts", "methods.md §4.2", by="training")
+    )
+    patch: int = field(default=64, metadata=told("voxels a side of a patch", "methods.md §4.2", by="training"))
+    ssim_weight: float = field(
+        default=0.1, metadata=told("weight of 1 − SSIM beside L1; 0 drops it", "§4.2", by="training")
+    )
 
     def __post_init__(self) -> None:
         """Refuses what cannot be used, with an ``InputError``."""
         if not 0 <= self.strength <= 1:
             raise InputError(f"Expected --pfsr-strength between 0 and 1, found {self.strength}; change it.")
 
-
-NETWORK = ("fusion", "width", "groups", "blocks", "reduction", "shuffle", "attention")
-"""The settings that shape the network: with trained weights they are the weights', not the user's."""
 
 PRESETS: Mapping[str, Mapping[str, Any]] = {
     "paper": {},
@@ -166,4 +178,5 @@ METHOD = Method(
     prepare=prepare,
     fit=fit,
     learning=Learning(build, stages, predict, PRESETS),
+    used=as_trained,
 )

@@ -14,12 +14,13 @@ from ...imaging.volume import Stack, Volume
 from ...nn.cut import OUTSIDE, Cut
 from ...nn.memory import FLOAT, choose_size, peak_bytes
 from ...nn.method import Draw
-from ...nn.precision import bf16_is_native, run_in_bf16
+from ...nn.precision import use_precision
 from ...nn.weights import Loaded, default_weights, load_weights
-from ..contrast import asked_contrast, finished, shown
+from ..contrast import finished, shown
+from ..options import as_trained
 from .loss import singles
 from .network import Enhancer
-from .recipe import NETWORK, PfsrSettings, build
+from .recipe import PfsrSettings, build
 
 FIELDS = 12
 """Copies of one contrast's image that are in memory at once, beside what the network needs."""
@@ -39,16 +40,12 @@ def set_up(volume: Volume, settings: PfsrSettings) -> Mapping[str, Any]:
     if source == "auto":
         source = default_weights("pfsr", volume.contrasts) or "auto"
     loaded = load_weights(source, "pfsr", ())
-    trained = {name: loaded.settings[name] for name in NETWORK}
-    strength = settings.strength or loaded.settings["strength"]
-    contrast = asked_contrast(settings.contrast, loaded.settings)
-    settings = replace(settings, **trained, strength=strength, contrast=contrast)
+    settings = as_trained(settings, loaded.settings)
     network = build(settings)["enhancer"]
     network.load_state_dict(loaded.state["enhancer"])
     device = torch.device(settings.device)
     network.to(device).eval()
-    if half := bf16_is_native(device):
-        run_in_bf16(network, device)
+    half = use_precision({"enhancer": network}, settings.precision, device)
     precision = "bf16" if half else "fp32"
     return {
         "enhancer": network,
@@ -149,7 +146,6 @@ def draw(nets: Mapping[str, Any], volume: Volume, settings: PfsrSettings, genera
         "weights": str(loaded.path),
         "input": nets["shown"].record,
         "weights_sha256": loaded.sha256,
-        "weights_settings": dict(loaded.settings),
         "strength": inner.strength or 1.0,
         "scale": cut.scales(),
         "precision": nets["precision"],

@@ -13,7 +13,7 @@ from bids_lfenhance.imaging.volume import Volume
 from bids_lfenhance.methods.bridge.loss import Pair
 from bids_lfenhance.methods.bridge.recipe import METHOD, PRESETS, BridgeSettings, build, predict, stages
 from bids_lfenhance.methods.bridge.sampler import Field, evaluations, set_up
-from bids_lfenhance.methods.bridge.states import BACKGROUND, SCHEDULE
+from bids_lfenhance.methods.bridge.states import BACKGROUND, CLIP, SCHEDULE
 from bids_lfenhance.methods.enhance import enhance
 from bids_lfenhance.nn.method import Enhanced
 from bids_lfenhance.nn.weights import save_weights
@@ -105,6 +105,40 @@ def test_crossings_average_out_the_noise_that_a_bridge_lets_through() -> None:
     ratio = float(SCHEDULE.ratio(torch.tensor(400)))
     assert left(1) == pytest.approx((0.1 * ratio / 2) ** 2, rel=0.1)
     assert left(4) == pytest.approx(left(1) / 4, rel=0.1)
+
+
+def test_algorithm_1_as_printed_takes_noise_off_by_eq_11_everywhere() -> None:
+    """Step 3 too: with a perfect bridge and a prior that answers v = 0, every number can be worked out by hand."""
+    whole = batch_of("lf2hf", size=24)
+    pair, seed = Pair.of(whole), 3
+    change = torch.nn.functional.pad(SCHEDULE.shares[400].sqrt().float() * (pair.high - pair.low), (0, 8) * 3)
+    bridge = Told(lambda images, told: change)
+    nets = {"bridge": bridge, "prior": Told(lambda images, told: torch.zeros_like(images[:, :3]))}
+    result = found(nets, without_target(whole), seed, sampler="alg1_literal", steps=1, j=1, predicts="velocity")
+
+    drawn = torch.Generator().manual_seed(int(torch.randint(2**62, (), generator=torch.Generator().manual_seed(seed))))
+    first, second = (torch.randn(pair.low.shape, generator=drawn) for _ in range(2))
+
+    def less(state: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
+        a = [float(SCHEDULE.shares[level]) for level in (399, 400)]
+        alpha = a[1] / a[0]
+        return (state - (1 - alpha) / (1 - a[1]) ** 0.5 * noise) / alpha**0.5
+
+    signal, spread = float(SCHEDULE.shares[400]) ** 0.5, (1 - float(SCHEDULE.shares[400])) ** 0.5
+    image = less(signal * pair.high + spread * first, first)
+    state = signal * image + spread * second
+    image = less(state, spread * state)  # v = 0: the noise in the state is √(1−ᾱ) of it
+    wanted = (image.clamp(-CLIP, CLIP) + 1) / 2
+    inside = whole["mask"].expand_as(result)
+    torch.testing.assert_close(result[inside], wanted[inside], atol=1e-4, rtol=0)
+
+
+def test_no_steps_are_all_levels() -> None:
+    whole = without_target(batch_of("lf2hf", size=24))
+    nets = {"prior": Told(lambda images, told: torch.zeros_like(images[:, :3]))}
+    every, named = (found(nets, whole, 0, bridge=False, k=110, steps=steps) for steps in (0, 110))
+    torch.testing.assert_close(every, named, atol=0, rtol=0)
+    assert evaluations(replace(SMALL, bridge=False, k=110, steps=0)) == 110
 
 
 def test_no_crossing_at_all_is_refused(session: Volume, weights: Path) -> None:
@@ -234,9 +268,10 @@ def test_networks_that_answer_no_number_are_an_error(session: Volume, tmp_path: 
         ({"k": 50}, "from 100 to 500"),
         ({"start": 600}, "from 0 to 500"),
         ({"j": 0}, "at least 1"),
-        ({"steps": 0}, "1 to 400 steps"),
+        ({"steps": 401}, "steps from 1 to 400"),
+        ({"k": 110, "steps": 111}, "steps from 1 to 110"),
         ({"overlap": 1.0}, "overlap from 0 to below 1"),
-        ({"window_batch": 0}, "one at a time"),
+        ({"window_batch": 0}, "at least 1"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(
@@ -269,7 +304,7 @@ def test_weights_of_one_part_alone(part: str, other: str, session: Volume, tmp_p
     ready = set_up(session, BridgeSettings(weights=str(folder)))
     assert (ready["settings"].bridge, ready["settings"].diffusion) == (part == "bridge", part == "diffusion")
     assert run(session, folder).image.any()
-    with pytest.raises(InputError, match="found it switched off"):
+    with pytest.raises(InputError, match="found it off"):
         run(session, folder, **{part: False})
 
 
