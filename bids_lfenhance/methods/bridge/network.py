@@ -257,6 +257,19 @@ class Swin(nn.Module):
         return found[..., : sides[0], : sides[1], : sides[2]]
 
 
+class Deaf(nn.Module):
+    """A bridge that is told the same whatever the noise level, as the source may be read (methods.md §2.1)."""
+
+    def __init__(self, bridge: nn.Module) -> None:
+        super().__init__()
+        self.bridge = bridge
+
+    def forward(self, images: Tensor, noise: Tensor) -> Tensor:
+        """(B, outputs, X, Y, Z) of (B, inputs, X, Y, Z); ``noise`` (B,) is not looked at."""
+        found: Tensor = self.bridge(images, torch.zeros_like(noise))
+        return found
+
+
 class Told(nn.Module):
     """A layer whose answer is scaled and shifted by the noise level: gain 1 and offset 0 before training."""
 

@@ -73,6 +73,14 @@ class BridgeSettings:
     window: int = field(
         default=0, metadata=told("voxels a side that are looked at at once; 0: what the weights were made for")
     )
+    windows: Literal["per_step", "per_window"] = field(
+        default="per_step",
+        metadata=told(
+            "diffuse all windows together, blended inside every step; or, as published, each by itself from noise of "
+            "its own, blended at the end",
+            "methods.md §6.6",
+        ),
+    )
     overlap: float = field(default=0.5, metadata=told("share of a window that its neighbour sees too", "published .7"))
     window_batch: int = field(default=1, metadata=told("windows at once: memory against time; the same result"))
     bridge_net: Literal["swin", "unet"] = field(
@@ -80,6 +88,9 @@ class BridgeSettings:
         metadata=told("network of the bridge: Swin UNETR, or the one of the prior", "paper §2.3", by="network"),
     )
     bridge_width: int = field(default=48, metadata=told("features of the bridge", "methods.md §2.1", by="network"))
+    bridge_time: bool = field(
+        default=True, metadata=told("tell the bridge the noise level; the paper does not say", "§2.1", by="network")
+    )
     width: int = field(
         default=64, metadata=told("features of the prior at its highest level", "methods.md §2.1", by="network")
     )
@@ -255,7 +266,7 @@ def used(settings: BridgeSettings, weights: Mapping[str, Any]) -> BridgeSettings
 def build(settings: BridgeSettings) -> "dict[str, torch.nn.Module]":
     """``bridge`` and ``prior``, each where it is wanted: see ``network``."""
     # Torch is heavy: the command line reads the settings above without it.
-    from .network import Swin, UNet
+    from .network import Deaf, Swin, UNet
 
     s = checked(settings)
     nets: dict[str, torch.nn.Module] = {}
@@ -263,6 +274,8 @@ def build(settings: BridgeSettings) -> "dict[str, torch.nn.Module]":
         nets["bridge"] = Swin(6, 3, s.bridge_width)
     elif s.bridge:
         nets["bridge"] = UNet(6, 3, s.bridge_width, s.levels, s.blocks, s.attention, s.shuffle, s.lean)
+    if s.bridge and not s.bridge_time:
+        nets["bridge"] = Deaf(nets["bridge"])
     if s.diffusion:
         nets["prior"] = UNet(9, 3, s.width, s.levels, s.blocks, s.attention, s.shuffle, s.lean)
     return nets

@@ -147,9 +147,7 @@ class Field:
 
     def diffused(self, image: Tensor, generator: torch.Generator) -> Tensor:
         """(1, C, X, Y, Z): ``image`` noised, and down again, by the sampler of the settings."""
-        s, net = self.settings, self.nets["prior"]
-        start = s.first
-        levels = uniform_levels(start, s.steps or start)
+        s, net, windows = self.settings, self.nets["prior"], self._windows()
         shown, present = image, maps_of(self.present, image)
         if s.sampler != "conditional":
             shown, present = torch.full_like(image, BACKGROUND), torch.zeros_like(present)
@@ -158,32 +156,51 @@ class Field:
         def ask(crops: Tensor, level: int) -> Tensor:
             return velocity(net, crops, _same(level, crops), s.predicts)
 
-        answer = windowed(ask, self._windows(), condition)
+        if s.windows == "per_step":
+            return walk(windowed(ask, windows, condition), image, self.inside, s, generator)
 
-        def predict(state: Tensor, level: int) -> Tensor:
-            clean = self._held(SCHEDULE.clean(state, answer(state, level), level))
-            return SCHEDULE.velocity_from_clean(state, clean, level)
+        def alone(crops: Tensor) -> Tensor:
+            there, inside, given = crops.split((*(len(CONTRASTS),) * 2, condition.shape[1]), dim=1)
+            return walk(lambda state, level: ask(torch.cat([state, given], 1), level), there, inside > 0, s, generator)
 
-        if s.sampler in ("alg1_tweedie", "alg1_literal"):
-            literal = s.sampler == "alg1_literal"
-            found = samplers.algorithm1(
-                answer if literal else predict, image, SCHEDULE, levels, s.j, generator, literal
-            )
-            return self._held(found)
-        state = SCHEDULE.add_noise(image, self._randn(generator), start)
-        if s.sampler == "repaint":
-            return samplers.repaint(predict, state, SCHEDULE, levels, s.j, generator)
-        return samplers.ddim(predict, state, SCHEDULE, levels)
+        # One at a time: the noise of a window must not depend on how many go with it.
+        fields = torch.cat([image, self.inside.to(image.dtype), condition], dim=1)
+        return blend(alone, fields, replace(windows, batch=1))
 
     def _held(self, clean: Tensor) -> Tensor:
-        """An x̂_0 in its range, and background where nothing is to be found."""
-        return torch.where(self.inside, clean.clamp(-CLIP, CLIP), BACKGROUND)
+        return held(clean, self.inside)
 
     def _randn(self, generator: torch.Generator) -> Tensor:
         return torch.randn(self.image.shape, generator=generator).to(self.image)
 
     def _windows(self) -> Windows:
         return windows_for(self.image.shape[2:], self.settings)
+
+
+def held(clean: Tensor, inside: Tensor) -> Tensor:
+    """An x̂_0 in its range, and background where nothing is to be found."""
+    return torch.where(inside, clean.clamp(-CLIP, CLIP), BACKGROUND)
+
+
+def walk(
+    answer: samplers.Predict, image: Tensor, inside: Tensor, settings: BridgeSettings, generator: torch.Generator
+) -> Tensor:
+    """(B, C, X, Y, Z): ``image`` noised, and down again, by the sampler of the settings, whose v is ``answer``."""
+    s, levels = settings, uniform_levels(settings.first, settings.steps or settings.first)
+
+    def predict(state: Tensor, level: int) -> Tensor:
+        clean = held(SCHEDULE.clean(state, answer(state, level), level), inside)
+        return SCHEDULE.velocity_from_clean(state, clean, level)
+
+    if s.sampler == "alg1_literal":  # its x̂_0 is no image that could be held
+        return held(samplers.algorithm1(answer, image, SCHEDULE, levels, s.j, generator, literal=True), inside)
+    if s.sampler == "alg1_tweedie":
+        return samplers.algorithm1(predict, image, SCHEDULE, levels, s.j, generator)
+    noise = torch.randn(image.shape, generator=generator).to(image)
+    state = SCHEDULE.add_noise(image, noise, s.first)
+    if s.sampler == "repaint":
+        return samplers.repaint(predict, state, SCHEDULE, levels, s.j, generator)
+    return samplers.ddim(predict, state, SCHEDULE, levels)
 
 
 def windows_for(sides: Sequence[int], settings: BridgeSettings) -> Windows:

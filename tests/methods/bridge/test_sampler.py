@@ -133,6 +133,31 @@ def test_algorithm_1_as_printed_takes_noise_off_by_eq_11_everywhere() -> None:
     torch.testing.assert_close(result[inside], wanted[inside], atol=1e-4, rtol=0)
 
 
+def test_windows_may_be_diffused_each_by_itself(nets: Any) -> None:
+    """As published. With one window there is nothing to tell apart; with several another image, the same each time."""
+    whole = without_target(batch_of("lf2hf", size=32))
+
+    def image(windows: str, window: int, **changes: Any) -> torch.Tensor:
+        return found(nets, whole, windows=windows, window=window, **changes)
+
+    torch.testing.assert_close(image("per_window", 32), image("per_step", 32), atol=1e-5, rtol=0)
+    alone = image("per_window", 16)
+    assert float((alone - image("per_step", 16)).abs().max()) > 1e-3
+    torch.testing.assert_close(image("per_window", 16, window_batch=4), alone, atol=1e-5, rtol=0)
+
+
+def test_a_bridge_need_not_be_told_the_level(batch: Any) -> None:
+    deaf, told = (build(replace(SMALL, bridge_time=told))["bridge"].eval() for told in (False, True))
+    for net in (deaf, told):
+        for parameter in net.parameters():
+            torch.nn.init.normal_(parameter) if parameter.ndim else torch.nn.init.ones_(parameter)
+    images = torch.randn(2, 6, 16, 16, 16, generator=torch.Generator().manual_seed(0))
+    low, high = torch.full((2,), -1.0), torch.full((2,), 1.0)
+    with torch.no_grad():
+        torch.testing.assert_close(deaf(images, low), deaf(images, high), atol=0, rtol=0)
+        assert float((told(images, low) - told(images, high)).abs().max()) > 1e-3
+
+
 def test_no_steps_are_all_levels() -> None:
     whole = without_target(batch_of("lf2hf", size=24))
     nets = {"prior": Told(lambda images, told: torch.zeros_like(images[:, :3]))}
