@@ -20,7 +20,9 @@ class EnhanceInputs(StepInputs):
     method_settings = traits.Dict(desc="values for the fields of the method's settings")
     n_samples = traits.Int(desc="draws to average; 0 takes the method's own number")
     device = traits.Str("cpu", usedefault=True)
-    mem_gb = traits.Float(nohash=True, desc="memory of the run, GiB; 0: what is free; it decides only how much at once")
+    mem_gb = traits.Float(
+        nohash=True, desc="memory of the step, GiB; 0: what is free; it decides only how much at once"
+    )
     use_gpu = traits.Bool(False, usedefault=True, desc="nipype gives a GPU slot to a node that has this set")
 
 

@@ -151,7 +151,7 @@ def _init_enhance(session: Session, recipe: Recipe) -> Node:
         method_settings=dict(recipe.method_settings),
         n_samples=recipe.n_samples,
         device=recipe.device,
-        mem_gb=recipe.mem_gb,
+        mem_gb=recipe.enhance_gb or recipe.mem_gb,
         use_gpu=recipe.device.startswith("cuda"),
     )
     return _step(interface, "enhance", recipe, session)

@@ -14,6 +14,7 @@ from ..bids.units import Unit
 class Recipe:
     """What every step of a run must know; all that changes the outputs, and the resources of one step.
 
+    ``mem_gb`` is for all steps together, ``enhance_gb`` for one enhancement (0: all of it).
     ``weights_contrasts`` are those that trained weights know, empty where there are none: the others are not enhanced.
     ``maps`` that the method comes with in those, and what is said of each.
     """
@@ -39,11 +40,12 @@ class Recipe:
     segmentation_hash: str = ""
     maps: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     weights_contrasts: tuple[str, ...] = ()
+    enhance_gb: float = 0.0
 
     def plain(self) -> dict[str, Any]:
         """The recipe as a dictionary, without what may differ between two runs that must give the same files."""
         content = asdict(self)
-        for name in ("threads", "mem_gb"):
+        for name in ("threads", "mem_gb", "enhance_gb"):
             del content[name]
         return content
 

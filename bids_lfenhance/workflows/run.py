@@ -119,6 +119,7 @@ def preflight(settings: Settings, recipe: Recipe) -> None:
 def run_participants(settings: Settings, recipe: Recipe, plan: Plan) -> Outcome:
     """What the run came to; every claim in it was checked against the disk."""
     recipe = replace(recipe, threads=_threads(settings, recipe, len(plan.units)))
+    recipe = replace(recipe, enhance_gb=_share(settings, recipe, len(plan.units)))
     outcome = Outcome(_start_run(settings, recipe, plan), skipped=plan.skipped)
     for subject, sentence in plan.failed:
         outcome.failed.setdefault(subject, []).append(sentence)
@@ -153,6 +154,13 @@ def _threads(settings: Settings, recipe: Recipe, sessions: int) -> int:
     if settings.omp_nthreads:
         return recipe.threads
     return max(1, min(recipe.threads, (settings.nprocs or available_cpus()) // max(sessions, 1)))
+
+
+def _share(settings: Settings, recipe: Recipe, sessions: int) -> float:
+    """GiB for one enhancement, such that as many as can go at once fit beside each other."""
+    at_once = [sessions, (settings.nprocs or available_cpus()) // recipe.threads]
+    at_once.append(int(recipe.mem_gb // MINIMUM_MEMORY_GB[settings.sloppy]))
+    return recipe.mem_gb / max(1, min(at_once))
 
 
 def _tidy(settings: Settings, recipe: Recipe, subject: str) -> None:

@@ -24,6 +24,25 @@ def test_several_sessions_share_the_processors(
     assert run._threads(settings, most, sessions) == threads
 
 
+@pytest.mark.parametrize(
+    ("sessions", "processors", "memory", "share"),
+    [
+        (1, 8, 16.0, 16.0),
+        (2, 8, 16.0, 8.0),
+        (9, 2, 24.0, 12.0),
+        (9, 16, 10.0, 5.0),
+        (0, 2, 4.0, 4.0),
+        (9, 16, 3.0, 3.0),
+    ],
+)
+def test_enhancements_that_go_at_once_share_the_memory(
+    tmp_path: Path, sessions: int, processors: int, memory: float, share: float
+) -> None:
+    """Each would fill all of it otherwise, and together be killed; never less than the scheduler sets aside for one."""
+    settings = Settings(tmp_path, tmp_path / "out", nprocs=processors)
+    assert run._share(settings, recipe(mem_gb=memory, threads=1), sessions) == share
+
+
 def test_only_networks_get_several_threads() -> None:
     network = {"device": "cpu"}
     threads = {
