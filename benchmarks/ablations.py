@@ -4,10 +4,11 @@ python benchmarks/ablations.py EXAMPLES --people 02 53 --rows bridge=FOLDER brid
 python benchmarks/ablations.py EXAMPLES --people 02 --rows cfm=cfm-t1w-t2w:mode=sample:steps=4:solver=euler
 
 EXAMPLES is the folder ``examples`` that a training left (docs/training.md); each row is METHOD=WEIGHTS, then settings
-that it changes. PSNR, SSIM, NCC: protocol brain-fit; mean ± SD over people, their sessions averaged first, one draw
-each. With ``--alike`` high field is first given the contrast of its low field, as in training with fusion "restored":
-what is left is noise and blur. "variance": that of the image over that of high field, in the brain, after the fit: 1 is
-right, less is smooth.
+that it changes. PSNR, SSIM, MAE, NMSE, NCC: protocol brain-fit; mean ± SD over people, their sessions averaged first,
+one draw each. LPIPS, which CSS-Diff's tables have too, is left out: its network is no dependency of ours. With
+``--alike`` high field is first given the contrast of its low field, as in training with fusion "restored": what is left
+is noise and blur. "variance": that of the image over that of high field, in the brain, after the fit: 1 is right, less
+is smooth.
 """
 
 import argparse
@@ -22,6 +23,8 @@ import numpy as np
 import torch
 
 from bids_lfenhance.config import CONTRASTS
+from bids_lfenhance.evaluation.intensity import mae, nmse
+from bids_lfenhance.evaluation.protocols import by_brain_fit, make_pair
 from bids_lfenhance.methods import get_learned
 from bids_lfenhance.nn.precision import use_precision
 from bids_lfenhance.nn.weights import load_weights
@@ -29,14 +32,23 @@ from bids_lfenhance.training.assess import brain_fit
 from bids_lfenhance.training.examples import Example, list_examples
 from bids_lfenhance.training.sampler import whole
 
-COLUMNS = ("psnr", "ssim", "ncc", "variance")
+COLUMNS = {
+    "psnr": ("PSNR", 2),
+    "ssim": ("SSIM", 3),
+    "mae": ("MAE", 4),
+    "nmse": ("NMSE", 4),
+    "ncc": ("NCC", 3),
+    "variance": ("variance", 2),
+}
+"""What is printed of each score: its heading, and its digits."""
 
 
 def scores(image: np.ndarray, target: np.ndarray, mask: np.ndarray) -> dict[str, float]:
     """The columns of one image."""
-    gain, _ = np.polyfit(image[mask].astype(float), target[mask].astype(float), 1)
-    variance = gain**2 * image[mask].astype(float).var() / target[mask].astype(float).var()
-    return brain_fit(image, target, mask) | {"variance": variance}
+    pair = make_pair(image, target, mask)
+    x, y = (to_scale(values) for to_scale, values in zip(by_brain_fit(pair), pair.brain, strict=True))
+    variance = float(x.var(dtype=float) / y.var(dtype=float))
+    return brain_fit(image, target, mask) | {"mae": mae(x, y), "nmse": nmse(x, y), "variance": variance}
 
 
 def inputs(example: Example, alike: bool) -> list[dict[str, float]]:
@@ -101,10 +113,9 @@ def _value(text: str) -> Any:
 def line(label: str, found: Sequence[Sequence[Mapping[str, float]]], people: Sequence[str], seconds: float) -> str:
     """A row of the table."""
     cells = []
-    for column in COLUMNS:
+    for column, (_, digits) in COLUMNS.items():
         each = [np.mean([one[column] for one in scores]) for scores in found]
         means = [np.mean([v for v, who in zip(each, people, strict=True) if who == p]) for p in dict.fromkeys(people)]
-        digits = 2 if column in ("psnr", "variance") else 3
         spread = f" ± {np.std(means, ddof=1):.{digits}f}" if len(means) > 1 else ""
         cells.append(f"{np.mean(means):.{digits}f}{spread}")
     return f"| {label} | {' | '.join(cells)} | {seconds:.2f} |"
@@ -126,7 +137,8 @@ def main() -> None:
     ]
     people = [example.person for example in chosen]
     print(f"{len(chosen)} sessions of {len(set(people))} people, {given.device}\n")
-    print("| row | PSNR | SSIM | NCC | variance | s |\n|---|---|---|---|---|---|")
+    headings = ["row", *(heading for heading, _ in COLUMNS.values()), "s"]
+    print(f"| {' | '.join(headings)} |\n{'|---' * len(headings)}|")
     print(line("input", [inputs(example, given.alike) for example in chosen], people, 0.0), flush=True)
     for row in given.rows:
         found, seconds = enhanced(row, chosen, given.device, given.alike)

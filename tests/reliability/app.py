@@ -23,9 +23,9 @@ NAME = "acq-axi_T1w"
 OPTIONS = ("--sloppy", "--method", "interp", "--nprocs", "2", "--mem-gb", "6")
 
 
-def small_scan() -> Any:
+def small_scan(seed: int = 3) -> Any:
     """A simulated axial 64 mT T1w stack, cut to 4 mm voxels."""
-    scan = next(image for image in scan_subject(("HFC",), np.random.default_rng(3)) if image.name == NAME)
+    scan = next(image for image in scan_subject(("HFC",), np.random.default_rng(seed)) if image.name == NAME)
     zooms = np.linalg.norm(scan.affine[:3, :3], axis=0)
     shape = tuple(int(n * z / 4) for n, z in zip(scan.data.shape, zooms, strict=True))
     grid = Grid(scan.affine @ np.diag([*(4 / zooms), 1.0]), shape)
@@ -70,8 +70,10 @@ class App:
                 process.kill()
 
     def at(self, step: str) -> int | None:
-        """The worker that is at this step of this work folder now: known by the folder that it stands in."""
-        return next((pid for pid, where in self.workers().items() if where.name == step), None)
+        """The worker that is at this step (``enhance``, or ``session_HFC_wf/enhance`` of that session alone) of this
+        work folder now: known by the folder that it stands in.
+        """
+        return next((pid for pid, where in self.workers().items() if where.as_posix().endswith(f"/{step}")), None)
 
     def workers(self) -> dict[int, Path]:
         """Every process that stands in a folder of this work, and which."""
@@ -107,6 +109,20 @@ def wait(found: Callable[[], Any], process: subprocess.Popen, seconds: float = 3
 def images(out: Path) -> dict[str, str]:
     """Hash of every image by its path."""
     return {p.relative_to(out).as_posix(): hashlib.sha256(p.read_bytes()).hexdigest() for p in out.rglob("*.nii.gz")}
+
+
+def written(folder: Path) -> dict[str, tuple[int, int]]:
+    """When every file was last written (ns), and which it is on its disk, by its path: other than before if written
+    anew, be it with the same bytes.
+    """
+    files = {p.relative_to(folder).as_posix(): p.stat() for p in folder.rglob("*") if p.is_file()}
+    return {name: (state.st_mtime_ns, state.st_ino) for name, state in files.items()}
+
+
+def measured_steps(out: Path) -> set[str]:
+    """The steps that the last run did itself, by their full names; ``--resource-monitor`` makes a run tell them."""
+    table = max(out.glob("logs/*/resources.tsv"), key=lambda path: path.stat().st_mtime_ns)
+    return {line.partition("\t")[0] for line in table.read_text().splitlines()[1:]}
 
 
 def tables(out: Path) -> dict[str, Any]:

@@ -16,7 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.reliability.app import App, images, leftovers, tables, write_small
+from tests.dataset import write_scan
+from tests.reliability.app import NAME, App, images, leftovers, measured_steps, small_scan, tables, write_small, written
 
 STEPS = ("prepare", "prepare", "anatomy", "anatomy", "tissue", "enhance", "risk", "write", "write", "report")
 """Where ten kills strike, in the order of the graph."""
@@ -119,9 +120,9 @@ def assert_as_undisturbed(app: App, undisturbed: Path) -> None:
     assert not list(app.work.rglob("*.npz")), "intermediate files of a finished subject"
 
 
-def kill_main(app: App, step: str, delay: float) -> str:
+def kill_main(app: App, step: str, delay: float, *words: str) -> str:
     """What a run said that was killed, workers and all, a while after it came to a step."""
-    with app.started() as process:
+    with app.started(*words) as process:
         app.wait_for(step, process)
         time.sleep(delay)
         process.kill()
@@ -201,6 +202,34 @@ def test_main_process_killed_at_ten_moments(app: App, undisturbed: Path) -> None
     for step in STEPS:
         kill_main(app, step, chance.uniform(0, 1.5))
     assert_as_undisturbed(app, undisturbed)
+
+
+@pytest.mark.slow
+def test_what_one_session_has_is_not_made_again_when_the_next_is_killed(tmp_path: Path) -> None:
+    """Two sessions, a learned method, one step at a time: one is finished when the kill strikes in the other."""
+    bids = write_small(tmp_path / "bids", "01")
+    write_scan(bids, "01", "HFE", NAME, small_scan(seed=4))
+    calm, app = (App(bids, tmp_path / name, tmp_path / f"{name} work") for name in ("calm", "out"))
+    words = ("--method", "cfm", "--nprocs", "1", "--resource-monitor")
+    first, second = (f"lfenhance.sub_01_wf.session_{session}_wf." for session in ("HFC", "HFE"))
+    done = calm.run(*words)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert {f"{first}enhance", f"{second}enhance"} <= measured_steps(calm.out), "the table tells what was done"
+
+    kill_main(app, "session_HFE_wf/enhance", 0.0, *words)
+    before = written(app.out / "sub-01" / "ses-HFC")
+    assert any(name.endswith("desc-cfm_T1w.nii.gz") for name in before), "the first was finished"
+    assert not list(app.out.rglob("*_ses-HFE_*desc-cfm_*")), "the second was not"
+    done = app.run(*words)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Everything asked for is on disk" in done.stdout
+    steps = measured_steps(app.out)
+    assert f"{second}enhance" in steps
+    assert not [step for step in steps if step.startswith(first)]
+    assert written(app.out / "sub-01" / "ses-HFC") == before
+    assert images(app.out) == images(calm.out)
+    assert tables(app.out) == tables(calm.out)
+    assert leftovers(app.out) == []
 
 
 @pytest.mark.slow

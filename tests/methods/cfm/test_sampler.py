@@ -8,6 +8,7 @@ import torch
 
 from bids_lfenhance.errors import InputError, MethodError
 from bids_lfenhance.imaging.volume import Volume
+from bids_lfenhance.methods.cfm.network import VelocityNet
 from bids_lfenhance.methods.cfm.recipe import METHOD, CfmSettings, build, predict, stages
 from bids_lfenhance.methods.enhance import enhance
 from bids_lfenhance.nn.method import Enhanced
@@ -33,8 +34,13 @@ def session() -> Volume:
 @pytest.fixture(scope="module")
 def before(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Anchored weights before their first step: high field is low field and independent noise of SD 0.1."""
-    recipe = {"method": "cfm", "contrasts": ("T1w", "T2w", "FLAIR"), "settings": asdict(SMALL)}
-    return save_weights(tmp_path_factory.mktemp("before"), build(SMALL), recipe, "")
+    return unmoved(tmp_path_factory.mktemp("before"))
+
+
+def unmoved(folder: Path, **changes: Any) -> Path:
+    settings = replace(SMALL, **changes)
+    recipe = {"method": "cfm", "contrasts": ("T1w", "T2w", "FLAIR"), "settings": asdict(settings)}
+    return save_weights(folder, build(settings), recipe, "")
 
 
 @pytest.fixture(scope="module")
@@ -81,12 +87,27 @@ def test_calls_of_the_network_are_counted(changes: dict[str, Any], calls: int, s
         assert record["nfe"] == calls
 
 
-def test_untrained_weights_return_the_brain_in_its_units(session: Volume, before: Path) -> None:
-    """Through cut, scale, slices, one step and back: nothing moves, nothing is rescaled, the source drops out."""
-    for plane in ("axial", "coronal"):
-        result = run(session, before, plane=plane)
-        assert result.std is None
-        np.testing.assert_allclose(result.image, session.image, rtol=1e-4, atol=1e-5 * session.image.max())
+@pytest.mark.parametrize(("plane", "axis"), [("sagittal", 0), ("coronal", 1), ("axial", 2)])
+def test_untrained_weights_return_the_brain_in_its_units(
+    plane: str, axis: int, session: Volume, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Through cut, scale, slices, one step and back: nothing moves, nothing is rescaled, the source drops out.
+
+    The plane is the weights' own; which it was, the number of slices tells that the brain has along its axis.
+    """
+    seen, forward = [], VelocityNet.forward
+
+    def counted(net: VelocityNet, image: torch.Tensor, *more: torch.Tensor) -> torch.Tensor:
+        seen.append(0 if image.is_meta else len(image))
+        return forward(net, image, *more)
+
+    monkeypatch.setattr(VelocityNet, "forward", counted)
+    result = run(session, unmoved(tmp_path, plane=plane))
+    assert result.std is None
+    np.testing.assert_allclose(result.image, session.image, rtol=1e-4, atol=1e-5 * session.image.max())
+    slices = [int(np.moveaxis(session.brain, number, 0).any(axis=(1, 2)).sum()) for number in range(3)]
+    assert len(set(slices)) == 3, "each plane has a number of its own"
+    assert sum(seen) == slices[axis]
 
 
 def test_draws_have_the_spread_that_was_left_open_and_do_not_flicker() -> None:
@@ -142,7 +163,7 @@ def test_a_contrast_that_the_weights_do_not_know_stays_as_it_is(session: Volume,
     result = run(session, weights)
     np.testing.assert_array_equal(result.image[1], session.channel("T2w"))
     assert not np.array_equal(result.image[0], session.channel("T1w"))
-    assert any(text.startswith("T2w was left as it is") for text in result.provenance["warnings"])
+    assert any(text.startswith("T2w was not enhanced") for text in result.provenance["warnings"])
     alone = replace(session, image=session.image.copy(), present=np.array([True, False, False]))
     alone.image[1] = 0
     np.testing.assert_array_equal(run(alone, weights).image[0], result.image[0])
@@ -152,7 +173,7 @@ def test_the_record_names_the_weights_and_the_network_is_theirs(session: Volume,
     result = run(session, drawn, base=64, n_ctx=0)
     record = result.provenance["records"][0]
     assert len(record["weights_sha256"]) == 64
-    assert record["weights_settings"]["base"] == 16
+    assert result.provenance["settings"]["base"] == 16, "the weights', not the default"
     assert record["precision"] in ("bf16", "fp32")
     assert set(record["scale"]) == {"T1w", "T2w"}
 

@@ -1,4 +1,4 @@
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from bids_lfenhance.errors import InputError
+from bids_lfenhance.config import CONTRASTS
+from bids_lfenhance.errors import InputError, MethodError
 from bids_lfenhance.methods.cssdiff.recipe import METHOD, CssDiffSettings, build, predict, stages
 from bids_lfenhance.methods.cssdiff.sampler import USED
 from bids_lfenhance.methods.enhance import enhance
 from bids_lfenhance.nn.method import Enhanced
+from bids_lfenhance.nn.weights import save_weights
 
 from ..learned import batch_of, untrained, untrained_weights
 from ..phantoms import small_session
@@ -67,8 +69,11 @@ def run(weights: Path, draws: int, seed: int = 0, **changes: Any) -> Enhanced:
 
 
 def test_row_20_a_seed_is_an_image_and_draws_differ(drawn: Path) -> None:
-    one, same = (run(drawn, 2, slices_at_once=count) for count in (16, 16))
+    one, same, few = (run(drawn, 2, slices_at_once=count) for count in (16, 16, 3))
     assert np.array_equal(one.image, same.image)
+    assert [result.provenance["records"][0]["slices_at_once"] for result in (one, few)] == [16, 3]
+    # Half precision may round otherwise in other batches; the test below allows single precision far less.
+    np.testing.assert_allclose(few.image, one.image, rtol=0, atol=1e-2 * one.image.max())
     assert one.std is not None
     assert one.std.any()
     assert one.provenance["records"][0]["nfe"] == 2
@@ -87,6 +92,16 @@ def test_row_20_how_many_slices_at_once_does_not_matter(changes: dict[str, Any])
     )
     assert (several - batch["input"]).abs().max() > 0.05
     torch.testing.assert_close(alone, several, atol=1e-5, rtol=0)
+
+
+def test_a_denoiser_that_answers_no_numbers_is_refused(tmp_path: Path) -> None:
+    settings = replace(SMALL, steps=2)
+    nets = build(settings)
+    with torch.no_grad():
+        next(nets["denoiser"].parameters()).fill_(float("nan"))
+    recipe = {"method": "cssdiff", "contrasts": CONTRASTS, "settings": asdict(settings)}
+    with pytest.raises(MethodError, match="voxels that are not numbers"):
+        run(save_weights(tmp_path, nets, recipe, ""), 1)
 
 
 def test_strength_is_the_share_of_the_change(drawn: Path) -> None:
