@@ -39,7 +39,7 @@ def test_settings_that_cannot_be_used_are_refused() -> None:
         CssDiffSettings(shuffle=3)
     with pytest.raises(InputError, match="cssdiff-lsc-refine from 0"):
         CssDiffSettings(lsc_refine=0.4)
-    with pytest.raises(InputError, match="found one switched off"):
+    with pytest.raises(InputError, match="found one off"):
         CssDiffSettings(lsc_refine=0.1, lsc=False)
 
 
