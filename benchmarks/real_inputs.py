@@ -1,9 +1,10 @@
-"""The whole app on three real inputs: a head with skull, a real 64 mT brain, three thick stacks on three grids.
+"""The whole app on four real inputs: a head with skull, a brain, a real 64 mT brain, three thick stacks on three grids.
 
-python benchmarks/real_inputs.py ../shared/data OUT [--only otsu|real64mt|openms] [options of the app ...]
+python benchmarks/real_inputs.py ../shared/data OUT [--only otsu|brain|real64mt|openms] [options of the app ...]
 
 - ``otsu``: a whole head at 1 mm is taken for the 3 T T1w of ses-GE. Its low field (ses-HFC) is **simulated** by the
   independent scanner of tests/oracle.py in ds006557's geometry: axial, coronal and sagittal T1w of 1.6 × 1.6 × 5 mm.
+- ``brain``: the same of a person of ds002748 whom no training has seen; published without its skull.
 - ``real64mt``: a real 64 mT T1w, brain only, resampled to 1 mm by those who published it: low field alone.
 - ``openms``: FLAIR, T1w and T2w of one person on three grids, 3 and 4 mm slices, called low field by their sidecars
   alone: a test of geometry, not of field strength.
@@ -65,7 +66,7 @@ class Case:
     write: Callable[[Path, Path], None]
 
 
-def write_otsu(source: Path, dataset: Path) -> None:
+def write_head(source: Path, dataset: Path) -> None:
     """Nothing; the head as it was published for ses-GE, and three simulated stacks for ses-HFC."""
     about = {
         "MagneticFieldStrength": 3,
@@ -116,7 +117,10 @@ def write_openms(source: Path, dataset: Path) -> None:
 
 CASES = {
     "otsu": Case(
-        "heads/otsu_T1_head.nii.gz", "whole head of the NiiVue demo images; low field simulated", "BSD-2", write_otsu
+        "heads/otsu_T1_head.nii.gz", "whole head of the NiiVue demo images; low field simulated", "BSD-2", write_head
+    ),
+    "brain": Case(
+        "ds002748/sub-54/anat/sub-54_T1w.nii.gz", "sub-54 of OpenNeuro ds002748; low field simulated", "CC0", write_head
     ),
     "real64mt": Case(
         "real_64mT/MRI_mT_sub2.nii.gz", "64 mT brain, Islam et al., ULF-MRI-Enhance", "MIT", write_real64mt

@@ -25,7 +25,10 @@ from bids_lfenhance.methods.bridge.states import BACKGROUND, SCHEDULE, maps_of
 
 from ..learned import batch_of, untrained
 
-SMALL = BridgeSettings(**{**PRESETS["tiny"], "bridge_width": 8, "width": 8, "levels": 2, "patch": 32, "patch_z": 32})
+CHANGES: dict[str, Any] = {"bridge_width": 8, "width": 8, "levels": 2, "patch": 32, "patch_z": 32}
+PUBLISHED: dict[str, Any] = {"k": 0, "lowest": 100, "highest": 500}
+SMALL = BridgeSettings(**{**PRESETS["tiny"], **CHANGES, **PUBLISHED})
+"""Crosses where the paper does."""
 
 
 @pytest.fixture(autouse=True)
