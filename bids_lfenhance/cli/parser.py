@@ -78,6 +78,7 @@ def build_parser(level: str = LEVELS[0]) -> argparse.ArgumentParser:
         description=ABOUT[level],
         epilog=EPILOG + others,
         argument_default=argparse.SUPPRESS,
+        allow_abbrev=False,  # an option that is gone would be taken for one that begins alike
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("bids_dir", type=Path, help="the raw BIDS dataset")

@@ -110,6 +110,11 @@ def _from_table(tables: Mapping[str, Any], part: Part) -> dict[str, Any]:
     for key in tables.get(part.name, {}):
         if key not in {f.name for f in dataclasses.fields(part.settings)}:
             raise InputError(f"Expected an option of '{part.name}' in the settings file, found '{key}'; see --help.")
+        if key in part.hidden & decided(part.settings, "network", "training"):
+            raise InputError(
+                f"Expected options of '{part.name}' that have an effect in the settings file, found '{key}', which "
+                "trained weights decide; drop it."
+            )
     return {key: value for key, value in tables.get(part.name, {}).items() if key not in part.hidden}
 
 

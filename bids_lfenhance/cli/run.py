@@ -122,17 +122,22 @@ def _participant(settings: Settings) -> int:
 
 
 def resolve_method(settings: Settings, device: str) -> dict[str, Any]:
-    """The method's settings: its own defaults < budget < what was asked for; ``device`` where it has one."""
+    """The method's settings: its own defaults < budget < what was asked for; ``device`` where it has one.
+
+    Those that trained weights decide are not among them: sidecars tell them.
+    """
     from ..methods import get_method
+    from ..methods.options import decided
 
     method = get_method(settings.method)
     chosen = {**(method.budgets or {}).get(settings.budget, {}), **settings.method_options}
     if any(f.name == "device" for f in dataclasses.fields(method.settings)):
         chosen["device"] = device
     try:
-        return dataclasses.asdict(method.settings(**chosen))
+        found = dataclasses.asdict(method.settings(**chosen))
     except (TypeError, ValueError) as error:
         raise InputError(f"Expected settings method '{method.name}' can use, found: {error}; see --help.") from error
+    return {name: found[name] for name in found if name in decided(method.settings, "user")}
 
 
 def _from_disk(settings: Settings) -> int:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ..bids.names import derivative_name, sidecar_path
+from ..config import METHOD_MAPS
 
 Plain = Mapping[str, Any]
 """Plain values: a session record or a recipe as ``workflows.recipe`` makes them."""
@@ -62,6 +63,12 @@ def is_enhanced(recipe: Plain, contrast: str) -> bool:
     """Whether the method does anything to a contrast: trained weights leave those alone that they do not know."""
     known = recipe.get("weights_contrasts") or (contrast,)
     return contrast in known
+
+
+def no_longer(session: Plain, recipe: Plain) -> list[Path]:
+    """Spreads and maps that an earlier run may have left under this label, and this one will not make."""
+    everything = {**recipe, "n_samples": 2, "weights_contrasts": (), "maps": METHOD_MAPS}
+    return sorted(set(session_layout(session, everything).values()) - set(session_layout(session, recipe).values()))
 
 
 def reference_layout(session: Plain, recipe: Plain) -> dict[str, Path]:

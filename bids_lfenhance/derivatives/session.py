@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 
 from ..bids.atomic import atomic_write
+from ..bids.names import sidecar_path
 from ..imaging.grid import Grid, coverage
 from ..imaging.nifti import ALIGNED, SCANNER
 from ..imaging.volume import Stack, Volume
 from .files import REGION_COLUMNS, VOLUME_COLUMNS, Rows, write_image, write_json, write_labels, write_table
-from .layout import Plain, is_enhanced, scan_states, session_layout
+from .layout import Plain, is_enhanced, no_longer, scan_states, session_layout
 from .sidecars import (
     BRAIN,
     METRIC_COLUMNS,
@@ -26,10 +27,14 @@ from .sidecars import (
     std_words,
 )
 
-RISK = "Enhanced image degraded again by each stack's acquisition, minus what was acquired (methods: docs/metrics.md)"
+RISK = (
+    "The resulting image degraded again by each stack's acquisition, minus what was acquired (methods: docs/metrics.md)"
+)
 
-SHOWN = {"preproc": "the fused low field", "enhanced": "the enhanced image"}
+SHOWN = {"preproc": "the plain mean of the stacks", "enhanced": "the enhanced image"}
 """What images are called in the words on their labels."""
+
+NOT_ENHANCED = "the low field as fused for the network, not enhanced"
 
 
 @dataclass(frozen=True)
@@ -68,6 +73,9 @@ def write_session(session: Plain, recipe: Plain, content: SessionContent) -> lis
     files = session_layout(session, recipe)
     for contrast in content.enhanced.contrasts:  # what they vouch for is about to change
         files[f"enhanced/{contrast}"].unlink(missing_ok=True)
+    for path in no_longer(session, recipe):
+        path.unlink(missing_ok=True)
+        sidecar_path(path).unlink(missing_ok=True)
     _write_stacks(files, session, recipe, content)
     for contrast in content.acquired.contrasts:
         _write_maps(files, session, recipe, content, contrast)
@@ -149,7 +157,8 @@ def _write_segmentations(
     ):
         if contrast not in labels:
             continue
-        words = labels_words(kind.removeprefix("enhanced_"), SHOWN[image], contrast)
+        shown = SHOWN[image] if image == "preproc" or is_enhanced(recipe, contrast) else NOT_ENHANCED
+        words = labels_words(kind.removeprefix("enhanced_"), shown, contrast)
         source = {"Sources": [own_source(files[f"{image}/{contrast}"], recipe["out_dir"])]}
         about = grid_words(recipe, session) | words | source | told
         pair = files[f"{kind}/{contrast}"], files[f"{kind}_table/{contrast}"]

@@ -67,11 +67,12 @@ def enhanced_sidecar(common: Plain, recipe: Plain, provenance: Mapping[str, Any]
 
     An image of a contrast that the weights do not know says that it is the baseline, and nothing of draws.
     """
-    made = is_enhanced(recipe, contrast)
-    words = {True: "Low field made high-field-like by", False: f"{_baseline(provenance)}, not enhanced: no weights of"}
+    made, words = is_enhanced(recipe, contrast), f"Low field made high-field-like by {recipe['method']}"
+    if not made:
+        words = f"{_baseline(provenance)}, not enhanced: no weights of {recipe['method']} know {contrast}"
     content = {
         **common,
-        "Description": f"{words[made]} {recipe['method']}{'' if made else f' know {contrast}'}",
+        "Description": words,
         "Synthetic": recipe["synthetic"] and made,
         "Notice": NOTICE,
         "Method": recipe["method"],
@@ -98,13 +99,12 @@ def _baseline(provenance: Plain) -> str:
 
 
 def std_words(provenance: Plain) -> dict[str, Any]:
-    """What the standard deviation over draws says it is: of the change as it was applied, a share of the whole."""
-    shares = {record.get("strength", 1.0) for record in provenance.get("records", [])} or {1.0}
+    """What the standard deviation over draws says it is: of images to which a share of the change was applied."""
     text = f"Voxelwise standard deviation over {provenance['draws']} draws: {SPREAD}"
-    share = min(shares)
+    share = provenance["records"][0].get("strength", 1.0)
     if share == 1:
         return {"Description": text}
-    text += f"; {share:g} of the network's change is applied, and so {share:g} of its spread is in it"
+    text += f"; {share:g} of the network's change is applied in each: its own answers spread more"
     return {"Description": text, "AppliedShare": share}
 
 

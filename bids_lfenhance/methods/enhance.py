@@ -12,6 +12,7 @@ from ..config import CONTRASTS
 from ..errors import InputError, MethodError
 from ..imaging.volume import Volume
 from ..nn.method import Enhanced, Method
+from .options import decided
 
 Progress = Callable[[int, int], None]
 
@@ -171,7 +172,7 @@ def _provenance(
     warnings = dict.fromkeys(text for record in records for text in record.get("warnings", ()))
     return {
         "method": method.name,
-        "settings": asdict(settings),
+        "settings": {k: v for k, v in asdict(settings).items() if k not in decided(method.settings, "training")},
         "seed": {"entropy": sequence.entropy, "spawn_key": list(sequence.spawn_key)},
         "draws": len(records),
         "records": [dict(record) for record in records],

@@ -37,6 +37,11 @@ def as_trained(settings: Any, weights: Mapping[str, Any]) -> Any:
     return replace(settings, **trained, strength=strength, contrast=contrast)
 
 
+WEIGHTS = told(
+    "folder of a training, .safetensors file, name of the registry, or https://...#sha256=...; auto: the bundled"
+)
+"""Metadata of ``weights`` in a method that learns."""
+
 AskedFusion = Literal["mean", "sr", "restored", "sharp"]
 
 FUSION = told(

@@ -81,7 +81,7 @@ class Cut:
     def warnings(self, contrasts: Sequence[str]) -> list[str]:
         """What the user should know of weights for ``contrasts`` on this session."""
         said = [
-            f"{name} was not enhanced, and is the fused low field: the weights know only {', '.join(contrasts)}"
+            f"{name} was not enhanced, but only fused: the weights know only {', '.join(contrasts)}"
             for name in self.volume.contrasts
             if not self.known[CONTRASTS.index(name)]
         ]

@@ -82,7 +82,7 @@ def choose_size(
             return size
     raise InputError(
         f"Expected {need / GIB:.1f} GiB of memory for {method} on {' x '.join(map(str, shape))} voxels, found "
-        f"{limit / GIB:.1f}; {advice}, or run on a machine with more."
+        f"{limit / GIB:.1f}; {advice}, fewer --nprocs, or a machine with more."
     )
 
 

@@ -145,6 +145,11 @@ def registry() -> dict[str, dict[str, Any]]:
     return entries
 
 
+def is_address(source: str) -> bool:
+    """Whether weights are named by where they are to be fetched from."""
+    return source.startswith(("https://", "http://", "file://"))
+
+
 def cache_folder() -> Path:
     """Where downloaded weights are kept: ``$BIDS_LFENHANCE_WEIGHTS``, or a folder of the user's cache."""
     named = os.environ.get(CACHE)
@@ -161,7 +166,7 @@ def _find(source: str, method: str, contrasts: Sequence[str]) -> tuple[Path, str
     entries = registry()
     if source in entries:
         return _of_registry(source, entries[source], method)
-    if source.startswith(("https://", "http://", "file://")):
+    if is_address(source):
         return _of_url(source)
     path = Path(source)
     path = path / WEIGHTS if path.is_dir() else path

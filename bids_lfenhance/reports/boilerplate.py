@@ -5,8 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..methods import METHODS, get_method
-from ..methods.options import decided
 from .collect import Output, Session, Subject, collect
 from .tables import field_strength
 
@@ -206,14 +204,9 @@ def _enhancement(output: Output, cite: _Citing) -> str:
         text += (
             f" The result is the mean of {draws} draws, its uncertainty their standard deviation {cite('ensembles')}."
         )
-    listed = ", ".join(f"{key} = {value}" for key, value in settings.items() if key not in _of_training(method))
+    listed = ", ".join(f"{key} = {value}" for key, value in settings.items())
     seed = f"; seed {sidecar['Seed']}" if "Seed" in sidecar else ""
     return f"{text} Settings of {output.desc}: {listed or 'defaults'}{seed}."
-
-
-def _of_training(method: str) -> frozenset[str]:
-    """The settings that only a training has a use for: they are the weights', and told by their card."""
-    return decided(get_method(method).settings, "training") if method in METHODS else frozenset()
 
 
 def _trust(subject: Subject, cite: _Citing) -> str:

@@ -248,8 +248,8 @@ def _provenance_rows(sidecar: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     runtime = sidecar.get("Runtime")
     if isinstance(runtime, Mapping):
         yield from ((f"Runtime {key}", _plain(value)) for key, value in runtime.items())
-    if sidecar.get("SoftwareVersions"):
-        yield "SoftwareVersions", _plain(sidecar["SoftwareVersions"])
+    if sidecar.get("PackageVersions"):
+        yield "PackageVersions", _plain(sidecar["PackageVersions"])
 
 
 def _plain(value: Any) -> str:

@@ -204,8 +204,9 @@ def identity_of(
 
 
 def plain_settings(settings: Any) -> dict[str, Any]:
-    """The settings that belong to the weights: all but where they lie and where they run."""
-    return {key: value for key, value in dataclasses.asdict(settings).items() if key not in ("weights", "device")}
+    """The settings that belong to the weights: all but where they lie, and where and in what numbers they run."""
+    others = ("weights", "device", "precision")
+    return {key: value for key, value in dataclasses.asdict(settings).items() if key not in others}
 
 
 def _begin_with(nets: Mapping[str, nn.Module], start: Loaded) -> None:

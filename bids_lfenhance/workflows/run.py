@@ -33,6 +33,9 @@ from .segmenting import choose_segmenter
 MINIMUM_MEMORY_GB = {False: 4.0, True: 1.0}
 """What the hungriest step of a run is estimated to need, by whether it is ``--sloppy`` (participant.MEMORY_GB)."""
 
+LIBRARIES_GB = 0.7
+"""What a process of the networks takes before it has an array (measured)."""
+
 MOST_THREADS = 4
 """More threads than this for one step bring little at 1 mm (benchmarks/)."""
 
@@ -62,13 +65,13 @@ def make_recipe(settings: Settings, method_settings: Mapping[str, Any], device: 
     maps: Mapping[str, Mapping[str, str]] = {}
     contrasts: tuple[str, ...] = ()
     if method.learning:
-        from ..nn.weights import load_weights
+        from ..nn.weights import is_address, load_weights
 
         # Found before anything is computed, and known by content: other weights in the same place are other settings.
         weights = load_weights(chosen["weights"], method.name, ())
         if method.used:
             method.used(asked, weights.settings)  # what does not go with these weights is refused here
-        if chosen["weights"] != "auto":
+        if chosen["weights"] != "auto" and not is_address(chosen["weights"]):
             chosen["weights"] = str(weights.path.resolve())  # steps run in folders of their own
         hashed["weights"] = weights.sha256
         maps, contrasts = method.shows(weights) if method.shows else {}, weights.contrasts
@@ -157,10 +160,10 @@ def _threads(settings: Settings, recipe: Recipe, sessions: int) -> int:
 
 
 def _share(settings: Settings, recipe: Recipe, sessions: int) -> float:
-    """GiB for one enhancement, such that as many as can go at once fit beside each other."""
+    """GiB for the arrays of one enhancement, such that as many as can go at once fit beside each other."""
     at_once = [sessions, (settings.nprocs or available_cpus()) // recipe.threads]
     at_once.append(int(recipe.mem_gb // MINIMUM_MEMORY_GB[settings.sloppy]))
-    return recipe.mem_gb / max(1, min(at_once))
+    return recipe.mem_gb / max(1, min(at_once)) - LIBRARIES_GB
 
 
 def _tidy(settings: Settings, recipe: Recipe, subject: str) -> None:

@@ -200,8 +200,20 @@ def test_what_trained_weights_decide_is_no_option_of_their_use():
     for option in ("--bridge-width", "--bridge-fusion", "--cssdiff-steps", "--cfm-train-steps", "--pfsr-rate"):
         assert f"{option} " in texts["train"]
         assert f"{option} " not in texts["participant"], "without effect"
+    assert build_parser("participant").allow_abbrev is False, "--cfm-slices would set --cfm-slices-at-once"
     assert "--bridge-steps " in texts["participant"]
     assert "--interp-fusion " in texts["participant"], "has no weights"
+
+
+def test_a_settings_file_may_not_set_what_weights_decide(folders, tmp_path):
+    path = tmp_path / "config.toml"
+    for words, error in (('steps = 20\nmode = "sample"', ""), ("base = 64", "found 'base', which trained weights")):
+        path.write_text(f'[run]\nmethod = "cfm"\n[cfm]\n{words}\n')
+        if not error:
+            assert parse([*folders, "--config-file", str(path)]).method_options == {"steps": 20, "mode": "sample"}
+            continue
+        with pytest.raises(InputError, match=error):
+            parse([*folders, "--config-file", str(path)])
 
 
 @pytest.mark.parametrize("kind", [SimulateSettings, TrainSettings])

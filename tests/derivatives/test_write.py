@@ -253,6 +253,21 @@ def test_the_spread_says_what_share_of_the_change_it_is_of(shares, told):
     assert ("0.2 of the network's change" in words["Description"]) == (told is not None)
 
 
+def test_spreads_and_maps_that_an_earlier_run_left_and_this_one_does_not_make_go(raw, recipe, rng):
+    """Or the report would show them beside another image."""
+    record = session(raw)
+    every = recipe | {"weights_contrasts": ()}
+    write_all(record, every, rng)
+    files = session_layout(record, every)
+    assert all(files[f"{kind}/T2w"].is_file() for kind in ("Std", "Plausibility", "Cycle"))
+    write_all(record, recipe, rng)
+    assert {path for key, path in files.items() if not path.is_file()} == {
+        files[f"{kind}/T2w"] for kind in ("Std", "Plausibility", "Cycle")
+    }
+    assert not sidecar_path(files["Std/T2w"]).exists()
+    assert is_complete(record, recipe)
+
+
 def test_a_rerun_gives_the_same_bytes(raw, recipe):
     record = session(raw)
     write_all(record, recipe, np.random.default_rng(1))

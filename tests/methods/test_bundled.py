@@ -9,6 +9,7 @@ from bids_lfenhance.imaging.volume import Volume
 from bids_lfenhance.methods import METHODS, get_method
 from bids_lfenhance.methods.contrast import shown
 from bids_lfenhance.methods.enhance import enhance
+from bids_lfenhance.nn import precision
 from bids_lfenhance.nn.weights import load_weights, registry
 
 from .phantoms import small_session
@@ -58,7 +59,19 @@ def test_bundled_weights_enhance_out_of_the_box(name: str, session: Volume) -> N
     assert result.provenance["records"][0]["weights_sha256"] == loaded.sha256
 
 
-def test_full_precision_can_be_asked_for(session: Volume) -> None:
+@pytest.mark.parametrize("name", BUNDLED)
+def test_full_precision_can_be_asked_for(name: str, session: Volume, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(precision, "bf16_is_native", lambda device: asked.append("bf16") or False)
+    method = get_method(registry()[name]["method"])
+    for numbers in ("fp32", "bf16"):
+        settings = method.settings(precision=numbers)
+        record = enhance(session, method, settings, np.random.default_rng(0), n_samples=1).provenance["records"][0]
+        assert record["precision"] == "fp32", "bf16 is taken only where it is native"
+        assert bool(asked) == (numbers == "bf16")
+
+
+def test_half_and_full_precision_agree(session: Volume) -> None:
     method = get_method("cfm")
     usual, full = (
         enhance(session, method, method.settings(**asked), np.random.default_rng(0))

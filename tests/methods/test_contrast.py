@@ -29,7 +29,7 @@ FAST: dict[str, dict[str, Any]] = {
 }
 """Weights with which a test takes seconds."""
 
-FEW: dict[str, dict[str, Any]] = {"bridge": {"steps": 1}, "cssdiff": {"ddim_steps": 1}}
+FEW: dict[str, dict[str, Any]] = {"bridge": {"steps": 1}, "cssdiff": {}}
 """Settings of the use for the same."""
 
 LEARNED = [name for name in METHODS if get_method(name).learning]

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from bids_lfenhance.errors import InputError
 from bids_lfenhance.methods import METHODS, get_method
 from bids_lfenhance.methods.options import as_trained, decided
 from bids_lfenhance.nn.method import Method
@@ -45,6 +46,30 @@ def test_weights_that_do_not_know_a_setting_leave_it_at_its_default() -> None:
 )
 def test_the_user_decides_contrast_and_else_the_weights(asked: Any, weights: dict[str, str], found: str) -> None:
     assert as_trained(get_method("cfm").settings(contrast=asked), weights).contrast == found
+
+
+@pytest.mark.parametrize(
+    ("name", "asked", "weights", "words"),
+    [
+        ("cfm", {"steps": 4}, {}, "--cfm-steps with --cfm-mode sample alone"),
+        ("cfm", {"mode": "sample", "strength": 0.3}, {}, "--cfm-strength with --cfm-mode mean alone"),
+        ("cssdiff", {"ddim_steps": 20}, {"ccd": True, "steps": 4}, "a chain of 4 steps"),
+        ("bridge", {"diffusion": False}, {"bridge": False, "diffusion": True}, "a prior alone"),
+    ],
+)
+def test_what_would_have_no_effect_with_these_weights_is_refused(
+    name: str, asked: dict[str, Any], weights: dict[str, Any], words: str
+) -> None:
+    method = get_method(name)
+    assert method.used is not None
+    with pytest.raises(InputError, match=words):
+        method.used(method.settings(**asked), weights)
+
+
+def test_a_sample_takes_all_of_the_change() -> None:
+    method = get_method("cfm")
+    assert method.used is not None
+    assert method.used(method.settings(mode="sample"), {"strength": 0.2}).strength == 1
 
 
 @pytest.mark.parametrize(("asked", "found"), [(0.0, 0.2), (0.5, 0.5)])

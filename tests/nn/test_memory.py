@@ -50,8 +50,8 @@ def test_as_much_at_once_as_fits_and_a_sentence_where_nothing_does() -> None:
     with pytest.raises(InputError) as told:
         chosen(100 * MIB)
     assert str(told.value) == (
-        "Expected 0.1 GiB of memory for cfm on 160 x 192 x 150 voxels, found 0.1; use less, or run on a machine with "
-        "more."
+        "Expected 0.1 GiB of memory for cfm on 160 x 192 x 150 voxels, found 0.1; use less, fewer --nprocs, or "
+        "a machine with more."
     )
 
 

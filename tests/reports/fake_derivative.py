@@ -192,7 +192,7 @@ def write_method(
         "GeneratedWith": "bids_lfenhance 0.1.0",
         "Sources": [f"bids::sub-{recipe.subject}/low_{contrast}.nii.gz"],
         "Warnings": [],
-        "SoftwareVersions": {"bids_lfenhance": "0.1.0", "torch": "2.13.0", "antspyx": "0.6.3"},
+        "PackageVersions": {"bids_lfenhance": "0.1.0", "torch": "2.13.0", "antspyx": "0.6.3"},
         "Runtime": {"Seconds": 118.4, "CpuSeconds": 221.7, "PeakMemoryMiB": 2210, "Device": "cpu"},
     }
     image = (ndimage.gaussian_filter(truth, 0.8) * 0.93 + 5).astype(np.float32)

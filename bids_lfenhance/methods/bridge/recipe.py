@@ -11,7 +11,7 @@ import numpy as np
 from ...errors import InputError
 from ...imaging.volume import Volume
 from ...nn.method import Draw, Learning, Method, Phase, Stage
-from ..options import CONTRAST, FUSION, PRECISION, AskedContrast, AskedFusion, Precision, as_trained, told
+from ..options import CONTRAST, FUSION, PRECISION, WEIGHTS, AskedContrast, AskedFusion, Precision, as_trained, told
 
 if TYPE_CHECKING:
     import torch
@@ -27,7 +27,7 @@ K = 400
 class BridgeSettings:
     """Options of ``bridge``; the defaults are the ``paper`` preset's. Those of the networks come from the weights."""
 
-    weights: str = field(default="auto", metadata=told("folder, .safetensors file or registry name; auto: the bundled"))
+    weights: str = field(default="auto", metadata=WEIGHTS)
     device: str = field(default="cpu", metadata=told("where the networks run; the app's --device"))
     precision: Precision = field(default="bf16", metadata=PRECISION)
     fusion: AskedFusion = field(default="mean", metadata=FUSION)

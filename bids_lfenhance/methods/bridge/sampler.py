@@ -74,7 +74,8 @@ def fit(nets: Mapping[str, Any], volume: Volume, limit: int) -> Mapping[str, Any
         crops = {name: torch.empty(count, width, *size, device="meta") for name, width in CHANNELS.items()}
         work = [peak_bytes(partial(net, crops[name], level)) for name, net in built.items()]
         field = math.prod(max(*pair) for pair in zip(sides, size, strict=True))
-        return FIELDS * len(CONTRASTS) * field * FLOAT + max(work) + sum(crop.nbytes for crop in crops.values())
+        fields = FIELDS + 4 * (settings.windows == "per_window")  # the walk of a window beside what waits for it
+        return fields * len(CONTRASTS) * field * FLOAT + max(work) + sum(crop.nbytes for crop in crops.values())
 
     advice = "choose smaller weights or a smaller --bridge-window"
     count = choose_size(halves(settings.window_batch), needed, limit, "bridge", sides, advice)

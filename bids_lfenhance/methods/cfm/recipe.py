@@ -1,7 +1,7 @@
 """Settings of ``cfm``, how it is trained, and its record."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -10,7 +10,7 @@ from ...config import CONTRASTS
 from ...errors import InputError
 from ...imaging.volume import Volume
 from ...nn.method import Draw, Learning, Method, Phase, Stage
-from ..options import CONTRAST, FUSION, PRECISION, AskedContrast, AskedFusion, Precision, as_trained, told
+from ..options import CONTRAST, FUSION, PRECISION, WEIGHTS, AskedContrast, AskedFusion, Precision, as_trained, told
 
 if TYPE_CHECKING:
     import torch
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 class CfmSettings:
     """Options of ``cfm``; the defaults are the ``paper`` preset's. Those of the network come from the weights."""
 
-    weights: str = field(default="auto", metadata=told("folder, .safetensors file or registry name; auto: the bundled"))
+    weights: str = field(default="auto", metadata=WEIGHTS)
     device: str = field(default="cpu", metadata=told("where the network runs; the app's --device"))
     precision: Precision = field(default="bf16", metadata=PRECISION)
     fusion: AskedFusion = field(default="mean", metadata=FUSION)
@@ -155,6 +155,19 @@ THICK = 18
 """Slices of a patch: as many as the paper preset learns from, and a neighbour on either side."""
 
 
+def used(settings: CfmSettings, weights: Mapping[str, Any]) -> CfmSettings:
+    """The settings as they are in use; an ``InputError`` for what the user set and the mode has no use for."""
+    usual, idle = CfmSettings(), {"mean": ("steps", "solver"), "sample": ("strength",)}[settings.mode]
+    for name in idle:
+        if (found := getattr(settings, name)) != getattr(usual, name):
+            other = "sample" if settings.mode == "mean" else "mean"
+            raise InputError(
+                f"Expected --cfm-{name} with --cfm-mode {other} alone, found {found} with mode {settings.mode}, where "
+                "it would have no effect; leave it out."
+            )
+    return replace(as_trained(settings, weights), **({"strength": 1.0} if settings.mode == "sample" else {}))
+
+
 def build(settings: CfmSettings) -> "dict[str, torch.nn.Module]":
     """``velocity``: see ``network.VelocityNet``."""
     # Torch is heavy: the command line reads the settings above without it.
@@ -230,5 +243,5 @@ METHOD = Method(
     fit=fit,
     learning=Learning(build, stages, predict, PRESETS),
     varies=varies,
-    used=as_trained,
+    used=used,
 )

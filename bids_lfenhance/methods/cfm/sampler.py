@@ -16,9 +16,8 @@ from ...nn.method import Draw
 from ...nn.precision import use_precision
 from ...nn.weights import Loaded, default_weights, load_weights
 from ..contrast import finished, shown
-from ..options import as_trained
 from .network import VelocityNet
-from .recipe import CfmSettings, build
+from .recipe import CfmSettings, build, used
 from .slices import AXIS, Slices, as_slices, as_volume, draw_noise
 from .way import evaluations, start_from, walk
 
@@ -40,7 +39,7 @@ def set_up(volume: Volume, settings: CfmSettings) -> Mapping[str, Any]:
     if source == "auto":
         source = default_weights("cfm", volume.contrasts) or "auto"
     loaded = load_weights(source, "cfm", ())
-    settings = as_trained(settings, loaded.settings)
+    settings = used(settings, loaded.settings)
     network, device = build(settings)["velocity"], torch.device(settings.device)
     network.load_state_dict(loaded.state["velocity"])
     network.to(device).eval()

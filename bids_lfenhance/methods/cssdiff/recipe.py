@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -11,7 +12,7 @@ from ...config import CONTRASTS
 from ...errors import InputError
 from ...imaging.volume import Volume
 from ...nn.method import Draw, Learning, Method, Phase, Stage
-from ..options import CONTRAST, FUSION, PRECISION, AskedContrast, AskedFusion, Precision, as_trained, told
+from ..options import CONTRAST, FUSION, PRECISION, WEIGHTS, AskedContrast, AskedFusion, Precision, as_trained, told
 
 if TYPE_CHECKING:
     import torch
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 class CssDiffSettings:
     """Options of ``cssdiff``; the defaults are the ``paper`` preset's. Those of the networks come from the weights."""
 
-    weights: str = field(default="auto", metadata=told("folder, .safetensors file or registry name; auto: the bundled"))
+    weights: str = field(default="auto", metadata=WEIGHTS)
     device: str = field(default="cpu", metadata=told("where the networks run; the app's --device"))
     precision: Precision = field(default="bf16", metadata=PRECISION)
     fusion: AskedFusion = field(default="mean", metadata=FUSION)
@@ -203,7 +204,9 @@ class CssDiffSettings:
         if not 0 <= self.lsc_refine <= 0.3:
             raise InputError(f"Expected --cssdiff-lsc-refine from 0 to 0.3, found {self.lsc_refine}; change it.")
         if self.lsc_refine and not (self.lsc and self.ccd):
-            raise InputError("Expected --cssdiff-lsc and --cssdiff-ccd with --cssdiff-lsc-refine, found one off.")
+            raise InputError(
+                "Expected --cssdiff-lsc and --cssdiff-ccd in the training for --cssdiff-lsc-refine, found one off."
+            )
         if not self.reverse_fwhm > 0:
             raise InputError(f"Expected --cssdiff-reverse-fwhm above 0, found {self.reverse_fwhm}; choose 3.")
         if not self.temperature > 0:
@@ -251,6 +254,16 @@ def seen_channels(settings: CssDiffSettings) -> int:
     return CHANNELS * (2 * settings.n_ctx + 1) + CHANNELS
 
 
+def used(settings: CssDiffSettings, weights: Mapping[str, Any]) -> CssDiffSettings:
+    """The settings as they are in use; an ``InputError`` for DDIM with weights that walk their own chain."""
+    if weights["ccd"] and settings.ddim_steps != CssDiffSettings.ddim_steps:
+        raise InputError(
+            f"Expected --cssdiff-ddim-steps with weights without a chain (--no-cssdiff-ccd) alone, found "
+            f"{settings.ddim_steps} and a chain of {weights['steps']} steps; leave it out."
+        )
+    return as_trained(settings, weights)
+
+
 def build(settings: CssDiffSettings) -> "dict[str, torch.nn.Module]":
     """``denoiser``; with SGP ``encoder``, with LSC ``restorer``, ``patches``, with the chain ``judge`` and,
     unless it is physics, ``reverse``.
@@ -285,23 +298,23 @@ def stages(settings: CssDiffSettings) -> tuple[Stage, ...]:
         window = s.sgp_positive == "window"
         order = [("sgp-index", "index", 8), *([("sgp-shift", "shift", 2)] if window else [])]
         for name, positive, share in (*order, ("sgp", s.sgp_positive, 2 if window else 1)):
-            losses = partial(_contrast, positive=positive)
+            losses = partial(_losses, of="guides.contrast", positive=positive)
             steps = s.sgp_steps // share
             found.append(Stage(name, (Phase(name, ("encoder",), losses, 1e-3),), steps, s.batch, thick, measured=False))
     if s.lsc and s.ccd:
         phases = (
-            Phase("restore", ("restorer",), _restore, 2e-3),
-            Phase("judge-patches", ("patches",), _judge_patches, 1e-4, betas),
+            Phase("restore", ("restorer",), partial(_losses, of="guides.restore"), 2e-3),
+            Phase("judge-patches", ("patches",), partial(_losses, of="guides.judge_patches"), 1e-4, betas),
         )
         found.append(Stage("lsc", phases, s.lsc_steps, s.batch, thin, measured=False))
     rate, of_judge, halvings = (PAPER_RATE, PAPER_RATE, HALVINGS) if s.paper_lr else (s.rate, s.rate / 2, 0)
-    warm = (Phase("denoise", ("denoiser",), _denoise, rate),)
+    warm = (Phase("denoise", ("denoiser",), partial(_losses, of="loss.denoise"), rate),)
     found.append(Stage("denoise", warm, s.warm_steps, s.batch, thin, halvings=halvings))
     if s.ccd:
         moved = ("denoiser", "reverse") if s.reverse == "learned" else ("denoiser",)
         phases = (
-            Phase("judge", ("judge",), _judge, of_judge, betas),
-            Phase("generate", moved, _generate, rate, betas, means=("denoiser",)),
+            Phase("judge", ("judge",), partial(_losses, of="loss.judge"), of_judge, betas),
+            Phase("generate", moved, partial(_losses, of="loss.generate"), rate, betas, means=("denoiser",)),
         )
         found.append(Stage("chain", phases, s.chain_steps, s.batch, thin, halvings=halvings))
     return tuple(stage for stage in found if stage.steps)
@@ -342,46 +355,15 @@ def shows(loaded: "Loaded") -> Mapping[str, Mapping[str, str]]:
     return shows(loaded)
 
 
-def _contrast(
-    nets: "Nets", batch: "Batch", settings: Any, generator: "torch.Generator", positive: Any
+def _losses(
+    nets: "Nets", batch: "Batch", settings: Any, generator: "torch.Generator", of: str, **given: Any
 ) -> "Mapping[str, torch.Tensor]":
-    from .guides import contrast
-
-    return contrast(nets, batch, settings, generator, positive)
-
-
-def _restore(nets: "Nets", batch: "Batch", settings: Any, generator: "torch.Generator") -> "Mapping[str, torch.Tensor]":
-    from .guides import restore
-
-    return restore(nets, batch, settings, generator)
-
-
-def _judge_patches(
-    nets: "Nets", batch: "Batch", settings: Any, generator: "torch.Generator"
-) -> "Mapping[str, torch.Tensor]":
-    from .guides import judge_patches
-
-    return judge_patches(nets, batch, settings, generator)
-
-
-def _denoise(nets: "Nets", batch: "Batch", settings: Any, generator: "torch.Generator") -> "Mapping[str, torch.Tensor]":
-    from .loss import denoise
-
-    return denoise(nets, batch, settings, generator)
-
-
-def _generate(
-    nets: "Nets", batch: "Batch", settings: Any, generator: "torch.Generator"
-) -> "Mapping[str, torch.Tensor]":
-    from .loss import generate
-
-    return generate(nets, batch, settings, generator)
-
-
-def _judge(nets: "Nets", batch: "Batch", settings: Any, generator: "torch.Generator") -> "Mapping[str, torch.Tensor]":
-    from .loss import judge
-
-    return judge(nets, batch, settings, generator)
+    """What ``of``, a function of a module of this folder, says; torch is imported only now."""
+    module, _, name = of.partition(".")
+    found: Mapping[str, torch.Tensor] = getattr(import_module(f".{module}", __package__), name)(
+        nets, batch, settings, generator, **given
+    )
+    return found
 
 
 METHOD = Method(
@@ -391,10 +373,10 @@ METHOD = Method(
     "pairs",
     sample,
     draws=4,
-    budgets={"sloppy": {"ddim_steps": 10}, "cpu": {}, "gpu": {"slices_at_once": 96}},
+    budgets={"sloppy": {}, "cpu": {}, "gpu": {"slices_at_once": 96}},
     prepare=prepare,
     learning=Learning(build, stages, predict, PRESETS),
     fit=fit,
     shows=shows,
-    used=as_trained,
+    used=used,
 )

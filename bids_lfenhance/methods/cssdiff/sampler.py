@@ -18,11 +18,10 @@ from ...nn.samplers import ddim
 from ...nn.schedule import uniform_levels
 from ...nn.weights import Loaded, default_weights, load_weights
 from ..contrast import finished, shown
-from ..options import as_trained
 from .chain import Condition, chain_levels, clean_at, schedule, walk
 from .maps import ANSWERS, maps_of, shows
 from .network import TOKEN
-from .recipe import CHANNELS, CssDiffSettings, build, seen_channels
+from .recipe import CHANNELS, CssDiffSettings, build, seen_channels, used
 from .slices import AROUND, Slices, as_slices, as_volume, embed, padding, tokens_of
 
 FIELDS = 10
@@ -43,7 +42,7 @@ def set_up(volume: Volume, settings: CssDiffSettings) -> Mapping[str, Any]:
     if source == "auto":
         source = default_weights("cssdiff", volume.contrasts) or "auto"
     loaded = load_weights(source, "cssdiff", ())
-    settings = as_trained(settings, loaded.settings)
+    settings = used(settings, loaded.settings)
     wanted = {"denoiser", "encoder"} | {ANSWERS[name][0] for name in shows(loaded)}
     built = build(replace(settings, lsc=True, reverse="learned"))
     nets = {name: net for name, net in built.items() if name in wanted and name in loaded.state}
