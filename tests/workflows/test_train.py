@@ -184,7 +184,7 @@ def test_a_method_without_weights_says_how_to_train_it_before_anything_is_comput
 
 def test_what_does_not_go_with_the_weights_is_refused_before_anything_is_computed(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="--bridge-steps from 1 to"):
-        make_recipe(Settings(tmp_path, tmp_path / "out", method="bridge"), {"steps": 800}, "cpu")
+        make_recipe(Settings(tmp_path, tmp_path / "out", method="bridge"), {"weights": "auto", "steps": 800}, "cpu")
 
 
 def test_whom_the_split_does_not_name_takes_no_part(dataset: Path, tmp_path: Path, capsys) -> None:
