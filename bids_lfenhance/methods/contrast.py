@@ -47,8 +47,9 @@ def shown(volume: Volume, how: AskedFusion, contrasts: Sequence[str]) -> Shown:
     draw = with_contrast(Draw(sharp, record), volume, "restored", contrasts)
     if how == "restored":
         return Shown(replace(volume, image=draw.image), draw.record, tuple(contrasts), sharp)
-    known = np.array([name in contrasts for name in CONTRASTS])[:, None, None, None]
-    noisy = np.where(known, fuse_session(volume, "sr", PRIOR), sharp) * _ratio(draw.image, sharp)
+    known = np.array([name in contrasts for name in CONTRASTS])
+    again = fuse_session(replace(volume, present=volume.present & known), "sr", PRIOR)
+    noisy = np.where(known[:, None, None, None], again, sharp) * _ratio(draw.image, sharp)
     return Shown(replace(volume, image=noisy), draw.record, tuple(contrasts), sharp, draw.image)
 
 
