@@ -23,12 +23,13 @@ def main() -> None:
     parser.add_argument("--method", default="pfsr")
     parser.add_argument("--strength", type=float)
     parser.add_argument("--contrast", choices=["none", "restored"])
+    parser.add_argument("--mode", choices=["mean", "sample"], help="of bridge")
     parser.add_argument("--tests", type=Path)
     given = parser.parse_args()
     method = get_learned(given.method)
     assert method.learning is not None
     loaded = load_weights(given.trained, given.method, ())
-    chosen = {"strength": given.strength, "contrast": given.contrast}
+    chosen = {"strength": given.strength, "contrast": given.contrast, "mode": given.mode}
     settings = {**loaded.settings, **{name: value for name, value in chosen.items() if value is not None}}
     nets = method.learning.build(method.settings(**settings))
     for name, net in nets.items():

@@ -31,6 +31,10 @@ class BridgeSettings:
     device: str = field(default="cpu", metadata=told("where the networks run; the app's --device"))
     precision: Precision = field(default="bf16", metadata=PRECISION)
     fusion: AskedFusion = field(default="mean", metadata=FUSION)
+    mode: Literal["auto", "mean", "sample"] = field(
+        default="auto",
+        metadata=told("mean: the bridge's image; sample: diffused from it; auto: as the weights ask, and else sample"),
+    )
     sampler: Literal["conditional", "unconditional_ddim", "alg1_tweedie", "alg1_literal", "repaint"] = field(
         default="conditional",
         metadata=told(
@@ -177,6 +181,11 @@ class BridgeSettings:
         """The noise level at which the diffusion starts."""
         return self.start or self.crossing
 
+    @property
+    def diffuses(self) -> bool:
+        """Whether a draw is diffused, or is the bridge's image."""
+        return self.diffusion and not (self.bridge and self.mode == "mean")
+
 
 PRESETS: Mapping[str, Mapping[str, Any]] = {
     "paper": {},
@@ -232,7 +241,7 @@ def checked(settings: BridgeSettings) -> BridgeSettings:
         raise InputError(
             f"Expected --bridge-folds of 2 or more, or 0, found {s.folds}; one part has no other to learn from."
         )
-    if s.diffusion and not 0 <= s.steps <= s.first:
+    if s.diffuses and not 0 <= s.steps <= s.first:
         raise InputError(
             f"Expected --bridge-steps from 1 to {s.first}, the levels there are from where the diffusion starts, or 0 "
             f"for all of them, found {s.steps}; change it."
@@ -261,7 +270,8 @@ def used(settings: BridgeSettings, weights: Mapping[str, Any]) -> BridgeSettings
     if weights["bridge"] != weights["diffusion"] and not any(parts.values()):
         has = "a bridge" if weights["bridge"] else "a prior"
         raise InputError(f"Expected to use what there is in the weights, {has} alone, found it off; leave it on.")
-    return checked(replace(wanted, **usual, **parts))
+    mode = weights.get("mode", "auto") if settings.mode == "auto" else settings.mode
+    return checked(replace(wanted, mode=mode, **usual, **parts))
 
 
 def build(settings: BridgeSettings) -> "dict[str, torch.nn.Module]":

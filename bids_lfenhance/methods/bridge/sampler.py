@@ -117,7 +117,7 @@ class Field:
     def enhance(self, generator: torch.Generator) -> Tensor:
         """(1, C, X, Y, Z) in [−1.05, 1.05]: over the bridge, then diffused, as far as the settings want it."""
         image = self.over_the_bridge(generator)
-        prior = self.nets.get("prior") if self.settings.diffusion else None
+        prior = self.nets.get("prior") if self.settings.diffuses else None
         # Before its training a prior answers nothing: in the first stage the bridge's image is what there is to judge.
         return image if prior is None or not prior.gain else self.diffused(image, generator)
 
@@ -140,7 +140,7 @@ class Field:
             )
 
         # As printed, step 3 of Algorithm 1 takes the noise off by Eq. 11 too; nothing else may follow it.
-        literal = self.settings.sampler == "alg1_literal" and self.settings.diffusion
+        literal = self.settings.sampler == "alg1_literal" and self.settings.diffuses
         found = torch.zeros_like(low)
         for noise in noises:
             found += crossed(bridge, low, noise, level, literal=literal)
@@ -242,7 +242,7 @@ def draw(nets: Mapping[str, Any], volume: Volume, settings: BridgeSettings, gene
         "precision": nets["precision"],
         "strength": inner.strength or 1.0,
         "window_batch": inner.window_batch,
-        "stage": "diffusion" if inner.diffusion else "bridge",
+        "stage": "diffusion" if inner.diffuses else "bridge",
         "outside": OUTSIDE,
         "nfe": evaluations(inner),
         "warnings": [*nets["shown"].record["warnings"], *cut.warnings(loaded.contrasts)],
@@ -254,4 +254,4 @@ def evaluations(settings: BridgeSettings) -> int:
     """How often a network looks at the whole field for one draw."""
     s = settings
     each = 1 if s.sampler in ("conditional", "unconditional_ddim") else s.j
-    return s.bridge * s.crossings + ((s.steps or s.first) * each if s.diffusion else 0)
+    return s.bridge * s.crossings + ((s.steps or s.first) * each if s.diffuses else 0)

@@ -318,6 +318,20 @@ def test_what_is_left_open_is_as_in_the_training(session: Volume, nets: Any, tmp
         assert (used.crossing, used.window) == got
 
 
+@pytest.mark.parametrize(
+    ("theirs", "asked", "mean"), [("mean", "auto", True), ("mean", "sample", False), ("auto", "auto", False)]
+)
+def test_mode_mean_is_the_bridges_image(
+    theirs: Any, asked: Any, mean: bool, session: Volume, nets: Any, tmp_path: Path
+) -> None:
+    recipe = {"method": "bridge", "contrasts": CONTRASTS, "settings": asdict(replace(SMALL, mode=theirs))}
+    folder = save_weights(tmp_path, nets, recipe, "")
+    image, bridge = run(session, folder, mode=asked), run(session, folder, diffusion=False)
+    assert np.array_equal(image.image, bridge.image) == mean
+    record = image.provenance["records"][0]
+    assert (record["stage"], record["nfe"]) == (("bridge", 1) if mean else ("diffusion", 3))
+
+
 def test_a_prior_that_was_never_shown_anything_is_not_shown_anything() -> None:
     with pytest.raises(InputError, match="condition-drop below 1"):
         build(replace(SMALL, condition_drop=1.0))
