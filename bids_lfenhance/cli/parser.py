@@ -13,7 +13,7 @@ from typing import Any
 from .. import __version__
 from ..config import LEVELS, RESOURCES, RUN, SCANS, SETTINGS, Common, flag, from_toml, validated
 from ..errors import InputError
-from .parts import Part, choices, options_of_parts, parts_of
+from .parts import RUN_WIDE, Part, choices, options_of_parts, parts_of
 
 EPILOG = """exit codes: 0 everything asked for is on disk; 1 some subject failed or is incomplete; 2 usage or preflight.
 Research use only; never for a diagnosis."""
@@ -43,7 +43,10 @@ def parse(argv: Sequence[str] | None = None) -> Common:
     words = list(sys.argv[1:] if argv is None else argv)
     level = level_of(words)
     parser = build_parser(level)
-    given = vars(parser.parse_args(words))
+    found, unknown = parser.parse_known_args(words)
+    if unknown:
+        parser.error(f"unrecognized arguments: {' '.join(unknown)}{_why(level, unknown)}")
+    given = vars(found)
     if given["level"] != level:
         parser.error("BIDS_DIR OUT_DIR LEVEL come first, options after them")
     kind = SETTINGS[level]
@@ -54,6 +57,13 @@ def parse(argv: Sequence[str] | None = None) -> Common:
         run["budget"] = "sloppy"
     run |= options_of_parts(level, run, file["parts"], given)
     return validated(kind(**run))
+
+
+def _why(level: str, unknown: Sequence[str]) -> str:
+    """What is to be said of options that a level does not have, though another has them."""
+    hidden = {f"--{part.name}-{name}".replace("_", "-") for part in parts_of(level) for name in part.hidden - RUN_WIDE}
+    plain = {word.partition("=")[0].replace("--no-", "--", 1) for word in unknown}
+    return " (trained weights decide it, or it is for images that are enhanced: see --help)" if hidden & plain else ""
 
 
 def level_of(words: Sequence[str]) -> str:

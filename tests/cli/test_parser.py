@@ -205,6 +205,14 @@ def test_what_trained_weights_decide_is_no_option_of_their_use():
     assert "--interp-fusion " in texts["participant"], "has no weights"
 
 
+@pytest.mark.parametrize("words", [("--cfm-base", "64"), ("--no-cfm-se",), ("--cfm-train-steps=3",)])
+def test_an_option_that_weights_decide_is_refused_with_the_reason(folders, words, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        parse([*folders, "--method", "cfm", *words])
+    assert stopped.value.code == 2
+    assert "trained weights decide it" in capsys.readouterr().err
+
+
 def test_a_settings_file_may_not_set_what_weights_decide(folders, tmp_path):
     path = tmp_path / "config.toml"
     for words, error in (('steps = 20\nmode = "sample"', ""), ("base = 64", "found 'base', which trained weights")):
