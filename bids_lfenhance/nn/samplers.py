@@ -101,7 +101,7 @@ def algorithm1(
     forgets the image it was given as Π a_i^J (methods.md §2.3). Both are here to be compared, not recommended.
     """
     for level, _ in _steps(levels, callback):
-        drawn = _randn_like(image, generator)
+        drawn = randn_like(image, generator)
         for _ in range(repeats):
             state = schedule.add_noise(image, drawn, level)
             found = schedule.noise(state, predict(state, level), level)
@@ -127,7 +127,7 @@ def repaint(
     for level, lower in _steps(levels, callback):
         below = _ancestor(predict, state, schedule, level, lower, generator)
         for _ in range(repeats - 1):
-            state = schedule.add_noise(below, _randn_like(below, generator), level, lower)
+            state = schedule.add_noise(below, randn_like(below, generator), level, lower)
             below = _ancestor(predict, state, schedule, level, lower, generator)
         state = below
     return state
@@ -159,7 +159,7 @@ def _ancestor(
 ) -> Tensor:
     clean = schedule.clean(state, predict(state, level), level)
     mean, spread = schedule.posterior(state, clean, level, lower)
-    return mean + spread * _randn_like(mean, generator) if lower else mean
+    return mean + spread * randn_like(mean, generator) if lower else mean
 
 
 def _slope(predict: Predict, x: Tensor, schedule: Schedule, level: int) -> Tensor:
@@ -167,6 +167,7 @@ def _slope(predict: Predict, x: Tensor, schedule: Schedule, level: int) -> Tenso
     return schedule.noise(state, predict(state, level), level)
 
 
-def _randn_like(like: Tensor, generator: torch.Generator) -> Tensor:
+def randn_like(like: Tensor, generator: torch.Generator) -> Tensor:
+    """Standard normal numbers of the shape, kind and device of ``like``, drawn where the generator is."""
     drawn = torch.randn(like.shape, generator=generator, device=generator.device, dtype=like.dtype)
     return drawn.to(like.device)

@@ -126,7 +126,7 @@ class Field:
         without a bridge the low field as it is.
         """
         low = spread(self.image, self.inside)
-        noises = [self._randn(generator) for _ in range(self.settings.crossings)]
+        noises = [samplers.randn_like(self.image, generator) for _ in range(self.settings.crossings)]
         if "bridge" not in self.nets or not self.settings.bridge:
             return low
         net, level = self.nets["bridge"], self.settings.crossing
@@ -144,7 +144,7 @@ class Field:
         found = torch.zeros_like(low)
         for noise in noises:
             found += crossed(bridge, low, noise, level, literal=literal)
-        return found / len(noises) if literal else self._held(found / len(noises))
+        return found / len(noises) if literal else held(found / len(noises), self.inside)
 
     def diffused(self, image: Tensor, generator: torch.Generator) -> Tensor:
         """(1, C, X, Y, Z): ``image`` noised, and down again, by the sampler of the settings."""
@@ -167,12 +167,6 @@ class Field:
         # One at a time: the noise of a window must not depend on how many go with it.
         fields = torch.cat([image, self.inside.to(image.dtype), condition], dim=1)
         return blend(alone, fields, replace(windows, batch=1))
-
-    def _held(self, clean: Tensor) -> Tensor:
-        return held(clean, self.inside)
-
-    def _randn(self, generator: torch.Generator) -> Tensor:
-        return torch.randn(self.image.shape, generator=generator).to(self.image)
 
     def _windows(self) -> Windows:
         return windows_for(self.image.shape[2:], self.settings)
@@ -197,8 +191,7 @@ def walk(
         return held(samplers.algorithm1(answer, image, SCHEDULE, levels, s.j, generator, literal=True), inside)
     if s.sampler == "alg1_tweedie":
         return samplers.algorithm1(predict, image, SCHEDULE, levels, s.j, generator)
-    noise = torch.randn(image.shape, generator=generator).to(image)
-    state = SCHEDULE.add_noise(image, noise, s.first)
+    state = SCHEDULE.add_noise(image, samplers.randn_like(image, generator), s.first)
     if s.sampler == "repaint":
         return samplers.repaint(predict, state, SCHEDULE, levels, s.j, generator)
     return samplers.ddim(predict, state, SCHEDULE, levels)
