@@ -78,11 +78,15 @@ def _sentence(text: str) -> str:
 
 
 def warnings_of(session: Session) -> list[str]:
-    """The warnings recorded with the session and its images, each once."""
+    """The warnings recorded with the session and its images, each once: a run tells the same beside every contrast."""
     found = session.record.get("Warnings")
     sentences = [str(item) for item in found] if isinstance(found, list) else []
+    known = set(sentences)
     for channel in session.channels:
-        for label, output in [*channel.enhanced.items(), *channel.risk.items()]:
+        told = list(channel.enhanced.items())
+        told += [(f"{channel.contrast} {label}", output) for label, output in channel.risk.items()]
+        for whose, output in told:
             extra = output.sidecar.get("Warnings")
-            sentences += [f"{channel.contrast} {label}: {item}" for item in extra] if isinstance(extra, list) else []
+            items = [str(item) for item in extra] if isinstance(extra, list) else []
+            sentences += [f"{whose}: {item}" for item in items if item not in known]
     return list(dict.fromkeys(sentences))

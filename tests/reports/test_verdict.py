@@ -1,6 +1,9 @@
 """The verdict is the gravest of what is known, and says why without saying it eight times."""
 
-from bids_lfenhance.reports.verdict import verdict_of
+from pathlib import Path
+
+from bids_lfenhance.reports.collect import Channel, Output, Session
+from bids_lfenhance.reports.verdict import verdict_of, warnings_of
 
 from .test_tables import row, session
 
@@ -45,3 +48,15 @@ def test_without_high_field_it_says_that_fidelity_is_unknown():
     verdict = verdict_of(session(alone), None, ())
     assert verdict.word == "pass"
     assert "fidelity was not measured" in verdict.reasons[-1]
+
+
+def test_a_warning_is_told_once_though_it_stands_beside_every_contrast():
+    def image(*warnings: str) -> Output:
+        return Output(Path("x.nii.gz"), {}, "T1w", {"Warnings": list(warnings)})
+
+    channels = tuple(
+        Channel(name, enhanced={"cfm": image("It moved."), "pfsr": image("Odd.")}, risk={"cfm": image("Blind.")})
+        for name in ("T1w", "T2w")
+    )
+    found = warnings_of(Session("A", ("cfm", "pfsr"), channels, None, {"Warnings": ["It moved."]}, (), ()))
+    assert found == ["It moved.", "pfsr: Odd.", "T1w cfm: Blind.", "T2w cfm: Blind."]
