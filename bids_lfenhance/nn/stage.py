@@ -1,0 +1,55 @@
+"""A training in parts: what is learned from, which networks move, and what each phase minimises."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+if TYPE_CHECKING:  # torch takes a second to import
+    import torch
+
+    Nets: TypeAlias = Mapping[str, torch.nn.Module]
+    Losses: TypeAlias = Callable[[Nets, Any, Any, torch.Generator], Mapping[str, torch.Tensor]]
+
+
+@dataclass(frozen=True)
+class Phase:
+    """What one optimiser does in every step of a stage.
+
+    ``trains`` names the networks it moves; ``losses(nets, batch, settings, generator)`` returns weighted scalars by
+    name, whose sum is minimised; ``rate`` is Adam's at its height, with ``betas`` and decoupled ``decay``; ``clip``
+    bounds the norm of the gradient; the phase runs in every ``every``-th step. ``means`` names networks whose running
+    mean the losses also get, as ``<name>-mean``, never with a gradient.
+    """
+
+    name: str
+    trains: tuple[str, ...]
+    losses: "Losses"
+    rate: float
+    betas: tuple[float, float] = (0.9, 0.999)
+    decay: float = 0.0
+    clip: float = 1.0
+    every: int = 1
+    means: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A part of a training: its phases alternate in every step.
+
+    ``data`` is what it learns from: "simulated", "pairs", "labels" or "all"; where there is none of it, everything
+    there is. ``steps`` optimiser steps; ``batch`` patches a step over all processes; ``patch`` (3,) voxels of the
+    canonical grid; the rate climbs over ``warmup`` steps and falls as a cosine to ``floor`` times its height, or is
+    halved ``halvings`` times at even distances if there are any. What is made of whole volumes does not yet depend on
+    a stage that is not ``measured``: it ends with its last weights.
+    """
+
+    name: str
+    phases: tuple[Phase, ...]
+    steps: int
+    batch: int
+    patch: tuple[int, int, int]
+    data: Literal["simulated", "pairs", "labels", "all"] = "all"
+    warmup: int = 0
+    floor: float = 0.01
+    measured: bool = True
+    halvings: int = 0
