@@ -25,12 +25,12 @@ import torch
 from bids_lfenhance.config import CONTRASTS
 from bids_lfenhance.evaluation.intensity import mae, nmse
 from bids_lfenhance.evaluation.protocols import by_brain_fit, make_pair
-from bids_lfenhance.methods import get_learned
+from bids_lfenhance.methods import get_trainable
 from bids_lfenhance.nn.precision import use_precision
 from bids_lfenhance.nn.weights import load_weights
 from bids_lfenhance.training.assess import brain_fit
 from bids_lfenhance.training.examples import Example, list_examples
-from bids_lfenhance.training.sampler import whole
+from bids_lfenhance.training.patches import whole
 
 COLUMNS = {
     "psnr": ("PSNR", 2),
@@ -72,7 +72,7 @@ def enhanced(
 ) -> tuple[list[list[dict[str, float]]], float]:
     """The scores of each example's contrasts, and the seconds of one."""
     name, weights, changes = parse(row)
-    method, loaded = get_learned(name), load_weights(weights, name, ())
+    method, loaded = get_trainable(name), load_weights(weights, name, ())
     assert method.learning is not None
     known = {key: value for key, value in loaded.settings.items() if key not in ("weights", "device", "contrast")}
     trained = method.settings(**known, device=str(device))
@@ -89,8 +89,8 @@ def enhanced(
         with torch.no_grad():
             generator = torch.Generator(device).manual_seed(number)
             image = method.learning.predict(nets, batch, settings, generator)[0].float().cpu().numpy()
-        there = (batch["present"] & batch["wanted"])[0].cpu().numpy()
-        mask = batch["mask"][0, 0].cpu().numpy()
+        there = (batch.present & batch.wanted)[0].cpu().numpy()
+        mask = batch.mask[0, 0].cpu().numpy()
         goals = [(c, aim(example, CONTRASTS[c], target[c], alike)) for c in range(len(CONTRASTS)) if there[c]]
         found.append([scores(image[c], goal, mask) for c, goal in goals])
     return found, (time.perf_counter() - start) / len(examples)

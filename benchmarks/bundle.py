@@ -12,7 +12,7 @@ from pathlib import Path
 
 from bids_lfenhance.bids.atomic import atomic_write
 from bids_lfenhance.data import data_path
-from bids_lfenhance.methods import get_learned
+from bids_lfenhance.methods import get_trainable
 from bids_lfenhance.nn.weights import WEIGHTS, load_weights, registry, save_weights
 
 
@@ -26,7 +26,7 @@ def main() -> None:
     parser.add_argument("--mode", choices=["mean", "sample"], help="of bridge")
     parser.add_argument("--tests", type=Path)
     given = parser.parse_args()
-    method = get_learned(given.method)
+    method = get_trainable(given.method)
     assert method.learning is not None
     loaded = load_weights(given.trained, given.method, ())
     chosen = {"strength": given.strength, "contrast": given.contrast, "mode": given.mode}

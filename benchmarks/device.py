@@ -26,7 +26,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from bids_lfenhance.imaging.grid import Grid
 from bids_lfenhance.imaging.volume import Volume, volume_from_channels
-from bids_lfenhance.methods import get_learned
+from bids_lfenhance.methods import get_trainable
 from bids_lfenhance.nn.memory import limit_of
 from bids_lfenhance.nn.method import Method
 from bids_lfenhance.nn.precision import bf16_is_native, run_in_bf16
@@ -179,7 +179,7 @@ def _height(device: str) -> float:
 def rows(given: argparse.Namespace, volume: Volume) -> Iterator[tuple[str, Row]]:
     """The rows of the table, each when it is measured."""
     for name in given.methods:
-        method = get_learned(name)
+        method = get_trainable(name)
         with tempfile.TemporaryDirectory() as folder:
             weights, millions = drawn_weights(method, given.preset, Path(folder))
             for label, changed in ROWS[name].items():

@@ -26,7 +26,7 @@ import torch
 from bids_lfenhance.evaluation.image_metrics import image_metrics
 from bids_lfenhance.imaging.grid import Grid
 from bids_lfenhance.imaging.volume import Stack
-from bids_lfenhance.methods import get_learned
+from bids_lfenhance.methods import get_trainable
 from bids_lfenhance.nn.precision import bf16_is_native, run_in_bf16
 from bids_lfenhance.nn.weights import load_weights
 from bids_lfenhance.simulators import get_simulator
@@ -35,8 +35,8 @@ from bids_lfenhance.simulators.presets import get_preset
 from bids_lfenhance.simulators.simulator import rows
 from bids_lfenhance.simulators.source import HighField, high_field_source
 from bids_lfenhance.training.examples import Example, list_examples
-from bids_lfenhance.training.prepare import PLANES, simulated_session
-from bids_lfenhance.training.sampler import whole
+from bids_lfenhance.training.sessions import PLANES, simulated_session
+from bids_lfenhance.training.patches import whole
 
 METRICS = {"h2lo": ("psnr", "ssim", "ncc", "wass", "hncc", "bhat", "js"), "brain-fit": ("psnr", "ssim", "ncc")}
 COLUMNS = [(protocol, metric) for protocol, metrics in METRICS.items() for metric in metrics]
@@ -84,7 +84,7 @@ def iqt(example: Example, seed: int) -> np.ndarray:
 
 
 def learnt(example: Example, folder: Path) -> np.ndarray:
-    method = get_learned("h2lo")
+    method = get_trainable("h2lo")
     loaded = load_weights(folder, "h2lo", example.contrasts["high"])
     settings = method.settings(**loaded.settings)
     assert method.learning is not None
@@ -96,7 +96,7 @@ def learnt(example: Example, folder: Path) -> np.ndarray:
             run_in_bf16(net, torch.device("cpu"))
     batch = {key: value for key, value in whole(example, "hf2lf").items() if key != "target"}
     found = method.learning.predict(nets, batch, settings, torch.Generator())[0]
-    return found[batch["present"][0]][0].numpy()
+    return found[batch.present[0]][0].numpy()
 
 
 def label(folder: Path) -> str:

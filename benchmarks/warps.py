@@ -20,8 +20,9 @@ from bids_lfenhance.imaging.template import load_head_template
 from bids_lfenhance.imaging.warp import Warp
 from bids_lfenhance.nn.weights import load_weights
 from bids_lfenhance.segmentation.network import RegionNet
-from bids_lfenhance.segmentation.paint import Look, paint_patch
-from bids_lfenhance.segmentation.recipe import METHOD, build
+from bids_lfenhance.segmentation.synthesis import Appearance, paint_patch
+from bids_lfenhance.segmentation.method import TRAINABLE
+from bids_lfenhance.segmentation.network import build
 from bids_lfenhance.segmentation.regions import indices
 from bids_lfenhance.segmentation.warps import places
 from bids_lfenhance.simulators.source import COMMON_MM
@@ -29,17 +30,17 @@ from bids_lfenhance.training.examples import list_examples
 
 DEEP = (10, 11, 12, 13, 17, 18, 49, 50, 51, 52, 53, 54)
 LOOKS = {
-    "axial": (5, Look("T1w", (2,), True, deformed=False, warp=0)),
-    "fused": (8, Look("T2w", (0, 1, 2), False, deformed=False, warp=0)),
-    "sharp": (5, Look("T1w", (), False, deformed=False, warp=0)),
+    "axial": (5, Appearance("T1w", (2,), True, deformed=False, warp=0)),
+    "fused": (8, Appearance("T2w", (0, 1, 2), False, deformed=False, warp=0)),
+    "sharp": (5, Appearance("T1w", (), False, deformed=False, warp=0)),
 }
 """Seed of the painting, and what it looks like."""
 
 
 def atlas() -> RegionNet:
     """The bundled network, of which the atlas is asked."""
-    loaded = load_weights("regions", METHOD.name, ())
-    net = build(METHOD.settings(**loaded.settings))["regions"]
+    loaded = load_weights("regions", TRAINABLE.name, ())
+    net = build(TRAINABLE.about.settings(**loaded.settings))["regions"]
     net.load_state_dict(loaded.state["regions"])
     assert isinstance(net, RegionNet)
     return net

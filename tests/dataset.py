@@ -69,12 +69,12 @@ def tiny_regions(folder: Path) -> Path:
 
     from bids_lfenhance.nn.weights import save_weights
     from bids_lfenhance.segmentation.atlas import NODES
-    from bids_lfenhance.segmentation.recipe import METHOD
+    from bids_lfenhance.segmentation.method import TRAINABLE
 
-    settings = replace(METHOD.settings(), width=2, levels=2)
+    settings = replace(TRAINABLE.about.settings(), width=2, levels=2)
     torch.manual_seed(0)
-    assert METHOD.learning is not None
-    nets = METHOD.learning.build(settings)
+    assert TRAINABLE is not None
+    nets = TRAINABLE.build(settings)
     x, y, z = (place // 8 for place in np.indices(NODES))
     patch = torch.from_numpy((x + 4 * y + 36 * z) % 33)
     nets["regions"].atlas.copy_(torch.nn.functional.one_hot(patch, 33).movedim(-1, 0))

@@ -23,8 +23,8 @@ pytestmark = pytest.mark.slow  # the whole command, for half a minute
 def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("maps")
     write_dataset(place / "bids")
-    share = {"levels": 2, "reverse_width": 8, "judge_width": 8, "steps": 1, "n_ctx": 0}
-    weights = untrained_weights(get_method("cssdiff"), place / "weights", ("T1w",), **share)
+    share = {"levels": 2, "reverse_width": 8, "discriminator_width": 8, "steps": 1, "n_ctx": 0}
+    weights = untrained_weights("cssdiff", place / "weights", ("T1w",), **share)
     words = ["--method", "cssdiff", "--cssdiff-weights", str(weights), "--n-samples", "2", "--participant-label", "02"]
     command = [sys.executable, "-m", "bids_lfenhance", str(place / "bids"), str(place / "out"), "participant"]
     command += ["-w", str(place / "work"), "--sloppy", "--segmentation", "none", *words]

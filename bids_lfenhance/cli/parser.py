@@ -13,7 +13,7 @@ from typing import Any
 from .. import __version__
 from ..config import LEVELS, RESOURCES, RUN, SCANS, SETTINGS, Common, flag, from_toml, validated
 from ..errors import InputError
-from .parts import RUN_WIDE, Part, choices, options_of_parts, parts_of
+from .parts import Part, choices, options_of_parts, parts_of
 
 EPILOG = """exit codes: 0 everything asked for is on disk; 1 some subject failed or is incomplete; 2 usage or preflight.
 Research use only; never for a diagnosis."""
@@ -61,7 +61,7 @@ def parse(argv: Sequence[str] | None = None) -> Common:
 
 def _why(level: str, unknown: Sequence[str]) -> str:
     """What is to be said of options that a level does not have, though another has them."""
-    hidden = {f"--{part.name}-{name}".replace("_", "-") for part in parts_of(level) for name in part.hidden - RUN_WIDE}
+    hidden = {f"--{part.name}-{name}".replace("_", "-") for part in parts_of(level) for name in part.hidden}
     plain = {word.partition("=")[0].replace("--no-", "--", 1) for word in unknown}
     return " (trained weights decide it, or it is for images that are enhanced: see --help)" if hidden & plain else ""
 

@@ -2,15 +2,14 @@
 
 import dataclasses
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from ..config import SETTINGS
 from ..config.train import PLAIN
 from ..errors import InputError
-from ..methods import METHODS, get_method, learned_methods
-from ..methods.options import decided
+from ..methods import METHODS, description, trained_methods
 from ..simulators import SIMULATORS, get_simulator
 
 RUN_WIDE = frozenset({"device"})
@@ -19,55 +18,47 @@ RUN_WIDE = frozenset({"device"})
 
 @dataclass(frozen=True)
 class Part:
-    """A method or a simulator of a level: ``kind`` is the field of the level's settings that chooses it."""
+    """A method or a simulator of a level: ``kind`` is the field of the level's settings that chooses it.
+
+    ``offered`` are the dataclasses whose fields are options; ``known`` has every field there is. What is not offered
+    may still stand in a settings file of a training, and is ``ignored`` there; elsewhere the weights decide it.
+    """
 
     kind: str
     name: str
-    settings: type
-    hidden: frozenset[str] = RUN_WIDE
+    offered: tuple[type, ...]
+    known: type
+    ignored: bool = False
 
     @property
     def fields(self) -> dict[str, Any]:
         """The fields that are options, by name."""
-        return {f.name: f for f in dataclasses.fields(self.settings) if f.name not in self.hidden}
+        return {f.name: f for kind in self.offered for f in dataclasses.fields(kind) if f.name not in RUN_WIDE}
+
+    @property
+    def hidden(self) -> frozenset[str]:
+        """Names of fields that are no options of the level."""
+        return frozenset(f.name for f in dataclasses.fields(self.known)) - self.fields.keys() - RUN_WIDE
 
     @property
     def hints(self) -> dict[str, Any]:
         """The types of the fields, by name."""
-        return typing.get_type_hints(self.settings)
+        return typing.get_type_hints(self.known)
 
 
 def parts_of(level: str) -> tuple[Part, ...]:
-    """Everything with options of its own that a level can be told to use."""
+    """Everything with options of its own that a level can use."""
     if level == "participant":
-        enhancers = _methods(lambda m: m.maps == "lf2hf")
-        return tuple(Part("method", name, record.settings, _not_used(record)) for name, record in enhancers)
+        abouts = [description(name) for name in METHODS]
+        return tuple(Part("method", about.name, (about.sampling,), about.settings) for about in abouts)
     if level == "group":
         return ()
     simulators = [(name, get_simulator(name).settings) for name in SIMULATORS]
     if level == "simulate":
-        return tuple(Part("simulator", name, settings) for name, settings in simulators)
-    learned = [
-        Part("method", name, record.settings, _not_trained(record)) for name, record in learned_methods().items()
-    ]
-    return (*learned, *(Part("augment", name, settings) for name, settings in simulators))
-
-
-def _not_used(record: Any) -> frozenset[str]:
-    """Settings that trained weights decide, in use: those of the networks and of how they were trained."""
-    return RUN_WIDE | decided(record.settings, "network", "training")
-
-
-def _not_trained(record: Any) -> frozenset[str]:
-    """Settings that mean nothing to a training: those of what is done to an image once it is enhanced.
-
-    Trained weights are what comes out; those to begin with are --init-weights.
-    """
-    return RUN_WIDE | {"weights", "precision"} | ({"contrast"} if record.maps == "lf2hf" else frozenset())
-
-
-def _methods(wanted: Callable[[Any], Any]) -> list[tuple[str, Any]]:
-    return [(name, record) for name in METHODS if wanted(record := get_method(name))]
+        return tuple(Part("simulator", name, (settings,), settings) for name, settings in simulators)
+    trained = [description(name) for name in trained_methods()]
+    learned = [Part("method", a.name, (a.network, a.training), a.settings, ignored=True) for a in trained]  # type: ignore[arg-type]
+    return (*learned, *(Part("augment", name, (settings,), settings) for name, settings in simulators))
 
 
 def choices(level: str, field: str) -> tuple[str, ...]:
@@ -107,15 +98,16 @@ def _default(level: str, field: str) -> Any:
 
 
 def _from_table(tables: Mapping[str, Any], part: Part) -> dict[str, Any]:
-    for key in tables.get(part.name, {}):
-        if key not in {f.name for f in dataclasses.fields(part.settings)}:
+    table = tables.get(part.name, {})
+    for key in table:
+        if key not in {f.name for f in dataclasses.fields(part.known)}:
             raise InputError(f"Expected an option of '{part.name}' in the settings file, found '{key}'; see --help.")
-        if key in part.hidden & decided(part.settings, "network", "training"):
+        if key in part.hidden and not part.ignored:
             raise InputError(
                 f"Expected options of '{part.name}' that have an effect in the settings file, found '{key}', which "
                 "trained weights decide; drop it."
             )
-    return {key: value for key, value in tables.get(part.name, {}).items() if key not in part.hidden}
+    return {key: value for key, value in table.items() if key in part.fields}
 
 
 def _refuse_idle(given: Mapping[str, Any], parts: tuple[Part, ...], chosen: list[Part]) -> None:

@@ -53,9 +53,9 @@ def _learns_from_labels(settings: Common) -> bool:
     """Whether BIDS_DIR may be a plain folder of label maps: nothing else in it is read."""
     if not isinstance(settings, TrainSettings):
         return False
-    from ..methods import get_learned
+    from ..methods import description
 
-    return get_learned(settings.method).learns_from == "labels"
+    return description(settings.method).learns_from == "labels"
 
 
 def _group(settings: GroupSettings) -> int:
@@ -126,18 +126,16 @@ def resolve_method(settings: Settings, device: str) -> dict[str, Any]:
 
     Those that trained weights decide are not among them: sidecars tell them.
     """
-    from ..methods import get_method
-    from ..methods.options import decided
+    from ..methods import description
 
-    method = get_method(settings.method)
-    chosen = {**(method.budgets or {}).get(settings.budget, {}), **settings.method_options}
-    if any(f.name == "device" for f in dataclasses.fields(method.settings)):
+    about = description(settings.method)
+    chosen = {**about.budgets.get(settings.budget, {}), **settings.method_options}
+    if any(f.name == "device" for f in dataclasses.fields(about.sampling)):
         chosen["device"] = device
     try:
-        found = dataclasses.asdict(method.settings(**chosen))
+        return dataclasses.asdict(about.sampling(**chosen))
     except (TypeError, ValueError) as error:
-        raise InputError(f"Expected settings method '{method.name}' can use, found: {error}; see --help.") from error
-    return {name: found[name] for name in found if name in decided(method.settings, "user")}
+        raise InputError(f"Expected settings method '{about.name}' can use, found: {error}; see --help.") from error
 
 
 def _from_disk(settings: Settings) -> int:

@@ -55,7 +55,7 @@ class Enhance(Step):
         from ..resources import measured
 
         volume, method = load_volume(self.inputs.volume), get_method(self.inputs.method)
-        settings, rng = method.settings(**self.inputs.method_settings), default_rng(self.inputs.seed)
+        settings, rng = method.about.sampling(**self.inputs.method_settings), default_rng(self.inputs.seed)
         draws, memory = self.inputs.n_samples or None, self.inputs.mem_gb or None
         with measured() as usage:
             result = enhance(volume, method, settings, rng, draws, progress=_tell, memory_gb=memory)

@@ -1,51 +1,70 @@
-"""LF → HF enhancers, one folder each, and the one table that knows them all."""
+"""LF → HF enhancers, one folder each, and the one table that knows them all.
+
+A folder has ``settings.py`` (``ABOUT``, its description; no torch) and ``method.py``: ``ENHANCER``, and ``TRAINABLE``
+where it is trained.
+"""
 
 from importlib import import_module
+from types import ModuleType
+from typing import Any
 
 from ..errors import InputError
-from ..nn.method import Method
+from ..nn.method import Description, Enhancer, Trainable
 
-_MODULES = {
-    "interp": ".interp.recipe",
-    "inr": ".inr.recipe",
-    "pfsr": ".pfsr.recipe",
-    "cfm": ".cfm.recipe",
-    "bridge": ".bridge.recipe",
-    "cssdiff": ".cssdiff.recipe",
+_FOLDERS = {
+    "interp": ".interp",
+    "inr": ".inr",
+    "pfsr": ".pfsr",
+    "cfm": ".cfm",
+    "bridge": ".bridge",
+    "cssdiff": ".cssdiff",
+    "h2lo": "..simulators.h2lo",
+    "regions": "..segmentation",
 }
+"""Where each method lies; the last two are trained as methods are, but do not enhance."""
 
-METHODS = tuple(_MODULES)
-"""Names of the methods, as ``--method`` takes them at the participant level."""
-
-_ALSO_LEARNED = {"h2lo": "..simulators.h2lo.recipe", "regions": "..segmentation.recipe"}
+METHODS = tuple(name for name, folder in _FOLDERS.items() if not folder.startswith(".."))
+"""Names of the methods that enhance, as ``--method`` takes them at the participant level."""
 
 
-def get_method(name: str) -> Method:
-    """The record of one method; only its own module is imported.
+def description(name: str) -> Description:
+    """What can be known of a method without torch: its settings and what it does.
 
-    >>> get_method("interp").learns_from
+    >>> description("interp").learns_from
     'nothing'
     """
-    if name not in _MODULES:
+    about: Description = _module(name, "settings").ABOUT
+    return about
+
+
+def get_method(name: str) -> Enhancer[Any, Any]:
+    """How one method enhances; only its own folder is imported."""
+    if name not in METHODS:
         raise InputError(f"expected a method among {', '.join(METHODS)}, found {name!r}: choose one of these")
-    method: Method = import_module(_MODULES[name], __name__).METHOD
+    method: Enhancer[Any, Any] = _module(name, "method").ENHANCER
     return method
 
 
-def learned_methods() -> dict[str, Method]:
-    """The records of everything that can be trained, by name: enhancers, simulators, the segmentation.
+def trained_methods() -> tuple[str, ...]:
+    """Names of everything that can be trained: enhancers, a simulator, the segmentation.
 
-    >>> sorted(learned_methods())
-    ['bridge', 'cfm', 'cssdiff', 'h2lo', 'pfsr', 'regions']
+    >>> trained_methods()
+    ('pfsr', 'cfm', 'bridge', 'cssdiff', 'h2lo', 'regions')
     """
-    records = [get_method(name) for name in METHODS]
-    records += [import_module(module, __name__).METHOD for module in _ALSO_LEARNED.values()]
-    return {record.name: record for record in records if record.learning is not None}
+    return tuple(name for name in _FOLDERS if description(name).is_trained)
 
 
-def get_learned(name: str) -> Method:
-    """The record of one method that can be trained."""
-    records = learned_methods()
-    if name not in records:
-        raise InputError(f"Expected a method among {', '.join(records)}, found '{name}'; choose one that is trained.")
-    return records[name]
+def get_trainable(name: str) -> Trainable[Any]:
+    """How one method is trained."""
+    if name not in trained_methods():
+        raise InputError(
+            f"Expected a method among {', '.join(trained_methods())}, found '{name}'; choose one that is trained."
+        )
+    method: Trainable[Any] = _module(name, "method").TRAINABLE
+    return method
+
+
+def _module(name: str, part: str) -> ModuleType:
+    if name not in _FOLDERS:
+        raise InputError(f"expected a method among {', '.join(_FOLDERS)}, found {name!r}: choose one of these")
+    return import_module(f"{_FOLDERS[name]}.{part}", __name__)

@@ -1,7 +1,7 @@
 """The step that methods share: the contrast of high field, given to what they start from or to what they made."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,69 +9,54 @@ import numpy as np
 from ..config import CONTRASTS
 from ..imaging.fusion import fuse_session
 from ..imaging.volume import Volume
-from ..nn.method import Draw
+from ..nn.method import Draw, Estimate
 from ..simulators.contrast import POWER, SMOOTH_MM, fit_contrast, restoring_gain
-from .options import AskedContrast, AskedFusion
 
 PRIOR = 0.25
 """Weight of the prior of the super-resolution with fusion "sharp", over the usual: what it would take for noise, a
 network that has learned may tell apart."""
 
 
-@dataclass(frozen=True, eq=False)
-class Shown:
-    """A session as a network is shown it: ``volume``, for the ``record`` how it came about, the ``contrasts`` that the
-    network knows, and, (C, X, Y, Z) each, where these were given the contrast of high field the image ``before`` it,
-    and ``calm``, what would be the best without a network, where it is shown another.
-    """
-
-    volume: Volume
-    record: Mapping[str, Any]
-    contrasts: tuple[str, ...]
-    before: np.ndarray | None = None
-    calm: np.ndarray | None = None
-
-
-def shown(volume: Volume, how: AskedFusion, contrasts: Sequence[str]) -> Shown:
-    """The session with its image as a network is shown it, in use as in training.
+def estimate(volume: Volume, how: str, contrasts: Sequence[str]) -> Estimate:
+    """The image that a network starts from, in use as in training.
 
     ``volume`` comes with the plain mean of its stacks; "restored" and "sharp" need its mask and tissue, and are for the
     ``contrasts`` that the network knows: what it does not see keeps its own (``with_contrast``).
     """
     record: dict[str, Any] = {"fusion": how, "warnings": []}
     if how == "mean":
-        return Shown(volume, record, tuple(contrasts))
+        return Estimate(volume, record, tuple(contrasts))
     sharp = fuse_session(volume, "sr")
     if how == "sr":
-        return Shown(replace(volume, image=sharp), record, tuple(contrasts))
+        return Estimate(replace(volume, image=sharp), record, tuple(contrasts))
     draw = with_contrast(Draw(sharp, record), volume, "restored", contrasts)
     if how == "restored":
-        return Shown(replace(volume, image=draw.image), draw.record, tuple(contrasts), sharp)
+        return Estimate(replace(volume, image=draw.image), draw.record, tuple(contrasts), sharp)
     known = np.array([name in contrasts for name in CONTRASTS])
     again = fuse_session(replace(volume, present=volume.present & known), "sr", PRIOR)
     noisy = np.where(known[:, None, None, None], again, sharp) * _ratio(draw.image, sharp)
-    return Shown(replace(volume, image=noisy), draw.record, tuple(contrasts), sharp, draw.image)
+    return Estimate(replace(volume, image=noisy), draw.record, tuple(contrasts), sharp, draw.image)
 
 
 def _ratio(over: np.ndarray, under: np.ndarray) -> np.ndarray:
     return np.divide(over, under, out=np.ones_like(under), where=under > 0)
 
 
-def finished(draw: Draw, volume: Volume, asked: AskedContrast, seen: Shown) -> Draw:
-    """What a network made of ``seen``, in the contrast asked for.
+def restore(draw: Draw, volume: Volume, asked: str, start: Estimate) -> Draw:
+    """What a network made of ``start``, in the contrast asked for.
 
     "none": the scan's own is given back voxel by voxel, as it was taken: the network's change stays, in that contrast.
     "auto", and where nothing was given before: as the network left it. Where the network was shown a noisy image, what
     is not applied of its change (1 − the record's ``strength``) is made up for by the calm one.
     """
-    if seen.calm is not None:
+    if start.smooth is not None:
         inside = True if volume.mask is None else volume.mask
         rest = np.where(inside, 1 - draw.record["strength"], 1.0).astype(np.float32)
-        draw = replace(draw, image=draw.image + rest * (seen.calm - seen.volume.image))
-    if asked != "none" or seen.before is None:
-        return with_contrast(draw, volume, asked, seen.contrasts)
-    given = seen.volume.image if seen.calm is None else seen.calm
-    return replace(draw, image=draw.image * _ratio(seen.before, given), record={**draw.record, "contrast": "own"})
+        draw = replace(draw, image=draw.image + rest * (start.smooth - start.volume.image))
+    if asked != "none" or start.native is None:
+        return with_contrast(draw, volume, asked, start.contrasts)
+    given = start.volume.image if start.smooth is None else start.smooth
+    return replace(draw, image=draw.image * _ratio(start.native, given), record={**draw.record, "contrast": "own"})
 
 
 def with_contrast(draw: Draw, volume: Volume, asked: str, contrasts: Sequence[str]) -> Draw:

@@ -3,36 +3,40 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 import numpy as np
 
 from ..config import CONTRASTS
 from ..errors import InputError, MethodError
 from ..imaging.volume import Volume
-from ..nn.method import Enhanced, Method
-from .options import decided
+from ..nn.method import Draw, Enhanced, Enhancer, Prepared
+from ..nn.settings import plain
 
 Progress = Callable[[int, int], None]
+
+S = TypeVar("S")
+
+P = TypeVar("P", bound=Prepared)
 
 
 def enhance(
     volume: Volume,
-    method: Method,
-    settings: Any,
+    method: Enhancer[S, P],
+    sampling: S,
     generator: np.random.Generator,
     n_samples: int | None = None,
     progress: Progress | None = None,
     memory_gb: float | None = None,
 ) -> Enhanced:
-    """The enhanced session: mean and SD over draws on the volume's grid (methods.md §6.1, §6.2).
+    """The enhanced session: mean and SD over draws on the volume's grid.
 
     Parameters
     ----------
     volume : the session; a contrast that is absent stays zero and is named in the provenance
     method : the record, see ``methods.get_method``
-    settings : an instance of ``method.settings``
+    sampling : the user's options, an instance of ``method.about.sampling``
     generator : each draw gets a child of it, so that draw 2 does not depend on what draw 1 used up
     n_samples : number of draws; None takes the method's own
     progress : called with (draws done, draws in all)
@@ -40,76 +44,85 @@ def enhance(
         InputError, before anything runs, where nothing fits. A device that runs out all the same is asked once more
         for a quarter; ``MethodError`` where that is too much
     """
-    _check(volume, method, settings, n_samples)
-    draws = n_samples or method.draws
+    _check(volume, method, sampling, n_samples)
+    count = n_samples or method.about.draws
     start, cpu = time.perf_counter(), time.process_time()
-    children = generator.spawn(draws)
-    shared = method.prepare(volume, settings) if method.prepare else {}
-    limit = _limit(method, settings, memory_gb)
-    told: list[str] = []
-    found = _draw_all(volume, method, _fitted(method, shared, volume, limit), settings, children, progress)
-    if isinstance(found, str) and method.fit:
-        told = [f"The memory of the device did not suffice ({found}): went on with a quarter of it, more slowly."]
-        found = _draw_all(volume, method, _fitted(method, shared, volume, limit // 4), settings, children, progress)
-    if isinstance(found, str):
+    children = generator.spawn(count)
+    prepared = method.prepare(volume, sampling)
+    limit = _limit(method, sampling, memory_gb)
+    warnings: list[str] = []
+    sums = _draw_all(_fitted(method, prepared, limit), method, children, progress)
+    if isinstance(sums, str) and method.fit_to_memory:
+        warnings = [f"The memory of the device did not suffice ({sums}): went on with a quarter of it, more slowly."]
+        sums = _draw_all(_fitted(method, prepared, limit // 4), method, children, progress)
+    if isinstance(sums, str):
         raise MethodError(
-            f"{method.name} ran out of memory on its device, with the smallest windows that it has ({found}): end what "
+            f"{method.name} ran out of memory on its device, with the smallest windows that it has ({sums}): end what "
             "else is on that device, choose another with --device, or --device cpu"
         )
-    std = None if found.squares is None else np.sqrt(found.squares / (draws - 1)).astype(np.float32)
-    provenance = _provenance(volume, method, shared.get("settings", settings), generator, found.records)
+    provenance = _provenance(volume, method, prepared.settings, generator, sums.records)
     provenance |= {"seconds": time.perf_counter() - start, "cpu_seconds": time.process_time() - cpu}
-    provenance["warnings"] += told
-    shown = {name: image.astype(np.float32) for name, image in found.maps.items()}
-    return Enhanced(found.mean.astype(np.float32), std, provenance, shown)
+    provenance["warnings"] += warnings
+    maps = {name: image.astype(np.float32) for name, image in sums.maps.items()}
+    return Enhanced(sums.mean.astype(np.float32), sums.sd(), provenance, maps)
 
 
 @dataclass
 class _Sums:
-    """Means of images and of maps over the draws so far, and the sum of squares; what each draw told."""
+    """Means of images, maps and error scales over the draws so far; the sum of squares; each draw's record."""
 
     mean: np.ndarray
     squares: np.ndarray | None
+    scale: np.ndarray | None = None
     maps: dict[str, np.ndarray] = field(default_factory=dict)
     records: list[Mapping[str, Any]] = field(default_factory=list)
 
+    def add(self, draw: Draw, check: Callable[[np.ndarray], np.ndarray]) -> None:
+        """Take one more draw into account; ``check`` returns an image or raises."""
+        number = len(self.records) + 1
+        _accumulate(self.mean, self.squares, check(draw.image), number)
+        if draw.scale is not None:
+            self.scale = np.zeros_like(self.mean) if self.scale is None else self.scale
+            _accumulate(self.scale, None, check(draw.scale), number)
+        for name, image in draw.maps.items():
+            _accumulate(self.maps.setdefault(name, np.zeros_like(self.mean)), None, check(image), number)
+        self.records.append(draw.record)
 
-def _limit(method: Method, settings: Any, memory_gb: float | None) -> int:
+    def sd(self) -> np.ndarray | None:
+        """(C, X, Y, Z) SD of the error: as the method says it, else over draws; None for one draw of no such method."""
+        if self.scale is not None:
+            return self.scale.astype(np.float32)
+        if self.squares is None:
+            return None
+        return np.sqrt(self.squares / (len(self.records) - 1)).astype(np.float32)
+
+
+def _limit(method: Enhancer[S, P], sampling: S, memory_gb: float | None) -> int:
     """Bytes that the networks may use; 0 where the method does not ask."""
-    if not method.fit:
+    if not method.fit_to_memory:
         return 0
     from ..nn.memory import limit_of
 
-    return limit_of(settings.device, memory_gb)
+    return limit_of(getattr(sampling, "device", "cpu"), memory_gb)
 
 
-def _fitted(method: Method, shared: Mapping[str, Any], volume: Volume, limit: int) -> Mapping[str, Any]:
-    return method.fit(shared, volume, limit) if method.fit else shared
+def _fitted(method: Enhancer[S, P], prepared: P, limit: int) -> P:
+    return method.fit_to_memory(prepared, limit) if method.fit_to_memory else prepared
 
 
 def _draw_all(
-    volume: Volume,
-    method: Method,
-    shared: Mapping[str, Any],
-    settings: Any,
-    children: Sequence[np.random.Generator],
-    progress: Progress | None,
+    prepared: P, method: Enhancer[S, P], children: Sequence[np.random.Generator], progress: Progress | None
 ) -> _Sums | str:
-    """What all draws came to; or the words of a device that has too little memory for them.
+    """The sums over all draws; or the message of a device that has too little memory for them.
 
-    The words are returned, not raised: an exception would hold every tensor of the frames it went through.
+    The message is returned, not raised: an exception would hold every tensor of the frames it went through.
     """
+    volume = prepared.volume
     mean = np.zeros(volume.image.shape, dtype=np.float64)
     sums = _Sums(mean, np.zeros_like(mean) if len(children) > 1 else None)
     try:
         for number, child in enumerate(deepcopy(children), start=1):
-            draw = method.sample(shared, volume, settings, child)
-            _accumulate(sums.mean, sums.squares, _checked(draw.image, volume, method), number)
-            for name, image in draw.maps.items():
-                _accumulate(
-                    sums.maps.setdefault(name, np.zeros_like(mean)), None, _checked(image, volume, method), number
-                )
-            sums.records.append(draw.record)
+            sums.add(method.sample(prepared, child), lambda image: _checked(image, volume, method.name))
             if progress is not None:
                 progress(number, len(children))
     except RuntimeError as error:
@@ -119,46 +132,46 @@ def _draw_all(
     return sums
 
 
-def _check(volume: Volume, method: Method, settings: Any, n_samples: int | None) -> None:
+def _check(volume: Volume, method: Enhancer[S, P], sampling: S, n_samples: int | None) -> None:
     if not volume.present.any():
         names = ", ".join(CONTRASTS)
         raise InputError(
             f"expected at least one of {names} in the session, found none: add a low-field anatomical scan"
         )
-    if not isinstance(settings, method.settings):
-        raise TypeError(f"{method.name} takes {method.settings.__name__}, found {type(settings).__name__}")
-    check_draws(method, settings, n_samples)
+    if not isinstance(sampling, method.about.sampling):
+        raise TypeError(f"{method.name} takes {method.about.sampling.__name__}, found {type(sampling).__name__}")
+    check_draws(method, sampling, n_samples)
 
 
-def check_draws(method: Method, settings: Any, n_samples: int | None) -> None:
-    """Nothing, or ``InputError`` for a number of draws that the method with these settings has no use for."""
+def check_draws(method: Enhancer[S, P], sampling: S, n_samples: int | None) -> None:
+    """Raise InputError for a number of draws that is of no use to the method with these options."""
     if n_samples is not None and n_samples < 1:
         raise InputError(f"Expected at least one draw, found {n_samples}; ask for 1 or more.")
-    if (n_samples or method.draws) > 1 and not method.varies(settings):
+    if (n_samples or method.about.draws) > 1 and not method.is_stochastic(sampling):
         raise InputError(
             f"Expected --n-samples 1 for {method.name} with these settings, whose draws are alike and say nothing of "
             f"its uncertainty, found {n_samples}; leave --n-samples out."
         )
 
 
-def _checked(image: np.ndarray, volume: Volume, method: Method) -> np.ndarray:
+def _checked(image: np.ndarray, volume: Volume, method: str) -> np.ndarray:
     """The image of a draw, (C, X, Y, Z) float32, finite; raises MethodError otherwise."""
     if image.shape != volume.image.shape:
         raise MethodError(
-            f"{method.name} returned an image of shape {image.shape} where {volume.image.shape} was expected: "
+            f"{method} returned an image of shape {image.shape} where {volume.image.shape} was expected: "
             "report this as a bug"
         )
     bad = int(image.size - np.isfinite(image).sum())
     if bad:
         raise MethodError(
-            f"{method.name} returned {bad} voxels that are not numbers: try another seed, or check the scans for "
+            f"{method} returned {bad} voxels that are not numbers: try another seed, or check the scans for "
             "extreme intensities"
         )
     return image
 
 
 def _accumulate(mean: np.ndarray, squares: np.ndarray | None, image: np.ndarray, number: int) -> None:
-    """Welford's update in place, so that no draw is kept (methods.md §6.2)."""
+    """Welford's update in place, so that no draw is kept."""
     delta = image - mean
     mean += delta / number
     if squares is not None:
@@ -166,13 +179,17 @@ def _accumulate(mean: np.ndarray, squares: np.ndarray | None, image: np.ndarray,
 
 
 def _provenance(
-    volume: Volume, method: Method, settings: Any, generator: np.random.Generator, records: list[Mapping[str, Any]]
+    volume: Volume,
+    method: Enhancer[S, P],
+    settings: object,
+    generator: np.random.Generator,
+    records: list[Mapping[str, Any]],
 ) -> dict[str, Any]:
     sequence: Any = generator.bit_generator.seed_seq
     warnings = dict.fromkeys(text for record in records for text in record.get("warnings", ()))
     return {
         "method": method.name,
-        "settings": {k: v for k, v in asdict(settings).items() if k not in decided(method.settings, "training")},
+        "settings": plain(settings, *(kind for kind in (method.about.sampling, method.about.network) if kind)),
         "seed": {"entropy": sequence.entropy, "spawn_key": list(sequence.spawn_key)},
         "draws": len(records),
         "records": [dict(record) for record in records],

@@ -1,71 +1,97 @@
-"""How the settings of methods tell of themselves, and what several of them tell alike."""
+"""Settings that the learned methods share: the user's options, and what weights store of the image they start from."""
 
-from collections.abc import Mapping
-from dataclasses import fields, replace
-from typing import Any, Literal
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal, TypeVar
 
-Decides = Literal["user", "network", "training"]
-"""Who decides a setting where trained weights are used: the user; or they do, as it belongs to what was learnt, or to
-how."""
-
-
-def told(text: str, source: str = "our choice", by: Decides = "user") -> dict[str, str]:
-    """Metadata of a field: what it does, where its default comes from, and who decides it in use."""
-    return {"help": text, "source": source, "by": by}
-
-
-def decided(settings: type, *by: Decides) -> frozenset[str]:
-    """The names of the fields that one of these decides in use; what does not say is the user's.
-
-    >>> from .pfsr.recipe import PfsrSettings
-    >>> sorted(decided(PfsrSettings, "user"))
-    ['contrast', 'device', 'noise', 'precision', 'strength', 'weights', 'window']
-    """
-    return frozenset(f.name for f in fields(settings) if f.metadata.get("by", "user") in by)
-
-
-def as_trained(settings: Any, weights: Mapping[str, Any]) -> Any:
-    """The settings as they are in use: with all that the user does not decide as the ``weights`` have it.
-
-    ``weights`` are the settings they were trained with; one they do not know keeps its default. ``strength`` 0 and
-    ``contrast`` auto, where the user left them so, are theirs too.
-    """
-    theirs = decided(type(settings), "network", "training")
-    trained = {name: value for name, value in weights.items() if name in theirs}
-    strength = settings.strength or weights.get("strength", 0.0)
-    contrast = weights.get("contrast", "auto") if settings.contrast == "auto" else settings.contrast
-    return replace(settings, **trained, strength=strength, contrast=contrast)
-
-
-WEIGHTS = told(
-    "folder of a training, .safetensors file, name of the registry, or https://...#sha256=...; auto: the bundled"
-)
-"""Metadata of ``weights`` in a method that learns."""
+from ..nn.method import Description, Plain
+from ..nn.settings import Checked, setting
 
 AskedFusion = Literal["mean", "sr", "restored", "sharp"]
 
-FUSION = told(
-    "what is enhanced: mean, the plain mean of the stacks; sr, the super-resolved image of interp; restored, the same "
-    "in the contrast of high field, given to it tissue by tissue as inr does; sharp, that with a quarter of the "
-    "smoothing: noise is left to the network, and what is not applied of its change is the smooth image's",
-    "methods.md §3.1",
-    "network",
-)
-"""Metadata of ``fusion`` in a method that learns: see ``contrast.shown``."""
+AskedContrast = Literal["auto", "none", "restored"]
+
+Precision = Literal["bf16", "fp32"]
 
 IN_HIGH_FIELD_CONTRAST = ("restored", "sharp")
 """Fusions that change contrast, so that a network need not: it aims at high field in the contrast of low field."""
 
-Precision = Literal["bf16", "fp32"]
 
-PRECISION = told("numbers the networks multiply: bf16, where the processor does so natively, or fp32")
-"""Metadata of ``precision`` in a method that learns; a training has its own."""
+@dataclass(frozen=True)
+class LearnedSampling(Checked):
+    """Options of every learned method, each time it is used."""
 
-AskedContrast = Literal["auto", "none", "restored"]
+    weights: str = field(
+        default="auto",
+        metadata=setting(
+            "folder of a training, .safetensors file, name of the registry, or https://...#sha256=...; auto: the "
+            "bundled"
+        ),
+    )
+    device: str = field(default="cpu", metadata=setting("where the networks run; the app's --device"))
+    precision: Precision = field(
+        default="bf16",
+        metadata=setting("numbers the networks multiply: bf16, where the processor does so natively, or fp32"),
+    )
+    strength: float = field(
+        default=0.0,
+        metadata=setting(
+            "share of the network's change that is applied to each draw, to 1; 0: the weights' own; a network knows "
+            "its own simulator too well",
+            least=0,
+            most=1,
+        ),
+    )
+    contrast: AskedContrast = field(
+        default="auto",
+        metadata=setting(
+            "contrast of the result: restored, that of high field tissue by tissue, as inr does; none, that of the "
+            "scan, given back where the network started from another; auto, as the weights ask for, and else as the "
+            "network left it",
+            "docs/methods/inr.md",
+        ),
+    )
 
-CONTRAST = told(
-    "contrast of the result: restored, that of high field tissue by tissue, as inr does; none, that of the scan, given "
-    "back where the network was shown another; auto, as the weights ask for, and else as the network left it",
-    "methods.md §3.1",
-)
-"""Metadata of ``contrast`` in a method that learns: see ``contrast.finished``."""
+
+@dataclass(frozen=True)
+class LearnedNetwork(Checked):
+    """What weights store of the image their network starts from."""
+
+    fusion: AskedFusion = field(
+        default="mean",
+        metadata=setting(
+            "what is enhanced: mean, the plain mean of the stacks; sr, the super-resolved image of interp; restored, "
+            "the same in the contrast of high field, given to it tissue by tissue as inr does; sharp, that with a "
+            "quarter of the smoothing: noise is left to the network, and what is not applied of its change is the "
+            "smooth image's",
+            "docs/methods/inr.md",
+        ),
+    )
+
+
+S = TypeVar("S")
+
+RENAMED = {
+    "bridge": {"lean": "gradient_checkpointing"},
+    "cssdiff": {"lean": "gradient_checkpointing", "judge_width": "discriminator_width"},
+}
+"""Settings stored in older weights, by method: the name then, the name now."""
+
+
+def settings_in_use(about: Description, sampling: LearnedSampling, stored: Plain) -> Any:
+    """The settings of a method as they are in use: network and training as the weights store them, else the user's.
+
+    ``stored`` are the settings in the weights; one they do not know keeps its default. ``strength`` 0 and ``contrast``
+    auto, where the user left them so, are the weights' too.
+    """
+    trained = settings_of_weights(about, stored)
+    asked = {item.name: getattr(sampling, item.name) for item in fields(about.sampling)}
+    asked["strength"] = sampling.strength or stored.get("strength", 0.0)
+    asked["contrast"] = stored.get("contrast", "auto") if sampling.contrast == "auto" else sampling.contrast
+    return about.settings(**(trained | asked))
+
+
+def settings_of_weights(about: Description, stored: Plain) -> dict[str, Any]:
+    """Network and training settings as weights store them, by today's names."""
+    names = {item.name for kind in (about.network, about.training) if kind for item in fields(kind)}
+    renamed = RENAMED.get(about.name, {})
+    return {key: value for old, value in stored.items() if (key := renamed.get(old, old)) in names}

@@ -1,4 +1,4 @@
-"""The running mean of weights: smoother than the weights themselves, and what a training keeps."""
+"""Averages of weights over a training: smoother than the weights themselves, and what a training keeps."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 
-class Ema:
+class Averages:
     """The exponential running mean of the weights of several networks.
 
     ``rate`` is the share of the mean that each update keeps, at most; after n updates it is (1+n)/(10+n), so that a
@@ -22,32 +22,33 @@ class Ema:
 
     @torch.no_grad()
     def update(self, nets: Mapping[str, nn.Module]) -> None:
-        """Move the mean towards the networks as they are now."""
+        """Move the mean towards the networks as they are now, all weights in one call."""
         keep = min(self.rate, (1 + self.updates) / (10 + self.updates))
         self.updates += 1
         learned = {f"{name}.{key}" for name, net in nets.items() for key, _ in net.named_parameters()}
-        for key, value in flat_state(nets).items():
-            if key in learned and value.is_floating_point():
-                self.state[key].lerp_(value, 1 - keep)
-            else:
-                self.state[key].copy_(value)
+        now = flat_state(nets)
+        averaged = [key for key, value in now.items() if key in learned and value.is_floating_point()]
+        if averaged:
+            torch._foreach_lerp_([self.state[key] for key in averaged], [now[key] for key in averaged], 1 - keep)
+        for key in now.keys() - averaged:
+            self.state[key].copy_(now[key])
 
 
-class Mean(nn.Module):
+class AveragedNetwork(nn.Module):
     """A network with the running mean of its weights in their place, as that is at each call; without a gradient.
 
     The network itself is called, so it runs in the precision that was chosen for it.
     """
 
-    def __init__(self, name: str, net: nn.Module, ema: Ema) -> None:
+    def __init__(self, name: str, net: nn.Module, averages: Averages) -> None:
         super().__init__()
-        self._told = (name, net, ema)  # in a tuple: its weights are not those of this module
+        self._parts = (name, net, averages)  # in a tuple: its weights are not those of this module
 
     @torch.no_grad()
     def forward(self, *inputs: Any) -> Any:
-        """What the network says."""
-        name, net, ema = self._told
-        own = {key: ema.state[f"{name}.{key}"] for key in net.state_dict()}
+        """The result of the network."""
+        name, net, averages = self._parts
+        own = {key: averages.state[f"{name}.{key}"] for key in net.state_dict()}
         return functional_call(net, own, inputs)
 
 

@@ -11,20 +11,14 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeAlias, Ty
 import numpy as np
 
 from ..imaging.volume import Volume
-from .stage import Phase, Stage
-
-__all__ = ["Phase", "Stage"]
 
 if TYPE_CHECKING:  # torch takes a second to import, and the command line reads these records without it
     import torch
 
-    from .batch import Batch as TensorBatch
+    from .batch import Batch
     from .source import Source
-    from .stage import Nets
+    from .stage import Nets, Stage
     from .weights import Loaded
-
-    Batch = Mapping[str, torch.Tensor]
-    Scores = Mapping[str, float]
 
 Direction = Literal["lf2hf", "hf2lf", "regions"]
 """What a method makes: high field from low field, low field from high field, the regions of an image."""
@@ -102,69 +96,8 @@ class Prepared(Generic[S]):
     settings: S
 
 
-@dataclass(frozen=True)
-class Learning:
-    """How a method is trained.
-
-    ``build(settings)`` makes its networks, by name, randomly initialised from torch's global generator, which the
-    caller seeds; ``stages(settings)`` are run in order; ``predict(nets, batch, settings, generator)`` maps a batch of
-    whole volumes (the keys of a training batch but ``target``) to (B, C, X, Y, Z), for validation and for ``sample``.
-    ``presets`` maps "paper", "small" or "tiny" to the settings it changes.
-    What does not learn from low and high field says how: ``draw(example, shape, generator)`` makes an item of a batch,
-    ``judge(nets, example, settings, device)`` gives a whole example its ``scores``, by name, the higher the better; the
-    first decides which weights are kept. ``begin(nets, examples)`` sets what is counted rather than descended to, from
-    the training's examples, before the first step. ``helpers(nets, settings, people)`` makes networks that only a
-    training on so many people needs: they go into its checkpoints, not into the weights.
-    """
-
-    build: "Callable[[Any], dict[str, torch.nn.Module]]"
-    stages: Callable[[Any], tuple[Stage, ...]]
-    predict: "Callable[[Nets, Batch, Any, torch.Generator], torch.Tensor]"
-    presets: Mapping[str, Mapping[str, Any]]
-    draw: Callable[[Any, tuple[int, int, int], np.random.Generator], dict[str, np.ndarray]] | None = None
-    judge: "Callable[[Nets, Any, Any, torch.device], Scores] | None" = None
-    scores: tuple[str, ...] = ("psnr",)
-    begin: "Callable[[Nets, Sequence[Any]], None] | None" = None
-    helpers: "Callable[[Nets, Any, int], dict[str, torch.nn.Module]] | None" = None
-
-
-def _always(settings: Any) -> bool:
+def _always(settings: object) -> bool:
     return True
-
-
-@dataclass(frozen=True)
-class Method:
-    """A way from low field to high field, from high to low, or from an image to its regions.
-
-    ``settings`` is the frozen dataclass of the method's own options: each field carries a default and
-    ``metadata={"help": …, "source": …}``, from which the command line's ``--<name>-<field>`` is made; a field that
-    takes one of few words is a ``Literal``.
-    ``learns_from``: "pairs", "hf", "labels" (label maps), "scan" (``sample`` fits, then queries; no checkpoint) or
-    "nothing".
-    ``prepare(volume, settings)`` returns what all draws share (weights, a fused base, a fitted contrast vector), so
-    that it is paid for once; ``fit(nets, volume, limit)`` returns it such that no more than ``limit`` bytes are needed,
-    or raises InputError; ``sample(nets, volume, settings, generator) -> Draw`` draws once, given it as ``nets``.
-    ``draws`` is how many draws ``enhance`` takes unless told otherwise; more than one only makes sense where
-    ``varies(settings)``: where ``sample`` uses its generator. ``learning`` is there for what learns from pairs or high
-    field. ``budgets`` maps a budget ("sloppy", "cpu", "gpu") to the settings it changes. ``shows(loaded)`` names the
-    maps that draws with these weights come with, in the contrasts that the weights know, and says of each what it is
-    ("Description", "Units": they go into its sidecar). ``used(settings, theirs)`` is what the settings are in use of
-    weights that were trained with ``theirs``, or raises InputError; ``prepare`` hands it on as ``"settings"``.
-    """
-
-    name: str
-    settings: type
-    maps: Literal["lf2hf", "hf2lf", "regions"]
-    learns_from: Literal["pairs", "hf", "labels", "scan", "nothing"]
-    sample: Callable[[Mapping[str, Any], Volume, Any, np.random.Generator], Draw]
-    draws: int = 1
-    budgets: Mapping[str, Mapping[str, Any]] | None = None
-    prepare: Callable[[Volume, Any], Mapping[str, Any]] | None = None
-    learning: Learning | None = None
-    varies: Callable[[Any], bool] = _always
-    fit: Callable[[Mapping[str, Any], Volume, int], Mapping[str, Any]] | None = None
-    shows: "Callable[[Loaded], Mapping[str, Mapping[str, str]]] | None" = None
-    used: Callable[[Any, Mapping[str, Any]], Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -222,8 +155,8 @@ class Trainable(Generic[S]):
 
     about: Description
     build: "Callable[[S], dict[str, torch.nn.Module]]"
-    stages: Callable[[S], tuple[Stage, ...]]
-    predict: "Callable[[Nets, TensorBatch, S, torch.Generator], torch.Tensor]"
+    stages: "Callable[[S], tuple[Stage, ...]]"
+    predict: "Callable[[Nets, Batch, S, torch.Generator], torch.Tensor]"
     source: MakesSource | None = None
     score: "Callable[[Nets, Any, S, torch.device], Mapping[str, float]] | None" = None
     scores: tuple[str, ...] = ("psnr",)
@@ -243,9 +176,9 @@ class Enhancer(Generic[S, P]):
     ``prepare(volume, sampling)`` returns what all draws share (weights, a fused image, a fitted contrast vector), so
     that it is paid for once; ``sample(prepared, generator)`` draws once. ``fit_to_memory(prepared, limit)`` returns it
     such that no more than ``limit`` bytes are needed, or raises InputError. More than one draw only makes sense where
-    ``is_stochastic(sampling)``: where ``sample`` uses its generator. ``check(sampling, stored)`` raises InputError for
-    options that do not go with weights whose stored settings are these. ``map_metadata(loaded)`` names the maps that
-    draws with these weights come with, and says of each what it is ("Description", "Units": for its sidecar).
+    ``is_stochastic(sampling)``: where ``sample`` uses its generator. ``resolve(sampling, stored)`` are the settings in
+    use of weights that store these, or raises InputError where they do not fit. ``map_metadata(loaded)`` names the maps
+    that draws with these weights come with, and says of each what it is ("Description", "Units": for its sidecar).
     """
 
     about: Description
@@ -253,7 +186,7 @@ class Enhancer(Generic[S, P]):
     sample: Callable[[P, np.random.Generator], Draw]
     fit_to_memory: Callable[[P, int], P] | None = None
     is_stochastic: Callable[[S], bool] = _always
-    check: Callable[[S, Plain], object] | None = None
+    resolve: Callable[[S, Plain], object] | None = None
     map_metadata: "Callable[[Loaded], Mapping[str, Mapping[str, str]]] | None" = None
 
     @property

@@ -23,9 +23,33 @@ class Position:
     step: int
     number: int
 
-    def generator(self, *more: int) -> np.random.Generator:
-        """Randomness of this item alone; ``more`` tells several generators of one item apart."""
-        return np.random.default_rng([self.seed, self.stage, *more, self.step, self.number])
+    def generator(self) -> np.random.Generator:
+        """Randomness of this item alone."""
+        return np.random.default_rng([self.seed, self.stage, _ITEM, self.step, self.number])
+
+
+_ORDER, _ITEM = 1, 2
+"""Streams of random numbers: orders of passes; items."""
+
+
+def order_of(count: int, stage: Stage, at: Position) -> int:
+    """Which of ``count`` examples an item is of: in every pass each is seen once, in an order of the pass's own."""
+    passes, position = divmod(at.step * stage.batch + at.number, count)
+    order = np.random.default_rng([at.seed, at.stage, _ORDER, passes]).permutation(count)
+    return int(order[position])
+
+
+class HasPerson(Protocol):
+    """An example of a person."""
+
+    @property
+    def person(self) -> str:
+        """``dataset/subject``."""
+
+
+def people_of(examples: Sequence[HasPerson]) -> list[str]:
+    """Whose examples these are, in alphabetical order."""
+    return sorted({example.person for example in examples})
 
 
 class Source(Protocol):

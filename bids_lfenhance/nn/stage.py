@@ -2,13 +2,17 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
-if TYPE_CHECKING:  # torch takes a second to import
-    import torch
+import torch
 
-    Nets: TypeAlias = Mapping[str, torch.nn.Module]
-    Losses: TypeAlias = Callable[[Nets, Any, Any, torch.Generator], Mapping[str, torch.Tensor]]
+from .batch import Batch
+
+Nets: TypeAlias = Mapping[str, torch.nn.Module]
+"""Networks by name."""
+
+Losses: TypeAlias = Callable[[Nets, Batch, Any, torch.Generator], Mapping[str, torch.Tensor]]
+"""Losses by name, scalars, of a batch: networks, batch, settings of the method, randomness."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +27,7 @@ class Phase:
 
     name: str
     trains: tuple[str, ...]
-    losses: "Losses"
+    losses: Losses
     rate: float
     betas: tuple[float, float] = (0.9, 0.999)
     decay: float = 0.0

@@ -1,14 +1,14 @@
 """What the network of the regions minimises: cross-entropy and one minus the mean soft Dice (Milletari et al. 2016)."""
 
-from collections.abc import Mapping
-from typing import Any
-
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
-from ..nn.fold import fold
-from .network import FOLD
+from ..nn.batch import Batch, required
+from ..nn.pixel_shuffle import pixel_unshuffle3d
+from ..nn.stage import Nets, Phase, Stage
+from .network import CELL
+from .settings import RegionsSettings
 
 VOXELS = 2
 """Of each cell, drawn for every step: neighbours teach the same, and the answers of all cost more than the network."""
@@ -17,13 +17,11 @@ SMOOTH = 25.0
 """Voxels added above and below the Dice of a region, so that one that only grazes the patch weighs little."""
 
 
-def losses(
-    nets: Mapping[str, nn.Module], batch: Mapping[str, Tensor], settings: Any, generator: torch.Generator
-) -> dict[str, Tensor]:
+def losses(nets: Nets, batch: Batch, settings: RegionsSettings, generator: torch.Generator) -> dict[str, Tensor]:
     """``ce`` and ``dice``, scalars: means over the items; ``VOXELS`` of the eight in each cell are asked for."""
-    target = fold(batch["target"], FOLD).long()
-    voxels = torch.randperm(FOLD**3, generator=generator, device=target.device)[:VOXELS]
-    likely = nets["regions"](batch["input"], batch["where"], voxels).float().log_softmax(dim=1)
+    target = pixel_unshuffle3d(required(batch.target), CELL).long()
+    voxels = torch.randperm(CELL**3, generator=generator, device=target.device)[:VOXELS]
+    likely = nets["regions"](batch.input, required(batch.where), voxels).float().log_softmax(dim=1)
     wanted = target[:, voxels]
     return {"ce": functional.nll_loss(likely, wanted), "dice": 1 - soft_dice(likely.exp(), wanted)}
 
@@ -43,3 +41,9 @@ def soft_dice(posterior: Tensor, target: Tensor) -> Tensor:
     present = (there > 0).float()
     present[:, 0] = 0
     return (score * present).sum() / present.sum().clamp(min=1)
+
+
+def stages(settings: RegionsSettings) -> tuple[Stage, ...]:
+    """One stage on images synthesised while it runs: no two steps see the same."""
+    phase = Phase("regions", ("regions",), losses, settings.rate)
+    return (Stage("regions", (phase,), settings.steps, settings.batch, settings.shape, "labels", settings.steps // 50),)

@@ -6,13 +6,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ..nn.fold import fold, unfold
+from ..nn.batch import Batch, required
+from ..nn.pixel_shuffle import pixel_shuffle3d, pixel_unshuffle3d
+from ..nn.stage import Nets
 from ..nn.windows import Windows, blend
 from .atlas import NODES, nodes_of
 from .mixture import Gaussians, fit_mixture, log_likelihood
 from .regions import groups_of_channels, indices, mirrored_channels
+from .settings import RegionsNetwork, RegionsSettings
 
-FOLD = 2
+CELL = 2
 """Voxels a side that become channels: the network works on cells of 2 mm and answers at 1 mm."""
 
 SLAB = 16
@@ -41,21 +44,21 @@ class RegionNet(nn.Module):
 
     def __init__(self, widths: Sequence[int], patch: Sequence[int]) -> None:
         super().__init__()
-        self.windows = Windows(tuple(side // FOLD for side in patch), OVERLAP)
+        self.windows = Windows(tuple(side // CELL for side in patch), OVERLAP)
         classes = len(indices())
         empty = torch.zeros(classes, *NODES)
         empty[0] = 1
         self.register_buffer("atlas", empty)
         self.register_buffer("groups", torch.from_numpy(groups_of_channels()), persistent=False)
         self.trust = nn.Parameter(torch.tensor(0.3))
-        self.body = UNet(FOLD**3 + 2 * classes, widths)
-        self.answer = nn.Conv3d(widths[0], classes * FOLD**3, 1)
+        self.body = UNet(CELL**3 + 2 * classes, widths)
+        self.answer = nn.Conv3d(widths[0], classes * CELL**3, 1)
         for weight in self.answer.parameters():
             nn.init.normal_(weight, std=1e-3)  # next to nothing, but not zero, which would let no gradient through
 
     def forward(self, image: Tensor, where: Tensor, voxels: Tensor | None = None) -> Tensor:
         """(B, 33, X, Y, Z) logits, float16; or, with ``voxels`` (V,) of the eight in a cell, (B, 33, V, x, y, z)."""
-        prior, folded = self.expected(where), fold(image.float(), FOLD)
+        prior, folded = self.expected(where), pixel_unshuffle3d(image.float(), CELL)
         sample = folded[:, 0].flatten(1)  # one voxel of a cell: its noise is the image's
         with torch.no_grad():
             gaussians = fit_mixture(sample, prior.flatten(2), self.groups)
@@ -69,12 +72,12 @@ class RegionNet(nn.Module):
     def answers(self, folded: Tensor, prior: Tensor, gaussians: Gaussians) -> Tensor:
         """(B, 33, 2x, 2y, 2z) logits of every voxel, float16, the head seen by windows; without gradient."""
         features = blend(self.body, self.shown(folded, prior, gaussians), self.windows)
-        every = torch.arange(FOLD**3, device=prior.device)
-        shape = (len(prior), prior.shape[1], *(FOLD * side for side in prior.shape[2:]))
+        every = torch.arange(CELL**3, device=prior.device)
+        shape = (len(prior), prior.shape[1], *(CELL * side for side in prior.shape[2:]))
         logits = torch.empty(shape, dtype=torch.float16, device=prior.device)
         slabs = [part.split(SLAB, dim=-1) for part in (folded, prior, features)]
-        for answer, seen, expected, found in zip(logits.split(SLAB * FOLD, dim=-1), *slabs, strict=True):
-            answer.copy_(unfold(self.tell(seen, expected, found, gaussians, every).flatten(1, 2), FOLD))
+        for answer, seen, expected, found in zip(logits.split(SLAB * CELL, dim=-1), *slabs, strict=True):
+            answer.copy_(pixel_shuffle3d(self.tell(seen, expected, found, gaussians, every).flatten(1, 2), CELL))
         return logits
 
     @torch.no_grad()
@@ -86,7 +89,7 @@ class RegionNet(nn.Module):
     def tell(self, folded: Tensor, prior: Tensor, features: Tensor, gaussians: Gaussians, voxels: Tensor) -> Tensor:
         """(B, 33, V, x, y, z) logits of some voxels of the cells."""
         likely = log_likelihood(folded.flatten(1), gaussians).unflatten(2, folded.shape[1:])[:, self.groups]
-        weight, bias = (part.unflatten(0, (-1, FOLD**3))[:, voxels].flatten(0, 1) for part in self.answer.parameters())
+        weight, bias = (part.unflatten(0, (-1, CELL**3))[:, voxels].flatten(0, 1) for part in self.answer.parameters())
         learned = functional.conv3d(features, weight, bias).unflatten(1, (-1, len(voxels)))
         return learned + self.trust * likely + prior[:, :, None].log()
 
@@ -139,3 +142,16 @@ class Layer(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         """(B, outputs, x, y, z)."""
         return functional.leaky_relu(self.norm(self.convolution(image)), 0.1)
+
+
+def build(settings: RegionsNetwork) -> dict[str, nn.Module]:
+    """``regions``: see ``RegionNet``."""
+    return {"regions": RegionNet(settings.widths, settings.shape)}
+
+
+def predict(nets: Nets, batch: Batch, settings: RegionsSettings, generator: torch.Generator) -> Tensor:
+    """(B, 33, X, Y, Z) posteriors of the channels of ``regions``, float16, summing to 1."""
+    logits: Tensor = nets["regions"](batch.input, required(batch.where))
+    for part in logits.split(32, dim=-1):  # in place: a second (33, X, Y, Z) would be most of the memory
+        part.copy_(part.float().softmax(dim=1))
+    return logits

@@ -85,12 +85,14 @@ def predictor(weights: str, device: str = "cpu") -> Predictor:
     """The network of ``regions`` with these weights, as ``load_weights`` takes them; bfloat16 where that is fast."""
     import torch
 
+    from ..nn.batch import collate
     from ..nn.precision import use_precision
     from ..nn.weights import load_weights
-    from .recipe import METHOD, build, predict
+    from .network import build, predict
+    from .settings import ABOUT, RegionsSettings
 
-    loaded = load_weights(weights, METHOD.name, ())
-    settings, target = METHOD.settings(**loaded.settings), torch.device(device)
+    loaded = load_weights(weights, ABOUT.name, ())
+    settings, target = RegionsSettings(**loaded.settings), torch.device(device)
     nets = build(settings)
     for name, net in nets.items():
         net.load_state_dict(loaded.state[name])
@@ -98,8 +100,9 @@ def predictor(weights: str, device: str = "cpu") -> Predictor:
     use_precision(nets, "bf16", target)
 
     def posteriors(image: np.ndarray, where: np.ndarray) -> np.ndarray:
-        batch = {"input": image[None], "where": where}
-        given = {key: torch.from_numpy(np.ascontiguousarray(value))[None].to(target) for key, value in batch.items()}
+        seen = np.ascontiguousarray(image)[None]
+        item = {"input": seen, "present": np.ones(1, bool), "mask": seen > 0, "where": np.ascontiguousarray(where)}
+        given = collate([item]).to(target)
         with torch.no_grad():
             return np.asarray(predict(nets, given, settings, torch.Generator())[0].cpu().numpy())
 

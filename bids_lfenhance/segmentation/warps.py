@@ -7,11 +7,11 @@ from ..imaging.grid import Grid
 from ..imaging.template import load_head_template
 from ..imaging.warp import Warp
 from ..simulators.source import COMMON_MM
-from .paint import Look, paint_patch
+from .synthesis import Appearance, paint_patch
 
-SHARP = Look("T1w", (), True, deformed=False, warp=0)
-FUSED = Look("T2w", (0, 1, 2), False, deformed=False, warp=0)
-AXIAL = Look("T1w", (2,), True, deformed=False, warp=0)
+SHARP = Appearance("T1w", (), True, deformed=False, warp=0)
+FUSED = Appearance("T2w", (0, 1, 2), False, deformed=False, warp=0)
+AXIAL = Appearance("T1w", (2,), True, deformed=False, warp=0)
 
 WARPED = (SHARP, FUSED, AXIAL)
 """A head is warped as each of these images of it asks, since training must see how much the warps differ."""

@@ -8,7 +8,7 @@ from ..errors import InputError
 if TYPE_CHECKING:
     from .simulator import Simulator
 
-_MODULES = {"physics": ".physics", "iqt": ".iqt", "arnold": ".arnold", "h2lo": ".h2lo.recipe"}
+_MODULES = {"physics": ".physics", "iqt": ".iqt", "arnold": ".arnold", "h2lo": ".h2lo.simulator"}
 
 SIMULATORS = tuple(_MODULES)
 """Names of the simulators, as ``--simulator`` takes them."""

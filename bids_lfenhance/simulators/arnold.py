@@ -17,9 +17,10 @@ from ..errors import InputError
 from ..imaging.acquisition import Acquisition, Frame
 from ..imaging.grid import Grid, apply_affine, resample
 from ..imaging.volume import Stack
+from ..nn.settings import setting
 from .physics import add_rician
 from .presets import Preset
-from .simulator import Record, Simulator, Width, acquire, random_motion, rows, stack_of, told
+from .simulator import Record, Simulator, Width, acquire, random_motion, rows, stack_of
 from .source import HighField
 
 PAIRS = 3
@@ -52,16 +53,16 @@ class Parameters:
 class ArnoldSettings:
     """Options of ``arnold``."""
 
-    noise: float = field(default=0.08, metadata=told("noise of one channel over the mean signal of the brain"))
-    in_plane: float | None = field(default=None, metadata=told("resolution in plane, mm (None: the preset's)"))
-    through_plane: float | None = field(default=None, metadata=told("slice thickness, mm (None: the preset's)"))
-    gamma: float = field(default=0.6, metadata=told("exponent of the intensity curve; below 1 flattens contrast"))
+    noise: float = field(default=0.08, metadata=setting("noise of one channel over the mean signal of the brain"))
+    in_plane: float | None = field(default=None, metadata=setting("resolution in plane, mm (None: the preset's)"))
+    through_plane: float | None = field(default=None, metadata=setting("slice thickness, mm (None: the preset's)"))
+    gamma: float = field(default=0.6, metadata=setting("exponent of the intensity curve; below 1 flattens contrast"))
     parameters: str = field(
         default="",
-        metadata=told("JSON file by contrast that replaces the four above; the train level fits it"),
+        metadata=setting("JSON file by contrast that replaces the four above; the train level fits it"),
     )
-    motion_mm: float = field(default=0.0, metadata=told("motion between stacks: shift along each axis, mm, SD"))
-    motion_deg: float = field(default=0.0, metadata=told("motion between stacks: turn about each axis, degrees, SD"))
+    motion_mm: float = field(default=0.0, metadata=setting("motion between stacks: shift along each axis, mm, SD"))
+    motion_deg: float = field(default=0.0, metadata=setting("motion between stacks: turn about each axis, degrees, SD"))
 
 
 @dataclass(frozen=True)

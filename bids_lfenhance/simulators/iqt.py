@@ -12,9 +12,10 @@ import numpy as np
 from ..errors import InputError
 from ..imaging.grid import Grid
 from ..imaging.volume import Stack
+from ..nn.settings import setting
 from .physics import add_rician
 from .presets import Preset, tissue_snr
-from .simulator import Record, Simulator, Width, acquire, random_motion, rows, stack_of, told
+from .simulator import Record, Simulator, Width, acquire, random_motion, rows, stack_of
 from .source import HighField, mean_of
 
 TRIES = 10_000
@@ -25,14 +26,18 @@ TRIES = 10_000
 class IqtSettings:
     """Options of ``iqt``."""
 
-    d_max: float = field(default=2.0, metadata=told("largest Mahalanobis distance of the SNRs drawn"))
+    d_max: float = field(default=2.0, metadata=setting("largest Mahalanobis distance of the SNRs drawn"))
     fix: Literal["auto", "WM", "GM"] = field(
         default="auto",
-        metadata=told("tissue that keeps its intensity and sets the noise; auto: GM for FLAIR, else WM", "Lin et al."),
+        metadata=setting(
+            "tissue that keeps its intensity and sets the noise; auto: GM for FLAIR, else WM", "Lin et al."
+        ),
     )
-    rician: bool = field(default=False, metadata=told("magnitude of complex noise; off: white Gaussian", "Lin et al."))
-    motion_mm: float = field(default=0.0, metadata=told("motion between stacks: shift along each axis, mm, SD"))
-    motion_deg: float = field(default=0.0, metadata=told("motion between stacks: turn about each axis, degrees, SD"))
+    rician: bool = field(
+        default=False, metadata=setting("magnitude of complex noise; off: white Gaussian", "Lin et al.")
+    )
+    motion_mm: float = field(default=0.0, metadata=setting("motion between stacks: shift along each axis, mm, SD"))
+    motion_deg: float = field(default=0.0, metadata=setting("motion between stacks: turn about each axis, degrees, SD"))
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,9 @@ import numpy as np
 
 from ..imaging.grid import Grid
 from ..imaging.volume import Stack
+from ..nn.settings import setting
 from .presets import Preset, check_order, contrast_factor
-from .simulator import Record, Simulator, acquire, jitter, random_motion, rows, stack_of, told
+from .simulator import Record, Simulator, acquire, jitter, random_motion, rows, stack_of
 from .source import HighField, mean_of
 
 FACTOR_BOUNDS = (0.1, 1.0)
@@ -34,26 +35,26 @@ GAP = 0.02
 class PhysicsSettings:
     """Options of ``physics``; the spread that a network should see in training."""
 
-    motion_mm: float = field(default=0.8, metadata=told("motion between stacks: shift along each axis, mm, SD"))
-    motion_deg: float = field(default=0.8, metadata=told("motion between stacks: turn about each axis, degrees, SD"))
-    bias: float = field(default=0.1, metadata=told("SD of each coefficient of the log bias field"))
-    snr: float | None = field(default=None, metadata=told("white-matter SNR; 0: no noise (None: the preset's)"))
-    snr_jitter: float = field(default=0.2, metadata=told("lognormal SD of the SNR"))
-    contrast_jitter: float = field(default=0.05, metadata=told("lognormal SD of each tissue's contrast factor"))
+    motion_mm: float = field(default=0.8, metadata=setting("motion between stacks: shift along each axis, mm, SD"))
+    motion_deg: float = field(default=0.8, metadata=setting("motion between stacks: turn about each axis, degrees, SD"))
+    bias: float = field(default=0.1, metadata=setting("SD of each coefficient of the log bias field"))
+    snr: float | None = field(default=None, metadata=setting("white-matter SNR; 0: no noise (None: the preset's)"))
+    snr_jitter: float = field(default=0.2, metadata=setting("lognormal SD of the SNR"))
+    contrast_jitter: float = field(default=0.05, metadata=setting("lognormal SD of each tissue's contrast factor"))
     contrast_back: float = field(
         default=0.0,
-        metadata=told(
+        metadata=setting(
             "most of the way back to the high field's own contrast: where between 0 and this is drawn; 0: the contrast "
             "that relaxation times say, 1: up to none of the change"
         ),
     )
-    fwhm: float = field(default=1.0, metadata=told("width of the profile over the preset's, all axes together"))
+    fwhm: float = field(default=1.0, metadata=setting("width of the profile over the preset's, all axes together"))
     fwhm_jitter: float = field(
-        default=0.05, metadata=told("lognormal SD of the resolution, in plane and through it each by itself")
+        default=0.05, metadata=setting("lognormal SD of the resolution, in plane and through it each by itself")
     )
     contrast_form: Form = field(
         default="factor",
-        metadata=told("contrast by a factor per tissue, or by one smooth curve of intensity", "methods.md §3.2"),
+        metadata=setting("contrast by a factor per tissue, or by one smooth curve of intensity", "methods.md §3.2"),
     )
 
 

@@ -84,11 +84,6 @@ def stack_of(data: np.ndarray, geometry: Grid, fwhm: Width, sigma: float, record
     return Stack(name, record.contrast, data.astype(np.float32), affine, geometry.affine, fwhm, sigma)
 
 
-def told(text: str, source: str = "our choice") -> dict[str, str]:
-    """Metadata of a field of settings: what it does, and where its default comes from."""
-    return {"help": text, "source": source}
-
-
 def random_motion(generator: np.random.Generator, mm: float, degrees: float, centre: np.ndarray) -> np.ndarray:
     """(4, 4) RAS+ mm: a turn about ``centre`` (3,), then a shift; standard deviations along and about each axis."""
     from scipy.spatial.transform import Rotation

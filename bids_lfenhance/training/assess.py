@@ -1,7 +1,7 @@
 """What a training came to on people it never saw, beside what costs nothing: the input, a monotone intensity map."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -9,11 +9,13 @@ from ..config import CONTRASTS
 from ..evaluation.intensity import ncc, psnr
 from ..evaluation.protocols import by_brain_fit, make_pair
 from ..evaluation.ssim import GAUSSIAN_PAD, local_moments, ssim_map
-from ..nn.method import Method
+from ..nn.method import Trainable
 from .examples import Example
 
 if TYPE_CHECKING:
     import torch
+
+S = TypeVar("S")
 
 BINS = 256
 """Intensity levels of the monotone map, over [0, 1.25] of the scaled low field."""
@@ -88,8 +90,8 @@ def brain_fit(image: np.ndarray, target: np.ndarray, mask: np.ndarray) -> dict[s
 
 def assess(
     nets: Mapping[str, Any],
-    method: Method,
-    settings: Any,
+    method: Trainable[S],
+    settings: S,
     examples: Sequence[Example],
     learned_from: Sequence[Example],
     seed: int,
@@ -101,17 +103,16 @@ def assess(
     """
     import torch
 
-    from .sampler import whole
+    from .patches import whole
 
-    assert method.learning is not None
-    monotone = MonotoneMap(learned_from, method.maps)
+    monotone = MonotoneMap(learned_from, method.about.direction)
     rows = []
     for number, example in enumerate(examples):
-        batch = {key: value.to(device) for key, value in whole(example, method.maps).items() if key != "target"}
+        batch = whole(example, method.about.direction).without_target().to(device)
         generator = torch.Generator(device).manual_seed(seed + number)
         with torch.no_grad():
-            found = method.learning.predict(nets, batch, settings, generator)[0].float().cpu().numpy()
-        for contrast, image, target in _channels(example, method.maps):
+            found = method.predict(nets, batch, settings, generator)[0].float().cpu().numpy()
+        for contrast, image, target in _channels(example, method.about.direction):
             ways = {"input": image, "monotone map": monotone(image, contrast) * example.mask}
             ways[method.name] = found[CONTRASTS.index(contrast)]
             about = {"person": example.person, "session": example.session, "kind": example.kind, "contrast": contrast}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import __version__
 from ..config import CONTRASTS
-from ..nn.method import Stage
+from ..nn.stage import Stage
 from ..nn.weights import save_weights
 from .examples import Example
 from .split import PARTS, Split
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import torch
 
     from .checkpoint import State
-    from .start import Run
+    from .run import Run
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ def make_recipe(run: "Run", state: "State", split: Split) -> dict[str, Any]:
     """Plain values from which the training can be repeated: settings, options, stages, data, split, outcome."""
     import torch
 
-    from .start import plain_settings, seen_before
+    from .run import seen_before, stored_settings
 
     used = [*run.train, *run.validation]
     known = {name for e in run.train for name in e.contrasts["low"] if name in e.contrasts["high"]}
@@ -52,10 +52,10 @@ def make_recipe(run: "Run", state: "State", split: Split) -> dict[str, Any]:
     progress = state.progress
     return {
         "method": run.method.name,
-        "maps": run.method.maps,
+        "maps": run.method.about.direction,
         "contrasts": [name for name in CONTRASTS if name in known],
-        "settings": plain_settings(run.settings),
-        "options": run.options.record() | {"networks_in_bf16": run.half, "processes": run.world.size},
+        "settings": stored_settings(run.method.about, run.settings),
+        "options": run.options.record() | {"networks_in_bf16": run.half, "processes": run.group.size},
         "stages": [_stage_record(stage) for stage in run.stages],
         "data": _data_table("train", run.train) + _data_table("validation", run.validation),
         "sources": sorted({f"{path} sha256:{digest}" for example in used for path, digest in example.sources}),
@@ -63,7 +63,9 @@ def make_recipe(run: "Run", state: "State", split: Split) -> dict[str, Any]:
         "trained_on": sorted(before | set(split.train) | set(split.validation)),
         "outcome": {
             "validation_psnr_db": progress.best,
-            "protocol": "brain-fit" if run.method.maps == "lf2hf" else "scaled intensities inside the brain, no fit",
+            "protocol": "brain-fit"
+            if run.method.about.direction == "lf2hf"
+            else "scaled intensities inside the brain, no fit",
             "best_step": progress.best_step,
             "steps": progress.total,
             "seconds": round(progress.seconds, 1),

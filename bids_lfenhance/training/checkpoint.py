@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ..bids.atomic import atomic_folder
 from ..errors import InputError
-from ..nn.ema import Ema, flat_state, set_state
+from ..nn.ema import Averages, flat_state, set_state
 
 TENSORS, RECORD = "state.safetensors", "state.json"
 
@@ -43,7 +43,7 @@ class State:
     """What moves in a training: networks, their running mean, one optimiser per phase, the best weights, progress."""
 
     nets: dict[str, nn.Module]
-    ema: Ema
+    ema: Averages
     optimisers: dict[str, torch.optim.Optimizer]
     best: dict[str, Tensor]
     progress: Progress

@@ -1,4 +1,4 @@
-"""Around a training: arithmetic that repeats itself, and an end that is asked for politely."""
+"""Around a training: arithmetic that repeats itself, and a graceful stop on SIGTERM or SIGINT."""
 
 import signal
 import threading
@@ -13,7 +13,7 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 @contextmanager
 def deterministic(device: torch.device) -> Iterator[None]:
-    """A block whose arithmetic repeats itself bit for bit on a CPU, and which leaves torch's own chance as it was.
+    """A block whose arithmetic is the same to the bit on a CPU; torch's global random state is left as it was.
 
     On a GPU torch has no such form of some operations, so there it stays as it is.
     """
@@ -28,7 +28,7 @@ def deterministic(device: torch.device) -> Iterator[None]:
 
 
 @contextmanager
-def stop_asked() -> Iterator[Callable[[], bool]]:
+def stop_requested() -> Iterator[Callable[[], bool]]:
     """A block that is not killed by SIGTERM or Ctrl-C but can ask whether one came; the second Ctrl-C does kill."""
     asked = False
 

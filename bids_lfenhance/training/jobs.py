@@ -13,7 +13,7 @@ from .. import __version__
 from ..config import CONTRASTS
 from ..methods.options import IN_HIGH_FIELD_CONTRAST, AskedFusion
 from .examples import RECORD, write_example, write_labels
-from .prepare import PLANES, Session, chosen_contrasts, paired_session, simulated_session
+from .sessions import PLANES, Session, chosen_contrasts, paired_session, simulated_session
 
 Image = tuple[str, str, str | None, str]
 """Name, contrast, plane (None: from the header) and path of a scan."""
@@ -28,7 +28,7 @@ class Job:
     ``label_map`` and no simulator, the map itself is the example. ``contrasts`` wanted, all where none is named.
     ``seed`` words decide everything random, whatever the order of the jobs. ``inputs`` are the files that the simulator
     reads (weights, parameters). ``made_by`` names the simulator whose scans ``low`` are, "" for a scanner,
-    ``trained_on`` whom it has seen; ``fusion`` is what a network will be shown (``methods.contrast.shown``);
+    ``trained_on`` whom it has seen; ``fusion`` is what a network will be shown (``methods.contrast.estimate``);
     ``licence`` is the dataset's.
     """
 

@@ -6,40 +6,46 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from ..errors import Interrupted, MethodError
-from ..nn.ema import Ema, Mean, flat_state, set_state
-from ..nn.method import Method, Phase, Stage
+from ..nn.batch import Batch
+from ..nn.ema import AveragedNetwork, Averages, flat_state, set_state
+from ..nn.method import Trainable
+from ..nn.source import Position, Source
+from ..nn.stage import Phase, Stage
 from ..resources import available_cpus
 from .card import Trained, write_results
 from .checkpoint import State, save_checkpoint
 from .examples import Example
-from .guards import deterministic, stop_asked
-from .parallel import joined
-from .sampler import Prefetch, Sampler
+from .guards import deterministic, stop_requested
+from .parallel import process_group
+from .patches import Group, Prefetch, of_kind
+from .run import Run, Show, TrainOptions, optimisers_of, prepare
 from .split import Split
-from .start import Run, Show, TrainOptions, optimisers_of, prepare
 from .validate import validate
 
 LOG = logging.getLogger(__name__)
+
+S = TypeVar("S")
 
 MOST_SKIPPED = 10
 """Steps in a row without a finite gradient after which the training gives up."""
 
 
 def train(
-    method: Method,
-    settings: Any,
+    method: Trainable[S],
+    settings: S,
     examples: Sequence[Example],
     split: Split,
     out_dir: str | Path,
     options: TrainOptions | None = None,
     progress: Show | None = None,
+    source: Source | None = None,
 ) -> Trained:
     """Train a method, or go on where a stopped training of the same kind left off in ``out_dir``.
 
@@ -48,24 +54,25 @@ def train(
     examples : of all persons; ``split`` says whose are learned from and whose decide when to stop
     out_dir : gets weights, recipe, card, split, curves and checkpoint; only the first of several processes writes
     progress : called with (steps done, steps in all, losses); None draws a bar on stderr
+    source : what is learned from; None: what the method makes of the training's examples
 
     Raises ``Interrupted`` after a checkpoint where the run was asked to end (SIGTERM, Ctrl-C); ``MethodError`` where
     no step gives a finite gradient; ``InputError`` for examples, split, weights or checkpoint that do not fit.
     """
     options = options or TrainOptions()
-    with joined(options.device) as world, deterministic(world.device), stop_asked() as stop:
-        show = progress if progress is not None and world.writes else Bar(world.writes)
-        run, state = prepare(method, settings, examples, split, Path(out_dir), options, world, show, stop)
+    with process_group(options.device) as group, deterministic(group.device), stop_requested() as stop:
+        show = progress if progress is not None and group.writes else Bar(group.writes)
+        run, state = prepare(method, settings, examples, split, Path(out_dir), options, group, show, stop, source)
         try:
-            while state.progress.stage < len(run.stages) and not world.any(_out_of_time(run, state)):
+            while state.progress.stage < len(run.stages) and not group.any(_out_of_time(run, state)):
                 _run_stage(run, state, run.stages[state.progress.stage])
         finally:
             run.curves.close()
         _use_best(state)
         run.curves.draw(now=True)
-        if world.writes:
+        if group.writes:
             write_results(run, state, split)
-        world.wait()
+        group.barrier()
         return Trained(run.folder, state.progress.best, state.progress.total, state.progress.seconds)
 
 
@@ -94,11 +101,11 @@ class Bar:
 def _run_stage(run: Run, state: State, stage: Stage) -> None:
     """Step, validate, save, until the steps are done, the validation no longer gains, or the time is up."""
     progress, options = state.progress, run.options
-    sampler = _sampler(run, stage, progress.stage)
-    numbers = run.world.chunks(stage.batch, options.chunk)
+    numbers = run.group.chunks(stage.batch, options.chunk)
     # A GPU waits for its patches, whose making (numpy, scipy) lets threads run; a processor is busy with the network.
-    workers = 1 if run.world.device.type == "cpu" else max(1, min(8, available_cpus() // (2 * run.world.size)))
-    batches = Prefetch(sampler, numbers, progress.step, stage.steps, workers)
+    workers = 1 if run.group.device.type == "cpu" else max(1, min(8, available_cpus() // (2 * run.group.size)))
+    start = Position(options.seed, progress.stage, progress.step, 0)
+    batches = Prefetch(run.source, stage, numbers, start, workers)
     clock, saved = time.monotonic() - progress.seconds, time.monotonic()
     try:
         while progress.step < stage.steps:
@@ -107,7 +114,7 @@ def _run_stage(run: Run, state: State, stage: Stage) -> None:
             progress.seconds = time.monotonic() - clock
             _note(run, state, stage, losses)
             last = progress.step == stage.steps
-            stop, late = run.world.any(run.stop()), run.world.any(_out_of_time(run, state))
+            stop, late = run.group.any(run.stop()), run.group.any(_out_of_time(run, state))
             if last or late or progress.step % options.validate_every == 0:
                 _validate(run, state, stage)
             if options.patience and progress.stale >= options.patience:
@@ -127,43 +134,56 @@ def _run_stage(run: Run, state: State, stage: Stage) -> None:
         batches.close()
 
 
-def _one_step(
-    run: Run, state: State, stage: Stage, chunks: Sequence[tuple[int, Mapping[str, Tensor]]]
-) -> dict[str, float]:
-    """Every phase of the stage that is due moves its networks once; the losses by name, over the whole batch."""
-    progress = state.progress
-    found: dict[str, float] = {}
-    for number, phase in enumerate(stage.phases):
-        if progress.step % phase.every:
-            continue
-        _let_move(run, phase)
-        optimiser = state.optimisers[phase.name]
-        optimiser.zero_grad(set_to_none=True)
-        sums: dict[str, Tensor] = {}
-        nets = state.nets | {f"{name}-mean": Mean(name, state.nets[name], state.ema) for name in phase.means}
-        for first, patches in chunks:
-            batch = {key: value.to(run.world.device) for key, value in patches.items()}
-            seed = _seed(run.options.seed, progress.stage, progress.step, number, first)
-            torch.manual_seed(seed)  # dropout has no generator of its own
-            generator = torch.Generator(run.world.device).manual_seed(seed)
-            losses = phase.losses(nets, batch, run.settings, generator)
-            share = len(batch["input"]) / stage.batch
-            (sum(losses.values(), torch.zeros(())) * share).backward()
-            for name, value in losses.items():
-                sums[name] = sums.get(name, torch.zeros((), device=run.world.device)) + value.detach() * share
-        moving = [weight for name in phase.trains for weight in run.trainable[name]]
-        if run.world.size > 1:
-            for weight in moving:
-                weight.grad = torch.zeros_like(weight) if weight.grad is None else weight.grad
-        run.world.add([weight.grad for weight in moving if weight.grad is not None] + list(sums.values()))
-        norm = nn.utils.clip_grad_norm_(moving, phase.clip)
-        names = {name: float(value) for name, value in sums.items()}
-        if _is_finite(run, state, stage, float(norm), names):
-            optimiser.param_groups[0]["lr"] = phase.rate * rate_share(stage, progress.step)
-            optimiser.step()
-            found |= names
+def _one_step(run: Run, state: State, stage: Stage, groups: Sequence[Group]) -> dict[str, float]:
+    """Every phase of the stage that is due moves its networks once; the losses by name, over the whole batch.
+
+    The items become tensors on the device once, before the phases; the host waits for the device once, after them.
+    """
+    device = run.group.device
+    batches = [(at[0].number, run.source.realise(stage, items, at, device)) for at, items in groups]
+    due = [(n, phase) for n, phase in enumerate(stage.phases) if not state.progress.step % phase.every]
+    moved = [_move(run, state, stage, phase, number, batches) for number, phase in due]
     state.ema.update(state.nets)
-    return found
+    losses: dict[str, float] = {}
+    for finite, norm, sums in moved:
+        names = dict(zip(sums, torch.stack([*sums.values()]).tolist(), strict=True)) if sums else {}
+        if _is_finite(run, state, stage, bool(finite), float(norm), names):
+            losses |= names
+    return losses
+
+
+def _move(
+    run: Run, state: State, stage: Stage, phase: Phase, number: int, batches: Sequence[tuple[int, Batch]]
+) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+    """One step of a phase's optimiser: whether it was taken, the norm of the gradient, the losses; on the device."""
+    progress, device = state.progress, run.group.device
+    _let_move(run, phase)
+    optimiser = state.optimisers[phase.name]
+    optimiser.zero_grad(set_to_none=True)
+    sums: dict[str, Tensor] = {}
+    nets = state.nets | {f"{name}-mean": AveragedNetwork(name, state.nets[name], state.ema) for name in phase.means}
+    for first, batch in batches:
+        seed = _seed(run.options.seed, progress.stage, progress.step, number, first)
+        torch.manual_seed(seed)  # dropout has no generator of its own
+        losses = phase.losses(nets, batch, run.settings, torch.Generator(device).manual_seed(seed))
+        share = len(batch) / stage.batch
+        (sum(losses.values(), torch.zeros(())) * share).backward()
+        for name, value in losses.items():
+            sums[name] = sums.get(name, torch.zeros((), device=device)) + value.detach() * share
+    moving = [weight for name in phase.trains for weight in run.trainable[name]]
+    if run.group.size > 1:
+        for weight in moving:
+            weight.grad = torch.zeros_like(weight) if weight.grad is None else weight.grad
+    run.group.all_reduce([weight.grad for weight in moving if weight.grad is not None] + list(sums.values()))
+    norm = nn.utils.clip_grad_norm_(moving, phase.clip)
+    finite = torch.stack([norm.float(), *(value.float() for value in sums.values())]).isfinite().all()
+    optimiser.param_groups[0]["lr"] = phase.rate * rate_share(stage, progress.step)
+    if device.type == "cuda":  # the fused optimiser asks the device itself, and the host need not wait
+        optimiser.found_inf = (~finite).float()  # type: ignore[attr-defined]
+        optimiser.step()
+    elif finite:
+        optimiser.step()
+    return finite, norm, sums
 
 
 def rate_share(stage: Stage, step: int) -> float:
@@ -176,10 +196,10 @@ def rate_share(stage: Stage, step: int) -> float:
     return stage.floor + (1 - stage.floor) * (1 + math.cos(math.pi * done)) / 2
 
 
-def _is_finite(run: Run, state: State, stage: Stage, norm: float, losses: Mapping[str, float]) -> bool:
-    """Whether a phase may step; the step is skipped and counted if not, and too many in a row are an error."""
+def _is_finite(run: Run, state: State, stage: Stage, finite: bool, norm: float, losses: Mapping[str, float]) -> bool:
+    """Whether a phase took its step; if not, that is counted, and too many in a row are an error."""
     progress = state.progress
-    if math.isfinite(norm) and all(math.isfinite(value) for value in losses.values()):
+    if finite:
         progress.skipped = 0
         return True
     progress.skipped += 1
@@ -216,18 +236,18 @@ def _note(run: Run, state: State, stage: Stage, losses: Mapping[str, float]) -> 
 def _validate(run: Run, state: State, stage: Stage) -> None:
     """Measure the running mean of the weights; keep it if it is the best of the stage (a tie goes to the later)."""
     progress = state.progress
-    volumes = _of_kind(run.validation, stage) if stage.measured else []
+    volumes = of_kind(run.validation, stage) if stage.measured else []
     if run.options.validate_volumes and len(volumes) > run.options.validate_volumes:
         chosen = np.linspace(0, len(volumes) - 1, run.options.validate_volumes).round().astype(int)
         volumes = [volumes[number] for number in chosen]
     if volumes:
         raw = {key: value.clone() for key, value in flat_state(state.nets).items()}
         set_state(state.nets, state.ema.state)
-        found = validate(state.nets, run.method, run.settings, volumes, run.options.seed, run.world)
+        found = validate(state.nets, run.method, run.settings, volumes, run.options.seed, run.group)
         set_state(state.nets, raw)
         run.curves.add(progress.total, stage.name, found)
         run.curves.draw()
-        score = found[run.learning.scores[0]]
+        score = found[run.method.scores[0]]
         if progress.best is not None and not score >= progress.best:
             progress.stale += 1
             return
@@ -243,7 +263,7 @@ def _end_stage(run: Run, state: State) -> None:
     progress.stage, progress.step, progress.stale, progress.skipped = progress.stage + 1, 0, 0, 0
     if progress.stage < len(run.stages):
         progress.best = None
-        state.ema = Ema(state.nets, run.options.ema)
+        state.ema = Averages(state.nets, run.options.ema)
         state.optimisers = optimisers_of(run.stages[progress.stage], run.trainable)
 
 
@@ -253,25 +273,12 @@ def _use_best(state: State) -> None:
 
 
 def _save(run: Run, state: State) -> None:
-    if run.world.writes:
+    if run.group.writes:
         save_checkpoint(state, run.folder / "checkpoint", run.identity)
 
 
 def _out_of_time(run: Run, state: State) -> bool:
     return bool(run.options.max_seconds) and state.progress.seconds >= run.options.max_seconds
-
-
-def _sampler(run: Run, stage: Stage, number: int) -> Sampler:
-    o = run.options
-    learned = _of_kind(run.train, stage)
-    return Sampler(
-        learned, run.method.maps, stage.patch, stage.batch, o.seed, number, o.augmentation, run.learning.draw
-    )
-
-
-def _of_kind(examples: Sequence[Example], stage: Stage) -> list[Example]:
-    """The examples of the kind that the stage learns from; all where there are none of it."""
-    return [example for example in examples if stage.data in (example.kind, "all")] or list(examples)
 
 
 def _seed(*numbers: int) -> int:

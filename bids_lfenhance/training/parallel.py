@@ -12,7 +12,7 @@ from ..errors import InputError
 
 
 @dataclass(frozen=True)
-class World:
+class ProcessGroup:
     """The processes of a training: this one is number ``rank`` of ``size``, and computes on ``device``."""
 
     rank: int
@@ -24,7 +24,7 @@ class World:
         """Whether this process is the one that writes files."""
         return self.rank == 0
 
-    def add(self, tensors: Sequence[Tensor]) -> None:
+    def all_reduce(self, tensors: Sequence[Tensor]) -> None:
         """Replace the tensors by their sums over the processes, in one message."""
         if self.size == 1 or not tensors:
             return
@@ -38,10 +38,10 @@ class World:
         if self.size == 1:
             return flag
         count = torch.tensor([float(flag)], device=self.device)
-        self.add([count])
+        self.all_reduce([count])
         return bool(count.item())
 
-    def wait(self) -> None:
+    def barrier(self) -> None:
         """Go on when all processes have come this far."""
         if self.size > 1:
             torch.distributed.barrier()
@@ -59,11 +59,11 @@ class World:
 
 
 @contextmanager
-def joined(device: str) -> Iterator[World]:
-    """The world of this process: alone, or as ``torchrun`` set it up; left when the block ends."""
+def process_group(device: str) -> Iterator[ProcessGroup]:
+    """The group of this process: alone, or as ``torchrun`` set it up; left when the block ends."""
     size, rank = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("RANK", "0"))
     if size == 1:
-        yield World(0, 1, torch.device(device))
+        yield ProcessGroup(0, 1, torch.device(device))
         return
     cuda = device.startswith("cuda")
     where = torch.device(f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if cuda else "cpu")
@@ -71,6 +71,6 @@ def joined(device: str) -> Iterator[World]:
         torch.cuda.set_device(where)
     torch.distributed.init_process_group("nccl" if cuda else "gloo")
     try:
-        yield World(rank, size, where)
+        yield ProcessGroup(rank, size, where)
     finally:
         torch.distributed.destroy_process_group()

@@ -3,10 +3,10 @@
 import csv
 import io
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..bids.atomic import atomic_write
-from ..nn.method import Method
+from ..nn.method import Trainable
 from ..nn.precision import use_precision
 from ..nn.weights import CARD, load_weights
 from .assess import assess, summary
@@ -15,7 +15,9 @@ from .examples import Example
 from .split import Split
 
 if TYPE_CHECKING:
-    from .start import TrainOptions
+    from .run import TrainOptions
+
+S = TypeVar("S")
 
 TEST = "test.tsv"
 """One row for each test session, contrast and way."""
@@ -24,7 +26,12 @@ HEADING = "## Test\n"
 
 
 def test_and_tell(
-    trained: Trained, method: Method, settings: Any, split: Split, examples: Sequence[Example], options: "TrainOptions"
+    trained: Trained,
+    method: Trainable[S],
+    settings: S,
+    split: Split,
+    examples: Sequence[Example],
+    options: "TrainOptions",
 ) -> str:
     """What came out, as a text; ``test.tsv`` and a table in the card are on disk then.
 
@@ -37,21 +44,20 @@ def test_and_tell(
     tested = [example for example in examples if example.person in split.test]
     if not tested:
         return "\n".join([*lines, "Nobody was kept for a test: how good the weights are is not known."])
-    assert method.learning is not None
     loaded = load_weights(trained.folder, method.name, ())
     device = torch.device(options.device)
-    nets = method.learning.build(settings)
+    nets = method.build(settings)
     for name, net in nets.items():
         net.load_state_dict(loaded.state[name])
         net.to(device).eval()
     use_precision(nets, options.precision, device)
-    if method.learning.judge is None:
+    if method.score is None:
         learned_from = [example for example in examples if example.person in split.train]
         rows = assess(nets, method, settings, tested, learned_from, options.seed, device)
         about, table = _about(rows, len(split.test)), markdown(summary(rows))
     else:
-        judge = method.learning.judge
-        rows = [{"person": str(e.person), **judge(nets, e, settings, device)} for e in tested]
+        score = method.score
+        rows = [{"person": str(e.person), **score(nets, e, settings, device)} for e in tested]
         about, table = f"{len(tested)} examples nobody trained on, mean and least.\n\n", scores_table(rows)
     atomic_write(trained.folder / TEST, _tsv(rows))
     card = (trained.folder / CARD).read_text(encoding="utf-8").partition(HEADING)[0].rstrip()
@@ -68,7 +74,7 @@ def _about(rows: Sequence[Mapping[str, Any]], people: int) -> str:
 
 
 def scores_table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """The scores of ``Learning.judge`` over the examples as Markdown: mean and least of each.
+    """The scores of ``Trainable.score`` over the examples as Markdown: mean and least of each.
 
     >>> print(scores_table([{"person": "a", "dice": 0.5}, {"person": "b", "dice": 0.7}]))
     | score | mean | least |

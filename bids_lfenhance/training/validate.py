@@ -1,7 +1,7 @@
 """How good the networks are on whole volumes that they did not learn from."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 import torch
@@ -10,68 +10,78 @@ from torch import nn
 from ..config import CONTRASTS
 from ..evaluation.intensity import psnr
 from ..evaluation.protocols import Pair, by_brain_fit
-from ..nn.method import Method
+from ..nn.batch import required
+from ..nn.method import Trainable
 from .examples import Example
-from .parallel import World
-from .sampler import whole
+from .parallel import ProcessGroup
+from .patches import whole
+
+S = TypeVar("S")
 
 
 @torch.no_grad()
 def validate(
     nets: Mapping[str, nn.Module],
-    method: Method,
-    settings: Any,
+    method: Trainable[S],
+    settings: S,
     examples: Sequence[Example],
     seed: int,
-    world: World,
+    group: ProcessGroup,
 ) -> dict[str, float]:
     """``psnr`` and, per contrast, ``psnr-<contrast>``: means over the examples, dB, inside the brain.
 
     ``lf2hf`` is measured as the protocol brain-fit, ``hf2lf`` on the scaled intensities as they are. Every draw has a
     generator made from ``seed`` and the example's number, so that two validations differ by the weights alone. A method
-    that judges its examples itself (``Learning.judge``) gets the means of its own scores instead.
+    that scores its examples itself (``Trainable.score``) gets the means of its own scores instead.
     """
-    assert method.learning is not None
     for net in nets.values():
         net.eval()
-    scores = _judged if method.learning.judge else _psnr
-    result = scores(nets, method, settings, examples, seed, world)
+    scores = _scored if method.score else _psnr
+    result = scores(nets, method, settings, examples, seed, group)
     for net in nets.values():
         net.train()
     return result
 
 
 def _psnr(
-    nets: Mapping[str, nn.Module], method: Method, settings: Any, examples: Sequence[Example], seed: int, world: World
+    nets: Mapping[str, nn.Module],
+    method: Trainable[S],
+    settings: S,
+    examples: Sequence[Example],
+    seed: int,
+    group: ProcessGroup,
 ) -> dict[str, float]:
-    assert method.learning is not None
-    sums = torch.zeros(2, len(CONTRASTS), dtype=torch.float64, device=world.device)
-    for number in range(world.rank, len(examples), world.size):
-        batch = {key: value.to(world.device) for key, value in whole(examples[number], method.maps).items()}
-        target, mask = batch.pop("target")[0].cpu().numpy(), batch["mask"][0, 0].cpu().numpy()
-        generator = torch.Generator(world.device).manual_seed(seed + number)
+    sums = torch.zeros(2, len(CONTRASTS), dtype=torch.float64, device=group.device)
+    for number in range(group.rank, len(examples), group.size):
+        batch = whole(examples[number], method.about.direction).to(group.device)
+        target, mask = required(batch.target)[0].cpu().numpy(), batch.mask[0, 0].cpu().numpy()
+        generator = torch.Generator(group.device).manual_seed(seed + number)
         torch.manual_seed(seed + number)
-        found = method.learning.predict(nets, batch, settings, generator)[0].float().cpu().numpy()
-        for channel in np.flatnonzero((batch["present"] & batch["wanted"])[0].cpu().numpy()):
-            value = brain_psnr(found[channel], target[channel], mask, fit=method.maps == "lf2hf")
-            sums[:, channel] += torch.tensor([value, 1.0], device=world.device)
-    world.add([sums])
+        result = method.predict(nets, batch.without_target(), settings, generator)[0].float().cpu().numpy()
+        for channel in np.flatnonzero(batch.live[0].cpu().numpy()):
+            value = brain_psnr(result[channel], target[channel], mask, fit=method.about.direction == "lf2hf")
+            sums[:, channel] += torch.tensor([value, 1.0], device=group.device)
+    group.all_reduce([sums])
     totals, counts = sums.cpu().numpy()
     each = {f"psnr-{CONTRASTS[c]}": float(totals[c] / counts[c]) for c in np.flatnonzero(counts)}
     return {"psnr": float(totals.sum() / counts.sum()), **each}
 
 
-def _judged(
-    nets: Mapping[str, nn.Module], method: Method, settings: Any, examples: Sequence[Example], seed: int, world: World
+def _scored(
+    nets: Mapping[str, nn.Module],
+    method: Trainable[S],
+    settings: S,
+    examples: Sequence[Example],
+    seed: int,
+    group: ProcessGroup,
 ) -> dict[str, float]:
-    assert method.learning is not None
-    assert method.learning.judge is not None
-    names = method.learning.scores
-    sums = torch.zeros(len(names), dtype=torch.float64, device=world.device)
-    for number in range(world.rank, len(examples), world.size):
-        scores = method.learning.judge(nets, examples[number], settings, world.device)
-        sums += torch.tensor([scores[name] for name in names], dtype=torch.float64, device=world.device)
-    world.add([sums])
+    assert method.score is not None
+    names = method.scores
+    sums = torch.zeros(len(names), dtype=torch.float64, device=group.device)
+    for number in range(group.rank, len(examples), group.size):
+        scores = method.score(nets, examples[number], settings, group.device)
+        sums += torch.tensor([scores[name] for name in names], dtype=torch.float64, device=group.device)
+    group.all_reduce([sums])
     return dict(zip(names, (sums / len(examples)).tolist(), strict=True))
 
 

@@ -13,7 +13,7 @@ from ..bids.simulated import NAME_SUFFIX
 from ..config import TrainSettings
 from ..config.train import PLAIN
 from ..errors import InputError
-from ..methods import get_learned
+from ..methods import description
 from ..training.jobs import Job
 from ..training.split import PARTS, Split, make_split, read_split
 
@@ -27,7 +27,7 @@ LABEL_MAPS = "label-maps"
 def plan_jobs(settings: TrainSettings) -> list[Job]:
     """One job for each real pair, each high-field session to be degraded, each label map; none of them split yet."""
     plain = settings.augment in PLAIN
-    if get_learned(settings.method).learns_from == "labels":
+    if description(settings.method).learns_from == "labels":
         if not plain or settings.augment_dataset:
             raise InputError(
                 f"Expected label maps alone for {settings.method}, found --augment or --augment-dataset, which would "
@@ -148,7 +148,7 @@ def _label_maps(folder: Path, simulated: Mapping[str, Any]) -> list[Job]:
 
 def simulation(settings: TrainSettings) -> dict[str, Any]:
     """What every simulating job is told: simulator, its settings, contrasts."""
-    from ..training.prepare import SPREAD
+    from ..training.sessions import SPREAD
 
     options = {**SPREAD.get(settings.augment, {}), **settings.simulator_options}
     return {"simulator": settings.augment, "simulator_settings": options, "contrasts": settings.contrasts}

@@ -60,21 +60,21 @@ def make_recipe(settings: Settings, method_settings: Mapping[str, Any], device: 
     """The recipe of a run: settings with every default resolved, resources as far as they exist."""
     method = get_method(settings.method)
     chosen, hashed = dict(method_settings), dict(method_settings)
-    asked = method.settings(**chosen)
+    asked = method.about.sampling(**chosen)
     check_draws(method, asked, settings.n_samples)
     maps: Mapping[str, Mapping[str, str]] = {}
     contrasts: tuple[str, ...] = ()
-    if method.learning:
+    if method.about.is_trained:
         from ..nn.weights import is_address, load_weights
 
         # Found before anything is computed, and known by content: other weights in the same place are other settings.
         weights = load_weights(chosen["weights"], method.name, ())
-        if method.used:
-            method.used(asked, weights.settings)  # what does not go with these weights is refused here
+        if method.resolve:
+            method.resolve(asked, weights.settings)  # what does not go with these weights is refused here
         if chosen["weights"] != "auto" and not is_address(chosen["weights"]):
             chosen["weights"] = str(weights.path.resolve())  # steps run in folders of their own
         hashed["weights"] = weights.sha256
-        maps, contrasts = method.shows(weights) if method.shows else {}, weights.contrasts
+        maps, contrasts = method.map_metadata(weights) if method.map_metadata else {}, weights.contrasts
     segmenter = choose_segmenter(settings)
     hashed["regions"] = [segmenter.name, segmenter.sha256]
     threads = min(settings.omp_nthreads or MOST_THREADS, available_cpus(), settings.nprocs or available_cpus())
@@ -84,10 +84,10 @@ def make_recipe(settings: Settings, method_settings: Mapping[str, Any], device: 
         method=settings.method,
         label=settings.label,
         method_settings=chosen,
-        synthetic=method.learns_from != "nothing",
+        synthetic=method.about.learns_from != "nothing",
         settings_hash=settings_hash(settings, hashed, __version__),
         budget=settings.budget,
-        n_samples=settings.n_samples or method.draws,
+        n_samples=settings.n_samples or method.about.draws,
         seed=settings.random_seed,
         sloppy=settings.sloppy,
         resolution=f"{canonical_zoom(settings.sloppy):g}mm",

@@ -100,7 +100,7 @@ def weights_digest(options: Mapping[str, Any], contrasts: Sequence[str]) -> str:
     """The SHA-256 of the weights that a learned simulator reads; "" for one that reads none."""
     if "weights" not in options:
         return ""
-    from ..simulators.h2lo.operate import weights_for
+    from ..simulators.h2lo.inference import weights_for
 
     return weights_for(options["weights"], tuple(contrasts)).sha256
 

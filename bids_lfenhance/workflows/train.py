@@ -11,7 +11,7 @@ from ..bids.atomic import atomic_write, locked
 from ..config import TrainSettings, to_toml
 from ..config.train import PLAIN
 from ..errors import InputError, MethodError
-from ..methods import get_learned
+from ..methods import get_trainable
 from ..resources import available_cpus, available_memory_gb, check_room, limit_threads
 from ..training.jobs import Job, run_job
 from ..training.split import Split, refuse_leaks, refuse_seen
@@ -19,7 +19,7 @@ from .people import assign, choose_split, describe, plan_jobs, simulation
 from .pool import share_out
 
 if TYPE_CHECKING:
-    from ..nn.method import Method
+    from ..nn.method import Trainable
     from ..nn.weights import Loaded
 
 MEMORY_GB = 2.0
@@ -28,9 +28,9 @@ MEMORY_GB = 2.0
 
 def run_train(settings: TrainSettings) -> int:
     """The exit code: 0 when weights, card, curves and the test are on disk."""
-    method = get_learned(settings.method)
+    method = get_trainable(settings.method)
     own = resolve(settings, method)
-    only = getattr(own, "contrast", "all") if method.maps == "hf2lf" else "all"
+    only = getattr(own, "contrast", "all") if method.about.direction == "hf2lf" else "all"
     if only != "all":  # other contrasts would be shown and never learned
         settings = dataclasses.replace(settings, contrasts=(only,))
     jobs = plan_jobs(settings)
@@ -56,11 +56,10 @@ def run_train(settings: TrainSettings) -> int:
     return 0
 
 
-def _check_stages(settings: TrainSettings, method: "Method", own: Any, jobs: Sequence[Job]) -> None:
+def _check_stages(settings: TrainSettings, method: "Trainable[Any]", own: Any, jobs: Sequence[Job]) -> None:
     """Nothing, or ``InputError`` where simulated sessions would be made and never learned from, or a patch is small."""
-    assert method.learning is not None
-    stages = method.learning.stages(own)
-    if method.maps == "regions" and any(side % 2 or side < 2 for stage in stages for side in stage.patch):
+    stages = method.stages(own)
+    if method.about.direction == "regions" and any(side % 2 or side < 2 for stage in stages for side in stage.patch):
         raise InputError(
             f"Expected an even --{method.name}-patch, whose voxels the network takes two by two by two, found "
             f"{stages[0].patch[0]}; change it."
@@ -104,7 +103,7 @@ def _weights(settings: TrainSettings, split: Split) -> tuple["Loaded | None", tu
 
 def _pairs_of_arnold(settings: TrainSettings, jobs: Sequence[Job], split: Split) -> list[Job]:
     """The pairs that ``arnold`` is fitted to; none where another simulator is used, or its parameters are given."""
-    from ..training.fitting import pairs_to_fit
+    from ..training.fit_arnold import pairs_to_fit
 
     given = {"parameters", "noise", "in_plane", "through_plane", "gamma"} & set(settings.simulator_options)
     return [] if settings.augment != "arnold" or given else pairs_to_fit(jobs, split.train)
@@ -112,7 +111,7 @@ def _pairs_of_arnold(settings: TrainSettings, jobs: Sequence[Job], split: Split)
 
 def _fitted(settings: TrainSettings, jobs: Sequence[Job], pairs: Sequence[Job], root: Path) -> list[Job]:
     """The jobs, told what was fitted to the pairs; ``arnold.json`` is in OUT_DIR then, for --arnold-parameters."""
-    from ..training.fitting import parameters_file, registered, write_parameters
+    from ..training.fit_arnold import parameters_file, registered, write_parameters
 
     if not pairs:
         return list(jobs)
@@ -131,7 +130,7 @@ def _fitted(settings: TrainSettings, jobs: Sequence[Job], pairs: Sequence[Job], 
 
 def learn(
     settings: TrainSettings,
-    method: "Method",
+    method: "Trainable[Any]",
     own: Any,
     split: Split,
     folders: Sequence[str],
@@ -142,9 +141,9 @@ def learn(
     from ..nn.device import use_threads
     from ..training.examples import read_example
     from ..training.loop import train
+    from ..training.patches import Augmentation
     from ..training.report import test_and_tell
-    from ..training.sampler import Augmentation
-    from ..training.start import TrainOptions
+    from ..training.run import TrainOptions
 
     use_threads(settings.omp_nthreads)
     examples = [read_example(folder) for folder in folders]
@@ -165,19 +164,18 @@ def learn(
     return test_and_tell(trained, method, own, split, examples, options)
 
 
-def resolve(settings: TrainSettings, method: "Method") -> Any:
+def resolve(settings: TrainSettings, method: "Trainable[Any]") -> Any:
     """The method's settings: its defaults < preset < what was asked for."""
     from ..nn.device import choose_device
 
-    assert method.learning is not None
-    presets = method.learning.presets
+    presets = method.about.presets
     if settings.preset not in presets:
         raise InputError(
             f"Expected a --preset of {method.name} out of {', '.join(presets)}, found '{settings.preset}'; change it."
         )
     chosen = {**presets[settings.preset], **settings.method_options}
     try:
-        return method.settings(**chosen, device=choose_device(settings.device))
+        return method.about.settings(**chosen, device=choose_device(settings.device))
     except (TypeError, ValueError) as error:
         raise InputError(f"Expected settings method '{method.name}' can use, found: {error}; see --help.") from error
 

@@ -12,7 +12,9 @@ from scipy import ndimage
 
 from bids_lfenhance.config import CONTRASTS
 from bids_lfenhance.imaging.grid import Grid
-from bids_lfenhance.nn.method import Learning, Method
+from bids_lfenhance.methods import get_trainable
+from bids_lfenhance.nn.batch import Batch
+from bids_lfenhance.nn.method import Trainable
 from bids_lfenhance.nn.weights import save_weights
 from bids_lfenhance.segmentation.warps import places
 from bids_lfenhance.simulators.source import COMMON_MM
@@ -26,16 +28,16 @@ LOW = {"T1w": (0.3, 0.7, 0.85), "T2w": (0.9, 0.5, 0.45), "FLAIR": (0.2, 0.8, 0.7
 
 
 def untrained(
-    learning: Learning, settings: Any, seed: int = 0, spread: float = 0.05, people: int = 0
+    method: Trainable[Any], settings: Any, seed: int = 0, spread: float = 0.05, people: int = 0
 ) -> dict[str, torch.nn.Module]:
     """The method's networks with every parameter moved a little: nothing stays at the zero it starts from.
 
     With ``people`` to train on, those too that only a training needs.
     """
     torch.manual_seed(seed)
-    nets = learning.build(settings)
-    if people and learning.helpers:
-        nets |= learning.helpers(nets, settings, people)
+    nets = method.build(settings)
+    if people and method.auxiliary_networks:
+        nets |= method.auxiliary_networks(nets, settings, people)
     with torch.no_grad():
         for net in nets.values():
             for parameter in net.parameters():
@@ -43,15 +45,15 @@ def untrained(
     return nets
 
 
-def untrained_weights(method: Method, folder: Path, contrasts: tuple[str, ...] = CONTRASTS, **changes: Any) -> Path:
+def untrained_weights(name: str, folder: Path, contrasts: tuple[str, ...] = CONTRASTS, **changes: Any) -> Path:
     """A folder of weights of the tiny preset that nobody trained."""
-    assert method.learning is not None
-    settings = method.settings(**{**method.learning.presets["tiny"], **changes})
-    recipe = {"method": method.name, "contrasts": list(contrasts), "settings": asdict(settings)}
-    return save_weights(folder, untrained(method.learning, settings), recipe, "drawn, not learnt")
+    method = get_trainable(name)
+    settings = method.about.settings(**{**method.about.presets["tiny"], **changes})
+    recipe = {"method": name, "contrasts": list(contrasts), "settings": asdict(settings)}
+    return save_weights(folder, untrained(method, settings), recipe, "drawn, not learned")
 
 
-def batch_of(maps: str, size: int = 24, seeds: tuple[int, ...] = (0,), missing: tuple[str, ...] = ()) -> dict[str, Any]:
+def batch_of(maps: str, size: int = 24, seeds: tuple[int, ...] = (0,), missing: tuple[str, ...] = ()) -> Batch:
     """Whole phantoms as a batch: low field blurred and recoloured; which is the input, ``maps`` says."""
     if maps == "regions":
         return _painted(size, seeds)
@@ -61,8 +63,8 @@ def batch_of(maps: str, size: int = 24, seeds: tuple[int, ...] = (0,), missing: 
     given, wanted = (low, high) if maps == "lf2hf" else (high, low)
     given = given * present[:, :, None, None, None]
     everything = torch.ones_like(present)
-    batch = {"input": given, "target": wanted, "present": present, "wanted": everything, "mask": mask, "place": place}
-    return batch | {"person": torch.arange(len(seeds))}
+    people = torch.arange(len(seeds))
+    return Batch(given, present, mask, target=wanted, wanted=everything, person=people, place=place)
 
 
 def _pair(seed: int, size: int) -> tuple[np.ndarray, ...]:
@@ -74,7 +76,7 @@ def _pair(seed: int, size: int) -> tuple[np.ndarray, ...]:
     return low.astype(np.float32), high.astype(np.float32), mask[None], place.astype(np.float32)
 
 
-def _painted(size: int, seeds: tuple[int, ...]) -> dict[str, Any]:
+def _painted(size: int, seeds: tuple[int, ...]) -> Batch:
     """Phantoms with their regions, as the network of the regions gets them."""
     items = []
     for seed in seeds:
@@ -85,19 +87,28 @@ def _painted(size: int, seeds: tuple[int, ...]) -> dict[str, Any]:
         where = places(STRAIGHT, Grid(affine, image.shape))
         items.append((image[None] / image[brain].mean(), channel[None], where))
     image, target, where = (np.stack(arrays) for arrays in zip(*items, strict=True))
-    arrays = {"input": image.astype(np.float32), "target": target, "where": where.astype(np.float32)}
-    return {key: torch.from_numpy(value) for key, value in arrays.items()} | {"person": torch.arange(len(seeds))}
+    arrays = {
+        "input": image.astype(np.float32),
+        "target": target,
+        "mask": target > 0,
+        "where": where.astype(np.float32),
+    }
+    fields = {key: torch.from_numpy(value) for key, value in arrays.items()}
+    present = torch.ones(len(seeds), 1, dtype=torch.bool)
+    return Batch(present=present, person=torch.arange(len(seeds)), **fields)
 
 
-def without_target(batch: dict[str, Any]) -> dict[str, Any]:
-    """What ``predict`` is given."""
-    return {key: value for key, value in batch.items() if key != "target"}
+def joined(batches: Sequence[Batch]) -> Batch:
+    """The items of all of them."""
+    names = [name for name, value in vars(batches[0]).items() if value is not None]
+    return Batch(**{name: torch.cat([getattr(batch, name) for batch in batches]) for name in names})
 
 
-def fit(method: Method, settings: Any, nets: Any, batches: Sequence[Any], steps: int, rate: float) -> list[float]:
+def fit(
+    method: Trainable[Any], settings: Any, nets: Any, batches: Sequence[Any], steps: int, rate: float
+) -> list[float]:
     """The losses of plain Adam on these batches in turn, all phases of the last stage in each step."""
-    assert method.learning is not None
-    phases = method.learning.stages(settings)[-1].phases
+    phases = method.stages(settings)[-1].phases
     optimisers = [torch.optim.Adam([w for n in p.trains for w in nets[n].parameters()], rate) for p in phases]
     generator, found = torch.Generator().manual_seed(0), []
     for batch in islice(cycle(batches), steps):

@@ -32,7 +32,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> None:
     """For every learned method weights that were drawn, not learnt."""
     torch.set_num_threads(1)
     for name in LEARNED:
-        UNTRAINED[name] = untrained_weights(get_method(name), tmp_path_factory.mktemp(name))
+        UNTRAINED[name] = untrained_weights(name, tmp_path_factory.mktemp(name))
 
 
 def run(name: str, volume: Volume, seed: int = 3, draws: int | None = None) -> Enhanced:

@@ -24,7 +24,7 @@ from .phantoms import small_session
 FAST: dict[str, dict[str, Any]] = {
     "cfm": {"base": 8, "bottleneck": 8},
     "bridge": {"bridge_width": 8, "width": 8, "levels": 2, "window": 64},
-    "cssdiff": {"levels": 2, "ccd": False, "sgp": False, "reverse_width": 8, "judge_width": 8},
+    "cssdiff": {"levels": 2, "ccd": False, "sgp": False, "reverse_width": 8, "discriminator_width": 8},
     "pfsr": {"width": 16, "groups": 1, "blocks": 1, "reduction": 4},
 }
 """Weights with which a test takes seconds."""
@@ -107,7 +107,7 @@ def test_tissues_in_the_wrong_order_are_left_alone_and_said(painted: Volume) -> 
 def run(painted: Volume, folder: Path, name: str, **changes: Any) -> Enhanced:
     """One draw of weights that change nothing and ask for high field's contrast."""
     method = get_method(name)
-    weights = untrained_weights(method, folder, ("T1w",), contrast="restored", strength=1e-9, **FAST[name])
+    weights = untrained_weights(method.name, folder, ("T1w",), contrast="restored", strength=1e-9, **FAST[name])
     settings = method.settings(weights=str(weights), **FEW.get(name, {}), **changes)
     return enhance(painted, method, settings, np.random.default_rng(0), 1)
 
@@ -140,7 +140,7 @@ def test_interp_stays_the_baseline_unless_it_is_asked(painted: Volume) -> None:
 def test_every_learned_method_can_start_from_it(painted: Volume, tmp_path: Path, name: str) -> None:
     """Weights of T1w alone: T2w keeps its contrast, as the warning says."""
     method = get_method(name)
-    weights = untrained_weights(method, tmp_path, ("T1w",), fusion="restored", strength=1e-9, **FAST[name])
+    weights = untrained_weights(method.name, tmp_path, ("T1w",), fusion="restored", strength=1e-9, **FAST[name])
     more: dict[str, Any] = {**FEW.get(name, {}), **({"noise": 0.0} if name == "pfsr" else {})}
     found = enhance(painted, method, method.settings(weights=str(weights), **more), np.random.default_rng(0), 1)
     np.testing.assert_allclose(found.image, restored(painted, "T1w").image, atol=1e-5)
@@ -158,7 +158,7 @@ def test_every_learned_method_can_start_from_it(painted: Volume, tmp_path: Path,
 def test_the_scan_s_own_contrast_can_be_kept(painted: Volume, tmp_path: Path, name: str) -> None:
     """All that such weights change is contrast; declined, nothing is left of it."""
     method = get_method(name)
-    weights = untrained_weights(method, tmp_path, ("T1w",), fusion="restored", strength=1e-9, **FAST[name])
+    weights = untrained_weights(method.name, tmp_path, ("T1w",), fusion="restored", strength=1e-9, **FAST[name])
     more: dict[str, Any] = {**FEW.get(name, {}), **({"noise": 0.0} if name == "pfsr" else {}), "contrast": "none"}
     found = enhance(painted, method, method.settings(weights=str(weights), **more), np.random.default_rng(0), 1)
     np.testing.assert_allclose(found.image, painted.image, atol=1e-5)
@@ -200,7 +200,7 @@ def test_a_noisy_image_is_shown_and_the_calm_one_makes_up_the_rest(rng: np.rando
 def test_every_learned_method_can_be_shown_a_noisy_image(rng: np.random.Generator, tmp_path: Path, name: str) -> None:
     """Of which nothing is left where nothing of the network's change is applied."""
     volume, method = small_session(rng, contrasts=("T1w",)), get_method(name)
-    weights = untrained_weights(method, tmp_path, ("T1w",), fusion="sharp", strength=1e-9, **FAST[name])
+    weights = untrained_weights(method.name, tmp_path, ("T1w",), fusion="sharp", strength=1e-9, **FAST[name])
     more: dict[str, Any] = {**FEW.get(name, {}), **({"noise": 0.0} if name == "pfsr" else {})}
     found = enhance(volume, method, method.settings(weights=str(weights), **more), np.random.default_rng(0), 1)
     np.testing.assert_allclose(found.image, shown(volume, "restored", ("T1w",)).volume.image, atol=1e-5)
@@ -210,7 +210,7 @@ def test_every_learned_method_can_be_shown_a_noisy_image(rng: np.random.Generato
 def test_what_goes_wrong_at_the_start_is_said_at_the_end(painted: Volume, tmp_path: Path) -> None:
     bare = volume_from_channels(painted.grid, {"T1w": painted.image[0]})
     method = get_method("cfm")
-    weights = untrained_weights(method, tmp_path, ("T1w",), fusion="restored", strength=1e-9, **FAST["cfm"])
+    weights = untrained_weights(method.name, tmp_path, ("T1w",), fusion="restored", strength=1e-9, **FAST["cfm"])
     found = enhance(bare, method, method.settings(weights=str(weights)), np.random.default_rng(0), 1)
     np.testing.assert_allclose(found.image, bare.image, atol=1e-5)
     assert (

@@ -48,7 +48,7 @@ def unheld(name: str, preset: str, volume: Volume) -> Mapping[str, Any]:
 
 def prepared(name: str, folder: Path, volume: Volume, **changes: Any) -> Mapping[str, Any]:
     method = get_method(name)
-    settings = method.settings(weights=str(untrained_weights(method, folder)), **changes)
+    settings = method.settings(weights=str(untrained_weights(method.name, folder)), **changes)
     assert method.prepare is not None
     return method.prepare(volume, settings)
 
@@ -93,7 +93,7 @@ def test_it_refuses_before_it_starts(name: str, tmp_path: Path, monkeypatch: pyt
     def never(*_: Any) -> Any:
         pytest.fail("it began")
 
-    settings = method.settings(weights=str(untrained_weights(method, tmp_path)))
+    settings = method.settings(weights=str(untrained_weights(method.name, tmp_path)))
     session = small_session(np.random.default_rng(7), size=24)
     with pytest.raises(InputError, match="GiB of memory"):
         enhance(session, replace(method, sample=never), settings, np.random.default_rng(0), memory_gb=0.01)

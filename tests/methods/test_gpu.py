@@ -27,7 +27,7 @@ pytestmark = [
 
 def settings_of(name: str, folder: Path, **changes: Any) -> Any:
     method = get_method(name)
-    return method.settings(weights=str(untrained_weights(method, folder)), contrast="none", **changes)
+    return method.settings(weights=str(untrained_weights(method.name, folder)), contrast="none", **changes)
 
 
 def head(size: int = 160) -> Volume:

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from bids_lfenhance.nn.ema import Ema, Mean, flat_state, set_state
+from bids_lfenhance.nn.ema import AveragedNetwork, Averages, flat_state, set_state
 
 
 def constant(value: float) -> dict[str, nn.Module]:

@@ -86,7 +86,7 @@ def test_dice_is_two_overlaps_over_two_sizes(drawn, rng):
 
 def test_the_judge_gives_full_marks_to_the_truth(monkeypatch):
     def truth(nets, batch, settings, generator):
-        return torch.nn.functional.one_hot(batch["target"][:, 0].long(), CHANNELS).movedim(-1, 1).float()
+        return torch.nn.functional.one_hot(batch.target[:, 0].long(), CHANNELS).movedim(-1, 1).float()
 
     monkeypatch.setattr(judge, "predict", truth)
     example = SimpleNamespace(labels=as_kinds(head_of_blocks()), where=np.repeat(where_of(grid_of()), 3, axis=0))

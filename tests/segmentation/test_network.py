@@ -6,11 +6,11 @@ import torch
 
 from bids_lfenhance.nn.windows import Windows
 from bids_lfenhance.segmentation.atlas import LOW, NODES, SPACING_MM, build_atlas, cells
-from bids_lfenhance.segmentation.judge import dice
+from bids_lfenhance.segmentation.score import dice
 from bids_lfenhance.segmentation.loss import losses
 from bids_lfenhance.segmentation.mixture import FEWEST, fit_mixture, log_likelihood
 from bids_lfenhance.segmentation.network import RegionNet
-from bids_lfenhance.segmentation.paint import Look, paint_patch
+from bids_lfenhance.segmentation.synthesis import Appearance, paint_patch
 from bids_lfenhance.segmentation.regions import (
     channels_of_kinds,
     groups_of_channels,
@@ -79,7 +79,9 @@ def test_left_is_the_mirror_of_right(atlas):
 def test_untrained_it_segments_by_atlas_and_mixture(atlas, contrast):
     """Better than the atlas alone, whatever the contrast."""
     net = network(atlas)
-    item = paint_patch(KINDS, WHERE, KINDS.shape, np.random.default_rng(0), Look(contrast, (), True, deformed=False))
+    item = paint_patch(
+        KINDS, WHERE, KINDS.shape, np.random.default_rng(0), Appearance(contrast, (), True, deformed=False)
+    )
     with_image = np.nanmean(dice(asked(net, item).argmax(axis=0), item["target"][0]))
     net.trust.data.zero_()
     alone = np.nanmean(dice(asked(net, item).argmax(axis=0), item["target"][0]))

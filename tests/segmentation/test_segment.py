@@ -12,7 +12,7 @@ from bids_lfenhance.errors import InputError
 from bids_lfenhance.imaging.grid import Grid
 from bids_lfenhance.imaging.volume import volume_from_channels
 from bids_lfenhance.nn.weights import save_weights
-from bids_lfenhance.segmentation.recipe import METHOD
+from bids_lfenhance.segmentation.method import TRAINABLE
 from bids_lfenhance.segmentation.regions import indices, mirrored_channels, regions
 from bids_lfenhance.segmentation.segment import (
     BRIGHTEST,
@@ -192,11 +192,11 @@ def test_nothing_found_is_a_table_without_confidence():
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory) -> Path:
     """A network as small as it can be, that nobody trained."""
-    settings = replace(METHOD.settings(), width=2, levels=2)
+    settings = replace(TRAINABLE.about.settings(), width=2, levels=2)
     torch.manual_seed(0)
-    assert METHOD.learning is not None
+    assert TRAINABLE is not None
     about = {"method": "regions", "contrasts": ["T1w"], "settings": asdict(settings)}
-    return save_weights(tmp_path_factory.mktemp("weights"), METHOD.learning.build(settings), about, "drawn")
+    return save_weights(tmp_path_factory.mktemp("weights"), TRAINABLE.build(settings), about, "drawn")
 
 
 def test_weights_from_disk_segment_every_contrast_alike(weights):

@@ -7,7 +7,7 @@ import pytest
 from scipy import ndimage
 
 from bids_lfenhance.training.alike import KNOTS, contrast_curve
-from bids_lfenhance.training.sampler import Augmentation, draw_patch, whole
+from bids_lfenhance.training.patches import Augmentation, draw_patch, whole
 
 from ..oracle import phantom_head
 from .toy import make_example

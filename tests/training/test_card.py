@@ -8,9 +8,9 @@ from pathlib import Path
 import torch
 
 from bids_lfenhance.training.loop import train
-from bids_lfenhance.training.sampler import Augmentation
+from bids_lfenhance.training.patches import Augmentation
 from bids_lfenhance.training.split import Split
-from bids_lfenhance.training.start import TrainOptions
+from bids_lfenhance.training.run import TrainOptions
 
 from .test_loop import quiet, same
 from .toy import TOY, ToySettings, make_example

@@ -11,7 +11,7 @@ from bids_lfenhance.training import jobs
 from bids_lfenhance.training.card import _low_field
 from bids_lfenhance.training.examples import read_example
 from bids_lfenhance.training.jobs import Job, run_job
-from bids_lfenhance.training.prepare import simulated_session
+from bids_lfenhance.training.sessions import simulated_session
 from tests.simulators.sources import phantom_source
 
 

@@ -20,9 +20,9 @@ from bids_lfenhance.nn.weights import load_weights
 from bids_lfenhance.training.curves import read_curves
 from bids_lfenhance.training.examples import Example
 from bids_lfenhance.training.loop import train
-from bids_lfenhance.training.sampler import Augmentation
+from bids_lfenhance.training.patches import Augmentation
 from bids_lfenhance.training.split import Split, read_split
-from bids_lfenhance.training.start import TrainOptions
+from bids_lfenhance.training.run import TrainOptions
 from bids_lfenhance.training.validate import brain_psnr
 
 from . import toy
@@ -59,7 +59,7 @@ def series(folder: Path, quantity: str) -> list[float]:
 
 def test_overfits_one_pair(tmp_path: Path) -> None:
     example = make_example(tmp_path, "a", 0, shape=(16, 16, 16), easy=True)
-    calm = replace(TOY, learning=replace(TOY.learning, build=without_dropout))  # type: ignore[type-var]
+    calm = replace(TOY, build=without_dropout)
     plain = TrainOptions(precision="fp32", augmentation=Augmentation("none", 0, 0), validate_every=100)
     settings = ToySettings(width=16, steps=120, batch=1, patch=16, rate=1e-2)
     train(calm, settings, [example], Split(("ds/a",)), tmp_path / "out", plain, quiet)
@@ -82,7 +82,7 @@ def test_leaves_everything_a_third_person_needs(tmp_path: Path, examples: list[E
     assert recipe["settings"]["steps"] == settings.steps
     assert "weights" not in recipe["settings"]
     loaded = load_weights(tmp_path, "toy", ["T1w"])
-    assert TOY.settings(**loaded.settings) == replace(settings, weights="auto")
+    assert TOY.about.settings(**loaded.settings) == replace(settings, weights="auto")
     assert loaded.trained_on == ("ds/a", "ds/b", "ds/c")
     net = toy.build(settings)["enhancer"]
     net.load_state_dict(loaded.state["enhancer"])
@@ -201,8 +201,7 @@ def test_a_step_without_a_finite_loss_is_skipped(
     CALLS["losses"] = 0
     (first, *_) = toy.stages(ToySettings())
     stage = replace(first, phases=(replace(first.phases[0], losses=bad_at_three),))
-    assert TOY.learning is not None
-    method = replace(TOY, learning=replace(TOY.learning, stages=lambda _: (stage,)))
+    method = replace(TOY, stages=lambda _: (stage,))
     with caplog.at_level(logging.WARNING):
         train(method, ToySettings(), examples, SPLIT, tmp_path, OPTIONS, quiet)
     assert [r.message[:14] for r in caplog.records if "skipped" in r.message] == ["step 2 skipped"]
@@ -293,7 +292,7 @@ def test_only_the_networks_of_a_phase_move_and_both_learn(
 def test_groups_of_a_batch_add_up_to_the_whole(tmp_path: Path, examples: list[Example]) -> None:
     plain = replace(OPTIONS, augmentation=Augmentation(drop=0.0))
     settings = ToySettings(batch=4)
-    calm = replace(TOY, learning=replace(TOY.learning, build=without_dropout))  # type: ignore[type-var]
+    calm = replace(TOY, build=without_dropout)
     for chunk in (0, 1, 3):
         train(calm, settings, examples, SPLIT, tmp_path / str(chunk), replace(plain, chunk=chunk), quiet)
     for other in ("1", "3"):

@@ -13,7 +13,7 @@ from bids_lfenhance.nn.method import Learning, Method, Phase, Stage
 from bids_lfenhance.nn.weights import load_weights
 from bids_lfenhance.training.loop import rate_share, train
 from bids_lfenhance.training.split import Split
-from bids_lfenhance.training.start import TrainOptions
+from bids_lfenhance.training.run import TrainOptions
 
 from .toy import ToySettings, build, losses, make_example, no_sample, predict
 
@@ -39,7 +39,7 @@ def test_losses_are_given_the_running_mean_as_it_was_before_the_step(tmp_path: P
 
     def watch(nets: Any, batch: Any, settings: Any, generator: torch.Generator) -> Any:
         with torch.no_grad():
-            net, mean = (nets[name].eval()(batch["input"]) for name in ("enhancer", "enhancer-mean"))
+            net, mean = (nets[name].eval()(batch.input) for name in ("enhancer", "enhancer-mean"))
         nets["enhancer"].train()
         seen.append((float(net.mean()), float(mean.mean())))
         return losses(nets, batch, settings, generator)

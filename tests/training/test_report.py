@@ -12,7 +12,7 @@ from bids_lfenhance.nn.weights import save_weights
 from bids_lfenhance.training import assess, report
 from bids_lfenhance.training.card import Trained
 from bids_lfenhance.training.split import Split
-from bids_lfenhance.training.start import TrainOptions
+from bids_lfenhance.training.run import TrainOptions
 
 from .toy import TOY, ToySettings, build, make_example
 

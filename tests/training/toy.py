@@ -1,7 +1,7 @@
 """A method of two convolutions and sessions of a few thousand voxels: the loop in a second."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,10 @@ from torch import Tensor, nn
 from bids_lfenhance.config import CONTRASTS
 from bids_lfenhance.imaging.grid import Grid
 from bids_lfenhance.imaging.volume import Volume, volume_from_channels
-from bids_lfenhance.nn.method import Learning, Method, Phase, Stage
+from bids_lfenhance.nn.batch import Batch
+from bids_lfenhance.nn.method import Description, Trainable
+from bids_lfenhance.nn.settings import Checked
+from bids_lfenhance.nn.stage import Phase, Stage
 from bids_lfenhance.training.examples import Example, read_example, write_example
 
 PLACE = np.diag([1 / 60, 1 / 70, 1 / 50, 1.0])
@@ -20,8 +23,8 @@ PLACE[:3, 3] = (-0.3, 0.1, -0.2)
 
 
 @dataclass(frozen=True)
-class ToySettings:
-    """What the tests change; ``weights`` and ``device`` belong to no weights."""
+class ToyTraining(Checked):
+    """What the tests change."""
 
     width: int = 4
     steps: int = 8
@@ -31,8 +34,19 @@ class ToySettings:
     patch: int = 12
     nan_from: int = 10**9
     noise: float = 0.0
+
+
+@dataclass(frozen=True)
+class ToySampling(Checked):
+    """What belongs to no weights."""
+
     weights: str = "auto"
     device: str = "cpu"
+
+
+@dataclass(frozen=True)
+class ToySettings(ToySampling, ToyTraining):
+    """All of them."""
 
 
 class TwoConv(nn.Module):
@@ -52,24 +66,22 @@ class TwoConv(nn.Module):
 CALLS = {"losses": 0}
 
 
-def losses(
-    nets: Mapping[str, nn.Module], batch: Mapping[str, Tensor], settings: Any, generator: torch.Generator
-) -> Any:
+def losses(nets: Mapping[str, nn.Module], batch: Batch, settings: Any, generator: torch.Generator) -> Any:
     CALLS["losses"] += 1
-    noise = torch.randn(batch["input"].shape, generator=generator) * settings.noise
-    found = nets["enhancer"](batch["input"] + noise)
-    weight = (batch["mask"] & batch["wanted"][:, :, None, None, None]).float()
-    l1 = ((found - batch["target"]).abs() * weight).mean()
+    noise = torch.randn(batch.input.shape, generator=generator) * settings.noise
+    found = nets["enhancer"](batch.input + noise)
+    weight = (batch.mask & batch.wanted[:, :, None, None, None]).float()
+    l1 = ((found - batch.target).abs() * weight).mean()
     return {"l1": l1 * (float("nan") if CALLS["losses"] > settings.nan_from else 1.0)}
 
 
 def fool(nets: Any, batch: Any, settings: Any, generator: torch.Generator) -> Any:
-    made = nets["enhancer"](batch["input"])
-    return {"l1": (made - batch["target"]).abs().mean(), "fool": -0.01 * nets["judge"](made).mean()}
+    made = nets["enhancer"](batch.input)
+    return {"l1": (made - batch.target).abs().mean(), "fool": -0.01 * nets["judge"](made).mean()}
 
 
 def judge(nets: Any, batch: Any, settings: Any, generator: torch.Generator) -> Any:
-    real, made = nets["judge"](batch["target"]), nets["judge"](nets["enhancer"](batch["input"]).detach())
+    real, made = nets["judge"](batch.target), nets["judge"](nets["enhancer"](batch.input).detach())
     return {"judge": ((real - 1) ** 2).mean() + (made**2).mean()}
 
 
@@ -101,16 +113,15 @@ def stages_pair(settings: ToySettings) -> tuple[Stage, ...]:
 
 
 def predict(nets: Any, batch: Any, settings: ToySettings, generator: torch.Generator) -> Tensor:
-    found: Tensor = nets["enhancer"](batch["input"]) * batch["mask"]
+    found: Tensor = nets["enhancer"](batch.input) * batch.mask
     return found
 
 
-def no_sample(*_: Any) -> Any:
-    raise NotImplementedError
-
-
-TOY = Method("toy", ToySettings, "lf2hf", "pairs", no_sample, learning=Learning(build, stages, predict, {"tiny": {}}))
-GAN = Method("gan", ToySettings, "lf2hf", "pairs", no_sample, learning=Learning(build_pair, stages_pair, predict, {}))
+ABOUT = Description(
+    "toy", "lf2hf", "pairs", ToySettings, ToySampling, training=ToyTraining, presets={"paper": {}, "tiny": {}}
+)
+TOY = Trainable(ABOUT, build, stages, predict)
+GAN = Trainable(replace(ABOUT, name="gan"), build_pair, stages_pair, predict)
 
 
 def make_volume(rng: np.random.Generator, contrasts: Sequence[str], shape: tuple[int, int, int], gain: float) -> Volume:

@@ -17,7 +17,7 @@ from bids_lfenhance.methods.enhance import enhance
 from bids_lfenhance.nn.weights import load_weights
 from bids_lfenhance.simulators import get_simulator
 from bids_lfenhance.training import jobs
-from bids_lfenhance.training.prepare import simulated_session
+from bids_lfenhance.training.sessions import simulated_session
 from bids_lfenhance.workflows import train
 from bids_lfenhance.workflows.run import make_recipe
 from tests.simulators.sources import phantom_source

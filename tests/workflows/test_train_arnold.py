@@ -16,7 +16,7 @@ from bids_lfenhance.simulators.presets import get_preset, stack_geometry
 from bids_lfenhance.simulators.simulator import rows
 from bids_lfenhance.training import fitting, jobs
 from bids_lfenhance.training.examples import list_examples
-from bids_lfenhance.training.prepare import Session
+from bids_lfenhance.training.sessions import Session
 from tests.simulators.sources import phantom_source
 from tests.workflows.simulated import HIGH, LOW, write_scan
 

@@ -1,28 +1,36 @@
-"""What ``bridge`` minimises (methods.md §2.1): a bridge at one noise level, and a prior that is shown its image.
+"""What ``bridge`` minimises: a bridge at one noise level, and a prior that is shown its image.
 
 Only the brain counts, and only contrasts that both fields have: the others are background. Everything is a mean over
 items of what each costs by itself, so that a batch may be cut up and its parts averaged.
 """
 
-from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from functools import partial
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ...errors import InputError
+from ...nn.batch import Batch, required
 from ...nn.ssim import ssim
-from .recipe import bridge_name
-from .states import BACKGROUND, SCHEDULE, crossed, loudness, maps_of, spread, unspread, velocity
-
-if TYPE_CHECKING:
-    from .recipe import BridgeSettings
+from ...nn.stage import Nets, Phase, Stage
+from .parametrization import (
+    BACKGROUND,
+    SCHEDULE,
+    bridge_denoise,
+    from_signed_range,
+    maps_of,
+    noise_embedding,
+    to_signed_range,
+    velocity,
+)
+from .settings import BridgeSettings
 
 CLEAR = 500
 """Above this level x̂_0 says too little of the image for its structure and edges to be judged."""
-
-Nets = Mapping[str, nn.Module]
 
 
 @dataclass(frozen=True)
@@ -35,11 +43,13 @@ class Pair:
     inside: Tensor
 
     @classmethod
-    def of(cls, batch: Mapping[str, Tensor]) -> "Pair":
+    def of(cls, batch: Batch) -> "Pair":
         """The contrasts of a batch that both fields have, inside the mask; all else is background."""
-        present = batch["present"] & batch["wanted"]
-        inside = present[:, :, None, None, None] & batch["mask"]
-        return cls(spread(batch["input"], inside), spread(batch["target"], inside), present, inside)
+        present = batch.live
+        inside = present[:, :, None, None, None] & batch.mask
+        return cls(
+            to_signed_range(batch.input, inside), to_signed_range(required(batch.target), inside), present, inside
+        )
 
     def mean(self, values: Tensor) -> Tensor:
         """A scalar: values (B, C, X, Y, Z) where they count, averaged in each item, then over items."""
@@ -50,10 +60,15 @@ class Pair:
         return (sums.sum(dim=1) / counts.sum(dim=1).clamp(min=1)).mean()
 
 
+def bridge_name(fold: int | None) -> str:
+    """The network that does not know the people of a fold; None: the one that knows all, and is used."""
+    return "bridge" if fold is None else f"bridge-{fold}"
+
+
 def cross(
     nets: Nets,
-    batch: Mapping[str, Tensor],
-    settings: "BridgeSettings",
+    batch: Batch,
+    settings: BridgeSettings,
     generator: torch.Generator,
     field: Literal["low", "high"] = "low",
     fold: int | None = None,
@@ -65,11 +80,11 @@ def cross(
     """
     name, bridge, share = "cross" if field == "low" else "stay", nets[bridge_name(fold)], 1.0
     if fold is not None:
-        known = batch["person"] % settings.folds != fold
+        known = required(batch.person) % settings.folds != fold
         if not known.any():
             return {name: 0 * next(bridge.parameters()).sum()}
         # A share of the batch, so that it may be cut up and its parts averaged.
-        batch, share = {key: values[known] for key, values in batch.items()}, float(known.float().mean())
+        batch, share = batch[known], float(known.float().mean())
     pair = Pair.of(batch)
     level = _levels(pair, settings.lowest, settings.highest, generator)
     return {name: share * crossing(bridge, pair, getattr(pair, field), level, _noise(pair, generator))}
@@ -80,24 +95,23 @@ def crossing(bridge: nn.Module, pair: Pair, image: Tensor, level: Tensor, noise:
     return pair.mean((_over(bridge, pair, image, level, noise) - pair.high).square())
 
 
-def denoise(
-    nets: Nets, batch: Mapping[str, Tensor], settings: "BridgeSettings", generator: torch.Generator
-) -> dict[str, Tensor]:
+def denoise(nets: Nets, batch: Batch, settings: BridgeSettings, generator: torch.Generator) -> dict[str, Tensor]:
     """``noise``, and weighted ``ssim`` and ``sobel`` of x̂_0, of the prior that is shown a bridge's image.
 
     Of people the bridge has learnt from it would be better than what the prior will see in use: so it comes from one
-    that does not know them, where there are folds, and is blurred, made noisy and not shown by chance
-    (methods.md §2.3b).
+    that does not know them, where there are folds, and is blurred, made noisy and not shown randomly.
     """
     pair = Pair.of(batch)
-    shown = bridged(nets, pair, batch["person"], settings, _noise(pair, generator)) if "bridge" in nets else pair.low
+    shown = (
+        bridged(nets, pair, required(batch.person), settings, _noise(pair, generator)) if "bridge" in nets else pair.low
+    )
     condition = torch.cat(roughened(pair, shown, settings, generator), dim=1)
     level = _levels(pair, 1, settings.highest, generator)
     return denoising(nets["prior"], pair, condition, level, _noise(pair, generator), settings)
 
 
 @torch.no_grad()
-def bridged(nets: Nets, pair: Pair, person: Tensor, settings: "BridgeSettings", noise: Tensor) -> Tensor:
+def bridged(nets: Nets, pair: Pair, person: Tensor, settings: BridgeSettings, noise: Tensor) -> Tensor:
     """(B, C, X, Y, Z) each item's image over the bridge that does not know its ``person`` (B,)."""
     level = torch.full((len(noise),), settings.crossing, device=noise.device)
     if not settings.folds:
@@ -111,7 +125,7 @@ def bridged(nets: Nets, pair: Pair, person: Tensor, settings: "BridgeSettings", 
 
 
 def denoising(
-    prior: nn.Module, pair: Pair, condition: Tensor, level: Tensor, noise: Tensor, settings: "BridgeSettings"
+    prior: nn.Module, pair: Pair, condition: Tensor, level: Tensor, noise: Tensor, settings: BridgeSettings
 ) -> dict[str, Tensor]:
     """The losses of ``denoise`` given everything that is drawn: ``condition`` (B, 2C, X, Y, Z), ``level`` (B,).
 
@@ -126,7 +140,7 @@ def denoising(
     trust = SCHEDULE.shares.to(level.device)[level].float() * (level <= CLEAR)
     if settings.ssim:
         shape, mask = (-1, 1, *clean.shape[2:]), pair.inside.flatten(0, 1)[:, None]
-        alike = ssim(unspread(clean).reshape(shape), unspread(pair.high).reshape(shape), mask)
+        alike = ssim(from_signed_range(clean).reshape(shape), from_signed_range(pair.high).reshape(shape), mask)
         unlike = (1 - alike.reshape(pair.present.shape)) * pair.present * trust[:, None]
         found["ssim"] = settings.ssim * pair.mean_of_items(unlike, pair.present)
     if settings.sobel:
@@ -135,10 +149,8 @@ def denoising(
     return found
 
 
-def roughened(
-    pair: Pair, shown: Tensor, settings: "BridgeSettings", generator: torch.Generator
-) -> tuple[Tensor, Tensor]:
-    """What the prior is shown, and which contrasts of it there are, (B, C, X, Y, Z) each, spoilt by chance."""
+def roughened(pair: Pair, shown: Tensor, settings: BridgeSettings, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """What the prior is shown, and which contrasts of it there are, (B, C, X, Y, Z) each, spoilt randomly."""
     items, device = len(shown), shown.device
     chance = torch.rand(3, items, generator=generator, device=device)
     shown = blurred(shown, settings.condition_blur * chance[0])
@@ -183,8 +195,8 @@ def edges(image: Tensor) -> Tensor:
 def _over(bridge: nn.Module, pair: Pair, image: Tensor, level: Tensor, noise: Tensor) -> Tensor:
     """The bridge's x̂_0 of an image, (B, C, X, Y, Z)."""
     present = maps_of(pair.present, image)
-    return crossed(
-        lambda state: bridge(torch.cat([state, present], dim=1), loudness(level)).float(), image, noise, level
+    return bridge_denoise(
+        lambda state: bridge(torch.cat([state, present], dim=1), noise_embedding(level)).float(), image, noise, level
     )
 
 
@@ -201,3 +213,44 @@ def _levels(pair: Pair, lowest: int, highest: int, generator: torch.Generator) -
 
 def _noise(pair: Pair, generator: torch.Generator) -> Tensor:
     return torch.randn(pair.low.shape, generator=generator, device=pair.low.device)
+
+
+def stages(settings: BridgeSettings) -> tuple[Stage, ...]:
+    """The bridge on pairs at one noise level; bridges on parts of the people, so that the prior, which comes last, is
+    shown what a bridge makes of people it does not know.
+    """
+    s, patch = settings, (settings.patch, settings.patch, settings.patch_z)
+    # Normalised weights are not to decay.
+    decay = 1e-5 if s.bridge_net == "swin" else 0.0
+
+    def learned(fold: int | None = None) -> list[Phase]:
+        name, rates = bridge_name(fold), (s.bridge_rate, (0.9, 0.99), decay)
+        tag = name.removeprefix("bridge")
+        translate = Phase(f"cross{tag}", (name,), partial(cross, field="low", fold=fold), *rates)
+        stay = Phase(f"stay{tag}", (name,), partial(cross, field="high", fold=fold), *rates, every=s.identity or 1)
+        return [translate, stay] if s.identity else [translate]
+
+    prior = Phase("denoise", ("prior",), denoise, s.rate, (0.9, 0.99))
+    found = []
+    if s.bridge:
+        found.append(Stage("bridge", tuple(learned()), s.bridge_steps, s.batch, patch, "all", s.bridge_steps // 40))
+    if s.bridge and s.diffusion and s.folds:
+        phases = tuple(phase for fold in range(s.folds) for phase in learned(fold))
+        warmup = s.bridge_steps // 40
+        found.append(Stage("folds", phases, s.bridge_steps, s.batch, patch, "all", warmup, measured=False))
+    if s.diffusion:
+        found.append(Stage("prior", (prior,), s.prior_steps, s.batch, patch, "all", s.prior_steps // 40))
+    return tuple(stage for stage in found if stage.steps)
+
+
+def auxiliary_networks(nets: Nets, settings: BridgeSettings, people: int) -> dict[str, nn.Module]:
+    """A bridge for every fold, such as the bridge is before it learns."""
+    s = settings
+    if not (s.bridge and s.diffusion and s.folds):
+        return {}
+    if people < s.folds:
+        raise InputError(
+            f"Expected at least {s.folds} people to train on with --bridge-folds {s.folds}, found {people}; choose "
+            "fewer folds, or 0."
+        )
+    return {bridge_name(fold): deepcopy(nets["bridge"]) for fold in range(s.folds)}

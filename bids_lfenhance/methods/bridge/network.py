@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
-from ...nn.fold import fold, unfold
+from ...nn.pixel_shuffle import pixel_shuffle3d, pixel_unshuffle3d
+from .settings import BridgeSettings, checked
 
 SILU = 0.596
 """The root mean square of SiLU on a unit normal: what it is divided by."""
@@ -189,7 +190,7 @@ class UNet(nn.Module):
         """(B, outputs, X, Y, Z); ``noise`` (B,) is ln(σ/√ᾱ)/4 of each item."""
         sides = images.shape[2:]
         room = [amount for side in reversed(sides) for amount in (0, -side % self.multiple)]
-        x = fold(functional.pad(images, room, mode="replicate") if any(room) else images, self.shuffle)
+        x = pixel_unshuffle3d(functional.pad(images, room, mode="replicate") if any(room) else images, self.shuffle)
         level = mp_silu(self.embed(self.waves(noise)))
         x = self.head(torch.cat([x, torch.ones_like(x[:, :1])], dim=1))
         kept = [x]
@@ -199,7 +200,7 @@ class UNet(nn.Module):
         for block in self.up:
             x = self._run(block, x, level, kept.pop()) if isinstance(block, Joined) else self._run(block, x, level)
         x = self.tail(x) * self.gain
-        return unfold(x, self.shuffle)[..., : sides[0], : sides[1], : sides[2]]
+        return pixel_shuffle3d(x, self.shuffle)[..., : sides[0], : sides[1], : sides[2]]
 
     def _run(self, block: nn.Module, *inputs: Tensor) -> Tensor:
         if self.lean and self.training:
@@ -257,7 +258,7 @@ class Swin(nn.Module):
         return found[..., : sides[0], : sides[1], : sides[2]]
 
 
-class Deaf(nn.Module):
+class NoiseBlind(nn.Module):
     """A bridge that is told the same whatever the noise level, as the source may be read (methods.md §2.1)."""
 
     def __init__(self, bridge: nn.Module) -> None:
@@ -289,3 +290,20 @@ class Told(nn.Module):
         x = self.layer(x)
         out: Tensor = x * (1 + gain[:, :, None, None, None]) + offset[:, :, None, None, None]
         return out
+
+
+def build(settings: BridgeSettings) -> dict[str, nn.Module]:
+    """``bridge`` and ``prior``, each where it is wanted: see ``UNet`` and ``Swin``."""
+    s = checked(settings)
+    nets: dict[str, nn.Module] = {}
+    if s.bridge and s.bridge_net == "swin":
+        nets["bridge"] = Swin(6, 3, s.bridge_width)
+    elif s.bridge:
+        nets["bridge"] = UNet(
+            6, 3, s.bridge_width, s.levels, s.blocks, s.attention, s.shuffle, s.gradient_checkpointing
+        )
+    if s.bridge and not s.bridge_time:
+        nets["bridge"] = NoiseBlind(nets["bridge"])
+    if s.diffusion:
+        nets["prior"] = UNet(9, 3, s.width, s.levels, s.blocks, s.attention, s.shuffle, s.gradient_checkpointing)
+    return nets

@@ -1,23 +1,24 @@
 """What ``cfm`` minimises: the squared error of the velocity about the brain (Lipman et al. 2023, Eq. 9)."""
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
-
 import torch
 from torch import Tensor, nn
 
+from ...nn.batch import Batch
 from ...nn.flow import flow_pair
+from ...nn.stage import Nets, Phase, Stage
 from .network import VelocityNet
+from .path import start_from, velocity
+from .settings import CfmSettings
 from .slices import Slices, as_slices, draw_noise
-from .way import start_from, velocity
 
-if TYPE_CHECKING:
-    from .recipe import CfmSettings
+SIDES = (160, 192, 160)
+"""Voxels along x, y, z within which a brain and its margin fit, multiples of 16."""
+
+THICK = 18
+"""Slices of a patch: as many as the paper preset learns from, and a neighbour on either side."""
 
 
-def losses(
-    nets: Mapping[str, nn.Module], batch: Mapping[str, Tensor], settings: "CfmSettings", generator: torch.Generator
-) -> dict[str, Tensor]:
+def losses(nets: Nets, batch: Batch, settings: CfmSettings, generator: torch.Generator) -> dict[str, Tensor]:
     """``velocity``, a scalar: the mean over items of the mean over their wanted contrasts.
 
     Of each patch some slices are taken, each with a time of its own, uniform in [0, 1], and its part of one noise. An
@@ -45,7 +46,7 @@ def choose(slices: Slices, count: int, generator: torch.Generator) -> Tensor:
 
 
 def flow_loss(
-    network: nn.Module, slices: Slices, index: Tensor, noise: Tensor, time: Tensor, settings: "CfmSettings"
+    network: nn.Module, slices: Slices, index: Tensor, noise: Tensor, time: Tensor, settings: CfmSettings
 ) -> Tensor:
     """The loss of slices ``index`` (B, k) with their ``noise`` (B, C, S, U, V) at ``time`` (B, k): a scalar."""
     assert slices.high is not None
@@ -61,3 +62,14 @@ def flow_loss(
     mean = errors / inside.unflatten(0, (items, count)).sum(dim=(1, 3, 4)).clamp(min=1)
     cost: Tensor = (mean * slices.live).sum(dim=1) / slices.live.sum(dim=1).clamp(min=1)
     return cost.mean()
+
+
+def stages(settings: CfmSettings) -> tuple[Stage, ...]:
+    """One stage, on all examples there are: the rate climbs, then falls as a cosine to a hundredth."""
+    sides = [settings.patch or side for side in SIDES]
+    sides[("sagittal", "coronal", "axial").index(settings.plane)] = THICK
+    phase = Phase("flow", ("velocity",), losses, settings.rate, decay=settings.decay)
+    # Few steps up to the full rate: Adam's moments are not worth much before.
+    warmup = settings.train_steps // 40
+    patch = (sides[0], sides[1], sides[2])
+    return (Stage("flow", (phase,), settings.train_steps, settings.batch, patch, "all", warmup),)

@@ -11,6 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ...config import CONTRASTS
+from .settings import CfmNetwork
+
 GROUPS = 8
 """Groups of features that are normalised together."""
 
@@ -174,3 +177,14 @@ class VelocityNet(nn.Module):
             features = self.decode[level](features, told)
         out: Tensor = self.unfold(self.tail(features))
         return out
+
+
+def build(settings: CfmNetwork) -> dict[str, nn.Module]:
+    """``velocity``: see ``VelocityNet``."""
+    s, channels = settings, len(CONTRASTS)
+    condition = channels * (2 * s.n_ctx + 1) + channels
+    return {
+        "velocity": VelocityNet(
+            channels, condition, s.base, s.bottleneck, s.shuffle, s.se, s.multiscale, s.transformer, s.pool
+        )
+    }

@@ -3,18 +3,15 @@
 Everything here lies slice axis first: (B, C, S, U, V), S slices of U × V pixels, whatever the plane.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from ...nn.batch import Batch
 from ...nn.flow import draw_source
-
-if TYPE_CHECKING:
-    from .recipe import CfmSettings
+from .settings import CfmSettings
 
 AXIS = {"sagittal": 2, "coronal": 3, "axial": 4}
 """Which axis of (B, C, X, Y, Z), RAS, the slices of a plane are stacked along."""
@@ -61,19 +58,19 @@ class Slices:
         return torch.cat([*seen, told.expand_as(seen[0])], dim=1)
 
 
-def as_slices(batch: Mapping[str, Tensor], settings: "CfmSettings", multiple: int) -> Slices:
+def as_slices(batch: Batch, settings: CfmSettings, multiple: int) -> Slices:
     """The batch as slices of the settings' plane; ``multiple`` of pixels their sides are padded to."""
     axis = AXIS[settings.plane]
-    low, mask = (_padded(batch[key].movedim(axis, 2), multiple) for key in ("input", "mask"))
-    high = _padded(batch["target"].movedim(axis, 2), multiple) if "target" in batch else None
-    present = batch["present"]
+    low, mask = (_padded(field.movedim(axis, 2), multiple) for field in (batch.input, batch.mask))
+    high = None if batch.target is None else _padded(batch.target.movedim(axis, 2), multiple)
+    present = batch.present
     low = low * present[:, :, None, None, None]
     size = 2 * REGION + 1
     wide = functional.max_pool3d(mask.float(), (1, size, size), 1, (0, REGION, REGION)) > 0
-    return Slices(low, high, mask, wide, present, present & batch.get("wanted", present), settings.n_ctx)
+    return Slices(low, high, mask, wide, present, batch.live, settings.n_ctx)
 
 
-def as_volume(slices: Tensor, settings: "CfmSettings", shape: torch.Size) -> Tensor:
+def as_volume(slices: Tensor, settings: CfmSettings, shape: torch.Size) -> Tensor:
     """(B, C, X, Y, Z): the inverse of ``as_slices`` for a field of slices; ``shape`` of the volume."""
     axis = AXIS[settings.plane]
     sides = [side for number, side in enumerate(shape) if number >= 2 and number != axis]

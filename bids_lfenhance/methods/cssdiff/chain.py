@@ -1,4 +1,4 @@
-"""The chain of ``cssdiff``: T_c steps of one denoiser from noise to high field (methods.md §1.2 and §1.8b)."""
+"""The chain of ``cssdiff``: T_c steps of one denoiser from noise to high field."""
 
 from dataclasses import dataclass
 from functools import cache

@@ -1,29 +1,38 @@
-"""What the chain of ``cssdiff`` minimises (Eqs. 8 to 17; methods.md §1.8b)."""
+"""What the chain of ``cssdiff`` minimises (Eqs. 8 to 17)."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ...nn.batch import Batch
+from ...nn.stage import Nets, Phase, Stage
 from .chain import BACKGROUND, Condition, chain_levels, schedule, walk
-from .guides import choose, judged, restoration, structure_cost
 from .physics import Physics
+from .pretraining import Positive, choose, contrast, judge_patches, judged, restoration, restore, structure_cost
+from .settings import CssDiffSettings
 from .slices import Slices, as_slices, embed, tokens_of
 
-if TYPE_CHECKING:
-    from .recipe import CssDiffSettings
+PAPER_RATE, HALVINGS = 2e-3, 11
+"""The paper's rate, halved every 10 of its 120 epochs."""
 
-    Nets = Mapping[str, nn.Module]
-    Batch = Mapping[str, Tensor]
+SIDES = (160, 192)
+"""Pixels within which a brain and its margin fit, multiples of 16."""
+
+THICK = 48
+"""Slices of a patch for the slice encoder: all but its own are what a slice is told from."""
+
+THIN = 16
+"""Slices of the other patches, neighbours included."""
 
 Reverse = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
-class Shown:
+class Given:
     """Slices to learn from: ``low``, ``high`` (N, C, U, V); ``condition`` is what the denoiser
     is shown.
 
@@ -47,7 +56,7 @@ class Shown:
         return ((mean * live).sum(dim=1) / live.sum(dim=1).clamp(min=1)).mean()
 
 
-def shown(nets: "Nets", batch: "Batch", settings: "CssDiffSettings", generator: torch.Generator) -> Shown:
+def given_slices(nets: Nets, batch: Batch, settings: CssDiffSettings, generator: torch.Generator) -> Given:
     """Some slices of each patch; the encoder is left as it is, and a share of what its tokens say is dropped."""
     slices = as_slices(batch)
     assert slices.high is not None
@@ -62,21 +71,19 @@ def shown(nets: "Nets", batch: "Batch", settings: "CssDiffSettings", generator: 
         drawn = torch.rand(tokens.shape, generator=generator, device=generator.device).to(tokens.device)
         tokens = tokens * (drawn >= settings.dropout) / (1 - settings.dropout)
     condition = Condition(slices.seen(item, index, settings.n_ctx), tokens, slices.mask[item, index])
-    return Shown(slices.low[item, index], high, condition, live, (slices, item, index))
+    return Given(slices.low[item, index], high, condition, live, (slices, item, index))
 
 
-def denoise(nets: "Nets", batch: "Batch", settings: "CssDiffSettings", generator: torch.Generator) -> dict[str, Tensor]:
+def denoise(nets: Nets, batch: Batch, settings: CssDiffSettings, generator: torch.Generator) -> dict[str, Tensor]:
     """``denoise`` and ``pair``: high field from noised high field, at a level of 1..990 for each slice.
 
     The squared error of v with min-SNR weights is that of x̂_0 weighted by min(SNR, 5); where noise hides everything
     that weighs nothing, so that the absolute error of x̂_0 counts too.
     """
-    return _denoised(nets["denoiser"], shown(nets, batch, settings, generator), settings, generator)
+    return _denoised(nets["denoiser"], given_slices(nets, batch, settings, generator), settings, generator)
 
 
-def _denoised(
-    net: nn.Module, given: Shown, settings: "CssDiffSettings", generator: torch.Generator
-) -> dict[str, Tensor]:
+def _denoised(net: nn.Module, given: Given, settings: CssDiffSettings, generator: torch.Generator) -> dict[str, Tensor]:
     device, plan = given.high.device, schedule()
     level = torch.randint(1, 991, (len(given.high),), generator=generator, device=generator.device).to(device)
     state = plan.add_noise(given.high, _noise(given.high, generator), level)
@@ -90,22 +97,20 @@ def _denoised(
     }
 
 
-def generate(
-    nets: "Nets", batch: "Batch", settings: "CssDiffSettings", generator: torch.Generator
-) -> dict[str, Tensor]:
+def generate(nets: Nets, batch: Batch, settings: CssDiffSettings, generator: torch.Generator) -> dict[str, Tensor]:
     """Losses of the denoiser and of F: ``denoise``, ``pair``, ``fool``, ``cycle``, ``path``, and ``structure``.
 
     The teacher of the path is the running mean of the denoiser, ``denoiser-mean``, where the caller keeps one. The
     second half of the cycle (Eq. 9), high field through F and the chain, runs every other time with twice its weight.
     """
     s, net = settings, nets["denoiser"]
-    given = shown(nets, batch, s, generator)
+    given = given_slices(nets, batch, s, generator)
     found = _denoised(net, given, s, generator)
     reverse = _reverse(nets, given, s, generator)
     levels = chain_levels(s.steps)
     noises, literal = _starts(given.low, levels, generator), s.chain == "literal"
     teacher = nets.get("denoiser-mean", net)
-    image, path = walk(net, given.condition, noises, levels, s.lean, literal, teacher)
+    image, path = walk(net, given.condition, noises, levels, s.gradient_checkpointing, literal, teacher)
     there = given.live.any(dim=1)
     logits = nets["judge"](torch.cat([_only(image, given.live), given.low], dim=1))
     found |= {
@@ -128,10 +133,10 @@ def generate(
     return found
 
 
-def _reverse(nets: "Nets", given: Shown, settings: "CssDiffSettings", generator: torch.Generator) -> Reverse:
+def _reverse(nets: Nets, given: Given, settings: CssDiffSettings, generator: torch.Generator) -> Reverse:
     """F of the slices: the physics, or the network, which is given a little noise.
 
-    So it cannot hide the image in what is too small to see (methods.md §1.9).
+    So it cannot hide the image in what is too small to see.
     """
     if settings.reverse == "simulator":
         return Physics.of(*given.place, settings.reverse_fwhm)
@@ -140,7 +145,7 @@ def _reverse(nets: "Nets", given: Shown, settings: "CssDiffSettings", generator:
 
 
 def _from_high(
-    net: nn.Module, given: Shown, made: Tensor, settings: "CssDiffSettings", generator: torch.Generator
+    net: nn.Module, given: Given, made: Tensor, settings: CssDiffSettings, generator: torch.Generator
 ) -> Tensor:
     """‖y − G(F(y))‖₁, ``made`` being F(y) (N, C, U, V), with a little noise of its own."""
     s, levels = settings, chain_levels(settings.steps)
@@ -149,14 +154,16 @@ def _from_high(
     around = 2 * s.n_ctx + 1
     seen = torch.cat([*[made] * around, given.condition.seen[:, around * made.shape[1] :]], dim=1)
     noises = _starts(made, levels, generator)
-    again, _ = walk(net, replace(given.condition, seen=seen), noises, levels, s.lean, s.chain == "literal")
+    again, _ = walk(
+        net, replace(given.condition, seen=seen), noises, levels, s.gradient_checkpointing, s.chain == "literal"
+    )
     return given.mean((given.high - again).abs())
 
 
-def judge(nets: "Nets", batch: "Batch", settings: "CssDiffSettings", generator: torch.Generator) -> dict[str, Tensor]:
+def score(nets: Nets, batch: Batch, settings: CssDiffSettings, generator: torch.Generator) -> dict[str, Tensor]:
     """``judge`` and ``r1``: high field told from what the chain makes, both beside their low field (Eq. 8)."""
     s = settings
-    given = shown(nets, batch, s, generator)
+    given = given_slices(nets, batch, s, generator)
     levels = chain_levels(s.steps)
     noises, literal = _starts(given.low, levels, generator), s.chain == "literal"
     with torch.no_grad():
@@ -188,3 +195,37 @@ def _starts(low: Tensor, levels: list[int], generator: torch.Generator) -> Tenso
     noised = schedule().add_noise(low.detach(), noises[0], levels[0])
     first = torch.where(half[:, None, None, None], noised, noises[0])
     return torch.cat([first[None], noises[1:]])
+
+
+def stages(settings: CssDiffSettings) -> tuple[Stage, ...]:
+    """The slice encoder, from the same slice then by ``sgp_positive``; the restorer; the denoiser; the chain."""
+    s, betas = settings, (0.5, 0.9)
+    across = (s.patch or SIDES[0], s.patch or SIDES[1])
+    thick, thin = (*across, THICK), (*across, THIN)
+    found = []
+    if s.sgp:
+        # A free choice too early agrees on a wrong order: index, one shift, then among those near it.
+        window = s.sgp_positive == "window"
+        order: list[tuple[str, Positive, int]] = [("sgp-index", "index", 8)]
+        order += [("sgp-shift", "shift", 2)] if window else []
+        for name, positive, share in (*order, ("sgp", s.sgp_positive, 2 if window else 1)):
+            losses = partial(contrast, positive=positive)
+            steps = s.sgp_steps // share
+            found.append(Stage(name, (Phase(name, ("encoder",), losses, 1e-3),), steps, s.batch, thick, measured=False))
+    if s.lsc and s.ccd:
+        phases = (
+            Phase("restore", ("restorer",), restore, 2e-3),
+            Phase("judge-patches", ("patches",), judge_patches, 1e-4, betas),
+        )
+        found.append(Stage("lsc", phases, s.lsc_steps, s.batch, thin, measured=False))
+    rate, of_judge, halvings = (PAPER_RATE, PAPER_RATE, HALVINGS) if s.paper_lr else (s.rate, s.rate / 2, 0)
+    warm = (Phase("denoise", ("denoiser",), denoise, rate),)
+    found.append(Stage("denoise", warm, s.warm_steps, s.batch, thin, halvings=halvings))
+    if s.ccd:
+        moved = ("denoiser", "reverse") if s.reverse == "learned" else ("denoiser",)
+        phases = (
+            Phase("judge", ("judge",), score, of_judge, betas),
+            Phase("generate", moved, generate, rate, betas, means=("denoiser",)),
+        )
+        found.append(Stage("chain", phases, s.chain_steps, s.batch, thin, halvings=halvings))
+    return tuple(stage for stage in found if stage.steps)

@@ -1,6 +1,7 @@
 """What ``cssdiff`` says against its own result: structure that its restorer would change, and its own cycle."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -8,19 +9,21 @@ import torch
 from scipy import ndimage
 from torch import Tensor, nn
 
-from ...nn.cut import Cut
+from ...nn.batch import Batch
+from ...nn.crop import BrainCrop
+from ...nn.stage import Nets
 from ...nn.weights import Loaded
 from .network import Restorer, Reverse
-from .recipe import CssDiffSettings
+from .settings import CssDiffSettings
 from .slices import as_slices, as_volume
 
 FLOOR = 0.02
-"""Added to the noise, as a share of the image's scale (methods.md §6.3)."""
+"""Added to the noise, as a share of the image's scale."""
 
 SMOOTHING_FWHM = 3.0
-"""Width in mm of the Gaussian that calms the cycle map (methods.md §6.3)."""
+"""Width in mm of the Gaussian that calms the cycle map."""
 
-TOLD = {
+MAP_METADATA = {
     "Plausibility": {
         "Description": "Structure plausibility: |E_T(y') - y'|, y' being the enhanced image and E_T the network that "
         "learnt to restore high field with blocks turned or taken out; large where y' is not built like high field. "
@@ -36,38 +39,38 @@ TOLD = {
 }
 """What is said of each map in its sidecar."""
 
-ANSWERS = {"Plausibility": ("restorer", Restorer), "Cycle": ("reverse", Reverse)}
+MAP_NETWORKS = {"Plausibility": ("restorer", Restorer), "Cycle": ("reverse", Reverse)}
 """The network behind each map."""
 
 
-def shows(loaded: Loaded) -> dict[str, Mapping[str, str]]:
+def available_maps(loaded: Loaded) -> dict[str, Mapping[str, str]]:
     """The maps that these weights can make: of networks that are there and have learnt something."""
     found: dict[str, Mapping[str, str]] = {}
-    for name, (net, _) in ANSWERS.items():
+    for name, (net, _) in MAP_NETWORKS.items():
         last = loaded.state.get(net, {}).get("tail.weight")
         if last is not None and bool(last.any()):
-            found[name] = TOLD[name]
+            found[name] = MAP_METADATA[name]
     return found
 
 
 def maps_of(
-    nets: Mapping[str, nn.Module], found: Tensor, cut: Cut, batch: Mapping[str, Tensor], settings: CssDiffSettings
+    nets: Nets, found: Tensor, crop: BrainCrop, batch: Batch, settings: CssDiffSettings
 ) -> dict[str, np.ndarray]:
-    """The maps (C, X, Y, Z) float32, ≥ 0, of a result ``found`` (1, C, x, y, z) for the ``batch`` of a ``cut``."""
+    """The maps (C, X, Y, Z) float32, ≥ 0, of a result ``found`` (1, C, x, y, z) for the ``batch`` of a ``crop``."""
     made: dict[str, np.ndarray] = {}
     if "restorer" in nets:
         change = (through(nets["restorer"], found, batch, settings) - found).abs()
-        made["Plausibility"] = cut.placed(_known(change, cut))
+        made["Plausibility"] = crop.placed(_known(change, crop))
     if "reverse" in nets:
-        error = (through(nets["reverse"], found, batch, settings) - batch["input"]).abs()
-        unit = cut.noise()[:, None, None, None] + FLOOR
-        made["Cycle"] = cut.placed(_smooth(_known(error, cut) / unit, cut))
+        error = (through(nets["reverse"], found, batch, settings) - batch.input).abs()
+        unit = crop.noise()[:, None, None, None] + FLOOR
+        made["Cycle"] = crop.placed(_smooth(_known(error, crop) / unit, crop))
     return made
 
 
-def through(net: nn.Module, found: Tensor, batch: Mapping[str, Tensor], settings: CssDiffSettings) -> Tensor:
+def through(net: nn.Module, found: Tensor, batch: Batch, settings: CssDiffSettings) -> Tensor:
     """(B, C, X, Y, Z) in [0, 1]: what a network of slices makes of an image of that shape, where there is brain."""
-    slices = as_slices({**batch, "input": found})
+    slices = as_slices(replace(batch, input=found))
     out = torch.full_like(slices.low, -1)
     with torch.no_grad():
         for item in range(len(out)):
@@ -77,13 +80,13 @@ def through(net: nn.Module, found: Tensor, batch: Mapping[str, Tensor], settings
     return as_volume(out, found.shape)
 
 
-def _known(values: Tensor, cut: Cut) -> Any:
+def _known(values: Tensor, crop: BrainCrop) -> Any:
     """(C, x, y, z): zero for what the weights do not know."""
-    return values[0].cpu().numpy() * cut.known[:, None, None, None]
+    return values[0].cpu().numpy() * crop.known[:, None, None, None]
 
 
-def _smooth(values: np.ndarray, cut: Cut) -> np.ndarray:
+def _smooth(values: np.ndarray, crop: BrainCrop) -> np.ndarray:
     """(C, x, y, z): Gaussian means inside the mask alone."""
-    sd = [SMOOTHING_FWHM / np.sqrt(8 * np.log(2)) / zoom for zoom in cut.grid.zooms]
-    share = np.maximum(ndimage.gaussian_filter(cut.mask.astype(np.float32), sd), 1e-3)
-    return np.stack([ndimage.gaussian_filter(channel * cut.mask, sd) / share for channel in values])
+    sd = [SMOOTHING_FWHM / np.sqrt(8 * np.log(2)) / zoom for zoom in crop.grid.zooms]
+    share = np.maximum(ndimage.gaussian_filter(crop.mask.astype(np.float32), sd), 1e-3)
+    return np.stack([ndimage.gaussian_filter(channel * crop.mask, sd) / share for channel in values])

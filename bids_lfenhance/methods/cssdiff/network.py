@@ -1,4 +1,4 @@
-"""Networks of ``cssdiff``: denoiser, reverse generator, discriminators, slice encoder, restorer (methods.md §1.3)."""
+"""Networks of ``cssdiff``: denoiser, reverse generator, discriminators, slice encoder, restorer."""
 
 from itertools import pairwise
 from typing import Any
@@ -7,6 +7,8 @@ import torch
 from monai.networks.nets import DiffusionModelUNet, PatchDiscriminator
 from torch import Tensor, nn
 from torch.nn import functional
+
+from .settings import CHANNELS, CssDiffSettings, seen_channels
 
 TOKEN = 128
 """Length of what tells a slice from others."""
@@ -118,7 +120,7 @@ def _normal(conv: nn.Conv2d, width: int) -> nn.Sequential:
     return nn.Sequential(conv, nn.InstanceNorm2d(width), nn.ReLU())
 
 
-class Judge(nn.Module):
+class SliceDiscriminator(nn.Module):
     """Logits (N, 1, U', V') of patches being real, of images (N, C, U, V): a 70 × 70 PatchGAN (methods.md §1.8c)."""
 
     def __init__(self, channels: int, width: int) -> None:
@@ -187,3 +189,23 @@ def _double(inputs: int, width: int) -> nn.Sequential:
     for before in (inputs, width):
         parts += [nn.Conv2d(before, width, 3, padding=1), nn.GroupNorm(GROUPS, width), nn.SiLU()]
     return nn.Sequential(*parts)
+
+
+def build(settings: CssDiffSettings) -> dict[str, nn.Module]:
+    """``denoiser``; with SGP ``encoder``, with LSC ``restorer``, ``patches``, with the chain ``judge`` and,
+    unless it is physics, ``reverse``.
+    """
+    s, channels, seen = settings, CHANNELS, seen_channels(settings)
+    widths = tuple(min(2**number, 4) * s.width for number in range(s.levels))
+    latent = s.ccd and s.chain == "literal"
+    denoiser = Denoiser(channels, seen, widths, s.blocks, s.sgp, s.shuffle, latent)
+    nets: dict[str, nn.Module] = {"denoiser": denoiser}
+    if s.sgp:
+        nets["encoder"] = Encoder()
+    if s.lsc and s.ccd:
+        nets |= {"restorer": Restorer(channels), "patches": SliceDiscriminator(channels, s.discriminator_width)}
+    if s.ccd:
+        nets["judge"] = SliceDiscriminator(2 * channels, s.discriminator_width)
+        if s.reverse == "learned":
+            nets["reverse"] = Reverse(channels, s.reverse_width, 6)
+    return nets

@@ -1,4 +1,4 @@
-"""F as physics instead of a network: contrast of the tissues, then the profile of a scan (methods.md §1.3, §3.2, §7.3).
+"""F as physics instead of a network: contrast of the tissues, then the profile of a scan.
 
 What is fixed cannot agree with the chain on a way to hide the image. It sees slices, not stacks: the profile is one
 Gaussian, the same along all axes, as that of several stacks fused is nearly.
@@ -18,7 +18,7 @@ QUANTILES = (0.1, 0.5, 0.9)
 """Of the intensities of high field inside the brain: where its three tissues are taken to lie."""
 
 GAINS = (0.1, 10.0)
-"""Bounds of a tissue's gain (methods.md §3.1 has them relative to one; both images are scaled alike)."""
+"""Bounds of a tissue's gain."""
 
 
 @dataclass(frozen=True)

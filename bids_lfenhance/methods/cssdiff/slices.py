@@ -1,12 +1,13 @@
 """Volumes as axial slices in [−1, 1] for ``cssdiff``: (B, S, C, U, V), S slices of U × V pixels."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from ...nn.batch import Batch
 from .network import Encoder
 
 MULTIPLE = 16
@@ -16,7 +17,7 @@ LEAST = 32
 """Pixels a side of the smallest slice."""
 
 AROUND = 2
-"""Slices on either side of a slice whose tokens the denoiser is shown (methods.md §1.3)."""
+"""Slices on either side of a slice whose tokens the denoiser is shown."""
 
 
 @dataclass(frozen=True)
@@ -41,13 +42,12 @@ class Slices:
         return torch.cat([*found, told], dim=1)
 
 
-def as_slices(batch: Mapping[str, Tensor]) -> Slices:
+def as_slices(batch: Batch) -> Slices:
     """The batch as slices; a contrast that is not in the input is background."""
-    present = batch["present"]
-    low = batch["input"] * present[:, :, None, None, None]
-    high = _sliced(2 * batch["target"] - 1, -1) if "target" in batch else None
-    live = present & batch.get("wanted", present)
-    return Slices(_sliced(2 * low - 1, -1), high, _sliced(batch["mask"].float(), 0) > 0, present, live)
+    present = batch.present
+    low = batch.input * present[:, :, None, None, None]
+    high = None if batch.target is None else _sliced(2 * batch.target - 1, -1)
+    return Slices(_sliced(2 * low - 1, -1), high, _sliced(batch.mask.float(), 0) > 0, present, batch.live)
 
 
 def as_volume(slices: Tensor, shape: torch.Size) -> Tensor:

@@ -10,7 +10,7 @@ from ...imaging.volume import Volume
 from ...simulators.contrast import fit_contrast
 
 if TYPE_CHECKING:
-    from .recipe import InrSettings
+    from .settings import InrSettings
 
 
 def vectors_of(

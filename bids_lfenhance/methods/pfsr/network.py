@@ -14,7 +14,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ...config import CONTRASTS
-from ...nn.fold import fold, unfold
+from ...errors import InputError
+from ...nn.pixel_shuffle import pixel_shuffle3d, pixel_unshuffle3d
+from .settings import PfsrSettings
 
 
 def _conv(inputs: int, outputs: int) -> nn.Conv3d:
@@ -91,12 +93,23 @@ class Enhancer(nn.Module):
         sides = image.shape[2:]
         padded = functional.pad(image, _up_to(sides, self.shuffle))
         one = (len(contrast), -1, 1, 1, 1)
-        shallow = self.head(fold(padded, self.shuffle))
+        shallow = self.head(pixel_unshuffle3d(padded, self.shuffle))
         shallow = shallow * self.gain[contrast].view(one) + self.offset[contrast].view(one)
-        residual = unfold(self.tail(shallow + self.body(shallow)), self.shuffle)
+        residual = pixel_shuffle3d(self.tail(shallow + self.body(shallow)), self.shuffle)
         return image + residual[..., : sides[0], : sides[1], : sides[2]]
 
 
 def _up_to(sides: Sequence[int], multiple: int) -> list[int]:
     """Zeros to add at the far end of each axis, as ``functional.pad`` takes them: last axis first."""
     return [amount for side in reversed(sides) for amount in (0, -side % multiple)]
+
+
+def build(settings: PfsrSettings) -> dict[str, nn.Module]:
+    """``enhancer``: see ``Enhancer``."""
+    s = settings
+    if s.attention == "global" and s.window:
+        raise InputError(
+            f"Expected --pfsr-window 0 with global attention, which looks at the whole brain, found {s.window}; leave "
+            "it out."
+        )
+    return {"enhancer": Enhancer(s.width, s.groups, s.blocks, s.reduction, s.shuffle, s.attention)}

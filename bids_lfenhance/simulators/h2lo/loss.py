@@ -1,18 +1,16 @@
 """What the operator minimises: L1 at random voxels, and derivatives of a random block (H2LO, eq. 2-3)."""
 
-from collections.abc import Mapping
-from functools import cache
-from typing import TYPE_CHECKING
+from functools import cache, partial
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from ...config import CONTRASTS
+from ...nn.batch import Batch, required
+from ...nn.stage import Nets, Phase, Stage
 from .network import REACH
-
-if TYPE_CHECKING:
-    from .recipe import H2loSettings
+from .settings import H2loSettings, H2loTraining
 
 FOREGROUND = 0.8
 """Share of the voxels of L1 that are drawn from the brain (methods.md §4.1)."""
@@ -23,9 +21,9 @@ RADIUS = 2
 
 def losses(
     contrast: str,
-    nets: Mapping[str, nn.Module],
-    batch: Mapping[str, Tensor],
-    settings: "H2loSettings",
+    nets: Nets,
+    batch: Batch,
+    settings: H2loTraining,
     generator: torch.Generator,
 ) -> dict[str, Tensor]:
     """``l1`` and the weighted ``grad`` of one contrast's operator, scalars: means over all items of the batch.
@@ -33,21 +31,21 @@ def losses(
     An item without the contrast costs nothing. Only voxels that the operator sees all around of are asked for.
     """
     channel = CONTRASTS.index(contrast)
-    items = (batch["present"] & batch["wanted"])[:, channel].nonzero()[:, 0]
+    items = (batch.live)[:, channel].nonzero()[:, 0]
     if not len(items):
         nothing = torch.stack([parameter.sum() for parameter in nets[contrast].parameters()]).sum() * 0.0
         return {f"{contrast}-l1": nothing}
     inner = (slice(None), *(slice(REACH, -REACH),) * 3)
-    target = batch["target"][items, channel][inner]
-    inside = batch["mask"][items, 0][inner]
+    target = required(batch.target)[items, channel][inner]
+    inside = batch.mask[items, 0][inner]
     sides = target.shape[1:]
     block = tuple(min(side, settings.block) for side in sides)
     queries = [torch.cat([_voxels(one, settings.voxels, generator), _block(sides, block, generator)]) for one in inside]
     index = torch.stack(queries).to(target.device)
-    predicted = nets[contrast](batch["input"][items, channel][:, None], batch["place"][items], index).float()
+    predicted = nets[contrast](batch.input[items, channel][:, None], required(batch.place)[items], index).float()
     wanted = target.flatten(1).gather(1, index)
     error = predicted - wanted
-    share = len(items) / len(batch["input"])
+    share = len(items) / len(batch)
     found = {f"{contrast}-l1": share * error[:, : settings.voxels].abs().mean()}
     if settings.lambda_grad:
         dense = error[:, settings.voxels :].reshape(-1, *block)
@@ -97,3 +95,10 @@ def derivative_kernels(sigma: float, radius: int) -> Tensor:
     slope = -r / sigma**2 * bell
     factors = [[slope if axis == d else bell for axis in range(3)] for d in range(3)]
     return torch.stack([torch.einsum("i,j,k->ijk", *three) for three in factors])[:, None].float()
+
+
+def stages(settings: H2loSettings) -> tuple[Stage, ...]:
+    """One stage on pairs, in which every contrast's operator has its own phase: they share nothing."""
+    wanted = CONTRASTS if settings.contrast == "all" else (settings.contrast,)
+    phases = tuple(Phase(name, (name,), partial(losses, name), settings.rate) for name in wanted)
+    return (Stage("operator", phases, settings.steps, settings.batch, (settings.patch,) * 3, "pairs"),)

@@ -8,7 +8,9 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from ...config import CONTRASTS
 from ...nn.implicit import ReluLayer, SineLayer, linear
+from .settings import H2loNetwork
 
 REACH = 5
 """Voxels that a coefficient sees on each side: five convolutions of 3³."""
@@ -84,3 +86,9 @@ def _points(index: Tensor, sides: torch.Size, place: Tensor) -> Tensor:
     """(N, M, 3) in common space of inner voxels (N, M), which begin ``REACH`` voxels into the array."""
     voxel = torch.stack(torch.unravel_index(index, sides), dim=2).to(place.dtype) + REACH
     return voxel @ place[:, :3, :3].transpose(1, 2) + place[:, None, :3, 3]
+
+
+def build(settings: H2loNetwork) -> dict[str, nn.Module]:
+    """One ``Operator`` for each contrast, by its name."""
+    wanted = CONTRASTS if settings.contrast == "all" else (settings.contrast,)
+    return {name: Operator(settings.features, not settings.no_siren, not settings.no_trunk) for name in wanted}

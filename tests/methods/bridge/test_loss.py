@@ -20,8 +20,10 @@ from bids_lfenhance.methods.bridge.loss import (
     edges,
     roughened,
 )
-from bids_lfenhance.methods.bridge.recipe import METHOD, PRESETS, BridgeSettings, checked, helpers, stages
-from bids_lfenhance.methods.bridge.states import BACKGROUND, SCHEDULE, maps_of
+from bids_lfenhance.methods.bridge.loss import auxiliary_networks, stages
+from bids_lfenhance.methods.bridge.method import TRAINABLE
+from bids_lfenhance.methods.bridge.settings import BridgeSettings, PRESETS, checked
+from bids_lfenhance.methods.bridge.parametrization import BACKGROUND, SCHEDULE, maps_of
 
 from ..learned import batch_of, untrained
 
@@ -109,10 +111,10 @@ def test_structure_and_edges_are_judged_only_where_there_is_little_noise() -> No
 def test_losses_are_means_over_items() -> None:
     """Whatever each item lacks: processes may share a step."""
     items = [batch_of("lf2hf"), batch_of("lf2hf", seeds=(1,), missing=("T1w", "FLAIR"))]
-    items[1]["mask"][..., :14] = False
+    items[1].mask[..., :14] = False
     whole = Pair.of({key: torch.cat([item[key] for item in items]) for key in items[0]})
     level, noise = torch.tensor([300, 120]), torch.randn(whole.low.shape, generator=drawn())
-    nets = untrained(METHOD.learning, SMALL)
+    nets = untrained(TRAINABLE, SMALL)
     condition = torch.cat([whole.low, maps_of(whole.present, whole.low)], dim=1)
     found = {"cross": crossing(nets["bridge"], whole, whole.low, level, noise)}
     found |= denoising(nets["prior"], whole, condition, level, noise, SMALL)
@@ -128,13 +130,13 @@ def test_losses_are_means_over_items() -> None:
 
 def test_only_the_brain_and_only_contrasts_of_both_fields_count() -> None:
     batch = batch_of("lf2hf", missing=("T2w",))
-    batch["wanted"][:, 2] = False
-    batch["mask"][..., :12] = False
-    nets = untrained(METHOD.learning, SMALL, people=2)
-    spoilt = batch["target"].clone()
+    batch.wanted[:, 2] = False
+    batch.mask[..., :12] = False
+    nets = untrained(TRAINABLE, SMALL, people=2)
+    spoilt = batch.target.clone()
     spoilt[:, 1:] += 5
     spoilt[..., :12] += 5
-    low = batch["input"].clone()
+    low = batch.input.clone()
     low[..., :12] += 5
     for loss in (cross, partial(cross, field="high"), denoise):
         one, other = (
@@ -194,14 +196,14 @@ def test_stages_follow_the_settings() -> None:
 
 
 def test_the_bridge_is_left_alone_while_the_prior_learns() -> None:
-    nets = untrained(METHOD.learning, SMALL, people=2)
+    nets = untrained(TRAINABLE, SMALL, people=2)
     sum(denoise(nets, batch_of("lf2hf", seeds=(0, 1)), SMALL, drawn()).values()).backward()
     assert all(parameter.grad is None for name in nets if name != "prior" for parameter in nets[name].parameters())
 
 
 @pytest.mark.parametrize("field", ["low", "high"])
 def test_a_bridge_of_a_fold_learns_nothing_of_its_people(field: Any) -> None:
-    nets, batch = untrained(METHOD.learning, SMALL, people=2), batch_of("lf2hf", seeds=(0, 1, 2, 3))
+    nets, batch = untrained(TRAINABLE, SMALL, people=2), batch_of("lf2hf", seeds=(0, 1, 2, 3))
     for fold in (0, 1):
         others = [number for number in range(4) if number % 2 != fold]
         kept = (range(4), others, [fold])
@@ -241,10 +243,10 @@ def test_the_prior_is_shown_what_a_bridge_makes_of_people_it_does_not_know() -> 
 
 
 def test_folds_need_people() -> None:
-    nets = untrained(METHOD.learning, SMALL)
-    assert set(helpers(nets, SMALL, 2)) == {"bridge-0", "bridge-1"}
-    assert helpers(nets, replace(SMALL, folds=0), 1) == {}
+    nets = untrained(TRAINABLE, SMALL)
+    assert set(auxiliary_networks(nets, SMALL, 2)) == {"bridge-0", "bridge-1"}
+    assert auxiliary_networks(nets, replace(SMALL, folds=0), 1) == {}
     with pytest.raises(InputError, match=r"at least 2 people .* found 1; choose fewer folds, or 0"):
-        helpers(nets, SMALL, 1)
+        auxiliary_networks(nets, SMALL, 1)
     with pytest.raises(InputError, match=r"--bridge-folds of 2 or more, or 0, found 1;"):
         checked(replace(SMALL, folds=1))

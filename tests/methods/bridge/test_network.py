@@ -5,7 +5,8 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from bids_lfenhance.methods.bridge.network import Attention, Block, Linear, Swin, UNet, mp_cat, mp_silu, mp_sum, unit
-from bids_lfenhance.methods.bridge.recipe import PRESETS, BridgeSettings, build
+from bids_lfenhance.methods.bridge.network import build
+from bids_lfenhance.methods.bridge.settings import BridgeSettings, PRESETS
 
 
 @pytest.fixture(autouse=True)

@@ -5,11 +5,13 @@ import torch
 from torch import Tensor, nn
 
 from bids_lfenhance.methods.cfm.loss import choose, flow_loss
-from bids_lfenhance.methods.cfm.recipe import METHOD, CfmSettings, build
-from bids_lfenhance.methods.cfm.sampler import enhance_batch
+from bids_lfenhance.methods.cfm.method import TRAINABLE
+from bids_lfenhance.methods.cfm.network import build
+from bids_lfenhance.methods.cfm.settings import CfmSettings
+from bids_lfenhance.methods.cfm.inference import enhance_batch
 from bids_lfenhance.methods.cfm.slices import as_slices, draw_noise
 
-from ..learned import batch_of, fit, untrained, without_target
+from ..learned import batch_of, fit, untrained
 
 SMALL = CfmSettings(base=16, bottleneck=16, shuffle=2, anchor=0.1, slices=8)
 
@@ -57,9 +59,9 @@ def test_the_true_velocity_costs_nothing_and_only_the_brain_and_wanted_contrasts
 
 def test_a_batch_may_be_cut_up_with_what_was_drawn() -> None:
     items = [batch_of("lf2hf"), batch_of("lf2hf", seeds=(1,), missing=("T1w", "FLAIR"))]
-    items[1]["mask"][..., :16] = False
+    items[1].mask[..., :16] = False
     both = {key: torch.cat([item[key] for item in items]) for key in items[0]}
-    net = untrained(METHOD.learning, SMALL)["velocity"]
+    net = untrained(TRAINABLE, SMALL)["velocity"]
     slices = as_slices(both, SMALL, 16)
     index, noise, time = drawn(slices, SMALL)
     whole = flow_loss(net, slices, index, noise, time, SMALL).item()
@@ -97,9 +99,9 @@ def test_a_small_network_learns_a_linear_gaussian(anchor: float) -> None:
     settings = CfmSettings(base=16, bottleneck=16, anchor=anchor, slices=8)
     torch.manual_seed(0)
     nets = build(settings)
-    losses = fit(METHOD, settings, nets, [toy(seed) for seed in range(20)], steps=100, rate=5e-3)
-    mean = enhance_batch(nets, without_target(toy(500)), settings, seeded(0))
-    expected = toy(500, noise=0.0)["target"]
-    error, identity = ((one - expected).square().mean().item() for one in (mean, toy(500)["input"]))
+    losses = fit(TRAINABLE, settings, nets, [toy(seed) for seed in range(20)], steps=100, rate=5e-3)
+    mean = enhance_batch(nets, toy(500).without_target(), settings, seeded(0))
+    expected = toy(500, noise=0.0).target
+    error, identity = ((one - expected).square().mean().item() for one in (mean, toy(500).input))
     assert sum(losses[-5:]) < sum(losses[:5]) / 2
     assert error < (identity / 3 if anchor else 0.25)

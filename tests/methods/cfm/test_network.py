@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from bids_lfenhance.methods.cfm.network import MultiScale, SqueezeExcite, Transformer, VelocityNet, up
-from bids_lfenhance.methods.cfm.recipe import PRESETS, CfmSettings, build
+from bids_lfenhance.methods.cfm.network import build
+from bids_lfenhance.methods.cfm.settings import CfmSettings, PRESETS
 
 PUBLISHED = 5_253_249
 SMALL = CfmSettings(base=16, bottleneck=32)

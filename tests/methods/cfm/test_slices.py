@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 import torch
 
-from bids_lfenhance.methods.cfm.recipe import CfmSettings
+from bids_lfenhance.methods.cfm.settings import CfmSettings
 from bids_lfenhance.methods.cfm.slices import AXIS, REGION, as_slices, as_volume, draw_noise
 
 
@@ -22,11 +22,11 @@ def batch(*sides: int, present: tuple[bool, ...] = (True, True, True)) -> dict[s
 def test_volumes_become_slices_and_slices_volumes(plane: Any) -> None:
     settings, given = CfmSettings(plane=plane), batch(17, 18, 19)
     slices = as_slices(given, settings, 8)
-    assert slices.low.shape[2] == given["input"].shape[AXIS[plane]]
+    assert slices.low.shape[2] == given.input.shape[AXIS[plane]]
     assert slices.low.shape[3:] == (24, 24)
-    torch.testing.assert_close(as_volume(slices.low, settings, given["input"].shape), given["input"])
+    torch.testing.assert_close(as_volume(slices.low, settings, given.input.shape), given.input)
     assert slices.high is not None
-    torch.testing.assert_close(as_volume(slices.high, settings, given["input"].shape), given["target"])
+    torch.testing.assert_close(as_volume(slices.high, settings, given.input.shape), given.target)
 
 
 def test_the_region_is_the_brain_and_a_rim_in_the_plane() -> None:
@@ -38,7 +38,7 @@ def test_the_region_is_the_brain_and_a_rim_in_the_plane() -> None:
 
 def test_a_slice_is_shown_with_its_neighbours_and_what_there_is() -> None:
     given = batch(16, 16, 16, present=(True, False, True))
-    given["input"] = torch.arange(16.0).expand(1, 3, 16, 16, 16) + 1  # slice z holds z + 1
+    given.input = torch.arange(16.0).expand(1, 3, 16, 16, 16) + 1  # slice z holds z + 1
     slices = as_slices(given, CfmSettings(n_ctx=1), 8)
     found = slices.condition(torch.tensor([[0, 7, 15]]))
     assert found.shape == (3, 12, 16, 16)

@@ -9,12 +9,14 @@ from torch.autograd.graph import saved_tensors_hooks
 from bids_lfenhance.methods.cssdiff.chain import Condition, chain_levels, walk
 from bids_lfenhance.methods.cssdiff.loss import Shown
 from bids_lfenhance.methods.cssdiff.network import TOKEN
-from bids_lfenhance.methods.cssdiff.recipe import METHOD, CssDiffSettings, stages
+from bids_lfenhance.methods.cssdiff.loss import stages
+from bids_lfenhance.methods.cssdiff.method import TRAINABLE
+from bids_lfenhance.methods.cssdiff.settings import CssDiffSettings
 from bids_lfenhance.methods.cssdiff.slices import as_slices
 
 from ..learned import batch_of, untrained
 
-SMALL = CssDiffSettings(width=32, levels=2, blocks=1, reverse_width=8, judge_width=8)
+SMALL = CssDiffSettings(width=32, levels=2, blocks=1, reverse_width=8, discriminator_width=8)
 
 
 def given(steps: int) -> tuple[Condition, torch.Tensor]:
@@ -27,7 +29,7 @@ def given(steps: int) -> tuple[Condition, torch.Tensor]:
 
 def saved_bytes(steps: int, lean: bool) -> int:
     """Bytes that wait for the backward pass after a chain and its way back through F, weights not counted."""
-    nets = untrained(METHOD.learning, SMALL)
+    nets = untrained(TRAINABLE, SMALL)
     weights = {w.untyped_storage().data_ptr() for net in nets.values() for w in net.parameters()}
     kept: dict[int, int] = {}
 
@@ -51,7 +53,7 @@ def test_levels_fall_from_990_to_the_image() -> None:
 
 @pytest.mark.parametrize("chain", ["conditional", "literal"])
 def test_row_9_checkpoints_change_no_gradient(chain: str) -> None:
-    net = untrained(METHOD.learning, replace(SMALL, chain=chain))["denoiser"]
+    net = untrained(TRAINABLE, replace(SMALL, chain=chain))["denoiser"]
     shown, noises = given(3)
     found = []
     for lean in (True, False):
@@ -64,7 +66,7 @@ def test_row_9_checkpoints_change_no_gradient(chain: str) -> None:
 
 
 def test_row_9_the_cycle_reaches_chain_and_reverse() -> None:
-    nets = untrained(METHOD.learning, SMALL)
+    nets = untrained(TRAINABLE, SMALL)
     phase = stages(SMALL)[-1].phases[1]
     losses = phase.losses(nets, batch_of("lf2hf"), replace(SMALL, slices=2), torch.Generator().manual_seed(0))
     losses["cycle"].backward()
@@ -81,7 +83,7 @@ def test_row_9_memory_hardly_grows_with_the_steps() -> None:
 
 
 def test_the_literal_chain_starts_from_low_field_and_is_given_noise() -> None:
-    net = untrained(METHOD.learning, replace(SMALL, chain="literal"))["denoiser"]
+    net = untrained(TRAINABLE, replace(SMALL, chain="literal"))["denoiser"]
     shown, noises = given(4)
     with torch.no_grad():
         image, _ = walk(net, shown, noises, chain_levels(4), lean=False, literal=True)
@@ -95,7 +97,7 @@ def test_the_literal_chain_starts_from_low_field_and_is_given_noise() -> None:
 
 
 def test_the_path_is_held_against_the_teacher_not_the_net() -> None:
-    one, other = (untrained(METHOD.learning, SMALL, seed)["denoiser"] for seed in (0, 1))
+    one, other = (untrained(TRAINABLE, SMALL, seed)["denoiser"] for seed in (0, 1))
     shown, noises = given(4)
     own, taught = (walk(one, shown, noises, chain_levels(4), teacher=net) for net in (one, other))
     torch.testing.assert_close(own[0], taught[0])
@@ -106,10 +108,10 @@ def test_the_path_is_held_against_the_teacher_not_the_net() -> None:
 
 
 def test_the_losses_take_the_running_mean_where_there_is_one() -> None:
-    nets, batch = untrained(METHOD.learning, SMALL), batch_of("lf2hf")
+    nets, batch = untrained(TRAINABLE, SMALL), batch_of("lf2hf")
     phase = stages(SMALL)[-1].phases[1]
     assert phase.means == ("denoiser",)
-    other = untrained(METHOD.learning, SMALL, seed=1)["denoiser"]
+    other = untrained(TRAINABLE, SMALL, seed=1)["denoiser"]
     without, with_mean = (
         phase.losses(n, batch, SMALL, torch.Generator().manual_seed(0)) for n in (nets, nets | {"denoiser-mean": other})
     )
@@ -119,7 +121,7 @@ def test_the_losses_take_the_running_mean_where_there_is_one() -> None:
 
 def test_what_lies_outside_the_brain_is_known() -> None:
     """Neither the chain nor the losses spend anything on the background."""
-    nets = untrained(METHOD.learning, SMALL)
+    nets = untrained(TRAINABLE, SMALL)
     shown, noises = given(3)
     inside = torch.zeros_like(shown.inside)
     inside[..., 8:24, 8:24] = True

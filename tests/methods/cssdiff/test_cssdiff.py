@@ -8,8 +8,12 @@ import torch
 
 from bids_lfenhance.config import CONTRASTS
 from bids_lfenhance.errors import InputError, MethodError
-from bids_lfenhance.methods.cssdiff.recipe import METHOD, CssDiffSettings, build, predict, stages
-from bids_lfenhance.methods.cssdiff.sampler import USED
+from bids_lfenhance.methods.cssdiff.inference import enhance_batch as predict
+from bids_lfenhance.methods.cssdiff.loss import stages
+from bids_lfenhance.methods.cssdiff.method import ENHANCER, TRAINABLE
+from bids_lfenhance.methods.cssdiff.network import build
+from bids_lfenhance.methods.cssdiff.settings import CssDiffSettings
+from bids_lfenhance.methods.cssdiff.inference import USED
 from bids_lfenhance.methods.enhance import enhance
 from bids_lfenhance.nn.method import Enhanced
 from bids_lfenhance.nn.weights import save_weights
@@ -17,7 +21,7 @@ from bids_lfenhance.nn.weights import save_weights
 from ..learned import batch_of, untrained, untrained_weights
 from ..phantoms import small_session
 
-SMALL = CssDiffSettings(width=32, levels=2, blocks=1, reverse_width=8, judge_width=8)
+SMALL = CssDiffSettings(width=32, levels=2, blocks=1, reverse_width=8, discriminator_width=8)
 
 
 def test_what_is_left_out_is_not_built_nor_trained() -> None:
@@ -51,21 +55,21 @@ def test_the_papers_rate_is_halved_every_twelfth_of_a_stage() -> None:
 
 
 def test_tiny_fits_in_what_may_be_bundled() -> None:
-    nets = build(CssDiffSettings(**METHOD.learning.presets["tiny"]))  # type: ignore[union-attr]
+    nets = build(CssDiffSettings(**TRAINABLE.presets["tiny"]))  # type: ignore[union-attr]
     assert sum(weight.numel() for name in USED for weight in nets[name].parameters()) <= 8_000_000
 
 
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Weights that were drawn, not learnt."""
-    share = {"levels": 2, "reverse_width": 8, "judge_width": 8, "steps": 2}
-    return untrained_weights(METHOD, tmp_path_factory.mktemp("drawn"), **share)
+    share = {"levels": 2, "reverse_width": 8, "discriminator_width": 8, "steps": 2}
+    return untrained_weights(TRAINABLE.name, tmp_path_factory.mktemp("drawn"), **share)
 
 
 def run(weights: Path, draws: int, seed: int = 0, **changes: Any) -> Enhanced:
     session = small_session(np.random.default_rng(7), size=24)
     settings = CssDiffSettings(weights=str(weights), **changes)
-    return enhance(session, METHOD, settings, np.random.default_rng(seed), draws)
+    return enhance(session, ENHANCER, settings, np.random.default_rng(seed), draws)
 
 
 def test_row_20_a_seed_is_an_image_and_draws_differ(drawn: Path) -> None:
@@ -85,12 +89,12 @@ def test_row_20_a_seed_is_an_image_and_draws_differ(drawn: Path) -> None:
 )
 def test_row_20_how_many_slices_at_once_does_not_matter(changes: dict[str, Any]) -> None:
     settings = replace(SMALL, steps=2, **changes)
-    nets, batch = untrained(METHOD.learning, settings), batch_of("lf2hf", size=21)
+    nets, batch = untrained(TRAINABLE, settings), batch_of("lf2hf", size=21)
     several, alone = (
         predict(nets, batch, replace(settings, slices_at_once=count), torch.Generator().manual_seed(1))
         for count in (99, 3)
     )
-    assert (several - batch["input"]).abs().max() > 0.05
+    assert (several - batch.input).abs().max() > 0.05
     torch.testing.assert_close(alone, several, atol=1e-5, rtol=0)
 
 

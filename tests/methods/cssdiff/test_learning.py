@@ -6,15 +6,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from bids_lfenhance.methods.cssdiff.guides import shift_of, spoilt
-from bids_lfenhance.methods.cssdiff.recipe import CssDiffSettings, build
+from bids_lfenhance.methods.cssdiff.pretraining import shift_of, spoilt
+from bids_lfenhance.methods.cssdiff.network import build
+from bids_lfenhance.methods.cssdiff.settings import CssDiffSettings
 from bids_lfenhance.methods.cssdiff.slices import as_slices, embed
 
 from .toys import STRIPED, Toy, learn, toy
 
 BLOCK = 8
 
-ONE_STEP = {"width": 32, "levels": 2, "blocks": 1, "reverse_width": 8, "judge_width": 16, "batch": 1}
+ONE_STEP = {"width": 32, "levels": 2, "blocks": 1, "reverse_width": 8, "discriminator_width": 16, "batch": 1}
 """Settings of networks that are not looked at, and of one volume a step."""
 
 

@@ -10,16 +10,18 @@ import torch
 from bids_lfenhance.config import CONTRASTS
 from bids_lfenhance.errors import InputError
 from bids_lfenhance.methods.cssdiff.maps import FLOOR, TOLD, maps_of, shows
-from bids_lfenhance.methods.cssdiff.recipe import METHOD, CssDiffSettings, build
+from bids_lfenhance.methods.cssdiff.method import ENHANCER, TRAINABLE
+from bids_lfenhance.methods.cssdiff.network import build
+from bids_lfenhance.methods.cssdiff.settings import CssDiffSettings
 from bids_lfenhance.methods.enhance import enhance
-from bids_lfenhance.nn.cut import Cut
+from bids_lfenhance.nn.crop import BrainCrop
 from bids_lfenhance.nn.method import Enhanced
 from bids_lfenhance.nn.weights import load_weights, save_weights
 
 from ..learned import untrained, untrained_weights
 from ..phantoms import small_session
 
-SMALL = CssDiffSettings(width=32, levels=2, blocks=1, reverse_width=8, judge_width=8, steps=2)
+SMALL = CssDiffSettings(width=32, levels=2, blocks=1, reverse_width=8, discriminator_width=8, steps=2)
 
 
 class Same(torch.nn.Module):
@@ -42,15 +44,15 @@ def saved(folder: Path, nets: dict[str, torch.nn.Module], settings: CssDiffSetti
 def run(weights: Path, draws: int = 1, **changes: object) -> Enhanced:
     session = small_session(np.random.default_rng(7), size=24)
     settings = CssDiffSettings(weights=str(weights), **changes)  # type: ignore[arg-type]
-    return enhance(session, METHOD, settings, np.random.default_rng(0), draws)
+    return enhance(session, ENHANCER, settings, np.random.default_rng(0), draws)
 
 
 def test_maps_are_differences_in_their_units() -> None:
     session = small_session(np.random.default_rng(7), size=24)
-    cut = Cut.of(session, ("T1w", "T2w"))
+    cut = BrainCrop.of(session, ("T1w", "T2w"))
     batch = {"input": cut.scaled(), "present": cut.known, "mask": cut.mask[None]}
     there = {key: torch.from_numpy(value)[None] for key, value in batch.items()}
-    found = (there["input"] + 0.05) * there["mask"]
+    found = (there.input + 0.05) * there.mask
     nets = {"restorer": Same(0.2), "reverse": Same()}
     maps = maps_of(nets, found, cut, there, SMALL)
     inside = session.brain
@@ -67,14 +69,14 @@ def test_maps_are_differences_in_their_units() -> None:
 
 def test_what_is_planted_stands_out() -> None:
     session = small_session(np.random.default_rng(7), size=24)
-    cut = Cut.of(session, ("T1w",))
+    cut = BrainCrop.of(session, ("T1w",))
     batch = {"input": cut.scaled(), "present": cut.known, "mask": cut.mask[None]}
     there = {key: torch.from_numpy(value)[None] for key, value in batch.items()}
-    found, centre = there["input"].clone(), [side // 2 for side in cut.mask.shape]
+    found, centre = there.input.clone(), [side // 2 for side in cut.mask.shape]
     blob = (0, 0, *(slice(c - 2, c + 2) for c in centre))
     found[blob] += 0.4
     image = maps_of({"reverse": Same()}, found, cut, there, SMALL)["Cycle"][0]
-    planted = cut.placed(np.broadcast_to((found != there["input"])[0].numpy(), cut.image.shape).astype(float))[0] > 0
+    planted = cut.placed(np.broadcast_to((found != there.input)[0].numpy(), cut.image.shape).astype(float))[0] > 0
     assert image[planted].min() > 5 * np.median(image[session.brain])
 
 
@@ -91,7 +93,7 @@ def test_what_is_planted_stands_out() -> None:
 )
 def test_only_what_has_learnt_is_asked(tmp_path: Path, changes: dict, silent: tuple, expected: set) -> None:
     settings = replace(SMALL, **changes)
-    nets, fresh = untrained(METHOD.learning, settings), build(settings)
+    nets, fresh = untrained(TRAINABLE, settings), build(settings)
     folder = saved(tmp_path, nets | {name: fresh[name] for name in silent}, settings)
     told = shows(load_weights(folder, "cssdiff", ()))
     assert set(told) == expected
@@ -102,7 +104,7 @@ def test_only_what_has_learnt_is_asked(tmp_path: Path, changes: dict, silent: tu
 
 
 def test_maps_are_the_means_of_those_of_the_draws(tmp_path: Path) -> None:
-    weights = untrained_weights(METHOD, tmp_path, levels=2, reverse_width=8, judge_width=8, steps=2)
+    weights = untrained_weights(TRAINABLE.name, tmp_path, levels=2, reverse_width=8, discriminator_width=8, steps=2)
     both, first = run(weights, 2), run(weights, 1)
     assert set(both.maps) == {"Plausibility", "Cycle"}
     assert not np.array_equal(both.maps["Cycle"], first.maps["Cycle"])
@@ -111,7 +113,7 @@ def test_maps_are_the_means_of_those_of_the_draws(tmp_path: Path) -> None:
 
 def test_refinement_takes_a_share_of_the_restorer(tmp_path: Path) -> None:
     settings = replace(SMALL, strength=1.0)
-    folder = saved(tmp_path / "all", untrained(METHOD.learning, settings), settings)
+    folder = saved(tmp_path / "all", untrained(TRAINABLE, settings), settings)
     none, some, more = (run(folder, lsc_refine=share) for share in (0.0, 0.1, 0.2))
     # Where nothing is cut off at zero, twice the share is twice the change.
     there = (none.image > 0.05) & (some.image > 0.05) & (more.image > 0.05)
@@ -120,7 +122,7 @@ def test_refinement_takes_a_share_of_the_restorer(tmp_path: Path) -> None:
     np.testing.assert_allclose(change, double, atol=2e-2 * np.abs(change).max())
     assert some.provenance["records"][0]["lsc_refine"] == 0.1
     without = replace(settings, lsc=False)
-    bare = saved(tmp_path / "bare", untrained(METHOD.learning, without), without)
+    bare = saved(tmp_path / "bare", untrained(TRAINABLE, without), without)
     with pytest.raises(InputError, match="--cssdiff-ccd in the training for --cssdiff-lsc-refine"):
         run(bare, lsc_refine=0.1)
 
@@ -128,5 +130,5 @@ def test_refinement_takes_a_share_of_the_restorer(tmp_path: Path) -> None:
 def test_weights_from_before_the_literal_chain_still_work(tmp_path: Path) -> None:
     settings = {key: value for key, value in asdict(SMALL).items() if key not in ("chain", "reverse", "lsc_refine")}
     recipe = {"method": "cssdiff", "contrasts": list(CONTRASTS), "settings": settings}
-    folder = save_weights(tmp_path, untrained(METHOD.learning, SMALL), recipe, "")
+    folder = save_weights(tmp_path, untrained(TRAINABLE, SMALL), recipe, "")
     assert np.isfinite(run(folder).image).all()

@@ -6,19 +6,21 @@ import torch
 from scipy import ndimage
 
 from bids_lfenhance.methods.cssdiff.physics import Physics
-from bids_lfenhance.methods.cssdiff.recipe import METHOD, CssDiffSettings, stages
+from bids_lfenhance.methods.cssdiff.loss import stages
+from bids_lfenhance.methods.cssdiff.method import TRAINABLE
+from bids_lfenhance.methods.cssdiff.settings import CssDiffSettings
 from bids_lfenhance.methods.cssdiff.slices import as_slices
 
 from ..learned import batch_of, untrained
 
 FWHM = 3.0
-SMALL = CssDiffSettings(width=32, levels=2, blocks=1, reverse="simulator", judge_width=8, slices=2, steps=2)
+SMALL = CssDiffSettings(width=32, levels=2, blocks=1, reverse="simulator", discriminator_width=8, slices=2, steps=2)
 
 
 def pair(gains: tuple[float, float, float]) -> dict[str, torch.Tensor]:
     """Three tissues of one intensity each, their low field of other gains, blurred in three dimensions."""
     batch = batch_of("lf2hf", size=32)
-    rng, mask = np.random.default_rng(0), batch["mask"][0, 0].numpy()
+    rng, mask = np.random.default_rng(0), batch.mask[0, 0].numpy()
     coarse = ndimage.gaussian_filter(rng.normal(size=mask.shape), 4)
     tissue = np.digitize(coarse, np.quantile(coarse[mask], [1 / 3, 2 / 3]))
     high = np.array([0.2, 0.5, 0.9])[tissue] * mask
@@ -59,7 +61,7 @@ def test_it_passes_what_can_be_seen_and_stops_what_cannot() -> None:
 
 
 def test_the_chain_learns_through_it_and_it_moves_no_network() -> None:
-    nets, batch = untrained(METHOD.learning, SMALL), batch_of("lf2hf")
+    nets, batch = untrained(TRAINABLE, SMALL), batch_of("lf2hf")
     phase = stages(SMALL)[-1].phases[1]
     assert phase.trains == ("denoiser",)
     losses = phase.losses(nets, batch, SMALL, torch.Generator().manual_seed(0))
@@ -69,7 +71,7 @@ def test_the_chain_learns_through_it_and_it_moves_no_network() -> None:
 
 
 def test_a_wider_profile_is_another_loss() -> None:
-    nets, batch = untrained(METHOD.learning, SMALL), batch_of("lf2hf")
+    nets, batch = untrained(TRAINABLE, SMALL), batch_of("lf2hf")
     phase = stages(SMALL)[-1].phases[1]
     wide = CssDiffSettings(**{**vars(SMALL), "reverse_fwhm": 6.0})
     one, other = (phase.losses(nets, batch, s, torch.Generator().manual_seed(0))["cycle"] for s in (SMALL, wide))

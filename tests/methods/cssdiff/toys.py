@@ -7,7 +7,8 @@ import numpy as np
 import torch
 from scipy import ndimage
 
-from bids_lfenhance.methods.cssdiff.recipe import CssDiffSettings, stages
+from bids_lfenhance.methods.cssdiff.loss import stages
+from bids_lfenhance.methods.cssdiff.settings import CssDiffSettings
 
 Batch = dict[str, torch.Tensor]
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from bids_lfenhance.methods.pfsr.loss import losses
-from bids_lfenhance.methods.pfsr.recipe import PfsrSettings
+from bids_lfenhance.methods.pfsr.settings import PfsrSettings
 
 
 class Shift(torch.nn.Module):
@@ -24,11 +24,11 @@ def test_only_the_brain_and_only_wanted_contrasts_count() -> None:
         "wanted": torch.tensor([[True, False, True], [True, True, True]]),
         "mask": torch.zeros(2, 1, 16, 16, 16, dtype=torch.bool),
     }
-    batch["target"] = batch["input"].clone()
-    batch["mask"][..., :8] = True
-    unwanted = ~(batch["present"] & batch["wanted"])
-    batch["target"][unwanted] += 100
-    batch["target"][..., 8:] += 100
+    batch.target = batch.input.clone()
+    batch.mask[..., :8] = True
+    unwanted = ~(batch.present & batch.wanted)
+    batch.target[unwanted] += 100
+    batch.target[..., 8:] += 100
     found = losses({"enhancer": Shift()}, batch, PfsrSettings(ssim_weight=0.0), torch.Generator())
     assert float(found["l1"].detach()) == pytest.approx(0.25, abs=1e-6)
     assert float(found["ssim"].detach()) == 0

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from bids_lfenhance.simulators.h2lo.loss import derivative_kernels, gradient_loss, losses
-from bids_lfenhance.simulators.h2lo.recipe import H2loSettings
+from bids_lfenhance.simulators.h2lo.settings import H2loSettings
 
 
 @pytest.fixture(autouse=True)
@@ -80,7 +80,7 @@ def test_four_fifths_of_the_voxels_lie_in_the_brain_and_the_block_is_a_block() -
     net, settings = Constant(), H2loSettings(voxels=5000, block=6)
     losses("T1w", {"T1w": net}, batch(), settings, torch.Generator().manual_seed(0))
     assert net.asked is not None
-    inside = batch()["mask"][0, 0, 5:-5, 5:-5, 5:-5].flatten()
+    inside = batch().mask[0, 0, 5:-5, 5:-5, 5:-5].flatten()
     assert inside[net.asked[0, :5000]].float().mean() == pytest.approx(0.8 + 0.2 * 0.5, abs=0.02)
     x, y, z = (axis.reshape(6, 6, 6) for axis in torch.unravel_index(net.asked[0, 5000:], (10, 10, 10)))
     assert ((x[1:] - x[:-1]) == 1).all()
@@ -91,7 +91,7 @@ def test_four_fifths_of_the_voxels_lie_in_the_brain_and_the_block_is_a_block() -
 def test_l1_compares_with_the_voxels_asked_for() -> None:
     """Targets that hold their own voxel numbers say whether the right ones were read."""
     net, settings, one = Constant(), H2loSettings(voxels=64, block=5, lambda_grad=0.0), batch()
-    one["target"] = torch.arange(20**3).reshape(1, 1, 20, 20, 20).expand(1, 3, 20, 20, 20).float()
+    one.target = torch.arange(20**3).reshape(1, 1, 20, 20, 20).expand(1, 3, 20, 20, 20).float()
     found = losses("FLAIR", {"FLAIR": net}, one, settings, torch.Generator().manual_seed(0))
     assert set(found) == {"FLAIR-l1"}, "no derivatives where they have no weight"
     assert net.asked is not None

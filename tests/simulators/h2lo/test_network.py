@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from bids_lfenhance.simulators.h2lo.network import REACH, Operator
-from bids_lfenhance.simulators.h2lo.operate import whole
+from bids_lfenhance.simulators.h2lo.inference import whole
 
 
 @pytest.fixture(autouse=True)

@@ -1,0 +1,234 @@
+"""Fitting the network to the session, and asking it for the grid (methods.md §3.3b, §3.4)."""
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ...errors import MethodError
+from .loss import reconstruction, rician_mean, segmentation, total_variation
+from .network import Field
+from .observations import Coordinates, Observations
+from .settings import InrSettings
+
+SAMPLES_PER_RADIAN = 28 / 5
+"""Low-field samples across the field of view per unit of ω₀: methods.md §3.5, ω₀ = 5 suited 28 samples."""
+
+RESTARTS = 2
+"""How often a fit that diverged is begun again at half the frequency."""
+
+DIVERGED = 1.5
+"""A fit whose error ends above this multiple of its error at the start has diverged."""
+
+CHUNK = 1 << 16
+"""Points per evaluation of the grid."""
+
+
+@dataclass(frozen=True)
+class Guide:
+    """Fused channels shown to the network: ``channels`` (1, G, Z, Y, X) as grid_sample takes them, and the way there.
+
+    ``matrix`` (3, 3) and ``offset`` (3,) carry a point in [−1, 1]³ of the coordinates to grid_sample's own range.
+    """
+
+    channels: Tensor
+    matrix: Tensor
+    offset: Tensor
+
+    def at(self, points: Tensor) -> Tensor:
+        """(N, G) channels at points (N, 3), linear between voxels."""
+        place = points @ self.matrix.T + self.offset
+        found = torch.nn.functional.grid_sample(
+            self.channels, place.view(1, -1, 1, 1, 3), mode="bilinear", padding_mode="border", align_corners=True
+        )
+        return found.view(self.channels.shape[1], -1).T
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A fitted network and how the fit went."""
+
+    network: Field
+    record: Mapping[str, Any]
+
+
+def omega_for(settings: InrSettings, seen: Observations) -> float:
+    """ω₀: as set, or scaled to the number of low-field samples across the field of view (methods.md §3.5)."""
+    if settings.omega > 0:
+        return settings.omega
+    finest = float(np.linalg.norm(seen.profile, axis=1).min()) * 2.3548
+    return min(30.0, max(2.0, 2 / finest / SAMPLES_PER_RADIAN))
+
+
+def fit(
+    seen: Observations, guide: Guide | None, settings: InrSettings, generator: np.random.Generator, step_mm: float
+) -> Fit:
+    """The network fitted to the session; begun again at ω₀/2 if it diverges (methods.md §3.3b).
+
+    ``step_mm`` is one millimetre in the network's coordinates, the step of the total variation.
+    """
+    omega = omega_for(settings, seen)
+    warnings: list[str] = []
+    for attempt in range(RESTARTS + 1):
+        seed = int(generator.integers(2**63))
+        network, errors = _fit_once(seen, guide, settings, omega, seed, step_mm)
+        start, end = errors[0], float(np.mean(errors[-10:]))
+        if math.isfinite(end) and end <= DIVERGED * start:
+            record = {"omega": omega, "steps": len(errors), "mae_start": start, "mae_end": end, "warnings": warnings}
+            return Fit(network, record)
+        warnings.append(f"the fit diverged at omega {omega:.3g} and was begun again at half of it")
+        omega /= 2
+        del attempt
+    raise MethodError(
+        f"inr diverged {RESTARTS + 1} times, last at omega {2 * omega:.3g}: set --inr-omega lower, or use interp"
+    )
+
+
+def _fit_once(
+    seen: Observations, guide: Guide | None, settings: InrSettings, omega: float, seed: int, step_mm: float
+) -> tuple[Field, list[float]]:
+    device = torch.device(settings.device)
+    noise = torch.Generator().manual_seed(seed)
+    network = _network(seen, guide, settings, omega, noise).to(device)
+    optimiser = torch.optim.Adam(network.parameters(), lr=settings.rate)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, settings.steps)
+    data = {key: torch.from_numpy(value).to(device) for key, value in vars(seen).items()}
+    floor = 0.8 * math.sqrt(2 / math.pi) * float(np.median(seen.sigma))
+    errors: list[float] = []
+    for batch in _batches(len(seen.value), settings, noise):
+        optimiser.zero_grad(set_to_none=True)
+        with _precision(settings, device):
+            total, error = _loss(network, data, guide, batch.to(device), settings, noise, step_mm)
+        total.backward()
+        optimiser.step()
+        schedule.step()
+        errors.append(float(error.detach()))
+        if not math.isfinite(errors[-1]) or (len(errors) > 50 and float(np.mean(errors[-50:])) < floor):
+            break
+    return network, errors
+
+
+def _network(
+    seen: Observations, guide: Guide | None, settings: InrSettings, omega: float, noise: torch.Generator
+) -> Field:
+    guides = 0 if guide is None else guide.channels.shape[1]
+    contrasts = int(seen.contrast.max()) + 1
+    return Field(
+        contrasts,
+        guides,
+        settings.base != "none",
+        settings.activation,
+        settings.width,
+        settings.layers,
+        omega,
+        settings.spread,
+        noise,
+    )
+
+
+def _batches(count: int, settings: InrSettings, noise: torch.Generator) -> Iterator[Tensor]:
+    for _ in range(settings.steps):
+        yield torch.randint(count, (settings.batch,), generator=noise)
+
+
+def _precision(settings: InrSettings, device: torch.device) -> torch.autocast:
+    native = device.type == "cuda" or amx_available()
+    return torch.autocast(
+        device.type, torch.bfloat16, enabled=settings.bf16 and native and settings.activation != "wire"
+    )
+
+
+def amx_available() -> bool:
+    """Whether this processor multiplies matrices of bfloat16 in hardware; without, half precision is slower."""
+    return bool(torch.cpu._is_amx_tile_supported())
+
+
+def _loss(
+    network: Field,
+    data: Mapping[str, Tensor],
+    guide: Guide | None,
+    batch: Tensor,
+    settings: InrSettings,
+    noise: torch.Generator,
+    step_mm: float,
+) -> tuple[Tensor, Tensor]:
+    """(total, reconstruction error) of one batch of low-field voxels (methods.md §3.3)."""
+    points, count = _profile_points(data, batch, settings, noise)
+    intensity, logits = network(points, guide.at(points) if guide else None)
+    mean = intensity.view(len(batch), count, -1).mean(dim=1)
+    signal = mean.gather(1, data["contrast"][batch, None])[:, 0] + data["base"][batch]
+    error = reconstruction(rician_mean(signal, data["sigma"][data["stack"][batch]]), data["value"][batch])
+    total = error
+    if settings.seg:
+        share = torch.softmax(logits, dim=1).view(len(batch), count, -1).mean(dim=1)
+        total = total + settings.seg * segmentation(share, data["tissue"][batch])
+    if settings.tv:
+        total = total + settings.tv * _variation(network, data, guide, batch, noise, step_mm)
+    return total, error
+
+
+def _profile_points(
+    data: Mapping[str, Tensor], batch: Tensor, settings: InrSettings, noise: torch.Generator
+) -> tuple[Tensor, int]:
+    """((B·K, 3) points, K): normal offsets through each voxel's slice profile, in pairs ±z; without PSF its centre."""
+    centre = data["point"][batch]
+    if not settings.psf:
+        return centre, 1
+    half = torch.randn(len(batch), settings.psf_points // 2, 3, generator=noise).to(centre.device)
+    offset = torch.cat([half, -half], dim=1) @ data["profile"][data["stack"][batch]].transpose(1, 2)
+    return (centre[:, None] + offset).view(-1, 3), settings.psf_points
+
+
+def _variation(
+    network: Field,
+    data: Mapping[str, Tensor],
+    guide: Guide | None,
+    batch: Tensor,
+    noise: torch.Generator,
+    step_mm: float,
+) -> Tensor:
+    """Total variation at random points near the batch's voxels, one random axis each (methods.md §3.3)."""
+    few = batch[: max(1, len(batch) // 4)]
+    here = data["point"][few] + 3 * step_mm * (torch.rand(len(few), 3, generator=noise) - 0.5).to(few.device)
+    axis = torch.randint(3, (len(few),), generator=noise).to(few.device)
+    there = here + step_mm * torch.nn.functional.one_hot(axis, 3)
+    both = torch.cat([here, there])
+    shown = guide.at(both) if guide else None
+    intensity, _ = network(both, shown)
+    if shown is not None and network.residual:
+        intensity = intensity + shown[:, : intensity.shape[1]]
+    first, second = intensity.chunk(2)
+    return total_variation(first, second)
+
+
+def render(
+    network: Field, points: np.ndarray, guide: Guide | None, settings: InrSettings
+) -> tuple[np.ndarray, np.ndarray]:
+    """((C, N) intensity, (3, N) posteriors of CSF, GM, WM), float32, at points (N, 3), in chunks (methods.md §3.4)."""
+    device = torch.device(settings.device)
+    images, shares = [], []
+    with torch.no_grad(), _precision(settings, device):
+        for part in torch.from_numpy(points).split(CHUNK):
+            here = part.to(device)
+            intensity, logits = network(here, guide.at(here) if guide else None)
+            images.append(intensity.cpu().numpy())
+            shares.append(torch.softmax(logits, dim=1)[:, 1:].cpu().numpy())
+    return np.concatenate(images).T, np.concatenate(shares).T
+
+
+def guide_of(channels: np.ndarray, affine: np.ndarray, coordinates: Coordinates) -> Guide:
+    """The guide made of (G, X, Y, Z) channels on a grid with this affine."""
+    shape = np.array(channels.shape[1:])
+    to_voxel = np.linalg.inv(affine)
+    matrix = to_voxel[:3, :3] * coordinates.half
+    offset = to_voxel[:3, :3] @ coordinates.centre + to_voxel[:3, 3]
+    # grid_sample runs from −1 at the first voxel's centre to 1 at the last one's, last axis first.
+    scale = 2 / (shape - 1)
+    tensor = torch.from_numpy(np.ascontiguousarray(channels.transpose(0, 3, 2, 1), dtype=np.float32))[None]
+    return Guide(
+        tensor, torch.from_numpy(np.float32(scale[:, None] * matrix)), torch.from_numpy(np.float32(offset * scale - 1))
+    )

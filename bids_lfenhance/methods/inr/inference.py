@@ -1,0 +1,152 @@
+"""One seed from end to end: fit, query, restore the contrast, check, blend."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy import ndimage
+
+from ...config import CONTRASTS, TISSUES
+from ...errors import InputError
+from ...imaging.acquisition import Acquisition, Frame
+from ...imaging.grid import apply_affine
+from ...imaging.volume import Volume
+from ...nn.method import Draw, Prepared
+from ...simulators.contrast import restoring_gain
+from .contrast import vectors_of
+from .fit import Guide, fit, guide_of, render
+from .observations import Coordinates, Observations, fused_base, observe, scales_of, sorted_stacks, support_of
+from .settings import InrSettings
+
+CHI2 = (0.8, 1.3)
+"""Reduced χ² of a fit that explains the scan and not its noise (methods.md §3.3b)."""
+
+BLEND_MM = 1.5
+"""Standard deviation of the passage from the network to the fused image at the edge of the mask."""
+
+
+@dataclass(frozen=True, eq=False)
+class InrPrepared(Prepared[InrSettings]):
+    """What the seeds share.
+
+    ``base`` (C, X, Y, Z) the fused images of the contrasts present and ``scales`` (C,) their units; ``support``
+    (X, Y, Z) bool, where the network is fitted; ``seen`` the low-field voxels; ``tissue`` (3, X, Y, Z); ``guide`` what
+    the network is given at each point beside the coordinates, or None.
+    """
+
+    base: np.ndarray
+    scales: np.ndarray
+    support: np.ndarray
+    seen: Observations
+    tissue: np.ndarray
+    guide: Guide | None
+
+
+def prepare(volume: Volume, settings: InrSettings) -> InrPrepared:
+    """The session as observations, and the image that the network corrects; raise InputError without stacks."""
+    lonely = [name for name in volume.contrasts if not volume.stacks_of(name)]
+    if lonely:
+        raise InputError(
+            f"expected the stacks behind every contrast, found none for {', '.join(lonely)}: inr fits acquisitions, "
+            "use interp for images that were already fused"
+        )
+    support = support_of(volume)
+    scales = scales_of(volume, support)
+    base = fused_base(volume, settings.base, support)
+    tissue = volume.tissue if volume.tissue is not None else np.zeros((len(TISSUES), *volume.grid.shape), np.float32)
+    seen = observe(volume, base, scales, tissue, support)
+    guide = None
+    if settings.guide:
+        channels = np.concatenate([volume.image[volume.present] / scales[:, None, None, None], tissue])
+        guide = guide_of(channels, volume.grid.affine, Coordinates.of(volume.grid))
+    return InrPrepared(volume, settings, base, scales, support, seen, tissue, guide)
+
+
+def sample(prepared: InrPrepared, generator: np.random.Generator) -> Draw:
+    """One fitted seed on the grid."""
+    volume, settings, support = prepared.volume, prepared.settings, prepared.support
+    coordinates = Coordinates.of(volume.grid)
+    with torch.random.fork_rng(devices=[]):
+        fitted = fit(prepared.seen, prepared.guide, settings, generator, 1 / coordinates.half)
+        inside = np.argwhere(support)
+        points = coordinates(apply_affine(volume.grid.affine, inside))
+        intensity, posterior = render(fitted.network, points, prepared.guide, settings)
+    signal = prepared.base.copy()
+    signal[:, support] += intensity * prepared.scales[:, None]
+    np.maximum(signal, 0, out=signal)
+    chi2 = _chi2(volume, signal)
+    tissue = prepared.tissue
+    if settings.base == "none" and settings.seg and volume.tissue is not None:
+        tissue = np.zeros_like(tissue)
+        tissue[:, support] = posterior
+    vectors, warnings = vectors_of(volume, signal, tissue, settings)
+    image = _restored(volume, signal, tissue, support, vectors, settings)
+    record = {
+        **fitted.record,
+        "contrast_vector": {name: vector.tolist() for name, vector in vectors.items()},
+        "reduced_chi2": chi2,
+        "outside": "the fused low field, blended over the edge of the mask",
+        "nfe": 1,
+        "warnings": [*fitted.record["warnings"], *warnings, *_fit_warnings(chi2)],
+    }
+    return Draw(image, record)
+
+
+def _restored(
+    volume: Volume,
+    signal: np.ndarray,
+    tissue: np.ndarray,
+    support: np.ndarray,
+    vectors: Mapping[str, np.ndarray],
+    settings: InrSettings,
+) -> np.ndarray:
+    """(C, X, Y, Z) high-field contrast inside the mask, the fused image outside, one passing into the other."""
+    zoom = min(volume.grid.zooms)
+    inside = volume.mask if volume.mask is not None else support
+    weight = ndimage.gaussian_filter(inside.astype(np.float32), BLEND_MM / zoom) * support
+    image = volume.image.copy()
+    for channel, name in enumerate(volume.contrasts):
+        power = vectors[name] ** settings.restore
+        gain = restoring_gain(name, power, signal[channel], tissue, settings.smooth_mm / zoom)
+        index = CONTRASTS.index(name)
+        image[index] += weight * (signal[channel] * gain - image[index])
+    return image
+
+
+def _chi2(volume: Volume, signal: np.ndarray) -> dict[str, float]:
+    """{stack: reduced χ²} of the unrestored image against what was acquired inside the mask (methods.md §3.3b)."""
+    frame, found = Frame(volume.grid), {}
+    spectra = [frame.spectrum(channel) for channel in signal]
+    inside = volume.mask if volume.mask is not None else support_of(volume)
+    for stack in sorted_stacks(volume):
+        # Deep inside only: near the edge the profile reaches what the network never saw.
+        deep = ndimage.binary_erosion(inside, iterations=3) if volume.mask is not None else inside
+        where = _voxels_in(stack.affine, stack.data.shape, volume, deep)
+        if not where.any() or stack.sigma <= 0:
+            continue
+        predicted = Acquisition.of(stack, volume.grid, where=where, frame=frame).measure(
+            spectra[volume.contrasts.index(stack.contrast)]
+        )
+        found[stack.name] = float(np.mean(((predicted - stack.data[where]) / stack.sigma) ** 2))
+    return found
+
+
+def _voxels_in(affine: np.ndarray, shape: tuple[int, ...], volume: Volume, region: np.ndarray) -> np.ndarray:
+    """(I, J, K) bool: the stack voxels whose centre lies in a region of the grid."""
+    index = np.indices(shape).reshape(3, -1).T
+    to_grid = np.linalg.inv(volume.grid.affine) @ affine
+    voxel = np.rint(apply_affine(to_grid, index)).astype(int)
+    known = np.all((voxel >= 0) & (voxel < np.array(region.shape)), axis=1)
+    known[known] = region[tuple(voxel[known].T)]
+    return known.reshape(shape)
+
+
+def _fit_warnings(chi2: Mapping[str, float]) -> list[str]:
+    low, high = CHI2
+    return [
+        f"{name}: reduced χ² {value:.2f} is outside {low}–{high}, the fit "
+        + ("leaves more than noise unexplained" if value > high else "follows the noise")
+        for name, value in chi2.items()
+        if not low <= value <= high
+    ]

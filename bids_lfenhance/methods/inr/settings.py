@@ -1,0 +1,89 @@
+"""Settings of ``inr``, and their budgets; no torch."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from ...nn.method import Description
+from ...nn.settings import setting
+from ...simulators.contrast import POWER
+
+
+@dataclass(frozen=True)
+class InrSettings:
+    """Options of ``inr``; the defaults are those of the ``cpu`` budget."""
+
+    base: Literal["sr", "mean", "none"] = field(
+        default="sr",
+        metadata=setting("fused image that the network corrects; none, the published form, leaves it alone"),
+    )
+    activation: Literal["gabor", "wire", "siren", "ff"] = field(
+        default="gabor", metadata=setting("wavelet of the trunk", "docs/methods/inr.md")
+    )
+    width: int = field(default=64, metadata=setting("features per layer", "published 256"))
+    layers: int = field(default=3, metadata=setting("hidden layers", "docs/methods/inr.md"))
+    omega: float = field(
+        default=0.0,
+        metadata=setting(
+            "frequency of the wavelets, radians per half field of view; 0: from the sampling", "docs/methods/inr.md"
+        ),
+    )
+    spread: float = field(default=3.0, metadata=setting("inverse width of the wavelets, s₀", "docs/methods/inr.md"))
+    guide: bool = field(
+        default=False,
+        metadata=setting("show the network the fused images and tissue at each point, beside the coordinates"),
+    )
+    psf: bool = field(
+        default=True,
+        metadata=setting("integrate over the slice profile; off fits voxel centres", "docs/methods/inr.md"),
+    )
+    psf_points: int = field(
+        default=8, metadata=setting("Monte-Carlo points per low-field voxel and step, even", "published 16-24")
+    )
+    seg: float = field(
+        default=0.1,
+        metadata=setting("weight of Dice + cross-entropy; 0 drops the tissue head's loss", "docs/methods/inr.md"),
+    )
+    tv: float = field(default=0.02, metadata=setting("weight of total variation; 0 drops it", "docs/methods/inr.md"))
+    contrast: str = field(
+        default="auto",
+        metadata=setting(
+            "auto fits the contrast vector, none keeps the low-field contrast; or the vector itself, CSF,GM,WM as low "
+            "over high field",
+            "docs/methods/inr.md",
+        ),
+    )
+    restore: float = field(
+        default=POWER,
+        metadata=setting("power of the contrast vector: 1 trusts the tissue wholly, 0 changes no contrast"),
+    )
+    smooth_mm: float = field(
+        default=1.0, metadata=setting("smoothing of the tissue shares behind the contrast, standard deviation in mm")
+    )
+    steps: int = field(default=300, metadata=setting("steps of Adam", "published 2000"))
+    batch: int = field(default=4096, metadata=setting("low-field voxels per step", "published 8192"))
+    rate: float = field(
+        default=3e-3, metadata=setting("learning rate at the start, falling to 0 as a cosine", "docs/methods/inr.md")
+    )
+    bf16: bool = field(
+        default=True, metadata=setting("half precision where the processor multiplies it natively", "measured")
+    )
+    device: str = field(default="cpu", metadata=setting("where the network is fitted; the app's --device"))
+
+
+BUDGETS: Mapping[str, Mapping[str, Any]] = {
+    "sloppy": {"base": "mean", "width": 16, "layers": 2, "steps": 20, "batch": 512, "psf_points": 4},
+    "cpu": {},
+    "gpu": {"base": "none", "width": 256, "steps": 2000, "batch": 8192, "psf_points": 16},
+}
+"""What each budget changes; "gpu" is the published size."""
+
+ABOUT = Description(
+    "inr",
+    "lf2hf",
+    "scan",
+    settings=InrSettings,
+    sampling=InrSettings,
+    budgets=BUDGETS,
+    draws=3,
+)

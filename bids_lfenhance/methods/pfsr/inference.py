@@ -1,0 +1,138 @@
+"""Whole brains through the network of ``pfsr``: weights, windows, and the draws behind the uncertainty."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import product
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ...imaging.volume import Stack, Volume
+from ...nn.batch import Batch
+from ...nn.memory import FLOAT, peak_bytes
+from ...nn.method import Draw
+from ...nn.stage import Nets
+from ..contrast import estimate
+from ..learned import COARSER, Learned, batch_of, finish, fit_count, load, record_of, set_up
+from .loss import singles
+from .network import Enhancer, build
+from .settings import ABOUT, PfsrSampling, PfsrSettings, resolve
+
+FIELDS = 12
+"""Copies of one contrast's image that are in memory at once, beside what the network needs."""
+
+WINDOWS = (128, 96, 64, 48, 32)
+"""Sides of windows to try where the whole brain does not fit."""
+
+
+def prepare(volume: Volume, sampling: PfsrSampling) -> Learned[PfsrSettings]:
+    """What all draws share: the trained network, and the image it starts from."""
+    loaded = load(ABOUT, volume, sampling)
+    settings = resolve(sampling, loaded.settings)
+    return set_up(volume, settings, loaded, build(settings))
+
+
+def fit_to_memory(prepared: Learned[PfsrSettings], limit: int) -> Learned[PfsrSettings]:
+    """The same with the largest windows, at most those of the settings, that ``limit`` bytes allow: the same result."""
+    settings, sides = prepared.settings, prepared.crop.mask.shape
+    with torch.device("meta"):
+        network = build(settings)["enhancer"]
+    assert isinstance(network, Enhancer)
+    halo = 2 * network.reach
+
+    def needed(window: int) -> int:
+        seen = [min(side, window + halo) if window else side for side in sides]
+        image, contrast = torch.empty(1, 1, *seen, device="meta"), torch.empty(1, dtype=torch.long, device="meta")
+        return FIELDS * math.prod(sides) * FLOAT + peak_bytes(lambda: network(image, contrast))
+
+    wanted = settings.window or max(sides)
+    sizes = [] if settings.attention == "global" else [size for size in WINDOWS if size < wanted]
+    return fit_count(prepared, "window", [settings.window, *sizes], needed, limit, COARSER)
+
+
+def enhance_batch(nets: Nets, batch: Batch, settings: PfsrSettings) -> Tensor:
+    """(B, C, X, Y, Z) float32 inside the mask, every contrast present on its own: no result leans on its neighbours.
+
+    ``settings.strength`` of the way from the input to what the network says (0: all of it).
+    """
+    network = nets["enhancer"]
+    assert isinstance(network, Enhancer)
+    out = torch.zeros_like(batch.input)
+    with torch.no_grad():
+        items, contrasts, images = singles(batch, batch.present)
+        for number, (item, contrast) in enumerate(zip(items.tolist(), contrasts.tolist(), strict=True)):
+            one = slice(number, number + 1)
+            found = _whole(network, images[one], contrasts[one], settings.window)
+            out[item, contrast] = torch.lerp(images[one], found, settings.strength or 1.0)[0, 0]
+    return out * batch.mask
+
+
+def _whole(network: Enhancer, image: Tensor, contrast: Tensor, window: int) -> Tensor:
+    """(1, 1, X, Y, Z) float32, in one piece or in windows that see as far around themselves as the network reaches."""
+    if not window:
+        found: Tensor = network(image, contrast).float()
+        return found
+    out = torch.empty_like(image)
+    for core, seen, inner in _windows(image.shape[2:], window, network.reach, network.shuffle):
+        out[:, :, *core] = network(image[:, :, *seen], contrast).float()[:, :, *inner]
+    return out
+
+
+def _windows(
+    shape: torch.Size, window: int, reach: int, multiple: int
+) -> Iterator[tuple[tuple[slice, ...], tuple[slice, ...], tuple[slice, ...]]]:
+    """(Part of the volume, the same with its surroundings, the part within those) of each window.
+
+    Everything starts on a multiple of the folding, so that each voxel takes the same channel in every window.
+    """
+    size, halo = -(-window // multiple) * multiple, -(-reach // multiple) * multiple
+    for corner in product(*(range(0, side, size) for side in shape)):
+        core = tuple(slice(c, min(c + size, side)) for c, side in zip(corner, shape, strict=True))
+        seen = tuple(
+            slice(max(0, s.start - halo), min(side, s.stop + halo)) for s, side in zip(core, shape, strict=True)
+        )
+        inner = tuple(slice(c.start - s.start, c.stop - s.start) for c, s in zip(core, seen, strict=True))
+        yield core, seen, inner
+
+
+def sample(prepared: Learned[PfsrSettings], generator: np.random.Generator) -> Draw:
+    """One draw: the session with fresh noise, mirrored left to right and shifted at random, enhanced, moved back.
+
+    The spread over draws is what the scan's own noise, and the network's failing symmetries, do to the result. What
+    the network learned wrongly from its examples it gets wrong in every draw: the spread is a lower bound.
+    """
+    settings, crop, start = prepared.settings, prepared.crop, prepared.estimate
+    if settings.noise:
+        noisier = _noisier(prepared.volume, settings.noise, generator)
+        start = estimate(noisier, settings.fusion, prepared.loaded.contrasts)
+    image = start.volume.image[(slice(None), *crop.box)]
+    mirrored, shift = bool(generator.integers(2)), generator.integers(0, settings.shuffle, 3)
+    moved, mask = (_moved(one, mirrored, shift) for one in (crop.scale.apply(image, crop.mask), crop.mask[None]))
+    result = enhance_batch(prepared.nets, batch_of(crop, moved, mask[0], settings.device), settings)
+    record = record_of(prepared, window=settings.window, mirrored=mirrored, shift=shift.tolist(), nfe=1)
+    return finish(prepared, _moved_back(result[0].cpu().numpy(), mirrored, shift), record, start=start)
+
+
+def _noisier(volume: Volume, times: float, generator: np.random.Generator) -> Volume:
+    """The session with fresh noise in its stacks, ``times`` as strong as their own."""
+
+    def worse(stack: Stack) -> Stack:
+        noise = generator.normal(0, times * stack.sigma, stack.data.shape).astype(np.float32)
+        return replace(stack, data=stack.data + noise, sigma=float(np.hypot(1, times) * stack.sigma))
+
+    # Sorted, so that the order in which files were found changes nothing.
+    return replace(volume, stacks=tuple(worse(stack) for stack in sorted(volume.stacks, key=lambda s: s.name)))
+
+
+def _moved(image: np.ndarray, mirrored: bool, shift: np.ndarray) -> np.ndarray:
+    """(C, X', Y', Z'): mirrored along the first axis, then moved away from the origin over zeros."""
+    image = image[:, ::-1] if mirrored else image
+    return np.pad(image, [(0, 0), *((int(n), 0) for n in shift)])
+
+
+def _moved_back(image: np.ndarray, mirrored: bool, shift: np.ndarray) -> np.ndarray:
+    """(C, X, Y, Z): the inverse of ``_moved``."""
+    image = image[:, shift[0] :, shift[1] :, shift[2] :]
+    return image[:, ::-1] if mirrored else image

@@ -1,0 +1,105 @@
+"""The part of a session that a network sees, scaled as in training; and its result put back where it came from."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..config import CONTRASTS
+from ..imaging.grid import CANONICAL_ZOOM, Grid
+from ..imaging.volume import Volume
+from .normalise import Scale
+
+MARGIN = 8
+"""Voxels around the brain that a network is shown, as in training."""
+
+OUTSIDE = "the input, outside the brain mask"
+"""What stands beyond the mask in an enhanced image, for the record."""
+
+
+@dataclass(frozen=True)
+class BrainCrop:
+    """The brain of a session with a margin, in the contrasts that the weights know.
+
+    ``image`` (C, x, y, z) float32 in the session's units; ``mask`` (x, y, z) bool; ``known`` (C,) bool: contrasts that
+    are there and that the weights know; ``scale`` of the image inside the mask; ``box`` where the crop lies.
+    """
+
+    volume: Volume
+    box: tuple[slice, ...]
+    image: np.ndarray
+    mask: np.ndarray
+    known: np.ndarray
+    scale: Scale
+
+    @classmethod
+    def of(cls, volume: Volume, contrasts: Sequence[str]) -> "BrainCrop":
+        """Crop a session for weights that know ``contrasts``; without a mask, what is not zero is taken for brain."""
+        known = np.array([name in contrasts for name in CONTRASTS]) & volume.present
+        mask = np.asarray(volume.image.any(axis=0) if volume.mask is None else volume.mask)
+        box = _box(mask)
+        image, mask = volume.image[(slice(None), *box)], mask[box]
+        return cls(volume, box, image, mask, known, Scale.of(image, mask))
+
+    @property
+    def grid(self) -> Grid:
+        """Where the voxels of the crop lie."""
+        affine = self.volume.grid.affine.copy()
+        affine[:3, 3] += affine[:3, :3] @ [one.start for one in self.box]
+        return Grid(affine, self.mask.shape)
+
+    def scaled(self) -> np.ndarray:
+        """(C, x, y, z) float32: the image as a network wants it."""
+        return self.scale.apply(self.image, self.mask)
+
+    def paste(self, found: np.ndarray) -> np.ndarray:
+        """(C, X, Y, Z) float32: the session with a network's result (C, x, y, z) in place of the known contrasts.
+
+        Outside the mask the input stays: a mask that is a voxel short must not cut brain away.
+        """
+        out = self.volume.image.astype(np.float32)
+        enhanced = self.scale.undo(found)
+        for channel in np.flatnonzero(self.known):
+            out[(channel, *self.box)] = np.where(self.mask, enhanced[channel], out[(channel, *self.box)])
+        return out
+
+    def placed(self, found: np.ndarray) -> np.ndarray:
+        """(C, X, Y, Z) float32: a map (C, x, y, z) of the crop on the session's grid, zero beyond the mask."""
+        out = np.zeros(self.volume.image.shape, np.float32)
+        out[(slice(None), *self.box)] = np.where(self.mask, found, 0)
+        return out
+
+    def noise(self) -> np.ndarray:
+        """(C,) SD of the noise of ``scaled``: that of the mean of a contrast's stacks; zero where there are none."""
+        sigmas = [[stack.sigma for stack in self.volume.stacks_of(name)] for name in CONTRASTS]
+        return np.array([np.sqrt(np.square(one).sum()) / max(1, len(one)) for one in sigmas]) / self.scale.values
+
+    def scales(self) -> dict[str, float]:
+        """{contrast: what its image was divided by}, for the record."""
+        return {name: float(self.scale.values[CONTRASTS.index(name)]) for name in self.volume.contrasts}
+
+    def warnings(self, contrasts: Sequence[str]) -> list[str]:
+        """What the user should know of weights for ``contrasts`` on this session."""
+        said = [
+            f"{name} was not enhanced, but only fused: the weights know only {', '.join(contrasts)}"
+            for name in self.volume.contrasts
+            if not self.known[CONTRASTS.index(name)]
+        ]
+        if not np.allclose(self.volume.grid.zooms, CANONICAL_ZOOM):
+            said.append(
+                f"the network learnt on voxels of {CANONICAL_ZOOM:g} mm and was used on others: do not trust it"
+            )
+        if self.volume.mask is None:
+            said.append("the session came without a brain mask: what is not zero was taken for brain")
+        return said
+
+
+def _box(mask: np.ndarray) -> tuple[slice, ...]:
+    """The box of a mask (X, Y, Z) with its margin, inside the array; everything where the mask is empty."""
+    if not mask.any():
+        return tuple(slice(0, side) for side in mask.shape)
+    where = [np.flatnonzero(mask.any(axis=tuple({0, 1, 2} - {axis}))) for axis in range(3)]
+    return tuple(
+        slice(max(0, int(w[0]) - MARGIN), min(side, int(w[-1]) + 1 + MARGIN))
+        for w, side in zip(where, mask.shape, strict=True)
+    )

@@ -1,0 +1,120 @@
+"""Whole heads through the operator: slabs, a volume of the session, a stack of a simulation."""
+
+from functools import lru_cache
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ...config import CONTRASTS
+from ...errors import InputError
+from ...imaging.grid import Grid, resample
+from ...imaging.volume import Stack
+from ...nn.batch import Batch, required
+from ...nn.normalise import Scale
+from ...nn.stage import Nets
+from ...nn.weights import Loaded, default_weights, load_weights
+from ..physics import add_rician
+from ..simulator import stack_of
+from ..source import HighField, mean_of
+from .network import REACH, build
+from .settings import H2loNetwork, LearnedRecord
+
+SLAB = 32
+"""Planes that are mapped at once (methods.md §4.1)."""
+
+
+def degrade_batch(nets: Nets, batch: Batch) -> Tensor:
+    """(B, C, X, Y, Z) float32 ≥ 0 inside the mask, each contrast by its own operator."""
+    out = torch.zeros_like(batch.input)
+    with torch.no_grad():
+        for item, channel in batch.present.nonzero().tolist():
+            if CONTRASTS[channel] in nets:
+                image, place = batch.input[item, channel], required(batch.place)[item]
+                out[item, channel] = whole(nets[CONTRASTS[channel]], image, place)
+    return out.clamp(min=0) * batch.mask
+
+
+def whole(network: nn.Module, image: Tensor, place: Tensor, slab: int = SLAB) -> Tensor:
+    """(X, Y, Z) float32: the operator at every voxel of an image (X, Y, Z), ``slab`` planes at a time.
+
+    Each slab is given the ``REACH`` planes on either side that its voxels see, so that any thickness gives the same;
+    beyond the array there is background. ``place`` (4, 4) as in a batch.
+    """
+    padded = functional.pad(image, (REACH,) * 6)[None, None]
+    parts = []
+    for start in range(0, image.shape[0], slab):
+        planes = padded[:, :, start : start + slab + 2 * REACH]
+        offset = torch.eye(4, dtype=place.dtype, device=place.device)
+        offset[:3, 3] = torch.tensor([start - REACH, -REACH, -REACH])
+        parts.append(network(planes, (place @ offset)[None]).reshape(-1, *image.shape[1:]))
+    return torch.cat(parts).float()
+
+
+def weights_for(source: str, contrasts: tuple[str, ...]) -> Loaded:
+    """Trained operators for these contrasts."""
+    if source == "auto":
+        source = default_weights("h2lo", contrasts) or "auto"
+    return load_weights(source, "h2lo", contrasts)
+
+
+def operators(loaded: Loaded, device: str = "cpu") -> dict[str, nn.Module]:
+    """The operators of trained weights, by contrast, ready to be used; ``InputError`` where one is missing."""
+    if absent := [name for name in loaded.contrasts if name not in loaded.state]:
+        raise InputError(
+            f"Expected an operator for {', '.join(absent)} in {loaded.path}, which says it knows it, found those of "
+            f"{', '.join(loaded.state) or 'none'}; choose other weights, or train on these contrasts."
+        )
+    every = build(H2loNetwork("all", *(loaded.settings[key] for key in ("features", "no_siren", "no_trunk"))))
+    nets = {name: every[name] for name in loaded.contrasts}
+    for name, net in nets.items():
+        net.load_state_dict(loaded.state[name])
+        net.to(device).eval()
+    return nets
+
+
+def apply(source: HighField, geometry: Grid, record: LearnedRecord) -> Stack:
+    """The stack of a record on ``geometry``, which may be the source's own grid.
+
+    The operator learnt what fused low field looks like on the grid of the high field, slice profile included: voxels
+    are read where they lie, without another profile. ``fwhm`` is that of the geometry's voxels.
+    """
+    low = _low(source, record.weights, record.sha256)
+    moved = Grid(np.array(record.motion) @ geometry.affine, geometry.shape)
+    data = resample(low, source.grid.affine, moved, order=3).clip(0, float(low.max()))
+    sigma = mean_of(low, source.tissue[2]) / record.snr if record.snr else 0.0
+    if sigma:
+        data = add_rician(data, sigma, np.random.default_rng(record.seed))
+    return stack_of(data, geometry, geometry.zooms, sigma, record)
+
+
+# The stacks of a session are read from one low field, whose making takes a minute.
+@lru_cache(maxsize=1)
+def _low(source: HighField, weights: str, sha256: str) -> np.ndarray:
+    """(X, Y, Z) float32 ≥ 0 in units of the source, on its grid, zero outside its mask; always made on the CPU."""
+    loaded = weights_for(weights, (source.contrast,))
+    if loaded.sha256 != sha256:
+        raise InputError(
+            f"Expected the weights of h2lo that the record names ({sha256[:12]}…), found {loaded.sha256[:12]}… under "
+            f"'{weights}'; put the old ones back, say where they are (weights=), or simulate anew."
+        )
+    network = operators(loaded)[source.contrast]
+    box = _box(source.mask)
+    scale = Scale.of(source.image[None], source.mask)
+    image = scale.apply(source.image[None], source.mask)[0][box]
+    offset = np.eye(4)
+    offset[:3, 3] = [one.start for one in box]
+    with torch.no_grad():
+        found = whole(network, torch.from_numpy(image), torch.from_numpy(source.place @ offset).float())
+    low = np.zeros(source.grid.shape, np.float32)
+    low[box] = scale.undo(found.clamp(min=0).numpy()[None])[0] * source.mask[box]
+    return low
+
+
+def _box(mask: np.ndarray) -> tuple[slice, ...]:
+    """The box of a mask (X, Y, Z); everything where it is empty."""
+    if not mask.any():
+        return tuple(slice(0, side) for side in mask.shape)
+    where = [np.flatnonzero(mask.any(axis=tuple({0, 1, 2} - {axis}))) for axis in range(3)]
+    return tuple(slice(int(w[0]), int(w[-1]) + 1) for w in where)

@@ -1,0 +1,34 @@
+"""The record of ``h2lo`` as a simulator: what is drawn for a stack, and the stack of a record."""
+
+import numpy as np
+
+from ...imaging.grid import Grid
+from ...imaging.volume import Stack
+from ..presets import Preset
+from ..simulator import Simulator, random_motion, rows
+from ..source import HighField
+from .settings import LearnedRecord, SimulateSettings
+
+
+def _draw(
+    source: HighField, preset: Preset, settings: SimulateSettings, generator: np.random.Generator
+) -> LearnedRecord:
+    """Motion and the seed of the noise: all that is random about a map that was learned."""
+    # Torch is heavy: the command line reads this record without it.
+    from .inference import weights_for
+
+    motion = random_motion(generator, settings.motion_mm, settings.motion_deg, source.grid.corners().mean(axis=0))
+    seed = int(generator.integers(2**63))
+    loaded = weights_for(settings.weights, (source.contrast,))
+    made_by = (str(settings.weights), loaded.sha256, settings.snr, seed, tuple(loaded.trained_on))
+    return LearnedRecord(source.contrast, preset.plane, rows(motion), *made_by)
+
+
+def _apply(source: HighField, geometry: Grid, record: LearnedRecord) -> Stack:
+    """The operator's low field of this head, read at the voxels of the stack."""
+    from .inference import apply
+
+    return apply(source, geometry, record)
+
+
+SIMULATOR = Simulator("h2lo", SimulateSettings, LearnedRecord, _draw, _apply, fused=True)
