@@ -35,8 +35,8 @@ from bids_lfenhance.simulators.presets import get_preset
 from bids_lfenhance.simulators.simulator import rows
 from bids_lfenhance.simulators.source import HighField, high_field_source
 from bids_lfenhance.training.examples import Example, list_examples
-from bids_lfenhance.training.sessions import PLANES, simulated_session
 from bids_lfenhance.training.patches import whole
+from bids_lfenhance.training.sessions import PLANES, simulated_session
 
 METRICS = {"h2lo": ("psnr", "ssim", "ncc", "wass", "hncc", "bhat", "js"), "brain-fit": ("psnr", "ssim", "ncc")}
 COLUMNS = [(protocol, metric) for protocol, metrics in METRICS.items() for metric in metrics]

@@ -19,11 +19,10 @@ from bids_lfenhance.imaging.grid import Grid
 from bids_lfenhance.imaging.template import load_head_template
 from bids_lfenhance.imaging.warp import Warp
 from bids_lfenhance.nn.weights import load_weights
-from bids_lfenhance.segmentation.network import RegionNet
-from bids_lfenhance.segmentation.synthesis import Appearance, paint_patch
 from bids_lfenhance.segmentation.method import TRAINABLE
-from bids_lfenhance.segmentation.network import build
+from bids_lfenhance.segmentation.network import RegionNet, build
 from bids_lfenhance.segmentation.regions import indices
+from bids_lfenhance.segmentation.synthesis import Appearance, paint_patch
 from bids_lfenhance.segmentation.warps import places
 from bids_lfenhance.simulators.source import COMMON_MM
 from bids_lfenhance.training.examples import list_examples

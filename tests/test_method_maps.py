@@ -11,7 +11,6 @@ import pytest
 
 from bids_lfenhance.bids.dataset import read_table
 from bids_lfenhance.bids.names import sidecar_path
-from bids_lfenhance.methods import get_method
 
 from .dataset import write_dataset
 from .methods.learned import untrained_weights

@@ -36,7 +36,8 @@ def session_layout(session: Plain, recipe: Plain) -> dict[str, Path]:
         files[f"enhanced/{contrast}"] = name(contrast, **on_grid, desc=label)
         files[f"risk/{contrast}"] = name(contrast, **on_grid, desc=f"{label}Risk")
         if is_enhanced(recipe, contrast):
-            for kind in (*(["Std"] if recipe["n_samples"] > 1 else []), *recipe.get("maps", ())):
+            std = ["Std"] if recipe["n_samples"] > 1 or recipe.get("gives_scale") else []
+            for kind in (*std, *recipe.get("maps", ())):
                 files[f"{kind}/{contrast}"] = name(contrast, **on_grid, desc=f"{label}{kind}")
         for kind, seg in segmentations(recipe).items():
             for source, desc in ((kind, f"preproc{contrast}"), (f"enhanced_{kind}", f"{label}{contrast}")):

@@ -100,6 +100,8 @@ def _baseline(provenance: Plain) -> str:
 
 def std_words(provenance: Plain) -> dict[str, Any]:
     """What the standard deviation over draws says it is: of images to which a share of the change was applied."""
+    if provenance.get("gives_scale"):
+        return {"Description": "Standard deviation of the error of the image, as the method itself estimates it"}
     text = f"Voxelwise standard deviation over {provenance['draws']} draws: {SPREAD}"
     share = provenance["records"][0].get("strength", 1.0)
     if share == 1:

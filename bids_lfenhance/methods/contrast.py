@@ -68,7 +68,7 @@ def with_contrast(draw: Draw, volume: Volume, asked: str, contrasts: Sequence[st
     volume : the session behind it, whose mask and tissue decide; without them nothing changes, and a warning says so
     contrasts : those to be restored; one that does not show its tissues in their order keeps its contrast, and is named
 
-    The vector is fitted to the draw itself (methods.md §3.1): what a network has restored already is not restored
+    The vector is fitted to the draw itself: what a network has restored already is not restored
     twice. The gain fades out over ``SMOOTH_MM`` around the brain.
     """
     record = {**draw.record, "contrast": "none"}

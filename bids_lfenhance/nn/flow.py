@@ -1,7 +1,7 @@
 """Conditional flow matching: a straight way from a source to the target, and its integration.
 
 The convention: time runs from 0, the source x_0, to 1, the target x_1; x_t = (1−t) x_0 + t x_1, and the network learns
-the velocity x_1 − x_0 (methods.md §5; Lipman et al. 2023; Tong et al. 2024, independent coupling, σ = 0).
+the velocity x_1 − x_0 (Lipman et al. 2023; Tong et al. 2024, independent coupling, σ = 0).
 """
 
 from collections.abc import Callable
@@ -34,7 +34,7 @@ def euler(velocity: Velocity, start: Tensor, steps: int, callback: Callback | No
     """x_1 (B, …) after ``steps`` even steps of Euler from ``start``, the source.
 
     One step is the conditional mean, whatever the source's noise: at t = 0 the best velocity is E[x_1] − x_0, so
-    ``mode=mean`` is ``steps=1``. More steps sample, with too little spread when few (methods.md §5).
+    ``mode=mean`` is ``steps=1``. More steps sample, with too little spread when few.
     ``velocity(x, t)``; ``callback(step, steps)`` after each step; what it raises ends the integration.
     """
     state, width = start, 1 / steps
@@ -47,7 +47,7 @@ def euler(velocity: Velocity, start: Tensor, steps: int, callback: Callback | No
 def heun(velocity: Velocity, start: Tensor, steps: int, callback: Callback | None = None) -> Tensor:
     """x_1 (B, …) after ``steps`` even steps of Heun, the last of them Euler's: 2·``steps`` − 1 network calls.
 
-    At t = 1 nothing tells the network the velocity from where it stands, so it is not asked there (methods.md §5).
+    At t = 1 nothing tells the network the velocity from where it stands, so it is not asked there.
     Arguments as of ``euler``.
     """
     state, width = start, 1 / steps

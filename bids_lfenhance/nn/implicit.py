@@ -31,7 +31,7 @@ class _Gabor(torch.autograd.Function):
 
 
 def gabor(u: Tensor, v: Tensor) -> Tensor:
-    """cos(u)·exp(−v²), elementwise (methods.md §3.3, real form)."""
+    """cos(u)·exp(−v²), elementwise."""
     out: Tensor = _Gabor.apply(u, v)
     return out
 
@@ -47,7 +47,7 @@ def linear(inputs: int, outputs: int, bound: float, generator: torch.Generator, 
 
 
 class GaborLayer(nn.Module):
-    """cos(ω(W₁h+b₁))·exp(−(s(W₂h+b₂))²), (N, inputs) → (N, outputs) (methods.md §3.3)."""
+    """cos(ω(W₁h+b₁))·exp(−(s(W₂h+b₂))²), (N, inputs) → (N, outputs)."""
 
     def __init__(self, inputs: int, outputs: int, omega: float, scale: float, generator: torch.Generator) -> None:
         super().__init__()
@@ -62,7 +62,7 @@ class GaborLayer(nn.Module):
 
 
 class WireLayer(nn.Module):
-    """exp(jωu − |su|²), u = Wh+b complex, (N, inputs) → (N, outputs) (methods.md §3.3, complex form)."""
+    """exp(jωu − |su|²), u = Wh+b complex, (N, inputs) → (N, outputs)."""
 
     def __init__(
         self, inputs: int, outputs: int, omega: float, scale: float, first: bool, generator: torch.Generator
@@ -81,7 +81,7 @@ class WireLayer(nn.Module):
 
 
 class SineLayer(nn.Module):
-    """sin(ω(Wh+b)), (N, inputs) → (N, outputs), initialised as SIREN (methods.md §4.1)."""
+    """sin(ω(Wh+b)), (N, inputs) → (N, outputs), initialised as SIREN."""
 
     def __init__(self, inputs: int, outputs: int, omega: float, first: bool, generator: torch.Generator) -> None:
         super().__init__()

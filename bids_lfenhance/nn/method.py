@@ -109,7 +109,8 @@ class Description:
     ``Literal``. ``network`` and ``training`` are what weights are made with and store: the size of the networks and how
     they learn. ``settings`` has all of these fields, for the functions of the method.
     ``budgets`` maps a budget ("sloppy", "cpu", "gpu") to the options it changes, ``presets`` "paper", "tiny" to the
-    settings of a training that it changes. ``draws`` is how many ``enhance`` takes by default. ``sentence`` and
+    settings of a training that it changes. ``draws`` is how many ``enhance`` takes by default; with
+    ``gives_scale`` each comes with the SD of its error. ``sentence`` and
     ``references`` go into the methods text of a paper: "<sentence> [references]".
     """
 
@@ -123,6 +124,7 @@ class Description:
     budgets: Mapping[str, Plain] = field(default_factory=dict)
     presets: Mapping[str, Plain] = field(default_factory=dict)
     draws: int = 1
+    gives_scale: bool = False
     sentence: str = ""
     references: tuple[str, ...] = ()
 

@@ -1,6 +1,6 @@
 """From noise to an image along the levels of a schedule: pure functions of a network, a start and a random generator.
 
-All share their arguments. ``predict(u, level) → v`` is the network (methods.md §0.1, 8), with its condition inside.
+All share their arguments. ``predict(u, level) → v`` is the network, with its condition inside.
 ``start`` (B, …) is the state at ``levels[0]``; ``levels`` fall strictly, and each step goes from one to the next: there
 is no other grid. What is returned is the state at the last level, for a grid of ``schedule.py`` the image. The only
 randomness is ``generator``'s, drawn for the whole field on the generator's own device, so that a CPU generator gives
@@ -98,7 +98,7 @@ def algorithm1(
 
     At each level but the last of ``levels`` one noise is drawn, then added and removed ``repeats`` (J) times.
     ``literal`` removes it by Eq. 11 as printed, which shrinks the image to nothing; otherwise by Tweedie's x̂_0, which
-    forgets the image it was given as Π a_i^J (methods.md §2.3). Both are here to be compared, not recommended.
+    forgets the image it was given as Π a_i^J. Both are here to be compared, not recommended.
     """
     for level, _ in _steps(levels, callback):
         drawn = randn_like(image, generator)

@@ -22,7 +22,7 @@ TOP = 1000
 """The highest level."""
 
 HIGHEST_START = 990
-"""Where a sampler starts at most: above, an error of the network is divided by a √ᾱ near zero (methods.md §6.5)."""
+"""Where a sampler starts at most: above, an error of the network is divided by a √ᾱ near zero."""
 
 Level = int | Tensor
 
@@ -42,14 +42,14 @@ class Schedule:
         return _fit(share.sqrt(), state) * state + _fit((1 - share).sqrt(), state) * noise
 
     def remove_noise(self, state: Tensor, noise: Tensor, level: Level) -> Tensor:
-        """Tweedie's x̂_0, (B, …): (u − √(1−ᾱ) ε)/√ᾱ, the inverse of ``add_noise`` (methods.md §2.3)."""
+        """Tweedie's x̂_0, (B, …): (u − √(1−ᾱ) ε)/√ᾱ, the inverse of ``add_noise``."""
         signal, spread = self._roots(level, state)
         return (state - spread * noise) / signal
 
     def remove_noise_literal(self, state: Tensor, noise: Tensor, level: Level) -> Tensor:
         """Eq. 11 of the bridged diffusion as printed, (B, …): (u − β/√(1−ᾱ) ε)/√α, the mean one level lower.
 
-        Still noisy, and smaller by √ᾱ_{t−1}: kept to show that it cannot be what the authors ran (methods.md §2.3).
+        Still noisy, and smaller by √ᾱ_{t−1}: kept to show that it cannot be what the authors ran.
         """
         share = self._share(level)
         alpha = share / self._share(level - 1)

@@ -22,8 +22,8 @@ def setting(
 
 
 _HOLDS: Mapping[str, tuple[str, Any]] = {
-    "least": ("at least", lambda value, bound: value >= bound),
-    "most": ("at most", lambda value, bound: value <= bound),
+    "least": ("of at least", lambda value, bound: value >= bound),
+    "most": ("of at most", lambda value, bound: value <= bound),
     "above": ("above", lambda value, bound: value > bound),
     "below": ("below", lambda value, bound: value < bound),
 }

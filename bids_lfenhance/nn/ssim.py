@@ -1,4 +1,4 @@
-"""Structural similarity that can be learnt from, and the mean inside a mask (methods.md §8)."""
+"""Structural similarity that can be learnt from, and the mean inside a mask."""
 
 from functools import cache
 
@@ -16,7 +16,7 @@ def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
 
 
 def ssim(predicted: Tensor, target: Tensor, mask: Tensor) -> Tensor:
-    """(N,) mean structural similarity inside the mask, in [−1, 1], as ``evaluation.ssim`` defines it (methods.md §8).
+    """(N,) mean structural similarity inside the mask, in [−1, 1], as ``evaluation.ssim`` defines it.
 
     All (N, 1, X, Y, Z) with a data range of 1; windows of 11³ voxels, σ 1.5, that fit into the array. Without any
     such window inside the mask the images count as alike: 1.

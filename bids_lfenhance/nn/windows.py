@@ -1,7 +1,7 @@
 """A network that sees windows, used on a whole field: blended inside every step of a sampler, over one state.
 
 There is one state and one noise for the field; windows are cut from them, so where two overlap they see the same noise
-to the bit, and their answers are blended before the sampler goes on: no seams can grow (methods.md §6.6).
+to the bit, and their answers are blended before the sampler goes on: no seams can grow.
 """
 
 import math

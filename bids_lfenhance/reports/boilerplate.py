@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..methods import METHODS, description
 from .collect import Output, Session, Subject, collect
 from .tables import field_strength
 
@@ -18,20 +19,6 @@ REFERENCES = {
     "doi:10.1016/j.neuroimage.2010.07.033",
     "nilearn": "Abraham A et al. Machine learning for neuroimaging with scikit-learn. Front Neuroinform 2014;8:14. "
     "doi:10.3389/fninf.2014.00014",
-    "wire": "Saragadam V et al. WIRE: wavelet implicit neural representations. CVPR 2023. arXiv:2301.05187",
-    "mcinr": "McGinnis J et al. Single-subject multi-contrast MRI super-resolution via implicit neural "
-    "representations. MICCAI 2023. arXiv:2303.15065",
-    "indrakanti": "Indrakanti P, Simpson I. Unsupervised bidirectional synthesis of ultra-low-field MRI. "
-    "Preprint, 2025",
-    "h2lo": "H2LO: learning to simulate low-field MRI from high field by a neural operator, and its use for image "
-    "enhancement. Preprint; re-derived here from its equations",
-    "cfm": "Low-field MR image quality enhancement using a conditional flow matching model. Preprint; re-derived here",
-    "flow": "Lipman Y et al. Flow matching for generative modeling. ICLR 2023. arXiv:2210.02747",
-    "bridge": "Imre B et al. Bridged denoising diffusion in ultra-low field MRI enhancement challenge. Re-derived here",
-    "cssdiff": "Zhang Z et al. Cyclic self-supervised diffusion for ultra low-field to high-field MRI synthesis. "
-    "Preprint; re-derived here",
-    "edm2": "Karras T et al. Analyzing and improving the training dynamics of diffusion models. CVPR 2024. "
-    "arXiv:2312.02696",
     "ensembles": "Lakshminarayanan B et al. Simple and scalable predictive uncertainty estimation using deep "
     "ensembles. NeurIPS 2017. arXiv:1612.01474",
     "synthseg": "Billot B et al. SynthSeg: segmentation of brain MRI scans of any contrast and resolution without "
@@ -39,14 +26,6 @@ REFERENCES = {
     "ssim": "Wang Z et al. Image quality assessment: from error visibility to structural similarity. "
     "IEEE Trans Image Process 2004;13:600-12. doi:10.1109/TIP.2003.819861",
 }
-
-LEARNED = {
-    "pfsr": ("a residual convolutional network, each contrast by itself, after PF-SR as used in", ("h2lo",)),
-    "cfm": ("conditional flow matching, slice by slice", ("cfm", "flow")),
-    "cssdiff": ("a cycle-constrained chain of diffusion steps, slice by slice", ("cssdiff",)),
-    "bridge": ("bridged denoising diffusion, all contrasts together", ("bridge", "edm2")),
-}
-"""How a learned method enhances, and what is cited for it."""
 
 LICENCES = (
     ("bids_lfenhance", "Apache-2.0"),
@@ -68,7 +47,7 @@ class Methods:
 
 
 class _Citing:
-    """Numbers references in the order in which they are first named."""
+    """Numbers references, keys of ``REFERENCES`` or texts, in the order in which they are first named."""
 
     def __init__(self) -> None:
         self.keys: list[str] = []
@@ -112,7 +91,7 @@ def describe(subjects: list[Subject]) -> Methods:
         _trust(first, cite),
         "The images are estimates for research use and not for diagnosis.",
     ]
-    references = tuple(REFERENCES[key] for key in cite.keys)
+    references = tuple(REFERENCES.get(key, key) for key in cite.keys)
     return Methods(tuple(p for p in parts if p), references, (*_data_licences(first), *LICENCES))
 
 
@@ -181,18 +160,11 @@ def _enhancement(output: Output, cite: _Citing) -> str:
     sidecar = output.sidecar
     method, settings = str(sidecar.get("Method", output.desc)), sidecar.get("MethodSettings") or {}
     draws = sidecar.get("Draws")
-    if method == "inr":
+    about = description(method) if method in METHODS else None
+    if about and about.sentence:
+        digest = str((sidecar.get("Records") or [{}])[0].get("weights_sha256", ""))
         text = (
-            "High-field-like images were estimated by fitting an implicit neural representation (a Gabor network) to "
-            "all scans of the session at once, through a model of their slice profiles and contrast "
-            f"{cite('indrakanti', 'wire', 'mcinr')}."
-        )
-    elif method in LEARNED:
-        records = sidecar.get("Records") or [{}]
-        digest = str(records[0].get("weights_sha256", ""))
-        network, keys = LEARNED[method]
-        text = (
-            f"High-field-like images were estimated by {network} {cite(*keys)}"
+            f"High-field-like images were estimated by {about.sentence} {cite(*about.references)}"
             f"{f', weights {digest[:12]}' if digest else ''}."
         )
     elif method == "interp":

@@ -1,4 +1,4 @@
-"""The baseline after Arnold et al. (methods.md §7.2): four numbers, no anatomy.
+"""The baseline after Arnold et al.: four numbers, no anatomy.
 
 The paper names noise, smoothing and a global match of histograms to three pairs, not the four; ours are the noise, the
 resolution in plane and through it, and the exponent of a monotone intensity curve. It can never reorder tissues, which

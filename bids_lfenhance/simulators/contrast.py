@@ -1,4 +1,4 @@
-"""From low-field to high-field contrast: the contrast vector, and its inverse voxel by voxel (methods.md §3.1)."""
+"""From low-field to high-field contrast: the contrast vector, and its inverse voxel by voxel."""
 
 import numpy as np
 from scipy import ndimage
@@ -43,7 +43,7 @@ def tissue_means(image: np.ndarray, tissue: np.ndarray, mask: np.ndarray) -> np.
 def fit_contrast(
     contrast: str, image: np.ndarray, tissue: np.ndarray, mask: np.ndarray, sigma: float
 ) -> tuple[np.ndarray, list[str]]:
-    """((3,) c of CSF, GM, WM, largest 1; warnings): low-field over high-field intensity (methods.md §3.1).
+    """((3,) c of CSF, GM, WM, largest 1; warnings): low-field over high-field intensity.
 
     ``image`` (X, Y, Z) low field, as sharp as it can be had: blur mixes the tissues. The high-field intensities come
     from the protocol table (``seen_signal``), never from a scan of the subject. All ones, with a warning, where a
@@ -86,8 +86,8 @@ def restoring_gain(
 def gain_by_tissue(contrast: str, vector: np.ndarray, shares: np.ndarray) -> np.ndarray:
     """(X, Y, Z) float32: Σ μ_k P_k / Σ c_k μ_k P_k of the ``shares`` P (3, X, Y, Z), μ the high-field intensities.
 
-    In one tissue this is 1/c_k, as methods.md §3.3; where tissues share a voxel, their signals are degraded and add up,
-    whereas 1/Σ c_k P_k would darken every voxel that holds a little CSF.
+    In one tissue this is 1/c_k (docs/methods/inr.md); where tissues share a voxel, their signals are degraded and add
+    up, whereas 1/Σ c_k P_k would darken every voxel that holds a little CSF.
     """
     wanted = seen_signal(contrast, HF_TESLA)
     lost = vector / vector[WM]

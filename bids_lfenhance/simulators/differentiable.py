@@ -1,4 +1,4 @@
-"""The physics forward in torch, differentiable in image, tissue and contrast (methods.md §3.2, §7.3), for cycle losses.
+"""The physics forward in torch, differentiable in image, tissue and contrast, for cycle losses.
 
 The operator is the package's own ``Acquisition``: its adjoint is exact, so the gradient is, and nothing of the Fourier
 arithmetic is written twice. It runs on the processor, wherever the tensors live.

@@ -1,4 +1,4 @@
-"""Stochastic image quality transfer (Lin et al.; methods.md §7.1): SNRs of white and grey matter decide the contrast.
+"""Stochastic image quality transfer (Lin et al.): SNRs of white and grey matter decide the contrast.
 
 One draw per subject and contrast from the joint distribution of the two SNRs, kept if it is not too far out; grey
 matter is brightened or dimmed until its SNR is the one drawn; thick slices; noise on the slices' own voxels.

@@ -1,4 +1,4 @@
-"""High field to low field by physics (methods.md §3.1-3.2): contrast, slice profile, sampling, bias field, noise.
+"""High field to low field by physics: contrast, slice profile, sampling, bias field, noise.
 
 Draw → record → apply: ``draw`` takes every random number once into a frozen ``Degradation``; ``degrade`` applies it,
 and gives the same bits again whenever it is replayed.
@@ -18,7 +18,7 @@ from .simulator import Record, Simulator, acquire, jitter, random_motion, rows, 
 from .source import HighField, mean_of
 
 FACTOR_BOUNDS = (0.1, 1.0)
-"""Allowed contrast factors c_k (methods.md §3.1)."""
+"""Allowed contrast factors c_k."""
 
 BIAS_TERMS = tuple(powers for degree in (1, 2) for powers in combinations_with_replacement(range(3), degree))
 """Axes multiplied in each term of the bias field: x, y, z, xx, xy, xz, yy, yz, zz."""
@@ -54,7 +54,7 @@ class PhysicsSettings:
     )
     contrast_form: Form = field(
         default="factor",
-        metadata=setting("contrast by a factor per tissue, or by one smooth curve of intensity", "methods.md §3.2"),
+        metadata=setting("contrast by a factor per tissue, or by one smooth curve of intensity", "our choice"),
     )
 
 
@@ -116,7 +116,7 @@ def draw(
 
 
 def degrade(image: np.ndarray, tissue: np.ndarray, grid: Grid, geometry: Grid, record: Degradation) -> Stack:
-    """The stack that a low-field scanner would acquire, truly aligned (methods.md §3.2).
+    """The stack that a low-field scanner would acquire, truly aligned.
 
     Parameters
     ----------
@@ -198,7 +198,7 @@ def contrast_vector(
     contrast: str,
     prior: np.ndarray | None = None,
 ) -> np.ndarray:
-    """(3,) c_k of CSF, GM, WM by bounded least squares (methods.md §3.1).
+    """(3,) c_k of CSF, GM, WM by bounded least squares.
 
     Parameters
     ----------

@@ -29,7 +29,7 @@ ROWS = ("input", "monotone map")
 class MonotoneMap:
     """The increasing function of intensity that brings input nearest to target, in the least-squares sense.
 
-    Fitted on training examples, one for each contrast (targets.md §3: the second bar after the plain mean).
+    Fitted on training examples, one for each contrast (docs/metrics.md: the second bar after the plain mean).
     """
 
     def __init__(self, examples: Sequence[Example], maps: str) -> None:
@@ -75,7 +75,7 @@ def _channels(example: Example, maps: str) -> list[tuple[str, np.ndarray, np.nda
 
 
 def brain_fit(image: np.ndarray, target: np.ndarray, mask: np.ndarray) -> dict[str, float]:
-    """PSNR (dB), SSIM and NCC of two (X, Y, Z) images inside the mask, protocol brain-fit (targets.md §4)."""
+    """PSNR (dB), SSIM and NCC of two (X, Y, Z) images inside the mask, protocol brain-fit."""
     pair = make_pair(image, target, mask)
     scales = by_brain_fit(pair)
     box = pair.box(GAUSSIAN_PAD)

@@ -1,4 +1,4 @@
-"""The four numbers of ``arnold`` from a training's own pairs (methods.md §7.2)."""
+"""The four numbers of ``arnold`` from a training's own pairs."""
 
 import hashlib
 from collections.abc import Iterable, Sequence

@@ -16,7 +16,7 @@ class Recipe:
 
     ``mem_gb`` is for all steps together, ``enhance_gb`` for one enhancement (0: all of it).
     ``weights_contrasts`` are those that trained weights know, empty where there are none: the others are not enhanced.
-    ``maps`` that the method comes with in those, and what is said of each.
+    ``maps`` that the method comes with in those, and what is said of each; ``gives_scale``: with the SD of its error.
     """
 
     bids_dir: str
@@ -41,6 +41,7 @@ class Recipe:
     maps: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     weights_contrasts: tuple[str, ...] = ()
     enhance_gb: float = 0.0
+    gives_scale: bool = False
 
     def plain(self) -> dict[str, Any]:
         """The recipe as a dictionary, without what may differ between two runs that must give the same files."""

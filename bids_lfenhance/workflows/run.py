@@ -88,6 +88,7 @@ def make_recipe(settings: Settings, method_settings: Mapping[str, Any], device: 
         settings_hash=settings_hash(settings, hashed, __version__),
         budget=settings.budget,
         n_samples=settings.n_samples or method.about.draws,
+        gives_scale=method.about.gives_scale,
         seed=settings.random_seed,
         sloppy=settings.sloppy,
         resolution=f"{canonical_zoom(settings.sloppy):g}mm",

@@ -149,8 +149,12 @@ def test_a_training_that_cannot_be_is_one_sentence(folders, words):
 
 
 @dataclasses.dataclass(frozen=True)
-class MethodOptions:
+class MethodTraining:
     width: int = dataclasses.field(default=8, metadata={"help": "features"})
+
+
+@dataclasses.dataclass(frozen=True)
+class MethodOptions(MethodTraining):
     weights: str = dataclasses.field(default="auto", metadata={"help": "trained weights"})
     device: str = dataclasses.field(default="cpu", metadata={"help": "where"})
 
@@ -163,11 +167,10 @@ class SimulatorOptions:
 @pytest.fixture
 def trainable(monkeypatch):
     """A train level with a method and a simulator of one name, as h2lo is."""
-    hidden = frozenset({"device", "weights"})
     parts = (
-        Part("method", "h2lo", MethodOptions, hidden),
-        Part("method", "pfsr", MethodOptions, hidden),
-        Part("augment", "h2lo", SimulatorOptions),
+        Part("method", "h2lo", (MethodTraining,), MethodOptions, ignored=True),
+        Part("method", "pfsr", (MethodTraining,), MethodOptions, ignored=True),
+        Part("augment", "h2lo", (SimulatorOptions,), SimulatorOptions),
     )
     monkeypatch.setattr("bids_lfenhance.cli.parts.parts_of", lambda level: parts)
     monkeypatch.setattr("bids_lfenhance.cli.parser.parts_of", lambda level: parts)

@@ -6,8 +6,8 @@ import torch
 
 from bids_lfenhance.config import CONTRASTS
 from bids_lfenhance.imaging.volume import Volume
-from bids_lfenhance.methods import METHODS, get_method
-from bids_lfenhance.methods.contrast import shown
+from bids_lfenhance.methods import METHODS, description, get_method
+from bids_lfenhance.methods.contrast import estimate
 from bids_lfenhance.methods.enhance import enhance
 from bids_lfenhance.nn import precision
 from bids_lfenhance.nn.weights import load_weights, registry
@@ -25,7 +25,7 @@ def session() -> Volume:
 
 
 def test_every_learned_method_has_weights_for_t1w_and_t2w() -> None:
-    learned = {name for name in METHODS if get_method(name).learning}
+    learned = {name for name in METHODS if description(name).is_trained}
     assert {registry()[name]["method"] for name in BUNDLED} == learned
     assert all({"T1w", "T2w"} <= set(registry()[name]["contrasts"]) for name in BUNDLED)
 
@@ -46,10 +46,10 @@ def test_bundled_weights_are_small_and_tell_where_they_come_from(name: str) -> N
 def test_bundled_weights_enhance_out_of_the_box(name: str, session: Volume) -> None:
     """By default settings alone: the image is another than what the network was shown, and no wilder than that."""
     method = get_method(registry()[name]["method"])
-    result = enhance(session, method, method.settings(), np.random.default_rng(0), n_samples=1)
+    result = enhance(session, method, method.about.sampling(), np.random.default_rng(0), n_samples=1)
     loaded = load_weights(name, method.name, ())
-    start = shown(session, loaded.settings["fusion"], loaded.contrasts)
-    given = start.volume.image if start.calm is None else start.calm
+    start = estimate(session, loaded.settings["fusion"], loaded.contrasts)
+    given = start.volume.image if start.smooth is None else start.smooth
     for contrast in loaded.contrasts:
         channel = CONTRASTS.index(contrast)
         change, image = result.image[channel] - given[channel], given[channel][session.brain]
@@ -65,7 +65,7 @@ def test_full_precision_can_be_asked_for(name: str, session: Volume, monkeypatch
     monkeypatch.setattr(precision, "bf16_is_native", lambda device: asked.append("bf16") or False)
     method = get_method(registry()[name]["method"])
     for numbers in ("fp32", "bf16"):
-        settings = method.settings(precision=numbers)
+        settings = method.about.sampling(precision=numbers)
         record = enhance(session, method, settings, np.random.default_rng(0), n_samples=1).provenance["records"][0]
         assert record["precision"] == "fp32", "bf16 is taken only where it is native"
         assert bool(asked) == (numbers == "bf16")
@@ -74,7 +74,7 @@ def test_full_precision_can_be_asked_for(name: str, session: Volume, monkeypatch
 def test_half_and_full_precision_agree(session: Volume) -> None:
     method = get_method("cfm")
     usual, full = (
-        enhance(session, method, method.settings(**asked), np.random.default_rng(0))
+        enhance(session, method, method.about.sampling(**asked), np.random.default_rng(0))
         for asked in ({}, {"precision": "fp32"})
     )
     assert full.provenance["records"][0]["precision"] == "fp32"

@@ -11,14 +11,14 @@ import torch
 from bids_lfenhance.config import CONTRASTS
 from bids_lfenhance.errors import InputError
 from bids_lfenhance.imaging.volume import Volume
-from bids_lfenhance.methods import METHODS, get_method
+from bids_lfenhance.methods import METHODS, description, get_method
 from bids_lfenhance.methods.enhance import enhance
 from bids_lfenhance.nn.method import Enhanced
 
 from .learned import untrained_weights
 from .phantoms import small_session
 
-LEARNED = [name for name in METHODS if get_method(name).learning]
+LEARNED = [name for name in METHODS if description(name).is_trained]
 UNTRAINED: dict[str, Path] = {}
 
 
@@ -37,7 +37,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> None:
 
 def run(name: str, volume: Volume, seed: int = 3, draws: int | None = None) -> Enhanced:
     method = get_method(name)
-    settings = method.settings(**(method.budgets or {}).get("sloppy", {}))
+    settings = method.about.sampling(**method.about.budgets["sloppy"])
     if name in LEARNED:
         settings = replace(settings, weights=str(UNTRAINED[name]))
     return enhance(volume, method, settings, np.random.default_rng(seed), draws)
@@ -52,12 +52,12 @@ def results(session: Volume) -> dict[str, Enhanced]:
 def test_every_setting_says_what_it_does_and_where_its_default_comes_from(name: str) -> None:
     method = get_method(name)
     assert method.name == name
-    for item in fields(method.settings):
+    for item in fields(method.about.sampling):
         assert item.metadata["help"], item.name
         assert item.metadata["source"], item.name
-    known = {item.name for item in fields(method.settings)}
+    known = {item.name for item in fields(method.about.sampling)}
     for budget in ("sloppy", "cpu", "gpu"):
-        assert set((method.budgets or {})[budget]) <= known
+        assert set(method.about.budgets[budget]) <= known
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -73,8 +73,8 @@ def test_shape_dtype_and_missing_contrast(name: str, session: Volume, results: d
 
 @pytest.mark.parametrize("name", METHODS)
 def test_standard_deviation_only_of_several_draws(name: str, results: dict[str, Enhanced]) -> None:
-    std, draws = results[name].std, get_method(name).draws
-    assert (std is None) == (draws == 1)
+    std, draws = results[name].std, get_method(name).about.draws
+    assert (std is None) == (draws == 1 and not description(name).gives_scale)
     assert len(results[name].provenance["records"]) == draws
     if std is not None:
         assert std.shape == results[name].image.shape

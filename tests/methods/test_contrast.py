@@ -10,8 +10,8 @@ from scipy import ndimage
 from bids_lfenhance.config import CONTRASTS
 from bids_lfenhance.imaging.grid import Grid
 from bids_lfenhance.imaging.volume import Volume, volume_from_channels
-from bids_lfenhance.methods import METHODS, get_method
-from bids_lfenhance.methods.contrast import finished, shown, with_contrast
+from bids_lfenhance.methods import METHODS, description, get_method
+from bids_lfenhance.methods.contrast import estimate, restore, with_contrast
 from bids_lfenhance.methods.enhance import enhance
 from bids_lfenhance.nn.method import Draw, Enhanced
 from bids_lfenhance.simulators.contrast import POWER, seen_signal, tissue_means
@@ -32,7 +32,7 @@ FAST: dict[str, dict[str, Any]] = {
 FEW: dict[str, dict[str, Any]] = {"bridge": {"steps": 1}, "cssdiff": {}}
 """Settings of the use for the same."""
 
-LEARNED = [name for name in METHODS if get_method(name).learning]
+LEARNED = [name for name in METHODS if description(name).is_trained]
 
 
 @pytest.fixture
@@ -108,7 +108,7 @@ def run(painted: Volume, folder: Path, name: str, **changes: Any) -> Enhanced:
     """One draw of weights that change nothing and ask for high field's contrast."""
     method = get_method(name)
     weights = untrained_weights(method.name, folder, ("T1w",), contrast="restored", strength=1e-9, **FAST[name])
-    settings = method.settings(weights=str(weights), **FEW.get(name, {}), **changes)
+    settings = method.about.sampling(weights=str(weights), **FEW.get(name, {}), **changes)
     return enhance(painted, method, settings, np.random.default_rng(0), 1)
 
 
@@ -129,7 +129,7 @@ def test_the_contrast_can_be_declined(painted: Volume, tmp_path: Path) -> None:
 def test_interp_stays_the_baseline_unless_it_is_asked(painted: Volume) -> None:
     method = get_method("interp")
     plain, asked = (
-        enhance(painted, method, method.settings(**changes), np.random.default_rng(0))
+        enhance(painted, method, method.about.sampling(**changes), np.random.default_rng(0))
         for changes in ({}, {"contrast": "restored"})
     )
     np.testing.assert_array_equal(plain.image, painted.image)
@@ -142,7 +142,7 @@ def test_every_learned_method_can_start_from_it(painted: Volume, tmp_path: Path,
     method = get_method(name)
     weights = untrained_weights(method.name, tmp_path, ("T1w",), fusion="restored", strength=1e-9, **FAST[name])
     more: dict[str, Any] = {**FEW.get(name, {}), **({"noise": 0.0} if name == "pfsr" else {})}
-    found = enhance(painted, method, method.settings(weights=str(weights), **more), np.random.default_rng(0), 1)
+    found = enhance(painted, method, method.about.sampling(weights=str(weights), **more), np.random.default_rng(0), 1)
     np.testing.assert_allclose(found.image, restored(painted, "T1w").image, atol=1e-5)
     record = found.provenance["records"][0]
     assert (record["contrast"], record["input"]["contrast"], record["input"]["fusion"]) == (
@@ -160,40 +160,40 @@ def test_the_scan_s_own_contrast_can_be_kept(painted: Volume, tmp_path: Path, na
     method = get_method(name)
     weights = untrained_weights(method.name, tmp_path, ("T1w",), fusion="restored", strength=1e-9, **FAST[name])
     more: dict[str, Any] = {**FEW.get(name, {}), **({"noise": 0.0} if name == "pfsr" else {}), "contrast": "none"}
-    found = enhance(painted, method, method.settings(weights=str(weights), **more), np.random.default_rng(0), 1)
+    found = enhance(painted, method, method.about.sampling(weights=str(weights), **more), np.random.default_rng(0), 1)
     np.testing.assert_allclose(found.image, painted.image, atol=1e-5)
     record = found.provenance["records"][0]
     assert (record["contrast"], record["input"]["contrast"]) == ("own", "restored")
 
 
 def test_the_network_s_change_stays_in_the_scan_s_own_contrast(painted: Volume) -> None:
-    seen = shown(painted, "restored", ("T1w",))
+    seen = estimate(painted, "restored", ("T1w",))
     change = 1 + 0.1 * np.random.default_rng(0).random(painted.image.shape, np.float32)
-    own = finished(Draw(seen.volume.image * change, {}), painted, "none", seen)
+    own = restore(Draw(seen.volume.image * change, {}), painted, "none", seen)
     np.testing.assert_allclose(own.image, painted.image * change, atol=1e-5)
-    left = finished(Draw(seen.volume.image * change, {}), painted, "auto", seen)
+    left = restore(Draw(seen.volume.image * change, {}), painted, "auto", seen)
     np.testing.assert_array_equal(left.image, seen.volume.image * change)
 
 
 def test_a_noisy_image_is_shown_and_the_calm_one_makes_up_the_rest(rng: np.random.Generator) -> None:
     """T2w, which the network does not know, stays calm, in its own contrast."""
     volume = small_session(rng)
-    seen, calm = (shown(volume, how, ("T1w",)) for how in ("sharp", "restored"))
-    assert seen.calm is not None
-    np.testing.assert_allclose(seen.calm, calm.volume.image, atol=1e-6)
+    seen, calm = (estimate(volume, how, ("T1w",)) for how in ("sharp", "restored"))
+    assert seen.smooth is not None
+    np.testing.assert_allclose(seen.smooth, calm.volume.image, atol=1e-6)
     np.testing.assert_allclose(seen.volume.image[1], calm.volume.image[1], atol=1e-6)
     inner = ndimage.binary_erosion(volume.brain, iterations=2)
-    rough = [float(ndimage.laplace(image[0])[inner].std()) for image in (seen.volume.image, seen.calm)]
+    rough = [float(ndimage.laplace(image[0])[inner].std()) for image in (seen.volume.image, seen.smooth)]
     assert rough[0] > 1.2 * rough[1]
     answer = seen.volume.image + np.array([0.1, 0, 0], np.float32)[:, None, None, None] * volume.brain
     for strength in (0.0, 0.25, 1.0):
         # As the samplers leave it: that share of the way from what was shown to the answer, nothing beyond the brain.
         made = seen.volume.image + strength * (answer - seen.volume.image)
-        image = finished(Draw(made, {"strength": strength}), volume, "auto", seen).image
-        expected = seen.calm + strength * (answer - seen.calm) * volume.brain
+        image = restore(Draw(made, {"strength": strength}), volume, "auto", seen).image
+        expected = seen.smooth + strength * (answer - seen.smooth) * volume.brain
         np.testing.assert_allclose(image, expected, atol=1e-5)
     nothing = Draw(seen.volume.image, {"strength": 0.0})
-    np.testing.assert_allclose(finished(nothing, volume, "none", seen).image, seen.before, atol=1e-5)
+    np.testing.assert_allclose(restore(nothing, volume, "none", seen).image, seen.native, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", LEARNED)
@@ -202,8 +202,8 @@ def test_every_learned_method_can_be_shown_a_noisy_image(rng: np.random.Generato
     volume, method = small_session(rng, contrasts=("T1w",)), get_method(name)
     weights = untrained_weights(method.name, tmp_path, ("T1w",), fusion="sharp", strength=1e-9, **FAST[name])
     more: dict[str, Any] = {**FEW.get(name, {}), **({"noise": 0.0} if name == "pfsr" else {})}
-    found = enhance(volume, method, method.settings(weights=str(weights), **more), np.random.default_rng(0), 1)
-    np.testing.assert_allclose(found.image, shown(volume, "restored", ("T1w",)).volume.image, atol=1e-5)
+    found = enhance(volume, method, method.about.sampling(weights=str(weights), **more), np.random.default_rng(0), 1)
+    np.testing.assert_allclose(found.image, estimate(volume, "restored", ("T1w",)).volume.image, atol=1e-5)
     assert found.provenance["records"][0]["input"]["fusion"] == "sharp"
 
 
@@ -211,7 +211,7 @@ def test_what_goes_wrong_at_the_start_is_said_at_the_end(painted: Volume, tmp_pa
     bare = volume_from_channels(painted.grid, {"T1w": painted.image[0]})
     method = get_method("cfm")
     weights = untrained_weights(method.name, tmp_path, ("T1w",), fusion="restored", strength=1e-9, **FAST["cfm"])
-    found = enhance(bare, method, method.settings(weights=str(weights)), np.random.default_rng(0), 1)
+    found = enhance(bare, method, method.about.sampling(weights=str(weights)), np.random.default_rng(0), 1)
     np.testing.assert_allclose(found.image, bare.image, atol=1e-5)
     assert (
         "the low-field contrast was kept: the session came without brain mask and tissue"

@@ -1,5 +1,4 @@
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -10,7 +9,7 @@ from bids_lfenhance.imaging.grid import Grid
 from bids_lfenhance.imaging.volume import Volume, volume_from_channels
 from bids_lfenhance.methods import get_method
 from bids_lfenhance.methods.enhance import check_draws, enhance
-from bids_lfenhance.nn.method import Draw, Method
+from bids_lfenhance.nn.method import Description, Draw, Enhancer, Prepared
 
 
 @dataclass(frozen=True)
@@ -23,13 +22,17 @@ def volume() -> Volume:
     return volume_from_channels(Grid(np.eye(4), (4, 5, 6)), {"T1w": np.ones((4, 5, 6), dtype=np.float32)})
 
 
-def method(change: Any, **record: Any) -> Method:
+def about(name: str = "toy", options: type = Nothing, draws: int = 1) -> Description:
+    return Description(name, "lf2hf", "nothing", options, options, draws=draws)
+
+
+def method(change: Any, **record: Any) -> Enhancer[Any, Any]:
     """A method whose draw is the image plus whatever ``change`` makes of the draw's generator."""
 
-    def sample(nets: Mapping[str, Any], volume: Volume, settings: Any, generator: np.random.Generator) -> Draw:
-        return Draw(volume.image + change(generator), record)
+    def sample(prepared: Prepared[Nothing], generator: np.random.Generator) -> Draw:
+        return Draw(prepared.volume.image + change(generator), record)
 
-    return Method("toy", Nothing, "lf2hf", "nothing", sample)
+    return Enhancer(about(), Prepared, sample)
 
 
 def noise(generator: np.random.Generator) -> np.ndarray:
@@ -56,16 +59,30 @@ def test_more_draws_leave_the_first_ones_as_they_were(volume: Volume) -> None:
 
 
 def test_draws_that_never_differ_are_not_counted(volume: Volume) -> None:
-    for name, settings in (("interp", get_method("interp").settings()), ("cfm", get_method("cfm").settings())):
+    for name, settings in (
+        ("interp", get_method("interp").about.sampling()),
+        ("cfm", get_method("cfm").about.sampling()),
+    ):
         with pytest.raises(InputError, match="Expected --n-samples 1"):
             enhance(volume, get_method(name), settings, np.random.default_rng(0), n_samples=2)
     cfm = get_method("cfm")
-    check_draws(cfm, cfm.settings(mode="sample"), 2)
+    check_draws(cfm, cfm.about.sampling(mode="sample"), 2)
 
 
 def test_not_a_number_is_not_handed_on(volume: Volume) -> None:
     with pytest.raises(MethodError, match="360 voxels that are not numbers"):
         enhance(volume, method(lambda generator: np.nan), Nothing(), np.random.default_rng(0))
+
+
+def test_a_method_may_say_its_own_error(volume: Volume) -> None:
+    """Then it is written for a single draw too, and the draws' spread is not."""
+
+    def sample(prepared: Prepared[Nothing], generator: np.random.Generator) -> Draw:
+        return Draw(prepared.volume.image + noise(generator), {}, scale=np.full_like(prepared.volume.image, 0.25))
+
+    for count in (1, 3):
+        found = enhance(volume, Enhancer(about(), Prepared, sample), Nothing(), np.random.default_rng(0), count)
+        np.testing.assert_array_equal(found.std, np.full_like(volume.image, 0.25))
 
 
 def test_warnings_of_all_draws_are_gathered_once(volume: Volume) -> None:
@@ -77,14 +94,14 @@ def test_warnings_of_all_draws_are_gathered_once(volume: Volume) -> None:
 def test_what_draws_share_is_prepared_once_and_progress_told(volume: Volume) -> None:
     prepared, told = [], []
 
-    def prepare(volume: Volume, settings: Any) -> Mapping[str, Any]:
+    def prepare(volume: Volume, settings: Any) -> Prepared[Any]:
         prepared.append(settings)
-        return {"offset": np.float32(2)}
+        return Prepared(replace(volume, image=volume.image + 2), settings)
 
-    def sample(nets: Mapping[str, Any], volume: Volume, settings: Any, generator: np.random.Generator) -> Draw:
-        return Draw(volume.image + nets["offset"], {})
+    def sample(prepared: Prepared[Any], generator: np.random.Generator) -> Draw:
+        return Draw(prepared.volume.image, {})
 
-    toy = Method("toy", Nothing, "lf2hf", "scan", sample, draws=3, prepare=prepare)
+    toy = Enhancer(about(draws=3), prepare, sample)
     result = enhance(
         volume, toy, Nothing(), np.random.default_rng(0), progress=lambda done, of: told.append((done, of))
     )
@@ -95,28 +112,32 @@ def test_what_draws_share_is_prepared_once_and_progress_told(volume: Volume) -> 
 
 @dataclass(frozen=True)
 class Windowed:
-    """Where it runs, and nothing else."""
+    """Where it runs, and how much at once."""
 
     device: str = "cpu"
+    window: int = 10**12
 
 
-def hungry(most: int, fits: bool = True) -> Method:
+def hungry(most: int, fits: bool = True) -> Enhancer[Any, Any]:
     """A method whose third draw finds too little memory with a window above ``most``."""
     import torch
 
     calls: list[int] = []
 
-    def fit(nets: Mapping[str, Any], volume: Volume, limit: int) -> Mapping[str, Any]:
-        return {"window": limit}
+    def prepare(volume: Volume, settings: Any) -> Prepared[Windowed]:
+        return Prepared(volume, settings)
 
-    def sample(nets: Mapping[str, Any], volume: Volume, settings: Any, generator: np.random.Generator) -> Draw:
-        calls.append(nets.get("window", 10**12))
-        image = volume.image + noise(generator)
+    def fit(prepared: Prepared[Windowed], limit: int) -> Prepared[Windowed]:
+        return replace(prepared, settings=Windowed(window=limit))
+
+    def sample(prepared: Prepared[Windowed], generator: np.random.Generator) -> Draw:
+        calls.append(prepared.settings.window)
+        image = prepared.volume.image + noise(generator)
         if len(calls) > 2 and calls[-1] > most:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 7 TiB. GPU 0 has nothing.")
         return Draw(image, {})
 
-    return Method("hungry", Windowed, "lf2hf", "pairs", sample, draws=4, fit=fit if fits else None)
+    return Enhancer(about("hungry", Windowed, 4), prepare, sample, fit_to_memory=fit if fits else None)
 
 
 def test_too_little_memory_takes_a_quarter_once_and_changes_nothing_else(volume: Volume) -> None:

@@ -1,6 +1,5 @@
 """Network methods run as much at once as memory allows, and refuse before they start (methods.md §10.2)."""
 
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,14 +12,17 @@ import torch
 from bids_lfenhance.errors import InputError
 from bids_lfenhance.imaging.grid import Grid
 from bids_lfenhance.imaging.volume import Volume, volume_from_channels
-from bids_lfenhance.methods import METHODS, get_method
+from bids_lfenhance.methods import METHODS, description, get_method, get_trainable
 from bids_lfenhance.methods.enhance import enhance
+from bids_lfenhance.methods.learned import Learned
+from bids_lfenhance.nn.crop import BrainCrop
 from bids_lfenhance.nn.memory import GIB
+from bids_lfenhance.nn.method import Estimate
 
 from .learned import untrained_weights
 from .phantoms import small_session
 
-NAMES = [name for name in METHODS if get_method(name).learning]
+NAMES = [name for name in METHODS if description(name).is_trained]
 SIZE = {"pfsr": "window", "cfm": "slices_at_once", "cssdiff": "slices_at_once", "bridge": "window_batch"}
 """The setting of each method that says how much runs at once."""
 
@@ -35,43 +37,42 @@ def head() -> Volume:
     return volume.with_anatomy(np.ones(shape, bool), np.zeros((3, *shape), np.float32))
 
 
-def unheld(name: str, preset: str, volume: Volume) -> Mapping[str, Any]:
-    """What ``fit`` looks at in a preset's networks: their size, not what they learned, so they are without storage."""
-    method = get_method(name)
-    assert method.learning is not None
-    settings = method.settings(**method.learning.presets[preset])
+def unheld(name: str, preset: str, volume: Volume) -> Any:
+    """What ``fit_to_memory`` looks at in a preset's networks: their size, so they are without storage."""
+    method = get_trainable(name)
+    settings = method.about.settings(**method.about.presets[preset])
     with torch.device("meta"):
-        nets = method.learning.build(settings)
-    loaded = SimpleNamespace(contrasts=("T1w",))
-    return {**nets, "nets": nets, "settings": settings, "shown": SimpleNamespace(volume=volume), "loaded": loaded}
+        nets = method.build(settings)
+    loaded: Any = SimpleNamespace(contrasts=("T1w",), method=name)
+    estimate = Estimate(volume, {}, ("T1w",))
+    return Learned(volume, settings, nets, loaded, "fp32", estimate, BrainCrop.of(volume, ("T1w",)))
 
 
-def prepared(name: str, folder: Path, volume: Volume, **changes: Any) -> Mapping[str, Any]:
+def prepared(name: str, folder: Path, volume: Volume, **changes: Any) -> Any:
     method = get_method(name)
-    settings = method.settings(weights=str(untrained_weights(method.name, folder)), **changes)
-    assert method.prepare is not None
+    settings = method.about.sampling(weights=str(untrained_weights(method.name, folder)), **changes)
     return method.prepare(volume, settings)
 
 
 def test_every_network_method_fits_itself(name: str) -> None:
-    assert get_method(name).fit is not None
+    assert get_method(name).fit_to_memory is not None
     assert name in SIZE
 
 
 def test_less_memory_less_at_once_down_to_a_refusal(name: str, tmp_path: Path, head: Volume) -> None:
     method = get_method(name)
-    assert method.fit is not None
+    assert method.fit_to_memory is not None
     changes = {"window_batch": 8} if name == "bridge" else {}
     nets = prepared(name, tmp_path, head, **changes)
     sizes, refusal = [], ""
     for limit in [64 * GIB, *np.geomspace(4, 0.05, 9) * GIB]:
         try:
-            sizes.append(getattr(method.fit(nets, head, int(limit))["settings"], SIZE[name]))
+            sizes.append(getattr(method.fit_to_memory(nets, int(limit)).settings, SIZE[name]))
         except InputError as error:
             refusal = str(error)
             break
     assert f"GiB of memory for {name} on 160 x 192 x 152 voxels" in refusal
-    assert sizes[0] == getattr(nets["settings"], SIZE[name]), "there was room for what was asked"
+    assert sizes[0] == getattr(nets.settings, SIZE[name]), "there was room for what was asked"
     rank = [size or 10**9 for size in sizes]
     assert rank == sorted(rank, reverse=True)
     assert len(set(sizes)) > 1
@@ -79,12 +80,12 @@ def test_less_memory_less_at_once_down_to_a_refusal(name: str, tmp_path: Path, h
 
 def test_the_published_size_is_known_too(name: str, head: Volume) -> None:
     method = get_method(name)
-    assert method.fit is not None
+    assert method.fit_to_memory is not None
     nets = unheld(name, "paper", head)
-    size = getattr(method.fit(nets, head, 100 * GIB)["settings"], SIZE[name])
-    assert size == getattr(nets["settings"], SIZE[name])
+    size = getattr(method.fit_to_memory(nets, 100 * GIB).settings, SIZE[name])
+    assert size == getattr(nets.settings, SIZE[name])
     with pytest.raises(InputError, match=f"GiB of memory for {name}"):
-        method.fit(nets, head, GIB // 4)
+        method.fit_to_memory(nets, GIB // 4)
 
 
 def test_it_refuses_before_it_starts(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -93,7 +94,7 @@ def test_it_refuses_before_it_starts(name: str, tmp_path: Path, monkeypatch: pyt
     def never(*_: Any) -> Any:
         pytest.fail("it began")
 
-    settings = method.settings(weights=str(untrained_weights(method.name, tmp_path)))
+    settings = method.about.sampling(weights=str(untrained_weights(method.name, tmp_path)))
     session = small_session(np.random.default_rng(7), size=24)
     with pytest.raises(InputError, match="GiB of memory"):
         enhance(session, replace(method, sample=never), settings, np.random.default_rng(0), memory_gb=0.01)

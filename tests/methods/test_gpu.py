@@ -10,14 +10,14 @@ import torch
 from bids_lfenhance.errors import InputError, MethodError
 from bids_lfenhance.imaging.grid import Grid
 from bids_lfenhance.imaging.volume import Volume, volume_from_channels
-from bids_lfenhance.methods import METHODS, get_method
+from bids_lfenhance.methods import METHODS, description, get_method
 from bids_lfenhance.methods.enhance import enhance
 from bids_lfenhance.nn.memory import limit_of
 
 from .learned import untrained_weights
 from .phantoms import small_session
 
-NAMES = [name for name in METHODS if get_method(name).learning]
+NAMES = [name for name in METHODS if description(name).is_trained]
 
 pytestmark = [
     pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU"),
@@ -27,7 +27,7 @@ pytestmark = [
 
 def settings_of(name: str, folder: Path, **changes: Any) -> Any:
     method = get_method(name)
-    return method.settings(weights=str(untrained_weights(method.name, folder)), contrast="none", **changes)
+    return method.about.sampling(weights=str(untrained_weights(method.name, folder)), contrast="none", **changes)
 
 
 def head(size: int = 160) -> Volume:
@@ -50,19 +50,18 @@ def test_the_image_of_the_processor(name: str, tmp_path: Path) -> None:
 def test_no_more_memory_than_there_was_said_to_be(name: str, tmp_path: Path) -> None:
     method, volume = get_method(name), head()
     settings = settings_of(name, tmp_path, device="cuda:0")
-    assert method.prepare is not None
-    assert method.fit is not None
-    nets = method.prepare(volume, settings)
+    assert method.fit_to_memory is not None
+    shared = method.prepare(volume, settings)
     fitted = None
     for limit in np.geomspace(2**30, limit_of("cuda:0"), 4):
         try:
-            fitted = method.fit(nets, volume, int(limit))
+            fitted = method.fit_to_memory(shared, int(limit))
         except InputError:
             continue  # what is refused takes nothing; all of the device is enough for every method
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
         before = torch.cuda.memory_allocated()
-        method.sample(fitted, volume, settings, np.random.default_rng(0))
+        method.sample(fitted, np.random.default_rng(0))
         assert torch.cuda.max_memory_allocated() - before <= limit
     assert fitted
 

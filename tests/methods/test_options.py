@@ -1,41 +1,64 @@
-"""Who decides what, where trained weights are used."""
+"""Who decides a setting: the user each time, or the training, whose weights store it."""
 
-from dataclasses import fields, replace
+from dataclasses import fields
 from typing import Any
 
 import pytest
 
 from bids_lfenhance.errors import InputError
-from bids_lfenhance.methods import METHODS, get_method
-from bids_lfenhance.methods.options import as_trained, decided
-from bids_lfenhance.nn.method import Method
+from bids_lfenhance.methods import METHODS, description, get_method
+from bids_lfenhance.methods.options import LearnedSampling, settings_in_use
+from bids_lfenhance.nn.weights import load_weights, registry
 
-LEARNED = [get_method(name) for name in METHODS if get_method(name).learning]
+LEARNED = [name for name in METHODS if description(name).is_trained]
 
 
-@pytest.mark.parametrize("method", LEARNED, ids=lambda method: method.name)
-def test_what_belongs_to_the_weights_is_theirs_and_the_rest_the_users(method: Method) -> None:
-    settings = method.settings()
-    mine = decided(method.settings, "user")
-    assert {"weights", "device", "strength", "contrast"} <= mine
-    theirs = decided(method.settings, "network", "training")
-    assert "fusion" in theirs
-    assert mine | theirs == {f.name for f in fields(settings)}
-    presets = method.learning.presets["tiny"]  # type: ignore[union-attr]
-    trained = {f.name: presets.get(f.name, getattr(settings, f.name)) for f in fields(settings)}
-    assert any(trained[name] != getattr(settings, name) for name in theirs)
-    used = as_trained(settings, trained | {"device": "cuda:7"})
-    assert {name: getattr(used, name) for name in theirs} == {name: trained[name] for name in theirs}
-    assert used.device == settings.device
+def names_of(kind: type | None) -> set[str]:
+    return {item.name for item in fields(kind)} if kind else set()
+
+
+@pytest.mark.parametrize("name", LEARNED)
+def test_every_setting_is_decided_by_somebody(name: str) -> None:
+    about = description(name)
+    assert issubclass(about.sampling, LearnedSampling)
+    assert "fusion" in names_of(about.network)
+    parts = [names_of(kind) for kind in (about.sampling, about.network, about.training)]
+    assert set().union(*parts) == names_of(about.settings)
+    assert not parts[1] & (parts[0] | parts[2]), "what shapes the networks is the weights' alone"
+
+
+@pytest.mark.parametrize("name", LEARNED)
+def test_what_shapes_the_networks_is_as_the_weights_store_it_and_the_rest_the_users(name: str) -> None:
+    about = description(name)
+    stored = vars(about.settings(**{**about.presets["tiny"], "device": "cuda:7"}))
+    used = settings_in_use(about, about.sampling(precision="fp32"), stored)
+    assert {key: getattr(used, key) for key in names_of(about.network)} == {
+        key: stored[key] for key in names_of(about.network)
+    }
+    assert (used.device, used.precision) == ("cpu", "fp32")
 
 
 def test_weights_that_do_not_know_a_setting_leave_it_at_its_default() -> None:
-    settings = get_method("cfm").settings()
-    assert as_trained(settings, {"base": 16}) == replace(settings, base=16)
+    about = description("cfm")
+    assert settings_in_use(about, about.sampling(), {"base": 16}) == about.settings(base=16)
+
+
+def test_older_names_of_settings_in_weights_are_read() -> None:
+    about = description("cssdiff")
+    assert settings_in_use(about, about.sampling(), {"lean": False}).gradient_checkpointing is False
+
+
+@pytest.mark.parametrize("name", sorted(name for name, entry in registry().items() if entry["method"] in LEARNED))
+def test_bundled_weights_have_every_setting_that_they_need(name: str) -> None:
+    entry = registry()[name]
+    method, stored = get_method(entry["method"]), load_weights(name, entry["method"], ()).settings
+    assert method.resolve is not None
+    used = method.resolve(method.about.sampling(), stored)
+    assert all(getattr(used, key) == stored[key] for key in names_of(method.about.network) & stored.keys())
 
 
 @pytest.mark.parametrize(
-    ("asked", "weights", "found"),
+    ("asked", "stored", "found"),
     [
         ("auto", {}, "auto"),
         ("auto", {"contrast": "auto"}, "auto"),
@@ -44,34 +67,45 @@ def test_weights_that_do_not_know_a_setting_leave_it_at_its_default() -> None:
         ("restored", {"contrast": "none"}, "restored"),
     ],
 )
-def test_the_user_decides_contrast_and_else_the_weights(asked: Any, weights: dict[str, str], found: str) -> None:
-    assert as_trained(get_method("cfm").settings(contrast=asked), weights).contrast == found
-
-
-@pytest.mark.parametrize(
-    ("name", "asked", "weights", "words"),
-    [
-        ("cfm", {"steps": 4}, {}, "--cfm-steps with --cfm-mode sample alone"),
-        ("cfm", {"mode": "sample", "strength": 0.3}, {}, "--cfm-strength with --cfm-mode mean alone"),
-        ("cssdiff", {"ddim_steps": 20}, {"ccd": True, "steps": 4}, "a chain of 4 steps"),
-        ("bridge", {"diffusion": False}, {"bridge": False, "diffusion": True}, "a prior alone"),
-    ],
-)
-def test_what_would_have_no_effect_with_these_weights_is_refused(
-    name: str, asked: dict[str, Any], weights: dict[str, Any], words: str
-) -> None:
-    method = get_method(name)
-    assert method.used is not None
-    with pytest.raises(InputError, match=words):
-        method.used(method.settings(**asked), weights)
-
-
-def test_a_sample_takes_all_of_the_change() -> None:
-    method = get_method("cfm")
-    assert method.used is not None
-    assert method.used(method.settings(mode="sample"), {"strength": 0.2}).strength == 1
+def test_the_user_decides_contrast_and_else_the_weights(asked: Any, stored: dict[str, str], found: str) -> None:
+    about = description("cfm")
+    assert settings_in_use(about, about.sampling(contrast=asked), stored).contrast == found
 
 
 @pytest.mark.parametrize(("asked", "found"), [(0.0, 0.2), (0.5, 0.5)])
 def test_the_user_decides_the_share_and_else_the_weights(asked: float, found: float) -> None:
-    assert as_trained(get_method("pfsr").settings(strength=asked), {"strength": 0.2}).strength == found
+    about = description("pfsr")
+    assert settings_in_use(about, about.sampling(strength=asked), {"strength": 0.2}).strength == found
+
+
+@pytest.mark.parametrize(
+    ("name", "asked", "stored", "flag"),
+    [
+        ("cfm", {"steps": 4}, {}, "--cfm-steps"),
+        ("cfm", {"mode": "sample", "strength": 0.3}, {}, "--cfm-strength"),
+        ("cssdiff", {"ddim_steps": 20}, {"ccd": True, "steps": 4}, "--cssdiff-ddim-steps"),
+        ("bridge", {"diffusion": False}, {"bridge": False, "diffusion": True}, "a prior alone"),
+    ],
+)
+def test_what_would_have_no_effect_with_these_weights_is_refused(
+    name: str, asked: dict[str, Any], stored: dict[str, Any], flag: str
+) -> None:
+    method = get_method(name)
+    assert method.resolve is not None
+    with pytest.raises(InputError, match=flag):
+        method.resolve(method.about.sampling(**asked), stored)
+
+
+def test_a_sample_takes_all_of_the_change() -> None:
+    method = get_method("cfm")
+    assert method.resolve is not None
+    assert method.resolve(method.about.sampling(mode="sample"), {"strength": 0.2}).strength == 1  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(("value", "holds"), [(-0.1, False), (0.0, True), (1.0, True), (1.1, False)])
+def test_a_value_out_of_its_range_is_refused_by_its_flag(value: float, holds: bool) -> None:
+    if holds:
+        assert description("pfsr").sampling(strength=value).strength == value
+    else:
+        with pytest.raises(InputError, match="--pfsr-strength"):
+            description("pfsr").sampling(strength=value)

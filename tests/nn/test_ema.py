@@ -15,7 +15,7 @@ def constant(value: float) -> dict[str, nn.Module]:
 
 
 def test_a_short_run_forgets_its_start_and_a_long_one_keeps_its_rate() -> None:
-    ema, expected = Ema(constant(5.0), 0.9), 5.0
+    ema, expected = Averages(constant(5.0), 0.9), 5.0
     for n in range(200):
         ema.update(constant(1.0))
         keep = min(0.9, (1 + n) / (10 + n))
@@ -27,7 +27,7 @@ def test_a_short_run_forgets_its_start_and_a_long_one_keeps_its_rate() -> None:
 
 
 def test_buffers_are_copied() -> None:
-    ema = Ema(constant(5.0), 0.9)
+    ema = Averages(constant(5.0), 0.9)
     ema.update(constant(1.0))
     assert ema.state["net.running_mean"].tolist() == [1.0, 1.0]
     assert ema.state["net.num_batches_tracked"].dtype == torch.int64
@@ -44,8 +44,8 @@ def test_state_goes_back_into_networks() -> None:
 def test_a_mean_is_called_as_it_is_now_and_the_network_stays() -> None:
     nets = {"net": nn.Linear(2, 1, bias=False)}
     nn.init.constant_(nets["net"].weight, 1.0)
-    ema = Ema(nets, 0.5)
-    mean, one = Mean("net", nets["net"], ema), torch.ones(1, 2)
+    ema = Averages(nets, 0.5)
+    mean, one = AveragedNetwork("net", nets["net"], ema), torch.ones(1, 2)
     nn.init.constant_(nets["net"].weight, 3.0)
     assert mean(one).item() == 2.0
     assert nets["net"](one).item() == 6.0

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from bids_lfenhance.nn.fold import fold
-from bids_lfenhance.segmentation import judge
+from bids_lfenhance.nn.batch import Batch
+from bids_lfenhance.nn.pixel_shuffle import pixel_unshuffle3d
+from bids_lfenhance.segmentation import score
 from bids_lfenhance.segmentation.loss import SMOOTH, VOXELS, losses, soft_dice
 
 from .heads import as_kinds, grid_of, head_of_blocks, where_of
@@ -59,9 +60,10 @@ def test_losses_are_cross_entropy_and_one_minus_dice_of_some_voxels_of_each_cell
 
     def network(image, where, voxels):
         asked.append(voxels)
-        return fold(torch.from_numpy(logits), 2).unflatten(1, (CHANNELS, 8))[:, :, voxels]
+        return pixel_unshuffle3d(torch.from_numpy(logits), 2).unflatten(1, (CHANNELS, 8))[:, :, voxels]
 
-    batch = {"input": torch.zeros(2), "where": torch.zeros(2), "target": torch.from_numpy(target[:, None])}
+    nothing = torch.zeros(len(target))
+    batch = Batch(nothing, nothing, nothing, where=nothing, target=torch.from_numpy(target[:, None]))
     found = losses({"regions": network}, batch, None, torch.Generator().manual_seed(3))
     assert len(set(asked[0].tolist())) == VOXELS
     corners = [np.unravel_index(v, (2, 2, 2)) for v in asked[0].tolist()]
@@ -74,7 +76,7 @@ def test_losses_are_cross_entropy_and_one_minus_dice_of_some_voxels_of_each_cell
 
 def test_dice_is_two_overlaps_over_two_sizes(drawn, rng):
     truth, found = drawn[1][1], np.where(rng.random(drawn[1][1].shape) < 0.7, drawn[1][1], 5)
-    scores = judge.dice(found, truth)
+    scores = score.dice(found, truth)
     assert scores.shape == (CHANNELS - 1,)
     for channel in range(1, CHANNELS):
         ours, true = found == channel, truth == channel
@@ -84,11 +86,11 @@ def test_dice_is_two_overlaps_over_two_sizes(drawn, rng):
             assert np.isnan(scores[channel - 1])
 
 
-def test_the_judge_gives_full_marks_to_the_truth(monkeypatch):
+def test_the_score_gives_full_marks_to_the_truth(monkeypatch):
     def truth(nets, batch, settings, generator):
         return torch.nn.functional.one_hot(batch.target[:, 0].long(), CHANNELS).movedim(-1, 1).float()
 
-    monkeypatch.setattr(judge, "predict", truth)
+    monkeypatch.setattr(score, "predict", truth)
     example = SimpleNamespace(labels=as_kinds(head_of_blocks()), where=np.repeat(where_of(grid_of()), 3, axis=0))
-    scores = judge.judge({}, example, None, torch.device("cpu"))
+    scores = score.score({}, example, None, torch.device("cpu"))
     assert scores["dice"] == scores["dice_low"] == scores["dice_thin"] == 1

@@ -6,11 +6,9 @@ import torch
 
 from bids_lfenhance.nn.windows import Windows
 from bids_lfenhance.segmentation.atlas import LOW, NODES, SPACING_MM, build_atlas, cells
-from bids_lfenhance.segmentation.score import dice
 from bids_lfenhance.segmentation.loss import losses
 from bids_lfenhance.segmentation.mixture import FEWEST, fit_mixture, log_likelihood
 from bids_lfenhance.segmentation.network import RegionNet
-from bids_lfenhance.segmentation.synthesis import Appearance, paint_patch
 from bids_lfenhance.segmentation.regions import (
     channels_of_kinds,
     groups_of_channels,
@@ -18,6 +16,8 @@ from bids_lfenhance.segmentation.regions import (
     mirrored_channels,
     regions,
 )
+from bids_lfenhance.segmentation.score import dice
+from bids_lfenhance.segmentation.synthesis import Appearance, paint_patch
 from bids_lfenhance.simulators.source import COMMON_MM
 
 from .heads import as_channels, as_kinds, grid_of, head_of_blocks, where_of

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from bids_lfenhance.segmentation.synthesis import Appearance, means_of, paint_patch
 from bids_lfenhance.segmentation.regions import channels_of_kinds, indices, mirrored_channels, regions
+from bids_lfenhance.segmentation.synthesis import Appearance, means_of, paint_patch
 from bids_lfenhance.simulators.source import COMMON_MM
 
 from .heads import SIDE, as_kinds, grid_of, head_of_blocks, where_of

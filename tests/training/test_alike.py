@@ -40,7 +40,7 @@ def test_patches_aim_at_it_and_whole_volumes_do_not(tmp_path: Path, rng: np.rand
         one, two = (draw_patch(e, maps, (12, 12, 12), PLAIN, np.random.default_rng(1)) for e in (plain, alike))
         np.testing.assert_array_equal(one["input"], two["input"])
         assert np.allclose(one["target"], two["target"], atol=1e-3) != differs
-        np.testing.assert_array_equal(*(whole(e, maps)["target"].numpy() for e in (plain, alike)))
+        np.testing.assert_array_equal(*(whole(e, maps).target.numpy() for e in (plain, alike)))
     target, wanted = (
         draw_patch(e, "lf2hf", (12, 12, 12), PLAIN, np.random.default_rng(1))["target"] for e in (alike, plain)
     )

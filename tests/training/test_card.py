@@ -9,8 +9,8 @@ import torch
 
 from bids_lfenhance.training.loop import train
 from bids_lfenhance.training.patches import Augmentation
-from bids_lfenhance.training.split import Split
 from bids_lfenhance.training.run import TrainOptions
+from bids_lfenhance.training.split import Split
 
 from .test_loop import quiet, same
 from .toy import TOY, ToySettings, make_example
@@ -55,7 +55,15 @@ def test_card_and_recipe(tmp_path: Path) -> None:
 
 def test_the_card_admits_that_nobody_judged(tmp_path: Path) -> None:
     only = make_example(tmp_path / "e", "a", 0, "pairs")
-    train(replace(TOY, maps="hf2lf"), ToySettings(), [only], Split(("ds/a",)), tmp_path / "out", TrainOptions(), quiet)
+    train(
+        replace(TOY, about=replace(TOY.about, direction="hf2lf")),
+        ToySettings(),
+        [only],
+        Split(("ds/a",)),
+        tmp_path / "out",
+        TrainOptions(),
+        quiet,
+    )
     card = (tmp_path / "out" / "card.md").read_text()
     assert "low-field-like images from high-field" in card
     assert "Nobody was kept for validation" in card

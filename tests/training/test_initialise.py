@@ -10,8 +10,8 @@ import torch
 from bids_lfenhance.nn.weights import load_weights
 from bids_lfenhance.training.examples import Example
 from bids_lfenhance.training.loop import train
+from bids_lfenhance.training.run import TrainOptions
 from bids_lfenhance.training.split import Split
-from bids_lfenhance.training.run import TrainOptions, learning_of
 
 from .toy import TOY, ToySettings, build, make_example
 
@@ -33,7 +33,7 @@ def counting(seen: list[list[str]]) -> Any:
         seen.append(sorted(example.subject for example in examples))
         nets["enhancer"].count.fill_(len(examples))
 
-    return replace(TOY, learning=replace(learning_of(TOY), build=with_buffer, begin=begin))
+    return replace(TOY, build=with_buffer, initialise=begin)
 
 
 def quiet(*_: Any) -> None:

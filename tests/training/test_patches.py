@@ -1,18 +1,22 @@
 """Patches: a function of (seed, stage, step); place follows every crop, flip and turn; everybody is seen equally."""
 
 from collections import Counter
-from dataclasses import replace
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from bids_lfenhance.config import CONTRASTS
 from bids_lfenhance.imaging.grid import Grid, apply_affine
 from bids_lfenhance.imaging.volume import volume_from_channels
+from bids_lfenhance.nn.batch import Batch, required
+from bids_lfenhance.nn.source import Position
+from bids_lfenhance.nn.stage import Stage
 from bids_lfenhance.training.examples import Example, read_example, write_example
-from bids_lfenhance.training.patches import Augmentation, Prefetch, Sampler, draw_patch, whole
+from bids_lfenhance.training.patches import Augmentation, ExampleSource, Prefetch, draw_patch, whole
 
 from .toy import make_example
 
@@ -68,22 +72,39 @@ def test_flip_is_left_right_alone(mapped: Example) -> None:
         assert turn[2, 2] > 0
 
 
+def stage(patch: tuple[int, int, int], batch: int, steps: int = 100) -> Stage:
+    return Stage("only", (), steps, batch, patch)
+
+
+def items(
+    examples: list[Example], of: Stage, step: int, numbers: Iterable[int], seed: int = 0, number: int = 0
+) -> Batch:
+    source = ExampleSource(examples, "lf2hf")
+    at = [Position(seed, number, step, one) for one in numbers]
+    return source.realise(of, [source.item(of, one) for one in at], at, torch.device("cpu"))
+
+
 def test_a_batch_is_a_function_of_seed_stage_and_step(examples: list[Example]) -> None:
-    sampler = Sampler(examples, "lf2hf", (12, 12, 12), 4, 7, 0)
-    one, again = (sampler.items(11, range(4)) for _ in range(2))
-    for key, value in one.items():
-        assert (value == again[key]).all()
+    of = stage((12, 12, 12), 4)
+    one, again = (items(examples, of, 11, range(4), 7) for _ in range(2))
+    for key, value in vars(one).items():
+        assert value is None or (value == getattr(again, key)).all()
     # Items do not depend on which of them are drawn together, nor on the size of the group.
-    alone = sampler.items(11, range(2, 3))
-    assert all((one[key][2:3] == alone[key]).all() for key in one)
-    for other in (replace(sampler, seed=8), replace(sampler, stage=1)):
-        assert not (one["input"] == other.items(11, range(4))["input"]).all()
-    assert not (one["input"] == sampler.items(12, range(4))["input"]).all()
+    alone = items(examples, of, 11, range(2, 3), 7)
+    assert torch.equal(one[2:3].input, alone.input)
+    assert torch.equal(one[2:3].place, alone.place)
+    for other in (items(examples, of, 11, range(4), 8), items(examples, of, 11, range(4), 7, number=1)):
+        assert not torch.equal(one.input, other.input)
+    assert not torch.equal(one.input, items(examples, of, 12, range(4), 7).input)
 
 
 def test_shapes_types_and_channels(examples: list[Example]) -> None:
-    batch = Sampler(examples, "lf2hf", (12, 11, 10), 3, 0, 0).items(0, range(3))
-    shapes = {key: (tuple(value.shape), str(value.dtype).removeprefix("torch.")) for key, value in batch.items()}
+    batch = items(examples, stage((12, 11, 10), 3), 0, range(3))
+    shapes = {
+        key: (tuple(value.shape), str(value.dtype).removeprefix("torch."))
+        for key, value in vars(batch).items()
+        if value is not None
+    }
     assert shapes == {
         "input": ((3, 3, 12, 11, 10), "float32"),
         "target": ((3, 3, 12, 11, 10), "float32"),
@@ -93,25 +114,25 @@ def test_shapes_types_and_channels(examples: list[Example]) -> None:
         "place": ((3, 4, 4), "float32"),
         "person": ((3,), "int64"),
     }
-    everybody = Sampler(examples, "lf2hf", (12, 11, 10), 5, 0, 0).items(0, range(5))
-    assert sorted(everybody["person"].tolist()) == [0, 1, 2, 3, 4]
+    everybody = items(examples, stage((12, 11, 10), 5), 0, range(5))
+    assert sorted(required(everybody.person).tolist()) == [0, 1, 2, 3, 4]
     full, back = whole(examples[1], "lf2hf"), whole(examples[1], "hf2lf")
-    assert (full["input"] == back["target"]).all()
-    assert (full["target"] == back["input"]).all()
-    assert full["present"].tolist() == [[True, True, False]]
-    np.testing.assert_array_equal(full["input"][0, :2].numpy(), examples[1].low.astype(np.float32))
-    assert not full["input"][~(full["mask"] & full["present"][:, :, None, None, None])].any()
+    assert torch.equal(full.input, required(back.target))
+    assert torch.equal(required(full.target), back.input)
+    assert full.present.tolist() == [[True, True, False]]
+    np.testing.assert_array_equal(full.input[0, :2].numpy(), examples[1].low.astype(np.float32))
+    assert not full.input[~(full.mask & full.present[:, :, None, None, None])].any()
 
 
 def test_every_example_is_seen_equally_often(examples: list[Example], monkeypatch: pytest.MonkeyPatch) -> None:
-    from bids_lfenhance.training import sampler as module
+    from bids_lfenhance.training import patches as module
 
     drawn: list[str] = []
     monkeypatch.setattr(module, "draw_patch", lambda example, *rest: drawn.append(example.subject) or {})
-    sampler = Sampler(examples, "lf2hf", (8, 8, 8), 3, 0, 0)
+    source, of = ExampleSource(examples, "lf2hf"), stage((8, 8, 8), 3)
     for step in range(20):
         for number in range(3):
-            sampler.item(step, number)
+            source.item(of, Position(0, 0, step, number))
     assert set(Counter(drawn).values()) == {12}
     passes = [tuple(drawn[i : i + 5]) for i in range(0, 60, 5)]
     assert all(len(set(one)) == 5 for one in passes)
@@ -163,11 +184,11 @@ def test_contrasts_are_dropped_from_the_input_but_never_all(examples: list[Examp
 
 @pytest.mark.parametrize("workers", [1, 3])
 def test_fetching_ahead_changes_nothing(examples: list[Example], workers: int) -> None:
-    sampler = Sampler(examples, "lf2hf", (8, 8, 8), 4, 0, 0)
-    batches = Prefetch(sampler, [range(2), range(2, 4)], 3, 8, workers)
+    source, of = ExampleSource(examples, "lf2hf"), stage((8, 8, 8), 4, steps=8)
+    batches = Prefetch(source, of, [range(2), range(2, 4)], Position(0, 0, 3, 0), workers)
     for step in range(3, 8):
         (first, one), (second, two) = batches.get()
-        assert (first, second) == (0, 2)
-        assert (one["input"] == sampler.items(step, range(2))["input"]).all()
-        assert (two["input"] == sampler.items(step, range(2, 4))["input"]).all()
+        assert (first[0].number, second[0].number) == (0, 2)
+        assert np.array_equal(one[1]["input"], source.item(of, Position(0, 0, step, 1))["input"])
+        assert np.array_equal(two[0]["input"], source.item(of, Position(0, 0, step, 2))["input"])
     batches.close()

@@ -9,13 +9,14 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from bids_lfenhance.nn.method import Learning, Method, Phase, Stage
+from bids_lfenhance.nn.method import Trainable
+from bids_lfenhance.nn.stage import Phase, Stage
 from bids_lfenhance.nn.weights import load_weights
 from bids_lfenhance.training.loop import rate_share, train
-from bids_lfenhance.training.split import Split
 from bids_lfenhance.training.run import TrainOptions
+from bids_lfenhance.training.split import Split
 
-from .toy import ToySettings, build, losses, make_example, no_sample, predict
+from .toy import ABOUT, ToySettings, build, losses, make_example, predict
 
 
 def test_the_rate_climbs_and_falls_as_a_cosine() -> None:
@@ -49,7 +50,7 @@ def test_losses_are_given_the_running_mean_as_it_was_before_the_step(tmp_path: P
         return (Stage("only", (phase,), 4, 1, (12, 12, 12)),)
 
     example = make_example(tmp_path / "data", "01", 1)
-    method = Method("toy", ToySettings, "lf2hf", "pairs", no_sample, learning=Learning(build, stages, predict, {}))
+    method = Trainable(ABOUT, build, stages, predict)
     options = TrainOptions(ema=0.9, precision="fp32")
     split = Split((example.person,), (), ())
     train(method, ToySettings(), [example], split, tmp_path / "out", options, lambda *_: None)
@@ -73,8 +74,7 @@ def test_helpers_learn_and_stay_behind(tmp_path: Path) -> None:
         return tuple(Stage(p.name, (p,), 3, 1, (12, 12, 12)) for p in phases)
 
     examples = [make_example(tmp_path / "data", name, 1) for name in ("01", "02")]
-    learning = Learning(build, stages, predict, {}, helpers=helpers)
-    method = Method("toy", ToySettings, "lf2hf", "pairs", no_sample, learning=learning)
+    method = Trainable(ABOUT, build, stages, predict, auxiliary_networks=helpers)
     split = Split(tuple(example.person for example in examples), (), ())
     out = tmp_path / "out"
     train(method, ToySettings(), examples, split, out, TrainOptions(precision="fp32"), lambda *_: None)

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 
 from bids_lfenhance.errors import InputError
 from bids_lfenhance.training.curves import read_curves
-from bids_lfenhance.training.parallel import World
+from bids_lfenhance.training.parallel import ProcessGroup
 
 from .toy import make_example
 
@@ -131,17 +131,17 @@ def test_torchrun_starts_it_too(examples: Path, tmp_path: Path) -> None:
 def test_the_items_of_a_batch_are_shared_out_once() -> None:
     for size in (1, 2, 3):
         for chunk in (0, 1, 2, 3):
-            groups = [World(rank, size, CPU).chunks(8, chunk) for rank in range(size)]
+            groups = [ProcessGroup(rank, size, CPU).chunks(8, chunk) for rank in range(size)]
             assert sorted(item for mine in groups for group in mine for item in group) == list(range(8))
             assert all(groups)
     with pytest.raises(InputError, match="fewer processes"):
-        World(0, 4, CPU).chunks(3, 0)
+        ProcessGroup(0, 4, CPU).chunks(3, 0)
     with pytest.raises(InputError, match="fewer processes"):
-        World(0, 2, CPU).chunks(4, 4)
+        ProcessGroup(0, 2, CPU).chunks(4, 4)
 
 
 def test_one_process_adds_nothing() -> None:
     value = torch.ones(3)
-    World(0, 1, CPU).add([value])
+    ProcessGroup(0, 1, CPU).add([value])
     assert value.tolist() == [1.0, 1.0, 1.0]
-    assert World(0, 1, CPU).any(True)
+    assert ProcessGroup(0, 1, CPU).any(True)

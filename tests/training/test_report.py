@@ -1,5 +1,6 @@
 """The test of a training: on the device and with the numbers that the training was told to use."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,8 @@ from bids_lfenhance.nn import precision
 from bids_lfenhance.nn.weights import save_weights
 from bids_lfenhance.training import assess, report
 from bids_lfenhance.training.card import Trained
-from bids_lfenhance.training.split import Split
 from bids_lfenhance.training.run import TrainOptions
+from bids_lfenhance.training.split import Split
 
 from .toy import TOY, ToySettings, build, make_example
 
@@ -70,18 +71,13 @@ def test_volumes_and_chance_are_where_the_networks_are(tmp_path: Path, monkeypat
         def manual_seed(self, seed: int) -> None:
             asked.append(seed)
 
-    class Learning:
-        @staticmethod
-        def predict(nets: Any, batch: Any, settings: Any, generator: Any) -> torch.Tensor:
-            asked.append({value.device.type for value in batch.values()})
-            return torch.zeros(1, 3, *example.mask.shape)
-
-    class Elsewhere:
-        maps, name, learning = "lf2hf", "elsewhere", Learning
+    def predict(nets: Any, batch: Any, settings: Any, generator: Any) -> torch.Tensor:
+        asked.append({value.device.type for value in vars(batch).values() if value is not None})
+        return torch.zeros(1, 3, *example.mask.shape)
 
     monkeypatch.setattr(torch, "Generator", Generator)
     monkeypatch.setattr(assess, "brain_fit", lambda *_: {"psnr": np.nan, "ssim": np.nan, "ncc": np.nan})
-    method: Any = Elsewhere
+    method = replace(TOY, about=replace(TOY.about, name="elsewhere"), predict=predict)
     rows = assess.assess({}, method, None, [example], [example], 7, torch.device("meta"))
     assert asked == [torch.device("meta"), 7, {"meta"}]
     assert {row["way"] for row in rows} == {"input", "monotone map", "elsewhere"}

@@ -8,8 +8,8 @@ import torch
 
 from bids_lfenhance.training.examples import list_examples
 from bids_lfenhance.training.loop import train
-from bids_lfenhance.training.split import Split
 from bids_lfenhance.training.run import TrainOptions
+from bids_lfenhance.training.split import Split
 
 from .toy import TOY, ToySettings
 

@@ -12,11 +12,11 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+from bids_lfenhance.simulators.h2lo.recipe import METHOD
 
 from bids_lfenhance.bids.plan import make_plan
 from bids_lfenhance.cli.run import main, run
 from bids_lfenhance.errors import InputError
-from bids_lfenhance.simulators.h2lo.recipe import METHOD
 from bids_lfenhance.workflows import heads, simulate
 from tests.methods.learned import untrained_weights
 from tests.simulators.sources import phantom_source

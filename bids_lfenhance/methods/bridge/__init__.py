@@ -1,1 +1,1 @@
-"""``bridge``: bridged denoising diffusion, learnt from pairs (methods.md §2)."""
+"""``bridge``: bridged denoising diffusion, learnt from pairs: docs/methods/bridge.md."""

@@ -1,6 +1,6 @@
 """The magnitude-preserving U-Net in three dimensions, for the prior and the small bridge; and the published bridge.
 
-Written from the equations of Karras et al. 2024 (EDM2) as methods.md §2.1 and §2.3c state them. Every layer passes on
+Written from the equations of Karras et al. 2024 (EDM2) as docs/methods/bridge.md states them. Every layer passes on
 features of unit magnitude: weights are normalised per output, sums and concatenations weighed, nothing has an offset.
 """
 
@@ -226,7 +226,7 @@ class Joined(nn.Module):
 class Swin(nn.Module):
     """The published bridge: MONAI's Swin UNETR, which hears of the noise level at its lowest features (FiLM).
 
-    The source does not say that it knows the level; without it one network must guess it (methods.md §2.1).
+    The source does not say that it knows the level; without it one network must guess it.
     """
 
     def __init__(self, inputs: int, outputs: int, width: int) -> None:
@@ -259,7 +259,7 @@ class Swin(nn.Module):
 
 
 class NoiseBlind(nn.Module):
-    """A bridge that is told the same whatever the noise level, as the source may be read (methods.md §2.1)."""
+    """A bridge that is told the same whatever the noise level, as the source may be read."""
 
     def __init__(self, bridge: nn.Module) -> None:
         super().__init__()

@@ -1,1 +1,1 @@
-"""``cfm``: conditional flow matching, slice by slice (IQT-CFM; methods.md §5)."""
+"""``cfm``: conditional flow matching, slice by slice (IQT-CFM): docs/methods/cfm.md."""

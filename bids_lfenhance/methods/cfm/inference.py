@@ -21,7 +21,7 @@ FIELDS = 8
 """Copies of a session's image that are in memory at once, beside what the network needs."""
 
 ENOUGH = 16
-"""Steps from which the spread of draws is near the true one, 98 and 94 % of the variance with Heun (methods.md §5)."""
+"""Steps from which the spread of draws is near the true one, 98 and 94 % of the variance with Heun."""
 
 
 def prepare(volume: Volume, sampling: CfmSampling) -> Learned[CfmSettings]:

@@ -1,4 +1,4 @@
-"""The U-Net of ``cfm``: the velocity of a slice (IQT-CFM §2.2, Figs. 2 and 3; its widths: methods.md §5).
+"""The U-Net of ``cfm``: the velocity of a slice (IQT-CFM, section 2.2, figures 2, 3; docs/methods/cfm.md).
 
 The source names the parts and not their sizes: several kernels side by side at the input, residual blocks with time and
 squeeze-and-excitation, pixel (un)shuffle between levels, a transformer at the bottom. Each part can be left out.

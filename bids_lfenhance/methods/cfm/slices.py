@@ -84,7 +84,7 @@ def _padded(field: Tensor, multiple: int) -> Tensor:
 def draw_noise(like: Tensor, correlation: float, generator: torch.Generator) -> Tensor:
     """(B, C, S, U, V) N(0, 1), each slice ``correlation`` ρ with the one before: ε_s = ρ ε_(s−1) + √(1−ρ²) ν_s.
 
-    One field for the whole volume, so that slices made one by one do not flicker (methods.md §5). A slice's own noise
+    One field for the whole volume, so that slices made one by one do not flicker. A slice's own noise
     is white whatever ρ, so that weights may be used with another one than they were trained with.
     """
     noise = draw_source(like, "noise", 0.0, generator)

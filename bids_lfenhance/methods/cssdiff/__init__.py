@@ -1,1 +1,1 @@
-"""``cssdiff``: a cycle-constrained chain of diffusion steps, slice by slice (CSS-Diff; methods.md §1)."""
+"""``cssdiff``: a cycle-constrained chain of diffusion steps, slice by slice (CSS-Diff): docs/methods/cssdiff.md."""

@@ -57,7 +57,7 @@ def walk(
 
     ``noises`` (T_c, N, C, U, V): the state at the first level, then what each posterior step adds; they are drawn
     before, so that ``lean``, which computes features twice instead of keeping them, changes nothing. ``literal``
-    (Eq. 7 with one clock; methods.md §1.2 a): the chain starts from low field, a step adds a T_c-th of the change that
+    (Eq. 7 with one clock): the chain starts from low field, a step adds a T_c-th of the change that
     the network wants given the step's noise, x_{k+1} = x_k + r_θ(x_k, x_0, k/T_c, z_k)/T_c, and s = T_c − k.
     The path loss (Eq. 16) holds every state against two DDIM steps of the ``teacher``, taken as they are, weighted by
     min(SNR, 5)/5.

@@ -71,7 +71,7 @@ class Denoiser(nn.Module):
 
 
 class Reverse(nn.Module):
-    """F: the low field (N, C, U, V), without noise, in [−1, 1], of high field (N, C, U, V) (methods.md §1.8c)."""
+    """F: the low field (N, C, U, V), without noise, in [−1, 1], of high field (N, C, U, V)."""
 
     def __init__(self, channels: int, width: int, blocks: int) -> None:
         super().__init__()
@@ -121,7 +121,7 @@ def _normal(conv: nn.Conv2d, width: int) -> nn.Sequential:
 
 
 class SliceDiscriminator(nn.Module):
-    """Logits (N, 1, U', V') of patches being real, of images (N, C, U, V): a 70 × 70 PatchGAN (methods.md §1.8c)."""
+    """Logits (N, 1, U', V') of patches being real, of images (N, C, U, V): a 70 × 70 PatchGAN."""
 
     def __init__(self, channels: int, width: int) -> None:
         super().__init__()

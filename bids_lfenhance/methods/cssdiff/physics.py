@@ -37,7 +37,7 @@ class Physics:
     def of(cls, slices: Slices, item: Tensor, index: Tensor, fwhm: float) -> "Physics":
         """The physics between low and high field of slices ``index`` of items ``item``, both (N,).
 
-        P_k are shares of three tissues by the intensity of high field, c_k are fitted to the pair (§3.1, §6.3: "c from
+        P_k are shares of three tissues by the intensity of high field, c_k are fitted to the pair ("c from
         the pair"), for every slice and contrast; ``fwhm`` of the profile in voxels.
         """
         assert slices.high is not None

@@ -1,1 +1,1 @@
-"""A neural representation fitted to the one session: no training set, no high field (methods.md §3)."""
+"""A neural representation fitted to the one session: no training set, no high field: docs/methods/inr.md."""

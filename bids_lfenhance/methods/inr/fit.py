@@ -1,4 +1,4 @@
-"""Fitting the network to the session, and asking it for the grid (methods.md §3.3b, §3.4)."""
+"""Fitting the network to the session, and asking it for the grid."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -16,7 +16,7 @@ from .observations import Coordinates, Observations
 from .settings import InrSettings
 
 SAMPLES_PER_RADIAN = 28 / 5
-"""Low-field samples across the field of view per unit of ω₀: methods.md §3.5, ω₀ = 5 suited 28 samples."""
+"""Low-field samples across the field of view per unit of ω₀: ω₀ = 5 suited 28 samples."""
 
 RESTARTS = 2
 """How often a fit that diverged is begun again at half the frequency."""
@@ -57,7 +57,7 @@ class Fit:
 
 
 def omega_for(settings: InrSettings, seen: Observations) -> float:
-    """ω₀: as set, or scaled to the number of low-field samples across the field of view (methods.md §3.5)."""
+    """ω₀: as set, or scaled to the number of low-field samples across the field of view."""
     if settings.omega > 0:
         return settings.omega
     finest = float(np.linalg.norm(seen.profile, axis=1).min()) * 2.3548
@@ -67,7 +67,7 @@ def omega_for(settings: InrSettings, seen: Observations) -> float:
 def fit(
     seen: Observations, guide: Guide | None, settings: InrSettings, generator: np.random.Generator, step_mm: float
 ) -> Fit:
-    """The network fitted to the session; begun again at ω₀/2 if it diverges (methods.md §3.3b).
+    """The network fitted to the session; begun again at ω₀/2 if it diverges.
 
     ``step_mm`` is one millimetre in the network's coordinates, the step of the total variation.
     """
@@ -156,7 +156,7 @@ def _loss(
     noise: torch.Generator,
     step_mm: float,
 ) -> tuple[Tensor, Tensor]:
-    """(total, reconstruction error) of one batch of low-field voxels (methods.md §3.3)."""
+    """(total, reconstruction error) of one batch of low-field voxels."""
     points, count = _profile_points(data, batch, settings, noise)
     intensity, logits = network(points, guide.at(points) if guide else None)
     mean = intensity.view(len(batch), count, -1).mean(dim=1)
@@ -191,7 +191,7 @@ def _variation(
     noise: torch.Generator,
     step_mm: float,
 ) -> Tensor:
-    """Total variation at random points near the batch's voxels, one random axis each (methods.md §3.3)."""
+    """Total variation at random points near the batch's voxels, one random axis each."""
     few = batch[: max(1, len(batch) // 4)]
     here = data["point"][few] + 3 * step_mm * (torch.rand(len(few), 3, generator=noise) - 0.5).to(few.device)
     axis = torch.randint(3, (len(few),), generator=noise).to(few.device)
@@ -208,7 +208,7 @@ def _variation(
 def render(
     network: Field, points: np.ndarray, guide: Guide | None, settings: InrSettings
 ) -> tuple[np.ndarray, np.ndarray]:
-    """((C, N) intensity, (3, N) posteriors of CSF, GM, WM), float32, at points (N, 3), in chunks (methods.md §3.4)."""
+    """((C, N) intensity, (3, N) posteriors of CSF, GM, WM), float32, at points (N, 3), in chunks."""
     device = torch.device(settings.device)
     images, shares = [], []
     with torch.no_grad(), _precision(settings, device):

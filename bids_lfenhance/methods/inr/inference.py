@@ -20,7 +20,7 @@ from .observations import Coordinates, Observations, fused_base, observe, scales
 from .settings import InrSettings
 
 CHI2 = (0.8, 1.3)
-"""Reduced χ² of a fit that explains the scan and not its noise (methods.md §3.3b)."""
+"""Reduced χ² of a fit that explains the scan and not its noise."""
 
 BLEND_MM = 1.5
 """Standard deviation of the passage from the network to the fused image at the edge of the mask."""
@@ -115,7 +115,7 @@ def _restored(
 
 
 def _chi2(volume: Volume, signal: np.ndarray) -> dict[str, float]:
-    """{stack: reduced χ²} of the unrestored image against what was acquired inside the mask (methods.md §3.3b)."""
+    """{stack: reduced χ²} of the unrestored image against what was acquired inside the mask."""
     frame, found = Frame(volume.grid), {}
     spectra = [frame.spectrum(channel) for channel in signal]
     inside = volume.mask if volume.mask is not None else support_of(volume)

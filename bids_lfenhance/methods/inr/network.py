@@ -10,7 +10,7 @@ CLASSES = 4
 
 
 class Field(nn.Module):
-    """Coordinates (N, 3) in [−1, 1], guide (N, G) → intensity (N, C), tissue logits (N, 4) (methods.md §3.3).
+    """Coordinates (N, 3) in [−1, 1], guide (N, G) → intensity (N, C), tissue logits (N, 4).
 
     ``residual`` starts the intensity at zero (to be added to a fused base); otherwise it is softplus, hence positive.
     ``guides`` counts the fused channels that are shown to the network at each point; 0 is the published form.

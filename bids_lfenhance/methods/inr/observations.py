@@ -17,7 +17,7 @@ MARGIN_MM = 3.0
 
 @dataclass(frozen=True)
 class Coordinates:
-    """World mm → [−1, 1]³ by the longest side of the grid, the same scale on every axis (methods.md §3.3)."""
+    """World mm → [−1, 1]³ by the longest side of the grid, the same scale on every axis."""
 
     centre: np.ndarray
     half: float
@@ -90,7 +90,7 @@ def scales_of(volume: Volume, support: np.ndarray) -> np.ndarray:
 def observe(
     volume: Volume, base: np.ndarray, scales: np.ndarray, posteriors: np.ndarray, support: np.ndarray
 ) -> Observations:
-    """The low-field voxels whose centre lies in the support, and what the base predicts there (methods.md §3.3b)."""
+    """The low-field voxels whose centre lies in the support, and what the base predicts there."""
     frame, coordinates = Frame(volume.grid), Coordinates.of(volume.grid)
     parts: dict[str, list[np.ndarray]] = {key: [] for key in ("point", "value", "base", "tissue", "contrast", "stack")}
     profiles, sigmas = [], []

@@ -1,7 +1,7 @@
 """The residual CNN of ``pfsr``: the published one at the same resolution, and its cheap form on folded voxels.
 
 The source does not print the layers of PF-SR. Groups of residual blocks with channel attention (RCAN in three
-dimensions) are our choice (methods.md §4.2), and so is what the attention looks at: RCAN's is a mean over the whole
+dimensions) are our choice, and so is what the attention looks at: RCAN's is a mean over the whole
 array, which in training is a patch of 64 mm and in use a head. Such a network answers differently the more background
 it is shown, and its answer in windows is not its answer in one piece. ``local`` gates each voxel by what the features
 say there (reach: no further than the convolutions), so that patch, window and whole volume agree to rounding.
@@ -67,7 +67,7 @@ class Group(nn.Module):
 
 
 class Enhancer(nn.Module):
-    """Low field (N, 1, X, Y, Z) and its contrast → high field of the same shape, ŷ = x + r(x) (methods.md §4.2).
+    """Low field (N, 1, X, Y, Z) and its contrast → high field of the same shape, ŷ = x + r(x).
 
     One network serves every contrast: after the first convolution each contrast has its own gain and offset per
     feature. The last convolution starts at zero, so that an untrained network returns what it was given.

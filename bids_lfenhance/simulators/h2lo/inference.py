@@ -22,7 +22,7 @@ from .network import REACH, build
 from .settings import H2loNetwork, LearnedRecord
 
 SLAB = 32
-"""Planes that are mapped at once (methods.md §4.1)."""
+"""Planes that are mapped at once."""
 
 
 def degrade_batch(nets: Nets, batch: Batch) -> Tensor:

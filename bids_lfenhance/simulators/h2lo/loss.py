@@ -13,7 +13,7 @@ from .network import REACH
 from .settings import H2loSettings, H2loTraining
 
 FOREGROUND = 0.8
-"""Share of the voxels of L1 that are drawn from the brain (methods.md §4.1)."""
+"""Share of the voxels of L1 that are drawn from the brain."""
 
 RADIUS = 2
 """Half-width of the published kernels: 5³ voxels."""
@@ -78,7 +78,7 @@ def _block(sides: torch.Size, block: tuple[int, ...], generator: torch.Generator
 def gradient_loss(error: Tensor, sigma: float) -> Tensor:
     """Σ_d of the mean square of ∂_d of the error (N, X, Y, Z), where the kernels fit (H2LO, eq. 3).
 
-    The mean over voxels, not their sum: λ then does not depend on the size of the block (methods.md §4.1).
+    The mean over voxels, not their sum: λ then does not depend on the size of the block.
     """
     slopes = functional.conv3d(error[:, None], derivative_kernels(sigma, RADIUS).to(error.device))
     return slopes.square().mean(dim=(0, 2, 3, 4)).sum()

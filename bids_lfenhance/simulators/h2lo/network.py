@@ -1,6 +1,6 @@
 """The neural operator G(u)(x) = Σ b_k(u, x) t_k(x) + β: coefficients from the image, a basis over space (H2LO, eq. 1).
 
-The numbers of its parameters, 581 409 in the published size, leave no room for norms or skips (methods.md §4.1).
+The numbers of its parameters, 581 409 in the published size, leave no room for norms or skips.
 """
 
 from itertools import pairwise
@@ -16,7 +16,7 @@ REACH = 5
 """Voxels that a coefficient sees on each side: five convolutions of 3³."""
 
 OMEGA = 30.0
-"""ω₀ of the sine layers (H2LO, §3.1)."""
+"""ω₀ of the sine layers (H2LO, section 3.1)."""
 
 CHUNK = 1 << 16
 """Voxels whose basis is evaluated at once where all are wanted, to bound memory."""
@@ -72,7 +72,7 @@ class Operator(nn.Module):
 
 
 def _basis(features: int, siren: bool) -> nn.Sequential:
-    """(…, 3) → (…, features): three hidden layers of twice as many, and a linear one (methods.md §4.1)."""
+    """(…, 3) → (…, features): three hidden layers of twice as many, and a linear one."""
     width, generator = 2 * features, torch.default_generator
     hidden: list[nn.Module] = [
         SineLayer(inputs, width, OMEGA, inputs == 3, generator) if siren else ReluLayer(inputs, width, generator)

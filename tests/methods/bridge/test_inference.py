@@ -10,14 +10,13 @@ import torch
 from bids_lfenhance.config import CONTRASTS
 from bids_lfenhance.errors import InputError, MethodError
 from bids_lfenhance.imaging.volume import Volume
-from bids_lfenhance.methods.bridge.loss import Pair
+from bids_lfenhance.methods.bridge.inference import Field, evaluations, prepare
 from bids_lfenhance.methods.bridge.inference import enhance_batch as predict
-from bids_lfenhance.methods.bridge.loss import stages
+from bids_lfenhance.methods.bridge.loss import Pair, stages
 from bids_lfenhance.methods.bridge.method import ENHANCER, TRAINABLE
 from bids_lfenhance.methods.bridge.network import build
-from bids_lfenhance.methods.bridge.settings import BridgeSettings, PRESETS
-from bids_lfenhance.methods.bridge.inference import Field, evaluations, set_up
 from bids_lfenhance.methods.bridge.parametrization import BACKGROUND, CLIP, SCHEDULE
+from bids_lfenhance.methods.bridge.settings import PRESETS, BridgeSettings
 from bids_lfenhance.methods.enhance import enhance
 from bids_lfenhance.nn.method import Enhanced
 from bids_lfenhance.nn.weights import save_weights
@@ -248,7 +247,7 @@ def test_a_missing_contrast_is_neither_used_nor_made(nets: Any) -> None:
     result = found(nets, short)
     assert not result[:, 1].any()
     assert result[:, 0].any()
-    other = short | {"input": short.input.clone()}
+    other = replace(short, input=short.input.clone())
     other.input[:, 1] = 7.0
     assert torch.equal(found(nets, other), result)
 
@@ -318,7 +317,7 @@ def test_what_is_left_open_is_as_in_the_training(session: Volume, nets: Any, tmp
     recipe = {"method": "bridge", "contrasts": CONTRASTS, "settings": asdict(replace(SMALL, k=150, window=64))}
     folder = save_weights(tmp_path, nets, recipe, "")
     for asked, got in (({}, (150, 64)), ({"k": 300, "window": 32}, (300, 32))):
-        used = set_up(session, BridgeSettings(weights=str(folder), **asked))["settings"]
+        used = prepare(session, BridgeSettings(weights=str(folder), **asked)).settings
         assert (used.crossing, used.window) == got
 
 
@@ -346,8 +345,8 @@ def test_weights_of_one_part_alone(part: str, other: str, session: Volume, tmp_p
     settings = replace(SMALL, **{other: False})
     recipe = {"method": "bridge", "contrasts": CONTRASTS, "settings": asdict(settings)}
     folder = save_weights(tmp_path, untrained(TRAINABLE, settings), recipe, "")
-    ready = set_up(session, BridgeSettings(weights=str(folder)))
-    assert (ready["settings"].bridge, ready["settings"].diffusion) == (part == "bridge", part == "diffusion")
+    ready = prepare(session, BridgeSettings(weights=str(folder)))
+    assert (ready.settings.bridge, ready.settings.diffusion) == (part == "bridge", part == "diffusion")
     assert run(session, folder).image.any()
     with pytest.raises(InputError, match="found it off"):
         run(session, folder, **{part: False})

@@ -11,6 +11,7 @@ from scipy import ndimage
 from bids_lfenhance.errors import InputError
 from bids_lfenhance.methods.bridge.loss import (
     Pair,
+    auxiliary_networks,
     blurred,
     bridged,
     cross,
@@ -19,13 +20,14 @@ from bids_lfenhance.methods.bridge.loss import (
     denoising,
     edges,
     roughened,
+    stages,
 )
-from bids_lfenhance.methods.bridge.loss import auxiliary_networks, stages
 from bids_lfenhance.methods.bridge.method import TRAINABLE
-from bids_lfenhance.methods.bridge.settings import BridgeSettings, PRESETS, checked
 from bids_lfenhance.methods.bridge.parametrization import BACKGROUND, SCHEDULE, maps_of
+from bids_lfenhance.methods.bridge.settings import PRESETS, BridgeSettings, checked
+from bids_lfenhance.nn.batch import Batch
 
-from ..learned import batch_of, untrained
+from ..learned import batch_of, joined, untrained
 
 CHANGES: dict[str, Any] = {"bridge_width": 8, "width": 8, "levels": 2, "patch": 32, "patch_z": 32}
 PUBLISHED: dict[str, Any] = {"k": 0, "lowest": 100, "highest": 500}
@@ -112,7 +114,7 @@ def test_losses_are_means_over_items() -> None:
     """Whatever each item lacks: processes may share a step."""
     items = [batch_of("lf2hf"), batch_of("lf2hf", seeds=(1,), missing=("T1w", "FLAIR"))]
     items[1].mask[..., :14] = False
-    whole = Pair.of({key: torch.cat([item[key] for item in items]) for key in items[0]})
+    whole = Pair.of(joined(items))
     level, noise = torch.tensor([300, 120]), torch.randn(whole.low.shape, generator=drawn())
     nets = untrained(TRAINABLE, SMALL)
     condition = torch.cat([whole.low, maps_of(whole.present, whole.low)], dim=1)
@@ -141,7 +143,7 @@ def test_only_the_brain_and_only_contrasts_of_both_fields_count() -> None:
     for loss in (cross, partial(cross, field="high"), denoise):
         one, other = (
             {name: value.item() for name, value in loss(nets, b, SMALL, drawn()).items()}
-            for b in (batch, batch | {"target": spoilt, "input": low})
+            for b in (batch, replace(batch, target=spoilt, input=low))
         )
         assert one == other
 
@@ -210,7 +212,7 @@ def test_a_bridge_of_a_fold_learns_nothing_of_its_people(field: Any) -> None:
         costs = [sum(cross(nets, _strangers(batch, k), SMALL, drawn(), field, fold).values()).item() for k in kept]
         assert costs[0] == pytest.approx(costs[1], rel=1e-6)
         assert costs[0] != pytest.approx(costs[2], rel=1e-3)
-        held = {key: values[[fold, fold + 2]] for key, values in batch.items()}
+        held = batch[torch.tensor([fold, fold + 2])]
         (value,) = cross(nets, held, SMALL, drawn(), field, fold).values()
         value.backward()
         assert not any(
@@ -218,12 +220,12 @@ def test_a_bridge_of_a_fold_learns_nothing_of_its_people(field: Any) -> None:
         )
 
 
-def _strangers(batch: dict[str, Any], kept: Sequence[int]) -> dict[str, Any]:
+def _strangers(batch: Batch, kept: Sequence[int]) -> Batch:
     """The batch with other images of all people but those ``kept``."""
-    spoilt = {key: batch[key].flip(2) for key in ("input", "target")}
+    spoilt = {key: getattr(batch, key).flip(2) for key in ("input", "target")}
     for key, image in spoilt.items():
-        image[list(kept)] = batch[key][list(kept)]
-    return batch | spoilt
+        image[list(kept)] = getattr(batch, key)[list(kept)]
+    return replace(batch, **spoilt)
 
 
 def test_the_prior_is_shown_what_a_bridge_makes_of_people_it_does_not_know() -> None:

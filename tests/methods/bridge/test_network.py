@@ -4,9 +4,19 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from bids_lfenhance.methods.bridge.network import Attention, Block, Linear, Swin, UNet, mp_cat, mp_silu, mp_sum, unit
-from bids_lfenhance.methods.bridge.network import build
-from bids_lfenhance.methods.bridge.settings import BridgeSettings, PRESETS
+from bids_lfenhance.methods.bridge.network import (
+    Attention,
+    Block,
+    Linear,
+    Swin,
+    UNet,
+    build,
+    mp_cat,
+    mp_silu,
+    mp_sum,
+    unit,
+)
+from bids_lfenhance.methods.bridge.settings import PRESETS, BridgeSettings
 
 
 @pytest.fixture(autouse=True)

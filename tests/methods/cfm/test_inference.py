@@ -8,11 +8,10 @@ import torch
 
 from bids_lfenhance.errors import InputError, MethodError
 from bids_lfenhance.imaging.volume import Volume
-from bids_lfenhance.methods.cfm.network import VelocityNet
 from bids_lfenhance.methods.cfm.inference import enhance_batch as predict
 from bids_lfenhance.methods.cfm.loss import stages
 from bids_lfenhance.methods.cfm.method import ENHANCER, TRAINABLE
-from bids_lfenhance.methods.cfm.network import build
+from bids_lfenhance.methods.cfm.network import VelocityNet, build
 from bids_lfenhance.methods.cfm.settings import CfmSettings
 from bids_lfenhance.methods.enhance import enhance
 from bids_lfenhance.nn.method import Enhanced
@@ -118,7 +117,7 @@ def test_draws_have_the_spread_that_was_left_open_and_do_not_flicker() -> None:
     """Before training x_1 given low field is known, N(low, 0.1²): Heun-16 draws it, correlated along z as its noise."""
     batch = batch_of("lf2hf", size=32)
     batch.mask[:] = True
-    batch.input = torch.full_like(batch.input, 2.0)  # far from zero, where negative values would be cut off
+    batch.input[:] = 2.0  # far from zero, where negative values would be cut off
     settings = replace(SMALL, mode="sample", noise_corr_z=0.5)
     found = predict(build(settings), batch, settings, torch.Generator().manual_seed(3))[0, 0] - 2.0
     assert float(found.mean()) == pytest.approx(0, abs=0.01)
@@ -205,7 +204,7 @@ def test_no_weights_is_said_with_how_to_train_them(session: Volume, tmp_path: Pa
         ({"steps": 0}, "--cfm-steps of at least 1"),
         ({"slices_at_once": 0}, "--cfm-slices-at-once of at least 1"),
         ({"anchor": float("nan")}, "--cfm-anchor"),
-        ({"strength": 2}, "between 0 and 1"),
+        ({"strength": 2}, "--cfm-strength of at most 1"),
         ({"noise_corr_z": 1.0}, "--cfm-noise-corr-z below 1"),
         ({"base": 20}, "multiples of 8"),
     ],

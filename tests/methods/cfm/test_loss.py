@@ -1,17 +1,19 @@
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
+from bids_lfenhance.methods.cfm.inference import enhance_batch
 from bids_lfenhance.methods.cfm.loss import choose, flow_loss
 from bids_lfenhance.methods.cfm.method import TRAINABLE
 from bids_lfenhance.methods.cfm.network import build
 from bids_lfenhance.methods.cfm.settings import CfmSettings
-from bids_lfenhance.methods.cfm.inference import enhance_batch
 from bids_lfenhance.methods.cfm.slices import as_slices, draw_noise
+from bids_lfenhance.nn.batch import Batch
 
-from ..learned import batch_of, fit, untrained
+from ..learned import batch_of, fit, joined, untrained
 
 SMALL = CfmSettings(base=16, bottleneck=16, shuffle=2, anchor=0.1, slices=8)
 
@@ -37,15 +39,15 @@ class Towards(nn.Module):
         return (0.4 - state) / (1 - time)[:, None, None, None]
 
 
-def constant_batch() -> dict[str, Any]:
+def constant_batch() -> Batch:
     """Target 0.4 in the brain and its rim, far from it elsewhere; brain in the middle; one contrast not wanted."""
     shape = (1, 3, 32, 32, 16)
     target = torch.full(shape, 0.4)
     target[:, :, :6], target[:, 1] = 50.0, 50.0
     mask = torch.zeros(1, 1, *shape[2:], dtype=torch.bool)
     mask[:, :, 10:-10, 10:-10, 4:-4] = True
-    flags = {"present": torch.ones(1, 3, dtype=torch.bool), "wanted": torch.tensor([[True, False, True]])}
-    return {"input": torch.rand(shape), "target": target, "mask": mask} | flags
+    present, wanted = torch.ones(1, 3, dtype=torch.bool), torch.tensor([[True, False, True]])
+    return Batch(torch.rand(shape), present, mask, target=target, wanted=wanted)
 
 
 def test_the_true_velocity_costs_nothing_and_only_the_brain_and_wanted_contrasts_count() -> None:
@@ -53,14 +55,14 @@ def test_the_true_velocity_costs_nothing_and_only_the_brain_and_wanted_contrasts
     slices = as_slices(constant_batch(), settings, 8)
     index, noise, time = drawn(slices, settings)
     assert float(flow_loss(Towards(), slices, index, noise, 0.9 * time, settings)) == pytest.approx(0, abs=1e-9)
-    everything = as_slices(constant_batch() | {"wanted": torch.ones(1, 3, dtype=torch.bool)}, settings, 8)
+    everything = as_slices(replace(constant_batch(), wanted=torch.ones(1, 3, dtype=torch.bool)), settings, 8)
     assert float(flow_loss(Towards(), everything, index, noise, 0.9 * time, settings)) > 1
 
 
 def test_a_batch_may_be_cut_up_with_what_was_drawn() -> None:
     items = [batch_of("lf2hf"), batch_of("lf2hf", seeds=(1,), missing=("T1w", "FLAIR"))]
     items[1].mask[..., :16] = False
-    both = {key: torch.cat([item[key] for item in items]) for key in items[0]}
+    both = joined(items)
     net = untrained(TRAINABLE, SMALL)["velocity"]
     slices = as_slices(both, SMALL, 16)
     index, noise, time = drawn(slices, SMALL)
@@ -84,13 +86,13 @@ def test_slices_are_chosen_with_brain_and_with_their_neighbours() -> None:
     assert sorted(choose(slices, 99, seeded(0))[0].tolist()) == list(range(1, 15))
 
 
-def toy(seed: int, contrast: float = 0.5, noise: float = 0.1) -> dict[str, Any]:
+def toy(seed: int, contrast: float = 0.5, noise: float = 0.1) -> Batch:
     """x_1 = ½ low + 0.3 + N(0, 0.1²): its conditional mean is known, and so is its spread."""
     low = torch.rand(1, 3, 16, 16, 16, generator=seeded(seed))
     target = contrast * low + 0.3 + noise * torch.randn(low.shape, generator=seeded(seed + 1000))
     every = torch.ones(1, 3, dtype=torch.bool)
     mask = torch.ones(1, 1, 16, 16, 16, dtype=torch.bool)
-    return {"input": low, "target": target, "present": every, "wanted": every, "mask": mask}
+    return Batch(low, every, mask, target=target, wanted=every)
 
 
 @pytest.mark.parametrize("anchor", [0.0, 0.1])

@@ -4,9 +4,8 @@ from typing import Any
 import pytest
 import torch
 
-from bids_lfenhance.methods.cfm.network import MultiScale, SqueezeExcite, Transformer, VelocityNet, up
-from bids_lfenhance.methods.cfm.network import build
-from bids_lfenhance.methods.cfm.settings import CfmSettings, PRESETS
+from bids_lfenhance.methods.cfm.network import MultiScale, SqueezeExcite, Transformer, VelocityNet, build, up
+from bids_lfenhance.methods.cfm.settings import PRESETS, CfmSettings
 
 PUBLISHED = 5_253_249
 SMALL = CfmSettings(base=16, bottleneck=32)

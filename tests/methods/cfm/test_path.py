@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from bids_lfenhance.methods.cfm.path import evaluations, integrate, start_from, velocity
 from bids_lfenhance.methods.cfm.settings import CfmSettings
-from bids_lfenhance.methods.cfm.path import evaluations, start_from, velocity, walk
 
 
 class Says(nn.Module):
@@ -91,10 +91,10 @@ def slope(t: float, spread: float) -> float:
 
 
 def share_of_variance(spread: float, settings: CfmSettings) -> float:
-    """Variance of what ``walk`` returns over the true one: exact, as it is affine in its start."""
+    """Variance of what ``integrate`` returns over the true one: exact, as it is affine in its start."""
     low, everywhere = torch.full((2, 1, 1, 1), 0.7), torch.ones(2, 1, 1, 1, dtype=torch.bool)
     start, net = torch.tensor([0.0, 1.0]).view(2, 1, 1, 1), Gaussian(spread, settings)
-    ends = walk(net, start, low, low, everywhere, settings).flatten()
+    ends = integrate(net, start, low, low, everywhere, settings).flatten()
     assert net.calls == evaluations(settings)
     return float((ends[1] - ends[0]).square()) / spread**2
 
@@ -132,7 +132,7 @@ def test_outside_the_network_is_shown_the_straight_way_to_zero(changes: dict[str
             seen.append((float(time[0]), float(state[0, 0, 1, 0])))
             return super().forward(state, condition, time)
 
-    walk(Listens(3.0), start, low, low, inside, settings)
+    integrate(Listens(3.0), start, low, low, inside, settings)
     for t, shown in seen:
         deviation = ((1 - t) ** 2 + t**2 * settings.anchor**2) ** 0.5 if settings.anchor else 1.0
         assert shown == pytest.approx((1 - t) * 2.0 / deviation, abs=1e-5)

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -5,17 +6,18 @@ import torch
 
 from bids_lfenhance.methods.cfm.settings import CfmSettings
 from bids_lfenhance.methods.cfm.slices import AXIS, REGION, as_slices, as_volume, draw_noise
+from bids_lfenhance.nn.batch import Batch
 
 
 def seeded(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def batch(*sides: int, present: tuple[bool, ...] = (True, True, True)) -> dict[str, Any]:
+def batch(*sides: int, present: tuple[bool, ...] = (True, True, True)) -> Batch:
     image = torch.rand(1, 3, *sides, generator=seeded(0)) + 1
     mask = torch.zeros(1, 1, *sides, dtype=torch.bool)
     mask[..., 5:-5, 5:-5, 5:-5] = True
-    return {"input": image, "target": -image, "mask": mask, "present": torch.tensor([present])}
+    return Batch(image, torch.tensor([present]), mask, target=-image)
 
 
 @pytest.mark.parametrize("plane", AXIS)
@@ -38,7 +40,7 @@ def test_the_region_is_the_brain_and_a_rim_in_the_plane() -> None:
 
 def test_a_slice_is_shown_with_its_neighbours_and_what_there_is() -> None:
     given = batch(16, 16, 16, present=(True, False, True))
-    given.input = torch.arange(16.0).expand(1, 3, 16, 16, 16) + 1  # slice z holds z + 1
+    given = replace(given, input=torch.arange(16.0).expand(1, 3, 16, 16, 16) + 1)  # slice z holds z + 1
     slices = as_slices(given, CfmSettings(n_ctx=1), 8)
     found = slices.condition(torch.tensor([[0, 7, 15]]))
     assert found.shape == (3, 12, 16, 16)

@@ -7,10 +7,9 @@ import torch
 from torch.autograd.graph import saved_tensors_hooks
 
 from bids_lfenhance.methods.cssdiff.chain import Condition, chain_levels, walk
-from bids_lfenhance.methods.cssdiff.loss import Shown
-from bids_lfenhance.methods.cssdiff.network import TOKEN
-from bids_lfenhance.methods.cssdiff.loss import stages
+from bids_lfenhance.methods.cssdiff.loss import Given, stages
 from bids_lfenhance.methods.cssdiff.method import TRAINABLE
+from bids_lfenhance.methods.cssdiff.network import TOKEN
 from bids_lfenhance.methods.cssdiff.settings import CssDiffSettings
 from bids_lfenhance.methods.cssdiff.slices import as_slices
 
@@ -137,7 +136,7 @@ def test_the_loss_is_that_of_the_brain() -> None:
     inside = slices.mask[item, index]
     condition = Condition(slices.seen(item, index, 1), None, inside)
     live = slices.live[item]
-    one = Shown(slices.low[item, index], slices.high[item, index], condition, live, (slices, item, index))
+    one = Given(slices.low[item, index], slices.high[item, index], condition, live, (slices, item, index))
     errors = torch.rand(4, 3, *inside.shape[2:])
     assert one.mean(errors).item() == pytest.approx(errors[inside.expand_as(errors)].mean().item(), rel=1e-5)
     assert one.mean(errors + 9.0 * ~inside).item() == pytest.approx(one.mean(errors).item(), rel=1e-6)

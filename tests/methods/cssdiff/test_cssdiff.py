@@ -8,12 +8,12 @@ import torch
 
 from bids_lfenhance.config import CONTRASTS
 from bids_lfenhance.errors import InputError, MethodError
+from bids_lfenhance.methods.cssdiff.inference import USED
 from bids_lfenhance.methods.cssdiff.inference import enhance_batch as predict
 from bids_lfenhance.methods.cssdiff.loss import stages
 from bids_lfenhance.methods.cssdiff.method import ENHANCER, TRAINABLE
 from bids_lfenhance.methods.cssdiff.network import build
 from bids_lfenhance.methods.cssdiff.settings import CssDiffSettings
-from bids_lfenhance.methods.cssdiff.inference import USED
 from bids_lfenhance.methods.enhance import enhance
 from bids_lfenhance.nn.method import Enhanced
 from bids_lfenhance.nn.weights import save_weights
@@ -41,7 +41,7 @@ def test_settings_that_cannot_be_used_are_refused() -> None:
         CssDiffSettings(width=40)
     with pytest.raises(InputError, match="--cssdiff-shuffle"):
         CssDiffSettings(shuffle=3)
-    with pytest.raises(InputError, match="cssdiff-lsc-refine from 0"):
+    with pytest.raises(InputError, match="cssdiff-lsc-refine of at most"):
         CssDiffSettings(lsc_refine=0.4)
     with pytest.raises(InputError, match="found one off"):
         CssDiffSettings(lsc_refine=0.1, lsc=False)
@@ -55,7 +55,7 @@ def test_the_papers_rate_is_halved_every_twelfth_of_a_stage() -> None:
 
 
 def test_tiny_fits_in_what_may_be_bundled() -> None:
-    nets = build(CssDiffSettings(**TRAINABLE.presets["tiny"]))  # type: ignore[union-attr]
+    nets = build(CssDiffSettings(**TRAINABLE.about.presets["tiny"]))  # type: ignore[union-attr]
     assert sum(weight.numel() for name in USED for weight in nets[name].parameters()) <= 8_000_000
 
 

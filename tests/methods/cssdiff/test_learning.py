@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from bids_lfenhance.methods.cssdiff.pretraining import shift_of, spoilt
 from bids_lfenhance.methods.cssdiff.network import build
+from bids_lfenhance.methods.cssdiff.pretraining import shift_of, spoilt
 from bids_lfenhance.methods.cssdiff.settings import CssDiffSettings
 from bids_lfenhance.methods.cssdiff.slices import as_slices, embed
 

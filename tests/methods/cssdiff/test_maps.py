@@ -9,11 +9,12 @@ import torch
 
 from bids_lfenhance.config import CONTRASTS
 from bids_lfenhance.errors import InputError
-from bids_lfenhance.methods.cssdiff.maps import FLOOR, TOLD, maps_of, shows
+from bids_lfenhance.methods.cssdiff.maps import FLOOR, MAP_METADATA, available_maps, maps_of
 from bids_lfenhance.methods.cssdiff.method import ENHANCER, TRAINABLE
 from bids_lfenhance.methods.cssdiff.network import build
 from bids_lfenhance.methods.cssdiff.settings import CssDiffSettings
 from bids_lfenhance.methods.enhance import enhance
+from bids_lfenhance.nn.batch import collate
 from bids_lfenhance.nn.crop import BrainCrop
 from bids_lfenhance.nn.method import Enhanced
 from bids_lfenhance.nn.weights import load_weights, save_weights
@@ -50,8 +51,7 @@ def run(weights: Path, draws: int = 1, **changes: object) -> Enhanced:
 def test_maps_are_differences_in_their_units() -> None:
     session = small_session(np.random.default_rng(7), size=24)
     cut = BrainCrop.of(session, ("T1w", "T2w"))
-    batch = {"input": cut.scaled(), "present": cut.known, "mask": cut.mask[None]}
-    there = {key: torch.from_numpy(value)[None] for key, value in batch.items()}
+    there = collate([{"input": cut.scaled(), "present": cut.known, "mask": cut.mask[None]}])
     found = (there.input + 0.05) * there.mask
     nets = {"restorer": Same(0.2), "reverse": Same()}
     maps = maps_of(nets, found, cut, there, SMALL)
@@ -70,8 +70,7 @@ def test_maps_are_differences_in_their_units() -> None:
 def test_what_is_planted_stands_out() -> None:
     session = small_session(np.random.default_rng(7), size=24)
     cut = BrainCrop.of(session, ("T1w",))
-    batch = {"input": cut.scaled(), "present": cut.known, "mask": cut.mask[None]}
-    there = {key: torch.from_numpy(value)[None] for key, value in batch.items()}
+    there = collate([{"input": cut.scaled(), "present": cut.known, "mask": cut.mask[None]}])
     found, centre = there.input.clone(), [side // 2 for side in cut.mask.shape]
     blob = (0, 0, *(slice(c - 2, c + 2) for c in centre))
     found[blob] += 0.4
@@ -95,9 +94,9 @@ def test_only_what_has_learnt_is_asked(tmp_path: Path, changes: dict, silent: tu
     settings = replace(SMALL, **changes)
     nets, fresh = untrained(TRAINABLE, settings), build(settings)
     folder = saved(tmp_path, nets | {name: fresh[name] for name in silent}, settings)
-    told = shows(load_weights(folder, "cssdiff", ()))
+    told = available_maps(load_weights(folder, "cssdiff", ()))
     assert set(told) == expected
-    assert all(told[name] == TOLD[name] for name in told)
+    assert all(told[name] == MAP_METADATA[name] for name in told)
     result = run(folder)
     assert set(result.maps) == expected
     assert all(image[:2].any() for image in result.maps.values())

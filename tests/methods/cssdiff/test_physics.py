@@ -5,9 +5,9 @@ import pytest
 import torch
 from scipy import ndimage
 
-from bids_lfenhance.methods.cssdiff.physics import Physics
 from bids_lfenhance.methods.cssdiff.loss import stages
 from bids_lfenhance.methods.cssdiff.method import TRAINABLE
+from bids_lfenhance.methods.cssdiff.physics import Physics
 from bids_lfenhance.methods.cssdiff.settings import CssDiffSettings
 from bids_lfenhance.methods.cssdiff.slices import as_slices
 

@@ -9,8 +9,7 @@ from scipy import ndimage
 
 from bids_lfenhance.methods.cssdiff.loss import stages
 from bids_lfenhance.methods.cssdiff.settings import CssDiffSettings
-
-Batch = dict[str, torch.Tensor]
+from bids_lfenhance.nn.batch import Batch
 
 FARTHEST = 3
 """Slices that a toy's low field is moved against its high field, at most."""
@@ -62,13 +61,9 @@ def _batch(low: np.ndarray, high: np.ndarray, inside: np.ndarray) -> Batch:
     images = np.zeros((2, 1, 3, *inside.shape), np.float32)
     images[:, 0, 0] = low.clip(0, 1), high.clip(0, 1)
     known = torch.tensor([[True, False, False]])
-    return {
-        "input": torch.from_numpy(images[0]),
-        "target": torch.from_numpy(images[1]),
-        "present": known,
-        "wanted": known,
-        "mask": torch.from_numpy(inside[None, None].copy()),
-    }
+    low_field, high_field = torch.from_numpy(images)
+    mask = torch.from_numpy(inside[None, None].copy())
+    return Batch(low_field, known, mask, target=high_field, wanted=known)
 
 
 def learn(stage_names: Sequence[str], settings: CssDiffSettings, nets: dict, batches: Sequence[Batch]) -> None:

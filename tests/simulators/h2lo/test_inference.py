@@ -11,11 +11,12 @@ import pytest
 import torch
 
 from bids_lfenhance.errors import InputError
-from bids_lfenhance.imaging.volume import volume_from_channels
+from bids_lfenhance.nn.batch import Batch
+from bids_lfenhance.nn.normalise import Scale
 from bids_lfenhance.simulators import get_simulator
-from bids_lfenhance.simulators.h2lo.network import REACH
-from bids_lfenhance.simulators.h2lo.inference import degrade, degrade_batch, operators, weights_for
+from bids_lfenhance.simulators.h2lo.inference import degrade_batch, operators, weights_for
 from bids_lfenhance.simulators.h2lo.method import TRAINABLE
+from bids_lfenhance.simulators.h2lo.network import REACH
 from bids_lfenhance.simulators.h2lo.settings import H2loSettings, SimulateSettings
 from bids_lfenhance.simulators.h2lo.simulator import SIMULATOR
 from bids_lfenhance.simulators.presets import named_preset, stack_geometry
@@ -55,11 +56,11 @@ def test_it_is_in_the_table() -> None:
 def test_on_the_grid_of_high_field_it_is_what_the_operator_predicts(source: HighField, weights: Path) -> None:
     record = replace(drawn(source, weights), motion=STILL)
     stack = SIMULATOR.apply(source, source.grid, record)
-    method = H2loSettings(weights=str(weights))
-    loaded = weights_for(str(weights), ("T1w",))
-    volume = volume_from_channels(source.grid, {"T1w": source.image}).with_anatomy(source.mask, source.tissue)
-    nets = {"nets": operators(loaded, method), "loaded": loaded, "place": source.place}
-    expected = degrade(nets, volume, method).image[0]
+    scale = Scale.of(source.image[None], source.mask)
+    image = torch.from_numpy(scale.apply(source.image[None], source.mask)).expand(3, -1, -1, -1)[None]
+    present, place = torch.tensor([[True, False, False]]), torch.from_numpy(source.place).float()[None]
+    batch = Batch(image, present, torch.from_numpy(source.mask)[None, None], place=place)
+    expected = degrade_batch(operators(weights_for(str(weights), ("T1w",))), batch)[0, 0].numpy() * scale.values[0]
     assert expected.std() > 0
     np.testing.assert_allclose(stack.data, expected, atol=1e-4 * expected.max())
     assert (stack.sigma, stack.fwhm) == (0.0, source.grid.zooms)
@@ -135,10 +136,10 @@ def test_weights_that_claim_more_than_they_hold_are_refused(weights: Path) -> No
     loaded = weights_for(str(weights), ("T1w",))
     state = {name: net for name, net in loaded.state.items() if name != "FLAIR"}
     with pytest.raises(InputError, match=r"operator for FLAIR .* found those of T"):
-        operators(replace(loaded, state=state), H2loSettings())
+        operators(replace(loaded, state=state))
 
 
-def swapped(seed: int, size: int = 20) -> dict[str, Any]:
+def swapped(seed: int, size: int = 20) -> Batch:
     """A phantom whose grey and white matter change places in low field, as a batch of T1w alone.
 
     Air all around, so that the operator is asked for every voxel of the brain.
@@ -153,10 +154,10 @@ def swapped(seed: int, size: int = 20) -> dict[str, Any]:
     flags = torch.tensor([[True, False, False]])
     place = torch.from_numpy((np.diag([1 / COMMON_MM] * 3 + [1]) @ affine).astype(np.float32))[None]
     inside = torch.from_numpy(mask)[None, None]
-    return {"input": high, "target": low, "mask": inside, "place": place, "present": flags, "wanted": flags}
+    return Batch(high, flags, inside, target=low, wanted=flags, place=place)
 
 
-def ncc(image: torch.Tensor, batch: dict[str, Any]) -> float:
+def ncc(image: torch.Tensor, batch: Batch) -> float:
     mask = batch.mask[0, 0]
     return float(np.corrcoef(image[0, 0][mask].numpy(), batch.target[0, 0][mask].numpy())[0, 1])
 
@@ -176,5 +177,5 @@ def test_it_learns_that_tissues_change_places(features: int, rate: float) -> Non
     assert ncc(found, unseen) > ncc(unseen.input, unseen) + 0.2
     further = unseen.place.clone()
     further[0, 0, 3] += 5 / COMMON_MM
-    moved = degrade_batch(nets, unseen | {"place": further})
+    moved = degrade_batch(nets, replace(unseen, place=further))
     assert (moved - found).abs().max() > 0.01

@@ -1,13 +1,14 @@
 """The two losses (H2LO, eq. 2-3; methods.md §9 row 13)."""
 
 import math
-from typing import Any
+from dataclasses import replace
 
 import pytest
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from bids_lfenhance.nn.batch import Batch
 from bids_lfenhance.simulators.h2lo.loss import derivative_kernels, gradient_loss, losses
 from bids_lfenhance.simulators.h2lo.settings import H2loSettings
 
@@ -64,16 +65,14 @@ class Constant(torch.nn.Module):
         return self.value.expand(index.shape)
 
 
-def batch(side: int = 20) -> dict[str, Any]:
+def batch(side: int = 20) -> Batch:
     mask = torch.zeros(1, 1, side, side, side, dtype=torch.bool)
     mask[..., : side // 2] = True
     target = torch.rand(1, 3, side, side, side)
     flags = torch.tensor([[True, False, True]])
     everything = torch.ones(1, 3, dtype=torch.bool)
     place = torch.eye(4)[None]
-    return {
-        "input": target, "target": target, "mask": mask, "place": place, "present": flags, "wanted": everything
-    }  # fmt: skip
+    return Batch(target, flags, mask, target=target, wanted=everything, place=place)
 
 
 def test_four_fifths_of_the_voxels_lie_in_the_brain_and_the_block_is_a_block() -> None:
@@ -91,7 +90,8 @@ def test_four_fifths_of_the_voxels_lie_in_the_brain_and_the_block_is_a_block() -
 def test_l1_compares_with_the_voxels_asked_for() -> None:
     """Targets that hold their own voxel numbers say whether the right ones were read."""
     net, settings, one = Constant(), H2loSettings(voxels=64, block=5, lambda_grad=0.0), batch()
-    one.target = torch.arange(20**3).reshape(1, 1, 20, 20, 20).expand(1, 3, 20, 20, 20).float()
+    numbers = torch.arange(20**3).reshape(1, 1, 20, 20, 20).expand(1, 3, 20, 20, 20).float()
+    one = replace(one, target=numbers)
     found = losses("FLAIR", {"FLAIR": net}, one, settings, torch.Generator().manual_seed(0))
     assert set(found) == {"FLAIR-l1"}, "no derivatives where they have no weight"
     assert net.asked is not None

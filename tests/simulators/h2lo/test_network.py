@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from bids_lfenhance.simulators.h2lo.network import REACH, Operator
 from bids_lfenhance.simulators.h2lo.inference import whole
+from bids_lfenhance.simulators.h2lo.network import REACH, Operator
 
 
 @pytest.fixture(autouse=True)
