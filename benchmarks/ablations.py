@@ -26,6 +26,8 @@ from bids_lfenhance.config import CONTRASTS
 from bids_lfenhance.evaluation.intensity import mae, nmse
 from bids_lfenhance.evaluation.protocols import by_brain_fit, make_pair
 from bids_lfenhance.methods import get_trainable
+from bids_lfenhance.methods.options import settings_of_weights
+from bids_lfenhance.nn.batch import required
 from bids_lfenhance.nn.precision import use_precision
 from bids_lfenhance.nn.weights import load_weights
 from bids_lfenhance.training.assess import brain_fit
@@ -73,10 +75,8 @@ def enhanced(
     """The scores of each example's contrasts, and the seconds of one."""
     name, weights, changes = parse(row)
     method, loaded = get_trainable(name), load_weights(weights, name, ())
-    assert method.learning is not None
-    known = {key: value for key, value in loaded.settings.items() if key not in ("weights", "device", "contrast")}
-    trained = method.settings(**known, device=str(device))
-    nets = {key: net for key, net in method.learning.build(trained).items() if key in loaded.state}
+    trained = method.about.settings(**settings_of_weights(method.about, loaded.settings), device=str(device))
+    nets = {key: net for key, net in method.build(trained).items() if key in loaded.state}
     for key, net in nets.items():
         net.load_state_dict(loaded.state[key])
         net.to(device).eval()
@@ -84,12 +84,12 @@ def enhanced(
     settings, found = replace(trained, **changes), []
     start = time.perf_counter()
     for number, example in enumerate(examples):
-        batch = {key: value.to(device) for key, value in whole(example, method.maps).items()}
-        target = batch.pop("target")[0].cpu().numpy()
+        batch = whole(example, method.about.direction).to(device)
+        target = required(batch.target)[0].cpu().numpy()
         with torch.no_grad():
             generator = torch.Generator(device).manual_seed(number)
-            image = method.learning.predict(nets, batch, settings, generator)[0].float().cpu().numpy()
-        there = (batch.present & batch.wanted)[0].cpu().numpy()
+            image = method.predict(nets, batch.without_target(), settings, generator)[0].float().cpu().numpy()
+        there = batch.live[0].cpu().numpy()
         mask = batch.mask[0, 0].cpu().numpy()
         goals = [(c, aim(example, CONTRASTS[c], target[c], alike)) for c in range(len(CONTRASTS)) if there[c]]
         found.append([scores(image[c], goal, mask) for c, goal in goals])

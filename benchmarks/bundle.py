@@ -13,6 +13,7 @@ from pathlib import Path
 from bids_lfenhance.bids.atomic import atomic_write
 from bids_lfenhance.data import data_path
 from bids_lfenhance.methods import get_trainable
+from bids_lfenhance.methods.options import settings_of_weights
 from bids_lfenhance.nn.weights import WEIGHTS, load_weights, registry, save_weights
 
 
@@ -27,11 +28,10 @@ def main() -> None:
     parser.add_argument("--tests", type=Path)
     given = parser.parse_args()
     method = get_trainable(given.method)
-    assert method.learning is not None
     loaded = load_weights(given.trained, given.method, ())
     chosen = {"strength": given.strength, "contrast": given.contrast, "mode": given.mode}
     settings = {**loaded.settings, **{name: value for name, value in chosen.items() if value is not None}}
-    nets = method.learning.build(method.settings(**settings))
+    nets = method.build(method.about.settings(**settings_of_weights(method.about, settings)))
     for name, net in nets.items():
         net.load_state_dict(loaded.state[name])
     # Where the files lay is nobody's business; which they were, their hashes tell.

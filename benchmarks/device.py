@@ -26,9 +26,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from bids_lfenhance.imaging.grid import Grid
 from bids_lfenhance.imaging.volume import Volume, volume_from_channels
-from bids_lfenhance.methods import get_trainable
+from bids_lfenhance.methods import get_method, get_trainable
 from bids_lfenhance.nn.memory import limit_of
-from bids_lfenhance.nn.method import Method
+from bids_lfenhance.nn.method import Enhancer, Trainable
 from bids_lfenhance.nn.precision import bf16_is_native, run_in_bf16
 from bids_lfenhance.nn.weights import save_weights
 
@@ -63,12 +63,11 @@ def brain(side: tuple[int, int, int]) -> Volume:
     return volume.with_anatomy(np.ones(side, bool), np.zeros((3, *side), np.float32))
 
 
-def drawn_weights(method: Method, preset: str, folder: Path) -> tuple[Path, float]:
+def drawn_weights(method: Trainable[Any], preset: str, folder: Path) -> tuple[Path, float]:
     """A folder of weights nobody trained, no gain at the zero it starts from; millions of parameters."""
-    assert method.learning is not None
-    settings = method.settings(**method.learning.presets[preset])
+    settings = method.about.settings(**method.about.presets[preset])
     torch.manual_seed(0)
-    nets = method.learning.build(settings)
+    nets = method.build(settings)
     with torch.no_grad():
         for net in nets.values():
             for weight in net.parameters():
@@ -80,19 +79,23 @@ def drawn_weights(method: Method, preset: str, folder: Path) -> tuple[Path, floa
 
 
 def measure(
-    method: Method, weights: Path, changed: Mapping[str, Any], device: str, volume: Volume, given: argparse.Namespace
+    method: Enhancer[Any, Any],
+    weights: Path,
+    changed: Mapping[str, Any],
+    device: str,
+    volume: Volume,
+    given: argparse.Namespace,
 ) -> Row:
     """What one way costs."""
-    assert method.prepare is not None
-    budget = (method.budgets or {}).get("gpu" if device.startswith("cuda") else "cpu", {})
-    settings = method.settings(weights=str(weights), device=device, contrast="none", **{**budget, **changed})
+    budget = method.about.budgets.get("gpu" if device.startswith("cuda") else "cpu", {})
+    settings = method.about.sampling(weights=str(weights), device=device, contrast="none", **{**budget, **changed})
     start = time.perf_counter()
-    nets = method.prepare(volume, settings)
-    nets = method.fit(nets, volume, limit_of(device)) if method.fit else nets
+    prepared = method.prepare(volume, settings)
+    prepared = method.fit_to_memory(prepared, limit_of(device)) if method.fit_to_memory else prepared
     load = time.perf_counter() - start
 
     def draw() -> Any:
-        found = method.sample(nets, volume, settings, np.random.default_rng(0))
+        found = method.sample(prepared, np.random.default_rng(0))
         wait(device)
         return found
 
@@ -179,9 +182,9 @@ def _height(device: str) -> float:
 def rows(given: argparse.Namespace, volume: Volume) -> Iterator[tuple[str, Row]]:
     """The rows of the table, each when it is measured."""
     for name in given.methods:
-        method = get_trainable(name)
+        trainable, method = get_trainable(name), get_method(name)
         with tempfile.TemporaryDirectory() as folder:
-            weights, millions = drawn_weights(method, given.preset, Path(folder))
+            weights, millions = drawn_weights(trainable, given.preset, Path(folder))
             for label, changed in ROWS[name].items():
                 found = measure(method, weights, changed, given.device, volume, given)
                 yield f"{label} ({millions:.1f} M)", found

@@ -124,14 +124,14 @@ def by_method(name: str, budget: str, seed: int, weights: Path | None = None) ->
     """``interp``, ``inr``, or with settings: ``interp:sr`` for a fusion, ``pfsr:contrast=none:strength=0.5``."""
     method, *asked = name.split(":")
     record = get_method(method)
-    changed: dict[str, object] = dict((record.budgets or {}).get(budget, {}))
-    changed |= {"weights": str(weights)} if weights and record.learning else {}
-    usual = record.settings()
+    changed: dict[str, object] = dict(record.about.budgets.get(budget, {}))
+    changed |= {"weights": str(weights)} if weights and record.about.is_trained else {}
+    usual = record.about.sampling()
     for word in asked:
         key, _, value = word.rpartition("=")
         key = key or "fusion"
         changed[key] = type(getattr(usual, key))(value)
-    settings = record.settings(**changed)
+    settings = record.about.sampling(**changed)
     return lambda volume: [enhance(volume, record, settings, np.random.default_rng(seed)).image]
 
 

@@ -59,7 +59,7 @@ def main() -> None:
         mean = by_method("interp", "cpu", 0)(case.volume)
         baseline = {name: score(case, mean, name)[0] for name in options.contrasts}
         for variant in ours.variants:
-            settings = replace(inr.settings(), **settings_of(variant))
+            settings = replace(inr.about.sampling(), **settings_of(variant))
             with measured() as usage:
                 image = enhance(case.volume, inr, settings, np.random.default_rng(options.seed), 1).image
             for name in options.contrasts:

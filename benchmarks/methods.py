@@ -28,7 +28,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from bids_lfenhance.config import CONTRASTS
 from bids_lfenhance.evaluation.image_metrics import image_metrics
-from bids_lfenhance.methods import get_trainable
+from bids_lfenhance.methods import get_method
 from bids_lfenhance.methods.enhance import enhance
 from bids_lfenhance.nn.precision import bf16_is_native, run_in_bf16
 from bids_lfenhance.resources import measured
@@ -97,8 +97,8 @@ def yardstick(case: Case, device: torch.device) -> tuple[str, Cost]:
 
 def run(case: Case, name: str, changed: Mapping[str, Any], device: torch.device) -> tuple[np.ndarray, Cost]:
     """The image, (C, X, Y, Z), of one draw, and what it cost, loading of the weights included."""
-    method = get_trainable(name)
-    settings = method.settings(**changed, device=str(device))
+    method = get_method(name)
+    settings = method.about.sampling(**changed, device=str(device))
     with FlopCounterMode(display=False) as counter, measured() as usage:
         start = time.perf_counter()
         found = enhance(case.volume, method, settings, np.random.default_rng(0), n_samples=1)

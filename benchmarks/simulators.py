@@ -27,6 +27,7 @@ from bids_lfenhance.evaluation.image_metrics import image_metrics
 from bids_lfenhance.imaging.grid import Grid
 from bids_lfenhance.imaging.volume import Stack
 from bids_lfenhance.methods import get_trainable
+from bids_lfenhance.methods.options import settings_of_weights
 from bids_lfenhance.nn.precision import bf16_is_native, run_in_bf16
 from bids_lfenhance.nn.weights import load_weights
 from bids_lfenhance.simulators import get_simulator
@@ -86,16 +87,15 @@ def iqt(example: Example, seed: int) -> np.ndarray:
 def learnt(example: Example, folder: Path) -> np.ndarray:
     method = get_trainable("h2lo")
     loaded = load_weights(folder, "h2lo", example.contrasts["high"])
-    settings = method.settings(**loaded.settings)
-    assert method.learning is not None
-    nets = method.learning.build(settings)
+    settings = method.about.settings(**settings_of_weights(method.about, loaded.settings))
+    nets = method.build(settings)
     for name, net in nets.items():
         net.load_state_dict(loaded.state[name])
         net.eval()
         if bf16_is_native(torch.device("cpu")):
             run_in_bf16(net, torch.device("cpu"))
-    batch = {key: value for key, value in whole(example, "hf2lf").items() if key != "target"}
-    found = method.learning.predict(nets, batch, settings, torch.Generator())[0]
+    batch = whole(example, "hf2lf").without_target()
+    found = method.predict(nets, batch, settings, torch.Generator())[0]
     return found[batch.present[0]][0].numpy()
 
 
