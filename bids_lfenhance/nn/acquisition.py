@@ -1,0 +1,91 @@
+"""``imaging.acquisition`` in torch: what stacks measure of a batch of images, on any device and differentiable.
+
+A Gaussian slice profile that lies askew in the grid is one product in Fourier space, exact for any rotation; sampling
+is a quadratic B-spline, whose own blur is divided out of that product beforehand.
+"""
+
+import math
+from collections.abc import Sequence
+from itertools import product
+
+import numpy as np
+import torch
+from scipy.fft import next_fast_len
+from torch import Tensor
+
+from ..imaging.acquisition import FWHM_PER_SD, PAD_MM
+from ..imaging.grid import Grid, zooms_of
+
+Shape = tuple[int, int, int]
+
+
+def placed(geometry: Grid, fwhm: Sequence[float], grid: Grid) -> tuple[Tensor, Tensor]:
+    """((4, 4) voxel of a stack → voxel of the grid; (3, 3) SD of its profile, a column an axis, grid voxels), float64.
+
+    ``geometry`` the stack's voxels in the grid's world; ``fwhm`` (3,) mm along its axes, at least the grid's own voxel.
+    """
+    width = np.maximum(np.asarray(fwhm, float), min(grid.zooms)) / FWHM_PER_SD
+    axes = geometry.affine[:3, :3] / np.array(zooms_of(geometry.affine))
+    to_grid = np.linalg.inv(grid.affine) @ geometry.affine
+    return torch.from_numpy(to_grid), torch.from_numpy(np.linalg.inv(grid.affine[:3, :3]) @ axes * width)
+
+
+def acquire(
+    image: Tensor, to_grid: Tensor, profile: Tensor, shape: Shape, pad_voxels: int = math.ceil(PAD_MM)
+) -> Tensor:
+    """(B, I, J, K) float32: what B stacks measure of B images, without noise; what lies outside the grid is zero.
+
+    Parameters
+    ----------
+    image : (B, X, Y, Z) float32
+    to_grid, profile : (B, 4, 4) and (B, 3, 3), see ``placed``
+    shape : (I, J, K) voxels of the stacks
+    pad_voxels : border of zeros, three SD of the widest profile; the default is for a grid of 1 mm
+    """
+    sides = [next_fast_len(side + 2 * pad_voxels, real=True) for side in image.shape[1:]]
+    room = [amount for side, wide in zip(reversed(image.shape[1:]), reversed(sides), strict=True)
+            for amount in (pad_voxels, wide - side - pad_voxels)]  # fmt: skip
+    spectrum = torch.fft.rfftn(torch.nn.functional.pad(image.float(), room), dim=(1, 2, 3))
+    blurred = torch.fft.irfftn(spectrum * _transfer(profile.to(image.device), sides), s=sides, dim=(1, 2, 3))
+    place = _voxels(to_grid.to(image.device), shape) + pad_voxels
+    return _sampled(blurred, place).unflatten(1, shape)
+
+
+def _transfer(profile: Tensor, sides: Sequence[int]) -> Tensor:
+    """(B, X', Y', Z'/2 + 1) Fourier transform of the profiles, that of the B-spline divided out."""
+    device = profile.device
+    parts = [torch.fft.fftfreq(side, device=device) for side in sides[:2]] + [
+        torch.fft.rfftfreq(sides[2], device=device)
+    ]
+    x, y, z = parts[0][:, None, None], parts[1][None, :, None], parts[2][None, None, :]
+    exponent = torch.zeros((), device=device)
+    for axis in range(3):
+        a, b, c = (profile[:, row, axis].float()[:, None, None, None] for row in range(3))
+        exponent = exponent + (a * x + b * y + c * z).square()
+    return torch.exp(-2 * math.pi**2 * exponent) / (torch.sinc(x) * torch.sinc(y) * torch.sinc(z)) ** 3
+
+
+def _voxels(to_grid: Tensor, shape: Shape) -> Tensor:
+    """(B, N, 3) where the voxels of the stacks lie in the grid, float64: places of many voxels need the digits."""
+    steps = [torch.arange(side, dtype=torch.float64, device=to_grid.device) for side in shape]
+    index = torch.stack(torch.meshgrid(*steps, indexing="ij"), dim=-1).flatten(0, 2)
+    matrix = to_grid.double()
+    return index @ matrix[:, :3, :3].transpose(1, 2) + matrix[:, None, :3, 3]
+
+
+def _sampled(field: Tensor, place: Tensor) -> Tensor:
+    """(B, N): a quadratic B-spline of fields (B, X', Y', Z') at places (B, N, 3) in voxels; zero beyond the border."""
+    sides = torch.tensor(field.shape[1:], device=field.device)
+    nearest = place.round()
+    known = ((nearest >= 1) & (nearest < sides - 1)).all(dim=2)
+    nearest = torch.minimum(nearest.clamp(min=1), (sides - 2).double())
+    offset = (place - nearest).float()
+    taps = torch.stack([(0.5 - offset) ** 2 / 2, 0.75 - offset**2, (0.5 + offset) ** 2 / 2], dim=3)  # (B, N, 3, 3)
+    corner, flat = nearest.long(), field.flatten(1)
+    _, ny, nz = field.shape[1:]
+    start = (corner[..., 0] * ny + corner[..., 1]) * nz + corner[..., 2]
+    samples = torch.zeros(place.shape[:2], device=field.device)
+    for i, j, k in product(range(3), repeat=3):
+        weight = taps[..., 0, i] * taps[..., 1, j] * taps[..., 2, k]
+        samples = samples + weight * flat.gather(1, start + ((i - 1) * ny + j - 1) * nz + k - 1)
+    return samples * known
