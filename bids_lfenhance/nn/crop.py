@@ -87,7 +87,7 @@ class BrainCrop:
         ]
         if not np.allclose(self.volume.grid.zooms, CANONICAL_ZOOM):
             said.append(
-                f"the network learnt on voxels of {CANONICAL_ZOOM:g} mm and was used on others: do not trust it"
+                f"the network learned on voxels of {CANONICAL_ZOOM:g} mm and was used on others: do not trust it"
             )
         if self.volume.mask is None:
             said.append("the session came without a brain mask: what is not zero was taken for brain")

@@ -73,7 +73,7 @@ def choose_size(
 ) -> int:
     """The first of ``sizes``, from the best to the leanest, for which the bytes ``needed`` stay within ``limit``.
 
-    Raises InputError where even the last one's do not; ``shape`` (3,) voxels are told, and ``advice`` what to do.
+    Raises InputError where even the last one's do not, with ``shape`` (3,) voxels and ``advice``, what to do.
     """
     need = 0
     for size in sizes:

@@ -252,10 +252,10 @@ def _parse(content: bytes, path: Path) -> "tuple[dict[str, Any], dict[str, Tenso
     try:
         tensors = load(content)
         size = int.from_bytes(content[:8], "little")
-        told = json.loads(json.loads(content[8 : 8 + size])["__metadata__"][KEY])
+        about = json.loads(json.loads(content[8 : 8 + size])["__metadata__"][KEY])
         # Cloned, as what is read from a file lies at odd addresses, and sums may depend on that.
         whole = {key: (v.float() if v.dtype == torch.bfloat16 else v.clone()) for key, v in tensors.items()}
-        return {key: told[key] for key in ("method", "contrasts", "settings", "trained_on")}, whole
+        return {key: about[key] for key in ("method", "contrasts", "settings", "trained_on")}, whole
     except SafetensorError as error:
         raise InputError(f"Expected safetensors in {path}, found something else ({error}); choose another.") from error
     except (ValueError, KeyError, TypeError) as error:

@@ -17,7 +17,7 @@ SPACING_MM = 3.0
 """Between nodes; what heads still disagree by after the warp is 2 mm and more."""
 
 BLUR_MM = 1.2
-"""Standard deviation of the Gaussian that stands for the people whose label maps nobody drew."""
+"""Standard deviation of the Gaussian that stands for people without label maps."""
 
 LOW, HIGH = (0.0, -0.92, -0.6), (0.63, 0.68, 0.72)
 """Corners of the box of common space that the atlas covers: the right half of the template's brain and a margin."""

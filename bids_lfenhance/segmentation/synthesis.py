@@ -156,7 +156,7 @@ def _misplaced(places: np.ndarray, generator: np.random.Generator) -> np.ndarray
 
 
 def _stripped(seen: np.ndarray, generator: np.random.Generator, wanted: bool | None) -> np.ndarray:
-    """The kinds without what is no brain, and without the CSF far from it; or, by chance, as they are."""
+    """The kinds without what is no brain, and without the CSF far from it; or, randomly, as they are."""
     strip = bool(generator.random() < STRIPPED) if wanted is None else wanted
     margin = int(generator.integers(0, 5))
     if not strip:

@@ -17,7 +17,7 @@ PROGRAM = "mri_synthseg"
 
 
 def check_installed() -> None:
-    """Nothing, or an ``InputError`` where there is no ``mri_synthseg`` to be run."""
+    """Raise InputError if there is no ``mri_synthseg`` to run."""
     if shutil.which(PROGRAM) is None:
         raise InputError(
             f"Expected FreeSurfer's {PROGRAM} for --segmentation synthseg, found no such program on the PATH; "

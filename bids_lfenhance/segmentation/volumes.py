@@ -25,11 +25,11 @@ def region_rows(labels: np.ndarray, grid: Grid, soft: Sequence[float], confidenc
     """
     counts = np.bincount(labels.ravel(), minlength=256) * grid.voxel_volume
     hard = {region.index: float(counts[region.index]) for region in regions()}
-    told = [(region.index, region.name, hard[region.index]) for region in regions()]
+    of_regions = [(region.index, region.name, hard[region.index]) for region in regions()]
     whole = (None, TOTAL, sum(hard.values()))
     return [
         {"index": index, "name": name, "volume_mm3": volume, "volume_soft_mm3": float(more), "confidence": float(sure)}
         for (index, name, volume), more, sure in zip(
-            [*told, whole], [*soft[1:], soft[0]], [*confidence[1:], confidence[0]], strict=True
+            [*of_regions, whole], [*soft[1:], soft[0]], [*confidence[1:], confidence[0]], strict=True
         )
     ]

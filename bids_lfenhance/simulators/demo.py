@@ -65,7 +65,7 @@ class Image:
 
 
 def write_demo(out_dir: Path, seed: int = 0, report: Callable[[str], object] = lambda text: None) -> Path:
-    """The folder written; the same seed gives the same bytes. ``report`` is told each image's name when it is there."""
+    """The folder written; the same seed gives the same bytes. ``report`` gets the name of each image written."""
     _refuse_foreign(out_dir)
     for name, text in dataset_files(seed).items():
         _write(out_dir / name, text.encode())
@@ -185,7 +185,7 @@ def _json(entries: dict[str, Any]) -> str:
 
 
 def _refuse_foreign(out_dir: Path) -> None:
-    """Nothing, or ``InputError`` if the folder holds what is not an older copy of this dataset."""
+    """Raise InputError if the folder holds anything but an older copy of this dataset."""
     if not out_dir.exists() or (out_dir.is_dir() and not any(out_dir.iterdir())):
         return
     description = out_dir / "dataset_description.json"

@@ -1,7 +1,7 @@
-"""High field that nobody acquired: T1w, T2w and FLAIR of one brain from a label map, in the manner of SynthSeg.
+"""Synthetic high field: T1w, T2w and FLAIR of one brain from a label map, in the manner of SynthSeg.
 
 Billot et al. 2023 draw every image from Gaussians, one per label. Here the realistic mode takes the tissues' means from
-the protocol table, so that what is learnt from these heads fits real ones; the random mode draws them.
+the protocol table, so that what is learned from these heads fits real ones; the random mode draws them.
 """
 
 import json
@@ -157,7 +157,7 @@ def _extent(inside: np.ndarray, grid: Grid) -> np.ndarray:
 
 
 def _check_tissues(number: np.ndarray, present: np.ndarray) -> None:
-    """Nothing, or ``InputError`` if some tissue has no label."""
+    """Raise InputError if some tissue has no label."""
     used = {row - 1 for row in number.tolist() if row}
     for tissue, name in enumerate(TISSUES):
         if not any(label_classes()[row].tissue[tissue] == 1 for row in used):

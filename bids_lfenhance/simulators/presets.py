@@ -198,7 +198,7 @@ def contrast_factor(contrast: str, hf_means: np.ndarray | None = None) -> np.nda
 
 
 def check_order(means: np.ndarray, contrast: str) -> None:
-    """Nothing, or ``MethodError`` if the tissue means (3,) are not in the contrast's order of brightness."""
+    """Raise MethodError if the tissue means (3,) are not in the contrast's order of brightness."""
     bright_to_dark = [float(means[TISSUES.index(tissue)]) for tissue in ORDER[contrast]]
     if sorted(bright_to_dark, reverse=True) != bright_to_dark:
         found = ", ".join(f"{tissue} {mean:.3g}" for tissue, mean in zip(TISSUES, means, strict=True))

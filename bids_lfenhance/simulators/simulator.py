@@ -55,11 +55,11 @@ def _frozen(value: Any) -> Any:
 class Simulator:
     """A way from high field to low field.
 
-    ``settings`` is a frozen dataclass, its fields told of as in ``nn.method.Method``; ``record`` the ``Record`` of one
+    ``settings`` is a frozen dataclass, its fields described as in ``nn.settings``; ``record`` the ``Record`` of one
     stack. ``draw(source, preset, settings, generator) -> record`` takes every random number; ``apply(source, geometry,
     record) -> Stack`` takes none, and gives the same bits whenever it is replayed. ``shared`` names the fields of the
     record that all stacks of one subject and contrast have in common: how the tissues look, not where the head lay.
-    ``fused``: it learnt from fused stacks, so that on the grid of the high field it gives what fusion would.
+    ``fused``: it learned from fused stacks, so that on the grid of the high field it gives what fusion would.
     """
 
     name: str

@@ -126,7 +126,7 @@ def _anatomy_of(
 
 
 def check_brain(anatomy: Anatomy, name: str) -> None:
-    """Nothing, or ``InputError`` where what was found is no brain: low field made of it would teach nonsense."""
+    """Raise InputError if what was found is no brain: low field made of it would teach nonsense."""
     volume, correlation = anatomy.quality["MaskVolumeMl"], anatomy.quality["TemplateCorrelation"]
     low, high = VOLUME_ML
     if not low <= volume <= high or correlation < CORRELATION:
@@ -137,7 +137,7 @@ def check_brain(anatomy: Anatomy, name: str) -> None:
 
 
 def check_contrast(source: HighField, name: str) -> None:
-    """Nothing, or ``InputError`` where a tissue clearly outshines one that is brighter in the contrast."""
+    """Raise InputError if a tissue clearly outshines one that is brighter in the contrast."""
     means = source.tissue_means()
     order = [float(means[TISSUES.index(tissue)]) for tissue in ORDER[source.contrast]]
     if any(dark > TOLERANCE * bright for bright, dark in pairwise(order)):

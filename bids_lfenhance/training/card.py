@@ -123,7 +123,7 @@ def card_text(recipe: Mapping[str, Any]) -> str:
     columns = ["part", "dataset", "low_field", "people", "sessions", "licence"]
     if recipe["maps"] == "regions":
         columns.remove("low_field")
-    people = [f"- {part}: {', '.join(split[part]) or 'nobody'}" for part in PARTS]
+    people = [f"- {part}: {', '.join(split[part]) or 'none'}" for part in PARTS]
     return f"""# {recipe["method"]}: {", ".join(recipe["contrasts"]) or "any contrast"}
 
 {PURPOSE[recipe["maps"]]} ({outcome["parameters"]:,} parameters).
@@ -176,7 +176,7 @@ def _judged(recipe: Mapping[str, Any]) -> str:
         what, unit = "Mean Dice over the regions of images painted for the test", ""
     else:
         what, unit = f"PSNR inside the brain, protocol {outcome['protocol']}", " dB"
-    return f"{what}: " + ("nobody was kept for validation" if score is None else f"{score:.2f}{unit} at step {step}")
+    return f"{what}: " + ("no validation subjects" if score is None else f"{score:.2f}{unit} at step {step}")
 
 
 def _limits(recipe: Mapping[str, Any]) -> list[str]:
@@ -190,7 +190,7 @@ def _limits(recipe: Mapping[str, Any]) -> list[str]:
             f"The low field it was trained with was SIMULATED: {', '.join(simulated)}. {share}; a real scanner differs."
         )
     if recipe["outcome"]["validation_psnr_db"] is None:
-        limits.append("Nobody was kept for validation: the weights are those of the last step.")
+        limits.append("No validation subjects: the weights are those of the last step.")
     if recipe["maps"] == "regions":
         return [*limits, "It was shown no acquired image: intensities were painted into the label maps below."]
     return [*limits, f"Knows {', '.join(recipe['contrasts'])} of brains like those below; nothing else was tried."]

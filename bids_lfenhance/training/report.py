@@ -1,4 +1,4 @@
-"""The test of a training, written beside the weights and told on the screen."""
+"""The test of a training, written beside the weights and printed."""
 
 import csv
 import io
@@ -43,7 +43,7 @@ def test_and_tell(
     lines = [f"Weights: {trained.folder} ({trained.steps} steps, {trained.seconds / 60:.1f} min)"]
     tested = [example for example in examples if example.person in split.test]
     if not tested:
-        return "\n".join([*lines, "Nobody was kept for a test: how good the weights are is not known."])
+        return "\n".join([*lines, "No test subjects: how good the weights are is not known."])
     loaded = load_weights(trained.folder, method.name, ())
     device = torch.device(options.device)
     nets = method.build(settings)
@@ -58,7 +58,7 @@ def test_and_tell(
     else:
         score = method.score
         rows = [{"person": str(e.person), **score(nets, e, settings, device)} for e in tested]
-        about, table = f"{len(tested)} examples nobody trained on, mean and least.\n\n", scores_table(rows)
+        about, table = f"{len(tested)} examples of test subjects, mean and least.\n\n", scores_table(rows)
     atomic_write(trained.folder / TEST, _tsv(rows))
     card = (trained.folder / CARD).read_text(encoding="utf-8").partition(HEADING)[0].rstrip()
     atomic_write(trained.folder / CARD, f"{card}\n\n{HEADING}\n{about}{table}\n")
@@ -68,7 +68,7 @@ def test_and_tell(
 def _about(rows: Sequence[Mapping[str, Any]], people: int) -> str:
     simulated = all(row["simulator"] for row in rows)
     return (
-        f"{people} people nobody trained on, {'SIMULATED' if simulated else 'acquired'} low field, protocol "
+        f"{people} test subjects, {'SIMULATED' if simulated else 'acquired'} low field, protocol "
         "brain-fit, mean ± SD over people. The monotone map was fitted on the training people.\n\n"
     )
 

@@ -138,7 +138,7 @@ def _acquired(
     presets = [get_preset(source.contrast, plane) for source in sources for plane in planes]
     made = simulate_session(simulator, sources, presets, settings, generator)
     centre = grid.corners().mean(axis=0)
-    # How sharp a stack truly is nobody knows: in use its resolution is taken for its voxel size.
+    # The true resolution of a stack is unknown; in use its voxel size is taken for it.
     read = [replace(stack, fwhm=preset.on(grid).zooms) for (stack, _), preset in zip(made, presets, strict=True)]
     stacks = [_misaligned(stack, generator, centre) for stack in read]
     fused = {s.contrast: fuse_mean([k for k in stacks if k.contrast == s.contrast], grid) for s in sources}
@@ -148,7 +148,7 @@ def _acquired(
 def _fused(
     simulator: Simulator, sources: Sequence[HighField], settings: Any, generator: np.random.Generator, planes: Planes
 ) -> tuple[Volume, list[Record]]:
-    """Each contrast by a simulator that learnt from fused stacks: there is nothing left to fuse."""
+    """Each contrast by a simulator that learned from fused stacks: there is nothing left to fuse."""
     presets = [get_preset(source.contrast, planes[0]) for source in sources]
     drawn = [simulator.draw(*pair, settings, generator) for pair in zip(sources, presets, strict=True)]
     records = [replace(record, motion=rows(np.eye(4))) for record in drawn]

@@ -97,7 +97,7 @@ def read_split(path: str | Path) -> Split:
 
 
 def refuse_leaks(split: Split, seen: Mapping[str, Iterable[str]], part: Literal["validation", "test"] = "test") -> None:
-    """Nothing, or an ``InputError``: ``seen`` says who earlier stages (weights, a learned simulator) were trained on.
+    """Raise InputError if a test subject was seen; ``seen``: whom earlier stages (weights, a simulator) were trained on.
 
     Who is to be tested must not have been seen by any of them; who decides when to stop (``part`` "validation"), not
     by the weights to begin with, which would seem best before they learn anything.
@@ -112,7 +112,7 @@ def refuse_leaks(split: Split, seen: Mapping[str, Iterable[str]], part: Literal[
 
 
 def refuse_seen(split: Split, start: "Loaded") -> None:
-    """Nothing, or an ``InputError``: the weights to begin with must have learned from nobody who validates or tests.
+    """Raise InputError if the weights to begin with have learned from validation or test subjects.
 
     Who only validated them, as their recipe says, may validate again.
     """

@@ -66,5 +66,5 @@ def test_the_card_admits_that_nobody_judged(tmp_path: Path) -> None:
     )
     card = (tmp_path / "out" / "card.md").read_text()
     assert "low-field-like images from high-field" in card
-    assert "Nobody was kept for validation" in card
+    assert "No validation subjects" in card
     assert "SIMULATED" not in card

@@ -1,1 +1,1 @@
-"""``bridge``: bridged denoising diffusion, learnt from pairs: docs/methods/bridge.md."""
+"""``bridge``: bridged denoising diffusion, learned from pairs: docs/methods/bridge.md."""

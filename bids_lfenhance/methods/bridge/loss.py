@@ -98,7 +98,7 @@ def crossing(bridge: nn.Module, pair: Pair, image: Tensor, level: Tensor, noise:
 def denoise(nets: Nets, batch: Batch, settings: BridgeSettings, generator: torch.Generator) -> dict[str, Tensor]:
     """``noise``, and weighted ``ssim`` and ``sobel`` of x̂_0, of the prior that is shown a bridge's image.
 
-    Of people the bridge has learnt from it would be better than what the prior will see in use: so it comes from one
+    Of people the bridge has learned from it would be better than what the prior will see in use: so it comes from one
     that does not know them, where there are folds, and is blurred, made noisy and not shown randomly.
     """
     pair = Pair.of(batch)

@@ -251,15 +251,15 @@ class Swin(nn.Module):
         """(B, outputs, X, Y, Z) of (B, inputs, X, Y, Z), any sides; ``noise`` (B,) is ln(σ/√ᾱ)/4 of each item."""
         sides = images.shape[2:]
         room = [amount for side in reversed(sides) for amount in (0, -side % 32)]
-        told = self.swin.encoder10
-        told.noise = noise
+        bottom = self.swin.encoder10
+        bottom.noise = noise
         found: Tensor = self.swin(functional.pad(images, room, mode="replicate") if any(room) else images)
-        told.noise = None
+        bottom.noise = None
         return found[..., : sides[0], : sides[1], : sides[2]]
 
 
 class NoiseBlind(nn.Module):
-    """A bridge that is told the same whatever the noise level, as the source may be read."""
+    """A bridge without the noise level as input, as the source may be read."""
 
     def __init__(self, bridge: nn.Module) -> None:
         super().__init__()

@@ -119,7 +119,7 @@ class BridgeTraining(BridgeParts):
     identity: int = field(
         default=1,
         metadata=setting(
-            "after how many steps the bridge is told to leave high field alone; 0: never", "docs/methods/bridge.md"
+            "after how many steps the bridge learns to leave high field unchanged; 0: never", "docs/methods/bridge.md"
         ),
     )
     ssim: float = field(

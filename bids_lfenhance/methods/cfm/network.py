@@ -76,7 +76,7 @@ class Residual(nn.Module):
 
 
 class Transformer(nn.Module):
-    """One pre-norm layer of self-attention over the pixels of (N, W, U, V), four heads; it is told no positions."""
+    """One pre-norm layer of self-attention over the pixels of (N, W, U, V), four heads; without positions."""
 
     def __init__(self, width: int, heads: int = 4) -> None:
         super().__init__()
@@ -119,7 +119,7 @@ def up(inputs: int, width: int, pool: Pool) -> nn.Module:
     return nn.Sequential(conv, nn.PixelShuffle(2))
 
 
-def tell(time: Tensor) -> Tensor:
+def time_embedding(time: Tensor) -> Tensor:
     """(N, ``TIME``) float32: sines and cosines of times (N,) in [0, 1], from half a turn to thousands."""
     rates = 1000 * torch.exp(-math.log(1e4) * torch.arange(TIME // 2, device=time.device) / (TIME // 2))
     angles = time.float()[:, None] * rates
@@ -165,16 +165,16 @@ class VelocityNet(nn.Module):
 
     def forward(self, state: Tensor, condition: Tensor, time: Tensor) -> Tensor:
         """(N, C, U, V)."""
-        told = self.time(tell(time))
+        embedded = self.time(time_embedding(time))
         features = self.head(self.fold(torch.cat([state, condition], dim=1)))
         kept = []
         for encode, smaller in zip(self.encode, self.down, strict=True):
-            kept.append(encode(features, told))
+            kept.append(encode(features, embedded))
             features = smaller(kept[-1])
-        features = self.bottom[1](self.attend(self.bottom[0](features, told)), told)
+        features = self.bottom[1](self.attend(self.bottom[0](features, embedded)), embedded)
         for level in (2, 1, 0):
             features = torch.cat([self.up[level](features), kept[level]], dim=1)
-            features = self.decode[level](features, told)
+            features = self.decode[level](features, embedded)
         out: Tensor = self.unfold(self.tail(features))
         return out
 

@@ -46,7 +46,7 @@ def integrate(
 ) -> Tensor:
     """x_1 (N, C, U, V) where ``inside``, from the source ``start``: the mean in one step, or a sample in ``steps``.
 
-    Elsewhere nothing was learnt and all is known, as the target is zero: the network is shown the straight way there.
+    Elsewhere nothing was learned and all is known, as the target is zero: the network is shown the straight way there.
     """
     solver = {"heun": heun, "euler": euler}[settings.solver]
 

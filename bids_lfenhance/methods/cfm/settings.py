@@ -53,7 +53,8 @@ class CfmNetwork(LearnedNetwork):
     anchor: float = field(
         default=0.0,
         metadata=setting(
-            "SD of high less low field that the velocity is told relative to; 0, as published: relative to nothing",
+            "SD of high less low field relative to which the network gives the velocity; 0, as published: relative to "
+            "nothing",
             least=0,
         ),
     )
@@ -80,10 +81,10 @@ class CfmTraining(Checked):
     rate: float = field(default=1e-4, metadata=setting("learning rate, falling to a hundredth", "docs/methods/cfm.md"))
     decay: float = field(default=1e-5, metadata=setting("weight decay", "docs/methods/cfm.md"))
     batch: int = field(default=4, metadata=setting("patches per training step", "paper, section 3.2", least=1))
-    slices: int = field(default=16, metadata=setting("slices learnt from in each patch", least=1))
+    slices: int = field(default=16, metadata=setting("slices learned from in each patch", least=1))
     patch: int = field(
         default=0,
-        metadata=setting("pixels a side of the slices learnt from; 0: all of the brain, multiples of 16 else"),
+        metadata=setting("pixels a side of the slices learned from; 0: all of the brain, multiples of 16 else"),
     )
 
 

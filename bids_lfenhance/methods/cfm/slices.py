@@ -17,7 +17,7 @@ AXIS = {"sagittal": 2, "coronal": 3, "axial": 4}
 """Which axis of (B, C, X, Y, Z), RAS, the slices of a plane are stacked along."""
 
 REGION = 4
-"""Pixels around the brain that are learnt too, so that convolutions know its edge from both sides."""
+"""Pixels around the brain that are learned too, so that convolutions know its edge from both sides."""
 
 
 @dataclass(frozen=True)
@@ -54,8 +54,8 @@ class Slices:
     def condition(self, index: Tensor) -> Tensor:
         """(B·k, K, U, V): the slices' low field, that of their neighbours, and planes of 1 for contrasts present."""
         seen = [self.pick(self.low, index + offset) for offset in range(-self.reach, self.reach + 1)]
-        told = self.present.repeat_interleave(index.shape[1], dim=0)[:, :, None, None].to(seen[0])
-        return torch.cat([*seen, told.expand_as(seen[0])], dim=1)
+        planes = self.present.repeat_interleave(index.shape[1], dim=0)[:, :, None, None].to(seen[0])
+        return torch.cat([*seen, planes.expand_as(seen[0])], dim=1)
 
 
 def as_slices(batch: Batch, settings: CfmSettings, multiple: int) -> Slices:

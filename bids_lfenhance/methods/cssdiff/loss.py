@@ -23,7 +23,7 @@ SIDES = (160, 192)
 """Pixels within which a brain and its margin fit, multiples of 16."""
 
 THICK = 48
-"""Slices of a patch for the slice encoder: all but its own are what a slice is told from."""
+"""Slices of a patch for the slice encoder: the negatives of the contrastive loss."""
 
 THIN = 16
 """Slices of the other patches, neighbours included."""
@@ -124,7 +124,7 @@ def generate(nets: Nets, batch: Batch, settings: CssDiffSettings, generator: tor
         cycle = cycle + 2 * s.rho * _from_high(net, given, made, s, generator)
     found["cycle"] = s.cycle * cycle
     if s.reverse == "learned":
-        # F is told what low field looks like; the cycle alone would let it agree with the chain on anything.
+        # F is trained on real low field: the cycle alone would let it agree with the chain on anything.
         found["reverse"] = s.paired_l1 * given.mean((made - given.low).abs())
     if s.lsc:
         image = _only(image, given.live)
@@ -161,7 +161,7 @@ def _from_high(
 
 
 def score(nets: Nets, batch: Batch, settings: CssDiffSettings, generator: torch.Generator) -> dict[str, Tensor]:
-    """``judge`` and ``r1``: high field told from what the chain makes, both beside their low field (Eq. 8)."""
+    """``judge`` and ``r1``: high field against what the chain makes, both beside their low field (Eq. 8)."""
     s = settings
     given = given_slices(nets, batch, s, generator)
     levels = chain_levels(s.steps)

@@ -26,13 +26,13 @@ SMOOTHING_FWHM = 3.0
 MAP_METADATA = {
     "Plausibility": {
         "Description": "Structure plausibility: |E_T(y') - y'|, y' being the enhanced image and E_T the network that "
-        "learnt to restore high field with blocks turned or taken out; large where y' is not built like high field. "
+        "learned to restore high field with blocks turned or taken out; large where y' is not built like high field. "
         "Mean over draws; no measure of truth.",
         "Units": "share of the contrast's scale",
     },
     "Cycle": {
         "Description": "Cycle error: |F(y') - x| / (noise + 0.02), y' being the enhanced image, F the network that "
-        "learnt to take high field to low field and x the fused low field, smoothed by 3 mm. Mean over draws; blind "
+        "learned to take high field to low field and x the fused low field, smoothed by 3 mm. Mean over draws; blind "
         "to detail finer than the band limit that the risk map's sidecar tells.",
         "Units": "noise SD",
     },
@@ -44,7 +44,7 @@ MAP_NETWORKS = {"Plausibility": ("restorer", Restorer), "Cycle": ("reverse", Rev
 
 
 def available_maps(loaded: Loaded) -> dict[str, Mapping[str, str]]:
-    """The maps that these weights can make: of networks that are there and have learnt something."""
+    """The maps that these weights can make: of networks that are there and have learned something."""
     found: dict[str, Mapping[str, str]] = {}
     for name, (net, _) in MAP_NETWORKS.items():
         last = loaded.state.get(net, {}).get("tail.weight")

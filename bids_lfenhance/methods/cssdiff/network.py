@@ -108,14 +108,14 @@ class Reverse(nn.Module):
 
 
 def _silent(conv: nn.Conv2d) -> nn.Conv2d:
-    # All zeros until it has learnt: weights tell by themselves whether there is anything to be asked of them.
+    # All zeros until it has learned: weights tell by themselves whether there is anything to be asked of them.
     for parameter in conv.parameters():
         nn.init.zeros_(parameter)
     return conv
 
 
 def _normal(conv: nn.Conv2d, width: int) -> nn.Sequential:
-    # The norm takes the mean away: a bias would be learnt from nothing.
+    # The norm takes the mean away: a bias would be learned from nothing.
     conv.register_parameter("bias", None)
     return nn.Sequential(conv, nn.InstanceNorm2d(width), nn.ReLU())
 

@@ -1,4 +1,4 @@
-"""What is learnt before the chain of ``cssdiff``: which slice is which (SGP), and how high field is built (LSC)."""
+"""What is learned before the chain of ``cssdiff``: which slice is which (SGP), and how high field is built (LSC)."""
 
 from typing import Literal
 
@@ -151,7 +151,7 @@ def restore(nets: Nets, batch: Batch, settings: CssDiffTraining, generator: torc
 
 
 def judge_patches(nets: Nets, batch: Batch, settings: CssDiffTraining, generator: torch.Generator) -> dict[str, Tensor]:
-    """``judge-patches``: patches of high field told from restored ones."""
+    """``judge-patches``: patches of high field against restored ones."""
     image, live = _high(batch, settings, generator)
     with torch.no_grad():
         found = restoration(nets["restorer"], image, settings, generator)

@@ -152,10 +152,10 @@ class CssDiffTraining(Checked):
         ),
     )
     batch: int = field(default=4, metadata=setting("patches per training step", least=1))
-    slices: int = field(default=4, metadata=setting("slices learnt from in each patch", least=1))
+    slices: int = field(default=4, metadata=setting("slices learned from in each patch", least=1))
     patch: int = field(
         default=0,
-        metadata=setting("pixels a side of the slices learnt from; 0: all of the brain, multiples of 16 else"),
+        metadata=setting("pixels a side of the slices learned from; 0: all of the brain, multiples of 16 else"),
     )
 
 

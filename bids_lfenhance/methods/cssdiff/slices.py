@@ -38,8 +38,8 @@ class Slices:
         last = self.low.shape[1] - 1
         offsets = [0, *(o for o in range(-reach, reach + 1) if o)]
         found = [self.low[item, (index + offset).clamp(0, last)] for offset in offsets]
-        told = self.present[item][:, :, None, None].to(found[0]).expand_as(found[0])
-        return torch.cat([*found, told], dim=1)
+        planes = self.present[item][:, :, None, None].to(found[0]).expand_as(found[0])
+        return torch.cat([*found, planes], dim=1)
 
 
 def as_slices(batch: Batch) -> Slices:

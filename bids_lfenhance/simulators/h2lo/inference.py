@@ -77,7 +77,7 @@ def operators(loaded: Loaded, device: str = "cpu") -> dict[str, nn.Module]:
 def apply(source: HighField, geometry: Grid, record: LearnedRecord) -> Stack:
     """The stack of a record on ``geometry``, which may be the source's own grid.
 
-    The operator learnt what fused low field looks like on the grid of the high field, slice profile included: voxels
+    The operator learned what fused low field looks like on the grid of the high field, slice profile included: voxels
     are read where they lie, without another profile. ``fwhm`` is that of the geometry's voxels.
     """
     low = _low(source, record.weights, record.sha256)
