@@ -256,4 +256,6 @@ def _apply(source: HighField, geometry: Grid, record: ArnoldRecord) -> Stack:
     return stack_of(level * data, geometry, record.fwhm, level * record.noise, record)
 
 
-SIMULATOR = Simulator("arnold", ArnoldSettings, ArnoldRecord, _draw, _apply)
+FITTED = frozenset({"parameters", "noise", "in_plane", "through_plane", "gamma"})
+
+SIMULATOR = Simulator("arnold", ArnoldSettings, ArnoldRecord, _draw, _apply, fitted=FITTED)

@@ -60,6 +60,8 @@ class Simulator:
     record) -> Stack`` takes none, and gives the same bits whenever it is replayed. ``shared`` names the fields of the
     record that all stacks of one subject and contrast have in common: how the tissues look, not where the head lay.
     ``fused``: it learned from fused stacks, so that on the grid of the high field it gives what fusion would.
+    ``is_stochastic(settings)``: whether two sessions of one head differ in more than motion. ``fitted`` names the
+    options that a training fits to its pairs where none of them is given; empty: none.
     """
 
     name: str
@@ -69,6 +71,8 @@ class Simulator:
     apply: Callable[[HighField, Grid, Any], Stack]
     shared: tuple[str, ...] = ()
     fused: bool = False
+    is_stochastic: Callable[[Any], bool] = lambda settings: True
+    fitted: frozenset[str] = frozenset()
 
 
 def acquire(image: np.ndarray, grid: Grid, geometry: Grid, fwhm: Width, record: Record) -> np.ndarray:

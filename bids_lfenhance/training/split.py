@@ -97,7 +97,7 @@ def read_split(path: str | Path) -> Split:
 
 
 def refuse_leaks(split: Split, seen: Mapping[str, Iterable[str]], part: Literal["validation", "test"] = "test") -> None:
-    """Raise InputError if a test subject was seen; ``seen``: whom earlier stages (weights, a simulator) were trained on.
+    """Raise InputError if a test subject was seen; ``seen``: whom weights or a simulator were trained on.
 
     Who is to be tested must not have been seen by any of them; who decides when to stop (``part`` "validation"), not
     by the weights to begin with, which would seem best before they learn anything.

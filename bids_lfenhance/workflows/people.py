@@ -154,6 +154,14 @@ def simulation(settings: TrainSettings) -> dict[str, Any]:
     return {"simulator": settings.augment, "simulator_settings": options, "contrasts": settings.contrasts}
 
 
+def _is_stochastic(settings: TrainSettings) -> bool:
+    """Whether two simulated sessions of one head differ in more than motion."""
+    from ..simulators import get_simulator
+
+    simulator = get_simulator(settings.augment)
+    return simulator.is_stochastic(simulator.settings(**simulation(settings)["simulator_settings"]))
+
+
 def dataset_name(root: Path) -> str:
     """The name by which the people of a dataset are known; a simulated dataset keeps that of its high field."""
     name = str(_description(root).get("Name") or "").removesuffix(NAME_SUFFIX)
@@ -217,8 +225,7 @@ def assign(settings: TrainSettings, jobs: Iterable[Job], split: Split) -> list[J
     idle = dict.fromkeys(job.person for job in jobs if job.person not in named)
     if idle:
         tell(f"left out, as the split does not name them: {shorten((who.rpartition('/')[2] for who in idle), 8)}")
-    # What h2lo learnt has nothing random in it, unless it is given noise.
-    same = settings.augment == "h2lo" and not settings.simulator_options.get("snr")
+    same = settings.augment not in PLAIN and not _is_stochastic(settings)
     used = []
     for job in jobs:
         if job.person not in named or (job.person in held and not job.low and job.person in paired):

@@ -88,25 +88,28 @@ def _fusion(settings: TrainSettings, own: Any) -> Any:
 def _weights(settings: TrainSettings, split: Split) -> tuple["Loaded | None", tuple[str, ...]]:
     """Weights to begin with, and the files that a simulator reads: found, and their leaks refused, before the work."""
     from ..nn.weights import load_weights
+    from ..simulators import get_simulator
 
     start = None
     if settings.init_weights:
         start = load_weights(settings.init_weights, settings.method, settings.contrasts)
         refuse_seen(split, start)
     options = {} if settings.augment in PLAIN else simulation(settings)["simulator_settings"]
-    if settings.augment == "h2lo":
-        learned = load_weights(options.get("weights", "auto"), "h2lo", settings.contrasts)
+    made_by = None if settings.augment in PLAIN else get_simulator(settings.augment).settings(**options)
+    if own := getattr(made_by, "weights", ""):
+        learned = load_weights(own, settings.augment, settings.contrasts)
         refuse_leaks(split, {f"the simulator {learned.path}": learned.trained_on})
         return start, (str(learned.path),)
     return start, tuple(str(value) for key, value in options.items() if key == "parameters" and value)
 
 
 def _pairs_of_arnold(settings: TrainSettings, jobs: Sequence[Job], split: Split) -> list[Job]:
-    """The pairs that ``arnold`` is fitted to; none where another simulator is used, or its parameters are given."""
+    """The pairs that the simulator is fitted to; none if it is not fitted, or its parameters are given."""
+    from ..simulators import get_simulator
     from ..training.fit_arnold import pairs_to_fit
 
-    given = {"parameters", "noise", "in_plane", "through_plane", "gamma"} & set(settings.simulator_options)
-    return [] if settings.augment != "arnold" or given else pairs_to_fit(jobs, split.train)
+    fitted = frozenset() if settings.augment in PLAIN else get_simulator(settings.augment).fitted
+    return [] if not fitted or fitted & set(settings.simulator_options) else pairs_to_fit(jobs, split.train)
 
 
 def _fitted(settings: TrainSettings, jobs: Sequence[Job], pairs: Sequence[Job], root: Path) -> list[Job]:

@@ -91,7 +91,7 @@ def test_the_weights_enhance(trained: Path) -> None:
     method = get_method("pfsr")
     simulator, heads = get_simulator("physics"), [phantom_source("T1w", size=32)]
     made = simulated_session(simulator, heads, simulator.settings(), np.random.default_rng(0))
-    settings = method.settings(weights=str(trained))
+    settings = method.about.sampling(weights=str(trained))
     found = enhance(made.low.with_anatomy(made.mask, np.zeros((3, *made.mask.shape))), method, settings,
                     np.random.default_rng(0), n_samples=1)  # fmt: skip
     assert found.image[0][made.mask].std() > 0

@@ -31,4 +31,12 @@ def _apply(source: HighField, geometry: Grid, record: LearnedRecord) -> Stack:
     return apply(source, geometry, record)
 
 
-SIMULATOR = Simulator("h2lo", SimulateSettings, LearnedRecord, _draw, _apply, fused=True)
+SIMULATOR = Simulator(
+    "h2lo",
+    SimulateSettings,
+    LearnedRecord,
+    _draw,
+    _apply,
+    fused=True,
+    is_stochastic=lambda settings: bool(settings.snr),
+)
