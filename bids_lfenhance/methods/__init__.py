@@ -12,6 +12,7 @@ from ..errors import InputError
 from ..nn.method import Description, Enhancer, Trainable
 
 _FOLDERS = {
+    "fusionnet": ".fusionnet",
     "interp": ".interp",
     "inr": ".inr",
     "pfsr": ".pfsr",

@@ -52,6 +52,35 @@ class LearnedSampling(Checked):
     )
 
 
+TargetContrast = Literal["auto", "own", "high-field"]
+
+
+@dataclass(frozen=True)
+class EstimateSampling(Checked):
+    """Options of every method that stands on the learned estimate."""
+
+    weights: str = field(
+        default="auto",
+        metadata=setting(
+            "folder of a training, .safetensors file, name of the registry, or https://...#sha256=...; auto: the "
+            "bundled"
+        ),
+    )
+    device: str = field(default="cpu", metadata=setting("where the networks run; the app's --device"))
+    precision: Precision = field(
+        default="bf16",
+        metadata=setting("numbers the networks multiply: bf16, where the processor does so natively, or fp32"),
+    )
+    target_contrast: TargetContrast = field(
+        default="auto",
+        metadata=setting(
+            "contrast of the result: own, that of the scan; high-field, T1w as an MPRAGE at 3 T has it; auto: "
+            "high-field for T1w, own for the others",
+            "docs/methods/fusionnet.md",
+        ),
+    )
+
+
 @dataclass(frozen=True)
 class LearnedNetwork(Checked):
     """What weights store of the image their network starts from."""

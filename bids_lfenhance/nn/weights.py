@@ -29,7 +29,7 @@ CACHE = "BIDS_LFENHANCE_WEIGHTS"
 
 @dataclass(frozen=True)
 class Loaded:
-    """Weights as read: ``state`` net → parameter → tensor (bf16 becomes float32); ``settings`` of the method they
+    """Weights as read: ``state`` net → parameter → tensor (half precision becomes float32); ``settings`` of the method they
     were trained with; ``contrasts`` they know; ``trained_on`` persons (``dataset/subject``) they, or what they were
     made with, have seen; ``sha256`` of the file; ``recipe`` and ``card`` where they came along, else empty.
     """
@@ -50,7 +50,7 @@ def save_weights(
     nets: "Mapping[str, nn.Module]",
     recipe: Mapping[str, Any],
     card: str,
-    dtype: Literal["fp32", "bf16"] = "fp32",
+    dtype: Literal["fp32", "bf16", "fp16"] = "fp32",
 ) -> Path:
     """The folder, now with ``weights.safetensors``, ``recipe.toml`` and ``card.md``.
 
@@ -72,11 +72,12 @@ def save_weights(
     }
     # One entry: safetensors writes several in an order of its own each time, and the same weights have one hash.
     metadata = {KEY: json.dumps(about, sort_keys=True)}
+    kinds = {"bf16": torch.bfloat16, "fp16": torch.float16}
     tensors = {}
     for name, net in nets.items():
         for key, value in net.state_dict().items():
-            short = dtype == "bf16" and value.is_floating_point()
-            tensors[f"{name}.{key}"] = value.detach().cpu().to(torch.bfloat16 if short else value.dtype).contiguous()
+            kind = kinds[dtype] if value.is_floating_point() and dtype in kinds else value.dtype
+            tensors[f"{name}.{key}"] = value.detach().cpu().to(kind).contiguous()
     content = save(tensors, metadata)
     digest = hashlib.sha256(content).hexdigest()
     # The recipe names the hash, so it comes last: what it vouches for is there.
@@ -254,7 +255,7 @@ def _parse(content: bytes, path: Path) -> "tuple[dict[str, Any], dict[str, Tenso
         size = int.from_bytes(content[:8], "little")
         about = json.loads(json.loads(content[8 : 8 + size])["__metadata__"][KEY])
         # Cloned, as what is read from a file lies at odd addresses, and sums may depend on that.
-        whole = {key: (v.float() if v.dtype == torch.bfloat16 else v.clone()) for key, v in tensors.items()}
+        whole = {key: (v.float() if v.dtype in (torch.bfloat16, torch.float16) else v.clone()) for key, v in tensors.items()}
         return {key: about[key] for key in ("method", "contrasts", "settings", "trained_on")}, whole
     except SafetensorError as error:
         raise InputError(f"Expected safetensors in {path}, found something else ({error}); choose another.") from error

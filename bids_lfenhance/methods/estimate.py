@@ -1,0 +1,120 @@
+"""The learned estimate of a session: what ``fusionnet`` writes, and what generative methods start from."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ..config import CONTRASTS
+from ..imaging.slots import SLOTS, SlotImages, fill_slots, fill_with_image
+from ..imaging.volume import Volume
+from ..nn.crop import OUTSIDE, BrainCrop
+from ..nn.estimate import network_input, read_output
+from ..nn.method import Plain
+from ..nn.unet3d import whole
+from .options import TargetContrast
+
+RESTORED = ("T1w",)
+"""Contrasts whose high field the bundled networks know: an MPRAGE at 3 T."""
+
+
+@dataclass(frozen=True, eq=False)
+class ContrastEstimate:
+    """The estimate of one contrast in the box of the brain, scaled so that the 95th percentile of the brain is near 1.
+
+    ``inputs`` (1, 17, x, y, z) what the network was given; ``mean`` and ``scale`` (1, 1, x, y, z), the estimate and the
+    SD of its error as the network says it, not yet calibrated; ``slots`` the stacks behind it; ``target`` the contrast
+    it aims at.
+    """
+
+    inputs: Tensor
+    mean: Tensor
+    scale: Tensor
+    slots: SlotImages
+    target: str
+
+    def record(self) -> Plain:
+        """Plain JSON for the sidecar."""
+        names = [name for name, there in zip(SLOTS, self.slots.present, strict=True) if there]
+        return {"slots": names, "stacks": self.slots.stacks, "target": self.target, "unit": self.slots.unit}
+
+
+@dataclass(frozen=True, eq=False)
+class SessionEstimate:
+    """The estimates of a session's contrasts that the weights know and a stack covers, by name."""
+
+    volume: Volume
+    crop: BrainCrop
+    contrasts: Mapping[str, ContrastEstimate]
+    warnings: tuple[str, ...]
+
+    def paste(self, images: Mapping[str, Tensor]) -> np.ndarray:
+        """(C, X, Y, Z) float32: images (1, 1, x, y, z) by contrast in place of the brain, in the units of the scan."""
+        out = self.volume.image.astype(np.float32)
+        for name, image in images.items():
+            here = (CONTRASTS.index(name), *self.crop.box)
+            result = image[0, 0].clamp(min=0).cpu().numpy() * np.float32(self.contrasts[name].slots.unit)
+            out[here] = np.where(self.crop.mask, result, out[here])
+        return out
+
+    def error_scale(self, factor: float) -> np.ndarray:
+        """(C, X, Y, Z) float32: SD of the error in the units of the scan, times ``factor``; zero beyond the brain."""
+        out = np.zeros(self.volume.image.shape, np.float32)
+        for name, one in self.contrasts.items():
+            here = (CONTRASTS.index(name), *self.crop.box)
+            out[here] = np.where(self.crop.mask, one.scale[0, 0].cpu().numpy() * (factor * one.slots.unit), 0)
+        return out
+
+    def record(self) -> Plain:
+        """Plain JSON for the sidecar."""
+        return {
+            "contrasts": {name: one.record() for name, one in self.contrasts.items()},
+            "outside": OUTSIDE,
+            "warnings": list(self.warnings),
+        }
+
+
+def target_of(contrast: str, asked: TargetContrast) -> str:
+    """The contrast an estimate aims at: "own" or "high-field", which only ``RESTORED`` have.
+
+    >>> target_of("T1w", "auto"), target_of("T2w", "high-field")
+    ('high-field', 'own')
+    """
+    return "high-field" if contrast in RESTORED and asked != "own" else "own"
+
+
+def estimate_session(
+    volume: Volume, network: nn.Module, known: Sequence[str], asked: TargetContrast, device: str
+) -> SessionEstimate:
+    """The estimate of every contrast of a session that the network knows.
+
+    Parameters
+    ----------
+    volume : with brain mask; without stacks its image is taken for one isotropic scan
+    network : (1, 17, x, y, z) → (1, 2, x, y, z), on ``device``
+    known : contrasts the network has learned
+    """
+    crop = BrainCrop.of(volume, known)
+    warnings = list(crop.warnings(known))
+    estimates: dict[str, ContrastEstimate] = {}
+    for name in (name for name in volume.contrasts if name in known):
+        stacks = volume.stacks_of(name)
+        image = crop.image[CONTRASTS.index(name)]
+        slots = fill_slots(stacks, crop.grid, crop.mask) if stacks else fill_with_image(image, crop.grid, crop.mask)
+        warnings += [f"{name}: {text}" for text in slots.warnings]
+        if not slots.present.any():
+            warnings.append(f"{name} was not enhanced: no stack shows any of the brain")
+            continue
+        estimates[name] = _estimate(slots, network, target_of(name, asked), device)
+    return SessionEstimate(volume, crop, estimates, tuple(warnings))
+
+
+def _estimate(slots: SlotImages, network: nn.Module, target: str, device: str) -> ContrastEstimate:
+    arrays = (slots.image, slots.covered, slots.present, slots.resolution, np.float32(target == "own"))
+    tensors = [torch.from_numpy(np.asarray(one))[None].to(device) for one in arrays]
+    with torch.no_grad():
+        inputs = network_input(*tensors)
+        mean, scale = read_output(inputs, whole(network, inputs))
+    return ContrastEstimate(inputs, mean, scale, slots, target)

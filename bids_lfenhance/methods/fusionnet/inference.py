@@ -1,0 +1,76 @@
+"""A session through ``fusionnet``: one pass of the network for each contrast."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from ...imaging.volume import Volume
+from ...nn.crop import BrainCrop
+from ...nn.estimate import CHANNELS
+from ...nn.memory import choose_size, peak_bytes
+from ...nn.method import Draw, Prepared
+from ...nn.precision import use_precision
+from ...nn.weights import Loaded, default_weights, load_weights
+from ..estimate import SessionEstimate, estimate_session
+from ..learned import COARSER
+from .network import build
+from .settings import ABOUT, FusionNetSampling, FusionNetSettings, resolve
+
+
+@dataclass(frozen=True, eq=False)
+class FusionNetPrepared(Prepared[FusionNetSettings]):
+    """The network in its trained state on its device, multiplying in ``precision``."""
+
+    network: torch.nn.Module
+    loaded: Loaded
+    precision: str
+
+
+def prepare(volume: Volume, sampling: FusionNetSampling) -> FusionNetPrepared:
+    """What a draw needs; weights that know only some of the contrasts will do, the others keep their own image."""
+    source = sampling.weights
+    if source == "auto":
+        source = default_weights(ABOUT.name, volume.contrasts) or "auto"
+    loaded = load_weights(source, ABOUT.name, ())
+    settings = resolve(sampling, loaded.settings)
+    device = torch.device(settings.device)
+    nets = build(settings)
+    nets["estimate"].load_state_dict(loaded.state["estimate"])
+    network = nets["estimate"].to(device, memory_format=torch.channels_last_3d).eval()  # type: ignore[call-overload]
+    half = use_precision({"estimate": network}, settings.precision, device)
+    return FusionNetPrepared(volume, settings, network, loaded, "bf16" if half else "fp32")
+
+
+def fit_to_memory(prepared: FusionNetPrepared, limit: int) -> FusionNetPrepared:
+    """The same; raise InputError where the brain does not fit into ``limit`` bytes."""
+    sides = BrainCrop.of(prepared.volume, prepared.loaded.contrasts).mask.shape
+    with torch.device("meta"):
+        network = build(prepared.settings)["estimate"].eval()
+    multiple = int(network.multiple)  # type: ignore[arg-type]
+    padded = [side + -side % multiple for side in sides]
+    half = torch.bfloat16 if prepared.precision == "bf16" else torch.float32
+
+    def needed(_: int) -> int:
+        return peak_bytes(lambda: network.to(half)(torch.empty(1, CHANNELS, *padded, device="meta", dtype=half)))
+
+    choose_size([0], needed, limit, ABOUT.name, sides, COARSER)
+    return prepared
+
+
+def sample(prepared: FusionNetPrepared, generator: np.random.Generator) -> Draw:
+    """The estimate and the SD of its error; nothing here is random."""
+    settings, loaded = prepared.settings, prepared.loaded
+    found: SessionEstimate = estimate_session(
+        prepared.volume, prepared.network, loaded.contrasts, settings.target_contrast, settings.device
+    )
+    record = {
+        **found.record(),
+        "weights": str(loaded.path),
+        "weights_sha256": loaded.sha256,
+        "precision": prepared.precision,
+        "error_factor": settings.error_factor,
+        "nfe": len(found.contrasts),
+    }
+    image = found.paste({name: one.mean for name, one in found.contrasts.items()})
+    return Draw(image, record, scale=found.error_scale(settings.error_factor))

@@ -1,0 +1,87 @@
+"""Settings of ``fusionnet`` by who decides them; no torch."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, ClassVar
+
+from ...nn.method import Description, Plain
+from ...nn.settings import Checked, setting
+from ..options import EstimateSampling
+
+
+@dataclass(frozen=True)
+class FusionNetNetwork(Checked):
+    """What shapes the network; the weights store it."""
+
+    method: ClassVar[str] = "fusionnet"
+
+    width: int = field(default=32, metadata=setting("features at full resolution, doubled level by level", least=8))
+    levels: int = field(default=4, metadata=setting("resolutions of the U-Net", least=2))
+    error_factor: float = field(
+        default=1.0,
+        metadata=setting("the error scale is multiplied by this: chosen so that it is right on validation", above=0),
+    )
+
+
+@dataclass(frozen=True)
+class FusionNetTraining(Checked):
+    """How the network learns; the weights store it. Defaults are those of the preset ``paper``."""
+
+    method: ClassVar[str] = "fusionnet"
+
+    train_steps: int = field(default=12000, metadata=setting("training steps", least=1))
+    rate: float = field(default=5e-4, metadata=setting("learning rate, falling as a cosine", above=0))
+    batch: int = field(default=4, metadata=setting("patches a step, half of them in each target contrast", least=2))
+    patch: int = field(default=128, metadata=setting("voxels a side of a patch, a multiple of 8", least=16))
+
+
+@dataclass(frozen=True)
+class FusionNetSampling(EstimateSampling):
+    """Options of ``fusionnet`` each time it is used."""
+
+    method: ClassVar[str] = "fusionnet"
+
+
+@dataclass(frozen=True)
+class FusionNetSettings(FusionNetSampling, FusionNetTraining, FusionNetNetwork):
+    """All settings of ``fusionnet`` together, for its functions."""
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Features of each level."""
+        return tuple(self.width * 2**level for level in range(self.levels))
+
+
+PRESETS: Mapping[str, Mapping[str, Any]] = {
+    "paper": {},
+    "tiny": {"width": 16, "train_steps": 1500, "batch": 2, "patch": 64},
+}
+"""What each preset changes; "tiny": 1.5 M parameters, for two cores."""
+
+ABOUT = Description(
+    "fusionnet",
+    "lf2hf",
+    "pairs",
+    settings=FusionNetSettings,
+    sampling=FusionNetSampling,
+    network=FusionNetNetwork,
+    training=FusionNetTraining,
+    presets=PRESETS,
+    budgets={"sloppy": {}, "cpu": {}, "gpu": {}},
+    gives_scale=True,
+    sentence="a 3D U-Net that fuses the stacks of a contrast into one image and tells the scale of its error, trained "
+    "on low field simulated anew for every step",
+    references=(
+        "Ronneberger O, Fischer P, Brox T. U-Net: convolutional networks for biomedical image segmentation. MICCAI "
+        "2015. doi:10.1007/978-3-319-24574-4_28",
+        "Kendall A, Gal Y. What uncertainties do we need in Bayesian deep learning for computer vision? NeurIPS 2017. "
+        "arXiv:1703.04977",
+    ),
+)
+
+
+def resolve(sampling: FusionNetSampling, stored: Plain) -> FusionNetSettings:
+    """The settings as they are in use of weights that store these."""
+    names = {item.name for kind in (FusionNetNetwork, FusionNetTraining) for item in fields(kind)}
+    trained = {name: value for name, value in stored.items() if name in names}
+    return FusionNetSettings(**trained, **{item.name: getattr(sampling, item.name) for item in fields(sampling)})

@@ -1,0 +1,99 @@
+"""One residual 3D U-Net: for the estimate, and, with a time, for the flow of its residual."""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+GROUPS = 8
+"""Groups of every normalisation."""
+
+FREQUENCIES, EMBEDDING = 32, 128
+"""Of the embedding of time: sines and cosines each; features."""
+
+
+class ResidualBlock3d(nn.Module):
+    """Two 3×3×3 convolutions with GroupNorm and SiLU beside a shortcut; a time embedding scales and shifts the first.
+
+    (B, in, X, Y, Z) → (B, out, X, Y, Z).
+    """
+
+    def __init__(self, features_in: int, features_out: int, timed: bool) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv3d(features_in, features_out, 3, padding=1)
+        self.norm1 = nn.GroupNorm(GROUPS, features_out)
+        self.conv2 = nn.Conv3d(features_out, features_out, 3, padding=1)
+        self.norm2 = nn.GroupNorm(GROUPS, features_out)
+        same = features_in == features_out
+        self.shortcut = nn.Identity() if same else nn.Conv3d(features_in, features_out, 1)
+        self.time = nn.Linear(EMBEDDING, 2 * features_out) if timed else None
+
+    def forward(self, x: Tensor, embedding: Tensor | None = None) -> Tensor:
+        """(B, out, X, Y, Z)."""
+        hidden = functional.silu(self.norm1(self.conv1(x)))
+        if self.time is not None and embedding is not None:
+            scale, shift = self.time(embedding)[..., None, None, None].chunk(2, dim=1)
+            hidden = hidden * (1 + scale) + shift
+        hidden = self.norm2(self.conv2(hidden))
+        return functional.silu(hidden + self.shortcut(x), inplace=not self.training)
+
+
+class UNet3d(nn.Module):
+    """A residual U-Net on (B, in, X, Y, Z) → (B, out, X, Y, Z) float32, sides multiples of ``multiple``.
+
+    ``widths`` features a level, strided 2×2×2 convolutions between them; the last convolution starts at zero. With
+    ``timed`` a call takes ``time`` (B,), the time of the flow in [0, 1].
+    """
+
+    def __init__(self, features_in: int, features_out: int, widths: Sequence[int], timed: bool = False) -> None:
+        super().__init__()
+        self.multiple = 2 ** (len(widths) - 1)
+        ins = [features_in, *widths[:-1]]
+        up = list(reversed(widths[:-1]))
+        deeper = list(reversed(widths[1:]))
+        self.encoder = nn.ModuleList(ResidualBlock3d(i, o, timed) for i, o in zip(ins, widths, strict=True))
+        self.down = nn.ModuleList(nn.Conv3d(width, width, 2, stride=2) for width in widths[:-1])
+        self.up = nn.ModuleList(nn.ConvTranspose3d(i, o, 2, stride=2) for i, o in zip(deeper, up, strict=True))
+        self.decoder = nn.ModuleList(ResidualBlock3d(2 * width, width, timed) for width in up)
+        self.last = nn.Conv3d(widths[0], features_out, 1)
+        self.time = _time_network() if timed else None
+        nn.init.zeros_(self.last.weight)
+        assert self.last.bias is not None
+        nn.init.zeros_(self.last.bias)
+
+    def forward(self, x: Tensor, time: Tensor | None = None) -> Tensor:
+        """(B, out, X, Y, Z)."""
+        embedding = None if self.time is None or time is None else self.time(_sinusoids(time))
+        skips: list[Tensor] = []
+        for level, block in enumerate(self.encoder):
+            x = block(x, embedding)
+            if level < len(self.down):
+                skips.append(x)
+                x = self.down[level](x)
+        for widen, block in zip(self.up, self.decoder, strict=True):
+            x = block(torch.cat([widen(x), skips.pop()], dim=1), embedding)
+        out: Tensor = self.last(x)
+        return out
+
+
+def whole(network: nn.Module, x: Tensor, *more: Tensor) -> Tensor:
+    """(B, out, X, Y, Z) float32 of a ``UNet3d`` for sides of any length: padded with zeros, and cut back."""
+    multiple = int(getattr(network, "multiple", 1))
+    sides = x.shape[2:]
+    pad = [amount for side in reversed(sides) for amount in (0, -side % multiple)]
+    padded = functional.pad(x, pad).contiguous(memory_format=torch.channels_last_3d)
+    out: Tensor = network(padded, *more).float()
+    return out[(..., *(slice(0, side) for side in sides))]
+
+
+def _time_network() -> nn.Module:
+    return nn.Sequential(nn.Linear(2 * FREQUENCIES, EMBEDDING), nn.SiLU(), nn.Linear(EMBEDDING, EMBEDDING), nn.SiLU())
+
+
+def _sinusoids(time: Tensor) -> Tensor:
+    """(B, 64): sines and cosines of ``time`` (B,) at frequencies from 1 to 1000."""
+    frequencies = torch.exp(torch.linspace(0, math.log(1000), FREQUENCIES, device=time.device))
+    phase = time[:, None] * frequencies
+    return torch.cat([torch.sin(phase), torch.cos(phase)], dim=1)
