@@ -4,7 +4,8 @@ python benchmarks/fidelity.py sub-53 sub-55 head [--data ../shared/data] [--meth
 python benchmarks/fidelity.py sub-53 --methods pfsr --weights TRAINED [--examples EXAMPLES]
 python benchmarks/fidelity.py sub-53 --methods interp:contrast=restored pfsr:contrast=none:strength=0.5
 
-Subjects are ds002748 folders, ``head`` for heads/otsu_T1_head.nii.gz, or ``patient19``, ``patient26`` of open_ms.
+Subjects are ds002748 folders, ``head`` for heads/otsu_T1_head.nii.gz, ``norm`` and ``test_scan`` of freesurfer_pairs,
+or ``patient19``, ``patient26`` of open_ms.
 Stacks: tests/oracle.py (box-car slices, k-space cropping, finer lattice, motion, Rician noise, another contrast),
 aligned up to a random rigid error, as after a registration. Protocol ``brain-fit`` (targets.md §4). T1w is real, and so
 is the T2w of open_ms; elsewhere T2w is painted from the tissue of the T1w, so its figures only say that two contrasts
@@ -63,8 +64,13 @@ def high_field(data: Path, subject: str) -> tuple[dict[str, np.ndarray], Grid, n
         folder = data / "open_ms" / "cross_sectional" / subject
         image, affine = oracle.load_head(folder / "T1.nii.gz")
         grid = Grid(affine, image.shape)
-        other = resample(*oracle.load_head(folder / "T2.nii.gz"), grid, order=1)  # the same voxels, cut otherwise
-        return {"T1w": image, "T2w": other}, grid, ndimage.binary_fill_holes(image > 0.02)
+        files = {"T2w": "T2.nii.gz", "FLAIR": "FLAIR.nii.gz"}  # the same voxels, cut otherwise
+        others = {name: resample(*oracle.load_head(folder / file), grid, order=1) for name, file in files.items()}
+        return {"T1w": image, **others}, grid, ndimage.binary_fill_holes(image > 0.02)
+    if subject in ("norm", "test_scan"):
+        file = {"norm": "norm.mgz", "test_scan": "test_scan.npz"}[subject]
+        image, affine = oracle.load_head(data / "freesurfer_pairs" / file)
+        return {"T1w": image}, Grid(affine, image.shape), image > 0
     if subject == "head":
         image, affine = oracle.load_head(data / "heads" / "otsu_T1_head.nii.gz")
         grid = Grid(affine, image.shape)
@@ -190,7 +196,7 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("subjects", nargs="+", help="ds002748 folders such as sub-53, 'head', 'patient19'")
     parser.add_argument("--data", type=Path, default=SHARED)
-    parser.add_argument("--contrasts", nargs="+", default=["T1w"], choices=["T1w", "T2w"])
+    parser.add_argument("--contrasts", nargs="+", default=["T1w"], choices=["T1w", "T2w", "FLAIR"])
     parser.add_argument("--planes", nargs="+", default=["axi", "cor", "sag"], choices=list(oracle.PLANES))
     parser.add_argument("--methods", nargs="*", default=[], help=f"{', '.join(METHODS)}, interp:sr", metavar="METHOD")
     parser.add_argument("--budget", default="cpu", choices=["sloppy", "cpu", "gpu"])
