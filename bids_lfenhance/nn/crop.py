@@ -37,7 +37,7 @@ class BrainCrop:
         """Crop a session for weights that know ``contrasts``; without a mask, what is not zero is taken for brain."""
         known = np.array([name in contrasts for name in CONTRASTS]) & volume.present
         mask = np.asarray(volume.image.any(axis=0) if volume.mask is None else volume.mask)
-        box = _box(mask)
+        box = brain_box(mask)
         image, mask = volume.image[(slice(None), *box)], mask[box]
         return cls(volume, box, image, mask, known, Scale.of(image, mask))
 
@@ -94,12 +94,12 @@ class BrainCrop:
         return said
 
 
-def _box(mask: np.ndarray) -> tuple[slice, ...]:
+def brain_box(mask: np.ndarray, margin: int = MARGIN) -> tuple[slice, ...]:
     """The box of a mask (X, Y, Z) with its margin, inside the array; everything where the mask is empty."""
     if not mask.any():
         return tuple(slice(0, side) for side in mask.shape)
     where = [np.flatnonzero(mask.any(axis=tuple({0, 1, 2} - {axis}))) for axis in range(3)]
     return tuple(
-        slice(max(0, int(w[0]) - MARGIN), min(side, int(w[-1]) + 1 + MARGIN))
+        slice(max(0, int(w[0]) - margin), min(side, int(w[-1]) + 1 + margin))
         for w, side in zip(where, mask.shape, strict=True)
     )

@@ -12,13 +12,11 @@ import numpy as np
 from ..bids.atomic import atomic_folder
 from ..errors import InputError
 from ..imaging.volume import Volume
+from ..nn.crop import brain_box
 from ..nn.normalise import Scale
 from .alike import contrast_curve
 
 Kind = Literal["simulated", "pairs", "labels"]
-
-MARGIN = 8
-"""Voxels kept around the brain's bounding box: the reach of a few convolutions."""
 
 RECORD = "example.json"
 FIELDS = ("low", "high")
@@ -107,7 +105,7 @@ def write_example(
     Parameters
     ----------
     low, high : the session at both fields on one grid, in any units; ``present`` says which contrasts each has
-    mask : (X, Y, Z) bool, brain; the arrays are cropped to its box and ``MARGIN`` voxels more
+    mask : (X, Y, Z) bool, brain; the arrays are cropped to its box and ``crop.MARGIN`` voxels more
     place : (4, 4) voxel of that grid → common-space coordinates in about [−1, 1]
     kind : "simulated" where ``low`` was made from ``high``, "pairs" where both were acquired
     origin : plain JSON: how it came about; ``licence`` is for cards, ``trained_on`` (whom a simulator saw) bars leaks
@@ -119,7 +117,7 @@ def write_example(
         raise ValueError(f"low, high and mask must share one grid, found {low.grid}, {high.grid}, mask {mask.shape}")
     if not mask.any() or not low.present.any() or not high.present.any():
         raise InputError(f"Expected a brain and images at both fields for {subject}, found none; check the scans.")
-    box = _box(mask)
+    box = brain_box(mask)
     shift = np.eye(4)
     shift[:3, 3] = [part.start for part in box]
     inside = np.asarray(mask, bool)[box]
@@ -176,14 +174,6 @@ def _write(folder: str | Path, arrays: Mapping[str, np.ndarray], record: Mapping
         (draft / RECORD).write_text(json.dumps(record, indent=1), encoding="utf-8")
 
     return atomic_folder(folder, fill)
-
-
-def _box(mask: np.ndarray) -> tuple[slice, slice, slice]:
-    ends = []
-    for axis, n in enumerate(mask.shape):
-        used = np.flatnonzero(mask.any(axis=tuple({0, 1, 2} - {axis})))
-        ends.append(slice(max(0, int(used[0]) - MARGIN), min(n, int(used[-1]) + 1 + MARGIN)))
-    return ends[0], ends[1], ends[2]
 
 
 def read_example(folder: str | Path) -> Example:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from bids_lfenhance.nn.batch import collate
 from bids_lfenhance.nn.windows import Windows
 from bids_lfenhance.segmentation.atlas import LOW, NODES, SPACING_MM, build_atlas, cells
 from bids_lfenhance.segmentation.loss import losses
@@ -106,7 +107,7 @@ def test_the_u_net_learns_what_atlas_and_mixture_got_wrong(atlas):
     net = RegionNet((8, 16), (48, 48, 48)).train()
     net.atlas.copy_(torch.from_numpy(atlas))
     item = paint_patch(KINDS, WHERE, KINDS.shape, np.random.default_rng(5))
-    batch = {key: torch.from_numpy(value[None].copy()) for key, value in item.items()}
+    batch = collate([{key: value.copy() for key, value in item.items()}])
     generator, found = torch.Generator().manual_seed(0), []
     optimiser = torch.optim.Adam(net.parameters(), 1e-2)
     for _ in range(30):

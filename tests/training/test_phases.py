@@ -88,3 +88,15 @@ def test_helpers_learn_and_stay_behind(tmp_path: Path) -> None:
     weights = {key: kept[key] for key in kept if key.endswith("first.weight") and "nets" in key}
     helper, enhancer = (next(w for key, w in weights.items() if name in key) for name in ("helper", "enhancer"))
     assert not torch.equal(helper, enhancer)
+
+
+def test_the_optimiser_of_a_gpu_skips_a_step_without_asking_the_host() -> None:
+    """What the loop relies on there (``found_inf``), on the processor's fused form of it."""
+    weight = torch.nn.Parameter(torch.ones(3))
+    optimiser = torch.optim.AdamW([weight], 0.1, fused=True)
+    for gradient, bad in ((float("nan"), 1.0), (1.0, 0.0)):
+        weight.grad = torch.full((3,), gradient)
+        optimiser.found_inf = torch.tensor(bad)  # type: ignore[attr-defined]
+        optimiser.step()
+        assert torch.equal(weight.detach(), torch.ones(3)) == bool(bad)
+    assert int(optimiser.state[weight]["step"]) == 1

@@ -12,7 +12,6 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
-from bids_lfenhance.simulators.h2lo.recipe import METHOD
 
 from bids_lfenhance.bids.plan import make_plan
 from bids_lfenhance.cli.run import main, run
@@ -156,7 +155,7 @@ def test_other_settings_are_refused(made, raw, change):
 
 def test_weights_that_have_moved_are_still_the_same(raw, tmp_path):
     first, moved = (tmp_path / name for name in ("weights", "moved"))
-    untrained_weights(METHOD, first, contrasts=("T1w",), features=8)
+    untrained_weights("h2lo", first, contrasts=("T1w",), features=8)
     asked = {"simulator": "h2lo", "contrasts": ("T1w",), "participant_label": ("01",), **SMALL}
 
     def simulated_with(place: Path) -> int:
@@ -170,7 +169,7 @@ def test_weights_that_have_moved_are_still_the_same(raw, tmp_path):
     scan.unlink()
     assert simulated_with(moved) == 0
     assert scan.read_bytes() == before
-    untrained_weights(METHOD, first, contrasts=("T1w",), features=9)
+    untrained_weights("h2lo", first, contrasts=("T1w",), features=9)
     with pytest.raises(InputError, match=r"made_by\.weights"):
         simulated_with(first)
 

@@ -284,6 +284,11 @@ def checked(settings: BridgeSettings) -> BridgeSettings:
             f"Expected --bridge-steps from 1 to {s.first}, the levels there are from where the diffusion starts, or 0 "
             f"for all of them, found {s.steps}; change it."
         )
+    if s.sampler == "conditional" and s.diffusion and s.condition_drop >= 1:
+        raise InputError(
+            f"Expected --bridge-condition-drop below 1 for the conditional sampler, found {s.condition_drop}; choose "
+            "another --bridge-sampler."
+        )
     return s
 
 

@@ -12,6 +12,7 @@ from ...errors import InputError
 from ...imaging.grid import Grid, resample
 from ...imaging.volume import Stack
 from ...nn.batch import Batch, required
+from ...nn.crop import brain_box
 from ...nn.normalise import Scale
 from ...nn.stage import Nets
 from ...nn.weights import Loaded, default_weights, load_weights
@@ -100,7 +101,7 @@ def _low(source: HighField, weights: str, sha256: str) -> np.ndarray:
             f"'{weights}'; put the old ones back, say where they are (weights=), or simulate anew."
         )
     network = operators(loaded)[source.contrast]
-    box = _box(source.mask)
+    box = brain_box(source.mask, margin=0)
     scale = Scale.of(source.image[None], source.mask)
     image = scale.apply(source.image[None], source.mask)[0][box]
     offset = np.eye(4)
@@ -110,11 +111,3 @@ def _low(source: HighField, weights: str, sha256: str) -> np.ndarray:
     low = np.zeros(source.grid.shape, np.float32)
     low[box] = scale.undo(found.clamp(min=0).numpy()[None])[0] * source.mask[box]
     return low
-
-
-def _box(mask: np.ndarray) -> tuple[slice, ...]:
-    """The box of a mask (X, Y, Z); everything where it is empty."""
-    if not mask.any():
-        return tuple(slice(0, side) for side in mask.shape)
-    where = [np.flatnonzero(mask.any(axis=tuple({0, 1, 2} - {axis}))) for axis in range(3)]
-    return tuple(slice(int(w[0]), int(w[-1]) + 1) for w in where)

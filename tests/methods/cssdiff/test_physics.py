@@ -1,5 +1,7 @@
 """F as physics, against a pair made by an operator of the tests' own."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +12,7 @@ from bids_lfenhance.methods.cssdiff.method import TRAINABLE
 from bids_lfenhance.methods.cssdiff.physics import Physics
 from bids_lfenhance.methods.cssdiff.settings import CssDiffSettings
 from bids_lfenhance.methods.cssdiff.slices import as_slices
+from bids_lfenhance.nn.batch import Batch
 
 from ..learned import batch_of, untrained
 
@@ -17,7 +20,7 @@ FWHM = 3.0
 SMALL = CssDiffSettings(width=32, levels=2, blocks=1, reverse="simulator", discriminator_width=8, slices=2, steps=2)
 
 
-def pair(gains: tuple[float, float, float]) -> dict[str, torch.Tensor]:
+def pair(gains: tuple[float, float, float]) -> Batch:
     """Three tissues of one intensity each, their low field of other gains, blurred in three dimensions."""
     batch = batch_of("lf2hf", size=32)
     rng, mask = np.random.default_rng(0), batch.mask[0, 0].numpy()
@@ -25,9 +28,10 @@ def pair(gains: tuple[float, float, float]) -> dict[str, torch.Tensor]:
     tissue = np.digitize(coarse, np.quantile(coarse[mask], [1 / 3, 2 / 3]))
     high = np.array([0.2, 0.5, 0.9])[tissue] * mask
     low = ndimage.gaussian_filter(high * np.array(gains)[tissue], FWHM / 2.3548, truncate=3)
-    for key, image in (("target", high), ("input", low)):
-        batch[key] = torch.from_numpy(np.repeat(image[None, None], 3, axis=1).astype(np.float32))
-    return batch
+    low_field, high_field = (
+        torch.from_numpy(np.repeat(image[None, None], 3, axis=1).astype(np.float32)) for image in (low, high)
+    )
+    return replace(batch, input=low_field, target=high_field)
 
 
 def test_low_field_comes_out_of_its_high_field() -> None:
