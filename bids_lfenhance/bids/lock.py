@@ -12,7 +12,7 @@ from ..errors import InputError
 
 
 @contextmanager
-def sole_run(out_dir: Path, subject: str) -> Iterator[None]:
+def exclusive_run(out_dir: Path, subject: str) -> Iterator[None]:
     """A block in which no other run writes this subject of ``out_dir``; an ``InputError`` if one is at it now.
 
     The lock is the kernel's and goes with the process, however it ends: nothing is left behind that a person must

@@ -22,7 +22,7 @@ from .dataset import (
     write_changed,
 )
 
-RECIPE = Path("code", "simulate.toml")
+SETTINGS = Path("code", "simulate.toml")
 """The settings that made the dataset; ``--config-file`` takes them up again."""
 
 LOCK = Path("code", ".lock")
@@ -50,10 +50,10 @@ The licence and the terms of the source dataset apply. Research use only.
 """
 
 
-def write_simulated_dataset(out_dir: Path, bids_dir: Path, version: str, recipe: str) -> None:
+def write_simulated_dataset(out_dir: Path, bids_dir: Path, version: str, toml: str) -> None:
     """Nothing; the files at the root are there, those of other settings refused.
 
-    ``recipe`` is the TOML of the settings that change an image. An ``InputError`` where the folder holds another
+    ``toml`` is the TOML of the settings that change an image. An ``InputError`` where the folder holds another
     dataset, or one made with other settings.
     """
     check_ours(out_dir, "raw")
@@ -63,13 +63,13 @@ def write_simulated_dataset(out_dir: Path, bids_dir: Path, version: str, recipe:
         "dataset_description.json": json_text(simulated_description(out_dir, bids_dir, source, version)),
         "README.md": README.format(app=APP, version=version, name=name),
         "CHANGES": f"1.0.0\n  - Simulated by {APP} {version}\n",
-        RECIPE.as_posix(): recipe,
+        SETTINGS.as_posix(): toml,
     }
     if columns := optional_json(bids_dir / "participants.json"):
         texts["participants.json"] = json_text(columns)
     with locked(out_dir / LOCK):
         check_ours(out_dir, "raw")
-        check_recipe(out_dir, recipe)
+        check_settings(out_dir, toml)
         for file, text in texts.items():
             write_changed(out_dir / file, text)
 
@@ -81,19 +81,19 @@ def add_participants(out_dir: Path, bids_dir: Path, subjects: Iterable[str]) -> 
         write_changed(path, merged_participants(path, bids_dir, subjects))
 
 
-def check_recipe(out_dir: Path, recipe: str) -> None:
+def check_settings(out_dir: Path, toml: str) -> None:
     """Nothing, or an ``InputError`` naming the first setting in which the dataset there differs.
 
     Weights are compared by their SHA-256 (``made_by.weights``), not by where they lie.
     """
-    path = out_dir / RECIPE
+    path = out_dir / SETTINGS
     if not path.exists():
         return
     try:
         there = _flat(tomllib.loads(path.read_text(encoding="utf-8")))
     except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"Expected the settings of the dataset in {path}, found none that can be read.") from error
-    asked = _flat(tomllib.loads(recipe))
+    asked = _flat(tomllib.loads(toml))
     for key in sorted({*there, *asked}):
         if there.get(key) != asked.get(key):
             raise InputError(

@@ -71,21 +71,21 @@ def _group(settings: GroupSettings) -> int:
 
 def _simulate(settings: SimulateSettings) -> int:
     from ..bids.highfield import describe_simulation
-    from ..bids.simulated import check_recipe
+    from ..bids.simulated import check_settings
     from ..workflows.simulate import run_simulation, summary
-    from ..workflows.simulation import make_simulation_plan, make_tasks, recipe_of, simulator_settings
+    from ..workflows.simulation import make_simulation_plan, make_tasks, simulation_toml, simulator_settings
 
     options = simulator_settings(settings)
     plan = make_simulation_plan(settings)
     tasks = make_tasks(settings, plan, options)
-    recipe = recipe_of(settings, options, plan.contrasts)
-    check_recipe(settings.out_dir, recipe)
+    toml = simulation_toml(settings, options, plan.contrasts)
+    check_settings(settings.out_dir, toml)
     if settings.dry_run:
         stacks = settings.draws * sum(len(task.presets) for task in tasks.values())
         _print(describe_simulation(plan, settings.draws, stacks), "", to_toml(settings, options))
         return FAILED if plan.failed else DONE
     _tell(*(f"Warning: {warning}" for warning in plan.warnings))
-    outcome = run_simulation(settings, plan, tasks, recipe)
+    outcome = run_simulation(settings, plan, tasks, toml)
     _tell(*(f"Warning: {note}" for note in outcome.notes))
     _print(summary(outcome, plan, settings))
     return outcome.exit_code
@@ -95,7 +95,7 @@ def _participant(settings: Settings) -> int:
     from ..bids.filters import load_filters
     from ..bids.plan import describe, make_plan
     from ..nn.device import choose_device
-    from ..workflows.run import make_recipe, preflight, run_participants, summary
+    from ..workflows.run import make_run_spec, preflight, run_participants, summary
     from ..workflows.segmenting import NOTHING_BUNDLED
 
     plan = make_plan(
@@ -108,15 +108,15 @@ def _participant(settings: Settings) -> int:
     )
     device = choose_device(settings.device)
     method_settings = resolve_method(settings, device)
-    recipe = make_recipe(settings, method_settings, device)
+    spec = make_run_spec(settings, method_settings, device)
     if settings.dry_run:
         _print(describe(plan), "", to_toml(settings, method_settings))
         return FAILED if plan.failed else DONE
-    if settings.segmentation is None and recipe.segmentation == "none" and not settings.sloppy:
+    if settings.segmentation is None and spec.segmentation == "none" and not settings.sloppy:
         _tell(f"Warning: {NOTHING_BUNDLED}")
     _tell(*(f"Warning: {warning}" for warning in plan.warnings))
-    preflight(settings, recipe)
-    outcome = run_participants(settings, recipe, plan)
+    preflight(settings, spec)
+    outcome = run_participants(settings, spec, plan)
     _print(summary(outcome, settings.out_dir))
     return outcome.exit_code
 

@@ -9,20 +9,20 @@ from ..bids.names import derivative_name, sidecar_path
 from ..config import METHOD_MAPS
 
 Plain = Mapping[str, Any]
-"""Plain values: a session record or a recipe as ``workflows.recipe`` makes them."""
+"""Plain values: a session record or a spec as ``workflows.run_spec`` makes them."""
 
 
-def session_layout(session: Plain, recipe: Plain) -> dict[str, Path]:
+def session_layout(session: Plain, spec: Plain) -> dict[str, Path]:
     """The files of one low-field session, by what they are: ``"enhanced/T1w"``, ``"stack/<scan name>"``, ``"qc"``.
 
     Every ``.nii.gz`` and ``.tsv`` has a ``.json`` beside it; a label image and its table share theirs.
     """
-    label, space = recipe["label"], session["space"]
+    label, space = spec["label"], session["space"]
     frame = space or "session"  # what a transform calls the space of the canonical grid
     where = (session["subject"], session["session"] or None)
 
     def name(suffix: str, extension: str = ".nii.gz", **entities: str | None) -> Path:
-        return derivative_name(Path(recipe["out_dir"]), where, suffix, extension, **entities)
+        return derivative_name(Path(spec["out_dir"]), where, suffix, extension, **entities)
 
     files: dict[str, Path] = {}
     for scan in session["scans"]:
@@ -31,26 +31,26 @@ def session_layout(session: Plain, recipe: Plain) -> dict[str, Path]:
         route = {"from": scan["contrast"], "to": frame, "mode": "image"}
         files[f"xfm/{scan['name']}"] = name("xfm", ".txt", **own, **route)
     for contrast in contrasts(session["scans"]):
-        on_grid = {"space": space, "res": recipe["resolution"]}
+        on_grid = {"space": space, "res": spec["resolution"]}
         files[f"preproc/{contrast}"] = name(contrast, **on_grid, desc="preproc")
         files[f"enhanced/{contrast}"] = name(contrast, **on_grid, desc=label)
         files[f"risk/{contrast}"] = name(contrast, **on_grid, desc=f"{label}Risk")
-        if is_enhanced(recipe, contrast):
-            for kind in (*(["Std"] if recipe["n_samples"] > 1 else []), *recipe.get("maps", ())):
+        if is_enhanced(spec, contrast):
+            for kind in (*(["Std"] if spec["n_samples"] > 1 else []), *spec.get("maps", ())):
                 files[f"{kind}/{contrast}"] = name(contrast, **on_grid, desc=f"{label}{kind}")
-        for kind, seg in segmentations(recipe).items():
+        for kind, seg in segmentations(spec).items():
             for source, desc in ((kind, f"preproc{contrast}"), (f"enhanced_{kind}", f"{label}{contrast}")):
                 files[f"{source}/{contrast}"] = name("dseg", **on_grid, seg=seg, desc=desc)
                 files[f"{source}_table/{contrast}"] = name("dseg", ".tsv", **on_grid, seg=seg, desc=desc)
-    files["mask"] = name("mask", space=space, res=recipe["resolution"], desc="brain")
+    files["mask"] = name("mask", space=space, res=spec["resolution"], desc="brain")
     if session["reference_session_key"]:
         files["metrics"] = name("qc", ".tsv", desc=label)
-    for target in recipe["spaces"]:  # the key is the whole target: one template may be asked for at two resolutions
+    for target in spec["spaces"]:  # the key is the whole target: one template may be asked for at two resolutions
         template, resolution = split_space(target)
         for contrast in contrasts(session["scans"]):
             on_grid = {"space": template, "res": resolution}
             files[f"space/{target}/{contrast}"] = name(contrast, **on_grid, desc=label)
-            for kind, seg in segmentations(recipe).items():
+            for kind, seg in segmentations(spec).items():
                 files[f"space_{kind}/{target}/{contrast}"] = name("dseg", **on_grid, seg=seg, desc=f"{label}{contrast}")
         for way, start, end in (("to", frame, template), ("from", template, frame)):
             route = {"from": start, "to": end, "mode": "image"}
@@ -59,34 +59,34 @@ def session_layout(session: Plain, recipe: Plain) -> dict[str, Path]:
     return files
 
 
-def is_enhanced(recipe: Plain, contrast: str) -> bool:
+def is_enhanced(spec: Plain, contrast: str) -> bool:
     """Whether the method does anything to a contrast: trained weights leave those alone that they do not know."""
-    known = recipe.get("weights_contrasts") or (contrast,)
+    known = spec.get("weights_contrasts") or (contrast,)
     return contrast in known
 
 
-def no_longer(session: Plain, recipe: Plain) -> list[Path]:
+def no_longer(session: Plain, spec: Plain) -> list[Path]:
     """Spreads and maps that an earlier run may have left under this label, and this one will not make."""
-    everything = {**recipe, "n_samples": 2, "weights_contrasts": (), "maps": METHOD_MAPS}
-    return sorted(set(session_layout(session, everything).values()) - set(session_layout(session, recipe).values()))
+    everything = {**spec, "n_samples": 2, "weights_contrasts": (), "maps": METHOD_MAPS}
+    return sorted(set(session_layout(session, everything).values()) - set(session_layout(session, spec).values()))
 
 
-def reference_layout(session: Plain, recipe: Plain) -> dict[str, Path]:
+def reference_layout(session: Plain, spec: Plain) -> dict[str, Path]:
     """The files of the high-field session a low-field session is compared with."""
     where = (session["subject"], session["reference_session"] or None)
 
     def name(suffix: str, extension: str = ".nii.gz", **entities: str | None) -> Path:
-        return derivative_name(Path(recipe["out_dir"]), where, suffix, extension, **entities)
+        return derivative_name(Path(spec["out_dir"]), where, suffix, extension, **entities)
 
     files: dict[str, Path] = {}
     for contrast in contrasts(session["reference_scans"]):
         scan = next(scan for scan in session["reference_scans"] if scan["contrast"] == contrast)
-        files[f"preproc/{contrast}"] = name(contrast, **scan["entities"], res=recipe["resolution"], desc="preproc")
-        for kind, seg in segmentations(recipe).items():
-            entities = {"seg": seg, "res": recipe["resolution"], "desc": f"preproc{contrast}"}
+        files[f"preproc/{contrast}"] = name(contrast, **scan["entities"], res=spec["resolution"], desc="preproc")
+        for kind, seg in segmentations(spec).items():
+            entities = {"seg": seg, "res": spec["resolution"], "desc": f"preproc{contrast}"}
             files[f"{kind}/{contrast}"] = name("dseg", **entities)
             files[f"{kind}_table/{contrast}"] = name("dseg", ".tsv", **entities)
-    files["mask"] = name("mask", res=recipe["resolution"], desc="brain")
+    files["mask"] = name("mask", res=spec["resolution"], desc="brain")
     return files
 
 
@@ -94,9 +94,9 @@ REGION_LABELS = {"builtin": "regions", "synthseg": "synthseg"}
 """The ``seg-`` of who finds the regions: two of them can lie side by side."""
 
 
-def segmentations(recipe: Plain) -> dict[str, str]:
+def segmentations(spec: Plain) -> dict[str, str]:
     """The segmentations of a run, as keys of the layout, and the ``seg-`` of their files."""
-    regions = REGION_LABELS.get(recipe.get("segmentation", "none"))
+    regions = REGION_LABELS.get(spec.get("segmentation", "none"))
     return {"tissue": "tissue"} | ({"regions": regions} if regions else {})
 
 
@@ -117,23 +117,23 @@ def split_space(space: str) -> tuple[str, str | None]:
     return template, modifier.removeprefix("res-") or None
 
 
-def missing_outputs(session: Plain, recipe: Plain) -> list[Path]:
+def missing_outputs(session: Plain, spec: Plain) -> list[Path]:
     """What should be on disk after a session was processed and is not, or is empty."""
-    files = [*session_layout(session, recipe).values()]
+    files = [*session_layout(session, spec).values()]
     if session["reference_session_key"]:
-        files += reference_layout(session, recipe).values()
+        files += reference_layout(session, spec).values()
     files += [sidecar_path(path) for path in files if path.name.endswith((".nii.gz", ".tsv"))]
     return [path for path in dict.fromkeys(files) if not path.is_file() or path.stat().st_size == 0]
 
 
-def is_complete(session: Plain, recipe: Plain) -> bool:
+def is_complete(session: Plain, spec: Plain) -> bool:
     """Whether all files are there, made with these settings of these scans, so that nothing need be done again."""
-    if missing_outputs(session, recipe):
+    if missing_outputs(session, spec):
         return False
-    files = session_layout(session, recipe)
+    files = session_layout(session, spec)
     for contrast in contrasts(session["scans"]):
         made = json.loads(sidecar_path(files[f"enhanced/{contrast}"]).read_text())
-        if made.get("SettingsHash") != recipe["settings_hash"] or made.get("ScanStates") != scan_states(session):
+        if made.get("SettingsHash") != spec["settings_hash"] or made.get("ScanStates") != scan_states(session):
             return False
     return True
 

@@ -25,67 +25,67 @@ def own_source(path: Path, out_dir: str) -> str:
     return f"bids::{path.relative_to(out_dir).as_posix()}"
 
 
-def image_sidecar(session: Plain, recipe: Plain, contrast: str, skull_stripped: bool) -> dict[str, Any]:
+def image_sidecar(session: Plain, spec: Plain, contrast: str, skull_stripped: bool) -> dict[str, Any]:
     """What every image of one contrast on the canonical grid says, whatever was done to it."""
     scans = [scan for scan in session["scans"] if scan["contrast"] == contrast]
     content: dict[str, Any] = {
         "SkullStripped": skull_stripped,
         "MagneticFieldStrength": round(scans[0]["field_strength"], 4),
-        "Sources": raw_sources(scans, recipe["bids_dir"]),
+        "Sources": raw_sources(scans, spec["bids_dir"]),
         "GeneratedWith": f"bids_lfenhance {__version__}",
     }
-    return content | grid_words(recipe, session)
+    return content | grid_metadata(spec, session)
 
 
-def grid_words(recipe: Plain, session: Plain | None = None) -> dict[str, str]:
+def grid_metadata(spec: Plain, session: Plain | None = None) -> dict[str, str]:
     """What an image must say of the canonical grid: its resolution, and whose frame it lies in (``orig``: its own)."""
-    size = recipe["resolution"].removesuffix("mm")
+    size = spec["resolution"].removesuffix("mm")
     words = {"Resolution": f"{size} mm isotropic, RAS, sized to the head (canonical grid)"}
     if session is None or not session["reference_session_key"]:
         return words | {"SpatialReference": "orig"}
-    files = reference_layout(session, recipe)
+    files = reference_layout(session, spec)
     fixed = "T2w" if "preproc/T2w" in files else contrasts(session["reference_scans"])[0]
-    return words | {"SpatialReference": own_source(files[f"preproc/{fixed}"], recipe["out_dir"])}
+    return words | {"SpatialReference": own_source(files[f"preproc/{fixed}"], spec["out_dir"])}
 
 
-def labels_words(seg: str, image: str, contrast: str) -> dict[str, str]:
+def label_metadata(seg: str, image: str, contrast: str) -> dict[str, str]:
     """What a label image says it is of: ``seg`` "tissue" or "regions", of ``image`` in words."""
     found = {"tissue": "CSF, grey and white matter", "regions": "Anatomical regions, in FreeSurfer's numbers,"}
     return {"Description": f"{found[seg]} as found on {image} ({contrast})"}
 
 
-def regions_sidecar(recipe: Plain) -> dict[str, str]:
+def regions_metadata(spec: Plain) -> dict[str, str]:
     """What an image of regions says of who found them; nothing where nobody did."""
     who = {"builtin": f"bids_lfenhance {__version__}, network of regions", "synthseg": "FreeSurfer mri_synthseg"}
-    name = recipe.get("segmentation", "none")
+    name = spec.get("segmentation", "none")
     known = {"SegmentedBy": who[name]} if name in who else {}
-    return known | ({"WeightsHash": recipe["segmentation_hash"]} if recipe.get("segmentation_hash") else {})
+    return known | ({"WeightsHash": spec["segmentation_hash"]} if spec.get("segmentation_hash") else {})
 
 
-def enhanced_sidecar(common: Plain, recipe: Plain, provenance: Mapping[str, Any], contrast: str) -> dict[str, Any]:
+def enhanced_sidecar(common: Plain, spec: Plain, provenance: Mapping[str, Any], contrast: str) -> dict[str, Any]:
     """What the enhanced image says of how it was made; what varies from run to run is in ``Runtime``.
 
     An image of a contrast that the weights do not know says that it is the baseline, and nothing of draws.
     """
-    made, words = is_enhanced(recipe, contrast), f"Low field made high-field-like by {recipe['method']}"
+    made, words = is_enhanced(spec, contrast), f"Low field made high-field-like by {spec['method']}"
     if not made:
-        words = f"{_baseline(provenance)}, not enhanced: no weights of {recipe['method']} know {contrast}"
+        words = f"{_baseline(provenance)}, not enhanced: no weights of {spec['method']} know {contrast}"
     content = {
         **common,
         "Description": words,
-        "Synthetic": recipe["synthetic"] and made,
+        "Synthetic": spec["synthetic"] and made,
         "Notice": NOTICE,
-        "Method": recipe["method"],
+        "Method": spec["method"],
         "MethodSettings": dict(provenance["settings"]),
-        "Budget": recipe["budget"],
-        "SettingsHash": recipe["settings_hash"],
-        "Seed": recipe["seed"],
-        "Draws": recipe["n_samples"] if made else 1,
-        "Sloppy": recipe["sloppy"],
+        "Budget": spec["budget"],
+        "SettingsHash": spec["settings_hash"],
+        "Seed": spec["seed"],
+        "Draws": spec["n_samples"] if made else 1,
+        "Sloppy": spec["sloppy"],
         "Records": provenance.get("records", []),
         "Warnings": provenance.get("warnings", []),
         "PackageVersions": software_versions(),
-        "Runtime": {**provenance["Runtime"], "Device": recipe["device"]},
+        "Runtime": {**provenance["Runtime"], "Device": spec["device"]},
     }
     if content["Synthetic"]:
         content["TargetMagneticFieldStrength"] = 3
@@ -98,7 +98,7 @@ def _baseline(provenance: Plain) -> str:
     return "Plain mean of the low-field stacks" if fused else "Super-resolved low field (fusion sr)"
 
 
-def std_words(provenance: Plain) -> dict[str, Any]:
+def std_metadata(provenance: Plain) -> dict[str, Any]:
     """What the standard deviation over draws says it is: of images to which a share of the change was applied."""
     text = f"Voxelwise standard deviation over {provenance['draws']} draws: {SPREAD}"
     share = provenance["records"][0].get("strength", 1.0)

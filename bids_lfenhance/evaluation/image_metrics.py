@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from . import intensity, sharpness
-from .dictionary import DATA_DICTIONARY
+from .metric_definitions import DATA_DICTIONARY
 from .perceptual import lpips_mean
 from .protocols import CEILING_CLIP, PROTOCOLS, Line, Pair, Protocol, Scales, make_pair
 from .ssim import GAUSSIAN_PAD, Moments, local_moments, rescale, ssim_map, valid_area

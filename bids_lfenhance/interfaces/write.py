@@ -13,7 +13,7 @@ class WriteInputs(StepInputs):
     """Inputs every writing step has."""
 
     session = traits.Dict(mandatory=True, desc="the session as plain values")
-    recipe = traits.Dict(mandatory=True, desc="the recipe as plain values")
+    spec = traits.Dict(mandatory=True, desc="the spec as plain values")
     qc = traits.Dict(mandatory=True)
     quality = traits.Dict(mandatory=True, desc="of the anatomy")
     labels = File(exists=True, mandatory=True)
@@ -49,7 +49,7 @@ class WriteReference(Step):
         tissue = load_arrays(given.labels)[1], given.volumes
         volume = load_volume(given.volume)
         regions = (load_arrays(given.regions)[1], given.region_volumes) if isdefined(given.regions) else ()
-        told = (given.session, given.recipe, volume, *tissue, given.qc, given.quality)
+        told = (given.session, given.spec, volume, *tissue, given.qc, given.quality)
         return {"files": write_reference(*told, *regions)}
 
 
@@ -89,7 +89,7 @@ class WriteSession(Step):
         given["maps"] = {kind: load_volume(path) for kind, path in given.get("maps", {}).items()}
         for name in {"labels", "enhanced_labels", "regions", "enhanced_regions"} & set(given):
             given[name] = load_arrays(given[name])[1]
-        return {"files": write_session(self.inputs.session, self.inputs.recipe, SessionContent(**given))}
+        return {"files": write_session(self.inputs.session, self.inputs.spec, SessionContent(**given))}
 
 
 class WriteVolumesInputs(StepInputs):

@@ -131,7 +131,7 @@ def group_page(cohort: Cohort, tables: Tables, figures: Sequence[Figure]) -> str
     return environment.get_template(TEMPLATE).render(
         cohort=cohort,
         facts=facts(cohort),
-        segmentation=_segmentation_words(tables),
+        segmentation=_segmentation_names(tables),
         headline=regions.headline_table(tables["summary"]),
         findings=list(regions.findings(tables["summary"])),
         problems=problems(cohort),
@@ -153,7 +153,7 @@ def group_page(cohort: Cohort, tables: Tables, figures: Sequence[Figure]) -> str
     )
 
 
-def _segmentation_words(tables: Tables) -> str:
+def _segmentation_names(tables: Tables) -> str:
     """Whose structures the headline is of."""
     words = {
         "regions": "the regions",

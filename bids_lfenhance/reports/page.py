@@ -5,17 +5,17 @@ from pathlib import Path
 from typing import Any
 
 from ..bids.atomic import atomic_write
-from . import figures as fig
+from . import rendering as fig
 from .boilerplate import boilerplate, describe
 from .collect import Session, Subject, collect
-from .pictures import Album, draw_session, save_figures, slices_for
+from .session_figures import Album, draw_session, save_figures, slices_for
 from .tables import (
     PRIMARY,
     comparisons,
     field_strength,
+    metric_description,
     metric_name,
     metric_rows,
-    metric_words,
     millilitres,
     number,
     protocols,
@@ -89,7 +89,7 @@ def render(subject: Subject, parts: list[dict[str, Any]], sprites: Mapping[str, 
     environment.filters |= {
         "number": number,
         "metric": metric_name,
-        "meaning": metric_words,
+        "meaning": metric_description,
         "ml": millilitres,
         "signed": signed,
     }
@@ -128,7 +128,7 @@ def session_part(session: Session, subject: Subject, album: Album) -> dict[str, 
         "scales": [scale_part(entry) for entry in album.scales],
         "volumes": {channel.contrast: volume_rows(channel, session) for channel in session.channels},
         "regions": {channel.contrast: region_rows(channel, session) for channel in session.channels},
-        "protocols": [(name, protocol_words(name), metric_rows(session, name)) for name in protocols(session)],
+        "protocols": [(name, protocol_description(name), metric_rows(session, name)) for name in protocols(session)],
         "primary": PRIMARY,
     }
 
@@ -218,7 +218,7 @@ def scale_part(entry: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def protocol_words(name: str) -> str:
+def protocol_description(name: str) -> str:
     """What a protocol does, in the words of the evaluation."""
     from ..evaluation.protocols import PROTOCOLS
 

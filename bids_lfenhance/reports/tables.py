@@ -190,7 +190,7 @@ def _value(table: Mapping, contrast: str, region: str, metric: str, image: str) 
 
 
 def _about(metric: str) -> tuple[str, str]:
-    from ..evaluation.dictionary import METRICS
+    from ..evaluation.metric_definitions import METRICS
 
     known = METRICS.get(metric)
     return (known.unit if known.unit != "1" else "", known.better) if known else ("", "none")
@@ -242,9 +242,9 @@ def metric_name(metric: str) -> str:
     return f"{words[:1].upper()}{words[1:]}"
 
 
-def metric_words(metric: str) -> str:
+def metric_description(metric: str) -> str:
     """What a metric is, in the words of the evaluation; nothing for one it does not know."""
-    from ..evaluation.dictionary import METRICS
+    from ..evaluation.metric_definitions import METRICS
 
     return METRICS[metric].description if metric in METRICS else ""
 

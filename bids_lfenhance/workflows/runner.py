@@ -17,7 +17,7 @@ import numpy as np
 from nipype.pipeline.plugins.multiproc import MultiProcPlugin, run_node
 
 from ..resources import measured
-from .pool import LESS_MEMORY, end_lane, killed, new_lane, start_worker
+from .pool import LESS_MEMORY, end_worker, killed, new_worker, start_worker
 
 _EXCEPTION = re.compile(r"(?:\w+\.)*(?P<kind>[A-Z]\w+): (?P<message>.+)")
 NIPYPE_LOGGERS = ("nipype", "nipype.workflow", "nipype.interface", "nipype.utils")
@@ -51,8 +51,8 @@ class NodeUsage:
     peak_memory_mib: float
 
 
-class LanePlugin(MultiProcPlugin):
-    """Runs each node in a lane of its own: a pool of one worker, replaced when the kernel kills it.
+class WorkerPlugin(MultiProcPlugin):
+    """Runs each node in a worker of its own: a pool of one worker, replaced when the kernel kills it.
 
     nipype's plugin puts all workers in one pool, whose breaking (out of memory) escapes its callback and hangs the
     run for ever. Forkserver, because threads and CUDA do not survive a fork. ``plugin_args``: ``n_procs``,
@@ -118,12 +118,12 @@ class LanePlugin(MultiProcPlugin):
         self._taskid += 1
         task, gpu = self._taskid, bool(node.is_gpu_node())
         idle = self._idle[gpu]  # steps of the GPU share one worker: its context and libraries are set up once
-        lane = idle.pop() if idle else new_lane(_start_worker, logging.getLogger("nipype.workflow").level)
-        self._busy[task], self._names[task] = (gpu, lane), node.fullname
+        worker = idle.pop() if idle else new_worker(_start_worker, logging.getLogger("nipype.workflow").level)
+        self._busy[task], self._names[task] = (gpu, worker), node.fullname
         try:
-            future = lane.submit(_run_measured, node, updatehash, task)
+            future = worker.submit(_run_measured, node, updatehash, task)
         except BrokenProcessPool:  # killed while it had nothing to do
-            end_lane(lane)
+            end_worker(worker)
             del self._busy[task]
             return self._submit_job(node, updatehash)
         self._task_obj[task] = future
@@ -132,13 +132,13 @@ class LanePlugin(MultiProcPlugin):
 
     def _landed(self, task: int, future: Future) -> None:
         """Runs in the pool's thread: whatever happened becomes a result, for an exception here would vanish."""
-        gpu, lane = self._busy.pop(task)
+        gpu, worker = self._busy.pop(task)
         try:
             result, usage = future.result()
             self.usages.append(NodeUsage(self._names[task], *usage))
-            self._idle[gpu].append(lane)
+            self._idle[gpu].append(worker)
         except BaseException as error:
-            lane.shutdown(wait=False)
+            worker.shutdown(wait=False)
             result = {"taskid": task, "result": None, "traceback": [_epitaph(self._names[task], error)]}
         self._taskresult[task] = result
         self._ended.set()
@@ -154,8 +154,8 @@ class LanePlugin(MultiProcPlugin):
 
     def close(self) -> None:
         """Ends every worker at once; called on the way out, also of an interrupted run."""
-        for lane in [*self._idle[False], *self._idle[True], *(lane for _, lane in self._busy.values())]:
-            end_lane(lane)
+        for worker in [*self._idle[False], *self._idle[True], *(worker for _, worker in self._busy.values())]:
+            end_worker(worker)
         self._idle = {False: [], True: []}
 
 

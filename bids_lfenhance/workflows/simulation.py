@@ -81,7 +81,7 @@ def simulator_settings(settings: SimulateSettings) -> dict[str, Any]:
         ) from error
 
 
-def recipe_of(settings: SimulateSettings, options: Mapping[str, Any], contrasts: Sequence[str]) -> str:
+def simulation_toml(settings: SimulateSettings, options: Mapping[str, Any], contrasts: Sequence[str]) -> str:
     """The settings that change an image, as TOML, with the version that used them and the weights, if there are any.
 
     Weights that cannot be used for these contrasts are an ``InputError``.

@@ -15,8 +15,8 @@ from ..methods import get_learned
 from ..resources import available_cpus, available_memory_gb, check_room, limit_threads
 from ..training.jobs import Job, run_job
 from ..training.split import Split, refuse_leaks, refuse_seen
-from .people import assign, choose_split, describe, plan_jobs, simulation
 from .pool import share_out
+from .training_plan import assign, choose_split, describe, plan_jobs, simulation
 
 if TYPE_CHECKING:
     from ..nn.method import Method

@@ -6,8 +6,8 @@ import pytest
 from bids_lfenhance.bids import names
 from bids_lfenhance.bids.names import derivative_name, source_entities, space_of
 from bids_lfenhance.bids.scans import Entities, Scan
+from bids_lfenhance.bids.sessions import LowFieldSession
 from bids_lfenhance.bids.sidecars import split_name
-from bids_lfenhance.bids.units import Unit
 from bids_lfenhance.errors import InputError
 
 OUT = Path("/out")
@@ -28,7 +28,7 @@ SCAN = Scan(Path("/data/image.nii.gz"), Entities({"sub": "01", "ses": "A", "acq"
 def test_the_grid_is_named_after_the_reference(
     session: str | None, paired: bool, reference: str | None, space: str | None
 ) -> None:
-    assert space_of(Unit("01", session, (SCAN,), (SCAN,) * paired, reference)) == space
+    assert space_of(LowFieldSession("01", session, (SCAN,), (SCAN,) * paired, reference)) == space
 
 
 def test_a_scan_keeps_all_but_subject_and_session() -> None:

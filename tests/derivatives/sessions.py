@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from bids_lfenhance.bids.scans import Entities, Scan
-from bids_lfenhance.bids.units import Unit
+from bids_lfenhance.bids.sessions import LowFieldSession
 
 LOW, HIGH = 0.0635, 3.0  # tesla
 
@@ -30,7 +30,7 @@ def make_scan(root: Path, subject: str, session: str | None, contrast: str, tesl
     return Scan(folder / f"{stem}_{contrast}.nii.gz", pairs, contrast, field_strength=tesla)
 
 
-def make_unit(root: Path, kind: str, subject: str = "01") -> Unit:
+def make_session(root: Path, kind: str, subject: str = "01") -> LowFieldSession:
     """T1w and T2w in two stacks each, and high field of both where the kind has one."""
     session, reference, paired = PLACES[kind]
     stacks = [{"acq": "axi", "run": "1"}, {"acq": "axi", "run": "2"}] if kind == "runs" else [{"acq": "axi"}, {}]
@@ -41,5 +41,5 @@ def make_unit(root: Path, kind: str, subject: str = "01") -> Unit:
     ]
     missing, warnings = ("acq-sag_T1w",), ("Only two planes.",)
     if not paired:
-        return Unit(subject, session, tuple(low), missing=missing, warnings=warnings)
-    return Unit(subject, session, tuple(low), tuple(high), reference, missing, warnings)
+        return LowFieldSession(subject, session, tuple(low), missing=missing, warnings=warnings)
+    return LowFieldSession(subject, session, tuple(low), tuple(high), reference, missing, warnings)

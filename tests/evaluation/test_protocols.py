@@ -5,7 +5,7 @@ import pytest
 
 from bids_lfenhance.errors import InputError
 from bids_lfenhance.evaluation import protocols
-from bids_lfenhance.evaluation.dictionary import METRICS
+from bids_lfenhance.evaluation.metric_definitions import METRICS
 from bids_lfenhance.evaluation.sharpness import band_names
 
 

@@ -10,7 +10,7 @@ from bids_lfenhance.errors import InputError
 from bids_lfenhance.imaging.grid import apply_affine
 from bids_lfenhance.imaging.preprocess import prepare_reference, prepare_session
 from bids_lfenhance.imaging.registration import Alignment
-from bids_lfenhance.imaging.verdicts import doubts, motion_doubts
+from bids_lfenhance.imaging.scan_notes import doubts, motion_doubts
 
 from . import thick_stacks as ts
 from .test_registration import phantom

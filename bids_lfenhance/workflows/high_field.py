@@ -16,7 +16,7 @@ from ..simulators.session import replay
 from ..simulators.source import HighField, high_field_sources
 
 
-def load_heads(scans: Sequence[tuple[str, str, Path]]) -> tuple[list[HighField], tuple[str, ...]]:
+def load_high_field(scans: Sequence[tuple[str, str, Path]]) -> tuple[list[HighField], tuple[str, ...]]:
     """The contrasts of one high-field session on one RAS grid of 1 mm, each interpolated once; and warnings.
 
     Parameters
@@ -27,8 +27,8 @@ def load_heads(scans: Sequence[tuple[str, str, Path]]) -> tuple[list[HighField],
     """
     opened = [(name, contrast, *open_scan(path)) for name, contrast, path in scans]
     volume, _, quality = prepare_reference([(name, contrast, image) for name, contrast, image, _ in opened])
-    heads = high_field_sources(volume, {contrast: name for name, contrast, *_ in opened})
-    return heads, (*(sentence for *_, warnings in opened for sentence in warnings), *quality["Warnings"])
+    sources = high_field_sources(volume, {contrast: name for name, contrast, *_ in opened})
+    return sources, (*(sentence for *_, warnings in opened for sentence in warnings), *quality["Warnings"])
 
 
 def replay_scan(sidecar: Path, source_dir: Path, weights: str | Path | None = None) -> Stack:
@@ -47,6 +47,6 @@ def replay_scan(sidecar: Path, source_dir: Path, weights: str | Path | None = No
     for path, known in zip(paths, hashes, strict=True):
         if sha256(path) != known:
             raise InputError(f"Expected {path} as it was simulated from, found another file; restore it.")
-    heads, _ = load_heads([(path.name, split_name(path.name)[1], path) for path in paths])
-    head = next(head for head in heads if head.contrast == contrast)
-    return replay(record, head, stack_geometry(named_preset(word, contrast), head.grid), weights)
+    sources, _ = load_high_field([(path.name, split_name(path.name)[1], path) for path in paths])
+    source = next(one for one in sources if one.contrast == contrast)
+    return replay(record, source, stack_geometry(named_preset(word, contrast), source.grid), weights)

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..bids.atomic import atomic_write
 from ..imaging.grid import Grid, resample
-from . import figures as fig
+from . import rendering as fig
 from .collect import Channel, Output, Session, Tissue, load
 from .tables import band_limit
 

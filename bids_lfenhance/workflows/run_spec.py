@@ -7,11 +7,11 @@ from typing import Any
 
 from ..bids.names import source_entities, space_of
 from ..bids.scans import Scan
-from ..bids.units import Unit
+from ..bids.sessions import LowFieldSession
 
 
 @dataclass(frozen=True)
-class Recipe:
+class RunSpec:
     """What every step of a run must know; all that changes the outputs, and the resources of one step.
 
     ``mem_gb`` is for all steps together, ``enhance_gb`` for one enhancement (0: all of it).
@@ -43,7 +43,7 @@ class Recipe:
     enhance_gb: float = 0.0
 
     def plain(self) -> dict[str, Any]:
-        """The recipe as a dictionary, without what may differ between two runs that must give the same files."""
+        """The spec as a dictionary, without what may differ between two runs that must give the same files."""
         content = asdict(self)
         for name in ("threads", "mem_gb", "enhance_gb"):
             del content[name]
@@ -60,24 +60,24 @@ def derive_seed(root: int, *words: str) -> int:
     return int.from_bytes(digest[:4], "big") >> 1
 
 
-def session_record(unit: Unit) -> dict[str, Any]:
+def session_record(session: LowFieldSession) -> dict[str, Any]:
     """One low-field session as plain values.
 
     ``key`` and ``reference_session_key`` (empty where there is none) name graphs and seeds; ``scans`` and
     ``reference_scans`` are lists of ``scan_record``.
     """
-    reference = unit.reference_session or "HF" if unit.reference else ""
+    reference = session.reference_session or "HF" if session.reference else ""
     return {
-        "subject": unit.subject,
-        "session": unit.session or "",
-        "key": graph_label(unit.session or "LF"),
-        "reference_session": unit.reference_session or "",
+        "subject": session.subject,
+        "session": session.session or "",
+        "key": graph_label(session.session or "LF"),
+        "reference_session": session.reference_session or "",
         "reference_session_key": graph_label(reference),
-        "space": space_of(unit),
-        "scans": [scan_record(scan) for scan in unit.stacks],
-        "reference_scans": [scan_record(scan) for scan in unit.reference],
-        "missing": list(unit.missing),
-        "warnings": list(unit.warnings),
+        "space": space_of(session),
+        "scans": [scan_record(scan) for scan in session.stacks],
+        "reference_scans": [scan_record(scan) for scan in session.reference],
+        "missing": list(session.missing),
+        "warnings": list(session.warnings),
     }
 
 

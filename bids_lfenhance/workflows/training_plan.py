@@ -67,19 +67,19 @@ def _pairs(settings: TrainSettings) -> list[Job]:
         return []
     told = [*plan.warnings, *(f"sub-{who}: {why}" for who, why in (*plan.failed, *plan.skipped))]
     jobs = []
-    for unit in plan.units:
-        high = _of(settings, unit.reference)
-        low = _of(settings, unit.stacks)
+    for session in plan.sessions:
+        high = _of(settings, session.reference)
+        low = _of(settings, session.stacks)
         if not {contrast for _, contrast, *_ in low} & {contrast for _, contrast, *_ in high}:
-            told.append(f"{unit.name} is left out: there is no high field of a contrast that its low field has")
+            told.append(f"{session.name} is left out: there is no high field of a contrast that its low field has")
             continue
-        simulation = unit.stacks[0].sidecar.get("Simulation")
+        simulation = session.stacks[0].sidecar.get("Simulation")
         about = simulation if isinstance(simulation, Mapping) else {}
         jobs.append(
             Job(
                 dataset_name(settings.bids_dir),
-                unit.subject,
-                unit.session or "",
+                session.subject,
+                session.session or "",
                 high=tuple((name, contrast, None, path) for name, contrast, _, path in high),
                 low=low,
                 contrasts=settings.contrasts,
