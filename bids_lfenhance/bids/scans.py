@@ -58,7 +58,8 @@ class Scan:
 
     ``path`` absolute, perhaps an empty file or a dangling link; ``entities`` by short key (``sub, ses, acq, run``
     …); ``sidecars`` the JSON files that speak for it, least specific first; ``field_strength`` tesla, None until
-    the plan has read it.
+    the plan has read it; ``state`` size in bytes and time of change in ns (empty where there is no file), so that a
+    replaced file makes another scan.
     """
 
     path: Path
@@ -66,6 +67,7 @@ class Scan:
     contrast: str
     sidecars: tuple[Path, ...] = ()
     field_strength: float | None = None
+    state: tuple[int, ...] = ()
 
     @property
     def subject(self) -> str:
@@ -76,6 +78,16 @@ class Scan:
     def session(self) -> str | None:
         """Label of the session, without ``ses-``, or None where the dataset has no sessions."""
         return self.entities.get("ses")
+
+    @property
+    def stem(self) -> str:
+        """File name without its extension."""
+        return self.path.name.removesuffix(".gz").removesuffix(".nii")
+
+    @property
+    def tesla(self) -> float:
+        """Field strength as derivatives give it: four decimals."""
+        return round(self.field_strength or 0.0, 4)
 
     @property
     def name(self) -> str:
@@ -180,8 +192,17 @@ def make_scans(paths: Iterable[Path], finder: SidecarFinder) -> tuple[tuple[Scan
         elif (stem := path.name.removesuffix(extension)) in scans:
             warnings.append(f"{path.name} was left out: {scans[stem].path.name} is beside it.")
         else:
-            scans[stem] = Scan(path, Entities(entities), suffix, finder.find(path))
+            scans[stem] = Scan(path, Entities(entities), suffix, finder.find(path), state=file_state(path))
     return tuple(sorted(scans.values(), key=scan_order)), tuple(reversed(warnings))
+
+
+def file_state(path: Path) -> tuple[int, ...]:
+    """Size (bytes) and time of change (ns) of a file; empty where there is none."""
+    try:
+        state = path.stat()
+    except OSError:
+        return ()
+    return state.st_size, state.st_mtime_ns
 
 
 def _unusable(entities: Mapping[str, str], suffix: str, path: Path) -> str | None:

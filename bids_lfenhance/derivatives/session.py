@@ -9,11 +9,13 @@ import numpy as np
 
 from ..bids.atomic import atomic_write
 from ..bids.names import sidecar_path
+from ..bids.sessions import LowFieldSession
+from ..config import RunSpec
 from ..imaging.grid import Grid, coverage
 from ..imaging.nifti import ALIGNED, SCANNER
 from ..imaging.volume import Stack, Volume
 from .files import REGION_COLUMNS, VOLUME_COLUMNS, Rows, write_image, write_json, write_labels, write_table
-from .layout import Plain, is_enhanced, no_longer, scan_states, session_layout
+from .layout import is_enhanced, no_longer, scan_states, session_layout
 from .sidecars import (
     BRAIN,
     METRIC_COLUMNS,
@@ -68,7 +70,7 @@ class SessionContent:
     maps: Mapping[str, Volume] = field(default_factory=dict)
 
 
-def write_session(session: Plain, spec: Plain, content: SessionContent) -> list[str]:
+def write_session(session: LowFieldSession, spec: RunSpec, content: SessionContent) -> list[str]:
     """The paths of one low-field session, all of them on disk when this returns."""
     files = session_layout(session, spec)
     for contrast in content.enhanced.contrasts:  # what they vouch for is about to change
@@ -80,7 +82,7 @@ def write_session(session: Plain, spec: Plain, content: SessionContent) -> list[
     for contrast in content.acquired.contrasts:
         _write_maps(files, session, spec, content, contrast)
     _write_mask(files, session, spec, content)
-    for space, transforms in zip(spec["spaces"], content.space_transforms, strict=False):
+    for space, transforms in zip(spec.spaces, content.space_transforms, strict=False):
         _write_space(files, session, spec, content, space, transforms)
     if content.metrics is not None:
         write_table(files["metrics"], content.metrics, METRIC_COLUMNS)
@@ -92,36 +94,38 @@ def write_session(session: Plain, spec: Plain, content: SessionContent) -> list[
     return [str(path) for path in files.values()]
 
 
-def _frame(session: Plain) -> int:
-    return ALIGNED if session["reference_session_key"] else SCANNER
+def _frame(session: LowFieldSession) -> int:
+    return ALIGNED if session.paired else SCANNER
 
 
-def _about(session: Plain, spec: Plain, content: SessionContent, contrast: str) -> dict[str, Any]:
+def _about(session: LowFieldSession, spec: RunSpec, content: SessionContent, contrast: str) -> dict[str, Any]:
     common = image_sidecar(session, spec, contrast, bool(content.quality.get("SkullStripped", False)))
     return enhanced_sidecar(common, spec, content.provenance, contrast) | {"ScanStates": scan_states(session)}
 
 
-def _write_stacks(files: Mapping[str, Path], session: Plain, spec: Plain, content: SessionContent) -> None:
+def _write_stacks(files: Mapping[str, Path], session: LowFieldSession, spec: RunSpec, content: SessionContent) -> None:
     from nitransforms.io.itk import ITKLinearTransform
 
     stacks = {stack.name: stack for stack in content.acquired.stacks}
-    for scan in session["scans"]:
-        stack = stacks[scan["name"]]
+    for scan in session.stacks:
+        stack = stacks[scan.stem]
         about = {
             "Description": "Bias-corrected stack on its own voxels, intensities on the scale of its contrast",
             "SkullStripped": bool(content.quality.get("SkullStripped", False)),
-            "MagneticFieldStrength": round(scan["field_strength"], 4),
+            "MagneticFieldStrength": scan.tesla,
             "NoiseSigma": stack.sigma,
-            "Sources": raw_sources([scan], spec["bids_dir"]),
+            "Sources": raw_sources([scan], spec.bids_dir),
         }
         grid = Grid(stack.native_affine, stack.data.shape)
-        write_image(files[f"stack/{scan['name']}"], stack.data, grid, SCANNER, about)
+        write_image(files[f"stack/{scan.stem}"], stack.data, grid, SCANNER, about)
         # ITK resamples by carrying points from the fixed (canonical) to the moving (stack) space.
         inverse = ITKLinearTransform.from_ras(np.linalg.inv(stack.lf2hf_xfm))
-        atomic_write(files[f"xfm/{scan['name']}"], inverse.to_string(banner=True).encode())
+        atomic_write(files[f"xfm/{scan.stem}"], inverse.to_string(banner=True).encode())
 
 
-def _write_maps(files: Mapping[str, Path], session: Plain, spec: Plain, content: SessionContent, contrast: str) -> None:
+def _write_maps(
+    files: Mapping[str, Path], session: LowFieldSession, spec: RunSpec, content: SessionContent, contrast: str
+) -> None:
     """The fused low field, the maps beside the enhanced image, and the tissue of both."""
     grid, frame = content.acquired.grid, _frame(session)
     common = image_sidecar(session, spec, contrast, bool(content.quality.get("SkullStripped", False)))
@@ -140,12 +144,12 @@ def _write_maps(files: Mapping[str, Path], session: Plain, spec: Plain, content:
     write_image(files[f"risk/{contrast}"], content.risk.channel(contrast), grid, frame, risk)
     for kind, volume in content.maps.items():
         if path := files.get(f"{kind}/{contrast}"):
-            write_image(path, volume.channel(contrast), grid, frame, common | dict(spec["maps"][kind]))
+            write_image(path, volume.channel(contrast), grid, frame, common | dict(spec.maps[kind]))
     _write_segmentations(files, session, spec, content, contrast)
 
 
 def _write_segmentations(
-    files: Mapping[str, Path], session: Plain, spec: Plain, content: SessionContent, contrast: str
+    files: Mapping[str, Path], session: LowFieldSession, spec: RunSpec, content: SessionContent, contrast: str
 ) -> None:
     """Tissue of the fused and of the enhanced image, and their regions where somebody found them."""
     grid, frame = content.acquired.grid, _frame(session)
@@ -161,22 +165,22 @@ def _write_segmentations(
             continue
         shown = SHOWN[image] if image == "preproc" or is_enhanced(spec, contrast) else NOT_ENHANCED
         words = label_metadata(kind.removeprefix("enhanced_"), shown, contrast)
-        source = {"Sources": [own_source(files[f"{image}/{contrast}"], spec["out_dir"])]}
+        source = {"Sources": [own_source(files[f"{image}/{contrast}"], spec.out_dir)]}
         about = grid_metadata(spec, session) | words | source | told
         pair = files[f"{kind}/{contrast}"], files[f"{kind}_table/{contrast}"]
         write_labels(pair, labels[contrast], volumes[contrast], grid, frame, about, columns)
 
 
-def _write_mask(files: Mapping[str, Path], session: Plain, spec: Plain, content: SessionContent) -> None:
+def _write_mask(files: Mapping[str, Path], session: LowFieldSession, spec: RunSpec, content: SessionContent) -> None:
     about = grid_metadata(spec, session) | {"Type": "Brain", "Quality": content.quality, "Description": BRAIN}
-    about["Sources"] = raw_sources(session["reference_scans"] or session["scans"], spec["bids_dir"])
+    about["Sources"] = raw_sources(session.reference or session.stacks, spec.bids_dir)
     write_image(files["mask"], content.acquired.brain, content.acquired.grid, _frame(session), about)
 
 
 def _write_space(
     files: Mapping[str, Path],
-    session: Plain,
-    spec: Plain,
+    session: LowFieldSession,
+    spec: RunSpec,
     content: SessionContent,
     space: str,
     transforms: Mapping[str, Any],
@@ -193,7 +197,7 @@ def _write_space(
         for kind, found in (("tissue", content.enhanced_labels), ("regions", content.enhanced_regions)):
             if contrast in found:
                 labels, _ = to_template_space(found[contrast], grid, transforms, order=0)
-                source = own_source(files[f"enhanced_{kind}/{contrast}"], spec["out_dir"])
+                source = own_source(files[f"enhanced_{kind}/{contrast}"], spec.out_dir)
                 about = {"Resolution": f"That of {space}", "Sources": [source]}
                 about |= label_metadata(kind, SHOWN["enhanced"], contrast)
                 write_image(files[f"space_{kind}/{space}/{contrast}"], labels.astype(np.uint8), target, ALIGNED, about)
@@ -201,35 +205,35 @@ def _write_space(
         atomic_write(files[f"space_xfm/{space.partition(':')[0]}/{way}"], Path(transforms[way]).read_bytes())
 
 
-def _quality_record(session: Plain, spec: Plain, content: SessionContent) -> dict[str, Any]:
+def _quality_record(session: LowFieldSession, spec: RunSpec, content: SessionContent) -> dict[str, Any]:
     """What the report, the verdict and the group level read of a session."""
     told = {entry["Name"]: entry for entry in content.qc["Scans"]}
     stacks = {stack.name: stack for stack in content.acquired.stacks}
     scans = [
         {
-            **told[scan["name"]],
-            "File": Path(scan["path"]).name,
-            "Contrast": scan["contrast"],
-            "Plane": scan["plane"] or None,
-            "FieldStrength": round(scan["field_strength"], 4),
-            **_in_brain(stacks[scan["name"]], content.acquired),
+            **told[scan.stem],
+            "File": scan.path.name,
+            "Contrast": scan.contrast,
+            "Plane": scan.plane,
+            "FieldStrength": scan.tesla,
+            **_in_brain(stacks[scan.stem], content.acquired),
         }
-        for scan in session["scans"]
+        for scan in session.stacks
     ]
     reference = {
-        "Session": session["reference_session"] or None,
-        "Files": [Path(scan["path"]).name for scan in session["reference_scans"]],
+        "Session": session.reference_session,
+        "Files": [scan.path.name for scan in session.reference],
         "QC": content.reference_qc,
     }
-    warnings = [session, {"warnings": content.qc["Warnings"]}, {"warnings": content.quality.get("Warnings", [])}]
+    warnings = [*session.warnings, *content.qc["Warnings"], *content.quality.get("Warnings", [])]
     return {
         "Scans": scans,
-        "Missing": session["missing"],
-        "Reference": reference if session["reference_session_key"] else None,
+        "Missing": list(session.missing),
+        "Reference": reference if session.paired else None,
         "Anatomy": content.quality,
-        "Method": spec["label"],
+        "Method": spec.label,
         "Risk": content.risk_record,
-        "Warnings": [sentence for part in [*warnings, content.provenance] for sentence in part.get("warnings", [])],
+        "Warnings": [*warnings, *content.provenance.get("warnings", [])],
     }
 
 

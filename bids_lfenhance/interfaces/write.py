@@ -6,14 +6,16 @@ from typing import Any
 
 from nipype.interfaces.base import File, TraitedSpec, isdefined, traits
 
+from ..bids.sessions import LowFieldSession
+from ..config import RunSpec
 from .base import Step, StepInputs
 
 
 class WriteInputs(StepInputs):
     """Inputs every writing step has."""
 
-    session = traits.Dict(mandatory=True, desc="the session as plain values")
-    spec = traits.Dict(mandatory=True, desc="the spec as plain values")
+    session = traits.Instance(LowFieldSession, mandatory=True)
+    spec = traits.Instance(RunSpec, mandatory=True, desc="without resources, which change no file")
     qc = traits.Dict(mandatory=True)
     quality = traits.Dict(mandatory=True, desc="of the anatomy")
     labels = File(exists=True, mandatory=True)

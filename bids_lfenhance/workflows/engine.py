@@ -12,10 +12,9 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from ..config import Settings
+from ..config import RunSpec, Settings
 from ..errors import Interrupted
 from ..resources import available_cpus
-from .run_spec import RunSpec
 from .runner import NIPYPE_LOGGERS, Failure, WorkerPlugin
 
 

@@ -5,13 +5,15 @@ from typing import Any
 
 from nipype import IdentityInterface, Merge, Node, Workflow
 
+from ..bids.sessions import LowFieldSession
+from ..config import RunSpec
 from ..derivatives.layout import segmentations
 from ..interfaces.assess import Evaluate, MapRisk, Normalise, SegmentTissue
 from ..interfaces.enhance import Enhance
 from ..interfaces.prepare import FindAnatomy, PrepareReference, PrepareSession
 from ..interfaces.regions import SegmentBySynthSeg, SegmentRegions
 from ..interfaces.write import WriteReference, WriteReport, WriteSession, WriteVolumes
-from .run_spec import RunSpec, derive_seed, graph_label
+from .inputs import derive_seed, graph_label, reference_key, scan_input, session_key
 
 MEMORY_GB = {
     "prepare": 2.0,
@@ -31,11 +33,8 @@ OF_REFERENCE = ("reference", "qc", "anatomy", "quality", "tissue", "regions")
 SLOPPY_MEMORY_GB = 1.0
 """The same for any step of a ``--sloppy`` run: an eighth of the voxels, beside the libraries (0.7 measured)."""
 
-Session = Mapping[str, Any]
-"""One low-field session as plain values, see ``workflows.run_spec.session_record``."""
 
-
-def init_subject_wf(subject: str, sessions: Sequence[Session], spec: RunSpec, run_dir: str) -> Workflow:
+def init_subject_wf(subject: str, sessions: Sequence[LowFieldSession], spec: RunSpec, run_dir: str) -> Workflow:
     """The graph of one subject: its high-field references, its low-field sessions, its report.
 
     Parameters
@@ -47,13 +46,13 @@ def init_subject_wf(subject: str, sessions: Sequence[Session], spec: RunSpec, ru
     """
     workflow = Workflow(name=f"sub_{graph_label(subject)}_wf")
     # the report is the last step of all: what it tells of high field must be written too, and files go after it
-    paired_with = {session["reference_session_key"] for session in sessions} - {""}
+    paired_with = {reference_key(session) for session in sessions} - {""}
     written = Node(Merge(len(sessions) + len(paired_with)), name="written", run_without_submitting=True)
     references: dict[str, Workflow] = {}
     for number, session in enumerate(sessions, start=1):
         session_wf = init_session_wf(session, spec)
         workflow.add_nodes([session_wf])
-        if key := session["reference_session_key"]:
+        if key := reference_key(session):
             references[key] = references.get(key) or init_reference_wf(session, spec)
             outputs = [(f"outputnode.{name}", f"inputnode.{name}") for name in OF_REFERENCE]
             workflow.connect([(references[key], session_wf, outputs)])
@@ -66,17 +65,17 @@ def init_subject_wf(subject: str, sessions: Sequence[Session], spec: RunSpec, ru
     return workflow
 
 
-def init_reference_wf(session: Session, spec: RunSpec) -> Workflow:
+def init_reference_wf(session: LowFieldSession, spec: RunSpec) -> Workflow:
     """The graph of one high-field session: canonical grid, brain, tissue, its derivatives.
 
     Outputs: ``reference`` volume with mask and tissue, ``qc``, ``anatomy``, ``quality``, labels of ``tissue`` and of
     ``regions``.
     """
-    workflow = Workflow(name=f"reference_{session['reference_session_key']}_wf")
-    prepare = _step(PrepareReference(scans=session["reference_scans"]), "prepare", spec, session)
+    workflow = Workflow(name=f"reference_{reference_key(session)}_wf")
+    prepare = _step(PrepareReference(scans=[scan_input(scan) for scan in session.reference]), "prepare", spec, session)
     anatomy = _step(FindAnatomy(), "anatomy", spec, session)
     tissue = _step(SegmentTissue(), "tissue", spec, session)
-    write = _step(WriteReference(session=dict(session), spec=spec.plain()), "write", spec)
+    write = _step(WriteReference(session=session, spec=spec.without_resources), "write", spec)
     outputnode = Node(IdentityInterface([*OF_REFERENCE, "files"]), name="outputnode")
     workflow.connect(
         [
@@ -97,23 +96,22 @@ def init_reference_wf(session: Session, spec: RunSpec) -> Workflow:
     return workflow
 
 
-def init_session_wf(session: Session, spec: RunSpec) -> Workflow:
+def init_session_wf(session: LowFieldSession, spec: RunSpec) -> Workflow:
     """The graph of one low-field session: align, fuse, enhance, segment, judge, write.
 
     Inputs (connected only if the session is paired): those of ``OF_REFERENCE``. Outputs: ``files``, the paths written.
     """
-    paired = bool(session["reference_session_key"])
-    workflow = Workflow(name=f"session_{session['key']}_wf")
+    workflow = Workflow(name=f"session_{session_key(session)}_wf")
     inputnode = Node(IdentityInterface([*OF_REFERENCE]), name="inputnode")
     outputnode = Node(IdentityInterface(["files"]), name="outputnode")
-    prepare = _step(PrepareSession(scans=session["scans"]), "prepare", spec, session)
+    prepare = _step(PrepareSession(scans=[scan_input(scan) for scan in session.stacks]), "prepare", spec, session)
     tissue = _step(SegmentTissue(), "tissue", spec, session)
     enhance = _init_enhance(session, spec)
     enhanced_tissue = _step(SegmentTissue(), "enhanced_tissue", spec, session)
     risk = _step(MapRisk(), "risk", spec, session)
-    write = _step(WriteSession(session=dict(session), spec=spec.plain()), "write", spec)
+    write = _step(WriteSession(session=session, spec=spec.without_resources), "write", spec)
     anatomy = inputnode
-    if paired:
+    if session.paired:
         workflow.connect(inputnode, "reference", prepare, "reference")
     else:
         anatomy = _step(FindAnatomy(), "anatomy", spec, session)
@@ -138,14 +136,14 @@ def init_session_wf(session: Session, spec: RunSpec) -> Workflow:
     )
     _connect_spaces(workflow, enhance, write, spec)
     regions = _connect_regions(workflow, {"": prepare, "enhanced_": enhance}, anatomy, write, spec)
-    if paired:
+    if session.paired:
         volumes = {"baseline": tissue, "enhanced": enhance}
         labels = {"tissue": (tissue, enhanced_tissue), "regions": regions}
         _connect_evaluation(workflow, inputnode, volumes, labels, write, spec)
     return workflow
 
 
-def _init_enhance(session: Session, spec: RunSpec) -> Node:
+def _init_enhance(session: LowFieldSession, spec: RunSpec) -> Node:
     interface = Enhance(
         method=spec.method,
         method_settings=dict(spec.method_settings),
@@ -178,7 +176,7 @@ def _connect_evaluation(
     spec: RunSpec,
 ) -> None:
     """The comparison with high field: of the volumes, and of the labels of (baseline, enhanced) by kind."""
-    kinds = segmentations(spec.plain())
+    kinds = segmentations(spec)
     evaluate = _step(Evaluate(label=spec.label, segmentations=kinds), "evaluate", spec)
     for name, source in volumes.items():
         workflow.connect(source, "volume", evaluate, name)
@@ -225,12 +223,12 @@ def memory_gb(step: str, sloppy: bool) -> float:
     return SLOPPY_MEMORY_GB if sloppy else MEMORY_GB.get(step.removeprefix("enhanced_").split("_")[0], 1.0)
 
 
-def _step(interface: Any, name: str, spec: RunSpec, session: Session | None = None) -> Node:
+def _step(interface: Any, name: str, spec: RunSpec, session: LowFieldSession | None = None) -> Node:
     """A node with the seed of its own and the memory and threads it may use."""
     if hasattr(interface.inputs, "sloppy"):
         interface.inputs.sloppy = spec.sloppy
     if session is not None:
-        interface.inputs.seed = derive_seed(spec.seed, session["subject"], session["key"], name)
+        interface.inputs.seed = derive_seed(spec.seed, session.subject, session_key(session), name)
     memory = min(memory_gb(name, spec.sloppy), spec.mem_gb)
     # only the networks use threads: two single-threaded steps at once finish sooner than one after the other in two
     networks = name in ("regions", "enhanced_regions") or (name == "enhance" and "device" in spec.method_settings)

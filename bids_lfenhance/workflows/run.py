@@ -16,8 +16,8 @@ from .. import __version__
 from ..bids.atomic import atomic_write, locked
 from ..bids.dataset import write_dataset_files
 from ..bids.lock import exclusive_run
-from ..bids.sessions import Plan
-from ..config import Settings, settings_hash, to_toml
+from ..bids.sessions import LowFieldSession, Plan
+from ..config import RunSpec, Settings, settings_hash, to_toml
 from ..derivatives.layout import REGION_LABELS, is_complete, missing_outputs
 from ..derivatives.volumes import volumes_path
 from ..errors import InputError
@@ -27,7 +27,7 @@ from ..methods.enhance import check_draws
 from ..reports.page import boilerplate, tells_of_failure, write_report
 from ..resources import available_cpus, available_memory_gb, check_room, limit_threads
 from ..segmentation.regions import label_table
-from .run_spec import RunSpec, graph_label, session_record
+from .inputs import graph_label
 from .segmenting import choose_segmenter
 
 MINIMUM_MEMORY_GB = {False: 4.0, True: 1.0}
@@ -126,19 +126,16 @@ def run_participants(settings: Settings, spec: RunSpec, plan: Plan) -> Outcome:
     outcome = Outcome(_start_run(settings, spec, plan), skipped=plan.skipped)
     for subject, sentence in plan.failed:
         outcome.failed.setdefault(subject, []).append(sentence)
-    sessions: dict[str, list[dict[str, Any]]] = {}
-    for session in plan.sessions:
-        sessions.setdefault(session.subject, []).append(session_record(session))
-    todo: dict[str, list[dict[str, Any]]] = {}
+    todo: dict[str, Sequence[LowFieldSession]] = {}
     with ExitStack() as locks:
-        for subject, records in sessions.items():
+        for subject in plan.subjects:
             try:
-                if _is_done(settings, subject, records, spec):
+                if _is_done(settings, subject, plan.sessions_of(subject), spec):
                     outcome.already.append(subject)
                     _tidy(settings, spec, subject)
                 else:
                     locks.enter_context(exclusive_run(settings.out_dir, subject))
-                    todo[subject] = records
+                    todo[subject] = plan.sessions_of(subject)
             except InputError as error:  # a name that no derivative can have, or another run at it
                 outcome.failed[subject] = [str(error)]
         if todo:
@@ -180,12 +177,10 @@ def _cite(out_dir: Path) -> None:
         atomic_write(out_dir / "logs" / "CITATION.md", boilerplate(out_dir))
 
 
-def _is_done(settings: Settings, subject: str, records: Sequence[Mapping[str, Any]], spec: RunSpec) -> bool:
+def _is_done(settings: Settings, subject: str, sessions: Sequence[LowFieldSession], spec: RunSpec) -> bool:
     if tells_of_failure(settings.out_dir / f"sub-{subject}.html"):
         return False
-    return volumes_path(settings.out_dir, subject).is_file() and all(
-        is_complete(record, spec.plain()) for record in records
-    )
+    return volumes_path(settings.out_dir, subject).is_file() and all(is_complete(session, spec) for session in sessions)
 
 
 def _start_run(settings: Settings, spec: RunSpec, plan: Plan) -> Path:
@@ -222,7 +217,7 @@ def subject_folder(work: Path, subject: str) -> Path:
 
 
 def _execute(
-    settings: Settings, spec: RunSpec, sessions: Mapping[str, Sequence[Mapping[str, Any]]], run_dir: Path
+    settings: Settings, spec: RunSpec, sessions: Mapping[str, Sequence[LowFieldSession]], run_dir: Path
 ) -> list[Any]:
     """Runs the graphs of all subjects; returns the failures."""
     os.environ["NIPYPE_NO_ET"] = "1"
@@ -234,22 +229,22 @@ def _execute(
     if settings.clean_workdir:
         for subject in sessions:  # theirs alone: other runs may be at other subjects in the same folder
             shutil.rmtree(subject_folder(work, subject), ignore_errors=True)
-    graphs = [init_subject_wf(subject, records, spec, str(run_dir)) for subject, records in sessions.items()]
+    graphs = [init_subject_wf(subject, own, spec, str(run_dir)) for subject, own in sessions.items()]
     return execute_graph(graphs, work, run_dir, settings, spec)
 
 
 def _settle(
     settings: Settings,
     spec: RunSpec,
-    sessions: Mapping[str, Sequence[Mapping[str, Any]]],
+    sessions: Mapping[str, Sequence[LowFieldSession]],
     failures: Sequence[Any],
     outcome: Outcome,
 ) -> None:
     """Sorts the subjects by what is on disk, and gives those that failed a page that says so."""
-    for subject, records in sessions.items():
+    for subject, own in sessions.items():
         graph = f"sub_{graph_label(subject)}_wf"
         said = [f"{_place(f.node)}: {f.sentence}" for f in failures if graph in f.node.split(".")]
-        absent = [path for record in records for path in missing_outputs(record, spec.plain())]
+        absent = [path for session in own for path in missing_outputs(session, spec)]
         page = settings.out_dir / f"sub-{subject}.html"
         if absent and not said:
             said = [f"expected {absent[0]} and {len(absent) - 1} more file(s), found nothing there"]

@@ -1,9 +1,37 @@
 """Low-field sessions of every kind a dataset can hold, as the plan makes them; no file is behind them."""
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from bids_lfenhance.bids.scans import Entities, Scan
 from bids_lfenhance.bids.sessions import LowFieldSession
+from bids_lfenhance.config import RunSpec
+
+
+def make_spec(**changes: Any) -> RunSpec:
+    """A run of the plain mean at rough settings, on two threads."""
+    return replace(SPEC, **changes)
+
+
+SPEC = RunSpec(
+    bids_dir="/raw",
+    out_dir="/out",
+    method="interp",
+    label="interp",
+    method_settings={"fusion": "mean"},
+    synthetic=False,
+    settings_hash="0",
+    budget="cpu",
+    n_samples=1,
+    seed=0,
+    sloppy=True,
+    resolution="2mm",
+    spaces=(),
+    device="cpu",
+    threads=2,
+    mem_gb=8.0,
+)
 
 LOW, HIGH = 0.0635, 3.0  # tesla
 

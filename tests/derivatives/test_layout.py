@@ -10,6 +10,7 @@ import pytest
 
 from bids_lfenhance.bids.names import sidecar_path
 from bids_lfenhance.bids.sessions import LowFieldSession
+from bids_lfenhance.config import RunSpec
 from bids_lfenhance.derivatives.layout import (
     is_complete,
     missing_outputs,
@@ -18,9 +19,8 @@ from bids_lfenhance.derivatives.layout import (
     session_layout,
 )
 from bids_lfenhance.errors import InputError
-from bids_lfenhance.workflows.run_spec import session_record
 
-from .sessions import HIGH, KINDS, LOW, make_scan, make_session
+from .sessions import HIGH, KINDS, LOW, make_scan, make_session, make_spec
 
 OUT, RAW = Path("/out"), Path("/raw")
 TEMPLATE = "MNI152NLin2009cAsym"
@@ -51,20 +51,13 @@ mask                       res-1mm_desc-brain_mask.nii.gz
 """
 
 
-def spec(out: Path = OUT, **changes: Any) -> dict[str, Any]:
-    values = {
-        "out_dir": str(out),
-        "label": "inr",
-        "n_samples": 3,
-        "resolution": "1mm",
-        "spaces": (),
-        "settings_hash": "abc",
-    }
-    return values | changes
+def spec(out: Path = OUT, **changes: Any) -> RunSpec:
+    values = {"out_dir": str(out), "label": "inr", "n_samples": 3, "resolution": "1mm", "settings_hash": "abc"}
+    return make_spec(**(values | changes))
 
 
-def record(kind: str) -> dict[str, Any]:
-    return session_record(make_session(RAW, kind))
+def record(kind: str) -> LowFieldSession:
+    return make_session(RAW, kind)
 
 
 def names(files: dict[str, Path]) -> dict[str, str]:
@@ -154,13 +147,12 @@ def crowded(session: str | None) -> LowFieldSession:
     return LowFieldSession("01", session, tuple(low), tuple(high), session)
 
 
-@pytest.mark.parametrize("unit", [crowded(None), crowded("A"), *(make_session(RAW, kind) for kind in KINDS)])
-def test_no_two_files_share_a_name(unit: LowFieldSession) -> None:
-    told = spec(spaces=(f"{TEMPLATE}:res-1", f"{TEMPLATE}:res-2", TEMPLATE))
-    session = session_record(unit)
-    files = [*session_layout(session, told).values()]
-    if unit.paired:
-        files += reference_layout(session, told).values()
+@pytest.mark.parametrize("session", [crowded(None), crowded("A"), *(make_session(RAW, kind) for kind in KINDS)])
+def test_no_two_files_share_a_name(session: LowFieldSession) -> None:
+    made = spec(spaces=(f"{TEMPLATE}:res-1", f"{TEMPLATE}:res-2", TEMPLATE))
+    files = [*session_layout(session, made).values()]
+    if session.paired:
+        files += reference_layout(session, made).values()
     sidecars = Counter(sidecar_path(path) for path in files if path.suffix in (".gz", ".tsv"))
     assert len(set(files)) == len(files)
     assert not set(files) & set(sidecars)
@@ -177,22 +169,22 @@ def test_nothing_leaves_the_folder(bad: str, where: str) -> None:
     subject, session, reference = given["subject"], given["session"], given["reference"]
     low = make_scan(RAW, subject, session, "T1w", LOW, acq=given["entity"])
     high = make_scan(RAW, subject, reference, "T1w", HIGH, acq=given["reference entity"])
-    told = spec(label=given["label"], spaces=(f"{given['space']}:res-{given['resolution']}",))
+    made = spec(label=given["label"], spaces=(f"{given['space']}:res-{given['resolution']}",))
     with pytest.raises(InputError, match="Expected a label of letters, digits and"):
-        missing_outputs(session_record(LowFieldSession(subject, session, (low,), (high,), reference)), told)
+        missing_outputs(LowFieldSession(subject, session, (low,), (high,), reference), made)
 
 
-def fill(session: dict[str, Any], told: dict[str, Any]) -> set[Path]:
+def fill(session: LowFieldSession, spec: RunSpec) -> set[Path]:
     """The files a session should leave, each with something in it."""
-    files = set(session_layout(session, told).values())
-    if session["reference_scans"]:
-        files |= set(reference_layout(session, told).values())
+    files = set(session_layout(session, spec).values())
+    if session.paired:
+        files |= set(reference_layout(session, spec).values())
     files |= {sidecar_path(path) for path in files if path.suffix in (".gz", ".tsv")}
     for path in files:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("x")
-    made = {"SettingsHash": told["settings_hash"], "ScanStates": scan_states(session)}
-    for key, path in session_layout(session, told).items():
+    made = {"SettingsHash": spec.settings_hash, "ScanStates": scan_states(session)}
+    for key, path in session_layout(session, spec).items():
         if key.startswith("enhanced/"):
             sidecar_path(path).write_text(json.dumps(made))
     return files
@@ -200,17 +192,17 @@ def fill(session: dict[str, Any], told: dict[str, Any]) -> set[Path]:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_whichever_file_is_empty_or_gone_is_missed(tmp_path: Path, kind: str) -> None:
-    session, told = record(kind), spec(tmp_path, spaces=(f"{TEMPLATE}:res-1",))
-    assert not is_complete(session, told)
-    files = fill(session, told)
-    assert missing_outputs(session, told) == []
-    assert is_complete(session, told)
+    session, made = record(kind), spec(tmp_path, spaces=(f"{TEMPLATE}:res-1",))
+    assert not is_complete(session, made)
+    files = fill(session, made)
+    assert missing_outputs(session, made) == []
+    assert is_complete(session, made)
     for path in files:
         content = path.read_bytes()
         path.write_bytes(b"")
-        assert missing_outputs(session, told) == [path]
+        assert missing_outputs(session, made) == [path]
         path.unlink()
-        assert missing_outputs(session, told) == [path]
-        assert not is_complete(session, told)
+        assert missing_outputs(session, made) == [path]
+        assert not is_complete(session, made)
         path.write_bytes(content)
-    assert is_complete(session, told)
+    assert is_complete(session, made)

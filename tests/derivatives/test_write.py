@@ -16,6 +16,8 @@ from bids_lfenhance import __version__
 from bids_lfenhance.bids.atomic import atomic_write
 from bids_lfenhance.bids.dataset import write_dataset_files
 from bids_lfenhance.bids.names import sidecar_path
+from bids_lfenhance.bids.sessions import LowFieldSession
+from bids_lfenhance.config import RunSpec
 from bids_lfenhance.derivatives.layout import is_complete, missing_outputs, reference_layout, session_layout
 from bids_lfenhance.derivatives.reference import write_reference
 from bids_lfenhance.derivatives.session import SessionContent, write_session
@@ -24,9 +26,8 @@ from bids_lfenhance.derivatives.volumes import COLUMNS, volumes_path, write_volu
 from bids_lfenhance.imaging.grid import Grid
 from bids_lfenhance.imaging.volume import Stack, volume_from_channels
 from bids_lfenhance.segmentation.regions import label_table
-from bids_lfenhance.workflows.run_spec import session_record
 
-from .sessions import KINDS, make_session
+from .sessions import KINDS, make_session, make_spec
 
 SHAPE = (8, 9, 10)
 
@@ -40,39 +41,34 @@ def raw(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def spec(tmp_path: Path, raw: Path) -> dict:
-    return {
-        "bids_dir": str(raw),
-        "out_dir": str(tmp_path / "out"),
-        "method": "inr",
-        "label": "inr",
-        "method_settings": {"width": 4},
-        "settings_hash": "abc",
-        "budget": "cpu",
-        "n_samples": 3,
-        "seed": 0,
-        "sloppy": False,
-        "resolution": "1mm",
-        "synthetic": True,
-        "spaces": (),
-        "device": "cpu",
-        "segmentation": "builtin",
-        "segmentation_hash": "abcd",
-        "maps": {"Plausibility": {"Description": "How odd it is.", "Units": "share"}, "Cycle": {"Description": "F."}},
-        "weights_contrasts": ("T1w",),
-    }
+def spec(tmp_path: Path, raw: Path) -> RunSpec:
+    return make_spec(
+        bids_dir=str(raw),
+        out_dir=str(tmp_path / "out"),
+        method="inr",
+        label="inr",
+        settings_hash="abc",
+        n_samples=3,
+        sloppy=False,
+        resolution="1mm",
+        synthetic=True,
+        segmentation="builtin",
+        segmentation_hash="abcd",
+        maps={"Plausibility": {"Description": "How odd it is.", "Units": "share"}, "Cycle": {"Description": "F."}},
+        weights_contrasts=("T1w",),
+    )
 
 
-def session(raw: Path, kind: str = "paired", subject: str = "01") -> dict:
-    return session_record(make_session(raw, kind, subject))
+def session(raw: Path, kind: str = "paired", subject: str = "01") -> LowFieldSession:
+    return make_session(raw, kind, subject)
 
 
-def content(record: dict, rng: np.random.Generator) -> SessionContent:
+def content(record: LowFieldSession, rng: np.random.Generator) -> SessionContent:
     grid = Grid(np.eye(4), SHAPE)
     noise = lambda: rng.random(SHAPE, dtype=np.float32)  # noqa: E731
     stacks = tuple(
-        Stack(s["name"], s["contrast"], noise(), np.eye(4) + 0.0, np.diag([1.0, 1, 5, 1]), (1.6, 1.6, 5.0), 0.1)
-        for s in record["scans"]
+        Stack(s.stem, s.contrast, noise(), np.eye(4) + 0.0, np.diag([1.0, 1, 5, 1]), (1.6, 1.6, 5.0), 0.1)
+        for s in record.stacks
     )
     mask = np.zeros(SHAPE, dtype=bool)
     mask[2:6, 2:6, 2:6] = True
@@ -88,7 +84,7 @@ def content(record: dict, rng: np.random.Generator) -> SessionContent:
         "metric": "psnr",
         "value": 1,
     }
-    paired = bool(record["reference_session_key"])
+    paired = record.paired
     return SessionContent(
         acquired=volume,
         labels=labels,
@@ -106,7 +102,7 @@ def content(record: dict, rng: np.random.Generator) -> SessionContent:
             "Runtime": {"Seconds": 1.0},
             "warnings": ["A draw was odd."],
         },
-        qc={"Scans": [{"Name": s["name"], "SNR": 10.0} for s in record["scans"]], "Warnings": ["It moved."]},
+        qc={"Scans": [{"Name": s.stem, "SNR": 10.0} for s in record.stacks], "Warnings": ["It moved."]},
         quality={"SkullStripped": False, "MaskVolumeMl": 1400.0, "Warnings": []},
         metrics=[metric] if paired else None,
         reference_qc={} if paired else None,
@@ -128,9 +124,9 @@ REGIONS = {
 }
 
 
-def write_all(record: dict, spec: dict, rng: np.random.Generator) -> SessionContent:
+def write_all(record: LowFieldSession, spec: RunSpec, rng: np.random.Generator) -> SessionContent:
     given = content(record, rng)
-    if record["reference_session_key"]:
+    if record.paired:
         volume = replace(given.acquired, stacks=())
         regions = given.regions, given.region_volumes
         write_reference(record, spec, volume, given.labels, given.volumes, {}, given.quality, *regions)
@@ -140,12 +136,12 @@ def write_all(record: dict, spec: dict, rng: np.random.Generator) -> SessionCont
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_everything_that_is_promised_is_written_and_nothing_else(raw, spec, rng, kind):
-    record, out = session(raw, kind), Path(spec["out_dir"])
+    record, out = session(raw, kind), Path(spec.out_dir)
     write_all(record, spec, rng)
     assert missing_outputs(record, spec) == []
     assert is_complete(record, spec)
     promised = [*session_layout(record, spec).values()]
-    promised += reference_layout(record, spec).values() if record["reference_scans"] else []
+    promised += reference_layout(record, spec).values() if record.paired else []
     promised += [sidecar_path(path) for path in promised if path.suffix in (".gz", ".tsv")]
     assert {path for path in out.rglob("*") if path.is_file()} == set(promised)
 
@@ -163,7 +159,7 @@ def test_the_validator_finds_no_error_whatever_the_session(raw, spec, rng):
     subjects = {f"{number:02d}": kind for number, kind in enumerate(KINDS, start=1)}
     (raw / "participants.tsv").write_text("participant_id\tage\n" + "".join(f"{label}\t30\n" for label in subjects))
     (raw / "participants.json").write_text('{"age": {"Description": "age", "Units": "year"}}')
-    out = Path(spec["out_dir"])
+    out = Path(spec.out_dir)
     tables = {"regions": label_table()}
     write_dataset_files(out, raw, {"inr": "A method."}, __version__, subjects=subjects, labels=tables)
     for subject, kind in subjects.items():
@@ -201,7 +197,7 @@ def test_every_image_says_what_it_is_and_whose_frame_it_lies_in(raw, spec, rng):
     """What the validator recommends: hundreds of its warnings for a small cohort otherwise."""
     record = session(raw)
     write_all(record, spec, rng)
-    paths = list(Path(spec["out_dir"]).rglob("*.nii.gz"))
+    paths = list(Path(spec.out_dir).rglob("*.nii.gz"))
     assert len(paths) > 10
     for path in paths:
         about = json.loads(sidecar_path(path).read_text())
@@ -256,7 +252,7 @@ def test_the_spread_says_what_share_of_the_change_it_is_of(shares, told):
 def test_spreads_and_maps_that_an_earlier_run_left_and_this_one_does_not_make_go(raw, spec, rng):
     """Or the report would show them beside another image."""
     record = session(raw)
-    every = spec | {"weights_contrasts": ()}
+    every = replace(spec, weights_contrasts=())
     write_all(record, every, rng)
     files = session_layout(record, every)
     assert all(files[f"{kind}/T2w"].is_file() for kind in ("Std", "Plausibility", "Cycle"))
@@ -282,11 +278,11 @@ def test_what_is_not_the_same_work_is_not_complete(raw, spec, rng, change):
     record = session(raw)
     write_all(record, spec, rng)
     if change == "settings":
-        spec = spec | {"settings_hash": "other"}
+        spec = replace(spec, settings_hash="other")
     if change == "scan":
-        record["scans"][0]["state"] = [11, 20]
+        record = replace(record, stacks=(replace(record.stacks[0], state=(11, 20)), *record.stacks[1:]))
     if change == "reference":
-        record["reference_scans"][0]["state"] = [11, 20]
+        record = replace(record, reference=(replace(record.reference[0], state=(11, 20)), *record.reference[1:]))
     if change == "gone":
         session_layout(record, spec)["risk/T1w"].unlink()
     if change == "empty":
@@ -296,7 +292,7 @@ def test_what_is_not_the_same_work_is_not_complete(raw, spec, rng, change):
 
 @pytest.mark.parametrize(("who", "label"), [("builtin", "regions"), ("synthseg", "synthseg")])
 def test_regions_are_written_with_who_found_them(raw, spec, rng, who, label):
-    record, spec = session(raw), spec | {"segmentation": who}
+    record, spec = session(raw), replace(spec, segmentation=who)
     write_all(record, spec, rng)
     for files, key in (
         (session_layout(record, spec), "regions/T1w"),
@@ -315,19 +311,19 @@ def test_regions_are_written_with_who_found_them(raw, spec, rng, who, label):
 
 
 def test_nobody_finds_regions_where_nobody_was_asked(raw, spec):
-    record, spec = session(raw), spec | {"segmentation": "none"}
+    record, spec = session(raw), replace(spec, segmentation="none")
     assert not any("regions" in key for key in session_layout(record, spec))
     assert not any("regions" in key for key in reference_layout(record, spec))
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_one_table_holds_all_volumes_of_a_subject(raw, spec, rng, kind):
-    record, out = session(raw, kind), Path(spec["out_dir"])
+    record, out = session(raw, kind), Path(spec.out_dir)
     write_all(record, spec, rng)
     table = pd.read_csv(write_volumes(out, "01"), sep="\t")
     assert volumes_path(out, "01").is_file()
     assert list(table.columns) == list(COLUMNS) == list(json.loads(sidecar_path(volumes_path(out, "01")).read_text()))
-    fields = {0.0635: {"preproc", "inr"}} | ({3.0: {"preproc"}} if record["reference_scans"] else {})
+    fields = {0.0635: {"preproc", "inr"}} | ({3.0: {"preproc"}} if record.paired else {})
     assert {f: set(rows["image"]) for f, rows in table.groupby("field_strength")} == fields
     images = sum(len(images) for images in fields.values())
     assert len(table) == 2 * images * (1 + len(REGION_ROWS)), "one row of tissue, two of regions, in two contrasts"

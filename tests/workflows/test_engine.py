@@ -9,11 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from bids_lfenhance.config import Settings
+from bids_lfenhance.config import RunSpec, Settings
 from bids_lfenhance.errors import Interrupted
 from bids_lfenhance.workflows.engine import execute_graph
 from bids_lfenhance.workflows.pool import new_worker
-from bids_lfenhance.workflows.run_spec import RunSpec
 from bids_lfenhance.workflows.runner import WorkerPlugin
 
 from .toy import device_subject, toy_subject

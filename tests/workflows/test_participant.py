@@ -1,58 +1,26 @@
 """The graphs build, whatever the session, and every input of the writers is connected or set."""
 
+from pathlib import Path
+
 import networkx as nx
 import pytest
 from nipype.pipeline.engine.utils import generate_expanded_graph
 
+from bids_lfenhance.bids.sessions import LowFieldSession
+from bids_lfenhance.workflows.inputs import derive_seed
 from bids_lfenhance.workflows.participant import init_subject_wf
-from bids_lfenhance.workflows.run_spec import RunSpec, derive_seed
 
-SCAN = {
-    "name": "sub-01_ses-HFC_acq-axi_T1w",
-    "path": "/raw/sub-01/ses-HFC/anat/sub-01_ses-HFC_acq-axi_T1w.nii.gz",
-    "contrast": "T1w",
-    "plane": "axi",
-    "entities": {"acq": "axi"},
-    "field_strength": 0.0635,
-    "state": [1, 2],
-}
+from ..derivatives.sessions import HIGH, LOW, make_scan
+from ..derivatives.sessions import make_spec as spec
+
+RAW = Path("/raw")
 
 
-def spec(**changes) -> RunSpec:
-    values = {
-        "bids_dir": "/raw",
-        "out_dir": "/out",
-        "method": "interp",
-        "label": "interp",
-        "method_settings": {"fusion": "mean"},
-        "synthetic": False,
-        "settings_hash": "0",
-        "budget": "cpu",
-        "n_samples": 1,
-        "seed": 0,
-        "sloppy": True,
-        "resolution": "2mm",
-        "spaces": (),
-        "device": "cpu",
-        "threads": 2,
-        "mem_gb": 8.0,
-    }
-    return RunSpec(**(values | changes))
-
-
-def session(label: str, paired: bool) -> dict:
-    return {
-        "subject": "01",
-        "session": label,
-        "key": label,
-        "reference_session": "GE" if paired else "",
-        "reference_session_key": "GE" if paired else "",
-        "space": "GE" if paired else None,
-        "scans": [SCAN],
-        "reference_scans": [SCAN] if paired else [],
-        "missing": [],
-        "warnings": [],
-    }
+def session(label: str, paired: bool) -> LowFieldSession:
+    high = (make_scan(RAW, "01", "GE", "T1w", HIGH),) if paired else ()
+    return LowFieldSession(
+        "01", label, (make_scan(RAW, "01", label, "T1w", LOW, acq="axi"),), high, "GE" if paired else None
+    )
 
 
 def nodes(workflow) -> dict[str, object]:
