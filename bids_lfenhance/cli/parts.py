@@ -38,7 +38,7 @@ class Part:
 
 
 def parts_of(level: str) -> tuple[Part, ...]:
-    """Everything with options of its own that a level can be told to use."""
+    """Every method or simulator with options of its own that a level can use."""
     if level == "participant":
         enhancers = _methods(lambda m: m.maps == "lf2hf")
         return tuple(Part("method", name, record.settings, _not_used(record)) for name, record in enhancers)

@@ -141,7 +141,7 @@ def resolve_method(settings: Settings, device: str) -> dict[str, Any]:
 
 
 def _from_disk(settings: Settings) -> int:
-    """``--boilerplate-only`` and ``--reports-only``: what can be told from the derivative as it is."""
+    """``--boilerplate-only`` and ``--reports-only``: what the derivative suffices for."""
     from ..reports.page import boilerplate, write_report
 
     subjects = settings.participant_label or tuple(p.name for p in sorted(settings.out_dir.glob("sub-*")) if p.is_dir())

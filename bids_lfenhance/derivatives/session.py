@@ -155,7 +155,7 @@ def _write_segmentations(
     grid, frame = content.acquired.grid, _frame(session)
     nothing: dict[str, str] = {}
     tissue, regions = (VOLUME_COLUMNS, nothing), (REGION_COLUMNS, regions_metadata(spec))
-    for image, kind, labels, volumes, (columns, told) in (
+    for image, kind, labels, volumes, (columns, segmenter) in (
         ("preproc", "tissue", content.labels, content.volumes, tissue),
         ("enhanced", "enhanced_tissue", content.enhanced_labels, content.enhanced_volumes, tissue),
         ("preproc", "regions", content.regions, content.region_volumes, regions),
@@ -166,7 +166,7 @@ def _write_segmentations(
         shown = SHOWN[image] if image == "preproc" or is_enhanced(spec, contrast) else NOT_ENHANCED
         words = label_metadata(kind.removeprefix("enhanced_"), shown, contrast)
         source = {"Sources": [own_source(files[f"{image}/{contrast}"], spec.out_dir)]}
-        about = grid_metadata(spec, session) | words | source | told
+        about = grid_metadata(spec, session) | words | source | segmenter
         pair = files[f"{kind}/{contrast}"], files[f"{kind}_table/{contrast}"]
         write_labels(pair, labels[contrast], volumes[contrast], grid, frame, about, columns)
 
@@ -207,11 +207,11 @@ def _write_space(
 
 def _quality_record(session: LowFieldSession, spec: RunSpec, content: SessionContent) -> dict[str, Any]:
     """What the report, the verdict and the group level read of a session."""
-    told = {entry["Name"]: entry for entry in content.qc["Scans"]}
+    records = {entry["Name"]: entry for entry in content.qc["Scans"]}
     stacks = {stack.name: stack for stack in content.acquired.stacks}
     scans = [
         {
-            **told[scan.stem],
+            **records[scan.stem],
             "File": scan.path.name,
             "Contrast": scan.contrast,
             "Plane": scan.plane,

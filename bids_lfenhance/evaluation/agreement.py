@@ -1,4 +1,4 @@
-"""How well two measurements of the same people agree, over subjects: the statistics of the group level (methods.md §8).
+"""How well two measurements of the same people agree, over subjects: the statistics of the group level.
 
 Every function takes one value per subject, paired by position, finite, in one unit. What cannot be computed from so few
 values is NaN, never an error: a cohort begins with one subject.
@@ -20,7 +20,7 @@ CONFIDENCE = 0.95
 
 @dataclass(frozen=True)
 class IntervalEstimate:
-    """A figure and its 95 % confidence interval; NaN where it cannot be told."""
+    """A figure and its 95 % confidence interval; NaN where it cannot be estimated."""
 
     value: float
     low: float = NAN
@@ -62,7 +62,7 @@ def bland_altman(values: np.ndarray, reference: np.ndarray) -> BlandAltman:
     """Bias and limits of agreement of ``values`` − ``reference``, with confidence intervals by Student's t.
 
     Limits: bias ± 1.96 SD. Standard errors SD/√n of the bias and SD √(1/n + 1.96²/(2(n − 1))) of a limit: Bland and
-    Altman, Lancet 1986;327:307 and Stat Methods Med Res 1999;8:135, §2.
+    Altman, Lancet 1986;327:307 and Stat Methods Med Res 1999;8:135, section 2.
     """
     difference = np.asarray(values, float) - np.asarray(reference, float)
     (bias, sd), n = mean_sd(difference), difference.size

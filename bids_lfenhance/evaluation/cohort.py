@@ -179,9 +179,9 @@ def people_table(quantities: Figures, people: Mapping[str, Row]) -> Table:
     ``quantities`` by ``PEOPLE_KEYS``; ``people`` maps a subject to its ``sex`` (a word or None) and ``age`` (years or
     None).
     """
-    told = [people.get(subject, {}) for subject in quantities.subjects]
-    sexes = np.array([str(person.get("sex") or "") for person in told])
-    ages = np.array([np.nan if person.get("age") is None else float(person["age"]) for person in told])
+    persons = [people.get(subject, {}) for subject in quantities.subjects]
+    sexes = np.array([str(person.get("sex") or "") for person in persons])
+    ages = np.array([np.nan if person.get("age") is None else float(person["age"]) for person in persons])
     table: Table = []
     for key, cells in quantities.cells.items():
         values, where = quantities.of(cells, ALL), dict(zip(quantities.names, key, strict=True))

@@ -1,4 +1,4 @@
-"""Every image metric of methods.md §8, under every protocol of targets.md §4, side by side."""
+"""Every image metric under every protocol, side by side (docs/methods/metrics.md)."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -14,7 +14,7 @@ from .ssim import GAUSSIAN_PAD, Moments, local_moments, rescale, ssim_map, valid
 __all__ = ["DATA_DICTIONARY", "image_metrics"]
 
 MIN_BRAIN_SHARE = 0.01
-"""Axial slices with less brain than this are no part of slice-wise means (methods.md §8, LPIPS)."""
+"""Axial slices with less brain than this are no part of slice-wise means (for LPIPS)."""
 
 VOXELWISE = {
     "psnr": intensity.psnr,

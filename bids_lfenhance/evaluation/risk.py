@@ -1,4 +1,4 @@
-"""The risk map: the output degraded as each stack was acquired, against what was acquired (methods.md §1.9, §6.3).
+"""The risk map: the output degraded as each stack was acquired, against what was acquired (docs/methods/metrics.md).
 
 It is large where the output shows what no scan supports. It is blind beyond the band limit of the stacks: detail
 finer than the slice profile leaves no trace in the data, be it true or invented.
@@ -19,7 +19,7 @@ from ..imaging.grid import Grid, coverage, resample, zooms_of
 from ..imaging.volume import Stack
 
 FLOOR = 0.02
-"""Added to the noise, as a share of the stack's scale (§6.3): a very quiet scan does not make a tiny misfit a risk."""
+"""Added to the noise, as a share of the stack's scale: a very quiet scan does not make a tiny misfit a risk."""
 SCALE_PERCENTILE = 99.9
 """The scale of a stack: this percentile of what it acquired inside the brain."""
 SMOOTHING_FWHM = 3.0
@@ -64,8 +64,8 @@ def risk_map(
     mask : (X, Y, Z) bool, brain
     grid : of the four arrays
 
-    ``R = |F(output) − x| / (σ + 0.02 · scale)`` (methods.md §6.3), per stack; F multiplies each tissue by a gain fitted
-    to that stack (§3.1, bounded least squares), then applies the stack's profile and sampling, no noise. |·| is
+    ``R = |F(output) − x| / (σ + 0.02 · scale)``, per stack; F multiplies each tissue by a gain fitted
+    to that stack (bounded least squares), then applies the stack's profile and sampling, no noise. |·| is
     interpolated linearly to the grid (not by the adjoint, which would blur by the profile once more), averaged over the
     stacks that see the voxel, smoothed by 3 mm inside the brain. Zero outside the brain; NaN where no stack saw it.
     """
@@ -114,7 +114,7 @@ def _tissue_parts(output: np.ndarray, tissue: np.ndarray) -> list[np.ndarray]:
 
 
 def _fit_stack(stack: Stack, operator: Acquisition, spectra: Sequence[np.ndarray], where: np.ndarray) -> _Fit:
-    """The stack's fit: a gain per tissue and an offset by bounded least squares (methods.md §3.1), and what is left."""
+    """The stack's fit: a gain per tissue and an offset by bounded least squares, and what is left."""
     acquired = stack.data[where].astype(np.float64)
     columns = np.stack([operator.measure(spectrum) for spectrum in spectra], axis=1).astype(np.float64)
     scale = float(np.percentile(acquired, SCALE_PERCENTILE))
@@ -147,7 +147,7 @@ def fit_gains(columns: np.ndarray, acquired: np.ndarray, scale: float) -> tuple[
     """((4,) gains of background, CSF, GM, WM, offset): acquired ≈ columns · gains + offset, by bounded least squares.
 
     ``columns`` (N, 4) the degraded parts of the output; ``acquired`` (N,). A gain lies between a tenth and ten times
-    that of the whole brain, the offset within a tenth of ``scale``; NaN for a tissue not there (methods.md §3.1).
+    that of the whole brain, the offset within a tenth of ``scale``; NaN for a tissue not there.
     """
     overall = float(acquired.sum() / columns.sum()) if columns.sum() > 0 else 0.0
     if overall <= 0 or scale <= 0:
@@ -177,7 +177,7 @@ def _triangle(design: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.nd
 def band_limit(operator: Acquisition) -> np.ndarray:
     """(3,) mm⁻¹: per world axis (R, A, S), the frequency of which the stack keeps half.
 
-    ``m(f) = exp(−(πwf)² / (4 ln 2)) = ½`` at ``f = 2 ln 2 / (πw)`` (methods.md §1.9), w the width along the axis.
+    ``m(f) = exp(−(πwf)² / (4 ln 2)) = ½`` at ``f = 2 ln 2 / (πw)``, w the width along the axis.
     """
     affine = operator.geometry.affine
     directions = affine[:3, :3] / np.array(zooms_of(affine))

@@ -36,7 +36,7 @@ def segment_session(
 
 
 def risk_session(enhanced: Volume, acquired: Volume) -> tuple[Volume, dict[str, Any]]:
-    """The risk maps as the image of a volume, in noise units, and one record per contrast (methods.md §6.3).
+    """The risk maps as the image of a volume, in noise units, and one record per contrast (docs/methods/metrics.md).
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What is told of a segmentation as a whole: both sides together, and one figure per subject over all structures."""
+"""Summaries of a segmentation: both sides together, and one figure per subject over all structures."""
 
 from itertools import combinations
 

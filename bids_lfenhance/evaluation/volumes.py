@@ -76,7 +76,7 @@ def without_side(name: str) -> str:
 
 
 def overlaps(labels: np.ndarray, reference: np.ndarray, of: Mapping[str, Sequence[int]]) -> dict[str, float]:
-    """Dice of each structure, 2|A∩B| / (|A| + |B|) in [0, 1], NaN where both images lack it (methods.md §8).
+    """Dice of each structure, 2|A∩B| / (|A| + |B|) in [0, 1], NaN where both images lack it.
 
     Both (X, Y, Z) uint8 on one grid; ``of`` as ``structures`` gives it. Labels of one structure count as the same.
 

@@ -132,7 +132,7 @@ class _Data:
             where = coverage(grid.shape, grid.affine, geometry)
             operator = Acquisition(geometry, slab_profile(stack.fwhm), grid, where, frame)
             precision = (operator.measure(everywhere) > REACH).astype(np.float32) / np.float32(sigma**2)
-            # The mean of a magnitude lies σ²/2s above its signal s (Rice): methods.md §7.1.
+            # The mean of a magnitude lies σ²/2s above its signal s (Rice distribution).
             signal = np.sqrt(np.maximum(np.square(stack.data[where], dtype=np.float32) - sigma**2, 0))
             target = target + operator.spread(precision * signal)
             operators.append(operator)

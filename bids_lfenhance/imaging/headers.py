@@ -53,17 +53,17 @@ def open_scan(path: str | Path) -> tuple[nib.Nifti1Image, tuple[str, ...]]:
 def copies(images: Mapping[str, nib.Nifti1Image]) -> list[str]:
     """A sentence for each image, by its name, that holds the same voxels as one before it."""
     seen: dict[tuple[Any, ...], str] = {}
-    told = []
+    sentences = []
     for name, image in images.items():
         data = np.asanyarray(image.dataobj)
         key = (data.shape, data.dtype.str, zlib.crc32(data.tobytes()))
         if key in seen:
-            told.append(
+            sentences.append(
                 f"{name} holds the same voxels as {seen[key]}: one acquisition counts twice, and its noise as if it "
                 "were less; leave one out with --bids-filter-file."
             )
         seen.setdefault(key, name)
-    return told
+    return sentences
 
 
 def _load(path: Path) -> nib.Nifti1Image:
@@ -99,7 +99,7 @@ def _starts_with(path: Path, words: bytes) -> bool:
     try:
         with path.open("rb") as file:
             return file.read(len(words)) == words
-    except OSError:  # told when it is read in earnest
+    except OSError:  # reported when the image is read
         return False
 
 

@@ -22,7 +22,7 @@ FINEST_LOW_FIELD = 1.5
 """Low field is not acquired on finer voxels than this, mm; a finer image was interpolated."""
 
 FIXED_ORDER = ("T2w", "T1w", "FLAIR")
-"""Which contrast is the fixed reference: the first of these that is there (methods.md §0)."""
+"""Which contrast is the fixed reference: the first of these that was acquired (docs/methods/preprocessing.md)."""
 
 
 @dataclass(frozen=True)

@@ -58,7 +58,7 @@ def prepare_scan(
 ) -> PreparedScan:
     """One scan, bias-corrected, its noise and head found.
 
-    ``plane`` None is told from the voxel sizes; ``acquired`` mm, a voxel size finer than which nothing was acquired.
+    ``plane`` None is derived from the voxel sizes; ``acquired`` mm, a voxel size finer than which nothing was acquired.
     """
     if contrast not in CONTRASTS:
         raise InputError(f"{name} should be one of {', '.join(CONTRASTS)}, found {contrast}: leave it out.")

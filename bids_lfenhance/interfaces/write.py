@@ -51,8 +51,8 @@ class WriteReference(Step):
         tissue = load_arrays(given.labels)[1], given.volumes
         volume = load_volume(given.volume)
         regions = (load_arrays(given.regions)[1], given.region_volumes) if isdefined(given.regions) else ()
-        told = (given.session, given.spec, volume, *tissue, given.qc, given.quality)
-        return {"files": write_reference(*told, *regions)}
+        quality = given.qc, given.quality
+        return {"files": write_reference(given.session, given.spec, volume, *tissue, *quality, *regions)}
 
 
 class WriteSessionInputs(WriteInputs):

@@ -166,7 +166,7 @@ def _status(output: Output | None, folder: Path, label: str, contrast: str) -> t
 
 
 def damage(path: Path) -> str:
-    """What is wrong with a NIfTI file, or nothing: told from its header and its end, without reading the image.
+    """What is wrong with a NIfTI file, or nothing: from its header and its end, without reading the image.
 
     The last four bytes of a gzip file are the length of its content modulo 2³² (RFC 1952), which the header implies.
     """

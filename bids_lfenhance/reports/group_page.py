@@ -74,7 +74,7 @@ def _metric_summary(metrics: Figures) -> Figures:
 
 
 def _quantities(summaries: Sequence[Figures], volumes: Figures) -> Figures:
-    """What is told by sex and age: the summaries, and of every structure the volume and its difference in per cent."""
+    """What is tabulated by sex and age: the summaries, and volume and relative difference of every structure."""
     found = volumes.like(PEOPLE_KEYS)
     for some in summaries:
         found.cells |= {(*key, NO_SESSION): cells for key, cells in some.cells.items()}
@@ -101,7 +101,7 @@ def group_figures(cohort: Cohort, tables: Tables) -> list[Figure]:
 
 
 def cohort_rows(tables: Tables) -> list[Mapping[str, Any]]:
-    """The rows of everything that is told of structures."""
+    """The rows of every table of structures."""
     return [row for name in ("volumes", "retest", "overlap") for row in tables[name]]
 
 

@@ -95,7 +95,7 @@ def headline_table(summary: Rows) -> Table:
     found = headline_rows(summary)
     there = [quantity for quantity in QUANTITIES if any(quantity in of for of in found.values())]
     columns = [("Contrast", ""), ("Image", ""), ("n", "subjects")]
-    columns += [(title, f"{told}; mean ± SD over subjects") for title, told, _ in (QUANTITIES[q] for q in there)]
+    columns += [(title, f"{meaning}; mean ± SD over subjects") for title, meaning, _ in (QUANTITIES[q] for q in there)]
     rows = []
     for (contrast, image), of in found.items():
         line = [Cell(contrast), Cell(name_of(image), image), counted(of.values())]
@@ -120,13 +120,13 @@ def _headline_cell(row: Row | None, quantity: str) -> Cell:
 def findings(summary: Rows) -> Iterator[tuple[str, list[tuple[str, list[str]]]]]:
     """One line per contrast and method: what it is of, and (better, worse, even or untested; in which quantities)."""
     for (contrast, image), of in headline_rows(summary).items():
-        said: dict[str, list[str]] = {"better": [], "worse": [], "even": [], "untested": []}
+        verdicts: dict[str, list[str]] = {"better": [], "worse": [], "even": [], "untested": []}
         for quantity, row in of.items():
             if image != BASELINE and known(row.get("difference_mean")):
                 title, _, way = QUANTITIES[quantity]
-                said[verdict(row, way)].append(title.removesuffix(", dB").removesuffix(", %"))
-        if any(said.values()):
-            yield f"{contrast}, {name_of(image).lower()}", [(word, told) for word, told in said.items() if told]
+                verdicts[verdict(row, way)].append(title.removesuffix(", dB").removesuffix(", %"))
+        if any(verdicts.values()):
+            yield f"{contrast}, {name_of(image).lower()}", [item for item in verdicts.items() if item[1]]
 
 
 def counted(rows: Sequence[Row] | Any) -> Cell:

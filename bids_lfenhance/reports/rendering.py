@@ -13,7 +13,7 @@ AXES = {"axial": 2, "coronal": 1, "sagittal": 0}
 
 EDGE_COLOUR = (255, 96, 0)
 TISSUE_COLOURS = {"WM": (255, 176, 0), "brain": (86, 180, 233)}
-"""Of the outlines, from Okabe and Ito's palette: told apart with every kind of colour vision, and on grey."""
+"""Of the outlines, from Okabe and Ito's palette: distinct with every kind of colour vision, and on grey."""
 
 UNKNOWN_COLOUR = (70, 84, 128)
 """Where a map has no value: a colour that is in none of the scales."""
@@ -117,7 +117,7 @@ def colour_table(name: str) -> np.ndarray:
 
 
 def painted(anatomy: np.ndarray, values: np.ndarray, where: np.ndarray, scale: Scale) -> np.ndarray:
-    """(rows, cols, 3) uint8: values in colour over a grey picture (rows, cols) uint8, only where told; NaN is flat."""
+    """(rows, cols, 3) uint8: values in colour over a grey image, inside the mask ``where``; NaN is flat."""
     table = colour_table(scale.colours)
     ground = anatomy if scale.threshold is None else (anatomy * DIMMED).astype(np.uint8)
     rgb = np.repeat(ground[..., None], 3, axis=-1)

@@ -10,7 +10,7 @@ from ..config import TISSUES
 from .collect import Channel, Session, Tissue
 
 PRIMARY = "brain-fit"
-"""The protocol we decide by (targets.md §4)."""
+"""The protocol we decide by (docs/methods/metrics.md)."""
 
 HEADLINE = ("psnr", "ssim")
 """Metrics whose loss against the plain mean is said at the top."""
@@ -138,12 +138,12 @@ def _volume_row(
         value = tissue.volumes.get(name) if tissue and tissue.volumes else None
         change = 100 * (value - truth) / truth if value is not None and truth else None
         dice = overlap.get(name)
-        told = [f"{signed(change, 2)} %"] if change is not None else []
-        told += [f"Dice {dice:.2f}"] if isinstance(dice, float) and math.isfinite(dice) else []
+        parts = [f"{signed(change, 2)} %"] if change is not None else []
+        parts += [f"Dice {dice:.2f}"] if isinstance(dice, float) and math.isfinite(dice) else []
         cells.append(
             {
                 "ml": millilitres(value, digits),
-                "change": ", ".join(told),
+                "change": ", ".join(parts),
                 "percent": change,
                 "sure": number(tissue.confidence.get(name), 2) if tissue else "–",
             }

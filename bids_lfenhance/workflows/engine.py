@@ -89,7 +89,7 @@ def execute_graph(graphs: Sequence[Any], work: Path, run_dir: Path, settings: Se
         plugin.close()
         progress.close()
         if settings.resource_monitor:
-            with suppress(OSError):  # a full disk is told by the failures
+            with suppress(OSError):  # a full disk is among the failures
                 _write_usage(plugin, run_dir / "resources.tsv")
     return plugin.failures
 

@@ -92,7 +92,7 @@ def share_out(
 ) -> None:
     """Nothing; ``work(task)`` was done for every task, in at most ``nprocs`` processes at once.
 
-    ``ended(name, result, sentence)`` is told, in this process, of each as it ends: its result, or None and the
+    ``ended(name, result, sentence)`` is called in this process as each ends, with its result, or None and the
     sentence of what went wrong. A signal raises ``Interrupted`` after every worker was ended.
     """
     waiting = list(tasks.items())[::-1]

@@ -51,8 +51,8 @@ def run_train(settings: TrainSettings) -> int:
     with locked(root / ".lock"):  # of several processes (torchrun) the first makes them, the others find them made
         jobs = _fitted(settings, jobs, pairs, root)
         folders = make_examples(jobs, root, settings.nprocs or available_cpus())
-    if told := learn(settings, method, own, split, folders, text, start):
-        _print(told)
+    if results := learn(settings, method, own, split, folders, text, start):
+        _print(results)
     return 0
 
 
@@ -111,7 +111,7 @@ def _pairs_of_arnold(settings: TrainSettings, jobs: Sequence[Job], split: Split)
 
 
 def _fitted(settings: TrainSettings, jobs: Sequence[Job], pairs: Sequence[Job], root: Path) -> list[Job]:
-    """The jobs, told what was fitted to the pairs; ``arnold.json`` is in OUT_DIR then, for --arnold-parameters."""
+    """The jobs with the parameters fitted to the pairs, which ``OUT_DIR/arnold.json`` keeps for --arnold-parameters."""
     from ..training.fitting import parameters_file, registered, write_parameters
 
     if not pairs:
@@ -122,11 +122,11 @@ def _fitted(settings: TrainSettings, jobs: Sequence[Job], pairs: Sequence[Job], 
         write_parameters(_by_workers(registered, pairs, nprocs, "pairs for arnold"), fitted)
     path = str(atomic_write(settings.out_dir / "arnold.json", fitted.read_text(encoding="utf-8")))
 
-    def told(job: Job) -> Job:
+    def with_parameters(job: Job) -> Job:
         options = {**job.simulator_settings, "parameters": path}
         return dataclasses.replace(job, simulator_settings=options, inputs=(*job.inputs, path))
 
-    return [told(job) if job.simulator else job for job in jobs]
+    return [with_parameters(job) if job.simulator else job for job in jobs]
 
 
 def learn(

@@ -65,13 +65,13 @@ def _pairs(settings: TrainSettings) -> list[Job]:
             raise
         tell(f"no pairs are looked for: {error}")
         return []
-    told = [*plan.warnings, *(f"sub-{who}: {why}" for who, why in (*plan.failed, *plan.skipped))]
+    warnings = [*plan.warnings, *(f"sub-{who}: {why}" for who, why in (*plan.failed, *plan.skipped))]
     jobs = []
     for session in plan.sessions:
         high = _of(settings, session.reference)
         low = _of(settings, session.stacks)
         if not {contrast for _, contrast, *_ in low} & {contrast for _, contrast, *_ in high}:
-            told.append(f"{session.name} is left out: there is no high field of a contrast that its low field has")
+            warnings.append(f"{session.name} is left out: there is no high field of a contrast that its low field has")
             continue
         simulation = session.stacks[0].sidecar.get("Simulation")
         about = simulation if isinstance(simulation, Mapping) else {}
@@ -88,12 +88,12 @@ def _pairs(settings: TrainSettings) -> list[Job]:
                 licence=licence_of(settings.bids_dir),
             )
         )
-    tell(*told)
+    tell(*warnings)
     return jobs
 
 
 def _choices(settings: TrainSettings) -> dict[str, Any]:
-    """What the plans of pairs and of high field are told alike."""
+    """Arguments that the plans of pairs and of high field share."""
     from ..bids.filters import load_filters
 
     return {
@@ -147,7 +147,7 @@ def _label_maps(folder: Path, simulated: Mapping[str, Any]) -> list[Job]:
 
 
 def simulation(settings: TrainSettings) -> dict[str, Any]:
-    """What every simulating job is told: simulator, its settings, contrasts."""
+    """Inputs of every simulating job: simulator, its settings, contrasts."""
     from ..training.prepare import SPREAD
 
     options = {**SPREAD.get(settings.augment, {}), **settings.simulator_options}
