@@ -1,7 +1,5 @@
 """Files at the root of the derivative, kept true by every process that writes there."""
 
-import csv
-import io
 import json
 import os
 import re
@@ -13,6 +11,7 @@ from ..config import METHOD_MAPS, TISSUES
 from ..errors import InputError
 from .atomic import atomic_write, locked
 from .sidecars import read_json
+from .tables import read_table, table_text
 
 APP = "bids_lfenhance"
 BIDS_VERSION = "1.10.0"
@@ -75,10 +74,10 @@ def write_dataset_files(
     description = source_description(source)
     texts: dict[str, str] = {
         "dataset_description.json": json_text(derivative_description(out, source, description, version)),
-        "seg-tissue_dseg.tsv": _table(["index", "name"], [[str(i + 1), name] for i, name in enumerate(TISSUES)]),
+        "seg-tissue_dseg.tsv": table_text(["index", "name"], [[str(i + 1), name] for i, name in enumerate(TISSUES)]),
     }
     for name, rows in (labels or {}).items():
-        texts[f"seg-{name}_dseg.tsv"] = _table(["index", "name", "color"], rows)
+        texts[f"seg-{name}_dseg.tsv"] = table_text(["index", "name", "color"], rows)
     with locked(out / LOCK):
         check_ours(out)
         texts[".bidsignore"] = _merged_lines(out / ".bidsignore", BIDSIGNORE)
@@ -91,6 +90,26 @@ def write_dataset_files(
         for name, text in texts.items():
             write_changed(out / name, text)
     return tuple(out / name for name in texts)
+
+
+def check_source(bids_dir: Path) -> None:
+    """Nothing, or an ``InputError`` where the folder does not say that it is a BIDS dataset.
+
+    The whole validator is not run: what of the dataset is used is checked when it is used, file by file.
+    """
+    advice = "correct it, or give --skip-bids-validation to take the folder as it is."
+    path = bids_dir / "dataset_description.json"
+    if not path.is_file():
+        raise InputError(f"Expected a BIDS dataset with dataset_description.json, found none in {bids_dir}; {advice}")
+    description = read_json(path)
+    for key in ("Name", "BIDSVersion"):
+        if not isinstance(description.get(key), str):
+            raise InputError(f"Expected a text for '{key}' in {path}, found {description.get(key)!r}; {advice}")
+    if description.get("DatasetType", "raw") != "raw":
+        raise InputError(
+            f"Expected a raw dataset in {bids_dir}, found DatasetType '{description['DatasetType']}'; "
+            "give the folder with the scans as they were acquired."
+        )
 
 
 def ignore_own_files(out_dir: Path) -> None:
@@ -220,7 +239,7 @@ def _merged_descriptions(path: Path, methods: Mapping[str, str], contrasts: Iter
         f"desc-{key}": {"desc_id": f"desc-{key}", "description": " ".join(text.split())}
         for key, text in sentences.items()
     }
-    return _table(
+    return table_text(
         ["desc_id", "description"], [[key, row.get("description", "n/a")] for key, row in sorted(rows.items())]
     )
 
@@ -239,7 +258,7 @@ def merged_participants(path: Path, source: Path, subjects: Iterable[str]) -> st
     rows |= {subject: rows.get(subject, {"participant_id": subject}) for subject in asked}
     rows |= {row["participant_id"]: row for row in given if row["participant_id"] in asked}
     head = list(dict.fromkeys(["participant_id", *(key for row in [*given[:1], *before[:1]] for key in row)]))
-    return _table(head, [[row.get(key) or "n/a" for key in head] for _, row in sorted(rows.items())])
+    return table_text(head, [[row.get(key) or "n/a" for key in head] for _, row in sorted(rows.items())])
 
 
 def _spelled(value: str, column: Any) -> str:
@@ -260,24 +279,6 @@ def _prefixed(label: str) -> str:
 def _merged_lines(path: Path, lines: Iterable[str]) -> str:
     before = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
     return "\n".join(dict.fromkeys([*before, *lines])) + "\n"
-
-
-def read_table(path: Path) -> list[dict[str, str]]:
-    """Rows of a tab-separated file by column; none where it is not there."""
-    try:
-        text = path.read_text(encoding="utf-8-sig", errors="replace")
-    except FileNotFoundError:
-        return []
-    except OSError as error:
-        raise InputError(f"Expected to read {path}, found {error.strerror}; check its permissions.") from error
-    lines = csv.reader(io.StringIO(text, newline=""), delimiter="\t", quoting=csv.QUOTE_NONE)
-    head, *rows = [line for line in lines if any(line)] or [[]]
-    # a short row is filled up, a long one cut: a table by hand must not stop the run
-    return [dict(zip(head, [*row, *[""] * len(head)], strict=False)) for row in rows]
-
-
-def _table(columns: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    return "".join("\t".join(cells) + "\n" for cells in (columns, *rows))
 
 
 def json_text(content: Mapping[str, Any]) -> str:

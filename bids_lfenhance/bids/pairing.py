@@ -1,14 +1,16 @@
 """Pairs: which high-field session stands beside a low-field one, and which images of it."""
 
-import csv
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
 from ..config import CONTRASTS
+from ..errors import InputError
 from .scans import Scan, shorten
 from .sidecars import split_name
+from .tables import read_table
 
 Session = str | None
 
@@ -125,12 +127,9 @@ def _sessions_time(scan: Scan) -> datetime | None:
 
 def _rows(path: Path) -> list[dict[str, str]]:
     """Rows of a table, none where it cannot be read: dates only help to choose."""
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = csv.DictReader(file, delimiter="\t")
-            return [{key: value or "" for key, value in row.items() if isinstance(key, str)} for row in rows]
-    except (OSError, UnicodeDecodeError, csv.Error):
-        return []
+    with suppress(InputError):
+        return read_table(path)
+    return []
 
 
 def _listed_time(scan: Scan, listed: Mapping[str, str]) -> datetime | None:

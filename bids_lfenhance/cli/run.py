@@ -33,7 +33,7 @@ def run(settings: Common) -> int:
     if isinstance(settings, Settings) and (settings.boilerplate_only or settings.reports_only):
         return _from_disk(settings)
     if not settings.skip_bids_validation and not _learns_from_labels(settings):
-        from ..bids.validate import check_source
+        from ..bids.dataset import check_source
 
         check_source(settings.bids_dir)
     match settings:

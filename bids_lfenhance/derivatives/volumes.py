@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ..bids.dataset import read_table
 from ..bids.names import sidecar_path
+from ..bids.tables import read_table
 from ..config import CONTRASTS
 from .files import REGION_COLUMNS, write_table
 

@@ -1,13 +1,14 @@
 """Every image metric under every protocol, side by side (docs/methods/metrics.md)."""
 
-from collections.abc import Iterator, Sequence
+import logging
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from . import intensity, sharpness
 from .metric_definitions import DATA_DICTIONARY
-from .perceptual import lpips_mean
 from .protocols import CEILING_CLIP, PROTOCOLS, Line, Pair, Protocol, Scales, make_pair
 from .ssim import GAUSSIAN_PAD, Moments, local_moments, rescale, ssim_map, valid_area
 
@@ -154,3 +155,23 @@ def _slicewise(pair: Pair, scales: Scales) -> Iterator[tuple[str, str, float]]:
     if perceptual is not None:
         yield "field", "lpips", perceptual
     yield "field", "empty", _empty(pair)
+
+
+def lpips_mean(pairs: Iterable[tuple[np.ndarray, np.ndarray]]) -> float | None:
+    """The mean LPIPS (AlexNet) over pairs of (X, Y) slices in [0, 1]; None if the package or its weights are missing."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of a call that lpips makes, not we
+            import lpips
+
+            network = lpips.LPIPS(net="alex", verbose=False).eval().requires_grad_(False)
+            values = [
+                float(network(*(lpips.im2tensor(np.repeat(s[:, :, None], 3, axis=2), factor=0.5) for s in pair)))
+                for pair in pairs
+            ]
+    except ImportError:
+        return None
+    except Exception as error:  # whatever a third party's download or torch build does, the other metrics stand
+        logging.getLogger(__name__).info("LPIPS left out: %s", error)
+        return None
+    return float(np.mean(values)) if values else None

@@ -7,32 +7,10 @@ from typing import Any
 import numpy as np
 
 from ..config import CONTRASTS
-from ..imaging.tissue import segment_tissue
 from ..imaging.volume import Volume
 from .image_metrics import image_metrics
 from .risk import risk_map
-from .volumes import overlaps, structures, tissue_volumes
-
-
-def segment_session(
-    volume: Volume, mask: np.ndarray, priors: np.ndarray
-) -> tuple[Volume, dict[str, np.ndarray], dict[str, list[dict[str, Any]]]]:
-    """The volume with mask and tissue posteriors, and labels and volumes per contrast.
-
-    Parameters
-    ----------
-    volume : the session; every contrast is segmented for itself
-    mask, priors : brain (X, Y, Z) bool and CSF, GM, WM (3, X, Y, Z) in [0, 1], on the same grid
-
-    The posteriors kept in the volume are the mean over its contrasts: each sees noise of its own.
-    """
-    posteriors, labels, rows = [], {}, {}
-    for contrast in volume.contrasts:
-        posterior, labels[contrast] = segment_tissue(volume.channel(contrast), mask, priors)
-        rows[contrast] = tissue_volumes(posterior, labels[contrast], volume.grid.voxel_volume)
-        posteriors.append(posterior)
-    tissue = np.asarray(np.mean(posteriors, axis=0, dtype=np.float32))
-    return volume.with_anatomy(mask, tissue), labels, rows
+from .volumes import overlaps, structures
 
 
 def risk_session(enhanced: Volume, acquired: Volume) -> tuple[Volume, dict[str, Any]]:

@@ -31,7 +31,7 @@ class SegmentTissue(Step):
 
     def run_step(self, cwd: Path) -> dict[str, Any]:
         """The volume with tissue, the labels, the volumes."""
-        from ..evaluation.session import segment_session
+        from ..imaging.tissue import segment_session
         from ..imaging.volume import load_arrays, load_volume, save_arrays, save_volume
 
         volume, (_, anatomy) = load_volume(self.inputs.volume), load_arrays(self.inputs.anatomy)

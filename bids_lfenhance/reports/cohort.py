@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..bids.dataset import read_table as read_words
+from ..bids.tables import read_table
 from ..config import TOTAL_INTRACRANIAL
 from ..evaluation.cohort import BASELINE, METRIC_KEYS
 from ..evaluation.figures import Figures
@@ -246,7 +246,7 @@ def _add_metrics(cohort: Cohort, where: tuple[str, str], session: Session, count
 
 
 def _people_rows(folder: Path) -> dict[str, dict[str, str]]:
-    rows = read_words(folder / "participants.tsv")
+    rows = read_table(folder / "participants.tsv")
     return {row["participant_id"].removeprefix("sub-"): row for row in rows if row.get("participant_id")}
 
 

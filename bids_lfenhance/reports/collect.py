@@ -1,19 +1,20 @@
 """What lies on disk for one subject, gathered by name: the report knows nothing else."""
 
-import csv
 import json
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
-from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ..bids.tables import read_table
 from ..config import CONTRASTS, MAP_ENDS, METHOD_MAPS
+from ..errors import InputError
 from ..imaging.grid import Grid, canonical_zoom
 
 HIGH_FIELD_TESLA = 1.0
@@ -164,14 +165,11 @@ def read_json(path: Path) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def read_table(path: Path) -> list[dict[str, Any]]:
+def read_numbers(path: Path) -> list[dict[str, Any]]:
     """The rows of a TSV, numbers as floats; empty if there is none or it cannot be read."""
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            head, *rows = list(csv.reader(file, delimiter="\t"))
-    except (OSError, ValueError, csv.Error):
-        return []
-    return [dict(zip_longest(head, map(_cell, row[: len(head)]))) for row in rows if row]
+    with suppress(InputError):
+        return [{key: _cell(text) for key, text in row.items()} for row in read_table(path)]
+    return []
 
 
 @lru_cache(maxsize=4096)  # a table repeats its words in every row, and a word that is no number is slow to try
@@ -252,7 +250,7 @@ def _session(out_dir: Path, subject: str, name: str | None, outputs: Iterable[Ou
         theirs = []
     elif other == name:  # a dataset without sessions: what was moved carries the space it was moved to
         mine, theirs = [o for o in mine if "space" in o.entities], [o for o in theirs if "space" not in o.entities]
-    metrics = [row for path in sorted(folder.glob(f"{head}_desc-*_qc.tsv")) for row in read_table(path)]
+    metrics = [row for path in sorted(folder.glob(f"{head}_desc-*_qc.tsv")) for row in read_numbers(path)]
     channels = tuple(_channel(contrast, mine, theirs) for contrast in _contrasts(record, mine))
     labels = tuple(dict.fromkeys(label for channel in channels for label in channel.enhanced))
     if wanted in labels:
@@ -292,7 +290,7 @@ def _segmented(outputs: Iterable[Output], contrast: str, seg: str) -> dict[str, 
 
 
 def _tissue(output: Output) -> Tissue:
-    rows = read_table(output.path.with_name(output.path.name.split(".nii")[0] + ".tsv"))
+    rows = read_numbers(output.path.with_name(output.path.name.split(".nii")[0] + ".tsv"))
     volumes, confidence, soft = (
         {str(row["name"]): row[key] for row in rows if isinstance(row.get(key), float)}
         for key in ("volume_mm3", "confidence", "volume_soft_mm3")

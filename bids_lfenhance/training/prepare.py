@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from ..config import CONTRASTS
-from ..evaluation.session import segment_session
 from ..imaging.anatomy import extract_brain, find_anatomy
 from ..imaging.fusion import fuse_mean
+from ..imaging.tissue import segment_session
 from ..imaging.volume import Stack, Volume, volume_from_channels
 from ..methods.contrast import shown
 from ..methods.options import IN_HIGH_FIELD_CONTRAST, AskedFusion

@@ -10,10 +10,10 @@ from bids_lfenhance.bids.dataset import (
     generated_by,
     newest_change,
     raw_link,
-    read_table,
     source_dataset,
     write_dataset_files,
 )
+from bids_lfenhance.bids.tables import read_table
 from bids_lfenhance.errors import InputError
 
 from .conftest import MakeTree

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from bids_lfenhance.bids.dataset import read_table, write_dataset_files
+from bids_lfenhance.bids.dataset import write_dataset_files
 from bids_lfenhance.bids.lock import exclusive_run
+from bids_lfenhance.bids.tables import read_table
 from bids_lfenhance.workflows.run import _cite
 
 PROCESSES, SUBJECTS = 16, 64
