@@ -158,7 +158,7 @@ def _slicewise(pair: Pair, scales: Scales) -> Iterator[tuple[str, str, float]]:
 
 
 def lpips_mean(pairs: Iterable[tuple[np.ndarray, np.ndarray]]) -> float | None:
-    """The mean LPIPS (AlexNet) over pairs of (X, Y) slices in [0, 1]; None if the package or its weights are missing."""
+    """Mean LPIPS (AlexNet) over pairs of (X, Y) slices in [0, 1]; None if the package or its weights are missing."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of a call that lpips makes, not we
