@@ -66,11 +66,17 @@ def check_room(folder: Path, name: str, free_gb: float = MINIMUM_DISK_GB) -> Non
     except OSError as error:
         raise InputError(
             f"Expected to be able to write in {name} {folder}, found: {error.strerror}; "
-            "change its permissions or choose another folder."
+            "change its permissions or choose another folder.",
+            code="not-writable",
+            path=folder,
         ) from error
     free = shutil.disk_usage(folder).free / GIB
     if free < free_gb:
-        raise InputError(f"Expected {free_gb:g} GiB free for {name} {folder}, found {free:.1f}; make room there.")
+        raise InputError(
+            f"Expected {free_gb:g} GiB free for {name} {folder}, found {free:.1f}; make room there.",
+            code="no-room",
+            path=folder,
+        )
 
 
 def _cgroup(controller: str, name: str) -> list[str]:

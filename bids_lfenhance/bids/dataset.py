@@ -100,15 +100,26 @@ def check_source(bids_dir: Path) -> None:
     advice = "correct it, or give --skip-bids-validation to take the folder as it is."
     path = bids_dir / "dataset_description.json"
     if not path.is_file():
-        raise InputError(f"Expected a BIDS dataset with dataset_description.json, found none in {bids_dir}; {advice}")
+        raise InputError(
+            f"Expected a BIDS dataset with dataset_description.json, found none in {bids_dir}; {advice}",
+            code="not-bids",
+            path=bids_dir,
+        )
     description = read_json(path)
     for key in ("Name", "BIDSVersion"):
         if not isinstance(description.get(key), str):
-            raise InputError(f"Expected a text for '{key}' in {path}, found {description.get(key)!r}; {advice}")
+            raise InputError(
+                f"Expected a text for '{key}' in {path}, found {description.get(key)!r}; {advice}",
+                code="not-bids",
+                path=path,
+                key=key,
+            )
     if description.get("DatasetType", "raw") != "raw":
         raise InputError(
             f"Expected a raw dataset in {bids_dir}, found DatasetType '{description['DatasetType']}'; "
-            "give the folder with the scans as they were acquired."
+            "give the folder with the scans as they were acquired.",
+            code="not-raw",
+            path=bids_dir,
         )
 
 
@@ -130,12 +141,16 @@ def check_ours(out_dir: Path, kind: str = "derivative") -> None:
         found = f"a dataset made by {names[0]}" if names and names[0] else "another dataset"
         raise InputError(
             f"Expected an empty OUT_DIR or an earlier output of {APP}, found {found} in {out_dir}; "
-            "give a folder of its own."
+            "give a folder of its own.",
+            code="out-dir-taken",
+            path=out_dir,
         )
     if (found := description.get("DatasetType", "raw")) != kind:
         raise InputError(
             f"Expected an empty OUT_DIR or a {kind} dataset, found a {found} dataset of another level of {APP} "
-            f"in {out_dir}; give a folder of its own."
+            f"in {out_dir}; give a folder of its own.",
+            code="out-dir-taken",
+            path=out_dir,
         )
 
 

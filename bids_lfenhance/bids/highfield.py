@@ -123,7 +123,11 @@ def plan_simulation(
             skipped.append((subject, _why_nothing(scans, read, contrasts, wanted)))
     if not planned and not failed:
         what = " or ".join(contrasts) or "T1w, T2w or FLAIR"
-        raise InputError(f"Expected high-field {what} in {root}, found none: sub-{skipped[0][0]}: {skipped[0][1]}")
+        raise InputError(
+            f"Expected high-field {what} in {root}, found none: sub-{skipped[0][0]}: {skipped[0][1]}",
+            code="no-high-field",
+            path=root,
+        )
     unknown = tuple(scan for one in planned for scan in one.scans if scan.field_strength is None)
     notes += tuple(sentence for _, left_out in found.values() for sentence in left_out)
     return SimulationPlan(tuple(planned), tuple(skipped), tuple(failed), unknown, (*notes, *_said_once(unknown, lower)))

@@ -83,17 +83,23 @@ def open_database(bids_dir: Path, database_dir: Path) -> "BIDSLayout":
     except OSError as error:
         raise InputError(
             f"Expected to keep the index of the dataset in {database_dir}, found {error.strerror}; "
-            "give another folder to --bids-database-dir."
+            "give another folder to --bids-database-dir.",
+            code="bad-index",
+            path=database_dir,
         ) from error
     except Exception as error:  # sqlite, SQLAlchemy and pybids each raise their own
         raise InputError(
             f"Expected a pybids index in {database_dir / DATABASE}, found one that cannot be read "
-            f"({type(error).__name__}); delete it or give another folder to --bids-database-dir."
+            f"({type(error).__name__}); delete it or give another folder to --bids-database-dir.",
+            code="bad-index",
+            path=database_dir,
         ) from error
     if Path(layout.root).resolve() != bids_dir.resolve():
         raise InputError(
             f"Expected the index of {bids_dir} in {database_dir}, found that of {layout.root}; "
-            "give another folder to --bids-database-dir."
+            "give another folder to --bids-database-dir.",
+            code="bad-index",
+            path=database_dir,
         )
     return layout
 

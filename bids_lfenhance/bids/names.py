@@ -35,7 +35,11 @@ def derivative_name(out_dir: str | Path, owner: Owner, suffix: str, extension: s
     pairs = [("sub", subject)] + ([("ses", session)] if session is not None else [])
     given = {key.rstrip("_"): value for key, value in entities.items() if value is not None}
     if unknown := sorted(set(given) - set(ORDER)):
-        raise InputError(f"Expected BIDS entities in a name, found {unknown}; choose among {', '.join(ORDER)}.")
+        raise InputError(
+            f"Expected BIDS entities in a name, found {unknown}; choose among {', '.join(ORDER)}.",
+            code="bad-label",
+            value=unknown,
+        )
     pairs += [(key, given[key]) for key in ORDER if key in given]
     for key, value in pairs:
         _check(LABEL, value, f"a label of letters, digits and + for {key}-")
@@ -47,7 +51,7 @@ def derivative_name(out_dir: str | Path, owner: Owner, suffix: str, extension: s
 
 def _check(pattern: re.Pattern[str], value: str, expected: str) -> None:
     if not pattern.fullmatch(value):
-        raise InputError(f"Expected {expected}, found {value!r}; rename it.")
+        raise InputError(f"Expected {expected}, found {value!r}; rename it.", code="bad-label", value=value)
 
 
 def sidecar_path(image: Path) -> Path:

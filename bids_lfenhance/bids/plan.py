@@ -31,7 +31,8 @@ class NoFieldStrengthError(InputError):
         super().__init__(
             f"Expected ImagingFrequency, MagneticFieldStrength or a known Manufacturer in the sidecars of "
             f"{len(scans)} image{'s' * (len(scans) > 1)} ({files}), found none; "
-            "add one, or say it with --assume-field-strength TESLA."
+            "add one, or say it with --assume-field-strength TESLA.",
+            code="no-field-strength",
         )
 
 
@@ -55,7 +56,9 @@ def make_plan(
     rules = check_filters(filters or {})
     if assume_field_strength is not None and not 0 < assume_field_strength < 25:
         raise InputError(
-            f"Expected --assume-field-strength in tesla, found {assume_field_strength}; give one such as 0.064."
+            f"Expected --assume-field-strength in tesla, found {assume_field_strength}; give one such as 0.064.",
+            code="bad-option",
+            option="assume_field_strength",
         )
     subjects = choose_subjects(root, participants)
     images, warnings = list_images(root, subjects, Path(database_dir).absolute() if database_dir else None)
@@ -100,7 +103,9 @@ def check_sessions(wanted: frozenset[str], scans: Sequence[Scan]) -> None:
     if unknown := sorted(wanted - there):
         raise InputError(
             f"Expected sessions of the requested participants, found no ses-{', ses-'.join(unknown)}; "
-            f"there {'is' if len(there) == 1 else 'are'} {shorten(sorted(there), 12) or 'none at all'}."
+            f"there {'is' if len(there) == 1 else 'are'} {shorten(sorted(there), 12) or 'none at all'}.",
+            code="unknown-session",
+            sessions=unknown,
         )
 
 

@@ -144,15 +144,25 @@ def strip_prefix(label: str, prefix: str) -> str:
 def list_subjects(bids_dir: Path) -> tuple[str, ...]:
     """Labels of all subjects that have a folder, sorted."""
     if not bids_dir.is_dir():
-        raise InputError(f"Expected a BIDS dataset at {bids_dir}, found no such folder; check BIDS_DIR.")
+        raise InputError(
+            f"Expected a BIDS dataset at {bids_dir}, found no such folder; check BIDS_DIR.",
+            code="not-bids",
+            path=bids_dir,
+        )
     try:
         names = [path.name for path in bids_dir.glob("sub-*") if path.is_dir()]
     except OSError as error:
-        raise InputError(f"Expected to list {bids_dir}, found {error.strerror}; check its permissions.") from error
+        raise InputError(
+            f"Expected to list {bids_dir}, found {error.strerror}; check its permissions.",
+            code="not-readable",
+            path=bids_dir,
+        ) from error
     subjects = sorted(label for name in names if LABEL.fullmatch(label := name.removeprefix("sub-")))
     if not subjects:
         raise InputError(
-            f"Expected folders named sub-<label> in {bids_dir}, found none; give the root of a BIDS dataset."
+            f"Expected folders named sub-<label> in {bids_dir}, found none; give the root of a BIDS dataset.",
+            code="no-subjects",
+            path=bids_dir,
         )
     return tuple(subjects)
 
@@ -164,7 +174,9 @@ def choose_subjects(bids_dir: Path, participants: Iterable[str]) -> tuple[str, .
     if unknown := [label for label in asked if label not in known]:
         raise InputError(
             f"Expected participants of {bids_dir}, found no sub-{', sub-'.join(unknown)}; "
-            f"there {'is' if len(known) == 1 else 'are'} {len(known)}: {shorten(known, 12)}."
+            f"there {'is' if len(known) == 1 else 'are'} {len(known)}: {shorten(known, 12)}.",
+            code="unknown-subject",
+            subjects=unknown,
         )
     return asked or known
 

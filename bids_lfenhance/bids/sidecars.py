@@ -57,15 +57,23 @@ def read_json(path: Path) -> dict[str, Any]:
     except FileNotFoundError as error:
         raise InputError(
             f"Expected to read {path}, but it is not there or is a link to annexed content that was not fetched; "
-            "restore it (datalad get) or remove the link."
+            "restore it (datalad get) or remove the link.",
+            code="missing-file",
+            path=path,
         ) from error
     except OSError as error:
-        raise InputError(f"Expected to read {path}, found {error.strerror}; check its permissions.") from error
+        raise InputError(
+            f"Expected to read {path}, found {error.strerror}; check its permissions.", code="not-readable", path=path
+        ) from error
     except (ValueError, RecursionError) as error:  # not text, not JSON, or nested beyond all measure
-        raise InputError(f"Expected valid JSON in {path}, found {error}; repair or remove that file.") from error
+        raise InputError(
+            f"Expected valid JSON in {path}, found {error}; repair or remove that file.", code="bad-json", path=path
+        ) from error
     if not isinstance(content, dict):
         raise InputError(
-            f"Expected a JSON object in {path}, found a {type(content).__name__}; repair or remove that file."
+            f"Expected a JSON object in {path}, found a {type(content).__name__}; repair or remove that file.",
+            code="bad-json",
+            path=path,
         )
     return content
 

@@ -92,13 +92,20 @@ def check_settings(out_dir: Path, toml: str) -> None:
     try:
         there = _flat(tomllib.loads(path.read_text(encoding="utf-8")))
     except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"Expected the settings of the dataset in {path}, found none that can be read.") from error
+        raise InputError(
+            f"Expected the settings of the dataset in {path}, found none that can be read.",
+            code="other-settings",
+            path=path,
+        ) from error
     asked = _flat(tomllib.loads(toml))
     for key in sorted({*there, *asked}):
         if there.get(key) != asked.get(key):
             raise InputError(
                 f"Expected the settings of the dataset that is in {out_dir} already ({key} = {there.get(key)}), found "
-                f"{key} = {asked.get(key)}; give an OUT_DIR of its own, or the same settings (--config-file {path})."
+                f"{key} = {asked.get(key)}; give an OUT_DIR of its own, or the same settings (--config-file {path}).",
+                code="other-settings",
+                path=path,
+                key=key,
             )
 
 

@@ -15,7 +15,9 @@ def read_table(path: Path) -> list[dict[str, str]]:
     except FileNotFoundError:
         return []
     except OSError as error:
-        raise InputError(f"Expected to read {path}, found {error.strerror}; check its permissions.") from error
+        raise InputError(
+            f"Expected to read {path}, found {error.strerror}; check its permissions.", code="not-readable", path=path
+        ) from error
     lines = csv.reader(io.StringIO(text, newline=""), delimiter="\t", quoting=csv.QUOTE_NONE)
     head, *rows = [line for line in lines if any(line)] or [[]]
     # a short row is filled up, a long one cut: a table by hand must not stop the run

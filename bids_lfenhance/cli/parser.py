@@ -178,7 +178,11 @@ def _typed(settings: type[Common], name: str, value: Any) -> Any:
         return Path(value)
     if kind == tuple[str, ...] or not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
         expected = getattr(kind, "__name__", str(kind))
-        raise InputError(f"Expected {expected} for '{name}' in the settings file, found {value!r}; correct it.")
+        raise InputError(
+            f"Expected {expected} for '{name}' in the settings file, found {value!r}; correct it.",
+            code="bad-setting",
+            key=name,
+        )
     return value
 
 

@@ -90,7 +90,10 @@ def options_of_parts(
         name = run.get(kind, _default(level, kind))
         if name not in choices(level, kind):
             raise InputError(
-                f"Expected one of {', '.join(choices(level, kind))} for --{kind}, found '{name}'; change --{kind}."
+                f"Expected one of {', '.join(choices(level, kind))} for --{kind}, found '{name}'; change --{kind}.",
+                code="unknown-choice",
+                option=kind,
+                value=name,
             )
         chosen.update((kind, part) for part in parts if (part.kind, part.name) == (kind, name))
     options: dict[str, dict[str, Any]] = {}
@@ -109,11 +112,17 @@ def _default(level: str, field: str) -> Any:
 def _from_table(tables: Mapping[str, Any], part: Part) -> dict[str, Any]:
     for key in tables.get(part.name, {}):
         if key not in {f.name for f in dataclasses.fields(part.settings)}:
-            raise InputError(f"Expected an option of '{part.name}' in the settings file, found '{key}'; see --help.")
+            raise InputError(
+                f"Expected an option of '{part.name}' in the settings file, found '{key}'; see --help.",
+                code="bad-setting",
+                key=key,
+            )
         if key in part.hidden & decided(part.settings, "network", "training"):
             raise InputError(
                 f"Expected options of '{part.name}' that have an effect in the settings file, found '{key}', which "
-                "trained weights decide; drop it."
+                "trained weights decide; drop it.",
+                code="no-effect",
+                key=key,
             )
     return {key: value for key, value in tables.get(part.name, {}).items() if key not in part.hidden}
 
@@ -128,5 +137,7 @@ def _refuse_idle(given: Mapping[str, Any], parts: tuple[Part, ...], chosen: list
         used = " and ".join(f"{part.kind} '{part.name}'" for part in chosen) or "none"
         raise InputError(
             f"Expected options of what is used ({used}), found --{owner}-{name.replace('_', '-')}, "
-            f"which would have no effect; drop it or choose --{' or --'.join(kinds)} {owner}."
+            f"which would have no effect; drop it or choose --{' or --'.join(kinds)} {owner}.",
+            code="no-effect",
+            key=name,
         )

@@ -136,7 +136,11 @@ def resolve_method(settings: Settings, device: str) -> dict[str, Any]:
     try:
         found = dataclasses.asdict(method.settings(**chosen))
     except (TypeError, ValueError) as error:
-        raise InputError(f"Expected settings method '{method.name}' can use, found: {error}; see --help.") from error
+        raise InputError(
+            f"Expected settings method '{method.name}' can use, found: {error}; see --help.",
+            code="bad-method-settings",
+            method=method.name,
+        ) from error
     return {name: found[name] for name in found if name in decided(method.settings, "user")}
 
 
@@ -146,10 +150,18 @@ def _from_disk(settings: Settings) -> int:
 
     subjects = settings.participant_label or tuple(p.name for p in sorted(settings.out_dir.glob("sub-*")) if p.is_dir())
     if not subjects:
-        raise InputError(f"Expected subjects in {settings.out_dir}, found none; run the participant level first.")
+        raise InputError(
+            f"Expected subjects in {settings.out_dir}, found none; run the participant level first.",
+            code="no-subjects",
+            path=settings.out_dir,
+        )
     for subject in (name.removeprefix("sub-") for name in subjects):
         if not (settings.out_dir / f"sub-{subject}").is_dir():
-            raise InputError(f"Expected sub-{subject} in {settings.out_dir}, found no such folder.")
+            raise InputError(
+                f"Expected sub-{subject} in {settings.out_dir}, found no such folder.",
+                code="unknown-subject",
+                subjects=(subject,),
+            )
         if settings.boilerplate_only:
             _print(boilerplate(settings.out_dir, subject))
         else:

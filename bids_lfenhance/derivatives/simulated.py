@@ -66,7 +66,9 @@ def is_there(out_dir: Path, subject: str, session: str, names: Sequence[tuple[st
         if known is not None and known != digest:
             raise InputError(
                 f"Expected {path.name} made from the same source file with the same settings, found another image; "
-                f"remove {path.parents[1]} to have it made again, or give another OUT_DIR."
+                f"remove {path.parents[1]} to have it made again, or give another OUT_DIR.",
+                code="other-settings",
+                path=path,
             )
         if known is None or not path.is_file():
             return False
@@ -117,5 +119,7 @@ def sha256(path: Path) -> str:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise InputError(
-            f"Expected to read {path}, found {error.strerror}; get its content (datalad get) or check its permissions."
+            f"Expected to read {path}, found {error.strerror}; get its content (datalad get) or check its permissions.",
+            code="not-readable",
+            path=path,
         ) from error

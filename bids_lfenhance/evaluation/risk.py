@@ -70,9 +70,15 @@ def risk_map(
     stacks that see the voxel, smoothed by 3 mm inside the brain. Zero outside the brain; NaN where no stack saw it.
     """
     if not stacks:
-        raise InputError("a risk map needs at least one acquired stack of its contrast, found none: leave the map out")
+        raise InputError(
+            "a risk map needs at least one acquired stack of its contrast, found none: leave the map out",
+            code="no-scans",
+        )
     if not mask.any() or not np.isfinite(output[mask]).all():
-        raise InputError("a risk map needs a brain mask and a finite output in it, found none or NaN: check the output")
+        raise InputError(
+            "a risk map needs a brain mask and a finite output in it, found none or NaN: check the output",
+            code="no-mask",
+        )
     box, small = _brain_box(mask, grid)
     inside = np.asarray(mask, dtype=bool)[box]
     parts = _tissue_parts(output[box], tissue[(slice(None), *box)])
@@ -84,7 +90,10 @@ def risk_map(
         if where.any():
             fits.append(_fit_stack(stack, Acquisition.of(stack, small, where, frame), spectra, where))
     if not fits:
-        raise InputError("the stacks and the brain mask must overlap, found no common voxel: check the registration")
+        raise InputError(
+            "the stacks and the brain mask must overlap, found no common voxel: check the registration",
+            code="no-overlap",
+        )
     risk = np.zeros(grid.shape, dtype=np.float32)
     risk[box] = _combine(fits, small, inside)
     return risk, _record(risk[mask], fits)
@@ -153,7 +162,8 @@ def fit_gains(columns: np.ndarray, acquired: np.ndarray, scale: float) -> tuple[
     if overall <= 0 or scale <= 0:
         raise InputError(
             "output and acquired stack must be positive inside the brain to be compared, found one that is not: "
-            "check the images and the mask"
+            "check the images and the mask",
+            code="bad-values",
         )
     strength = np.sqrt((columns**2).sum(axis=0))
     there = strength > 1e-6 * strength.max()

@@ -55,7 +55,9 @@ def template_files(space: str) -> TemplateFiles:
     if not name.isalnum() or not resolution.isdigit() or (modifier and not modifier.startswith("res-")):
         raise InputError(
             f"Expected an output space written NAME:res-N, as in MNI152NLin2009cAsym:res-1, found {space!r}; "
-            "write it so."
+            "write it so.",
+            code="bad-space",
+            space=space,
         )
     client = _client()
     where: dict[str, Any] = {
@@ -70,7 +72,9 @@ def template_files(space: str) -> TemplateFiles:
         raise InputError(
             f"Expected the template {name} at resolution {resolution} in {client.cache.config.root} or on the network, "
             "found neither; fetch it with templateflow where there is a network, set TEMPLATEFLOW_HOME to where it "
-            "lies, or choose another output space."
+            "lies, or choose another output space.",
+            code="no-template",
+            space=space,
         )
     masks = _fetch(client, name, suffix="mask", desc="brain", **where)
     return TemplateFiles(sorted(images)[0], masks[0] if masks else None)

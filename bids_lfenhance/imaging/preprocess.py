@@ -120,7 +120,7 @@ def prepare_session(
     (of the head's centre) are relative to the session's reference stack.
     """
     if not scans:
-        raise InputError("A session needs at least one low-field scan, found none: check the dataset.")
+        raise InputError("A session needs at least one low-field scan, found none: check the dataset.", code="no-scans")
     with threadpool_limits(1):
         prepared = [
             prepare_scan(name, contrast, plane, image, acquired=FINEST_LOW_FIELD, sloppy=sloppy)
@@ -159,7 +159,9 @@ def _first_of_each(
         else:
             chosen[contrast] = (name, contrast, image)
     if not chosen:
-        raise InputError("A high-field reference needs at least one image, found none: check the dataset.")
+        raise InputError(
+            "A high-field reference needs at least one image, found none: check the dataset.", code="no-scans"
+        )
     return list(chosen.values()), warnings
 
 

@@ -38,7 +38,9 @@ def chosen_subjects(settings: GroupSettings) -> list[str]:
     """The labels to report on, all of the derivative or those asked for; an ``InputError`` for one it does not know."""
     if not settings.out_dir.is_dir():
         raise InputError(
-            f"Expected a derivative at {settings.out_dir}, found no such folder; run the participant level first."
+            f"Expected a derivative at {settings.out_dir}, found no such folder; run the participant level first.",
+            code="no-derivative",
+            path=settings.out_dir,
         )
     check_ours(settings.out_dir)
     there = known_subjects(settings.out_dir)
@@ -46,7 +48,9 @@ def chosen_subjects(settings: GroupSettings) -> list[str]:
     if unknown := [label for label in asked if label not in there]:
         raise InputError(
             f"Expected sub-{unknown[0]} in {settings.out_dir}, found no such subject; run the participant level on it "
-            "first, or leave it out."
+            "first, or leave it out.",
+            code="unknown-subject",
+            subjects=unknown,
         )
     return sorted(set(asked)) or there
 

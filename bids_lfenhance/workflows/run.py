@@ -111,7 +111,9 @@ def preflight(settings: Settings, spec: RunSpec) -> None:
     needed = MINIMUM_MEMORY_GB[settings.sloppy]
     if spec.mem_gb < needed:
         advice = "ask for more" if settings.sloppy else "ask for more, or try --sloppy to see the app at work"
-        raise InputError(f"Expected {needed:g} GiB of memory, found {spec.mem_gb:.1f}; {advice}.")
+        raise InputError(
+            f"Expected {needed:g} GiB of memory, found {spec.mem_gb:.1f}; {advice}.", code="no-memory", needed=needed
+        )
     if spec.spaces:
         from ..imaging.normalise import template_files
 

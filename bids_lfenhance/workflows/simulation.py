@@ -77,7 +77,9 @@ def simulator_settings(settings: SimulateSettings) -> dict[str, Any]:
         return dataclasses.asdict(get_simulator(settings.simulator).settings(**settings.simulator_options))
     except (TypeError, ValueError) as error:
         raise InputError(
-            f"Expected settings simulator '{settings.simulator}' can use, found: {error}; see --help."
+            f"Expected settings simulator '{settings.simulator}' can use, found: {error}; see --help.",
+            code="bad-method-settings",
+            method=settings.simulator,
         ) from error
 
 
@@ -108,7 +110,10 @@ def weights_digest(options: Mapping[str, Any], contrasts: Sequence[str]) -> str:
 def make_tasks(settings: SimulateSettings, plan: SimulationPlan, options: Mapping[str, Any]) -> dict[str, Task]:
     """A task by the name of each high-field session; an ``InputError`` for presets that cannot be used."""
     if len(set(settings.presets)) < len(settings.presets):
-        raise InputError(f"Expected each preset once, found {' '.join(settings.presets)}; drop the repeated one.")
+        raise InputError(
+            f"Expected each preset once, found {' '.join(settings.presets)}; drop the repeated one.",
+            code="repeated-preset",
+        )
     tasks, weights = {}, weights_digest(options, plan.contrasts)
     for source in plan.sessions:
         stacks = tuple((word, contrast) for contrast in source.contrasts for word in settings.presets)

@@ -63,13 +63,16 @@ def _check_stages(settings: TrainSettings, method: "Method", own: Any, jobs: Seq
     if method.maps == "regions" and any(side % 2 or side < 2 for stage in stages for side in stage.patch):
         raise InputError(
             f"Expected an even --{method.name}-patch, whose voxels the network takes two by two by two, found "
-            f"{stages[0].patch[0]}; change it."
+            f"{stages[0].patch[0]}; change it.",
+            code="odd-patch",
         )
     only_pairs = all(stage.data == "pairs" for stage in stages)
     if only_pairs and settings.augment not in PLAIN and any(job.low for job in jobs):
         raise InputError(
             f"Expected --augment none or flip with pairs for {method.name}, which learns from them alone, found "
-            f"'{settings.augment}'; change --augment."
+            f"'{settings.augment}'; change --augment.",
+            code="no-effect",
+            option="augment",
         )
 
 
@@ -81,7 +84,9 @@ def _fusion(settings: TrainSettings, own: Any) -> Any:
     if fusion != "mean" and settings.augment not in PLAIN and get_simulator(settings.augment).fused:
         raise InputError(
             f"Expected --{settings.method}-fusion mean with --augment {settings.augment}, which makes images that are "
-            f"fused already, found {fusion}; change one of them."
+            f"fused already, found {fusion}; change one of them.",
+            code="conflicting-options",
+            options=("fusion", "augment"),
         )
     return fusion
 
@@ -173,13 +178,20 @@ def resolve(settings: TrainSettings, method: "Method") -> Any:
     presets = method.learning.presets
     if settings.preset not in presets:
         raise InputError(
-            f"Expected a --preset of {method.name} out of {', '.join(presets)}, found '{settings.preset}'; change it."
+            f"Expected a --preset of {method.name} out of {', '.join(presets)}, found '{settings.preset}'; change it.",
+            code="unknown-choice",
+            option="preset",
+            value=settings.preset,
         )
     chosen = {**presets[settings.preset], **settings.method_options}
     try:
         return method.settings(**chosen, device=choose_device(settings.device))
     except (TypeError, ValueError) as error:
-        raise InputError(f"Expected settings method '{method.name}' can use, found: {error}; see --help.") from error
+        raise InputError(
+            f"Expected settings method '{method.name}' can use, found: {error}; see --help.",
+            code="bad-method-settings",
+            method=method.name,
+        ) from error
 
 
 def make_examples(jobs: Sequence[Job], root: Path, nprocs: int) -> list[str]:

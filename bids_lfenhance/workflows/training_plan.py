@@ -31,18 +31,24 @@ def plan_jobs(settings: TrainSettings) -> list[Job]:
         if not plain or settings.augment_dataset:
             raise InputError(
                 f"Expected label maps alone for {settings.method}, found --augment or --augment-dataset, which would "
-                "have no effect; leave them out."
+                "have no effect; leave them out.",
+                code="no-effect",
+                option="augment",
             )
         return _label_maps(settings.label_maps or settings.bids_dir, {})
     if plain and (settings.augment_dataset or settings.label_maps):
         raise InputError(
             f"Expected --augment with a simulator, found '{settings.augment}', with which --augment-dataset and "
-            "--label-maps have no effect; choose --augment physics, or leave them out."
+            "--label-maps have no effect; choose --augment physics, or leave them out.",
+            code="no-effect",
+            option="augment_dataset",
         )
     if settings.method == settings.augment:
         raise InputError(
             f"Expected --augment with another simulator than the one that is trained, found '{settings.augment}' for "
-            "both; choose --augment none."
+            "both; choose --augment none.",
+            code="conflicting-options",
+            options=("augment", "method"),
         )
     jobs = _pairs(settings)
     if not plain:
@@ -52,7 +58,9 @@ def plan_jobs(settings: TrainSettings) -> list[Job]:
     if not jobs:
         raise InputError(
             f"Expected pairs of low and high field in {settings.bids_dir}, found none; to learn from high field alone "
-            "add --augment physics."
+            "add --augment physics.",
+            code="no-pairs",
+            path=settings.bids_dir,
         )
     return jobs
 
@@ -141,7 +149,9 @@ def _label_maps(folder: Path, simulated: Mapping[str, Any]) -> list[Job]:
     files = sorted(path for path in folder.glob("*") if path.name.endswith((".nii.gz", ".nii", ".mgz")))
     if not files:
         raise InputError(
-            f"Expected label maps (*.nii.gz) in {folder}, found none; name their folder with --label-maps."
+            f"Expected label maps (*.nii.gz) in {folder}, found none; name their folder with --label-maps.",
+            code="no-label-maps",
+            path=folder,
         )
     return [Job(LABEL_MAPS, path.name.partition(".")[0], "", label_map=str(path), **simulated) for path in files]
 
@@ -182,7 +192,11 @@ def choose_split(settings: TrainSettings, jobs: Sequence[Job]) -> Split:
     own = dataset_name(settings.bids_dir)
     if settings.split:
         if settings.folds:
-            raise InputError("Expected --split or --folds, found both; leave one out.")
+            raise InputError(
+                "Expected --split or --folds, found both; leave one out.",
+                code="conflicting-options",
+                options=("split", "folds"),
+            )
         given = read_split(settings.split)
         parts = {part: tuple(_full_name(name, own) for name in getattr(given, part)) for part in PARTS}
         split = Split(**parts, how=given.how)
@@ -195,7 +209,9 @@ def choose_split(settings: TrainSettings, jobs: Sequence[Job]) -> Split:
     if unknown:
         raise InputError(
             f"Expected the people of the split in the dataset, found none called {', '.join(sorted(unknown))}; "
-            f"correct the split (people here are called as {jobs[0].person})."
+            f"correct the split (people here are called as {jobs[0].person}).",
+            code="unknown-subject",
+            subjects=sorted(unknown),
         )
     others = dict.fromkeys(job.person for job in jobs if job.person not in named and job.dataset != own)
     return dataclasses.replace(split, train=(*split.train, *others))

@@ -11,6 +11,8 @@ import pytest
 from bids_lfenhance.bids.lock import exclusive_run
 from bids_lfenhance.errors import InputError
 
+from ..refusals import refused
+
 HOLD = """
 import signal, sys, time
 from pathlib import Path
@@ -71,5 +73,5 @@ def test_never_two_at_once_while_the_file_comes_and_goes(tmp_path: Path) -> None
 def test_no_room_for_a_lock_is_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "logs").mkdir()
     (tmp_path / "logs" / ".sub-01.lock").mkdir()
-    with pytest.raises(InputError, match="Expected to write"):
+    with refused("not-writable"):
         exclusive_run(tmp_path, "01").__enter__()

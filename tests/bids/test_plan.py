@@ -8,6 +8,7 @@ import pytest
 from bids_lfenhance.bids.plan import LowFieldSession, make_plan
 from bids_lfenhance.errors import InputError
 
+from ..refusals import refused
 from .conftest import MakeTree
 
 Sidecar = dict[str, Any]
@@ -89,7 +90,7 @@ def test_no_field_strength_anywhere_names_the_files(make_tree: MakeTree) -> None
     ):
         make_plan(root)
     assert len(make_plan(root, assume_field_strength=0.064).sessions) == 5
-    with pytest.raises(InputError, match="found -1"):
+    with refused("bad-option", option="assume_field_strength"):
         make_plan(root, assume_field_strength=-1)
 
 
@@ -107,7 +108,7 @@ def test_requested_sessions_keep_their_reference(make_tree: MakeTree, low: Sidec
     ]
     assert [subject for subject, _ in plan.skipped] == ["02"]
     assert make_plan(root, sessions=["B", "H"]).sessions[0].reference_session == "H"
-    with pytest.raises(InputError, match="no ses-C; there are A, B, G, H"):
+    with refused("unknown-session", sessions=["C"]):
         make_plan(root, sessions=["C"])
 
 

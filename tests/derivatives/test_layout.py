@@ -18,8 +18,8 @@ from bids_lfenhance.derivatives.layout import (
     scan_states,
     session_layout,
 )
-from bids_lfenhance.errors import InputError
 
+from ..refusals import refused
 from .sessions import HIGH, KINDS, LOW, make_scan, make_session, make_spec
 
 OUT, RAW = Path("/out"), Path("/raw")
@@ -170,7 +170,7 @@ def test_nothing_leaves_the_folder(bad: str, where: str) -> None:
     low = make_scan(RAW, subject, session, "T1w", LOW, acq=given["entity"])
     high = make_scan(RAW, subject, reference, "T1w", HIGH, acq=given["reference entity"])
     made = spec(label=given["label"], spaces=(f"{given['space']}:res-{given['resolution']}",))
-    with pytest.raises(InputError, match="Expected a label of letters, digits and"):
+    with refused("bad-label", value=bad):
         missing_outputs(LowFieldSession(subject, session, (low,), (high,), reference), made)
 
 

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from bids_lfenhance.config import Settings
-from bids_lfenhance.errors import InputError
 from bids_lfenhance.workflows import engine, run
 from bids_lfenhance.workflows.participant import MEMORY_GB, init_session_wf, memory_gb
 
+from ..refusals import refused
 from .test_participant import nodes, session, spec
 
 
@@ -91,5 +91,5 @@ def test_too_little_memory_is_refused_before_anything_is_computed(tmp_path: Path
     settings = Settings(tmp_path / "raw", tmp_path / "out", work_dir=tmp_path / "work", sloppy=sloppy)
     steps = [memory_gb(step, sloppy) for step in MEMORY_GB]
     run.preflight(settings, spec(mem_gb=max(steps)))
-    with pytest.raises(InputError, match=f"Expected {max(steps):g} GiB of memory, found"):
+    with refused("no-memory", needed=max(steps)):
         run.preflight(settings, spec(mem_gb=max(steps) - 0.2))
