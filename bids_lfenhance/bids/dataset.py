@@ -93,7 +93,7 @@ def write_dataset_files(
 
 
 def check_source(bids_dir: Path) -> None:
-    """Nothing, or an ``InputError`` where the folder does not say that it is a BIDS dataset.
+    """Raise ``InputError`` if the folder does not declare itself a raw BIDS dataset.
 
     The whole validator is not run: what of the dataset is used is checked when it is used, file by file.
     """
@@ -124,13 +124,13 @@ def check_source(bids_dir: Path) -> None:
 
 
 def ignore_own_files(out_dir: Path) -> None:
-    """Nothing; the .bidsignore of a derivative names everything of ours that the schema does not know."""
+    """Add everything of ours that the schema does not know to the .bidsignore of a derivative."""
     with locked(out_dir / LOCK):
         write_changed(out_dir / ".bidsignore", _merged_lines(out_dir / ".bidsignore", BIDSIGNORE))
 
 
 def check_ours(out_dir: Path, kind: str = "derivative") -> None:
-    """Nothing, or an ``InputError`` where the folder already is another program's dataset or of another type."""
+    """Raise ``InputError`` if the folder already is another program's dataset or of another type."""
     path = out_dir / "dataset_description.json"
     if not path.exists():
         return

@@ -1,4 +1,4 @@
-"""The plan as a person reads it: one line a session, then what to know before starting."""
+"""The plan as text: one line a session, then warnings."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -111,7 +111,7 @@ def _reference(session: "LowFieldSession") -> str:
 
 
 def section(title: str, entries: Sequence[tuple[str, str]]) -> str:
-    """A titled list in which sentences alike but for names and figures are said once, with who else they concern."""
+    """A titled list; sentences that differ only in names and figures are merged into one with all subjects."""
     groups: dict[str, list[tuple[str, str]]] = {}
     for owner, sentence in entries:
         groups.setdefault(_IDENTIFYING.sub("#", sentence), []).append((owner, sentence))

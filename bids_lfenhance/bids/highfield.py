@@ -94,7 +94,7 @@ def plan_simulation(
 
     A scan whose sidecars say nothing of the field is taken as high field, unless ``assume_field_strength`` (tesla)
     says otherwise; low and middle field is left out. Both is said once for the dataset. ``contrasts`` are those
-    wanted (all where none is named). An ``InputError`` where there is no high field of them at all.
+    wanted (all where none is named). Raise ``InputError`` if there is none.
     """
     root = Path(bids_dir).absolute()
     rules = check_filters(filters or {})

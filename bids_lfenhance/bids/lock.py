@@ -13,7 +13,7 @@ from ..errors import InputError
 
 @contextmanager
 def exclusive_run(out_dir: Path, subject: str) -> Iterator[None]:
-    """A block in which no other run writes this subject of ``out_dir``; an ``InputError`` if one is at it now.
+    """A block in which no other run writes this subject of ``out_dir``; raise ``InputError`` if one does now.
 
     The lock is the kernel's and goes with the process, however it ends: nothing is left behind that a person must
     remove. It lies in OUT_DIR, for work folders differ between the nodes of a cluster. Where the file system knows

@@ -23,7 +23,7 @@ Label = TypeVar("Label")
 
 
 class NoFieldStrengthError(InputError):
-    """Scans whose sidecars say nothing of the field; ``scans`` are they."""
+    """No field strength in the sidecars of ``scans``."""
 
     def __init__(self, scans: Sequence[Scan]) -> None:
         self.scans = tuple(scans)
@@ -98,7 +98,7 @@ def _dataset_warnings(root: Path) -> tuple[str, ...]:
 
 
 def check_sessions(wanted: frozenset[str], scans: Sequence[Scan]) -> None:
-    """Nothing, or an ``InputError`` where a session was asked for that no scan is of."""
+    """Raise ``InputError`` if a requested session has no scan."""
     there = {scan.session for scan in scans if scan.session}
     if unknown := sorted(wanted - there):
         raise InputError(
@@ -169,7 +169,7 @@ def split_by_field(scans: Sequence[Scan]) -> tuple[Sessions, Sessions, Sessions]
 def make_session(
     label: str | None, stacks: Sequence[Scan], high: Mapping[str | None, Sequence[Scan]]
 ) -> LowFieldSession:
-    """One low-field session: its stacks, its reference, and all there is to warn of."""
+    """One low-field session: its stacks, its reference, and warnings."""
     plain = [scan for scan in stacks if "ce" not in scan.entities]
     warnings = list(session_warnings(stacks))
     if plain and len(plain) < len(stacks):

@@ -1,4 +1,4 @@
-"""What a plan is made of."""
+"""The records of a plan."""
 
 from dataclasses import dataclass
 

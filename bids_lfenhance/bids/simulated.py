@@ -31,7 +31,7 @@ SOURCE = "source"
 """Name of the high-field dataset in BIDS URIs: ``bids:source:sub-01/anat/sub-01_T1w.nii.gz``."""
 
 NAME_SUFFIX = ": simulated low field"
-"""What the name of a simulated dataset has after that of its high field: the people are the same."""
+"""What the name of a simulated dataset has after that of its high field: the subjects are the same."""
 
 _KEPT = ("License", "Authors", "Acknowledgements", "HowToAcknowledge", "Funding", "EthicsApprovals")
 
@@ -51,10 +51,10 @@ The licence and the terms of the source dataset apply. Research use only.
 
 
 def write_simulated_dataset(out_dir: Path, bids_dir: Path, version: str, toml: str) -> None:
-    """Nothing; the files at the root are there, those of other settings refused.
+    """Write the files at the root of the dataset.
 
-    ``toml`` is the TOML of the settings that change an image. An ``InputError`` where the folder holds another
-    dataset, or one made with other settings.
+    ``toml`` is the TOML of the settings that change an image. Raise ``InputError`` if the folder holds
+    another dataset, or one made with other settings.
     """
     check_ours(out_dir, "raw")
     source = source_description(bids_dir)
@@ -75,14 +75,14 @@ def write_simulated_dataset(out_dir: Path, bids_dir: Path, version: str, toml: s
 
 
 def add_participants(out_dir: Path, bids_dir: Path, subjects: Iterable[str]) -> None:
-    """Nothing; participants.tsv has the source's rows of these subjects."""
+    """Add the source's rows of these subjects to participants.tsv."""
     with locked(out_dir / LOCK):
         path = out_dir / "participants.tsv"
         write_changed(path, merged_participants(path, bids_dir, subjects))
 
 
 def check_settings(out_dir: Path, toml: str) -> None:
-    """Nothing, or an ``InputError`` naming the first setting in which the dataset there differs.
+    """Raise ``InputError``, naming the first setting, if the existing dataset was made with others.
 
     Weights are compared by their SHA-256 (``made_by.weights``), not by where they lie.
     """

@@ -82,7 +82,7 @@ def options_of_parts(
     """The options of each chosen part, by the field of the settings that holds them.
 
     ``run`` the settings so far, ``tables`` those of a settings file by part, ``given`` those of the command line as
-    ``<part>.<field>``. An ``InputError`` for what would have no effect.
+    ``<part>.<field>``. Raise ``InputError`` for what would have no effect.
     """
     parts = parts_of(level)
     chosen: dict[str, Part] = {}
@@ -128,7 +128,7 @@ def _from_table(tables: Mapping[str, Any], part: Part) -> dict[str, Any]:
 
 
 def _refuse_idle(given: Mapping[str, Any], parts: tuple[Part, ...], chosen: list[Part]) -> None:
-    """Nothing, or an ``InputError`` for an option that belongs to nothing that was chosen."""
+    """Raise ``InputError`` for an option that belongs to nothing that was chosen."""
     for key in given:
         owner, dot, name = key.partition(".")
         if not dot or any(part.name == owner and name in part.fields for part in chosen):

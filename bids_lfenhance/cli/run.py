@@ -95,8 +95,7 @@ def _participant(settings: Settings) -> int:
     from ..bids.filters import load_filters
     from ..bids.plan import describe, make_plan
     from ..nn.device import choose_device
-    from ..workflows.run import make_run_spec, preflight, run_participants, summary
-    from ..workflows.segmenting import NOTHING_BUNDLED
+    from ..workflows.run import NOTHING_BUNDLED, make_run_spec, preflight, run_participants, summary
 
     plan = make_plan(
         settings.bids_dir,

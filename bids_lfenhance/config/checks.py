@@ -25,7 +25,7 @@ INPUTS = ("bids_filter_file", "augment_dataset", "label_maps", "split")
 
 
 def validated(settings: Level) -> Level:
-    """The settings with absolute paths; an ``InputError`` for folders or values that cannot be used together."""
+    """The settings with absolute paths; raise ``InputError`` if folders or values cannot be used together."""
     bids_dir, out_dir = settings.bids_dir.resolve(), settings.out_dir.resolve()
     if not bids_dir.is_dir():
         raise InputError(

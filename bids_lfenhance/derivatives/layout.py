@@ -90,7 +90,7 @@ def reference_layout(session: LowFieldSession, spec: RunSpec) -> dict[str, Path]
 
 
 REGION_LABELS = {"builtin": "regions", "synthseg": "synthseg"}
-"""The ``seg-`` of who finds the regions: two of them can lie side by side."""
+"""The ``seg-`` of each segmenter of regions: two of them can lie side by side."""
 
 
 def segmentations(spec: RunSpec) -> dict[str, str]:

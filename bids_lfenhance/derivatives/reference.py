@@ -25,7 +25,7 @@ def write_reference(
     regions: Mapping[str, np.ndarray] | None = None,
     region_volumes: Mapping[str, Rows] | None = None,
 ) -> list[str]:
-    """The paths of the high-field session on the canonical grid; regions where somebody found them."""
+    """The paths of the high-field session on the canonical grid."""
     files, grid = reference_layout(session, spec), volume.grid
     words = grid_metadata(spec)
     for contrast in volume.contrasts:

@@ -34,7 +34,7 @@ RISK = (
 )
 
 SHOWN = {"preproc": "the plain mean of the stacks", "enhanced": "the enhanced image"}
-"""What images are called in the words on their labels."""
+"""Names of the images in the descriptions of their labels."""
 
 NOT_ENHANCED = "the low field as fused for the network, not enhanced"
 
@@ -44,8 +44,9 @@ class SessionContent:
     """All there is to write for a low-field session.
 
     Volumes share one grid; ``labels`` are (X, Y, Z) uint8 and ``volumes`` rows of tissue volumes, both by contrast,
-    and so are ``regions`` and ``region_volumes``, empty where nobody finds regions; the three before these are there
-    only for a session that is paired, or that goes to template spaces. ``maps`` are the method's own, by kind.
+    and so are ``regions`` and ``region_volumes``, empty if segmentation of regions is disabled; the three before
+    these are there only for a session that is paired, or that goes to template spaces. ``maps`` are the method's own,
+    by kind.
     """
 
     acquired: Volume
@@ -151,7 +152,7 @@ def _write_maps(
 def _write_segmentations(
     files: Mapping[str, Path], session: LowFieldSession, spec: RunSpec, content: SessionContent, contrast: str
 ) -> None:
-    """Tissue of the fused and of the enhanced image, and their regions where somebody found them."""
+    """Tissue of the fused and of the enhanced image, and their regions if segmented."""
     grid, frame = content.acquired.grid, _frame(session)
     nothing: dict[str, str] = {}
     tissue, regions = (VOLUME_COLUMNS, nothing), (REGION_COLUMNS, regions_metadata(spec))

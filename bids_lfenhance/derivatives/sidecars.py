@@ -1,4 +1,4 @@
-"""What the JSON beside a derivative says; keys as BIDS spells them, ours in CamelCase too."""
+"""Metadata of the derivatives; keys as BIDS spells them, ours in CamelCase too."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -29,7 +29,7 @@ def own_source(path: Path, out_dir: str) -> str:
 
 
 def image_sidecar(session: LowFieldSession, spec: RunSpec, contrast: str, skull_stripped: bool) -> dict[str, Any]:
-    """What every image of one contrast on the canonical grid says, whatever was done to it."""
+    """Metadata common to every image of one contrast on the canonical grid."""
     scans = [scan for scan in session.stacks if scan.contrast == contrast]
     content: dict[str, Any] = {
         "SkullStripped": skull_stripped,
@@ -41,7 +41,7 @@ def image_sidecar(session: LowFieldSession, spec: RunSpec, contrast: str, skull_
 
 
 def grid_metadata(spec: RunSpec, session: LowFieldSession | None = None) -> dict[str, str]:
-    """What an image must say of the canonical grid: its resolution, and whose frame it lies in (``orig``: its own)."""
+    """Metadata of the canonical grid: its resolution and its reference frame (``orig``: the image's own)."""
     size = spec.resolution.removesuffix("mm")
     words = {"Resolution": f"{size} mm isotropic, RAS, sized to the head (canonical grid)"}
     if session is None or not session.paired:
@@ -52,23 +52,23 @@ def grid_metadata(spec: RunSpec, session: LowFieldSession | None = None) -> dict
 
 
 def label_metadata(seg: str, image: str, contrast: str) -> dict[str, str]:
-    """What a label image says it is of: ``seg`` "tissue" or "regions", of ``image`` in words."""
-    found = {"tissue": "CSF, grey and white matter", "regions": "Anatomical regions, in FreeSurfer's numbers,"}
-    return {"Description": f"{found[seg]} as found on {image} ({contrast})"}
+    """Description of a label image: ``seg`` "tissue" or "regions", ``image`` in words."""
+    contents = {"tissue": "CSF, grey and white matter", "regions": "Anatomical regions, in FreeSurfer's numbers,"}
+    return {"Description": f"{contents[seg]} as found on {image} ({contrast})"}
 
 
 def regions_metadata(spec: RunSpec) -> dict[str, str]:
-    """What an image of regions says of who found them; nothing where nobody did."""
-    who = {"builtin": f"bids_lfenhance {__version__}, network of regions", "synthseg": "FreeSurfer mri_synthseg"}
+    """Metadata of the segmenter of the regions; empty if there is none."""
+    segmenters = {"builtin": f"bids_lfenhance {__version__}, network of regions", "synthseg": "FreeSurfer mri_synthseg"}
     name = spec.segmentation
-    known = {"SegmentedBy": who[name]} if name in who else {}
+    known = {"SegmentedBy": segmenters[name]} if name in segmenters else {}
     return known | ({"WeightsHash": spec.segmentation_hash} if spec.segmentation_hash else {})
 
 
 def enhanced_sidecar(
     common: Mapping[str, Any], spec: RunSpec, provenance: Mapping[str, Any], contrast: str
 ) -> dict[str, Any]:
-    """What the enhanced image says of how it was made; what varies from run to run is in ``Runtime``.
+    """Metadata of the enhanced image; what varies from run to run is in ``Runtime``.
 
     An image of a contrast that the weights do not know says that it is the baseline, and nothing of draws.
     """

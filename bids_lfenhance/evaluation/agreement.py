@@ -1,4 +1,4 @@
-"""How well two measurements of the same people agree, over subjects: the statistics of the group level.
+"""Agreement of two measurements of the same subjects: the statistics of the group level.
 
 Every function takes one value per subject, paired by position, finite, in one unit. What cannot be computed from so few
 values is NaN, never an error: a cohort begins with one subject.

@@ -134,7 +134,7 @@ def volume_table(volumes: Figures) -> Table:
 
 
 def retest_table(volumes: Figures) -> Table:
-    """Agreement of two low-field sessions of the same people, for every pair of session labels; volumes by region."""
+    """Agreement of two low-field sessions of the same subjects, for every pair of session labels; volumes by region."""
     table = []
     for _, own, where in _images_of(volumes):
         for first, second in combinations(range(len(volumes.sessions)), 2):

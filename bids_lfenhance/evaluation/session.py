@@ -1,4 +1,4 @@
-"""The same questions asked of every contrast of one session."""
+"""Risk, metrics and overlap of every contrast of one session."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -38,7 +38,7 @@ def evaluate_session(images: Mapping[str, Volume], reference: Volume, mask: np.n
     Parameters
     ----------
     images : name of each image ("preproc", then the method's) → its volume
-    reference : the high field on the same grid; contrasts it lacks are not judged
+    reference : the high field on the same grid; contrasts it lacks are not evaluated
     mask : (X, Y, Z) bool, brain
     """
     return [
@@ -62,7 +62,7 @@ def overlap_session(
     Parameters
     ----------
     images : name of each image → its labels, all on the grid of ``reference``
-    reference : labels of the high field; contrasts it lacks are not judged
+    reference : labels of the high field; contrasts it lacks are not evaluated
     rows : a table of volumes by contrast, from which labels have their names
     seg : what the segmentation is called in file names
     """

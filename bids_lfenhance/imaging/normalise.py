@@ -249,7 +249,7 @@ def to_template_space(
 
 
 def write_displacement(transform: Displacement, path: str | Path) -> None:
-    """Nothing; leaves an ITK displacement field (LPS, HDF5) that antsApplyTransforms and nitransforms read."""
+    """Write an ITK displacement field (LPS, HDF5) that antsApplyTransforms and nitransforms read."""
     import h5py
 
     affine, zooms = transform.grid.affine, np.array(transform.grid.zooms)

@@ -286,7 +286,7 @@ def _bounded_step(matrix: np.ndarray, vector: np.ndarray) -> tuple[np.ndarray, f
     return step * min(1.0, LONGEST_STEP / max(size, 1e-9)), size
 
 
-def judge(term: Term, pose: np.ndarray) -> tuple[float, float]:
+def fit_quality(term: Term, pose: np.ndarray) -> tuple[float, float]:
     """Overlap (share of points covered) and similarity (share of variance explained, points outside count as 0)."""
     inside, _, seen = _look_up(term, pose, gradient=False)
     overlap = float(inside.mean()) if len(inside) else 0.0
@@ -326,9 +326,9 @@ def align(
     """
     sigma, stride = levels[0]
     coarse = compare(moving, fixed, np.eye(4), sigma, stride, bent)
-    ranked = sorted(_starts(moving, fixed, far), key=lambda pose: -judge(coarse, pose)[1])
+    ranked = sorted(_starts(moving, fixed, far), key=lambda pose: -fit_quality(coarse, pose)[1])
     tried = [refine(coarse, pose, stop=0.1) for pose in ranked[: 6 if far else 3]]
-    pose = max(tried, key=lambda pose: judge(coarse, pose)[1])
+    pose = max(tried, key=lambda pose: fit_quality(coarse, pose)[1])
     term = coarse
     for sigma, stride in levels[1:]:
         term = compare(moving, fixed, pose, sigma, stride, bent)
@@ -336,7 +336,7 @@ def align(
     if bent:
         pose = refine_locally(moving, fixed, pose, sigma)
         term = compare(moving, fixed, pose, sigma, stride, bent)
-    return Alignment(pose, *judge(term, pose))
+    return Alignment(pose, *fit_quality(term, pose))
 
 
 def landed_values(term: Term, pose: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -67,7 +67,7 @@ class Volume:
 
     @property
     def brain(self) -> np.ndarray:
-        """(X, Y, Z) bool: the brain mask, for those who cannot do without."""
+        """(X, Y, Z) bool: the brain mask; ``ValueError`` if there is none yet."""
         if self.mask is None:
             raise ValueError("this volume has no brain mask yet")
         return self.mask

@@ -74,7 +74,7 @@ def opened(scans: list[dict[str, Any]]) -> tuple[list[tuple[str, str, str | None
 class AnatomyInputs(StepInputs):
     """Inputs of brain extraction."""
 
-    volume = File(exists=True, mandatory=True, desc="the volume whose brain is sought")
+    volume = File(exists=True, mandatory=True, desc="the volume of which the brain is segmented")
 
 
 class AnatomyOutputs(TraitedSpec):

@@ -1,4 +1,4 @@
-"""Steps that leave something in OUT_DIR."""
+"""Steps that write to OUT_DIR."""
 
 from dataclasses import fields
 from pathlib import Path
@@ -20,7 +20,7 @@ class WriteInputs(StepInputs):
     quality = traits.Dict(mandatory=True, desc="of the anatomy")
     labels = File(exists=True, mandatory=True)
     volumes = traits.Dict(mandatory=True)
-    regions = File(exists=True, desc="only where somebody finds regions, as the next")
+    regions = File(exists=True, desc="only if segmentation of regions is enabled, like the next")
     region_volumes = traits.Dict()
 
 
@@ -62,7 +62,7 @@ class WriteSessionInputs(WriteInputs):
     enhanced = File(exists=True, mandatory=True)
     enhanced_labels = File(exists=True, mandatory=True)
     enhanced_volumes = traits.Dict(mandatory=True)
-    enhanced_regions = File(exists=True, desc="only where somebody finds regions, as the next")
+    enhanced_regions = File(exists=True, desc="only if segmentation of regions is enabled, like the next")
     enhanced_region_volumes = traits.Dict()
     std = traits.Either(File(exists=True), None)
     maps = traits.Dict(desc="file of each of the method's own maps, by kind")

@@ -160,7 +160,7 @@ def _preparation(subject: Subject, cite: _Citing) -> str:
 
 
 def _regions(subject: Subject, cite: _Citing) -> str:
-    """Who found the anatomical regions; nothing where nobody did."""
+    """The segmentation of the anatomical regions; empty if there was none."""
     channels = [channel for session in subject.sessions for channel in session.channels]
     found = next((one.output for channel in channels for one in channel.regions.values()), None)
     if found is None:

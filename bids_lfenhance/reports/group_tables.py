@@ -228,7 +228,7 @@ def _by_people(rows: Rows) -> dict[tuple, dict[str, Mapping[str, Any]]]:
 
 
 def control_table(cohort: Cohort) -> Table:
-    """One row per session: what a person looks at before trusting its figures."""
+    """One row per session: quality control."""
     risks: dict[tuple, Mapping[str, Any]] = {}
     for image in cohort.images:
         key = (image["subject"], image["session"])

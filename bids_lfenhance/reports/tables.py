@@ -13,7 +13,7 @@ PRIMARY = "brain-fit"
 """The protocol we decide by (docs/methods/metrics.md)."""
 
 HEADLINE = ("psnr", "ssim")
-"""Metrics whose loss against the plain mean is said at the top."""
+"""Metrics whose loss against the plain mean is reported at the top."""
 
 _PLANES = {"axi": "axial", "cor": "coronal", "sag": "sagittal", "iso": "isotropic"}
 _EVEN = 0.002
@@ -87,7 +87,7 @@ def _scan_row(scan: Mapping[str, Any]) -> dict[str, str]:
 
 
 def field_strength(tesla: Any) -> str:
-    """Field strength as people say it.
+    """Field strength as text.
 
     >>> field_strength(0.0635), field_strength(3.0)
     ('64 mT', '3 T')

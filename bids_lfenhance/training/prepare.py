@@ -120,7 +120,7 @@ def simulated_session(
         "records": [record_json(simulator, record) for record in records],
     }
     priors = find_anatomy(seen, grid, first.contrast).priors if fusion in IN_HIGH_FIELD_CONTRAST else first.tissue
-    return Session(_shown(replace(low, mask=mask), priors, fusion), high, mask, first.place, origin)
+    return Session(_shown(replace(low, mask=mask), priors, fusion), high, mask, first.to_template, origin)
 
 
 def _shown(low: Volume, priors: np.ndarray, fusion: AskedFusion) -> Volume:

@@ -1,4 +1,4 @@
-"""Executing graphs with nipype: its settings, progress on the terminal, and an orderly end."""
+"""Executing graphs with nipype: its settings, progress on the terminal, graceful stop on SIGTERM and SIGINT."""
 
 import gc
 import logging
@@ -32,7 +32,7 @@ class Progress:
         self._total, self._ended, self._work = total, 0, work
 
     def __call__(self, node: Any, status: str) -> None:
-        """Nothing; a step of this name began, ended or failed."""
+        """Report that a step of this name began, ended or failed."""
         if not hasattr(node.interface, "run_step"):
             return
         name = _name(node.fullname)
@@ -119,6 +119,6 @@ def _write_usage(plugin: WorkerPlugin, path: Path) -> None:
 
 
 def _name(fullname: str) -> str:
-    """``lfenhance.sub_01_wf.session_HFC_wf.enhance`` as a person would say it."""
+    """``lfenhance.sub_01_wf.session_HFC_wf.enhance`` as a readable name."""
     words = [word.removesuffix("_wf").replace("sub_", "sub-") for word in fullname.split(".")[1:]]
     return " ".join(words).replace("session_", "ses-").replace("reference_", "ses-")

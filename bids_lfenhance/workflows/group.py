@@ -20,7 +20,7 @@ PAGE = "group.html"
 
 @dataclass(frozen=True)
 class Grouped:
-    """What a run came to: the files it left, sentences on what is missing, and the incomplete subjects."""
+    """Outcome of a run: the files written, sentences on what is missing, and the incomplete subjects."""
 
     page: Path
     files: tuple[Path, ...]
@@ -35,7 +35,7 @@ class Grouped:
 
 
 def chosen_subjects(settings: GroupSettings) -> list[str]:
-    """The labels to report on, all of the derivative or those asked for; an ``InputError`` for one it does not know."""
+    """The labels to report on, all of the derivative or those asked for; raise ``InputError`` for an unknown one."""
     if not settings.out_dir.is_dir():
         raise InputError(
             f"Expected a derivative at {settings.out_dir}, found no such folder; run the participant level first.",
@@ -75,8 +75,8 @@ def describe_group(settings: GroupSettings) -> str:
         }
         found = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
         lines.append(f"  sub-{subject}: {found or 'nothing on disk'}")
-    people = [d / "participants.tsv" for d in (settings.bids_dir, settings.out_dir)]
-    lines += [f"  {path}" for path in people if path.is_file()]
+    tables = [d / "participants.tsv" for d in (settings.bids_dir, settings.out_dir)]
+    lines += [f"  {path}" for path in tables if path.is_file()]
     return "\n".join([*lines, f"Would be written: {settings.out_dir / PAGE}, {settings.out_dir / FOLDER}/"])
 
 

@@ -23,7 +23,7 @@ def load_high_field(scans: Sequence[tuple[str, str, Path]]) -> tuple[list[HighFi
     ----------
     scans : (name, contrast, file), one per contrast
 
-    An ``InputError`` where a file cannot be read, shows no brain, or has the contrast of another sequence.
+    Raise ``InputError`` if a file cannot be read, shows no brain, or has the contrast of another sequence.
     """
     opened = [(name, contrast, *open_scan(path)) for name, contrast, path in scans]
     volume, _, quality = prepare_reference([(name, contrast, image) for name, contrast, image, _ in opened])
@@ -35,7 +35,7 @@ def replay_scan(sidecar: Path, source_dir: Path, weights: str | Path | None = No
     """The simulated scan that a sidecar is of, made again from its sources, bit for bit.
 
     ``source_dir`` is the high-field dataset; ``weights`` (folder, file or name) are those of a learned simulator, where
-    they have moved since. An ``InputError`` where files or weights are not those that were simulated from.
+    they have moved since. Raise ``InputError`` if files or weights are not those that were simulated from.
     """
     about = read_json(sidecar)
     contrast = split_name(sidecar.name)[1]

@@ -25,10 +25,10 @@ MEMORY_GB = {
     "evaluate": 2.0,
     "write": 1.5,
 }
-"""What the scheduler sets aside for a step at the full size of a head, GiB (measured: docs/results.md)."""
+"""Memory that the scheduler reserves for a step at the full size of a head, GiB (measured: docs/results.md)."""
 
 OF_REFERENCE = ("reference", "qc", "anatomy", "quality", "tissue", "regions")
-"""What a session takes from its high field; the last only where somebody finds regions."""
+"""What a session takes from its high field; the last only if segmentation of regions is enabled."""
 
 SLOPPY_MEMORY_GB = 1.0
 """The same for any step of a ``--sloppy`` run: an eighth of the voxels, beside the libraries (0.7 measured)."""
@@ -97,7 +97,7 @@ def init_reference_wf(session: LowFieldSession, spec: RunSpec) -> Workflow:
 
 
 def init_session_wf(session: LowFieldSession, spec: RunSpec) -> Workflow:
-    """The graph of one low-field session: align, fuse, enhance, segment, judge, write.
+    """The graph of one low-field session: align, fuse, enhance, segment, evaluate, write.
 
     Inputs (connected only if the session is paired): those of ``OF_REFERENCE``. Outputs: ``files``, the paths written.
     """
@@ -201,7 +201,7 @@ def _connect_evaluation(
 def _connect_regions(
     workflow: Workflow, volumes: Mapping[str, Node], anatomy: Node, write: Node, spec: RunSpec
 ) -> list[Node]:
-    """The segmentation of each volume, by the prefix of what the writer calls it; none where nobody finds regions."""
+    """The segmentation of each volume, by the prefix of the writer's inputs; none if it is disabled."""
     if spec.segmentation == "none":
         return []
     steps, use_gpu = [], spec.device.startswith("cuda")

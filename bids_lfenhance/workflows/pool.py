@@ -1,4 +1,4 @@
-"""Work shared out to processes: a killed worker is a named failure, a signal ends all, nothing hangs."""
+"""Work distributed over processes: a killed worker is a named failure, a signal stops all, nothing hangs."""
 
 import ctypes
 import fcntl
@@ -90,7 +90,7 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 def share_out(
     work: Callable[[Any], Any], tasks: Mapping[str, Any], nprocs: int, ended: Callable[[str, Any, str], None]
 ) -> None:
-    """Nothing; ``work(task)`` was done for every task, in at most ``nprocs`` processes at once.
+    """Call ``work(task)`` for every task, in at most ``nprocs`` processes at once.
 
     ``ended(name, result, sentence)`` is called in this process as each ends, with its result, or None and the
     sentence of what went wrong. A signal raises ``Interrupted`` after every worker was ended.
@@ -130,7 +130,7 @@ def _submit(
 
 
 def _sentence(name: str, error: BaseException | None) -> str:
-    """What an error says to a person; ours speak for themselves."""
+    """The sentence of an error; ours need no class name."""
     if error is None:
         return ""
     if isinstance(error, BrokenProcessPool):

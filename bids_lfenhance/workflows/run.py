@@ -28,21 +28,28 @@ from ..reports.page import boilerplate, tells_of_failure, write_report
 from ..resources import available_cpus, available_memory_gb, check_room, limit_threads
 from ..segmentation.regions import label_table
 from .inputs import graph_label
-from .segmenting import choose_segmenter
 
 MINIMUM_MEMORY_GB = {False: 4.0, True: 1.0}
-"""What the hungriest step of a run is estimated to need, by whether it is ``--sloppy`` (participant.MEMORY_GB)."""
+"""Estimated memory of the most demanding step of a run, GiB, by whether it is ``--sloppy`` (participant.MEMORY_GB)."""
 
 LIBRARIES_GB = 0.7
-"""What a process of the networks takes before it has an array (measured)."""
+"""Memory of a process that runs networks, before it has an array (measured)."""
 
 MOST_THREADS = 4
 """More threads than this for one step bring little at 1 mm (benchmarks/)."""
 
 
+NOTHING_BUNDLED = (
+    "no regions are segmented, tissue alone: this version bundles no weights for them; train some "
+    "(bids_lfenhance LABEL_MAPS OUT train --method regions) and name them with --segmentation-weights, or choose "
+    "--segmentation synthseg."
+)
+"""The warning of a run without ``--segmentation`` if no weights are bundled."""
+
+
 @dataclass
 class Outcome:
-    """What a run came to: subjects done, found done already, failed (subject, sentences), and its log folder."""
+    """Outcome of a run: subjects done, already complete, failed (subject, sentences), and its log folder."""
 
     run_dir: Path
     done: list[str] = field(default_factory=list)
@@ -56,8 +63,42 @@ class Outcome:
         return 1 if self.failed else 0
 
 
+@dataclass(frozen=True)
+class Segmenter:
+    """``name`` as in ``--segmentation``; ``weights`` of the builtin network and their hash."""
+
+    name: str
+    weights: str = "auto"
+    sha256: str = ""
+
+
+def choose_segmenter(settings: Settings) -> Segmenter:
+    """The segmenter of ``--segmentation``; by default the bundled network, but none with ``--sloppy``: it is slow.
+
+    Raise ``InputError`` if it is not available.
+    """
+    from ..nn.weights import default_weights, load_weights
+    from ..segmentation.synthseg import check_installed
+
+    own, name = settings.segmentation_weights, settings.segmentation
+    if own and name not in (None, "builtin"):
+        raise InputError(
+            f"Expected --segmentation builtin with --segmentation-weights, found '{name}', which uses none; drop one.",
+            code="no-effect",
+            option="segmentation_weights",
+        )
+    if name is None:
+        name = "builtin" if own or (default_weights("regions") and not settings.sloppy) else "none"
+    if name == "synthseg":
+        check_installed()
+    if name != "builtin":
+        return Segmenter(name)
+    weights = load_weights(own or "auto", "regions", ())
+    return Segmenter(name, str(Path(weights.path).resolve()) if own else "auto", weights.sha256)
+
+
 def make_run_spec(settings: Settings, method_settings: Mapping[str, Any], device: str) -> RunSpec:
-    """The spec of a run: settings with every default resolved, resources as far as they exist."""
+    """The specification of a run: settings with every default resolved, resources as far as they exist."""
     method = get_method(settings.method)
     chosen, hashed = dict(method_settings), dict(method_settings)
     asked = method.settings(**chosen)
@@ -104,7 +145,7 @@ def make_run_spec(settings: Settings, method_settings: Mapping[str, Any], device
 
 
 def preflight(settings: Settings, spec: RunSpec) -> None:
-    """Nothing, or an ``InputError`` before any computing: folders, disk, memory, templates."""
+    """Raise ``InputError`` before any computing if folders, disk, memory or templates do not suffice."""
     work_dir = settings.work_dir or Path(tempfile.gettempdir())
     for folder, name in ((settings.out_dir, "OUT_DIR"), (work_dir, "the work folder")):
         check_room(folder, name)
@@ -122,7 +163,7 @@ def preflight(settings: Settings, spec: RunSpec) -> None:
 
 
 def run_participants(settings: Settings, spec: RunSpec, plan: Plan) -> Outcome:
-    """What the run came to; every claim in it was checked against the disk."""
+    """Run all subjects of a plan; the outcome is checked against what is on disk."""
     spec = replace(spec, threads=_threads(settings, spec, len(plan.sessions)))
     spec = replace(spec, enhance_gb=_share(settings, spec, len(plan.sessions)))
     outcome = Outcome(_start_run(settings, spec, plan), skipped=plan.skipped)
@@ -267,7 +308,7 @@ def _failure_page(out_dir: Path, subject: str, outcome: Outcome) -> None:
 
 
 def _place(node: str) -> str:
-    """A node's full name as a person would say it: ``session HFC, enhance``."""
+    """A node's full name in readable form: ``session HFC, enhance``."""
     words = [word.removesuffix("_wf").replace("_", " ") for word in node.split(".")[2:]]
     return ", ".join(words)
 

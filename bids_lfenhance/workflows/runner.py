@@ -24,7 +24,7 @@ NIPYPE_LOGGERS = ("nipype", "nipype.workflow", "nipype.interface", "nipype.utils
 _NO_MEMORY = re.compile(
     "MemoryError|bad_alloc|failed to map segment|[Cc]annot allocate memory|can't start new thread|not enough memory"
 )
-"""How a step says that it was refused memory, whoever it asked: Python, C++, the loader, the kernel, torch."""
+"""Messages of a failed allocation: Python, C++, the loader, the kernel, torch."""
 
 MORE_ROOM = "free some, or choose another work folder with -w, and run again."
 """What to do where the disk of the work folder is full: that of OUT_DIR speaks for itself."""
@@ -34,7 +34,7 @@ _OURS = ("InputError", "MethodError", "WorkerKilled")
 
 @dataclass(frozen=True)
 class Failure:
-    """A step that did not finish: its full name in the graph, one sentence, and the file with the whole story."""
+    """A failed step: its full name in the graph, one sentence, and the crash file."""
 
     node: str
     sentence: str
@@ -84,7 +84,7 @@ class WorkerPlugin(MultiProcPlugin):
         return at_once or self._none_passes(line)
 
     def _none_passes(self, line: list[int]) -> list[int]:
-        """The head of the line as far as there is room; who waits for the GPU alone is passed.
+        """The first steps of the queue as far as resources allow; a step that waits only for the GPU is skipped.
 
         Were a step that needs more passed by those that need less, it would wait until there are none left: every
         subject would be begun before the first is finished.
@@ -199,7 +199,7 @@ def _sentence(text: str) -> str:
 
 
 def _write_crash(folder: Path, name: str, text: str) -> Path | None:
-    """The file with the whole story; None on a full disk, where the sentence alone must do."""
+    """The crash file; None on a full disk."""
     path = folder / f"crash-{name}-{time.strftime('%H%M%S')}.txt"
     try:
         folder.mkdir(parents=True, exist_ok=True)

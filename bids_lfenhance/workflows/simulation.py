@@ -72,7 +72,7 @@ def make_simulation_plan(settings: SimulateSettings) -> SimulationPlan:
 
 
 def simulator_settings(settings: SimulateSettings) -> dict[str, Any]:
-    """The simulator's own settings, its defaults filled in; an ``InputError`` for what it cannot use."""
+    """The simulator's own settings, its defaults filled in; raise ``InputError`` if it cannot use them."""
     try:
         return dataclasses.asdict(get_simulator(settings.simulator).settings(**settings.simulator_options))
     except (TypeError, ValueError) as error:
@@ -108,7 +108,7 @@ def weights_digest(options: Mapping[str, Any], contrasts: Sequence[str]) -> str:
 
 
 def make_tasks(settings: SimulateSettings, plan: SimulationPlan, options: Mapping[str, Any]) -> dict[str, Task]:
-    """A task by the name of each high-field session; an ``InputError`` for presets that cannot be used."""
+    """A task by the name of each high-field session; raise ``InputError`` if a preset cannot be used."""
     if len(set(settings.presets)) < len(settings.presets):
         raise InputError(
             f"Expected each preset once, found {' '.join(settings.presets)}; drop the repeated one.",

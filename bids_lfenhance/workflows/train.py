@@ -1,4 +1,4 @@
-"""The train level: people → split → examples → weights, and what they are worth on people they never saw."""
+"""The train level: subjects → split → examples → weights, evaluated on the test subjects."""
 
 import dataclasses
 import os
@@ -43,7 +43,7 @@ def run_train(settings: TrainSettings) -> int:
     simulator = [] if settings.augment in PLAIN else [simulation(settings)["simulator_settings"]]
     text = to_toml(settings, dataclasses.asdict(own), *simulator)
     if settings.dry_run:
-        fitted = f"arnold is fitted to {len(pairs)} pair(s) of the training people" if pairs else ""
+        fitted = f"arnold is fitted to {len(pairs)} pair(s) of the training subjects" if pairs else ""
         _print(describe(settings, jobs, split), fitted, text)
         return 0
     check_room(settings.out_dir, "OUT_DIR")
@@ -57,7 +57,7 @@ def run_train(settings: TrainSettings) -> int:
 
 
 def _check_stages(settings: TrainSettings, method: "Method", own: Any, jobs: Sequence[Job]) -> None:
-    """Nothing, or ``InputError`` where simulated sessions would be made and never learned from, or a patch is small."""
+    """Raise ``InputError`` if simulated sessions would be made and never used, or a patch has an odd side."""
     assert method.learning is not None
     stages = method.learning.stages(own)
     if method.maps == "regions" and any(side % 2 or side < 2 for stage in stages for side in stage.patch):
@@ -77,7 +77,7 @@ def _check_stages(settings: TrainSettings, method: "Method", own: Any, jobs: Seq
 
 
 def _fusion(settings: TrainSettings, own: Any) -> Any:
-    """How the method wants its stacks fused; ``InputError`` where the simulator makes fused images of another kind."""
+    """The method's fusion of stacks; raise ``InputError`` if the simulator makes images fused in another way."""
     from ..simulators import get_simulator
 
     fusion = getattr(own, "fusion", "mean")
@@ -165,7 +165,7 @@ def learn(
     )
     atomic_write(settings.out_dir / "config.toml", text)
     trained = train(method, own, examples, split, settings.out_dir, options)
-    if int(os.environ.get("RANK", "0")):  # of several processes (torchrun) the first tests and tells
+    if int(os.environ.get("RANK", "0")):  # of several processes (torchrun) the first tests and reports
         return ""
     return test_and_tell(trained, method, own, split, examples, options)
 
@@ -201,7 +201,7 @@ def make_examples(jobs: Sequence[Job], root: Path, nprocs: int) -> list[str]:
 
 
 def _by_workers(work: Callable[[Job], Any], jobs: Sequence[Job], nprocs: int, what: str) -> list[Any]:
-    """What ``work`` made of each job, in their order; ``MethodError`` where one failed. A bar says ``what`` it is."""
+    """The results of ``work`` in the order of the jobs; ``MethodError`` if one failed. ``what`` labels the bar."""
     from tqdm import tqdm
 
     limit_threads(1)
@@ -209,7 +209,7 @@ def _by_workers(work: Callable[[Job], Any], jobs: Sequence[Job], nprocs: int, wh
     made: dict[str, Any] = {}
     failed: list[str] = []
     tasks = {f"{number}: {job.name}": job for number, job in enumerate(jobs)}
-    with tqdm(total=len(tasks), unit="person", desc=what, disable=None) as bar:
+    with tqdm(total=len(tasks), unit="subject", desc=what, disable=None) as bar:
 
         def ended(name: str, result: Any, sentence: str) -> None:
             bar.update()
@@ -221,7 +221,9 @@ def _by_workers(work: Callable[[Job], Any], jobs: Sequence[Job], nprocs: int, wh
         share_out(work, tasks, min(nprocs, len(tasks)), ended)
     if failed:
         more = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
-        raise MethodError(f"Expected an example of everyone, but {failed[0]}{more}; leave these out, or mend them.")
+        raise MethodError(
+            f"Expected an example of every subject, but {failed[0]}{more}; leave these out, or mend them."
+        )
     return [made[name] for name in tasks]
 
 

@@ -1,4 +1,4 @@
-"""Who is learned from: pairs, high field, label maps; who trains, validates and tests."""
+"""The plan of a training: its pairs, high field and label maps, split into training, validation and test subjects."""
 
 import dataclasses
 import json
@@ -18,10 +18,10 @@ from ..training.jobs import Job
 from ..training.split import PARTS, Split, make_split, read_split
 
 HELD_OUT_DRAWS = 2
-"""Simulated sessions of a person who validates or tests: three planes, and the axial one alone."""
+"""Simulated sessions of a validation or test subject: three planes, and the axial one alone."""
 
 LABEL_MAPS = "label-maps"
-"""Name of the dataset that people drawn from label maps belong to."""
+"""Name of the dataset of subjects drawn from label maps."""
 
 
 def plan_jobs(settings: TrainSettings) -> list[Job]:
@@ -73,7 +73,7 @@ def _pairs(settings: TrainSettings) -> list[Job]:
             raise
         tell(f"no pairs are looked for: {error}")
         return []
-    warnings = [*plan.warnings, *(f"sub-{who}: {why}" for who, why in (*plan.failed, *plan.skipped))]
+    warnings = [*plan.warnings, *(f"sub-{subject}: {reason}" for subject, reason in (*plan.failed, *plan.skipped))]
     jobs = []
     for session in plan.sessions:
         high = _of(settings, session.reference)
@@ -92,7 +92,7 @@ def _pairs(settings: TrainSettings) -> list[Job]:
                 low=low,
                 contrasts=settings.contrasts,
                 made_by=str(about.get("Simulator", "")),
-                trained_on=tuple(str(who) for who in about.get("trained_on") or ()),
+                trained_on=tuple(str(person) for person in about.get("trained_on") or ()),
                 licence=licence_of(settings.bids_dir),
             )
         )
@@ -131,7 +131,7 @@ def _high_field(settings: TrainSettings) -> list[Job]:
     else:
         chosen = {"assume_field_strength": settings.assume_field_strength}
     plan = plan_simulation(root, contrasts=settings.contrasts, **chosen)
-    tell(*plan.warnings, *(f"sub-{who}: {why}" for who, why in (*plan.failed, *plan.skipped)))
+    tell(*plan.warnings, *(f"sub-{subject}: {reason}" for subject, reason in (*plan.failed, *plan.skipped)))
     return [
         Job(
             dataset_name(root),
@@ -165,7 +165,7 @@ def simulation(settings: TrainSettings) -> dict[str, Any]:
 
 
 def dataset_name(root: Path) -> str:
-    """The name by which the people of a dataset are known; a simulated dataset keeps that of its high field."""
+    """The name that prefixes the subjects of a dataset; a simulated dataset keeps that of its high field."""
     name = str(_description(root).get("Name") or "").removesuffix(NAME_SUFFIX)
     return " ".join((name or root.resolve().name).replace("/", " ").split())
 
@@ -184,9 +184,9 @@ def _description(root: Path) -> dict[str, Any]:
 
 
 def choose_split(settings: TrainSettings, jobs: Sequence[Job]) -> Split:
-    """The split: from the file, a fold, or fractions; people of other datasets and of label maps only train.
+    """The split: from the file, a fold, or fractions; subjects of other datasets and of label maps only train.
 
-    A file may name people of the dataset by their subject alone (``03`` or ``sub-03``); people of the dataset whom it
+    A file may name subjects of the dataset by their label alone (``03`` or ``sub-03``); subjects of the dataset that it
     does not name take no part.
     """
     own = dataset_name(settings.bids_dir)
@@ -201,15 +201,15 @@ def choose_split(settings: TrainSettings, jobs: Sequence[Job]) -> Split:
         parts = {part: tuple(_full_name(name, own) for name in getattr(given, part)) for part in PARTS}
         split = Split(**parts, how=given.how)
     else:
-        people = [job.person for job in jobs if job.dataset == own] or [job.person for job in jobs]
+        persons = [job.person for job in jobs if job.dataset == own] or [job.person for job in jobs]
         fold = (settings.fold + 1, settings.folds) if settings.folds else None
-        split = make_split(people, settings.random_seed, fold=fold)
+        split = make_split(persons, settings.random_seed, fold=fold)
     named = {*split.train, *split.validation, *split.test}
     unknown = named - {job.person for job in jobs}
     if unknown:
         raise InputError(
-            f"Expected the people of the split in the dataset, found none called {', '.join(sorted(unknown))}; "
-            f"correct the split (people here are called as {jobs[0].person}).",
+            f"Expected the subjects of the split in the dataset, found none named {', '.join(sorted(unknown))}; "
+            f"correct the split (subjects here are named as {jobs[0].person}).",
             code="unknown-subject",
             subjects=sorted(unknown),
         )
@@ -222,9 +222,9 @@ def _full_name(name: str, dataset: str) -> str:
 
 
 def assign(settings: TrainSettings, jobs: Iterable[Job], split: Split) -> list[Job]:
-    """The jobs that are used: held-out people in fixed draws, others as often as asked; each with its seed.
+    """The jobs in use: held-out subjects in fixed draws, others as often as requested; each with its seed.
 
-    A held-out person with a real pair is judged on that alone; who is in no part of the split is left out.
+    A held-out subject with a real pair is evaluated on that alone; a subject in no part of the split is left out.
     """
     jobs = list(jobs)
     held = {*split.validation, *split.test}
@@ -232,7 +232,7 @@ def assign(settings: TrainSettings, jobs: Iterable[Job], split: Split) -> list[J
     paired = {job.person for job in jobs if job.low}
     idle = dict.fromkeys(job.person for job in jobs if job.person not in named)
     if idle:
-        tell(f"left out, as the split does not name them: {shorten((who.rpartition('/')[2] for who in idle), 8)}")
+        tell(f"left out, as the split does not name them: {shorten((person.rpartition('/')[2] for person in idle), 8)}")
     # What h2lo learnt has nothing random in it, unless it is given noise.
     same = settings.augment == "h2lo" and not settings.simulator_options.get("snr")
     used = []
@@ -251,8 +251,8 @@ def describe(settings: TrainSettings, jobs: Sequence[Job], split: Split) -> str:
     simulated = sum(job.draws for job in jobs if not job.low)
     lines = [f"Plan: train {settings.method} ({settings.preset}) · {pairs} real pairs · {simulated} simulated sessions"]
     for part in PARTS:
-        people = [person.rpartition("/")[2] for person in getattr(split, part)]
-        lines.append(f"{part}: {len(people)} people: {shorten(people, 8)}")
+        subjects = [person.rpartition("/")[2] for person in getattr(split, part)]
+        lines.append(f"{part}: {len(subjects)} subjects: {shorten(subjects, 8)}")
     return "\n".join([*lines, f"split: {split.how}"])
 
 

@@ -13,7 +13,7 @@ from bids_lfenhance.imaging.registration import (
     IN_PLACE,
     align,
     blurred,
-    judge,
+    fit_quality,
     make_registration_image,
     motion_of,
     step_of,
@@ -112,7 +112,7 @@ def test_overlap_is_the_share_that_the_fixed_image_covers():
     data = ndimage.gaussian_filter(rng.uniform(0, 1, (40, 40, 40)), 2).astype(np.float32)
     whole = make_registration_image(data, affine, np.ones(data.shape, bool))
     lower = make_registration_image(data[:, :, :20], affine, np.ones((40, 40, 20), bool))
-    overlap, similarity = judge(compare_pair(whole, lower, np.eye(4), 1.0, 1), np.eye(4))
+    overlap, similarity = fit_quality(compare_pair(whole, lower, np.eye(4), 1.0, 1), np.eye(4))
     assert overlap == pytest.approx(0.5, abs=0.03)
     assert similarity <= overlap
 

@@ -158,7 +158,7 @@ def test_words_that_make_no_sense(dataset: Path, tmp_path: Path, capsys, words, 
 def test_dry_run_tells_and_writes_nothing(dataset: Path, tmp_path: Path, capsys) -> None:
     assert run(dataset, tmp_path / "out", "--split", str(split(tmp_path)), "--dry-run") == 0
     said = capsys.readouterr().out
-    assert "train: 1 people: 01" in said
+    assert "train: 1 subjects: 01" in said
     assert "pretrain_steps = 4" in said
     assert not (tmp_path / "out").exists()
 
@@ -191,7 +191,7 @@ def test_whom_the_split_does_not_name_takes_no_part(dataset: Path, tmp_path: Pat
     chosen = split(tmp_path, train=["01"], validation=["sub-02"], test=[])
     assert run(dataset, tmp_path / "out", "--split", str(chosen), "--dry-run") == 0
     told = capsys.readouterr()
-    assert "train: 1 people: 01\nvalidation: 1 people: 02\ntest: 0 people" in told.out
+    assert "train: 1 subjects: 01\nvalidation: 1 subjects: 02\ntest: 0 subjects" in told.out
     assert "left out, as the split does not name them: 03" in told.err
 
 

@@ -56,7 +56,7 @@ def test_on_the_grid_of_high_field_it_is_what_the_operator_predicts(source: High
     method = H2loSettings(weights=str(weights))
     loaded = weights_for(str(weights), ("T1w",))
     volume = volume_from_channels(source.grid, {"T1w": source.image}).with_anatomy(source.mask, source.tissue)
-    nets = {"nets": operators(loaded, method), "loaded": loaded, "place": source.place}
+    nets = {"nets": operators(loaded, method), "loaded": loaded, "place": source.to_template}
     expected = degrade(nets, volume, method).image[0]
     assert expected.std() > 0
     np.testing.assert_allclose(stack.data, expected, atol=1e-4 * expected.max())

@@ -12,8 +12,7 @@ from bids_lfenhance.data import read_text
 from bids_lfenhance.errors import InputError
 from bids_lfenhance.nn import weights as known
 from bids_lfenhance.workflows.participant import init_subject_wf
-from bids_lfenhance.workflows.run import make_run_spec
-from bids_lfenhance.workflows.segmenting import choose_segmenter
+from bids_lfenhance.workflows.run import choose_segmenter, make_run_spec
 
 from ..dataset import tiny_regions
 from .test_participant import nodes, session, spec
