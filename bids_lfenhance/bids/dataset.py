@@ -138,16 +138,16 @@ def check_ours(out_dir: Path, kind: str = "derivative") -> None:
     makers = description.get("GeneratedBy") or [{}]
     names = [maker.get("Name") for maker in makers if isinstance(maker, dict)]
     if APP not in names:
-        found = f"a dataset made by {names[0]}" if names and names[0] else "another dataset"
+        existing = f"a dataset made by {names[0]}" if names and names[0] else "another dataset"
         raise InputError(
-            f"Expected an empty OUT_DIR or an earlier output of {APP}, found {found} in {out_dir}; "
+            f"Expected an empty OUT_DIR or an earlier output of {APP}, found {existing} in {out_dir}; "
             "give a folder of its own.",
             code="out-dir-taken",
             path=out_dir,
         )
-    if (found := description.get("DatasetType", "raw")) != kind:
+    if (existing := description.get("DatasetType", "raw")) != kind:
         raise InputError(
-            f"Expected an empty OUT_DIR or a {kind} dataset, found a {found} dataset of another level of {APP} "
+            f"Expected an empty OUT_DIR or a {kind} dataset, found a {existing} dataset of another level of {APP} "
             f"in {out_dir}; give a folder of its own.",
             code="out-dir-taken",
             path=out_dir,
@@ -204,9 +204,9 @@ def source_dataset(bids_dir: Path, description: Mapping[str, Any]) -> dict[str, 
     """
     doi = description.get("DatasetDOI")
     known: dict[str, str] = {}
-    if isinstance(doi, str) and (found := re.search(r"10\.\d{4,9}/\S+", doi)):
-        known = {"URL": f"https://doi.org/{found[0]}", "DOI": f"doi:{found[0]}"}
-        if version := re.search(r"\.v(\d+(?:\.\d+)*)$", found[0]):
+    if isinstance(doi, str) and (doi_match := re.search(r"10\.\d{4,9}/\S+", doi)):
+        known = {"URL": f"https://doi.org/{doi_match[0]}", "DOI": f"doi:{doi_match[0]}"}
+        if version := re.search(r"\.v(\d+(?:\.\d+)*)$", doi_match[0]):
             known["Version"] = version[1]
     if "Version" not in known and (newest := newest_change(bids_dir)):
         known["Version"] = newest
@@ -220,8 +220,8 @@ def newest_change(bids_dir: Path) -> str | None:
             text = (bids_dir / name).read_text(encoding="utf-8-sig")
         except (OSError, UnicodeDecodeError):
             continue
-        if found := _RELEASE.search(text):
-            return found[1]
+        if release := _RELEASE.search(text):
+            return release[1]
     return None
 
 

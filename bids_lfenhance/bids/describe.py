@@ -98,7 +98,7 @@ def _stacks(scans: Sequence[Scan]) -> str:
 def _field(session: "LowFieldSession") -> str:
     """Field strength of the session, and what a sidecar says against it."""
     against = [reading.contradicted_by for scan in session.stacks if (reading := read_field_strength(scan.sidecar))]
-    values = dict.fromkeys(f"{found[1]:.3g}" for found in against if found)
+    values = dict.fromkeys(f"{other[1]:.3g}" for other in against if other)
     used = f"{session.field_strength:.3g} T"
     return f"{used} (not {', '.join(values)})" if values else used
 
@@ -126,6 +126,6 @@ def _line(group: Sequence[tuple[str, str]]) -> str:
         return f"{owners[0]}: {sentence}" if owners[0] else sentence
     if not owners[0]:
         return f"{sentence} Likewise {plural(len(group) - 1, 'other')}."
-    if len({said for _, said in group}) > 1:
+    if len({text for _, text in group}) > 1:
         return f"{owners[0]}: {sentence} Likewise {plural(len(owners) - 1, 'other')}: {shorten(owners[1:], 3)}."
     return f"{sentence.rstrip('.')} - {len(owners)} in all: {shorten(owners, 4)}."

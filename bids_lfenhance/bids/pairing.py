@@ -57,8 +57,8 @@ def _no_pair(contrasts: set[str], candidates: Mapping[Session, Sequence[Scan]]) 
     """A sentence where there is high field, but of other contrasts."""
     if not candidates:
         return ()
-    found = sorted({scan.contrast for scans in candidates.values() for scan in scans})
-    return (f"No reference: high field has {', '.join(found)}, low field {', '.join(sorted(contrasts))}.",)
+    available = sorted({scan.contrast for scans in candidates.values() for scan in scans})
+    return (f"No reference: high field has {', '.join(available)}, low field {', '.join(sorted(contrasts))}.",)
 
 
 def _nearest(stacks: Sequence[Scan], candidates: Mapping[Session, Sequence[Scan]]) -> tuple[Session, tuple[str, ...]]:
@@ -89,15 +89,15 @@ def one_per_contrast(scans: Sequence[Scan]) -> tuple[tuple[Scan, ...], tuple[str
     """One image per contrast: without contrast agent first, then the shortest name; sentences on the others."""
     chosen, notes = [], []
     for contrast in CONTRASTS:
-        mine = sorted(
+        ranked = sorted(
             (scan for scan in scans if scan.contrast == contrast),
             key=lambda scan: ("ce" in scan.entities, len(scan.entities), scan.name),
         )
-        chosen += mine[:1]
-        if len(mine) > 1:
+        chosen += ranked[:1]
+        if len(ranked) > 1:
             notes.append(
-                f"{mine[0].path.name} is the reference of {len(mine)} high-field {contrast} images "
-                f"(not {shorten((scan.name for scan in mine[1:]), 3)}); "
+                f"{ranked[0].path.name} is the reference of {len(ranked)} high-field {contrast} images "
+                f"(not {shorten((scan.name for scan in ranked[1:]), 3)}); "
                 "choose another in a BIDS filter file, key reference."
             )
     return tuple(chosen), tuple(notes)

@@ -64,14 +64,14 @@ def make_plan(
     images, warnings = list_images(root, subjects, Path(database_dir).absolute() if database_dir else None)
     finder = SidecarFinder(root)
     wanted = frozenset(strip_prefix(label, "ses") for label in sessions)
-    found = {subject: make_scans(images[subject], finder) for subject in subjects}
-    warnings += _dataset_warnings(root) + tuple(sentence for _, left_out in found.values() for sentence in left_out)
-    check_sessions(wanted, [scan for scans, _ in found.values() for scan in scans])
+    scans_of = {subject: make_scans(images[subject], finder) for subject in subjects}
+    warnings += _dataset_warnings(root) + tuple(sentence for _, left_out in scans_of.values() for sentence in left_out)
+    check_sessions(wanted, [scan for scans, _ in scans_of.values() for scan in scans])
     planned: list[LowFieldSession] = []
     skipped: list[tuple[str, str]] = []
     failed: list[tuple[str, str]] = []
     unknown: list[Scan] = []
-    for subject, (scans, _) in found.items():
+    for subject, (scans, _) in scans_of.items():
         try:
             own, notes = plan_subject(scans, rules, wanted, assume_field_strength)
         except NoFieldStrengthError as error:
@@ -99,11 +99,11 @@ def _dataset_warnings(root: Path) -> tuple[str, ...]:
 
 def check_sessions(wanted: frozenset[str], scans: Sequence[Scan]) -> None:
     """Raise ``InputError`` if a requested session has no scan."""
-    there = {scan.session for scan in scans if scan.session}
-    if unknown := sorted(wanted - there):
+    available = {scan.session for scan in scans if scan.session}
+    if unknown := sorted(wanted - available):
         raise InputError(
             f"Expected sessions of the requested participants, found no ses-{', ses-'.join(unknown)}; "
-            f"there {'is' if len(there) == 1 else 'are'} {shorten(sorted(there), 12) or 'none at all'}.",
+            f"there {'is' if len(available) == 1 else 'are'} {shorten(sorted(available), 12) or 'none at all'}.",
             code="unknown-session",
             sessions=unknown,
         )

@@ -33,15 +33,15 @@ class SidecarFinder:
         folders = [
             folder for folder in (*reversed(image.parents),) if folder == self._root or self._root in folder.parents
         ]
-        found: list[Path] = []
+        sidecars: list[Path] = []
         for folder in folders:
             fitting = [
-                (len(theirs), path)
-                for path, theirs, kind in self._list(folder)
-                if kind == suffix and theirs.items() <= entities.items()
+                (len(required), path)
+                for path, required, kind in self._list(folder)
+                if kind == suffix and required.items() <= entities.items()
             ]
-            found += [path for _, path in sorted(fitting)]
-        return tuple(found)
+            sidecars += [path for _, path in sorted(fitting)]
+        return tuple(sidecars)
 
     def _list(self, folder: Path) -> list[tuple[Path, dict[str, str], str]]:
         if folder not in self._listed:

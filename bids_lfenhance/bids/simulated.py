@@ -90,7 +90,7 @@ def check_settings(out_dir: Path, toml: str) -> None:
     if not path.exists():
         return
     try:
-        there = _flat(tomllib.loads(path.read_text(encoding="utf-8")))
+        existing = _flat(tomllib.loads(path.read_text(encoding="utf-8")))
     except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(
             f"Expected the settings of the dataset in {path}, found none that can be read.",
@@ -98,11 +98,12 @@ def check_settings(out_dir: Path, toml: str) -> None:
             path=path,
         ) from error
     asked = _flat(tomllib.loads(toml))
-    for key in sorted({*there, *asked}):
-        if there.get(key) != asked.get(key):
+    for key in sorted({*existing, *asked}):
+        if existing.get(key) != asked.get(key):
             raise InputError(
-                f"Expected the settings of the dataset that is in {out_dir} already ({key} = {there.get(key)}), found "
-                f"{key} = {asked.get(key)}; give an OUT_DIR of its own, or the same settings (--config-file {path}).",
+                f"Expected the settings of the dataset that is in {out_dir} already ({key} = {existing.get(key)}), "
+                f"found {key} = {asked.get(key)}; give an OUT_DIR of its own, or the same settings "
+                f"(--config-file {path}).",
                 code="other-settings",
                 path=path,
                 key=key,

@@ -43,10 +43,10 @@ def parse(argv: Sequence[str] | None = None) -> Common:
     words = list(sys.argv[1:] if argv is None else argv)
     level = level_of(words)
     parser = build_parser(level)
-    found, unknown = parser.parse_known_args(words)
+    namespace, unknown = parser.parse_known_args(words)
     if unknown:
         parser.error(f"unrecognized arguments: {' '.join(unknown)}{_why(level, unknown)}")
-    given = vars(found)
+    given = vars(namespace)
     if given["level"] != level:
         parser.error("BIDS_DIR OUT_DIR LEVEL come first, options after them")
     kind = SETTINGS[level]

@@ -133,14 +133,14 @@ def resolve_method(settings: Settings, device: str) -> dict[str, Any]:
     if any(f.name == "device" for f in dataclasses.fields(method.settings)):
         chosen["device"] = device
     try:
-        found = dataclasses.asdict(method.settings(**chosen))
+        resolved = dataclasses.asdict(method.settings(**chosen))
     except (TypeError, ValueError) as error:
         raise InputError(
             f"Expected settings method '{method.name}' can use, found: {error}; see --help.",
             code="bad-method-settings",
             method=method.name,
         ) from error
-    return {name: found[name] for name in found if name in decided(method.settings, "user")}
+    return {name: resolved[name] for name in resolved if name in decided(method.settings, "user")}
 
 
 def _from_disk(settings: Settings) -> int:

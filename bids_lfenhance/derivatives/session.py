@@ -195,9 +195,9 @@ def _write_space(
         about.pop("SpatialReference", None)  # a template's name is reference enough
         image, target = to_template_space(content.enhanced.channel(contrast), grid, transforms)
         write_image(files[f"space/{space}/{contrast}"], image, target, ALIGNED, about)
-        for kind, found in (("tissue", content.enhanced_labels), ("regions", content.enhanced_regions)):
-            if contrast in found:
-                labels, _ = to_template_space(found[contrast], grid, transforms, order=0)
+        for kind, by_contrast in (("tissue", content.enhanced_labels), ("regions", content.enhanced_regions)):
+            if contrast in by_contrast:
+                labels, _ = to_template_space(by_contrast[contrast], grid, transforms, order=0)
                 source = own_source(files[f"enhanced_{kind}/{contrast}"], spec.out_dir)
                 about = {"Resolution": f"That of {space}", "Sources": [source]}
                 about |= label_metadata(kind, SHOWN["enhanced"], contrast)

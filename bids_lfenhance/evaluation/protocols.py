@@ -67,9 +67,9 @@ def make_pair(image: np.ndarray, reference: np.ndarray, mask: np.ndarray) -> Pai
     image, reference = (np.asarray(data, dtype=np.float32) for data in (image, reference))
     mask = np.asarray(mask, dtype=bool)
     if image.ndim != 3 or not image.shape == reference.shape == mask.shape:
-        found = f"{image.shape}, {reference.shape} and {mask.shape}"
+        shapes = f"{image.shape}, {reference.shape} and {mask.shape}"
         raise InputError(
-            f"image, reference and mask must share one 3D grid, found {found}: resample them first", code="other-grid"
+            f"image, reference and mask must share one 3D grid, found {shapes}: resample them first", code="other-grid"
         )
     if not mask.any():
         raise InputError(

@@ -166,16 +166,16 @@ def fit_gains(columns: np.ndarray, acquired: np.ndarray, scale: float) -> tuple[
             code="bad-values",
         )
     strength = np.sqrt((columns**2).sum(axis=0))
-    there = strength > 1e-6 * strength.max()
+    present = strength > 1e-6 * strength.max()
     # In units of the whole brain's gain and of the scale, every unknown is of order 1.
-    design = np.column_stack([columns[:, there] * (overall / scale), np.ones(acquired.size)])
-    low = [GAIN_RANGE[0]] * int(there.sum()) + [-OFFSET_RANGE]
-    high = [GAIN_RANGE[1]] * int(there.sum()) + [OFFSET_RANGE]
+    design = np.column_stack([columns[:, present] * (overall / scale), np.ones(acquired.size)])
+    low = [GAIN_RANGE[0]] * int(present.sum()) + [-OFFSET_RANGE]
+    high = [GAIN_RANGE[1]] * int(present.sum()) + [OFFSET_RANGE]
     # A triangular factor has the same least-squares solution as the thousands of rows it stands for.
     factor, rotated = _triangle(design, acquired / scale)
     solution = lsq_linear(factor, rotated, bounds=(low, high), method="bvls").x
     gains = np.full(columns.shape[1], np.nan)
-    gains[there] = solution[:-1] * overall
+    gains[present] = solution[:-1] * overall
     return gains, float(solution[-1] * scale)
 
 

@@ -11,12 +11,12 @@ def structures(names: Mapping[int, str]) -> dict[str, tuple[int, ...]]:
     >>> structures({17: "left hippocampus", 53: "right hippocampus", 16: "brain stem"})
     {'left hippocampus': (17,), 'hippocampus': (17, 53), 'right hippocampus': (53,), 'brain stem': (16,)}
     """
-    found: dict[str, tuple[int, ...]] = {}
+    labels: dict[str, tuple[int, ...]] = {}
     for index, name in names.items():
-        found[name] = (index,)
+        labels[name] = (index,)
         if (both := without_side(name)) != name:
-            found[both] = (*found.get(both, ()), index)
-    return found
+            labels[both] = (*labels.get(both, ()), index)
+    return labels
 
 
 def without_side(name: str) -> str:
@@ -39,9 +39,9 @@ def overlaps(labels: np.ndarray, reference: np.ndarray, of: Mapping[str, Sequenc
     if labels.shape != reference.shape:
         raise ValueError(f"label images must share one grid, found {labels.shape} and {reference.shape}")
     pairs = np.bincount(labels.ravel().astype(np.int64) * 256 + reference.ravel(), minlength=256**2).reshape(256, 256)
-    ours, theirs, found = pairs.sum(axis=1), pairs.sum(axis=0), {}
+    ours, reference_sizes, dice = pairs.sum(axis=1), pairs.sum(axis=0), {}
     for name, members in of.items():
         index = list(members)
-        size, both = int(ours[index].sum() + theirs[index].sum()), int(pairs[np.ix_(index, index)].sum())
-        found[name] = 2 * both / size if size else float("nan")
-    return found
+        size, both = int(ours[index].sum() + reference_sizes[index].sum()), int(pairs[np.ix_(index, index)].sum())
+        dice[name] = 2 * both / size if size else float("nan")
+    return dice

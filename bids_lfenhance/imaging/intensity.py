@@ -63,8 +63,8 @@ def _robust_fit(columns: np.ndarray, values: np.ndarray) -> np.ndarray:
     """Coefficients by least squares, reweighted (Huber) against tissue that moved or differs."""
     weights = np.ones(len(values))
     for _ in range(5):
-        found = np.linalg.lstsq(columns * weights[:, None], values * weights, rcond=None)[0]
-        residual = np.abs(values - columns @ found)
+        coefficients = np.linalg.lstsq(columns * weights[:, None], values * weights, rcond=None)[0]
+        residual = np.abs(values - columns @ coefficients)
         scale = 1.4826 * float(np.median(residual)) + 1e-9
         weights = np.sqrt(np.minimum(1.0, 1.345 * scale / np.maximum(residual, 1e-12)))
-    return found
+    return coefficients

@@ -250,7 +250,7 @@ class _Fit:
             return self.loss(trial)
 
         options = {"maxiter": rounds, "xtol": 1e-2, "ftol": 1e-5}
-        found = optimize.minimize(loss, start[chosen], method="Powell", options=options)
+        optimum = optimize.minimize(loss, start[chosen], method="Powell", options=options)
         best = start.copy()
-        best[chosen] = found.x
+        best[chosen] = optimum.x
         return best

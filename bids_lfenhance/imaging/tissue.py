@@ -86,9 +86,9 @@ def segment_tissue(channel: np.ndarray, mask: np.ndarray, priors: np.ndarray) ->
     box = ndimage.find_objects(mask.astype(np.uint8))[0]
     inside = mask[box]
     soft = _soften(priors[:, *box], inside)
-    found = _expectation_maximisation(np.asarray(channel[box], np.float32), inside, soft)
-    posteriors[:, *box] = found
-    labels[box] = np.where(inside, np.argmax(found, axis=0) + 1, 0)
+    inner = _expectation_maximisation(np.asarray(channel[box], np.float32), inside, soft)
+    posteriors[:, *box] = inner
+    labels[box] = np.where(inside, np.argmax(inner, axis=0) + 1, 0)
     return posteriors, labels
 
 
@@ -150,8 +150,8 @@ def _bias(
     ]
     field = coarse[0] / np.maximum(coarse[1], 1e-3 * coarse[1].max() + 1e-12)
     where = np.argwhere(inside).T / np.float32(step)
-    found = ndimage.map_coordinates(field, where, order=1, mode="nearest")
-    return np.clip(found / max(float(np.mean(found)), 1e-6), 0.5, 2.0)
+    bias = ndimage.map_coordinates(field, where, order=1, mode="nearest")
+    return np.clip(bias / max(float(np.mean(bias)), 1e-6), 0.5, 2.0)
 
 
 def _potts(likelihood: np.ndarray, prior: np.ndarray, inside: np.ndarray, rounds: int = 3) -> np.ndarray:

@@ -55,7 +55,7 @@ class Volume:
     @property
     def contrasts(self) -> tuple[str, ...]:
         """The contrasts that were acquired, in channel order."""
-        return tuple(name for name, there in zip(CONTRASTS, self.present, strict=True) if there)
+        return tuple(name for name, acquired in zip(CONTRASTS, self.present, strict=True) if acquired)
 
     def channel(self, contrast: str) -> np.ndarray:
         """(X, Y, Z) float32: the image of one contrast."""

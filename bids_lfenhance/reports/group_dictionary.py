@@ -12,8 +12,8 @@ def _column(description: str, units: str = "") -> Mapping[str, Any]:
 
 def _interval(name: str, what: str, units: str = "") -> Columns:
     ends = {"low": "lower", "high": "upper"}
-    found = {name: _column(what, units)}
-    return found | {f"{name}_{end}": _column(f"{word} end of its 95 % interval", units) for end, word in ends.items()}
+    columns = {name: _column(what, units)}
+    return columns | {f"{name}_{end}": _column(f"{word} end of its 95 % interval", units) for end, word in ends.items()}
 
 
 _SUBJECT: Columns = {"subject": _column("Label of the subject, without 'sub-'")}

@@ -44,17 +44,17 @@ def write_report(out_dir: Path, subject: str, run_dir: Path | None = None) -> Pa
     run_dir : the run's log folder (default: the latest under ``logs/``); its crash texts and settings are shown
     """
     out_dir, subject = Path(out_dir), subject.removeprefix("sub-")
-    found = collect(out_dir, subject, run_dir)
+    subject_data = collect(out_dir, subject, run_dir)
     parts: list[dict[str, Any]] = []
     sprites: dict[str, str] = {}
-    slices = slices_for(sum(len(session.channels) for session in found.sessions))
-    for session in found.sessions:
+    slices = slices_for(sum(len(session.channels) for session in subject_data.sessions))
+    for session in subject_data.sessions:
         album = draw_session(session, image_names(session), slices)
         head = f"sub-{subject}" + (f"_ses-{session.name}" if session.name else "")
         save_figures(album, out_dir / f"sub-{subject}" / "figures", head)
         sprites |= {key: fig.data_uri(content) for key, content in album.sprites.items()}
-        parts.append(session_part(session, found, album))
-    return atomic_write(out_dir / f"sub-{subject}.html", render(found, parts, sprites))
+        parts.append(session_part(session, subject_data, album))
+    return atomic_write(out_dir / f"sub-{subject}.html", render(subject_data, parts, sprites))
 
 
 def tells_of_failure(page: Path) -> bool:
@@ -150,11 +150,11 @@ def facts(session: Session) -> list[tuple[str, str]]:
 
 def cards(session: Session, album: Album) -> list[dict[str, str]]:
     """The key numbers, the low-field baseline beside each."""
-    found = []
+    tiles = []
     for row in metric_rows(session, PRIMARY):
         if row.region == "brain" and row.metric in ("psnr", "ssim"):
             for result in row.results:
-                found.append(
+                tiles.append(
                     {
                         "name": f"{row.contrast} {metric_name(row.metric)}",
                         "value": f"{result.value} {row.unit}".strip(),
@@ -176,10 +176,10 @@ def cards(session: Session, album: Album) -> list[dict[str, str]]:
         else:
             continue
         label = entry["label"] if len(session.labels) > 1 else ""
-        found.append(
+        tiles.append(
             {"name": f"{entry['contrast']} {what}", "value": value, "beside": beside, "judged": "", "label": label}
         )
-    return found
+    return tiles
 
 
 def std_note(session: Session) -> str:

@@ -121,20 +121,20 @@ def _attempt(output: Output | None, grid: Grid | None, album: Album, order: int 
 
 def _frame(session: Session, slices: int, album: Album) -> Frame | None:
     candidates = [o for c in session.channels for o in (c.low, *c.enhanced.values()) if o is not None]
-    first = next((found for o in candidates if (found := _attempt(o, None, Album())) is not None), None)
+    first = next((image for o in candidates if (image := _attempt(o, None, Album())) is not None), None)
     if first is None:
         return None
     data, grid = np.nan_to_num(first[0]), first[1]
-    found = _attempt(session.mask, grid, album, order=0)
-    mask = found[0] > 0.5 if found is not None and (found[0] > 0.5).any() else data > 0.2 * np.percentile(data, 99)
+    brain = _attempt(session.mask, grid, album, order=0)
+    mask = brain[0] > 0.5 if brain is not None and (brain[0] > 0.5).any() else data > 0.2 * np.percentile(data, 99)
     box = fig.brain_box(mask)
     return Frame(grid, box, mask[box], {plane: fig.slice_indices(mask[box], plane, slices) for plane in fig.AXES})
 
 
 def _load_channel(channel: Channel, frame: Frame, album: Album) -> ContrastImages:
     def cut(output: Output | None, order: int = 1) -> np.ndarray | None:
-        found = _attempt(output, frame.grid, album, order)
-        return None if found is None else found[0][frame.box]
+        loaded = _attempt(output, frame.grid, album, order)
+        return None if loaded is None else loaded[0][frame.box]
 
     def cut_all(outputs: Mapping[str, Output], order: int = 1) -> dict[str, np.ndarray]:
         return {key: np.nan_to_num(d) for key, output in outputs.items() if (d := cut(output, order)) is not None}
@@ -143,8 +143,8 @@ def _load_channel(channel: Channel, frame: Frame, album: Album) -> ContrastImage
     images = cut_all({key: output for key, output in wanted.items() if output is not None})
     windows = fig.shared_windows({key: data[frame.mask] for key, data in images.items()})
 
-    def cut_labels(found: Mapping[str, Tissue], high: Tissue | None) -> dict[str, np.ndarray]:
-        outputs = {("low" if key == "preproc" else key): one.output for key, one in found.items()}
+    def cut_labels(segmentations: Mapping[str, Tissue], high: Tissue | None) -> dict[str, np.ndarray]:
+        outputs = {("low" if key == "preproc" else key): one.output for key, one in segmentations.items()}
         outputs |= {"high": high.output} if high is not None else {}
         return {key: data.astype(np.uint8) for key, data in cut_all(outputs, 0).items()}
 
@@ -257,8 +257,8 @@ def _own_layer(
     scale = fig.Scale(
         "magma", (0.0, fig.nice_limit(float(np.percentile(inside, 99)))), str(about.get("Units", "arbitrary units"))
     )
-    said = {"median": float(np.median(inside)), "high": float(np.percentile(inside, 95))}
-    return kind, values, scale, {"name": f"{kind} map", "about": about} | said
+    statistics = {"median": float(np.median(inside)), "high": float(np.percentile(inside, 95))}
+    return kind, values, scale, {"name": f"{kind} map", "about": about} | statistics
 
 
 def _paint(
@@ -270,11 +270,11 @@ def _paint(
 
 
 def _choice(frame: Frame) -> list[tuple[str, int]]:
-    found = []
+    slices = []
     for plane, fractions in _CHOICE:
         indices = frame.slices[plane]
-        found += [(plane, indices[round(fraction * (len(indices) - 1))]) for fraction in fractions]
-    return found
+        slices += [(plane, indices[round(fraction * (len(indices) - 1))]) for fraction in fractions]
+    return slices
 
 
 def _columns(frame: Frame) -> list[str]:

@@ -108,12 +108,12 @@ def region_rows(channel: Channel, session: Session) -> list[dict[str, Any]]:
 
 
 def _rows_of(
-    found: Mapping[str, Tissue], high: Tissue | None, session: Session, contrast: str, digits: int = 1
+    segmented: Mapping[str, Tissue], high: Tissue | None, session: Session, contrast: str, digits: int = 1
 ) -> list[dict[str, Any]]:
     keys = ("preproc", *session.labels)
-    columns: list[Tissue | None] = [found.get(key) for key in keys]
+    columns: list[Tissue | None] = [segmented.get(key) for key in keys]
     reference = high.volumes if high else None
-    segs = {f"seg-{tissue.segmentation}" for tissue in found.values()}
+    segs = {f"seg-{tissue.segmentation}" for tissue in segmented.values()}
     dice = {
         (row["image"], row["region"]): row["value"]
         for row in session.metrics
@@ -212,9 +212,9 @@ def judged(metric: str, baseline: float | None, value: float | None) -> str:
 
 def protocols(session: Session) -> list[str]:
     """The protocols there are figures of intensities for, the one we decide by first."""
-    found = [name for row in session.metrics if not (name := str(row.get("protocol"))).startswith("seg-")]
-    found = list(dict.fromkeys(found))
-    return sorted(found, key=lambda name: name != PRIMARY)
+    names = [name for row in session.metrics if not (name := str(row.get("protocol"))).startswith("seg-")]
+    names = list(dict.fromkeys(names))
+    return sorted(names, key=lambda name: name != PRIMARY)
 
 
 _METRIC_NAMES = {
@@ -251,7 +251,7 @@ def metric_description(metric: str) -> str:
 
 def comparisons(session: Session) -> dict[str, list[str]]:
     """Sentences by "worse", "better" and "even": headline metrics inside the brain, the decisive protocol only."""
-    found: dict[str, list[str]] = {"worse": [], "better": [], "even": []}
+    sentences: dict[str, list[str]] = {"worse": [], "better": [], "even": []}
     for row in metric_rows(session, PRIMARY):
         if row.metric not in HEADLINE or row.region != "brain":
             continue
@@ -259,10 +259,10 @@ def comparisons(session: Session) -> dict[str, list[str]]:
             unit = f" {row.unit}" if row.unit else ""
             subject = f"{row.contrast}: the enhanced image ({result.label})"
             figures = f"{metric_name(row.metric)} {result.value}{unit} against {row.baseline}{unit}"
-            if result.judged in found:
+            if result.judged in sentences:
                 word = {"even": "as good as"}.get(result.judged, f"{result.judged} than")
-                found[result.judged].append(f"{subject} is {word} the plain mean, {figures}.")
-    return found
+                sentences[result.judged].append(f"{subject} is {word} the plain mean, {figures}.")
+    return sentences
 
 
 def band_limit(sidecar: Mapping[str, Any]) -> str | None:

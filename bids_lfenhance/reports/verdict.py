@@ -62,10 +62,10 @@ def _gathered(reasons: Sequence[str]) -> list[str]:
     """The reasons, those that say the same of several scans as one that names them all."""
     groups: dict[tuple[str, str], list[str]] = {}
     for reason in reasons:
-        found = _OF_A_SCAN.fullmatch(reason)
-        key = (found["name"], found["rest"] or "") if found else (reason, "")
-        scan = _ENTITIES.sub("", found["scan"]).split(".nii")[0] if found else ""
-        groups.setdefault(key, []).append(f"{scan} {found['value'] or 'not measured'}" if found else "")
+        match = _OF_A_SCAN.fullmatch(reason)
+        key = (match["name"], match["rest"] or "") if match else (reason, "")
+        scan = _ENTITIES.sub("", match["scan"]).split(".nii")[0] if match else ""
+        groups.setdefault(key, []).append(f"{scan} {match['value'] or 'not measured'}" if match else "")
     sentences = []
     for (name, rest), members in groups.items():
         several = f"{name} of {len(members)} scan{'s' if len(members) > 1 else ''} ({'; '.join(members)}){rest}"
@@ -79,8 +79,8 @@ def _sentence(text: str) -> str:
 
 def warnings_of(session: Session) -> list[str]:
     """The warnings recorded with the session and its images, each once: a run tells the same beside every contrast."""
-    found = session.record.get("Warnings")
-    sentences = [str(item) for item in found] if isinstance(found, list) else []
+    warnings = session.record.get("Warnings")
+    sentences = [str(item) for item in warnings] if isinstance(warnings, list) else []
     known = set(sentences)
     for channel in session.channels:
         outputs = list(channel.enhanced.items())

@@ -43,16 +43,16 @@ def chosen_subjects(settings: GroupSettings) -> list[str]:
             path=settings.out_dir,
         )
     check_ours(settings.out_dir)
-    there = known_subjects(settings.out_dir)
+    known = known_subjects(settings.out_dir)
     asked = [label.removeprefix("sub-") for label in settings.participant_label]
-    if unknown := [label for label in asked if label not in there]:
+    if unknown := [label for label in asked if label not in known]:
         raise InputError(
             f"Expected sub-{unknown[0]} in {settings.out_dir}, found no such subject; run the participant level on it "
             "first, or leave it out.",
             code="unknown-subject",
             subjects=unknown,
         )
-    return sorted(set(asked)) or there
+    return sorted(set(asked)) or known
 
 
 def read_group(settings: GroupSettings) -> Cohort:
@@ -73,8 +73,8 @@ def describe_group(settings: GroupSettings) -> str:
             "records": len(_files(folder, "*_desc-preproc_qc.json")),
             "images (header and sidecar)": len(_files(folder, "*.nii*")),
         }
-        found = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
-        lines.append(f"  sub-{subject}: {found or 'nothing on disk'}")
+        contents = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
+        lines.append(f"  sub-{subject}: {contents or 'nothing on disk'}")
     tables = [d / "participants.tsv" for d in (settings.bids_dir, settings.out_dir)]
     lines += [f"  {path}" for path in tables if path.is_file()]
     return "\n".join([*lines, f"Would be written: {settings.out_dir / PAGE}, {settings.out_dir / FOLDER}/"])

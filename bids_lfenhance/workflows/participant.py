@@ -211,9 +211,9 @@ def _connect_regions(
         else:
             interface = SegmentRegions(weights=spec.segmentation_weights, device=spec.device, use_gpu=use_gpu)
         regions = _step(interface, f"{prefix}regions", spec)
-        found = [("labels", f"{prefix}regions"), ("volumes", f"{prefix}region_volumes")]
+        outputs = [("labels", f"{prefix}regions"), ("volumes", f"{prefix}region_volumes")]
         workflow.connect([(source, regions, [("volume", "volume")]), (anatomy, regions, [("anatomy", "anatomy")])])
-        workflow.connect([(regions, write, found)])
+        workflow.connect([(regions, write, outputs)])
         steps.append(regions)
     return steps
 

@@ -286,15 +286,15 @@ def _settle(
     """Sorts the subjects by what is on disk, and gives those that failed a page that says so."""
     for subject, own in sessions.items():
         graph = f"sub_{graph_label(subject)}_wf"
-        said = [f"{_place(f.node)}: {f.sentence}" for f in failures if graph in f.node.split(".")]
+        reasons = [f"{_place(f.node)}: {f.sentence}" for f in failures if graph in f.node.split(".")]
         absent = [path for session in own for path in missing_outputs(session, spec)]
         page = settings.out_dir / f"sub-{subject}.html"
-        if absent and not said:
-            said = [f"expected {absent[0]} and {len(absent) - 1} more file(s), found nothing there"]
-        if not said and not page.is_file():
-            said = [f"expected the report {page}, found none"]
-        if said:
-            outcome.failed[subject] = said
+        if absent and not reasons:
+            reasons = [f"expected {absent[0]} and {len(absent) - 1} more file(s), found nothing there"]
+        if not reasons and not page.is_file():
+            reasons = [f"expected the report {page}, found none"]
+        if reasons:
+            outcome.failed[subject] = reasons
             _failure_page(settings.out_dir, subject, outcome)
         else:
             outcome.done.append(subject)

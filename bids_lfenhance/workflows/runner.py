@@ -187,14 +187,16 @@ def _sentence(text: str) -> str:
     """The last exception of a traceback; our own errors speak for themselves, without their class."""
     for line in reversed(text.splitlines()):
         # nipype indents the traceback it quotes by a tab; code lines of a traceback are indented by spaces
-        found = _EXCEPTION.fullmatch(line.lstrip("\t"))
-        if found and found["kind"] != "NodeExecutionError":
-            if found["kind"] in _OURS:
-                return found["message"]
-            said = f"{found['kind']}: {found['message']}"
-            if found["kind"] == "OSError" and "No space left on device" in said:
-                return f"expected room for intermediate files, found no space left on the device ({said}); {MORE_ROOM}"
-            return f"the step ran out of memory ({said}); {LESS_MEMORY}" if _NO_MEMORY.search(said) else said
+        match = _EXCEPTION.fullmatch(line.lstrip("\t"))
+        if match and match["kind"] != "NodeExecutionError":
+            if match["kind"] in _OURS:
+                return match["message"]
+            summary = f"{match['kind']}: {match['message']}"
+            if match["kind"] == "OSError" and "No space left on device" in summary:
+                return (
+                    f"expected room for intermediate files, found no space left on the device ({summary}); {MORE_ROOM}"
+                )
+            return f"the step ran out of memory ({summary}); {LESS_MEMORY}" if _NO_MEMORY.search(summary) else summary
     return text.strip().splitlines()[-1] if text.strip() else "the step ended without a word"
 
 

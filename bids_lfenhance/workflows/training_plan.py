@@ -177,10 +177,10 @@ def licence_of(root: Path) -> str:
 
 def _description(root: Path) -> dict[str, Any]:
     try:
-        found = json.loads((root / "dataset_description.json").read_text(encoding="utf-8"))
+        description = json.loads((root / "dataset_description.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return description if isinstance(description, dict) else {}
 
 
 def choose_split(settings: TrainSettings, jobs: Sequence[Job]) -> Split:
