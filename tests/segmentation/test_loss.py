@@ -10,7 +10,7 @@ from bids_lfenhance.nn.fold import fold
 from bids_lfenhance.segmentation import judge
 from bids_lfenhance.segmentation.loss import SMOOTH, VOXELS, losses, soft_dice
 
-from .high_field import as_kinds, grid_of, head_of_blocks, where_of
+from .heads import as_kinds, grid_of, head_of_blocks, where_of
 
 CHANNELS, SIDE = 33, 6
 

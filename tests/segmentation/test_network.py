@@ -20,7 +20,7 @@ from bids_lfenhance.segmentation.regions import (
 )
 from bids_lfenhance.simulators.source import COMMON_MM
 
-from .high_field import as_channels, as_kinds, grid_of, head_of_blocks, where_of
+from .heads import as_channels, as_kinds, grid_of, head_of_blocks, where_of
 
 KINDS, WHERE = as_kinds(head_of_blocks()), where_of(grid_of())
 

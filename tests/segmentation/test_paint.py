@@ -7,7 +7,7 @@ from bids_lfenhance.segmentation.paint import Look, means_of, paint_patch
 from bids_lfenhance.segmentation.regions import channels_of_kinds, indices, mirrored_channels, regions
 from bids_lfenhance.simulators.source import COMMON_MM
 
-from .high_field import SIDE, as_kinds, grid_of, head_of_blocks, where_of
+from .heads import SIDE, as_kinds, grid_of, head_of_blocks, where_of
 
 SHAPE = (SIDE, SIDE, SIDE)
 PLAIN = Look("T1w", (), True, deformed=False)

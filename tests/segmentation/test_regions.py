@@ -14,7 +14,7 @@ from bids_lfenhance.segmentation.regions import (
     regions,
 )
 
-from .high_field import as_channels, as_kinds, head_of_blocks
+from .heads import as_channels, as_kinds, head_of_blocks
 
 WANTED = {
     *(2, 3, 4, 5, 7, 8, 10, 11, 12, 13, 14, 15, 16, 17, 18, 24, 26, 28),

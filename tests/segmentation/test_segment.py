@@ -26,7 +26,7 @@ from bids_lfenhance.segmentation.segment import (
 )
 from bids_lfenhance.segmentation.volumes import TOTAL
 
-from .high_field import STRAIGHT, as_channels, grid_of, head_of_blocks, seer, where_of
+from .heads import STRAIGHT, as_channels, grid_of, head_of_blocks, seer, where_of
 
 LABELS = head_of_blocks()
 GRID = grid_of()
