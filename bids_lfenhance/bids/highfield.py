@@ -110,9 +110,8 @@ def plan_simulation(
     lower: list[Scan] = []
     for subject, (scans, _) in scans_of.items():
         try:
-            read = [
-                _with_field(scan, assume_field_strength) for scan in scans if passes(scan, rules, scan.contrast.lower())
-            ]
+            passing = [scan for scan in scans if passes(scan, rules, scan.contrast.lower())]
+            read = [_with_field(scan, assume_field_strength) for scan in passing]
             lower += [scan for scan in read if not _is_high(scan)]
             own = _sessions(subject, [scan for scan in read if _is_high(scan)], rules, tuple(contrasts), wanted)
         except InputError as error:

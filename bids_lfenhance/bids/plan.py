@@ -74,10 +74,8 @@ def make_plan(
     for subject, (scans, _) in scans_of.items():
         try:
             own, notes = plan_subject(scans, rules, wanted, assume_field_strength)
-        except NoFieldStrengthError as error:
-            unknown += error.scans
-            failed.append((subject, str(error)))
         except InputError as error:
+            unknown += error.scans if isinstance(error, NoFieldStrengthError) else ()
             failed.append((subject, str(error)))
         else:
             planned += own
