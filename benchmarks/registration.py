@@ -25,7 +25,7 @@ import numpy as np
 
 from bids_lfenhance.imaging.bias import head_mask, to_ants
 from bids_lfenhance.imaging.preprocess import prepare_reference, prepare_session
-from bids_lfenhance.imaging.registration import Picture, align, make_picture
+from bids_lfenhance.imaging.registration import RegistrationImage, align, make_registration_image
 from tests.imaging import thick_stacks as ts
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
@@ -38,13 +38,13 @@ HEADS = {
 LABEL_MAPS = ("training_seg_01.nii.gz", "training_seg_04.nii.gz", "training_seg_12.nii.gz")
 
 
-def picture(data: np.ndarray, affine: np.ndarray) -> Picture:
-    return make_picture(data, affine, head_mask(data, affine))
+def registration_image(data: np.ndarray, affine: np.ndarray) -> RegistrationImage:
+    return make_registration_image(data, affine, head_mask(data, affine))
 
 
 def ours(moving: ts.Moved, fixed: ts.Moved, bent: bool) -> np.ndarray:
-    pictures = [picture(s.image.get_fdata(dtype=np.float32), s.image.affine) for s in (moving, fixed)]
-    return align(*pictures, bent=bent).pose
+    images = [registration_image(s.image.get_fdata(dtype=np.float32), s.image.affine) for s in (moving, fixed)]
+    return align(*images, bent=bent).pose
 
 
 def ants_rigid(kind: str) -> Callable[[ts.Moved, ts.Moved, bool], np.ndarray]:

@@ -48,7 +48,7 @@ def available_memory_gb() -> float:
 
 
 def limit_threads(threads: int) -> None:
-    """Nothing; the networks of processes started from here on use this many threads each, all else uses one."""
+    """Let the networks of processes started from here on use this many threads each, everything else one."""
     os.environ["ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"] = "1"  # N4 gives the same bytes only with the same threads
     # numpy's products are small: a second thread waits for them, spinning, and made the affine fit four times as dear
     os.environ["OPENBLAS_NUM_THREADS"] = "1"
@@ -58,7 +58,7 @@ def limit_threads(threads: int) -> None:
 
 
 def check_room(folder: Path, name: str, free_gb: float = MINIMUM_DISK_GB) -> None:
-    """Nothing, or an ``InputError`` where a folder (made if need be) cannot be written to or its disk is full."""
+    """Raise ``InputError`` if a folder (created if missing) cannot be written to or its disk is full."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
@@ -66,11 +66,17 @@ def check_room(folder: Path, name: str, free_gb: float = MINIMUM_DISK_GB) -> Non
     except OSError as error:
         raise InputError(
             f"Expected to be able to write in {name} {folder}, found: {error.strerror}; "
-            "change its permissions or choose another folder."
+            "change its permissions or choose another folder.",
+            code="not-writable",
+            path=folder,
         ) from error
     free = shutil.disk_usage(folder).free / GIB
     if free < free_gb:
-        raise InputError(f"Expected {free_gb:g} GiB free for {name} {folder}, found {free:.1f}; make room there.")
+        raise InputError(
+            f"Expected {free_gb:g} GiB free for {name} {folder}, found {free:.1f}; make room there.",
+            code="no-room",
+            path=folder,
+        )
 
 
 def _cgroup(controller: str, name: str) -> list[str]:

@@ -9,8 +9,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from bids_lfenhance.bids.dataset import read_table
 from bids_lfenhance.bids.names import sidecar_path
+from bids_lfenhance.bids.tables import read_table
 
 from .dataset import write_dataset
 from .methods.learned import untrained_weights

@@ -38,7 +38,9 @@ def atomic_write(path: str | Path, content: bytes | str | Callable[[Path], objec
         _flush(path.parent)
     except OSError as error:
         if error.errno in REASONS:
-            raise InputError(f"Expected to write {path}, found {REASONS[error.errno]}.") from error
+            raise InputError(
+                f"Expected to write {path}, found {REASONS[error.errno]}.", code="not-writable", path=path
+            ) from error
         raise
     finally:
         with suppress(OSError):
@@ -91,7 +93,9 @@ def atomic_folder(path: str | Path, fill: Callable[[Path], object]) -> Path:
         _flush(path.parent)
     except OSError as error:
         if error.errno in REASONS:
-            raise InputError(f"Expected to write {path}, found {REASONS[error.errno]}.") from error
+            raise InputError(
+                f"Expected to write {path}, found {REASONS[error.errno]}.", code="not-writable", path=path
+            ) from error
         raise
     finally:
         for leftover in (draft, old):

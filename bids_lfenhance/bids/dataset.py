@@ -1,7 +1,5 @@
 """Files at the root of the derivative, kept true by every process that writes there."""
 
-import csv
-import io
 import json
 import os
 import re
@@ -13,6 +11,7 @@ from ..config import METHOD_MAPS, TISSUES
 from ..errors import InputError
 from .atomic import atomic_write, locked
 from .sidecars import read_json
+from .tables import read_table, table_text
 
 APP = "bids_lfenhance"
 BIDS_VERSION = "1.10.0"
@@ -75,10 +74,10 @@ def write_dataset_files(
     description = source_description(source)
     texts: dict[str, str] = {
         "dataset_description.json": json_text(derivative_description(out, source, description, version)),
-        "seg-tissue_dseg.tsv": _table(["index", "name"], [[str(i + 1), name] for i, name in enumerate(TISSUES)]),
+        "seg-tissue_dseg.tsv": table_text(["index", "name"], [[str(i + 1), name] for i, name in enumerate(TISSUES)]),
     }
     for name, rows in (labels or {}).items():
-        texts[f"seg-{name}_dseg.tsv"] = _table(["index", "name", "color"], rows)
+        texts[f"seg-{name}_dseg.tsv"] = table_text(["index", "name", "color"], rows)
     with locked(out / LOCK):
         check_ours(out)
         texts[".bidsignore"] = _merged_lines(out / ".bidsignore", BIDSIGNORE)
@@ -93,14 +92,45 @@ def write_dataset_files(
     return tuple(out / name for name in texts)
 
 
+def check_source(bids_dir: Path) -> None:
+    """Raise ``InputError`` if the folder does not declare itself a raw BIDS dataset.
+
+    The whole validator is not run: what of the dataset is used is checked when it is used, file by file.
+    """
+    advice = "correct it, or give --skip-bids-validation to take the folder as it is."
+    path = bids_dir / "dataset_description.json"
+    if not path.is_file():
+        raise InputError(
+            f"Expected a BIDS dataset with dataset_description.json, found none in {bids_dir}; {advice}",
+            code="not-bids",
+            path=bids_dir,
+        )
+    description = read_json(path)
+    for key in ("Name", "BIDSVersion"):
+        if not isinstance(description.get(key), str):
+            raise InputError(
+                f"Expected a text for '{key}' in {path}, found {description.get(key)!r}; {advice}",
+                code="not-bids",
+                path=path,
+                key=key,
+            )
+    if description.get("DatasetType", "raw") != "raw":
+        raise InputError(
+            f"Expected a raw dataset in {bids_dir}, found DatasetType '{description['DatasetType']}'; "
+            "give the folder with the scans as they were acquired.",
+            code="not-raw",
+            path=bids_dir,
+        )
+
+
 def ignore_own_files(out_dir: Path) -> None:
-    """Nothing; the .bidsignore of a derivative names everything of ours that the schema does not know."""
+    """Add everything of ours that the schema does not know to the .bidsignore of a derivative."""
     with locked(out_dir / LOCK):
         write_changed(out_dir / ".bidsignore", _merged_lines(out_dir / ".bidsignore", BIDSIGNORE))
 
 
 def check_ours(out_dir: Path, kind: str = "derivative") -> None:
-    """Nothing, or an ``InputError`` where the folder already is another program's dataset or of another type."""
+    """Raise ``InputError`` if the folder already is another program's dataset or of another type."""
     path = out_dir / "dataset_description.json"
     if not path.exists():
         return
@@ -108,15 +138,19 @@ def check_ours(out_dir: Path, kind: str = "derivative") -> None:
     makers = description.get("GeneratedBy") or [{}]
     names = [maker.get("Name") for maker in makers if isinstance(maker, dict)]
     if APP not in names:
-        found = f"a dataset made by {names[0]}" if names and names[0] else "another dataset"
+        existing = f"a dataset made by {names[0]}" if names and names[0] else "another dataset"
         raise InputError(
-            f"Expected an empty OUT_DIR or an earlier output of {APP}, found {found} in {out_dir}; "
-            "give a folder of its own."
+            f"Expected an empty OUT_DIR or an earlier output of {APP}, found {existing} in {out_dir}; "
+            "give a folder of its own.",
+            code="out-dir-taken",
+            path=out_dir,
         )
-    if (found := description.get("DatasetType", "raw")) != kind:
+    if (existing := description.get("DatasetType", "raw")) != kind:
         raise InputError(
-            f"Expected an empty OUT_DIR or a {kind} dataset, found a {found} dataset of another level of {APP} "
-            f"in {out_dir}; give a folder of its own."
+            f"Expected an empty OUT_DIR or a {kind} dataset, found a {existing} dataset of another level of {APP} "
+            f"in {out_dir}; give a folder of its own.",
+            code="out-dir-taken",
+            path=out_dir,
         )
 
 
@@ -170,9 +204,9 @@ def source_dataset(bids_dir: Path, description: Mapping[str, Any]) -> dict[str, 
     """
     doi = description.get("DatasetDOI")
     known: dict[str, str] = {}
-    if isinstance(doi, str) and (found := re.search(r"10\.\d{4,9}/\S+", doi)):
-        known = {"URL": f"https://doi.org/{found[0]}", "DOI": f"doi:{found[0]}"}
-        if version := re.search(r"\.v(\d+(?:\.\d+)*)$", found[0]):
+    if isinstance(doi, str) and (doi_match := re.search(r"10\.\d{4,9}/\S+", doi)):
+        known = {"URL": f"https://doi.org/{doi_match[0]}", "DOI": f"doi:{doi_match[0]}"}
+        if version := re.search(r"\.v(\d+(?:\.\d+)*)$", doi_match[0]):
             known["Version"] = version[1]
     if "Version" not in known and (newest := newest_change(bids_dir)):
         known["Version"] = newest
@@ -186,8 +220,8 @@ def newest_change(bids_dir: Path) -> str | None:
             text = (bids_dir / name).read_text(encoding="utf-8-sig")
         except (OSError, UnicodeDecodeError):
             continue
-        if found := _RELEASE.search(text):
-            return found[1]
+        if release := _RELEASE.search(text):
+            return release[1]
     return None
 
 
@@ -220,7 +254,7 @@ def _merged_descriptions(path: Path, methods: Mapping[str, str], contrasts: Iter
         f"desc-{key}": {"desc_id": f"desc-{key}", "description": " ".join(text.split())}
         for key, text in sentences.items()
     }
-    return _table(
+    return table_text(
         ["desc_id", "description"], [[key, row.get("description", "n/a")] for key, row in sorted(rows.items())]
     )
 
@@ -239,7 +273,7 @@ def merged_participants(path: Path, source: Path, subjects: Iterable[str]) -> st
     rows |= {subject: rows.get(subject, {"participant_id": subject}) for subject in asked}
     rows |= {row["participant_id"]: row for row in given if row["participant_id"] in asked}
     head = list(dict.fromkeys(["participant_id", *(key for row in [*given[:1], *before[:1]] for key in row)]))
-    return _table(head, [[row.get(key) or "n/a" for key in head] for _, row in sorted(rows.items())])
+    return table_text(head, [[row.get(key) or "n/a" for key in head] for _, row in sorted(rows.items())])
 
 
 def _spelled(value: str, column: Any) -> str:
@@ -260,24 +294,6 @@ def _prefixed(label: str) -> str:
 def _merged_lines(path: Path, lines: Iterable[str]) -> str:
     before = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
     return "\n".join(dict.fromkeys([*before, *lines])) + "\n"
-
-
-def read_table(path: Path) -> list[dict[str, str]]:
-    """Rows of a tab-separated file by column; none where it is not there."""
-    try:
-        text = path.read_text(encoding="utf-8-sig", errors="replace")
-    except FileNotFoundError:
-        return []
-    except OSError as error:
-        raise InputError(f"Expected to read {path}, found {error.strerror}; check its permissions.") from error
-    lines = csv.reader(io.StringIO(text, newline=""), delimiter="\t", quoting=csv.QUOTE_NONE)
-    head, *rows = [line for line in lines if any(line)] or [[]]
-    # a short row is filled up, a long one cut: a table by hand must not stop the run
-    return [dict(zip(head, [*row, *[""] * len(head)], strict=False)) for row in rows]
-
-
-def _table(columns: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    return "".join("\t".join(cells) + "\n" for cells in (columns, *rows))
 
 
 def json_text(content: Mapping[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""The plan as a person reads it: one line a session, then what to know before starting."""
+"""The plan as text: one line a session, then warnings."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -9,7 +9,7 @@ from .field_strength import read_field_strength
 from .scans import Scan, shorten
 
 if TYPE_CHECKING:
-    from .units import Plan, Unit
+    from .sessions import LowFieldSession, Plan
 
 _IDENTIFYING = re.compile(r"\S*sub-\S*|\d[\d.]*")
 """Parts of a sentence in which two sessions with the same trouble differ: file names and figures."""
@@ -18,29 +18,32 @@ _IDENTIFYING = re.compile(r"\S*sub-\S*|\d[\d.]*")
 def describe(plan: "Plan") -> str:
     """The text of ``--dry-run``: a table of sessions, the totals, what is skipped, or to be warned of."""
     parts = [_totals(plan)]
-    if plan.units:
-        parts.append(_table(plan.units))
+    if plan.sessions:
+        parts.append(_table(plan.sessions))
     parts += [
-        section("No high-field reference", [(unit.name, "no metrics.") for unit in plan.units if not unit.paired]),
+        section(
+            "No high-field reference",
+            [(session.name, "no metrics.") for session in plan.sessions if not session.paired],
+        ),
         section("Skipped", [(f"sub-{subject}", reason) for subject, reason in plan.skipped]),
         section("Cannot be processed", [(f"sub-{subject}", reason) for subject, reason in plan.failed]),
-        section("Warnings", [*(("", w) for w in plan.warnings), *_unit_warnings(plan.units)]),
+        section("Warnings", [*(("", w) for w in plan.warnings), *_session_warnings(plan.sessions)]),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _unit_warnings(units: Iterable["Unit"]) -> list[tuple[str, str]]:
-    return [(unit.name, sentence) for unit in units for sentence in unit.warnings]
+def _session_warnings(sessions: Iterable["LowFieldSession"]) -> list[tuple[str, str]]:
+    return [(session.name, sentence) for session in sessions for sentence in session.warnings]
 
 
 def _totals(plan: "Plan") -> str:
     """One line of counts; what there is none of is not mentioned."""
-    stacks = sum(len(unit.stacks) for unit in plan.units)
-    references = {scan.path for unit in plan.units for scan in unit.reference}
+    stacks = sum(len(session.stacks) for session in plan.sessions)
+    references = {scan.path for session in plan.sessions for scan in session.reference}
     counts = [
         plural(len(plan.subjects), "subject"),
-        plural(len(plan.units), "low-field session"),
-        f"{sum(unit.paired for unit in plan.units)} paired with high field",
+        plural(len(plan.sessions), "low-field session"),
+        f"{sum(session.paired for session in plan.sessions)} paired with high field",
         plural(stacks, "low-field stack"),
         plural(len(references), "high-field image"),
     ]
@@ -58,19 +61,19 @@ def plural(count: int, noun: str) -> str:
     return f"{count} {noun}" + "s" * (count != 1)
 
 
-def _table(units: Sequence["Unit"]) -> str:
+def _table(sessions: Sequence["LowFieldSession"]) -> str:
     """One line a session: stacks per contrast, field, reference, what is missing."""
-    contrasts = [name for name in CONTRASTS if any(name in unit.contrasts for unit in units)]
-    with_sessions = any(unit.session for unit in units)
-    missing = ["missing"] if any(unit.missing for unit in units) else []
+    contrasts = [name for name in CONTRASTS if any(name in session.contrasts for session in sessions)]
+    with_sessions = any(session.session for session in sessions)
+    missing = ["missing"] if any(session.missing for session in sessions) else []
     head = ["subject", *(["session"] if with_sessions else []), *contrasts, "field", "reference", *missing]
     rows, last = [head], None
-    for unit in units:
-        row = ["" if unit.subject == last else f"sub-{unit.subject}"]
-        row += [unit.session or "-"] if with_sessions else []
-        row += [_stacks([scan for scan in unit.stacks if scan.contrast == name]) for name in contrasts]
-        rows.append([*row, _field(unit), _reference(unit), *([shorten(unit.missing, 6)] if missing else [])])
-        last = unit.subject
+    for session in sessions:
+        row = ["" if session.subject == last else f"sub-{session.subject}"]
+        row += [session.session or "-"] if with_sessions else []
+        row += [_stacks([scan for scan in session.stacks if scan.contrast == name]) for name in contrasts]
+        rows.append([*row, _field(session), _reference(session), *([shorten(session.missing, 6)] if missing else [])])
+        last = session.subject
     return plain_table(rows)
 
 
@@ -92,23 +95,23 @@ def _stacks(scans: Sequence[Scan]) -> str:
     return " ".join(labels) or "-"
 
 
-def _field(unit: "Unit") -> str:
+def _field(session: "LowFieldSession") -> str:
     """Field strength of the session, and what a sidecar says against it."""
-    against = [reading.contradicted_by for scan in unit.stacks if (reading := read_field_strength(scan.sidecar))]
-    values = dict.fromkeys(f"{found[1]:.3g}" for found in against if found)
-    used = f"{unit.field_strength:.3g} T"
+    against = [reading.contradicted_by for scan in session.stacks if (reading := read_field_strength(scan.sidecar))]
+    values = dict.fromkeys(f"{other[1]:.3g}" for other in against if other)
+    used = f"{session.field_strength:.3g} T"
     return f"{used} (not {', '.join(values)})" if values else used
 
 
-def _reference(unit: "Unit") -> str:
-    if not unit.paired:
+def _reference(session: "LowFieldSession") -> str:
+    if not session.paired:
         return "-"
-    contrasts = " ".join(scan.contrast for scan in unit.reference)
-    return f"{unit.reference_session}: {contrasts}" if unit.reference_session else contrasts
+    contrasts = " ".join(scan.contrast for scan in session.reference)
+    return f"{session.reference_session}: {contrasts}" if session.reference_session else contrasts
 
 
 def section(title: str, entries: Sequence[tuple[str, str]]) -> str:
-    """A titled list in which sentences alike but for names and figures are said once, with who else they concern."""
+    """A titled list; sentences that differ only in names and figures are merged into one with all subjects."""
     groups: dict[str, list[tuple[str, str]]] = {}
     for owner, sentence in entries:
         groups.setdefault(_IDENTIFYING.sub("#", sentence), []).append((owner, sentence))
@@ -123,6 +126,6 @@ def _line(group: Sequence[tuple[str, str]]) -> str:
         return f"{owners[0]}: {sentence}" if owners[0] else sentence
     if not owners[0]:
         return f"{sentence} Likewise {plural(len(group) - 1, 'other')}."
-    if len({said for _, said in group}) > 1:
+    if len({text for _, text in group}) > 1:
         return f"{owners[0]}: {sentence} Likewise {plural(len(owners) - 1, 'other')}: {shorten(owners[1:], 3)}."
     return f"{sentence.rstrip('.')} - {len(owners)} in all: {shorten(owners, 4)}."

@@ -64,10 +64,16 @@ def check_filters(filters: Mapping[str, Any], origin: str = "the BIDS filter") -
     checked = {}
     for key, wanted in filters.items():
         if key not in KEYS:
-            raise InputError(f"Expected the keys {', '.join(KEYS)} in {origin}, found {key!r}; remove or rename it.")
+            raise InputError(
+                f"Expected the keys {', '.join(KEYS)} in {origin}, found {key!r}; remove or rename it.",
+                code="bad-filter",
+                key=key,
+            )
         if not isinstance(wanted, Mapping):
             raise InputError(
-                f"Expected an object of entities under {key!r} in {origin}, found {wanted!r}; see the docs."
+                f"Expected an object of entities under {key!r} in {origin}, found {wanted!r}; see the docs.",
+                code="bad-filter",
+                key=key,
             )
         checked[key] = {_short(entity, origin): value for entity, value in wanted.items()}
     return checked
@@ -79,7 +85,9 @@ def _short(entity: str, origin: str) -> str:
     if entity in ENTITIES.values() or entity in OF_THE_FILE:
         return entity
     raise InputError(
-        f"Expected BIDS entities in {origin}, found {entity!r}; choose among {shorten(ENTITIES, len(ENTITIES))}."
+        f"Expected BIDS entities in {origin}, found {entity!r}; choose among {shorten(ENTITIES, len(ENTITIES))}.",
+        code="bad-filter",
+        key=entity,
     )
 
 
@@ -91,23 +99,23 @@ def passes(scan: Scan, filters: Filters, *keys: str) -> bool:
 def _meets(scan: Scan, entity: str, wanted: Any) -> bool:
     if entity in OF_THE_FILE:
         extension = split_name(scan.path.name)[2]
-        found: str | None = {"datatype": "anat", "suffix": scan.contrast, "extension": extension}[entity]
+        value: str | None = {"datatype": "anat", "suffix": scan.contrast, "extension": extension}[entity]
     else:
-        found = scan.entities.get(entity)
+        value = scan.entities.get(entity)
     choices = wanted if isinstance(wanted, list) else [wanted]
-    return any(_is(found, choice, entity) for choice in choices)
+    return any(_is(value, choice, entity) for choice in choices)
 
 
-def _is(found: str | None, choice: Any, entity: str) -> bool:
+def _is(value: str | None, choice: Any, entity: str) -> bool:
     if choice is None or choice == "Query.NONE":
-        return found is None
+        return value is None
     if choice in ("*", "Query.ANY"):
-        return found is not None
+        return value is not None
     if choice == "Query.OPTIONAL":
         return True
-    if found is None:
+    if value is None:
         return False
     label = strip_prefix(str(choice), entity)
-    if entity == "run" and label.isdigit() and found.isdigit():
-        return int(label) == int(found)
-    return label.lstrip(".") == found.lstrip(".")
+    if entity == "run" and label.isdigit() and value.isdigit():
+        return int(label) == int(value)
+    return label.lstrip(".") == value.lstrip(".")

@@ -94,38 +94,41 @@ def plan_simulation(
 
     A scan whose sidecars say nothing of the field is taken as high field, unless ``assume_field_strength`` (tesla)
     says otherwise; low and middle field is left out. Both is said once for the dataset. ``contrasts`` are those
-    wanted (all where none is named). An ``InputError`` where there is no high field of them at all.
+    wanted (all where none is named). Raise ``InputError`` if there is none.
     """
     root = Path(bids_dir).absolute()
     rules = check_filters(filters or {})
     subjects = choose_subjects(root, participants)
     images, notes = list_images(root, subjects, Path(database_dir).absolute() if database_dir else None)
     finder = SidecarFinder(root)
-    found = {subject: make_scans(images[subject], finder) for subject in subjects}
+    scans_of = {subject: make_scans(images[subject], finder) for subject in subjects}
     wanted = frozenset(strip_prefix(label, "ses") for label in sessions)
-    check_sessions(wanted, [scan for scans, _ in found.values() for scan in scans])
+    check_sessions(wanted, [scan for scans, _ in scans_of.values() for scan in scans])
     planned: list[HighFieldSession] = []
     skipped: list[tuple[str, str]] = []
     failed: list[tuple[str, str]] = []
     lower: list[Scan] = []
-    for subject, (scans, _) in found.items():
+    for subject, (scans, _) in scans_of.items():
         try:
-            read = [
-                _with_field(scan, assume_field_strength) for scan in scans if passes(scan, rules, scan.contrast.lower())
-            ]
+            passing = [scan for scan in scans if passes(scan, rules, scan.contrast.lower())]
+            read = [_with_field(scan, assume_field_strength) for scan in passing]
             lower += [scan for scan in read if not _is_high(scan)]
-            mine = _sessions(subject, [scan for scan in read if _is_high(scan)], rules, tuple(contrasts), wanted)
+            own = _sessions(subject, [scan for scan in read if _is_high(scan)], rules, tuple(contrasts), wanted)
         except InputError as error:
             failed.append((subject, str(error)))
             continue
-        planned += mine
-        if not mine:
+        planned += own
+        if not own:
             skipped.append((subject, _why_nothing(scans, read, contrasts, wanted)))
     if not planned and not failed:
         what = " or ".join(contrasts) or "T1w, T2w or FLAIR"
-        raise InputError(f"Expected high-field {what} in {root}, found none: sub-{skipped[0][0]}: {skipped[0][1]}")
+        raise InputError(
+            f"Expected high-field {what} in {root}, found none: sub-{skipped[0][0]}: {skipped[0][1]}",
+            code="no-high-field",
+            path=root,
+        )
     unknown = tuple(scan for one in planned for scan in one.scans if scan.field_strength is None)
-    notes += tuple(sentence for _, left_out in found.values() for sentence in left_out)
+    notes += tuple(sentence for _, left_out in scans_of.values() for sentence in left_out)
     return SimulationPlan(tuple(planned), tuple(skipped), tuple(failed), unknown, (*notes, *_said_once(unknown, lower)))
 
 
@@ -146,8 +149,8 @@ def _sessions(
     alone = len(labels) == 1 and not labels[0].startswith(SIMULATED)
     sessions = []
     for label in labels:
-        mine, notes = one_per_contrast([scan for scan in high if (scan.session or "") == label])
-        chosen = tuple(scan for scan in mine if not contrasts or scan.contrast in contrasts)
+        candidates, notes = one_per_contrast([scan for scan in high if (scan.session or "") == label])
+        chosen = tuple(scan for scan in candidates if not contrasts or scan.contrast in contrasts)
         lacking = [contrast for contrast in contrasts if contrast not in {scan.contrast for scan in chosen}]
         if not chosen or (wanted and label not in wanted):
             continue
@@ -163,8 +166,8 @@ def _why_nothing(scans: Sequence[Scan], read: Sequence[Scan], contrasts: Sequenc
         return "There is no T1w, T2w or FLAIR in anat."
     high = [scan for scan in read if _is_high(scan)]
     if high and contrasts and not {scan.contrast for scan in high} & set(contrasts):
-        there = ", ".join(name for name in CONTRASTS if name in {scan.contrast for scan in high})
-        return f"High field has {there}, and {', '.join(contrasts)} was asked for."
+        available = ", ".join(name for name in CONTRASTS if name in {scan.contrast for scan in high})
+        return f"High field has {available}, and {', '.join(contrasts)} was asked for."
     if high and wanted:
         return f"No high-field session among the requested ones ({', '.join(sorted(wanted))})."
     return (
@@ -174,18 +177,18 @@ def _why_nothing(scans: Sequence[Scan], read: Sequence[Scan], contrasts: Sequenc
 
 def _said_once(unknown: Sequence[Scan], lower: Sequence[Scan]) -> tuple[str, ...]:
     """A sentence on all scans of unknown field, and one on all that are no high field."""
-    said = []
+    sentences = []
     if unknown:
-        said.append(
+        sentences.append(
             f"{plural(len(unknown), 'image')} (first: {unknown[0].path.name}) without any field strength "
             f"{'is' if len(unknown) == 1 else 'are'} taken as high field; --assume-field-strength puts it on record."
         )
     if lower:
-        said.append(
+        sentences.append(
             f"{plural(len(lower), 'image')} below {HIGH_FIELD_FROM:g} T (first: {lower[0].path.name}) "
             f"{'was' if len(lower) == 1 else 'were'} left out: low field is simulated from high field only."
         )
-    return tuple(said)
+    return tuple(sentences)
 
 
 def describe_simulation(plan: SimulationPlan, draws: int, stacks: int) -> str:

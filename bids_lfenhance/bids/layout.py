@@ -41,9 +41,9 @@ def list_images(
     if unknown := [subject for subject in subjects if not images[subject]]:
         fresh = images_of(index_tree(bids_dir, unknown), unknown)
         images |= fresh
-        if found := [subject for subject in unknown if fresh[subject]]:
+        if stale := [subject for subject in unknown if fresh[subject]]:
             warnings.append(
-                f"The database in {database_dir} does not know sub-{', sub-'.join(found)}, listed from the folder "
+                f"The database in {database_dir} does not know sub-{', sub-'.join(stale)}, listed from the folder "
                 "instead; delete it to have it made anew."
             )
     return images, tuple(warnings)
@@ -63,10 +63,10 @@ def index_tree(bids_dir: Path, subjects: Iterable[str] | None, database_dir: Pat
 def images_of(layout: "BIDSLayout", subjects: Iterable[str]) -> dict[str, list[Path]]:
     """Images (T1w, T2w, FLAIR) of each subject in a layout."""
     images: dict[str, list[Path]] = {subject: [] for subject in subjects}
-    found = layout.get(
+    paths = layout.get(
         subject=list(images), datatype="anat", suffix=list(CONTRASTS), extension=[".nii", ".nii.gz"], return_type="file"
     )
-    for path in map(Path, found):
+    for path in map(Path, paths):
         # by folder, as pybids goes: a file may be named after another subject than its folder is
         images[path.relative_to(layout.root).parts[0].removeprefix("sub-")].append(path)
     return images
@@ -83,17 +83,23 @@ def open_database(bids_dir: Path, database_dir: Path) -> "BIDSLayout":
     except OSError as error:
         raise InputError(
             f"Expected to keep the index of the dataset in {database_dir}, found {error.strerror}; "
-            "give another folder to --bids-database-dir."
+            "give another folder to --bids-database-dir.",
+            code="bad-index",
+            path=database_dir,
         ) from error
     except Exception as error:  # sqlite, SQLAlchemy and pybids each raise their own
         raise InputError(
             f"Expected a pybids index in {database_dir / DATABASE}, found one that cannot be read "
-            f"({type(error).__name__}); delete it or give another folder to --bids-database-dir."
+            f"({type(error).__name__}); delete it or give another folder to --bids-database-dir.",
+            code="bad-index",
+            path=database_dir,
         ) from error
     if Path(layout.root).resolve() != bids_dir.resolve():
         raise InputError(
             f"Expected the index of {bids_dir} in {database_dir}, found that of {layout.root}; "
-            "give another folder to --bids-database-dir."
+            "give another folder to --bids-database-dir.",
+            code="bad-index",
+            path=database_dir,
         )
     return layout
 

@@ -12,8 +12,8 @@ from ..errors import InputError
 
 
 @contextmanager
-def sole_run(out_dir: Path, subject: str) -> Iterator[None]:
-    """A block in which no other run writes this subject of ``out_dir``; an ``InputError`` if one is at it now.
+def exclusive_run(out_dir: Path, subject: str) -> Iterator[None]:
+    """A block in which no other run writes this subject of ``out_dir``; raise ``InputError`` if one does now.
 
     The lock is the kernel's and goes with the process, however it ends: nothing is left behind that a person must
     remove. It lies in OUT_DIR, for work folders differ between the nodes of a cluster. Where the file system knows
@@ -36,7 +36,9 @@ def _taken(path: Path, subject: str, out_dir: Path) -> int:
         try:
             handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         except OSError as error:
-            raise InputError(f"Expected to write {path}, found: {error.strerror}; see to that first.") from error
+            raise InputError(
+                f"Expected to write {path}, found: {error.strerror}; see to that first.", code="not-writable", path=path
+            ) from error
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
@@ -44,7 +46,10 @@ def _taken(path: Path, subject: str, out_dir: Path) -> int:
             os.close(handle)
             raise InputError(
                 f"Expected no other run on sub-{subject} of {out_dir}, found {holder} at work on it; "
-                "wait until it has ended, or end it, and run again."
+                "wait until it has ended, or end it, and run again.",
+                code="locked",
+                subject=subject,
+                holder=holder,
             ) from error
         except OSError:  # a file system without locks, as some clusters mount them
             return handle

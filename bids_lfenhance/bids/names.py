@@ -5,7 +5,7 @@ from pathlib import Path
 
 from ..errors import InputError
 from .scans import LABEL, Scan
-from .units import Unit
+from .sessions import LowFieldSession
 
 ORDER = (
     *("sample", "task", "tracksys", "acq", "nuc", "voi", "ce", "trc", "stain", "rec", "dir", "run", "mod", "echo"),
@@ -20,11 +20,11 @@ HIGH_FIELD_SPACE = "HF"
 _SUFFIX = re.compile(r"[0-9a-zA-Z]+")
 _EXTENSION = re.compile(r"(?:\.[0-9a-zA-Z]+)+")
 
-Owner = Unit | Scan | tuple[str, str | None]
+Owner = LowFieldSession | Scan | tuple[str, str | None]
 
 
 def derivative_name(out_dir: str | Path, owner: Owner, suffix: str, extension: str, **entities: str | None) -> Path:
-    """Path of one derivative of a unit, a scan or a (subject, session), its entities in the order of the schema.
+    """Path of one derivative of a session, a scan or a (subject, session), its entities in the order of the schema.
 
     An entity that is None is left out. Labels are letters, digits and ``+`` only, so no name leaves ``out_dir``.
 
@@ -35,7 +35,11 @@ def derivative_name(out_dir: str | Path, owner: Owner, suffix: str, extension: s
     pairs = [("sub", subject)] + ([("ses", session)] if session is not None else [])
     given = {key.rstrip("_"): value for key, value in entities.items() if value is not None}
     if unknown := sorted(set(given) - set(ORDER)):
-        raise InputError(f"Expected BIDS entities in a name, found {unknown}; choose among {', '.join(ORDER)}.")
+        raise InputError(
+            f"Expected BIDS entities in a name, found {unknown}; choose among {', '.join(ORDER)}.",
+            code="bad-label",
+            value=unknown,
+        )
     pairs += [(key, given[key]) for key in ORDER if key in given]
     for key, value in pairs:
         _check(LABEL, value, f"a label of letters, digits and + for {key}-")
@@ -47,7 +51,7 @@ def derivative_name(out_dir: str | Path, owner: Owner, suffix: str, extension: s
 
 def _check(pattern: re.Pattern[str], value: str, expected: str) -> None:
     if not pattern.fullmatch(value):
-        raise InputError(f"Expected {expected}, found {value!r}; rename it.")
+        raise InputError(f"Expected {expected}, found {value!r}; rename it.", code="bad-label", value=value)
 
 
 def sidecar_path(image: Path) -> Path:
@@ -59,15 +63,15 @@ def sidecar_path(image: Path) -> Path:
     return image.with_name(image.name.partition(".")[0] + ".json")
 
 
-def space_of(unit: Unit) -> str | None:
+def space_of(session: LowFieldSession) -> str | None:
     """The ``space-`` label of the canonical grid: the reference session's, or None where there is no reference.
 
-    >>> space_of(Unit("01", "HFC", ()))
+    >>> space_of(LowFieldSession("01", "HFC", ()))
     """
-    if not unit.paired:
+    if not session.paired:
         return None
-    session = unit.reference_session
-    return session if session is not None and session != unit.session else HIGH_FIELD_SPACE
+    reference = session.reference_session
+    return reference if reference is not None and reference != session.session else HIGH_FIELD_SPACE
 
 
 def source_entities(scan: Scan) -> dict[str, str]:

@@ -1,14 +1,16 @@
 """Pairs: which high-field session stands beside a low-field one, and which images of it."""
 
-import csv
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
 from ..config import CONTRASTS
+from ..errors import InputError
 from .scans import Scan, shorten
 from .sidecars import split_name
+from .tables import read_table
 
 Session = str | None
 
@@ -55,8 +57,8 @@ def _no_pair(contrasts: set[str], candidates: Mapping[Session, Sequence[Scan]]) 
     """A sentence where there is high field, but of other contrasts."""
     if not candidates:
         return ()
-    found = sorted({scan.contrast for scans in candidates.values() for scan in scans})
-    return (f"No reference: high field has {', '.join(found)}, low field {', '.join(sorted(contrasts))}.",)
+    available = sorted({scan.contrast for scans in candidates.values() for scan in scans})
+    return (f"No reference: high field has {', '.join(available)}, low field {', '.join(sorted(contrasts))}.",)
 
 
 def _nearest(stacks: Sequence[Scan], candidates: Mapping[Session, Sequence[Scan]]) -> tuple[Session, tuple[str, ...]]:
@@ -87,15 +89,15 @@ def one_per_contrast(scans: Sequence[Scan]) -> tuple[tuple[Scan, ...], tuple[str
     """One image per contrast: without contrast agent first, then the shortest name; sentences on the others."""
     chosen, notes = [], []
     for contrast in CONTRASTS:
-        mine = sorted(
+        ranked = sorted(
             (scan for scan in scans if scan.contrast == contrast),
             key=lambda scan: ("ce" in scan.entities, len(scan.entities), scan.name),
         )
-        chosen += mine[:1]
-        if len(mine) > 1:
+        chosen += ranked[:1]
+        if len(ranked) > 1:
             notes.append(
-                f"{mine[0].path.name} is the reference of {len(mine)} high-field {contrast} images "
-                f"(not {shorten((scan.name for scan in mine[1:]), 3)}); "
+                f"{ranked[0].path.name} is the reference of {len(ranked)} high-field {contrast} images "
+                f"(not {shorten((scan.name for scan in ranked[1:]), 3)}); "
                 "choose another in a BIDS filter file, key reference."
             )
     return tuple(chosen), tuple(notes)
@@ -125,12 +127,9 @@ def _sessions_time(scan: Scan) -> datetime | None:
 
 def _rows(path: Path) -> list[dict[str, str]]:
     """Rows of a table, none where it cannot be read: dates only help to choose."""
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = csv.DictReader(file, delimiter="\t")
-            return [{key: value or "" for key, value in row.items() if isinstance(key, str)} for row in rows]
-    except (OSError, UnicodeDecodeError, csv.Error):
-        return []
+    with suppress(InputError):
+        return read_table(path)
+    return []
 
 
 def _listed_time(scan: Scan, listed: Mapping[str, str]) -> datetime | None:

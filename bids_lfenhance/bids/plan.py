@@ -13,17 +13,17 @@ from .filters import Filters, check_filters, passes
 from .layout import list_images
 from .pairing import choose_reference
 from .scans import Scan, choose_subjects, make_scans, shorten, strip_prefix
+from .sessions import LowFieldSession, Plan
 from .sidecars import SidecarFinder, read_json
-from .units import Plan, Unit
 
-__all__ = ["Plan", "Unit", "describe", "make_plan"]
+__all__ = ["LowFieldSession", "Plan", "describe", "make_plan"]
 
 Sessions = dict[str | None, list[Scan]]
 Label = TypeVar("Label")
 
 
 class NoFieldStrengthError(InputError):
-    """Scans whose sidecars say nothing of the field; ``scans`` are they."""
+    """No field strength in the sidecars of ``scans``."""
 
     def __init__(self, scans: Sequence[Scan]) -> None:
         self.scans = tuple(scans)
@@ -31,7 +31,8 @@ class NoFieldStrengthError(InputError):
         super().__init__(
             f"Expected ImagingFrequency, MagneticFieldStrength or a known Manufacturer in the sidecars of "
             f"{len(scans)} image{'s' * (len(scans) > 1)} ({files}), found none; "
-            "add one, or say it with --assume-field-strength TESLA."
+            "add one, or say it with --assume-field-strength TESLA.",
+            code="no-field-strength",
         )
 
 
@@ -55,35 +56,35 @@ def make_plan(
     rules = check_filters(filters or {})
     if assume_field_strength is not None and not 0 < assume_field_strength < 25:
         raise InputError(
-            f"Expected --assume-field-strength in tesla, found {assume_field_strength}; give one such as 0.064."
+            f"Expected --assume-field-strength in tesla, found {assume_field_strength}; give one such as 0.064.",
+            code="bad-option",
+            option="assume_field_strength",
         )
     subjects = choose_subjects(root, participants)
     images, warnings = list_images(root, subjects, Path(database_dir).absolute() if database_dir else None)
     finder = SidecarFinder(root)
     wanted = frozenset(strip_prefix(label, "ses") for label in sessions)
-    found = {subject: make_scans(images[subject], finder) for subject in subjects}
-    warnings += _dataset_warnings(root) + tuple(sentence for _, left_out in found.values() for sentence in left_out)
-    check_sessions(wanted, [scan for scans, _ in found.values() for scan in scans])
-    units: list[Unit] = []
+    scans_of = {subject: make_scans(images[subject], finder) for subject in subjects}
+    warnings += _dataset_warnings(root) + tuple(sentence for _, left_out in scans_of.values() for sentence in left_out)
+    check_sessions(wanted, [scan for scans, _ in scans_of.values() for scan in scans])
+    planned: list[LowFieldSession] = []
     skipped: list[tuple[str, str]] = []
     failed: list[tuple[str, str]] = []
     unknown: list[Scan] = []
-    for subject, (scans, _) in found.items():
+    for subject, (scans, _) in scans_of.items():
         try:
-            mine, notes = plan_subject(scans, rules, wanted, assume_field_strength)
-        except NoFieldStrengthError as error:
-            unknown += error.scans
-            failed.append((subject, str(error)))
+            own, notes = plan_subject(scans, rules, wanted, assume_field_strength)
         except InputError as error:
+            unknown += error.scans if isinstance(error, NoFieldStrengthError) else ()
             failed.append((subject, str(error)))
         else:
-            units += mine
-            warnings += notes if mine else ()
-            if not mine:
+            planned += own
+            warnings += notes if own else ()
+            if not own:
                 skipped.append((subject, " ".join(notes)))
     if unknown and len(failed) == len(subjects):
         raise NoFieldStrengthError(unknown)
-    return Plan(name_missing(units), tuple(skipped), tuple(failed), warnings)
+    return Plan(name_missing(planned), tuple(skipped), tuple(failed), warnings)
 
 
 def _dataset_warnings(root: Path) -> tuple[str, ...]:
@@ -95,19 +96,21 @@ def _dataset_warnings(root: Path) -> tuple[str, ...]:
 
 
 def check_sessions(wanted: frozenset[str], scans: Sequence[Scan]) -> None:
-    """Nothing, or an ``InputError`` where a session was asked for that no scan is of."""
-    there = {scan.session for scan in scans if scan.session}
-    if unknown := sorted(wanted - there):
+    """Raise ``InputError`` if a requested session has no scan."""
+    available = {scan.session for scan in scans if scan.session}
+    if unknown := sorted(wanted - available):
         raise InputError(
             f"Expected sessions of the requested participants, found no ses-{', ses-'.join(unknown)}; "
-            f"there {'is' if len(there) == 1 else 'are'} {shorten(sorted(there), 12) or 'none at all'}."
+            f"there {'is' if len(available) == 1 else 'are'} {shorten(sorted(available), 12) or 'none at all'}.",
+            code="unknown-session",
+            sessions=unknown,
         )
 
 
 def plan_subject(
     scans: Sequence[Scan], filters: Filters, wanted: frozenset[str], assume: float | None
-) -> tuple[tuple[Unit, ...], tuple[str, ...]]:
-    """The units of one subject, and sentences: on scans left out, or why there is no unit."""
+) -> tuple[tuple[LowFieldSession, ...], tuple[str, ...]]:
+    """The low-field sessions of one subject, and sentences: on scans left out, or why there is none."""
     if not scans:
         return (), ("There is no T1w, T2w or FLAIR in anat.",)
     kept = [scan for scan in scans if passes(scan, filters, scan.contrast.lower())]
@@ -127,7 +130,7 @@ def plan_subject(
         low = {label: stacks for label, stacks in low.items() if label in wanted}
     if not low:
         return (), (f"No low-field session among the requested ones ({', '.join(sorted(wanted))}).",)
-    return tuple(make_unit(label, stacks, high) for label, stacks in low.items()), notes
+    return tuple(make_session(label, stacks, high) for label, stacks in low.items()), notes
 
 
 def _why_nothing(filtered: bool, high: Sessions) -> str:
@@ -161,8 +164,10 @@ def split_by_field(scans: Sequence[Scan]) -> tuple[Sessions, Sessions, Sessions]
     return dict(groups["low"]), dict(groups["mid"]), dict(groups["high"])
 
 
-def make_unit(label: str | None, stacks: Sequence[Scan], high: Mapping[str | None, Sequence[Scan]]) -> Unit:
-    """The unit of one low-field session: its stacks, its reference, and all there is to warn of."""
+def make_session(
+    label: str | None, stacks: Sequence[Scan], high: Mapping[str | None, Sequence[Scan]]
+) -> LowFieldSession:
+    """One low-field session: its stacks, its reference, and warnings."""
     plain = [scan for scan in stacks if "ce" not in scan.entities]
     warnings = list(session_warnings(stacks))
     if plain and len(plain) < len(stacks):
@@ -172,7 +177,7 @@ def make_unit(label: str | None, stacks: Sequence[Scan], high: Mapping[str | Non
     where = f"ses-{session}: " if session else "Reference: "
     warnings += [*notes, *(where + sentence for sentence in session_warnings(reference))]
     warnings += _twice_reconstructed(used)
-    return Unit(used[0].subject, label, used, reference, session, warnings=tuple(warnings))
+    return LowFieldSession(used[0].subject, label, used, reference, session, warnings=tuple(warnings))
 
 
 def _twice_reconstructed(stacks: Sequence[Scan]) -> list[str]:
@@ -191,32 +196,32 @@ def stack_kind(scan: Scan) -> str:
     return f"acq-{acq}_{scan.contrast}" if acq else scan.contrast
 
 
-def name_missing(units: Sequence[Unit]) -> tuple[Unit, ...]:
-    """The units with what each lacks: by its own other planes, the subject's other sessions, the other subjects.
+def name_missing(sessions: Sequence[LowFieldSession]) -> tuple[LowFieldSession, ...]:
+    """The sessions, each with what it lacks: by its own other planes, the subject's other sessions, the other subjects.
 
     A contrast acquired in more than half of a session's ``acq-`` labels is expected in all of them; a stack that
     more than half of the subject's other low-field sessions have, or of the other subjects' sessions of the same
     label, is expected too.
     """
-    kinds = [{stack_kind(scan) for scan in unit.stacks} for unit in units]
+    kinds = [{stack_kind(scan) for scan in session.stacks} for session in sessions]
     of_label: dict[str | None, list[set[str]]] = defaultdict(list)
     of_subject: dict[str, list[set[str]]] = defaultdict(list)
-    for unit, own in zip(units, kinds, strict=True):
-        of_label[unit.session].append(own)
-        of_subject[unit.subject].append(own)
+    for session, own in zip(sessions, kinds, strict=True):
+        of_label[session.session].append(own)
+        of_subject[session.subject].append(own)
     by_label, by_subject = _count(of_label), _count(of_subject)
     complete = []
-    for unit, own in zip(units, kinds, strict=True):
-        expected = _own_product(unit)
-        expected |= _majority(by_label[unit.session], len(of_label[unit.session]), own)
-        expected |= _majority(by_subject[unit.subject], len(of_subject[unit.subject]), own)
-        complete.append(replace(unit, missing=tuple(sorted(expected - own))))
+    for session, own in zip(sessions, kinds, strict=True):
+        expected = _own_product(session)
+        expected |= _majority(by_label[session.session], len(of_label[session.session]), own)
+        expected |= _majority(by_subject[session.subject], len(of_subject[session.subject]), own)
+        complete.append(replace(session, missing=tuple(sorted(expected - own))))
     return tuple(complete)
 
 
-def _own_product(unit: Unit) -> set[str]:
+def _own_product(session: LowFieldSession) -> set[str]:
     """Every ``acq-`` of the session with every contrast that more than half of them have."""
-    acquired = {(scan.entities["acq"], scan.contrast) for scan in unit.stacks if "acq" in scan.entities}
+    acquired = {(scan.entities["acq"], scan.contrast) for scan in session.stacks if "acq" in scan.entities}
     labels = {acq for acq, _ in acquired}
     counts = Counter(contrast for _, contrast in acquired)
     usual = [contrast for contrast, count in counts.items() if 2 * count > len(labels)]

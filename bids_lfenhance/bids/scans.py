@@ -58,7 +58,8 @@ class Scan:
 
     ``path`` absolute, perhaps an empty file or a dangling link; ``entities`` by short key (``sub, ses, acq, run``
     …); ``sidecars`` the JSON files that speak for it, least specific first; ``field_strength`` tesla, None until
-    the plan has read it.
+    the plan has read it; ``state`` size in bytes and time of change in ns (empty where there is no file), so that a
+    replaced file makes another scan.
     """
 
     path: Path
@@ -66,6 +67,7 @@ class Scan:
     contrast: str
     sidecars: tuple[Path, ...] = ()
     field_strength: float | None = None
+    state: tuple[int, ...] = ()
 
     @property
     def subject(self) -> str:
@@ -76,6 +78,16 @@ class Scan:
     def session(self) -> str | None:
         """Label of the session, without ``ses-``, or None where the dataset has no sessions."""
         return self.entities.get("ses")
+
+    @property
+    def stem(self) -> str:
+        """File name without its extension."""
+        return self.path.name.removesuffix(".gz").removesuffix(".nii")
+
+    @property
+    def tesla(self) -> float:
+        """Field strength as derivatives give it: four decimals."""
+        return round(self.field_strength or 0.0, 4)
 
     @property
     def name(self) -> str:
@@ -132,15 +144,25 @@ def strip_prefix(label: str, prefix: str) -> str:
 def list_subjects(bids_dir: Path) -> tuple[str, ...]:
     """Labels of all subjects that have a folder, sorted."""
     if not bids_dir.is_dir():
-        raise InputError(f"Expected a BIDS dataset at {bids_dir}, found no such folder; check BIDS_DIR.")
+        raise InputError(
+            f"Expected a BIDS dataset at {bids_dir}, found no such folder; check BIDS_DIR.",
+            code="not-bids",
+            path=bids_dir,
+        )
     try:
         names = [path.name for path in bids_dir.glob("sub-*") if path.is_dir()]
     except OSError as error:
-        raise InputError(f"Expected to list {bids_dir}, found {error.strerror}; check its permissions.") from error
+        raise InputError(
+            f"Expected to list {bids_dir}, found {error.strerror}; check its permissions.",
+            code="not-readable",
+            path=bids_dir,
+        ) from error
     subjects = sorted(label for name in names if LABEL.fullmatch(label := name.removeprefix("sub-")))
     if not subjects:
         raise InputError(
-            f"Expected folders named sub-<label> in {bids_dir}, found none; give the root of a BIDS dataset."
+            f"Expected folders named sub-<label> in {bids_dir}, found none; give the root of a BIDS dataset.",
+            code="no-subjects",
+            path=bids_dir,
         )
     return tuple(subjects)
 
@@ -152,7 +174,9 @@ def choose_subjects(bids_dir: Path, participants: Iterable[str]) -> tuple[str, .
     if unknown := [label for label in asked if label not in known]:
         raise InputError(
             f"Expected participants of {bids_dir}, found no sub-{', sub-'.join(unknown)}; "
-            f"there {'is' if len(known) == 1 else 'are'} {len(known)}: {shorten(known, 12)}."
+            f"there {'is' if len(known) == 1 else 'are'} {len(known)}: {shorten(known, 12)}.",
+            code="unknown-subject",
+            subjects=unknown,
         )
     return asked or known
 
@@ -180,8 +204,17 @@ def make_scans(paths: Iterable[Path], finder: SidecarFinder) -> tuple[tuple[Scan
         elif (stem := path.name.removesuffix(extension)) in scans:
             warnings.append(f"{path.name} was left out: {scans[stem].path.name} is beside it.")
         else:
-            scans[stem] = Scan(path, Entities(entities), suffix, finder.find(path))
+            scans[stem] = Scan(path, Entities(entities), suffix, finder.find(path), state=file_state(path))
     return tuple(sorted(scans.values(), key=scan_order)), tuple(reversed(warnings))
+
+
+def file_state(path: Path) -> tuple[int, ...]:
+    """Size (bytes) and time of change (ns) of a file; empty where there is none."""
+    try:
+        state = path.stat()
+    except OSError:
+        return ()
+    return state.st_size, state.st_mtime_ns
 
 
 def _unusable(entities: Mapping[str, str], suffix: str, path: Path) -> str | None:

@@ -33,15 +33,15 @@ class SidecarFinder:
         folders = [
             folder for folder in (*reversed(image.parents),) if folder == self._root or self._root in folder.parents
         ]
-        found: list[Path] = []
+        sidecars: list[Path] = []
         for folder in folders:
             fitting = [
-                (len(theirs), path)
-                for path, theirs, kind in self._list(folder)
-                if kind == suffix and theirs.items() <= entities.items()
+                (len(required), path)
+                for path, required, kind in self._list(folder)
+                if kind == suffix and required.items() <= entities.items()
             ]
-            found += [path for _, path in sorted(fitting)]
-        return tuple(found)
+            sidecars += [path for _, path in sorted(fitting)]
+        return tuple(sidecars)
 
     def _list(self, folder: Path) -> list[tuple[Path, dict[str, str], str]]:
         if folder not in self._listed:
@@ -57,15 +57,23 @@ def read_json(path: Path) -> dict[str, Any]:
     except FileNotFoundError as error:
         raise InputError(
             f"Expected to read {path}, but it is not there or is a link to annexed content that was not fetched; "
-            "restore it (datalad get) or remove the link."
+            "restore it (datalad get) or remove the link.",
+            code="missing-file",
+            path=path,
         ) from error
     except OSError as error:
-        raise InputError(f"Expected to read {path}, found {error.strerror}; check its permissions.") from error
+        raise InputError(
+            f"Expected to read {path}, found {error.strerror}; check its permissions.", code="not-readable", path=path
+        ) from error
     except (ValueError, RecursionError) as error:  # not text, not JSON, or nested beyond all measure
-        raise InputError(f"Expected valid JSON in {path}, found {error}; repair or remove that file.") from error
+        raise InputError(
+            f"Expected valid JSON in {path}, found {error}; repair or remove that file.", code="bad-json", path=path
+        ) from error
     if not isinstance(content, dict):
         raise InputError(
-            f"Expected a JSON object in {path}, found a {type(content).__name__}; repair or remove that file."
+            f"Expected a JSON object in {path}, found a {type(content).__name__}; repair or remove that file.",
+            code="bad-json",
+            path=path,
         )
     return content
 

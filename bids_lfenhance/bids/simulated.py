@@ -22,7 +22,7 @@ from .dataset import (
     write_changed,
 )
 
-RECIPE = Path("code", "simulate.toml")
+SETTINGS = Path("code", "simulate.toml")
 """The settings that made the dataset; ``--config-file`` takes them up again."""
 
 LOCK = Path("code", ".lock")
@@ -31,7 +31,7 @@ SOURCE = "source"
 """Name of the high-field dataset in BIDS URIs: ``bids:source:sub-01/anat/sub-01_T1w.nii.gz``."""
 
 NAME_SUFFIX = ": simulated low field"
-"""What the name of a simulated dataset has after that of its high field: the people are the same."""
+"""What the name of a simulated dataset has after that of its high field: the subjects are the same."""
 
 _KEPT = ("License", "Authors", "Acknowledgements", "HowToAcknowledge", "Funding", "EthicsApprovals")
 
@@ -50,11 +50,11 @@ The licence and the terms of the source dataset apply. Research use only.
 """
 
 
-def write_simulated_dataset(out_dir: Path, bids_dir: Path, version: str, recipe: str) -> None:
-    """Nothing; the files at the root are there, those of other settings refused.
+def write_simulated_dataset(out_dir: Path, bids_dir: Path, version: str, toml: str) -> None:
+    """Write the files at the root of the dataset.
 
-    ``recipe`` is the TOML of the settings that change an image. An ``InputError`` where the folder holds another
-    dataset, or one made with other settings.
+    ``toml`` is the TOML of the settings that change an image. Raise ``InputError`` if the folder holds
+    another dataset, or one made with other settings.
     """
     check_ours(out_dir, "raw")
     source = source_description(bids_dir)
@@ -63,42 +63,50 @@ def write_simulated_dataset(out_dir: Path, bids_dir: Path, version: str, recipe:
         "dataset_description.json": json_text(simulated_description(out_dir, bids_dir, source, version)),
         "README.md": README.format(app=APP, version=version, name=name),
         "CHANGES": f"1.0.0\n  - Simulated by {APP} {version}\n",
-        RECIPE.as_posix(): recipe,
+        SETTINGS.as_posix(): toml,
     }
     if columns := optional_json(bids_dir / "participants.json"):
         texts["participants.json"] = json_text(columns)
     with locked(out_dir / LOCK):
         check_ours(out_dir, "raw")
-        check_recipe(out_dir, recipe)
+        check_settings(out_dir, toml)
         for file, text in texts.items():
             write_changed(out_dir / file, text)
 
 
 def add_participants(out_dir: Path, bids_dir: Path, subjects: Iterable[str]) -> None:
-    """Nothing; participants.tsv has the source's rows of these subjects."""
+    """Add the source's rows of these subjects to participants.tsv."""
     with locked(out_dir / LOCK):
         path = out_dir / "participants.tsv"
         write_changed(path, merged_participants(path, bids_dir, subjects))
 
 
-def check_recipe(out_dir: Path, recipe: str) -> None:
-    """Nothing, or an ``InputError`` naming the first setting in which the dataset there differs.
+def check_settings(out_dir: Path, toml: str) -> None:
+    """Raise ``InputError``, naming the first setting, if the existing dataset was made with others.
 
     Weights are compared by their SHA-256 (``made_by.weights``), not by where they lie.
     """
-    path = out_dir / RECIPE
+    path = out_dir / SETTINGS
     if not path.exists():
         return
     try:
-        there = _flat(tomllib.loads(path.read_text(encoding="utf-8")))
+        existing = _flat(tomllib.loads(path.read_text(encoding="utf-8")))
     except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"Expected the settings of the dataset in {path}, found none that can be read.") from error
-    asked = _flat(tomllib.loads(recipe))
-    for key in sorted({*there, *asked}):
-        if there.get(key) != asked.get(key):
+        raise InputError(
+            f"Expected the settings of the dataset in {path}, found none that can be read.",
+            code="other-settings",
+            path=path,
+        ) from error
+    asked = _flat(tomllib.loads(toml))
+    for key in sorted({*existing, *asked}):
+        if existing.get(key) != asked.get(key):
             raise InputError(
-                f"Expected the settings of the dataset that is in {out_dir} already ({key} = {there.get(key)}), found "
-                f"{key} = {asked.get(key)}; give an OUT_DIR of its own, or the same settings (--config-file {path})."
+                f"Expected the settings of the dataset that is in {out_dir} already ({key} = {existing.get(key)}), "
+                f"found {key} = {asked.get(key)}; give an OUT_DIR of its own, or the same settings "
+                f"(--config-file {path}).",
+                code="other-settings",
+                path=path,
+                key=key,
             )
 
 

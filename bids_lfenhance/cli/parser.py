@@ -43,10 +43,10 @@ def parse(argv: Sequence[str] | None = None) -> Common:
     words = list(sys.argv[1:] if argv is None else argv)
     level = level_of(words)
     parser = build_parser(level)
-    found, unknown = parser.parse_known_args(words)
+    namespace, unknown = parser.parse_known_args(words)
     if unknown:
         parser.error(f"unrecognized arguments: {' '.join(unknown)}{_why(level, unknown)}")
-    given = vars(found)
+    given = vars(namespace)
     if given["level"] != level:
         parser.error("BIDS_DIR OUT_DIR LEVEL come first, options after them")
     kind = SETTINGS[level]
@@ -178,7 +178,11 @@ def _typed(settings: type[Common], name: str, value: Any) -> Any:
         return Path(value)
     if kind == tuple[str, ...] or not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
         expected = getattr(kind, "__name__", str(kind))
-        raise InputError(f"Expected {expected} for '{name}' in the settings file, found {value!r}; correct it.")
+        raise InputError(
+            f"Expected {expected} for '{name}' in the settings file, found {value!r}; correct it.",
+            code="bad-setting",
+            key=name,
+        )
     return value
 
 

@@ -47,7 +47,7 @@ class Part:
 
 
 def parts_of(level: str) -> tuple[Part, ...]:
-    """Everything with options of its own that a level can use."""
+    """Every method or simulator with options of its own that a level can use."""
     if level == "participant":
         abouts = [description(name) for name in METHODS]
         return tuple(Part("method", about.name, (about.sampling,), about.settings) for about in abouts)
@@ -73,7 +73,7 @@ def options_of_parts(
     """The options of each chosen part, by the field of the settings that holds them.
 
     ``run`` the settings so far, ``tables`` those of a settings file by part, ``given`` those of the command line as
-    ``<part>.<field>``. An ``InputError`` for what would have no effect.
+    ``<part>.<field>``. Raise ``InputError`` for what would have no effect.
     """
     parts = parts_of(level)
     chosen: dict[str, Part] = {}
@@ -81,7 +81,10 @@ def options_of_parts(
         name = run.get(kind, _default(level, kind))
         if name not in choices(level, kind):
             raise InputError(
-                f"Expected one of {', '.join(choices(level, kind))} for --{kind}, found '{name}'; change --{kind}."
+                f"Expected one of {', '.join(choices(level, kind))} for --{kind}, found '{name}'; change --{kind}.",
+                code="unknown-choice",
+                option=kind,
+                value=name,
             )
         chosen.update((kind, part) for part in parts if (part.kind, part.name) == (kind, name))
     options: dict[str, dict[str, Any]] = {}
@@ -101,17 +104,23 @@ def _from_table(tables: Mapping[str, Any], part: Part) -> dict[str, Any]:
     table = tables.get(part.name, {})
     for key in table:
         if key not in {f.name for f in dataclasses.fields(part.known)}:
-            raise InputError(f"Expected an option of '{part.name}' in the settings file, found '{key}'; see --help.")
+            raise InputError(
+                f"Expected an option of '{part.name}' in the settings file, found '{key}'; see --help.",
+                code="bad-setting",
+                key=key,
+            )
         if key in part.hidden and not part.ignored:
             raise InputError(
                 f"Expected options of '{part.name}' that have an effect in the settings file, found '{key}', which "
-                "trained weights decide; drop it."
+                "trained weights decide; drop it.",
+                code="no-effect",
+                key=key,
             )
     return {key: value for key, value in table.items() if key in part.fields}
 
 
 def _refuse_idle(given: Mapping[str, Any], parts: tuple[Part, ...], chosen: list[Part]) -> None:
-    """Nothing, or an ``InputError`` for an option that belongs to nothing that was chosen."""
+    """Raise ``InputError`` for an option that belongs to nothing that was chosen."""
     for key in given:
         owner, dot, name = key.partition(".")
         if not dot or any(part.name == owner and name in part.fields for part in chosen):
@@ -120,5 +129,7 @@ def _refuse_idle(given: Mapping[str, Any], parts: tuple[Part, ...], chosen: list
         used = " and ".join(f"{part.kind} '{part.name}'" for part in chosen) or "none"
         raise InputError(
             f"Expected options of what is used ({used}), found --{owner}-{name.replace('_', '-')}, "
-            f"which would have no effect; drop it or choose --{' or --'.join(kinds)} {owner}."
+            f"which would have no effect; drop it or choose --{' or --'.join(kinds)} {owner}.",
+            code="no-effect",
+            key=name,
         )

@@ -33,7 +33,7 @@ def run(settings: Common) -> int:
     if isinstance(settings, Settings) and (settings.boilerplate_only or settings.reports_only):
         return _from_disk(settings)
     if not settings.skip_bids_validation and not _learns_from_labels(settings):
-        from ..bids.validate import check_source
+        from ..bids.dataset import check_source
 
         check_source(settings.bids_dir)
     match settings:
@@ -71,21 +71,21 @@ def _group(settings: GroupSettings) -> int:
 
 def _simulate(settings: SimulateSettings) -> int:
     from ..bids.highfield import describe_simulation
-    from ..bids.simulated import check_recipe
+    from ..bids.simulated import check_settings
     from ..workflows.simulate import run_simulation, summary
-    from ..workflows.simulation import make_simulation_plan, make_tasks, recipe_of, simulator_settings
+    from ..workflows.simulation import make_simulation_plan, make_tasks, simulation_toml, simulator_settings
 
     options = simulator_settings(settings)
     plan = make_simulation_plan(settings)
     tasks = make_tasks(settings, plan, options)
-    recipe = recipe_of(settings, options, plan.contrasts)
-    check_recipe(settings.out_dir, recipe)
+    toml = simulation_toml(settings, options, plan.contrasts)
+    check_settings(settings.out_dir, toml)
     if settings.dry_run:
         stacks = settings.draws * sum(len(task.presets) for task in tasks.values())
         _print(describe_simulation(plan, settings.draws, stacks), "", to_toml(settings, options))
         return FAILED if plan.failed else DONE
     _tell(*(f"Warning: {warning}" for warning in plan.warnings))
-    outcome = run_simulation(settings, plan, tasks, recipe)
+    outcome = run_simulation(settings, plan, tasks, toml)
     _tell(*(f"Warning: {note}" for note in outcome.notes))
     _print(summary(outcome, plan, settings))
     return outcome.exit_code
@@ -95,8 +95,7 @@ def _participant(settings: Settings) -> int:
     from ..bids.filters import load_filters
     from ..bids.plan import describe, make_plan
     from ..nn.device import choose_device
-    from ..workflows.run import make_recipe, preflight, run_participants, summary
-    from ..workflows.segmenting import NOTHING_BUNDLED
+    from ..workflows.run import NOTHING_BUNDLED, make_run_spec, preflight, run_participants, summary
 
     plan = make_plan(
         settings.bids_dir,
@@ -108,15 +107,15 @@ def _participant(settings: Settings) -> int:
     )
     device = choose_device(settings.device)
     method_settings = resolve_method(settings, device)
-    recipe = make_recipe(settings, method_settings, device)
+    spec = make_run_spec(settings, method_settings, device)
     if settings.dry_run:
         _print(describe(plan), "", to_toml(settings, method_settings))
         return FAILED if plan.failed else DONE
-    if settings.segmentation is None and recipe.segmentation == "none" and not settings.sloppy:
+    if settings.segmentation is None and spec.segmentation == "none" and not settings.sloppy:
         _tell(f"Warning: {NOTHING_BUNDLED}")
     _tell(*(f"Warning: {warning}" for warning in plan.warnings))
-    preflight(settings, recipe)
-    outcome = run_participants(settings, recipe, plan)
+    preflight(settings, spec)
+    outcome = run_participants(settings, spec, plan)
     _print(summary(outcome, settings.out_dir))
     return outcome.exit_code
 
@@ -135,19 +134,31 @@ def resolve_method(settings: Settings, device: str) -> dict[str, Any]:
     try:
         return dataclasses.asdict(about.sampling(**chosen))
     except (TypeError, ValueError) as error:
-        raise InputError(f"Expected settings method '{about.name}' can use, found: {error}; see --help.") from error
+        raise InputError(
+            f"Expected settings method '{about.name}' can use, found: {error}; see --help.",
+            code="bad-method-settings",
+            method=about.name,
+        ) from error
 
 
 def _from_disk(settings: Settings) -> int:
-    """``--boilerplate-only`` and ``--reports-only``: what can be told from the derivative as it is."""
+    """``--boilerplate-only`` and ``--reports-only``: what the derivative suffices for."""
     from ..reports.page import boilerplate, write_report
 
     subjects = settings.participant_label or tuple(p.name for p in sorted(settings.out_dir.glob("sub-*")) if p.is_dir())
     if not subjects:
-        raise InputError(f"Expected subjects in {settings.out_dir}, found none; run the participant level first.")
+        raise InputError(
+            f"Expected subjects in {settings.out_dir}, found none; run the participant level first.",
+            code="no-subjects",
+            path=settings.out_dir,
+        )
     for subject in (name.removeprefix("sub-") for name in subjects):
         if not (settings.out_dir / f"sub-{subject}").is_dir():
-            raise InputError(f"Expected sub-{subject} in {settings.out_dir}, found no such folder.")
+            raise InputError(
+                f"Expected sub-{subject} in {settings.out_dir}, found no such folder.",
+                code="unknown-subject",
+                subjects=(subject,),
+            )
         if settings.boilerplate_only:
             _print(boilerplate(settings.out_dir, subject))
         else:

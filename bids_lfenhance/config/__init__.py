@@ -6,6 +6,7 @@ from .group import GroupSettings
 from .names import BUDGETS, CONTRASTS, LEVELS, MAP_ENDS, METHOD_MAPS, SEGMENTATIONS, TISSUES, TOTAL_INTRACRANIAL
 from .options import RESOURCES, RUN, SCANS, Common, option
 from .participant import Settings, settings_hash
+from .run_spec import RunSpec
 from .simulate import SimulateSettings
 from .train import TrainSettings
 
@@ -24,6 +25,7 @@ __all__ = [
     "TOTAL_INTRACRANIAL",
     "Common",
     "GroupSettings",
+    "RunSpec",
     "Settings",
     "SimulateSettings",
     "TrainSettings",

@@ -46,14 +46,27 @@ def from_toml(path: Path, kind: type[Common] = Settings) -> dict[str, Any]:
     try:
         tables = tomllib.loads(path.read_text())
     except OSError as error:
-        raise InputError(f"Expected a settings file at {path}, found none ({error.strerror}).") from error
+        raise InputError(
+            f"Expected a settings file at {path}, found none ({error.strerror}).", code="missing-file", path=path
+        ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"Expected TOML in {path}, found something else: {error}; correct the file.") from error
+        raise InputError(
+            f"Expected TOML in {path}, found something else: {error}; correct the file.", code="bad-toml", path=path
+        ) from error
     run = tables.pop("run", {})
     level = {f.name: f.default for f in fields(kind)}["level"]
     if run.get("level", level) != level:
-        raise InputError(f"Expected settings of level {level} in {path}, found those of '{run['level']}'; see --help.")
+        raise InputError(
+            f"Expected settings of level {level} in {path}, found those of '{run['level']}'; see --help.",
+            code="bad-setting",
+            path=path,
+        )
     if unknown := sorted(set(run) - {f.name for f in fields(kind)} | set(run) & _PARTS):
-        raise InputError(f"Expected known options in the [run] table of {path}, found '{unknown[0]}'; see --help.")
+        raise InputError(
+            f"Expected known options in the [run] table of {path}, found '{unknown[0]}'; see --help.",
+            code="bad-setting",
+            path=path,
+            key=unknown[0],
+        )
     run = {key: value for key, value in run.items() if key not in ("bids_dir", "out_dir", "level")}
     return {"run": run, "parts": tables}

@@ -1,4 +1,4 @@
-"""Words every layer shares."""
+"""Names that every layer shares."""
 
 CONTRASTS = ("T1w", "T2w", "FLAIR")
 """Channel order of every (C, X, Y, Z) array: the BIDS suffix of each contrast."""
@@ -12,16 +12,16 @@ METHOD_MAPS = {
     "Plausibility": ": how far from the structure of high field, by the method's own network",
     "Cycle": ": taken back to low field by the method's own network, minus what was acquired, in noise units",
 }
-"""What a method may say against its own result: the end of the ``desc-`` of its maps, and how their sentence ends."""
+"""Maps that a method may give of its own result: the end of their ``desc-``, and of their description."""
 
 MAP_ENDS = ("Std", "Risk", *METHOD_MAPS)
-"""How the ``desc-`` of every map beside an enhanced image ends: no image may be called so."""
+"""How the ``desc-`` of every map beside an enhanced image ends: no result may have such a label."""
 
 LEVELS = ("participant", "group", "simulate", "train")
 """The analysis levels that work."""
 
 SEGMENTATIONS = ("builtin", "synthseg", "none")
-"""Who finds the regions: the bundled network, FreeSurfer's mri_synthseg, nobody."""
+"""Segmenters of the regions: the bundled network, FreeSurfer's mri_synthseg, none."""
 
 BUDGETS = ("sloppy", "cpu", "gpu")
 """How much computing a method may spend: a test, two cores, a GPU (the published size)."""

@@ -39,7 +39,7 @@ class Settings(Common):
     )
     segmentation: str | None = option(
         None,
-        "who finds the anatomical regions: the bundled network, FreeSurfer's mri_synthseg, or nobody, tissue alone "
+        "segmentation of anatomical regions: the bundled network, FreeSurfer's mri_synthseg, or none (tissue only) "
         "(default: builtin where its weights are bundled; none with --sloppy)",
         ENHANCEMENT,
         choices=SEGMENTATIONS,

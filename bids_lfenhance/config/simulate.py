@@ -11,7 +11,7 @@ from .options import RESOURCES, SCANS, Common, option
 SIMULATION = "Simulation"
 
 PRESETS = ("hyperfine-axi", "hyperfine-cor", "hyperfine-sag")
-"""What is acquired unless told otherwise: the three thick stacks of ds006557."""
+"""The default: the three thick stacks of ds006557."""
 
 
 @dataclass(frozen=True)

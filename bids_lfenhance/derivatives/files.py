@@ -30,7 +30,7 @@ REGION_COLUMNS = VOLUME_COLUMNS | {
 
 
 def write_image(path: Path, data: np.ndarray, grid: Grid, frame: int, about: Mapping[str, Any]) -> None:
-    """Nothing; the sidecar and then the image (X, Y, Z) are on disk."""
+    """Write the sidecar, then the image (X, Y, Z)."""
     write_json(sidecar_path(path), about)
     atomic_write(path, encode_nifti(data, grid.affine, frame))
 
@@ -44,7 +44,7 @@ def write_labels(
     about: Mapping[str, Any],
     columns: Mapping[str, Any] = VOLUME_COLUMNS,
 ) -> None:
-    """Nothing; a label image and its table of volumes are on disk, and before them the one JSON that tells of both."""
+    """Write the one JSON of both, then the table of volumes, then the label image."""
     image, table = paths
     write_json(sidecar_path(image), {**columns, **about})
     atomic_write(table, table_bytes(volumes, columns))
@@ -52,13 +52,13 @@ def write_labels(
 
 
 def write_table(path: Path, rows: Rows, columns: Mapping[str, Any]) -> None:
-    """Nothing; the data dictionary and then the TSV are on disk, columns in the order of the dictionary."""
+    """Write the data dictionary, then the TSV, its columns in the order of the dictionary."""
     write_json(sidecar_path(path), columns)
     atomic_write(path, table_bytes(rows, columns))
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Nothing; the JSON file is on disk."""
+    """Write a JSON file."""
     atomic_write(path, (json.dumps(plain(content), indent=2, ensure_ascii=False) + "\n").encode())
 
 

@@ -1,57 +1,56 @@
 """Which files a session leaves: one table, used to write them, to verify them and to resume."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ..bids.names import derivative_name, sidecar_path
-from ..config import METHOD_MAPS
+from ..bids.names import derivative_name, sidecar_path, source_entities, space_of
+from ..bids.scans import Scan
+from ..bids.sessions import LowFieldSession
+from ..config import CONTRASTS, METHOD_MAPS, RunSpec
 
-Plain = Mapping[str, Any]
-"""Plain values: a session record or a recipe as ``workflows.recipe`` makes them."""
 
-
-def session_layout(session: Plain, recipe: Plain) -> dict[str, Path]:
+def session_layout(session: LowFieldSession, spec: RunSpec) -> dict[str, Path]:
     """The files of one low-field session, by what they are: ``"enhanced/T1w"``, ``"stack/<scan name>"``, ``"qc"``.
 
     Every ``.nii.gz`` and ``.tsv`` has a ``.json`` beside it; a label image and its table share theirs.
     """
-    label, space = recipe["label"], session["space"]
+    label, space = spec.label, space_of(session)
     frame = space or "session"  # what a transform calls the space of the canonical grid
-    where = (session["subject"], session["session"] or None)
 
     def name(suffix: str, extension: str = ".nii.gz", **entities: str | None) -> Path:
-        return derivative_name(Path(recipe["out_dir"]), where, suffix, extension, **entities)
+        return derivative_name(spec.out_dir, session, suffix, extension, **entities)
 
     files: dict[str, Path] = {}
-    for scan in session["scans"]:
-        own = scan["entities"]
-        files[f"stack/{scan['name']}"] = name(scan["contrast"], **own, desc="preproc")
-        route = {"from": scan["contrast"], "to": frame, "mode": "image"}
-        files[f"xfm/{scan['name']}"] = name("xfm", ".txt", **own, **route)
-    for contrast in contrasts(session["scans"]):
-        on_grid = {"space": space, "res": recipe["resolution"]}
+    for scan in session.stacks:
+        own = source_entities(scan)
+        files[f"stack/{scan.stem}"] = name(scan.contrast, **own, desc="preproc")
+        route = {"from": scan.contrast, "to": frame, "mode": "image"}
+        files[f"xfm/{scan.stem}"] = name("xfm", ".txt", **own, **route)
+    on_grid: dict[str, Any] = {"space": space, "res": spec.resolution}
+    for contrast in contrasts(session.stacks):
         files[f"preproc/{contrast}"] = name(contrast, **on_grid, desc="preproc")
         files[f"enhanced/{contrast}"] = name(contrast, **on_grid, desc=label)
         files[f"risk/{contrast}"] = name(contrast, **on_grid, desc=f"{label}Risk")
-        if is_enhanced(recipe, contrast):
-            std = ["Std"] if recipe["n_samples"] > 1 or recipe.get("gives_scale") else []
-            for kind in (*std, *recipe.get("maps", ())):
+        if is_enhanced(spec, contrast):
+            std = ["Std"] if spec.n_samples > 1 or spec.gives_scale else []
+            for kind in (*std, *spec.maps):
                 files[f"{kind}/{contrast}"] = name(contrast, **on_grid, desc=f"{label}{kind}")
-        for kind, seg in segmentations(recipe).items():
+        for kind, seg in segmentations(spec).items():
             for source, desc in ((kind, f"preproc{contrast}"), (f"enhanced_{kind}", f"{label}{contrast}")):
                 files[f"{source}/{contrast}"] = name("dseg", **on_grid, seg=seg, desc=desc)
                 files[f"{source}_table/{contrast}"] = name("dseg", ".tsv", **on_grid, seg=seg, desc=desc)
-    files["mask"] = name("mask", space=space, res=recipe["resolution"], desc="brain")
-    if session["reference_session_key"]:
+    files["mask"] = name("mask", **on_grid, desc="brain")
+    if session.paired:
         files["metrics"] = name("qc", ".tsv", desc=label)
-    for target in recipe["spaces"]:  # the key is the whole target: one template may be asked for at two resolutions
+    for target in spec.spaces:  # the key is the whole target: one template may be asked for at two resolutions
         template, resolution = split_space(target)
-        for contrast in contrasts(session["scans"]):
-            on_grid = {"space": template, "res": resolution}
+        on_grid = {"space": template, "res": resolution}
+        for contrast in contrasts(session.stacks):
             files[f"space/{target}/{contrast}"] = name(contrast, **on_grid, desc=label)
-            for kind, seg in segmentations(recipe).items():
+            for kind, seg in segmentations(spec).items():
                 files[f"space_{kind}/{target}/{contrast}"] = name("dseg", **on_grid, seg=seg, desc=f"{label}{contrast}")
         for way, start, end in (("to", frame, template), ("from", template, frame)):
             route = {"from": start, "to": end, "mode": "image"}
@@ -60,52 +59,50 @@ def session_layout(session: Plain, recipe: Plain) -> dict[str, Path]:
     return files
 
 
-def is_enhanced(recipe: Plain, contrast: str) -> bool:
+def is_enhanced(spec: RunSpec, contrast: str) -> bool:
     """Whether the method does anything to a contrast: trained weights leave those alone that they do not know."""
-    known = recipe.get("weights_contrasts") or (contrast,)
+    known = spec.weights_contrasts or (contrast,)
     return contrast in known
 
 
-def no_longer(session: Plain, recipe: Plain) -> list[Path]:
+def no_longer(session: LowFieldSession, spec: RunSpec) -> list[Path]:
     """Spreads and maps that an earlier run may have left under this label, and this one will not make."""
-    everything = {**recipe, "n_samples": 2, "weights_contrasts": (), "maps": METHOD_MAPS}
-    return sorted(set(session_layout(session, everything).values()) - set(session_layout(session, recipe).values()))
+    everything = replace(spec, n_samples=2, weights_contrasts=(), maps={kind: {} for kind in METHOD_MAPS})
+    return sorted(set(session_layout(session, everything).values()) - set(session_layout(session, spec).values()))
 
 
-def reference_layout(session: Plain, recipe: Plain) -> dict[str, Path]:
+def reference_layout(session: LowFieldSession, spec: RunSpec) -> dict[str, Path]:
     """The files of the high-field session a low-field session is compared with."""
-    where = (session["subject"], session["reference_session"] or None)
+    owner = (session.subject, session.reference_session)
 
     def name(suffix: str, extension: str = ".nii.gz", **entities: str | None) -> Path:
-        return derivative_name(Path(recipe["out_dir"]), where, suffix, extension, **entities)
+        return derivative_name(spec.out_dir, owner, suffix, extension, **entities)
 
     files: dict[str, Path] = {}
-    for contrast in contrasts(session["reference_scans"]):
-        scan = next(scan for scan in session["reference_scans"] if scan["contrast"] == contrast)
-        files[f"preproc/{contrast}"] = name(contrast, **scan["entities"], res=recipe["resolution"], desc="preproc")
-        for kind, seg in segmentations(recipe).items():
-            entities = {"seg": seg, "res": recipe["resolution"], "desc": f"preproc{contrast}"}
+    for contrast in contrasts(session.reference):
+        scan = next(scan for scan in session.reference if scan.contrast == contrast)
+        files[f"preproc/{contrast}"] = name(contrast, **source_entities(scan), res=spec.resolution, desc="preproc")
+        for kind, seg in segmentations(spec).items():
+            entities = {"seg": seg, "res": spec.resolution, "desc": f"preproc{contrast}"}
             files[f"{kind}/{contrast}"] = name("dseg", **entities)
             files[f"{kind}_table/{contrast}"] = name("dseg", ".tsv", **entities)
-    files["mask"] = name("mask", res=recipe["resolution"], desc="brain")
+    files["mask"] = name("mask", res=spec.resolution, desc="brain")
     return files
 
 
 REGION_LABELS = {"builtin": "regions", "synthseg": "synthseg"}
-"""The ``seg-`` of who finds the regions: two of them can lie side by side."""
+"""The ``seg-`` of each segmenter of regions: two of them can lie side by side."""
 
 
-def segmentations(recipe: Plain) -> dict[str, str]:
+def segmentations(spec: RunSpec) -> dict[str, str]:
     """The segmentations of a run, as keys of the layout, and the ``seg-`` of their files."""
-    regions = REGION_LABELS.get(recipe.get("segmentation", "none"))
+    regions = REGION_LABELS.get(spec.segmentation)
     return {"tissue": "tissue"} | ({"regions": regions} if regions else {})
 
 
-def contrasts(scans: list[Plain]) -> list[str]:
+def contrasts(scans: Iterable[Scan]) -> list[str]:
     """The contrasts among some scans, each once, in the order of the channels."""
-    from ..config import CONTRASTS
-
-    return [contrast for contrast in CONTRASTS if any(scan["contrast"] == contrast for scan in scans)]
+    return [contrast for contrast in CONTRASTS if any(scan.contrast == contrast for scan in scans)]
 
 
 def split_space(space: str) -> tuple[str, str | None]:
@@ -118,27 +115,27 @@ def split_space(space: str) -> tuple[str, str | None]:
     return template, modifier.removeprefix("res-") or None
 
 
-def missing_outputs(session: Plain, recipe: Plain) -> list[Path]:
+def missing_outputs(session: LowFieldSession, spec: RunSpec) -> list[Path]:
     """What should be on disk after a session was processed and is not, or is empty."""
-    files = [*session_layout(session, recipe).values()]
-    if session["reference_session_key"]:
-        files += reference_layout(session, recipe).values()
+    files = [*session_layout(session, spec).values()]
+    if session.paired:
+        files += reference_layout(session, spec).values()
     files += [sidecar_path(path) for path in files if path.name.endswith((".nii.gz", ".tsv"))]
     return [path for path in dict.fromkeys(files) if not path.is_file() or path.stat().st_size == 0]
 
 
-def is_complete(session: Plain, recipe: Plain) -> bool:
+def is_complete(session: LowFieldSession, spec: RunSpec) -> bool:
     """Whether all files are there, made with these settings of these scans, so that nothing need be done again."""
-    if missing_outputs(session, recipe):
+    if missing_outputs(session, spec):
         return False
-    files = session_layout(session, recipe)
-    for contrast in contrasts(session["scans"]):
+    files = session_layout(session, spec)
+    for contrast in contrasts(session.stacks):
         made = json.loads(sidecar_path(files[f"enhanced/{contrast}"]).read_text())
-        if made.get("SettingsHash") != recipe["settings_hash"] or made.get("ScanStates") != scan_states(session):
+        if made.get("SettingsHash") != spec.settings_hash or made.get("ScanStates") != scan_states(session):
             return False
     return True
 
 
-def scan_states(session: Plain) -> list[list[Any]]:
+def scan_states(session: LowFieldSession) -> list[list[Any]]:
     """Name, size and time of change of all scans that went in, of both field strengths."""
-    return [[scan["name"], *scan["state"]] for scan in [*session["scans"], *session["reference_scans"]]]
+    return [[scan.stem, *scan.state] for scan in (*session.stacks, *session.reference)]

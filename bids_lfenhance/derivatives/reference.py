@@ -1,47 +1,50 @@
 """Writing the high-field session a low-field session is compared with."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
+from ..bids.sessions import LowFieldSession
+from ..config import RunSpec
 from ..imaging.nifti import SCANNER
 from ..imaging.volume import Volume
 from .files import REGION_COLUMNS, Rows, write_image, write_labels
-from .layout import Plain, reference_layout
-from .sidecars import BRAIN, grid_words, labels_words, own_source, raw_sources, regions_sidecar
+from .layout import reference_layout
+from .sidecars import BRAIN, grid_metadata, label_metadata, own_source, raw_sources, regions_metadata
 
 
 def write_reference(
-    session: Plain,
-    recipe: Plain,
+    session: LowFieldSession,
+    spec: RunSpec,
     volume: Volume,
     labels: Mapping[str, np.ndarray],
     volumes: Mapping[str, Rows],
-    qc: Plain,
-    quality: Plain,
+    qc: Mapping[str, Any],
+    quality: Mapping[str, Any],
     regions: Mapping[str, np.ndarray] | None = None,
     region_volumes: Mapping[str, Rows] | None = None,
 ) -> list[str]:
-    """The paths of the high-field session on the canonical grid; regions where somebody found them."""
-    files, grid = reference_layout(session, recipe), volume.grid
-    words = grid_words(recipe)
+    """The paths of the high-field session on the canonical grid."""
+    files, grid = reference_layout(session, spec), volume.grid
+    words = grid_metadata(spec)
     for contrast in volume.contrasts:
-        scans = [scan for scan in session["reference_scans"] if scan["contrast"] == contrast]
+        scans = [scan for scan in session.reference if scan.contrast == contrast]
         about = words | {
             "Description": "High field, bias-corrected, on the canonical grid",
             "SkullStripped": bool(quality.get("SkullStripped", False)),
-            "MagneticFieldStrength": round(scans[0]["field_strength"], 4),
-            "Sources": raw_sources(scans[:1], recipe["bids_dir"]),
+            "MagneticFieldStrength": scans[0].tesla,
+            "Sources": raw_sources(scans[:1], spec.bids_dir),
             "Warnings": list(qc.get("Warnings", [])),
         }
         image = files[f"preproc/{contrast}"]
         write_image(image, volume.channel(contrast), grid, SCANNER, about)
-        source = words | {"Sources": [own_source(image, recipe["out_dir"])]}
+        source = words | {"Sources": [own_source(image, spec.out_dir)]}
         pair = files[f"tissue/{contrast}"], files[f"tissue_table/{contrast}"]
-        tissue = source | labels_words("tissue", "high field", contrast)
+        tissue = source | label_metadata("tissue", "high field", contrast)
         write_labels(pair, labels[contrast], volumes[contrast], grid, SCANNER, tissue)
         if regions and region_volumes:
-            source |= labels_words("regions", "high field", contrast) | regions_sidecar(recipe)
+            source |= label_metadata("regions", "high field", contrast) | regions_metadata(spec)
             pair = files[f"regions/{contrast}"], files[f"regions_table/{contrast}"]
             write_labels(pair, regions[contrast], region_volumes[contrast], grid, SCANNER, source, REGION_COLUMNS)
     mask = words | {"Description": BRAIN, "Type": "Brain", "Sources": about["Sources"], "Quality": dict(quality)}

@@ -9,22 +9,24 @@ import numpy as np
 
 from ..bids.atomic import atomic_write
 from ..bids.names import sidecar_path
+from ..bids.sessions import LowFieldSession
+from ..config import RunSpec
 from ..imaging.grid import Grid, coverage
 from ..imaging.nifti import ALIGNED, SCANNER
 from ..imaging.volume import Stack, Volume
 from .files import REGION_COLUMNS, VOLUME_COLUMNS, Rows, write_image, write_json, write_labels, write_table
-from .layout import Plain, is_enhanced, no_longer, scan_states, session_layout
+from .layout import is_enhanced, no_longer, scan_states, session_layout
 from .sidecars import (
     BRAIN,
     METRIC_COLUMNS,
     enhanced_sidecar,
-    grid_words,
+    grid_metadata,
     image_sidecar,
-    labels_words,
+    label_metadata,
     own_source,
     raw_sources,
-    regions_sidecar,
-    std_words,
+    regions_metadata,
+    std_metadata,
 )
 
 RISK = (
@@ -32,7 +34,7 @@ RISK = (
 )
 
 SHOWN = {"preproc": "the plain mean of the stacks", "enhanced": "the enhanced image"}
-"""What images are called in the words on their labels."""
+"""Names of the images in the descriptions of their labels."""
 
 NOT_ENHANCED = "the low field as fused for the network, not enhanced"
 
@@ -42,8 +44,9 @@ class SessionContent:
     """All there is to write for a low-field session.
 
     Volumes share one grid; ``labels`` are (X, Y, Z) uint8 and ``volumes`` rows of tissue volumes, both by contrast,
-    and so are ``regions`` and ``region_volumes``, empty where nobody finds regions; the three before these are there
-    only for a session that is paired, or that goes to template spaces. ``maps`` are the method's own, by kind.
+    and so are ``regions`` and ``region_volumes``, empty if segmentation of regions is disabled; the three before
+    these are there only for a session that is paired, or that goes to template spaces. ``maps`` are the method's own,
+    by kind.
     """
 
     acquired: Volume
@@ -68,88 +71,92 @@ class SessionContent:
     maps: Mapping[str, Volume] = field(default_factory=dict)
 
 
-def write_session(session: Plain, recipe: Plain, content: SessionContent) -> list[str]:
+def write_session(session: LowFieldSession, spec: RunSpec, content: SessionContent) -> list[str]:
     """The paths of one low-field session, all of them on disk when this returns."""
-    files = session_layout(session, recipe)
+    files = session_layout(session, spec)
     for contrast in content.enhanced.contrasts:  # what they vouch for is about to change
         files[f"enhanced/{contrast}"].unlink(missing_ok=True)
-    for path in no_longer(session, recipe):
+    for path in no_longer(session, spec):
         path.unlink(missing_ok=True)
         sidecar_path(path).unlink(missing_ok=True)
-    _write_stacks(files, session, recipe, content)
+    _write_stacks(files, session, spec, content)
     for contrast in content.acquired.contrasts:
-        _write_maps(files, session, recipe, content, contrast)
-    _write_mask(files, session, recipe, content)
-    for space, transforms in zip(recipe["spaces"], content.space_transforms, strict=False):
-        _write_space(files, session, recipe, content, space, transforms)
+        _write_maps(files, session, spec, content, contrast)
+    _write_mask(files, session, spec, content)
+    for space, transforms in zip(spec.spaces, content.space_transforms, strict=False):
+        _write_space(files, session, spec, content, space, transforms)
     if content.metrics is not None:
         write_table(files["metrics"], content.metrics, METRIC_COLUMNS)
-    write_json(files["qc"], _quality_record(session, recipe, content))
+    write_json(files["qc"], _quality_record(session, spec, content))
     for contrast in content.enhanced.contrasts:
-        about = _about(session, recipe, content, contrast)
+        about = _about(session, spec, content, contrast)
         image = content.enhanced.channel(contrast)
         write_image(files[f"enhanced/{contrast}"], image, content.enhanced.grid, _frame(session), about)
     return [str(path) for path in files.values()]
 
 
-def _frame(session: Plain) -> int:
-    return ALIGNED if session["reference_session_key"] else SCANNER
+def _frame(session: LowFieldSession) -> int:
+    return ALIGNED if session.paired else SCANNER
 
 
-def _about(session: Plain, recipe: Plain, content: SessionContent, contrast: str) -> dict[str, Any]:
-    common = image_sidecar(session, recipe, contrast, bool(content.quality.get("SkullStripped", False)))
-    return enhanced_sidecar(common, recipe, content.provenance, contrast) | {"ScanStates": scan_states(session)}
+def _about(session: LowFieldSession, spec: RunSpec, content: SessionContent, contrast: str) -> dict[str, Any]:
+    common = image_sidecar(session, spec, contrast, bool(content.quality.get("SkullStripped", False)))
+    return enhanced_sidecar(common, spec, content.provenance, contrast) | {"ScanStates": scan_states(session)}
 
 
-def _write_stacks(files: Mapping[str, Path], session: Plain, recipe: Plain, content: SessionContent) -> None:
+def _write_stacks(files: Mapping[str, Path], session: LowFieldSession, spec: RunSpec, content: SessionContent) -> None:
     from nitransforms.io.itk import ITKLinearTransform
 
     stacks = {stack.name: stack for stack in content.acquired.stacks}
-    for scan in session["scans"]:
-        stack = stacks[scan["name"]]
+    for scan in session.stacks:
+        stack = stacks[scan.stem]
         about = {
             "Description": "Bias-corrected stack on its own voxels, intensities on the scale of its contrast",
             "SkullStripped": bool(content.quality.get("SkullStripped", False)),
-            "MagneticFieldStrength": round(scan["field_strength"], 4),
+            "MagneticFieldStrength": scan.tesla,
             "NoiseSigma": stack.sigma,
-            "Sources": raw_sources([scan], recipe["bids_dir"]),
+            "Sources": raw_sources([scan], spec.bids_dir),
         }
         grid = Grid(stack.native_affine, stack.data.shape)
-        write_image(files[f"stack/{scan['name']}"], stack.data, grid, SCANNER, about)
+        write_image(files[f"stack/{scan.stem}"], stack.data, grid, SCANNER, about)
         # ITK resamples by carrying points from the fixed (canonical) to the moving (stack) space.
         inverse = ITKLinearTransform.from_ras(np.linalg.inv(stack.lf2hf_xfm))
-        atomic_write(files[f"xfm/{scan['name']}"], inverse.to_string(banner=True).encode())
+        atomic_write(files[f"xfm/{scan.stem}"], inverse.to_string(banner=True).encode())
 
 
 def _write_maps(
-    files: Mapping[str, Path], session: Plain, recipe: Plain, content: SessionContent, contrast: str
+    files: Mapping[str, Path], session: LowFieldSession, spec: RunSpec, content: SessionContent, contrast: str
 ) -> None:
     """The fused low field, the maps beside the enhanced image, and the tissue of both."""
     grid, frame = content.acquired.grid, _frame(session)
-    common = image_sidecar(session, recipe, contrast, bool(content.quality.get("SkullStripped", False)))
+    common = image_sidecar(session, spec, contrast, bool(content.quality.get("SkullStripped", False)))
     count = len(content.acquired.stacks_of(contrast))
     fused = common | {"Description": f"Plain mean of {count} low-field stack(s)"}
     write_image(files[f"preproc/{contrast}"], content.acquired.channel(contrast), grid, frame, fused)
-    if content.std is not None and is_enhanced(recipe, contrast):
+    if content.std is not None and is_enhanced(spec, contrast):
         write_image(
-            files[f"Std/{contrast}"], content.std.channel(contrast), grid, frame, common | std_words(content.provenance)
+            files[f"Std/{contrast}"],
+            content.std.channel(contrast),
+            grid,
+            frame,
+            common | std_metadata(content.provenance),
         )
     risk = common | {"Description": RISK, "Units": "noise SD", **content.risk_record[contrast]}
     write_image(files[f"risk/{contrast}"], content.risk.channel(contrast), grid, frame, risk)
     for kind, volume in content.maps.items():
         if path := files.get(f"{kind}/{contrast}"):
-            write_image(path, volume.channel(contrast), grid, frame, common | dict(recipe["maps"][kind]))
-    _write_segmentations(files, session, recipe, content, contrast)
+            write_image(path, volume.channel(contrast), grid, frame, common | dict(spec.maps[kind]))
+    _write_segmentations(files, session, spec, content, contrast)
 
 
 def _write_segmentations(
-    files: Mapping[str, Path], session: Plain, recipe: Plain, content: SessionContent, contrast: str
+    files: Mapping[str, Path], session: LowFieldSession, spec: RunSpec, content: SessionContent, contrast: str
 ) -> None:
-    """Tissue of the fused and of the enhanced image, and their regions where somebody found them."""
+    """Tissue of the fused and of the enhanced image, and their regions if segmented."""
     grid, frame = content.acquired.grid, _frame(session)
     nothing: dict[str, str] = {}
-    tissue, regions = (VOLUME_COLUMNS, nothing), (REGION_COLUMNS, regions_sidecar(recipe))
-    for image, kind, labels, volumes, (columns, told) in (
+    tissue, regions = (VOLUME_COLUMNS, nothing), (REGION_COLUMNS, regions_metadata(spec))
+    for image, kind, labels, volumes, (columns, segmenter) in (
         ("preproc", "tissue", content.labels, content.volumes, tissue),
         ("enhanced", "enhanced_tissue", content.enhanced_labels, content.enhanced_volumes, tissue),
         ("preproc", "regions", content.regions, content.region_volumes, regions),
@@ -157,24 +164,24 @@ def _write_segmentations(
     ):
         if contrast not in labels:
             continue
-        shown = SHOWN[image] if image == "preproc" or is_enhanced(recipe, contrast) else NOT_ENHANCED
-        words = labels_words(kind.removeprefix("enhanced_"), shown, contrast)
-        source = {"Sources": [own_source(files[f"{image}/{contrast}"], recipe["out_dir"])]}
-        about = grid_words(recipe, session) | words | source | told
+        shown = SHOWN[image] if image == "preproc" or is_enhanced(spec, contrast) else NOT_ENHANCED
+        words = label_metadata(kind.removeprefix("enhanced_"), shown, contrast)
+        source = {"Sources": [own_source(files[f"{image}/{contrast}"], spec.out_dir)]}
+        about = grid_metadata(spec, session) | words | source | segmenter
         pair = files[f"{kind}/{contrast}"], files[f"{kind}_table/{contrast}"]
         write_labels(pair, labels[contrast], volumes[contrast], grid, frame, about, columns)
 
 
-def _write_mask(files: Mapping[str, Path], session: Plain, recipe: Plain, content: SessionContent) -> None:
-    about = grid_words(recipe, session) | {"Type": "Brain", "Quality": content.quality, "Description": BRAIN}
-    about["Sources"] = raw_sources(session["reference_scans"] or session["scans"], recipe["bids_dir"])
+def _write_mask(files: Mapping[str, Path], session: LowFieldSession, spec: RunSpec, content: SessionContent) -> None:
+    about = grid_metadata(spec, session) | {"Type": "Brain", "Quality": content.quality, "Description": BRAIN}
+    about["Sources"] = raw_sources(session.reference or session.stacks, spec.bids_dir)
     write_image(files["mask"], content.acquired.brain, content.acquired.grid, _frame(session), about)
 
 
 def _write_space(
     files: Mapping[str, Path],
-    session: Plain,
-    recipe: Plain,
+    session: LowFieldSession,
+    spec: RunSpec,
     content: SessionContent,
     space: str,
     transforms: Mapping[str, Any],
@@ -184,50 +191,50 @@ def _write_space(
 
     grid = content.enhanced.grid
     for contrast in content.enhanced.contrasts:
-        about = {**_about(session, recipe, content, contrast), "Resolution": f"That of {space}"}
+        about = {**_about(session, spec, content, contrast), "Resolution": f"That of {space}"}
         about.pop("SpatialReference", None)  # a template's name is reference enough
         image, target = to_template_space(content.enhanced.channel(contrast), grid, transforms)
         write_image(files[f"space/{space}/{contrast}"], image, target, ALIGNED, about)
-        for kind, found in (("tissue", content.enhanced_labels), ("regions", content.enhanced_regions)):
-            if contrast in found:
-                labels, _ = to_template_space(found[contrast], grid, transforms, order=0)
-                source = own_source(files[f"enhanced_{kind}/{contrast}"], recipe["out_dir"])
+        for kind, by_contrast in (("tissue", content.enhanced_labels), ("regions", content.enhanced_regions)):
+            if contrast in by_contrast:
+                labels, _ = to_template_space(by_contrast[contrast], grid, transforms, order=0)
+                source = own_source(files[f"enhanced_{kind}/{contrast}"], spec.out_dir)
                 about = {"Resolution": f"That of {space}", "Sources": [source]}
-                about |= labels_words(kind, SHOWN["enhanced"], contrast)
+                about |= label_metadata(kind, SHOWN["enhanced"], contrast)
                 write_image(files[f"space_{kind}/{space}/{contrast}"], labels.astype(np.uint8), target, ALIGNED, about)
     for way in ("to", "from"):
         atomic_write(files[f"space_xfm/{space.partition(':')[0]}/{way}"], Path(transforms[way]).read_bytes())
 
 
-def _quality_record(session: Plain, recipe: Plain, content: SessionContent) -> dict[str, Any]:
+def _quality_record(session: LowFieldSession, spec: RunSpec, content: SessionContent) -> dict[str, Any]:
     """What the report, the verdict and the group level read of a session."""
-    told = {entry["Name"]: entry for entry in content.qc["Scans"]}
+    records = {entry["Name"]: entry for entry in content.qc["Scans"]}
     stacks = {stack.name: stack for stack in content.acquired.stacks}
     scans = [
         {
-            **told[scan["name"]],
-            "File": Path(scan["path"]).name,
-            "Contrast": scan["contrast"],
-            "Plane": scan["plane"] or None,
-            "FieldStrength": round(scan["field_strength"], 4),
-            **_in_brain(stacks[scan["name"]], content.acquired),
+            **records[scan.stem],
+            "File": scan.path.name,
+            "Contrast": scan.contrast,
+            "Plane": scan.plane,
+            "FieldStrength": scan.tesla,
+            **_in_brain(stacks[scan.stem], content.acquired),
         }
-        for scan in session["scans"]
+        for scan in session.stacks
     ]
     reference = {
-        "Session": session["reference_session"] or None,
-        "Files": [Path(scan["path"]).name for scan in session["reference_scans"]],
+        "Session": session.reference_session,
+        "Files": [scan.path.name for scan in session.reference],
         "QC": content.reference_qc,
     }
-    warnings = [session, {"warnings": content.qc["Warnings"]}, {"warnings": content.quality.get("Warnings", [])}]
+    warnings = [*session.warnings, *content.qc["Warnings"], *content.quality.get("Warnings", [])]
     return {
         "Scans": scans,
-        "Missing": session["missing"],
-        "Reference": reference if session["reference_session_key"] else None,
+        "Missing": list(session.missing),
+        "Reference": reference if session.paired else None,
         "Anatomy": content.quality,
-        "Method": recipe["label"],
+        "Method": spec.label,
         "Risk": content.risk_record,
-        "Warnings": [sentence for part in [*warnings, content.provenance] for sentence in part.get("warnings", [])],
+        "Warnings": [*warnings, *content.provenance.get("warnings", [])],
     }
 
 

@@ -1,12 +1,15 @@
-"""What the JSON beside a derivative says; keys as BIDS spells them, ours in CamelCase too."""
+"""Metadata of the derivatives; keys as BIDS spells them, ours in CamelCase too."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from .. import __version__
+from ..bids.scans import Scan
+from ..bids.sessions import LowFieldSession
+from ..config import RunSpec
 from ..evaluation.image_metrics import DATA_DICTIONARY
-from .layout import Plain, contrasts, is_enhanced, reference_layout
+from .layout import contrasts, is_enhanced, reference_layout
 
 BRAIN = "Brain mask, of high field where the session has it"
 
@@ -15,9 +18,9 @@ SPREAD = "a lower bound, as the noise of the scans and errors of registration an
 NOTICE = "Research use only. Intensities are estimated, not acquired; read the risk map beside the image."
 
 
-def raw_sources(scans: Iterable[Plain], bids_dir: str) -> list[str]:
+def raw_sources(scans: Iterable[Scan], bids_dir: str) -> list[str]:
     """BIDS URIs of raw scans."""
-    return [f"bids:raw:{Path(scan['path']).relative_to(bids_dir).as_posix()}" for scan in scans]
+    return [f"bids:raw:{scan.path.relative_to(bids_dir).as_posix()}" for scan in scans]
 
 
 def own_source(path: Path, out_dir: str) -> str:
@@ -25,80 +28,82 @@ def own_source(path: Path, out_dir: str) -> str:
     return f"bids::{path.relative_to(out_dir).as_posix()}"
 
 
-def image_sidecar(session: Plain, recipe: Plain, contrast: str, skull_stripped: bool) -> dict[str, Any]:
-    """What every image of one contrast on the canonical grid says, whatever was done to it."""
-    scans = [scan for scan in session["scans"] if scan["contrast"] == contrast]
+def image_sidecar(session: LowFieldSession, spec: RunSpec, contrast: str, skull_stripped: bool) -> dict[str, Any]:
+    """Metadata common to every image of one contrast on the canonical grid."""
+    scans = [scan for scan in session.stacks if scan.contrast == contrast]
     content: dict[str, Any] = {
         "SkullStripped": skull_stripped,
-        "MagneticFieldStrength": round(scans[0]["field_strength"], 4),
-        "Sources": raw_sources(scans, recipe["bids_dir"]),
+        "MagneticFieldStrength": scans[0].tesla,
+        "Sources": raw_sources(scans, spec.bids_dir),
         "GeneratedWith": f"bids_lfenhance {__version__}",
     }
-    return content | grid_words(recipe, session)
+    return content | grid_metadata(spec, session)
 
 
-def grid_words(recipe: Plain, session: Plain | None = None) -> dict[str, str]:
-    """What an image must say of the canonical grid: its resolution, and whose frame it lies in (``orig``: its own)."""
-    size = recipe["resolution"].removesuffix("mm")
+def grid_metadata(spec: RunSpec, session: LowFieldSession | None = None) -> dict[str, str]:
+    """Metadata of the canonical grid: its resolution and its reference frame (``orig``: the image's own)."""
+    size = spec.resolution.removesuffix("mm")
     words = {"Resolution": f"{size} mm isotropic, RAS, sized to the head (canonical grid)"}
-    if session is None or not session["reference_session_key"]:
+    if session is None or not session.paired:
         return words | {"SpatialReference": "orig"}
-    files = reference_layout(session, recipe)
-    fixed = "T2w" if "preproc/T2w" in files else contrasts(session["reference_scans"])[0]
-    return words | {"SpatialReference": own_source(files[f"preproc/{fixed}"], recipe["out_dir"])}
+    files = reference_layout(session, spec)
+    fixed = "T2w" if "preproc/T2w" in files else contrasts(session.reference)[0]
+    return words | {"SpatialReference": own_source(files[f"preproc/{fixed}"], spec.out_dir)}
 
 
-def labels_words(seg: str, image: str, contrast: str) -> dict[str, str]:
-    """What a label image says it is of: ``seg`` "tissue" or "regions", of ``image`` in words."""
-    found = {"tissue": "CSF, grey and white matter", "regions": "Anatomical regions, in FreeSurfer's numbers,"}
-    return {"Description": f"{found[seg]} as found on {image} ({contrast})"}
+def label_metadata(seg: str, image: str, contrast: str) -> dict[str, str]:
+    """Description of a label image: ``seg`` "tissue" or "regions", ``image`` in words."""
+    contents = {"tissue": "CSF, grey and white matter", "regions": "Anatomical regions, in FreeSurfer's numbers,"}
+    return {"Description": f"{contents[seg]} as found on {image} ({contrast})"}
 
 
-def regions_sidecar(recipe: Plain) -> dict[str, str]:
-    """What an image of regions says of who found them; nothing where nobody did."""
-    who = {"builtin": f"bids_lfenhance {__version__}, network of regions", "synthseg": "FreeSurfer mri_synthseg"}
-    name = recipe.get("segmentation", "none")
-    known = {"SegmentedBy": who[name]} if name in who else {}
-    return known | ({"WeightsHash": recipe["segmentation_hash"]} if recipe.get("segmentation_hash") else {})
+def regions_metadata(spec: RunSpec) -> dict[str, str]:
+    """Metadata of the segmenter of the regions; empty if there is none."""
+    segmenters = {"builtin": f"bids_lfenhance {__version__}, network of regions", "synthseg": "FreeSurfer mri_synthseg"}
+    name = spec.segmentation
+    known = {"SegmentedBy": segmenters[name]} if name in segmenters else {}
+    return known | ({"WeightsHash": spec.segmentation_hash} if spec.segmentation_hash else {})
 
 
-def enhanced_sidecar(common: Plain, recipe: Plain, provenance: Mapping[str, Any], contrast: str) -> dict[str, Any]:
-    """What the enhanced image says of how it was made; what varies from run to run is in ``Runtime``.
+def enhanced_sidecar(
+    common: Mapping[str, Any], spec: RunSpec, provenance: Mapping[str, Any], contrast: str
+) -> dict[str, Any]:
+    """Metadata of the enhanced image; what varies from run to run is in ``Runtime``.
 
     An image of a contrast that the weights do not know says that it is the baseline, and nothing of draws.
     """
-    made, words = is_enhanced(recipe, contrast), f"Low field made high-field-like by {recipe['method']}"
+    made, words = is_enhanced(spec, contrast), f"Low field made high-field-like by {spec.method}"
     if not made:
-        words = f"{_baseline(provenance)}, not enhanced: no weights of {recipe['method']} know {contrast}"
+        words = f"{_baseline(provenance)}, not enhanced: no weights of {spec.method} know {contrast}"
     content = {
         **common,
         "Description": words,
-        "Synthetic": recipe["synthetic"] and made,
+        "Synthetic": spec.synthetic and made,
         "Notice": NOTICE,
-        "Method": recipe["method"],
+        "Method": spec.method,
         "MethodSettings": dict(provenance["settings"]),
-        "Budget": recipe["budget"],
-        "SettingsHash": recipe["settings_hash"],
-        "Seed": recipe["seed"],
-        "Draws": recipe["n_samples"] if made else 1,
-        "Sloppy": recipe["sloppy"],
+        "Budget": spec.budget,
+        "SettingsHash": spec.settings_hash,
+        "Seed": spec.seed,
+        "Draws": spec.n_samples if made else 1,
+        "Sloppy": spec.sloppy,
         "Records": provenance.get("records", []),
         "Warnings": provenance.get("warnings", []),
         "PackageVersions": software_versions(),
-        "Runtime": {**provenance["Runtime"], "Device": recipe["device"]},
+        "Runtime": {**provenance["Runtime"], "Device": spec.device},
     }
     if content["Synthetic"]:
         content["TargetMagneticFieldStrength"] = 3
     return content
 
 
-def _baseline(provenance: Plain) -> str:
+def _baseline(provenance: Mapping[str, Any]) -> str:
     """What a contrast without weights is left as: what the network would have been shown, in its own contrast."""
     fused = provenance["settings"].get("fusion", "mean") == "mean"
     return "Plain mean of the low-field stacks" if fused else "Super-resolved low field (fusion sr)"
 
 
-def std_words(provenance: Plain) -> dict[str, Any]:
+def std_metadata(provenance: Mapping[str, Any]) -> dict[str, Any]:
     """What the standard deviation over draws says it is: of images to which a share of the change was applied."""
     if provenance.get("gives_scale"):
         return {"Description": "Standard deviation of the error of the image, as the method itself estimates it"}

@@ -40,7 +40,7 @@ def scan_path(out_dir: Path, subject: str, session: str, acq: str, contrast: str
 
 
 def write_session(out_dir: Path, subject: str, session: str, scans: Sequence[SimulatedScan]) -> None:
-    """Nothing; the folder of the session is there with all scans on their own voxels, float32, sidecars beside them."""
+    """Write the session's folder: all scans on their own voxels, float32, with their sidecars."""
 
     def fill(folder: Path) -> None:
         for scan in scans:
@@ -54,7 +54,7 @@ def write_session(out_dir: Path, subject: str, session: str, scans: Sequence[Sim
 
 
 def is_there(out_dir: Path, subject: str, session: str, names: Sequence[tuple[str, str]], digest: str) -> bool:
-    """Whether a session was written with this hash; ``InputError`` where it was made of something else.
+    """Whether a session was written with this hash; raise ``InputError`` if it was made of something else.
 
     ``names`` (acq, contrast) of every scan.
     """
@@ -66,7 +66,9 @@ def is_there(out_dir: Path, subject: str, session: str, names: Sequence[tuple[st
         if known is not None and known != digest:
             raise InputError(
                 f"Expected {path.name} made from the same source file with the same settings, found another image; "
-                f"remove {path.parents[1]} to have it made again, or give another OUT_DIR."
+                f"remove {path.parents[1]} to have it made again, or give another OUT_DIR.",
+                code="other-settings",
+                path=path,
             )
         if known is None or not path.is_file():
             return False
@@ -74,7 +76,7 @@ def is_there(out_dir: Path, subject: str, session: str, names: Sequence[tuple[st
 
 
 def remove_drafts(folder: Path) -> None:
-    """Nothing; what a killed run left half written of this folder is gone."""
+    """Remove what a killed run left half written of this folder."""
     for draft in folder.parent.glob(f".tmp-*-{folder.name}"):
         shutil.rmtree(draft, ignore_errors=True)
 
@@ -88,7 +90,7 @@ def high_field_path(out_dir: Path, scan: Scan, session: str) -> Path:
 def put_high_field(
     out_dir: Path, scans: Sequence[Scan], session: str, how: str, about: Mapping[Path, Mapping[str, Any]]
 ) -> None:
-    """Nothing; the scans are in the session of that label, as copies or links, ``about`` in their sidecars.
+    """Put the scans into the session of that label, as copies or links, ``about`` in their sidecars.
 
     What is there already stays.
     """
@@ -111,11 +113,13 @@ def put_high_field(
 
 
 def sha256(path: Path) -> str:
-    """The SHA-256 of a file, or an ``InputError`` where it cannot be read."""
+    """The SHA-256 of a file, raise ``InputError`` if it cannot be read."""
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise InputError(
-            f"Expected to read {path}, found {error.strerror}; get its content (datalad get) or check its permissions."
+            f"Expected to read {path}, found {error.strerror}; get its content (datalad get) or check its permissions.",
+            code="not-readable",
+            path=path,
         ) from error

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ..bids.dataset import read_table
 from ..bids.names import sidecar_path
+from ..bids.tables import read_table
 from ..config import CONTRASTS
 from .files import REGION_COLUMNS, write_table
 
@@ -45,17 +45,17 @@ def write_volumes(out_dir: Path, subject: str) -> Path:
 
 
 def _rows(out_dir: Path, subject: str, table: Path) -> Iterator[dict[str, Any]]:
-    found = _NAME.search(table.name)
-    if found is None:
+    name = _NAME.search(table.name)
+    if name is None:
         return
     session = re.search(r"_(ses-[0-9a-zA-Z+]+)_", table.name)
     about = {
         "participant_id": f"sub-{subject}",
         "session_id": session[1] if session else None,
-        "contrast": found["contrast"],
-        "image": found["image"],
+        "contrast": name["contrast"],
+        "image": name["image"],
         "field_strength": _field_strength(out_dir, table),
-        "segmentation": found["seg"],
+        "segmentation": name["seg"],
     }
     for row in read_table(table):
         yield about | {key: row.get(key) for key in REGION_COLUMNS}

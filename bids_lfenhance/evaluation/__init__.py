@@ -1,1 +1,1 @@
-"""How good an image is, how large its tissues are, and how far to trust it: numpy, scipy, scikit-image only."""
+"""Image metrics, agreement of volumes and the risk map: numpy, scipy, scikit-image only."""

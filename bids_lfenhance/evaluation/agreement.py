@@ -1,4 +1,4 @@
-"""How well two measurements of the same people agree, over subjects: the statistics of the group level (methods.md §8).
+"""Agreement of two measurements of the same subjects: the statistics of the group level.
 
 Every function takes one value per subject, paired by position, finite, in one unit. What cannot be computed from so few
 values is NaN, never an error: a cohort begins with one subject.
@@ -19,8 +19,8 @@ CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True)
-class Estimate:
-    """A figure and its 95 % confidence interval; NaN where it cannot be told."""
+class IntervalEstimate:
+    """A figure and its 95 % confidence interval; NaN where it cannot be estimated."""
 
     value: float
     low: float = NAN
@@ -31,10 +31,10 @@ class Estimate:
 class BlandAltman:
     """``bias`` (mean difference), ``sd`` of the differences, and the limits of agreement, in the unit of the values."""
 
-    bias: Estimate
+    bias: IntervalEstimate
     sd: float
-    lower: Estimate
-    upper: Estimate
+    lower: IntervalEstimate
+    upper: IntervalEstimate
 
 
 def mean_sd(values: Sequence[float] | np.ndarray) -> tuple[float, float]:
@@ -62,22 +62,22 @@ def bland_altman(values: np.ndarray, reference: np.ndarray) -> BlandAltman:
     """Bias and limits of agreement of ``values`` − ``reference``, with confidence intervals by Student's t.
 
     Limits: bias ± 1.96 SD. Standard errors SD/√n of the bias and SD √(1/n + 1.96²/(2(n − 1))) of a limit: Bland and
-    Altman, Lancet 1986;327:307 and Stat Methods Med Res 1999;8:135, §2.
+    Altman, Lancet 1986;327:307 and Stat Methods Med Res 1999;8:135, section 2.
     """
     difference = np.asarray(values, float) - np.asarray(reference, float)
     (bias, sd), n = mean_sd(difference), difference.size
     if n < 2:
-        return BlandAltman(Estimate(bias), NAN, Estimate(NAN), Estimate(NAN))
+        return BlandAltman(IntervalEstimate(bias), NAN, IntervalEstimate(NAN), IntervalEstimate(NAN))
     t, z = special.stdtrit(n - 1, (1 + CONFIDENCE) / 2), 1.96
     of_bias, of_limit = t * sd / np.sqrt(n), t * sd * np.sqrt(1 / n + z**2 / (2 * (n - 1)))
 
-    def around(centre: float, half: float) -> Estimate:
-        return Estimate(float(centre), float(centre - half), float(centre + half))
+    def around(centre: float, half: float) -> IntervalEstimate:
+        return IntervalEstimate(float(centre), float(centre - half), float(centre + half))
 
     return BlandAltman(around(bias, of_bias), sd, around(bias - z * sd, of_limit), around(bias + z * sd, of_limit))
 
 
-def pearson(x: np.ndarray, y: np.ndarray) -> tuple[Estimate, float]:
+def pearson(x: np.ndarray, y: np.ndarray) -> tuple[IntervalEstimate, float]:
     """Pearson's r with the interval of Fisher's z (from 4 pairs on), and its two-sided p (from 3 pairs on).
 
     NaN where one of the two does not vary.
@@ -85,19 +85,19 @@ def pearson(x: np.ndarray, y: np.ndarray) -> tuple[Estimate, float]:
     x, y = np.asarray(x, float), np.asarray(y, float)
     n = x.size
     if n < 3 or np.ptp(x) == 0 or np.ptp(y) == 0:
-        return Estimate(NAN), NAN
+        return IntervalEstimate(NAN), NAN
     a, b = x - x.mean(), y - y.mean()
     r = np.clip(a @ b / np.sqrt((a @ a) * (b @ b)), -1, 1)
     with np.errstate(divide="ignore"):  # a perfect correlation: t and Fisher's z are infinite, p is 0
         p = 2 * special.stdtr(n - 2, -abs(r) * np.sqrt((n - 2) / (1 - r * r)))
         z = np.arctanh(r)
     if n < 4:
-        return Estimate(float(r)), float(p)
+        return IntervalEstimate(float(r)), float(p)
     half = special.ndtri((1 + CONFIDENCE) / 2) / np.sqrt(n - 3)
-    return Estimate(float(r), float(np.tanh(z - half)), float(np.tanh(z + half))), float(p)
+    return IntervalEstimate(float(r), float(np.tanh(z - half)), float(np.tanh(z + half))), float(p)
 
 
-def icc_2_1(ratings: np.ndarray) -> Estimate:
+def icc_2_1(ratings: np.ndarray) -> IntervalEstimate:
     """ICC(2,1): two-way random effects, absolute agreement, of one rating; ``ratings`` (n subjects, k raters).
 
     Shrout and Fleiss, Psychol Bull 1979;86:420; the interval is McGraw and Wong's, Psychol Methods 1996;1:30, ICC(A,1).
@@ -106,7 +106,7 @@ def icc_2_1(ratings: np.ndarray) -> Estimate:
     ratings = np.asarray(ratings, float)
     n, k = ratings.shape
     if n < 2 or k < 2 or np.ptp(ratings) == 0:
-        return Estimate(NAN)
+        return IntervalEstimate(NAN)
     grand, rows, columns = ratings.mean(), ratings.mean(axis=1), ratings.mean(axis=0)
     between = k * np.sum((rows - grand) ** 2) / (n - 1)
     raters = n * np.sum((columns - grand) ** 2) / (k - 1)
@@ -114,20 +114,20 @@ def icc_2_1(ratings: np.ndarray) -> Estimate:
     error = np.sum(residual**2) / ((n - 1) * (k - 1))
     icc = (between - error) / (between + (k - 1) * error + k * (raters - error) / n)
     if error <= 1e-12 * (between + raters) or icc >= 1:  # nothing left to be unsure of that could be estimated
-        return Estimate(float(icc))
+        return IntervalEstimate(float(icc))
     a, b = k * icc / (n * (1 - icc)), 1 + k * icc * (n - 1) / (n * (1 - icc))
     freedom = (a * raters + b * error) ** 2 / ((a * raters) ** 2 / (k - 1) + (b * error) ** 2 / ((n - 1) * (k - 1)))
     tail = (1 + CONFIDENCE) / 2
     f_low, f_high = special.fdtri(n - 1, freedom, tail), special.fdtri(freedom, n - 1, tail)
     if not np.isfinite(f_low) or not np.isfinite(f_high):  # so few degrees of freedom that every ICC is as likely
-        return Estimate(float(icc))
+        return IntervalEstimate(float(icc))
     spread = k * raters + (k * n - k - n) * error
     low = n * (between - f_low * error) / (f_low * spread + n * between)
     high = n * (f_high * between - error) / (spread + n * f_high * between)
-    return Estimate(float(icc), float(low), float(high))
+    return IntervalEstimate(float(icc), float(low), float(high))
 
 
-def lin_ccc(x: np.ndarray, y: np.ndarray) -> Estimate:
+def lin_ccc(x: np.ndarray, y: np.ndarray) -> IntervalEstimate:
     """Lin's concordance correlation coefficient, 2 s_xy / (s_x² + s_y² + (x̄ − ȳ)²), moments over n.
 
     Lin, Biometrics 1989;45:255; the interval is by the z transform with the variance of his correction, 2000;56:324.
@@ -135,16 +135,16 @@ def lin_ccc(x: np.ndarray, y: np.ndarray) -> Estimate:
     x, y = np.asarray(x, float), np.asarray(y, float)
     n = x.size
     if n < 2 or (np.ptp(x) == 0 and np.ptp(y) == 0):
-        return Estimate(NAN)
+        return IntervalEstimate(NAN)
     covariance, shift = np.mean((x - x.mean()) * (y - y.mean())), x.mean() - y.mean()
     ccc = float(2 * covariance / (x.var() + y.var() + shift**2))
     if n < 3 or abs(ccc) >= 1 - 1e-12 or covariance == 0:
-        return Estimate(ccc)
+        return IntervalEstimate(ccc)
     r2, u2, c2 = covariance**2 / (x.var() * y.var()), shift**2 / np.sqrt(x.var() * y.var()), ccc**2
     terms = (1 - r2) * c2 / ((1 - c2) * r2) + 2 * ccc**3 * (1 - ccc) * u2 / (np.sqrt(r2) * np.sign(ccc) * (1 - c2) ** 2)
     variance = (terms - ccc**4 * u2**2 / (2 * r2 * (1 - c2) ** 2)) / (n - 2)
     half = special.ndtri((1 + CONFIDENCE) / 2) * np.sqrt(max(variance, 0))
-    return Estimate(ccc, float(np.tanh(np.arctanh(ccc) - half)), float(np.tanh(np.arctanh(ccc) + half)))
+    return IntervalEstimate(ccc, float(np.tanh(np.arctanh(ccc) - half)), float(np.tanh(np.arctanh(ccc) + half)))
 
 
 def within_subject_cv(first: np.ndarray, second: np.ndarray) -> float:

@@ -80,9 +80,9 @@ def _compared(figures: Figures) -> Table:
     return table
 
 
-def _against(ours: np.ndarray, theirs: np.ndarray) -> dict[str, Any]:
-    mean, sd = mean_sd(ours - theirs)
-    p = signed_rank_p(ours, theirs)
+def _against(ours: np.ndarray, baseline: np.ndarray) -> dict[str, Any]:
+    mean, sd = mean_sd(ours - baseline)
+    p = signed_rank_p(ours, baseline)
     return {"pairs": ours.size, "difference_mean": mean, "difference_sd": sd, "p": p}
 
 
@@ -111,14 +111,14 @@ def agreement(values: np.ndarray, reference: np.ndarray) -> dict[str, float]:
     limits, (r, p) = bland_altman(values, reference), pearson(values, reference)
     both = np.column_stack([values, reference])
     percent = difference_percent(values, reference)
-    found: dict[str, float] = {"n": len(values)}
+    row: dict[str, float] = {"n": len(values)}
     for name, figures in (("", values), ("reference_", reference), ("difference_percent_", percent)):
-        found[f"{name}mean"], found[f"{name}sd"] = mean_sd(figures[np.isfinite(figures)])
+        row[f"{name}mean"], row[f"{name}sd"] = mean_sd(figures[np.isfinite(figures)])
     estimates = {"bias": limits.bias, "lower": limits.lower, "upper": limits.upper, "r": r}
     estimates |= {"icc": icc_2_1(both), "ccc": lin_ccc(values, reference)}
     for name, estimate in estimates.items():
-        found |= {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
-    return found | {"r_p": p}
+        row |= {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
+    return row | {"r_p": p}
 
 
 def volume_table(volumes: Figures) -> Table:
@@ -127,14 +127,14 @@ def volume_table(volumes: Figures) -> Table:
     for key, own, where in _images_of(volumes):
         high = volumes.get(key[0], HIGH, *key[2:])
         for session in sessions:
-            ours, theirs = volumes.paired(own, high, session)
+            ours, reference = volumes.paired(own, high, session)
             if ours.size:
-                table.append(where | {"session": session} | agreement(ours, theirs))
+                table.append(where | {"session": session} | agreement(ours, reference))
     return _by_structure(table, volumes)
 
 
 def retest_table(volumes: Figures) -> Table:
-    """Agreement of two low-field sessions of the same people, for every pair of session labels; volumes by region."""
+    """Agreement of two low-field sessions of the same subjects, for every pair of session labels; volumes by region."""
     table = []
     for _, own, where in _images_of(volumes):
         for first, second in combinations(range(len(volumes.sessions)), 2):
@@ -179,9 +179,9 @@ def people_table(quantities: Figures, people: Mapping[str, Row]) -> Table:
     ``quantities`` by ``PEOPLE_KEYS``; ``people`` maps a subject to its ``sex`` (a word or None) and ``age`` (years or
     None).
     """
-    told = [people.get(subject, {}) for subject in quantities.subjects]
-    sexes = np.array([str(person.get("sex") or "") for person in told])
-    ages = np.array([np.nan if person.get("age") is None else float(person["age"]) for person in told])
+    persons = [people.get(subject, {}) for subject in quantities.subjects]
+    sexes = np.array([str(person.get("sex") or "") for person in persons])
+    ages = np.array([np.nan if person.get("age") is None else float(person["age"]) for person in persons])
     table: Table = []
     for key, cells in quantities.cells.items():
         values, where = quantities.of(cells, ALL), dict(zip(quantities.names, key, strict=True))

@@ -49,14 +49,14 @@ class Figures:
 
     def get(self, *key: str) -> np.ndarray:
         """(subjects, sessions); all NaN where there is no such key."""
-        found = self.cells.get(key)
-        return self.empty() if found is None else found
+        cells = self.cells.get(key)
+        return self.empty() if cells is None else cells
 
     def labels(self) -> tuple[str, ...]:
         """The sessions with any figure, before them ``ALL`` where there is more than one."""
         known = [np.isfinite(cells).any(axis=0) for cells in self.cells.values()]
-        there = np.any(known, axis=0) if known else np.zeros(len(self.sessions), bool)
-        labels = tuple(label for label, yes in zip(self.sessions, there, strict=True) if yes)
+        measured = np.any(known, axis=0) if known else np.zeros(len(self.sessions), bool)
+        labels = tuple(label for label, yes in zip(self.sessions, measured, strict=True) if yes)
         return (ALL, *labels) if len(labels) > 1 else labels
 
     def of(self, cells: np.ndarray, session: str) -> np.ndarray:

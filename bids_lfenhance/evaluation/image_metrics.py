@@ -1,20 +1,21 @@
-"""Every image metric of methods.md §8, under every protocol of targets.md §4, side by side."""
+"""Every image metric under every protocol, side by side (docs/methods/metrics.md)."""
 
-from collections.abc import Iterator, Sequence
+import logging
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from . import intensity, sharpness
-from .dictionary import DATA_DICTIONARY
-from .perceptual import lpips_mean
+from .metric_definitions import DATA_DICTIONARY
 from .protocols import CEILING_CLIP, PROTOCOLS, Line, Pair, Protocol, Scales, make_pair
 from .ssim import GAUSSIAN_PAD, Moments, local_moments, rescale, ssim_map, valid_area
 
 __all__ = ["DATA_DICTIONARY", "image_metrics"]
 
 MIN_BRAIN_SHARE = 0.01
-"""Axial slices with less brain than this are no part of slice-wise means (methods.md §8, LPIPS)."""
+"""Axial slices with less brain than this are no part of slice-wise means (for LPIPS)."""
 
 VOXELWISE = {
     "psnr": intensity.psnr,
@@ -154,3 +155,23 @@ def _slicewise(pair: Pair, scales: Scales) -> Iterator[tuple[str, str, float]]:
     if perceptual is not None:
         yield "field", "lpips", perceptual
     yield "field", "empty", _empty(pair)
+
+
+def lpips_mean(pairs: Iterable[tuple[np.ndarray, np.ndarray]]) -> float | None:
+    """Mean LPIPS (AlexNet) over pairs of (X, Y) slices in [0, 1]; None if the package or its weights are missing."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of a call that lpips makes, not we
+            import lpips
+
+            network = lpips.LPIPS(net="alex", verbose=False).eval().requires_grad_(False)
+            values = [
+                float(network(*(lpips.im2tensor(np.repeat(s[:, :, None], 3, axis=2), factor=0.5) for s in pair)))
+                for pair in pairs
+            ]
+    except ImportError:
+        return None
+    except Exception as error:  # whatever a third party's download or torch build does, the other metrics stand
+        logging.getLogger(__name__).info("LPIPS left out: %s", error)
+        return None
+    return float(np.mean(values)) if values else None

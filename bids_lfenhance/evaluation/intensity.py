@@ -1,4 +1,4 @@
-"""Agreement of intensities, voxel by voxel and as distributions (methods.md §8). Images come scaled to range 1."""
+"""Agreement of intensities, voxel by voxel and as distributions. Images come scaled to range 1."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Protocols: how the two images are brought to one scale before anything is measured (targets.md §4, methods.md §8).
+"""Protocols: how the two images are brought to one scale before anything is measured (docs/methods/metrics.md).
 
 The same image scores 19 to 26 dB under different protocols, so no figure is ever given without the name of its own.
 """
@@ -18,7 +18,7 @@ CEILING_PERCENTILE = 99.9
 """The brightest thousandth of the brain (vessels, fat left in the mask) does not set the scale."""
 
 CEILING_CLIP = 1.05
-"""``slice2d``: intensities above this share of the ceiling are cut (methods.md §0, ``symmetric``)."""
+"""``slice2d``: intensities above this share of the ceiling are cut."""
 
 
 class Line(NamedTuple):
@@ -67,16 +67,27 @@ def make_pair(image: np.ndarray, reference: np.ndarray, mask: np.ndarray) -> Pai
     image, reference = (np.asarray(data, dtype=np.float32) for data in (image, reference))
     mask = np.asarray(mask, dtype=bool)
     if image.ndim != 3 or not image.shape == reference.shape == mask.shape:
-        found = f"{image.shape}, {reference.shape} and {mask.shape}"
-        raise InputError(f"image, reference and mask must share one 3D grid, found {found}: resample them first")
+        shapes = f"{image.shape}, {reference.shape} and {mask.shape}"
+        raise InputError(
+            f"image, reference and mask must share one 3D grid, found {shapes}: resample them first", code="other-grid"
+        )
     if not mask.any():
-        raise InputError("a brain mask with at least one voxel is needed to compare images, found none: check the mask")
+        raise InputError(
+            "a brain mask with at least one voxel is needed to compare images, found none: check the mask",
+            code="no-mask",
+        )
     for name, data in (("image", image), ("reference", reference)):
         if not np.isfinite(data).all():
-            raise InputError(f"the {name} must be finite to be measured, found NaN or infinity: repair it first")
+            raise InputError(
+                f"the {name} must be finite to be measured, found NaN or infinity: repair it first",
+                code="bad-values",
+                image=name,
+            )
         if np.ptp(data[mask]) <= 0 or data[mask].max() <= 0:
             raise InputError(
-                f"the {name} must vary and be positive inside the brain, found it empty or flat: leave it out"
+                f"the {name} must vary and be positive inside the brain, found it empty or flat: leave it out",
+                code="bad-values",
+                image=name,
             )
     return Pair(image, reference, mask)
 
@@ -89,7 +100,7 @@ class Scales(NamedTuple):
 
 
 def by_target_max(pair: Pair) -> Scales:
-    """Both divided by the largest intensity of the reference (methods.md §8: no per-image rescaling)."""
+    """Both divided by the largest intensity of the reference (no per-image rescaling)."""
     line = Line(1 / pair.reference_max)
     return Scales(line, line)
 
@@ -120,7 +131,7 @@ def by_own_range(pair: Pair) -> Scales:
 
 
 def by_own_ceiling(pair: Pair) -> Scales:
-    """Each divided by the 99.9th percentile of its own brain (methods.md §0, ``symmetric``, on [0, 1])."""
+    """Each divided by the 99.9th percentile of its own brain (on [0, 1])."""
     image, reference = (Line(1 / max(float(np.percentile(v, CEILING_PERCENTILE)), 1e-12)) for v in pair.brain)
     return Scales(image, reference)
 

@@ -1,4 +1,4 @@
-"""A verdict on one session: pass, review (the software abstains: a person must look) or fail.
+"""A verdict on one session: pass, review (the software abstains: look at the images) or fail.
 
 A session passes only if everything was measured and every figure is good. What was not measured, or lies where the
 software was never tested, is for a person to judge; it fails only where the output can hardly mean anything.
@@ -18,7 +18,7 @@ class Check:
     """One row of the table of thresholds.
 
     ``read(record)`` yields (what, value or None where not measured); a value inside ``good`` passes, inside ``usable``
-    is for review, beyond fails; both are closed intervals in ``unit``. ``needed``: if absent, a person must look.
+    is for review, beyond fails; both are closed intervals in ``unit``. ``needed``: if absent, the verdict is review.
     ``reason`` says where the limits come from.
     """
 

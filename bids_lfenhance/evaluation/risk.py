@@ -1,4 +1,4 @@
-"""The risk map: the output degraded as each stack was acquired, against what was acquired (methods.md §1.9, §6.3).
+"""The risk map: the output degraded as each stack was acquired, against what was acquired (docs/methods/metrics.md).
 
 It is large where the output shows what no scan supports. It is blind beyond the band limit of the stacks: detail
 finer than the slice profile leaves no trace in the data, be it true or invented.
@@ -19,7 +19,7 @@ from ..imaging.grid import Grid, coverage, resample, zooms_of
 from ..imaging.volume import Stack
 
 FLOOR = 0.02
-"""Added to the noise, as a share of the stack's scale (§6.3): a very quiet scan does not make a tiny misfit a risk."""
+"""Added to the noise, as a share of the stack's scale: a very quiet scan does not make a tiny misfit a risk."""
 SCALE_PERCENTILE = 99.9
 """The scale of a stack: this percentile of what it acquired inside the brain."""
 SMOOTHING_FWHM = 3.0
@@ -64,15 +64,21 @@ def risk_map(
     mask : (X, Y, Z) bool, brain
     grid : of the four arrays
 
-    ``R = |F(output) − x| / (σ + 0.02 · scale)`` (methods.md §6.3), per stack; F multiplies each tissue by a gain fitted
-    to that stack (§3.1, bounded least squares), then applies the stack's profile and sampling, no noise. |·| is
+    ``R = |F(output) − x| / (σ + 0.02 · scale)``, per stack; F multiplies each tissue by a gain fitted
+    to that stack (bounded least squares), then applies the stack's profile and sampling, no noise. |·| is
     interpolated linearly to the grid (not by the adjoint, which would blur by the profile once more), averaged over the
     stacks that see the voxel, smoothed by 3 mm inside the brain. Zero outside the brain; NaN where no stack saw it.
     """
     if not stacks:
-        raise InputError("a risk map needs at least one acquired stack of its contrast, found none: leave the map out")
+        raise InputError(
+            "a risk map needs at least one acquired stack of its contrast, found none: leave the map out",
+            code="no-scans",
+        )
     if not mask.any() or not np.isfinite(output[mask]).all():
-        raise InputError("a risk map needs a brain mask and a finite output in it, found none or NaN: check the output")
+        raise InputError(
+            "a risk map needs a brain mask and a finite output in it, found none or NaN: check the output",
+            code="no-mask",
+        )
     box, small = _brain_box(mask, grid)
     inside = np.asarray(mask, dtype=bool)[box]
     parts = _tissue_parts(output[box], tissue[(slice(None), *box)])
@@ -84,7 +90,10 @@ def risk_map(
         if where.any():
             fits.append(_fit_stack(stack, Acquisition.of(stack, small, where, frame), spectra, where))
     if not fits:
-        raise InputError("the stacks and the brain mask must overlap, found no common voxel: check the registration")
+        raise InputError(
+            "the stacks and the brain mask must overlap, found no common voxel: check the registration",
+            code="no-overlap",
+        )
     risk = np.zeros(grid.shape, dtype=np.float32)
     risk[box] = _combine(fits, small, inside)
     return risk, _record(risk[mask], fits)
@@ -114,7 +123,7 @@ def _tissue_parts(output: np.ndarray, tissue: np.ndarray) -> list[np.ndarray]:
 
 
 def _fit_stack(stack: Stack, operator: Acquisition, spectra: Sequence[np.ndarray], where: np.ndarray) -> _Fit:
-    """The stack's fit: a gain per tissue and an offset by bounded least squares (methods.md §3.1), and what is left."""
+    """The stack's fit: a gain per tissue and an offset by bounded least squares, and what is left."""
     acquired = stack.data[where].astype(np.float64)
     columns = np.stack([operator.measure(spectrum) for spectrum in spectra], axis=1).astype(np.float64)
     scale = float(np.percentile(acquired, SCALE_PERCENTILE))
@@ -147,25 +156,26 @@ def fit_gains(columns: np.ndarray, acquired: np.ndarray, scale: float) -> tuple[
     """((4,) gains of background, CSF, GM, WM, offset): acquired ≈ columns · gains + offset, by bounded least squares.
 
     ``columns`` (N, 4) the degraded parts of the output; ``acquired`` (N,). A gain lies between a tenth and ten times
-    that of the whole brain, the offset within a tenth of ``scale``; NaN for a tissue not there (methods.md §3.1).
+    that of the whole brain, the offset within a tenth of ``scale``; NaN for a tissue not there.
     """
     overall = float(acquired.sum() / columns.sum()) if columns.sum() > 0 else 0.0
     if overall <= 0 or scale <= 0:
         raise InputError(
             "output and acquired stack must be positive inside the brain to be compared, found one that is not: "
-            "check the images and the mask"
+            "check the images and the mask",
+            code="bad-values",
         )
     strength = np.sqrt((columns**2).sum(axis=0))
-    there = strength > 1e-6 * strength.max()
+    present = strength > 1e-6 * strength.max()
     # In units of the whole brain's gain and of the scale, every unknown is of order 1.
-    design = np.column_stack([columns[:, there] * (overall / scale), np.ones(acquired.size)])
-    low = [GAIN_RANGE[0]] * int(there.sum()) + [-OFFSET_RANGE]
-    high = [GAIN_RANGE[1]] * int(there.sum()) + [OFFSET_RANGE]
+    design = np.column_stack([columns[:, present] * (overall / scale), np.ones(acquired.size)])
+    low = [GAIN_RANGE[0]] * int(present.sum()) + [-OFFSET_RANGE]
+    high = [GAIN_RANGE[1]] * int(present.sum()) + [OFFSET_RANGE]
     # A triangular factor has the same least-squares solution as the thousands of rows it stands for.
     factor, rotated = _triangle(design, acquired / scale)
     solution = lsq_linear(factor, rotated, bounds=(low, high), method="bvls").x
     gains = np.full(columns.shape[1], np.nan)
-    gains[there] = solution[:-1] * overall
+    gains[present] = solution[:-1] * overall
     return gains, float(solution[-1] * scale)
 
 
@@ -177,7 +187,7 @@ def _triangle(design: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.nd
 def band_limit(operator: Acquisition) -> np.ndarray:
     """(3,) mm⁻¹: per world axis (R, A, S), the frequency of which the stack keeps half.
 
-    ``m(f) = exp(−(πwf)² / (4 ln 2)) = ½`` at ``f = 2 ln 2 / (πw)`` (methods.md §1.9), w the width along the axis.
+    ``m(f) = exp(−(πwf)² / (4 ln 2)) = ½`` at ``f = 2 ln 2 / (πw)``, w the width along the axis.
     """
     affine = operator.geometry.affine
     directions = affine[:3, :3] / np.array(zooms_of(affine))

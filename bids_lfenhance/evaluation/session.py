@@ -1,4 +1,4 @@
-"""The same questions asked of every contrast of one session."""
+"""Risk, metrics and overlap of every contrast of one session."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -7,36 +7,14 @@ from typing import Any
 import numpy as np
 
 from ..config import CONTRASTS
-from ..imaging.tissue import segment_tissue
 from ..imaging.volume import Volume
 from .image_metrics import image_metrics
 from .risk import risk_map
-from .volumes import overlaps, structures, tissue_volumes
-
-
-def segment_session(
-    volume: Volume, mask: np.ndarray, priors: np.ndarray
-) -> tuple[Volume, dict[str, np.ndarray], dict[str, list[dict[str, Any]]]]:
-    """The volume with mask and tissue posteriors, and labels and volumes per contrast.
-
-    Parameters
-    ----------
-    volume : the session; every contrast is segmented for itself
-    mask, priors : brain (X, Y, Z) bool and CSF, GM, WM (3, X, Y, Z) in [0, 1], on the same grid
-
-    The posteriors kept in the volume are the mean over its contrasts: each sees noise of its own.
-    """
-    posteriors, labels, rows = [], {}, {}
-    for contrast in volume.contrasts:
-        posterior, labels[contrast] = segment_tissue(volume.channel(contrast), mask, priors)
-        rows[contrast] = tissue_volumes(posterior, labels[contrast], volume.grid.voxel_volume)
-        posteriors.append(posterior)
-    tissue = np.asarray(np.mean(posteriors, axis=0, dtype=np.float32))
-    return volume.with_anatomy(mask, tissue), labels, rows
+from .volumes import overlaps, structures
 
 
 def risk_session(enhanced: Volume, acquired: Volume) -> tuple[Volume, dict[str, Any]]:
-    """The risk maps as the image of a volume, in noise units, and one record per contrast (methods.md §6.3).
+    """The risk maps as the image of a volume, in noise units, and one record per contrast (docs/methods/metrics.md).
 
     Parameters
     ----------
@@ -60,7 +38,7 @@ def evaluate_session(images: Mapping[str, Volume], reference: Volume, mask: np.n
     Parameters
     ----------
     images : name of each image ("preproc", then the method's) → its volume
-    reference : the high field on the same grid; contrasts it lacks are not judged
+    reference : the high field on the same grid; contrasts it lacks are not evaluated
     mask : (X, Y, Z) bool, brain
     """
     return [
@@ -84,7 +62,7 @@ def overlap_session(
     Parameters
     ----------
     images : name of each image → its labels, all on the grid of ``reference``
-    reference : labels of the high field; contrasts it lacks are not judged
+    reference : labels of the high field; contrasts it lacks are not evaluated
     rows : a table of volumes by contrast, from which labels have their names
     seg : what the segmentation is called in file names
     """

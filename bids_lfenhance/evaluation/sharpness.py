@@ -66,11 +66,11 @@ def edges_of(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
 
 def edge_f1(image: np.ndarray, reference: np.ndarray, mask: np.ndarray) -> float:
     """F1 in [0, 1] of the image's edges against the reference's, one voxel of tolerance; NaN if one has none."""
-    found, true = edges_of(image, mask), edges_of(reference, mask)
-    if not found.any() or not true.any():
+    edges, true = edges_of(image, mask), edges_of(reference, mask)
+    if not edges.any() or not true.any():
         return float("nan")
     near = ndimage.generate_binary_structure(3, 1)
-    precision = ndimage.binary_dilation(true, near, EDGE_TOLERANCE)[found].mean()
-    recall = ndimage.binary_dilation(found, near, EDGE_TOLERANCE)[true].mean()
+    precision = ndimage.binary_dilation(true, near, EDGE_TOLERANCE)[edges].mean()
+    recall = ndimage.binary_dilation(edges, near, EDGE_TOLERANCE)[true].mean()
     total = precision + recall
     return float(2 * precision * recall / total) if total > 0 else 0.0

@@ -1,4 +1,4 @@
-"""What is told of a segmentation as a whole: both sides together, and one figure per subject over all structures."""
+"""Summaries of a segmentation: both sides together, and one figure per subject over all structures."""
 
 from itertools import combinations
 
@@ -30,28 +30,28 @@ def has_side(name: str) -> bool:
 
 def with_both_sides(volumes: Figures) -> Figures:
     """The same and, before the first of two sides, the sum of both where an image has both."""
-    found = volumes.like(VOLUME_KEYS)
+    result = volumes.like(VOLUME_KEYS)
     for (contrast, image, segmentation, name, measure), cells in volumes.cells.items():
         key = (contrast, image, segmentation, without_side(name), measure)
-        if has_side(name) and key not in found.cells:
+        if has_side(name) and key not in result.cells:
             sides = (volumes.get(*key[:3], f"{side} {key[3]}", measure) for side in ("left", "right"))
-            found.cells[key] = np.sum(list(sides), axis=0)
-        found.cells[contrast, image, segmentation, name, measure] = cells
-    return found
+            result.cells[key] = np.sum(list(sides), axis=0)
+        result.cells[contrast, image, segmentation, name, measure] = cells
+    return result
 
 
 def overlap_summary(overlaps: Figures) -> Figures:
     """``dice``: mean over structures, both sides together; ``dice_deep``: over the deep ones."""
-    found = overlaps.like(SUMMARY_KEYS)
+    summary = overlaps.like(SUMMARY_KEYS)
     for contrast, image, segmentation, names in _grouped(overlaps):
         values = {name: overlaps.get(contrast, image, segmentation, name) for name in names}
-        _add_means(found, (contrast, image, segmentation, "dice"), values)
-    return found
+        _add_means(summary, (contrast, image, segmentation, "dice"), values)
+    return summary
 
 
 def volume_summary(volumes: Figures) -> Figures:
     """``volume_error_percent``: mean over structures of |V − V_ref| / V_ref, by label; ``…_deep``: the deep ones."""
-    found = volumes.like(SUMMARY_KEYS)
+    summary = volumes.like(SUMMARY_KEYS)
     for contrast, image, segmentation, names in _grouped(volumes):
         if image == HIGH:
             continue
@@ -59,15 +59,15 @@ def volume_summary(volumes: Figures) -> Figures:
         for name in names:
             own, high = (volumes.get(contrast, of, segmentation, name, "volume_mm3") for of in (image, HIGH))
             errors[name] = np.abs(difference(own, high))
-        _add_means(found, (contrast, image, segmentation, "volume_error_percent"), errors)
-    return found
+        _add_means(summary, (contrast, image, segmentation, "volume_error_percent"), errors)
+    return summary
 
 
 def repeat_summary(volumes: Figures) -> Figures:
     """``repeat_percent``: mean over structures of 2 |V₂ − V₁| / (V₁ + V₂), by label, a column per pair of sessions."""
     pairs = list(combinations(range(len(volumes.sessions)), 2))
     labels = [f"{volumes.sessions[a]}–{volumes.sessions[b]}" for a, b in pairs]
-    found = Figures(SUMMARY_KEYS, volumes.subjects, labels)
+    summary = Figures(SUMMARY_KEYS, volumes.subjects, labels)
     for contrast, image, segmentation, names in _grouped(volumes):
         if image == HIGH or not pairs:
             continue
@@ -76,8 +76,8 @@ def repeat_summary(volumes: Figures) -> Figures:
             own = volumes.get(contrast, image, segmentation, name, "volume_mm3")
             first, second = own[:, [a for a, _ in pairs]], own[:, [b for _, b in pairs]]
             spreads[name] = 2 * np.abs(difference(second, (first + second) / 2))
-        _add_means(found, (contrast, image, segmentation, "repeat_percent"), spreads)
-    return found
+        _add_means(summary, (contrast, image, segmentation, "repeat_percent"), spreads)
+    return summary
 
 
 def difference(cells: np.ndarray, reference: np.ndarray) -> np.ndarray:
@@ -88,15 +88,15 @@ def difference(cells: np.ndarray, reference: np.ndarray) -> np.ndarray:
 
 def _grouped(figures: Figures) -> list[tuple[str, str, str, list[str]]]:
     """Contrast, image, segmentation, and the structures there are of it: no sides, no total."""
-    found: dict[tuple[str, str, str], list[str]] = {}
+    groups: dict[tuple[str, str, str], list[str]] = {}
     for contrast, image, segmentation, name, *_ in figures.cells:
-        names = found.setdefault((contrast, image, segmentation), [])
+        names = groups.setdefault((contrast, image, segmentation), [])
         if not has_side(name) and name != TOTAL_INTRACRANIAL and name not in names:
             names.append(name)
-    return [(*key, names) for key, names in found.items()]
+    return [(*key, names) for key, names in groups.items()]
 
 
-def _add_means(found: Figures, key: tuple[str, str, str, str], values: dict[str, np.ndarray]) -> None:
+def _add_means(summary: Figures, key: tuple[str, str, str, str], values: dict[str, np.ndarray]) -> None:
     for suffix, names in (("", list(values)), ("_deep", [name for name in DEEP if name in values])):
         if names:
             stack = np.stack([values[name] for name in names])
@@ -104,4 +104,4 @@ def _add_means(found: Figures, key: tuple[str, str, str, str], values: dict[str,
             counts = np.where(known.any(axis=0), known.sum(axis=0), np.nan)
             mean = np.where(known, stack, 0).sum(axis=0) / counts
             if np.isfinite(mean).any():
-                found.cells[(*key[:3], key[3] + suffix)] = mean
+                summary.cells[(*key[:3], key[3] + suffix)] = mean

@@ -60,7 +60,7 @@ class Acquisition:
     where : (I, J, K) bool, the stack voxels to compute; the others are zero in ``forward``, unread in ``adjoint``
     frame : the grid's Fourier box, if several stacks share it
 
-    Equation: methods.md §3.2, without the contrast factor. What lies outside the grid counts as zero.
+    Equation: docs/methods/simulators.md, without the contrast factor. What lies outside the grid counts as zero.
     """
 
     def __init__(
@@ -105,7 +105,7 @@ class Acquisition:
 
     @cached_property
     def band_limit(self) -> tuple[float, float, float]:
-        """(3,) mm⁻¹, along the stack's voxel axes: the frequency that the profile halves (methods.md §1.9)."""
+        """(3,) mm⁻¹, along the stack's voxel axes: the frequency that the profile halves."""
         x, y, z = (2 * np.log(2) / (np.pi * width) for width in self.fwhm)
         return x, y, z
 

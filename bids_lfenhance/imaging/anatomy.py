@@ -88,20 +88,20 @@ def _correlation(image: np.ndarray, brain: np.ndarray, priors: np.ndarray) -> fl
 
 def _warnings(quality: dict[str, Any], contrast: str) -> list[str]:
     """Sentences about a mask that should be looked at before it is used."""
-    found = []
+    warnings = []
     low, high = VOLUME_ML
     volume, correlation = quality["MaskVolumeMl"], quality["TemplateCorrelation"]
     if not low <= volume <= high:
-        found.append(
+        warnings.append(
             f"The brain mask of the {contrast} holds {volume:.0f} ml, outside {low:.0f} to {high:.0f} ml: "
             "look at it before using any figure computed inside it."
         )
     if correlation < CORRELATION:
-        found.append(
+        warnings.append(
             f"The {contrast} correlates only {correlation:.2f} with the template's tissue maps (expected at least "
             f"{CORRELATION}): brain extraction may have failed; look at the mask."
         )
-    return found
+    return warnings
 
 
 def fit_warp(
@@ -212,9 +212,9 @@ def refine_mask(image: np.ndarray, expected: np.ndarray, priors: np.ndarray, gri
     tissue = solid > 0.5
     tissue = _largest(_opened(tissue, radius) | (tissue & (depth < -6)))
     near = ndimage.distance_transform_edt(~tissue, sampling=zooms) <= CSF_REACH_MM
-    found = _closed(tissue | (near & (brain > 0.5)), 2 * radius)
+    solid = _closed(tissue | (near & (brain > 0.5)), 2 * radius)
     mask = np.zeros(expected.shape, bool)
-    mask[box] = ndimage.binary_fill_holes(_largest(_opened(found, radius)))
+    mask[box] = ndimage.binary_fill_holes(_largest(_opened(solid, radius)))
     return mask
 
 

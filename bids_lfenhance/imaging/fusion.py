@@ -132,7 +132,7 @@ class _Data:
             where = coverage(grid.shape, grid.affine, geometry)
             operator = Acquisition(geometry, slab_profile(stack.fwhm), grid, where, frame)
             precision = (operator.measure(everywhere) > REACH).astype(np.float32) / np.float32(sigma**2)
-            # The mean of a magnitude lies σ²/2s above its signal s (Rice): methods.md §7.1.
+            # The mean of a magnitude lies σ²/2s above its signal s (Rice distribution).
             signal = np.sqrt(np.maximum(np.square(stack.data[where], dtype=np.float32) - sigma**2, 0))
             target = target + operator.spread(precision * signal)
             operators.append(operator)
@@ -184,8 +184,8 @@ def _pair_weights(image: np.ndarray, strength: float, edge: float) -> list[np.nd
     """One array per offset of ``NEIGHBOURS``: the weight of each pair, the less the more their patches differ."""
     weights = []
     for offset in NEIGHBOURS:
-        here, there = _pair(offset)
-        distance = ndimage.uniform_filter(np.square(image[there] - image[here]), 3, mode="nearest")
+        here, neighbour = _pair(offset)
+        distance = ndimage.uniform_filter(np.square(image[neighbour] - image[here]), 3, mode="nearest")
         distance += np.float32(edge**2)
         np.sqrt(distance, out=distance)
         weights.append(np.divide(np.float32(strength / np.linalg.norm(offset)), distance, out=distance))
@@ -196,10 +196,10 @@ def _laplacian(image: np.ndarray, weights: list[np.ndarray]) -> np.ndarray:
     """(X, Y, Z) float32: gradient of ½ Σ w (x_j − x_i)² over all pairs of neighbours."""
     total = np.zeros_like(image)
     for offset, weight in zip(NEIGHBOURS, weights, strict=True):
-        here, there = _pair(offset)
-        pull = image[there] - image[here]
+        here, neighbour = _pair(offset)
+        pull = image[neighbour] - image[here]
         pull *= weight
-        total[there] += pull
+        total[neighbour] += pull
         total[here] -= pull
     return total
 
@@ -221,10 +221,10 @@ def _region(mask: np.ndarray, grid: Grid) -> tuple[np.ndarray, Grid]:
 
     It may reach beyond the grid: a slice at the border also holds signal from outside, which must go somewhere.
     """
-    found = [np.flatnonzero(mask.any(axis=tuple({0, 1, 2} - {axis}))) for axis in range(3)]
+    occupied = [np.flatnonzero(mask.any(axis=tuple({0, 1, 2} - {axis}))) for axis in range(3)]
     margin = np.ceil(MARGIN_MM / np.array(grid.zooms)).astype(int)
-    start = np.array([axis[0] for axis in found]) - margin
-    x, y, z = np.array([axis[-1] for axis in found]) + margin + 1 - start
+    start = np.array([axis[0] for axis in occupied]) - margin
+    x, y, z = np.array([axis[-1] for axis in occupied]) + margin + 1 - start
     affine = grid.affine.copy()
     affine[:3, 3] += affine[:3, :3] @ start
     return start, Grid(affine, (int(x), int(y), int(z)))
@@ -242,8 +242,8 @@ def _cut(image: np.ndarray, start: np.ndarray, shape: tuple[int, ...]) -> np.nda
 def _paste(image: np.ndarray, into: np.ndarray, start: np.ndarray, grid: Grid) -> np.ndarray:
     """``into`` with the image faded in: fully at ``MARGIN_MM`` / 2 from the faces that cut through ``into``."""
     ends = zip(start, image.shape, into.shape, strict=True)
-    there = tuple(slice(max(0, low), min(whole, low + n)) for low, n, whole in ends)
-    here = tuple(slice(part.start - low, part.stop - low) for part, low in zip(there, start, strict=True))
+    target = tuple(slice(max(0, low), min(whole, low + n)) for low, n, whole in ends)
+    here = tuple(slice(part.start - low, part.stop - low) for part, low in zip(target, start, strict=True))
     fade = np.ones((1, 1, 1), dtype=np.float32)
     for axis, n in enumerate(image.shape):
         depth = np.arange(n) + 0.5
@@ -251,5 +251,5 @@ def _paste(image: np.ndarray, into: np.ndarray, start: np.ndarray, grid: Grid) -
         high = depth[::-1] if start[axis] + n < into.shape[axis] else np.inf
         ramp = np.clip(np.minimum(low, high) * np.ones(n) * grid.zooms[axis] / (MARGIN_MM / 2), 0, 1)
         fade = fade * np.expand_dims(ramp.astype(np.float32), tuple({0, 1, 2} - {axis}))
-    into[there] += fade[here] * (image[here] - into[there])
+    into[target] += fade[here] * (image[here] - into[target])
     return into

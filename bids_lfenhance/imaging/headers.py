@@ -53,17 +53,17 @@ def open_scan(path: str | Path) -> tuple[nib.Nifti1Image, tuple[str, ...]]:
 def copies(images: Mapping[str, nib.Nifti1Image]) -> list[str]:
     """A sentence for each image, by its name, that holds the same voxels as one before it."""
     seen: dict[tuple[Any, ...], str] = {}
-    told = []
+    sentences = []
     for name, image in images.items():
         data = np.asanyarray(image.dataobj)
         key = (data.shape, data.dtype.str, zlib.crc32(data.tobytes()))
         if key in seen:
-            told.append(
+            sentences.append(
                 f"{name} holds the same voxels as {seen[key]}: one acquisition counts twice, and its noise as if it "
                 "were less; leave one out with --bids-filter-file."
             )
         seen.setdefault(key, name)
-    return told
+    return sentences
 
 
 def _load(path: Path) -> nib.Nifti1Image:
@@ -71,27 +71,49 @@ def _load(path: Path) -> nib.Nifti1Image:
     if path.is_symlink() and not path.exists():
         raise InputError(
             f"{path.name} is a link to a file that is not there: get its content first "
-            f"(datalad get or git annex get {path.name})."
+            f"(datalad get or git annex get {path.name}).",
+            code="missing-file",
+            path=path,
         )
     if path.is_file() and _starts_with(path, _ANNEX_POINTER):
         raise InputError(
             f"{path.name} is the pointer to a file of an annex, not the file: get its content first "
-            f"(datalad get or git annex get {path.name})."
+            f"(datalad get or git annex get {path.name}).",
+            code="missing-file",
+            path=path,
         )
     if not path.is_file():
-        raise InputError(f"{path.name} was expected in {path.parent} and does not exist: check the dataset.")
+        raise InputError(
+            f"{path.name} was expected in {path.parent} and does not exist: check the dataset.",
+            code="missing-file",
+            path=path,
+        )
     if path.stat().st_size == 0:
-        raise InputError(f"{path.name} is empty (0 bytes): download it again, it should hold a NIfTI image.")
+        raise InputError(
+            f"{path.name} is empty (0 bytes): download it again, it should hold a NIfTI image.",
+            code="empty-file",
+            path=path,
+        )
     try:
         image = _unpacked(path) if path.name.endswith(".nii.gz") else nib.load(path)
     except (EOFError, zlib.error) as error:
-        raise InputError(f"{path.name} is cut short or damaged ({_first_line(error)}): copy it again.") from error
+        raise InputError(
+            f"{path.name} is cut short or damaged ({_first_line(error)}): copy it again.",
+            code="damaged-file",
+            path=path,
+        ) from error
     except Exception as error:  # a damaged header makes nibabel raise whatever its arithmetic does
         raise InputError(
-            f"{path.name} is not a readable NIfTI image ({_first_line(error)}): export it again."
+            f"{path.name} is not a readable NIfTI image ({_first_line(error)}): export it again.",
+            code="bad-image",
+            path=path,
         ) from error
     if not isinstance(image, nib.Nifti1Image):
-        raise InputError(f"{path.name} should be a NIfTI image, found {type(image).__name__}: convert it first.")
+        raise InputError(
+            f"{path.name} should be a NIfTI image, found {type(image).__name__}: convert it first.",
+            code="bad-image",
+            path=path,
+        )
     return image
 
 
@@ -99,7 +121,7 @@ def _starts_with(path: Path, words: bytes) -> bool:
     try:
         with path.open("rb") as file:
             return file.read(len(words)) == words
-    except OSError:  # told when it is read in earnest
+    except OSError:  # reported when the image is read
         return False
 
 
@@ -118,17 +140,25 @@ def _read(path: Path, image: nib.Nifti1Image) -> tuple[np.ndarray, list[str]]:
     if len(shape) < 3 or min(shape[:3]) < 2 or lengths:
         raise InputError(
             f"{path.name} should be one 3D volume, found shape {' × '.join(map(str, shape))}: "
-            "keep one volume of it or leave the file out with --bids-filter-file."
+            "keep one volume of it or leave the file out with --bids-filter-file.",
+            code="bad-shape",
+            path=path,
         )
     if image.get_data_dtype().fields is not None or image.get_data_dtype().kind not in "iuf":
-        raise InputError(f"{path.name} should hold real numbers, found {image.get_data_dtype()}: export the magnitude.")
+        raise InputError(
+            f"{path.name} should hold real numbers, found {image.get_data_dtype()}: export the magnitude.",
+            code="bad-values",
+            path=path,
+        )
     try:
         _check_size(path, image)
         data = np.asarray(image.dataobj, dtype=np.float32).reshape(shape[:3])
     except Exception as error:  # also a MemoryError: a header may promise more voxels than there is memory
         raise InputError(
             f"{path.name} is cut short or damaged, its header promises {' × '.join(map(str, shape))} voxels "
-            f"({_first_line(error)}): copy it again."
+            f"({_first_line(error)}): copy it again.",
+            code="damaged-file",
+            path=path,
         ) from error
     dropped = [f"{path.name} has a fourth axis of length 1, which was dropped."] if len(shape) > 3 else []
     return data, dropped
@@ -146,18 +176,26 @@ def _check_size(path: Path, image: nib.Nifti1Image) -> None:
 def _check_geometry(path: Path, affine: np.ndarray, shape: tuple[int, ...]) -> None:
     """Refuse voxel sizes and fields of view that no head scan has."""
     if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-9:
-        raise InputError(f"{path.name} has no usable orientation (its affine is singular): repair its header.")
+        raise InputError(
+            f"{path.name} has no usable orientation (its affine is singular): repair its header.",
+            code="bad-affine",
+            path=path,
+        )
     zooms = zooms_of(affine)
     if min(zooms) <= ZOOM_RANGE[0] or max(zooms) > ZOOM_RANGE[1]:
         raise InputError(
             f"{path.name} should have voxels between {ZOOM_RANGE[0]} and {ZOOM_RANGE[1]} mm, "
-            f"found {_by(zooms)} mm: repair its header (unit other than mm?)."
+            f"found {_by(zooms)} mm: repair its header (unit other than mm?).",
+            code="bad-zooms",
+            path=path,
         )
     view = [zoom * n for zoom, n in zip(zooms, shape, strict=True)]
     if min(view) < FIELD_OF_VIEW[0] or max(view) > FIELD_OF_VIEW[1]:
         raise InputError(
             f"{path.name} should show a head, between {FIELD_OF_VIEW[0]:.0f} and {FIELD_OF_VIEW[1]:.0f} mm a side, "
-            f"found {_by(view)} mm: check its voxel sizes, or leave the file out with --bids-filter-file."
+            f"found {_by(view)} mm: check its voxel sizes, or leave the file out with --bids-filter-file.",
+            code="bad-field-of-view",
+            path=path,
         )
 
 
@@ -169,14 +207,18 @@ def _check_values(path: Path, data: np.ndarray) -> tuple[np.ndarray, list[str]]:
     if lost > MOST_NON_FINITE * data.size:
         raise InputError(
             f"{path.name} has {100 * lost / data.size:.1f} % of its voxels not finite (NaN or infinite), "
-            f"at most {100 * MOST_NON_FINITE:.0f} % can be repaired: export it again."
+            f"at most {100 * MOST_NON_FINITE:.0f} % can be repaired: export it again.",
+            code="bad-values",
+            path=path,
         )
     if lost:
         data = np.where(finite, data, np.float32(0))
         warnings.append(f"{path.name} had {lost} voxels that were not finite; they were set to 0.")
     if data.min() == data.max():
         what = "all zeros" if data.max() == 0 else f"the same number ({data.max():g}) everywhere"
-        raise InputError(f"{path.name} holds {what}: there is no image in it, export it again.")
+        raise InputError(
+            f"{path.name} holds {what}: there is no image in it, export it again.", code="no-image", path=path
+        )
     if np.mean(data < 0) > 0.25:
         warnings.append(f"{path.name} has {100 * np.mean(data < 0):.0f} % negative voxels; a magnitude image has none.")
     return data, warnings

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from .grid import apply_affine
-from .registration import LEVELS, Picture, compare, landed_values
+from .registration import LEVELS, RegistrationImage, compare, landed_values
 
 LEVER = 80.0
 """Positions are measured from the head's centre in units of this, mm, so that the coefficients are of one size."""
@@ -14,24 +14,24 @@ LARGEST_RATIO = 2.0
 """A gain differs from its stack's median gain by at most this factor, where the quadratic runs away from the head."""
 
 
-def gain_coefficients(pictures: Sequence[Picture], poses: Sequence[np.ndarray]) -> np.ndarray:
+def gain_coefficients(images: Sequence[RegistrationImage], poses: Sequence[np.ndarray]) -> np.ndarray:
     """(S, 10): the logarithm of each stack's gain, a quadratic in position, that brings all to their common mean.
 
     Parameters
     ----------
-    pictures : the stacks of one contrast
+    images : the stacks of one contrast
     poses : (4, 4) each, RAS+ mm of the stack → RAS+ mm of the first
 
     Two stacks, each blurred by the other's slice profile, differ by their gains only. The mean over the stacks is the
     common scale, because the errors of their bias fields are independent.
     """
-    centre = pictures[0].centre
+    centre = images[0].centre
     rows = [np.zeros(10)]
-    for picture, pose in zip(pictures[1:], poses[1:], strict=True):
-        term = compare(picture, pictures[0], pose, *LEVELS[0])
+    for image, pose in zip(images[1:], poses[1:], strict=True):
+        term = compare(image, images[0], pose, *LEVELS[0])
         points, y, x = landed_values(term, pose)
         both = (y > 0.5) & (x > 0.5)
-        ratio = np.log(x[both] * pictures[0].scale / (y[both] * picture.scale)) if both.sum() > 200 else None
+        ratio = np.log(x[both] * images[0].scale / (y[both] * image.scale)) if both.sum() > 200 else None
         rows.append(np.zeros(10) if ratio is None else _robust_fit(_quadratic(points[both], centre), ratio))
     return np.array(rows) - np.mean(rows, axis=0)
 
@@ -63,8 +63,8 @@ def _robust_fit(columns: np.ndarray, values: np.ndarray) -> np.ndarray:
     """Coefficients by least squares, reweighted (Huber) against tissue that moved or differs."""
     weights = np.ones(len(values))
     for _ in range(5):
-        found = np.linalg.lstsq(columns * weights[:, None], values * weights, rcond=None)[0]
-        residual = np.abs(values - columns @ found)
+        coefficients = np.linalg.lstsq(columns * weights[:, None], values * weights, rcond=None)[0]
+        residual = np.abs(values - columns @ coefficients)
         scale = 1.4826 * float(np.median(residual)) + 1e-9
         weights = np.sqrt(np.minimum(1.0, 1.345 * scale / np.maximum(residual, 1e-12)))
-    return found
+    return coefficients

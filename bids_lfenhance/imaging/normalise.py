@@ -55,7 +55,9 @@ def template_files(space: str) -> TemplateFiles:
     if not name.isalnum() or not resolution.isdigit() or (modifier and not modifier.startswith("res-")):
         raise InputError(
             f"Expected an output space written NAME:res-N, as in MNI152NLin2009cAsym:res-1, found {space!r}; "
-            "write it so."
+            "write it so.",
+            code="bad-space",
+            space=space,
         )
     client = _client()
     where: dict[str, Any] = {
@@ -70,7 +72,9 @@ def template_files(space: str) -> TemplateFiles:
         raise InputError(
             f"Expected the template {name} at resolution {resolution} in {client.cache.config.root} or on the network, "
             "found neither; fetch it with templateflow where there is a network, set TEMPLATEFLOW_HOME to where it "
-            "lies, or choose another output space."
+            "lies, or choose another output space.",
+            code="no-template",
+            space=space,
         )
     masks = _fetch(client, name, suffix="mask", desc="brain", **where)
     return TemplateFiles(sorted(images)[0], masks[0] if masks else None)
@@ -89,10 +93,10 @@ def _client() -> Any:
 def _fetch(client: Any, name: str, **query: Any) -> list[Path]:
     """Files that match and are, or can be brought, on disk; none where the network refuses."""
     try:
-        found = client.get(name, **query)
+        files = client.get(name, **query)
     except Exception:  # templateflow passes on whatever the network raised
-        found = [path for path in client.ls(name, **query) if path.is_file() and path.stat().st_size > 0]
-    return [Path(path) for path in (found if isinstance(found, list) else [found])]
+        files = [path for path in client.ls(name, **query) if path.is_file() and path.stat().st_size > 0]
+    return [Path(path) for path in (files if isinstance(files, list) else [files])]
 
 
 def register_to_template(volume: Volume, space: str, folder: Path, *, sloppy: bool = False) -> dict[str, str]:
@@ -102,9 +106,9 @@ def register_to_template(volume: Volume, space: str, folder: Path, *, sloppy: bo
     into the subject, which is what brings the subject's images to the template.
     """
     files = template_files(space)
-    there, back = match_template(volume, files, sloppy=sloppy)
+    forward, back = match_template(volume, files, sloppy=sloppy)
     paths = {"to": folder / "to_template.h5", "from": folder / "from_template.h5"}
-    write_displacement(there, paths["to"])
+    write_displacement(forward, paths["to"])
     write_displacement(back, paths["from"])
     return {key: str(path) for key, path in paths.items()} | {"template": str(files.image)}
 
@@ -120,13 +124,13 @@ def match_template(volume: Volume, files: TemplateFiles, *, sloppy: bool = False
     image = np.where(volume.mask, volume.channel(volume.contrasts[0]), 0)
     head = load_head_template()
     ours, _ = fit_affine(image, volume.grid, head)
-    theirs, _ = fit_affine(target, target_grid, head)
-    affine = ours @ np.linalg.inv(theirs)
+    target_affine, _ = fit_affine(target, target_grid, head)
+    affine = ours @ np.linalg.inv(target_affine)
     field, grid = np.zeros((3, 2, 2, 2), np.float32), Grid(target_grid.affine, (2, 2, 2))
     for zoom, rounds in ((4, 25),) if sloppy else ((4, 60), (2, 25)):
         field, grid = _match_level(target, target_grid, image, volume.grid, affine, (field, grid), zoom, rounds)
-    there = _whole_map(affine, field, grid, target_grid)
-    return there, invert(there, affine, volume.grid)
+    forward = _whole_map(affine, field, grid, target_grid)
+    return forward, invert(forward, affine, volume.grid)
 
 
 def load_template(files: TemplateFiles) -> tuple[np.ndarray, Grid]:
@@ -196,18 +200,18 @@ def _lattice_over(grid: Grid) -> Grid:
     return Grid(affine, (x, y, z))
 
 
-def invert(there: Displacement, affine: np.ndarray, target: Grid) -> Displacement:
+def invert(forward: Displacement, affine: np.ndarray, target: Grid) -> Displacement:
     """The inverse of a displacement over ``target``, by fixed point from the inverse of ``affine`` (Chen 2008)."""
     wide = _lattice_over(target)
     goal = lattice(wide.affine, wide.shape)
     back = np.linalg.inv(affine)
-    to_field = np.linalg.inv(there.grid.affine)
-    found = lattice(back @ wide.affine, wide.shape)
+    to_field = np.linalg.inv(forward.grid.affine)
+    points = lattice(back @ wide.affine, wide.shape)
     for _ in range(INVERSE_ROUNDS):
-        index = _carried(to_field, found)
-        moved = np.stack([ndimage.map_coordinates(one, index, order=1, mode="nearest") for one in there.field])
-        found = found - np.einsum("ij,jxyz->ixyz", back[:3, :3], found + moved - goal).astype(np.float32)
-    return Displacement(found - goal, wide)
+        index = _carried(to_field, points)
+        moved = np.stack([ndimage.map_coordinates(one, index, order=1, mode="nearest") for one in forward.field])
+        points = points - np.einsum("ij,jxyz->ixyz", back[:3, :3], points + moved - goal).astype(np.float32)
+    return Displacement(points - goal, wide)
 
 
 def _carried(affine: np.ndarray, points: np.ndarray) -> np.ndarray:
@@ -245,7 +249,7 @@ def to_template_space(
 
 
 def write_displacement(transform: Displacement, path: str | Path) -> None:
-    """Nothing; leaves an ITK displacement field (LPS, HDF5) that antsApplyTransforms and nitransforms read."""
+    """Write an ITK displacement field (LPS, HDF5) that antsApplyTransforms and nitransforms read."""
     import h5py
 
     affine, zooms = transform.grid.affine, np.array(transform.grid.zooms)

@@ -13,48 +13,52 @@ from .bias import head_mask
 from .fusion import fuse_mean
 from .grid import canonical_zoom, resample, zooms_of
 from .intensity import gain, gain_coefficients
-from .ready import Ready, check_overlap, covered_share, head_grid, make_ready
-from .registration import IN_PLACE, LEVELS, WORK_ZOOM, Alignment, Picture, align, make_picture
-from .verdicts import doubts, motion_doubts, scan_record
+from .registration import IN_PLACE, LEVELS, WORK_ZOOM, Alignment, RegistrationImage, align, make_registration_image
+from .scan import PreparedScan, check_overlap, covered_share, head_grid, prepare_scan
+from .scan_notes import doubts, motion_doubts, scan_record
 from .volume import Stack, Volume, volume_from_channels
 
 FINEST_LOW_FIELD = 1.5
 """Low field is not acquired on finer voxels than this, mm; a finer image was interpolated."""
 
 FIXED_ORDER = ("T2w", "T1w", "FLAIR")
-"""Which contrast is the fixed reference: the first of these that is there (methods.md §0)."""
+"""Which contrast is the fixed reference: the first of these that was acquired (docs/methods/preprocessing.md)."""
 
 
 @dataclass(frozen=True)
 class Group:
-    """The stacks of one contrast, ``found`` on the first of them, with the gains (S, 10) of ``gain_coefficients``."""
+    """The stacks of one contrast, their alignments on the first of them, the gains (S, 10) of ``gain_coefficients``."""
 
     contrast: str
-    ready: tuple[Ready, ...]
-    found: tuple[Alignment, ...]
+    scans: tuple[PreparedScan, ...]
+    alignments: tuple[Alignment, ...]
     gains: np.ndarray
 
     def stacks(self, pose: np.ndarray) -> tuple[Stack, ...]:
         """The stacks on one intensity scale, in the frame into which ``pose`` (4, 4) carries that of the first."""
         out = []
-        for r, alignment, coefficients in zip(self.ready, self.found, self.gains, strict=True):
-            factor = gain(coefficients, alignment.pose @ r.affine, r.data.shape, self.ready[0].picture.centre)
-            data, affine = (r.data * factor).astype(np.float32), pose @ alignment.pose @ r.affine
-            sigma = r.sigma * float(np.median(factor[r.mask]))
-            out.append(Stack(r.name, r.contrast, data, affine, r.affine, zooms_of(r.affine), sigma))
+        for scan, alignment, coefficients in zip(self.scans, self.alignments, self.gains, strict=True):
+            factor = gain(
+                coefficients, alignment.pose @ scan.affine, scan.data.shape, self.scans[0].working_copy.centre
+            )
+            data, affine = (scan.data * factor).astype(np.float32), pose @ alignment.pose @ scan.affine
+            sigma = scan.sigma * float(np.median(factor[scan.mask]))
+            out.append(Stack(scan.name, scan.contrast, data, affine, scan.affine, zooms_of(scan.affine), sigma))
         return tuple(out)
 
-    def picture(self) -> Picture:
+    def working_copy(self) -> RegistrationImage:
         """The stacks averaged in the frame of the first, for registration; its point spread is their mean."""
-        if len(self.ready) == 1:
-            return self.ready[0].picture
-        grid = head_grid([(r, a.pose) for r, a in zip(self.ready, self.found, strict=True)], WORK_ZOOM, multiple=1)
+        if len(self.scans) == 1:
+            return self.scans[0].working_copy
+        grid = head_grid(
+            [(scan, a.pose) for scan, a in zip(self.scans, self.alignments, strict=True)], WORK_ZOOM, multiple=1
+        )
         image = np.maximum(fuse_mean(self.stacks(np.eye(4)), grid), 0)
         turned = [
-            a.pose[:3, :3] @ r.picture.covariance @ a.pose[:3, :3].T
-            for r, a in zip(self.ready, self.found, strict=True)
+            a.pose[:3, :3] @ scan.working_copy.covariance @ a.pose[:3, :3].T
+            for scan, a in zip(self.scans, self.alignments, strict=True)
         ]
-        return make_picture(image, grid.affine, head_mask(image, grid.affine), np.mean(turned, axis=0))
+        return make_registration_image(image, grid.affine, head_mask(image, grid.affine), np.mean(turned, axis=0))
 
 
 def prepare_reference(
@@ -73,21 +77,23 @@ def prepare_reference(
     """
     with threadpool_limits(1):
         chosen, warnings = _first_of_each(images)
-        ready = [make_ready(name, contrast, None, image, sloppy=sloppy) for name, contrast, image in chosen]
-        fixed = min(ready, key=lambda r: FIXED_ORDER.index(r.contrast))
-        found = [
-            IN_PLACE if r is fixed else align(r.picture, fixed.picture, bent=True, far=True, levels=_levels(sloppy))
-            for r in ready
+        prepared = [prepare_scan(name, contrast, None, image, sloppy=sloppy) for name, contrast, image in chosen]
+        fixed = min(prepared, key=lambda scan: FIXED_ORDER.index(scan.contrast))
+        alignments = [
+            IN_PLACE
+            if scan is fixed
+            else align(scan.working_copy, fixed.working_copy, bent=True, far=True, levels=_levels(sloppy))
+            for scan in prepared
         ]
         grid = head_grid([(fixed, np.eye(4))], canonical_zoom(sloppy))
         head = resample(fixed.mask.astype(np.float32), fixed.affine, grid) > 0.5
         channels, scans = {}, []
-        for r, a in zip(ready, found, strict=True):
+        for scan, a in zip(prepared, alignments, strict=True):
             # Cubic interpolation rings below zero beside bright edges; a magnitude has no such values.
-            channels[r.contrast] = np.maximum(resample(r.data, a.pose @ r.affine, grid, order=3), 0)
-            scans.append(scan_record(r, a, a.pose, covered_share(r, a.pose, grid, head), r.sigma))
-            warnings += doubts(r.name, fixed.name, a, bent=r is not fixed)
-    xfms = {r.contrast: a.pose for r, a in zip(ready, found, strict=True)}
+            channels[scan.contrast] = np.maximum(resample(scan.data, a.pose @ scan.affine, grid, order=3), 0)
+            scans.append(scan_record(scan, a, a.pose, covered_share(scan, a.pose, grid, head), scan.sigma))
+            warnings += doubts(scan.name, fixed.name, a, bent=scan is not fixed)
+    xfms = {scan.contrast: a.pose for scan, a in zip(prepared, alignments, strict=True)}
     quality = {"Scans": scans, "ReferenceScan": fixed.name, "Seed": seed, "Warnings": warnings}
     return volume_from_channels(grid, channels), xfms, quality
 
@@ -114,19 +120,21 @@ def prepare_session(
     (of the head's centre) are relative to the session's reference stack.
     """
     if not scans:
-        raise InputError("A session needs at least one low-field scan, found none: check the dataset.")
+        raise InputError("A session needs at least one low-field scan, found none: check the dataset.", code="no-scans")
     with threadpool_limits(1):
-        ready = [
-            make_ready(name, contrast, plane, image, acquired=FINEST_LOW_FIELD, sloppy=sloppy)
+        prepared = [
+            prepare_scan(name, contrast, plane, image, acquired=FINEST_LOW_FIELD, sloppy=sloppy)
             for name, contrast, plane, image in scans
         ]
-        groups = _grouped(ready, _levels(sloppy))
+        groups = _grouped(prepared, _levels(sloppy))
         placed = _place(groups, reference, _levels(sloppy))
         first = groups[0]
         grid = (
             reference.grid
             if reference is not None
-            else head_grid([(r, a.pose) for r, a in zip(first.ready, first.found, strict=True)], canonical_zoom(sloppy))
+            else head_grid(
+                [(scan, a.pose) for scan, a in zip(first.scans, first.alignments, strict=True)], canonical_zoom(sloppy)
+            )
         )
         stacks = {group.contrast: group.stacks(a.pose) for group, a in zip(groups, placed, strict=True)}
         fused = {contrast: fuse_mean(members, grid) for contrast, members in stacks.items()}
@@ -151,43 +159,48 @@ def _first_of_each(
         else:
             chosen[contrast] = (name, contrast, image)
     if not chosen:
-        raise InputError("A high-field reference needs at least one image, found none: check the dataset.")
+        raise InputError(
+            "A high-field reference needs at least one image, found none: check the dataset.", code="no-scans"
+        )
     return list(chosen.values()), warnings
 
 
-def _grouped(ready: Sequence[Ready], levels: Sequence[tuple[float, int]]) -> list[Group]:
+def _grouped(prepared: Sequence[PreparedScan], levels: Sequence[tuple[float, int]]) -> list[Group]:
     """The stacks by contrast, registered to the first of each: iso where there is one, else axial."""
     groups: list[Group] = []
     for contrast in FIXED_ORDER:
         members = sorted(
-            (r for r in ready if r.contrast == contrast), key=lambda r: {"iso": 0, "axi": 1}.get(r.plane, 2)
+            (scan for scan in prepared if scan.contrast == contrast),
+            key=lambda scan: {"iso": 0, "axi": 1}.get(scan.plane, 2),
         )
         if not members:
             continue
-        for r in members:
-            check_overlap(r, groups[0].ready[0] if groups else members[0])
-        fixed = members[0].picture
-        found = [IN_PLACE, *(align(r.picture, fixed, levels=levels) for r in members[1:])]
-        gains = gain_coefficients([r.picture for r in members], [a.pose for a in found])
-        groups.append(Group(contrast, tuple(members), tuple(found), gains))
+        for scan in members:
+            check_overlap(scan, groups[0].scans[0] if groups else members[0])
+        fixed = members[0].working_copy
+        alignments = [IN_PLACE, *(align(scan.working_copy, fixed, levels=levels) for scan in members[1:])]
+        gains = gain_coefficients([scan.working_copy for scan in members], [a.pose for a in alignments])
+        groups.append(Group(contrast, tuple(members), tuple(alignments), gains))
     return groups
 
 
 def _place(groups: Sequence[Group], reference: Volume | None, levels: Sequence[tuple[float, int]]) -> list[Alignment]:
     """Each contrast on the frame: on the reference's same contrast, else across contrasts."""
     if reference is None:
-        fixed = groups[0].picture() if len(groups) > 1 else groups[0].ready[0].picture
-        return [IN_PLACE, *(align(group.picture(), fixed, bent=True, levels=levels) for group in groups[1:])]
+        fixed = groups[0].working_copy() if len(groups) > 1 else groups[0].scans[0].working_copy
+        return [IN_PLACE, *(align(group.working_copy(), fixed, bent=True, levels=levels) for group in groups[1:])]
     targets = {
-        name: make_picture(image, reference.grid.affine, head_mask(image, reference.grid.affine))
+        name: make_registration_image(image, reference.grid.affine, head_mask(image, reference.grid.affine))
         for name in {_target(group.contrast, reference) for group in groups}
         for image in (reference.channel(name),)
     }
-    found = []
+    alignments = []
     for group in groups:
         name = _target(group.contrast, reference)
-        found.append(align(group.picture(), targets[name], bent=name != group.contrast, far=True, levels=levels))
-    return found
+        alignments.append(
+            align(group.working_copy(), targets[name], bent=name != group.contrast, far=True, levels=levels)
+        )
+    return alignments
 
 
 def _target(contrast: str, reference: Volume) -> str:
@@ -201,14 +214,14 @@ def _quality(
     """The quality record of a session."""
     shown = volume if reference is None else reference
     head = head_mask(shown.channel(next(c for c in FIXED_ORDER if c in shown.contrasts)), volume.grid.affine)
-    first = groups[0].ready[0]
+    first = groups[0].scans[0]
     scans, warnings = [], []
     for group, place in zip(groups, placed, strict=True):
-        for r, a, stack in zip(group.ready, group.found, volume.stacks_of(group.contrast), strict=True):
+        for scan, a, stack in zip(group.scans, group.alignments, volume.stacks_of(group.contrast), strict=True):
             pose = place.pose @ a.pose
             motion = np.linalg.inv(placed[0].pose) @ pose
-            scans.append(scan_record(r, a, motion, covered_share(r, pose, volume.grid, head), stack.sigma))
-            warnings += doubts(r.name, group.ready[0].name, a, bent=False) + motion_doubts(scans[-1], first.name)
+            scans.append(scan_record(scan, a, motion, covered_share(scan, pose, volume.grid, head), stack.sigma))
+            warnings += doubts(scan.name, group.scans[0].name, a, bent=False) + motion_doubts(scans[-1], first.name)
         bent = group.contrast not in shown.contrasts or (reference is None and group is not groups[0])
         target = first.name if reference is None else "the high-field reference"
         warnings += doubts(f"The low-field {group.contrast}", target, place, bent=bent)

@@ -42,7 +42,7 @@ STARTS_DEGREES = (0.0, -12.0, 12.0)
 
 
 @dataclass(frozen=True)
-class Picture:
+class RegistrationImage:
     """An image made ready for registration.
 
     ``data`` (I, J, K) float32 on ~2 mm voxels, in units of ``scale``, the head's median;
@@ -95,9 +95,9 @@ IN_PLACE = Alignment(np.eye(4), 1.0, 1.0)
 """The alignment of the image that everything else is aligned to."""
 
 
-def make_picture(
+def make_registration_image(
     data: np.ndarray, affine: np.ndarray, head: np.ndarray, covariance: np.ndarray | None = None
-) -> Picture:
+) -> RegistrationImage:
     """The working copy of an image.
 
     Parameters
@@ -121,7 +121,7 @@ def make_picture(
     scale = (float(np.median(small[mask])) if mask.any() else 0.0) or 1.0
     # A box of width w has variance w² / 12.
     spread = directions @ np.diag(zooms**2 / 12) @ directions.T if covariance is None else covariance
-    return Picture(np.maximum(small, 0) / np.float32(scale), work, spread, mask, scale)
+    return RegistrationImage(np.maximum(small, 0) / np.float32(scale), work, spread, mask, scale)
 
 
 def blurred(data: np.ndarray, affine: np.ndarray, covariance: np.ndarray) -> np.ndarray:
@@ -144,7 +144,9 @@ def blurred(data: np.ndarray, affine: np.ndarray, covariance: np.ndarray) -> np.
     )
 
 
-def _blurred_pair(moving: Picture, fixed: Picture, pose: np.ndarray, sigma: float) -> tuple[np.ndarray, np.ndarray]:
+def _blurred_pair(
+    moving: RegistrationImage, fixed: RegistrationImage, pose: np.ndarray, sigma: float
+) -> tuple[np.ndarray, np.ndarray]:
     """Each image blurred by the other's point spread as the pose turns it; the fixed one (4, I, J, K) with gradient."""
     turn = pose[:3, :3]
     common = sigma**2 * np.eye(3)
@@ -155,8 +157,10 @@ def _blurred_pair(moving: Picture, fixed: Picture, pose: np.ndarray, sigma: floa
     return y, np.concatenate([x[None], gradient]).astype(np.float32)
 
 
-def compare(moving: Picture, fixed: Picture, pose: np.ndarray, sigma: float, stride: int, bent: bool = False) -> Term:
-    """The comparison of two pictures at one level: blurred by ``sigma`` mm, at every ``stride``-th voxel."""
+def compare(
+    moving: RegistrationImage, fixed: RegistrationImage, pose: np.ndarray, sigma: float, stride: int, bent: bool = False
+) -> Term:
+    """The comparison of two images at one level: blurred by ``sigma`` mm, at every ``stride``-th voxel."""
     y, volume = _blurred_pair(moving, fixed, pose, sigma)
     near = ndimage.binary_dilation(moving.head, iterations=max(2, round(2 * sigma / WORK_ZOOM)))
     index = np.argwhere(near[::stride, ::stride, ::stride]) * stride
@@ -255,7 +259,7 @@ def refine(term: Term, pose: np.ndarray, stop: float = STOP) -> np.ndarray:
     return pose
 
 
-def refine_locally(moving: Picture, fixed: Picture, pose: np.ndarray, sigma: float) -> np.ndarray:
+def refine_locally(moving: RegistrationImage, fixed: RegistrationImage, pose: np.ndarray, sigma: float) -> np.ndarray:
     """The pose (4, 4) after Gauss-Newton on local correlation, from a pose that is right to a few millimetres.
 
     Across contrasts one curve for the whole head leaves 0.7 mm between two 64 mT stacks; this leaves 0.3 mm.
@@ -282,7 +286,7 @@ def _bounded_step(matrix: np.ndarray, vector: np.ndarray) -> tuple[np.ndarray, f
     return step * min(1.0, LONGEST_STEP / max(size, 1e-9)), size
 
 
-def judge(term: Term, pose: np.ndarray) -> tuple[float, float]:
+def fit_quality(term: Term, pose: np.ndarray) -> tuple[float, float]:
     """Overlap (share of points covered) and similarity (share of variance explained, points outside count as 0)."""
     inside, _, seen = _look_up(term, pose, gradient=False)
     overlap = float(inside.mean()) if len(inside) else 0.0
@@ -295,7 +299,7 @@ def judge(term: Term, pose: np.ndarray) -> tuple[float, float]:
     return overlap, max(0.0, 1 - lost) * overlap
 
 
-def _starts(moving: Picture, fixed: Picture, far: bool) -> list[np.ndarray]:
+def _starts(moving: RegistrationImage, fixed: RegistrationImage, far: bool) -> list[np.ndarray]:
     """Poses to try first: the header's word and the centres of mass, each turned a little about every axis."""
     centre = fixed.centre
     shift = np.eye(4)
@@ -305,22 +309,26 @@ def _starts(moving: Picture, fixed: Picture, far: bool) -> list[np.ndarray]:
 
 
 def align(
-    moving: Picture, fixed: Picture, bent: bool = False, far: bool = False, levels: Sequence[tuple[float, int]] = LEVELS
+    moving: RegistrationImage,
+    fixed: RegistrationImage,
+    bent: bool = False,
+    far: bool = False,
+    levels: Sequence[tuple[float, int]] = LEVELS,
 ) -> Alignment:
-    """The rigid pose of one picture on another.
+    """The rigid pose of one image on another.
 
     Parameters
     ----------
-    moving, fixed : the pictures; the answer carries points of ``moving`` to ``fixed``
+    moving, fixed : the images; the answer carries points of ``moving`` to ``fixed``
     bent : they are of different contrast
     far : they are of different sessions, so that the headers' positions mean little
     levels : see ``LEVELS``
     """
     sigma, stride = levels[0]
     coarse = compare(moving, fixed, np.eye(4), sigma, stride, bent)
-    ranked = sorted(_starts(moving, fixed, far), key=lambda pose: -judge(coarse, pose)[1])
+    ranked = sorted(_starts(moving, fixed, far), key=lambda pose: -fit_quality(coarse, pose)[1])
     tried = [refine(coarse, pose, stop=0.1) for pose in ranked[: 6 if far else 3]]
-    pose = max(tried, key=lambda pose: judge(coarse, pose)[1])
+    pose = max(tried, key=lambda pose: fit_quality(coarse, pose)[1])
     term = coarse
     for sigma, stride in levels[1:]:
         term = compare(moving, fixed, pose, sigma, stride, bent)
@@ -328,7 +336,7 @@ def align(
     if bent:
         pose = refine_locally(moving, fixed, pose, sigma)
         term = compare(moving, fixed, pose, sigma, stride, bent)
-    return Alignment(pose, *judge(term, pose))
+    return Alignment(pose, *fit_quality(term, pose))
 
 
 def landed_values(term: Term, pose: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

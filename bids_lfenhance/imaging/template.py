@@ -2,7 +2,7 @@
 
 The bundled template is skull-stripped while scans show heads, so rim, skull, scalp and air are added as shells by
 distance. Nothing here assumes a contrast: an image is explained as a linear combination of the template's class
-maps, so the gains of the classes come from the image itself (a generalised correlation, methods.md §0).
+maps, so the gains of the classes come from the image itself (a generalised correlation).
 """
 
 from dataclasses import dataclass
@@ -250,7 +250,7 @@ class _Fit:
             return self.loss(trial)
 
         options = {"maxiter": rounds, "xtol": 1e-2, "ftol": 1e-5}
-        found = optimize.minimize(loss, start[chosen], method="Powell", options=options)
+        optimum = optimize.minimize(loss, start[chosen], method="Powell", options=options)
         best = start.copy()
-        best[chosen] = found.x
+        best[chosen] = optimum.x
         return best

@@ -55,7 +55,7 @@ class Volume:
     @property
     def contrasts(self) -> tuple[str, ...]:
         """The contrasts that were acquired, in channel order."""
-        return tuple(name for name, there in zip(CONTRASTS, self.present, strict=True) if there)
+        return tuple(name for name, acquired in zip(CONTRASTS, self.present, strict=True) if acquired)
 
     def channel(self, contrast: str) -> np.ndarray:
         """(X, Y, Z) float32: the image of one contrast."""
@@ -67,7 +67,7 @@ class Volume:
 
     @property
     def brain(self) -> np.ndarray:
-        """(X, Y, Z) bool: the brain mask, for those who cannot do without."""
+        """(X, Y, Z) bool: the brain mask; ``ValueError`` if there is none yet."""
         if self.mask is None:
             raise ValueError("this volume has no brain mask yet")
         return self.mask

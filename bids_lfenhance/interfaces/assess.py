@@ -1,4 +1,4 @@
-"""Steps that measure an image and say how far to trust it."""
+"""Steps that segment, compare and register an image."""
 
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ class SegmentTissue(Step):
 
     def run_step(self, cwd: Path) -> dict[str, Any]:
         """The volume with tissue, the labels, the volumes."""
-        from ..evaluation.session import segment_session
+        from ..imaging.tissue import segment_session
         from ..imaging.volume import load_arrays, load_volume, save_arrays, save_volume
 
         volume, (_, anatomy) = load_volume(self.inputs.volume), load_arrays(self.inputs.anatomy)
@@ -79,12 +79,12 @@ class EvaluateInputs(StepInputs):
     enhanced = File(exists=True, mandatory=True)
     reference = File(exists=True, mandatory=True)
     label = traits.Str(mandatory=True, desc="name of the enhanced image in the table")
-    segmentations = traits.Dict(mandatory=True, desc="'tissue', and 'regions' where somebody finds them → their seg-")
+    segmentations = traits.Dict(mandatory=True, desc="'tissue', and 'regions' if enabled → their seg-")
     tissue = File(exists=True, mandatory=True, desc="labels of the baseline by contrast")
     tissue_enhanced = File(exists=True, mandatory=True)
     tissue_reference = File(exists=True, mandatory=True)
     tissue_volumes = traits.Dict(mandatory=True, desc="rows of volumes, which name the labels")
-    regions = File(exists=True, desc="as those of tissue; only where somebody finds regions")
+    regions = File(exists=True, desc="as those of tissue; only if segmentation of regions is enabled")
     regions_enhanced = File(exists=True)
     regions_reference = File(exists=True)
     regions_volumes = traits.Dict()

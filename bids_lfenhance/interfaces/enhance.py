@@ -1,4 +1,4 @@
-"""The step from low field to high-field-like, and the steps that judge it."""
+"""The enhancement step: from low field to high-field-like."""
 
 import logging
 from dataclasses import replace

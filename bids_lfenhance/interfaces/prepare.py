@@ -74,7 +74,7 @@ def opened(scans: list[dict[str, Any]]) -> tuple[list[tuple[str, str, str | None
 class AnatomyInputs(StepInputs):
     """Inputs of brain extraction."""
 
-    volume = File(exists=True, mandatory=True, desc="the volume whose brain is sought")
+    volume = File(exists=True, mandatory=True, desc="the volume of which the brain is segmented")
 
 
 class AnatomyOutputs(TraitedSpec):
@@ -97,9 +97,9 @@ class FindAnatomy(Step):
 
         volume = load_volume(self.inputs.volume)
         contrast = volume.contrasts[0]
-        found = find_anatomy(
+        anatomy = find_anatomy(
             volume.channel(contrast), volume.grid, contrast, sloppy=self.inputs.sloppy, seed=self.inputs.seed
         )
-        arrays = {"mask": found.mask, "priors": found.priors, "affine": found.warp.affine}
+        arrays = {"mask": anatomy.mask, "priors": anatomy.priors, "affine": anatomy.warp.affine}
         path = save_arrays(cwd / "anatomy.npz", {"contrast": contrast}, arrays)
-        return {"anatomy": str(path), "quality": {**found.quality, "Contrast": contrast}}
+        return {"anatomy": str(path), "quality": {**anatomy.quality, "Contrast": contrast}}

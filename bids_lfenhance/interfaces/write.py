@@ -1,4 +1,4 @@
-"""Steps that leave something in OUT_DIR."""
+"""Steps that write to OUT_DIR."""
 
 from dataclasses import fields
 from pathlib import Path
@@ -6,19 +6,21 @@ from typing import Any
 
 from nipype.interfaces.base import File, TraitedSpec, isdefined, traits
 
+from ..bids.sessions import LowFieldSession
+from ..config import RunSpec
 from .base import Step, StepInputs
 
 
 class WriteInputs(StepInputs):
     """Inputs every writing step has."""
 
-    session = traits.Dict(mandatory=True, desc="the session as plain values")
-    recipe = traits.Dict(mandatory=True, desc="the recipe as plain values")
+    session = traits.Instance(LowFieldSession, mandatory=True)
+    spec = traits.Instance(RunSpec, mandatory=True, desc="without resources, which change no file")
     qc = traits.Dict(mandatory=True)
     quality = traits.Dict(mandatory=True, desc="of the anatomy")
     labels = File(exists=True, mandatory=True)
     volumes = traits.Dict(mandatory=True)
-    regions = File(exists=True, desc="only where somebody finds regions, as the next")
+    regions = File(exists=True, desc="only if segmentation of regions is enabled, like the next")
     region_volumes = traits.Dict()
 
 
@@ -49,8 +51,8 @@ class WriteReference(Step):
         tissue = load_arrays(given.labels)[1], given.volumes
         volume = load_volume(given.volume)
         regions = (load_arrays(given.regions)[1], given.region_volumes) if isdefined(given.regions) else ()
-        told = (given.session, given.recipe, volume, *tissue, given.qc, given.quality)
-        return {"files": write_reference(*told, *regions)}
+        quality = given.qc, given.quality
+        return {"files": write_reference(given.session, given.spec, volume, *tissue, *quality, *regions)}
 
 
 class WriteSessionInputs(WriteInputs):
@@ -60,7 +62,7 @@ class WriteSessionInputs(WriteInputs):
     enhanced = File(exists=True, mandatory=True)
     enhanced_labels = File(exists=True, mandatory=True)
     enhanced_volumes = traits.Dict(mandatory=True)
-    enhanced_regions = File(exists=True, desc="only where somebody finds regions, as the next")
+    enhanced_regions = File(exists=True, desc="only if segmentation of regions is enabled, like the next")
     enhanced_region_volumes = traits.Dict()
     std = traits.Either(File(exists=True), None)
     maps = traits.Dict(desc="file of each of the method's own maps, by kind")
@@ -89,7 +91,7 @@ class WriteSession(Step):
         given["maps"] = {kind: load_volume(path) for kind, path in given.get("maps", {}).items()}
         for name in {"labels", "enhanced_labels", "regions", "enhanced_regions"} & set(given):
             given[name] = load_arrays(given[name])[1]
-        return {"files": write_session(self.inputs.session, self.inputs.recipe, SessionContent(**given))}
+        return {"files": write_session(self.inputs.session, self.inputs.spec, SessionContent(**given))}
 
 
 class WriteVolumesInputs(StepInputs):

@@ -54,7 +54,7 @@ class SessionEstimate:
         """(C, X, Y, Z) float32: images (1, 1, x, y, z) by contrast in place of the brain, in the units of the scan."""
         out = self.volume.image.astype(np.float32)
         for name, image in images.items():
-            here = (CONTRASTS.index(name), *self.crop.box)
+            here: tuple[int | slice, ...] = (CONTRASTS.index(name), *self.crop.box)
             result = image[0, 0].clamp(min=0).cpu().numpy() * np.float32(self.contrasts[name].slots.unit)
             out[here] = np.where(self.crop.mask, result, out[here])
         return out
@@ -63,7 +63,7 @@ class SessionEstimate:
         """(C, X, Y, Z) float32: SD of the error in the units of the scan, times ``factor``; zero beyond the brain."""
         out = np.zeros(self.volume.image.shape, np.float32)
         for name, one in self.contrasts.items():
-            here = (CONTRASTS.index(name), *self.crop.box)
+            here: tuple[int | slice, ...] = (CONTRASTS.index(name), *self.crop.box)
             out[here] = np.where(self.crop.mask, one.scale[0, 0].cpu().numpy() * (factor * one.slots.unit), 0)
         return out
 

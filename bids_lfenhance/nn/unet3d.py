@@ -85,7 +85,8 @@ def whole(network: nn.Module, x: Tensor, *more: Tensor) -> Tensor:
     pad = [amount for side in reversed(sides) for amount in (0, -side % multiple)]
     padded = functional.pad(x, pad).contiguous(memory_format=torch.channels_last_3d)
     out: Tensor = network(padded, *more).float()
-    return out[(..., *(slice(0, side) for side in sides))]
+    x_side, y_side, z_side = sides
+    return out[..., :x_side, :y_side, :z_side]
 
 
 def _time_network() -> nn.Module:

@@ -29,8 +29,8 @@ CACHE = "BIDS_LFENHANCE_WEIGHTS"
 
 @dataclass(frozen=True)
 class Loaded:
-    """Weights as read: ``state`` net → parameter → tensor (half precision becomes float32); ``settings`` of the method they
-    were trained with; ``contrasts`` they know; ``trained_on`` persons (``dataset/subject``) they, or what they were
+    """Weights as read: ``state`` net → parameter → tensor (half precision becomes float32); ``settings`` of the
+    method they were trained with; ``contrasts`` they know; ``trained_on`` persons (``dataset/subject``) they, or what they were
     made with, have seen; ``sha256`` of the file; ``recipe`` and ``card`` where they came along, else empty.
     """
 
@@ -255,7 +255,8 @@ def _parse(content: bytes, path: Path) -> "tuple[dict[str, Any], dict[str, Tenso
         size = int.from_bytes(content[:8], "little")
         about = json.loads(json.loads(content[8 : 8 + size])["__metadata__"][KEY])
         # Cloned, as what is read from a file lies at odd addresses, and sums may depend on that.
-        whole = {key: (v.float() if v.dtype in (torch.bfloat16, torch.float16) else v.clone()) for key, v in tensors.items()}
+        half = (torch.bfloat16, torch.float16)
+        whole = {key: (v.float() if v.dtype in half else v.clone()) for key, v in tensors.items()}
         return {key: about[key] for key in ("method", "contrasts", "settings", "trained_on")}, whole
     except SafetensorError as error:
         raise InputError(f"Expected safetensors in {path}, found something else ({error}); choose another.") from error

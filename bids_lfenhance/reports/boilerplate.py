@@ -63,8 +63,8 @@ def boilerplate(out_dir: Path, subject: str | None = None) -> str:
     Of all, what is said must hold for every subject, so the settings come from the first that has an enhanced image.
     """
     names = [subject] if subject else sorted(p.name[4:] for p in out_dir.glob("sub-*") if p.is_dir())
-    found = [collect(out_dir, name) for name in names]
-    subjects = [s for s in found if _enhanced(s)] or found
+    collected = [collect(out_dir, name) for name in names]
+    subjects = [s for s in collected if _enhanced(s)] or collected
     if not subjects:
         return "# Methods\n\nNothing has been processed yet.\n"
     methods = describe(subjects)
@@ -139,16 +139,16 @@ def _preparation(subject: Subject, cite: _Citing) -> str:
 
 
 def _regions(subject: Subject, cite: _Citing) -> str:
-    """Who found the anatomical regions; nothing where nobody did."""
+    """The segmentation of the anatomical regions; empty if there was none."""
     channels = [channel for session in subject.sessions for channel in session.channels]
-    found = next((one.output for channel in channels for one in channel.regions.values()), None)
-    if found is None:
+    output = next((one.output for channel in channels for one in channel.regions.values()), None)
+    if output is None:
         return ""
-    if found.entities.get("seg") == "synthseg":
+    if output.entities.get("seg") == "synthseg":
         return (
             f"Anatomical regions were segmented in each image by SynthSeg {cite('synthseg')} (mri_synthseg --robust)."
         )
-    digest = str(found.sidecar.get("WeightsHash", ""))
+    digest = str(output.sidecar.get("WeightsHash", ""))
     return (
         "Anatomical regions were segmented in each image by a network for images of any contrast, which learnt from "
         f"images painted from label maps in the manner of SynthSeg {cite('synthseg')}; it was shown each image and its "

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..bids.dataset import read_table as read_words
+from ..bids.tables import read_table
 from ..config import TOTAL_INTRACRANIAL
 from ..evaluation.cohort import BASELINE, METRIC_KEYS
 from ..evaluation.figures import Figures
@@ -71,11 +71,11 @@ def read_cohort(out_dir: Path, bids_dir: Path, subjects: Iterable[str], sessions
     wanted = tuple(subjects)
     latest = read_run(out_dir, "")
     run_dir = out_dir / "logs" / latest.name if latest else None
-    found = {name: collect(out_dir, name, run_dir) for name in wanted}
+    collected = {name: collect(out_dir, name, run_dir) for name in wanted}
     labels = set(sessions)
     pairs = [
         (subject, session)
-        for subject in found.values()
+        for subject in collected.values()
         for session in subject.sessions
         if not labels or (session.name or NO_SESSION) in labels
     ]
@@ -109,17 +109,17 @@ def _add_session(cohort: Cohort, subject: Subject, session: Session) -> None:
         for label in (BASELINE, *cohort.methods, *((HIGH,) if channel.high else ())):
             output = {BASELINE: channel.low, HIGH: channel.high}.get(label, channel.enhanced.get(label))
             status, detail = _status(output, folder, label, channel.contrast)
-            found = _segmented(channel, label) if status == COMPLETE else []
+            segmented = _segmented(channel, label) if status == COMPLETE else []
             if status == COMPLETE:
                 counted.add((channel.contrast, label))
-                for tissue in found:
+                for tissue in segmented:
                     _add_volumes(cohort, where, channel.contrast, label, tissue)
                 if label in cohort.methods and paired and (channel.contrast, label) not in measured:
                     status, detail = UNMEASURED, f"no row of {label} in its desc-{label}_qc.tsv"
             row = _image_row(subject.name, name, channel.contrast, label, status, detail) | _risk(
                 channel, label, session
             )
-            row |= {"segmentations": " ".join(sorted(tissue.segmentation for tissue in found if tissue.volumes))}
+            row |= {"segmentations": " ".join(sorted(tissue.segmentation for tissue in segmented if tissue.volumes))}
             cohort.images.append(row | {"high_field": "yes" if paired else "no"})
     _add_metrics(cohort, where, session, counted)
     if not session.channels:
@@ -129,8 +129,8 @@ def _add_session(cohort: Cohort, subject: Subject, session: Session) -> None:
 def _segmented(channel: Channel, label: str) -> list[Tissue]:
     """The segmentations of an image: of its tissue, of its regions."""
     if label == HIGH:
-        return [found for found in (channel.tissue_high, channel.regions_high) if found]
-    return [found for found in (channel.tissue.get(label), channel.regions.get(label)) if found]
+        return [tissue for tissue in (channel.tissue_high, channel.regions_high) if tissue]
+    return [tissue for tissue in (channel.tissue.get(label), channel.regions.get(label)) if tissue]
 
 
 def _add_volumes(cohort: Cohort, where: tuple[str, str], contrast: str, label: str, tissue: Tissue) -> None:
@@ -166,7 +166,7 @@ def _status(output: Output | None, folder: Path, label: str, contrast: str) -> t
 
 
 def damage(path: Path) -> str:
-    """What is wrong with a NIfTI file, or nothing: told from its header and its end, without reading the image.
+    """What is wrong with a NIfTI file, or nothing: from its header and its end, without reading the image.
 
     The last four bytes of a gzip file are the length of its content modulo 2³² (RFC 1952), which the header implies.
     """
@@ -246,7 +246,7 @@ def _add_metrics(cohort: Cohort, where: tuple[str, str], session: Session, count
 
 
 def _people_rows(folder: Path) -> dict[str, dict[str, str]]:
-    rows = read_words(folder / "participants.tsv")
+    rows = read_table(folder / "participants.tsv")
     return {row["participant_id"].removeprefix("sub-"): row for row in rows if row.get("participant_id")}
 
 
@@ -264,11 +264,11 @@ def _people(out_dir: Path, bids_dir: Path, subjects: Iterable[str]) -> dict[str,
         for name, row in _people_rows(folder).items():
             known = {key.lower(): value for key, value in row.items() if value not in ("", "n/a")}
             rows.setdefault(name, {}).update(known)
-    found = {}
+    people = {}
     for name in (subject for subject in subjects if subject in rows):
         sex = rows[name].get("sex", rows[name].get("gender"))
-        found[name] = {"age": _years(rows[name].get("age")), "sex": _SEXES.get(sex.lower(), sex) if sex else None}
-    return found
+        people[name] = {"age": _years(rows[name].get("age")), "sex": _SEXES.get(sex.lower(), sex) if sex else None}
+    return people
 
 
 def _years(text: str | None) -> float | None:

@@ -1,19 +1,20 @@
 """What lies on disk for one subject, gathered by name: the report knows nothing else."""
 
-import csv
 import json
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
-from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ..bids.tables import read_table
 from ..config import CONTRASTS, MAP_ENDS, METHOD_MAPS
+from ..errors import InputError
 from ..imaging.grid import Grid, canonical_zoom
 
 HIGH_FIELD_TESLA = 1.0
@@ -108,8 +109,8 @@ class Session:
     @property
     def reference(self) -> Mapping[str, Any] | None:
         """The high-field session it was compared with, or None."""
-        found = self.record.get("Reference")
-        return found if isinstance(found, Mapping) else None
+        reference = self.record.get("Reference")
+        return reference if isinstance(reference, Mapping) else None
 
 
 @dataclass(frozen=True)
@@ -145,14 +146,14 @@ def collect(out_dir: Path, subject: str, run_dir: Path | None = None) -> Subject
 
 def list_outputs(folder: Path) -> tuple[Output, ...]:
     """The images under a subject's folder, in the order of their names; figures and odd names are left out."""
-    found = []
+    outputs = []
     for path in sorted([*folder.glob("anat/*.nii*"), *folder.glob("ses-*/anat/*.nii*")]):
         match = _IMAGE.match(path.name)
         if match:
             entities = dict(part.split("-", 1) for part in match["entities"].rstrip("_").split("_"))
             sidecar = read_json(path.with_name(path.name.split(".nii")[0] + ".json"))
-            found.append(Output(path, entities, match["suffix"], sidecar))
-    return tuple(found)
+            outputs.append(Output(path, entities, match["suffix"], sidecar))
+    return tuple(outputs)
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -164,14 +165,11 @@ def read_json(path: Path) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def read_table(path: Path) -> list[dict[str, Any]]:
+def read_numbers(path: Path) -> list[dict[str, Any]]:
     """The rows of a TSV, numbers as floats; empty if there is none or it cannot be read."""
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            head, *rows = list(csv.reader(file, delimiter="\t"))
-    except (OSError, ValueError, csv.Error):
-        return []
-    return [dict(zip_longest(head, map(_cell, row[: len(head)]))) for row in rows if row]
+    with suppress(InputError):
+        return [{key: _cell(text) for key, text in row.items()} for row in read_table(path)]
+    return []
 
 
 @lru_cache(maxsize=4096)  # a table repeats its words in every row, and a word that is no number is slow to try
@@ -244,38 +242,38 @@ def _session(out_dir: Path, subject: str, name: str | None, outputs: Iterable[Ou
     paired_with = record.get("Reference")
     reference = paired_with if isinstance(paired_with, Mapping) else {}
     other = str(reference.get("Session") or "") or None
-    there = {o.entities.get("res") for o in outputs if o.entities.get("ses") == name}
-    grid = next((label for label in GRID_LABELS if label in there), GRID_LABELS[0])
-    mine = [o for o in outputs if o.entities.get("ses") == name and o.entities.get("res") == grid]
-    theirs = [o for o in outputs if o.entities.get("ses") == other and o.entities.get("res") == grid]
+    grids = {o.entities.get("res") for o in outputs if o.entities.get("ses") == name}
+    grid = next((label for label in GRID_LABELS if label in grids), GRID_LABELS[0])
+    own = [o for o in outputs if o.entities.get("ses") == name and o.entities.get("res") == grid]
+    high = [o for o in outputs if o.entities.get("ses") == other and o.entities.get("res") == grid]
     if not reference:
-        theirs = []
+        high = []
     elif other == name:  # a dataset without sessions: what was moved carries the space it was moved to
-        mine, theirs = [o for o in mine if "space" in o.entities], [o for o in theirs if "space" not in o.entities]
-    metrics = [row for path in sorted(folder.glob(f"{head}_desc-*_qc.tsv")) for row in read_table(path)]
-    channels = tuple(_channel(contrast, mine, theirs) for contrast in _contrasts(record, mine))
+        own, high = [o for o in own if "space" in o.entities], [o for o in high if "space" not in o.entities]
+    metrics = [row for path in sorted(folder.glob(f"{head}_desc-*_qc.tsv")) for row in read_numbers(path)]
+    channels = tuple(_channel(contrast, own, high) for contrast in _contrasts(record, own))
     labels = tuple(dict.fromkeys(label for channel in channels for label in channel.enhanced))
     if wanted in labels:
         labels = (str(wanted), *(label for label in labels if label != wanted))
-    mask = next((o for o in mine if o.suffix == "mask"), None)
+    mask = next((o for o in own if o.suffix == "mask"), None)
     session = Session(name, labels, channels, mask, record, tuple(metrics), ())
     return Session(name, labels, channels, mask, record, tuple(metrics), tuple(_missing(session, head, wanted)))
 
 
 def _contrasts(record: Mapping[str, Any], outputs: Iterable[Output]) -> list[str]:
     scans = record.get("Scans") or []
-    there = {str(scan.get("Contrast")) for scan in scans if isinstance(scan, Mapping)} | {o.suffix for o in outputs}
-    return [contrast for contrast in CONTRASTS if contrast in there]
+    available = {str(scan.get("Contrast")) for scan in scans if isinstance(scan, Mapping)} | {o.suffix for o in outputs}
+    return [contrast for contrast in CONTRASTS if contrast in available]
 
 
-def _channel(contrast: str, mine: list[Output], theirs: list[Output]) -> Channel:
-    images = {o.desc: o for o in mine if o.suffix == contrast}
+def _channel(contrast: str, low: list[Output], reference: list[Output]) -> Channel:
+    images = {o.desc: o for o in low if o.suffix == contrast}
     maps = {kind: {d[: -len(kind)]: o for d, o in images.items() if d.endswith(kind)} for kind in MAP_ENDS}
     enhanced = {d: o for d, o in images.items() if d != "preproc" and not d.endswith(MAP_ENDS)}
-    high = next((o for o in theirs if o.suffix == contrast and o.desc == "preproc"), None)
-    who = next((seg for seg in REGION_SEGMENTATIONS if _segmented(mine, contrast, seg)), REGION_SEGMENTATIONS[0])
-    tissue, regions = (_segmented(mine, contrast, seg) for seg in ("tissue", who))
-    of_high = [next(iter(_segmented(theirs, contrast, seg).values()), None) for seg in ("tissue", who)]
+    high = next((o for o in reference if o.suffix == contrast and o.desc == "preproc"), None)
+    seg_regions = next((seg for seg in REGION_SEGMENTATIONS if _segmented(low, contrast, seg)), REGION_SEGMENTATIONS[0])
+    tissue, regions = (_segmented(low, contrast, seg) for seg in ("tissue", seg_regions))
+    of_high = [next(iter(_segmented(reference, contrast, seg).values()), None) for seg in ("tissue", seg_regions)]
     maps_of = maps["Std"], maps["Risk"]
     own = {label: {kind: maps[kind][label] for kind in METHOD_MAPS if label in maps[kind]} for label in enhanced}
     segmented = tissue, of_high[0], regions, of_high[1]
@@ -292,7 +290,7 @@ def _segmented(outputs: Iterable[Output], contrast: str, seg: str) -> dict[str, 
 
 
 def _tissue(output: Output) -> Tissue:
-    rows = read_table(output.path.with_name(output.path.name.split(".nii")[0] + ".tsv"))
+    rows = read_numbers(output.path.with_name(output.path.name.split(".nii")[0] + ".tsv"))
     volumes, confidence, soft = (
         {str(row["name"]): row[key] for row in rows if isinstance(row.get(key), float)}
         for key in ("volume_mm3", "confidence", "volume_soft_mm3")

@@ -6,37 +6,39 @@ from typing import Any
 Columns = dict[str, Mapping[str, Any]]
 
 
-def _told(description: str, units: str = "") -> Mapping[str, Any]:
+def _column(description: str, units: str = "") -> Mapping[str, Any]:
     return {"Description": description} | ({"Units": units} if units else {})
 
 
 def _interval(name: str, what: str, units: str = "") -> Columns:
     ends = {"low": "lower", "high": "upper"}
-    found = {name: _told(what, units)}
-    return found | {f"{name}_{end}": _told(f"{word} end of its 95 % interval", units) for end, word in ends.items()}
+    columns = {name: _column(what, units)}
+    return columns | {f"{name}_{end}": _column(f"{word} end of its 95 % interval", units) for end, word in ends.items()}
 
 
-_SUBJECT: Columns = {"subject": _told("Label of the subject, without 'sub-'")}
+_SUBJECT: Columns = {"subject": _column("Label of the subject, without 'sub-'")}
 _SESSION: Columns = {
-    "session": _told(
+    "session": _column(
         "Low-field session; 'all': each subject's sessions averaged first; 'n/a': dataset without sessions"
     )
 }
-_CONTRAST: Columns = {"contrast": _told("Contrast (BIDS suffix)")}
+_CONTRAST: Columns = {"contrast": _column("Contrast (BIDS suffix)")}
 _IMAGE: Columns = {
-    "image": _told(
+    "image": _column(
         "'preproc' is the low-field baseline (plain mean of the stacks), any other word the desc- of a method"
     )
 }
-_N: Columns = {"n": _told("Subjects that the row is over")}
+_N: Columns = {"n": _column("Subjects that the row is over")}
 _NAME: Columns = {
-    "name": _told("Region as the dseg.tsv names it; without 'left' or 'right': both sides together"),
+    "name": _column("Region as the dseg.tsv names it; without 'left' or 'right': both sides together"),
 }
 _SEGMENTATION: Columns = {
-    "segmentation": _told("seg- of the segmentation: 'tissue', 'regions' or 'synthseg'; n/a for metrics of intensities")
+    "segmentation": _column(
+        "seg- of the segmentation: 'tissue', 'regions' or 'synthseg'; n/a for metrics of intensities"
+    )
 }
 _MEASURE: Columns = {
-    "measure": _told(
+    "measure": _column(
         "Volume by labelled voxels (volume_mm3) or by sum of posteriors (volume_soft_mm3); bias and limits mm^3"
     )
 }
@@ -46,17 +48,17 @@ def _agreement(reference: str) -> Columns:
     mm3 = "mm^3"
     return {
         **_N,
-        "mean": _told("Mean volume over subjects", mm3),
-        "sd": _told("Standard deviation over subjects", mm3),
-        "reference_mean": _told(f"Mean volume of {reference}", mm3),
-        "reference_sd": _told(f"Standard deviation of {reference}", mm3),
-        "difference_percent_mean": _told(f"Mean over subjects of 100 (V - V_ref) / V_ref; V_ref: {reference}", "%"),
-        "difference_percent_sd": _told("Standard deviation of it", "%"),
+        "mean": _column("Mean volume over subjects", mm3),
+        "sd": _column("Standard deviation over subjects", mm3),
+        "reference_mean": _column(f"Mean volume of {reference}", mm3),
+        "reference_sd": _column(f"Standard deviation of {reference}", mm3),
+        "difference_percent_mean": _column(f"Mean over subjects of 100 (V - V_ref) / V_ref; V_ref: {reference}", "%"),
+        "difference_percent_sd": _column("Standard deviation of it", "%"),
         **_interval("bias", f"Bland-Altman bias: mean of volume minus {reference}", mm3),
         **_interval("lower", "Lower limit of agreement, bias - 1.96 SD", mm3),
         **_interval("upper", "Upper limit of agreement, bias + 1.96 SD", mm3),
         **_interval("r", "Pearson correlation"),
-        "r_p": _told("p of r, two-sided, not corrected"),
+        "r_p": _column("p of r, two-sided, not corrected"),
         **_interval("icc", "ICC(2,1), absolute agreement (Shrout and Fleiss 1979)"),
         **_interval("ccc", "Lin's concordance correlation coefficient (1989)"),
     }
@@ -65,13 +67,13 @@ def _agreement(reference: str) -> Columns:
 def _compared(family: str) -> Columns:
     return {
         **_N,
-        "mean": _told("Mean over subjects, in the unit of what is measured"),
-        "sd": _told("Standard deviation over subjects"),
-        "pairs": _told("Subjects that have this image and the baseline"),
-        "difference_mean": _told("Mean over those of image minus baseline"),
-        "difference_sd": _told("Standard deviation of the difference"),
-        "p": _told("Wilcoxon signed-rank test of the difference, two-sided; n/a below 6 pairs"),
-        "p_holm": _told(f"p after Holm's correction over {family}"),
+        "mean": _column("Mean over subjects, in the unit of what is measured"),
+        "sd": _column("Standard deviation over subjects"),
+        "pairs": _column("Subjects that have this image and the baseline"),
+        "difference_mean": _column("Mean over those of image minus baseline"),
+        "difference_sd": _column("Standard deviation of the difference"),
+        "p": _column("Wilcoxon signed-rank test of the difference, two-sided; n/a below 6 pairs"),
+        "p_holm": _column(f"p after Holm's correction over {family}"),
     }
 
 
@@ -80,7 +82,7 @@ SUMMARY: Columns = {
     **_SESSION,
     **_IMAGE,
     **_SEGMENTATION,
-    "quantity": _told(
+    "quantity": _column(
         "One figure per subject. psnr, ssim, lpips: protocol brain-fit, inside the brain. dice: mean over structures, "
         "left and right as one. volume_error_percent: mean over structures of |V - V_ref| / V_ref, high field the "
         "reference. repeat_percent: mean over structures of |V2 - V1| / ((V1 + V2) / 2), two low-field sessions. "
@@ -93,11 +95,11 @@ METRICS: Columns = {
     **_CONTRAST,
     **_SESSION,
     **_IMAGE,
-    "protocol": _told(
+    "protocol": _column(
         "How both images were scaled first (docs/metrics.md); figures of different protocols do not compare"
     ),
-    "region": _told("Where it was measured"),
-    "metric": _told("What was measured; the data dictionary of desc-<method>_qc.tsv defines it"),
+    "region": _column("Where it was measured"),
+    "metric": _column("What was measured; the data dictionary of desc-<method>_qc.tsv defines it"),
     **_compared("all rows of one metric, region and protocol"),
 }
 
@@ -114,64 +116,64 @@ VOLUMES: Columns = {**_CONTRAST, **_SESSION, **_SEGMENTATION, **_NAME, **_IMAGE,
 
 RETEST: Columns = {
     **_CONTRAST,
-    "session": _told("The two low-field sessions, reference first"),
+    "session": _column("The two low-field sessions, reference first"),
     **_SEGMENTATION,
     **_NAME,
     **_IMAGE,
     **_MEASURE,
     **_agreement("the first session"),
-    "within_subject_cv_percent": _told("Within-subject coefficient of variation", "%"),
+    "within_subject_cv_percent": _column("Within-subject coefficient of variation", "%"),
 }
 
 PEOPLE: Columns = {
     **_CONTRAST,
-    "image": _told("As in the other tables; 'high' is high field"),
+    "image": _column("As in the other tables; 'high' is high field"),
     **_SEGMENTATION,
-    "quantity": _told(
+    "quantity": _column(
         "As in summary.tsv; volume_mm3; or volume_difference_percent, 100 (V - V_ref) / V_ref to high field"
     ),
-    "name": _told("Structure of a volume, both sides together; n/a where the quantity is of all"),
-    "by": _told("'sex' or 'age'"),
-    "level": _told("The sex; n/a for age"),
+    "name": _column("Structure of a volume, both sides together; n/a where the quantity is of all"),
+    "by": _column("'sex' or 'age'"),
+    "level": _column("The sex; n/a for age"),
     **_N,
-    "mean": _told("Mean over subjects"),
-    "sd": _told("Standard deviation over subjects"),
+    "mean": _column("Mean over subjects"),
+    "sd": _column("Standard deviation over subjects"),
     **_interval("r", "Pearson correlation with age"),
-    "r_p": _told("p of r, two-sided, not corrected"),
+    "r_p": _column("p of r, two-sided, not corrected"),
 }
 
 QUALITY: Columns = {
     **_SUBJECT,
     **_SESSION,
-    "verdict": _told("pass, review or fail, as on the subject's page"),
-    "scans": _told("Low-field scans found"),
-    "snr_min": _told("Lowest signal-to-noise ratio of a scan"),
-    "rotation_max_deg": _told("Largest rotation between stacks", "degree"),
-    "translation_max_mm": _told("Largest shift between stacks", "mm"),
-    "coverage_min": _told("Smallest share of the brain in a scan's field of view"),
-    "similarity_min": _told("Lowest share of variance explained after alignment"),
-    "template_correlation": _told("Correlation with the template from which the brain mask is taken"),
-    "mask_ml": _told("Volume of the brain mask", "mL"),
-    "confidence_min": _told("Lowest mean confidence of the regions of an image, 0 to 1"),
-    "high_field": _told("High-field session it is compared with"),
-    "reasons": _told("Why the verdict is what it is"),
+    "verdict": _column("pass, review or fail, as on the subject's page"),
+    "scans": _column("Low-field scans found"),
+    "snr_min": _column("Lowest signal-to-noise ratio of a scan"),
+    "rotation_max_deg": _column("Largest rotation between stacks", "degree"),
+    "translation_max_mm": _column("Largest shift between stacks", "mm"),
+    "coverage_min": _column("Smallest share of the brain in a scan's field of view"),
+    "similarity_min": _column("Lowest share of variance explained after alignment"),
+    "template_correlation": _column("Correlation with the template from which the brain mask is taken"),
+    "mask_ml": _column("Volume of the brain mask", "mL"),
+    "confidence_min": _column("Lowest mean confidence of the regions of an image, 0 to 1"),
+    "high_field": _column("High-field session it is compared with"),
+    "reasons": _column("Why the verdict is what it is"),
 }
 
 IMAGES: Columns = {
     **_SUBJECT,
     **_SESSION,
     **_CONTRAST,
-    "image": _told("As in the other tables; 'high' is high field"),
-    "status": _told(
+    "image": _column("As in the other tables; 'high' is high field"),
+    "status": _column(
         "complete, missing, half-written (not counted), no metrics (high field is there, metrics are not), or no "
         "volumes (a segmentation is missing that other images have)"
     ),
-    "detail": _told("What is wrong"),
-    "high_field": _told("Whether there is high field of this contrast: yes or no"),
-    "segmentations": _told("seg- of the tables of volumes that there are"),
-    "risk_fraction": _told("Share of the brain above the risk threshold"),
-    "risk_ml": _told("That share of the brain mask's volume", "mL"),
-    "risk_seen": _told("Share of the brain that some stack saw"),
+    "detail": _column("What is wrong"),
+    "high_field": _column("Whether there is high field of this contrast: yes or no"),
+    "segmentations": _column("seg- of the tables of volumes that there are"),
+    "risk_fraction": _column("Share of the brain above the risk threshold"),
+    "risk_ml": _column("That share of the brain mask's volume", "mL"),
+    "risk_seen": _column("Share of the brain that some stack saw"),
 }
 
 TABLES: Mapping[str, Columns] = {

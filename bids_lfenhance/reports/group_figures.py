@@ -98,16 +98,16 @@ def structure_figure(overlaps: Rows, volumes: Rows, contrast: str, images: Seque
         (overlaps, ("mean", "sd"), "Dice with high field"),
         (volumes, ("difference_percent_mean", "difference_percent_sd"), "Volume difference from high field, %"),
     ):
-        found = {(row["name"], row["image"]): tuple(row[c] for c in columns) for row in rows if row["image"] in images}
-        if found:
-            panels.append((title, found))
-    names = [n for n in dict.fromkeys(key[0] for _, found in panels for key in found) if n != TOTAL_INTRACRANIAL]
+        values = {(row["name"], row["image"]): tuple(row[c] for c in columns) for row in rows if row["image"] in images}
+        if values:
+            panels.append((title, values))
+    names = [n for n in dict.fromkeys(key[0] for _, values in panels for key in values) if n != TOTAL_INTRACRANIAL]
     if not names:
         return None
     size = 2.1 + 4.4 * len(panels), LINE_INCHES * len(names) * max(1, len(images) / 2) + 0.9
     canvas, grid = _grid(1, len(panels), size, edges=(1.9, 0.15, 0.4, 0.5), gap=(0.25, 0.1))
-    for axes, (title, found) in zip(grid[0], panels, strict=True):
-        _structures(axes, names, found, images)
+    for axes, (title, values) in zip(grid[0], panels, strict=True):
+        _structures(axes, names, values, images)
         axes.set_xlabel(title, size=9)
         axes.set_yticks(range(len(names)), names if axes is grid[0][0] else [""] * len(names), size=9)
         if "%" in title:
@@ -118,10 +118,10 @@ def structure_figure(overlaps: Rows, volumes: Rows, contrast: str, images: Seque
     return _finished(canvas, f"structures_{contrast}", "Every structure against high field", caption)
 
 
-def _structures(axes: Any, names: Sequence[str], found: Mapping, images: Sequence[str]) -> None:
+def _structures(axes: Any, names: Sequence[str], values: Mapping, images: Sequence[str]) -> None:
     place = {name: number for number, name in enumerate(names)}
     for number, image in enumerate(images):
-        own = [(place[name], *found[name, image]) for name in names if (name, image) in found]
+        own = [(place[name], *values[name, image]) for name in names if (name, image) in values]
         if own:
             y, mean, sd = np.array(own, float).T
             y = y + 0.62 * ((number + 0.5) / len(images) - 0.5)
@@ -172,8 +172,8 @@ def retest_figure(volumes: Figures, contrast: str, seg: str, images: Sequence[st
 def shown_structures(volumes: Figures, contrast: str, seg: str) -> list[str]:
     """Those with a panel of their own: the deep ones, or all where there are none of them."""
     names = [key[3] for key in volumes.cells if (key[0], key[2]) == (contrast, seg) and not has_side(key[3])]
-    there = [name for name in dict.fromkeys(names) if name != TOTAL_INTRACRANIAL]
-    return [name for name in DEEP if name in there] or there[: len(DEEP)]
+    present = [name for name in dict.fromkeys(names) if name != TOTAL_INTRACRANIAL]
+    return [name for name in DEEP if name in present] or present[: len(DEEP)]
 
 
 def _panels(
@@ -220,8 +220,8 @@ def _share_scale(axes: Sequence[Any]) -> None:
             one.set_ylim(min(low for low, _ in ends), max(high for _, high in ends))
 
 
-def _correlations(axes: Any, panels: Mapping, structure: str, there: Sequence[str], images: Sequence[str]) -> None:
-    for number, image in enumerate(there):
+def _correlations(axes: Any, panels: Mapping, structure: str, present: Sequence[str], images: Sequence[str]) -> None:
+    for number, image in enumerate(present):
         if (structure, image) in panels:
             r = pearson(*panels[structure, image])[0].value
             if np.isfinite(r):

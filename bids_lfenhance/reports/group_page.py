@@ -65,43 +65,43 @@ def group_tables(cohort: Cohort) -> dict[str, list[dict[str, Any]]]:
 
 def _metric_summary(metrics: Figures) -> Figures:
     """The metrics that are one figure per subject: inside the brain, under the deciding protocol."""
-    found = metrics.like(SUMMARY_KEYS)
+    summary = metrics.like(SUMMARY_KEYS)
     for quantity in regions.QUANTITIES:
         for key, cells in metrics.cells.items():
             if key[2:] == (PRIMARY, "brain", quantity):
-                found.cells[key[0], key[1], NO_SESSION, quantity] = cells
-    return found
+                summary.cells[key[0], key[1], NO_SESSION, quantity] = cells
+    return summary
 
 
 def _quantities(summaries: Sequence[Figures], volumes: Figures) -> Figures:
-    """What is told by sex and age: the summaries, and of every structure the volume and its difference in per cent."""
-    found = volumes.like(PEOPLE_KEYS)
+    """What is tabulated by sex and age: the summaries, and volume and relative difference of every structure."""
+    quantities = volumes.like(PEOPLE_KEYS)
     for some in summaries:
-        found.cells |= {(*key, NO_SESSION): cells for key, cells in some.cells.items()}
+        quantities.cells |= {(*key, NO_SESSION): cells for key, cells in some.cells.items()}
     for (contrast, image, seg, name, measure), cells in volumes.cells.items():
         if measure == MEASURES[0] and not has_side(name):
-            found.cells[contrast, image, seg, measure, name] = cells
+            quantities.cells[contrast, image, seg, measure, name] = cells
             percent = difference(cells, volumes.get(contrast, HIGH, seg, name, measure))
             if image != HIGH:
-                found.cells[contrast, image, seg, "volume_difference_percent", name] = percent
-    return found
+                quantities.cells[contrast, image, seg, "volume_difference_percent", name] = percent
+    return quantities
 
 
 def group_figures(cohort: Cohort, tables: Tables) -> list[Figure]:
     """Every figure that there is something to draw in."""
     volumes, images = with_both_sides(cohort.volumes), (BASELINE, *cohort.methods)
-    found = [metric_figure(cohort.metrics, cohort.methods)]
+    figures = [metric_figure(cohort.metrics, cohort.methods)]
     for contrast in _contrasts(tables, "volumes", "retest", "overlap"):
         for seg in regions.segmentations_of([r for r in cohort_rows(tables) if r["contrast"] == contrast])[:1]:
             dice, sizes = (regions.structure_rows(tables[name], contrast, seg) for name in ("overlap", "volumes"))
-            found.append(structure_figure(dice, sizes, contrast, images))
-            found.append(agreement_figure(volumes, contrast, seg, images))
-            found.append(retest_figure(volumes, contrast, seg, images))
-    return [figure for figure in found if figure]
+            figures.append(structure_figure(dice, sizes, contrast, images))
+            figures.append(agreement_figure(volumes, contrast, seg, images))
+            figures.append(retest_figure(volumes, contrast, seg, images))
+    return [figure for figure in figures if figure]
 
 
 def cohort_rows(tables: Tables) -> list[Mapping[str, Any]]:
-    """The rows of everything that is told of structures."""
+    """The rows of every table of structures."""
     return [row for name in ("volumes", "retest", "overlap") for row in tables[name]]
 
 
@@ -131,7 +131,7 @@ def group_page(cohort: Cohort, tables: Tables, figures: Sequence[Figure]) -> str
     return environment.get_template(TEMPLATE).render(
         cohort=cohort,
         facts=facts(cohort),
-        segmentation=_segmentation_words(tables),
+        segmentation=_segmentation_names(tables),
         headline=regions.headline_table(tables["summary"]),
         findings=list(regions.findings(tables["summary"])),
         problems=problems(cohort),
@@ -153,15 +153,15 @@ def group_page(cohort: Cohort, tables: Tables, figures: Sequence[Figure]) -> str
     )
 
 
-def _segmentation_words(tables: Tables) -> str:
+def _segmentation_names(tables: Tables) -> str:
     """Whose structures the headline is of."""
     words = {
         "regions": "the regions",
         "synthseg": "SynthSeg's regions",
         "tissue": "the tissue segmentation (CSF, GM, WM)",
     }
-    found = regions.segmentations_of(tables["summary"])
-    return words.get(found[0], found[0]) if found else ""
+    names = regions.segmentations_of(tables["summary"])
+    return words.get(names[0], names[0]) if names else ""
 
 
 @dataclass(frozen=True)
@@ -176,13 +176,13 @@ class Section:
 
 
 def _sections(rows: Sequence[Mapping[str, Any]], images: Sequence[str], make: Any) -> list[Section]:
-    found = []
+    sections = []
     for contrast in sorted({row["contrast"] for row in rows}, key=_order):
         of = [row for row in rows if row["contrast"] == contrast]
         for number_, seg in enumerate(regions.segmentations_of(of)):
             shown, details = make(of, contrast, seg, images)
-            found.append(Section(contrast, regions.SEGMENTATIONS.get(seg, seg), number_ == 0, shown, details))
-    return found
+            sections.append(Section(contrast, regions.SEGMENTATIONS.get(seg, seg), number_ == 0, shown, details))
+    return sections
 
 
 def _overlap_tables(rows: Any, contrast: str, seg: str, images: Sequence[str]) -> Any:
@@ -214,7 +214,7 @@ def facts(cohort: Cohort) -> list[tuple[str, str]]:
     people = [cohort.people.get(subject, {}) for subject in cohort.subjects]
     ages = [person["age"] for person in people if person.get("age") is not None]
     sexes = Counter(person["sex"] for person in people if person.get("sex"))
-    found = [
+    lines = [
         ("Subjects", str(len(cohort.subjects))),
         ("With high field", str(len(paired))),
         ("Low-field sessions", ", ".join(s for s in sessions if s != NO_SESSION) or ("1 each" if sessions else "none")),
@@ -222,17 +222,17 @@ def facts(cohort: Cohort) -> list[tuple[str, str]]:
         ("Methods", ", ".join(cohort.methods) or "none"),
     ]
     if ages:
-        found.append(("Age, years", f"{number(sum(ages) / len(ages))} ({number(min(ages))} to {number(max(ages))})"))
+        lines.append(("Age, years", f"{number(sum(ages) / len(ages))} ({number(min(ages))} to {number(max(ages))})"))
     if sexes:
-        found.append(("Sex", ", ".join(f"{n} {sex}" for sex, n in sorted(sexes.items()))))
-    return found
+        lines.append(("Sex", ", ".join(f"{n} {sex}" for sex, n in sorted(sexes.items()))))
+    return lines
 
 
 def problems(cohort: Cohort) -> list[str]:
     """Sentences on what keeps the page from being whole, the gravest first."""
-    found = []
+    sentences = []
     if not cohort.subjects:
-        found.append(
+        sentences.append(
             "There is no subject in this derivative: no sub-… folder. Run the participant level first: "
             "bids_lfenhance BIDS_DIR OUT_DIR participant."
         )
@@ -240,16 +240,16 @@ def problems(cohort: Cohort) -> list[str]:
     for status, count in counts.items():
         people = len({row["subject"] for row in cohort.incomplete if row["status"] == status})
         what = "image" if count == 1 else "images"
-        found.append(f"{count} {what} of {people} subject{'s' * (people != 1)}: {status}; listed at the end.")
+        sentences.append(f"{count} {what} of {people} subject{'s' * (people != 1)}: {status}; listed at the end.")
     if cohort.subjects and not cohort.metrics.cells:
-        found.append("No image was compared with high field, so there are no metrics.")
+        sentences.append("No image was compared with high field, so there are no metrics.")
     if cohort.absent:
         some = ", ".join(f"sub-{name}" for name in cohort.absent[:8]) + (" and more" if len(cohort.absent) > 8 else "")
-        found.append(
+        sentences.append(
             f"{len(cohort.absent)} in participants.tsv of the dataset, but not in this derivative (not run yet, or "
             f"without low field): {some}."
         )
-    return found + cohort.notes
+    return sentences + cohort.notes
 
 
 def _order(contrast: str) -> tuple[int, str]:

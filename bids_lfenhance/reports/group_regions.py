@@ -52,8 +52,8 @@ SEGMENTATIONS = {"regions": "Regions", "synthseg": "Regions by SynthSeg", "tissu
 
 def segmentations_of(rows: Rows) -> list[str]:
     """The segmentations of some rows, the finest first."""
-    there = {row["segmentation"] for row in rows} - {"n/a"}
-    return [seg for seg in SEGMENTATIONS if seg in there] + sorted(there - set(SEGMENTATIONS))
+    present = {row["segmentation"] for row in rows} - {"n/a"}
+    return [seg for seg in SEGMENTATIONS if seg in present] + sorted(present - set(SEGMENTATIONS))
 
 
 def of_finest(rows: Rows) -> list[Row]:
@@ -71,14 +71,14 @@ def overall(rows: Rows) -> list[Row]:
 
 def headline_rows(summary: Rows) -> dict[tuple[str, str], dict[str, Row]]:
     """(contrast, image) → quantity → its row, over all sessions, of the finest segmentation there is."""
-    found: dict[tuple[str, str], dict[str, Row]] = {}
+    by_image: dict[tuple[str, str], dict[str, Row]] = {}
     for quantity in QUANTITIES:
         own = [row for row in of_finest(summary) if row["quantity"] == quantity]
         for row in overall(own):
-            found.setdefault((row["contrast"], row["image"]), {})[quantity] = row
+            by_image.setdefault((row["contrast"], row["image"]), {})[quantity] = row
     contrasts = list(dict.fromkeys(row["contrast"] for row in summary))
     return dict(
-        sorted(found.items(), key=lambda item: (contrasts.index(item[0][0]), item[0][1] != BASELINE, item[0][1]))
+        sorted(by_image.items(), key=lambda item: (contrasts.index(item[0][0]), item[0][1] != BASELINE, item[0][1]))
     )
 
 
@@ -92,14 +92,16 @@ def verdict(row: Row, way: int) -> str:
 
 def headline_table(summary: Rows) -> Table:
     """The first table of the page: a row per contrast and image, the change to low field below each figure."""
-    found = headline_rows(summary)
-    there = [quantity for quantity in QUANTITIES if any(quantity in of for of in found.values())]
+    by_image = headline_rows(summary)
+    quantities = [quantity for quantity in QUANTITIES if any(quantity in of for of in by_image.values())]
     columns = [("Contrast", ""), ("Image", ""), ("n", "subjects")]
-    columns += [(title, f"{told}; mean ± SD over subjects") for title, told, _ in (QUANTITIES[q] for q in there)]
+    columns += [
+        (title, f"{meaning}; mean ± SD over subjects") for title, meaning, _ in (QUANTITIES[q] for q in quantities)
+    ]
     rows = []
-    for (contrast, image), of in found.items():
+    for (contrast, image), of in by_image.items():
         line = [Cell(contrast), Cell(name_of(image), image), counted(of.values())]
-        line += [_headline_cell(of.get(quantity), quantity) for quantity in there]
+        line += [_headline_cell(of.get(quantity), quantity) for quantity in quantities]
         rows.append(line)
     return Table("Headline", columns, rows, 2)
 
@@ -120,13 +122,13 @@ def _headline_cell(row: Row | None, quantity: str) -> Cell:
 def findings(summary: Rows) -> Iterator[tuple[str, list[tuple[str, list[str]]]]]:
     """One line per contrast and method: what it is of, and (better, worse, even or untested; in which quantities)."""
     for (contrast, image), of in headline_rows(summary).items():
-        said: dict[str, list[str]] = {"better": [], "worse": [], "even": [], "untested": []}
+        verdicts: dict[str, list[str]] = {"better": [], "worse": [], "even": [], "untested": []}
         for quantity, row in of.items():
             if image != BASELINE and known(row.get("difference_mean")):
                 title, _, way = QUANTITIES[quantity]
-                said[verdict(row, way)].append(title.removesuffix(", dB").removesuffix(", %"))
-        if any(said.values()):
-            yield f"{contrast}, {name_of(image).lower()}", [(word, told) for word, told in said.items() if told]
+                verdicts[verdict(row, way)].append(title.removesuffix(", dB").removesuffix(", %"))
+        if any(verdicts.values()):
+            yield f"{contrast}, {name_of(image).lower()}", [item for item in verdicts.items() if item[1]]
 
 
 def counted(rows: Sequence[Row] | Any) -> Cell:
@@ -142,11 +144,11 @@ def structure_rows(rows: Rows, contrast: str, seg: str) -> list[Row]:
 
 def _side_by_side(rows: Rows, contrast: str, seg: str, images: Sequence[str]) -> dict[str, dict[str, Row]]:
     """Structure → image → its row of ``structure_rows``."""
-    found: dict[str, dict[str, Row]] = {}
+    by_structure: dict[str, dict[str, Row]] = {}
     for row in structure_rows(rows, contrast, seg):
         if row["image"] in images:
-            found.setdefault(row["name"], {})[row["image"]] = row
-    return found
+            by_structure.setdefault(row["name"], {})[row["image"]] = row
+    return by_structure
 
 
 def _chosen(rows: Rows, contrast: str, seg: str) -> list[Row]:
@@ -156,7 +158,7 @@ def _chosen(rows: Rows, contrast: str, seg: str) -> list[Row]:
 
 def overlap_page_table(rows: Rows, contrast: str, seg: str, images: Sequence[str]) -> Table:
     """Dice per structure: low field, then each method with its change and p."""
-    found = _side_by_side(rows, contrast, seg, images)
+    by_structure = _side_by_side(rows, contrast, seg, images)
     columns, groups = [("Structure", "left and right as one"), ("n", "subjects")], [("", 2)]
     for image in images:
         columns.append(("Dice", "mean ± SD over subjects"))
@@ -167,7 +169,7 @@ def overlap_page_table(rows: Rows, contrast: str, seg: str, images: Sequence[str
             ]
         groups.append((name_of(image), 1 if image == BASELINE else 3))
     lines = []
-    for name, of in found.items():
+    for name, of in by_structure.items():
         line = [Cell(name), counted(of.values())]
         for image in images:
             line += _overlap_cells(of.get(image, {}), image)
@@ -186,7 +188,7 @@ def _overlap_cells(row: Row, image: str) -> list[Cell]:
 
 def bias_table(rows: Rows, contrast: str, seg: str, images: Sequence[str], retest: bool = False) -> Table:
     """Difference, bias and limits of agreement of volumes (by label) per structure, images side by side."""
-    found = _side_by_side(rows, contrast, seg, images)
+    by_structure = _side_by_side(rows, contrast, seg, images)
     reference = "first session" if retest else "high field"
     columns = [("Structure", "left and right as one"), ("n", "subjects")]
     columns += [] if retest else [("High field, mL", "mean ± SD over subjects")]
@@ -203,7 +205,7 @@ def bias_table(rows: Rows, contrast: str, seg: str, images: Sequence[str], retes
         columns += [("CV, %", "within-subject coefficient of variation")] if retest else []
         groups.append((name_of(image), 3 if retest else 2))
     lines = []
-    for name, of in found.items():
+    for name, of in by_structure.items():
         line = [Cell(name), counted(of.values())]
         first = next(iter(of.values()))
         line += [] if retest else [spread(first["reference_mean"], first["reference_sd"], scale=1000)]
@@ -233,13 +235,13 @@ def limits(row: Row) -> Cell:
 
 def agreement_table(rows: Rows, contrast: str, seg: str, images: Sequence[str]) -> Table:
     """Correlation and agreement of volumes per structure, low field and enhanced side by side."""
-    found = _side_by_side(rows, contrast, seg, images)
+    by_structure = _side_by_side(rows, contrast, seg, images)
     columns, groups = [("Structure", "left and right as one")], [("", 1)]
     for image in images:
         columns += [("r", "Pearson; p in the TSV"), ("ICC(2,1)", "absolute agreement"), ("CCC", "Lin's concordance")]
         groups.append((name_of(image), 3))
     lines = []
-    for name, of in found.items():
+    for name, of in by_structure.items():
         line = [Cell(name)]
         for image in images:
             line += [coefficient(of.get(image, {}), figure) for figure in ("r", "icc", "ccc")]

@@ -158,14 +158,14 @@ def quality_table(metrics: Rows) -> Table:
     columns += [(metric_name(metric), "mean ± SD over subjects") for metric in more]
     rows = []
     for contrast, session, image in dict.fromkeys(key[:3] for key in cells):
-        found = {metric: cells.get((contrast, session, image, metric), {}) for metric in SHOWN}
-        n = max((row.get("n", 0) for row in found.values()), default=0)
+        values = {metric: cells.get((contrast, session, image, metric), {}) for metric in SHOWN}
+        n = max((row.get("n", 0) for row in values.values()), default=0)
         line = [Cell(contrast), Cell(session_text(session), session), Cell(name_of(image), image), plain(n)]
         for metric in HEADLINE:
-            row = found[metric]
+            row = values[metric]
             line.append(spread(row.get("mean"), row.get("sd")))
             line += _change(row, metric) if image != BASELINE else [Cell("baseline", ""), Cell("")]
-        line += [spread(found[metric].get("mean"), found[metric].get("sd")) for metric in more]
+        line += [spread(values[metric].get("mean"), values[metric].get("sd")) for metric in more]
         rows.append(line)
     return Table("Image quality", columns, rows, 3)
 
@@ -202,17 +202,17 @@ def people_page_table(rows: Rows, titles: Mapping[str, str]) -> Table:
 def age_table(rows: Rows, contrast: str, images: Sequence[str]) -> Table:
     """Correlation of volumes with age, a row per structure: high field, low field and enhanced side by side."""
     shown = [r for r in rows if r["quantity"] == "volume_mm3" and r["by"] == "age" and r["contrast"] == contrast]
-    found = {key[1:2] + key[3:]: by["age"] for key, by in _by_people(shown).items()}
-    images = [image for image in (HIGH, *images) if any(key[1] == image for key in found)]
+    slopes = {key[1:2] + key[3:]: by["age"] for key, by in _by_people(shown).items()}
+    images = [image for image in (HIGH, *images) if any(key[1] == image for key in slopes)]
     columns, groups = [("Structure", "")], [("", 1)]
     for image in images:
         columns += [("r with age", "Pearson [95 % interval]"), ("p", "not corrected"), ("n", "subjects with age")]
         groups.append((name_of(image), 3))
     lines = []
-    for name in dict.fromkeys(key[0] for key in found):
+    for name in dict.fromkeys(key[0] for key in slopes):
         line = [Cell(name)]
         for image in images:
-            row = found.get((name, image), {})
+            row = slopes.get((name, image), {})
             line += [interval(row, "r"), Cell(p_text(row.get("r_p")), row.get("r_p")), plain(row.get("n"))]
         lines.append(line)
     return Table(contrast, columns, lines, 1, groups)
@@ -220,15 +220,15 @@ def age_table(rows: Rows, contrast: str, images: Sequence[str]) -> Table:
 
 def _by_people(rows: Rows) -> dict[tuple, dict[str, Mapping[str, Any]]]:
     """(quantity, name, contrast, image) → sex or "age" → row."""
-    found: dict[tuple, dict[str, Mapping[str, Any]]] = {}
+    groups: dict[tuple, dict[str, Mapping[str, Any]]] = {}
     for row in rows:
         key = tuple(row[name] for name in ("quantity", "name", "contrast", "image"))
-        found.setdefault(key, {})[row["level"] or "age"] = row
-    return found
+        groups.setdefault(key, {})[row["level"] or "age"] = row
+    return groups
 
 
 def control_table(cohort: Cohort) -> Table:
-    """One row per session: what a person looks at before trusting its figures."""
+    """One row per session: quality control."""
     risks: dict[tuple, Mapping[str, Any]] = {}
     for image in cohort.images:
         key = (image["subject"], image["session"])

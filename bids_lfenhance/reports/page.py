@@ -5,17 +5,17 @@ from pathlib import Path
 from typing import Any
 
 from ..bids.atomic import atomic_write
-from . import figures as fig
+from . import rendering as fig
 from .boilerplate import boilerplate, describe
 from .collect import Session, Subject, collect
-from .pictures import Album, draw_session, save_figures, slices_for
+from .session_figures import Album, draw_session, save_figures, slices_for
 from .tables import (
     PRIMARY,
     comparisons,
     field_strength,
+    metric_description,
     metric_name,
     metric_rows,
-    metric_words,
     millilitres,
     number,
     protocols,
@@ -44,17 +44,17 @@ def write_report(out_dir: Path, subject: str, run_dir: Path | None = None) -> Pa
     run_dir : the run's log folder (default: the latest under ``logs/``); its crash texts and settings are shown
     """
     out_dir, subject = Path(out_dir), subject.removeprefix("sub-")
-    found = collect(out_dir, subject, run_dir)
+    subject_data = collect(out_dir, subject, run_dir)
     parts: list[dict[str, Any]] = []
     sprites: dict[str, str] = {}
-    slices = slices_for(sum(len(session.channels) for session in found.sessions))
-    for session in found.sessions:
+    slices = slices_for(sum(len(session.channels) for session in subject_data.sessions))
+    for session in subject_data.sessions:
         album = draw_session(session, image_names(session), slices)
         head = f"sub-{subject}" + (f"_ses-{session.name}" if session.name else "")
         save_figures(album, out_dir / f"sub-{subject}" / "figures", head)
         sprites |= {key: fig.data_uri(content) for key, content in album.sprites.items()}
-        parts.append(session_part(session, found, album))
-    return atomic_write(out_dir / f"sub-{subject}.html", render(found, parts, sprites))
+        parts.append(session_part(session, subject_data, album))
+    return atomic_write(out_dir / f"sub-{subject}.html", render(subject_data, parts, sprites))
 
 
 def tells_of_failure(page: Path) -> bool:
@@ -89,7 +89,7 @@ def render(subject: Subject, parts: list[dict[str, Any]], sprites: Mapping[str, 
     environment.filters |= {
         "number": number,
         "metric": metric_name,
-        "meaning": metric_words,
+        "meaning": metric_description,
         "ml": millilitres,
         "signed": signed,
     }
@@ -128,7 +128,7 @@ def session_part(session: Session, subject: Subject, album: Album) -> dict[str, 
         "scales": [scale_part(entry) for entry in album.scales],
         "volumes": {channel.contrast: volume_rows(channel, session) for channel in session.channels},
         "regions": {channel.contrast: region_rows(channel, session) for channel in session.channels},
-        "protocols": [(name, protocol_words(name), metric_rows(session, name)) for name in protocols(session)],
+        "protocols": [(name, protocol_description(name), metric_rows(session, name)) for name in protocols(session)],
         "primary": PRIMARY,
     }
 
@@ -150,11 +150,11 @@ def facts(session: Session) -> list[tuple[str, str]]:
 
 def cards(session: Session, album: Album) -> list[dict[str, str]]:
     """The key numbers, the low-field baseline beside each."""
-    found = []
+    tiles = []
     for row in metric_rows(session, PRIMARY):
         if row.region == "brain" and row.metric in ("psnr", "ssim"):
             for result in row.results:
-                found.append(
+                tiles.append(
                     {
                         "name": f"{row.contrast} {metric_name(row.metric)}",
                         "value": f"{result.value} {row.unit}".strip(),
@@ -176,10 +176,10 @@ def cards(session: Session, album: Album) -> list[dict[str, str]]:
         else:
             continue
         label = entry["label"] if len(session.labels) > 1 else ""
-        found.append(
+        tiles.append(
             {"name": f"{entry['contrast']} {what}", "value": value, "beside": beside, "judged": "", "label": label}
         )
-    return found
+    return tiles
 
 
 def std_note(session: Session) -> str:
@@ -218,7 +218,7 @@ def scale_part(entry: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def protocol_words(name: str) -> str:
+def protocol_description(name: str) -> str:
     """What a protocol does, in the words of the evaluation."""
     from ..evaluation.protocols import PROTOCOLS
 

@@ -10,10 +10,10 @@ from ..config import TISSUES
 from .collect import Channel, Session, Tissue
 
 PRIMARY = "brain-fit"
-"""The protocol we decide by (targets.md §4)."""
+"""The protocol we decide by (docs/methods/metrics.md)."""
 
 HEADLINE = ("psnr", "ssim")
-"""Metrics whose loss against the plain mean is said at the top."""
+"""Metrics whose loss against the plain mean is reported at the top."""
 
 _PLANES = {"axi": "axial", "cor": "coronal", "sag": "sagittal", "iso": "isotropic"}
 _EVEN = 0.002
@@ -87,7 +87,7 @@ def _scan_row(scan: Mapping[str, Any]) -> dict[str, str]:
 
 
 def field_strength(tesla: Any) -> str:
-    """Field strength as people say it.
+    """Field strength as text.
 
     >>> field_strength(0.0635), field_strength(3.0)
     ('64 mT', '3 T')
@@ -108,12 +108,12 @@ def region_rows(channel: Channel, session: Session) -> list[dict[str, Any]]:
 
 
 def _rows_of(
-    found: Mapping[str, Tissue], high: Tissue | None, session: Session, contrast: str, digits: int = 1
+    segmented: Mapping[str, Tissue], high: Tissue | None, session: Session, contrast: str, digits: int = 1
 ) -> list[dict[str, Any]]:
     keys = ("preproc", *session.labels)
-    columns: list[Tissue | None] = [found.get(key) for key in keys]
+    columns: list[Tissue | None] = [segmented.get(key) for key in keys]
     reference = high.volumes if high else None
-    segs = {f"seg-{tissue.segmentation}" for tissue in found.values()}
+    segs = {f"seg-{tissue.segmentation}" for tissue in segmented.values()}
     dice = {
         (row["image"], row["region"]): row["value"]
         for row in session.metrics
@@ -138,12 +138,12 @@ def _volume_row(
         value = tissue.volumes.get(name) if tissue and tissue.volumes else None
         change = 100 * (value - truth) / truth if value is not None and truth else None
         dice = overlap.get(name)
-        told = [f"{signed(change, 2)} %"] if change is not None else []
-        told += [f"Dice {dice:.2f}"] if isinstance(dice, float) and math.isfinite(dice) else []
+        parts = [f"{signed(change, 2)} %"] if change is not None else []
+        parts += [f"Dice {dice:.2f}"] if isinstance(dice, float) and math.isfinite(dice) else []
         cells.append(
             {
                 "ml": millilitres(value, digits),
-                "change": ", ".join(told),
+                "change": ", ".join(parts),
                 "percent": change,
                 "sure": number(tissue.confidence.get(name), 2) if tissue else "–",
             }
@@ -190,7 +190,7 @@ def _value(table: Mapping, contrast: str, region: str, metric: str, image: str) 
 
 
 def _about(metric: str) -> tuple[str, str]:
-    from ..evaluation.dictionary import METRICS
+    from ..evaluation.metric_definitions import METRICS
 
     known = METRICS.get(metric)
     return (known.unit if known.unit != "1" else "", known.better) if known else ("", "none")
@@ -212,9 +212,9 @@ def judged(metric: str, baseline: float | None, value: float | None) -> str:
 
 def protocols(session: Session) -> list[str]:
     """The protocols there are figures of intensities for, the one we decide by first."""
-    found = [name for row in session.metrics if not (name := str(row.get("protocol"))).startswith("seg-")]
-    found = list(dict.fromkeys(found))
-    return sorted(found, key=lambda name: name != PRIMARY)
+    names = [name for row in session.metrics if not (name := str(row.get("protocol"))).startswith("seg-")]
+    names = list(dict.fromkeys(names))
+    return sorted(names, key=lambda name: name != PRIMARY)
 
 
 _METRIC_NAMES = {
@@ -242,16 +242,16 @@ def metric_name(metric: str) -> str:
     return f"{words[:1].upper()}{words[1:]}"
 
 
-def metric_words(metric: str) -> str:
+def metric_description(metric: str) -> str:
     """What a metric is, in the words of the evaluation; nothing for one it does not know."""
-    from ..evaluation.dictionary import METRICS
+    from ..evaluation.metric_definitions import METRICS
 
     return METRICS[metric].description if metric in METRICS else ""
 
 
 def comparisons(session: Session) -> dict[str, list[str]]:
     """Sentences by "worse", "better" and "even": headline metrics inside the brain, the decisive protocol only."""
-    found: dict[str, list[str]] = {"worse": [], "better": [], "even": []}
+    sentences: dict[str, list[str]] = {"worse": [], "better": [], "even": []}
     for row in metric_rows(session, PRIMARY):
         if row.metric not in HEADLINE or row.region != "brain":
             continue
@@ -259,10 +259,10 @@ def comparisons(session: Session) -> dict[str, list[str]]:
             unit = f" {row.unit}" if row.unit else ""
             subject = f"{row.contrast}: the enhanced image ({result.label})"
             figures = f"{metric_name(row.metric)} {result.value}{unit} against {row.baseline}{unit}"
-            if result.judged in found:
+            if result.judged in sentences:
                 word = {"even": "as good as"}.get(result.judged, f"{result.judged} than")
-                found[result.judged].append(f"{subject} is {word} the plain mean, {figures}.")
-    return found
+                sentences[result.judged].append(f"{subject} is {word} the plain mean, {figures}.")
+    return sentences
 
 
 def band_limit(sidecar: Mapping[str, Any]) -> str | None:

@@ -20,7 +20,7 @@ class Verdict:
 def verdict_of(session: Session, run: Run | None, problems: Sequence[str]) -> Verdict:
     """The gravest of three: what is missing or crashed (fail), a lost comparison (review), ``evaluation.quality``.
 
-    Warnings do not change it: each is told beside it, and what weighs is a figure in the table of thresholds.
+    Warnings do not change it: each is shown beside it, and what weighs is a figure in the table of thresholds.
     """
     from ..evaluation.quality import verdict
 
@@ -28,16 +28,16 @@ def verdict_of(session: Session, run: Run | None, problems: Sequence[str]) -> Ve
     if run and run.crashes:
         missing.insert(0, "A step of this subject failed; its text is at the top of the page.")
     losses = comparisons(session)["worse"]
-    word, reasons = verdict(_judgeable(session.record)) if session.record else ("fail", [])
+    word, quality = verdict(_judgeable(session.record)) if session.record else ("fail", [])
     if any(o.sidecar.get("Sloppy") is True for c in session.channels for o in c.enhanced.values()):
         losses = [*losses, "Made with --sloppy: for trying the app out, never for a study."]
     words = {word, "fail" if missing else "pass", "review" if losses else "pass"}
     gravest = next(one for one in ("fail", "review", "pass") if one in words)
-    told = [*missing, *losses, *(_sentence(reason) for reason in _gathered(reasons))]
-    told = told or ["Every file is here and every figure is where tests have shown it good."]
+    reasons = [*missing, *losses, *(_sentence(reason) for reason in _gathered(quality))]
+    reasons = reasons or ["Every file is here and every figure is where tests have shown it good."]
     if session.record and not session.reference:
-        told.append("There is no high field beside it, so fidelity was not measured.")
-    return Verdict(gravest, tuple(told))
+        reasons.append("There is no high field beside it, so fidelity was not measured.")
+    return Verdict(gravest, tuple(reasons))
 
 
 def _judgeable(record: Mapping[str, Any]) -> dict[str, Any]:
@@ -62,15 +62,15 @@ def _gathered(reasons: Sequence[str]) -> list[str]:
     """The reasons, those that say the same of several scans as one that names them all."""
     groups: dict[tuple[str, str], list[str]] = {}
     for reason in reasons:
-        found = _OF_A_SCAN.fullmatch(reason)
-        key = (found["name"], found["rest"] or "") if found else (reason, "")
-        scan = _ENTITIES.sub("", found["scan"]).split(".nii")[0] if found else ""
-        groups.setdefault(key, []).append(f"{scan} {found['value'] or 'not measured'}" if found else "")
-    told = []
+        match = _OF_A_SCAN.fullmatch(reason)
+        key = (match["name"], match["rest"] or "") if match else (reason, "")
+        scan = _ENTITIES.sub("", match["scan"]).split(".nii")[0] if match else ""
+        groups.setdefault(key, []).append(f"{scan} {match['value'] or 'not measured'}" if match else "")
+    sentences = []
     for (name, rest), members in groups.items():
         several = f"{name} of {len(members)} scan{'s' if len(members) > 1 else ''} ({'; '.join(members)}){rest}"
-        told.append(several if members[0] else name)
-    return told
+        sentences.append(several if members[0] else name)
+    return sentences
 
 
 def _sentence(text: str) -> str:
@@ -79,14 +79,14 @@ def _sentence(text: str) -> str:
 
 def warnings_of(session: Session) -> list[str]:
     """The warnings recorded with the session and its images, each once: a run tells the same beside every contrast."""
-    found = session.record.get("Warnings")
-    sentences = [str(item) for item in found] if isinstance(found, list) else []
+    warnings = session.record.get("Warnings")
+    sentences = [str(item) for item in warnings] if isinstance(warnings, list) else []
     known = set(sentences)
     for channel in session.channels:
-        told = list(channel.enhanced.items())
-        told += [(f"{channel.contrast} {label}", output) for label, output in channel.risk.items()]
-        for whose, output in told:
+        outputs = list(channel.enhanced.items())
+        outputs += [(f"{channel.contrast} {label}", output) for label, output in channel.risk.items()]
+        for owner, output in outputs:
             extra = output.sidecar.get("Warnings")
             items = [str(item) for item in extra] if isinstance(extra, list) else []
-            sentences += [f"{whose}: {item}" for item in items if item not in known]
+            sentences += [f"{owner}: {item}" for item in items if item not in known]
     return list(dict.fromkeys(sentences))

@@ -84,7 +84,7 @@ class LabelMap:
         return _look_up(values, self, lattice(np.eye(4), self.grid.shape))
 
     def place(self) -> np.ndarray:
-        """(4, 4): voxel of ``grid`` → common space, as ``HighField.place``."""
+        """(4, 4): voxel of ``grid`` → common space, as ``HighField.to_template``."""
         return common_place(self.template, self.grid)
 
 

@@ -29,7 +29,7 @@ class HighField:
     """One high-field contrast of one subject.
 
     ``image`` (X, Y, Z) float32 ≥ 0, arbitrary units; ``contrast`` its BIDS suffix; ``tissue`` (3, X, Y, Z) float32 in
-    [0, 1], CSF/GM/WM; ``mask`` (X, Y, Z) bool, brain; ``grid`` of them all, RAS+ mm; ``place`` (4, 4) voxel index →
+    [0, 1], CSF/GM/WM; ``mask`` (X, Y, Z) bool, brain; ``grid`` of them all, RAS+ mm; ``to_template`` (4, 4) voxel →
     common space in [-1, 1]: mm of the MNI152 template over ``COMMON_MM``, by the affine registration.
     """
 
@@ -38,7 +38,7 @@ class HighField:
     tissue: np.ndarray
     mask: np.ndarray
     grid: Grid
-    place: np.ndarray
+    to_template: np.ndarray
 
     def tissue_means(self) -> np.ndarray:
         """(3,) mean intensity of pure CSF, GM, WM; of all voxels by their posteriors where no voxel is pure."""
@@ -89,7 +89,7 @@ def high_field_source(
     if like is None:
         mask, tissue, place = _anatomy_of(image, grid, contrast, name, sloppy)
     elif like.grid == grid:
-        mask, tissue, place = like.mask, like.tissue, like.place
+        mask, tissue, place = like.mask, like.tissue, like.to_template
     else:
         raise InputError(
             f"Expected {name} on the grid of its subject's {like.contrast}, {like.grid.shape}, found {grid.shape}; "

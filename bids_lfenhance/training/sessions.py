@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from ..config import CONTRASTS
-from ..evaluation.session import segment_session
 from ..imaging.anatomy import extract_brain, find_anatomy
 from ..imaging.fusion import fuse_mean
+from ..imaging.tissue import segment_session
 from ..imaging.volume import Stack, Volume, volume_from_channels
 from ..methods.contrast import estimate
 from ..methods.options import IN_HIGH_FIELD_CONTRAST, AskedFusion
@@ -120,7 +120,7 @@ def simulated_session(
         "records": [record_json(simulator, record) for record in records],
     }
     priors = find_anatomy(seen, grid, first.contrast).priors if fusion in IN_HIGH_FIELD_CONTRAST else first.tissue
-    return Session(_as_estimate(replace(low, mask=mask), priors, fusion), high, mask, first.place, origin)
+    return Session(_as_estimate(replace(low, mask=mask), priors, fusion), high, mask, first.to_template, origin)
 
 
 def _as_estimate(low: Volume, priors: np.ndarray, fusion: AskedFusion) -> Volume:

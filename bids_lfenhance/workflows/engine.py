@@ -1,4 +1,4 @@
-"""Executing graphs with nipype: its settings, progress on the terminal, and an orderly end."""
+"""Executing graphs with nipype: its settings, progress on the terminal, graceful stop on SIGTERM and SIGINT."""
 
 import gc
 import logging
@@ -12,11 +12,10 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from ..config import Settings
+from ..config import RunSpec, Settings
 from ..errors import Interrupted
 from ..resources import available_cpus
-from .recipe import Recipe
-from .runner import NIPYPE_LOGGERS, Failure, LanePlugin
+from .runner import NIPYPE_LOGGERS, Failure, WorkerPlugin
 
 
 class Progress:
@@ -33,7 +32,7 @@ class Progress:
         self._total, self._ended, self._work = total, 0, work
 
     def __call__(self, node: Any, status: str) -> None:
-        """Nothing; a step of this name began, ended or failed."""
+        """Report that a step of this name began, ended or failed."""
         if not hasattr(node.interface, "run_step"):
             return
         name = _name(node.fullname)
@@ -55,9 +54,7 @@ class Progress:
         self._bar.close()
 
 
-def execute_graph(
-    graphs: Sequence[Any], work: Path, run_dir: Path, settings: Settings, recipe: Recipe
-) -> list[Failure]:
+def execute_graph(graphs: Sequence[Any], work: Path, run_dir: Path, settings: Settings, spec: RunSpec) -> list[Failure]:
     """The failures of running all graphs as one; an interrupted run raises ``Interrupted`` after ending its workers."""
     from nipype import Workflow
 
@@ -69,10 +66,10 @@ def execute_graph(
             whole.write_graph(str(run_dir / "graph.dot"), graph2use="colored", format="svg", simple_form=True)
     steps = [node for node in whole._get_all_nodes() if hasattr(node.interface, "run_step")]
     progress = Progress(len(steps), work)
-    plugin = LanePlugin(
+    plugin = WorkerPlugin(
         {
             "n_procs": settings.nprocs or available_cpus(),
-            "memory_gb": recipe.mem_gb,
+            "memory_gb": spec.mem_gb,
             "n_gpu_procs": 1,
             "status_callback": progress,
         }
@@ -92,14 +89,14 @@ def execute_graph(
         plugin.close()
         progress.close()
         if settings.resource_monitor:
-            with suppress(OSError):  # a full disk is told by the failures
+            with suppress(OSError):  # a full disk is among the failures
                 _write_usage(plugin, run_dir / "resources.tsv")
     return plugin.failures
 
 
 def _configure(whole: Any, run_dir: Path, settings: Settings) -> None:
     whole.config["execution"] = {
-        "poll_sleep_duration": "-inf",  # LanePlugin waits; nipype would, by a clock that can be turned back
+        "poll_sleep_duration": "-inf",  # WorkerPlugin waits; nipype would, by a clock that can be turned back
         "crashdump_dir": str(run_dir),
         "stop_on_first_crash": str(settings.stop_on_first_crash).lower(),
         "hash_method": "timestamp",
@@ -115,13 +112,13 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
     raise Interrupted("ended by a SIGTERM, as a scheduler sends it")
 
 
-def _write_usage(plugin: LanePlugin, path: Path) -> None:
+def _write_usage(plugin: WorkerPlugin, path: Path) -> None:
     lines = ["node\tseconds\tcpu_seconds\tpeak_memory_mib"]
     lines += [f"{u.node}\t{u.seconds:.2f}\t{u.cpu_seconds:.2f}\t{u.peak_memory_mib:.0f}" for u in plugin.usages]
     path.write_text("\n".join(lines) + "\n")
 
 
 def _name(fullname: str) -> str:
-    """``lfenhance.sub_01_wf.session_HFC_wf.enhance`` as a person would say it."""
+    """``lfenhance.sub_01_wf.session_HFC_wf.enhance`` as a readable name."""
     words = [word.removesuffix("_wf").replace("sub_", "sub-") for word in fullname.split(".")[1:]]
     return " ".join(words).replace("session_", "ses-").replace("reference_", "ses-")

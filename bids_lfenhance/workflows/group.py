@@ -20,7 +20,7 @@ PAGE = "group.html"
 
 @dataclass(frozen=True)
 class Grouped:
-    """What a run came to: the files it left, sentences on what is missing, and the incomplete subjects."""
+    """Outcome of a run: the files written, sentences on what is missing, and the incomplete subjects."""
 
     page: Path
     files: tuple[Path, ...]
@@ -35,20 +35,24 @@ class Grouped:
 
 
 def chosen_subjects(settings: GroupSettings) -> list[str]:
-    """The labels to report on, all of the derivative or those asked for; an ``InputError`` for one it does not know."""
+    """The labels to report on, all of the derivative or those asked for; raise ``InputError`` for an unknown one."""
     if not settings.out_dir.is_dir():
         raise InputError(
-            f"Expected a derivative at {settings.out_dir}, found no such folder; run the participant level first."
+            f"Expected a derivative at {settings.out_dir}, found no such folder; run the participant level first.",
+            code="no-derivative",
+            path=settings.out_dir,
         )
     check_ours(settings.out_dir)
-    there = known_subjects(settings.out_dir)
+    known = known_subjects(settings.out_dir)
     asked = [label.removeprefix("sub-") for label in settings.participant_label]
-    if unknown := [label for label in asked if label not in there]:
+    if unknown := [label for label in asked if label not in known]:
         raise InputError(
             f"Expected sub-{unknown[0]} in {settings.out_dir}, found no such subject; run the participant level on it "
-            "first, or leave it out."
+            "first, or leave it out.",
+            code="unknown-subject",
+            subjects=unknown,
         )
-    return sorted(set(asked)) or there
+    return sorted(set(asked)) or known
 
 
 def read_group(settings: GroupSettings) -> Cohort:
@@ -69,10 +73,10 @@ def describe_group(settings: GroupSettings) -> str:
             "records": len(_files(folder, "*_desc-preproc_qc.json")),
             "images (header and sidecar)": len(_files(folder, "*.nii*")),
         }
-        found = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
-        lines.append(f"  sub-{subject}: {found or 'nothing on disk'}")
-    people = [d / "participants.tsv" for d in (settings.bids_dir, settings.out_dir)]
-    lines += [f"  {path}" for path in people if path.is_file()]
+        contents = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
+        lines.append(f"  sub-{subject}: {contents or 'nothing on disk'}")
+    tables = [d / "participants.tsv" for d in (settings.bids_dir, settings.out_dir)]
+    lines += [f"  {path}" for path in tables if path.is_file()]
     return "\n".join([*lines, f"Would be written: {settings.out_dir / PAGE}, {settings.out_dir / FOLDER}/"])
 
 

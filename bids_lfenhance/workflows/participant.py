@@ -5,13 +5,15 @@ from typing import Any
 
 from nipype import IdentityInterface, Merge, Node, Workflow
 
+from ..bids.sessions import LowFieldSession
+from ..config import RunSpec
 from ..derivatives.layout import segmentations
 from ..interfaces.assess import Evaluate, MapRisk, Normalise, SegmentTissue
 from ..interfaces.enhance import Enhance
 from ..interfaces.prepare import FindAnatomy, PrepareReference, PrepareSession
 from ..interfaces.regions import SegmentBySynthSeg, SegmentRegions
 from ..interfaces.write import WriteReference, WriteReport, WriteSession, WriteVolumes
-from .recipe import Recipe, derive_seed, graph_label
+from .inputs import derive_seed, graph_label, reference_key, scan_input, session_key
 
 MEMORY_GB = {
     "prepare": 2.0,
@@ -23,60 +25,57 @@ MEMORY_GB = {
     "evaluate": 2.0,
     "write": 1.5,
 }
-"""What the scheduler sets aside for a step at the full size of a head, GiB (measured: docs/results.md)."""
+"""Memory that the scheduler reserves for a step at the full size of a head, GiB (measured: docs/results.md)."""
 
 OF_REFERENCE = ("reference", "qc", "anatomy", "quality", "tissue", "regions")
-"""What a session takes from its high field; the last only where somebody finds regions."""
+"""What a session takes from its high field; the last only if segmentation of regions is enabled."""
 
 SLOPPY_MEMORY_GB = 1.0
 """The same for any step of a ``--sloppy`` run: an eighth of the voxels, beside the libraries (0.7 measured)."""
 
-Session = Mapping[str, Any]
-"""One low-field session as plain values, see ``workflows.recipe.session_record``."""
 
-
-def init_subject_wf(subject: str, sessions: Sequence[Session], recipe: Recipe, run_dir: str) -> Workflow:
+def init_subject_wf(subject: str, sessions: Sequence[LowFieldSession], spec: RunSpec, run_dir: str) -> Workflow:
     """The graph of one subject: its high-field references, its low-field sessions, its report.
 
     Parameters
     ----------
     subject : label without ``sub-``
     sessions : its low-field sessions; those with the same reference share its preparation and its anatomy
-    recipe : what every step must know
+    spec : what every step must know
     run_dir : log folder of this run, where the report finds its settings
     """
     workflow = Workflow(name=f"sub_{graph_label(subject)}_wf")
     # the report is the last step of all: what it tells of high field must be written too, and files go after it
-    paired_with = {session["reference_session_key"] for session in sessions} - {""}
+    paired_with = {reference_key(session) for session in sessions} - {""}
     written = Node(Merge(len(sessions) + len(paired_with)), name="written", run_without_submitting=True)
     references: dict[str, Workflow] = {}
     for number, session in enumerate(sessions, start=1):
-        session_wf = init_session_wf(session, recipe)
+        session_wf = init_session_wf(session, spec)
         workflow.add_nodes([session_wf])
-        if key := session["reference_session_key"]:
-            references[key] = references.get(key) or init_reference_wf(session, recipe)
+        if key := reference_key(session):
+            references[key] = references.get(key) or init_reference_wf(session, spec)
             outputs = [(f"outputnode.{name}", f"inputnode.{name}") for name in OF_REFERENCE]
             workflow.connect([(references[key], session_wf, outputs)])
         workflow.connect(session_wf, "outputnode.files", written, f"in{number}")
     for number, reference_wf in enumerate(references.values(), start=1 + len(sessions)):
         workflow.connect(reference_wf, "outputnode.files", written, f"in{number}")
-    report = _step(WriteReport(out_dir=recipe.out_dir, subject=subject, run_dir=run_dir), "report", recipe)
-    volumes = _step(WriteVolumes(out_dir=recipe.out_dir, subject=subject), "volumes", recipe)
+    report = _step(WriteReport(out_dir=spec.out_dir, subject=subject, run_dir=run_dir), "report", spec)
+    volumes = _step(WriteVolumes(out_dir=spec.out_dir, subject=subject), "volumes", spec)
     workflow.connect([(written, volumes, [("out", "written")]), (volumes, report, [("files", "written")])])
     return workflow
 
 
-def init_reference_wf(session: Session, recipe: Recipe) -> Workflow:
+def init_reference_wf(session: LowFieldSession, spec: RunSpec) -> Workflow:
     """The graph of one high-field session: canonical grid, brain, tissue, its derivatives.
 
     Outputs: ``reference`` volume with mask and tissue, ``qc``, ``anatomy``, ``quality``, labels of ``tissue`` and of
     ``regions``.
     """
-    workflow = Workflow(name=f"reference_{session['reference_session_key']}_wf")
-    prepare = _step(PrepareReference(scans=session["reference_scans"]), "prepare", recipe, session)
-    anatomy = _step(FindAnatomy(), "anatomy", recipe, session)
-    tissue = _step(SegmentTissue(), "tissue", recipe, session)
-    write = _step(WriteReference(session=dict(session), recipe=recipe.plain()), "write", recipe)
+    workflow = Workflow(name=f"reference_{reference_key(session)}_wf")
+    prepare = _step(PrepareReference(scans=[scan_input(scan) for scan in session.reference]), "prepare", spec, session)
+    anatomy = _step(FindAnatomy(), "anatomy", spec, session)
+    tissue = _step(SegmentTissue(), "tissue", spec, session)
+    write = _step(WriteReference(session=session, spec=spec.without_resources), "write", spec)
     outputnode = Node(IdentityInterface([*OF_REFERENCE, "files"]), name="outputnode")
     workflow.connect(
         [
@@ -92,31 +91,30 @@ def init_reference_wf(session: Session, recipe: Recipe) -> Workflow:
             (write, outputnode, [("files", "files")]),
         ]
     )
-    for regions in _connect_regions(workflow, {"": prepare}, anatomy, write, recipe):
+    for regions in _connect_regions(workflow, {"": prepare}, anatomy, write, spec):
         workflow.connect(regions, "labels", outputnode, "regions")
     return workflow
 
 
-def init_session_wf(session: Session, recipe: Recipe) -> Workflow:
-    """The graph of one low-field session: align, fuse, enhance, segment, judge, write.
+def init_session_wf(session: LowFieldSession, spec: RunSpec) -> Workflow:
+    """The graph of one low-field session: align, fuse, enhance, segment, evaluate, write.
 
     Inputs (connected only if the session is paired): those of ``OF_REFERENCE``. Outputs: ``files``, the paths written.
     """
-    paired = bool(session["reference_session_key"])
-    workflow = Workflow(name=f"session_{session['key']}_wf")
+    workflow = Workflow(name=f"session_{session_key(session)}_wf")
     inputnode = Node(IdentityInterface([*OF_REFERENCE]), name="inputnode")
     outputnode = Node(IdentityInterface(["files"]), name="outputnode")
-    prepare = _step(PrepareSession(scans=session["scans"]), "prepare", recipe, session)
-    tissue = _step(SegmentTissue(), "tissue", recipe, session)
-    enhance = _init_enhance(session, recipe)
-    enhanced_tissue = _step(SegmentTissue(), "enhanced_tissue", recipe, session)
-    risk = _step(MapRisk(), "risk", recipe, session)
-    write = _step(WriteSession(session=dict(session), recipe=recipe.plain()), "write", recipe)
+    prepare = _step(PrepareSession(scans=[scan_input(scan) for scan in session.stacks]), "prepare", spec, session)
+    tissue = _step(SegmentTissue(), "tissue", spec, session)
+    enhance = _init_enhance(session, spec)
+    enhanced_tissue = _step(SegmentTissue(), "enhanced_tissue", spec, session)
+    risk = _step(MapRisk(), "risk", spec, session)
+    write = _step(WriteSession(session=session, spec=spec.without_resources), "write", spec)
     anatomy = inputnode
-    if paired:
+    if session.paired:
         workflow.connect(inputnode, "reference", prepare, "reference")
     else:
-        anatomy = _step(FindAnatomy(), "anatomy", recipe, session)
+        anatomy = _step(FindAnatomy(), "anatomy", spec, session)
         workflow.connect(prepare, "volume", anatomy, "volume")
     workflow.connect(
         [
@@ -136,34 +134,34 @@ def init_session_wf(session: Session, recipe: Recipe) -> Workflow:
             (write, outputnode, [("files", "files")]),
         ]
     )
-    _connect_spaces(workflow, enhance, write, recipe)
-    regions = _connect_regions(workflow, {"": prepare, "enhanced_": enhance}, anatomy, write, recipe)
-    if paired:
+    _connect_spaces(workflow, enhance, write, spec)
+    regions = _connect_regions(workflow, {"": prepare, "enhanced_": enhance}, anatomy, write, spec)
+    if session.paired:
         volumes = {"baseline": tissue, "enhanced": enhance}
         labels = {"tissue": (tissue, enhanced_tissue), "regions": regions}
-        _connect_evaluation(workflow, inputnode, volumes, labels, write, recipe)
+        _connect_evaluation(workflow, inputnode, volumes, labels, write, spec)
     return workflow
 
 
-def _init_enhance(session: Session, recipe: Recipe) -> Node:
+def _init_enhance(session: LowFieldSession, spec: RunSpec) -> Node:
     interface = Enhance(
-        method=recipe.method,
-        method_settings=dict(recipe.method_settings),
-        n_samples=recipe.n_samples,
-        device=recipe.device,
-        mem_gb=recipe.enhance_gb or recipe.mem_gb,
-        use_gpu=recipe.device.startswith("cuda"),
+        method=spec.method,
+        method_settings=dict(spec.method_settings),
+        n_samples=spec.n_samples,
+        device=spec.device,
+        mem_gb=spec.enhance_gb or spec.mem_gb,
+        use_gpu=spec.device.startswith("cuda"),
     )
-    return _step(interface, "enhance", recipe, session)
+    return _step(interface, "enhance", spec, session)
 
 
-def _connect_spaces(workflow: Workflow, enhance: Node, write: Node, recipe: Recipe) -> None:
+def _connect_spaces(workflow: Workflow, enhance: Node, write: Node, spec: RunSpec) -> None:
     """One registration per template asked for; the writer takes the transforms in the order of the spaces."""
-    if not recipe.spaces:
+    if not spec.spaces:
         return
-    merge = Node(Merge(len(recipe.spaces)), name="spaces", run_without_submitting=True)
-    for number, space in enumerate(recipe.spaces, start=1):
-        normalise = _step(Normalise(space=space), f"normalise_{number}", recipe)
+    merge = Node(Merge(len(spec.spaces)), name="spaces", run_without_submitting=True)
+    for number, space in enumerate(spec.spaces, start=1):
+        normalise = _step(Normalise(space=space), f"normalise_{number}", spec)
         workflow.connect([(enhance, normalise, [("volume", "volume")])])
         workflow.connect(normalise, "transforms", merge, f"in{number}")
     workflow.connect(merge, "out", write, "space_transforms")
@@ -175,11 +173,11 @@ def _connect_evaluation(
     volumes: Mapping[str, Node],
     labels: Mapping[str, Sequence[Node]],
     write: Node,
-    recipe: Recipe,
+    spec: RunSpec,
 ) -> None:
     """The comparison with high field: of the volumes, and of the labels of (baseline, enhanced) by kind."""
-    kinds = segmentations(recipe.plain())
-    evaluate = _step(Evaluate(label=recipe.label, segmentations=kinds), "evaluate", recipe)
+    kinds = segmentations(spec)
+    evaluate = _step(Evaluate(label=spec.label, segmentations=kinds), "evaluate", spec)
     for name, source in volumes.items():
         workflow.connect(source, "volume", evaluate, name)
     for kind in kinds:
@@ -201,21 +199,21 @@ def _connect_evaluation(
 
 
 def _connect_regions(
-    workflow: Workflow, volumes: Mapping[str, Node], anatomy: Node, write: Node, recipe: Recipe
+    workflow: Workflow, volumes: Mapping[str, Node], anatomy: Node, write: Node, spec: RunSpec
 ) -> list[Node]:
-    """The segmentation of each volume, by the prefix of what the writer calls it; none where nobody finds regions."""
-    if recipe.segmentation == "none":
+    """The segmentation of each volume, by the prefix of the writer's inputs; none if it is disabled."""
+    if spec.segmentation == "none":
         return []
-    steps, use_gpu = [], recipe.device.startswith("cuda")
+    steps, use_gpu = [], spec.device.startswith("cuda")
     for prefix, source in volumes.items():
-        if recipe.segmentation == "synthseg":
+        if spec.segmentation == "synthseg":
             interface = SegmentBySynthSeg(use_gpu=use_gpu)
         else:
-            interface = SegmentRegions(weights=recipe.segmentation_weights, device=recipe.device, use_gpu=use_gpu)
-        regions = _step(interface, f"{prefix}regions", recipe)
-        found = [("labels", f"{prefix}regions"), ("volumes", f"{prefix}region_volumes")]
+            interface = SegmentRegions(weights=spec.segmentation_weights, device=spec.device, use_gpu=use_gpu)
+        regions = _step(interface, f"{prefix}regions", spec)
+        outputs = [("labels", f"{prefix}regions"), ("volumes", f"{prefix}region_volumes")]
         workflow.connect([(source, regions, [("volume", "volume")]), (anatomy, regions, [("anatomy", "anatomy")])])
-        workflow.connect([(regions, write, found)])
+        workflow.connect([(regions, write, outputs)])
         steps.append(regions)
     return steps
 
@@ -225,14 +223,14 @@ def memory_gb(step: str, sloppy: bool) -> float:
     return SLOPPY_MEMORY_GB if sloppy else MEMORY_GB.get(step.removeprefix("enhanced_").split("_")[0], 1.0)
 
 
-def _step(interface: Any, name: str, recipe: Recipe, session: Session | None = None) -> Node:
+def _step(interface: Any, name: str, spec: RunSpec, session: LowFieldSession | None = None) -> Node:
     """A node with the seed of its own and the memory and threads it may use."""
     if hasattr(interface.inputs, "sloppy"):
-        interface.inputs.sloppy = recipe.sloppy
+        interface.inputs.sloppy = spec.sloppy
     if session is not None:
-        interface.inputs.seed = derive_seed(recipe.seed, session["subject"], session["key"], name)
-    memory = min(memory_gb(name, recipe.sloppy), recipe.mem_gb)
+        interface.inputs.seed = derive_seed(spec.seed, session.subject, session_key(session), name)
+    memory = min(memory_gb(name, spec.sloppy), spec.mem_gb)
     # only the networks use threads: two single-threaded steps at once finish sooner than one after the other in two
-    networks = name in ("regions", "enhanced_regions") or (name == "enhance" and "device" in recipe.method_settings)
-    threads = recipe.threads if networks and not interface.inputs.use_gpu else 1
+    networks = name in ("regions", "enhanced_regions") or (name == "enhance" and "device" in spec.method_settings)
+    threads = spec.threads if networks and not interface.inputs.use_gpu else 1
     return Node(interface, name=name, mem_gb=memory, n_procs=threads)

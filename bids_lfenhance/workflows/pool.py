@@ -1,4 +1,4 @@
-"""Work shared out to processes: a killed worker is a named failure, a signal ends all, nothing hangs."""
+"""Work distributed over processes: a killed worker is a named failure, a signal stops all, nothing hangs."""
 
 import ctypes
 import fcntl
@@ -47,7 +47,7 @@ def _die_with_the_run() -> None:
         os._exit(1)
 
 
-def new_lane(start: Callable[..., None] = start_worker, *arguments: Any) -> ProcessPoolExecutor:
+def new_worker(start: Callable[..., None] = start_worker, *arguments: Any) -> ProcessPoolExecutor:
     """A pool of one worker, so that one killed by the kernel takes no other with it.
 
     Forkserver, because threads and CUDA do not survive a fork.
@@ -56,11 +56,11 @@ def new_lane(start: Callable[..., None] = start_worker, *arguments: Any) -> Proc
     return ProcessPoolExecutor(1, mp_context=forkserver, initializer=start, initargs=arguments)
 
 
-def end_lane(lane: ProcessPoolExecutor) -> None:
+def end_worker(worker: ProcessPoolExecutor) -> None:
     """Ends a worker at once, whatever it is doing."""
-    for process in list((lane._processes or {}).values()):
+    for process in list((worker._processes or {}).values()):
         process.kill()
-    lane.shutdown(wait=False, cancel_futures=True)
+    worker.shutdown(wait=False, cancel_futures=True)
 
 
 def killed(what: str) -> str:
@@ -90,9 +90,9 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 def share_out(
     work: Callable[[Any], Any], tasks: Mapping[str, Any], nprocs: int, ended: Callable[[str, Any, str], None]
 ) -> None:
-    """Nothing; ``work(task)`` was done for every task, in at most ``nprocs`` processes at once.
+    """Call ``work(task)`` for every task, in at most ``nprocs`` processes at once.
 
-    ``ended(name, result, sentence)`` is told, in this process, of each as it ends: its result, or None and the
+    ``ended(name, result, sentence)`` is called in this process as each ends, with its result, or None and the
     sentence of what went wrong. A signal raises ``Interrupted`` after every worker was ended.
     """
     waiting = list(tasks.items())[::-1]
@@ -103,34 +103,34 @@ def share_out(
             while waiting or busy:
                 while waiting and len(busy) < nprocs:
                     name, task = waiting.pop()
-                    lane, future = _submit(idle, work, task)
-                    busy[future] = (name, lane)
+                    worker, future = _submit(idle, work, task)
+                    busy[future] = (name, worker)
                 for future in wait(busy, timeout=1.0, return_when=FIRST_COMPLETED).done:
-                    name, lane = busy.pop(future)
+                    name, worker = busy.pop(future)
                     error = future.exception()
-                    (end_lane if isinstance(error, BrokenProcessPool) else idle.append)(lane)
+                    (end_worker if isinstance(error, BrokenProcessPool) else idle.append)(worker)
                     ended(name, None if error else future.result(), _sentence(name, error))
         finally:
-            for lane in [*idle, *(lane for _, lane in busy.values())]:
-                end_lane(lane)
+            for worker in [*idle, *(worker for _, worker in busy.values())]:
+                end_worker(worker)
 
 
 def _submit(
     idle: list[ProcessPoolExecutor], work: Callable[[Any], Any], task: Any
 ) -> tuple[ProcessPoolExecutor, Future]:
-    """A lane that took the task, an idle one if it still lives."""
+    """A worker that took the task, an idle one if it still lives."""
     while idle:
-        lane = idle.pop()
+        worker = idle.pop()
         try:
-            return lane, lane.submit(work, task)
+            return worker, worker.submit(work, task)
         except BrokenProcessPool:  # killed while it had nothing to do
-            end_lane(lane)
-    lane = new_lane()
-    return lane, lane.submit(work, task)
+            end_worker(worker)
+    worker = new_worker()
+    return worker, worker.submit(work, task)
 
 
 def _sentence(name: str, error: BaseException | None) -> str:
-    """What an error says to a person; ours speak for themselves."""
+    """The sentence of an error; ours need no class name."""
     if error is None:
         return ""
     if isinstance(error, BrokenProcessPool):

@@ -15,9 +15,9 @@ from typing import Any
 from .. import __version__
 from ..bids.atomic import atomic_write, locked
 from ..bids.dataset import write_dataset_files
-from ..bids.lock import sole_run
-from ..bids.units import Plan
-from ..config import Settings, settings_hash, to_toml
+from ..bids.lock import exclusive_run
+from ..bids.sessions import LowFieldSession, Plan
+from ..config import RunSpec, Settings, settings_hash, to_toml
 from ..derivatives.layout import REGION_LABELS, is_complete, missing_outputs
 from ..derivatives.volumes import volumes_path
 from ..errors import InputError
@@ -27,22 +27,29 @@ from ..methods.enhance import check_draws
 from ..reports.page import boilerplate, tells_of_failure, write_report
 from ..resources import available_cpus, available_memory_gb, check_room, limit_threads
 from ..segmentation.regions import label_table
-from .recipe import Recipe, graph_label, session_record
-from .segmenting import choose_segmenter
+from .inputs import graph_label
 
 MINIMUM_MEMORY_GB = {False: 4.0, True: 1.0}
-"""What the hungriest step of a run is estimated to need, by whether it is ``--sloppy`` (participant.MEMORY_GB)."""
+"""Estimated memory of the most demanding step of a run, GiB, by whether it is ``--sloppy`` (participant.MEMORY_GB)."""
 
 LIBRARIES_GB = 0.7
-"""What a process of the networks takes before it has an array (measured)."""
+"""Memory of a process that runs networks, before it has an array (measured)."""
 
 MOST_THREADS = 4
 """More threads than this for one step bring little at 1 mm (benchmarks/)."""
 
 
+NOTHING_BUNDLED = (
+    "no regions are segmented, tissue alone: this version bundles no weights for them; train some "
+    "(bids_lfenhance LABEL_MAPS OUT train --method regions) and name them with --segmentation-weights, or choose "
+    "--segmentation synthseg."
+)
+"""The warning of a run without ``--segmentation`` if no weights are bundled."""
+
+
 @dataclass
 class Outcome:
-    """What a run came to: subjects done, found done already, failed (subject, sentences), and its log folder."""
+    """Outcome of a run: subjects done, already complete, failed (subject, sentences), and its log folder."""
 
     run_dir: Path
     done: list[str] = field(default_factory=list)
@@ -56,8 +63,42 @@ class Outcome:
         return 1 if self.failed else 0
 
 
-def make_recipe(settings: Settings, method_settings: Mapping[str, Any], device: str) -> Recipe:
-    """The recipe of a run: settings with every default resolved, resources as far as they exist."""
+@dataclass(frozen=True)
+class Segmenter:
+    """``name`` as in ``--segmentation``; ``weights`` of the builtin network and their hash."""
+
+    name: str
+    weights: str = "auto"
+    sha256: str = ""
+
+
+def choose_segmenter(settings: Settings) -> Segmenter:
+    """The segmenter of ``--segmentation``; by default the bundled network, but none with ``--sloppy``: it is slow.
+
+    Raise ``InputError`` if it is not available.
+    """
+    from ..nn.weights import default_weights, load_weights
+    from ..segmentation.synthseg import check_installed
+
+    own, name = settings.segmentation_weights, settings.segmentation
+    if own and name not in (None, "builtin"):
+        raise InputError(
+            f"Expected --segmentation builtin with --segmentation-weights, found '{name}', which uses none; drop one.",
+            code="no-effect",
+            option="segmentation_weights",
+        )
+    if name is None:
+        name = "builtin" if own or (default_weights("regions") and not settings.sloppy) else "none"
+    if name == "synthseg":
+        check_installed()
+    if name != "builtin":
+        return Segmenter(name)
+    weights = load_weights(own or "auto", "regions", ())
+    return Segmenter(name, str(Path(weights.path).resolve()) if own else "auto", weights.sha256)
+
+
+def make_run_spec(settings: Settings, method_settings: Mapping[str, Any], device: str) -> RunSpec:
+    """The specification of a run: settings with every default resolved, resources as far as they exist."""
     method = get_method(settings.method)
     chosen, hashed = dict(method_settings), dict(method_settings)
     asked = method.about.sampling(**chosen)
@@ -78,7 +119,7 @@ def make_recipe(settings: Settings, method_settings: Mapping[str, Any], device: 
     segmenter = choose_segmenter(settings)
     hashed["regions"] = [segmenter.name, segmenter.sha256]
     threads = min(settings.omp_nthreads or MOST_THREADS, available_cpus(), settings.nprocs or available_cpus())
-    return Recipe(
+    return RunSpec(
         bids_dir=str(settings.bids_dir),
         out_dir=str(settings.out_dir),
         method=settings.method,
@@ -104,74 +145,73 @@ def make_recipe(settings: Settings, method_settings: Mapping[str, Any], device: 
     )
 
 
-def preflight(settings: Settings, recipe: Recipe) -> None:
-    """Nothing, or an ``InputError`` before any computing: folders, disk, memory, templates."""
+def preflight(settings: Settings, spec: RunSpec) -> None:
+    """Raise ``InputError`` before any computing if folders, disk, memory or templates do not suffice."""
     work_dir = settings.work_dir or Path(tempfile.gettempdir())
     for folder, name in ((settings.out_dir, "OUT_DIR"), (work_dir, "the work folder")):
         check_room(folder, name)
     needed = MINIMUM_MEMORY_GB[settings.sloppy]
-    if recipe.mem_gb < needed:
+    if spec.mem_gb < needed:
         advice = "ask for more" if settings.sloppy else "ask for more, or try --sloppy to see the app at work"
-        raise InputError(f"Expected {needed:g} GiB of memory, found {recipe.mem_gb:.1f}; {advice}.")
-    if recipe.spaces:
+        raise InputError(
+            f"Expected {needed:g} GiB of memory, found {spec.mem_gb:.1f}; {advice}.", code="no-memory", needed=needed
+        )
+    if spec.spaces:
         from ..imaging.normalise import template_files
 
-        for space in recipe.spaces:
+        for space in spec.spaces:
             template_files(space)
 
 
-def run_participants(settings: Settings, recipe: Recipe, plan: Plan) -> Outcome:
-    """What the run came to; every claim in it was checked against the disk."""
-    recipe = replace(recipe, threads=_threads(settings, recipe, len(plan.units)))
-    recipe = replace(recipe, enhance_gb=_share(settings, recipe, len(plan.units)))
-    outcome = Outcome(_start_run(settings, recipe, plan), skipped=plan.skipped)
+def run_participants(settings: Settings, spec: RunSpec, plan: Plan) -> Outcome:
+    """Run all subjects of a plan; the outcome is checked against what is on disk."""
+    spec = replace(spec, threads=_threads(settings, spec, len(plan.sessions)))
+    spec = replace(spec, enhance_gb=_share(settings, spec, len(plan.sessions)))
+    outcome = Outcome(_start_run(settings, spec, plan), skipped=plan.skipped)
     for subject, sentence in plan.failed:
         outcome.failed.setdefault(subject, []).append(sentence)
-    sessions: dict[str, list[dict[str, Any]]] = {}
-    for unit in plan.units:
-        sessions.setdefault(unit.subject, []).append(session_record(unit))
-    todo: dict[str, list[dict[str, Any]]] = {}
+    todo: dict[str, Sequence[LowFieldSession]] = {}
     with ExitStack() as locks:
-        for subject, records in sessions.items():
+        for subject in plan.subjects:
             try:
-                if _is_done(settings, subject, records, recipe):
+                if _is_done(settings, subject, plan.sessions_of(subject), spec):
                     outcome.already.append(subject)
-                    _tidy(settings, recipe, subject)
+                    _tidy(settings, spec, subject)
                 else:
-                    locks.enter_context(sole_run(settings.out_dir, subject))
-                    todo[subject] = records
+                    locks.enter_context(exclusive_run(settings.out_dir, subject))
+                    todo[subject] = plan.sessions_of(subject)
             except InputError as error:  # a name that no derivative can have, or another run at it
                 outcome.failed[subject] = [str(error)]
         if todo:
-            failures = _execute(settings, recipe, todo, outcome.run_dir)
-            _settle(settings, recipe, todo, failures, outcome)
+            failures = _execute(settings, spec, todo, outcome.run_dir)
+            _settle(settings, spec, todo, failures, outcome)
     if outcome.done:
         _cite(settings.out_dir)
     return outcome
 
 
-def _threads(settings: Settings, recipe: Recipe, sessions: int) -> int:
+def _threads(settings: Settings, spec: RunSpec, sessions: int) -> int:
     """Threads of one step: several sessions at once use processors better than several threads for one.
 
     By what was asked for, not by what is left to do, so that a rerun computes as the first run did.
     """
     if settings.omp_nthreads:
-        return recipe.threads
-    return max(1, min(recipe.threads, (settings.nprocs or available_cpus()) // max(sessions, 1)))
+        return spec.threads
+    return max(1, min(spec.threads, (settings.nprocs or available_cpus()) // max(sessions, 1)))
 
 
-def _share(settings: Settings, recipe: Recipe, sessions: int) -> float:
+def _share(settings: Settings, spec: RunSpec, sessions: int) -> float:
     """GiB for the arrays of one enhancement, such that as many as can go at once fit beside each other."""
-    at_once = [sessions, (settings.nprocs or available_cpus()) // recipe.threads]
-    at_once.append(int(recipe.mem_gb // MINIMUM_MEMORY_GB[settings.sloppy]))
-    return recipe.mem_gb / max(1, min(at_once)) - LIBRARIES_GB
+    at_once = [sessions, (settings.nprocs or available_cpus()) // spec.threads]
+    at_once.append(int(spec.mem_gb // MINIMUM_MEMORY_GB[settings.sloppy]))
+    return spec.mem_gb / max(1, min(at_once)) - LIBRARIES_GB
 
 
-def _tidy(settings: Settings, recipe: Recipe, subject: str) -> None:
+def _tidy(settings: Settings, spec: RunSpec, subject: str) -> None:
     """Removes what a run left that was killed between its last step and its tidying up."""
-    left = subject_folder(work_folder(settings, recipe), subject)
+    left = subject_folder(work_folder(settings, spec), subject)
     if left.is_dir():
-        with suppress(InputError), sole_run(settings.out_dir, subject):  # another run will tidy up itself
+        with suppress(InputError), exclusive_run(settings.out_dir, subject):  # another run will tidy up itself
             shutil.rmtree(left, ignore_errors=True)
 
 
@@ -181,20 +221,18 @@ def _cite(out_dir: Path) -> None:
         atomic_write(out_dir / "logs" / "CITATION.md", boilerplate(out_dir))
 
 
-def _is_done(settings: Settings, subject: str, records: Sequence[Mapping[str, Any]], recipe: Recipe) -> bool:
+def _is_done(settings: Settings, subject: str, sessions: Sequence[LowFieldSession], spec: RunSpec) -> bool:
     if tells_of_failure(settings.out_dir / f"sub-{subject}.html"):
         return False
-    return volumes_path(settings.out_dir, subject).is_file() and all(
-        is_complete(record, recipe.plain()) for record in records
-    )
+    return volumes_path(settings.out_dir, subject).is_file() and all(is_complete(session, spec) for session in sessions)
 
 
-def _start_run(settings: Settings, recipe: Recipe, plan: Plan) -> Path:
+def _start_run(settings: Settings, spec: RunSpec, plan: Plan) -> Path:
     """The log folder of this run, with its settings in it; the dataset's own files are written first of all."""
     run_id = f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
     about = {settings.label: f"Low field made high-field-like by method {settings.method}"}
-    subjects = {unit.subject for unit in plan.units}
-    tables = {REGION_LABELS[recipe.segmentation]: label_table()} if recipe.segmentation in REGION_LABELS else {}
+    subjects = {session.subject for session in plan.sessions}
+    tables = {REGION_LABELS[spec.segmentation]: label_table()} if spec.segmentation in REGION_LABELS else {}
     write_dataset_files(
         settings.out_dir,
         settings.bids_dir,
@@ -202,17 +240,17 @@ def _start_run(settings: Settings, recipe: Recipe, plan: Plan) -> Path:
         __version__,
         subjects=sorted(subjects),
         labels=tables,
-        maps=recipe.maps,
+        maps=spec.maps,
     )
     run_dir = settings.out_dir / "logs" / run_id
     run_dir.mkdir(parents=True)
-    (run_dir / "config.toml").write_text(to_toml(settings, recipe.method_settings))
+    (run_dir / "config.toml").write_text(to_toml(settings, spec.method_settings))
     return run_dir
 
 
-def work_folder(settings: Settings, recipe: Recipe) -> Path:
+def work_folder(settings: Settings, spec: RunSpec) -> Path:
     """The folder of intermediate files: the same for the same work, so that a rerun goes on where it stopped."""
-    key = hashlib.sha256(f"{settings.bids_dir}\n{settings.out_dir}\n{recipe.settings_hash}".encode()).hexdigest()[:12]
+    key = hashlib.sha256(f"{settings.bids_dir}\n{settings.out_dir}\n{spec.settings_hash}".encode()).hexdigest()[:12]
     base = settings.work_dir or Path(tempfile.gettempdir()) / f"bids_lfenhance-{os.getuid()}"
     return base / f"run-{key}"
 
@@ -223,41 +261,41 @@ def subject_folder(work: Path, subject: str) -> Path:
 
 
 def _execute(
-    settings: Settings, recipe: Recipe, sessions: Mapping[str, Sequence[Mapping[str, Any]]], run_dir: Path
+    settings: Settings, spec: RunSpec, sessions: Mapping[str, Sequence[LowFieldSession]], run_dir: Path
 ) -> list[Any]:
     """Runs the graphs of all subjects; returns the failures."""
     os.environ["NIPYPE_NO_ET"] = "1"
-    limit_threads(recipe.threads)
+    limit_threads(spec.threads)
     from .engine import execute_graph
     from .participant import init_subject_wf
 
-    work = work_folder(settings, recipe)
+    work = work_folder(settings, spec)
     if settings.clean_workdir:
         for subject in sessions:  # theirs alone: other runs may be at other subjects in the same folder
             shutil.rmtree(subject_folder(work, subject), ignore_errors=True)
-    graphs = [init_subject_wf(subject, records, recipe, str(run_dir)) for subject, records in sessions.items()]
-    return execute_graph(graphs, work, run_dir, settings, recipe)
+    graphs = [init_subject_wf(subject, own, spec, str(run_dir)) for subject, own in sessions.items()]
+    return execute_graph(graphs, work, run_dir, settings, spec)
 
 
 def _settle(
     settings: Settings,
-    recipe: Recipe,
-    sessions: Mapping[str, Sequence[Mapping[str, Any]]],
+    spec: RunSpec,
+    sessions: Mapping[str, Sequence[LowFieldSession]],
     failures: Sequence[Any],
     outcome: Outcome,
 ) -> None:
     """Sorts the subjects by what is on disk, and gives those that failed a page that says so."""
-    for subject, records in sessions.items():
+    for subject, own in sessions.items():
         graph = f"sub_{graph_label(subject)}_wf"
-        said = [f"{_place(f.node)}: {f.sentence}" for f in failures if graph in f.node.split(".")]
-        absent = [path for record in records for path in missing_outputs(record, recipe.plain())]
+        reasons = [f"{_place(f.node)}: {f.sentence}" for f in failures if graph in f.node.split(".")]
+        absent = [path for session in own for path in missing_outputs(session, spec)]
         page = settings.out_dir / f"sub-{subject}.html"
-        if absent and not said:
-            said = [f"expected {absent[0]} and {len(absent) - 1} more file(s), found nothing there"]
-        if not said and not page.is_file():
-            said = [f"expected the report {page}, found none"]
-        if said:
-            outcome.failed[subject] = said
+        if absent and not reasons:
+            reasons = [f"expected {absent[0]} and {len(absent) - 1} more file(s), found nothing there"]
+        if not reasons and not page.is_file():
+            reasons = [f"expected the report {page}, found none"]
+        if reasons:
+            outcome.failed[subject] = reasons
             _failure_page(settings.out_dir, subject, outcome)
         else:
             outcome.done.append(subject)
@@ -271,7 +309,7 @@ def _failure_page(out_dir: Path, subject: str, outcome: Outcome) -> None:
 
 
 def _place(node: str) -> str:
-    """A node's full name as a person would say it: ``session HFC, enhance``."""
+    """A node's full name in readable form: ``session HFC, enhance``."""
     words = [word.removesuffix("_wf").replace("_", " ") for word in node.split(".")[2:]]
     return ", ".join(words)
 

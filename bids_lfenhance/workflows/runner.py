@@ -17,14 +17,14 @@ import numpy as np
 from nipype.pipeline.plugins.multiproc import MultiProcPlugin, run_node
 
 from ..resources import measured
-from .pool import LESS_MEMORY, end_lane, killed, new_lane, start_worker
+from .pool import LESS_MEMORY, end_worker, killed, new_worker, start_worker
 
 _EXCEPTION = re.compile(r"(?:\w+\.)*(?P<kind>[A-Z]\w+): (?P<message>.+)")
 NIPYPE_LOGGERS = ("nipype", "nipype.workflow", "nipype.interface", "nipype.utils")
 _NO_MEMORY = re.compile(
     "MemoryError|bad_alloc|failed to map segment|[Cc]annot allocate memory|can't start new thread|not enough memory"
 )
-"""How a step says that it was refused memory, whoever it asked: Python, C++, the loader, the kernel, torch."""
+"""Messages of a failed allocation: Python, C++, the loader, the kernel, torch."""
 
 MORE_ROOM = "free some, or choose another work folder with -w, and run again."
 """What to do where the disk of the work folder is full: that of OUT_DIR speaks for itself."""
@@ -34,7 +34,7 @@ _OURS = ("InputError", "MethodError", "WorkerKilled")
 
 @dataclass(frozen=True)
 class Failure:
-    """A step that did not finish: its full name in the graph, one sentence, and the file with the whole story."""
+    """A failed step: its full name in the graph, one sentence, and the crash file."""
 
     node: str
     sentence: str
@@ -51,8 +51,8 @@ class NodeUsage:
     peak_memory_mib: float
 
 
-class LanePlugin(MultiProcPlugin):
-    """Runs each node in a lane of its own: a pool of one worker, replaced when the kernel kills it.
+class WorkerPlugin(MultiProcPlugin):
+    """Runs each node in a worker of its own: a pool of one worker, replaced when the kernel kills it.
 
     nipype's plugin puts all workers in one pool, whose breaking (out of memory) escapes its callback and hangs the
     run for ever. Forkserver, because threads and CUDA do not survive a fork. ``plugin_args``: ``n_procs``,
@@ -84,7 +84,7 @@ class LanePlugin(MultiProcPlugin):
         return at_once or self._none_passes(line)
 
     def _none_passes(self, line: list[int]) -> list[int]:
-        """The head of the line as far as there is room; who waits for the GPU alone is passed.
+        """The first steps of the queue as far as resources allow; a step that waits only for the GPU is skipped.
 
         Were a step that needs more passed by those that need less, it would wait until there are none left: every
         subject would be begun before the first is finished.
@@ -118,12 +118,12 @@ class LanePlugin(MultiProcPlugin):
         self._taskid += 1
         task, gpu = self._taskid, bool(node.is_gpu_node())
         idle = self._idle[gpu]  # steps of the GPU share one worker: its context and libraries are set up once
-        lane = idle.pop() if idle else new_lane(_start_worker, logging.getLogger("nipype.workflow").level)
-        self._busy[task], self._names[task] = (gpu, lane), node.fullname
+        worker = idle.pop() if idle else new_worker(_start_worker, logging.getLogger("nipype.workflow").level)
+        self._busy[task], self._names[task] = (gpu, worker), node.fullname
         try:
-            future = lane.submit(_run_measured, node, updatehash, task)
+            future = worker.submit(_run_measured, node, updatehash, task)
         except BrokenProcessPool:  # killed while it had nothing to do
-            end_lane(lane)
+            end_worker(worker)
             del self._busy[task]
             return self._submit_job(node, updatehash)
         self._task_obj[task] = future
@@ -132,13 +132,13 @@ class LanePlugin(MultiProcPlugin):
 
     def _landed(self, task: int, future: Future) -> None:
         """Runs in the pool's thread: whatever happened becomes a result, for an exception here would vanish."""
-        gpu, lane = self._busy.pop(task)
+        gpu, worker = self._busy.pop(task)
         try:
             result, usage = future.result()
             self.usages.append(NodeUsage(self._names[task], *usage))
-            self._idle[gpu].append(lane)
+            self._idle[gpu].append(worker)
         except BaseException as error:
-            lane.shutdown(wait=False)
+            worker.shutdown(wait=False)
             result = {"taskid": task, "result": None, "traceback": [_epitaph(self._names[task], error)]}
         self._taskresult[task] = result
         self._ended.set()
@@ -154,8 +154,8 @@ class LanePlugin(MultiProcPlugin):
 
     def close(self) -> None:
         """Ends every worker at once; called on the way out, also of an interrupted run."""
-        for lane in [*self._idle[False], *self._idle[True], *(lane for _, lane in self._busy.values())]:
-            end_lane(lane)
+        for worker in [*self._idle[False], *self._idle[True], *(worker for _, worker in self._busy.values())]:
+            end_worker(worker)
         self._idle = {False: [], True: []}
 
 
@@ -187,19 +187,21 @@ def _sentence(text: str) -> str:
     """The last exception of a traceback; our own errors speak for themselves, without their class."""
     for line in reversed(text.splitlines()):
         # nipype indents the traceback it quotes by a tab; code lines of a traceback are indented by spaces
-        found = _EXCEPTION.fullmatch(line.lstrip("\t"))
-        if found and found["kind"] != "NodeExecutionError":
-            if found["kind"] in _OURS:
-                return found["message"]
-            said = f"{found['kind']}: {found['message']}"
-            if found["kind"] == "OSError" and "No space left on device" in said:
-                return f"expected room for intermediate files, found no space left on the device ({said}); {MORE_ROOM}"
-            return f"the step ran out of memory ({said}); {LESS_MEMORY}" if _NO_MEMORY.search(said) else said
+        match = _EXCEPTION.fullmatch(line.lstrip("\t"))
+        if match and match["kind"] != "NodeExecutionError":
+            if match["kind"] in _OURS:
+                return match["message"]
+            summary = f"{match['kind']}: {match['message']}"
+            if match["kind"] == "OSError" and "No space left on device" in summary:
+                return (
+                    f"expected room for intermediate files, found no space left on the device ({summary}); {MORE_ROOM}"
+                )
+            return f"the step ran out of memory ({summary}); {LESS_MEMORY}" if _NO_MEMORY.search(summary) else summary
     return text.strip().splitlines()[-1] if text.strip() else "the step ended without a word"
 
 
 def _write_crash(folder: Path, name: str, text: str) -> Path | None:
-    """The file with the whole story; None on a full disk, where the sentence alone must do."""
+    """The crash file; None on a full disk."""
     path = folder / f"crash-{name}-{time.strftime('%H%M%S')}.txt"
     try:
         folder.mkdir(parents=True, exist_ok=True)

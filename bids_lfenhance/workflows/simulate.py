@@ -51,17 +51,15 @@ class Simulated:
         return 1 if self.failed else 0
 
 
-def run_simulation(
-    settings: SimulateSettings, plan: SimulationPlan, tasks: Mapping[str, Task], recipe: str
-) -> Simulated:
+def run_simulation(settings: SimulateSettings, plan: SimulationPlan, tasks: Mapping[str, Task], toml: str) -> Simulated:
     """What the run came to; every claim in it was checked against the disk.
 
-    ``recipe`` is the TOML of the settings that change an image.
+    ``toml`` is the TOML of the settings that change an image.
     """
     outcome = Simulated(failed={f"sub-{subject}": sentence for subject, sentence in plan.failed})
     nprocs = processes(settings)
     check_room(settings.out_dir, "OUT_DIR")
-    write_simulated_dataset(settings.out_dir, settings.bids_dir, __version__, recipe)
+    write_simulated_dataset(settings.out_dir, settings.bids_dir, __version__, toml)
     limit_threads(settings.omp_nthreads or 1)
     ended = _Ended(settings, tasks, outcome)
     try:
@@ -75,7 +73,11 @@ def processes(settings: SimulateSettings) -> int:
     """How many processes run at once: what was asked for, as far as memory goes."""
     memory = settings.mem_gb or available_memory_gb()
     if memory < MEMORY_GB:
-        raise InputError(f"Expected {MEMORY_GB:g} GiB of memory, found {memory:.1f}; ask for more.")
+        raise InputError(
+            f"Expected {MEMORY_GB:g} GiB of memory, found {memory:.1f}; ask for more.",
+            code="no-memory",
+            needed=MEMORY_GB,
+        )
     return min(settings.nprocs or available_cpus(), int(memory // MEMORY_GB))
 
 
@@ -157,18 +159,18 @@ def _simulate(task: Task) -> Made:
     todo = missing(task, hashes)
     warnings: tuple[str, ...] = ()
     if todo:
-        from .heads import load_heads
+        from .high_field import load_high_field
 
-        heads, warnings = load_heads([(scan.path.name, scan.contrast, scan.path) for scan in source.scans])
+        high_field, warnings = load_high_field([(scan.path.name, scan.contrast, scan.path) for scan in source.scans])
         for session in todo:
-            write_session(settings.out_dir, source.subject, session, _scans(task, heads, session, hashes))
+            write_session(settings.out_dir, source.subject, session, _scans(task, high_field, session, hashes))
     if settings.high_field != "none":
         about = {scan.path: _about_high_field(task, scan.path, hashes) for scan in source.scans}
         put_high_field(settings.out_dir, source.scans, source.label, settings.high_field, about)
     return Made(len(todo), hashes, warnings=warnings)
 
 
-def _scans(task: Task, heads: Sequence[Any], session: str, hashes: Mapping[Path, str]) -> list[SimulatedScan]:
+def _scans(task: Task, high_field: Sequence[Any], session: str, hashes: Mapping[Path, str]) -> list[SimulatedScan]:
     """The stacks of one simulated session, with their sidecars."""
     from ..simulators.protocol import simulated_sidecar
     from ..simulators.session import record_json, simulate_session
@@ -176,13 +178,13 @@ def _scans(task: Task, heads: Sequence[Any], session: str, hashes: Mapping[Path,
     simulator = get_simulator(task.settings.simulator)
     options = simulator.settings(**task.options)
     presets: list[Preset] = [named_preset(word, contrast) for word, contrast in task.presets]
-    made = simulate_session(simulator, heads, presets, options, generator_of(task, session))
+    made = simulate_session(simulator, high_field, presets, options, generator_of(task, session))
     scans = []
     for (word, contrast), preset, (stack, record) in zip(task.presets, presets, made, strict=True):
         # the scan itself first, then those that decided grid and tissue with it
         sources = [scan.path for scan in sorted(task.source.scans, key=lambda scan: scan.contrast != contrast)]
         about = {
-            **simulated_sidecar(word, preset.on(heads[0].grid)),
+            **simulated_sidecar(word, preset.on(high_field[0].grid)),
             "Simulated": True,
             "Simulation": record_json(simulator, record),
             "SimulationPreset": word,

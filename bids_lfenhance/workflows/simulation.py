@@ -72,16 +72,18 @@ def make_simulation_plan(settings: SimulateSettings) -> SimulationPlan:
 
 
 def simulator_settings(settings: SimulateSettings) -> dict[str, Any]:
-    """The simulator's own settings, its defaults filled in; an ``InputError`` for what it cannot use."""
+    """The simulator's own settings, its defaults filled in; raise ``InputError`` if it cannot use them."""
     try:
         return dataclasses.asdict(get_simulator(settings.simulator).settings(**settings.simulator_options))
     except (TypeError, ValueError) as error:
         raise InputError(
-            f"Expected settings simulator '{settings.simulator}' can use, found: {error}; see --help."
+            f"Expected settings simulator '{settings.simulator}' can use, found: {error}; see --help.",
+            code="bad-method-settings",
+            method=settings.simulator,
         ) from error
 
 
-def recipe_of(settings: SimulateSettings, options: Mapping[str, Any], contrasts: Sequence[str]) -> str:
+def simulation_toml(settings: SimulateSettings, options: Mapping[str, Any], contrasts: Sequence[str]) -> str:
     """The settings that change an image, as TOML, with the version that used them and the weights, if there are any.
 
     Weights that cannot be used for these contrasts are an ``InputError``.
@@ -106,9 +108,12 @@ def weights_digest(options: Mapping[str, Any], contrasts: Sequence[str]) -> str:
 
 
 def make_tasks(settings: SimulateSettings, plan: SimulationPlan, options: Mapping[str, Any]) -> dict[str, Task]:
-    """A task by the name of each high-field session; an ``InputError`` for presets that cannot be used."""
+    """A task by the name of each high-field session; raise ``InputError`` if a preset cannot be used."""
     if len(set(settings.presets)) < len(settings.presets):
-        raise InputError(f"Expected each preset once, found {' '.join(settings.presets)}; drop the repeated one.")
+        raise InputError(
+            f"Expected each preset once, found {' '.join(settings.presets)}; drop the repeated one.",
+            code="repeated-preset",
+        )
     tasks, weights = {}, weights_digest(options, plan.contrasts)
     for source in plan.sessions:
         stacks = tuple((word, contrast) for contrast in source.contrasts for word in settings.presets)

@@ -1,4 +1,4 @@
-"""The train level: people → split → examples → weights, and what they are worth on people they never saw."""
+"""The train level: subjects → split → examples → weights, evaluated on the test subjects."""
 
 import dataclasses
 import os
@@ -15,8 +15,8 @@ from ..methods import get_trainable
 from ..resources import available_cpus, available_memory_gb, check_room, limit_threads
 from ..training.jobs import Job, run_job
 from ..training.split import Split, refuse_leaks, refuse_seen
-from .people import assign, choose_split, describe, plan_jobs, simulation
 from .pool import share_out
+from .training_plan import assign, choose_split, describe, plan_jobs, simulation
 
 if TYPE_CHECKING:
     from ..nn.method import Trainable
@@ -43,7 +43,7 @@ def run_train(settings: TrainSettings) -> int:
     simulator = [] if settings.augment in PLAIN else [simulation(settings)["simulator_settings"]]
     text = to_toml(settings, dataclasses.asdict(own), *simulator)
     if settings.dry_run:
-        fitted = f"arnold is fitted to {len(pairs)} pair(s) of the training people" if pairs else ""
+        fitted = f"arnold is fitted to {len(pairs)} pair(s) of the training subjects" if pairs else ""
         _print(describe(settings, jobs, split), fitted, text)
         return 0
     check_room(settings.out_dir, "OUT_DIR")
@@ -51,36 +51,41 @@ def run_train(settings: TrainSettings) -> int:
     with locked(root / ".lock"):  # of several processes (torchrun) the first makes them, the others find them made
         jobs = _fitted(settings, jobs, pairs, root)
         folders = make_examples(jobs, root, settings.nprocs or available_cpus())
-    if told := learn(settings, method, own, split, folders, text, start):
-        _print(told)
+    if results := learn(settings, method, own, split, folders, text, start):
+        _print(results)
     return 0
 
 
 def _check_stages(settings: TrainSettings, method: "Trainable[Any]", own: Any, jobs: Sequence[Job]) -> None:
-    """Nothing, or ``InputError`` where simulated sessions would be made and never learned from, or a patch is small."""
+    """Raise ``InputError`` if simulated sessions would be made and never used, or a patch has an odd side."""
     stages = method.stages(own)
     if method.about.direction == "regions" and any(side % 2 or side < 2 for stage in stages for side in stage.patch):
         raise InputError(
             f"Expected an even --{method.name}-patch, whose voxels the network takes two by two by two, found "
-            f"{stages[0].patch[0]}; change it."
+            f"{stages[0].patch[0]}; change it.",
+            code="odd-patch",
         )
     only_pairs = all(stage.data == "pairs" for stage in stages)
     if only_pairs and settings.augment not in PLAIN and any(job.low for job in jobs):
         raise InputError(
             f"Expected --augment none or flip with pairs for {method.name}, which learns from them alone, found "
-            f"'{settings.augment}'; change --augment."
+            f"'{settings.augment}'; change --augment.",
+            code="no-effect",
+            option="augment",
         )
 
 
 def _fusion(settings: TrainSettings, own: Any) -> Any:
-    """How the method wants its stacks fused; ``InputError`` where the simulator makes fused images of another kind."""
+    """The method's fusion of stacks; raise ``InputError`` if the simulator makes images fused in another way."""
     from ..simulators import get_simulator
 
     fusion = getattr(own, "fusion", "mean")
     if fusion != "mean" and settings.augment not in PLAIN and get_simulator(settings.augment).fused:
         raise InputError(
             f"Expected --{settings.method}-fusion mean with --augment {settings.augment}, which makes images that are "
-            f"fused already, found {fusion}; change one of them."
+            f"fused already, found {fusion}; change one of them.",
+            code="conflicting-options",
+            options=("fusion", "augment"),
         )
     return fusion
 
@@ -113,7 +118,7 @@ def _pairs_of_arnold(settings: TrainSettings, jobs: Sequence[Job], split: Split)
 
 
 def _fitted(settings: TrainSettings, jobs: Sequence[Job], pairs: Sequence[Job], root: Path) -> list[Job]:
-    """The jobs, told what was fitted to the pairs; ``arnold.json`` is in OUT_DIR then, for --arnold-parameters."""
+    """The jobs with the parameters fitted to the pairs, which ``OUT_DIR/arnold.json`` keeps for --arnold-parameters."""
     from ..training.fit_arnold import parameters_file, registered, write_parameters
 
     if not pairs:
@@ -124,11 +129,11 @@ def _fitted(settings: TrainSettings, jobs: Sequence[Job], pairs: Sequence[Job], 
         write_parameters(_by_workers(registered, pairs, nprocs, "pairs for arnold"), fitted)
     path = str(atomic_write(settings.out_dir / "arnold.json", fitted.read_text(encoding="utf-8")))
 
-    def told(job: Job) -> Job:
+    def with_parameters(job: Job) -> Job:
         options = {**job.simulator_settings, "parameters": path}
         return dataclasses.replace(job, simulator_settings=options, inputs=(*job.inputs, path))
 
-    return [told(job) if job.simulator else job for job in jobs]
+    return [with_parameters(job) if job.simulator else job for job in jobs]
 
 
 def learn(
@@ -162,7 +167,7 @@ def learn(
     )
     atomic_write(settings.out_dir / "config.toml", text)
     trained = train(method, own, examples, split, settings.out_dir, options)
-    if int(os.environ.get("RANK", "0")):  # of several processes (torchrun) the first tests and tells
+    if int(os.environ.get("RANK", "0")):  # of several processes (torchrun) the first tests and reports
         return ""
     return test_and_tell(trained, method, own, split, examples, options)
 
@@ -174,13 +179,20 @@ def resolve(settings: TrainSettings, method: "Trainable[Any]") -> Any:
     presets = method.about.presets
     if settings.preset not in presets:
         raise InputError(
-            f"Expected a --preset of {method.name} out of {', '.join(presets)}, found '{settings.preset}'; change it."
+            f"Expected a --preset of {method.name} out of {', '.join(presets)}, found '{settings.preset}'; change it.",
+            code="unknown-choice",
+            option="preset",
+            value=settings.preset,
         )
     chosen = {**presets[settings.preset], **settings.method_options}
     try:
         return method.about.settings(**chosen, device=choose_device(settings.device))
     except (TypeError, ValueError) as error:
-        raise InputError(f"Expected settings method '{method.name}' can use, found: {error}; see --help.") from error
+        raise InputError(
+            f"Expected settings method '{method.name}' can use, found: {error}; see --help.",
+            code="bad-method-settings",
+            method=method.name,
+        ) from error
 
 
 def make_examples(jobs: Sequence[Job], root: Path, nprocs: int) -> list[str]:
@@ -190,7 +202,7 @@ def make_examples(jobs: Sequence[Job], root: Path, nprocs: int) -> list[str]:
 
 
 def _by_workers(work: Callable[[Job], Any], jobs: Sequence[Job], nprocs: int, what: str) -> list[Any]:
-    """What ``work`` made of each job, in their order; ``MethodError`` where one failed. A bar says ``what`` it is."""
+    """The results of ``work`` in the order of the jobs; ``MethodError`` if one failed. ``what`` labels the bar."""
     from tqdm import tqdm
 
     limit_threads(1)
@@ -198,7 +210,7 @@ def _by_workers(work: Callable[[Job], Any], jobs: Sequence[Job], nprocs: int, wh
     made: dict[str, Any] = {}
     failed: list[str] = []
     tasks = {f"{number}: {job.name}": job for number, job in enumerate(jobs)}
-    with tqdm(total=len(tasks), unit="person", desc=what, disable=None) as bar:
+    with tqdm(total=len(tasks), unit="subject", desc=what, disable=None) as bar:
 
         def ended(name: str, result: Any, sentence: str) -> None:
             bar.update()
@@ -210,7 +222,9 @@ def _by_workers(work: Callable[[Job], Any], jobs: Sequence[Job], nprocs: int, wh
         share_out(work, tasks, min(nprocs, len(tasks)), ended)
     if failed:
         more = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
-        raise MethodError(f"Expected an example of everyone, but {failed[0]}{more}; leave these out, or mend them.")
+        raise MethodError(
+            f"Expected an example of every subject, but {failed[0]}{more}; leave these out, or mend them."
+        )
     return [made[name] for name in tasks]
 
 

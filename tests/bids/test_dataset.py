@@ -10,12 +10,12 @@ from bids_lfenhance.bids.dataset import (
     generated_by,
     newest_change,
     raw_link,
-    read_table,
     source_dataset,
     write_dataset_files,
 )
-from bids_lfenhance.errors import InputError
+from bids_lfenhance.bids.tables import read_table
 
+from ..refusals import refused
 from .conftest import MakeTree
 
 METHODS = {"inr": "Implicit neural representation", "interp": "Interpolation"}
@@ -83,9 +83,9 @@ def test_a_second_method_adds_and_a_repeat_changes_nothing(source: Path, tmp_pat
 
 def test_the_dataset_of_another_program_is_left_alone(source: Path, tmp_path: Path) -> None:
     (tmp_path / "dataset_description.json").write_text('{"Name": "x", "GeneratedBy": [{"Name": "fMRIPrep"}]}')
-    with pytest.raises(InputError, match="made by fMRIPrep"):
+    with refused("out-dir-taken", path=tmp_path):
         write_dataset_files(tmp_path, source, METHODS, "0.1.0")
-    with pytest.raises(InputError, match="another dataset"):
+    with refused("out-dir-taken", path=source):
         write_dataset_files(source, source, METHODS, "0.1.0")
 
 

@@ -6,7 +6,8 @@ import pytest
 
 from bids_lfenhance.bids.filters import check_filters, load_filters, passes
 from bids_lfenhance.bids.scans import Entities, Scan
-from bids_lfenhance.errors import InputError
+
+from ..refusals import refused
 
 SCAN = Scan(
     Path("/data/sub-01/ses-HFC/anat/sub-01_ses-HFC_acq-axi_run-02_T1w.nii.gz"),
@@ -47,19 +48,21 @@ def test_only_the_keys_asked_for_apply() -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "says"),
+    ("content", "code", "fields"),
     [
-        ('{"bold": {}}', "'bold'"),
-        ('{"t1w": {"plane": "axi"}}', "'plane'"),
-        ('{"t1w": "axi"}', "'axi'"),
-        ("[]", "a JSON object"),
-        ("{", "valid JSON"),
+        ('{"bold": {}}', "bad-filter", {"key": "bold"}),
+        ('{"t1w": {"plane": "axi"}}', "bad-filter", {"key": "plane"}),
+        ('{"t1w": "axi"}', "bad-filter", {"key": "t1w"}),
+        ("[]", "bad-json", {}),
+        ("{", "bad-json", {}),
     ],
 )
-def test_what_is_unknown_is_named_with_the_file(tmp_path: Path, content: str, says: str) -> None:
+def test_what_is_unknown_is_named_with_the_file(
+    tmp_path: Path, content: str, code: str, fields: dict[str, str]
+) -> None:
     path = tmp_path / "filter.json"
     path.write_text(content)
-    with pytest.raises(InputError, match=says) as caught:
+    with refused(code, **fields) as caught:
         load_filters(path)
     assert "filter.json" in str(caught.value)
 

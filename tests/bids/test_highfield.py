@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from bids_lfenhance.bids.highfield import describe_simulation, plan_simulation
-from bids_lfenhance.errors import InputError
+
+from ..refusals import refused
 
 HIGH, LOW, MIDDLE = {"MagneticFieldStrength": 3}, {"ImagingFrequency": 2.7}, {"MagneticFieldStrength": 0.55}
 
@@ -41,7 +42,7 @@ def test_an_assumed_strength_settles_it(raw):
     plan = plan_simulation(raw, assume_field_strength=1.5)
     assert (plan.unknown, plan.warnings) == ((), ())
     assert plan.sessions[0].scans[0].field_strength == 1.5
-    with pytest.raises(InputError, match="Expected high-field"):
+    with refused("no-high-field", path=raw):
         plan_simulation(raw, assume_field_strength=0.064)
 
 
@@ -95,10 +96,14 @@ def test_a_broken_sidecar_stops_no_other(raw):
 
 
 @pytest.mark.parametrize(
-    ("asked", "found"),
-    [({"contrasts": ["T2w"]}, "T2w was asked for"), ({"participants": ["9"]}, "sub-9"), ({"sessions": ["X"]}, "ses-X")],
+    ("asked", "code"),
+    [
+        ({"contrasts": ["T2w"]}, "no-high-field"),
+        ({"participants": ["9"]}, "unknown-subject"),
+        ({"sessions": ["X"]}, "unknown-session"),
+    ],
 )
-def test_nothing_to_simulate_from_is_one_sentence(raw, asked, found):
+def test_nothing_to_simulate_from_is_one_sentence(raw, asked, code):
     scan(raw, "sub-01_T1w", HIGH)
-    with pytest.raises(InputError, match=found):
+    with refused(code):
         plan_simulation(raw, **asked)

@@ -2,11 +2,9 @@ import multiprocessing
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from bids_lfenhance.bids.layout import DATABASE, index_tree, list_images
-from bids_lfenhance.errors import InputError
 
+from ..refusals import refused
 from .conftest import MakeTree
 
 
@@ -75,14 +73,14 @@ def test_database_of_another_dataset_or_none_at_all(make_tree: MakeTree, low: di
     list_images(root, ["01"], tmp_path / "db")
     other = root.rename(tmp_path / "other")
     make_tree({"01/-/T1w": low})
-    with pytest.raises(InputError, match=r"Expected the index of .*other"):
+    with refused("bad-index", path=tmp_path / "db"):
         list_images(other, ["01"], tmp_path / "db")
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / DATABASE).write_bytes(b"no database" * 100)
-    with pytest.raises(InputError, match="cannot be read"):
+    with refused("bad-index", path=tmp_path / "broken"):
         list_images(other, ["01"], tmp_path / "broken")
     (tmp_path / "file").touch()
-    with pytest.raises(InputError, match="--bids-database-dir"):
+    with refused("bad-index", path=tmp_path / "file"):
         list_images(other, ["01"], tmp_path / "file")
 
 

@@ -8,15 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from bids_lfenhance.bids.lock import sole_run
+from bids_lfenhance.bids.lock import exclusive_run
 from bids_lfenhance.errors import InputError
+
+from ..refusals import refused
 
 HOLD = """
 import signal, sys, time
 from pathlib import Path
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job begins with it ignored
-from bids_lfenhance.bids.lock import sole_run
-with sole_run(Path(sys.argv[1]), "01"):
+from bids_lfenhance.bids.lock import exclusive_run
+with exclusive_run(Path(sys.argv[1]), "01"):
     print("held", flush=True)
     time.sleep(60)
 """
@@ -33,8 +35,8 @@ def holder(tmp_path: Path):
 
 def test_a_second_run_of_a_subject_is_refused_and_told_by_whom(tmp_path: Path, holder: subprocess.Popen) -> None:
     with pytest.raises(InputError, match=rf"sub-01 .* process {holder.pid} on host {os.uname().nodename}"):
-        sole_run(tmp_path, "01").__enter__()
-    with sole_run(tmp_path, "02"):
+        exclusive_run(tmp_path, "01").__enter__()
+    with exclusive_run(tmp_path, "02"):
         pass  # another subject
 
 
@@ -42,7 +44,7 @@ def test_a_second_run_of_a_subject_is_refused_and_told_by_whom(tmp_path: Path, h
 def test_a_run_that_ends_however_leaves_no_lock(tmp_path: Path, holder: subprocess.Popen, number: int) -> None:
     holder.send_signal(number)
     holder.wait(10)
-    with sole_run(tmp_path, "01"):
+    with exclusive_run(tmp_path, "01"):
         pass
     assert list((tmp_path / "logs").iterdir()) == [], "no file stays once a run has ended well"
 
@@ -52,7 +54,7 @@ def _step(task: tuple[Path, Path]) -> bool:
     folder, witness = task
     for _ in range(200):
         try:
-            with sole_run(folder, "01"):
+            with exclusive_run(folder, "01"):
                 handle = os.open(witness, os.O_CREAT | os.O_EXCL)  # fails if another is here
                 os.close(handle)
                 witness.unlink()
@@ -71,5 +73,5 @@ def test_never_two_at_once_while_the_file_comes_and_goes(tmp_path: Path) -> None
 def test_no_room_for_a_lock_is_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "logs").mkdir()
     (tmp_path / "logs" / ".sub-01.lock").mkdir()
-    with pytest.raises(InputError, match="Expected to write"):
-        sole_run(tmp_path, "01").__enter__()
+    with refused("not-writable"):
+        exclusive_run(tmp_path, "01").__enter__()

@@ -5,21 +5,22 @@ from typing import Any
 
 import pytest
 
-from bids_lfenhance.bids.plan import Unit, make_plan
+from bids_lfenhance.bids.plan import LowFieldSession, make_plan
 from bids_lfenhance.errors import InputError
 
+from ..refusals import refused
 from .conftest import MakeTree
 
 Sidecar = dict[str, Any]
 
 
-def stacks(unit: Unit) -> list[str]:
-    return [scan.name for scan in unit.stacks]
+def stacks(session: LowFieldSession) -> list[str]:
+    return [scan.name for scan in session.stacks]
 
 
 def test_low_and_high_field_are_told_apart_by_field_alone(make_tree: MakeTree, low: Sidecar, high: Sidecar) -> None:
     root = make_tree({"01/highfield/T1w": low, "01/lowfield/T1w": high, "02/highfield/T1w": low})
-    one, two = make_plan(root).units
+    one, two = make_plan(root).sessions
     assert (one.session, one.reference_session, two.paired) == ("highfield", "lowfield", False)
     assert [scan.field_strength for scan in (*one.stacks, *one.reference)] == pytest.approx([0.0634, 3.0007], rel=1e-3)
 
@@ -28,7 +29,7 @@ def test_dataset_without_sessions(make_tree: MakeTree, low: Sidecar, high: Sidec
     root = make_tree(
         {"01/-/acq-axi_T1w": low, "01/-/acq-cor_T1w": low, "01/-/acq-hf_T1w": high, "02/-/acq-axi_T1w": low}
     )
-    one, two = make_plan(root).units
+    one, two = make_plan(root).sessions
     assert (one.session, stacks(one), one.reference_session) == (None, ["acq-axi_T1w", "acq-cor_T1w"], None)
     assert [scan.name for scan in one.reference] == ["acq-hf_T1w"]
     assert one.paired
@@ -37,9 +38,9 @@ def test_dataset_without_sessions(make_tree: MakeTree, low: Sidecar, high: Sidec
 
 def test_both_fields_in_one_session_and_runs(make_tree: MakeTree, low: Sidecar, high: Sidecar) -> None:
     root = make_tree({"01/A/acq-axi_run-1_T1w": low, "01/A/acq-axi_run-2_T1w": low, "01/A/acq-3T_T1w": high})
-    (unit,) = make_plan(root).units
-    assert stacks(unit) == ["acq-axi_run-1_T1w", "acq-axi_run-2_T1w"]
-    assert unit.reference_session == "A"
+    (session,) = make_plan(root).sessions
+    assert stacks(session) == ["acq-axi_run-1_T1w", "acq-axi_run-2_T1w"]
+    assert session.reference_session == "A"
 
 
 def test_plan_survives_a_pickle(make_tree: MakeTree, low: Sidecar, high: Sidecar) -> None:
@@ -52,8 +53,8 @@ def test_planning_opens_no_image(make_tree: MakeTree, low: Sidecar) -> None:
     image = root / "sub-01" / "ses-A" / "anat" / "sub-01_ses-A_acq-axi_T1w.nii.gz"
     image.unlink()
     image.symlink_to(root / ".git" / "annex" / "gone")
-    (unit,) = make_plan(root).units
-    assert stacks(unit) == ["acq-axi_T1w", "acq-cor_T1w"]
+    (session,) = make_plan(root).sessions
+    assert stacks(session) == ["acq-axi_T1w", "acq-cor_T1w"]
 
 
 def test_high_field_only_and_no_image_are_skipped_with_a_reason(
@@ -88,34 +89,40 @@ def test_no_field_strength_anywhere_names_the_files(make_tree: MakeTree) -> None
         InputError, match=r"5 images \(sub-01_ses-A_T1w.nii.gz, .* and 2 more\).*--assume-field-strength"
     ):
         make_plan(root)
-    assert len(make_plan(root, assume_field_strength=0.064).units) == 5
-    with pytest.raises(InputError, match="found -1"):
+    assert len(make_plan(root, assume_field_strength=0.064).sessions) == 5
+    with refused("bad-option", option="assume_field_strength"):
         make_plan(root, assume_field_strength=-1)
 
 
 def test_an_assumed_field_overrules_no_sidecar(make_tree: MakeTree, high: Sidecar) -> None:
-    (unit,) = make_plan(make_tree({"01/A/T1w": None, "01/B/T1w": high}), assume_field_strength=0.064).units
-    assert (unit.field_strength, unit.reference_session) == (0.064, "B")
-    assert "0.064 T was assumed" in unit.warnings[0]
+    (session,) = make_plan(make_tree({"01/A/T1w": None, "01/B/T1w": high}), assume_field_strength=0.064).sessions
+    assert (session.field_strength, session.reference_session) == (0.064, "B")
+    assert "0.064 T was assumed" in session.warnings[0]
 
 
 def test_requested_sessions_keep_their_reference(make_tree: MakeTree, low: Sidecar, high: Sidecar) -> None:
     root = make_tree({"01/A/T1w": low, "01/B/T1w": low, "01/G/T1w": high, "01/H/T1w": high, "02/A/T1w": low})
     plan = make_plan(root, sessions=["ses-B"])
-    assert [(unit.subject, unit.session, unit.reference_session) for unit in plan.units] == [("01", "B", "G")]
+    assert [(session.subject, session.session, session.reference_session) for session in plan.sessions] == [
+        ("01", "B", "G")
+    ]
     assert [subject for subject, _ in plan.skipped] == ["02"]
-    assert make_plan(root, sessions=["B", "H"]).units[0].reference_session == "H"
-    with pytest.raises(InputError, match="no ses-C; there are A, B, G, H"):
+    assert make_plan(root, sessions=["B", "H"]).sessions[0].reference_session == "H"
+    with refused("unknown-session", sessions=["C"]):
         make_plan(root, sessions=["C"])
 
 
 def test_filters_choose_stacks_and_reference(make_tree: MakeTree, low: Sidecar, high: Sidecar) -> None:
     root = make_tree({"01/A/acq-axi_T1w": low, "01/A/acq-iso_T1w": low, "01/G/T1w": high, "01/H/T1w": high})
     filters = {"lf": {"acquisition": ["axi"]}, "reference": {"session": "H"}}
-    (unit,) = make_plan(root, filters=filters).units
-    assert (stacks(unit), unit.reference_session, unit.warnings) == (["acq-axi_T1w"], "H", unit.warnings[:1])
+    (session,) = make_plan(root, filters=filters).sessions
+    assert (stacks(session), session.reference_session, session.warnings) == (
+        ["acq-axi_T1w"],
+        "H",
+        session.warnings[:1],
+    )
     assert "filters leave no low-field" in make_plan(root, filters={"lf": {"acq": "sag"}}).skipped[0][1]
-    assert not make_plan(root, filters={"reference": {"session": "none"}}).units[0].paired
+    assert not make_plan(root, filters={"reference": {"session": "none"}}).sessions[0].paired
 
 
 def test_missing_by_own_planes_by_other_sessions_by_other_subjects(make_tree: MakeTree, low: Sidecar) -> None:
@@ -125,7 +132,7 @@ def test_missing_by_own_planes_by_other_sessions_by_other_subjects(make_tree: Ma
     for subject in ("02", "03"):
         tree |= {f"{subject}/B/{name}": low for name in ("T1w", "FLAIR")}
     plan = make_plan(make_tree(tree))
-    missing = {unit.name: unit.missing for unit in plan.units}
+    missing = {session.name: session.missing for session in plan.sessions}
     assert missing["sub-01_ses-A"] == ("T1w", "acq-sag_T2w")
     assert missing["sub-01_ses-B"] == ("FLAIR", *sorted(both))
     assert missing["sub-02_ses-B"] == ()
@@ -133,16 +140,16 @@ def test_missing_by_own_planes_by_other_sessions_by_other_subjects(make_tree: Ma
 
 def test_one_plane_of_a_contrast_is_not_two_missing(make_tree: MakeTree, low: Sidecar) -> None:
     names = ["acq-axi_T1w", "acq-axi_T2w", "acq-cor_T2w", "acq-sag_T2w", "acq-axi_FLAIR"]
-    (unit,) = make_plan(make_tree({f"01/A/{name}": low for name in names})).units
-    assert unit.missing == ()
+    (session,) = make_plan(make_tree({f"01/A/{name}": low for name in names})).sessions
+    assert session.missing == ()
 
 
 def test_contrast_agent_and_reconstructions_are_told(make_tree: MakeTree, low: Sidecar) -> None:
     names = ["acq-axi_T1w", "acq-axi_ce-gd_T1w", "acq-cor_rec-a_T1w", "acq-cor_rec-b_T1w"]
-    (unit,) = make_plan(make_tree({f"01/A/{name}": low for name in names})).units
-    assert "acq-axi_ce-gd_T1w" not in stacks(unit)
-    assert any("contrast agent" in sentence for sentence in unit.warnings)
-    assert any(sentence.startswith("acq-cor_T1w is there in several reconstructions") for sentence in unit.warnings)
+    (session,) = make_plan(make_tree({f"01/A/{name}": low for name in names})).sessions
+    assert "acq-axi_ce-gd_T1w" not in stacks(session)
+    assert any("contrast agent" in sentence for sentence in session.warnings)
+    assert any(sentence.startswith("acq-cor_T1w is there in several reconstructions") for sentence in session.warnings)
 
 
 def test_participants_table_without_prefix_is_no_hindrance(make_tree: MakeTree, low: Sidecar) -> None:
@@ -163,8 +170,8 @@ def test_database_is_used(make_tree: MakeTree, low: Sidecar, tmp_path: Path) -> 
     root = make_tree({"01/A/acq-axi_T1w": low})
     make_plan(root, database_dir=tmp_path / "db")
     make_tree({"01/A/acq-cor_T1w": low})
-    assert stacks(make_plan(root, database_dir=tmp_path / "db").units[0]) == ["acq-axi_T1w"]
-    assert len(make_plan(root).units[0].stacks) == 2
+    assert stacks(make_plan(root, database_dir=tmp_path / "db").sessions[0]) == ["acq-axi_T1w"]
+    assert len(make_plan(root).sessions[0].stacks) == 2
 
 
 def test_one_of_many_subjects_touches_no_other(
@@ -187,20 +194,20 @@ def test_one_of_many_subjects_touches_no_other(
 @pytest.mark.real
 def test_ds006557(shared_data: Path) -> None:
     plan = make_plan(shared_data / "ds006557-skeleton")
-    assert (len(plan.subjects), len(plan.units), plan.skipped, plan.failed) == (23, 46, (), ())
-    assert {unit.reference_session for unit in plan.units} == {"GE"}
-    assert sum(len(unit.stacks) for unit in plan.units) == 344
-    assert len({scan.path for unit in plan.units for scan in unit.reference}) == 46
-    assert all(0.0633 < unit.field_strength < 0.0640 for unit in plan.units)
-    for unit in plan.units:
-        assert len([sentence for sentence in unit.warnings if "0.006 T" in sentence]) == len(unit.warnings) == 1
-        expected = ("acq-iso_T2w",) if unit.session == "HFE" else ()
-        if (unit.subject, unit.session) == ("HYPE06", "HFC"):
+    assert (len(plan.subjects), len(plan.sessions), plan.skipped, plan.failed) == (23, 46, (), ())
+    assert {session.reference_session for session in plan.sessions} == {"GE"}
+    assert sum(len(session.stacks) for session in plan.sessions) == 344
+    assert len({scan.path for session in plan.sessions for scan in session.reference}) == 46
+    assert all(0.0633 < session.field_strength < 0.0640 for session in plan.sessions)
+    for session in plan.sessions:
+        assert len([sentence for sentence in session.warnings if "0.006 T" in sentence]) == len(session.warnings) == 1
+        expected = ("acq-iso_T2w",) if session.session == "HFE" else ()
+        if (session.subject, session.session) == ("HYPE06", "HFC"):
             expected = ("acq-sag_T1w",)
-        assert unit.missing == expected
+        assert session.missing == expected
 
 
 @pytest.mark.real
 def test_ds006557_one_subject_names_what_is_missing_too(shared_data: Path) -> None:
     plan = make_plan(shared_data / "ds006557-skeleton", ["HYPE06"])
-    assert [unit.missing for unit in plan.units] == [("acq-sag_T1w",), ("acq-iso_T2w",)]
+    assert [session.missing for session in plan.sessions] == [("acq-sag_T1w",), ("acq-iso_T2w",)]

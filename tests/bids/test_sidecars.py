@@ -3,7 +3,8 @@ from pathlib import Path
 import pytest
 
 from bids_lfenhance.bids.sidecars import SidecarFinder, bids_uri, merge_sidecars, read_json, split_name
-from bids_lfenhance.errors import InputError
+
+from ..refusals import refused
 
 
 def test_a_name_is_split_and_can_be_put_together_again() -> None:
@@ -33,21 +34,18 @@ def test_folders_above_the_dataset_do_not_count(tmp_path: Path) -> None:
     assert SidecarFinder(root).find(root / "sub-01" / "anat" / "sub-01_T1w.nii.gz") == ()
 
 
-@pytest.mark.parametrize(
-    ("content", "says"),
-    [(b"{broken", "valid JSON"), (b"\xff\xfe\x00", "valid JSON"), (b"[1, 2]", "a JSON object"), (b"", "valid JSON")],
-)
-def test_a_broken_sidecar_is_one_sentence_with_its_name(tmp_path: Path, content: bytes, says: str) -> None:
+@pytest.mark.parametrize("content", [b"{broken", b"\xff\xfe\x00", b"[1, 2]", b""])
+def test_a_broken_sidecar_is_one_sentence_with_its_name(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "sub-01_T1w.json"
     path.write_bytes(content)
-    with pytest.raises(InputError, match=f"{says} in .*sub-01_T1w.json"):
+    with refused("bad-json", path=path):
         read_json(path)
 
 
 def test_an_annexed_sidecar_that_was_not_fetched_is_said_to_be_that(tmp_path: Path) -> None:
     path = tmp_path / "sub-01_T1w.json"
     path.symlink_to(tmp_path / ".git" / "annex" / "gone")
-    with pytest.raises(InputError, match="datalad get"):
+    with refused("missing-file", path=path):
         read_json(path)
 
 

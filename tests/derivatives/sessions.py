@@ -1,9 +1,37 @@
 """Low-field sessions of every kind a dataset can hold, as the plan makes them; no file is behind them."""
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from bids_lfenhance.bids.scans import Entities, Scan
-from bids_lfenhance.bids.units import Unit
+from bids_lfenhance.bids.sessions import LowFieldSession
+from bids_lfenhance.config import RunSpec
+
+
+def make_spec(**changes: Any) -> RunSpec:
+    """A run of the plain mean at rough settings, on two threads."""
+    return replace(SPEC, **changes)
+
+
+SPEC = RunSpec(
+    bids_dir="/raw",
+    out_dir="/out",
+    method="interp",
+    label="interp",
+    method_settings={"fusion": "mean"},
+    synthetic=False,
+    settings_hash="0",
+    budget="cpu",
+    n_samples=1,
+    seed=0,
+    sloppy=True,
+    resolution="2mm",
+    spaces=(),
+    device="cpu",
+    threads=2,
+    mem_gb=8.0,
+)
 
 LOW, HIGH = 0.0635, 3.0  # tesla
 
@@ -30,7 +58,7 @@ def make_scan(root: Path, subject: str, session: str | None, contrast: str, tesl
     return Scan(folder / f"{stem}_{contrast}.nii.gz", pairs, contrast, field_strength=tesla)
 
 
-def make_unit(root: Path, kind: str, subject: str = "01") -> Unit:
+def make_session(root: Path, kind: str, subject: str = "01") -> LowFieldSession:
     """T1w and T2w in two stacks each, and high field of both where the kind has one."""
     session, reference, paired = PLACES[kind]
     stacks = [{"acq": "axi", "run": "1"}, {"acq": "axi", "run": "2"}] if kind == "runs" else [{"acq": "axi"}, {}]
@@ -41,5 +69,5 @@ def make_unit(root: Path, kind: str, subject: str = "01") -> Unit:
     ]
     missing, warnings = ("acq-sag_T1w",), ("Only two planes.",)
     if not paired:
-        return Unit(subject, session, tuple(low), missing=missing, warnings=warnings)
-    return Unit(subject, session, tuple(low), tuple(high), reference, missing, warnings)
+        return LowFieldSession(subject, session, tuple(low), missing=missing, warnings=warnings)
+    return LowFieldSession(subject, session, tuple(low), tuple(high), reference, missing, warnings)

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from bids_lfenhance.bids.names import sidecar_path
-from bids_lfenhance.bids.units import Unit
+from bids_lfenhance.bids.sessions import LowFieldSession
+from bids_lfenhance.config import RunSpec
 from bids_lfenhance.derivatives.layout import (
     is_complete,
     missing_outputs,
@@ -17,10 +18,9 @@ from bids_lfenhance.derivatives.layout import (
     scan_states,
     session_layout,
 )
-from bids_lfenhance.errors import InputError
-from bids_lfenhance.workflows.recipe import session_record
 
-from .sessions import HIGH, KINDS, LOW, make_scan, make_unit
+from ..refusals import refused
+from .sessions import HIGH, KINDS, LOW, make_scan, make_session, make_spec
 
 OUT, RAW = Path("/out"), Path("/raw")
 TEMPLATE = "MNI152NLin2009cAsym"
@@ -51,20 +51,13 @@ mask                       res-1mm_desc-brain_mask.nii.gz
 """
 
 
-def recipe(out: Path = OUT, **changes: Any) -> dict[str, Any]:
-    values = {
-        "out_dir": str(out),
-        "label": "inr",
-        "n_samples": 3,
-        "resolution": "1mm",
-        "spaces": (),
-        "settings_hash": "abc",
-    }
-    return values | changes
+def spec(out: Path = OUT, **changes: Any) -> RunSpec:
+    values = {"out_dir": str(out), "label": "inr", "n_samples": 3, "resolution": "1mm", "settings_hash": "abc"}
+    return make_spec(**(values | changes))
 
 
-def record(kind: str) -> dict[str, Any]:
-    return session_record(make_unit(RAW, kind))
+def record(kind: str) -> LowFieldSession:
+    return make_session(RAW, kind)
 
 
 def names(files: dict[str, Path]) -> dict[str, str]:
@@ -95,7 +88,7 @@ def test_names_of_a_session(kind: str, head: str, space: str, to: str) -> None:
         for own in ("acq-axi_run-1_", "acq-axi_run-2_") if kind == "runs" else ("acq-axi_", ""):
             scan = (head.rpartition("/")[2] + own).removesuffix("_")
             wanted |= expected(STACK, head, scan=scan, c=contrast, own=own, to=to)
-    assert names(session_layout(record(kind), recipe())) == wanted
+    assert names(session_layout(record(kind), spec())) == wanted
 
 
 @pytest.mark.parametrize(
@@ -111,16 +104,16 @@ def test_names_of_a_session(kind: str, head: str, space: str, to: str) -> None:
 def test_names_of_a_reference(kind: str, head: str) -> None:
     wanted = expected(REFERENCE, head, own="acq-MPRAGE_", c="T1w")
     wanted |= expected(REFERENCE, head, own="acq-hf_run-2_", c="T2w")
-    assert names(reference_layout(record(kind), recipe())) == wanted
+    assert names(reference_layout(record(kind), spec())) == wanted
 
 
 def test_one_draw_has_no_spread() -> None:
-    several, one = (session_layout(record("paired"), recipe(n_samples=count)) for count in (2, 1))
+    several, one = (session_layout(record("paired"), spec(n_samples=count)) for count in (2, 1))
     assert set(several) - set(one) == {"Std/T1w", "Std/T2w"}
 
 
 def test_what_the_weights_do_not_know_has_no_spread_and_no_maps() -> None:
-    known = recipe(weights_contrasts=("T1w",), maps={"Cycle": {}})
+    known = spec(weights_contrasts=("T1w",), maps={"Cycle": {}})
     assert {"Std/T1w", "Cycle/T1w", "enhanced/T2w"} <= set(session_layout(record("paired"), known))
     assert not {"Std/T2w", "Cycle/T2w"} & set(session_layout(record("paired"), known))
 
@@ -128,7 +121,7 @@ def test_what_the_weights_do_not_know_has_no_spread_and_no_maps() -> None:
 @pytest.mark.parametrize(("kind", "frame"), [("paired", "GE"), ("unpaired", "session")])
 def test_output_spaces(kind: str, frame: str) -> None:
     targets = (f"{TEMPLATE}:res-1", f"{TEMPLATE}:res-2", "MNI152NLin6Asym")
-    files = session_layout(record(kind), recipe(spaces=targets))
+    files = session_layout(record(kind), spec(spaces=targets))
     ours = {key: path for key, path in files.items() if key.startswith("space")}
     text = """
     space/MNI152NLin2009cAsym:res-1/{c}         space-MNI152NLin2009cAsym_res-1_desc-inr_{c}.nii.gz
@@ -146,21 +139,20 @@ def test_output_spaces(kind: str, frame: str) -> None:
     assert names(ours) == expected(text, head, f=frame, c="T1w") | expected(text, head, f=frame, c="T2w")
 
 
-def crowded(session: str | None) -> Unit:
+def crowded(session: str | None) -> LowFieldSession:
     """Low and high field side by side, scans told apart by any entity or by none."""
     own: list[dict[str, str]] = [{}, {"acq": "axi"}, {"run": "1"}, {"acq": "axi", "run": "2"}, {"rec": "a"}]
     low = [make_scan(RAW, "01", session, name, LOW, **some) for name in ("T1w", "T2w") for some in own]
     high = [make_scan(RAW, "01", session, name, HIGH, **some) for name, some in (("T1w", {"acq": "hf"}), ("T2w", {}))]
-    return Unit("01", session, tuple(low), tuple(high), session)
+    return LowFieldSession("01", session, tuple(low), tuple(high), session)
 
 
-@pytest.mark.parametrize("unit", [crowded(None), crowded("A"), *(make_unit(RAW, kind) for kind in KINDS)])
-def test_no_two_files_share_a_name(unit: Unit) -> None:
-    told = recipe(spaces=(f"{TEMPLATE}:res-1", f"{TEMPLATE}:res-2", TEMPLATE))
-    session = session_record(unit)
-    files = [*session_layout(session, told).values()]
-    if unit.paired:
-        files += reference_layout(session, told).values()
+@pytest.mark.parametrize("session", [crowded(None), crowded("A"), *(make_session(RAW, kind) for kind in KINDS)])
+def test_no_two_files_share_a_name(session: LowFieldSession) -> None:
+    made = spec(spaces=(f"{TEMPLATE}:res-1", f"{TEMPLATE}:res-2", TEMPLATE))
+    files = [*session_layout(session, made).values()]
+    if session.paired:
+        files += reference_layout(session, made).values()
     sidecars = Counter(sidecar_path(path) for path in files if path.suffix in (".gz", ".tsv"))
     assert len(set(files)) == len(files)
     assert not set(files) & set(sidecars)
@@ -177,22 +169,22 @@ def test_nothing_leaves_the_folder(bad: str, where: str) -> None:
     subject, session, reference = given["subject"], given["session"], given["reference"]
     low = make_scan(RAW, subject, session, "T1w", LOW, acq=given["entity"])
     high = make_scan(RAW, subject, reference, "T1w", HIGH, acq=given["reference entity"])
-    told = recipe(label=given["label"], spaces=(f"{given['space']}:res-{given['resolution']}",))
-    with pytest.raises(InputError, match="Expected a label of letters, digits and"):
-        missing_outputs(session_record(Unit(subject, session, (low,), (high,), reference)), told)
+    made = spec(label=given["label"], spaces=(f"{given['space']}:res-{given['resolution']}",))
+    with refused("bad-label", value=bad):
+        missing_outputs(LowFieldSession(subject, session, (low,), (high,), reference), made)
 
 
-def fill(session: dict[str, Any], told: dict[str, Any]) -> set[Path]:
+def fill(session: LowFieldSession, spec: RunSpec) -> set[Path]:
     """The files a session should leave, each with something in it."""
-    files = set(session_layout(session, told).values())
-    if session["reference_scans"]:
-        files |= set(reference_layout(session, told).values())
+    files = set(session_layout(session, spec).values())
+    if session.paired:
+        files |= set(reference_layout(session, spec).values())
     files |= {sidecar_path(path) for path in files if path.suffix in (".gz", ".tsv")}
     for path in files:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("x")
-    made = {"SettingsHash": told["settings_hash"], "ScanStates": scan_states(session)}
-    for key, path in session_layout(session, told).items():
+    made = {"SettingsHash": spec.settings_hash, "ScanStates": scan_states(session)}
+    for key, path in session_layout(session, spec).items():
         if key.startswith("enhanced/"):
             sidecar_path(path).write_text(json.dumps(made))
     return files
@@ -200,17 +192,17 @@ def fill(session: dict[str, Any], told: dict[str, Any]) -> set[Path]:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_whichever_file_is_empty_or_gone_is_missed(tmp_path: Path, kind: str) -> None:
-    session, told = record(kind), recipe(tmp_path, spaces=(f"{TEMPLATE}:res-1",))
-    assert not is_complete(session, told)
-    files = fill(session, told)
-    assert missing_outputs(session, told) == []
-    assert is_complete(session, told)
+    session, made = record(kind), spec(tmp_path, spaces=(f"{TEMPLATE}:res-1",))
+    assert not is_complete(session, made)
+    files = fill(session, made)
+    assert missing_outputs(session, made) == []
+    assert is_complete(session, made)
     for path in files:
         content = path.read_bytes()
         path.write_bytes(b"")
-        assert missing_outputs(session, told) == [path]
+        assert missing_outputs(session, made) == [path]
         path.unlink()
-        assert missing_outputs(session, told) == [path]
-        assert not is_complete(session, told)
+        assert missing_outputs(session, made) == [path]
+        assert not is_complete(session, made)
         path.write_bytes(content)
-    assert is_complete(session, told)
+    assert is_complete(session, made)

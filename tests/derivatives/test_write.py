@@ -16,17 +16,18 @@ from bids_lfenhance import __version__
 from bids_lfenhance.bids.atomic import atomic_write
 from bids_lfenhance.bids.dataset import write_dataset_files
 from bids_lfenhance.bids.names import sidecar_path
+from bids_lfenhance.bids.sessions import LowFieldSession
+from bids_lfenhance.config import RunSpec
 from bids_lfenhance.derivatives.layout import is_complete, missing_outputs, reference_layout, session_layout
 from bids_lfenhance.derivatives.reference import write_reference
 from bids_lfenhance.derivatives.session import SessionContent, write_session
-from bids_lfenhance.derivatives.sidecars import std_words
+from bids_lfenhance.derivatives.sidecars import std_metadata
 from bids_lfenhance.derivatives.volumes import COLUMNS, volumes_path, write_volumes
 from bids_lfenhance.imaging.grid import Grid
 from bids_lfenhance.imaging.volume import Stack, volume_from_channels
 from bids_lfenhance.segmentation.regions import label_table
-from bids_lfenhance.workflows.recipe import session_record
 
-from .sessions import KINDS, make_unit
+from .sessions import KINDS, make_session, make_spec
 
 SHAPE = (8, 9, 10)
 
@@ -40,39 +41,34 @@ def raw(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def recipe(tmp_path: Path, raw: Path) -> dict:
-    return {
-        "bids_dir": str(raw),
-        "out_dir": str(tmp_path / "out"),
-        "method": "inr",
-        "label": "inr",
-        "method_settings": {"width": 4},
-        "settings_hash": "abc",
-        "budget": "cpu",
-        "n_samples": 3,
-        "seed": 0,
-        "sloppy": False,
-        "resolution": "1mm",
-        "synthetic": True,
-        "spaces": (),
-        "device": "cpu",
-        "segmentation": "builtin",
-        "segmentation_hash": "abcd",
-        "maps": {"Plausibility": {"Description": "How odd it is.", "Units": "share"}, "Cycle": {"Description": "F."}},
-        "weights_contrasts": ("T1w",),
-    }
+def spec(tmp_path: Path, raw: Path) -> RunSpec:
+    return make_spec(
+        bids_dir=str(raw),
+        out_dir=str(tmp_path / "out"),
+        method="inr",
+        label="inr",
+        settings_hash="abc",
+        n_samples=3,
+        sloppy=False,
+        resolution="1mm",
+        synthetic=True,
+        segmentation="builtin",
+        segmentation_hash="abcd",
+        maps={"Plausibility": {"Description": "How odd it is.", "Units": "share"}, "Cycle": {"Description": "F."}},
+        weights_contrasts=("T1w",),
+    )
 
 
-def session(raw: Path, kind: str = "paired", subject: str = "01") -> dict:
-    return session_record(make_unit(raw, kind, subject))
+def session(raw: Path, kind: str = "paired", subject: str = "01") -> LowFieldSession:
+    return make_session(raw, kind, subject)
 
 
-def content(record: dict, rng: np.random.Generator) -> SessionContent:
+def content(record: LowFieldSession, rng: np.random.Generator) -> SessionContent:
     grid = Grid(np.eye(4), SHAPE)
     noise = lambda: rng.random(SHAPE, dtype=np.float32)  # noqa: E731
     stacks = tuple(
-        Stack(s["name"], s["contrast"], noise(), np.eye(4) + 0.0, np.diag([1.0, 1, 5, 1]), (1.6, 1.6, 5.0), 0.1)
-        for s in record["scans"]
+        Stack(s.stem, s.contrast, noise(), np.eye(4) + 0.0, np.diag([1.0, 1, 5, 1]), (1.6, 1.6, 5.0), 0.1)
+        for s in record.stacks
     )
     mask = np.zeros(SHAPE, dtype=bool)
     mask[2:6, 2:6, 2:6] = True
@@ -88,7 +84,7 @@ def content(record: dict, rng: np.random.Generator) -> SessionContent:
         "metric": "psnr",
         "value": 1,
     }
-    paired = bool(record["reference_session_key"])
+    paired = record.paired
     return SessionContent(
         acquired=volume,
         labels=labels,
@@ -106,7 +102,7 @@ def content(record: dict, rng: np.random.Generator) -> SessionContent:
             "Runtime": {"Seconds": 1.0},
             "warnings": ["A draw was odd."],
         },
-        qc={"Scans": [{"Name": s["name"], "SNR": 10.0} for s in record["scans"]], "Warnings": ["It moved."]},
+        qc={"Scans": [{"Name": s.stem, "SNR": 10.0} for s in record.stacks], "Warnings": ["It moved."]},
         quality={"SkullStripped": False, "MaskVolumeMl": 1400.0, "Warnings": []},
         metrics=[metric] if paired else None,
         reference_qc={} if paired else None,
@@ -128,24 +124,24 @@ REGIONS = {
 }
 
 
-def write_all(record: dict, recipe: dict, rng: np.random.Generator) -> SessionContent:
+def write_all(record: LowFieldSession, spec: RunSpec, rng: np.random.Generator) -> SessionContent:
     given = content(record, rng)
-    if record["reference_session_key"]:
+    if record.paired:
         volume = replace(given.acquired, stacks=())
         regions = given.regions, given.region_volumes
-        write_reference(record, recipe, volume, given.labels, given.volumes, {}, given.quality, *regions)
-    write_session(record, recipe, given)
+        write_reference(record, spec, volume, given.labels, given.volumes, {}, given.quality, *regions)
+    write_session(record, spec, given)
     return given
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_everything_that_is_promised_is_written_and_nothing_else(raw, recipe, rng, kind):
-    record, out = session(raw, kind), Path(recipe["out_dir"])
-    write_all(record, recipe, rng)
-    assert missing_outputs(record, recipe) == []
-    assert is_complete(record, recipe)
-    promised = [*session_layout(record, recipe).values()]
-    promised += reference_layout(record, recipe).values() if record["reference_scans"] else []
+def test_everything_that_is_promised_is_written_and_nothing_else(raw, spec, rng, kind):
+    record, out = session(raw, kind), Path(spec.out_dir)
+    write_all(record, spec, rng)
+    assert missing_outputs(record, spec) == []
+    assert is_complete(record, spec)
+    promised = [*session_layout(record, spec).values()]
+    promised += reference_layout(record, spec).values() if record.paired else []
     promised += [sidecar_path(path) for path in promised if path.suffix in (".gz", ".tsv")]
     assert {path for path in out.rglob("*") if path.is_file()} == set(promised)
 
@@ -159,27 +155,27 @@ def validator_errors(folder: Path) -> list[dict]:
     return [issue for issue in issues if issue["severity"] == "error"]
 
 
-def test_the_validator_finds_no_error_whatever_the_session(raw, recipe, rng):
+def test_the_validator_finds_no_error_whatever_the_session(raw, spec, rng):
     subjects = {f"{number:02d}": kind for number, kind in enumerate(KINDS, start=1)}
     (raw / "participants.tsv").write_text("participant_id\tage\n" + "".join(f"{label}\t30\n" for label in subjects))
     (raw / "participants.json").write_text('{"age": {"Description": "age", "Units": "year"}}')
-    out = Path(recipe["out_dir"])
+    out = Path(spec.out_dir)
     tables = {"regions": label_table()}
     write_dataset_files(out, raw, {"inr": "A method."}, __version__, subjects=subjects, labels=tables)
     for subject, kind in subjects.items():
-        write_all(session(raw, kind, subject), recipe, rng)
+        write_all(session(raw, kind, subject), spec, rng)
         write_volumes(out, subject)
     for name in ("sub-01.html", "sub-01/figures/sub-01_desc-x_T1w.svg", "logs/run1/config.toml", "logs/CITATION.md"):
         atomic_write(out / name, "x")
     assert validator_errors(out) == []
-    sidecar_path(session_layout(session(raw), recipe)["preproc/T1w"]).unlink()
+    sidecar_path(session_layout(session(raw), spec)["preproc/T1w"]).unlink()
     assert validator_errors(out), "it does read the sidecars"
 
 
-def test_images_carry_data_and_frame(raw, recipe, rng):
+def test_images_carry_data_and_frame(raw, spec, rng):
     record = session(raw)
-    given = write_all(record, recipe, rng)
-    files = session_layout(record, recipe)
+    given = write_all(record, spec, rng)
+    files = session_layout(record, spec)
     image = nib.load(files["enhanced/T2w"])
     np.testing.assert_array_equal(image.get_fdata(dtype=np.float32), given.enhanced.channel("T2w"))
     assert image.header["sform_code"] == image.header["qform_code"] == 2, "aligned to the high field"
@@ -187,21 +183,21 @@ def test_images_carry_data_and_frame(raw, recipe, rng):
     np.testing.assert_allclose(stack.affine, np.diag([1.0, 1, 5, 1]))
 
 
-def test_the_transform_carries_stack_points_to_the_canonical_frame(raw, recipe, rng):
+def test_the_transform_carries_stack_points_to_the_canonical_frame(raw, spec, rng):
     from nitransforms.io.itk import ITKLinearTransform
 
     record = session(raw)
-    given = write_all(record, recipe, rng)
-    path = session_layout(record, recipe)["xfm/sub-01_ses-HFC_acq-axi_T1w"]
+    given = write_all(record, spec, rng)
+    path = session_layout(record, spec)["xfm/sub-01_ses-HFC_acq-axi_T1w"]
     to_stack = ITKLinearTransform.from_filename(path).to_ras()  # ITK: from the fixed to the moving image
     np.testing.assert_allclose(np.linalg.inv(to_stack), given.acquired.stacks[0].lf2hf_xfm, atol=1e-9)
 
 
-def test_every_image_says_what_it_is_and_whose_frame_it_lies_in(raw, recipe, rng):
+def test_every_image_says_what_it_is_and_whose_frame_it_lies_in(raw, spec, rng):
     """What the validator recommends: hundreds of its warnings for a small cohort otherwise."""
     record = session(raw)
-    write_all(record, recipe, rng)
-    paths = list(Path(recipe["out_dir"]).rglob("*.nii.gz"))
+    write_all(record, spec, rng)
+    paths = list(Path(spec.out_dir).rglob("*.nii.gz"))
     assert len(paths) > 10
     for path in paths:
         about = json.loads(sidecar_path(path).read_text())
@@ -209,10 +205,10 @@ def test_every_image_says_what_it_is_and_whose_frame_it_lies_in(raw, recipe, rng
         assert "SpatialReference" in about or "_res-" not in path.name, path.name
 
 
-def test_sidecars_tell_the_truth(raw, recipe, rng):
+def test_sidecars_tell_the_truth(raw, spec, rng):
     record = session(raw)
-    write_all(record, recipe, rng)
-    files = session_layout(record, recipe)
+    write_all(record, spec, rng)
+    files = session_layout(record, spec)
     enhanced = json.loads(sidecar_path(files["enhanced/T1w"]).read_text())
     assert enhanced["MagneticFieldStrength"] == 0.0635
     assert enhanced["Synthetic"] is True
@@ -232,10 +228,10 @@ def test_sidecars_tell_the_truth(raw, recipe, rng):
     assert set(table.columns) <= set(json.loads(sidecar_path(files["metrics"]).read_text()))
 
 
-def test_a_contrast_without_weights_is_the_baseline_and_says_so(raw, recipe, rng):
+def test_a_contrast_without_weights_is_the_baseline_and_says_so(raw, spec, rng):
     record = session(raw)
-    write_all(record, recipe, rng)
-    files = session_layout(record, recipe)
+    write_all(record, spec, rng)
+    files = session_layout(record, spec)
     known, other = (json.loads(sidecar_path(files[f"enhanced/{name}"]).read_text()) for name in ("T1w", "T2w"))
     assert known["Description"].startswith("Low field made high-field-like by")
     assert "not enhanced: no weights of" in other["Description"]
@@ -247,61 +243,61 @@ def test_a_contrast_without_weights_is_the_baseline_and_says_so(raw, recipe, rng
 @pytest.mark.parametrize(("shares", "told"), [([1.0, 1.0], None), ([0.2, 0.2], 0.2), ([None], None)])
 def test_the_spread_says_what_share_of_the_change_it_is_of(shares, told):
     """An SD after four fifths of the change are gone is not the SD of the networks' answers."""
-    words = std_words({"draws": 4, "records": [{"strength": share} if share else {} for share in shares]})
+    words = std_metadata({"draws": 4, "records": [{"strength": share} if share else {} for share in shares]})
     assert "over 4 draws" in words["Description"]
     assert words.get("AppliedShare") == told
     assert ("0.2 of the network's change" in words["Description"]) == (told is not None)
 
 
-def test_spreads_and_maps_that_an_earlier_run_left_and_this_one_does_not_make_go(raw, recipe, rng):
+def test_spreads_and_maps_that_an_earlier_run_left_and_this_one_does_not_make_go(raw, spec, rng):
     """Or the report would show them beside another image."""
     record = session(raw)
-    every = recipe | {"weights_contrasts": ()}
+    every = replace(spec, weights_contrasts=())
     write_all(record, every, rng)
     files = session_layout(record, every)
     assert all(files[f"{kind}/T2w"].is_file() for kind in ("Std", "Plausibility", "Cycle"))
-    write_all(record, recipe, rng)
+    write_all(record, spec, rng)
     assert {path for key, path in files.items() if not path.is_file()} == {
         files[f"{kind}/T2w"] for kind in ("Std", "Plausibility", "Cycle")
     }
     assert not sidecar_path(files["Std/T2w"]).exists()
-    assert is_complete(record, recipe)
+    assert is_complete(record, spec)
 
 
-def test_a_rerun_gives_the_same_bytes(raw, recipe):
+def test_a_rerun_gives_the_same_bytes(raw, spec):
     record = session(raw)
-    write_all(record, recipe, np.random.default_rng(1))
-    files = [*session_layout(record, recipe).values(), *reference_layout(record, recipe).values()]
+    write_all(record, spec, np.random.default_rng(1))
+    files = [*session_layout(record, spec).values(), *reference_layout(record, spec).values()]
     before = {path: path.read_bytes() for path in files}
-    write_all(record, recipe, np.random.default_rng(1))
+    write_all(record, spec, np.random.default_rng(1))
     assert {path: path.read_bytes() for path in files} == before
 
 
 @pytest.mark.parametrize("change", ["settings", "scan", "reference", "gone", "empty"])
-def test_what_is_not_the_same_work_is_not_complete(raw, recipe, rng, change):
+def test_what_is_not_the_same_work_is_not_complete(raw, spec, rng, change):
     record = session(raw)
-    write_all(record, recipe, rng)
+    write_all(record, spec, rng)
     if change == "settings":
-        recipe = recipe | {"settings_hash": "other"}
+        spec = replace(spec, settings_hash="other")
     if change == "scan":
-        record["scans"][0]["state"] = [11, 20]
+        record = replace(record, stacks=(replace(record.stacks[0], state=(11, 20)), *record.stacks[1:]))
     if change == "reference":
-        record["reference_scans"][0]["state"] = [11, 20]
+        record = replace(record, reference=(replace(record.reference[0], state=(11, 20)), *record.reference[1:]))
     if change == "gone":
-        session_layout(record, recipe)["risk/T1w"].unlink()
+        session_layout(record, spec)["risk/T1w"].unlink()
     if change == "empty":
-        session_layout(record, recipe)["risk/T1w"].write_bytes(b"")
-    assert not is_complete(record, recipe)
+        session_layout(record, spec)["risk/T1w"].write_bytes(b"")
+    assert not is_complete(record, spec)
 
 
 @pytest.mark.parametrize(("who", "label"), [("builtin", "regions"), ("synthseg", "synthseg")])
-def test_regions_are_written_with_who_found_them(raw, recipe, rng, who, label):
-    record, recipe = session(raw), recipe | {"segmentation": who}
-    write_all(record, recipe, rng)
+def test_regions_are_written_with_who_found_them(raw, spec, rng, who, label):
+    record, spec = session(raw), replace(spec, segmentation=who)
+    write_all(record, spec, rng)
     for files, key in (
-        (session_layout(record, recipe), "regions/T1w"),
-        (session_layout(record, recipe), "enhanced_regions/T2w"),
-        (reference_layout(record, recipe), "regions/T1w"),
+        (session_layout(record, spec), "regions/T1w"),
+        (session_layout(record, spec), "enhanced_regions/T2w"),
+        (reference_layout(record, spec), "regions/T1w"),
     ):
         path = files[key]
         assert f"_seg-{label}_" in path.name
@@ -314,20 +310,20 @@ def test_regions_are_written_with_who_found_them(raw, recipe, rng, who, label):
         assert rows[2].split("\t")[0] == "n/a"
 
 
-def test_nobody_finds_regions_where_nobody_was_asked(raw, recipe):
-    record, recipe = session(raw), recipe | {"segmentation": "none"}
-    assert not any("regions" in key for key in session_layout(record, recipe))
-    assert not any("regions" in key for key in reference_layout(record, recipe))
+def test_nobody_finds_regions_where_nobody_was_asked(raw, spec):
+    record, spec = session(raw), replace(spec, segmentation="none")
+    assert not any("regions" in key for key in session_layout(record, spec))
+    assert not any("regions" in key for key in reference_layout(record, spec))
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_one_table_holds_all_volumes_of_a_subject(raw, recipe, rng, kind):
-    record, out = session(raw, kind), Path(recipe["out_dir"])
-    write_all(record, recipe, rng)
+def test_one_table_holds_all_volumes_of_a_subject(raw, spec, rng, kind):
+    record, out = session(raw, kind), Path(spec.out_dir)
+    write_all(record, spec, rng)
     table = pd.read_csv(write_volumes(out, "01"), sep="\t")
     assert volumes_path(out, "01").is_file()
     assert list(table.columns) == list(COLUMNS) == list(json.loads(sidecar_path(volumes_path(out, "01")).read_text()))
-    fields = {0.0635: {"preproc", "inr"}} | ({3.0: {"preproc"}} if record["reference_scans"] else {})
+    fields = {0.0635: {"preproc", "inr"}} | ({3.0: {"preproc"}} if record.paired else {})
     assert {f: set(rows["image"]) for f, rows in table.groupby("field_strength")} == fields
     images = sum(len(images) for images in fields.values())
     assert len(table) == 2 * images * (1 + len(REGION_ROWS)), "one row of tissue, two of regions, in two contrasts"
@@ -336,10 +332,10 @@ def test_one_table_holds_all_volumes_of_a_subject(raw, recipe, rng, kind):
     assert set(hippocampus["segmentation"]) == {"regions"}
 
 
-def test_the_methods_own_maps_say_what_they_are_and_a_missing_one_is_missed(raw, recipe, rng):
+def test_the_methods_own_maps_say_what_they_are_and_a_missing_one_is_missed(raw, spec, rng):
     record = session(raw)
-    given = write_all(record, recipe, rng)
-    files = session_layout(record, recipe)
+    given = write_all(record, spec, rng)
+    files = session_layout(record, spec)
     path = files["Plausibility/T1w"]
     assert path.name == "sub-01_ses-HFC_space-GE_res-1mm_desc-inrPlausibility_T1w.nii.gz"
     np.testing.assert_array_equal(
@@ -351,4 +347,4 @@ def test_the_methods_own_maps_say_what_they_are_and_a_missing_one_is_missed(raw,
     assert about["MagneticFieldStrength"] == 0.0635
     assert "Plausibility/T2w" not in files, "the weights do not know T2w"
     files["Cycle/T1w"].unlink()
-    assert missing_outputs(record, recipe) == [files["Cycle/T1w"]]
+    assert missing_outputs(record, spec) == [files["Cycle/T1w"]]

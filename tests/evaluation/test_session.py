@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from bids_lfenhance.evaluation.dictionary import DATA_DICTIONARY, METRICS, SEGMENTATIONS
+from bids_lfenhance.evaluation.metric_definitions import DATA_DICTIONARY, METRICS, SEGMENTATIONS
 from bids_lfenhance.evaluation.session import overlap_session
 
 ROWS = [

@@ -9,23 +9,33 @@ from scipy import ndimage
 from bids_lfenhance.imaging.bias import head_mask
 from bids_lfenhance.imaging.grid import apply_affine
 from bids_lfenhance.imaging.intensity import gain, gain_coefficients
-from bids_lfenhance.imaging.registration import IN_PLACE, align, blurred, judge, make_picture, motion_of, step_of
-from bids_lfenhance.imaging.registration import compare as compare_pictures
+from bids_lfenhance.imaging.registration import (
+    IN_PLACE,
+    align,
+    blurred,
+    fit_quality,
+    make_registration_image,
+    motion_of,
+    step_of,
+)
+from bids_lfenhance.imaging.registration import compare as compare_pair
 
 from . import thick_stacks as ts
 
 GATE_MM = 0.5
 
 
-def picture(moved: ts.Moved):
+def registration_image(moved: ts.Moved):
     data = moved.image.get_fdata(dtype=np.float32)
-    return make_picture(data, moved.image.affine, head_mask(data, moved.image.affine))
+    return make_registration_image(data, moved.image.affine, head_mask(data, moved.image.affine))
 
 
 def placed(stacks, **options):
     """Found voxel → mm of every stack in the frame of the first."""
-    fixed = picture(stacks[0])
-    return [stacks[0].image.affine] + [align(picture(s), fixed, **options).pose @ s.image.affine for s in stacks[1:]]
+    fixed = registration_image(stacks[0])
+    return [stacks[0].image.affine] + [
+        align(registration_image(s), fixed, **options).pose @ s.image.affine for s in stacks[1:]
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +100,7 @@ def test_noise_on_noise_is_said_to_be_unlike():
     rng = np.random.default_rng(15)
     affine = np.diag([4.0, 4.0, 4.0, 1.0])
     one, other = (
-        make_picture(rng.uniform(0, 1, (24, 28, 24)).astype(np.float32), affine, np.ones((24, 28, 24), bool))
+        make_registration_image(rng.uniform(0, 1, (24, 28, 24)).astype(np.float32), affine, np.ones((24, 28, 24), bool))
         for _ in range(2)
     )
     assert align(one, other).similarity < 0.3
@@ -100,9 +110,9 @@ def test_overlap_is_the_share_that_the_fixed_image_covers():
     affine = np.diag([2.0, 2.0, 2.0, 1.0])
     rng = np.random.default_rng(16)
     data = ndimage.gaussian_filter(rng.uniform(0, 1, (40, 40, 40)), 2).astype(np.float32)
-    whole = make_picture(data, affine, np.ones(data.shape, bool))
-    lower = make_picture(data[:, :, :20], affine, np.ones((40, 40, 20), bool))
-    overlap, similarity = judge(compare_pictures(whole, lower, np.eye(4), 1.0, 1), np.eye(4))
+    whole = make_registration_image(data, affine, np.ones(data.shape, bool))
+    lower = make_registration_image(data[:, :, :20], affine, np.ones((40, 40, 20), bool))
+    overlap, similarity = fit_quality(compare_pair(whole, lower, np.eye(4), 1.0, 1), np.eye(4))
     assert overlap == pytest.approx(0.5, abs=0.03)
     assert similarity <= overlap
 
@@ -136,16 +146,18 @@ def test_smooth_gains_are_brought_to_their_common_mean(phantom):
     heads, affine = phantom
     rng = np.random.default_rng(17)
     stacks = ts.session({"T1w": heads["T1w"]}, affine, rng, ("axi", "cor"), degrees=0, mm=0, step=1.6)
-    pictures = [picture(s) for s in stacks]
+    images = [registration_image(s) for s in stacks]
     found = [IN_PLACE, IN_PLACE]
-    factors = gain_coefficients(pictures, [a.pose for a in found])
+    factors = gain_coefficients(images, [a.pose for a in found])
     np.testing.assert_allclose(factors.sum(axis=0), 0, atol=1e-9)
     equal = []
-    for s, p, coefficients, a in zip(stacks, pictures, factors, found, strict=True):
-        scaled = s.image.get_fdata() * gain(coefficients, a.pose @ s.image.affine, s.image.shape, pictures[0].centre)
-        equal.append(make_picture(scaled.astype(np.float32), s.image.affine, head_mask(scaled, s.image.affine)))
+    for s, p, coefficients, a in zip(stacks, images, factors, found, strict=True):
+        scaled = s.image.get_fdata() * gain(coefficients, a.pose @ s.image.affine, s.image.shape, images[0].centre)
+        equal.append(
+            make_registration_image(scaled.astype(np.float32), s.image.affine, head_mask(scaled, s.image.affine))
+        )
         assert p.scale > 0
-    before, after = (np.abs(gain_coefficients(p, [a.pose for a in found])).sum() for p in (pictures, equal))
+    before, after = (np.abs(gain_coefficients(p, [a.pose for a in found])).sum() for p in (images, equal))
     assert after < 0.2 * before
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from bids_lfenhance.imaging.tissue import segment_tissue
+from bids_lfenhance.imaging.tissue import segment_tissue, tissue_volumes
 
 SHAPE = (48, 52, 44)
 CONTRASTS = {"T1w": (40, 90, 130), "T2w": (210, 120, 85), "FLAIR": (30, 140, 105)}
@@ -76,3 +76,26 @@ def test_two_runs_agree_to_the_last_bit(rng):
     image = _scan(labels, "T2w", rng)
     runs = [segment_tissue(image, labels > 0, priors)[0].tobytes() for _ in range(2)]
     assert runs[0] == runs[1]
+
+
+@pytest.fixture
+def cubes():
+    labels = np.zeros((20, 20, 20), np.uint8)
+    labels[2:18, 2:18, 2:18] = 1
+    labels[4:16, 4:16, 4:16] = 2
+    labels[7:13, 7:13, 7:13] = 3
+    posteriors = np.stack([labels == i for i in (1, 2, 3)]).astype(np.float32)
+    return posteriors, labels
+
+
+def test_volumes_of_cubes(cubes):
+    rows = tissue_volumes(*cubes, voxel_volume=2.0)
+    assert [(row["index"], row["name"]) for row in rows] == [(1, "CSF"), (2, "GM"), (3, "WM")]
+    assert [row["volume_mm3"] for row in rows] == [2.0 * n for n in (16**3 - 12**3, 12**3 - 6**3, 6**3)]
+    assert [row["volume_soft_mm3"] for row in rows] == [row["volume_mm3"] for row in rows]
+
+
+def test_soft_volume_counts_shares(cubes):
+    posteriors, labels = cubes
+    soft = tissue_volumes(0.5 * posteriors, labels, 1.0)
+    assert soft[2]["volume_soft_mm3"] == pytest.approx(soft[2]["volume_mm3"] / 2)

@@ -20,6 +20,8 @@ from bids_lfenhance.cli.run import main
 from bids_lfenhance.errors import InputError
 from bids_lfenhance.imaging.headers import open_scan
 
+from ..refusals import refused
+
 QUICK, MANY = 100, 4000
 """Cases of each test in ``make test`` and in ``make test-slow``: three kinds of input, 12 000 cases in all."""
 
@@ -154,14 +156,14 @@ def test_a_header_that_promises_too_much_asks_for_no_memory(tmp_path: Path) -> N
     content = bytearray(PACKED)
     content[42:48] = np.array([9000] * 3, "<i2").tobytes()
     (tmp_path / "x.nii.gz").write_bytes(gzip.compress(bytes(content)))
-    with pytest.raises(InputError, match="its header promises 9000 × 9000 × 9000"):
+    with refused("damaged-file"):
         open_scan(tmp_path / "x.nii.gz")
     (tmp_path / "x.nii.gz").write_bytes(gzip.compress(PACKED[:100]))
-    with pytest.raises(InputError, match=r"x\.nii\.gz is not a readable"):
+    with refused("bad-image"):
         open_scan(tmp_path / "x.nii.gz")
 
 
 def test_a_pointer_into_an_annex_is_named(tmp_path: Path) -> None:
     (tmp_path / "x.nii.gz").write_text("/annex/objects/MD5E-s1234--0123456789abcdef.nii.gz\n")
-    with pytest.raises(InputError, match="git annex get"):
+    with refused("missing-file"):
         open_scan(tmp_path / "x.nii.gz")

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from bids_lfenhance.bids.dataset import read_table, write_dataset_files
-from bids_lfenhance.bids.lock import sole_run
+from bids_lfenhance.bids.dataset import write_dataset_files
+from bids_lfenhance.bids.lock import exclusive_run
+from bids_lfenhance.bids.tables import read_table
 from bids_lfenhance.workflows.run import _cite
 
 PROCESSES, SUBJECTS = 16, 64
@@ -31,7 +32,7 @@ def _begin(task: tuple[Path, int]) -> bool:
     """Whether everything shared could be read at any time by a task that writes it as well."""
     place, number = task
     out, subject = place / "out", f"{number:02d}"
-    with sole_run(out, subject):
+    with exclusive_run(out, subject):
         write_dataset_files(out, place / "bids", {f"m{number}": "A method"}, "1", subjects=[subject])
         mine = {row["participant_id"] for row in read_table(out / "participants.tsv")}
         whole = json.loads((out / "dataset_description.json").read_text())["DatasetType"] == "derivative"

@@ -11,7 +11,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
-from bids_lfenhance.evaluation.dictionary import METRICS
+from bids_lfenhance.evaluation.metric_definitions import METRICS
 from bids_lfenhance.evaluation.volumes import structures
 
 TISSUES = {"CSF": 250e3, "GM": 700e3, "WM": 500e3}

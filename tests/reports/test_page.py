@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bids_lfenhance.reports.figures import tinted
 from bids_lfenhance.reports.page import boilerplate, tells_of_failure, write_report
+from bids_lfenhance.reports.rendering import tinted
 from bids_lfenhance.reports.tables import number
 
 from .conftest import RUN

@@ -26,7 +26,7 @@ def test_better_is_what_the_metric_says(metric: str, baseline: float | None, val
 
 
 def test_a_ratio_is_best_at_one():
-    from bids_lfenhance.evaluation.dictionary import METRICS
+    from bids_lfenhance.evaluation.metric_definitions import METRICS
 
     ratio = next(name for name, metric in METRICS.items() if metric.better == "one")
     assert judged(ratio, 0.5, 0.9) == "better"

@@ -111,7 +111,7 @@ def test_place_follows_the_affine_part_of_the_deformation(labels, monkeypatch):
     for seed in (1, 2):
         head = synthesise(labels, ("T1w",), LabelRecord(seed))[0]
         voxel = np.argwhere(head.tissue[2] > 0.9).mean(axis=0)
-        middle.append(120 * apply_affine(head.place, voxel[None])[0])
+        middle.append(120 * apply_affine(head.to_template, voxel[None])[0])
     index = np.argwhere(labels.classes == 3).mean(axis=0)
     for found in middle:
         np.testing.assert_allclose(found, apply_affine(labels.affine, index[None])[0], atol=0.7)
@@ -147,7 +147,7 @@ def test_real_label_maps_become_heads_that_can_be_scanned(shared_data: Path):
     path = shared_data / "synthseg_label_maps" / "training_seg_01.nii.gz"
     heads = draw_heads(path, ("T1w", "T2w"), np.random.default_rng(0))
     assert 1000 < heads[0].mask.sum() / 1000 < 2000
-    centre = 120 * apply_affine(heads[0].place, np.argwhere(heads[0].mask).mean(axis=0)[None])[0]
+    centre = 120 * apply_affine(heads[0].to_template, np.argwhere(heads[0].mask).mean(axis=0)[None])[0]
     np.testing.assert_allclose(centre, [0, -20, 8], atol=12)
     physics = get_simulator("physics")
     presets = [get_preset(head.contrast, "axi") for head in heads]

@@ -45,7 +45,7 @@ def test_anatomy_is_found_once_and_shared_by_the_other_contrasts(monkeypatch):
     assert calls == ["T1w"]
     assert second.tissue is first.tissue
     assert np.all(second.image[~first.mask] == 0)
-    np.testing.assert_allclose(first.place, common_place(np.eye(4), t1w.grid))
+    np.testing.assert_allclose(first.to_template, common_place(np.eye(4), t1w.grid))
     other = Grid(np.array(t1w.grid.affine) + np.eye(4)[:, [3]] @ [[0, 0, 0, 1]], t1w.grid.shape)
     with pytest.raises(InputError, match="resample it"):
         high_field_source(t2w.image, Grid(np.diag([2.0, 2, 2, 1]), other.shape), "T2w", like=first)

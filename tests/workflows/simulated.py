@@ -10,7 +10,7 @@ from pathlib import Path
 import nibabel as nib
 
 from bids_lfenhance.config import SimulateSettings
-from bids_lfenhance.workflows import heads, simulate
+from bids_lfenhance.workflows import high_field, simulate
 from bids_lfenhance.workflows.simulation import Task
 from tests.simulators.sources import phantom_source
 
@@ -46,14 +46,14 @@ def write_scan(root: Path, folder: str, contrast: str, about: dict | None = None
     return path
 
 
-def phantom_heads(scans):
-    """What ``load_heads`` returns, without looking for a brain."""
+def phantom_high_field(scans):
+    """What ``load_high_field`` returns, without looking for a brain."""
     return [phantom_source(contrast, size=32) for _, contrast, _ in scans], ("a warning",)
 
 
 def one(task: Task) -> simulate.Made:
     """``simulate_one`` on phantoms, in whatever process this runs."""
-    heads.load_heads = phantom_heads
+    high_field.load_high_field = phantom_high_field
     return simulate.simulate_one(task)
 
 

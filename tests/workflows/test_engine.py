@@ -9,12 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from bids_lfenhance.config import Settings
+from bids_lfenhance.config import RunSpec, Settings
 from bids_lfenhance.errors import Interrupted
 from bids_lfenhance.workflows.engine import execute_graph
-from bids_lfenhance.workflows.pool import new_lane
-from bids_lfenhance.workflows.recipe import Recipe
-from bids_lfenhance.workflows.runner import LanePlugin
+from bids_lfenhance.workflows.pool import new_worker
+from bids_lfenhance.workflows.runner import WorkerPlugin
 
 from .toy import device_subject, toy_subject
 
@@ -28,11 +27,11 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
     def execute(*graphs, **options):
         settings = Settings(tmp_path, tmp_path / "out", nprocs=2, resource_monitor=True, **options)
-        recipe = Recipe(
+        spec = RunSpec(
             *(str(tmp_path), str(tmp_path), "interp", "interp", {}, False, "0", "cpu"),
             *(1, 0, False, "1mm", (), "cpu", 1, 8.0),
         )
-        return execute_graph(graphs, tmp_path / "work", tmp_path / "logs", settings, recipe)
+        return execute_graph(graphs, tmp_path / "work", tmp_path / "logs", settings, spec)
 
     return execute
 
@@ -127,12 +126,12 @@ def test_several_subjects_keep_one_device_busy(run, tmp_path):
 
 
 def test_a_worker_killed_while_it_had_nothing_to_do_is_replaced(tmp_path):
-    plugin = LanePlugin({"n_procs": 1, "memory_gb": 4, "n_gpu_procs": 1})
-    lane = new_lane()
-    os.kill(lane.submit(os.getpid).result(), signal.SIGKILL)
-    while not lane._broken:
+    plugin = WorkerPlugin({"n_procs": 1, "memory_gb": 4, "n_gpu_procs": 1})
+    worker = new_worker()
+    os.kill(worker.submit(os.getpid).result(), signal.SIGKILL)
+    while not worker._broken:
         time.sleep(0.01)
-    plugin._idle[False].append(lane)
+    plugin._idle[False].append(worker)
     node = toy_subject("01").get_node("first")
     node.base_dir = str(tmp_path)
     try:

@@ -1,58 +1,26 @@
 """The graphs build, whatever the session, and every input of the writers is connected or set."""
 
+from pathlib import Path
+
 import networkx as nx
 import pytest
 from nipype.pipeline.engine.utils import generate_expanded_graph
 
+from bids_lfenhance.bids.sessions import LowFieldSession
+from bids_lfenhance.workflows.inputs import derive_seed
 from bids_lfenhance.workflows.participant import init_subject_wf
-from bids_lfenhance.workflows.recipe import Recipe, derive_seed
 
-SCAN = {
-    "name": "sub-01_ses-HFC_acq-axi_T1w",
-    "path": "/raw/sub-01/ses-HFC/anat/sub-01_ses-HFC_acq-axi_T1w.nii.gz",
-    "contrast": "T1w",
-    "plane": "axi",
-    "entities": {"acq": "axi"},
-    "field_strength": 0.0635,
-    "state": [1, 2],
-}
+from ..derivatives.sessions import HIGH, LOW, make_scan
+from ..derivatives.sessions import make_spec as spec
+
+RAW = Path("/raw")
 
 
-def recipe(**changes) -> Recipe:
-    values = {
-        "bids_dir": "/raw",
-        "out_dir": "/out",
-        "method": "interp",
-        "label": "interp",
-        "method_settings": {"fusion": "mean"},
-        "synthetic": False,
-        "settings_hash": "0",
-        "budget": "cpu",
-        "n_samples": 1,
-        "seed": 0,
-        "sloppy": True,
-        "resolution": "2mm",
-        "spaces": (),
-        "device": "cpu",
-        "threads": 2,
-        "mem_gb": 8.0,
-    }
-    return Recipe(**(values | changes))
-
-
-def session(label: str, paired: bool) -> dict:
-    return {
-        "subject": "01",
-        "session": label,
-        "key": label,
-        "reference_session": "GE" if paired else "",
-        "reference_session_key": "GE" if paired else "",
-        "space": "GE" if paired else None,
-        "scans": [SCAN],
-        "reference_scans": [SCAN] if paired else [],
-        "missing": [],
-        "warnings": [],
-    }
+def session(label: str, paired: bool) -> LowFieldSession:
+    high = (make_scan(RAW, "01", "GE", "T1w", HIGH),) if paired else ()
+    return LowFieldSession(
+        "01", label, (make_scan(RAW, "01", label, "T1w", LOW, acq="axi"),), high, "GE" if paired else None
+    )
 
 
 def nodes(workflow) -> dict[str, object]:
@@ -62,7 +30,7 @@ def nodes(workflow) -> dict[str, object]:
 @pytest.mark.parametrize("spaces", [(), ("MNI152NLin2009cAsym:res-1", "MNI152NLin6Asym")])
 @pytest.mark.parametrize("paired", [True, False])
 def test_every_graph_builds_and_is_acyclic(paired, spaces):
-    workflow = init_subject_wf("01", [session("HFC", paired)], recipe(spaces=spaces), "/out/logs/x")
+    workflow = init_subject_wf("01", [session("HFC", paired)], spec(spaces=spaces), "/out/logs/x")
     graph = workflow._create_flat_graph()
     assert nx.is_directed_acyclic_graph(graph)
     assert ("session_HFC_wf.anatomy" in nodes(workflow)) is not paired
@@ -71,14 +39,14 @@ def test_every_graph_builds_and_is_acyclic(paired, spaces):
 
 
 def test_sessions_share_one_reference():
-    workflow = init_subject_wf("01", [session("HFC", True), session("HFE", True)], recipe(), "/out/logs/x")
+    workflow = init_subject_wf("01", [session("HFC", True), session("HFE", True)], spec(), "/out/logs/x")
     names = nodes(workflow)
     assert [name for name in names if name.endswith("anatomy")] == ["reference_GE_wf.anatomy"]
     assert {"session_HFC_wf.enhance", "session_HFE_wf.enhance"} <= set(names)
 
 
 def test_a_gpu_node_takes_one_slot():
-    workflow = init_subject_wf("01", [session("HFC", True)], recipe(device="cuda:0"), "/out/logs/x")
+    workflow = init_subject_wf("01", [session("HFC", True)], spec(device="cuda:0"), "/out/logs/x")
     enhance = nodes(workflow)["session_HFC_wf.enhance"]
     assert enhance.is_gpu_node()
     assert enhance.n_procs == 1
@@ -93,7 +61,7 @@ def test_seeds_differ_by_step_and_not_by_order():
 def test_the_report_comes_after_every_other_step():
     """A subject's intermediate files go when its report is done: no step may then still have to read them."""
     sessions = [session("HFC", paired=True), session("HFE", paired=True), session("HFA", paired=False)]
-    workflow = init_subject_wf("01", sessions, recipe(segmentation="builtin"), "/out/logs/x")
+    workflow = init_subject_wf("01", sessions, spec(segmentation="builtin"), "/out/logs/x")
     graph = generate_expanded_graph(workflow._create_flat_graph())  # as it is run: without the nodes that pass through
     (report,) = [node for node in graph.nodes if node.name == "report"]
     before = nx.ancestors(graph, report)

@@ -48,11 +48,11 @@ def test_a_signal_ends_it():
 
 ORPHANS = """
 import os, time
-from bids_lfenhance.workflows.pool import new_lane
+from bids_lfenhance.workflows.pool import new_worker
 if __name__ == "__main__":
-    lanes = [new_lane() for _ in range(2)]
-    pids = [lane.submit(os.getpid).result() for lane in lanes]
-    lanes[0].submit(sum, range(10**10))
+    workers = [new_worker() for _ in range(2)]
+    pids = [worker.submit(os.getpid).result() for worker in workers]
+    workers[0].submit(sum, range(10**10))
     print(*pids, flush=True)
     time.sleep(600)
 """

@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 
 from bids_lfenhance.config import Settings
-from bids_lfenhance.errors import InputError
 from bids_lfenhance.workflows import engine, run
 from bids_lfenhance.workflows.participant import MEMORY_GB, init_session_wf, memory_gb
 
-from .test_participant import nodes, recipe, session
+from ..refusals import refused
+from .test_participant import nodes, session, spec
 
 
 @pytest.mark.parametrize(
@@ -20,7 +20,7 @@ def test_several_sessions_share_the_processors(
     tmp_path: Path, sessions: int, processors: int, asked: int | None, threads: int
 ) -> None:
     settings = Settings(tmp_path, tmp_path / "out", nprocs=processors, omp_nthreads=asked)
-    most = recipe(threads=min(asked or run.MOST_THREADS, processors))
+    most = spec(threads=min(asked or run.MOST_THREADS, processors))
     assert run._threads(settings, most, sessions) == threads
 
 
@@ -40,13 +40,13 @@ def test_enhancements_that_go_at_once_share_the_memory(
 ) -> None:
     """Each would fill all of it otherwise, and together be killed; never less than the scheduler sets aside for one."""
     settings = Settings(tmp_path, tmp_path / "out", nprocs=processors)
-    assert run._share(settings, recipe(mem_gb=memory, threads=1), sessions) == share - run.LIBRARIES_GB
+    assert run._share(settings, spec(mem_gb=memory, threads=1), sessions) == share - run.LIBRARIES_GB
 
 
 def test_only_networks_get_several_threads() -> None:
     network = {"device": "cpu"}
     threads = {
-        name: nodes(init_session_wf(session("A", paired=False), recipe(method=method, method_settings=given)))
+        name: nodes(init_session_wf(session("A", paired=False), spec(method=method, method_settings=given)))
         for name, method, given in (("interp", "interp", {}), ("inr", "inr", network))
     }
     assert threads["interp"]["enhance"].n_procs == 1
@@ -63,13 +63,13 @@ def test_clean_workdir_takes_only_what_is_of_its_subjects(tmp_path: Path, monkey
     monkeypatch.setattr(engine, "execute_graph", lambda *given: [])
     monkeypatch.setattr(run, "limit_threads", lambda threads: None)
     settings = Settings(tmp_path, tmp_path / "out", work_dir=tmp_path / "work", method="interp", sloppy=True)
-    left = {who: run.subject_folder(run.work_folder(settings, recipe()), who) / "old.npz" for who in ("01", "02")}
+    left = {who: run.subject_folder(run.work_folder(settings, spec()), who) / "old.npz" for who in ("01", "02")}
     for clean, there in ((False, True), (True, False)):
         for path in left.values():
             path.parent.mkdir(parents=True, exist_ok=True)
             path.touch()
         given = Settings(**(vars(settings) | {"clean_workdir": clean}))
-        run._execute(given, recipe(), {"01": [session("A", paired=False)]}, tmp_path / "logs")
+        run._execute(given, spec(), {"01": [session("A", paired=False)]}, tmp_path / "logs")
         assert left["01"].exists() == there
         assert left["02"].exists(), "another run may be at it"
 
@@ -77,12 +77,12 @@ def test_clean_workdir_takes_only_what_is_of_its_subjects(tmp_path: Path, monkey
 def test_what_a_finished_subject_left_in_the_work_folder_goes(tmp_path: Path) -> None:
     """As after a kill between the last step and the tidying up."""
     settings = Settings(tmp_path, tmp_path / "out", work_dir=tmp_path / "work", method="interp", sloppy=True)
-    folders = [run.subject_folder(run.work_folder(settings, recipe()), who) for who in ("01", "02")]
+    folders = [run.subject_folder(run.work_folder(settings, spec()), who) for who in ("01", "02")]
     for folder in folders:
         folder.mkdir(parents=True)
-    run._tidy(settings, recipe(), "01")
-    with run.sole_run(settings.out_dir, "02"):
-        run._tidy(settings, recipe(), "02")
+    run._tidy(settings, spec(), "01")
+    with run.exclusive_run(settings.out_dir, "02"):
+        run._tidy(settings, spec(), "02")
     assert [folder.exists() for folder in folders] == [False, True]
 
 
@@ -90,6 +90,6 @@ def test_what_a_finished_subject_left_in_the_work_folder_goes(tmp_path: Path) ->
 def test_too_little_memory_is_refused_before_anything_is_computed(tmp_path: Path, sloppy: bool) -> None:
     settings = Settings(tmp_path / "raw", tmp_path / "out", work_dir=tmp_path / "work", sloppy=sloppy)
     steps = [memory_gb(step, sloppy) for step in MEMORY_GB]
-    run.preflight(settings, recipe(mem_gb=max(steps)))
-    with pytest.raises(InputError, match=f"Expected {max(steps):g} GiB of memory, found"):
-        run.preflight(settings, recipe(mem_gb=max(steps) - 0.2))
+    run.preflight(settings, spec(mem_gb=max(steps)))
+    with refused("no-memory", needed=max(steps)):
+        run.preflight(settings, spec(mem_gb=max(steps) - 0.2))

@@ -19,7 +19,7 @@ from bids_lfenhance.simulators import get_simulator
 from bids_lfenhance.training import jobs
 from bids_lfenhance.training.sessions import simulated_session
 from bids_lfenhance.workflows import train
-from bids_lfenhance.workflows.run import make_recipe
+from bids_lfenhance.workflows.run import make_run_spec
 from tests.simulators.sources import phantom_source
 from tests.workflows.simulated import write_scan
 
@@ -158,7 +158,7 @@ def test_words_that_make_no_sense(dataset: Path, tmp_path: Path, capsys, words, 
 def test_dry_run_tells_and_writes_nothing(dataset: Path, tmp_path: Path, capsys) -> None:
     assert run(dataset, tmp_path / "out", "--split", str(split(tmp_path)), "--dry-run") == 0
     said = capsys.readouterr().out
-    assert "train: 1 people: 01" in said
+    assert "train: 1 subjects: 01" in said
     assert "pretrain_steps = 4" in said
     assert not (tmp_path / "out").exists()
 
@@ -167,31 +167,31 @@ def test_a_run_with_other_weights_in_the_same_place_is_another_run(trained: Path
     shutil.copytree(trained, tmp_path / "weights", ignore=shutil.ignore_patterns("examples", "checkpoint"))
     settings = Settings(tmp_path, tmp_path / "out", method="pfsr")
     options = {"weights": os.path.relpath(tmp_path / "weights")}
-    first = make_recipe(settings, options, "cpu")
+    first = make_run_spec(settings, options, "cpu")
     assert Path(first.method_settings["weights"]) == tmp_path / "weights" / "weights.safetensors"
     path = tmp_path / "weights" / "weights.safetensors"
     path.write_bytes(path.read_bytes()[:-4] + bytes(4))
     with pytest.raises(InputError, match="changed or cut short"):
-        make_recipe(settings, options, "cpu")
+        make_run_spec(settings, options, "cpu")
     (tmp_path / "weights" / "recipe.toml").unlink()  # nothing vouches for them now
-    assert make_recipe(settings, options, "cpu").settings_hash != first.settings_hash
+    assert make_run_spec(settings, options, "cpu").settings_hash != first.settings_hash
 
 
 def test_a_method_without_weights_says_how_to_train_it_before_anything_is_computed(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="train --method pfsr"):
-        make_recipe(Settings(tmp_path, tmp_path / "out", method="pfsr"), {"weights": "nowhere"}, "cpu")
+        make_run_spec(Settings(tmp_path, tmp_path / "out", method="pfsr"), {"weights": "nowhere"}, "cpu")
 
 
 def test_what_does_not_go_with_the_weights_is_refused_before_anything_is_computed(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="--bridge-steps from 1 to"):
-        make_recipe(Settings(tmp_path, tmp_path / "out", method="bridge"), {"weights": "auto", "steps": 800}, "cpu")
+        make_run_spec(Settings(tmp_path, tmp_path / "out", method="bridge"), {"weights": "auto", "steps": 800}, "cpu")
 
 
 def test_whom_the_split_does_not_name_takes_no_part(dataset: Path, tmp_path: Path, capsys) -> None:
     chosen = split(tmp_path, train=["01"], validation=["sub-02"], test=[])
     assert run(dataset, tmp_path / "out", "--split", str(chosen), "--dry-run") == 0
     told = capsys.readouterr()
-    assert "train: 1 people: 01\nvalidation: 1 people: 02\ntest: 0 people" in told.out
+    assert "train: 1 subjects: 01\nvalidation: 1 subjects: 02\ntest: 0 subjects" in told.out
     assert "left out, as the split does not name them: 03" in told.err
 
 

@@ -35,7 +35,7 @@ def phantom_pair(job: jobs.Job) -> Session:
     stack = type(stack)(**vars(stack) | {"fwhm": (1.6, 1.6, 5.0)})
     low = volume_from_channels(source.grid, {"T1w": fuse_mean([stack], source.grid)}, (stack,))
     high = volume_from_channels(source.grid, {"T1w": source.image})
-    return Session(low, high, source.mask, source.place, {})
+    return Session(low, high, source.mask, source.to_template, {})
 
 
 @pytest.fixture(autouse=True)
@@ -93,7 +93,7 @@ def test_parameters_that_are_given_are_not_fitted(dataset: Path, tmp_path: Path,
 
 def test_a_dry_run_says_it_and_fits_nothing(dataset: Path, tmp_path: Path, fitted_to: list[str], capsys) -> None:
     assert run(dataset, tmp_path / "out", "--dry-run") == 0
-    assert "arnold is fitted to 1 pair(s) of the training people" in capsys.readouterr().out
+    assert "arnold is fitted to 1 pair(s) of the training subjects" in capsys.readouterr().out
     assert fitted_to == []
 
 

@@ -1,4 +1,4 @@
-"""One scan made ready: bias divided out, noise and head found, a working copy for registration beside it."""
+"""One scan prepared: bias divided out, noise and head found, a working copy for registration beside it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from ..errors import InputError
 from .bias import correct_bias, head_mask
 from .grid import Grid, apply_affine, canonical_grid, coverage, zooms_of
 from .noise import noise_sigma
-from .registration import Picture, make_picture
+from .registration import RegistrationImage, make_registration_image
 
 HEAD_MARGIN = 8.0
 """Room left around the head on the canonical grid, mm."""
@@ -30,7 +30,7 @@ LEAST_NOISE = 1e-3
 
 
 @dataclass(frozen=True)
-class Ready:
+class PreparedScan:
     """A scan after bias correction, and its working copy for registration.
 
     ``data`` (I, J, K); ``affine`` voxel → scanner RAS+ mm; ``mask`` (I, J, K) bool, the head; ``sigma`` its noise in
@@ -45,7 +45,7 @@ class Ready:
     mask: np.ndarray
     sigma: float
     field: tuple[float, float]
-    picture: Picture
+    working_copy: RegistrationImage
 
     @property
     def snr(self) -> float:
@@ -53,20 +53,28 @@ class Ready:
         return float(np.median(self.data[self.mask])) / self.sigma
 
 
-def make_ready(
+def prepare_scan(
     name: str, contrast: str, plane: str | None, image: nib.Nifti1Image, *, acquired: float = 0.0, sloppy: bool = False
-) -> Ready:
+) -> PreparedScan:
     """One scan, bias-corrected, its noise and head found.
 
-    ``plane`` None is told from the voxel sizes; ``acquired`` mm, a voxel size finer than which nothing was acquired.
+    ``plane`` None is derived from the voxel sizes; ``acquired`` mm, a voxel size finer than which nothing was acquired.
     """
     if contrast not in CONTRASTS:
-        raise InputError(f"{name} should be one of {', '.join(CONTRASTS)}, found {contrast}: leave it out.")
+        raise InputError(
+            f"{name} should be one of {', '.join(CONTRASTS)}, found {contrast}: leave it out.",
+            code="unknown-contrast",
+            scan=name,
+        )
     data = np.asarray(image.dataobj, dtype=np.float32)
     affine = np.asarray(image.affine, dtype=np.float64)
     mask = head_mask(data, affine)
     if mask.sum() * np.prod(zooms_of(affine)) < SMALLEST_HEAD:
-        raise InputError(f"{name} should show a head of at least {SMALLEST_HEAD / 1e3:.0f} ml, found none: look at it.")
+        raise InputError(
+            f"{name} should show a head of at least {SMALLEST_HEAD / 1e3:.0f} ml, found none: look at it.",
+            code="no-head",
+            scan=name,
+        )
     corrected, field = correct_bias(np.maximum(data, 0), affine, mask, sloppy=sloppy)
     inside = field[mask]
     steps = tuple(min(LONGEST_STEP, round(2 * acquired / z)) if z < 0.9 * acquired else 1 for z in zooms_of(affine))
@@ -75,8 +83,8 @@ def make_ready(
         noise_sigma(data, steps) * float(np.median(1 / inside)), LEAST_NOISE * float(np.median(corrected[mask]))
     )
     span = (float(inside.min()), float(inside.max()))
-    picture = make_picture(corrected, affine, mask)
-    return Ready(name, contrast, plane or plane_of(affine), corrected, affine, mask, sigma, span, picture)
+    working_copy = make_registration_image(corrected, affine, mask)
+    return PreparedScan(name, contrast, plane or plane_of(affine), corrected, affine, mask, sigma, span, working_copy)
 
 
 def plane_of(affine: np.ndarray) -> str:
@@ -92,29 +100,35 @@ def plane_of(affine: np.ndarray) -> str:
     return ("sag", "cor", "axi")[int(np.abs(affine[:3, thick]).argmax())]
 
 
-def check_overlap(r: Ready, other: Ready) -> None:
+def check_overlap(scan: PreparedScan, other: PreparedScan) -> None:
     """Refuse two stacks of one session whose headers put them in different places."""
     shares = [
-        float(coverage(b.data.shape, b.affine, Grid(a.picture.affine, a.picture.data.shape))[a.picture.head].mean())
-        for a, b in ((r, other), (other, r))
+        float(
+            coverage(b.data.shape, b.affine, Grid(a.working_copy.affine, a.working_copy.data.shape))[
+                a.working_copy.head
+            ].mean()
+        )
+        for a, b in ((scan, other), (other, scan))
     ]
     if max(shares) < LEAST_OVERLAP:
         raise InputError(
-            f"{r.name} and {other.name} are of one session and should overlap, by their headers at most "
+            f"{scan.name} and {other.name} are of one session and should overlap, by their headers at most "
             f"{100 * max(shares):.0f} % of one head lies inside the other: check the headers, or leave one out with "
-            "--bids-filter-file."
+            "--bids-filter-file.",
+            code="no-overlap",
+            scans=(scan.name, other.name),
         )
 
 
-def head_grid(placed: Sequence[tuple[Ready, np.ndarray]], zoom: float = 1.0, multiple: int = 16) -> Grid:
+def head_grid(placed: Sequence[tuple[PreparedScan, np.ndarray]], zoom: float = 1.0, multiple: int = 16) -> Grid:
     """The canonical grid around the heads of scans, each with the pose (4, 4) that puts it in the frame."""
     corners = []
-    for r, pose in placed:
-        points = apply_affine(pose @ r.picture.affine, np.argwhere(r.picture.head).astype(np.float64))
+    for scan, pose in placed:
+        points = apply_affine(pose @ scan.working_copy.affine, np.argwhere(scan.working_copy.head).astype(np.float64))
         corners += [points.min(axis=0) - HEAD_MARGIN, points.max(axis=0) + HEAD_MARGIN]
     return canonical_grid(np.array(corners), zoom, multiple)
 
 
-def covered_share(r: Ready, pose: np.ndarray, grid: Grid, head: np.ndarray) -> float:
+def covered_share(scan: PreparedScan, pose: np.ndarray, grid: Grid, head: np.ndarray) -> float:
     """Share of the head (X, Y, Z) bool on the canonical grid that the scan's field of view reaches."""
-    return float(coverage(r.data.shape, pose @ r.affine, grid)[head].mean()) if head.any() else 0.0
+    return float(coverage(scan.data.shape, pose @ scan.affine, grid)[head].mean()) if head.any() else 0.0

@@ -1,4 +1,4 @@
-"""Who is learned from: pairs, high field, label maps; who trains, validates and tests."""
+"""The plan of a training: its pairs, high field and label maps, split into training, validation and test subjects."""
 
 import dataclasses
 import json
@@ -18,10 +18,10 @@ from ..training.jobs import Job
 from ..training.split import PARTS, Split, make_split, read_split
 
 HELD_OUT_DRAWS = 2
-"""Simulated sessions of a person who validates or tests: three planes, and the axial one alone."""
+"""Simulated sessions of a validation or test subject: three planes, and the axial one alone."""
 
 LABEL_MAPS = "label-maps"
-"""Name of the dataset that people drawn from label maps belong to."""
+"""Name of the dataset of subjects drawn from label maps."""
 
 
 def plan_jobs(settings: TrainSettings) -> list[Job]:
@@ -31,18 +31,24 @@ def plan_jobs(settings: TrainSettings) -> list[Job]:
         if not plain or settings.augment_dataset:
             raise InputError(
                 f"Expected label maps alone for {settings.method}, found --augment or --augment-dataset, which would "
-                "have no effect; leave them out."
+                "have no effect; leave them out.",
+                code="no-effect",
+                option="augment",
             )
         return _label_maps(settings.label_maps or settings.bids_dir, {})
     if plain and (settings.augment_dataset or settings.label_maps):
         raise InputError(
             f"Expected --augment with a simulator, found '{settings.augment}', with which --augment-dataset and "
-            "--label-maps have no effect; choose --augment physics, or leave them out."
+            "--label-maps have no effect; choose --augment physics, or leave them out.",
+            code="no-effect",
+            option="augment_dataset",
         )
     if settings.method == settings.augment:
         raise InputError(
             f"Expected --augment with another simulator than the one that is trained, found '{settings.augment}' for "
-            "both; choose --augment none."
+            "both; choose --augment none.",
+            code="conflicting-options",
+            options=("augment", "method"),
         )
     jobs = _pairs(settings)
     if not plain:
@@ -52,7 +58,9 @@ def plan_jobs(settings: TrainSettings) -> list[Job]:
     if not jobs:
         raise InputError(
             f"Expected pairs of low and high field in {settings.bids_dir}, found none; to learn from high field alone "
-            "add --augment physics."
+            "add --augment physics.",
+            code="no-pairs",
+            path=settings.bids_dir,
         )
     return jobs
 
@@ -65,35 +73,35 @@ def _pairs(settings: TrainSettings) -> list[Job]:
             raise
         tell(f"no pairs are looked for: {error}")
         return []
-    told = [*plan.warnings, *(f"sub-{who}: {why}" for who, why in (*plan.failed, *plan.skipped))]
+    warnings = [*plan.warnings, *(f"sub-{subject}: {reason}" for subject, reason in (*plan.failed, *plan.skipped))]
     jobs = []
-    for unit in plan.units:
-        high = _of(settings, unit.reference)
-        low = _of(settings, unit.stacks)
+    for session in plan.sessions:
+        high = _of(settings, session.reference)
+        low = _of(settings, session.stacks)
         if not {contrast for _, contrast, *_ in low} & {contrast for _, contrast, *_ in high}:
-            told.append(f"{unit.name} is left out: there is no high field of a contrast that its low field has")
+            warnings.append(f"{session.name} is left out: there is no high field of a contrast that its low field has")
             continue
-        simulation = unit.stacks[0].sidecar.get("Simulation")
+        simulation = session.stacks[0].sidecar.get("Simulation")
         about = simulation if isinstance(simulation, Mapping) else {}
         jobs.append(
             Job(
                 dataset_name(settings.bids_dir),
-                unit.subject,
-                unit.session or "",
+                session.subject,
+                session.session or "",
                 high=tuple((name, contrast, None, path) for name, contrast, _, path in high),
                 low=low,
                 contrasts=settings.contrasts,
                 made_by=str(about.get("Simulator", "")),
-                trained_on=tuple(str(who) for who in about.get("trained_on") or ()),
+                trained_on=tuple(str(person) for person in about.get("trained_on") or ()),
                 licence=licence_of(settings.bids_dir),
             )
         )
-    tell(*told)
+    tell(*warnings)
     return jobs
 
 
 def _choices(settings: TrainSettings) -> dict[str, Any]:
-    """What the plans of pairs and of high field are told alike."""
+    """Arguments that the plans of pairs and of high field share."""
     from ..bids.filters import load_filters
 
     return {
@@ -123,7 +131,7 @@ def _high_field(settings: TrainSettings) -> list[Job]:
     else:
         chosen = {"assume_field_strength": settings.assume_field_strength}
     plan = plan_simulation(root, contrasts=settings.contrasts, **chosen)
-    tell(*plan.warnings, *(f"sub-{who}: {why}" for who, why in (*plan.failed, *plan.skipped)))
+    tell(*plan.warnings, *(f"sub-{subject}: {reason}" for subject, reason in (*plan.failed, *plan.skipped)))
     return [
         Job(
             dataset_name(root),
@@ -141,13 +149,15 @@ def _label_maps(folder: Path, simulated: Mapping[str, Any]) -> list[Job]:
     files = sorted(path for path in folder.glob("*") if path.name.endswith((".nii.gz", ".nii", ".mgz")))
     if not files:
         raise InputError(
-            f"Expected label maps (*.nii.gz) in {folder}, found none; name their folder with --label-maps."
+            f"Expected label maps (*.nii.gz) in {folder}, found none; name their folder with --label-maps.",
+            code="no-label-maps",
+            path=folder,
         )
     return [Job(LABEL_MAPS, path.name.partition(".")[0], "", label_map=str(path), **simulated) for path in files]
 
 
 def simulation(settings: TrainSettings) -> dict[str, Any]:
-    """What every simulating job is told: simulator, its settings, contrasts."""
+    """Inputs of every simulating job: simulator, its settings, contrasts."""
     from ..training.sessions import SPREAD
 
     options = {**SPREAD.get(settings.augment, {}), **settings.simulator_options}
@@ -163,7 +173,7 @@ def _is_stochastic(settings: TrainSettings) -> bool:
 
 
 def dataset_name(root: Path) -> str:
-    """The name by which the people of a dataset are known; a simulated dataset keeps that of its high field."""
+    """The name that prefixes the subjects of a dataset; a simulated dataset keeps that of its high field."""
     name = str(_description(root).get("Name") or "").removesuffix(NAME_SUFFIX)
     return " ".join((name or root.resolve().name).replace("/", " ").split())
 
@@ -175,35 +185,41 @@ def licence_of(root: Path) -> str:
 
 def _description(root: Path) -> dict[str, Any]:
     try:
-        found = json.loads((root / "dataset_description.json").read_text(encoding="utf-8"))
+        description = json.loads((root / "dataset_description.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return description if isinstance(description, dict) else {}
 
 
 def choose_split(settings: TrainSettings, jobs: Sequence[Job]) -> Split:
-    """The split: from the file, a fold, or fractions; people of other datasets and of label maps only train.
+    """The split: from the file, a fold, or fractions; subjects of other datasets and of label maps only train.
 
-    A file may name people of the dataset by their subject alone (``03`` or ``sub-03``); people of the dataset whom it
+    A file may name subjects of the dataset by their label alone (``03`` or ``sub-03``); subjects of the dataset that it
     does not name take no part.
     """
     own = dataset_name(settings.bids_dir)
     if settings.split:
         if settings.folds:
-            raise InputError("Expected --split or --folds, found both; leave one out.")
+            raise InputError(
+                "Expected --split or --folds, found both; leave one out.",
+                code="conflicting-options",
+                options=("split", "folds"),
+            )
         given = read_split(settings.split)
         parts = {part: tuple(_full_name(name, own) for name in getattr(given, part)) for part in PARTS}
         split = Split(**parts, how=given.how)
     else:
-        people = [job.person for job in jobs if job.dataset == own] or [job.person for job in jobs]
+        persons = [job.person for job in jobs if job.dataset == own] or [job.person for job in jobs]
         fold = (settings.fold + 1, settings.folds) if settings.folds else None
-        split = make_split(people, settings.random_seed, fold=fold)
+        split = make_split(persons, settings.random_seed, fold=fold)
     named = {*split.train, *split.validation, *split.test}
     unknown = named - {job.person for job in jobs}
     if unknown:
         raise InputError(
-            f"Expected the people of the split in the dataset, found none called {', '.join(sorted(unknown))}; "
-            f"correct the split (people here are called as {jobs[0].person})."
+            f"Expected the subjects of the split in the dataset, found none named {', '.join(sorted(unknown))}; "
+            f"correct the split (subjects here are named as {jobs[0].person}).",
+            code="unknown-subject",
+            subjects=sorted(unknown),
         )
     others = dict.fromkeys(job.person for job in jobs if job.person not in named and job.dataset != own)
     return dataclasses.replace(split, train=(*split.train, *others))
@@ -214,9 +230,9 @@ def _full_name(name: str, dataset: str) -> str:
 
 
 def assign(settings: TrainSettings, jobs: Iterable[Job], split: Split) -> list[Job]:
-    """The jobs that are used: held-out people in fixed draws, others as often as asked; each with its seed.
+    """The jobs in use: held-out subjects in fixed draws, others as often as requested; each with its seed.
 
-    A held-out person with a real pair is judged on that alone; who is in no part of the split is left out.
+    A held-out subject with a real pair is evaluated on that alone; a subject in no part of the split is left out.
     """
     jobs = list(jobs)
     held = {*split.validation, *split.test}
@@ -224,7 +240,7 @@ def assign(settings: TrainSettings, jobs: Iterable[Job], split: Split) -> list[J
     paired = {job.person for job in jobs if job.low}
     idle = dict.fromkeys(job.person for job in jobs if job.person not in named)
     if idle:
-        tell(f"left out, as the split does not name them: {shorten((who.rpartition('/')[2] for who in idle), 8)}")
+        tell(f"left out, as the split does not name them: {shorten((person.rpartition('/')[2] for person in idle), 8)}")
     same = settings.augment not in PLAIN and not _is_stochastic(settings)
     used = []
     for job in jobs:
@@ -242,8 +258,8 @@ def describe(settings: TrainSettings, jobs: Sequence[Job], split: Split) -> str:
     simulated = sum(job.draws for job in jobs if not job.low)
     lines = [f"Plan: train {settings.method} ({settings.preset}) · {pairs} real pairs · {simulated} simulated sessions"]
     for part in PARTS:
-        people = [person.rpartition("/")[2] for person in getattr(split, part)]
-        lines.append(f"{part}: {len(people)} people: {shorten(people, 8)}")
+        subjects = [person.rpartition("/")[2] for person in getattr(split, part)]
+        lines.append(f"{part}: {len(subjects)} subjects: {shorten(subjects, 8)}")
     return "\n".join([*lines, f"split: {split.how}"])
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bids_lfenhance.reports import figures as fig
+from bids_lfenhance.reports import rendering as fig
 
 from .fake_derivative import phantom
 

@@ -16,26 +16,26 @@ from ..simulators.session import replay
 from ..simulators.source import HighField, high_field_sources
 
 
-def load_heads(scans: Sequence[tuple[str, str, Path]]) -> tuple[list[HighField], tuple[str, ...]]:
+def load_high_field(scans: Sequence[tuple[str, str, Path]]) -> tuple[list[HighField], tuple[str, ...]]:
     """The contrasts of one high-field session on one RAS grid of 1 mm, each interpolated once; and warnings.
 
     Parameters
     ----------
     scans : (name, contrast, file), one per contrast
 
-    An ``InputError`` where a file cannot be read, shows no brain, or has the contrast of another sequence.
+    Raise ``InputError`` if a file cannot be read, shows no brain, or has the contrast of another sequence.
     """
     opened = [(name, contrast, *open_scan(path)) for name, contrast, path in scans]
     volume, _, quality = prepare_reference([(name, contrast, image) for name, contrast, image, _ in opened])
-    heads = high_field_sources(volume, {contrast: name for name, contrast, *_ in opened})
-    return heads, (*(sentence for *_, warnings in opened for sentence in warnings), *quality["Warnings"])
+    sources = high_field_sources(volume, {contrast: name for name, contrast, *_ in opened})
+    return sources, (*(sentence for *_, warnings in opened for sentence in warnings), *quality["Warnings"])
 
 
 def replay_scan(sidecar: Path, source_dir: Path, weights: str | Path | None = None) -> Stack:
     """The simulated scan that a sidecar is of, made again from its sources, bit for bit.
 
     ``source_dir`` is the high-field dataset; ``weights`` (folder, file or name) are those of a learned simulator, where
-    they have moved since. An ``InputError`` where files or weights are not those that were simulated from.
+    they have moved since. Raise ``InputError`` if files or weights are not those that were simulated from.
     """
     about = read_json(sidecar)
     contrast = split_name(sidecar.name)[1]
@@ -43,10 +43,18 @@ def replay_scan(sidecar: Path, source_dir: Path, weights: str | Path | None = No
         paths = [source_dir / uri.partition(f"bids:{SOURCE}:")[2] for uri in about["Sources"]]
         hashes, record, word = about["SourceSha256"], json.dumps(about["Simulation"]), about["SimulationPreset"]
     except (KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"Expected {sidecar} to be of a simulated scan, found no {error}; give another.") from error
+        raise InputError(
+            f"Expected {sidecar} to be of a simulated scan, found no {error}; give another.",
+            code="not-simulated",
+            path=sidecar,
+        ) from error
     for path, known in zip(paths, hashes, strict=True):
         if sha256(path) != known:
-            raise InputError(f"Expected {path} as it was simulated from, found another file; restore it.")
-    heads, _ = load_heads([(path.name, split_name(path.name)[1], path) for path in paths])
-    head = next(head for head in heads if head.contrast == contrast)
-    return replay(record, head, stack_geometry(named_preset(word, contrast), head.grid), weights)
+            raise InputError(
+                f"Expected {path} as it was simulated from, found another file; restore it.",
+                code="other-file",
+                path=path,
+            )
+    sources, _ = load_high_field([(path.name, split_name(path.name)[1], path) for path in paths])
+    source = next(one for one in sources if one.contrast == contrast)
+    return replay(record, source, stack_geometry(named_preset(word, contrast), source.grid), weights)

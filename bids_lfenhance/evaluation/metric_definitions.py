@@ -10,7 +10,7 @@ from .sharpness import BANDS, band_names
 
 @dataclass(frozen=True)
 class Metric:
-    """One metric: ``better`` is "higher", "lower", "one" (ideal value 1) or "none" (describes, does not judge)."""
+    """One metric: ``better`` is "higher", "lower", "one" (ideal value 1) or "none" (descriptive)."""
 
     description: str
     equation: str

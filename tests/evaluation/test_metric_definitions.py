@@ -2,7 +2,7 @@
 
 import json
 
-from bids_lfenhance.evaluation.dictionary import DATA_DICTIONARY, METRICS, SEGMENTATIONS, levels
+from bids_lfenhance.evaluation.metric_definitions import DATA_DICTIONARY, METRICS, SEGMENTATIONS, levels
 from bids_lfenhance.evaluation.protocols import PROTOCOLS
 
 

@@ -13,7 +13,7 @@ AXES = {"axial": 2, "coronal": 1, "sagittal": 0}
 
 EDGE_COLOUR = (255, 96, 0)
 TISSUE_COLOURS = {"WM": (255, 176, 0), "brain": (86, 180, 233)}
-"""Of the outlines, from Okabe and Ito's palette: told apart with every kind of colour vision, and on grey."""
+"""Of the outlines, from Okabe and Ito's palette: distinct with every kind of colour vision, and on grey."""
 
 UNKNOWN_COLOUR = (70, 84, 128)
 """Where a map has no value: a colour that is in none of the scales."""
@@ -51,8 +51,8 @@ def brain_box(mask: np.ndarray, margin: int = 10) -> Box:
         return tuple(slice(0, n) for n in mask.shape)  # type: ignore[return-value]
     ends = []
     for axis, size in enumerate(mask.shape):
-        there = np.flatnonzero(mask.any(axis=tuple(other for other in range(3) if other != axis)))
-        ends.append(slice(max(0, int(there[0]) - margin), min(size, int(there[-1]) + 1 + margin)))
+        occupied = np.flatnonzero(mask.any(axis=tuple(other for other in range(3) if other != axis)))
+        ends.append(slice(max(0, int(occupied[0]) - margin), min(size, int(occupied[-1]) + 1 + margin)))
     return tuple(ends)  # type: ignore[return-value]
 
 
@@ -117,7 +117,7 @@ def colour_table(name: str) -> np.ndarray:
 
 
 def painted(anatomy: np.ndarray, values: np.ndarray, where: np.ndarray, scale: Scale) -> np.ndarray:
-    """(rows, cols, 3) uint8: values in colour over a grey picture (rows, cols) uint8, only where told; NaN is flat."""
+    """(rows, cols, 3) uint8: values in colour over a grey image, inside the mask ``where``; NaN is flat."""
     table = colour_table(scale.colours)
     ground = anatomy if scale.threshold is None else (anatomy * DIMMED).astype(np.uint8)
     rgb = np.repeat(ground[..., None], 3, axis=-1)
@@ -132,8 +132,8 @@ def painted(anatomy: np.ndarray, values: np.ndarray, where: np.ndarray, scale: S
 def tinted(ground: np.ndarray, labels: np.ndarray, colours: np.ndarray, strength: float = 0.45) -> np.ndarray:
     """(rows, cols, 3) uint8: labels (rows, cols) in their ``colours`` (256, 3) over a grey picture (rows, cols)."""
     rgb = np.repeat(ground[..., None], 3, axis=-1).astype(np.float32)
-    there = labels > 0
-    rgb[there] += strength * (colours[labels[there]] - rgb[there])
+    labelled = labels > 0
+    rgb[labelled] += strength * (colours[labels[labelled]] - rgb[labelled])
     return np.asarray(rgb.round().astype(np.uint8))
 
 

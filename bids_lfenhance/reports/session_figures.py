@@ -9,7 +9,7 @@ import numpy as np
 
 from ..bids.atomic import atomic_write
 from ..imaging.grid import Grid, resample
-from . import figures as fig
+from . import rendering as fig
 from .collect import Channel, Output, Session, Tissue, load
 from .tables import band_limit
 
@@ -43,10 +43,10 @@ class Frame:
 
 
 @dataclass(frozen=True)
-class Shown:
+class ContrastImages:
     """The images of one contrast, cut to the box: keys "low", the labels of the results, "high"."""
 
-    contrast: str
+    name: str
     images: Mapping[str, np.ndarray]
     windows: Mapping[str, fig.Window]
     std: Mapping[str, np.ndarray]
@@ -89,17 +89,17 @@ def draw_session(session: Session, names: Mapping[str, str], slices: int = SLICE
     viewer = _viewer(frame, f"{session.name or 'single'}")
     maps = _viewer(frame, viewer["id"])
     for channel in session.channels:
-        shown = _load_channel(channel, frame, album)
-        if not shown.images:
+        contrast = _load_channel(channel, frame, album)
+        if not contrast.images:
             continue
-        viewer["contrasts"].append(_image_panels(shown, frame, names, viewer["id"], album))
-        if panels := _map_panels(shown, frame, names, viewer["id"], album):
-            maps["contrasts"].append({"name": shown.contrast, "images": panels})
-        _print_comparison(shown, frame, names, album)
-        _print_registration(shown, frame, album)
-        _print_tissue(shown, frame, names, album)
-        _print_regions(shown, frame, names, album)
-        album.windows.append(_window_sentence(shown, names))
+        viewer["contrasts"].append(_image_panels(contrast, frame, names, viewer["id"], album))
+        if panels := _map_panels(contrast, frame, names, viewer["id"], album):
+            maps["contrasts"].append({"name": contrast.name, "images": panels})
+        _print_comparison(contrast, frame, names, album)
+        _print_registration(contrast, frame, album)
+        _print_tissue(contrast, frame, names, album)
+        _print_regions(contrast, frame, names, album)
+        album.windows.append(_window_sentence(contrast, names))
     album.viewer = viewer if viewer["contrasts"] else None
     album.maps = maps if maps["contrasts"] else None
     return album
@@ -121,20 +121,20 @@ def _attempt(output: Output | None, grid: Grid | None, album: Album, order: int 
 
 def _frame(session: Session, slices: int, album: Album) -> Frame | None:
     candidates = [o for c in session.channels for o in (c.low, *c.enhanced.values()) if o is not None]
-    first = next((found for o in candidates if (found := _attempt(o, None, Album())) is not None), None)
+    first = next((image for o in candidates if (image := _attempt(o, None, Album())) is not None), None)
     if first is None:
         return None
     data, grid = np.nan_to_num(first[0]), first[1]
-    found = _attempt(session.mask, grid, album, order=0)
-    mask = found[0] > 0.5 if found is not None and (found[0] > 0.5).any() else data > 0.2 * np.percentile(data, 99)
+    brain = _attempt(session.mask, grid, album, order=0)
+    mask = brain[0] > 0.5 if brain is not None and (brain[0] > 0.5).any() else data > 0.2 * np.percentile(data, 99)
     box = fig.brain_box(mask)
     return Frame(grid, box, mask[box], {plane: fig.slice_indices(mask[box], plane, slices) for plane in fig.AXES})
 
 
-def _load_channel(channel: Channel, frame: Frame, album: Album) -> Shown:
+def _load_channel(channel: Channel, frame: Frame, album: Album) -> ContrastImages:
     def cut(output: Output | None, order: int = 1) -> np.ndarray | None:
-        found = _attempt(output, frame.grid, album, order)
-        return None if found is None else found[0][frame.box]
+        loaded = _attempt(output, frame.grid, album, order)
+        return None if loaded is None else loaded[0][frame.box]
 
     def cut_all(outputs: Mapping[str, Output], order: int = 1) -> dict[str, np.ndarray]:
         return {key: np.nan_to_num(d) for key, output in outputs.items() if (d := cut(output, order)) is not None}
@@ -143,8 +143,8 @@ def _load_channel(channel: Channel, frame: Frame, album: Album) -> Shown:
     images = cut_all({key: output for key, output in wanted.items() if output is not None})
     windows = fig.shared_windows({key: data[frame.mask] for key, data in images.items()})
 
-    def cut_labels(found: Mapping[str, Tissue], high: Tissue | None) -> dict[str, np.ndarray]:
-        outputs = {("low" if key == "preproc" else key): one.output for key, one in found.items()}
+    def cut_labels(segmentations: Mapping[str, Tissue], high: Tissue | None) -> dict[str, np.ndarray]:
+        outputs = {("low" if key == "preproc" else key): one.output for key, one in segmentations.items()}
         outputs |= {"high": high.output} if high is not None else {}
         return {key: data.astype(np.uint8) for key, data in cut_all(outputs, 0).items()}
 
@@ -155,7 +155,7 @@ def _load_channel(channel: Channel, frame: Frame, album: Album) -> Shown:
     own = {label: cut_all(maps) for label, maps in channel.maps.items()}
     about_own = {label: {kind: o.sidecar for kind, o in maps.items()} for label, maps in channel.maps.items()}
     std = cut_all(channel.std)
-    return Shown(channel.contrast, images, windows, std, risk, about, tissue, regions, own, about_own)
+    return ContrastImages(channel.contrast, images, windows, std, risk, about, tissue, regions, own, about_own)
 
 
 def _viewer(frame: Frame, name: str) -> dict[str, Any]:
@@ -170,103 +170,111 @@ def _viewer(frame: Frame, name: str) -> dict[str, Any]:
     return {"id": name, "planes": planes, "contrasts": []}
 
 
-def _image_panels(shown: Shown, frame: Frame, names: Mapping[str, str], home: str, album: Album) -> dict[str, Any]:
+def _image_panels(
+    contrast: ContrastImages, frame: Frame, names: Mapping[str, str], home: str, album: Album
+) -> dict[str, Any]:
     images = []
-    for key, data in shown.images.items():
+    for key, data in contrast.images.items():
         entry: dict[str, Any] = {"key": key, "name": names.get(key, key), "sprites": {}, "lines": {}}
         for plane, indices in frame.slices.items():
-            name = f"{home}/{shown.contrast}/{key}/{plane}"
-            tiles = [fig.grey(fig.plane_slice(data, plane, i), shown.windows[key]) for i in indices]
+            name = f"{home}/{contrast.name}/{key}/{plane}"
+            tiles = [fig.grey(fig.plane_slice(data, plane, i), contrast.windows[key]) for i in indices]
             album.sprites[name] = fig.sprite(tiles)
             entry["sprites"][plane] = name
-            if key in shown.tissue:
-                labels = [fig.plane_slice(shown.tissue[key], plane, i) for i in indices]
+            if key in contrast.tissue:
+                labels = [fig.plane_slice(contrast.tissue[key], plane, i) for i in indices]
                 album.sprites[f"{name}/lines"] = fig.outline_sprite(labels)
                 entry["lines"][plane] = f"{name}/lines"
         images.append(entry)
-    return {"name": shown.contrast, "images": images}
+    return {"name": contrast.name, "images": images}
 
 
-def _map_panels(shown: Shown, frame: Frame, names: Mapping[str, str], home: str, album: Album) -> list[dict[str, Any]]:
+def _map_panels(
+    contrast: ContrastImages, frame: Frame, names: Mapping[str, str], home: str, album: Album
+) -> list[dict[str, Any]]:
     """The panels beside the enhanced image of every result: standard deviation, risk, the method's own, in colour."""
     panels: list[dict[str, Any]] = []
-    for label in [key for key in shown.images if key not in ("low", "high")]:
-        layers = _layers(shown, frame, label)
+    for label in [key for key in contrast.images if key not in ("low", "high")]:
+        layers = _layers(contrast, frame, label)
         if not layers:
             continue
-        sprites = {plane: f"{home}/{shown.contrast}/{label}/{plane}" for plane in fig.AXES}
+        sprites = {plane: f"{home}/{contrast.name}/{label}/{plane}" for plane in fig.AXES}
         panels.append({"key": label, "name": names.get(label, label), "sprites": sprites, "lines": {}})
-        rows, scales = [_tiles(shown.images[label], shown.windows[label], frame)], {}
-        for kind, values, scale, told in layers:
-            entry: dict[str, Any] = {"key": label + kind, "name": told["name"], "sprites": {}, "lines": {}}
+        rows, scales = [_tiles(contrast.images[label], contrast.windows[label], frame)], {}
+        for kind, values, scale, about in layers:
+            entry: dict[str, Any] = {"key": label + kind, "name": about["name"], "sprites": {}, "lines": {}}
             for plane, indices in frame.slices.items():
-                name = f"{home}/{shown.contrast}/{label}{kind}/{plane}"
+                name = f"{home}/{contrast.name}/{label}{kind}/{plane}"
                 album.sprites[name] = fig.sprite(
-                    [_paint(shown, frame, label, values, scale, plane, i) for i in indices]
+                    [_paint(contrast, frame, label, values, scale, plane, i) for i in indices]
                 )
                 entry["sprites"][plane] = name
             panels.append(entry)
             scales[len(rows)] = scale
-            rows.append([fig.Tile(_paint(shown, frame, label, values, scale, p, i)) for p, i in _choice(frame)])
-            album.scales.append({"contrast": shown.contrast, "label": label, "kind": kind, "scale": scale} | told)
-        heads = [names.get(label, label), *(told["name"] for *_, told in layers)]
-        album.files[f"desc-{label}Maps_{shown.contrast}"] = fig.sheet_figure(rows, heads, _columns(frame), scales)
+            rows.append([fig.Tile(_paint(contrast, frame, label, values, scale, p, i)) for p, i in _choice(frame)])
+            album.scales.append({"contrast": contrast.name, "label": label, "kind": kind, "scale": scale} | about)
+        heads = [names.get(label, label), *(about["name"] for *_, about in layers)]
+        album.files[f"desc-{label}Maps_{contrast.name}"] = fig.sheet_figure(rows, heads, _columns(frame), scales)
     return panels
 
 
-def _layers(shown: Shown, frame: Frame, label: str) -> list[tuple[str, np.ndarray, fig.Scale, dict[str, Any]]]:
+def _layers(
+    contrast: ContrastImages, frame: Frame, label: str
+) -> list[tuple[str, np.ndarray, fig.Scale, dict[str, Any]]]:
     """(kind, values, scale, what is said of them) of the standard deviation, the risk map and the method's own."""
     layers = []
-    if label in shown.std:
-        level = float(np.median(shown.images[label][frame.mask])) or 1.0
-        percent = 100 * shown.std[label] / abs(level)
+    if label in contrast.std:
+        level = float(np.median(contrast.images[label][frame.mask])) or 1.0
+        percent = 100 * contrast.std[label] / abs(level)
         inside = percent[frame.mask]
         scale = fig.Scale(
             "viridis", (0.0, fig.nice_limit(float(np.percentile(inside, 99)))), "% of median brain intensity"
         )
-        told = {
+        entry = {
             "name": "Standard deviation",
             "median": float(np.median(inside)),
             "high": float(np.percentile(inside, 95)),
         }
-        layers.append(("Std", percent, scale, told))
-    if label in shown.risk:
-        risk, about = np.abs(shown.risk[label]), shown.about_risk[label]
+        layers.append(("Std", percent, scale, entry))
+    if label in contrast.risk:
+        risk, about = np.abs(contrast.risk[label]), contrast.about_risk[label]
         known = np.nan_to_num(risk[frame.mask])
         threshold = about.get("Threshold")
         threshold = float(threshold) if isinstance(threshold, int | float) else RISK_THRESHOLD
         limit = max(3 * threshold, fig.nice_limit(float(np.percentile(known, 99.8))))
         scale = fig.Scale("magma", (0.0, limit), "noise units", threshold)
-        told = {"name": "Risk map", "about": about, "band": band_limit(about)}
-        layers.append(("Risk", risk, scale, told))
-    return layers + [_own_layer(kind, shown, frame, label) for kind in shown.maps.get(label, {})]
+        entry = {"name": "Risk map", "about": about, "band": band_limit(about)}
+        layers.append(("Risk", risk, scale, entry))
+    return layers + [_own_layer(kind, contrast, frame, label) for kind in contrast.maps.get(label, {})]
 
 
-def _own_layer(kind: str, shown: Shown, frame: Frame, label: str) -> tuple[str, np.ndarray, fig.Scale, dict[str, Any]]:
+def _own_layer(
+    kind: str, contrast: ContrastImages, frame: Frame, label: str
+) -> tuple[str, np.ndarray, fig.Scale, dict[str, Any]]:
     """What the method itself says against one result, as ``_layers`` has it."""
-    values, about = shown.maps[label][kind], shown.about_maps[label][kind]
+    values, about = contrast.maps[label][kind], contrast.about_maps[label][kind]
     inside = values[frame.mask]
     scale = fig.Scale(
         "magma", (0.0, fig.nice_limit(float(np.percentile(inside, 99)))), str(about.get("Units", "arbitrary units"))
     )
-    said = {"median": float(np.median(inside)), "high": float(np.percentile(inside, 95))}
-    return kind, values, scale, {"name": f"{kind} map", "about": about} | said
+    statistics = {"median": float(np.median(inside)), "high": float(np.percentile(inside, 95))}
+    return kind, values, scale, {"name": f"{kind} map", "about": about} | statistics
 
 
 def _paint(
-    shown: Shown, frame: Frame, label: str, values: np.ndarray, scale: fig.Scale, plane: str, index: int
+    contrast: ContrastImages, frame: Frame, label: str, values: np.ndarray, scale: fig.Scale, plane: str, index: int
 ) -> np.ndarray:
-    anatomy = fig.grey(fig.plane_slice(shown.images[label], plane, index), shown.windows[label])
+    anatomy = fig.grey(fig.plane_slice(contrast.images[label], plane, index), contrast.windows[label])
     where = fig.plane_slice(frame.mask, plane, index)
     return fig.painted(anatomy, fig.plane_slice(values, plane, index), where, scale)
 
 
 def _choice(frame: Frame) -> list[tuple[str, int]]:
-    found = []
+    slices = []
     for plane, fractions in _CHOICE:
         indices = frame.slices[plane]
-        found += [(plane, indices[round(fraction * (len(indices) - 1))]) for fraction in fractions]
-    return found
+        slices += [(plane, indices[round(fraction * (len(indices) - 1))]) for fraction in fractions]
+    return slices
 
 
 def _columns(frame: Frame) -> list[str]:
@@ -278,64 +286,64 @@ def _tiles(data: np.ndarray, window: fig.Window, frame: Frame) -> list[fig.Tile]
     return [fig.Tile(fig.grey(fig.plane_slice(data, plane, index), window)) for plane, index in _choice(frame)]
 
 
-def _print_comparison(shown: Shown, frame: Frame, names: Mapping[str, str], album: Album) -> None:
-    rows = [_tiles(data, shown.windows[key], frame) for key, data in shown.images.items()]
-    heads = [names.get(key, key) for key in shown.images]
-    album.files[f"desc-comparison_{shown.contrast}"] = fig.sheet_figure(rows, heads, _columns(frame))
+def _print_comparison(contrast: ContrastImages, frame: Frame, names: Mapping[str, str], album: Album) -> None:
+    rows = [_tiles(data, contrast.windows[key], frame) for key, data in contrast.images.items()]
+    heads = [names.get(key, key) for key in contrast.images]
+    album.files[f"desc-comparison_{contrast.name}"] = fig.sheet_figure(rows, heads, _columns(frame))
 
 
-def _print_registration(shown: Shown, frame: Frame, album: Album) -> None:
+def _print_registration(contrast: ContrastImages, frame: Frame, album: Album) -> None:
     """Edges of the low field on the high field, five slices of every plane; nothing where one of them is missing."""
-    if "low" not in shown.images or "high" not in shown.images:
+    if "low" not in contrast.images or "high" not in contrast.images:
         return
     from scipy import ndimage
 
-    calm = ndimage.gaussian_filter(shown.images["low"], CALMED)
+    calm = ndimage.gaussian_filter(contrast.images["low"], CALMED)
     rows = []
     for plane, indices in frame.slices.items():
         tiles = []
         for index in [indices[round(f * (len(indices) - 1))] for f in (0.15, 0.33, 0.5, 0.67, 0.85)]:
             low, where = (fig.plane_slice(volume, plane, index) for volume in (calm, frame.mask))
-            ground = fig.grey(fig.plane_slice(shown.images["high"], plane, index), shown.windows["high"])
+            ground = fig.grey(fig.plane_slice(contrast.images["high"], plane, index), contrast.windows["high"])
             tiles.append(fig.Tile(fig.with_edges(ground, fig.edges(low, where))))
         rows.append(tiles)
-    album.files[f"desc-registration_{shown.contrast}"] = fig.sheet_figure(rows, list(frame.slices))
+    album.files[f"desc-registration_{contrast.name}"] = fig.sheet_figure(rows, list(frame.slices))
 
 
-def _print_tissue(shown: Shown, frame: Frame, names: Mapping[str, str], album: Album) -> None:
-    keys = [key for key in shown.images if key in shown.tissue]
+def _print_tissue(contrast: ContrastImages, frame: Frame, names: Mapping[str, str], album: Album) -> None:
+    keys = [key for key in contrast.images if key in contrast.tissue]
     if not keys:
         return
     rows = []
     for key in keys:
         row = []
         for plane, index in _choice(frame):
-            labels = fig.plane_slice(shown.tissue[key], plane, index)
+            labels = fig.plane_slice(contrast.tissue[key], plane, index)
             lines = ((labels >= 3, fig.TISSUE_COLOURS["WM"]), (labels >= 2, fig.TISSUE_COLOURS["brain"]))
-            ground = fig.grey(fig.plane_slice(shown.images[key], plane, index), shown.windows[key])
+            ground = fig.grey(fig.plane_slice(contrast.images[key], plane, index), contrast.windows[key])
             row.append(fig.Tile(ground, lines))
         rows.append(row)
     heads = [names.get(key, key) for key in keys]
-    album.files[f"desc-tissue_{shown.contrast}"] = fig.sheet_figure(rows, heads, _columns(frame))
+    album.files[f"desc-tissue_{contrast.name}"] = fig.sheet_figure(rows, heads, _columns(frame))
 
 
-def _print_regions(shown: Shown, frame: Frame, names: Mapping[str, str], album: Album) -> None:
+def _print_regions(contrast: ContrastImages, frame: Frame, names: Mapping[str, str], album: Album) -> None:
     """The regions in colour on every image that has them."""
-    keys = [key for key in shown.images if key in shown.regions]
+    keys = [key for key in contrast.images if key in contrast.regions]
     if not keys:
         return
     colours = region_colours()
     rows = [
         [
-            fig.Tile(fig.tinted(tile.pixels, fig.plane_slice(shown.regions[key], plane, index), colours))
+            fig.Tile(fig.tinted(tile.pixels, fig.plane_slice(contrast.regions[key], plane, index), colours))
             for tile, (plane, index) in zip(
-                _tiles(shown.images[key], shown.windows[key], frame), _choice(frame), strict=True
+                _tiles(contrast.images[key], contrast.windows[key], frame), _choice(frame), strict=True
             )
         ]
         for key in keys
     ]
     heads = [names.get(key, key) for key in keys]
-    album.files[f"desc-regions_{shown.contrast}"] = fig.sheet_figure(rows, heads, _columns(frame))
+    album.files[f"desc-regions_{contrast.name}"] = fig.sheet_figure(rows, heads, _columns(frame))
 
 
 def region_colours() -> np.ndarray:
@@ -348,13 +356,13 @@ def region_colours() -> np.ndarray:
     return table
 
 
-def _window_sentence(shown: Shown, names: Mapping[str, str]) -> str:
+def _window_sentence(contrast: ContrastImages, names: Mapping[str, str]) -> str:
     """Which images of a contrast are shown in one window, with its limits."""
     groups: dict[fig.Window, list[str]] = {}
-    for key, window in shown.windows.items():
+    for key, window in contrast.windows.items():
         groups.setdefault(window, []).append(names.get(key, key))
     parts = [f"{' and '.join(members)} {low:.4g} to {high:.4g}" for (low, high), members in groups.items()]
-    return f"{shown.contrast}: {'; '.join(parts)}."
+    return f"{contrast.name}: {'; '.join(parts)}."
 
 
 def save_figures(album: Album, folder: Path, head: str) -> dict[str, str]:

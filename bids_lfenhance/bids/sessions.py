@@ -1,4 +1,4 @@
-"""What a plan is made of."""
+"""The records of a plan."""
 
 from dataclasses import dataclass
 
@@ -6,7 +6,7 @@ from .scans import Scan
 
 
 @dataclass(frozen=True)
-class Unit:
+class LowFieldSession:
     """One low-field session of one subject, with the high-field images it is compared with.
 
     ``session`` None where the dataset has no sessions; ``reference`` at most one high-field scan per contrast, all
@@ -46,22 +46,22 @@ class Unit:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run would do: ``units`` to enhance, subjects ``skipped`` and ``failed`` each with a sentence.
+    """What a run would do: ``sessions`` to enhance, subjects ``skipped`` and ``failed`` each with a sentence.
 
     ``skipped`` has nothing to enhance and is no fault; ``failed`` could not be planned (a broken sidecar, no field
     strength) and counts as a failed subject.
     """
 
-    units: tuple[Unit, ...]
+    sessions: tuple[LowFieldSession, ...]
     skipped: tuple[tuple[str, str], ...] = ()
     failed: tuple[tuple[str, str], ...] = ()
     warnings: tuple[str, ...] = ()
 
     @property
     def subjects(self) -> tuple[str, ...]:
-        """Subjects with at least one unit."""
-        return tuple(dict.fromkeys(unit.subject for unit in self.units))
+        """Subjects with at least one session."""
+        return tuple(dict.fromkeys(session.subject for session in self.sessions))
 
-    def units_of(self, subject: str) -> tuple[Unit, ...]:
+    def sessions_of(self, subject: str) -> tuple[LowFieldSession, ...]:
         """The low-field sessions of one subject."""
-        return tuple(unit for unit in self.units if unit.subject == subject)
+        return tuple(session for session in self.sessions if session.subject == subject)

@@ -12,11 +12,10 @@ from bids_lfenhance.data import read_text
 from bids_lfenhance.errors import InputError
 from bids_lfenhance.nn import weights as known
 from bids_lfenhance.workflows.participant import init_subject_wf
-from bids_lfenhance.workflows.run import make_recipe
-from bids_lfenhance.workflows.segmenting import choose_segmenter
+from bids_lfenhance.workflows.run import choose_segmenter, make_run_spec
 
 from ..dataset import tiny_regions
-from .test_participant import nodes, recipe, session
+from .test_participant import nodes, session, spec
 
 
 @pytest.fixture
@@ -61,9 +60,9 @@ def test_own_weights_are_taken_and_known_by_content(unbundled, own, words, monke
     chosen = choose_segmenter(settings)
     assert chosen.name == "builtin"
     assert Path(chosen.weights).is_absolute()
-    made = make_recipe(settings, {"fusion": "mean"}, "cpu")
+    made = make_run_spec(settings, {"fusion": "mean"}, "cpu")
     assert (made.segmentation, made.segmentation_hash) == ("builtin", chosen.sha256)
-    without = make_recipe(parse(words), {"fusion": "mean"}, "cpu")
+    without = make_run_spec(parse(words), {"fusion": "mean"}, "cpu")
     assert made.settings_hash != without.settings_hash
     assert settings_hash(settings, {}, "1") == settings_hash(settings, {}, "1")
 
@@ -95,7 +94,7 @@ def test_the_command_line_refuses_before_it_computes(unbundled, words, capsys, m
 @pytest.mark.parametrize("paired", [True, False])
 @pytest.mark.parametrize("who", ["builtin", "synthseg"])
 def test_the_graph_segments_every_image(paired, who):
-    made = recipe(segmentation=who, segmentation_weights="/w", device="cpu", threads=2)
+    made = spec(segmentation=who, segmentation_weights="/w", device="cpu", threads=2)
     workflow = init_subject_wf("01", [session("HFC", paired)], made, "/out/logs/x")
     names = nodes(workflow)
     found = {name for name in names if name.endswith("regions")}
@@ -112,17 +111,17 @@ def test_the_graph_segments_every_image(paired, who):
 
 
 def test_the_graph_has_no_regions_where_nobody_finds_them():
-    workflow = init_subject_wf("01", [session("HFC", True)], recipe(), "/out/logs/x")
+    workflow = init_subject_wf("01", [session("HFC", True)], spec(), "/out/logs/x")
     assert not [name for name in nodes(workflow) if name.endswith("regions")]
 
 
 def test_on_a_gpu_only_the_network_takes_a_slot():
-    workflow = init_subject_wf("01", [session("HFC", False)], recipe(segmentation="builtin", device="cuda:0"), "/x")
+    workflow = init_subject_wf("01", [session("HFC", False)], spec(segmentation="builtin", device="cuda:0"), "/x")
     regions = nodes(workflow)["session_HFC_wf.regions"]
     assert regions.is_gpu_node()
     assert regions.n_procs == 1
 
 
 def test_the_report_waits_for_the_table_of_volumes():
-    names = nodes(init_subject_wf("01", [session("HFC", False)], recipe(), "/out/logs/x"))
+    names = nodes(init_subject_wf("01", [session("HFC", False)], spec(), "/out/logs/x"))
     assert "volumes" in names

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from bids_lfenhance.evaluation.perceptual import lpips_mean
+from bids_lfenhance.evaluation.image_metrics import lpips_mean
 
 
 class Distance:

@@ -1,0 +1,47 @@
+"""Inputs of the steps of a run: names of graphs, seeds, and scans as plain values."""
+
+import hashlib
+from typing import Any
+
+from ..bids.scans import Scan
+from ..bids.sessions import LowFieldSession
+
+
+def derive_seed(root: int, *words: str) -> int:
+    """The seed of one step, 0 ≤ seed < 2³¹: the same whatever order or company the step runs in.
+
+    >>> derive_seed(0, "01", "HFC", "enhance") == derive_seed(0, "01", "HFC", "enhance")
+    True
+    """
+    digest = hashlib.sha256("/".join([str(root), *words]).encode()).digest()
+    return int.from_bytes(digest[:4], "big") >> 1
+
+
+def session_key(session: LowFieldSession) -> str:
+    """What names the graph and the seeds of a low-field session."""
+    return graph_label(session.session or "LF")
+
+
+def reference_key(session: LowFieldSession) -> str:
+    """What names the graph of its high-field session; empty where there is none."""
+    return graph_label(session.reference_session or "HF") if session.paired else ""
+
+
+def graph_label(label: str) -> str:
+    """The label as part of the name of a graph, which may hold no ``+``; two labels never become one.
+
+    >>> graph_label("HFC"), graph_label("HF+C")
+    ('HFC', 'HF_C')
+    """
+    return label.replace("+", "_")  # no BIDS label holds an underscore
+
+
+def scan_input(scan: Scan) -> dict[str, Any]:
+    """What a preparing step reads of a scan, ``plane`` as its sidecar gives it now."""
+    return {
+        "name": scan.stem,
+        "contrast": scan.contrast,
+        "plane": scan.plane or "",
+        "path": str(scan.path),
+        "state": list(scan.state),
+    }
