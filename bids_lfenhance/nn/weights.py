@@ -30,8 +30,8 @@ CACHE = "BIDS_LFENHANCE_WEIGHTS"
 @dataclass(frozen=True)
 class Loaded:
     """Weights as read: ``state`` net → parameter → tensor (half precision becomes float32); ``settings`` of the
-    method they were trained with; ``contrasts`` they know; ``trained_on`` persons (``dataset/subject``) they, or what they were
-    made with, have seen; ``sha256`` of the file; ``recipe`` and ``card`` where they came along, else empty.
+    method they were trained with; ``contrasts`` they know; ``trained_on`` persons (``dataset/subject``) they, or what
+    they were made with, have seen; ``sha256`` of the file; ``recipe`` and ``card`` where they came along, else empty.
     """
 
     path: Path
