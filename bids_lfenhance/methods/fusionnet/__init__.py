@@ -1,0 +1,1 @@
+"""The learned estimate: one network on the stacks of a session, with the scale of its error."""
