@@ -29,8 +29,8 @@ DISAGREE_MM = 3.0
 class SlotImages:
     """The stacks of one contrast on a grid (X, Y, Z), averaged slot by slot where they cover.
 
-    ``image`` (4, X, Y, Z) float32, zero outside mask and field of view, its 95th percentile in the brain near 1;
-    ``covered`` (4, X, Y, Z) bool, inside the mask; ``present`` (4,) bool; ``resolution`` (4, 3) float32, mm along the
+    ``image`` (4, X, Y, Z) float32, zero outside region and field of view, its 95th percentile in the brain near 1;
+    ``covered`` (4, X, Y, Z) bool, inside the region; ``present`` (4,) bool; ``resolution`` (4, 3) float32, mm along the
     grid's axes, zero where there is no stack; ``unit`` what an image of this contrast is multiplied by to be in the
     units of the scan; ``stacks`` how many there were; ``warnings`` for the user.
     """
@@ -60,25 +60,27 @@ def resolution_of(stack: Stack) -> np.ndarray:
     return np.asarray(stack.fwhm, float)[axes.argmax(axis=1)]
 
 
-def fill_slots(stacks: Sequence[Stack], grid: Grid, mask: np.ndarray) -> SlotImages:
+def fill_slots(stacks: Sequence[Stack], grid: Grid, mask: np.ndarray, region: np.ndarray | None = None) -> SlotImages:
     """The stacks of one contrast, each interpolated once, linearly, and divided by its 95th percentile in the brain.
 
     Parameters
     ----------
     stacks : aligned, bias-corrected; in any order: the result is the same to the bit
-    mask : (X, Y, Z) bool, brain
+    mask : (X, Y, Z) bool, brain, which decides the scale
+    region : (X, Y, Z) bool, what is kept of the images; None: the brain
     """
+    region = mask if region is None else region
     total = np.zeros((4, *grid.shape), np.float32)
     count = np.zeros((4, *grid.shape), np.float32)
     resolution, number = np.zeros((4, 3)), np.zeros(4)
     units: list[float] = []
     centres: list[list[tuple[str, np.ndarray]]] = [[], [], [], []]
     for stack in sorted(stacks, key=lambda one: (one.name, one.data.tobytes()[:64])):
-        covered = coverage(stack.data.shape, stack.affine, grid) & mask
-        if not covered.any():
+        covered = coverage(stack.data.shape, stack.affine, grid) & region
+        if not (covered & mask).any():
             continue
         image = np.maximum(np.nan_to_num(resample(stack.data, stack.affine, grid)), 0)
-        unit = float(np.percentile(image[covered], PERCENTILE))
+        unit = float(np.percentile(image[covered & mask], PERCENTILE))
         if not unit > 0:
             continue
         slot = slot_of(stack)
@@ -96,10 +98,10 @@ def fill_slots(stacks: Sequence[Stack], grid: Grid, mask: np.ndarray) -> SlotIma
     return SlotImages(image, count > 0, present, mean.astype(np.float32), unit, len(units), warnings)
 
 
-def fill_with_image(image: np.ndarray, grid: Grid, mask: np.ndarray) -> SlotImages:
+def fill_with_image(image: np.ndarray, grid: Grid, mask: np.ndarray, region: np.ndarray | None = None) -> SlotImages:
     """One fused image (X, Y, Z) as the only stack, isotropic at the grid's voxel size: for volumes without stacks."""
     stack = Stack("image", "", np.asarray(image, np.float32), grid.affine, grid.affine, grid.zooms, 0.0)
-    return fill_slots([stack], grid, mask)
+    return fill_slots([stack], grid, mask, region)
 
 
 def _centre(image: np.ndarray, grid: Grid) -> np.ndarray:
