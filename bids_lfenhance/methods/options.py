@@ -74,8 +74,8 @@ class EstimateSampling(Checked):
     target_contrast: TargetContrast = field(
         default="auto",
         metadata=setting(
-            "contrast of the result: own, that of the scan; high-field, T1w as an MPRAGE at 3 T has it; auto: "
-            "high-field for T1w, own for the others",
+            "contrast of the result: own, that of the scan; high-field, T1w as an MPRAGE at 3 T has it (the others keep "
+            "their own); auto: own",
             "docs/methods/fusionnet.md",
         ),
     )
