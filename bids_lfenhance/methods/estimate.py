@@ -26,6 +26,10 @@ REACH_MM = 2.0
 brains lay outside), and the training perturbed them by as much."""
 
 
+MARGIN = 4
+"""Voxels around the brain that the network is given: ``REACH_MM`` and a little of the zeros beyond, as in training."""
+
+
 @dataclass(frozen=True, eq=False)
 class ContrastEstimate:
     """The estimate of one contrast in the box of the brain, scaled so that the 95th percentile of the brain is near 1.
@@ -109,7 +113,7 @@ def estimate_session(
     network : (1, 17, x, y, z) → (1, 2, x, y, z), on ``device``
     known : contrasts the network has learned
     """
-    crop = BrainCrop.of(volume, known)
+    crop = BrainCrop.of(volume, known, MARGIN)
     region = grown(crop.mask, crop.grid.zooms)
     warnings = list(crop.warnings(known))
     estimates: dict[str, ContrastEstimate] = {}

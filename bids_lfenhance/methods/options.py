@@ -74,7 +74,7 @@ class EstimateSampling(Checked):
     target_contrast: TargetContrast = field(
         default="auto",
         metadata=setting(
-            "contrast of the result: own, that of the scan; high-field, T1w as an MPRAGE at 3 T has it (the others keep "
+            "contrast of the result: own, that of the scan; high-field, T1w as an MPRAGE at 3 T has it (others keep "
             "their own); auto: own",
             "docs/methods/fusionnet.md",
         ),

@@ -33,11 +33,14 @@ class BrainCrop:
     scale: Scale
 
     @classmethod
-    def of(cls, volume: Volume, contrasts: Sequence[str]) -> "BrainCrop":
-        """Crop a session for weights that know ``contrasts``; without a mask, what is not zero is taken for brain."""
+    def of(cls, volume: Volume, contrasts: Sequence[str], margin: int = MARGIN) -> "BrainCrop":
+        """Crop a session, ``margin`` voxels around its brain, for weights that know ``contrasts``.
+
+        Without a mask, what is not zero is taken for brain.
+        """
         known = np.array([name in contrasts for name in CONTRASTS]) & volume.present
         mask = np.asarray(volume.image.any(axis=0) if volume.mask is None else volume.mask)
-        box = brain_box(mask)
+        box = brain_box(mask, margin)
         image, mask = volume.image[(slice(None), *box)], mask[box]
         return cls(volume, box, image, mask, known, Scale.of(image, mask))
 

@@ -12,7 +12,7 @@ from ...nn.memory import choose_size, peak_bytes
 from ...nn.method import Draw, Prepared
 from ...nn.precision import use_precision
 from ...nn.weights import Loaded, default_weights, load_weights
-from ..estimate import SessionEstimate, estimate_session
+from ..estimate import MARGIN, SessionEstimate, estimate_session
 from ..learned import COARSER
 from .network import build
 from .settings import ABOUT, FusionNetSampling, FusionNetSettings, resolve
@@ -44,7 +44,7 @@ def prepare(volume: Volume, sampling: FusionNetSampling) -> FusionNetPrepared:
 
 def fit_to_memory(prepared: FusionNetPrepared, limit: int) -> FusionNetPrepared:
     """The same; raise InputError where the brain does not fit into ``limit`` bytes."""
-    sides = BrainCrop.of(prepared.volume, prepared.loaded.contrasts).mask.shape
+    sides = BrainCrop.of(prepared.volume, prepared.loaded.contrasts, MARGIN).mask.shape
     with torch.device("meta"):
         network = build(prepared.settings)["estimate"].eval()
     multiple = int(network.multiple)  # type: ignore[arg-type]
