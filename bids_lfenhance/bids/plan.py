@@ -11,6 +11,7 @@ from .describe import describe
 from .field_strength import HIGH_FIELD_FROM, LOW_FIELD_BELOW, field_kind, read_field_strength, session_warnings
 from .filters import Filters, check_filters, passes
 from .layout import list_images
+from .leftovers import odd_folders, people_without_data, without_ignored
 from .pairing import choose_reference
 from .scans import Scan, choose_subjects, make_scans, shorten, strip_prefix
 from .sessions import LowFieldSession, Plan
@@ -28,9 +29,11 @@ class NoFieldStrengthError(InputError):
     def __init__(self, scans: Sequence[Scan]) -> None:
         self.scans = tuple(scans)
         files = shorten((scan.path.name for scan in scans), 3)
+        entries = dict.fromkeys(word for scan in scans for word in read_field_strength(scan.sidecar).unusable)
+        found = f"{shorten(entries, 3)}, which could mean several things or none" if entries else "none"
         super().__init__(
             f"Expected ImagingFrequency, MagneticFieldStrength or a known Manufacturer in the sidecars of "
-            f"{len(scans)} image{'s' * (len(scans) > 1)} ({files}), found none; "
+            f"{len(scans)} image{'s' * (len(scans) > 1)} ({files}), found {found}; "
             "add one, or say it with --assume-field-strength TESLA.",
             code="no-field-strength",
         )
@@ -60,12 +63,17 @@ def make_plan(
             code="bad-option",
             option="assume_field_strength",
         )
-    subjects = choose_subjects(root, participants)
+    asked = tuple(participants)
+    subjects = choose_subjects(root, asked)
     images, warnings = list_images(root, subjects, Path(database_dir).absolute() if database_dir else None)
+    images, ignored = without_ignored(root, images)
     finder = SidecarFinder(root)
     wanted = frozenset(strip_prefix(label, "ses") for label in sessions)
     scans_of = {subject: make_scans(images[subject], finder) for subject in subjects}
-    warnings += _dataset_warnings(root) + tuple(sentence for _, left_out in scans_of.values() for sentence in left_out)
+    warnings += (
+        ignored + _dataset_warnings(root) + odd_folders(root, subjects) + (() if asked else people_without_data(root))
+    )
+    warnings += tuple(sentence for _, left_out in scans_of.values() for sentence in left_out)
     check_sessions(wanted, [scan for scans, _ in scans_of.values() for scan in scans])
     planned: list[LowFieldSession] = []
     skipped: list[tuple[str, str]] = []
