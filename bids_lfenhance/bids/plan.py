@@ -16,6 +16,7 @@ from .pairing import choose_reference
 from .scans import Scan, choose_subjects, make_scans, shorten, strip_prefix
 from .sessions import LowFieldSession, Plan
 from .sidecars import SidecarFinder, read_json
+from .stack_choice import choose_stacks, gap_notes
 
 __all__ = ["LowFieldSession", "Plan", "describe", "make_plan"]
 
@@ -176,26 +177,13 @@ def make_session(
     label: str | None, stacks: Sequence[Scan], high: Mapping[str | None, Sequence[Scan]]
 ) -> LowFieldSession:
     """One low-field session: its stacks, its reference, and warnings."""
-    plain = [scan for scan in stacks if "ce" not in scan.entities]
     warnings = list(session_warnings(stacks))
-    if plain and len(plain) < len(stacks):
-        warnings.append(f"{len(stacks) - len(plain)} stacks with contrast agent (ce-) were left out.")
-    used = tuple(plain or stacks)
+    used, choices = choose_stacks(stacks)
+    warnings += [*choices, *gap_notes(used)]
     session, reference, notes = choose_reference(used, high)
     where = f"ses-{session}: " if session else "Reference: "
     warnings += [*notes, *(where + sentence for sentence in session_warnings(reference))]
-    warnings += _twice_reconstructed(used)
     return LowFieldSession(used[0].subject, label, used, reference, session, warnings=tuple(warnings))
-
-
-def _twice_reconstructed(stacks: Sequence[Scan]) -> list[str]:
-    """A sentence where one acquisition would be fused twice: its noise would be taken for two draws."""
-    bare = [scan.name.replace(f"rec-{scan.entities.get('rec')}_", "") for scan in stacks]
-    twice = sorted(name for name, count in Counter(bare).items() if count > 1)
-    return [
-        f"{name} is there in several reconstructions (rec-), all are used; choose one in a BIDS filter file, key lf."
-        for name in twice
-    ]
 
 
 def stack_kind(scan: Scan) -> str:

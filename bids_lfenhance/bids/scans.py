@@ -101,9 +101,18 @@ class Scan:
         return merge_sidecars(self.sidecars)
 
     @property
+    def contrast_agent(self) -> bool:
+        """Whether the name (``ce-``) or the sidecar (``ContrastBolusAgent`` …) says that an agent was given."""
+        said = (self.sidecar.get(key) for key in ("ContrastBolusAgent", "ContrastBolusIngredient"))
+        return "ce" in self.entities or any(value and str(value).strip().lower() not in _NO_AGENT for value in said)
+
+    @property
     def plane(self) -> str | None:
         """High-resolution plane (``axi``, ``cor``, ``sag``, ``iso``): from ``acq-``, else from the sidecar."""
         return plane_in(self.entities.get("acq", "")) or plane_of_sidecar(self.sidecar)
+
+
+_NO_AGENT = ("", "n/a", "na", "none", "no", "false", "[]", "null")
 
 
 def plane_in(text: str) -> str | None:

@@ -1,10 +1,12 @@
 """What users of other BIDS Apps reported in public, tried here at its smallest: one test for each kind of fault."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from bids_lfenhance.bids.dataset import merged_participants
 from bids_lfenhance.bids.field_strength import read_field_strength
 from bids_lfenhance.bids.highfield import plan_simulation
 from bids_lfenhance.bids.plan import make_plan
@@ -133,3 +135,78 @@ def test_bidsignore_is_obeyed_and_said(make_tree: MakeTree, low: Sidecar, listed
         if sentence.endswith("as .bidsignore lists them.") or "lists it" in sentence
     ]
     assert len(said) == (len(left) < 3)
+
+
+def test_contrast_agent_in_the_sidecar_alone(make_tree: MakeTree, low: Sidecar, high: Sidecar) -> None:
+    """The name need not say it: https://github.com/bids-standard/bids-specification/issues/1542."""
+    gadolinium = {"ContrastBolusAgent": "Gadovist"}
+    tree = {"01/A/acq-axi_T1w": low, "01/A/acq-cor_T1w": low | gadolinium, "01/A/acq-sag_T1w": low}
+    tree["01/A/acq-sag_T1w"] = low | {"ContrastBolusAgent": "None"}
+    tree |= {"01/B/T1w": high | gadolinium, "01/B/acq-late_T1w": high, "01/A/acq-3T_T1w": high | gadolinium}
+    (session,) = make_plan(make_tree(tree)).sessions
+    assert [scan.name for scan in session.stacks] == ["acq-axi_T1w", "acq-sag_T1w"]
+    assert [scan.path.name for scan in session.reference] == ["sub-01_ses-B_acq-late_T1w.nii.gz"]
+    assert any("contrast agent" in sentence and "acq-cor_T1w" in sentence for sentence in session.warnings)
+
+
+def test_a_reference_with_contrast_agent_is_said(make_tree: MakeTree, low: Sidecar, high: Sidecar) -> None:
+    """The kind of bids-specification issue 1542, where there is nothing better."""
+    tree = {"01/A/T1w": low, "01/B/T1w": high | {"ContrastBolusIngredient": "GADOLINIUM"}}
+    (session,) = make_plan(make_tree(tree)).sessions
+    assert session.paired
+    assert any("with contrast agent" in sentence for sentence in session.warnings)
+
+
+def test_reformats_of_one_acquisition_are_not_three(make_tree: MakeTree, low: Sidecar) -> None:
+    """MPR series came out as acquisitions: https://github.com/nipy/heudiconv/issues/510."""
+    computed = low | {"ImageType": ["DERIVED", "SECONDARY", "MPR", "CORONAL"]}
+    tree: dict[str, Any] = {"01/A/acq-axi_T1w": low | {"ImageType": ["DERIVED", "PRIMARY", "M"]}}
+    tree |= {f"01/A/acq-{plane}_T1w": computed for plane in ("cor", "sag")}
+    tree |= {f"02/A/acq-{plane}_T1w": computed for plane in ("axi", "cor", "sag")}
+    for session in make_plan(make_tree(tree)).sessions:
+        assert [scan.name for scan in session.stacks] == ["acq-axi_T1w"]
+        assert any("2 reformats" in s and "acq-cor_T1w, acq-sag_T1w" in s for s in session.warnings)
+
+
+def test_echoes_and_gaps_between_slices_are_said(make_tree: MakeTree, low: Sidecar) -> None:
+    """Echoes fused as if they were repeats, slices thinner than their spacing (no single report)."""
+    tree = {"01/A/acq-axi_echo-1_T2w": low, "01/A/acq-axi_echo-2_T2w": low}
+    tree["01/A/acq-axi_T1w"] = low | {"SliceThickness": 2.5, "SpacingBetweenSlices": 5}
+    (session,) = make_plan(make_tree(tree)).sessions
+    assert any(s.startswith("acq-axi_T2w is there in several echoes") for s in session.warnings)
+    assert any("acq-axi_T1w, 2.5 mm thick every 5 mm" in s for s in session.warnings)
+
+
+def test_a_latin_1_sidecar_is_read(make_tree: MakeTree, low: Sidecar) -> None:
+    """A converter wrote an institution's name in Latin-1: https://github.com/rordenlab/dcm2niix/issues/878."""
+    root = make_tree({"01/A/T1w": low})
+    (sidecar,) = root.rglob("*_T1w.json")
+    sidecar.write_bytes(json.dumps(low | {"InstitutionName": "Hôpital"}, ensure_ascii=False).encode("latin-1"))
+    (session,) = make_plan(root).sessions
+    assert session.stacks[0].sidecar["InstitutionName"] == "Hôpital"
+
+
+@pytest.mark.parametrize(
+    ("text", "encoding"),
+    [
+        ("participant_id\tage\n1\t30\n2\t40\n", "utf-8"),
+        ("participant_id;age\r\n01;30\r\n02;40\r\n", "utf-8-sig"),
+        ('"participant_id","age"\n"sub-01","30"\n"sub-02","40"\n', "utf-8"),
+        ('"participant_id"\t"age"\n"sub-01"\t"30"\n', "utf-16"),
+        ("participant_id\tage\n01 \t30\n01\t31\n", "utf-8"),
+    ],
+)
+def test_a_participants_table_as_people_have_it(tmp_path: Path, text: str, encoding: str) -> None:
+    """Tables from spreadsheets: https://github.com/nipreps/nibabies/issues/388, …/issues/62, bids-examples 446."""
+    (tmp_path / "participants.tsv").write_bytes(text.encode(encoding))
+    merged = merged_participants(tmp_path / "none.tsv", tmp_path, ["01"])
+    assert "age" not in merged
+    merged = merged_participants(tmp_path / "out" / "participants.tsv", tmp_path, ["01"])
+    assert merged == "participant_id\tage\nsub-01\t30\n"
+
+
+def test_numbers_of_a_table_are_matched_only_where_there_is_one(tmp_path: Path) -> None:
+    """Ids 1, 2, 3 for sub-01 … (bids-examples 446): never where sub-1 and sub-01 are two people."""
+    (tmp_path / "participants.tsv").write_text("participant_id\tage\n1\t30\n")
+    merged = merged_participants(tmp_path / "out" / "participants.tsv", tmp_path, ["01", "001"])
+    assert merged == "participant_id\tage\nsub-001\tn/a\nsub-01\tn/a\n"
