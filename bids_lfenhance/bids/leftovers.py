@@ -45,6 +45,23 @@ def people_without_data(root: Path) -> tuple[str, ...]:
     return (f"{len(absent)} of {len(listed)} people of participants.tsv {are} without data: {shorten(absent, 4)}.",)
 
 
+def unread_images(root: Path, subjects: Iterable[str]) -> tuple[str, ...]:
+    """A sentence on images that could serve as a reference and are not read: those of an MP2RAGE."""
+    found = [
+        path.name
+        for subject in subjects
+        for folder in ("anat", "ses-*/anat")
+        for suffix in ("UNIT1", "MP2RAGE")
+        for path in sorted((root / f"sub-{subject}").glob(f"{folder}/*_{suffix}.nii*"))
+    ]
+    if not found:
+        return ()
+    return (
+        f"{len(found)} images of an MP2RAGE ({shorten(found, 3)}) were left out: only T1w, T2w and FLAIR are read; "
+        "to use one as reference, denoise its background and name it acq-UNI_T1w.",
+    )
+
+
 def without_ignored(root: Path, images: Mapping[str, list[Path]]) -> tuple[dict[str, list[Path]], tuple[str, ...]]:
     """The images that .bidsignore does not list, and a sentence on those that it does."""
     patterns = _patterns(root / IGNORED)

@@ -11,7 +11,7 @@ from .describe import describe
 from .field_strength import HIGH_FIELD_FROM, LOW_FIELD_BELOW, field_kind, read_field_strength, session_warnings
 from .filters import Filters, check_filters, passes
 from .layout import list_images
-from .leftovers import odd_folders, people_without_data, without_ignored
+from .leftovers import odd_folders, people_without_data, unread_images, without_ignored
 from .pairing import choose_reference
 from .scans import Scan, choose_subjects, make_scans, shorten, strip_prefix
 from .sessions import LowFieldSession, Plan
@@ -71,9 +71,7 @@ def make_plan(
     finder = SidecarFinder(root)
     wanted = frozenset(strip_prefix(label, "ses") for label in sessions)
     scans_of = {subject: make_scans(images[subject], finder) for subject in subjects}
-    warnings += (
-        ignored + _dataset_warnings(root) + odd_folders(root, subjects) + (() if asked else people_without_data(root))
-    )
+    warnings += ignored + _dataset_warnings(root, subjects) + (() if asked else people_without_data(root))
     warnings += tuple(sentence for _, left_out in scans_of.values() for sentence in left_out)
     check_sessions(wanted, [scan for scans, _ in scans_of.values() for scan in scans])
     planned: list[LowFieldSession] = []
@@ -96,12 +94,14 @@ def make_plan(
     return Plan(name_missing(planned), tuple(skipped), tuple(failed), warnings)
 
 
-def _dataset_warnings(root: Path) -> tuple[str, ...]:
+def _dataset_warnings(root: Path, subjects: Iterable[str]) -> tuple[str, ...]:
+    subjects = tuple(subjects)
+    unread = odd_folders(root, subjects) + unread_images(root, subjects)
     try:
         read_json(root / "dataset_description.json")
     except InputError as error:
-        return (f"Not a valid BIDS dataset: {error}",)
-    return ()
+        return (f"Not a valid BIDS dataset: {error}", *unread)
+    return unread
 
 
 def check_sessions(wanted: frozenset[str], scans: Sequence[Scan]) -> None:

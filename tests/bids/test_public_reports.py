@@ -210,3 +210,11 @@ def test_numbers_of_a_table_are_matched_only_where_there_is_one(tmp_path: Path) 
     (tmp_path / "participants.tsv").write_text("participant_id\tage\n1\t30\n")
     merged = merged_participants(tmp_path / "out" / "participants.tsv", tmp_path, ["01", "001"])
     assert merged == "participant_id\tage\nsub-001\tn/a\nsub-01\tn/a\n"
+
+
+def test_an_mp2rage_that_is_not_read_is_said(make_tree: MakeTree, low: Sidecar, high: Sidecar) -> None:
+    """UNIT1 beside its inversions, unused: https://github.com/bids-standard/bids-specification/issues/1890."""
+    tree = {"01/A/T1w": low, "01/B/UNIT1": high, "01/B/inv-1_MP2RAGE": high, "01/B/inv-2_MP2RAGE": high}
+    plan = make_plan(make_tree(tree))
+    assert not plan.sessions[0].paired
+    assert [w for w in plan.warnings if w.startswith("3 images of an MP2RAGE (sub-01_ses-B_UNIT1.nii.gz")]
