@@ -3,7 +3,8 @@
 import json
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -269,11 +270,36 @@ def merged_participants(path: Path, source: Path, subjects: Iterable[str]) -> st
         | {"participant_id": _prefixed(row.get("participant_id", ""))}
         for row in read_table(source / path.name)
     ]
+    own = _own_rows(given, asked)
     rows = {row["participant_id"]: row for row in before if "participant_id" in row}
     rows |= {subject: rows.get(subject, {"participant_id": subject}) for subject in asked}
-    rows |= {row["participant_id"]: row for row in given if row["participant_id"] in asked}
+    rows |= own
     head = list(dict.fromkeys(["participant_id", *(key for row in [*given[:1], *before[:1]] for key in row)]))
     return table_text(head, [[row.get(key) or "n/a" for key in head] for _, row in sorted(rows.items())])
+
+
+def _own_rows(given: Sequence[dict[str, str]], asked: Iterable[str]) -> dict[str, dict[str, str]]:
+    """The row of each person asked for: the first that bears the label, else the one whose number is the same.
+
+    A spreadsheet makes 1 of 01: sub-1 is taken for sub-01 where no other label has that number.
+    """
+    rows: dict[str, dict[str, str]] = {}
+    for row in given:
+        rows.setdefault(row["participant_id"], row)
+    numbers = Counter(_number(label) for label in {*rows, *asked} if label not in rows or label in asked)
+    own = {}
+    for label in asked:
+        alike = [row for name, row in rows.items() if name == label] or [
+            row for name, row in rows.items() if _number(name) == _number(label) and name not in asked
+        ]
+        if alike and (label in rows or (label[4:].isdigit() and numbers[_number(label)] == 1)):
+            own[label] = alike[0] | {"participant_id": label}
+    return own
+
+
+def _number(label: str) -> str:
+    """A label without the zeros before a number: sub-01 and sub-1 are one."""
+    return label.removeprefix("sub-").lstrip("0") or "0"
 
 
 def _spelled(value: str, column: Any) -> str:

@@ -1,6 +1,7 @@
 """Field strength of a scan, from its sidecar, and what a session's sidecars disagree about."""
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -23,14 +24,28 @@ MANUFACTURERS = {"hyperfine": 0.064}
 """Makers of a single field strength, tesla."""
 
 _PLAUSIBLE = (0.001, 25.0)  # tesla; a frequency written in Hz or a field in gauss falls outside
+_SCANNED_AT = (0.02, 12.0)  # tesla, where heads are scanned; only a number that has one meaning there is reread
+
+_UNITS = {
+    "MagneticFieldStrength": {"t": 1.0, "tesla": 1.0, "mt": 1e-3, "g": 1e-4, "gauss": 1e-4},
+    "ImagingFrequency": {"mhz": 1.0, "khz": 1e-3, "hz": 1e-6},
+}
+"""Units by their size in that of the BIDS key, which comes first; those after it are tried where it cannot be meant."""
+
+_NUMBER = re.compile(r"\s*([+-]?(?:\d+(?:[.,]\d*)?|[.,]\d+)(?:[eE][+-]?\d+)?)\s*([a-zA-Z]*)\s*")
 
 
 @dataclass(frozen=True)
 class Reading:
-    """What one sidecar says: ``values`` (source, tesla) in order of trust, ``unusable`` entries as they stand."""
+    """What one sidecar says: ``values`` (source, tesla) in order of trust.
+
+    ``unusable`` entries as they stand, ``reread`` those that were not written as BIDS has them, and what they were
+    taken for.
+    """
 
     values: tuple[tuple[str, float], ...] = ()
     unusable: tuple[str, ...] = ()
+    reread: tuple[str, ...] = ()
 
     @property
     def tesla(self) -> float | None:
@@ -52,17 +67,21 @@ def read_field_strength(sidecar: Mapping[str, Any]) -> Reading:
     >>> read_field_strength({"MagneticFieldStrength": 0.006, "ImagingFrequency": 2.7}).values
     (('ImagingFrequency', 0.0634...), ('MagneticFieldStrength', 0.006))
     """
-    values, unusable = [], []
+    values, unusable, reread = [], [], []
     for source, per_tesla in (("ImagingFrequency", PROTON_MHZ_PER_TESLA), ("MagneticFieldStrength", 1.0)):
         if source not in sidecar:
             continue
-        if (tesla := _tesla(sidecar[source], per_tesla)) is None:
-            unusable.append(f"{source}: {sidecar[source]!r}")
+        entry = sidecar[source]
+        tesla = _tesla(entry, per_tesla)
+        if tesla is None and (tesla := _reread(entry, source, per_tesla)) is not None:
+            reread.append(f"{source}: {entry!r} was read as {tesla:.3g} T")
+        if tesla is None:
+            unusable.append(f"{source}: {entry!r}")
         else:
             values.append((source, tesla))
     maker = str(sidecar.get("Manufacturer", "")).lower()
     values += [("Manufacturer", tesla) for name, tesla in MANUFACTURERS.items() if name in maker]
-    return Reading(tuple(values), tuple(unusable))
+    return Reading(tuple(values), tuple(unusable), tuple(reread))
 
 
 def _tesla(value: Any, per_tesla: float) -> float | None:
@@ -72,6 +91,33 @@ def _tesla(value: Any, per_tesla: float) -> float | None:
     low, high = (limit * per_tesla for limit in _PLAUSIBLE)
     # compared before it is divided: a whole number may be too long for that
     return value / per_tesla if low <= value <= high else None
+
+
+def _reread(value: Any, source: str, per_tesla: float) -> float | None:
+    """The value in tesla where it is written oddly but can mean one thing only, else None.
+
+    Text, text with a unit, a list of one, and numbers in another unit (64 for .064 T, 30000 for 3 T, Hz for MHz):
+    3000 could be 3 T or .3 T, and stays unread.
+    """
+    if isinstance(value, list) and value and all(item == value[0] for item in value):
+        value = value[0]
+    units, unit = _UNITS[source], ""
+    if isinstance(value, str):
+        if not (found := _NUMBER.fullmatch(value)) or re.search(r"[1-9]\d*,\d{3}(?!\d)", value):
+            return None  # "1,500" is 1.5 or 1500
+        value, unit = float(found[1].replace(",", ".")), found[2].lower()
+        if unit and unit not in units:
+            return None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    if unit:
+        return _tesla(value * units[unit], per_tesla)
+    if (tesla := _tesla(value, per_tesla)) is not None:
+        return tesla
+    low, high = (limit * per_tesla for limit in _SCANNED_AT)
+    sizes = sorted({size for size in units.values() if size < 1})
+    meant = [value * size / per_tesla for size in sizes if low / size <= value <= high / size]
+    return meant[0] if len(meant) == 1 else None
 
 
 def field_kind(tesla: float) -> Literal["low", "mid", "high"]:
@@ -101,6 +147,12 @@ def session_warnings(scans: Sequence[Scan]) -> tuple[str, ...]:
         sentences.append(
             f"{used} says {tesla:.3g} T, which is used, but {source} says {value:.3g} T "
             f"in {len(disagree)} of {len(scans)} sidecars (first: {_file(scan)})."
+        )
+    if reread := [(scan, reading) for scan, reading in readings if reading.reread]:
+        scan, reading = reread[0]
+        sentences.append(
+            f"{reading.reread[0]} in {len(reread)} of {len(scans)} sidecars (first: {_file(scan)}); "
+            "write MagneticFieldStrength as a number in tesla, ImagingFrequency in MHz."
         )
     if unusable := [(scan, reading) for scan, reading in readings if reading.unusable]:
         scan, reading = unusable[0]

@@ -63,12 +63,15 @@ def index_tree(bids_dir: Path, subjects: Iterable[str] | None, database_dir: Pat
 def images_of(layout: "BIDSLayout", subjects: Iterable[str]) -> dict[str, list[Path]]:
     """Images (T1w, T2w, FLAIR) of each subject in a layout."""
     images: dict[str, list[Path]] = {subject: [] for subject in subjects}
-    paths = layout.get(
-        subject=list(images), datatype="anat", suffix=list(CONTRASTS), extension=[".nii", ".nii.gz"], return_type="file"
-    )
+    # subject and datatype are read below the root only: pybids takes them from the whole path, so that a folder
+    # above the dataset named func, or sub-01, would decide for all files
+    paths = layout.get(suffix=list(CONTRASTS), extension=[".nii", ".nii.gz"], return_type="file")
     for path in map(Path, paths):
-        # by folder, as pybids goes: a file may be named after another subject than its folder is
-        images[path.relative_to(layout.root).parts[0].removeprefix("sub-")].append(path)
+        *folders, _ = path.relative_to(layout.root).parts
+        # by folder: a file may be named after another subject than its folder is
+        subject = folders[0].removeprefix("sub-") if len(folders) in (2, 3) and folders[-1] == "anat" else ""
+        if subject in images:
+            images[subject].append(path)
     return images
 
 

@@ -24,8 +24,8 @@ def choose_reference(
     nearest in time, first by label.
     """
     contrasts = {scan.contrast for scan in stacks}
-    shared = {label: len(contrasts & {scan.contrast for scan in scans}) for label, scans in candidates.items()}
-    fitting = [label for label in candidates if shared[label]]
+    shared = {label: _in_common(contrasts, scans) for label, scans in candidates.items()}
+    fitting = [label for label in candidates if any(shared[label])]
     if not fitting:
         return None, (), _no_pair(contrasts, candidates)
     own, source = stacks[0].session, simulated_from(stacks[0])
@@ -43,6 +43,12 @@ def choose_reference(
     if lacking:
         doubts += (f"The high field{_of(chosen)} has no {' and no '.join(lacking)} to compare with.",)
     return chosen, images, notes + doubts
+
+
+def _in_common(contrasts: set[str], scans: Sequence[Scan]) -> tuple[int, int]:
+    """How many of the contrasts are among the scans without contrast agent, and among all."""
+    plain = contrasts & {scan.contrast for scan in scans if not scan.contrast_agent}
+    return len(plain), len(contrasts & {scan.contrast for scan in scans})
 
 
 def simulated_from(scan: Scan) -> Session:
@@ -91,9 +97,14 @@ def one_per_contrast(scans: Sequence[Scan]) -> tuple[tuple[Scan, ...], tuple[str
     for contrast in CONTRASTS:
         ranked = sorted(
             (scan for scan in scans if scan.contrast == contrast),
-            key=lambda scan: ("ce" in scan.entities, len(scan.entities), scan.name),
+            key=lambda scan: (scan.contrast_agent, len(scan.entities), scan.name),
         )
         chosen += ranked[:1]
+        if ranked and ranked[0].contrast_agent:
+            notes.append(
+                f"{ranked[0].path.name} was acquired with contrast agent, and no plain high-field {contrast} is there; "
+                "check the comparison."
+            )
         if len(ranked) > 1:
             notes.append(
                 f"{ranked[0].path.name} is the reference of {len(ranked)} high-field {contrast} images "

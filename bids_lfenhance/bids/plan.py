@@ -11,10 +11,12 @@ from .describe import describe
 from .field_strength import HIGH_FIELD_FROM, LOW_FIELD_BELOW, field_kind, read_field_strength, session_warnings
 from .filters import Filters, check_filters, passes
 from .layout import list_images
+from .leftovers import odd_folders, people_without_data, unread_images, without_ignored
 from .pairing import choose_reference
 from .scans import Scan, choose_subjects, make_scans, shorten, strip_prefix
 from .sessions import LowFieldSession, Plan
 from .sidecars import SidecarFinder, read_json
+from .stack_choice import choose_stacks, gap_notes
 
 __all__ = ["LowFieldSession", "Plan", "describe", "make_plan"]
 
@@ -28,9 +30,11 @@ class NoFieldStrengthError(InputError):
     def __init__(self, scans: Sequence[Scan]) -> None:
         self.scans = tuple(scans)
         files = shorten((scan.path.name for scan in scans), 3)
+        entries = dict.fromkeys(word for scan in scans for word in read_field_strength(scan.sidecar).unusable)
+        found = f"{shorten(entries, 3)}, which could mean several things or none" if entries else "none"
         super().__init__(
             f"Expected ImagingFrequency, MagneticFieldStrength or a known Manufacturer in the sidecars of "
-            f"{len(scans)} image{'s' * (len(scans) > 1)} ({files}), found none; "
+            f"{len(scans)} image{'s' * (len(scans) > 1)} ({files}), found {found}; "
             "add one, or say it with --assume-field-strength TESLA.",
             code="no-field-strength",
         )
@@ -60,12 +64,15 @@ def make_plan(
             code="bad-option",
             option="assume_field_strength",
         )
-    subjects = choose_subjects(root, participants)
+    asked = tuple(participants)
+    subjects = choose_subjects(root, asked)
     images, warnings = list_images(root, subjects, Path(database_dir).absolute() if database_dir else None)
+    images, ignored = without_ignored(root, images)
     finder = SidecarFinder(root)
     wanted = frozenset(strip_prefix(label, "ses") for label in sessions)
     scans_of = {subject: make_scans(images[subject], finder) for subject in subjects}
-    warnings += _dataset_warnings(root) + tuple(sentence for _, left_out in scans_of.values() for sentence in left_out)
+    warnings += ignored + _dataset_warnings(root, subjects) + (() if asked else people_without_data(root))
+    warnings += tuple(sentence for _, left_out in scans_of.values() for sentence in left_out)
     check_sessions(wanted, [scan for scans, _ in scans_of.values() for scan in scans])
     planned: list[LowFieldSession] = []
     skipped: list[tuple[str, str]] = []
@@ -87,12 +94,14 @@ def make_plan(
     return Plan(name_missing(planned), tuple(skipped), tuple(failed), warnings)
 
 
-def _dataset_warnings(root: Path) -> tuple[str, ...]:
+def _dataset_warnings(root: Path, subjects: Iterable[str]) -> tuple[str, ...]:
+    subjects = tuple(subjects)
+    unread = odd_folders(root, subjects) + unread_images(root, subjects)
     try:
         read_json(root / "dataset_description.json")
     except InputError as error:
-        return (f"Not a valid BIDS dataset: {error}",)
-    return ()
+        return (f"Not a valid BIDS dataset: {error}", *unread)
+    return unread
 
 
 def check_sessions(wanted: frozenset[str], scans: Sequence[Scan]) -> None:
@@ -168,26 +177,13 @@ def make_session(
     label: str | None, stacks: Sequence[Scan], high: Mapping[str | None, Sequence[Scan]]
 ) -> LowFieldSession:
     """One low-field session: its stacks, its reference, and warnings."""
-    plain = [scan for scan in stacks if "ce" not in scan.entities]
     warnings = list(session_warnings(stacks))
-    if plain and len(plain) < len(stacks):
-        warnings.append(f"{len(stacks) - len(plain)} stacks with contrast agent (ce-) were left out.")
-    used = tuple(plain or stacks)
+    used, choices = choose_stacks(stacks)
+    warnings += [*choices, *gap_notes(used)]
     session, reference, notes = choose_reference(used, high)
     where = f"ses-{session}: " if session else "Reference: "
     warnings += [*notes, *(where + sentence for sentence in session_warnings(reference))]
-    warnings += _twice_reconstructed(used)
     return LowFieldSession(used[0].subject, label, used, reference, session, warnings=tuple(warnings))
-
-
-def _twice_reconstructed(stacks: Sequence[Scan]) -> list[str]:
-    """A sentence where one acquisition would be fused twice: its noise would be taken for two draws."""
-    bare = [scan.name.replace(f"rec-{scan.entities.get('rec')}_", "") for scan in stacks]
-    twice = sorted(name for name, count in Counter(bare).items() if count > 1)
-    return [
-        f"{name} is there in several reconstructions (rec-), all are used; choose one in a BIDS filter file, key lf."
-        for name in twice
-    ]
 
 
 def stack_kind(scan: Scan) -> str:

@@ -101,9 +101,18 @@ class Scan:
         return merge_sidecars(self.sidecars)
 
     @property
+    def contrast_agent(self) -> bool:
+        """Whether the name (``ce-``) or the sidecar (``ContrastBolusAgent`` …) says that an agent was given."""
+        said = (self.sidecar.get(key) for key in ("ContrastBolusAgent", "ContrastBolusIngredient"))
+        return "ce" in self.entities or any(value and str(value).strip().lower() not in _NO_AGENT for value in said)
+
+    @property
     def plane(self) -> str | None:
         """High-resolution plane (``axi``, ``cor``, ``sag``, ``iso``): from ``acq-``, else from the sidecar."""
         return plane_in(self.entities.get("acq", "")) or plane_of_sidecar(self.sidecar)
+
+
+_NO_AGENT = ("", "n/a", "na", "none", "no", "false", "[]", "null")
 
 
 def plane_in(text: str) -> str | None:
@@ -159,8 +168,9 @@ def list_subjects(bids_dir: Path) -> tuple[str, ...]:
         ) from error
     subjects = sorted(label for name in names if LABEL.fullmatch(label := name.removeprefix("sub-")))
     if not subjects:
+        odd = f"only {shorten(sorted(names), 3)}, of which none is letters and digits" if names else "none"
         raise InputError(
-            f"Expected folders named sub-<label> in {bids_dir}, found none; give the root of a BIDS dataset.",
+            f"Expected folders named sub-<label> in {bids_dir}, found {odd}; give the root of a BIDS dataset.",
             code="no-subjects",
             path=bids_dir,
         )
@@ -168,17 +178,36 @@ def list_subjects(bids_dir: Path) -> tuple[str, ...]:
 
 
 def choose_subjects(bids_dir: Path, participants: Iterable[str]) -> tuple[str, ...]:
-    """The requested subjects (all of them where none is named), each known to have a folder."""
+    """The requested subjects (all of them where none is named), each known to have a folder.
+
+    ``K6,K7`` and ``"K6 K7"`` are two, and white space around a label (a list with Windows' line ends) is none of it.
+    """
     known = list_subjects(bids_dir)
-    asked = tuple(dict.fromkeys(strip_prefix(label, "sub") for label in participants))
+    typed = [label for text in participants for label in re.split(r"[\s,;]+", text) if label]
+    asked = tuple(dict.fromkeys(strip_prefix(label, "sub") for label in typed))
     if unknown := [label for label in asked if label not in known]:
+        there = [label for label in unknown if (bids_dir / f"sub-{label}").is_dir()]
+        why = f" (sub-{there[0]}: {why_no_label('sub-' + there[0]).replace(';', ',')})" if there else ""
         raise InputError(
-            f"Expected participants of {bids_dir}, found no sub-{', sub-'.join(unknown)}; "
+            f"Expected participants of {bids_dir}, found no sub-{', sub-'.join(unknown)}{why}; "
             f"there {'is' if len(known) == 1 else 'are'} {len(known)}: {shorten(known, 12)}.",
             code="unknown-subject",
             subjects=unknown,
         )
     return asked or known
+
+
+def why_no_label(name: str) -> str:
+    """Why a folder is no subject or session, and what to do.
+
+    >>> why_no_label("sub-pt-02")
+    "a label is letters and digits only, and 'pt-02' holds '-'; rename the folder and its files, to sub-pt02 say"
+    """
+    key, _, label = name.partition("-")
+    wrong = "".join(dict.fromkeys(character for character in label if not LABEL.fullmatch(character)))
+    better = "".join(character for character in label if character not in wrong) or "01"
+    found = f"{label!r} holds {wrong!r}" if wrong else "there is none"
+    return f"a label is letters and digits only, and {found}; rename the folder and its files, to {key}-{better} say"
 
 
 def shorten(items: Iterable[str], limit: int) -> str:

@@ -1,6 +1,8 @@
 """Sidecars: which JSON files speak for an image, and what they say together."""
 
+import codecs
 import json
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -40,7 +42,7 @@ class SidecarFinder:
                 for path, required, kind in self._list(folder)
                 if kind == suffix and required.items() <= entities.items()
             ]
-            sidecars += [path for _, path in sorted(fitting)]
+            sidecars += [path for _, path in sorted(fitting) if not _is_of_a_neighbour(path, image, len(fitting))]
         return tuple(sidecars)
 
     def _list(self, folder: Path) -> list[tuple[Path, dict[str, str], str]]:
@@ -50,10 +52,30 @@ class SidecarFinder:
         return self._listed[folder]
 
 
+def _is_of_a_neighbour(sidecar: Path, image: Path, fitting: int) -> bool:
+    """Whether a sidecar is another image's own: T1w.json beside T1w.nii.gz does not speak for acq-late_T1w.nii.gz."""
+    own = sidecar.stem == image.name.partition(".")[0]
+    return fitting > 1 and not own and any(os.path.lexists(sidecar.with_suffix(end)) for end in (".nii.gz", ".nii"))
+
+
+def decoded(content: bytes) -> str:
+    """Text as people's programs write it: UTF-16 where it begins so, else UTF-8, else Windows' Latin-1.
+
+    >>> decoded("né".encode("latin-1")), decoded("né".encode("utf-16")), decoded("né".encode("utf-8-sig"))
+    ('né', 'né', 'né')
+    """
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return content.decode("utf-16")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return content.decode("cp1252", errors="replace")
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """The object a JSON file holds, or an ``InputError`` naming the file."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
+        content = json.loads(decoded(path.read_bytes()))
     except FileNotFoundError as error:
         raise InputError(
             f"Expected to read {path}, but it is not there or is a link to annexed content that was not fetched; "

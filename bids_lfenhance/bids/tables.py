@@ -4,24 +4,44 @@ import csv
 import io
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Literal
 
 from ..errors import InputError
+from .sidecars import decoded
 
 
 def read_table(path: Path) -> list[dict[str, str]]:
-    """Rows of a tab-separated file by column; none where it is not there."""
+    """Rows of a table by column; none where it is not there.
+
+    Tabs part the cells; where the head has none, semicolons or commas do. Quotes around a cell and white space are
+    none of it, a file in UTF-16 or Latin-1 is read as such.
+    """
     try:
-        text = path.read_text(encoding="utf-8-sig", errors="replace")
+        text = decoded(path.read_bytes())
     except FileNotFoundError:
         return []
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"Expected text in {path}, found half a UTF-16 file; save it as UTF-8.", code="not-readable", path=path
+        ) from error
     except OSError as error:
         raise InputError(
             f"Expected to read {path}, found {error.strerror}; check its permissions.", code="not-readable", path=path
         ) from error
-    lines = csv.reader(io.StringIO(text, newline=""), delimiter="\t", quoting=csv.QUOTE_NONE)
-    head, *rows = [line for line in lines if any(line)] or [[]]
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    first = text.strip("\n").partition("\n")[0]
+    between = next((sign for sign in "\t;," if sign in first), "\t")
+    # within tabs a quote is a character like any other, unless it encloses the whole cell
+    quoting: Literal[0, 3] = csv.QUOTE_NONE if between == "\t" else csv.QUOTE_MINIMAL
+    lines = csv.reader(io.StringIO(text, newline=""), delimiter=between, quoting=quoting)
+    head, *rows = [[_bare(cell) for cell in line] for line in lines if any(line)] or [[]]
     # a short row is filled up, a long one cut: a table by hand must not stop the run
     return [dict(zip(head, [*row, *[""] * len(head)], strict=False)) for row in rows]
+
+
+def _bare(cell: str) -> str:
+    cell = cell.strip()
+    return cell[1:-1].strip() if len(cell) > 1 and cell[0] == cell[-1] == '"' else cell
 
 
 def table_text(columns: Iterable[str], rows: Iterable[Iterable[str]]) -> str:

@@ -1,6 +1,8 @@
 """The console script: parse, plan, preflight, run, tell."""
 
 import dataclasses
+import io
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -15,6 +17,10 @@ DONE, FAILED, USAGE = 0, 1, 2
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The exit code: 0 everything asked for is on disk, 1 some subject failed, 2 usage or preflight."""
+    os.environ["MPLBACKEND"] = "agg"  # a notebook's own would be looked for in every process, and is not there
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal in ASCII shows "?", and stops nothing
     try:
         return run(parse(argv))
     except InputError as error:
@@ -167,8 +173,11 @@ def _from_disk(settings: Settings) -> int:
 
 
 def _print(*lines: Any) -> None:
-    for line in lines:
-        print(line)  # noqa: T201  (results go to stdout)
+    try:
+        for line in lines:
+            print(line, flush=True)  # noqa: T201  (results go to stdout)
+    except BrokenPipeError:  # "| head": whoever read has enough; what is written at exit goes nowhere
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _tell(*lines: str) -> None:

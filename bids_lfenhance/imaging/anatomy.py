@@ -38,6 +38,16 @@ class Anatomy:
     warp: Warp
 
 
+UNSURE = 0.65
+"""Correlation with the template below which the head is tried mirrored."""
+
+BETTER = 0.1
+"""Share of variance by which a mirrored head must fit the template better, to be said."""
+
+CLEARLY = 1.15
+"""Ratio of two tissues' intensities from which one is brighter beyond doubt."""
+
+
 def find_anatomy(channel: np.ndarray, grid: Grid, contrast: str, *, sloppy: bool = False, seed: int = 0) -> Anatomy:
     """The brain mask, tissue priors and quality of an image, with skull or without, of any contrast.
 
@@ -51,7 +61,7 @@ def find_anatomy(channel: np.ndarray, grid: Grid, contrast: str, *, sloppy: bool
     """
     image = np.nan_to_num(np.asarray(channel, np.float32))
     template = load_head_template()
-    affine, _ = fit_affine(image, grid, template)
+    affine, fit = fit_affine(image, grid, template)
     warp = fit_warp(image, grid, template, affine, sloppy=sloppy)
     carried = warp.carry(np.concatenate([template.maps[:3], template.brain[None]]), template.grid.affine, grid)
     priors, brain = carried[:3], carried[3] > 0.5
@@ -61,8 +71,39 @@ def find_anatomy(channel: np.ndarray, grid: Grid, contrast: str, *, sloppy: bool
         "TemplateCorrelation": round(_correlation(image, brain, priors), 3),
         "SkullStripped": stripped,
     }
-    quality["Warnings"] = _warnings(quality, contrast)
+    quality["Warnings"] = _warnings(quality, contrast) + contrast_doubts(image, priors, mask, contrast)
+    if quality["TemplateCorrelation"] < UNSURE and (turned := looks_turned(image, grid, template, fit)):
+        quality["Warnings"].append(
+            f"The {contrast} fits the template better {turned}: check orientation, in the image and in its header."
+        )
     return Anatomy(mask, priors, quality, warp)
+
+
+def looks_turned(image: np.ndarray, grid: Grid, template: HeadTemplate, fit: float) -> str:
+    """How the head seems to lie, in words, where the template fits it better mirrored than as it is; else nothing.
+
+    ``fit`` is the share of variance that the template explains of the image (X, Y, Z) as it lies on ``grid``.
+    """
+    mirrored = {"upside down": image[:, :, ::-1], "back to front": image[:, ::-1]}
+    fits = {words: fit_affine(np.ascontiguousarray(one), grid, template)[1] for words, one in mirrored.items()}
+    best = max(fits, key=lambda words: fits[words])
+    return best if fits[best] > fit + BETTER else ""
+
+
+def contrast_doubts(channel: np.ndarray, priors: np.ndarray, mask: np.ndarray, contrast: str) -> list[str]:
+    """A sentence where the tissues are not as bright as the contrast by its name has them, none where they are.
+
+    ``channel`` (X, Y, Z); ``priors`` (3, X, Y, Z) of CSF, GM, WM; ``mask`` (X, Y, Z) bool, the brain.
+    """
+    if mask.sum() < 100:
+        return []
+    csf, *solid = gains(priors[:, mask], channel[mask])
+    bright, dark = csf > CLEARLY * max(solid), csf * CLEARLY < min(solid)
+    looks = "a T2w" if bright and contrast != "T2w" else "a T1w or FLAIR" if dark and contrast == "T2w" else ""
+    word = "brightest" if bright else "darkest"
+    return (
+        [f"The {contrast} looks like {looks}: CSF is the {word} tissue; check contrast and file name."] if looks else []
+    )
 
 
 def extract_brain(image: np.ndarray, expected: np.ndarray, priors: np.ndarray, grid: Grid) -> tuple[np.ndarray, bool]:

@@ -12,6 +12,7 @@ import numpy as np
 
 from ..errors import InputError
 from .grid import zooms_of
+from .header_notes import IMAGE, check_values, header_warnings
 
 ZOOM_RANGE = (0.05, 20.0)
 """Voxel sizes outside this range, mm, are a damaged header."""
@@ -19,17 +20,8 @@ ZOOM_RANGE = (0.05, 20.0)
 FIELD_OF_VIEW = (40.0, 600.0)
 """A head's field of view lies between these along every axis, mm."""
 
-MOST_NON_FINITE = 0.01
-"""Share of voxels that may be NaN or infinite and be set to 0, with a warning; above it the scan is refused."""
-
 _ANNEX_POINTER = b"/annex/objects/"
 """What stands in an unlocked file of git-annex whose content was not fetched."""
-
-_MILLIMETRES = (0, 2)
-"""NIfTI codes of a unit of space that are millimetres, or do not say."""
-
-OBLIQUE_DEGREES = 15.0
-"""Tilt against the scanner's axes from which a stack is worth a warning."""
 
 
 def open_scan(path: str | Path) -> tuple[nib.Nifti1Image, tuple[str, ...]]:
@@ -38,13 +30,14 @@ def open_scan(path: str | Path) -> tuple[nib.Nifti1Image, tuple[str, ...]]:
     Raises ``InputError`` with one sentence where the file cannot be an anatomical scan.
     """
     path = Path(path)
-    image = _load(path)
+    image, packing = _load(path)
     data, warnings = _read(path, image)
     affine = np.asarray(image.affine, dtype=np.float64)
     _check_geometry(path, affine, data.shape)
-    warnings += _header_warnings(path.name, image, affine)
-    data, more = _check_values(path, data)
-    header = image.header.copy()
+    warnings = packing + warnings + header_warnings(path.name, image, affine)
+    data, more = check_values(path, data)
+    header = nib.Nifti1Header()
+    header.set_xyzt_units("mm", "sec")
     header.set_data_dtype(np.float32)
     header.set_slope_inter(1, 0)
     return nib.Nifti1Image(data, affine, header), tuple(warnings + more)
@@ -66,8 +59,8 @@ def copies(images: Mapping[str, nib.Nifti1Image]) -> list[str]:
     return sentences
 
 
-def _load(path: Path) -> nib.Nifti1Image:
-    """The image with its header read, or the reason why there is none."""
+def _load(path: Path) -> tuple[nib.Nifti1Image, list[str]]:
+    """The image with its header read and a warning on how it was packed, or the reason why there is none."""
     if path.is_symlink() and not path.exists():
         raise InputError(
             f"{path.name} is a link to a file that is not there: get its content first "
@@ -94,8 +87,14 @@ def _load(path: Path) -> nib.Nifti1Image:
             code="empty-file",
             path=path,
         )
+    packing: list[str] = []
     try:
-        image = _unpacked(path) if path.name.endswith(".nii.gz") else nib.load(path)
+        gzipped, named = _starts_with(path, b"\x1f\x8b"), path.name.endswith(".gz")
+        if gzipped != named and _is_nifti(path, gzipped):
+            packing = [
+                f"{path.name} is {'' if gzipped else 'not '}compressed, against its name; it was read all the same."
+            ]
+        image = _unpacked(path, gzipped) if packing or path.name.endswith(".nii.gz") else _plain(path)
     except (EOFError, zlib.error) as error:
         raise InputError(
             f"{path.name} is cut short or damaged ({_first_line(error)}): copy it again.",
@@ -114,7 +113,7 @@ def _load(path: Path) -> nib.Nifti1Image:
             code="bad-image",
             path=path,
         )
-    return image
+    return image, packing
 
 
 def _starts_with(path: Path, words: bytes) -> bool:
@@ -125,12 +124,31 @@ def _starts_with(path: Path, words: bytes) -> bool:
         return False
 
 
-def _unpacked(path: Path) -> nib.Nifti1Image:
+def _is_nifti(path: Path, gzipped: bool) -> bool:
+    """Whether the first bytes, unpacked if need be, are a NIfTI header's."""
+    with gzip.open(path) if gzipped else path.open("rb") as file:
+        return _version(file.read(4)) > 0
+
+
+def _version(size: bytes) -> int:
+    """1 or 2 by the first four bytes of a NIfTI header, its size; 0 for anything else."""
+    sizes = (int.from_bytes(size, "little"), int.from_bytes(size, "big"))
+    return 1 if 348 in sizes else 2 if 540 in sizes else 0
+
+
+def _plain(path: Path) -> Any:
+    """An image that is not compressed; its voxels stay on the disk."""
+    with path.open("rb") as file:
+        version = _version(file.read(4))
+    return IMAGE[version].from_filename(path) if version and path.suffix == ".nii" else nib.load(path)
+
+
+def _unpacked(path: Path, gzipped: bool = True) -> nib.Nifti1Image:
     """A gzipped NIfTI, unpacked to its end: nibabel stops at the last voxel and never sees a wrong checksum."""
-    content = gzip.decompress(path.read_bytes())
-    size = (content[:4], content[:4][::-1])
-    second = (540).to_bytes(4, "little") in size
-    return (nib.Nifti2Image if second else nib.Nifti1Image).from_bytes(content)
+    content = path.read_bytes()
+    if gzipped or not _version(content[:4]):
+        content = gzip.decompress(content)
+    return IMAGE[_version(content[:4]) or 1].from_bytes(content)
 
 
 def _read(path: Path, image: nib.Nifti1Image) -> tuple[np.ndarray, list[str]]:
@@ -197,76 +215,6 @@ def _check_geometry(path: Path, affine: np.ndarray, shape: tuple[int, ...]) -> N
             code="bad-field-of-view",
             path=path,
         )
-
-
-def _check_values(path: Path, data: np.ndarray) -> tuple[np.ndarray, list[str]]:
-    """The voxels, finite; and what was done to make them so."""
-    warnings = []
-    finite = np.isfinite(data)
-    lost = int(data.size - finite.sum())
-    if lost > MOST_NON_FINITE * data.size:
-        raise InputError(
-            f"{path.name} has {100 * lost / data.size:.1f} % of its voxels not finite (NaN or infinite), "
-            f"at most {100 * MOST_NON_FINITE:.0f} % can be repaired: export it again.",
-            code="bad-values",
-            path=path,
-        )
-    if lost:
-        data = np.where(finite, data, np.float32(0))
-        warnings.append(f"{path.name} had {lost} voxels that were not finite; they were set to 0.")
-    if data.min() == data.max():
-        what = "all zeros" if data.max() == 0 else f"the same number ({data.max():g}) everywhere"
-        raise InputError(
-            f"{path.name} holds {what}: there is no image in it, export it again.", code="no-image", path=path
-        )
-    if np.mean(data < 0) > 0.25:
-        warnings.append(f"{path.name} has {100 * np.mean(data < 0):.0f} % negative voxels; a magnitude image has none.")
-    return data, warnings
-
-
-def _header_warnings(name: str, image: nib.Nifti1Image, affine: np.ndarray) -> list[str]:
-    """What is odd in the header but can be lived with."""
-    warnings = []
-    header = image.header
-    sform, qform = header.get_sform(coded=True), header.get_qform(coded=True)
-    if sform[1] == 0 and qform[1] == 0:
-        warnings.append(f"{name} has neither sform nor qform: left and right cannot be known, the affine is a guess.")
-    elif sform[1] and qform[1] and qform[0] is not None and not _same_place(sform[0], qform[0], image.shape):
-        warnings.append(f"{name}: sform and qform disagree; the sform is used.")
-    tilt = _tilt(affine)
-    if tilt > OBLIQUE_DEGREES:
-        warnings.append(f"{name} is oblique, tilted by {tilt:.0f}° against the scanner's axes.")
-    if _sheared(affine):
-        warnings.append(f"{name} has an affine with shear: its axes are not at right angles.")
-    # The header of a loaded image has forgotten them: they belong to the stored data.
-    slope, inter = getattr(image.dataobj, "slope", 1), getattr(image.dataobj, "inter", 0)
-    integer = image.get_data_dtype().kind in "iu"
-    if integer and (slope != 1 or inter != 0):
-        warnings.append(f"{name} is stored as scaled integers (slope {slope:g}, intercept {inter:g}); scaling applied.")
-    unit = int(header["xyzt_units"]) % 8  # the upper bits are the unit of time
-    if unit not in _MILLIMETRES:
-        word = {1: "meter", 3: "micron"}.get(unit, f"number {unit}")
-        warnings.append(f"{name} gives its unit as {word}; millimetres are assumed.")
-    return warnings
-
-
-def _same_place(one: np.ndarray, other: np.ndarray, shape: tuple[int, ...]) -> bool:
-    """Whether two affines put every corner of the image within half a millimetre."""
-    corners = np.array(list(np.ndindex(2, 2, 2))) * (np.array(shape[:3]) - 1)
-    moved = corners @ (one - other)[:3, :3].T + (one - other)[:3, 3]
-    return bool(np.abs(moved).max() < 0.5)
-
-
-def _tilt(affine: np.ndarray) -> float:
-    """Largest angle between a voxel axis and the nearest scanner axis, degrees."""
-    directions = np.abs(affine[:3, :3] / np.array(zooms_of(affine)))
-    return float(np.rad2deg(np.arccos(np.clip(directions.max(axis=0), 0, 1))).max())
-
-
-def _sheared(affine: np.ndarray) -> bool:
-    """Whether two voxel axes are more than half a degree away from a right angle."""
-    directions = affine[:3, :3] / np.array(zooms_of(affine))
-    return bool(np.abs(directions.T @ directions - np.eye(3)).max() > np.sin(np.deg2rad(0.5)))
 
 
 def _by(values: tuple[float, ...] | list[float]) -> str:

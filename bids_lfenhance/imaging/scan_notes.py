@@ -47,7 +47,10 @@ def doubts(name: str, other: str, alignment: Alignment, *, bent: bool) -> list[s
     if alignment.overlap < LEAST_COVER:
         return [f"{name}: only {100 * alignment.overlap:.0f} % of its head lies in {other}; one of them is incomplete."]
     if alignment.similarity < least:
-        return [f"{name} may be misplaced on {other}: similarity {alignment.similarity:.2f}, expected ≥ {least:g}."]
+        return [
+            f"{name} may be misplaced on {other}: similarity {alignment.similarity:.2f}, expected ≥ {least:g}; "
+            f"check orientation{'' if bent else ' and contrast'}."
+        ]
     return []
 
 

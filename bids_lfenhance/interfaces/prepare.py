@@ -92,7 +92,7 @@ class FindAnatomy(Step):
 
     def run_step(self, cwd: Path) -> dict[str, Any]:
         """The anatomy and how well it fitted."""
-        from ..imaging.anatomy import find_anatomy
+        from ..imaging.anatomy import contrast_doubts, find_anatomy
         from ..imaging.volume import load_volume, save_arrays
 
         volume = load_volume(self.inputs.volume)
@@ -100,6 +100,8 @@ class FindAnatomy(Step):
         anatomy = find_anatomy(
             volume.channel(contrast), volume.grid, contrast, sloppy=self.inputs.sloppy, seed=self.inputs.seed
         )
+        for other in volume.contrasts[1:]:
+            anatomy.quality["Warnings"] += contrast_doubts(volume.channel(other), anatomy.priors, anatomy.mask, other)
         arrays = {"mask": anatomy.mask, "priors": anatomy.priors, "affine": anatomy.warp.affine}
         path = save_arrays(cwd / "anatomy.npz", {"contrast": contrast}, arrays)
         return {"anatomy": str(path), "quality": {**anatomy.quality, "Contrast": contrast}}

@@ -19,21 +19,24 @@ def derive_seed(root: int, *words: str) -> int:
 
 def session_key(session: LowFieldSession) -> str:
     """What names the graph and the seeds of a low-field session."""
-    return graph_label(session.session or "LF")
+    return graph_label(session.session) if session.session else "no_session"
 
 
 def reference_key(session: LowFieldSession) -> str:
     """What names the graph of its high-field session; empty where there is none."""
-    return graph_label(session.reference_session or "HF") if session.paired else ""
+    if not session.paired:
+        return ""
+    return graph_label(session.reference_session) if session.reference_session else "no_session"
 
 
 def graph_label(label: str) -> str:
     """The label as part of the name of a graph, which may hold no ``+``; two labels never become one.
 
     >>> graph_label("HFC"), graph_label("HF+C")
-    ('HFC', 'HF_C')
+    ('HFC', 'HF__C')
     """
-    return label.replace("+", "_")  # no BIDS label holds an underscore
+    # no BIDS label holds an underscore; two, so that "no_session" is never a label's
+    return label.replace("+", "__")
 
 
 def scan_input(scan: Scan) -> dict[str, Any]:

@@ -72,7 +72,7 @@ def test_high_field_only_and_no_image_are_skipped_with_a_reason(
 
 def test_a_broken_sidecar_stops_its_subject_only(make_tree: MakeTree, low: Sidecar) -> None:
     root = make_tree(
-        {"01/A/T1w": "{broken", "02/A/T1w": low, "03/A/T1w": {"MagneticFieldStrength": "3T"}, "04/A/T1w": None}
+        {"01/A/T1w": "{broken", "02/A/T1w": low, "03/A/T1w": {"MagneticFieldStrength": 3000}, "04/A/T1w": None}
     )
     plan = make_plan(root)
     failed = dict(plan.failed)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from bids_lfenhance.config import CONTRASTS
-from bids_lfenhance.imaging.anatomy import Anatomy, find_anatomy, is_stripped
+from bids_lfenhance.imaging.anatomy import Anatomy, contrast_doubts, find_anatomy, is_stripped
 from bids_lfenhance.imaging.grid import Grid, canonical_grid, resample
 from bids_lfenhance.imaging.template import affine_of, load_head_template
 
@@ -45,7 +45,7 @@ def small() -> tuple[dict[str, np.ndarray], np.ndarray, Grid]:
 @pytest.mark.parametrize("name", ["T1w", "T2w", "bare"])
 def test_the_brain_is_found_with_skull_and_without(small, name):
     scans, brain, grid = small
-    found = find_anatomy(scans[name], grid, "T1w", sloppy=True)
+    found = find_anatomy(scans[name], grid, "T2w" if name == "T2w" else "T1w", sloppy=True)
     assert _dice(found.mask, brain) > 0.95
     assert found.mask.dtype == bool
     assert found.priors.shape == (3, *grid.shape)
@@ -56,6 +56,24 @@ def test_the_brain_is_found_with_skull_and_without(small, name):
     assert found.quality["MaskVolumeMl"] == pytest.approx(found.mask.sum() * 27 / 1000, abs=0.1)
     assert found.quality["TemplateCorrelation"] > 0.7
     assert found.quality["Warnings"] == []
+
+
+def test_a_head_upside_down_is_said(small):
+    """Slices in reverse order under a plausible header: https://github.com/rordenlab/dcm2niix/issues/134."""
+    scans, _, grid = small
+    found = find_anatomy(np.ascontiguousarray(scans["T1w"][:, :, ::-1]), grid, "T1w", sloppy=True)
+    assert any("upside down: check orientation" in sentence for sentence in found.quality["Warnings"])
+
+
+@pytest.mark.parametrize(("name", "contrast"), [("T2w", "T1w"), ("T2w", "FLAIR"), ("T1w", "T2w")])
+def test_a_contrast_under_another_name_is_said(small, name, contrast):
+    """A T2w named T1w: https://github.com/nipreps/mriqc/issues/58."""
+    maps = load_head_template().maps[:3]
+    image, brain = np.tensordot(GAINS[name][:3], maps, 1), maps.sum(axis=0) > 0.9
+    (sentence,) = contrast_doubts(image, maps, brain, contrast)
+    assert f"The {contrast} looks like a {name}" in sentence
+    assert "check contrast" in sentence
+    assert contrast_doubts(image, maps, brain, name) == []
 
 
 def test_two_runs_agree_to_the_last_bit(small):

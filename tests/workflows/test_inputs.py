@@ -26,10 +26,10 @@ RAW = Path("/raw")
     [
         ("paired", "HFC", "GE"),
         ("unpaired", "HFC", ""),
-        ("no sessions", "LF", "HF"),
-        ("no sessions, unpaired", "LF", ""),
+        ("no sessions", "no_session", "no_session"),
+        ("no sessions, unpaired", "no_session", ""),
         ("both fields in one session", "A", "A"),
-        ("unusual labels", "HF_C", "G_E"),
+        ("unusual labels", "HF__C", "G__E"),
     ],
 )
 def test_keys(kind, key, reference):

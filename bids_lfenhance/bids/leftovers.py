@@ -1,0 +1,113 @@
+"""What a dataset holds that no run reads: folders that are no label, people without data, ignored files."""
+
+import fnmatch
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from pathlib import Path
+
+from ..errors import InputError
+from .scans import LABEL, shorten, why_no_label
+from .tables import read_table
+
+IGNORED = ".bidsignore"
+
+
+def odd_folders(root: Path, subjects: Iterable[str]) -> tuple[str, ...]:
+    """A sentence on the folders ``sub-…``, and ``ses-…`` of the subjects, that were not read, each by its name."""
+    odd = [name for name in _folders(root, "sub-") if not _is_label(name)]
+    for subject in subjects:
+        odd += [f"sub-{subject}/{name}" for name in _folders(root / f"sub-{subject}", "ses-") if not _is_label(name)]
+    return tuple(f"{name} was left out: {why_no_label(name.rpartition('/')[2])}." for name in odd)
+
+
+def _folders(folder: Path, prefix: str) -> list[str]:
+    with suppress(OSError):
+        return sorted(path.name for path in folder.glob(f"{prefix}*") if path.is_dir())
+    return []
+
+
+def _is_label(name: str) -> bool:
+    return LABEL.fullmatch(name.partition("-")[2]) is not None
+
+
+def people_without_data(root: Path) -> tuple[str, ...]:
+    """A sentence that counts the people of participants.tsv who have no folder; none where all have."""
+    try:
+        rows = read_table(root / "participants.tsv")
+    except InputError as error:
+        return (str(error),)
+    listed = dict.fromkeys(row.get("participant_id", "").strip().removeprefix("sub-") for row in rows)
+    folders = {name.removeprefix("sub-") for name in _folders(root, "sub-")}
+    absent = [f"sub-{label}" for label in listed if label and label not in folders]
+    if not absent:
+        return ()
+    are = "is" if len(absent) == 1 else "are"
+    return (f"{len(absent)} of {len(listed)} people of participants.tsv {are} without data: {shorten(absent, 4)}.",)
+
+
+def unread_images(root: Path, subjects: Iterable[str]) -> tuple[str, ...]:
+    """A sentence on images that could serve as a reference and are not read: those of an MP2RAGE."""
+    found = [
+        path.name
+        for subject in subjects
+        for folder in ("anat", "ses-*/anat")
+        for suffix in ("UNIT1", "MP2RAGE")
+        for path in sorted((root / f"sub-{subject}").glob(f"{folder}/*_{suffix}.nii*"))
+    ]
+    if not found:
+        return ()
+    return (
+        f"{len(found)} images of an MP2RAGE ({shorten(found, 3)}) were left out: only T1w, T2w and FLAIR are read; "
+        "to use one as reference, denoise its background and name it acq-UNI_T1w.",
+    )
+
+
+def without_ignored(root: Path, images: Mapping[str, list[Path]]) -> tuple[dict[str, list[Path]], tuple[str, ...]]:
+    """The images that .bidsignore does not list, and a sentence on those that it does."""
+    patterns = _patterns(root / IGNORED)
+    kept = {
+        subject: [path for path in paths if not is_ignored(path.relative_to(root).as_posix(), patterns)]
+        for subject, paths in images.items()
+    }
+    gone = sorted(
+        {path.name for paths in images.values() for path in paths} - {p.name for k in kept.values() for p in k}
+    )
+    if not gone:
+        return kept, ()
+    count = f"{len(gone)} image{'s' * (len(gone) > 1)} ({shorten(gone, 3)})"
+    return kept, (f"{count} left out, as {IGNORED} lists {'them' if len(gone) > 1 else 'it'}.",)
+
+
+def _patterns(path: Path) -> tuple[str, ...]:
+    with suppress(OSError):
+        lines = (line.strip() for line in path.read_text(encoding="utf-8-sig", errors="replace").splitlines())
+        return tuple(line for line in lines if line and not line.startswith("#"))
+    return ()
+
+
+def is_ignored(path: str, patterns: Iterable[str]) -> bool:
+    """Whether patterns in the manner of .gitignore list a path below the root; the last that speaks of it counts.
+
+    >>> is_ignored("sub-01/anat/sub-01_T1w.nii.gz", ["sub-01/"]), is_ignored("sub-01/anat/a.nii", ["/anat"])
+    (True, False)
+    >>> is_ignored("sub-01/anat/a.nii", ["**/*.nii", "!a.nii"])
+    False
+    """
+    parts = path.split("/")
+    ignored = False
+    for line in patterns:
+        pattern = line.removeprefix("!").rstrip("/")
+        folders = parts[:-1] if line.endswith("/") else parts
+        wanted = pattern.removeprefix("/").split("/") if "/" in pattern else ["**", pattern]
+        if any(_match(folders[:end], wanted) for end in range(1, len(folders) + 1)):
+            ignored = not line.startswith("!")
+    return ignored
+
+
+def _match(parts: list[str], wanted: list[str]) -> bool:
+    """Whether the parts of a path are those wanted, where ``**`` stands for any number of them."""
+    if not wanted:
+        return not parts
+    if wanted[0] == "**":
+        return any(_match(parts[start:], wanted[1:]) for start in range(len(parts) + 1))
+    return bool(parts) and fnmatch.fnmatchcase(parts[0], wanted[0]) and _match(parts[1:], wanted[1:])

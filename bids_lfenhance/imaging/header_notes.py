@@ -1,0 +1,180 @@
+"""What a header or its voxels say that is odd: a sentence where it can be lived with, a refusal where not."""
+
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+from scipy import ndimage
+
+from ..errors import InputError
+from .grid import zooms_of
+
+MOST_NON_FINITE = 0.01
+"""Share of voxels that may be NaN or infinite and be set to 0, with a warning; above it the scan is refused."""
+
+USUAL_LARGEST = (1e-4, 1e8)
+"""The largest voxel of an image is scaled into this range where it lies outside: squares must fit in float32."""
+
+_MILLIMETRES = (0, 2)
+"""NIfTI codes of a unit of space that are millimetres, or do not say."""
+
+OBLIQUE_DEGREES = 15.0
+"""Tilt against the scanner's axes from which a stack is worth a warning."""
+
+_LENIENT = np.float64(1e-3)
+"""A quaternion whose length, squared, exceeds 1 by no more than this was rounded, and is made of length 1."""
+
+
+class Header1(nib.Nifti1Header):
+    """A NIfTI-1 header that takes a quaternion a rounding error too long."""
+
+    quaternion_threshold = _LENIENT
+
+
+class Header2(nib.Nifti2Header):
+    """The same of NIfTI-2."""
+
+    quaternion_threshold = _LENIENT
+
+
+class Image1(nib.Nifti1Image):
+    """A NIfTI-1 image of such a header."""
+
+    header_class = Header1
+
+
+class Image2(nib.Nifti2Image):
+    """A NIfTI-2 image of such a header."""
+
+    header_class = Header2
+
+
+IMAGE = {1: Image1, 2: Image2}
+"""The class of image by the version of NIfTI."""
+
+
+def header_warnings(name: str, image: nib.Nifti1Image, affine: np.ndarray) -> list[str]:
+    """What is odd in the header but can be lived with."""
+    warnings = []
+    header = image.header
+    sform, qform, rounded = header.get_sform(coded=True), *_qform(header)
+    if rounded:
+        warnings.append(f"{name}: {rounded}; {'the sform is used' if sform[1] else 'it was made of length 1'}.")
+    if sform[1] == 0 and qform[1] == 0:
+        warnings.append(f"{name} has neither sform nor qform: left and right cannot be known, the affine is a guess.")
+    elif sform[1] and qform[1] and qform[0] is not None and np.linalg.det(sform[0][:3, :3] @ qform[0][:3, :3]) < 0:
+        warnings.append(
+            f"{name}: sform and qform are mirror images: left and right are at stake; the sform is used, check it."
+        )
+    elif sform[1] and qform[1] and qform[0] is not None and not _same_place(sform[0], qform[0], image.shape):
+        warnings.append(f"{name}: sform and qform disagree; the sform is used.")
+    tilt = _tilt(affine)
+    if tilt > OBLIQUE_DEGREES:
+        warnings.append(f"{name} is oblique, tilted by {tilt:.0f}° against the scanner's axes.")
+    if _sheared(affine):
+        warnings.append(f"{name} has an affine with shear: its axes are not at right angles.")
+    # The header of a loaded image has forgotten them: they belong to the stored data.
+    slope, inter = getattr(image.dataobj, "slope", 1), getattr(image.dataobj, "inter", 0)
+    integer = image.get_data_dtype().kind in "iu"
+    if integer and (slope != 1 or inter != 0):
+        warnings.append(f"{name} is stored as scaled integers (slope {slope:g}, intercept {inter:g}); scaling applied.")
+    unit = int(header["xyzt_units"]) % 8  # the upper bits are the unit of time
+    if unit not in _MILLIMETRES:
+        word = {1: "meter", 3: "micron"}.get(unit, f"number {unit}")
+        warnings.append(f"{name} gives its unit as {word}; millimetres are assumed.")
+    return warnings
+
+
+def _qform(header: Any) -> tuple[tuple[np.ndarray | None, int], str]:
+    """The qform and its code, and what is wrong with its quaternion, if anything."""
+    length = float(sum(np.float64(header[f"quatern_{axis}"]) ** 2 for axis in "bcd"))
+    code = int(header["qform_code"])
+    excess = (
+        f"the quaternion of the qform is too long by {np.sqrt(length) - 1:.1g}" if code and length > 1 + 4e-7 else ""
+    )
+    try:
+        return header.get_qform(coded=True), excess
+    except ValueError:  # beyond rounding: there is no such rotation
+        return (None, code), excess
+
+
+def _same_place(one: np.ndarray, other: np.ndarray, shape: tuple[int, ...]) -> bool:
+    """Whether two affines put every corner of the image within half a millimetre."""
+    corners = np.array(list(np.ndindex(2, 2, 2))) * (np.array(shape[:3]) - 1)
+    moved = corners @ (one - other)[:3, :3].T + (one - other)[:3, 3]
+    return bool(np.abs(moved).max() < 0.5)
+
+
+def _tilt(affine: np.ndarray) -> float:
+    """Largest angle between a voxel axis and the nearest scanner axis, degrees."""
+    directions = np.abs(affine[:3, :3] / np.array(zooms_of(affine)))
+    return float(np.rad2deg(np.arccos(np.clip(directions.max(axis=0), 0, 1))).max())
+
+
+def _sheared(affine: np.ndarray) -> bool:
+    """Whether two voxel axes are more than half a degree away from a right angle."""
+    directions = affine[:3, :3] / np.array(zooms_of(affine))
+    return bool(np.abs(directions.T @ directions - np.eye(3)).max() > np.sin(np.deg2rad(0.5)))
+
+
+def check_values(path: Path, data: np.ndarray) -> tuple[np.ndarray, list[str]]:
+    """The voxels, finite; and what was done to make them so."""
+    warnings = []
+    finite = np.isfinite(data)
+    lost = int(data.size - finite.sum())
+    outside = _surrounding(~finite) if lost > MOST_NON_FINITE * data.size else 0
+    if lost - outside > MOST_NON_FINITE * data.size:
+        raise InputError(
+            f"{path.name} has {100 * lost / data.size:.1f} % of its voxels not finite (NaN or infinite), "
+            f"at most {100 * MOST_NON_FINITE:.0f} % can be repaired: export it again.",
+            code="bad-values",
+            path=path,
+        )
+    if lost:
+        data = np.where(finite, data, np.float32(0))
+        where = f", {outside} of them around the head" if outside else ""
+        warnings.append(f"{path.name} had {lost} voxels that were not finite{where}; they were set to 0.")
+    if data.min() == data.max():
+        what = "all zeros" if data.max() == 0 else f"the same number ({data.max():g}) everywhere"
+        raise InputError(
+            f"{path.name} holds {what}: there is no image in it, export it again.", code="no-image", path=path
+        )
+    if np.mean(data <= 0) > 0.98 and np.mean(data < 0) > 0.5:
+        raise InputError(
+            f"{path.name} holds negative numbers only, from {data.min():g} to {data.max():g} (a slope of -1?): "
+            "a magnitude image has none, export it again.",
+            code="bad-values",
+            path=path,
+        )
+    data, scaled = _usual_size(path.name, data)
+    warnings += scaled
+    if data.min() < -0.2 * data.max() and data.min() >= -0.5001 and data.max() <= 0.5001 and np.mean(data < 0) > 0.05:
+        warnings.append(
+            f"{path.name} lies between -.5 and .5, as the uniform image of an MP2RAGE; .5 was added. "
+            "Check it: the background of such an image is noise."
+        )
+        data = data + np.float32(0.5)
+    if np.mean(data < 0) > 0.25:
+        warnings.append(f"{path.name} has {100 * np.mean(data < 0):.0f} % negative voxels; a magnitude image has none.")
+    return data, warnings
+
+
+def _surrounding(lost: np.ndarray) -> int:
+    """How many of the voxels lost lie around the head: joined to the faces of the image, of which they cover four."""
+    faces = [np.take(lost, end, axis=axis).mean() for axis in range(3) for end in (0, -1)]
+    if sum(share > 0.95 for share in faces) < 4:
+        return 0
+    parts, _ = ndimage.label(lost)
+    ends = [np.take(parts, end, axis=axis).ravel() for axis in range(3) for end in (0, -1)]
+    return int(np.isin(parts, np.setdiff1d(np.concatenate(ends), 0)).sum())
+
+
+def _usual_size(name: str, data: np.ndarray) -> tuple[np.ndarray, list[str]]:
+    """The voxels in numbers whose squares fit in float32, by a power of ten; and the warning that says so."""
+    largest = float(np.abs(data).max())
+    if USUAL_LARGEST[0] <= largest <= USUAL_LARGEST[1]:
+        return data, []
+    power = 3 - int(np.floor(np.log10(largest)))
+    scaled = (data.astype(np.float64) * 10.0**power).astype(np.float32)
+    return scaled, [f"{name} has values up to {largest:.2g}; all were multiplied by 1e{power:d}."]

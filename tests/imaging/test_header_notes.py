@@ -1,0 +1,114 @@
+"""Files that users of other programs reported in public, written at their smallest."""
+
+import gzip
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from bids_lfenhance.errors import InputError
+from bids_lfenhance.imaging.headers import open_scan
+
+from .test_headers import AFFINE, NAME, SHAPE, refused, write
+
+
+@pytest.fixture
+def data(rng):
+    """A bright block in the dark."""
+    data = rng.uniform(0, 20, SHAPE).astype(np.float32)
+    data[8:32, 8:36, 3:13] += 800
+    return data
+
+
+def rewritten(path, change):
+    """The file with its header's bytes changed."""
+    content = bytearray(gzip.decompress(path.read_bytes()))
+    change(content)
+    path.write_bytes(gzip.compress(bytes(content)))
+    return path
+
+
+def quaternion(length):
+    def change(content):
+        content[252:254] = (1).to_bytes(2, "little")  # qform_code
+        content[256:268] = np.array([0, length, 0], "<f4").tobytes()
+        content[76:80] = np.array([1.0], "<f4").tobytes()  # qfac
+
+    return change
+
+
+def test_a_quaternion_a_rounding_error_too_long(tmp_path, data):
+    """A sound sform beside it, and the run stopped: https://github.com/nipreps/fmriprep/issues/845."""
+    affine = np.diag([-1.6, 1.6, -5.0, 1.0])
+    image, warnings = open_scan(rewritten(write(tmp_path, data, affine), quaternion(1.0000005)))
+    np.testing.assert_allclose(image.affine, affine, atol=1e-6)
+    assert [w for w in warnings if "quaternion" in w] == [f"{NAME}: {w.partition(': ')[2]}" for w in warnings][:1]
+    assert "the sform is used" in warnings[0]
+
+
+def test_the_same_quaternion_alone_is_made_of_length_one(tmp_path, data):
+    """fMRIPrep's issue 845 with the qform only."""
+
+    def only(content):
+        quaternion(1.0000005)(content)
+        content[254:256] = bytes(2)  # sform_code
+
+    image, warnings = open_scan(rewritten(write(tmp_path, data), only))
+    np.testing.assert_allclose(np.abs(np.diag(image.affine)), [1.6, 1.6, 5.0, 1.0], atol=1e-5)
+    assert "made of length 1" in warnings[0]
+
+
+def test_sform_and_qform_of_opposite_handedness(tmp_path, data):
+    """Left and right by the reader's taste (no single report)."""
+    image = nib.Nifti1Image(data, AFFINE)
+    image.set_qform(AFFINE @ np.diag([-1.0, 1, 1, 1]), 1)
+    image.set_sform(AFFINE, 1)
+    nib.save(image, tmp_path / NAME)
+    assert any("left and right are at stake" in w for w in open_scan(tmp_path / NAME)[1])
+
+
+@pytest.mark.parametrize("factor", [1e25, 1e-20])
+def test_extreme_values_are_scaled_and_said(tmp_path, data, factor):
+    """Squares overflowed without a word: https://github.com/layerfMRI/LAYNII/issues/88."""
+    opened, warnings = open_scan(write(tmp_path, (data * np.float32(factor)).astype(np.float32)))
+    values = opened.get_fdata()
+    np.testing.assert_allclose(values / values.max(), data / data.max(), rtol=1e-5)
+    assert 1e3 <= values.max() < 1e4
+    assert any("multiplied by" in w for w in warnings)
+
+
+def test_a_slope_of_minus_one_is_refused(tmp_path, data):
+    """The kind of LAYNII's issue 88: all values negative."""
+    refused(write(tmp_path, -data), "negative numbers only")
+
+
+def test_raw_bytes_named_gz_and_the_reverse(tmp_path, data):
+    """A name is no proof of compression: https://github.com/nipy/nibabel/issues/966."""
+    path = write(tmp_path, data)
+    content = gzip.decompress(path.read_bytes())
+    packed = tmp_path / "sub-01_T1w.nii"
+    packed.write_bytes(path.read_bytes())
+    path.write_bytes(content)
+    for file, words in ((path, "not compressed"), (packed, "is compressed")):
+        opened, warnings = open_scan(file)
+        np.testing.assert_array_equal(opened.get_fdata(), data)
+        assert words in warnings[0]
+
+
+def test_nan_around_the_head_is_nought_and_said(tmp_path, data):
+    """A background of NaN; inside the head it is refused as before (no single report)."""
+    background = data < 100
+    image, warnings = open_scan(write(tmp_path, np.where(background, np.nan, data)))
+    np.testing.assert_array_equal(image.get_fdata(), np.where(background, 0, data))
+    assert "around the head" in warnings[0]
+    data[:, :, ::2] = np.nan
+    with pytest.raises(InputError, match="not finite"):
+        open_scan(write(tmp_path, data))
+
+
+def test_a_uniform_mp2rage_is_shifted_and_said(tmp_path, data, rng):
+    """Signed values with noise around: https://github.com/nipreps/smriprep/issues/18."""
+    signed = (data / data.max() - 0.5).astype(np.float32)
+    image, warnings = open_scan(write(tmp_path, signed))
+    assert image.get_fdata().min() >= 0
+    assert any("MP2RAGE" in w and "Check" in w for w in warnings)
