@@ -105,17 +105,19 @@ def make_run_spec(settings: Settings, method_settings: Mapping[str, Any], device
     check_draws(method, asked, settings.n_samples)
     maps: Mapping[str, Mapping[str, str]] = {}
     contrasts: tuple[str, ...] = ()
-    if method.about.is_trained:
+    draws = settings.n_samples or method.about.draws
+    if method.about.needs_weights:
         from ..nn.weights import is_address, load_weights
 
         # Found before anything is computed, and known by content: other weights in the same place are other settings.
-        weights = load_weights(chosen["weights"], method.name, ())
+        weights = load_weights(chosen["weights"], method.about.weights_name, ())
         if method.resolve:
             method.resolve(asked, weights.settings)  # what does not go with these weights is refused here
         if chosen["weights"] != "auto" and not is_address(chosen["weights"]):
             chosen["weights"] = str(weights.path.resolve())  # steps run in folders of their own
         hashed["weights"] = weights.sha256
-        maps, contrasts = method.map_metadata(weights) if method.map_metadata else {}, weights.contrasts
+        maps = method.map_metadata(weights, asked, draws) if method.map_metadata else {}
+        contrasts = weights.contrasts
     segmenter = choose_segmenter(settings)
     hashed["regions"] = [segmenter.name, segmenter.sha256]
     threads = min(settings.omp_nthreads or MOST_THREADS, available_cpus(), settings.nprocs or available_cpus())
@@ -128,7 +130,7 @@ def make_run_spec(settings: Settings, method_settings: Mapping[str, Any], device
         synthetic=method.about.learns_from != "nothing",
         settings_hash=settings_hash(settings, hashed, __version__),
         budget=settings.budget,
-        n_samples=settings.n_samples or method.about.draws,
+        n_samples=draws,
         gives_scale=method.about.gives_scale,
         seed=settings.random_seed,
         sloppy=settings.sloppy,
