@@ -11,6 +11,7 @@ from bids_lfenhance.methods.contrast import estimate
 from bids_lfenhance.methods.enhance import enhance
 from bids_lfenhance.methods.options import LearnedSampling
 from bids_lfenhance.nn import precision
+from bids_lfenhance.nn.residual import BANDS
 from bids_lfenhance.nn.weights import load_weights, registry
 
 from .phantoms import small_session
@@ -87,3 +88,10 @@ def test_half_and_full_precision_agree(session: Volume) -> None:
     )
     assert full.provenance["records"][0]["precision"] == "fp32"
     np.testing.assert_allclose(full.image, usual.image, atol=0.02 * session.image.max())
+
+
+def test_the_bundled_flow_belongs_to_the_bundled_estimate_and_knows_the_power_of_its_residual() -> None:
+    stored = load_weights("residualflow", "residualflow", ()).settings
+    assert stored["estimate_sha256"] == registry()["fusionnet"]["sha256"]
+    assert len(stored["spectrum"]) == BANDS
+    assert min(stored["spectrum"]) > 0
