@@ -1,8 +1,8 @@
 """What the parts of a trained method bring, on people nobody trained on. SIMULATED low field where the examples' is.
 
-python benchmarks/ablations.py EXAMPLES --people 02 53 --rows bridge=FOLDER bridge=FOLDER:diffusion=false
-python benchmarks/ablations.py EXAMPLES --people 02 --rows cfm=cfm-t1w-t2w:mode=sample:steps=4:solver=euler
+python benchmarks/ablations.py EXAMPLES --people 02 53 --rows cssdiff=FOLDER cssdiff=FOLDER:ccd=false
 
+The readings of the papers behind ``cfm`` and ``bridge``, on the residual of the learned estimate: residual.py.
 EXAMPLES is the folder ``examples`` that a training left (docs/training.md); each row is METHOD=WEIGHTS, then settings
 that it changes. PSNR, SSIM, MAE, NMSE, NCC: protocol brain-fit; mean ± SD over people, their sessions averaged first,
 one draw each. LPIPS, which CSS-Diff's tables have too, is left out: its network is no dependency of ours. With

@@ -24,12 +24,12 @@ def main() -> None:
     parser.add_argument("--method", default="pfsr")
     parser.add_argument("--strength", type=float)
     parser.add_argument("--contrast", choices=["none", "restored"])
-    parser.add_argument("--mode", choices=["mean", "sample"], help="of bridge")
     parser.add_argument("--tests", type=Path)
     given = parser.parse_args()
     method = get_trainable(given.method)
-    loaded = load_weights(given.trained, given.method, ())
-    chosen = {"strength": given.strength, "contrast": given.contrast, "mode": given.mode}
+    named = method.about.weights_name
+    loaded = load_weights(given.trained, named, ())
+    chosen = {"strength": given.strength, "contrast": given.contrast}
     settings = {**loaded.settings, **{name: value for name, value in chosen.items() if value is not None}}
     nets = method.build(method.about.settings(**settings_of_weights(method.about, settings)))
     for name, net in nets.items():
@@ -41,8 +41,8 @@ def main() -> None:
     if given.tests:
         card += "\n" + given.tests.read_text(encoding="utf-8")
     folder = save_weights(data_path("weights") / given.name, nets, recipe, card, dtype="bf16")
-    digest = load_weights(folder, given.method, ()).sha256
-    entry = {"method": given.method, "contrasts": list(loaded.contrasts), "preset": "tiny"}
+    digest = load_weights(folder, named, ()).sha256
+    entry = {"method": named, "contrasts": list(loaded.contrasts), "preset": "tiny"}
     entries = registry() | {given.name: entry | {"file": f"{given.name}/{WEIGHTS}", "sha256": digest}}
     atomic_write(data_path("weights") / "registry.json", json.dumps(entries, indent=1) + "\n")
 

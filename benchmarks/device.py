@@ -34,11 +34,8 @@ from bids_lfenhance.nn.weights import save_weights
 
 ROWS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     "pfsr": {"pfsr": {}},
-    "cfm": {"cfm, mean": {"mode": "mean"}, "cfm, 16 steps of Heun": {"mode": "sample"}},
-    "bridge": {
-        "bridge, 10 levels": {},
-        "bridge alone": {"diffusion": False},
-    },
+    "cfm": {"cfm": {}, "the estimate alone": {"sample": False}},
+    "bridge": {"bridge": {}},
     "cssdiff": {"cssdiff, chain of 4": {}},
 }
 """Method → rows → what is asked for in use."""
@@ -80,15 +77,16 @@ def drawn_weights(method: Trainable[Any], preset: str, folder: Path) -> tuple[Pa
 
 def measure(
     method: Enhancer[Any, Any],
-    weights: Path,
+    weights: Path | None,
     changed: Mapping[str, Any],
     device: str,
     volume: Volume,
     given: argparse.Namespace,
 ) -> Row:
-    """What one way costs."""
+    """What one way costs; without ``weights`` with the bundled ones."""
     budget = method.about.budgets.get("gpu" if device.startswith("cuda") else "cpu", {})
-    settings = method.about.sampling(weights=str(weights), device=device, contrast="none", **{**budget, **changed})
+    own = {"weights": str(weights), "contrast": "none"} if weights else {}
+    settings = method.about.sampling(device=device, **{**own, **budget, **changed})
     start = time.perf_counter()
     prepared = method.prepare(volume, settings)
     prepared = method.fit_to_memory(prepared, limit_of(device)) if method.fit_to_memory else prepared
@@ -182,7 +180,12 @@ def _height(device: str) -> float:
 def rows(given: argparse.Namespace, volume: Volume) -> Iterator[tuple[str, Row]]:
     """The rows of the table, each when it is measured."""
     for name in given.methods:
-        trainable, method = get_trainable(name), get_method(name)
+        method = get_method(name)
+        if method.about.weights_of:  # an estimate and a flow that belong together
+            for label, changed in ROWS[name].items():
+                yield label, measure(method, None, changed, given.device, volume, given)
+            continue
+        trainable = get_trainable(name)
         with tempfile.TemporaryDirectory() as folder:
             weights, millions = drawn_weights(trainable, given.preset, Path(folder))
             for label, changed in ROWS[name].items():

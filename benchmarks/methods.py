@@ -33,8 +33,8 @@ from bids_lfenhance.methods.enhance import enhance
 from bids_lfenhance.nn.precision import bf16_is_native, run_in_bf16
 from bids_lfenhance.resources import measured
 
-STEPPED = {"cfm": {"mode": "sample"}, "bridge": {}}
-"""Methods that walk in as many steps as one likes, and what is to be set for that."""
+STEPPED = ("cfm", "bridge")
+"""Methods that walk in as many steps as one likes, whose image is the sample here, not the estimate."""
 
 FINE = "spectrum_0.20_0.30"
 
@@ -113,7 +113,7 @@ def runs(given: argparse.Namespace) -> Iterator[tuple[str, str, dict[str, Any]]]
     for name, _, weights in (pair.partition("=") for pair in given.weights):
         yield name, name, {"weights": weights}
         for steps in given.steps if name in STEPPED else ():
-            yield f"{name}, {steps} steps", name, {"weights": weights, "steps": steps, **STEPPED[name]}
+            yield f"{name}, {steps} steps", name, {"weights": weights, "steps": steps, "sharpness": 1.0}
 
 
 def quality(case: Case, image: np.ndarray) -> str:

@@ -11,6 +11,8 @@ TOTAL_INTRACRANIAL = "total intracranial"
 METHOD_MAPS = {
     "Plausibility": ": how far from the structure of high field, by the method's own network",
     "Cycle": ": taken back to low field by the method's own network, minus what was acquired, in noise units",
+    "Sample": ": one possible image, drawn around the enhanced one",
+    "DrawsStd": ": standard deviation over draws, a check of that of the error",
 }
 """Maps that a method may give of its own result: the end of their ``desc-``, and of their description."""
 

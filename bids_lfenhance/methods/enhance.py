@@ -11,7 +11,7 @@ import numpy as np
 from ..config import CONTRASTS
 from ..errors import InputError, MethodError
 from ..imaging.volume import Volume
-from ..nn.method import Draw, Enhanced, Enhancer, Prepared
+from ..nn.method import Draw, Enhanced, Enhancer, Prepared, Residuals
 from ..nn.settings import plain
 
 Progress = Callable[[int, int], None]
@@ -63,19 +63,37 @@ def enhance(
     provenance = _provenance(volume, method, prepared.settings, generator, sums.records)
     provenance |= {"seconds": time.perf_counter() - start, "cpu_seconds": time.process_time() - cpu}
     provenance["warnings"] += warnings
-    maps = {name: image.astype(np.float32) for name, image in sums.maps.items()}
-    return Enhanced(sums.mean.astype(np.float32), sums.sd(), provenance, maps)
+    image, maps = sums.mean.astype(np.float32), {name: one.astype(np.float32) for name, one in sums.maps.items()}
+    if method.conclude and sums.residuals is not None:
+        image, more = method.conclude(prepared, image, sums.residuals.found(count))
+        maps |= more
+    return Enhanced(image, sums.sd(), provenance, maps)
+
+
+@dataclass
+class _ResidualSums:
+    """The first residual, their mean and their sum of squares over the draws so far."""
+
+    first: np.ndarray
+    mean: np.ndarray
+    squares: np.ndarray
+
+    def found(self, count: int) -> Residuals:
+        """After ``count`` draws."""
+        sd = np.sqrt(self.squares / (count - 1)).astype(np.float32) if count > 1 else None
+        return Residuals(count, self.first, self.mean.astype(np.float32), sd)
 
 
 @dataclass
 class _Sums:
-    """Means of images, maps and error scales over the draws so far; the sum of squares; each draw's record."""
+    """Means of images, maps and error scales over the draws so far; the sums of squares; each draw's record."""
 
     mean: np.ndarray
     squares: np.ndarray | None
     scale: np.ndarray | None = None
     maps: dict[str, np.ndarray] = field(default_factory=dict)
     records: list[Mapping[str, Any]] = field(default_factory=list)
+    residuals: _ResidualSums | None = None
 
     def add(self, draw: Draw, check: Callable[[np.ndarray], np.ndarray]) -> None:
         """Take one more draw into account; ``check`` returns an image or raises."""
@@ -86,6 +104,11 @@ class _Sums:
             _accumulate(self.scale, None, check(draw.scale), number)
         for name, image in draw.maps.items():
             _accumulate(self.maps.setdefault(name, np.zeros_like(self.mean)), None, check(image), number)
+        if draw.residual is not None:
+            residual = check(draw.residual)
+            zeros = np.zeros_like(self.mean)
+            self.residuals = self.residuals or _ResidualSums(residual, zeros, zeros.copy())
+            _accumulate(self.residuals.mean, self.residuals.squares, residual, number)
         self.records.append(draw.record)
 
     def sd(self) -> np.ndarray | None:

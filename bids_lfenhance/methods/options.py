@@ -100,7 +100,6 @@ class LearnedNetwork(Checked):
 S = TypeVar("S")
 
 RENAMED = {
-    "bridge": {"lean": "gradient_checkpointing"},
     "cssdiff": {"lean": "gradient_checkpointing", "judge_width": "discriminator_width"},
 }
 """Settings stored in older weights, by method: the name then, the name now."""

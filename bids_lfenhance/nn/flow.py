@@ -1,27 +1,17 @@
-"""Conditional flow matching: a straight way from a source to the target, and its integration.
+"""Conditional flow matching: a straight way from noise to the target, and its integration.
 
-The convention: time runs from 0, the source x_0, to 1, the target x_1; x_t = (1−t) x_0 + t x_1, and the network learns
+The convention: time runs from 0, the noise x_0, to 1, the target x_1; x_t = (1−t) x_0 + t x_1, and the network learns
 the velocity x_1 − x_0 (Lipman et al. 2023; Tong et al. 2024, independent coupling, σ = 0).
 """
 
-from collections.abc import Callable
-from typing import Literal
+from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor
 
-Source = Literal["noise", "lf"]
 Velocity = Callable[[Tensor, float], Tensor]
 Callback = Callable[[int, int], None]
-
-
-def draw_source(low: Tensor, source: Source, spread: float, generator: torch.Generator) -> Tensor:
-    """x_0 (B, …): N(0, 1) in the shape of the low-field images, or these with noise of SD ``spread`` on top.
-
-    The draw is made for the whole tensor on the generator's own device. ``spread`` has no effect on "noise".
-    """
-    drawn = torch.randn(low.shape, generator=generator, device=generator.device, dtype=low.dtype).to(low.device)
-    return drawn if source == "noise" else low + spread * drawn
 
 
 def flow_pair(source: Tensor, target: Tensor, time: Tensor) -> tuple[Tensor, Tensor]:
@@ -30,36 +20,43 @@ def flow_pair(source: Tensor, target: Tensor, time: Tensor) -> tuple[Tensor, Ten
     return (1 - share) * source + share * target, target - source
 
 
-def euler(velocity: Velocity, start: Tensor, steps: int, callback: Callback | None = None) -> Tensor:
-    """x_1 (B, …) after ``steps`` even steps of Euler from ``start``, the source.
+def logit_normal_times(count: int, generator: torch.Generator) -> Tensor:
+    """(count,) times in (0, 1), the logistic of a standard normal (Esser et al. 2024): most of them in the middle."""
+    return torch.sigmoid(torch.randn(count, generator=generator, device=generator.device))
 
-    One step is the conditional mean, whatever the source's noise: at t = 0 the best velocity is E[x_1] − x_0, so
-    ``mode=mean`` is ``steps=1``. More steps sample, with too little spread when few.
-    ``velocity(x, t)``; ``callback(step, steps)`` after each step; what it raises ends the integration.
+
+def even_times(steps: int, first: float = 0.0) -> list[float]:
+    """``steps`` + 1 times from ``first`` to exactly 1, evenly."""
+    return [first + (1 - first) * step / steps for step in range(steps)] + [1.0]
+
+
+def euler(velocity: Velocity, start: Tensor, times: Sequence[float], callback: Callback | None = None) -> Tensor:
+    """The state (B, …) at the last of ``times``, by Euler from ``start``, the state at the first: a call a step.
+
+    One step from 0 to 1 is the conditional mean, whatever the noise: at t = 0 the best velocity is E[x_1] − x_0. More
+    steps sample, with too little spread when few. ``velocity(x, t)``; ``callback(step, steps)`` after each step; what
+    it raises ends the integration.
     """
-    state, width = start, 1 / steps
-    for step in range(steps):
-        state = state + width * velocity(state, step / steps)
-        _tell(callback, step, steps)
+    state, steps = start, list(pairwise(times))
+    for number, (time, later) in enumerate(steps, start=1):
+        state = state + (later - time) * velocity(state, time)
+        if callback is not None:
+            callback(number, len(steps))
     return state
 
 
-def heun(velocity: Velocity, start: Tensor, steps: int, callback: Callback | None = None) -> Tensor:
-    """x_1 (B, …) after ``steps`` even steps of Heun, the last of them Euler's: 2·``steps`` − 1 network calls.
+def heun(velocity: Velocity, start: Tensor, times: Sequence[float], callback: Callback | None = None) -> Tensor:
+    """The state (B, …) at the last of ``times`` by Heun, a step to time 1 Euler's: 2·steps − 1 calls to there.
 
     At t = 1 nothing tells the network the velocity from where it stands, so it is not asked there.
     Arguments as of ``euler``.
     """
-    state, width = start, 1 / steps
-    for step in range(steps):
-        slope = velocity(state, step / steps)
-        if step < steps - 1:
-            slope = (slope + velocity(state + width * slope, (step + 1) / steps)) / 2
-        state = state + width * slope
-        _tell(callback, step, steps)
+    state, steps = start, list(pairwise(times))
+    for number, (time, later) in enumerate(steps, start=1):
+        slope = velocity(state, time)
+        if later < 1:
+            slope = (slope + velocity(state + (later - time) * slope, later)) / 2
+        state = state + (later - time) * slope
+        if callback is not None:
+            callback(number, len(steps))
     return state
-
-
-def _tell(callback: Callback | None, step: int, steps: int) -> None:
-    if callback is not None:
-        callback(step + 1, steps)

@@ -42,13 +42,28 @@ class Draw:
 
     ``record`` holds plain JSON values (losses, fitted contrast vector, warnings under the key ``"warnings"``);
     ``maps`` images of its shape beside it, by the names that the method's ``map_metadata`` gives; ``scale``
-    (C, X, Y, Z) float32 the SD of its error, in units of ``image``, where the method itself says it.
+    (C, X, Y, Z) float32 the SD of its error, in units of ``image``, where the method itself says it; ``residual``
+    (C, X, Y, Z) float32 what one possible image differs by from ``image``, where the method draws around one image.
     """
 
     image: np.ndarray
     record: Plain
     maps: Mapping[str, np.ndarray] = field(default_factory=dict)
     scale: np.ndarray | None = None
+    residual: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class Residuals:
+    """The residuals of ``count`` draws around one image, (C, X, Y, Z) float32 each.
+
+    ``first`` of them, their ``mean``, and their voxelwise ``sd`` (divided by count − 1), None for one draw.
+    """
+
+    count: int
+    first: np.ndarray
+    mean: np.ndarray
+    sd: np.ndarray | None
 
 
 @dataclass(frozen=True)
@@ -110,8 +125,9 @@ class Description:
     they learn. ``settings`` has all of these fields, for the functions of the method.
     ``budgets`` maps a budget ("sloppy", "cpu", "gpu") to the options it changes, ``presets`` "paper", "tiny" to the
     settings of a training that it changes. ``draws`` is how many ``enhance`` takes by default; with
-    ``gives_scale`` each comes with the SD of its error. ``sentence`` and
-    ``references`` go into the methods text of a paper: "<sentence> [references]".
+    ``gives_scale`` each comes with the SD of its error. ``weights_of`` is the name in the weights that it is used with,
+    where that is not its own. ``sentence`` and ``references`` go into the methods text of a paper: "<sentence>
+    [references]".
     """
 
     name: str
@@ -125,13 +141,24 @@ class Description:
     presets: Mapping[str, Plain] = field(default_factory=dict)
     draws: int = 1
     gives_scale: bool = False
+    weights_of: str = ""
     sentence: str = ""
     references: tuple[str, ...] = ()
 
     @property
     def is_trained(self) -> bool:
-        """Whether it needs weights."""
+        """Whether it can be trained."""
         return self.training is not None
+
+    @property
+    def needs_weights(self) -> bool:
+        """Whether it is used with weights."""
+        return self.is_trained or bool(self.weights_of)
+
+    @property
+    def weights_name(self) -> str:
+        """The method that its weights say they are of."""
+        return self.weights_of or self.name
 
 
 class MakesSource(Protocol):
@@ -179,8 +206,10 @@ class Enhancer(Generic[S, P]):
     that it is paid for once; ``sample(prepared, generator)`` draws once. ``fit_to_memory(prepared, limit)`` returns it
     such that no more than ``limit`` bytes are needed, or raises InputError. More than one draw only makes sense where
     ``is_stochastic(sampling)``: where ``sample`` uses its generator. ``resolve(sampling, stored)`` are the settings in
-    use of weights that store these, or raises InputError where they do not fit. ``map_metadata(loaded)`` names the maps
-    that draws with these weights come with, and says of each what it is ("Description", "Units": for its sidecar).
+    use of weights that store these, or raises InputError where they do not fit. ``map_metadata(loaded, sampling,
+    draws)`` names the maps that come of that many draws with these weights and options, and says of each what it is
+    ("Description", "Units": for its sidecar). ``conclude(prepared, image, residuals)`` makes of the mean image (C, X,
+    Y, Z) and the draws' residuals the image to be written and further maps.
     """
 
     about: Description
@@ -189,7 +218,8 @@ class Enhancer(Generic[S, P]):
     fit_to_memory: Callable[[P, int], P] | None = None
     is_stochastic: Callable[[S], bool] = _always
     resolve: Callable[[S, Plain], object] | None = None
-    map_metadata: "Callable[[Loaded], Mapping[str, Mapping[str, str]]] | None" = None
+    map_metadata: "Callable[[Loaded, S, int], Mapping[str, Mapping[str, str]]] | None" = None
+    conclude: Callable[[P, np.ndarray, Residuals], tuple[np.ndarray, Mapping[str, np.ndarray]]] | None = None
 
     @property
     def name(self) -> str:

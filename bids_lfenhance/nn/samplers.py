@@ -47,43 +47,6 @@ def ddim(
     return state
 
 
-def heun(
-    predict: Predict, start: Tensor, schedule: Schedule, levels: Sequence[int], callback: Callback | None = None
-) -> Tensor:
-    """Heun's second order (Karras et al. 2022, Algorithm 1), (B, …): dx/dσ = ε̂, x = u/√ᾱ, σ the schedule's ratio.
-
-    Two network calls a step; the step to level 0, where ε̂ is not defined, is Euler's. ``karras_levels`` is its grid.
-    """
-    x = start / schedule.shares[levels[0]].sqrt()
-    for level, lower in _steps(levels, callback):
-        width = schedule.ratio(lower) - schedule.ratio(level)
-        slope = _slope(predict, x, schedule, level)
-        ahead = x + width * slope
-        x = ahead if lower == 0 else x + width * (slope + _slope(predict, ahead, schedule, lower)) / 2
-    return x * schedule.shares[levels[-1]].sqrt()
-
-
-def dpm_solver(
-    predict: Predict, start: Tensor, schedule: Schedule, levels: Sequence[int], callback: Callback | None = None
-) -> Tensor:
-    """DPM-Solver++(2M) (Lu et al. 2022, Algorithm 2), (B, …): x̂_0 extrapolated from the last two, one call a step.
-
-    The first step and the step to level 0 are of first order: the one has no past, the other no finite λ = ln(√ᾱ/σ).
-    """
-    state, past, width_before = start, None, 0.0
-    for level, lower in _steps(levels, callback):
-        clean = schedule.clean(state, predict(state, level), level)
-        width = float(schedule.ratio(level).log() - schedule.ratio(lower).log())
-        guess = clean
-        if past is not None and lower:
-            guess = clean + width / (2 * width_before) * (clean - past)
-        # The exact step for a constant x̂_0, which is DDIM's: ε̂ is what then remains of the state.
-        noise = schedule.noise(state, schedule.velocity_from_clean(state, guess, level), level)
-        state = schedule.add_noise(guess, noise, lower)
-        past, width_before = clean, width
-    return state
-
-
 def algorithm1(
     predict: Predict,
     image: Tensor,
@@ -133,16 +96,6 @@ def repaint(
     return state
 
 
-def clip_prediction(predict: Predict, schedule: Schedule, low: float, high: float) -> Predict:
-    """``predict`` with its x̂_0 kept in [``low``, ``high``], as v: x̂_0 and ε̂ still make up the state."""
-
-    def clipped(state: Tensor, level: int) -> Tensor:
-        clean = schedule.clean(state, predict(state, level), level).clamp(low, high)
-        return schedule.velocity_from_clean(state, clean, level)
-
-    return clipped
-
-
 def _steps(levels: Sequence[int], callback: Callback | None) -> Iterator[tuple[int, int]]:
     """(Level, next level) of each step; ``callback`` hears of a step when the next one is asked for."""
     pairs = list(pairwise(levels))
@@ -160,11 +113,6 @@ def _ancestor(
     clean = schedule.clean(state, predict(state, level), level)
     mean, spread = schedule.posterior(state, clean, level, lower)
     return mean + spread * randn_like(mean, generator) if lower else mean
-
-
-def _slope(predict: Predict, x: Tensor, schedule: Schedule, level: int) -> Tensor:
-    state = x * schedule.shares[level].sqrt()
-    return schedule.noise(state, predict(state, level), level)
 
 
 def randn_like(like: Tensor, generator: torch.Generator) -> Tensor:

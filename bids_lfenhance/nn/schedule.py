@@ -10,7 +10,6 @@ or an integer tensor (B,), one for each item of the batch.
 """
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -65,11 +64,6 @@ class Schedule:
         signal, spread = self._roots(level, state)
         return (signal * state - clean) / spread
 
-    def velocity_from_noise(self, state: Tensor, noise: Tensor, level: Level) -> Tensor:
-        """The v, (B, …), that says ε̂ = ``noise``, for networks that predict noise."""
-        signal, spread = self._roots(level, state)
-        return (noise - spread * state) / signal
-
     def clean(self, state: Tensor, velocity: Tensor, level: Level) -> Tensor:
         """x̂_0 = √ᾱ u − √(1−ᾱ) v, (B, …)."""
         signal, spread = self._roots(level, state)
@@ -88,11 +82,6 @@ class Schedule:
         of_state = step.sqrt() * (1 - low) / (1 - high)
         spread = ((1 - low) / (1 - high) * (1 - step)).sqrt()
         return _fit(of_clean, state) * clean + _fit(of_state, state) * state, _fit(spread, state)
-
-    def min_snr_weight(self, level: Level, gamma: float = 5.0) -> Tensor:
-        """Weight of the squared error of v, float64, shaped as ``level``: min(SNR, γ)/(SNR+1) (Hang et al. 2023)."""
-        share = self._share(level)
-        return torch.minimum(share, gamma * (1 - share))
 
     def ratio(self, level: Level) -> Tensor:
         """σ/√ᾱ = √(1−ᾱ)/√ᾱ, float64 of the shape of ``level``: the noise beside an image of full size."""
@@ -121,11 +110,6 @@ def cosine_schedule(offset: float = 0.008, steepest: float = 0.999) -> Schedule:
     return _from_betas((1 - share[1:] / share[:-1]).clamp(max=steepest))
 
 
-def linear_schedule(first: float = 1e-4, last: float = 0.02) -> Schedule:
-    """β rising in a line from ``first`` at level 1 to ``last`` at level 1000 (Ho et al. 2020)."""
-    return _from_betas(torch.linspace(first, last, TOP, dtype=torch.float64))
-
-
 def _from_betas(betas: Tensor) -> Schedule:
     return Schedule(torch.cat([torch.ones(1, dtype=torch.float64), torch.cumprod(1 - betas, dim=0)]))
 
@@ -138,18 +122,6 @@ def uniform_levels(start: int, steps: int) -> list[int]:
     """
     _check(start, steps)
     return [round(start * (steps - i) / steps) for i in range(steps + 1)]
-
-
-def karras_levels(schedule: Schedule, start: int, steps: int, rho: float = 7.0) -> list[int]:
-    """At most ``steps`` + 1 levels from ``start`` down to exactly 0, even in (σ/√ᾱ)^(1/ρ) (Karras et al. 2022, Eq. 5).
-
-    Each is the nearest level of the schedule; where two fall on one, it is taken once. Raises as ``uniform_levels``.
-    """
-    _check(start, steps)
-    ratios = schedule.ratio(torch.arange(1, start + 1)) ** (1 / rho)
-    wanted = torch.linspace(float(ratios[-1]), float(ratios[0]), steps, dtype=torch.float64)
-    found: Sequence[int] = (1 + (ratios[None] - wanted[:, None]).abs().argmin(dim=1)).tolist()
-    return [*dict.fromkeys(found), 0]
 
 
 def _check(start: int, steps: int) -> None:

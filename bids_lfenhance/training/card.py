@@ -51,7 +51,7 @@ def make_recipe(run: "Run", state: "State", split: Split) -> dict[str, Any]:
     before = {person for persons in seen_before(used, run.options.start).values() for person in persons}
     progress = state.progress
     return {
-        "method": run.method.name,
+        "method": run.method.about.weights_name,
         "maps": run.method.about.direction,
         "contrasts": [name for name in CONTRASTS if name in known],
         "settings": stored_settings(run.method.about, run.settings),

@@ -44,7 +44,7 @@ def test_and_tell(
     tested = [example for example in examples if example.person in split.test]
     if not tested:
         return "\n".join([*lines, "No test subjects: how good the weights are is not known."])
-    loaded = load_weights(trained.folder, method.name, ())
+    loaded = load_weights(trained.folder, method.about.weights_name, ())
     device = torch.device(options.device)
     nets = method.build(settings)
     for name, net in nets.items():

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .. import __version__
 from ..bids.atomic import atomic_write, locked
@@ -28,6 +28,9 @@ from ..reports.page import boilerplate, tells_of_failure, write_report
 from ..resources import available_cpus, available_memory_gb, check_room, limit_threads
 from ..segmentation.regions import label_table
 from .inputs import graph_label
+
+if TYPE_CHECKING:
+    from ..nn.weights import Loaded
 
 MINIMUM_MEMORY_GB = {False: 4.0, True: 1.0}
 """Estimated memory of the most demanding step of a run, GiB, by whether it is ``--sloppy`` (participant.MEMORY_GB)."""
@@ -97,6 +100,16 @@ def choose_segmenter(settings: Settings) -> Segmenter:
     return Segmenter(name, str(Path(weights.path).resolve()) if own else "auto", weights.sha256)
 
 
+def _estimate(method: str, source: str, flow: "Loaded") -> tuple[str, str]:
+    """(Where to find the weights of the estimate from any folder, their hash); refused if the flow is not of them."""
+    from ..methods.residual_options import ESTIMATE, check_estimate
+    from ..nn.weights import is_address, load_weights
+
+    found = load_weights(source, ESTIMATE, ())
+    check_estimate(method, flow.settings.get("estimate_sha256", ""), found)
+    return (source if source == "auto" or is_address(source) else str(found.path.resolve())), found.sha256
+
+
 def make_run_spec(settings: Settings, method_settings: Mapping[str, Any], device: str) -> RunSpec:
     """The specification of a run: settings with every default resolved, resources as far as they exist."""
     method = get_method(settings.method)
@@ -105,17 +118,21 @@ def make_run_spec(settings: Settings, method_settings: Mapping[str, Any], device
     check_draws(method, asked, settings.n_samples)
     maps: Mapping[str, Mapping[str, str]] = {}
     contrasts: tuple[str, ...] = ()
-    if method.about.is_trained:
+    draws = settings.n_samples or method.about.draws
+    if method.about.needs_weights:
         from ..nn.weights import is_address, load_weights
 
         # Found before anything is computed, and known by content: other weights in the same place are other settings.
-        weights = load_weights(chosen["weights"], method.name, ())
+        weights = load_weights(chosen["weights"], method.about.weights_name, ())
         if method.resolve:
             method.resolve(asked, weights.settings)  # what does not go with these weights is refused here
         if chosen["weights"] != "auto" and not is_address(chosen["weights"]):
             chosen["weights"] = str(weights.path.resolve())  # steps run in folders of their own
         hashed["weights"] = weights.sha256
-        maps, contrasts = method.map_metadata(weights) if method.map_metadata else {}, weights.contrasts
+        if hasattr(asked, "estimate"):
+            chosen["estimate"], hashed["estimate"] = _estimate(method.name, asked.estimate, weights)
+        maps = method.map_metadata(weights, asked, draws) if method.map_metadata else {}
+        contrasts = weights.contrasts
     segmenter = choose_segmenter(settings)
     hashed["regions"] = [segmenter.name, segmenter.sha256]
     threads = min(settings.omp_nthreads or MOST_THREADS, available_cpus(), settings.nprocs or available_cpus())
@@ -128,7 +145,7 @@ def make_run_spec(settings: Settings, method_settings: Mapping[str, Any], device
         synthetic=method.about.learns_from != "nothing",
         settings_hash=settings_hash(settings, hashed, __version__),
         budget=settings.budget,
-        n_samples=settings.n_samples or method.about.draws,
+        n_samples=draws,
         gives_scale=method.about.gives_scale,
         seed=settings.random_seed,
         sloppy=settings.sloppy,

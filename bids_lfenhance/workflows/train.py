@@ -11,7 +11,7 @@ from ..bids.atomic import atomic_write, locked
 from ..config import TrainSettings, to_toml
 from ..config.train import PLAIN
 from ..errors import InputError, MethodError
-from ..methods import get_trainable
+from ..methods import description, get_trainable
 from ..resources import available_cpus, available_memory_gb, check_room, limit_threads
 from ..training.jobs import Job, run_job
 from ..training.split import Split, refuse_leaks, refuse_seen
@@ -97,7 +97,7 @@ def _weights(settings: TrainSettings, split: Split) -> tuple["Loaded | None", tu
 
     start = None
     if settings.init_weights:
-        start = load_weights(settings.init_weights, settings.method, settings.contrasts)
+        start = load_weights(settings.init_weights, description(settings.method).weights_name, settings.contrasts)
         refuse_seen(split, start)
     options = {} if settings.augment in PLAIN else simulation(settings)["simulator_settings"]
     made_by = None if settings.augment in PLAIN else get_simulator(settings.augment).settings(**options)

@@ -195,22 +195,22 @@ def test_a_method_and_a_simulator_may_share_a_name(trainable):
 
 def test_what_is_done_to_enhanced_images_is_no_option_of_a_training():
     texts = {level: build_parser(level).format_help() for level in ("participant", "train")}
-    assert "--cfm-contrast" in texts["participant"]
-    assert "--cfm-contrast" not in texts["train"]
+    assert "--pfsr-contrast" in texts["participant"]
+    assert "--pfsr-contrast" not in texts["train"]
     assert "--h2lo-contrast" in texts["train"], "which contrast a simulator learns is another thing"
 
 
 def test_what_trained_weights_decide_is_no_option_of_their_use():
     texts = {level: build_parser(level).format_help() for level in ("participant", "train")}
-    for option in ("--bridge-width", "--bridge-fusion", "--cssdiff-steps", "--cfm-train-steps", "--pfsr-rate"):
+    for option in ("--pfsr-width", "--pfsr-fusion", "--cssdiff-steps", "--cfm-train-steps", "--pfsr-rate"):
         assert f"{option} " in texts["train"]
         assert f"{option} " not in texts["participant"], "without effect"
-    assert build_parser("participant").allow_abbrev is False, "--cfm-slices would set --cfm-slices-at-once"
+    assert build_parser("participant").allow_abbrev is False, "--cssdiff-slices would set --cssdiff-slices-at-once"
     assert "--bridge-steps " in texts["participant"]
     assert "--interp-fusion " in texts["participant"], "has no weights"
 
 
-@pytest.mark.parametrize("words", [("--cfm-base", "64"), ("--no-cfm-se",), ("--cfm-train-steps=3",)])
+@pytest.mark.parametrize("words", [("--cfm-width", "64"), ("--cfm-rate", "1e-3"), ("--cfm-train-steps=3",)])
 def test_an_option_that_weights_decide_is_refused_with_the_reason(folders, words, capsys):
     with pytest.raises(SystemExit) as stopped:
         parse([*folders, "--method", "cfm", *words])
@@ -220,12 +220,12 @@ def test_an_option_that_weights_decide_is_refused_with_the_reason(folders, words
 
 def test_a_settings_file_may_not_set_what_weights_decide(folders, tmp_path):
     path = tmp_path / "config.toml"
-    for words, fine in (('steps = 20\nmode = "sample"', True), ("base = 64", False)):
+    for words, fine in (('steps = 20\nsolver = "euler"', True), ("width = 64", False)):
         path.write_text(f'[run]\nmethod = "cfm"\n[cfm]\n{words}\n')
         if fine:
-            assert parse([*folders, "--config-file", str(path)]).method_options == {"steps": 20, "mode": "sample"}
+            assert parse([*folders, "--config-file", str(path)]).method_options == {"steps": 20, "solver": "euler"}
             continue
-        with refused("no-effect", key="base"):
+        with refused("no-effect", key="width"):
             parse([*folders, "--config-file", str(path)])
 
 

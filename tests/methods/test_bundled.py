@@ -9,13 +9,23 @@ from bids_lfenhance.imaging.volume import Volume
 from bids_lfenhance.methods import METHODS, description, get_method
 from bids_lfenhance.methods.contrast import estimate
 from bids_lfenhance.methods.enhance import enhance
+from bids_lfenhance.methods.options import LearnedSampling
 from bids_lfenhance.nn import precision
+from bids_lfenhance.nn.residual import BANDS
 from bids_lfenhance.nn.weights import load_weights, registry
 
 from .phantoms import small_session
 
-BUNDLED = [name for name, entry in registry().items() if entry["method"] in METHODS]
+USERS = {description(name).weights_name: name for name in METHODS if description(name).needs_weights}
+"""A method that uses the weights of each kind."""
+
+BUNDLED = [name for name, entry in registry().items() if entry["method"] in USERS]
 """Those that enhance."""
+
+FUSED = [
+    name for name in BUNDLED if issubclass(description(USERS[registry()[name]["method"]]).sampling, LearnedSampling)
+]
+"""Those that start from a fused image."""
 
 
 @pytest.fixture(scope="module")
@@ -25,8 +35,7 @@ def session() -> Volume:
 
 
 def test_every_learned_method_has_weights_for_t1w_and_t2w() -> None:
-    learned = {name for name in METHODS if description(name).is_trained}
-    assert {registry()[name]["method"] for name in BUNDLED} == learned
+    assert {registry()[name]["method"] for name in BUNDLED} == set(USERS)
     assert all({"T1w", "T2w"} <= set(registry()[name]["contrasts"]) for name in BUNDLED)
 
 
@@ -42,7 +51,7 @@ def test_bundled_weights_are_small_and_tell_where_they_come_from(name: str) -> N
     assert loaded.recipe["weights_sha256"] == loaded.sha256
 
 
-@pytest.mark.parametrize("name", BUNDLED)
+@pytest.mark.parametrize("name", FUSED)
 def test_bundled_weights_enhance_out_of_the_box(name: str, session: Volume) -> None:
     """By default settings alone: the image is another than what the network was shown, and no wilder than that."""
     method = get_method(registry()[name]["method"])
@@ -63,7 +72,7 @@ def test_bundled_weights_enhance_out_of_the_box(name: str, session: Volume) -> N
 def test_full_precision_can_be_asked_for(name: str, session: Volume, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
     monkeypatch.setattr(precision, "bf16_is_native", lambda device: asked.append("bf16") or False)
-    method = get_method(registry()[name]["method"])
+    method = get_method(USERS[registry()[name]["method"]])
     for numbers in ("fp32", "bf16"):
         settings = method.about.sampling(precision=numbers)
         record = enhance(session, method, settings, np.random.default_rng(0), n_samples=1).provenance["records"][0]
@@ -72,10 +81,17 @@ def test_full_precision_can_be_asked_for(name: str, session: Volume, monkeypatch
 
 
 def test_half_and_full_precision_agree(session: Volume) -> None:
-    method = get_method("cfm")
+    method = get_method("fusionnet")
     usual, full = (
         enhance(session, method, method.about.sampling(**asked), np.random.default_rng(0))
         for asked in ({}, {"precision": "fp32"})
     )
     assert full.provenance["records"][0]["precision"] == "fp32"
     np.testing.assert_allclose(full.image, usual.image, atol=0.02 * session.image.max())
+
+
+def test_the_bundled_flow_belongs_to_the_bundled_estimate_and_knows_the_power_of_its_residual() -> None:
+    stored = load_weights("residualflow", "residualflow", ()).settings
+    assert stored["estimate_sha256"] == registry()["fusionnet"]["sha256"]
+    assert len(stored["spectrum"]) == BANDS
+    assert min(stored["spectrum"]) > 0

@@ -13,12 +13,14 @@ from bids_lfenhance.errors import InputError
 from bids_lfenhance.imaging.volume import Volume
 from bids_lfenhance.methods import METHODS, description, get_method
 from bids_lfenhance.methods.enhance import enhance
+from bids_lfenhance.methods.options import LearnedSampling
 from bids_lfenhance.nn.method import Enhanced
 
 from .learned import untrained_weights
 from .phantoms import small_session
 
-LEARNED = [name for name in METHODS if description(name).is_trained]
+LEARNED = [name for name in METHODS if issubclass(description(name).sampling, LearnedSampling)]
+"""Those that start from a fused image; the others stand on the learned estimate, with its bundled weights."""
 UNTRAINED: dict[str, Path] = {}
 
 

@@ -13,6 +13,7 @@ from bids_lfenhance.imaging.volume import Volume, volume_from_channels
 from bids_lfenhance.methods import METHODS, description, get_method
 from bids_lfenhance.methods.contrast import estimate, restore, with_contrast
 from bids_lfenhance.methods.enhance import enhance
+from bids_lfenhance.methods.options import LearnedSampling
 from bids_lfenhance.nn.method import Draw, Enhanced
 from bids_lfenhance.simulators.contrast import POWER, seen_signal, tissue_means
 from bids_lfenhance.simulators.presets import HF_TESLA
@@ -22,17 +23,12 @@ from .learned import untrained_weights
 from .phantoms import small_session
 
 FAST: dict[str, dict[str, Any]] = {
-    "cfm": {"base": 8, "bottleneck": 8},
-    "bridge": {"bridge_width": 8, "width": 8, "levels": 2, "window": 64},
     "cssdiff": {"levels": 2, "ccd": False, "sgp": False, "reverse_width": 8, "discriminator_width": 8},
     "pfsr": {"width": 16, "groups": 1, "blocks": 1, "reduction": 4},
 }
 """Weights with which a test takes seconds."""
 
-FEW: dict[str, dict[str, Any]] = {"bridge": {"steps": 1}, "cssdiff": {}}
-"""Settings of the use for the same."""
-
-LEARNED = [name for name in METHODS if description(name).is_trained]
+LEARNED = [name for name in METHODS if issubclass(description(name).sampling, LearnedSampling)]
 
 
 @pytest.fixture
@@ -108,7 +104,7 @@ def run(painted: Volume, folder: Path, name: str, **changes: Any) -> Enhanced:
     """One draw of weights that change nothing and ask for high field's contrast."""
     method = get_method(name)
     weights = untrained_weights(method.name, folder, ("T1w",), contrast="restored", strength=1e-9, **FAST[name])
-    settings = method.about.sampling(weights=str(weights), **FEW.get(name, {}), **changes)
+    settings = method.about.sampling(weights=str(weights), **changes)
     return enhance(painted, method, settings, np.random.default_rng(0), 1)
 
 
@@ -141,7 +137,7 @@ def test_every_learned_method_can_start_from_it(painted: Volume, tmp_path: Path,
     """Weights of T1w alone: T2w keeps its contrast, as the warning says."""
     method = get_method(name)
     weights = untrained_weights(method.name, tmp_path, ("T1w",), fusion="restored", strength=1e-9, **FAST[name])
-    more: dict[str, Any] = {**FEW.get(name, {}), **({"noise": 0.0} if name == "pfsr" else {})}
+    more: dict[str, Any] = {"noise": 0.0} if name == "pfsr" else {}
     found = enhance(painted, method, method.about.sampling(weights=str(weights), **more), np.random.default_rng(0), 1)
     np.testing.assert_allclose(found.image, restored(painted, "T1w").image, atol=1e-5)
     record = found.provenance["records"][0]
@@ -159,7 +155,7 @@ def test_the_scan_s_own_contrast_can_be_kept(painted: Volume, tmp_path: Path, na
     """All that such weights change is contrast; declined, nothing is left of it."""
     method = get_method(name)
     weights = untrained_weights(method.name, tmp_path, ("T1w",), fusion="restored", strength=1e-9, **FAST[name])
-    more: dict[str, Any] = {**FEW.get(name, {}), **({"noise": 0.0} if name == "pfsr" else {}), "contrast": "none"}
+    more: dict[str, Any] = {**({"noise": 0.0} if name == "pfsr" else {}), "contrast": "none"}
     found = enhance(painted, method, method.about.sampling(weights=str(weights), **more), np.random.default_rng(0), 1)
     np.testing.assert_allclose(found.image, painted.image, atol=1e-5)
     record = found.provenance["records"][0]
@@ -201,7 +197,7 @@ def test_every_learned_method_can_be_shown_a_noisy_image(rng: np.random.Generato
     """Of which nothing is left where nothing of the network's change is applied."""
     volume, method = small_session(rng, contrasts=("T1w",)), get_method(name)
     weights = untrained_weights(method.name, tmp_path, ("T1w",), fusion="sharp", strength=1e-9, **FAST[name])
-    more: dict[str, Any] = {**FEW.get(name, {}), **({"noise": 0.0} if name == "pfsr" else {})}
+    more: dict[str, Any] = {"noise": 0.0} if name == "pfsr" else {}
     found = enhance(volume, method, method.about.sampling(weights=str(weights), **more), np.random.default_rng(0), 1)
     np.testing.assert_allclose(found.image, estimate(volume, "restored", ("T1w",)).volume.image, atol=1e-5)
     assert found.provenance["records"][0]["input"]["fusion"] == "sharp"
@@ -209,8 +205,8 @@ def test_every_learned_method_can_be_shown_a_noisy_image(rng: np.random.Generato
 
 def test_what_goes_wrong_at_the_start_is_said_at_the_end(painted: Volume, tmp_path: Path) -> None:
     bare = volume_from_channels(painted.grid, {"T1w": painted.image[0]})
-    method = get_method("cfm")
-    weights = untrained_weights(method.name, tmp_path, ("T1w",), fusion="restored", strength=1e-9, **FAST["cfm"])
+    method = get_method("pfsr")
+    weights = untrained_weights(method.name, tmp_path, ("T1w",), fusion="restored", strength=1e-9, **FAST["pfsr"])
     found = enhance(bare, method, method.about.sampling(weights=str(weights)), np.random.default_rng(0), 1)
     np.testing.assert_allclose(found.image, bare.image, atol=1e-5)
     assert (

@@ -15,6 +15,7 @@ from bids_lfenhance.imaging.volume import Volume, volume_from_channels
 from bids_lfenhance.methods import METHODS, description, get_method, get_trainable
 from bids_lfenhance.methods.enhance import enhance
 from bids_lfenhance.methods.learned import Learned
+from bids_lfenhance.methods.options import LearnedSampling
 from bids_lfenhance.nn.crop import BrainCrop
 from bids_lfenhance.nn.memory import GIB
 from bids_lfenhance.nn.method import Estimate
@@ -22,8 +23,8 @@ from bids_lfenhance.nn.method import Estimate
 from .learned import untrained_weights
 from .phantoms import small_session
 
-NAMES = [name for name in METHODS if description(name).is_trained]
-SIZE = {"pfsr": "window", "cfm": "slices_at_once", "cssdiff": "slices_at_once", "bridge": "window_batch"}
+NAMES = [name for name in METHODS if issubclass(description(name).sampling, LearnedSampling)]
+SIZE = {"pfsr": "window", "cssdiff": "slices_at_once"}
 """The setting of each method that says how much runs at once."""
 
 pytestmark = pytest.mark.parametrize("name", NAMES)
@@ -62,8 +63,7 @@ def test_every_network_method_fits_itself(name: str) -> None:
 def test_less_memory_less_at_once_down_to_a_refusal(name: str, tmp_path: Path, head: Volume) -> None:
     method = get_method(name)
     assert method.fit_to_memory is not None
-    changes = {"window_batch": 8} if name == "bridge" else {}
-    nets = prepared(name, tmp_path, head, **changes)
+    nets = prepared(name, tmp_path, head)
     sizes, refusal = [], ""
     for limit in [64 * GIB, *np.geomspace(4, 0.05, 9) * GIB]:
         try:

@@ -15,12 +15,13 @@ from bids_lfenhance.nn.weights import load_weights, save_weights
 
 from .learned import batch_of, fit, joined, untrained
 
-RECORDS = [get_trainable(name) for name in trained_methods()]
+ONLINE = {"fusionnet", "cfm"}
+"""Methods that learn from the stacks behind a batch, or from an estimate: see their own tests."""
+
+RECORDS = [get_trainable(name) for name in trained_methods() if name not in ONLINE]
 PARAMETERS = {
     "pfsr": 3_219_889,
     "h2lo": 3 * 581_409,
-    "cfm": 5_162_459,
-    "bridge": 135_882_626,
     "cssdiff": 46_400_811,
     "regions": 20_778_633,
 }
@@ -30,13 +31,6 @@ PARTS: dict[str, list[tuple[dict[str, Any], str, float, float]]] = {
         ({}, "reverse", 7.8, 0.01),
         ({}, "restorer", 0.7, 0.05),
     ],
-    "bridge": [
-        ({}, "prior", 63.0, 0.01),
-        ({"blocks": 1}, "prior", 45.3, 0.01),
-        ({"width": 32}, "prior", 15.7, 0.01),
-        ({}, "bridge", 72.8, 0.01),
-        ({"bridge_width": 24}, "bridge", 18.3, 0.01),
-    ],
 }
 """What methods.md §1.3 and §2.1 say of single networks: changes to the published size, network, millions of parameters,
 and how near: "~0.7 M" has one digit. (The light denoiser's widths, 15.5 M, no setting expresses.)"""
@@ -44,20 +38,18 @@ and how near: "~0.7 M" has one digit. (The light denoiser's widths, 15.5 M, no s
 SMALL: dict[str, dict[str, Any]] = {
     "pfsr": {"width": 16, "groups": 1, "blocks": 1, "reduction": 4},
     "h2lo": {"features": 16, "voxels": 500, "block": 8},
-    "bridge": {"bridge_width": 8, "width": 8, "levels": 2, "patch": 32, "patch_z": 32, "steps": 2},
     "cssdiff": {"levels": 2, "reverse_width": 8, "discriminator_width": 8, "steps": 2, "patch": 32, "slices": 4},
     "regions": {"width": 4, "levels": 2},
-    "cfm": {"base": 16, "bottleneck": 16, "patch": 32, "slices": 8},
 }
 """Changes to the tiny preset with which a test takes seconds."""
 
-TOGETHER = {"cfm", "bridge", "cssdiff"}
+TOGETHER = {"cssdiff"}
 """Methods that make all contrasts of a session from all of them."""
 
-DRAWN = {"cfm", "bridge", "cssdiff"}
+DRAWN = {"cssdiff"}
 """Methods whose loss is of times and noise drawn for each item: their own tests cut a batch with what was drawn."""
 
-SEES_ALL = {"cfm", "bridge", "cssdiff"}
+SEES_ALL = {"cssdiff"}
 """Methods whose networks look at a whole slice or volume, background and all."""
 
 
@@ -70,7 +62,6 @@ def only_images(method: Trainable[Any]) -> None:
 BY_HEART: dict[str, dict[str, Any]] = {
     "cssdiff": {"ccd": False, "sgp": False, "ddim_steps": 1, "slices": 4, "shuffle": 2},
     "h2lo": {"contrast": "T1w"},
-    "bridge": {"diffusion": False, "identity": 0, "bridge_width": 16, "k": 100},
 }
 """Changes with which one pair is learnt in a moment."""
 

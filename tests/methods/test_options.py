@@ -10,7 +10,7 @@ from bids_lfenhance.methods import METHODS, description, get_method
 from bids_lfenhance.methods.options import LearnedSampling, settings_in_use
 from bids_lfenhance.nn.weights import load_weights, registry
 
-LEARNED = [name for name in METHODS if description(name).is_trained]
+LEARNED = [name for name in METHODS if issubclass(description(name).sampling, LearnedSampling)]
 
 
 def names_of(kind: type | None) -> set[str]:
@@ -39,8 +39,8 @@ def test_what_shapes_the_networks_is_as_the_weights_store_it_and_the_rest_the_us
 
 
 def test_weights_that_do_not_know_a_setting_leave_it_at_its_default() -> None:
-    about = description("cfm")
-    assert settings_in_use(about, about.sampling(), {"base": 16}) == about.settings(base=16)
+    about = description("pfsr")
+    assert settings_in_use(about, about.sampling(), {"width": 16}) == about.settings(width=16)
 
 
 def test_older_names_of_settings_in_weights_are_read() -> None:
@@ -68,7 +68,7 @@ def test_bundled_weights_have_every_setting_that_they_need(name: str) -> None:
     ],
 )
 def test_the_user_decides_contrast_and_else_the_weights(asked: Any, stored: dict[str, str], found: str) -> None:
-    about = description("cfm")
+    about = description("pfsr")
     assert settings_in_use(about, about.sampling(contrast=asked), stored).contrast == found
 
 
@@ -81,10 +81,8 @@ def test_the_user_decides_the_share_and_else_the_weights(asked: float, found: fl
 @pytest.mark.parametrize(
     ("name", "asked", "stored", "flag"),
     [
-        ("cfm", {"steps": 4}, {}, "--cfm-steps"),
-        ("cfm", {"mode": "sample", "strength": 0.3}, {}, "--cfm-strength"),
         ("cssdiff", {"ddim_steps": 20}, {"ccd": True, "steps": 4}, "--cssdiff-ddim-steps"),
-        ("bridge", {"diffusion": False}, {"bridge": False, "diffusion": True}, "a prior alone"),
+        ("bridge", {"k": 400}, {}, "--bridge-k"),
     ],
 )
 def test_what_would_have_no_effect_with_these_weights_is_refused(
@@ -94,12 +92,6 @@ def test_what_would_have_no_effect_with_these_weights_is_refused(
     assert method.resolve is not None
     with pytest.raises(InputError, match=flag):
         method.resolve(method.about.sampling(**asked), stored)
-
-
-def test_a_sample_takes_all_of_the_change() -> None:
-    method = get_method("cfm")
-    assert method.resolve is not None
-    assert method.resolve(method.about.sampling(mode="sample"), {"strength": 0.2}).strength == 1  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(("value", "holds"), [(-0.1, False), (0.0, True), (1.0, True), (1.1, False)])

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from bids_lfenhance.nn.flow import draw_source, euler, flow_pair, heun
+from bids_lfenhance.nn.flow import euler, even_times, flow_pair, heun, logit_normal_times
 
 torch.set_num_threads(1)
 SPREAD = torch.tensor([0.15, 0.05], dtype=torch.float64)
@@ -25,7 +25,7 @@ def ratio(solver, steps: int) -> list[float]:  # type: ignore[no-untyped-def]
     """Variance of what the solver returns over the true one: exact, as it is affine in its start."""
     mean = torch.tensor([0.3, -1.0], dtype=torch.float64)
     ends = [
-        solver(lambda x, t: analytic(x, t, mean), torch.full((1, 2), start, dtype=torch.float64), steps)
+        solver(lambda x, t: analytic(x, t, mean), torch.full((1, 2), start, dtype=torch.float64), even_times(steps))
         for start in (0.0, 1.0)
     ]
     return ((ends[1] - ends[0]).square() / SPREAD)[0].tolist()
@@ -34,7 +34,7 @@ def ratio(solver, steps: int) -> list[float]:  # type: ignore[no-untyped-def]
 def test_row_5_one_euler_step_is_the_conditional_mean() -> None:
     mean = torch.randn(50, 2, dtype=torch.float64, generator=seeded(1))
     start = torch.randn(50, 2, dtype=torch.float64, generator=seeded(2))
-    found = euler(lambda x, t: analytic(x, t, mean), start, 1)
+    found = euler(lambda x, t: analytic(x, t, mean), start, even_times(1))
     torch.testing.assert_close(found, mean, rtol=0, atol=1e-12)
     assert ratio(euler, 1) == pytest.approx([0, 0], abs=1e-20)
 
@@ -51,9 +51,9 @@ def test_row_5_variance_against_the_number_of_steps() -> None:
 def test_heun_is_of_second_order() -> None:
     # Oracle: dx/dt = x, whose solution is e; the Euler step at the end adds an error that falls as fast.
     start = torch.ones(1, dtype=torch.float64)
-    errors = [abs(float(heun(lambda x, _: x, start, n)) - torch.e) for n in (20, 40)]
+    errors = [abs(float(heun(lambda x, _: x, start, even_times(n))) - torch.e) for n in (20, 40)]
     assert errors[0] / errors[1] > 3.5
-    assert abs(float(euler(lambda x, _: x, start, 40)) - torch.e) > 10 * errors[1]
+    assert abs(float(euler(lambda x, _: x, start, even_times(40))) - torch.e) > 10 * errors[1]
 
 
 def test_straight_ways_are_walked_exactly() -> None:
@@ -64,16 +64,27 @@ def test_straight_ways_are_walked_exactly() -> None:
     torch.testing.assert_close(state[1], 0.75 * source[1] + 0.25 * target[1])
     torch.testing.assert_close(state[2], target[2])
     for solver in (euler, heun):
-        torch.testing.assert_close(solver(lambda *_: velocity, source, 5), target)
+        torch.testing.assert_close(solver(lambda *_: velocity, source, even_times(5)), target)
 
 
-def test_sources() -> None:
-    low = torch.full((4, 1, 40, 40), 0.5)
-    noise, again = (draw_source(low, "noise", 0.2, seeded(3)) for _ in range(2))
-    assert torch.equal(noise, again)
-    assert float(noise.mean()) == pytest.approx(0, abs=0.05)
-    assert float(noise.std()) == pytest.approx(1, abs=0.05)
-    torch.testing.assert_close(draw_source(low, "lf", 0.2, seeded(3)), low + 0.2 * noise)
+def test_times_are_even_and_end_at_the_target() -> None:
+    assert even_times(4) == [0.0, 0.25, 0.5, 0.75, 1.0]
+    assert even_times(2, 0.5) == [0.5, 0.75, 1.0]
+    assert even_times(3, 0.0155)[-1] == 1.0
+
+
+def test_a_way_may_be_walked_in_parts() -> None:
+    start, grow = torch.ones(1, dtype=torch.float64), lambda x, t: x * t
+    for solver in (euler, heun):
+        halfway = solver(grow, start, [0.0, 0.3, 0.5])
+        torch.testing.assert_close(solver(grow, halfway, [0.5, 1.0]), solver(grow, start, [0.0, 0.3, 0.5, 1.0]))
+
+
+def test_times_of_a_training_are_the_logistic_of_a_normal() -> None:
+    times = logit_normal_times(50_000, seeded(3))
+    assert torch.equal(times, logit_normal_times(50_000, seeded(3)))
+    normal = torch.logit(times.double())
+    assert (float(normal.mean()), float(normal.std())) == pytest.approx((0, 1), abs=0.02)
 
 
 @pytest.mark.parametrize(("solver", "calls"), [(euler, 6), (heun, 11)])
@@ -85,7 +96,7 @@ def test_calls_and_steps_are_counted_and_a_callback_can_cancel(solver, calls: in
         times.append(t)
         return x
 
-    solver(velocity, torch.zeros(1), 6, lambda *step: heard.append(step))
+    solver(velocity, torch.zeros(1), even_times(6), lambda *step: heard.append(step))
     assert len(times) == calls
     assert max(times) < 1
     assert heard == [(k, 6) for k in range(1, 7)]
@@ -95,7 +106,7 @@ def test_calls_and_steps_are_counted_and_a_callback_can_cancel(solver, calls: in
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        solver(velocity, torch.zeros(1), 6, cancel)
+        solver(velocity, torch.zeros(1), even_times(6), cancel)
 
 
 def trained(steps: int, batch: int) -> nn.Module:
@@ -109,7 +120,7 @@ def trained(steps: int, batch: int) -> nn.Module:
     for _ in range(steps):
         condition = torch.randn(batch, 2, generator=generator)
         target = condition + SPREAD.float().sqrt() * torch.randn(batch, 2, generator=generator)
-        source = draw_source(condition, "noise", 0.0, generator)
+        source = torch.randn(batch, 2, generator=generator)
         time = torch.rand(batch, generator=generator)
         state, velocity = flow_pair(source, target, time)
         loss = (net(features(state, time, condition)) - velocity).square().mean()
@@ -148,8 +159,8 @@ def check_trained(net: nn.Module, error: float) -> None:
     def velocity(x: Tensor, t: float) -> Tensor:
         return net(features(x, torch.full((len(x),), t), condition))
 
-    one = euler(velocity, source, 1) - condition
+    one = euler(velocity, source, even_times(1)) - condition
     assert one.var(dim=0).max() < 0.03
     if error < 0.1:
-        many = heun(velocity, source, 16) - condition
+        many = heun(velocity, source, even_times(16)) - condition
         assert (many.var(dim=0) / SPREAD).min() >= 0.9

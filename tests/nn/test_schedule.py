@@ -8,18 +8,10 @@ import torch
 from torch import Tensor
 
 from bids_lfenhance.errors import InputError
-from bids_lfenhance.nn.schedule import (
-    TOP,
-    Level,
-    Schedule,
-    cosine_schedule,
-    karras_levels,
-    linear_schedule,
-    uniform_levels,
-)
+from bids_lfenhance.nn.schedule import TOP, Level, cosine_schedule, uniform_levels
 
 torch.set_num_threads(1)
-COSINE, LINEAR = cosine_schedule(), linear_schedule()
+COSINE = cosine_schedule()
 LEVELS = [1, 100, 400, 750, 990, torch.tensor([3, 400, 990])]
 
 
@@ -33,11 +25,10 @@ def pair() -> tuple[Tensor, Tensor]:
 
 
 def test_levels_run_from_the_clean_image_to_noise() -> None:
-    for schedule in (COSINE, LINEAR):
-        assert schedule.shares.shape == (TOP + 1,)
-        assert schedule.shares.dtype == torch.float64
-        assert schedule.shares[0] == 1
-        assert (schedule.shares.diff() < 0).all()
+    assert COSINE.shares.shape == (TOP + 1,)
+    assert COSINE.shares.dtype == torch.float64
+    assert COSINE.shares[0] == 1
+    assert (COSINE.shares.diff() < 0).all()
 
 
 def test_row_1_the_share_of_signal_at_level_400() -> None:
@@ -53,25 +44,16 @@ def test_cosine_follows_its_closed_form_until_beta_is_capped() -> None:
     assert 1 - float(COSINE.shares[1000] / COSINE.shares[999]) == pytest.approx(0.999)
 
 
-def test_linear_starts_and_ends_as_published() -> None:
-    # Oracle: 1e-4 and 0.02 of Ho et al. 2020; the product of all is known to be 4.04e-5.
-    assert 1 - float(LINEAR.shares[1]) == pytest.approx(1e-4)
-    assert 1 - float(LINEAR.shares[1000] / LINEAR.shares[999]) == pytest.approx(0.02)
-    assert float(LINEAR.shares[1000]) == pytest.approx(4.036e-5, rel=1e-3)
-
-
 @pytest.mark.parametrize("level", LEVELS, ids=str)
-@pytest.mark.parametrize("schedule", [COSINE, LINEAR], ids=["cosine", "linear"])
-def test_row_1_what_is_added_is_removed(schedule: Schedule, level: Level, pair: tuple[Tensor, Tensor]) -> None:
+def test_row_1_what_is_added_is_removed(level: Level, pair: tuple[Tensor, Tensor]) -> None:
     clean, noise = pair
-    state, share = schedule.add_noise(clean, noise, level), schedule.shares[level]
+    state, share = COSINE.add_noise(clean, noise, level), COSINE.shares[level]
     tolerance = {"rtol": 0.0, "atol": 1e-12}
-    torch.testing.assert_close(schedule.remove_noise(state, noise, level), clean, **tolerance)
-    velocity = schedule.velocity(clean, noise, level)
-    torch.testing.assert_close(schedule.clean(state, velocity, level), clean, **tolerance)
-    torch.testing.assert_close(schedule.noise(state, velocity, level), noise, **tolerance)
-    torch.testing.assert_close(schedule.velocity_from_noise(state, noise, level), velocity, rtol=0, atol=1e-11)
-    torch.testing.assert_close(schedule.velocity_from_clean(state, clean, level), velocity, rtol=0, atol=1e-11)
+    torch.testing.assert_close(COSINE.remove_noise(state, noise, level), clean, **tolerance)
+    velocity = COSINE.velocity(clean, noise, level)
+    torch.testing.assert_close(COSINE.clean(state, velocity, level), clean, **tolerance)
+    torch.testing.assert_close(COSINE.noise(state, velocity, level), noise, **tolerance)
+    torch.testing.assert_close(COSINE.velocity_from_clean(state, clean, level), velocity, rtol=0, atol=1e-11)
     share = share.reshape(-1, 1, 1, 1)
     torch.testing.assert_close(state, share.sqrt() * clean + (1 - share).sqrt() * noise)
 
@@ -123,19 +105,6 @@ def test_eq_11_as_printed_is_the_mean_one_level_lower_and_not_the_image(pair: tu
     assert (literal - clean).abs().mean() > 0.3
 
 
-def test_min_snr_weight_caps_the_weight_of_the_image(pair: tuple[Tensor, Tensor]) -> None:
-    # Oracle: in terms of x̂_0 the weight is min(SNR, 5).
-    clean, noise = pair
-    for level in (10, 250, 800):
-        state, said = COSINE.add_noise(clean, noise, level), drawn(3)
-        of_velocity = (said - COSINE.velocity(clean, noise, level)).square().sum()
-        of_clean = (COSINE.clean(state, said, level) - clean).square().sum()
-        snr = float(1 / COSINE.ratio(level) ** 2)
-        expected = min(snr, 5.0) * of_clean
-        torch.testing.assert_close(COSINE.min_snr_weight(level) * of_velocity, expected)
-    assert COSINE.min_snr_weight(torch.tensor([1, 990])).shape == (2,)
-
-
 @pytest.mark.parametrize(("start", "steps"), [(400, 10), (990, 50), (400, 7), (990, 990), (1, 1), (400, 400)])
 def test_uniform_levels_fall_evenly_to_zero(start: int, steps: int) -> None:
     levels = uniform_levels(start, steps)
@@ -148,21 +117,7 @@ def test_uniform_levels_of_the_bridge() -> None:
     assert uniform_levels(400, 10) == [400, 360, 320, 280, 240, 200, 160, 120, 80, 40, 0]
 
 
-def test_karras_levels_are_even_in_the_seventh_root() -> None:
-    levels = karras_levels(COSINE, 400, 10)
-    assert (levels[0], levels[-2:]) == (400, [1, 0])
-    assert all(a > b for a, b in pairwise(levels))
-    # Oracle: Eq. 5 of Karras et al.; each level is less than one from the σ it stands for.
-    top, bottom = (float(COSINE.ratio(level)) for level in (400, 1))
-    for i, level in enumerate(levels[:-1]):
-        wanted = (top ** (1 / 7) + i / 9 * (bottom ** (1 / 7) - top ** (1 / 7))) ** 7
-        around = (float(COSINE.ratio(max(level - 1, 0))), float(COSINE.ratio(level + 1)))
-        assert around[0] < wanted < around[1]
-    assert len(karras_levels(COSINE, 400, 200)) < 201, "levels that coincide are taken once"
-
-
 @pytest.mark.parametrize(("start", "steps"), [(991, 10), (0, 1), (400, 0), (400, 401)])
 def test_grids_that_cannot_be_are_refused(start: int, steps: int) -> None:
-    for grid in (uniform_levels, lambda a, b: karras_levels(COSINE, a, b)):
-        with pytest.raises(InputError, match="Expected"):
-            grid(start, steps)
+    with pytest.raises(InputError, match="Expected"):
+        uniform_levels(start, steps)

@@ -1,6 +1,7 @@
 """The train level from outside, on phantoms: what it leaves on disk, and what it refuses."""
 
 import csv
+import dataclasses
 import json
 import os
 import shutil
@@ -20,6 +21,7 @@ from bids_lfenhance.training import jobs
 from bids_lfenhance.training.sessions import simulated_session
 from bids_lfenhance.workflows import train
 from bids_lfenhance.workflows.run import make_run_spec
+from tests.methods.generative import small_weights
 from tests.simulators.sources import phantom_source
 from tests.workflows.simulated import write_scan
 
@@ -183,8 +185,26 @@ def test_a_method_without_weights_says_how_to_train_it_before_anything_is_comput
 
 
 def test_what_does_not_go_with_the_weights_is_refused_before_anything_is_computed(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="--bridge-steps from 1 to"):
-        make_run_spec(Settings(tmp_path, tmp_path / "out", method="bridge"), {"weights": "auto", "steps": 800}, "cpu")
+    with pytest.raises(InputError, match="--cssdiff-ddim-steps"):
+        make_run_spec(
+            Settings(tmp_path, tmp_path / "out", method="cssdiff"), {"weights": "auto", "ddim_steps": 20}, "cpu"
+        )
+
+
+@pytest.mark.parametrize("name", ["cfm", "bridge"])
+def test_draws_say_before_anything_is_computed_which_files_will_come(name: str, tmp_path: Path) -> None:
+    settings = Settings(tmp_path, tmp_path / "out", method=name)
+    plain = make_run_spec(settings, {"weights": "auto"}, "cpu")
+    assert (set(plain.maps), plain.gives_scale, plain.n_samples) == ({"Sample"}, True, 1)
+    several = make_run_spec(dataclasses.replace(settings, n_samples=3), {"weights": "auto"}, "cpu")
+    assert set(several.maps) == {"Sample", "DrawsStd"}
+    assert not make_run_spec(settings, {"weights": "auto", "sample": False}, "cpu").maps
+    others = small_weights(tmp_path)
+    fine = make_run_spec(settings, others, "cpu")
+    assert Path(fine.method_settings["estimate"]).is_absolute()
+    assert fine.settings_hash != plain.settings_hash
+    with pytest.raises(InputError, match=f"Expected --{name}-estimate with the hash"):
+        make_run_spec(settings, {"weights": "auto", "estimate": others["estimate"]}, "cpu")
 
 
 def test_whom_the_split_does_not_name_takes_no_part(dataset: Path, tmp_path: Path, capsys) -> None:

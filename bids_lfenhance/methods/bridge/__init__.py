@@ -1,1 +1,1 @@
-"""``bridge``: bridged denoising diffusion, learned from pairs: docs/methods/bridge.md."""
+"""``bridge``: bridged diffusion of the residual of the learned estimate: docs/methods/bridge.md."""

@@ -1,14 +1,18 @@
-"""The record of ``bridge``: how it is trained, and how it enhances."""
+"""The record of ``bridge``: how it enhances. Its weights are those of ``cfm``, whose training makes them."""
 
-from ...nn.method import Enhancer, Trainable
-from ..learned import Learned
-from .inference import enhance_batch, fit_to_memory, prepare, sample
-from .loss import auxiliary_networks, stages
-from .network import build
+from ...nn.method import Enhancer
+from ..residual import ResidualPrepared, conclude, fit_to_memory
+from ..residual_options import is_stochastic, maps_to_come
+from .inference import prepare, sample
 from .settings import ABOUT, BridgeSampling, BridgeSettings, resolve
 
-TRAINABLE = Trainable(ABOUT, build, stages, enhance_batch, auxiliary_networks=auxiliary_networks)
-
-ENHANCER: Enhancer[BridgeSampling, Learned[BridgeSettings]] = Enhancer(
-    ABOUT, prepare, sample, fit_to_memory=fit_to_memory, resolve=resolve
+ENHANCER: Enhancer[BridgeSampling, ResidualPrepared[BridgeSettings]] = Enhancer(
+    ABOUT,
+    prepare,
+    sample,
+    fit_to_memory=fit_to_memory,
+    is_stochastic=is_stochastic,
+    resolve=resolve,
+    map_metadata=maps_to_come,
+    conclude=conclude,
 )

@@ -1,1 +1,1 @@
-"""``cfm``: conditional flow matching, slice by slice (IQT-CFM): docs/methods/cfm.md."""
+"""``cfm``: conditional flow matching of the residual of the learned estimate: docs/methods/cfm.md."""

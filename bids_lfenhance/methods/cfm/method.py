@@ -1,20 +1,21 @@
 """The record of ``cfm``: how it is trained, and how it enhances."""
 
 from ...nn.method import Enhancer, Trainable
-from ..learned import Learned
-from .inference import enhance_batch, fit_to_memory, prepare, sample
+from ..residual import ResidualPrepared, build, conclude, fit_to_memory
+from ..residual_options import is_stochastic, maps_to_come
+from .inference import predict, prepare, sample
 from .loss import stages
-from .network import build
 from .settings import ABOUT, CfmSampling, CfmSettings, resolve
 
+TRAINABLE: Trainable[CfmSettings] = Trainable(ABOUT, build, stages, predict)
 
-def is_stochastic(sampling: CfmSampling) -> bool:
-    """Whether draws differ: the conditional mean is one image."""
-    return sampling.mode == "sample"
-
-
-TRAINABLE = Trainable(ABOUT, build, stages, enhance_batch)
-
-ENHANCER: Enhancer[CfmSampling, Learned[CfmSettings]] = Enhancer(
-    ABOUT, prepare, sample, fit_to_memory=fit_to_memory, is_stochastic=is_stochastic, resolve=resolve
+ENHANCER: Enhancer[CfmSampling, ResidualPrepared[CfmSettings]] = Enhancer(
+    ABOUT,
+    prepare,
+    sample,
+    fit_to_memory=fit_to_memory,
+    is_stochastic=is_stochastic,
+    resolve=resolve,
+    map_metadata=maps_to_come,
+    conclude=conclude,
 )

@@ -14,7 +14,7 @@ from ...nn.crop import BrainCrop
 from ...nn.stage import Nets
 from ...nn.weights import Loaded
 from .network import Restorer, Reverse
-from .settings import CssDiffSettings
+from .settings import CssDiffSampling, CssDiffSettings
 from .slices import as_slices, as_volume
 
 FLOOR = 0.02
@@ -51,6 +51,11 @@ def available_maps(loaded: Loaded) -> dict[str, Mapping[str, str]]:
         if last is not None and bool(last.any()):
             found[name] = MAP_METADATA[name]
     return found
+
+
+def maps_to_come(loaded: Loaded, sampling: CssDiffSampling, draws: int) -> Mapping[str, Mapping[str, str]]:
+    """What ``available_maps`` has, whatever the options and the number of draws."""
+    return available_maps(loaded)
 
 
 def maps_of(

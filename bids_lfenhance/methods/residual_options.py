@@ -1,0 +1,128 @@
+"""Settings of the methods that draw the residual of the learned estimate, and what they refuse; no torch."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from ..errors import InputError
+from ..nn.method import Description, Plain
+from ..nn.settings import Checked, setting
+from ..nn.weights import Loaded, load_weights
+from .options import EstimateSampling
+
+FLOW = "residualflow"
+"""What the weights of the flow say that they are of."""
+
+ESTIMATE = "fusionnet"
+"""The method whose estimate the residual is of."""
+
+
+@dataclass(frozen=True)
+class ResidualSampling(EstimateSampling):
+    """Options of every method that draws the residual, each time it is used."""
+
+    estimate: str = field(
+        default="auto",
+        metadata=setting("weights of the estimate, which must be those that the flow was trained behind; as weights"),
+    )
+    steps: int = field(
+        default=8, metadata=setting("steps of Heun, two network calls each", "docs/methods/cfm.md", least=1)
+    )
+    sample: bool = field(
+        default=True,
+        metadata=setting(
+            "draw one possible image and write it beside the enhanced one, as desc-<label>Sample; off: the estimate "
+            "alone, at no more cost than it has"
+        ),
+    )
+    sharpness: float = field(
+        default=0.0,
+        metadata=setting(
+            "share of what is drawn that the enhanced image takes over, as sharp as high field at 1; .3 costs .37 dB, "
+            ".5 costs .97 (simulated low field); 0: the enhanced image is the estimate",
+            "docs/methods/cfm.md",
+            least=0,
+            most=1,
+        ),
+    )
+    window: int = field(
+        default=0,
+        metadata=setting(
+            "voxels a side that the flow looks at at once, blended inside every step; 0: the whole brain, or the "
+            "largest window that memory allows",
+            "docs/methods/uncertainty.md",
+            least=0,
+        ),
+    )
+
+    @property
+    def draws_residual(self) -> bool:
+        """Whether anything is drawn, or the estimate is all that is asked for."""
+        return self.sample or self.sharpness > 0
+
+
+@dataclass(frozen=True)
+class ResidualNetwork(Checked):
+    """What weights store of the flow."""
+
+    width: int = field(default=32, metadata=setting("features at full resolution, then 2, 4, 6 times as many", least=8))
+    estimate_sha256: str = field(
+        default="", metadata=setting("SHA-256 of the weights of the estimate that it was trained behind")
+    )
+    spectrum: tuple[float, ...] = field(
+        default=(),
+        metadata=setting("power of the residual in bands of .05 cycles per mm, as measured on validation people"),
+    )
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Features of each level."""
+        return tuple(self.width * times for times in (1, 2, 4, 6))
+
+
+def known_settings(about: Description, network: type, sampling: ResidualSampling, stored: Plain) -> Any:
+    """The settings as they are in use of weights that store these: the network as stored, the rest the user's."""
+    names = {item.name for kind in (network, about.training) if kind for item in fields(kind)}
+    trained: dict[str, Any] = {name: value for name, value in stored.items() if name in names}
+    trained["spectrum"] = tuple(trained.get("spectrum", ()))
+    return about.settings(**trained, **{item.name: getattr(sampling, item.name) for item in fields(sampling)})
+
+
+def check_estimate(method: str, wanted: str, estimate: Loaded) -> None:
+    """Raise InputError where the estimate is not the one, by SHA-256, that the flow was trained behind."""
+    if wanted != estimate.sha256:
+        raise InputError(
+            f"Expected --{method}-estimate with the hash {wanted[:12] or '(none)'}…, behind which the flow was "
+            f"trained, found {estimate.sha256[:12]}…; name those weights, or others with --{method}-weights."
+        )
+
+
+def load_flow(source: str) -> Loaded:
+    """The weights of the flow."""
+    return load_weights(source, FLOW, ())
+
+
+MAPS: Mapping[str, Mapping[str, str]] = {
+    "Sample": {
+        "Description": "One possible high-field image: the enhanced image plus one draw of what the scan leaves open, "
+        "less the mean of the draws, which are spread to match. Its texture is invented: plausible, not measured.",
+        "Units": "as the enhanced image",
+    },
+    "DrawsStd": {
+        "Description": "Standard deviation over draws, divided by their number less one: a check of the error that the "
+        "estimate states, not a measure of truth.",
+        "Units": "as the enhanced image",
+    },
+}
+"""What is said of each map in its sidecar."""
+
+
+def maps_to_come(loaded: Loaded, sampling: ResidualSampling, draws: int) -> Mapping[str, Mapping[str, str]]:
+    """The maps of so many draws with these options."""
+    wanted = {"Sample": sampling.sample, "DrawsStd": sampling.draws_residual and draws > 1}
+    return {name: about for name, about in MAPS.items() if wanted[name]}
+
+
+def is_stochastic(sampling: ResidualSampling) -> bool:
+    """Whether draws differ."""
+    return sampling.draws_residual

@@ -1,0 +1,222 @@
+"""What ``cfm`` and ``bridge`` promise alike: the estimate is the image, and the draws are around it."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from bids_lfenhance.config import CONTRASTS
+from bids_lfenhance.errors import InputError
+from bids_lfenhance.imaging.volume import Volume
+from bids_lfenhance.methods import get_method, residual
+from bids_lfenhance.methods.bridge.inference import cross
+from bids_lfenhance.methods.bridge.settings import BridgeSettings
+from bids_lfenhance.methods.enhance import enhance
+from bids_lfenhance.nn.memory import GIB
+from bids_lfenhance.nn.method import Draw, Enhanced
+from bids_lfenhance.nn.residual import radial_power
+from bids_lfenhance.nn.weights import load_weights
+
+from .generative import small_weights
+from .phantoms import small_session
+
+NAMES = ("cfm", "bridge")
+SPECTRUM = (24.0, 24.0, 9.5, 5.9, 3.0, 1.4, 0.8, 0.4, 0.24, 0.2, 0.1)
+
+every_method = pytest.mark.parametrize("name", NAMES)
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="module")
+def session() -> Volume:
+    return small_session(np.random.default_rng(7))
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    return small_weights(tmp_path_factory.mktemp("weights"), spectrum=SPECTRUM)
+
+
+def run(name: str, volume: Volume, weights: dict[str, str], draws: int = 1, seed: int = 3, **asked: Any) -> Enhanced:
+    method = get_method(name)
+    sampling = method.about.sampling(**weights, **{"steps": 2, "precision": "fp32", **asked})
+    return enhance(volume, method, sampling, np.random.default_rng(seed), draws)
+
+
+def estimate(volume: Volume, weights: dict[str, str]) -> Enhanced:
+    method = get_method("fusionnet")
+    sampling = method.about.sampling(weights=weights["estimate"], precision="fp32")
+    return enhance(volume, method, sampling, np.random.default_rng(0), 1)
+
+
+@every_method
+def test_the_image_and_its_error_are_the_estimates_to_the_byte(
+    name: str, session: Volume, weights: dict[str, str]
+) -> None:
+    expected = estimate(session, weights)
+    for draws in (1, 3):
+        found = run(name, session, weights, draws)
+        assert found.image.tobytes() == expected.image.tobytes()
+        assert found.std is not None
+        assert expected.std is not None
+        np.testing.assert_allclose(found.std, expected.std, rtol=1e-6)
+        assert {record["image"] for record in found.provenance["records"]} == {"estimate"}
+
+
+@every_method
+def test_one_draw_is_the_estimate_plus_its_residual_inside_the_brain(
+    name: str, session: Volume, weights: dict[str, str]
+) -> None:
+    found = run(name, session, weights)
+    assert set(found.maps) == {"Sample"}
+    change = found.maps["Sample"] - found.image
+    for contrast in session.contrasts:
+        assert np.abs(change[CONTRASTS.index(contrast)][session.brain]).mean() > 0
+    assert not change[:, ~session.brain].any()
+    assert not change[CONTRASTS.index("FLAIR")].any()
+    assert found.maps["Sample"].min() >= 0
+
+
+@every_method
+def test_samples_are_recentred_and_their_spread_is_told(name: str, session: Volume, weights: dict[str, str]) -> None:
+    method = get_method(name)
+    kept: list[np.ndarray] = []
+
+    def remembered(prepared: Any, generator: np.random.Generator) -> Draw:
+        draw = method.sample(prepared, generator)
+        kept.append(draw.residual)
+        return draw
+
+    sampling = method.about.sampling(**weights, steps=2, precision="fp32")
+    found = enhance(session, replace(method, sample=remembered), sampling, np.random.default_rng(3), 3)
+    residuals = np.stack(kept)
+    shown = (residuals[0] - residuals.mean(axis=0)) * np.sqrt(3 / 2)
+    expected = np.where(shown != 0, np.maximum(found.image + shown, 0), found.image)
+    np.testing.assert_allclose(found.maps["Sample"], expected, atol=1e-5)
+    np.testing.assert_allclose(found.maps["DrawsStd"], residuals.std(axis=0, ddof=1), atol=1e-5)
+    assert found.maps["DrawsStd"][:, session.brain].any()
+
+
+@every_method
+def test_same_seed_same_bytes_another_seed_another_sample(name: str, session: Volume, weights: dict[str, str]) -> None:
+    first, again, other = (run(name, session, weights, seed=seed).maps["Sample"] for seed in (3, 3, 4))
+    assert first.tobytes() == again.tobytes()
+    assert np.abs(first - other).max() > 0
+
+
+@every_method
+def test_the_draw_of_a_contrast_does_not_depend_on_the_others(
+    name: str, session: Volume, weights: dict[str, str]
+) -> None:
+    stacks = session.stacks_of("T2w")
+    channels = session.image * (np.arange(3) == 1)[:, None, None, None]
+    alone = replace(session, image=channels, present=np.arange(3) == 1, stacks=tuple(stacks))
+    both, one = (run(name, volume, weights).maps["Sample"][1] for volume in (session, alone))
+    np.testing.assert_allclose(both, one, atol=1e-6)
+
+
+@every_method
+def test_without_a_sample_the_flow_is_not_run(
+    name: str, session: Volume, weights: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(residual, "flow_of", lambda *_: pytest.fail("the flow was run"))
+    found = run(name, session, weights, sample=False)
+    assert found.image.tobytes() == estimate(session, weights).image.tobytes()
+    assert found.maps == {}
+    assert found.provenance["records"][0]["nfe"] == len(session.contrasts)
+    with pytest.raises(InputError, match="Expected --n-samples 1"):
+        run(name, session, weights, draws=2, sample=False)
+
+
+@every_method
+def test_sharpness_adds_a_share_of_the_draw_and_says_so(name: str, session: Volume, weights: dict[str, str]) -> None:
+    plain, sharp = run(name, session, weights), run(name, session, weights, sharpness=0.5, sample=False)
+    assert sharp.maps == {}
+    bright = (plain.image > 0) & (plain.maps["Sample"] > 0)
+    half = plain.image + 0.5 * (plain.maps["Sample"] - plain.image)
+    np.testing.assert_allclose(sharp.image[bright], half[bright], atol=1e-5)
+    assert np.abs(sharp.image - plain.image).max() > 0
+    assert sharp.provenance["records"][0]["image"] == "estimate plus 0.5 of the draw"
+    for value in (-0.1, 1.1):
+        with pytest.raises(InputError, match=f"--{name}-sharpness"):
+            get_method(name).about.sampling(sharpness=value)
+
+
+@every_method
+def test_the_maps_that_come_are_those_that_were_announced(name: str, session: Volume, weights: dict[str, str]) -> None:
+    method, loaded = get_method(name), load_weights(weights["weights"], "residualflow", ())
+    assert method.map_metadata is not None
+    for draws, sample, sharpness in ((1, True, 0.0), (2, True, 0.0), (1, False, 0.3), (2, False, 0.3), (1, False, 0.0)):
+        sampling = method.about.sampling(**weights, steps=1, sample=sample, sharpness=sharpness)
+        found = enhance(session, method, sampling, np.random.default_rng(0), draws)
+        assert set(found.maps) == set(method.map_metadata(loaded, sampling, draws))
+
+
+@every_method
+def test_another_estimate_than_the_flows_is_refused(name: str, session: Volume, weights: dict[str, str]) -> None:
+    with pytest.raises(InputError, match=f"Expected --{name}-estimate with the hash .*behind which the flow was"):
+        run(name, session, {**weights, "estimate": "fusionnet"})
+
+
+@every_method
+def test_less_memory_smaller_windows_down_to_a_refusal(name: str, session: Volume) -> None:
+    method, shape = get_method(name), (160, 192, 152)
+    large = replace(session, image=np.ones((3, *shape), np.float32), mask=np.ones(shape, bool))
+    prepared = method.prepare(large, method.about.sampling())
+    assert method.fit_to_memory is not None
+    sizes: list[int] = []
+    refusal = ""
+    for limit in [64, *np.arange(12, 0, -1)]:
+        try:
+            sizes.append(method.fit_to_memory(prepared, int(limit * GIB)).settings.window)
+        except InputError as error:
+            refusal = str(error)
+            break
+    assert "on 160 x 192 x 152 voxels" in refusal
+    assert sizes[0] == 0, "the whole brain where there is room"
+    rank = [size or 10**9 for size in sizes]
+    assert rank == sorted(rank, reverse=True)
+    assert len(set(sizes)) > 1
+
+
+@every_method
+def test_windows_are_drawn_from_one_noise(name: str, session: Volume, weights: dict[str, str]) -> None:
+    """What is drawn through windows is nearly what is drawn at once, as both start from the same noise."""
+    samples = [run(name, session, weights, window=window).maps["Sample"] for window in (0, 16)]
+    image = estimate(session, weights).image
+    drawn = [(sample - image)[0][session.brain] for sample in samples]
+    assert np.corrcoef(*drawn)[0, 1] > 0.8
+
+
+# --- the bridge ---------------------------------------------------------------------------------------------------
+
+
+def test_the_bridge_is_crossed_with_the_residuals_own_power() -> None:
+    like, settings = torch.zeros(1, 1, 64, 64, 64), BridgeSettings(spectrum=SPECTRUM)
+    assert settings.crossing == 400
+    state = cross(like, settings, torch.Generator().manual_seed(1))
+    found = radial_power(state[0, 0], torch.ones(64, 64, 64, dtype=torch.bool))
+    # Oracle: t² S(f) + (1−t)² at t = .575.
+    expected = [0.575**2 * power + 0.425**2 for power in SPECTRUM]
+    np.testing.assert_allclose(found[2:], expected[2:], rtol=0.05)
+
+
+def test_without_the_power_white_noise_starts_near_the_top() -> None:
+    settings = BridgeSettings()
+    assert settings.crossing == 990
+    state = cross(torch.zeros(1, 1, 32, 32, 32), settings, torch.Generator().manual_seed(1))
+    assert float(state.std()) == pytest.approx(1 - 0.0153, rel=0.01)
+
+
+def test_a_lower_level_needs_the_power(session: Volume, tmp_path: Path) -> None:
+    bare = small_weights(tmp_path)
+    assert run("bridge", session, bare, k=990).maps
+    with pytest.raises(InputError, match="Expected --bridge-k 990 with weights that do not store the power"):
+        run("bridge", session, bare, k=400)
