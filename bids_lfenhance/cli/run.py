@@ -8,6 +8,7 @@ from typing import Any
 
 from ..config import Common, GroupSettings, Settings, SimulateSettings, TrainSettings, to_toml
 from ..errors import InputError, Interrupted, MethodError
+from .enhance import means_enhance, run_enhance
 from .parser import parse
 
 DONE, FAILED, USAGE = 0, 1, 2
@@ -15,8 +16,9 @@ DONE, FAILED, USAGE = 0, 1, 2
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The exit code: 0 everything asked for is on disk, 1 some subject failed, 2 usage or preflight."""
+    words = list(sys.argv[1:] if argv is None else argv)
     try:
-        return run(parse(argv))
+        return run_enhance(words[1:]) if means_enhance(words) else run(parse(words))
     except InputError as error:
         _tell(f"bids_lfenhance: error: {error}")
         return USAGE

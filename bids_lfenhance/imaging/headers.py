@@ -38,7 +38,11 @@ def open_scan(path: str | Path) -> tuple[nib.Nifti1Image, tuple[str, ...]]:
     Raises ``InputError`` with one sentence where the file cannot be an anatomical scan.
     """
     path = Path(path)
-    image = _load(path)
+    return check_scan(path, _load(path))
+
+
+def check_scan(path: Path, image: nib.Nifti1Image) -> tuple[nib.Nifti1Image, tuple[str, ...]]:
+    """The same for an image that is open already, in memory or on disk; ``path`` names it in what is said."""
     data, warnings = _read(path, image)
     affine = np.asarray(image.affine, dtype=np.float64)
     _check_geometry(path, affine, data.shape)
@@ -166,6 +170,8 @@ def _read(path: Path, image: nib.Nifti1Image) -> tuple[np.ndarray, list[str]]:
 
 def _check_size(path: Path, image: nib.Nifti1Image) -> None:
     """An ``EOFError`` where the header promises more than there is, before memory is asked for all of it."""
+    if not nib.is_proxy(image.dataobj):
+        return
     content = image.file_map["image"].fileobj
     size = path.stat().st_size if content is None else content.seek(0, 2)
     promised = int(image.header.get_data_offset()) + math.prod(image.shape) * image.get_data_dtype().itemsize
