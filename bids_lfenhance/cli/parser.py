@@ -49,6 +49,7 @@ def parse(argv: Sequence[str] | None = None) -> Common:
     given = vars(namespace)
     if given["level"] != level:
         parser.error("BIDS_DIR OUT_DIR LEVEL come first, options after them")
+    _refuse_scan(given["bids_dir"])
     kind = SETTINGS[level]
     file = from_toml(given.pop("config_file"), kind) if "config_file" in given else {"run": {}, "parts": {}}
     run = {key: _typed(kind, key, value) for key, value in file["run"].items()}
@@ -57,6 +58,17 @@ def parse(argv: Sequence[str] | None = None) -> Common:
         run["budget"] = "sloppy"
     run |= options_of_parts(level, run, file["parts"], given)
     return validated(kind(**run))
+
+
+def _refuse_scan(path: Path) -> None:
+    """Raise ``InputError`` for an image where a dataset is expected: it says which command takes images."""
+    if path.name.endswith((".nii", ".nii.gz")) and not path.is_dir():
+        raise InputError(
+            f"Expected a BIDS dataset as the first argument, found the image {path}; for one scan use: "
+            f"bids_lfenhance enhance {path} -o enhanced.nii.gz",
+            code="not-bids",
+            path=path,
+        )
 
 
 def _why(level: str, unknown: Sequence[str]) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 
 from ..config import Common, GroupSettings, Settings, SimulateSettings, TrainSettings, to_toml
 from ..errors import InputError, Interrupted, MethodError
+from .enhance import means_enhance, run_enhance
 from .parser import parse
 
 DONE, FAILED, USAGE = 0, 1, 2
@@ -21,8 +22,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal in ASCII shows "?", and stops nothing
+    words = list(sys.argv[1:] if argv is None else argv)
     try:
-        return run(parse(argv))
+        return run_enhance(words[1:]) if means_enhance(words) else run(parse(words))
     except InputError as error:
         _tell(f"bids_lfenhance: error: {error}")
         return USAGE

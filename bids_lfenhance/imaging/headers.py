@@ -31,10 +31,16 @@ def open_scan(path: str | Path) -> tuple[nib.Nifti1Image, tuple[str, ...]]:
     """
     path = Path(path)
     image, packing = _load(path)
+    scan, warnings = check_scan(path, image)
+    return scan, (*packing, *warnings)
+
+
+def check_scan(path: Path, image: nib.Nifti1Image) -> tuple[nib.Nifti1Image, tuple[str, ...]]:
+    """The same for an image that is open already, in memory or on disk; ``path`` names it in what is said."""
     data, warnings = _read(path, image)
     affine = np.asarray(image.affine, dtype=np.float64)
     _check_geometry(path, affine, data.shape)
-    warnings = packing + warnings + header_warnings(path.name, image, affine)
+    warnings = warnings + header_warnings(path.name, image, affine)
     data, more = check_values(path, data)
     header = nib.Nifti1Header()
     header.set_xyzt_units("mm", "sec")
@@ -184,6 +190,8 @@ def _read(path: Path, image: nib.Nifti1Image) -> tuple[np.ndarray, list[str]]:
 
 def _check_size(path: Path, image: nib.Nifti1Image) -> None:
     """An ``EOFError`` where the header promises more than there is, before memory is asked for all of it."""
+    if not nib.is_proxy(image.dataobj):
+        return
     content = image.file_map["image"].fileobj
     size = path.stat().st_size if content is None else content.seek(0, 2)
     promised = int(image.header.get_data_offset()) + math.prod(image.shape) * image.get_data_dtype().itemsize

@@ -1,0 +1,115 @@
+"""The command ``enhance``: the stacks of one scan to one image, without a dataset."""
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..api import ENDINGS, check_ending, enhance
+from ..config import CONTRASTS
+from ..errors import InputError
+
+COMMAND = "enhance"
+
+EPILOG = """examples:
+  bids_lfenhance enhance T1w.nii.gz -o enhanced.nii.gz
+  bids_lfenhance enhance axi.nii.gz cor.nii.gz sag.nii.gz --suffix T2w -o enhanced.nii.gz --std error.nii.gz
+  bids_lfenhance enhance scans/ --suffix T1w -o enhanced.nii.gz --regions regions.nii.gz --volumes volumes.tsv
+exit codes: 0 everything asked for is on disk; 1 the method failed or was interrupted; 2 usage or unusable input.
+Research use only; never for a diagnosis."""
+
+
+def means_enhance(words: Sequence[str]) -> bool:
+    """Whether a command line is this command, and not a dataset in a folder named like it.
+
+    >>> means_enhance(["enhance", "scan.nii.gz"]), means_enhance(["enhance", "out", "participant"])
+    (True, False)
+    """
+    from ..config import LEVELS
+
+    return list(words[:1]) == [COMMAND] and not (len(words) > 2 and words[2] in LEVELS)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The options of the command."""
+    parser = argparse.ArgumentParser(
+        prog=f"bids_lfenhance {COMMAND}",
+        description="One low-field brain scan, from one stack or several, to one high-field-like image.",
+        epilog=EPILOG,
+        allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("scans", nargs="+", metavar="SCAN", help="NIfTI image, folder or quoted pattern: the stacks of one contrast")
+    add("-o", "--out", required=True, type=Path, metavar="OUT", help="the enhanced image, .nii.gz or .nii")
+    add("--suffix", choices=CONTRASTS, help="contrast, where names do not say it; scans named as another are left out")
+    add("--std", type=Path, metavar="FILE", help="write the standard deviation of the error here")
+    add("--mask", type=Path, metavar="FILE", help="write the brain mask here")
+    add("--regions", type=Path, metavar="FILE", help="write the labels of 32 regions here; takes longer")
+    add("--volumes", type=Path, metavar="FILE", help="write the volumes of the regions here, .tsv or .csv")
+    add("--keep-geometry", action="store_true", help="results on the voxels of the first scan, not 1 mm RAS")
+    add(
+        "--target-contrast",
+        choices=("auto", "own", "high-field"),
+        default="auto",
+        help="contrast of the result: own, that of the scan; high-field, T1w as an MPRAGE at 3 T; auto, high-field "
+        "for T1w and own for the others (default: auto)",
+    )
+    add("--device", default="auto", help="auto, cpu, cuda, cuda:N (default: auto)")
+    add("--weights", default="auto", help="folder, file or name of weights of fusionnet (default: the bundled)")
+    return parser
+
+
+def run_enhance(words: Sequence[str]) -> int:
+    """0 once everything asked for is on disk; ``words`` are those after the command.
+
+    Raises ``InputError`` and ``MethodError`` as ``api.enhance`` does, ``SystemExit`` for usage errors.
+    """
+    given = build_parser().parse_args(list(words))
+    start = time.monotonic()
+
+    def tell(text: str) -> None:
+        print(f"[{time.monotonic() - start:4.0f} s] {text}", file=sys.stderr, flush=True)  # noqa: T201
+
+    _check_outputs(given)
+    tell(f"bids_lfenhance enhance: loading, then {', '.join(given.scans)}")
+    result = enhance(
+        *given.scans,
+        suffix=given.suffix,
+        keep_geometry=given.keep_geometry,
+        target_contrast=given.target_contrast,
+        device=given.device,
+        weights=given.weights,
+        progress=tell,
+    )
+    for warning in result.warnings:
+        tell(f"Warning: {warning}")
+    if given.regions or given.volumes:
+        tell("finding regions")
+    extra = {name: getattr(given, name) for name in ("std", "mask", "regions", "volumes")}
+    for path in result.save(given.out, **extra):
+        print(path)  # noqa: T201  (results go to stdout)
+    tell("done")
+    return 0
+
+
+def _check_outputs(given: argparse.Namespace) -> None:
+    """Refuse before anything is computed what could not be written."""
+    images = [path for path in (given.out, given.std, given.mask, given.regions) if path is not None]
+    for path in images:
+        check_ending(path, ENDINGS)
+    if given.volumes is not None:
+        check_ending(given.volumes, (".tsv", ".csv"))
+    outputs = [path.resolve() for path in (*images, given.volumes) if path is not None]
+    for path in outputs:
+        if outputs.count(path) > 1 or path in [Path(scan).resolve() for scan in given.scans]:
+            raise InputError(
+                f"Expected outputs that are neither inputs nor each other, found {path} twice; name another.",
+                code="bad-output",
+                path=path,
+            )
+        if path.is_dir():
+            raise InputError(
+                f"Expected a file to write, found the folder {path}; add a name.", code="bad-output", path=path
+            )

@@ -1,0 +1,39 @@
+"""The command ``enhance``: what it takes, and what it refuses before it computes."""
+
+from pathlib import Path
+
+import pytest
+
+from bids_lfenhance.cli.enhance import means_enhance, run_enhance
+from bids_lfenhance.cli.parser import parse
+from bids_lfenhance.cli.run import main
+
+from ..refusals import refused
+
+
+def test_a_dataset_may_be_named_like_the_command() -> None:
+    assert means_enhance(["enhance", "scan.nii.gz", "-o", "out.nii.gz"])
+    assert not means_enhance(["enhance", "out", "participant"])
+
+
+def test_a_scan_in_place_of_a_dataset_points_to_the_command(tmp_path: Path) -> None:
+    (tmp_path / "scan.nii.gz").touch()
+    with refused("not-bids") as caught:
+        parse([str(tmp_path / "scan.nii.gz"), str(tmp_path / "out"), "participant"])
+    assert "bids_lfenhance enhance" in str(caught.value)
+
+
+@pytest.mark.parametrize("out", ["out.mgz", "scan.nii.gz", "folder.nii.gz"])
+def test_an_output_that_cannot_be_written_is_refused(tmp_path: Path, out: str) -> None:
+    (tmp_path / "folder.nii.gz").mkdir()
+    with refused("bad-output"):
+        run_enhance([str(tmp_path / "scan.nii.gz"), "-o", str(tmp_path / out)])
+
+
+def test_bad_input_is_one_sentence_and_exit_code_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "out.nii.gz"
+    assert main(["enhance", str(tmp_path / "none.nii.gz"), "-o", str(out)]) == 2
+    said = capsys.readouterr().err.splitlines()
+    assert "none.nii.gz" in said[-1]
+    assert said[-1].startswith("bids_lfenhance: error:")
+    assert not out.exists()
