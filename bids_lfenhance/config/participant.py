@@ -26,7 +26,7 @@ class Settings(Common):
         None, "JSON file of entity filters (docs/usage.md); also chooses the high-field reference", SCANS
     )
 
-    method: str = option("inr", "how low field becomes high-field-like", ENHANCEMENT)
+    method: str = option("fusionnet", "how low field becomes high-field-like", ENHANCEMENT)
     budget: str = option("cpu", "how much computing the method may spend", ENHANCEMENT, choices=BUDGETS)
     n_samples: int | None = option(
         None, "draws to average; their spread is the uncertainty map (default: the method's own)", ENHANCEMENT

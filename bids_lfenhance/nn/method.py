@@ -126,8 +126,8 @@ class Description:
     ``budgets`` maps a budget ("sloppy", "cpu", "gpu") to the options it changes, ``presets`` "paper", "tiny" to the
     settings of a training that it changes. ``draws`` is how many ``enhance`` takes by default; with
     ``gives_scale`` each comes with the SD of its error. ``weights_of`` is the name in the weights that it is used with,
-    where that is not its own. ``sentence`` and ``references`` go into the methods text of a paper: "<sentence>
-    [references]".
+    where that is not its own. With ``trainable`` False the train level cannot make its weights. ``sentence`` and
+    ``references`` go into the methods text of a paper: "<sentence> [references]".
     """
 
     name: str
@@ -142,18 +142,19 @@ class Description:
     draws: int = 1
     gives_scale: bool = False
     weights_of: str = ""
+    trainable: bool = True
     sentence: str = ""
     references: tuple[str, ...] = ()
 
     @property
     def is_trained(self) -> bool:
-        """Whether it can be trained."""
-        return self.training is not None
+        """Whether the train level can train it."""
+        return self.training is not None and self.trainable
 
     @property
     def needs_weights(self) -> bool:
         """Whether it is used with weights."""
-        return self.is_trained or bool(self.weights_of)
+        return self.training is not None or bool(self.weights_of)
 
     @property
     def weights_name(self) -> str:

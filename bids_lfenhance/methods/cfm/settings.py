@@ -65,6 +65,7 @@ ABOUT = Description(
     budgets={"sloppy": {"steps": 2}, "cpu": {}, "gpu": {}},
     gives_scale=True,
     weights_of=FLOW,
+    trainable=False,  # its training needs the estimate of simulated sessions, which the train level does not make yet
     sentence="a learned estimate, with draws around it by conditional flow matching of its whitened residual",
     references=(
         "Low-field MR image quality enhancement using a conditional flow matching model (IQT-CFM). Preprint. "

@@ -69,6 +69,7 @@ ABOUT = Description(
     presets=PRESETS,
     budgets={"sloppy": {}, "cpu": {}, "gpu": {}},
     gives_scale=True,
+    trainable=False,  # its training needs low field simulated anew in every step, which the train level cannot yet
     sentence="a 3D U-Net that fuses the stacks of a contrast into one image and tells the scale of its error, trained "
     "on low field simulated anew for every step",
     references=(
