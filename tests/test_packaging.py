@@ -19,6 +19,13 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 LONGEST_FILE, LONGEST_FUNCTION, LONGEST_BUILDER = 400, 50, 100
 
+# docs/results.md keeps the commands of past runs as they were run; these options of theirs have gone since.
+GONE = {
+    *(f"--cfm-{name}" for name in ("contrast", "fusion", "mode", "strength", "train-steps")),
+    *(f"--bridge-{name}" for name in ("crossings", "folds", "fusion", "mode", "strength")),
+    *("--bridge-bridge-steps", "--bridge-prior-steps", "--no-bridge-bridge", "--no-bridge-diffusion"),
+}
+
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
@@ -109,19 +116,22 @@ def test_relative_links_lead_somewhere(path: Path) -> None:
 
 @pytest.mark.parametrize("path", [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))], ids=name_of)
 def test_options_in_the_documentation_exist(path: Path) -> None:
+    from bids_lfenhance.cli import enhance
     from bids_lfenhance.cli.parser import build_parser
     from bids_lfenhance.config import LEVELS
 
     if not path.is_file():
         pytest.skip(f"{path.name} is not written yet")
-    actions = [action for level in LEVELS for action in build_parser(level)._actions]
+    parsers = [*map(build_parser, LEVELS), enhance.build_parser()]
+    actions = [action for parser in parsers for action in parser._actions]
     known = {option for action in actions for option in action.option_strings}
     named = set()
     for command in re.findall(
         r"^.*bids_lfenhance .*$|`--[a-z].*?`", path.read_text(encoding="utf-8"), flags=re.MULTILINE
     ):
         named |= set(re.findall(r"(?<![\w-])--[a-z][\w-]*", command))
-    assert named - known == set()
+    assert known & GONE == set()
+    assert named - known - (GONE if path.name == "results.md" else set()) == set()
 
 
 def test_wheel_holds_every_module_and_every_data_file(tmp_path: Path) -> None:

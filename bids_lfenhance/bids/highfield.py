@@ -124,15 +124,16 @@ def plan_simulation(
         if not own:
             skipped.append((subject, _why_nothing(scans, read, contrasts, wanted)))
     if not planned and not failed:
-        what = " or ".join(contrasts) or "T1w, T2w or FLAIR"
-        raise InputError(
-            f"Expected high-field {what} in {root}, found none: sub-{skipped[0][0]}: {skipped[0][1]}",
-            code="no-high-field",
-            path=root,
-        )
+        raise _none_found(root, contrasts, *skipped[0])
     unknown = tuple(scan for one in planned for scan in one.scans if scan.field_strength is None)
     notes += tuple(sentence for _, left_out in scans_of.values() for sentence in left_out)
     return SimulationPlan(tuple(planned), tuple(skipped), tuple(failed), unknown, (*notes, *_said_once(unknown, lower)))
+
+
+def _none_found(root: Path, contrasts: Sequence[str], subject: str, why: str) -> InputError:
+    what = " or ".join(contrasts) or "T1w, T2w or FLAIR"
+    message = f"Expected high-field {what} in {root}, found none: sub-{subject}: {why}"
+    return InputError(message, code="no-high-field", path=root)
 
 
 def _with_field(scan: Scan, assume: float | None) -> Scan:

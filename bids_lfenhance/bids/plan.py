@@ -58,12 +58,7 @@ def make_plan(
     """
     root = Path(bids_dir).absolute()
     rules = check_filters(filters or {})
-    if assume_field_strength is not None and not 0 < assume_field_strength < 25:
-        raise InputError(
-            f"Expected --assume-field-strength in tesla, found {assume_field_strength}; give one such as 0.064.",
-            code="bad-option",
-            option="assume_field_strength",
-        )
+    _check_assumed(assume_field_strength)
     asked = tuple(participants)
     subjects = choose_subjects(root, asked)
     images, warnings = list_images(root, subjects, Path(database_dir).absolute() if database_dir else None)
@@ -92,6 +87,15 @@ def make_plan(
     if unknown and len(failed) == len(subjects):
         raise NoFieldStrengthError(unknown)
     return Plan(name_missing(planned), tuple(skipped), tuple(failed), warnings)
+
+
+def _check_assumed(assume_field_strength: float | None) -> None:
+    if assume_field_strength is not None and not 0 < assume_field_strength < 25:
+        raise InputError(
+            f"Expected --assume-field-strength in tesla, found {assume_field_strength}; give one such as 0.064.",
+            code="bad-option",
+            option="assume_field_strength",
+        )
 
 
 def _dataset_warnings(root: Path, subjects: Iterable[str]) -> tuple[str, ...]:

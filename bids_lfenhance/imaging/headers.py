@@ -65,8 +65,7 @@ def copies(images: Mapping[str, nib.Nifti1Image]) -> list[str]:
     return sentences
 
 
-def _load(path: Path) -> tuple[nib.Nifti1Image, list[str]]:
-    """The image with its header read and a warning on how it was packed, or the reason why there is none."""
+def _check_present(path: Path) -> None:
     if path.is_symlink() and not path.exists():
         raise InputError(
             f"{path.name} is a link to a file that is not there: get its content first "
@@ -93,6 +92,11 @@ def _load(path: Path) -> tuple[nib.Nifti1Image, list[str]]:
             code="empty-file",
             path=path,
         )
+
+
+def _load(path: Path) -> tuple[nib.Nifti1Image, list[str]]:
+    """The image with its header read and a warning on how it was packed, or the reason why there is none."""
+    _check_present(path)
     packing: list[str] = []
     try:
         gzipped, named = _starts_with(path, b"\x1f\x8b"), path.name.endswith(".gz")
