@@ -34,7 +34,9 @@ def verdict_of(session: Session, run: Run | None, problems: Sequence[str]) -> Ve
     words = {word, "fail" if missing else "pass", "review" if losses else "pass"}
     gravest = next(one for one in ("fail", "review", "pass") if one in words)
     reasons = [*missing, *losses, *(_sentence(reason) for reason in _gathered(quality))]
-    reasons = reasons or ["Every file is here and no figure crosses its threshold. Look at the images before you use them."]
+    reasons = reasons or [
+        "Every file is here and no figure crosses its threshold. Look at the images before you use them."
+    ]
     if session.record and not session.reference:
         reasons.append("There is no high field beside it, so fidelity was not measured.")
     return Verdict(gravest, tuple(reasons))
