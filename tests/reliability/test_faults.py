@@ -99,7 +99,7 @@ def _break(paths: dict[str, Path], folder: Path) -> None:
     holes[::2] = np.nan
     nib.save(nib.Nifti1Image(holes, lie.affine), paths["09"])
     side["10"].write_text("{broken")
-    side["07"].write_text(json.dumps({key: [value] for key, value in LOW.items()} | {"Manufacturer": None}))
+    side["07"].write_text(json.dumps({key: [value, 2 * value] for key, value in LOW.items()} | {"Manufacturer": None}))
 
 
 def command(place: Path, *words: str, out: str = "out") -> list[str]:
