@@ -17,8 +17,8 @@ IN_HIGH_FIELD_CONTRAST = ("restored", "sharp")
 
 
 @dataclass(frozen=True)
-class LearnedSampling(Checked):
-    """Options of every learned method, each time it is used."""
+class NetworkSampling(Checked):
+    """Options of every method with networks, each time it is used."""
 
     weights: str = field(
         default="auto",
@@ -32,6 +32,12 @@ class LearnedSampling(Checked):
         default="bf16",
         metadata=setting("numbers the networks multiply: bf16, where the processor does so natively, or fp32"),
     )
+
+
+@dataclass(frozen=True)
+class LearnedSampling(NetworkSampling):
+    """Options of the methods that start from a fused image."""
+
     strength: float = field(
         default=0.0,
         metadata=setting(
@@ -56,21 +62,9 @@ TargetContrast = Literal["auto", "own", "high-field"]
 
 
 @dataclass(frozen=True)
-class EstimateSampling(Checked):
+class EstimateSampling(NetworkSampling):
     """Options of every method that stands on the learned estimate."""
 
-    weights: str = field(
-        default="auto",
-        metadata=setting(
-            "folder of a training, .safetensors file, name of the registry, or https://...#sha256=...; auto: the "
-            "bundled"
-        ),
-    )
-    device: str = field(default="cpu", metadata=setting("where the networks run; the app's --device"))
-    precision: Precision = field(
-        default="bf16",
-        metadata=setting("numbers the networks multiply: bf16, where the processor does so natively, or fp32"),
-    )
     target_contrast: TargetContrast = field(
         default="auto",
         metadata=setting(

@@ -142,6 +142,6 @@ def test_the_items_of_a_batch_are_shared_out_once() -> None:
 
 def test_one_process_adds_nothing() -> None:
     value = torch.ones(3)
-    ProcessGroup(0, 1, CPU).add([value])
+    ProcessGroup(0, 1, CPU).all_reduce([value])
     assert value.tolist() == [1.0, 1.0, 1.0]
     assert ProcessGroup(0, 1, CPU).any(True)

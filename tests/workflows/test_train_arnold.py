@@ -14,7 +14,7 @@ from bids_lfenhance.imaging.volume import volume_from_channels
 from bids_lfenhance.simulators.arnold import SIMULATOR, ArnoldRecord, load_parameters
 from bids_lfenhance.simulators.presets import get_preset, stack_geometry
 from bids_lfenhance.simulators.simulator import rows
-from bids_lfenhance.training import fitting, jobs
+from bids_lfenhance.training import fit_arnold, jobs
 from bids_lfenhance.training.examples import list_examples
 from bids_lfenhance.training.sessions import Session
 from tests.simulators.sources import phantom_source
@@ -43,7 +43,7 @@ def fitted_to(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The subjects whose pairs were fitted to."""
     seen: list[str] = []
     monkeypatch.setattr(jobs, "paired", phantom_pair)
-    monkeypatch.setattr(fitting, "paired", lambda job: seen.append(job.subject) or phantom_pair(job))
+    monkeypatch.setattr(fit_arnold, "paired", lambda job: seen.append(job.subject) or phantom_pair(job))
     return seen
 
 
@@ -79,7 +79,7 @@ def test_it_is_fitted_to_who_trains_kept_and_used(
     def again(pairs: Any) -> Any:
         raise AssertionError("fitted twice")
 
-    monkeypatch.setattr(fitting, "fit_arnold", again)
+    monkeypatch.setattr(fit_arnold, "fit_arnold", again)
     before = (out / "weights.safetensors").read_bytes()
     assert run(dataset, out) == 0
     assert (out / "weights.safetensors").read_bytes() == before

@@ -1,8 +1,7 @@
 """Settings of ``fusionnet`` by who decides them; no torch."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from ...nn.method import Description, Plain
 from ...nn.settings import Checked, setting
@@ -25,7 +24,7 @@ class FusionNetNetwork(Checked):
 
 @dataclass(frozen=True)
 class FusionNetTraining(Checked):
-    """How the network learns; the weights store it. Defaults are those of the preset ``paper``."""
+    """How the network learns; the weights store it."""
 
     method: ClassVar[str] = "fusionnet"
 
@@ -52,12 +51,6 @@ class FusionNetSettings(FusionNetSampling, FusionNetTraining, FusionNetNetwork):
         return tuple(self.width * 2**level for level in range(self.levels))
 
 
-PRESETS: Mapping[str, Mapping[str, Any]] = {
-    "paper": {},
-    "tiny": {"width": 16, "train_steps": 1500, "batch": 2, "patch": 64},
-}
-"""What each preset changes; "tiny": 1.5 M parameters, for two cores."""
-
 ABOUT = Description(
     "fusionnet",
     "lf2hf",
@@ -66,7 +59,6 @@ ABOUT = Description(
     sampling=FusionNetSampling,
     network=FusionNetNetwork,
     training=FusionNetTraining,
-    presets=PRESETS,
     budgets={"sloppy": {}, "cpu": {}, "gpu": {}},
     gives_scale=True,
     trainable=False,  # its training needs low field simulated anew in every step, which the train level cannot yet

@@ -58,7 +58,7 @@ def test_on_the_grid_of_high_field_it_is_what_the_operator_predicts(source: High
     stack = SIMULATOR.apply(source, source.grid, record)
     scale = Scale.of(source.image[None], source.mask)
     image = torch.from_numpy(scale.apply(source.image[None], source.mask)).expand(3, -1, -1, -1)[None]
-    present, place = torch.tensor([[True, False, False]]), torch.from_numpy(source.place).float()[None]
+    present, place = torch.tensor([[True, False, False]]), torch.from_numpy(source.to_template).float()[None]
     batch = Batch(image, present, torch.from_numpy(source.mask)[None, None], place=place)
     expected = degrade_batch(operators(weights_for(str(weights), ("T1w",))), batch)[0, 0].numpy() * scale.values[0]
     assert expected.std() > 0
