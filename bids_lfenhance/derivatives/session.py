@@ -11,10 +11,12 @@ from ..bids.atomic import atomic_write
 from ..bids.names import sidecar_path
 from ..bids.sessions import LowFieldSession
 from ..config import RunSpec
+from ..evaluation.evidence import evidence
+from ..evaluation.usable import judge
 from ..imaging.grid import Grid, coverage
 from ..imaging.nifti import ALIGNED, SCANNER
 from ..imaging.volume import Stack, Volume
-from .files import REGION_COLUMNS, VOLUME_COLUMNS, Rows, write_image, write_json, write_labels, write_table
+from .files import REGION_COLUMNS, VOLUME_COLUMNS, Rows, plain, write_image, write_json, write_labels, write_table
 from .layout import is_enhanced, no_longer, scan_states, session_layout
 from .sidecars import (
     BRAIN,
@@ -100,8 +102,27 @@ def _frame(session: LowFieldSession) -> int:
 
 
 def _about(session: LowFieldSession, spec: RunSpec, content: SessionContent, contrast: str) -> dict[str, Any]:
+    """The sidecar of an enhanced image, with what the image is usable for."""
     common = image_sidecar(session, spec, contrast, bool(content.quality.get("SkullStripped", False)))
-    return enhanced_sidecar(common, spec, content.provenance, contrast) | {"ScanStates": scan_states(session)}
+    about = enhanced_sidecar(common, spec, content.provenance, contrast)
+    if (std := _calibrated(content, spec, contrast)) is not None:
+        about["ExpectedErrorPercent"] = expected_error(std, content.enhanced.channel(contrast), content.acquired.brain)
+    record = plain(_quality_record(session, spec, content))
+    usable = judge(evidence(record, contrast, spec.label, content.metrics or (), about))
+    return about | usable.sidecar() | {"ScanStates": scan_states(session)}
+
+
+def _calibrated(content: SessionContent, spec: RunSpec, contrast: str) -> np.ndarray | None:
+    """(X, Y, Z) SD of the error where the method says it of this contrast; None where it does not."""
+    if content.std is None or not spec.gives_scale or not is_enhanced(spec, contrast):
+        return None
+    return content.std.channel(contrast)
+
+
+def expected_error(std: np.ndarray, image: np.ndarray, brain: np.ndarray) -> float | None:
+    """Median SD of the error (X, Y, Z) over the median of the image, both inside the brain, in %."""
+    level = float(np.median(image[brain])) if brain.any() else 0.0
+    return round(100 * float(np.median(std[brain])) / level, 3) if level > 0 else None
 
 
 def _write_stacks(files: Mapping[str, Path], session: LowFieldSession, spec: RunSpec, content: SessionContent) -> None:
@@ -231,6 +252,7 @@ def _quality_record(session: LowFieldSession, spec: RunSpec, content: SessionCon
         "Scans": scans,
         "Missing": list(session.missing),
         "Reference": reference if session.paired else None,
+        "Alignment": content.qc.get("Alignment", {}),
         "Anatomy": content.quality,
         "Method": spec.label,
         "Risk": content.risk_record,

@@ -12,6 +12,9 @@ import numpy as np
 
 from ..errors import InputError
 
+PRIMARY = "brain-fit"
+"""The protocol we decide by (docs/metrics.md)."""
+
 Window = Literal["gaussian", "uniform"]
 
 CEILING_PERCENTILE = 99.9

@@ -9,8 +9,9 @@ import numpy as np
 from ..config import CONTRASTS
 from ..imaging.volume import Volume
 from .image_metrics import image_metrics
+from .metric_definitions import DICE, VOLUME_DIFFERENCE
 from .risk import risk_map
-from .volumes import overlaps, structures
+from .volumes import agreements, structures
 
 
 def risk_session(enhanced: Volume, acquired: Volume) -> tuple[Volume, dict[str, Any]]:
@@ -57,7 +58,7 @@ Labels = Mapping[str, np.ndarray]
 def overlap_session(
     images: Mapping[str, Labels], reference: Labels, rows: Mapping[str, list[dict[str, Any]]], seg: str
 ) -> list[dict[str, Any]]:
-    """Rows as those of ``evaluate_session``: Dice of every structure of one segmentation with that of high field.
+    """Rows as those of ``evaluate_session``: agreement of every structure of one segmentation with that of high field.
 
     Parameters
     ----------
@@ -72,13 +73,14 @@ def overlap_session(
             "image": name,
             "region": region,
             "protocol": f"seg-{seg}",
-            "metric": "dice",
-            "value": dice,
+            "metric": metric,
+            "value": value,
         }
         for contrast, truth in reference.items()
         for name, labels in images.items()
         if contrast in labels
-        for region, dice in overlaps(labels[contrast], truth, _structures(rows[contrast])).items()
+        for region, found in agreements(labels[contrast], truth, _structures(rows[contrast])).items()
+        for metric, value in ((DICE, found.dice), (VOLUME_DIFFERENCE, found.volume_difference))
     ]
 
 

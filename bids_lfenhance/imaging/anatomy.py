@@ -29,7 +29,8 @@ class Anatomy:
     """The brain on a grid.
 
     ``mask`` (X, Y, Z) bool; ``priors`` (3, X, Y, Z) float32 in [0, 1], CSF/GM/WM carried over from MNI152;
-    ``quality`` MaskVolumeMl, TemplateCorrelation, SkullStripped, Warnings; ``warp`` subject → template space.
+    ``quality`` MaskVolumeMl, TemplateCorrelation, SkullStripped, Warnings, and Turned ("upside down") of a head that
+    fits the template better mirrored; ``warp`` subject → template space.
     """
 
     mask: np.ndarray
@@ -73,6 +74,7 @@ def find_anatomy(channel: np.ndarray, grid: Grid, contrast: str, *, sloppy: bool
     }
     quality["Warnings"] = _warnings(quality, contrast) + contrast_doubts(image, priors, mask, contrast)
     if quality["TemplateCorrelation"] < UNSURE and (turned := looks_turned(image, grid, template, fit)):
+        quality["Turned"] = turned
         quality["Warnings"].append(
             f"The {contrast} fits the template better {turned}: check orientation, in the image and in its header."
         )

@@ -299,6 +299,8 @@ def _tissue(output: Output) -> Tissue:
 
 
 def _missing(session: Session, head: str, wanted: str | None) -> Iterable[str]:
+    if session.record.get("Failure"):  # which says it
+        return
     if not session.record:
         yield f"{head}_desc-preproc_qc.json: the record of the scans"
     if session.mask is None:

@@ -11,8 +11,9 @@ from ..config import TOTAL_INTRACRANIAL
 from ..evaluation.agreement import bland_altman, pearson
 from ..evaluation.cohort import BASELINE
 from ..evaluation.figures import Figures
+from ..evaluation.protocols import PRIMARY
 from ..evaluation.structures import DEEP, HIGH, has_side
-from .tables import HEADLINE, PRIMARY, metric_name
+from .tables import HEADLINE, metric_name
 
 COLOURS = ("#56667a", "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00")
 """Low field, then the methods: from Okabe and Ito's palette."""

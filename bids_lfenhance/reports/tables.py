@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..config import TISSUES
+from ..evaluation.metric_definitions import DICE, METRICS
+from ..evaluation.protocols import PRIMARY
 from .collect import Channel, Session, Tissue
-
-PRIMARY = "brain-fit"
-"""The protocol we decide by (docs/methods/metrics.md)."""
 
 HEADLINE = ("psnr", "ssim")
 """Metrics whose loss against the plain mean is reported at the top."""
@@ -117,7 +116,7 @@ def _rows_of(
     dice = {
         (row["image"], row["region"]): row["value"]
         for row in session.metrics
-        if row.get("metric") == "dice" and row.get("contrast") == contrast and row.get("protocol") in segs
+        if row.get("metric") == DICE and row.get("contrast") == contrast and row.get("protocol") in segs
     }
     overlap = [{name: value for (image, name), value in dice.items() if image == key} for key in keys]
     names = [n for n in TISSUES if any(t and t.volumes and n in t.volumes for t in columns)]
@@ -190,8 +189,6 @@ def _value(table: Mapping, contrast: str, region: str, metric: str, image: str) 
 
 
 def _about(metric: str) -> tuple[str, str]:
-    from ..evaluation.metric_definitions import METRICS
-
     known = METRICS.get(metric)
     return (known.unit if known.unit != "1" else "", known.better) if known else ("", "none")
 
@@ -244,8 +241,6 @@ def metric_name(metric: str) -> str:
 
 def metric_description(metric: str) -> str:
     """What a metric is, in the words of the evaluation; nothing for one it does not know."""
-    from ..evaluation.metric_definitions import METRICS
-
     return METRICS[metric].description if metric in METRICS else ""
 
 

@@ -20,7 +20,10 @@ def test_every_image_and_structure_has_its_row() -> None:
     low = np.roll(truth, 1, axis=0)
     images = {"preproc": {"T1w": low, "FLAIR": low}, "inr": {"T1w": truth}}
     rows = overlap_session(images, {"T1w": truth, "T2w": truth}, {"T1w": ROWS}, "regions")
-    found = {(row["image"], row["region"]): row["value"] for row in rows}
+    found = {(row["image"], row["region"]): row["value"] for row in rows if row["metric"] == "dice"}
+    changes = {(row["image"], row["region"]): row["value"] for row in rows if row["metric"] == "volume_difference"}
+    assert changes["preproc", "left hippocampus"] == changes["inr", "hippocampus"] == 0
+    assert np.isnan(changes["inr", "CSF"])
     assert {row["contrast"] for row in rows} == {"T1w"}, "only what both have"
     assert found["inr", "hippocampus"] == found["inr", "left hippocampus"] == 1
     assert found["preproc", "left hippocampus"] == pytest.approx(2 * 3 / 8)
