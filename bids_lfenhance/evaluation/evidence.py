@@ -37,6 +37,7 @@ def evidence(
     return {
         "Scans": own,
         "Session": {"CoarsestMm": coarsest(own)},
+        "Coverage": _mapping(_mapping(session.get("Coverage")).get(contrast)),
         "Anatomy": anatomy,
         "Alignment": _mapping(_mapping(session.get("Alignment")).get(contrast)),
         "Risk": _mapping(_mapping(session.get("Risk")).get(contrast)),

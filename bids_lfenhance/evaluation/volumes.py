@@ -1,6 +1,6 @@
 """How well two label images agree."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,10 +40,13 @@ class Agreement:
     volume_difference: float
 
 
-def agreements(labels: np.ndarray, reference: np.ndarray, of: Mapping[str, Sequence[int]]) -> dict[str, Agreement]:
+def agreements(
+    labels: np.ndarray, reference: np.ndarray, of: Mapping[str, Sequence[int]], cut: Collection[int] = ()
+) -> dict[str, Agreement]:
     """The agreement of each structure: Dice 2|A∩B| / (|A| + |B|), volume difference 100 (|A| − |B|) / |B|.
 
-    Both (X, Y, Z) uint8 on one grid; ``of`` as ``structures`` gives it. Labels of one structure count as the same.
+    Both (X, Y, Z) uint8 on one grid; ``of`` as ``structures`` gives it. Labels of one structure count as the same. Of
+    what has a ``cut`` label nothing is said (NaN).
 
     >>> agreements(np.array([1, 1, 2], np.uint8), np.array([1, 2, 2], np.uint8), {"CSF": (1,)})
     {'CSF': Agreement(dice=0.6666666666666666, volume_difference=100.0)}
@@ -54,6 +57,9 @@ def agreements(labels: np.ndarray, reference: np.ndarray, of: Mapping[str, Seque
     found = {}
     for name, members in of.items():
         index = list(members)
+        if set(index) & set(cut):
+            found[name] = Agreement(float("nan"), float("nan"))
+            continue
         own, other = int(pairs[index].sum()), int(pairs[:, index].sum())
         both = int(pairs[np.ix_(index, index)].sum())
         dice = 2 * both / (own + other) if own + other else float("nan")

@@ -119,8 +119,8 @@ def _rows_of(
         if row.get("metric") == DICE and row.get("contrast") == contrast and row.get("protocol") in segs
     }
     overlap = [{name: value for (image, name), value in dice.items() if image == key} for key in keys]
-    names = [n for n in TISSUES if any(t and t.volumes and n in t.volumes for t in columns)]
-    extra = [n for t in columns if t and t.volumes for n in t.volumes if n not in TISSUES]
+    listed = [name for tissue in columns if tissue for name in (*(tissue.volumes or {}), *tissue.cut)]
+    names, extra = [n for n in TISSUES if n in listed], [n for n in listed if n not in TISSUES]
     pairs = list(zip(columns, overlap, strict=True))
     return [_volume_row(name, pairs, reference, digits) for name in dict.fromkeys([*names, *extra])]
 
@@ -141,7 +141,7 @@ def _volume_row(
         parts += [f"Dice {dice:.2f}"] if isinstance(dice, float) and math.isfinite(dice) else []
         cells.append(
             {
-                "ml": millilitres(value, digits),
+                "ml": "n/a" if tissue and name in tissue.cut else millilitres(value, digits),
                 "change": ", ".join(parts),
                 "percent": change,
                 "sure": number(tissue.confidence.get(name), 2) if tissue else "–",
