@@ -49,7 +49,8 @@ def from_sidecar(sidecar: Mapping[str, Any]) -> Usable:
     if not isinstance(words, Mapping) or any(words.get(purpose) not in WORDS for purpose in PURPOSES):
         return Usable(CHECK, CHECK, CHECK, ("check: its sidecar does not say what it is usable for",), False)
     told = tuple(map(str, reasons)) if isinstance(reasons, list) else ()
-    return Usable(*(str(words[purpose]) for purpose in PURPOSES), told, sidecar.get("UsableVerified") is True)
+    look, segment, measure = (str(words[purpose]) for purpose in PURPOSES)
+    return Usable(look, segment, measure, told, sidecar.get("UsableVerified") is True)
 
 
 def worst(words: Iterable[str]) -> str:
@@ -84,10 +85,10 @@ def judge(record: Record) -> Usable:
         return Usable(NO, NO, NO, (f"no: {record['Failure']}",), verified=False)
     findings = sorted([*_by_rules(record), *_by_thresholds(record)], key=lambda found: -WORDS.index(found[0]))
     words = [worst(word for word, purposes, _ in findings if purpose in purposes) for purpose in PURPOSES]
-    words = [worst(words[: place + 1]) for place in range(len(words))]
+    look, segment, measure = (worst(words[: place + 1]) for place in range(len(words)))
     verified = bool(record.get("Fidelity"))
-    reasons = [_sentence(*found) for found in findings]
-    return Usable(*words, tuple(dict.fromkeys(reasons + ([] if verified else [NOT_VERIFIABLE]))), verified)
+    reasons = [_sentence(*found) for found in findings] + ([] if verified else [NOT_VERIFIABLE])
+    return Usable(look, segment, measure, tuple(dict.fromkeys(reasons)), verified)
 
 
 def _by_rules(record: Record) -> Iterator[Finding]:

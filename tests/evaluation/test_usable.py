@@ -25,6 +25,7 @@ GOOD = {
         {"File": "a.nii.gz", "SNR": 14.0, "RotationDeg": 1.0, "TranslationMm": 2.0, "Coverage": 0.99, "Similarity": 0.9}
     ],
     "Session": {"CoarsestMm": 1.6},
+    "Coverage": {"Brain": 0.999, "OnFaceCm2": 0.0},
     "Anatomy": {"MaskVolumeMl": 1450.0, "TemplateCorrelation": 0.9},
     "Alignment": {"Similarity": 0.8, "Across": False},
     "Risk": {"FractionAbove": 0.001, "FractionSeen": 1.0},
@@ -64,7 +65,8 @@ def test_a_good_image_is_usable_for_all():
         ("Scans", "SNR", 397.0, None, "look"),
         ("Scans", "RotationDeg", 12.0, 45.0, "look"),
         ("Scans", "TranslationMm", 12.0, 45.0, "look"),
-        ("Scans", "Coverage", 0.8, 0.3, "look"),
+        ("Scans", "Coverage", 0.8, 0.1, "look"),
+        ("Coverage", "OnFaceCm2", 5.0, None, "look"),
         ("Scans", "Similarity", 0.3, 0.0, "look"),
         ("Session", "CoarsestMm", 5.0, 12.0, "segment"),
         ("Anatomy", "MaskVolumeMl", 700.0, 90.0, "look"),
@@ -113,6 +115,12 @@ def test_without_high_field_it_says_so_and_the_rest_decides():
     assert (usable.look, usable.segment, usable.measure) == ("yes", "yes", "yes")
     assert usable.reasons == (NOT_VERIFIABLE,)
     assert not usable.verified
+
+
+def test_a_head_that_is_cut_is_to_be_looked_at_and_has_no_volumes():
+    """Beyond the field of view lies: nothing, a little, a third, two thirds of the brain that the template expects."""
+    shares = {0.99: "yes yes yes", 0.95: "check check check", 0.7: "check check no", 0.3: "no no no"}
+    assert {share: words(changed("Coverage", "Brain", share)) for share in shares} == shares
 
 
 def test_a_warning_that_asks_for_action_is_a_check():

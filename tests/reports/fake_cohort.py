@@ -180,6 +180,8 @@ def write_record(path: Path, cohort: Cohort, rng: np.random.Generator) -> None:
         {
             "File": f"acq-{plane}_{contrast}.nii.gz",
             "Contrast": contrast,
+            "Plane": plane,
+            "Zooms": [1.6, 1.6, 5.0],
             "SNR": 14 + rng.normal(),
             "RotationDeg": float(rng.uniform(0, 4)),
             "TranslationMm": float(rng.uniform(0, 3)),
@@ -192,7 +194,8 @@ def write_record(path: Path, cohort: Cohort, rng: np.random.Generator) -> None:
     risk = {contrast: {"FractionAbove": 0.004, "FractionSeen": 1.0} for contrast in cohort.contrasts}
     reference = {"Session": cohort.reference, "Files": []} if cohort.reference else None
     anatomy = {"MaskVolumeMl": 1450 + rng.normal(0, 80), "TemplateCorrelation": 0.9}
-    path.write_text(json.dumps({"Scans": scans, "Reference": reference, "Anatomy": anatomy, "Risk": risk}))
+    seen = {"Coverage": {contrast: {"Brain": 1.0, "OnFaceCm2": 0.0, "Cut": []} for contrast in cohort.contrasts}}
+    path.write_text(json.dumps({"Scans": scans, "Reference": reference, "Anatomy": anatomy, "Risk": risk} | seen))
 
 
 if __name__ == "__main__":

@@ -276,6 +276,7 @@ def write_qc(anat: Path, head: str, recipe: Recipe, session: str, motion: int) -
         "Missing": ["acq-iso_T2w"],
         "Reference": ref,
         "Anatomy": {"MaskVolumeMl": 1502.3, "Similarity": 0.91},
+        "Coverage": {contrast: {"Brain": 1.0, "OnFaceCm2": 0.0, "Cut": []} for contrast in recipe.contrasts},
         "Risk": dict.fromkeys(recipe.contrasts, RISK),
         "Warnings": [recipe.text],
     }
