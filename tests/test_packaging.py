@@ -19,7 +19,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 LONGEST_FILE, LONGEST_FUNCTION, LONGEST_BUILDER = 400, 50, 100
 
-# docs/results.md keeps the commands of past runs as they were run; these options of theirs have gone since.
+# docs/notebook keeps the commands of past runs as they were run; these options of theirs have gone since.
 GONE = {
     *(f"--cfm-{name}" for name in ("contrast", "fusion", "mode", "strength", "train-steps")),
     *(f"--bridge-{name}" for name in ("crossings", "folds", "fusion", "mode", "strength")),
@@ -114,6 +114,15 @@ def test_relative_links_lead_somewhere(path: Path) -> None:
     assert [target for target in relative if not (path.parent / target).exists()] == []
 
 
+def test_the_tables_of_the_pages_are_those_of_the_measurements() -> None:
+    from benchmarks.results import PAGES, filled
+
+    for name in PAGES:
+        text = (ROOT / name).read_text(encoding="utf-8")
+        assert "<!-- table: " in text
+        assert filled(text) == text
+
+
 @pytest.mark.parametrize("path", [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))], ids=name_of)
 def test_options_in_the_documentation_exist(path: Path) -> None:
     from bids_lfenhance.cli import enhance
@@ -131,7 +140,7 @@ def test_options_in_the_documentation_exist(path: Path) -> None:
     ):
         named |= set(re.findall(r"(?<![\w-])--[a-z][\w-]*", command))
     assert known & GONE == set()
-    assert named - known - (GONE if path.name == "results.md" else set()) == set()
+    assert named - known - (GONE if path.parent.name == "notebook" else set()) == set()
 
 
 def test_wheel_holds_every_module_and_every_data_file(tmp_path: Path) -> None:
