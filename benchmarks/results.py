@@ -59,7 +59,9 @@ def averaged(rows: Sequence[Row]) -> Row:
 def stacks(row: Row) -> str:
     words = {"axi": "axial", "cor": "coronal", "sag": "sagittal", "iso": "isotropic"}
     parts = row["planes"].split("+")
-    return "three planes" if len(parts) == 3 else " + ".join(words[part] for part in parts) + " alone" * (len(parts) < 2)
+    if len(parts) == 3:
+        return "three planes"
+    return " + ".join(words[part] for part in parts) + (" alone" if len(parts) == 1 else "")
 
 
 def pair(row: Row, key: str, digits: int) -> str:
