@@ -218,5 +218,5 @@ def test_without_the_power_white_noise_starts_near_the_top() -> None:
 def test_a_lower_level_needs_the_power(session: Volume, tmp_path: Path) -> None:
     bare = small_weights(tmp_path)
     assert run("bridge", session, bare, k=990).maps
-    with pytest.raises(InputError, match="Expected --bridge-k 990 with weights that do not store the power"):
+    with pytest.raises(InputError, match="Expected k = 990 with weights that do not store the power"):
         run("bridge", session, bare, k=400)
