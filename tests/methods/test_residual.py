@@ -161,7 +161,7 @@ def test_the_maps_that_come_are_those_that_were_announced(name: str, session: Vo
 
 @every_method
 def test_another_estimate_than_the_flows_is_refused(name: str, session: Volume, weights: dict[str, str]) -> None:
-    with pytest.raises(InputError, match=f"Expected --{name}-estimate with the hash .*behind which the flow was"):
+    with pytest.raises(InputError, match=f"Expected the estimate of {name} with the hash .*behind which the flow was"):
         run(name, session, {**weights, "estimate": "fusionnet"})
 
 
