@@ -22,16 +22,16 @@ def setting(
 
 
 _HOLDS: Mapping[str, tuple[str, Any]] = {
-    "least": ("of at least", lambda value, bound: value >= bound),
-    "most": ("of at most", lambda value, bound: value <= bound),
-    "above": ("above", lambda value, bound: value > bound),
-    "below": ("below", lambda value, bound: value < bound),
+    "least": ("to be at least", lambda value, bound: value >= bound),
+    "most": ("to be at most", lambda value, bound: value <= bound),
+    "above": ("to be above", lambda value, bound: value > bound),
+    "below": ("to be below", lambda value, bound: value < bound),
 }
 
 
 @dataclass(frozen=True)
 class Checked:
-    """Settings that raise InputError where a value is out of the range that its field names; ``method`` for flags."""
+    """Settings that raise InputError where a value is out of the range that its field names, with their ``method``."""
 
     method: ClassVar[str] = ""
 
@@ -45,8 +45,11 @@ def _check(method: str, field: "Field[Any]", value: Any) -> None:
     for name, (words, holds) in _HOLDS.items():
         bound = field.metadata.get(name)
         if bound is not None and not holds(value, bound):
-            flag = f"--{method}-{field.name.replace('_', '-')}"
-            raise InputError(f"Expected {flag} {words} {bound:g}, found {value}; change it.")
+            raise InputError(
+                f"Expected {field.name} of {method} {words} {bound:g}, found {value}; change it.",
+                code="bad-setting",
+                key=field.name,
+            )
 
 
 def plain(settings: Any, *kinds: type) -> dict[str, Any]:
