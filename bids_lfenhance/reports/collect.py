@@ -298,7 +298,7 @@ def _tissue(output: Output) -> Tissue:
         for key in ("volume_mm3", "confidence", "volume_soft_mm3")
     )
     cut = tuple(str(row["name"]) for row in rows if row.get("volume_mm3") == "n/a")
-    return Tissue(output, volumes or None, confidence, soft, cut)
+    return Tissue(output, volumes if volumes or cut else None, confidence, soft, cut)
 
 
 def _missing(session: Session, head: str, wanted: str | None) -> Iterable[str]:
