@@ -49,7 +49,7 @@ class SessionContent:
     Volumes share one grid; ``expected`` (N, 3) are points where the template has brain; ``labels`` are (X, Y, Z) uint8
     and ``volumes`` rows of tissue volumes, both by contrast, and so are ``regions`` and ``region_volumes``, empty if
     segmentation of regions is disabled; the three before these are there only for a session that is paired, or that
-    goes to template spaces. ``maps`` are the method's own, by kind.
+    goes to template spaces. ``maps`` are the method's own, by kind. ``run`` names the log folder of the run.
     """
 
     acquired: Volume
@@ -73,6 +73,7 @@ class SessionContent:
     enhanced_regions: Mapping[str, np.ndarray] = field(default_factory=dict)
     enhanced_region_volumes: Mapping[str, Rows] = field(default_factory=dict)
     maps: Mapping[str, Volume] = field(default_factory=dict)
+    run: str = ""
 
 
 def write_session(session: LowFieldSession, spec: RunSpec, content: SessionContent) -> list[str]:
@@ -112,6 +113,7 @@ def _about(session: LowFieldSession, spec: RunSpec, content: SessionContent, con
     """The sidecar of an enhanced image, with what the image is usable for."""
     common = image_sidecar(session, spec, contrast, bool(content.quality.get("SkullStripped", False)))
     about = enhanced_sidecar(common, spec, content.provenance, contrast)
+    about["Runtime"] |= {"Run": content.run}
     if (std := _calibrated(content, spec, contrast)) is not None:
         about["ExpectedErrorPercent"] = expected_error(std, content.enhanced.channel(contrast), content.acquired.brain)
     record = plain(_quality_record(session, spec, content))
@@ -266,6 +268,7 @@ def _quality_record(session: LowFieldSession, spec: RunSpec, content: SessionCon
         "Alignment": content.qc.get("Alignment", {}),
         "Coverage": {contrast: _covered(content, contrast) for contrast in content.acquired.contrasts},
         "Anatomy": content.quality,
+        "Resolution": spec.resolution,
         "Method": spec.label,
         "Risk": content.risk_record,
         "Warnings": [*warnings, *content.provenance.get("warnings", [])],

@@ -148,13 +148,22 @@ def facts(session: Session) -> list[tuple[str, str]]:
     strengths = ", ".join(dict.fromkeys(row["field"] for row in scans)) or "unknown"
     methods = {str(o.sidecar.get("Method", label)) for c in session.channels for label, o in c.enhanced.items()}
     reference = session.reference
-    name = str(reference.get("Session") or "the same session") if reference else "none: fidelity cannot be measured"
+    name = _reference_name(reference) if reference else "none: fidelity cannot be measured"
+    aside = [("Not shown, of another run", "; ".join(session.aside))] if session.aside else []
     return [
         ("Method", ", ".join(sorted(methods)) or "no enhanced image"),
         ("Contrasts", ", ".join(channel.contrast for channel in session.channels) or "none"),
         ("Low-field scans", f"{len(scans)} at {strengths}" if scans else "no record"),
         ("High-field reference", name),
+        *aside,
     ]
+
+
+def _reference_name(reference: Mapping[str, Any]) -> str:
+    """Session and files of the high field that a session is compared with."""
+    files = reference.get("Files")
+    listed = ", ".join(map(str, files)) if isinstance(files, list) else ""
+    return f"session {reference.get('Session') or '(the same)'}{': ' if listed else ''}{listed}"
 
 
 def cards(session: Session, album: Album) -> list[dict[str, str]]:
