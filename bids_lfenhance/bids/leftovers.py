@@ -58,7 +58,7 @@ def unread_images(root: Path, subjects: Iterable[str]) -> tuple[str, ...]:
         return ()
     return (
         f"{len(found)} images of an MP2RAGE ({shorten(found, 3)}) were left out: only T1w, T2w and FLAIR are read; "
-        "to use one as reference, denoise its background and name it acq-UNI_T1w.",
+        "to use the uniform image as reference, name it acq-UNI_T1w (a background of noise is taken away).",
     )
 
 

@@ -105,7 +105,7 @@ def content(record: LowFieldSession, rng: np.random.Generator) -> SessionContent
         qc={"Scans": [{"Name": s.stem, "SNR": 10.0} for s in record.stacks], "Warnings": ["It moved."]},
         quality={"SkullStripped": False, "MaskVolumeMl": 1400.0, "Warnings": []},
         metrics=[metric] if paired else None,
-        reference_qc={} if paired else None,
+        reference_qc={"Warnings": ["Its background is noise."]} if paired else None,
         maps={kind: replace(volume, image=volume.image / 3) for kind in ("Plausibility", "Cycle")},
         **REGIONS,
     )
@@ -221,7 +221,8 @@ def test_sidecars_tell_the_truth(raw, spec, rng):
         f"bids:raw:sub-01/ses-HFC/anat/sub-01_ses-HFC_{own}T1w.nii.gz" for own in ("acq-axi_", "")
     ]
     quality = json.loads(files["qc"].read_text())
-    assert quality["Warnings"] == ["Only two planes.", "It moved.", "A draw was odd."]
+    noisy = "Reference: Its background is noise."  # what is said of high field reaches the page of the session
+    assert quality["Warnings"] == ["Only two planes.", "It moved.", noisy, "A draw was odd."]
     assert quality["Missing"] == ["acq-sag_T1w"]
     table = pd.read_csv(files["metrics"], sep="\t")
     assert table.loc[0, "value"] == 1
