@@ -24,7 +24,7 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_dataset(place / "bids")
     share = {"levels": 2, "reverse_width": 8, "discriminator_width": 8, "steps": 1, "n_ctx": 0}
     weights = untrained_weights("cssdiff", place / "weights", ("T1w",), **share)
-    words = ["--method", "cssdiff", "--cssdiff-weights", str(weights), "--n-samples", "2", "--participant-label", "02"]
+    words = ["--method", "cssdiff", "--weights", str(weights), "--n-samples", "2", "--participant-label", "02"]
     command = [sys.executable, "-m", "bids_lfenhance", str(place / "bids"), str(place / "out"), "participant"]
     command += ["-w", str(place / "work"), "--sloppy", "--segmentation", "none", *words]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=900)

@@ -82,8 +82,8 @@ def check_estimate(method: str, wanted: str, estimate: Loaded) -> None:
     """Raise InputError where the estimate is not the one, by SHA-256, that the flow was trained behind."""
     if wanted != estimate.sha256:
         raise InputError(
-            f"Expected --{method}-estimate with the hash {wanted[:12] or '(none)'}…, behind which the flow was "
-            f"trained, found {estimate.sha256[:12]}…; name those weights, or others with --{method}-weights."
+            f"Expected the estimate of {method} with the hash {wanted[:12] or '(none)'}…, behind which the flow was "
+            f"trained, found {estimate.sha256[:12]}…; name those weights, or other --weights."
         )
 
 

@@ -120,7 +120,7 @@ class Description(Generic[S]):
     """A method without its networks; ``settings.py`` of its folder holds it, and needs no torch.
 
     ``sampling`` are the user's options, each time: frozen dataclass, each field with a default and
-    ``metadata={"help": …, "source": …}``, from which ``--<name>-<field>`` is made; a field of few words is a
+    ``metadata={"help": …, "source": …}``, which ``--set KEY=VALUE`` sets; a field of few words is a
     ``Literal``. ``network`` and ``training`` are what weights are made with and store: the size of the networks and how
     they learn. ``settings`` has all of these fields, for the functions of the method.
     ``budgets`` maps a budget ("sloppy", "cpu", "gpu") to the options it changes, ``presets`` "paper", "tiny" to the

@@ -23,16 +23,16 @@ def setting(
 
 
 _HOLDS: Mapping[str, tuple[str, Callable[[float, float], bool]]] = {
-    "least": ("of at least", ge),
-    "most": ("of at most", le),
-    "above": ("above", gt),
-    "below": ("below", lt),
+    "least": ("to be at least", ge),
+    "most": ("to be at most", le),
+    "above": ("to be above", gt),
+    "below": ("to be below", lt),
 }
 
 
 @dataclass(frozen=True)
 class Checked:
-    """Settings that raise InputError where a value is out of the range that its field names; ``method`` for flags."""
+    """Settings that raise InputError where a value is out of the range that its field names, with their ``method``."""
 
     method: ClassVar[str] = ""
 
@@ -42,8 +42,11 @@ class Checked:
             for name in _HOLDS.keys() & field.metadata.keys():
                 (words, holds), bound, value = _HOLDS[name], field.metadata[name], getattr(self, field.name)
                 if not holds(value, bound):
-                    flag = f"--{self.method}-{field.name.replace('_', '-')}"
-                    raise InputError(f"Expected {flag} {words} {bound:g}, found {value}; change it.")
+                    raise InputError(
+                        f"Expected {field.name} of {self.method} {words} {bound:g}, found {value}; change it.",
+                        code="bad-setting",
+                        key=field.name,
+                    )
 
 
 def plain(settings: object, *kinds: type) -> dict[str, object]:

@@ -81,8 +81,8 @@ def test_the_user_decides_the_share_and_else_the_weights(asked: float, found: fl
 @pytest.mark.parametrize(
     ("name", "asked", "stored", "flag"),
     [
-        ("cssdiff", {"ddim_steps": 20}, {"ccd": True, "steps": 4}, "--cssdiff-ddim-steps"),
-        ("bridge", {"k": 400}, {}, "--bridge-k"),
+        ("cssdiff", {"ddim_steps": 20}, {"ccd": True, "steps": 4}, "ddim_steps"),
+        ("bridge", {"k": 400}, {}, "k = 990"),
     ],
 )
 def test_what_would_have_no_effect_with_these_weights_is_refused(
@@ -99,5 +99,5 @@ def test_a_value_out_of_its_range_is_refused_by_its_flag(value: float, holds: bo
     if holds:
         assert description("pfsr").sampling(strength=value).strength == value
     else:
-        with pytest.raises(InputError, match="--pfsr-strength"):
+        with pytest.raises(InputError, match="strength of pfsr"):
             description("pfsr").sampling(strength=value)

@@ -75,7 +75,7 @@ def resolve(sampling: BridgeSampling, stored: Plain) -> BridgeSettings:
     settings = settings_with(ABOUT, sampling, stored)
     if settings.crossing < WHITE and not settings.spectrum:
         raise InputError(
-            f"Expected --bridge-k {WHITE} with weights that do not store the power of the residual, found "
+            f"Expected k = {WHITE} with weights that do not store the power of the residual, found "
             f"{settings.k}; leave it out."
         )
     return settings

@@ -34,8 +34,8 @@ def prepare(volume: Volume, sampling: CssDiffSampling) -> Learned[CssDiffSetting
     nets = {name: net for name, net in built.items() if name in wanted and name in loaded.state}
     if settings.lsc_refine and "restorer" not in nets:
         raise InputError(
-            f"Expected a restorer in {loaded.path} for --cssdiff-lsc-refine, found none; leave the option out, or use "
-            "weights that were trained with --cssdiff-lsc."
+            f"Expected a restorer in {loaded.path} for lsc_refine, found none; leave it out, or use "
+            "weights that were trained with lsc."
         )
     return set_up(volume, settings, loaded, nets, ("denoiser",))
 

@@ -57,11 +57,11 @@ class CssDiffNetwork(LearnedNetwork):
         """Check the widths and levels."""
         super().__post_init__()
         if self.width % 32 or self.width < 32:
-            raise InputError(f"Expected --cssdiff-width in multiples of 32, found {self.width}; change it.")
+            raise InputError(f"Expected the width of cssdiff in multiples of 32, found {self.width}; change it.")
         if self.shuffle < 1 or 16 % (self.shuffle * 2 ** (self.levels - 1)):
             raise InputError(
-                f"Expected --cssdiff-shuffle such that 16 pixels are halved by all levels, found {self.shuffle} with "
-                f"{self.levels} levels; choose 1."
+                f"Expected the shuffle of cssdiff such that 16 pixels are halved by all levels, found {self.shuffle} "
+                f"with {self.levels} levels; choose 1."
             )
 
 
@@ -192,7 +192,7 @@ class CssDiffSettings(CssDiffSampling, CssDiffTraining, CssDiffNetwork):
         super().__post_init__()
         if self.lsc_refine and not (self.lsc and self.ccd):
             raise InputError(
-                "Expected --cssdiff-lsc and --cssdiff-ccd in the training for --cssdiff-lsc-refine, found one off."
+                "Expected lsc and ccd on in the training for lsc_refine, found one off; leave lsc_refine out."
             )
 
 
@@ -240,7 +240,7 @@ def resolve(sampling: CssDiffSampling, stored: Plain) -> CssDiffSettings:
     """The settings as they are in use; raise InputError for DDIM options with weights that have a chain."""
     if stored["ccd"] and sampling.ddim_steps != CssDiffSampling.ddim_steps:
         raise InputError(
-            f"Expected --cssdiff-ddim-steps with weights without a chain (--no-cssdiff-ccd) alone, found "
+            f"Expected ddim_steps with weights without a chain (trained with ccd=false) alone, found "
             f"{sampling.ddim_steps} and a chain of {stored['steps']} steps; leave it out."
         )
     found: CssDiffSettings = settings_in_use(ABOUT, sampling, stored)

@@ -84,7 +84,8 @@ def fit(
         omega /= 2
         del attempt
     raise MethodError(
-        f"inr diverged {RESTARTS + 1} times, last at omega {2 * omega:.3g}: set --inr-omega lower, or use interp"
+        f"inr diverged {RESTARTS + 1} times, last at omega {2 * omega:.3g}: set omega lower (--set omega=…), or "
+        "use interp"
     )
 
 

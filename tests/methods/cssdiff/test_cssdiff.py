@@ -36,11 +36,11 @@ def test_what_is_left_out_is_not_built_nor_trained() -> None:
 
 
 def test_settings_that_cannot_be_used_are_refused() -> None:
-    with pytest.raises(InputError, match="--cssdiff-width"):
+    with pytest.raises(InputError, match="width of cssdiff"):
         CssDiffSettings(width=40)
-    with pytest.raises(InputError, match="--cssdiff-shuffle"):
+    with pytest.raises(InputError, match="shuffle of cssdiff"):
         CssDiffSettings(shuffle=3)
-    with pytest.raises(InputError, match="cssdiff-lsc-refine of at most"):
+    with pytest.raises(InputError, match="lsc_refine of cssdiff to be at most"):
         CssDiffSettings(lsc_refine=0.4)
     with pytest.raises(InputError, match="found one off"):
         CssDiffSettings(lsc_refine=0.1, lsc=False)

@@ -122,7 +122,7 @@ def test_refinement_takes_a_share_of_the_restorer(tmp_path: Path) -> None:
     assert some.provenance["records"][0]["lsc_refine"] == 0.1
     without = replace(settings, lsc=False)
     bare = saved(tmp_path / "bare", untrained(TRAINABLE, without), without)
-    with pytest.raises(InputError, match="--cssdiff-ccd in the training for --cssdiff-lsc-refine"):
+    with pytest.raises(InputError, match="ccd on in the training for lsc_refine"):
         run(bare, lsc_refine=0.1)
 
 
