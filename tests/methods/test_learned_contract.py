@@ -1,4 +1,4 @@
-"""What everything promises that is trained, enhancers and simulators (methods.md §6.1, §9 row 20)."""
+"""What everything promises that is trained, enhancers and simulators."""
 
 from dataclasses import asdict, fields, replace
 from pathlib import Path
@@ -32,7 +32,7 @@ PARTS: dict[str, list[tuple[dict[str, Any], str, float, float]]] = {
         ({}, "restorer", 0.7, 0.05),
     ],
 }
-"""What methods.md §1.3 and §2.1 say of single networks: changes to the published size, network, millions of parameters,
+"""What the papers say of single networks: changes to the published size, network, millions of parameters,
 and how near: "~0.7 M" has one digit. (The light denoiser's widths, 15.5 M, no setting expresses.)"""
 
 SMALL: dict[str, dict[str, Any]] = {
@@ -110,7 +110,7 @@ def test_the_published_size_has_the_published_number_of_parameters(method: Train
 
 def test_each_network_has_the_parameters_that_were_counted_for_it(method: Trainable[Any]) -> None:
     if method.name not in PARTS:
-        pytest.skip("methods.md counts its parameters all together")
+        pytest.skip("its parameters are counted all together")
     for changes, name, millions, near in PARTS[method.name]:
         settings = method.about.settings(**{**method.about.presets["paper"], **changes})
         with torch.device("meta"):
