@@ -87,6 +87,7 @@ def content(record: LowFieldSession, rng: np.random.Generator) -> SessionContent
     paired = record.paired
     return SessionContent(
         acquired=volume,
+        expected=np.argwhere(mask) + 0.2,
         labels=labels,
         volumes={"T1w": rows, "T2w": rows},
         enhanced=replace(volume, image=volume.image * 2),
@@ -111,7 +112,7 @@ def content(record: LowFieldSession, rng: np.random.Generator) -> SessionContent
     )
 
 
-REGION_LABELS = np.full(SHAPE, 17, np.uint8)
+REGION_LABELS = np.pad(np.full((4, 4, 4), 17, np.uint8), [(2, 2), (2, 3), (2, 4)])
 REGION_ROWS = [
     {"index": 17, "name": "left hippocampus", "volume_mm3": 720.0, "volume_soft_mm3": 700.5, "confidence": 0.9},
     {"index": None, "name": "total intracranial", "volume_mm3": 1.5e6, "volume_soft_mm3": 1.4e6, "confidence": np.nan},
@@ -349,3 +350,24 @@ def test_the_methods_own_maps_say_what_they_are_and_a_missing_one_is_missed(raw,
     assert "Plausibility/T2w" not in files, "the weights do not know T2w"
     files["Cycle/T1w"].unlink()
     assert missing_outputs(record, spec) == [files["Cycle/T1w"]]
+
+
+def test_what_the_scans_cut_has_no_volume_and_the_record_says_how_much_they_show(raw, spec, rng):
+    """The upper half of the brain is beyond both T1w stacks; those of the T2w show all of it."""
+    record, given = session(raw), content(session(raw), rng)
+    stacks = [replace(s, data=s.data[:, :, :4]) if s.contrast == "T1w" else s for s in given.acquired.stacks]
+    write_session(record, spec, replace(given, acquired=replace(given.acquired, stacks=tuple(stacks))))
+    files = session_layout(record, spec)
+    for contrast, volume in (("T1w", "n/a"), ("T2w", "10")):
+        for key in ("tissue_table", "enhanced_tissue_table"):
+            assert files[f"{key}/{contrast}"].read_text().splitlines()[1].split("\t")[2] == volume
+    told = json.loads(files["qc"].read_text())
+    assert told["Coverage"]["T1w"] == {
+        "Brain": 0.5,
+        "OnFaceCm2": 0.16,
+        "Cut": ["left hippocampus", "total intracranial"],
+    }
+    assert told["Coverage"]["T2w"] == {"Brain": 1.0, "OnFaceCm2": 0.0, "Cut": []}
+    assert {scan["Contrast"]: scan["Coverage"] for scan in told["Scans"]} == {"T1w": 0.5, "T2w": 1.0}
+    usable = json.loads(sidecar_path(files["enhanced/T1w"]).read_text())["Usable"]
+    assert usable["measure"] == "no"
