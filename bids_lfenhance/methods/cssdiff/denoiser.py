@@ -1,0 +1,144 @@
+"""The slice denoiser of CSS-Diff on the whitened residual, and the encoder of slices whose tokens it attends to."""
+
+import math
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+CHANNELS = 15
+"""State and estimate of slices i − 1, i, i + 1; log σ of slice i, its four slots and their presence."""
+
+CONTEXT = (-6, 0, 6)
+"""Slices beside i whose tokens the denoiser attends to: what 1 mm neighbours do not show."""
+
+SIDE, GRID, TOKEN = 64, 4, 128
+"""Pixels a side the encoder sees; tokens a side of a slice; features of a token."""
+
+GROUPS, HEADS = 8, 4
+"""Of every normalisation; of every attention."""
+
+FREQUENCIES, EMBEDDING = 32, 128
+"""Of the embedding of the level: sines and cosines each; features."""
+
+
+class Encoder(nn.Module):
+    """f, the encoder of structure-guided pre-training: 16 tokens (N, 16, ``TOKEN``) of slices (N, 1, X, Y)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        parts: list[nn.Module] = []
+        for before, after in pairwise((1, 24, 48, 96, TOKEN)):
+            parts += [nn.Conv2d(before, after, 3, 2, 1), nn.GroupNorm(GROUPS, after), nn.SiLU()]
+        self.net = nn.Sequential(*parts)
+        self.place = nn.Parameter(0.02 * torch.randn(GRID * GRID, TOKEN))
+        self.whole = nn.Linear(GRID * GRID * TOKEN, TOKEN)
+
+    def forward(self, slices: Tensor) -> Tensor:
+        """(N, 16, ``TOKEN``)."""
+        small = functional.interpolate(slices, (SIDE, SIDE), mode="bilinear", antialias=True)
+        found: Tensor = self.net(small).flatten(2).transpose(1, 2) + self.place
+        return found
+
+    def vector(self, tokens: Tensor) -> Tensor:
+        """(N, ``TOKEN``) unit vectors of tokens (N, 16, ``TOKEN``): what slices are told apart by."""
+        return functional.normalize(self.whole(tokens.flatten(1)).float(), dim=1)
+
+
+class Attention(nn.Module):
+    """Every place of (N, C, X, Y) asks the tokens (N, T, ``TOKEN``); silent until it has learned."""
+
+    def __init__(self, features: int) -> None:
+        super().__init__()
+        self.norm = nn.GroupNorm(GROUPS, features)
+        self.ask = nn.Linear(features, features)
+        self.answer = nn.Linear(TOKEN, 2 * features)
+        self.out = nn.Linear(features, features)
+        nn.init.zeros_(self.out.weight)
+        nn.init.zeros_(self.out.bias)
+
+    def forward(self, x: Tensor, tokens: Tensor) -> Tensor:
+        """(N, C, X, Y)."""
+        query = _heads(self.ask(self.norm(x).flatten(2).transpose(1, 2)))
+        key, value = (_heads(part) for part in self.answer(tokens).chunk(2, dim=2))
+        found = functional.scaled_dot_product_attention(query, key, value)
+        answer: Tensor = self.out(found.transpose(1, 2).flatten(2))
+        return x + answer.transpose(1, 2).reshape(x.shape)
+
+
+class Block(nn.Module):
+    """Two 3×3 convolutions with GroupNorm and SiLU beside a shortcut; the level scales and shifts the first."""
+
+    def __init__(self, features_in: int, features_out: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(features_in, features_out, 3, padding=1)
+        self.norm1 = nn.GroupNorm(GROUPS, features_out)
+        self.conv2 = nn.Conv2d(features_out, features_out, 3, padding=1)
+        self.norm2 = nn.GroupNorm(GROUPS, features_out)
+        same = features_in == features_out
+        self.shortcut = nn.Identity() if same else nn.Conv2d(features_in, features_out, 1)
+        self.level = nn.Linear(EMBEDDING, 2 * features_out)
+
+    def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
+        """(N, out, X, Y)."""
+        scale, shift = self.level(embedding)[..., None, None].chunk(2, dim=1)
+        hidden = functional.silu(self.norm1(self.conv1(x)) * (1 + scale) + shift)
+        return functional.silu(self.norm2(self.conv2(hidden)) + self.shortcut(x))
+
+
+class SliceDenoiser(nn.Module):
+    """v of the state of slice i: (N, ``CHANNELS``, X, Y), level (N,), tokens (N, T, ``TOKEN``) → (N, 1, X, Y).
+
+    A U-Net, X and Y multiples of ``multiple``; the two coarsest levels attend to the tokens. The level is the angle φ
+    of u = cos φ r + sin φ ε over π/2.
+    """
+
+    def __init__(self, widths: tuple[int, ...] = (64, 128, 192, 256)) -> None:
+        super().__init__()
+        self.multiple = 2 ** (len(widths) - 1)
+        up = list(reversed(widths[:-1]))
+        self.encoder = nn.ModuleList(Block(a, b) for a, b in zip((CHANNELS, *widths[:-1]), widths, strict=True))
+        self.down = nn.ModuleList(nn.Conv2d(width, width, 2, stride=2) for width in widths[:-1])
+        self.attend = nn.ModuleList(Attention(width) for width in (widths[-2], widths[-1], widths[-2]))
+        self.up = nn.ModuleList(
+            nn.ConvTranspose2d(a, b, 2, stride=2) for a, b in zip(list(reversed(widths))[:-1], up, strict=True)
+        )
+        self.decoder = nn.ModuleList(Block(2 * width, width) for width in up)
+        self.last = nn.Conv2d(widths[0], 1, 1)
+        self.level = nn.Sequential(
+            nn.Linear(2 * FREQUENCIES, EMBEDDING), nn.SiLU(), nn.Linear(EMBEDDING, EMBEDDING), nn.SiLU()
+        )
+        nn.init.zeros_(self.last.weight)
+        assert self.last.bias is not None
+        nn.init.zeros_(self.last.bias)
+
+    def forward(self, x: Tensor, level: Tensor, tokens: Tensor) -> Tensor:
+        """(N, 1, X, Y)."""
+        embedding = self.level(_sinusoids(level))
+        skips: list[Tensor] = []
+        coarsest = len(self.down)
+        for number, block in enumerate(self.encoder):
+            x = block(x, embedding)
+            if number >= coarsest - 1:
+                x = self.attend[number - coarsest + 1](x, tokens)
+            if number < coarsest:
+                skips.append(x)
+                x = self.down[number](x)
+        for number, (widen, block) in enumerate(zip(self.up, self.decoder, strict=True)):
+            x = block(torch.cat([widen(x), skips.pop()], dim=1), embedding)
+            if number == 0:
+                x = self.attend[2](x, tokens)
+        out: Tensor = self.last(x)
+        return out
+
+
+def _heads(x: Tensor) -> Tensor:
+    return x.unflatten(2, (HEADS, -1)).transpose(1, 2)
+
+
+def _sinusoids(level: Tensor) -> Tensor:
+    """(N, 64): sines and cosines of ``level`` (N,) at frequencies from 1 to 1000."""
+    frequencies = torch.exp(torch.linspace(0, math.log(1000), FREQUENCIES, device=level.device))
+    phase = level[:, None] * frequencies
+    return torch.cat([torch.sin(phase), torch.cos(phase)], dim=1)
