@@ -131,7 +131,7 @@ def main() -> None:
     condition = condition_of(one.mean, one.scale, one.inputs)[:, :, *box]
     high = np.array(radial_power(truth, mask))
     report("estimate, box", mean, mean, float("nan"), truth, mask, high)
-    velocity = flow_of(prepared.network, condition)
+    velocity = flow_of(prepared.nets["flow"], condition)
     for row in given.rows:
         way, start = ways(given.steps, prepared.settings.spectrum)[row], time.perf_counter()
         generator = torch.Generator().manual_seed(given.seed)

@@ -128,7 +128,6 @@ def finish(
     prepared: Learned[S],
     result: Tensor | np.ndarray,
     record: Plain,
-    maps: Mapping[str, np.ndarray] | None = None,
     start: Estimate | None = None,
 ) -> Draw:
     """The draw: ``result`` (C, x, y, z) of the network in place of the brain, in the contrast asked for.
@@ -137,5 +136,5 @@ def finish(
     """
     array = result.cpu().numpy() if isinstance(result, Tensor) else result
     own: LearnedSettings = prepared.settings  # type: ignore[assignment]
-    draw = Draw(prepared.crop.paste(array), record, maps or {})
+    draw = Draw(prepared.crop.paste(array), record)
     return restore(draw, prepared.volume, own.contrast, start or prepared.estimate)

@@ -202,10 +202,10 @@ def test_what_is_done_to_enhanced_images_is_no_option_of_a_training():
 
 def test_what_trained_weights_decide_is_no_option_of_their_use():
     texts = {level: build_parser(level).format_help() for level in ("participant", "train")}
-    for option in ("--pfsr-width", "--pfsr-fusion", "--cssdiff-steps", "--pfsr-groups", "--pfsr-rate"):
+    for option in ("--pfsr-width", "--pfsr-fusion", "--pfsr-groups", "--pfsr-rate"):
         assert f"{option} " in texts["train"]
         assert f"{option} " not in texts["participant"], "without effect"
-    assert build_parser("participant").allow_abbrev is False, "--cssdiff-slices would set --cssdiff-slices-at-once"
+    assert build_parser("participant").allow_abbrev is False, "--cssdiff-slices is no short form of an option"
     assert "--bridge-steps " in texts["participant"]
     assert "--interp-fusion " in texts["participant"], "has no weights"
 

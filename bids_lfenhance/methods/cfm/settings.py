@@ -6,11 +6,11 @@ from typing import Any, ClassVar, Literal
 
 from ...nn.method import Description, Plain
 from ...nn.settings import Checked, setting
-from ..residual_options import FLOW, ResidualNetwork, ResidualSampling, known_settings
+from ..residual_options import FLOW, FlowNetwork, FlowSampling, known_settings
 
 
 @dataclass(frozen=True)
-class CfmNetwork(ResidualNetwork):
+class CfmNetwork(FlowNetwork):
     """What shapes the network; the weights store it."""
 
     method: ClassVar[str] = "cfm"
@@ -29,7 +29,7 @@ class CfmTraining(Checked):
 
 
 @dataclass(frozen=True)
-class CfmSampling(ResidualSampling):
+class CfmSampling(FlowSampling):
     """Options of ``cfm`` each time it is used."""
 
     method: ClassVar[str] = "cfm"
