@@ -163,8 +163,8 @@ def enhance(
         warning. None: by name, and where no name says it, by the brightness of the tissues, with a warning
     keep_geometry : the results on the voxels of the first scan; else 1 mm RAS+ around the head, in the scanner space
         of an isotropic stack or, where there is none, of the axial one
-    target_contrast : "own", that of the scan; "high-field", T1w as an MPRAGE at 3 T has it; "auto", high-field for
-        T1w, own for the others
+    target_contrast : "own", that of the scan; "high-field", T1w as an MPRAGE at 3 T has it; others keep their
+        own; "auto", own
     device : auto, cpu, cuda or cuda:N
     weights : of ``fusionnet``: a folder of a training, a file, a name; auto: the bundled
     progress : called with a few words before each step

@@ -23,7 +23,7 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("maps")
     write_dataset(place / "bids")
     weights = small_weights(place / "weights", ("T1w",), kind="cssdiff")
-    words = ["--method", "cssdiff", *(f"--cssdiff-{key}={value}" for key, value in weights.items())]
+    words = ["--method", "cssdiff", "--weights", weights["weights"], "--set", f"estimate={weights['estimate']}"]
     words += ["--n-samples", "2", "--participant-label", "02"]
     command = [sys.executable, "-m", "bids_lfenhance", str(place / "bids"), str(place / "out"), "participant"]
     command += ["-w", str(place / "work"), "--sloppy", "--segmentation", "none", *words]

@@ -19,12 +19,8 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 LONGEST_FILE, LONGEST_FUNCTION, LONGEST_BUILDER = 400, 50, 100
 
-# docs/results.md keeps the commands of past runs as they were run; these options of theirs have gone since.
-GONE = {
-    *(f"--cfm-{name}" for name in ("contrast", "fusion", "mode", "strength", "train-steps")),
-    *(f"--bridge-{name}" for name in ("crossings", "folds", "fusion", "mode", "strength")),
-    *("--bridge-bridge-steps", "--bridge-prior-steps", "--no-bridge-bridge", "--no-bridge-diffusion"),
-}
+# docs/notebook keeps the commands of past runs as they were run: settings of a method were options of its own then.
+GONE = re.compile("--(no-)?(interp|inr|pfsr|cfm|bridge|cssdiff|h2lo|regions|physics)-")
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -114,6 +110,15 @@ def test_relative_links_lead_somewhere(path: Path) -> None:
     assert [target for target in relative if not (path.parent / target).exists()] == []
 
 
+def test_the_tables_of_the_pages_are_those_of_the_measurements() -> None:
+    from benchmarks.results import PAGES, filled
+
+    for name in PAGES:
+        text = (ROOT / name).read_text(encoding="utf-8")
+        assert "<!-- table: " in text
+        assert filled(text) == text
+
+
 @pytest.mark.parametrize("path", [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))], ids=name_of)
 def test_options_in_the_documentation_exist(path: Path) -> None:
     from bids_lfenhance.cli import enhance
@@ -130,8 +135,19 @@ def test_options_in_the_documentation_exist(path: Path) -> None:
         r"^.*bids_lfenhance .*$|`--[a-z].*?`", path.read_text(encoding="utf-8"), flags=re.MULTILINE
     ):
         named |= set(re.findall(r"(?<![\w-])--[a-z][\w-]*", command))
-    assert known & GONE == set()
-    assert named - known - (GONE if path.name == "results.md" else set()) == set()
+    assert not any(GONE.match(option) for option in known)
+    assert {option for option in named - known if path.parent.name != "notebook" or not GONE.match(option)} == set()
+
+
+@pytest.mark.parametrize("path", [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))], ids=name_of)
+def test_settings_in_the_documentation_exist(path: Path) -> None:
+    from bids_lfenhance.cli.parts import parts_of
+    from bids_lfenhance.config import LEVELS
+
+    known = {key for level in LEVELS for part in parts_of(level) for key in part.fields}
+    words = re.findall(r"--set ((?:[\w.-]+=[^\s`]+ ?)+)", path.read_text(encoding="utf-8"))
+    keys = {word.partition("=")[0].removeprefix("simulator.") for found in words for word in found.split()}
+    assert keys - {"KEY"} - known == set()
 
 
 def test_wheel_holds_every_module_and_every_data_file(tmp_path: Path) -> None:

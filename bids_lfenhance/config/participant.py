@@ -69,11 +69,6 @@ class Settings(Common):
         """The ``desc-`` label of the results."""
         return self.output_label or self.method
 
-    @property
-    def parts(self) -> dict[str, Mapping[str, Any]]:
-        """Options by the name of the method they belong to."""
-        return {self.method: self.method_options}
-
 
 _HOW = ("method", "budget", "n_samples", "random_seed", "sloppy", "assume_field_strength", "output_spaces")
 """The settings that change what is written; the others only choose scans or resources."""

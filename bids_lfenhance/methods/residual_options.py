@@ -1,11 +1,9 @@
 """Settings of the methods that draw the residual of the learned estimate, and what they refuse; no torch."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
-from typing import Any
+from dataclasses import dataclass, field
 
 from ..errors import InputError
-from ..nn.method import Description, Plain
 from ..nn.settings import Checked, setting
 from ..nn.weights import Loaded
 from .options import EstimateSampling
@@ -94,19 +92,12 @@ class FlowNetwork(ResidualNetwork):
         return tuple(self.width * times for times in (1, 2, 4, 6))
 
 
-def known_settings(about: Description, network: type, sampling: ResidualSampling, stored: Plain) -> Any:
-    """The settings as they are in use of weights that store these: the network as stored, the rest the user's."""
-    names = {item.name for kind in (network, about.training) if kind for item in fields(kind)}
-    trained = {key: tuple(v) if isinstance(v, list) else v for key, v in stored.items() if key in names}
-    return about.settings(**trained, **{item.name: getattr(sampling, item.name) for item in fields(sampling)})
-
-
 def check_estimate(method: str, wanted: str, estimate: Loaded) -> None:
     """Raise InputError where the estimate is not the one, by SHA-256, that the method was trained behind."""
     if wanted != estimate.sha256:
         raise InputError(
-            f"Expected --{method}-estimate with the hash {wanted[:12] or '(none)'}…, behind which {method} was "
-            f"trained, found {estimate.sha256[:12]}…; name those weights, or others with --{method}-weights."
+            f"Expected the estimate of {method} with the hash {wanted[:12] or '(none)'}…, behind which it was "
+            f"trained, found {estimate.sha256[:12]}…; name those weights, or other --weights."
         )
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:  # torch takes a second to import, and the command line reads 
     import torch
 
     from .batch import Batch
-    from .source import Source
+    from .source import Example, Source
     from .stage import Nets, Stage
     from .weights import Loaded
 
@@ -76,7 +76,7 @@ class Enhanced:
 
     image: np.ndarray
     std: np.ndarray | None
-    provenance: Mapping[str, Any]
+    provenance: Plain
     maps: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
@@ -114,11 +114,11 @@ def _always(settings: object) -> bool:
 
 
 @dataclass(frozen=True)
-class Description:
+class Description(Generic[S]):
     """A method without its networks; ``settings.py`` of its folder holds it, and needs no torch.
 
     ``sampling`` are the user's options, each time: frozen dataclass, each field with a default and
-    ``metadata={"help": …, "source": …}``, from which ``--<name>-<field>`` is made; a field of few words is a
+    ``metadata={"help": …, "source": …}``, which ``--set KEY=VALUE`` sets; a field of few words is a
     ``Literal``. ``network`` and ``training`` are what weights are made with and store: the size of the networks and how
     they learn. ``settings`` has all of these fields, for the functions of the method.
     ``budgets`` maps a budget ("sloppy", "cpu", "gpu") to the options it changes, ``presets`` "paper", "tiny" to the
@@ -131,7 +131,7 @@ class Description:
     name: str
     direction: Direction
     learns_from: LearnsFrom
-    settings: type
+    settings: type[S]
     sampling: type
     network: type | None = None
     training: type | None = None
@@ -163,7 +163,7 @@ class Description:
 class MakesSource(Protocol):
     """How a training turns its examples into what it learns from."""
 
-    def __call__(self, examples: "Sequence[Any]") -> "Source":
+    def __call__(self, examples: "Sequence[Example]") -> "Source":
         """A source of items of these examples."""
 
 
@@ -179,14 +179,14 @@ class Trainable(Generic[S]):
     ``initialise(nets, examples)`` sets parameters that are estimated in closed form, before the first step.
     """
 
-    about: Description
+    about: Description[S]
     build: "Callable[[S], dict[str, torch.nn.Module]]"
     stages: "Callable[[S], tuple[Stage, ...]]"
     predict: "Callable[[Nets, Batch, S, torch.Generator], torch.Tensor]"
     source: MakesSource | None = None
-    score: "Callable[[Nets, Any, S, torch.device], Mapping[str, float]] | None" = None
+    score: "Callable[[Nets, Example, S, torch.device], Mapping[str, float]] | None" = None
     scores: tuple[str, ...] = ("psnr",)
-    initialise: "Callable[[Nets, Sequence[Any]], None] | None" = None
+    initialise: "Callable[[Nets, Sequence[Example]], None] | None" = None
 
     @property
     def name(self) -> str:

@@ -14,7 +14,7 @@ from ..config import TOTAL_INTRACRANIAL
 from ..evaluation.cohort import BASELINE, METRIC_KEYS
 from ..evaluation.figures import Figures
 from ..evaluation.structures import HIGH, OVERLAP_KEYS, VOLUME_KEYS
-from .collect import Channel, Output, Session, Subject, Tissue, collect, read_json, read_run
+from .collect import REGION_SEGMENTATIONS, Channel, Output, Session, Subject, Tissue, collect, read_json, read_run
 from .verdict import verdict_of
 
 COMPLETE, MISSING, HALF = "complete", "missing", "half-written"
@@ -34,7 +34,8 @@ class Cohort:
 
     ``metrics`` of intensities by ``METRIC_KEYS``, ``overlaps`` (Dice) and ``volumes`` in mm³ by ``OVERLAP_KEYS`` and
     ``VOLUME_KEYS``; ``images`` one row per image that should be there; ``quality`` one per session; ``people`` age and
-    sex by subject; ``absent`` subjects of BIDS_DIR that the derivative does not know; ``notes`` on what was odd.
+    sex by subject; ``absent`` subjects of BIDS_DIR that the derivative does not know; ``notes`` on what was odd;
+    ``segmentations`` by file: of what (subject, session, contrast, image), and the segmentation.
     """
 
     out_dir: Path
@@ -48,6 +49,7 @@ class Cohort:
     people: dict[str, dict[str, Any]] = field(default_factory=dict)
     absent: tuple[str, ...] = ()
     notes: list[str] = field(default_factory=list)
+    segmentations: dict[Path, tuple[dict[str, Any], Tissue]] = field(default_factory=dict)
 
     @property
     def incomplete(self) -> Rows:
@@ -114,6 +116,7 @@ def _add_session(cohort: Cohort, subject: Subject, session: Session) -> None:
                 counted.add((channel.contrast, label))
                 for tissue in segmented:
                     _add_volumes(cohort, where, channel.contrast, label, tissue)
+                    _add_segmentation(cohort, where, channel.contrast, label, tissue)
                 if label in cohort.methods and paired and (channel.contrast, label) not in measured:
                     status, detail = UNMEASURED, f"no row of {label} in its desc-{label}_qc.tsv"
             row = _image_row(subject.name, name, channel.contrast, label, status, detail) | _risk(
@@ -139,11 +142,22 @@ def _add_volumes(cohort: Cohort, where: tuple[str, str], contrast: str, label: s
             cohort.volumes.add((contrast, label, tissue.segmentation, name, measure), where, volume)
 
 
+def _add_segmentation(cohort: Cohort, where: tuple[str, str], contrast: str, label: str, tissue: Tissue) -> None:
+    """High field comes with each low-field session it is compared with, and is one image of its own session."""
+    session = tissue.output.entities.get("ses", NO_SESSION) if label == HIGH else where[1]
+    about = {"subject": where[0], "session": session, "contrast": contrast, "image": label}
+    cohort.segmentations[tissue.output.path] = about, tissue
+
+
 def _find_unsegmented(cohort: Cohort) -> None:
-    """Gives complete images that lack a segmentation which others have a status that says so."""
+    """Gives complete images that lack a segmentation which others have a status that says so.
+
+    Regions of low field itself are found only beside high field.
+    """
     wanted = {seg for row in cohort.images for seg in str(row["segmentations"]).split()}
     for row in cohort.images:
-        lacking = sorted(wanted - set(str(row["segmentations"]).split()))
+        optional = REGION_SEGMENTATIONS if row["image"] == BASELINE and row["high_field"] == "no" else ()
+        lacking = sorted(wanted.difference(str(row["segmentations"]).split(), optional))
         if row["status"] == COMPLETE and lacking:
             listed = ", ".join(f"seg-{seg}" for seg in lacking)
             row |= {"status": UNSEGMENTED, "detail": f"no table of volumes of {listed}, which other images have"}

@@ -30,11 +30,12 @@ from ..evaluation.structures import (
     volume_summary,
     with_both_sides,
 )
+from . import group_data as data
 from . import group_regions as regions
 from . import group_tables as tab
 from .cohort import NO_SESSION, Cohort
 from .group_dictionary import TABLES
-from .group_figures import Figure, agreement_figure, metric_figure, retest_figure, structure_figure
+from .group_figures import FEWEST, Figure, agreement_figure, metric_figure, retest_figure, structure_figure
 from .tables import PRIMARY, number
 
 TEMPLATE = "group.html.jinja"
@@ -58,8 +59,11 @@ def group_tables(cohort: Cohort) -> dict[str, list[dict[str, Any]]]:
         "volumes": volume_table(volumes),
         "retest": retest_table(volumes),
         "people": people_table(_quantities(summaries[:3], volumes), cohort.people),
-        "quality": cohort.quality,
-        "images": cohort.images,
+        "quality": [data.bids_keys(row) for row in cohort.quality],
+        "images": [data.bids_keys(row) for row in cohort.images],
+        "volumes_long": data.volumes_long(cohort),
+        "volumes_wide": data.volumes_wide(cohort),
+        "metrics_long": data.metrics_long(cohort),
     }
 
 
@@ -146,6 +150,7 @@ def group_page(cohort: Cohort, tables: Tables, figures: Sequence[Figure]) -> str
         missing=tab.missing_table(cohort),
         figures=[(figure, _picture(figure)) for figure in figures],
         files=[(name, len(tables[name]), list(TABLES[name])) for name in TABLES],
+        fewest=FEWEST,
         protocol=PRIMARY,
         version=__version__,
         style=Markup(read_text("report.css") + read_text("group.css")),  # our own files, not the dataset's

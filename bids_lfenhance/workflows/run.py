@@ -162,17 +162,26 @@ def make_run_spec(settings: Settings, method_settings: Mapping[str, Any], device
     )
 
 
-def preflight(settings: Settings, spec: RunSpec) -> None:
-    """Raise ``InputError`` before any computing if folders, disk, memory or templates do not suffice."""
-    work_dir = settings.work_dir or Path(tempfile.gettempdir())
-    for folder, name in ((settings.out_dir, "OUT_DIR"), (work_dir, "the work folder")):
-        check_room(folder, name)
+def check_request(settings: Settings, spec: RunSpec) -> None:
+    """Raise ``InputError`` if memory does not suffice or an output space is unknown; writes and fetches nothing."""
     needed = MINIMUM_MEMORY_GB[settings.sloppy]
     if spec.mem_gb < needed:
         advice = "ask for more" if settings.sloppy else "ask for more, or try --sloppy to see the app at work"
         raise InputError(
             f"Expected {needed:g} GiB of memory, found {spec.mem_gb:.1f}; {advice}.", code="no-memory", needed=needed
         )
+    if spec.spaces:
+        from ..imaging.normalise import check_space
+
+        for space in spec.spaces:
+            check_space(space)
+
+
+def preflight(settings: Settings, spec: RunSpec) -> None:
+    """Raise ``InputError`` before any computing if folders or disk do not suffice or a template cannot be had."""
+    work_dir = settings.work_dir or Path(tempfile.gettempdir())
+    for folder, name in ((settings.out_dir, "OUT_DIR"), (work_dir, "the work folder")):
+        check_room(folder, name)
     if spec.spaces:
         from ..imaging.normalise import template_files
 
@@ -261,7 +270,7 @@ def _start_run(settings: Settings, spec: RunSpec, plan: Plan) -> Path:
     )
     run_dir = settings.out_dir / "logs" / run_id
     run_dir.mkdir(parents=True)
-    (run_dir / "config.toml").write_text(to_toml(settings, spec.method_settings))
+    (run_dir / "config.toml").write_text(to_toml(settings, method=spec.method_settings))
     return run_dir
 
 

@@ -172,7 +172,7 @@ def test_the_maps_that_come_are_those_that_were_announced(name: str, session: Vo
 def test_another_estimate_than_the_one_it_was_trained_behind_is_refused(
     name: str, session: Volume, weights: dict[str, str]
 ) -> None:
-    with pytest.raises(InputError, match=f"Expected --{name}-estimate with the hash .*behind which {name} was trained"):
+    with pytest.raises(InputError, match=f"Expected the estimate of {name} with the hash .*behind which it was"):
         run(name, session, {**weights, "estimate": "fusionnet"})
 
 
@@ -230,5 +230,5 @@ def test_without_the_power_white_noise_starts_near_the_top() -> None:
 def test_a_lower_level_needs_the_power(session: Volume, tmp_path: Path) -> None:
     bare = small_weights(tmp_path)
     assert run("bridge", session, bare, k=990).maps
-    with pytest.raises(InputError, match="Expected --bridge-k 990 with weights that do not store the power"):
+    with pytest.raises(InputError, match="Expected k = 990 with weights that do not store the power"):
         run("bridge", session, bare, k=400)

@@ -6,7 +6,8 @@ from typing import ClassVar
 from ...errors import InputError
 from ...nn.method import Description, Plain
 from ...nn.settings import setting
-from ..residual_options import FLOW, FlowNetwork, FlowSampling, known_settings
+from ..options import settings_with
+from ..residual_options import FLOW, FlowNetwork, FlowSampling
 
 K = 400
 """Where the bridge crosses in the paper, section 2.3."""
@@ -71,10 +72,10 @@ ABOUT = Description(
 
 def resolve(sampling: BridgeSampling, stored: Plain) -> BridgeSettings:
     """The settings as they are in use of weights that store these; raise InputError where they do not fit."""
-    settings: BridgeSettings = known_settings(ABOUT, BridgeNetwork, sampling, stored)
+    settings = settings_with(ABOUT, sampling, stored)
     if settings.crossing < WHITE and not settings.spectrum:
         raise InputError(
-            f"Expected --bridge-k {WHITE} with weights that do not store the power of the residual, found "
+            f"Expected k = {WHITE} with weights that do not store the power of the residual, found "
             f"{settings.k}; leave it out."
         )
     return settings

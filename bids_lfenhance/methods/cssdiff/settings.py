@@ -7,7 +7,8 @@ from typing import Any, ClassVar
 from ...errors import InputError
 from ...nn.method import Description, Plain
 from ...nn.settings import Checked, setting
-from ..residual_options import ResidualNetwork, ResidualSampling, known_settings
+from ..options import settings_with
+from ..residual_options import ResidualNetwork, ResidualSampling
 
 HEADS = 4
 """Of every attention."""
@@ -28,7 +29,7 @@ class CssDiffNetwork(ResidualNetwork):
         """Check the width."""
         super().__post_init__()
         if self.width % HEADS:
-            raise InputError(f"Expected --cssdiff-width in multiples of {HEADS}, found {self.width}; change it.")
+            raise InputError(f"Expected the width of cssdiff in multiples of {HEADS}, found {self.width}; change it.")
 
     @property
     def widths(self) -> tuple[int, ...]:
@@ -105,5 +106,4 @@ ABOUT = Description(
 
 def resolve(sampling: CssDiffSampling, stored: Plain) -> CssDiffSettings:
     """The settings as they are in use of weights that store these."""
-    settings: CssDiffSettings = known_settings(ABOUT, CssDiffNetwork, sampling, stored)
-    return settings
+    return settings_with(ABOUT, sampling, stored)

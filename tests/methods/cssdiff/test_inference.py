@@ -70,5 +70,5 @@ def test_how_many_slices_go_at_once_changes_nothing() -> None:
 
 
 def test_a_width_that_attention_cannot_divide_is_refused() -> None:
-    with pytest.raises(InputError, match="--cssdiff-width in multiples of 4, found 9"):
+    with pytest.raises(InputError, match="width of cssdiff in multiples of 4, found 9"):
         description("cssdiff").settings(width=9)
