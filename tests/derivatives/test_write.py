@@ -108,7 +108,7 @@ def content(record: LowFieldSession, rng: np.random.Generator) -> SessionContent
         metrics=[metric] if paired else None,
         reference_qc={"Warnings": ["Its background is noise."]} if paired else None,
         maps={kind: replace(volume, image=volume.image / 3) for kind in ("Sample", "DrawsStd")},
-        **REGIONS,
+        **{name: regions for name, regions in REGIONS.items() if paired or name.startswith("enhanced_")},
     )
 
 
@@ -328,7 +328,8 @@ def test_one_table_holds_all_volumes_of_a_subject(raw, spec, rng, kind):
     fields = {0.0635: {"preproc", "inr"}} | ({3.0: {"preproc"}} if record.paired else {})
     assert {f: set(rows["image"]) for f, rows in table.groupby("field_strength")} == fields
     images = sum(len(images) for images in fields.values())
-    assert len(table) == 2 * images * (1 + len(REGION_ROWS)), "one row of tissue, two of regions, in two contrasts"
+    segmented = images if record.paired else images - 1  # regions of low field itself only beside high field
+    assert len(table) == 2 * (images + segmented * len(REGION_ROWS)), "one row of tissue, two of regions, two contrasts"
     hippocampus = table[table["name"] == "left hippocampus"]
     assert (hippocampus["volume_soft_mm3"] == 700.5).all()
     assert set(hippocampus["segmentation"]) == {"regions"}
