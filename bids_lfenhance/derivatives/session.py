@@ -260,6 +260,7 @@ def _quality_record(session: LowFieldSession, spec: RunSpec, content: SessionCon
         "QC": content.reference_qc,
     }
     warnings = [*session.warnings, *content.qc["Warnings"], *content.quality.get("Warnings", [])]
+    warnings += [f"Reference: {sentence}" for sentence in (content.reference_qc or {}).get("Warnings", [])]
     return {
         "Scans": scans,
         "ReferenceScan": _frame_scan(content),

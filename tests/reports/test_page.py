@@ -361,13 +361,13 @@ def test_labels_are_tinted_and_the_rest_is_grey() -> None:
 
 
 def test_the_methods_own_maps_are_shown_and_told(tmp_path: Path):
-    out = build(tmp_path, phantom(SMALL), Recipe(maps=("Plausibility", "Cycle"), contrasts=("T1w",)))
+    out = build(tmp_path, phantom(SMALL), Recipe(maps=("Sample", "DrawsStd"), contrasts=("T1w",)))
     text = write_report(out, "01").read_text(encoding="utf-8")
     reader = read(text)
-    for kind in ("Plausibility", "Cycle"):
+    for kind in ("Sample", "DrawsStd"):
         assert f"What {kind} is & means. Median in the brain" in reader.text
         assert f"T1w {kind.lower()} map" in reader.text
     viewers = [json.loads(block) for block in reader.scripts if '"planes"' in block]
     shown = [image["name"] for viewer in viewers for c in viewer["contrasts"] for image in c["images"]]
-    assert {"Plausibility map", "Cycle map", "Risk map"} <= set(shown)
+    assert {"Sample map", "DrawsStd map", "Risk map"} <= set(shown)
     assert "Missing" not in reader.text
