@@ -21,6 +21,7 @@ from .layout import is_enhanced, no_longer, scan_states, session_layout
 from .sidecars import (
     BRAIN,
     METRIC_COLUMNS,
+    STD,
     enhanced_sidecar,
     grid_metadata,
     image_sidecar,
@@ -28,7 +29,6 @@ from .sidecars import (
     own_source,
     raw_sources,
     regions_metadata,
-    std_metadata,
 )
 from .stale import remove, stale_files
 
@@ -114,18 +114,16 @@ def _about(session: LowFieldSession, spec: RunSpec, content: SessionContent, con
     common = image_sidecar(session, spec, contrast, bool(content.quality.get("SkullStripped", False)))
     about = enhanced_sidecar(common, spec, content.provenance, contrast)
     about["Runtime"] |= {"Run": content.run}
-    if (std := _calibrated(content, spec, contrast)) is not None:
+    if (std := _error_scale(content, spec, contrast)) is not None:
         about["ExpectedErrorPercent"] = expected_error(std, content.enhanced.channel(contrast), content.acquired.brain)
     record = plain(_quality_record(session, spec, content))
     usable = judge(evidence(record, contrast, spec.label, content.metrics or (), about))
     return about | usable.sidecar() | {"ScanStates": scan_states(session)}
 
 
-def _calibrated(content: SessionContent, spec: RunSpec, contrast: str) -> np.ndarray | None:
+def _error_scale(content: SessionContent, spec: RunSpec, contrast: str) -> np.ndarray | None:
     """(X, Y, Z) SD of the error where the method says it of this contrast; None where it does not."""
-    if content.std is None or not spec.gives_scale or not is_enhanced(spec, contrast):
-        return None
-    return content.std.channel(contrast)
+    return content.std.channel(contrast) if content.std is not None and is_enhanced(spec, contrast) else None
 
 
 def expected_error(std: np.ndarray, image: np.ndarray, brain: np.ndarray) -> float | None:
@@ -164,14 +162,8 @@ def _write_maps(
     words = f"Plain mean of {count} low-field stack(s), in the frame of {_frame_scan(content)}"
     fused = common | {"Description": words}
     write_image(files[f"preproc/{contrast}"], content.acquired.channel(contrast), grid, frame, fused)
-    if content.std is not None and is_enhanced(spec, contrast):
-        write_image(
-            files[f"Std/{contrast}"],
-            content.std.channel(contrast),
-            grid,
-            frame,
-            common | std_metadata(content.provenance),
-        )
+    if (std := _error_scale(content, spec, contrast)) is not None:
+        write_image(files[f"Std/{contrast}"], std, grid, frame, common | {"Description": STD})
     risk = common | {"Description": RISK, "Units": "noise SD", **content.risk_record[contrast]}
     write_image(files[f"risk/{contrast}"], content.risk.channel(contrast), grid, frame, risk)
     for kind, volume in content.maps.items():

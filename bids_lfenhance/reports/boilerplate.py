@@ -19,8 +19,8 @@ REFERENCES = {
     "doi:10.1016/j.neuroimage.2010.07.033",
     "nilearn": "Abraham A et al. Machine learning for neuroimaging with scikit-learn. Front Neuroinform 2014;8:14. "
     "doi:10.3389/fninf.2014.00014",
-    "ensembles": "Lakshminarayanan B et al. Simple and scalable predictive uncertainty estimation using deep "
-    "ensembles. NeurIPS 2017. arXiv:1612.01474",
+    "heteroscedastic": "Kendall A, Gal Y. What uncertainties do we need in Bayesian deep learning for computer vision? "
+    "NeurIPS 2017. arXiv:1703.04977",
     "synthseg": "Billot B et al. SynthSeg: segmentation of brain MRI scans of any contrast and resolution without "
     "retraining. Med Image Anal 2023;86:102789. doi:10.1016/j.media.2023.102789",
     "ssim": "Wang Z et al. Image quality assessment: from error visibility to structural similarity. "
@@ -173,9 +173,9 @@ def _enhancement(output: Output, cite: _Citing) -> str:
     else:
         text = f"High-field-like images were estimated with the method {method}."
     if isinstance(draws, int) and draws > 1:
-        text += (
-            f" The result is the mean of {draws} draws, its uncertainty their standard deviation {cite('ensembles')}."
-        )
+        text += f" The result is the mean of {draws} draws."
+    if "ExpectedErrorPercent" in sidecar:
+        text += f" The standard deviation of its error is the method's own estimate {cite('heteroscedastic')}."
     listed = ", ".join(f"{key} = {value}" for key, value in settings.items())
     seed = f"; seed {sidecar['Seed']}" if "Seed" in sidecar else ""
     return f"{text} Settings of {output.desc}: {listed or 'defaults'}{seed}."

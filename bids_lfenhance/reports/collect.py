@@ -359,8 +359,8 @@ def _missing_of(channel: Channel, head: str, labels: Iterable[str], paired: bool
             yield f"{head}_…_desc-{label}_{name}.nii.gz: the enhanced image"
         if label not in channel.risk:
             yield f"{head}_…_desc-{label}Risk_{name}.nii.gz: the risk map"
-        if label not in channel.std and image is not None and _number(image.sidecar.get("Draws", 1)) > 1:
-            yield f"{head}_…_desc-{label}Std_{name}.nii.gz: the standard deviation over draws"
+        if label not in channel.std and image is not None and "ExpectedErrorPercent" in image.sidecar:
+            yield f"{head}_…_desc-{label}Std_{name}.nii.gz: the standard deviation of the error"
         if label not in channel.tissue:
             yield f"{head}_…_desc-{label}{name}_dseg.nii.gz: tissue of the enhanced image"
     if paired and channel.high is None:

@@ -183,8 +183,8 @@ def cards(session: Session, album: Album) -> list[dict[str, str]]:
                 )
     for entry in album.scales:
         if entry["kind"] == "Std":
-            value, what = f"{number(entry['median'], 2)} %", "Standard deviation, median"
-            beside = "of the median brain intensity; over draws alone, a lower bound"
+            value, what = f"{number(entry['median'], 2)} %", "Expected error, median"
+            beside = "standard deviation as its method says it, of the median brain intensity"
         elif isinstance(share := entry["about"].get("FractionAbove"), int | float):
             value, what = (
                 "< 0.01 %" if 0 < share < 1e-4 else f"{number(100 * share, 2)} %",
@@ -204,10 +204,7 @@ def std_note(session: Session) -> str:
     """Why there is no standard deviation, where there is none; nothing where there is one."""
     if any(channel.std for channel in session.channels):
         return ""
-    draws = [o.sidecar.get("Draws") for channel in session.channels for o in channel.enhanced.values()]
-    if any(isinstance(number_of, int) and number_of > 1 for number_of in draws):
-        return "The standard deviation over draws should be here and is missing."
-    return "There is no standard deviation map: the result is a single draw, so there is no spread to show."
+    return "There is no map of the expected error: the method does not say how large its error is."
 
 
 def registration_viewer(viewer: Mapping[str, Any] | None) -> dict[str, Any] | None:

@@ -284,7 +284,7 @@ def test_low_field_only_without_skull_one_contrast_one_draw(tmp_path: Path):
     assert "not verifiable here" in reader.text
     assert "Without a high-field image there is no truth to compare with." in reader.text
     assert "there is nothing to align to" in reader.text
-    assert "single draw" in reader.text
+    assert "the method does not say how large its error is" in reader.text
     assert "High field" not in "".join(reader.scripts[:3])
     assert "" not in reader.addresses
 
