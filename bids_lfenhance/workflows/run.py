@@ -24,7 +24,8 @@ from ..errors import InputError
 from ..imaging.grid import canonical_zoom
 from ..methods import get_method
 from ..methods.enhance import check_draws
-from ..reports.page import boilerplate, tells_of_failure, write_report
+from ..reports.boilerplate import bibliography, boilerplate
+from ..reports.page import tells_of_failure, write_report
 from ..resources import available_cpus, available_memory_gb, check_room, limit_threads
 from ..segmentation.regions import label_table
 from .inputs import graph_label
@@ -245,6 +246,7 @@ def _cite(out_dir: Path) -> None:
     """The methods text of all subjects is on disk: read under the lock, so that the last to write saw them all."""
     with locked(out_dir / "logs" / ".citation.lock"):
         atomic_write(out_dir / "logs" / "CITATION.md", boilerplate(out_dir))
+        atomic_write(out_dir / "logs" / "CITATION.bib", bibliography(out_dir))
 
 
 def _is_done(settings: Settings, subject: str, sessions: Sequence[LowFieldSession], spec: RunSpec) -> bool:

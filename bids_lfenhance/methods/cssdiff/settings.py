@@ -229,10 +229,7 @@ ABOUT = Description(
     budgets={"sloppy": {}, "cpu": {}, "gpu": {"slices_at_once": 96}},
     draws=4,
     sentence="a cycle-constrained chain of diffusion steps, slice by slice",
-    references=(
-        "Zhang Z et al. Cyclic self-supervised diffusion for ultra low-field to high-field MRI synthesis. Preprint; "
-        "re-derived here",
-    ),
+    references=("cssdiff",),
 )
 
 
