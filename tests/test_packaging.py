@@ -19,7 +19,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 LONGEST_FILE, LONGEST_FUNCTION, LONGEST_BUILDER = 400, 50, 100
 
-# docs/results.md keeps the commands of past runs as they were run: settings of a method were options of its own then.
+# docs/notebook keeps the commands of past runs as they were run: settings of a method were options of its own then.
 GONE = re.compile("--(no-)?(interp|inr|pfsr|cfm|bridge|cssdiff|h2lo|regions|physics)-")
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
@@ -110,6 +110,15 @@ def test_relative_links_lead_somewhere(path: Path) -> None:
     assert [target for target in relative if not (path.parent / target).exists()] == []
 
 
+def test_the_tables_of_the_pages_are_those_of_the_measurements() -> None:
+    from benchmarks.results import PAGES, filled
+
+    for name in PAGES:
+        text = (ROOT / name).read_text(encoding="utf-8")
+        assert "<!-- table: " in text
+        assert filled(text) == text
+
+
 @pytest.mark.parametrize("path", [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))], ids=name_of)
 def test_options_in_the_documentation_exist(path: Path) -> None:
     from bids_lfenhance.cli import enhance
@@ -127,7 +136,7 @@ def test_options_in_the_documentation_exist(path: Path) -> None:
     ):
         named |= set(re.findall(r"(?<![\w-])--[a-z][\w-]*", command))
     assert not any(GONE.match(option) for option in known)
-    assert {option for option in named - known if path.name != "results.md" or not GONE.match(option)} == set()
+    assert {option for option in named - known if path.parent.name != "notebook" or not GONE.match(option)} == set()
 
 
 @pytest.mark.parametrize("path", [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))], ids=name_of)

@@ -16,7 +16,7 @@ from .pairing import choose_reference
 from .scans import Scan, choose_subjects, make_scans, shorten, strip_prefix
 from .sessions import LowFieldSession, Plan
 from .sidecars import SidecarFinder, read_json
-from .stack_choice import choose_stacks, gap_notes
+from .stack_choice import choose_stacks
 
 __all__ = ["LowFieldSession", "Plan", "describe", "make_plan"]
 
@@ -183,7 +183,7 @@ def make_session(
     """One low-field session: its stacks, its reference, and warnings."""
     warnings = list(session_warnings(stacks))
     used, choices = choose_stacks(stacks)
-    warnings += [*choices, *gap_notes(used)]
+    warnings += choices
     session, reference, notes = choose_reference(used, high)
     where = f"ses-{session}: " if session else "Reference: "
     warnings += [*notes, *(where + sentence for sentence in session_warnings(reference))]

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from ..bids.atomic import atomic_write
-from ..bids.names import sidecar_path
 from ..bids.sessions import LowFieldSession
 from ..config import RunSpec
 from ..imaging.grid import Grid, coverage
@@ -28,6 +27,7 @@ from .sidecars import (
     regions_metadata,
     std_metadata,
 )
+from .stale import remove, stale_files
 
 RISK = (
     "The resulting image degraded again by each stack's acquisition, minus what was acquired (methods: docs/metrics.md)"
@@ -76,9 +76,9 @@ def write_session(session: LowFieldSession, spec: RunSpec, content: SessionConte
     files = session_layout(session, spec)
     for contrast in content.enhanced.contrasts:  # what they vouch for is about to change
         files[f"enhanced/{contrast}"].unlink(missing_ok=True)
-    for path in no_longer(session, spec):
-        path.unlink(missing_ok=True)
-        sidecar_path(path).unlink(missing_ok=True)
+    frame = _frame_scan(content)
+    for path in (*no_longer(session, spec), *stale_files(session, spec, frame)):
+        remove(path)
     _write_stacks(files, session, spec, content)
     for contrast in content.acquired.contrasts:
         _write_maps(files, session, spec, content, contrast)
@@ -93,6 +93,11 @@ def write_session(session: LowFieldSession, spec: RunSpec, content: SessionConte
         image = content.enhanced.channel(contrast)
         write_image(files[f"enhanced/{contrast}"], image, content.enhanced.grid, _frame(session), about)
     return [str(path) for path in files.values()]
+
+
+def _frame_scan(content: SessionContent) -> str:
+    """Name of the scan in whose frame the session lies: of high field where there is one."""
+    return str((content.reference_qc or content.qc).get("ReferenceScan", ""))
 
 
 def _frame(session: LowFieldSession) -> int:
@@ -131,7 +136,8 @@ def _write_maps(
     grid, frame = content.acquired.grid, _frame(session)
     common = image_sidecar(session, spec, contrast, bool(content.quality.get("SkullStripped", False)))
     count = len(content.acquired.stacks_of(contrast))
-    fused = common | {"Description": f"Plain mean of {count} low-field stack(s)"}
+    words = f"Plain mean of {count} low-field stack(s), in the frame of {_frame_scan(content)}"
+    fused = common | {"Description": words}
     write_image(files[f"preproc/{contrast}"], content.acquired.channel(contrast), grid, frame, fused)
     if content.std is not None and is_enhanced(spec, contrast):
         write_image(
@@ -229,6 +235,7 @@ def _quality_record(session: LowFieldSession, spec: RunSpec, content: SessionCon
     warnings = [*session.warnings, *content.qc["Warnings"], *content.quality.get("Warnings", [])]
     return {
         "Scans": scans,
+        "ReferenceScan": _frame_scan(content),
         "Missing": list(session.missing),
         "Reference": reference if session.paired else None,
         "Anatomy": content.quality,

@@ -8,7 +8,7 @@ from scipy import ndimage
 
 from .grid import Grid, resample
 from .template import HeadTemplate, explained, fit_affine, gains, load_head_template, shell_weight
-from .tissue import moments, responsibilities
+from .tissue import moments, responsibilities, without_removed
 from .warp import Warp, deform, lattice
 
 VOLUME_ML = (600.0, 2200.0)
@@ -205,11 +205,15 @@ def is_stripped(image: np.ndarray, brain: np.ndarray, grid: Grid) -> bool:
 
 
 def _foreground(image: np.ndarray, expected: np.ndarray, grid: Grid) -> np.ndarray:
-    """(X, Y, Z) bool: what a skull-stripped image left standing near the brain the template expects, without holes."""
+    """(X, Y, Z) bool: what a skull-stripped image left standing near the brain the template expects, without holes.
+
+    Gaps that are closed are small ones in dim CSF; what the stripper removed from a sulcus stays out.
+    """
     level = 0.08 * np.median(image[expected])
     radius = max(1, round(2 / min(grid.zooms)))
     near = ndimage.binary_dilation(expected, iterations=4 * radius)
-    return ndimage.binary_fill_holes(_closed(_largest((image > level) & near), radius))
+    standing = _largest((image > level) & near)
+    return without_removed(ndimage.binary_fill_holes(_closed(standing, radius)), image)
 
 
 def _closed(mask: np.ndarray, radius: float) -> np.ndarray:

@@ -11,7 +11,7 @@ from .base import Step, StepInputs
 class ScanInputs(StepInputs):
     """Inputs of the steps that read raw scans."""
 
-    scans = traits.List(traits.Dict, desc="one {name, contrast, plane, path} per scan")
+    scans = traits.List(traits.Dict, desc="one {name, contrast, plane, thickness, path} per scan")
     reference = File(exists=True, desc="the high-field volume that gives the frame, if there is one")
 
 
@@ -53,7 +53,10 @@ class PrepareSession(Step):
 
         scans, notes = opened(self.inputs.scans)
         reference = load_volume(self.inputs.reference) if isdefined(self.inputs.reference) else None
-        volume, qc = prepare_session(scans, reference, sloppy=self.inputs.sloppy, seed=self.inputs.seed)
+        thickness = {scan["name"]: scan["thickness"] for scan in self.inputs.scans if scan.get("thickness")}
+        volume, qc = prepare_session(
+            scans, reference, thickness=thickness, sloppy=self.inputs.sloppy, seed=self.inputs.seed
+        )
         qc["Warnings"] = notes + qc["Warnings"]
         return {"volume": str(save_volume(volume, cwd / "session.npz")), "qc": qc}
 

@@ -1,11 +1,9 @@
 """Settings of the methods that draw the residual of the learned estimate, and what they refuse; no torch."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
-from typing import Any
+from dataclasses import dataclass, field
 
 from ..errors import InputError
-from ..nn.method import Description, Plain
 from ..nn.settings import Checked, setting
 from ..nn.weights import Loaded, load_weights
 from .options import EstimateSampling
@@ -78,14 +76,6 @@ class ResidualNetwork(Checked):
     def widths(self) -> tuple[int, ...]:
         """Features of each level."""
         return tuple(self.width * times for times in (1, 2, 4, 6))
-
-
-def known_settings(about: Description, network: type, sampling: ResidualSampling, stored: Plain) -> Any:
-    """The settings as they are in use of weights that store these: the network as stored, the rest the user's."""
-    names = {item.name for kind in (network, about.training) if kind for item in fields(kind)}
-    trained: dict[str, Any] = {name: value for name, value in stored.items() if name in names}
-    trained["spectrum"] = tuple(trained.get("spectrum", ()))
-    return about.settings(**trained, **{item.name: getattr(sampling, item.name) for item in fields(sampling)})
 
 
 def check_estimate(method: str, wanted: str, estimate: Loaded) -> None:

@@ -1,7 +1,6 @@
 """Averages of weights over a training: smoother than the weights themselves, and what a training keeps."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -45,7 +44,7 @@ class AveragedNetwork(nn.Module):
         self._parts = (name, net, averages)  # in a tuple: its weights are not those of this module
 
     @torch.no_grad()
-    def forward(self, *inputs: Any) -> Any:
+    def forward(self, *inputs: object) -> object:
         """The result of the network."""
         name, net, averages = self._parts
         own = {key: averages.state[f"{name}.{key}"] for key in net.state_dict()}

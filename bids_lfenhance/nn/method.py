@@ -16,7 +16,7 @@ if TYPE_CHECKING:  # torch takes a second to import, and the command line reads 
     import torch
 
     from .batch import Batch
-    from .source import Source
+    from .source import Example, Source
     from .stage import Nets, Stage
     from .weights import Loaded
 
@@ -78,7 +78,7 @@ class Enhanced:
 
     image: np.ndarray
     std: np.ndarray | None
-    provenance: Mapping[str, Any]
+    provenance: Plain
     maps: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
@@ -116,7 +116,7 @@ def _always(settings: object) -> bool:
 
 
 @dataclass(frozen=True)
-class Description:
+class Description(Generic[S]):
     """A method without its networks; ``settings.py`` of its folder holds it, and needs no torch.
 
     ``sampling`` are the user's options, each time: frozen dataclass, each field with a default and
@@ -133,7 +133,7 @@ class Description:
     name: str
     direction: Direction
     learns_from: LearnsFrom
-    settings: type
+    settings: type[S]
     sampling: type
     network: type | None = None
     training: type | None = None
@@ -165,7 +165,7 @@ class Description:
 class MakesSource(Protocol):
     """How a training turns its examples into what it learns from."""
 
-    def __call__(self, examples: "Sequence[Any]") -> "Source":
+    def __call__(self, examples: "Sequence[Example]") -> "Source":
         """A source of items of these examples."""
 
 
@@ -183,14 +183,14 @@ class Trainable(Generic[S]):
     into its checkpoints, not into the weights.
     """
 
-    about: Description
+    about: Description[S]
     build: "Callable[[S], dict[str, torch.nn.Module]]"
     stages: "Callable[[S], tuple[Stage, ...]]"
     predict: "Callable[[Nets, Batch, S, torch.Generator], torch.Tensor]"
     source: MakesSource | None = None
-    score: "Callable[[Nets, Any, S, torch.device], Mapping[str, float]] | None" = None
+    score: "Callable[[Nets, Example, S, torch.device], Mapping[str, float]] | None" = None
     scores: tuple[str, ...] = ("psnr",)
-    initialise: "Callable[[Nets, Sequence[Any]], None] | None" = None
+    initialise: "Callable[[Nets, Sequence[Example]], None] | None" = None
     auxiliary_networks: "Callable[[Nets, S, int], dict[str, torch.nn.Module]] | None" = None
 
     @property

@@ -39,15 +39,23 @@ def order_of(count: int, stage: Stage, at: Position) -> int:
     return int(order[position])
 
 
-class HasPerson(Protocol):
-    """An example of a person."""
+class Example(Protocol):
+    """What methods with a source of their own use of an example (``training.examples.Example``)."""
 
     @property
     def person(self) -> str:
         """``dataset/subject``."""
 
+    @property
+    def labels(self) -> np.ndarray:
+        """(X, Y, Z) uint8, a label map."""
 
-def people_of(examples: Sequence[HasPerson]) -> list[str]:
+    @property
+    def where(self) -> np.ndarray:
+        """(W, 3, X/2, Y/2, Z/2) float16, where its cells lie in common space, by W warps."""
+
+
+def people_of(examples: Sequence[Example]) -> list[str]:
     """Whose examples these are, in alphabetical order."""
     return sorted({example.person for example in examples})
 

@@ -14,7 +14,7 @@ from ..config import TOTAL_INTRACRANIAL
 from ..evaluation.cohort import BASELINE, METRIC_KEYS
 from ..evaluation.figures import Figures
 from ..evaluation.structures import HIGH, OVERLAP_KEYS, VOLUME_KEYS
-from .collect import Channel, Output, Session, Subject, Tissue, collect, read_json, read_run
+from .collect import REGION_SEGMENTATIONS, Channel, Output, Session, Subject, Tissue, collect, read_json, read_run
 from .verdict import verdict_of
 
 COMPLETE, MISSING, HALF = "complete", "missing", "half-written"
@@ -150,10 +150,14 @@ def _add_segmentation(cohort: Cohort, where: tuple[str, str], contrast: str, lab
 
 
 def _find_unsegmented(cohort: Cohort) -> None:
-    """Gives complete images that lack a segmentation which others have a status that says so."""
+    """Gives complete images that lack a segmentation which others have a status that says so.
+
+    Regions of low field itself are found only beside high field.
+    """
     wanted = {seg for row in cohort.images for seg in str(row["segmentations"]).split()}
     for row in cohort.images:
-        lacking = sorted(wanted - set(str(row["segmentations"]).split()))
+        optional = REGION_SEGMENTATIONS if row["image"] == BASELINE and row["high_field"] == "no" else ()
+        lacking = sorted(wanted.difference(str(row["segmentations"]).split(), optional))
         if row["status"] == COMPLETE and lacking:
             listed = ", ".join(f"seg-{seg}" for seg in lacking)
             row |= {"status": UNSEGMENTED, "detail": f"no table of volumes of {listed}, which other images have"}

@@ -110,7 +110,7 @@ def region_rows(channel: Channel, session: Session) -> list[dict[str, Any]]:
 def _rows_of(
     segmented: Mapping[str, Tissue], high: Tissue | None, session: Session, contrast: str, digits: int = 1
 ) -> list[dict[str, Any]]:
-    keys = ("preproc", *session.labels)
+    keys = (*(key for key in ("preproc",) if key in segmented), *session.labels)
     columns: list[Tissue | None] = [segmented.get(key) for key in keys]
     reference = high.volumes if high else None
     segs = {f"seg-{tissue.segmentation}" for tissue in segmented.values()}

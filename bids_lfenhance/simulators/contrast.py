@@ -16,7 +16,7 @@ ds002748 has CSF / WM .33 in that, where the protocol says .19 of CSF alone; ask
 
 POWER = 0.8
 """Power of the contrast vector that is undone: tissue is uncertain, and high fields differ (chosen on training and
-validation people, docs/results.md)."""
+validation people, docs/notebook/2026-11.md)."""
 
 SMOOTH_MM = 1.0
 """Smoothing, standard deviation, of what decides the contrast of a voxel."""
@@ -69,8 +69,8 @@ def restoring_gain(
     """(X, Y, Z) float32 what the image is multiplied by: 1 in pure white matter and outside, μ_k / c_k μ_k elsewhere.
 
     ``vector`` (3,) c; ``image`` (X, Y, Z) low field; ``tissue`` (3, X, Y, Z) posteriors; both are first smoothed by a
-    Gaussian of ``smooth_voxels``. The mean of two that err in different places (docs/results.md): the gain by tissue,
-    which knows where grey matter may be, and the gain by intensity, which knows how much of it a voxel holds.
+    Gaussian of ``smooth_voxels``. The mean of two that err in different places: the gain by tissue, which knows where
+    grey matter may be, and the gain by intensity, which knows how much of it a voxel holds.
     """
     if np.ptp(vector) == 0:
         return np.ones(image.shape, np.float32)

@@ -1,13 +1,15 @@
 """What a training leaves for a third person: the weights, how to repeat them, and what to know before using them."""
 
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from .. import __version__
+from ..bids.tables import markdown_table
 from ..config import CONTRASTS
+from ..nn.method import Plain
 from ..nn.stage import Stage
 from ..nn.weights import save_weights
 from .examples import Example
@@ -40,7 +42,7 @@ def _needed(run: "Run", state: "State") -> "dict[str, torch.nn.Module]":
     return {name: state.nets[name] for name in run.needed}
 
 
-def make_recipe(run: "Run", state: "State", split: Split) -> dict[str, Any]:
+def make_recipe(run: "Run", state: "State", split: Split) -> Plain:
     """Plain values from which the training can be repeated: settings, options, stages, data, split, outcome."""
     import torch
 
@@ -76,7 +78,7 @@ def make_recipe(run: "Run", state: "State", split: Split) -> dict[str, Any]:
     }
 
 
-def _stage_record(stage: Stage) -> dict[str, Any]:
+def _stage_record(stage: Stage) -> Plain:
     phases = [
         {key: getattr(phase, key) for key in ("name", "trains", "rate", "betas", "decay", "clip", "every")}
         for phase in stage.phases
@@ -85,9 +87,9 @@ def _stage_record(stage: Stage) -> dict[str, Any]:
     return kept | {"phases": phases}
 
 
-def _data_table(part: str, examples: Sequence[Example]) -> list[dict[str, Any]]:
+def _data_table(part: str, examples: Sequence[Example]) -> list[Plain]:
     """One row for each dataset and way its low field came about."""
-    rows = []
+    rows: list[Plain] = []
     for dataset, made in sorted({(example.dataset, _low_field(example)) for example in examples}):
         mine = [example for example in examples if (example.dataset, _low_field(example)) == (dataset, made)]
         licences = sorted({str(example.origin["licence"]) for example in mine if example.origin.get("licence")})
@@ -117,7 +119,7 @@ PURPOSE = {
 """The first sentence of a card."""
 
 
-def card_text(recipe: Mapping[str, Any]) -> str:
+def card_text(recipe: Plain) -> str:
     """The model card, Markdown; ``save_weights`` puts the hash where it says ``{sha256}``."""
     outcome, split = recipe["outcome"], recipe["split"]
     columns = ["part", "dataset", "low_field", "people", "sessions", "licence"]
@@ -168,7 +170,7 @@ bids_lfenhance (CITATION.cff), the method's paper (`bids_lfenhance --citation`),
 """
 
 
-def _judged(recipe: Mapping[str, Any]) -> str:
+def _judged(recipe: Plain) -> str:
     """What validation said of the weights that were kept."""
     outcome = recipe["outcome"]
     score, step = outcome["validation_psnr_db"], outcome["best_step"]
@@ -179,7 +181,7 @@ def _judged(recipe: Mapping[str, Any]) -> str:
     return f"{what}: " + ("no validation subjects" if score is None else f"{score:.2f}{unit} at step {step}")
 
 
-def _limits(recipe: Mapping[str, Any]) -> list[str]:
+def _limits(recipe: Plain) -> list[str]:
     """Sentences on what the weights must not be used for."""
     made = sorted({row["low_field"] for row in recipe["data"] if row["part"] == "train"})
     simulated = [one for one in made if one != "acquired"]
@@ -196,13 +198,12 @@ def _limits(recipe: Mapping[str, Any]) -> list[str]:
     return [*limits, f"Knows {', '.join(recipe['contrasts'])} of brains like those below; nothing else was tried."]
 
 
-def _table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> str:
-    def text(value: Any) -> str:
+def _table(rows: Sequence[Plain], columns: Sequence[str]) -> str:
+    def text(value: object) -> str:
         return "×".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
-    head = [[name.replace("_", " ") for name in columns], ["---"] * len(columns)]
-    body = [[text(row[name]) for name in columns] for row in rows]
-    return _lines(f"| {' | '.join(cells)} |" for cells in head + body)
+    head = [name.replace("_", " ") for name in columns]
+    return markdown_table(head, [[text(row[name]) for name in columns] for row in rows])
 
 
 def _lines(lines: Iterable[str]) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from ..bids.atomic import atomic_folder
 from ..errors import InputError
 from ..imaging.volume import Volume
 from ..nn.crop import brain_box
+from ..nn.method import Plain
 from ..nn.normalise import Scale
 from .alike import contrast_curve
 
@@ -42,7 +43,7 @@ class Example:
     place: np.ndarray
     affine: np.ndarray
     scales: Mapping[str, tuple[float, ...]]
-    origin: Mapping[str, Any]
+    origin: Plain
     sources: tuple[tuple[str, str], ...]
     curves: Mapping[str, np.ndarray]
 
@@ -94,7 +95,7 @@ def write_example(
     kind: Kind,
     subject: str,
     session: str,
-    origin: Mapping[str, Any],
+    origin: Plain,
     *,
     dataset: str = "",
     sources: Sequence[tuple[str, str]] = (),
@@ -121,26 +122,25 @@ def write_example(
     shift = np.eye(4)
     shift[:3, 3] = [part.start for part in box]
     inside = np.asarray(mask, bool)[box]
-    record: dict[str, Any] = {"kind": kind, "dataset": dataset, "subject": subject, "session": session}
+    record: dict[str, object] = {"kind": kind, "dataset": dataset, "subject": subject, "session": session}
     record |= {"place": (place @ shift).tolist(), "affine": (low.grid.affine @ shift).tolist()}
-    images = [volume.image[(slice(None), *box)] for volume in (low, high)]
-    scales = [Scale.of(image, inside) for image in images]
     arrays = {"mask": inside}
-    for name, volume, image, scale in zip(FIELDS, (low, high), images, scales, strict=True):
+    channels: dict[str, dict[str, np.ndarray]] = {}
+    for name, volume in zip(FIELDS, (low, high), strict=True):
+        image = volume.image[(slice(None), *box)]
+        scale = Scale.of(image, inside)
         arrays[name] = scale.apply(image, inside)[volume.present].astype(np.float16)
+        channels[name] = dict(zip(volume.contrasts, arrays[name], strict=True))
         record[name] = {"contrasts": list(volume.contrasts), "scales": scale.values[volume.present].tolist()}
     record |= {"origin": dict(origin), "sources": [list(source) for source in sources]}
     if alike:
-        record["curves"] = _curves(
-            {name: dict(zip(record[name]["contrasts"], arrays[name], strict=True)) for name in FIELDS}, inside
-        )
+        pairs = {name: (image, channels["high"].get(name)) for name, image in channels["low"].items()}
+        record["curves"] = {
+            name: contrast_curve(image, target, inside).tolist()
+            for name, (image, target) in pairs.items()
+            if target is not None
+        }
     return _write(folder, arrays, record)
-
-
-def _curves(fields: Mapping[str, Mapping[str, np.ndarray]], inside: np.ndarray) -> dict[str, list[list[float]]]:
-    """``alike.contrast_curve`` of every contrast that both fields have: field → contrast → (X, Y, Z) scaled."""
-    low, high = (fields[name] for name in FIELDS)
-    return {name: contrast_curve(image, high[name], inside).tolist() for name, image in low.items() if name in high}
 
 
 def write_labels(
@@ -152,14 +152,14 @@ def write_labels(
     subject: str,
     *,
     dataset: str,
-    origin: Mapping[str, Any],
+    origin: Plain,
     sources: Sequence[tuple[str, str]] = (),
 ) -> Path:
     """The folder of a label map, written whole or not at all.
 
     ``labels`` (X, Y, Z) uint8, ``where`` (W, 3, X/2, Y/2, Z/2) float16, the rest as ``Example``.
     """
-    record: dict[str, Any] = {"kind": "labels", "dataset": dataset, "subject": subject, "session": ""}
+    record: dict[str, object] = {"kind": "labels", "dataset": dataset, "subject": subject, "session": ""}
     record |= {"place": place.tolist(), "affine": affine.tolist(), "origin": dict(origin)}
     record |= {name: {"contrasts": [], "scales": []} for name in FIELDS}
     return _write(
@@ -167,7 +167,7 @@ def write_labels(
     )
 
 
-def _write(folder: str | Path, arrays: Mapping[str, np.ndarray], record: Mapping[str, Any]) -> Path:
+def _write(folder: str | Path, arrays: Mapping[str, np.ndarray], record: Mapping[str, object]) -> Path:
     def fill(draft: Path) -> None:
         for name, array in arrays.items():
             np.save(draft / f"{name}.npy", array)

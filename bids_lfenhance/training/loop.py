@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import torch
@@ -28,6 +28,9 @@ from .patches import Group, Prefetch, of_kind
 from .run import Run, Show, TrainOptions, optimisers_of, prepare
 from .split import Split
 from .validate import validate
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
 
 LOG = logging.getLogger(__name__)
 
@@ -80,16 +83,16 @@ class Bar:
     """A bar on stderr: steps, rate, time left, losses; without a terminal a line every half minute."""
 
     def __init__(self, shown: bool) -> None:
-        self._bar: Any = None
+        self._bar: tqdm | None = None
         self._shown = shown
 
     def __call__(self, done: int, steps: int, losses: Mapping[str, float]) -> None:
         """Show that ``done`` of ``steps`` are done, and the losses of the last."""
         if self._bar is None:
-            from tqdm import tqdm
+            import tqdm
 
             pause = 0.5 if sys.stderr.isatty() else 30.0
-            self._bar = tqdm(
+            self._bar = tqdm.tqdm(
                 total=steps, initial=done - 1, unit="step", mininterval=pause, disable=not self._shown, file=sys.stderr
             )
         self._bar.set_postfix({name: f"{value:.4g}" for name, value in losses.items()}, refresh=False)

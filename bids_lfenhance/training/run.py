@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Generic, Literal, TypeVar
 
 import torch
 from torch import nn
@@ -65,7 +65,7 @@ class TrainOptions:
     dtype: Literal["fp32", "bf16"] = "fp32"
     start: Loaded | None = None
 
-    def record(self) -> dict[str, Any]:
+    def record(self) -> dict[str, object]:
         """Plain values of what decides the result: not the machine, and not how often something is written."""
         left_out = {"device", "checkpoint_every", "checkpoint_seconds", "log_every", "max_seconds", "dtype", "start"}
         kept = dataclasses.asdict(dataclasses.replace(self, start=None))
@@ -74,11 +74,11 @@ class TrainOptions:
 
 
 @dataclass(frozen=True)
-class Run:
+class Run(Generic[S]):
     """What does not change while a training runs."""
 
-    method: Trainable[Any]
-    settings: Any
+    method: Trainable[S]
+    settings: S
     source: Source
     train: Sequence[Example]
     validation: Sequence[Example]
@@ -106,7 +106,7 @@ def prepare(
     show: Show,
     stop: Callable[[], bool],
     source: Source | None = None,
-) -> tuple[Run, State]:
+) -> tuple[Run[S], State]:
     """The run and the state it starts from: a checkpoint of the same training, weights to begin with, or the seed's."""
     parts = {name: [e for e in examples if e.person in getattr(split, name)] for name in ("train", "validation")}
     if not parts["train"]:
@@ -186,7 +186,7 @@ def seen_before(examples: Sequence[Example], start: Loaded | None) -> dict[str, 
     return seen | ({"the simulator behind the examples": made} if made else {})
 
 
-def _trained_on(value: Any) -> Iterator[str]:
+def _trained_on(value: object) -> Iterator[str]:
     if isinstance(value, Mapping):
         yield from value.get("trained_on", ())
         value = list(value.values())
@@ -216,7 +216,7 @@ def identity_of(
     return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
 
 
-def stored_settings(about: Description, settings: object) -> dict[str, Any]:
+def stored_settings(about: Description, settings: object) -> dict[str, object]:
     """The settings that belong to the weights: what shapes the networks, and how they learn."""
     return plain(settings, *(kind for kind in (about.network, about.training) if kind))
 

@@ -6,7 +6,8 @@ from typing import ClassVar
 from ...errors import InputError
 from ...nn.method import Description, Plain
 from ...nn.settings import setting
-from ..residual_options import FLOW, ResidualNetwork, ResidualSampling, known_settings
+from ..options import settings_with
+from ..residual_options import FLOW, ResidualNetwork, ResidualSampling
 
 K = 400
 """Where the bridge crosses in the paper, section 2.3."""
@@ -67,7 +68,7 @@ ABOUT = Description(
 
 def resolve(sampling: BridgeSampling, stored: Plain) -> BridgeSettings:
     """The settings as they are in use of weights that store these; raise InputError where they do not fit."""
-    settings: BridgeSettings = known_settings(ABOUT, BridgeNetwork, sampling, stored)
+    settings = settings_with(ABOUT, sampling, stored)
     if settings.crossing < WHITE and not settings.spectrum:
         raise InputError(
             f"Expected k = {WHITE} with weights that do not store the power of the residual, found "

@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from ...nn.method import Description, Plain
 from ...nn.settings import Checked, setting
-from ..residual_options import FLOW, ResidualNetwork, ResidualSampling, known_settings
+from ..options import settings_with
+from ..residual_options import FLOW, ResidualNetwork, ResidualSampling
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class CfmSettings(CfmSampling, CfmTraining, CfmNetwork):
     """All settings of ``cfm`` together, for its functions."""
 
 
-PRESETS: Mapping[str, Mapping[str, Any]] = {
+PRESETS: Mapping[str, Plain] = {
     "paper": {},
     "tiny": {"width": 8, "train_steps": 1500, "batch": 2, "patch": 48},
 }
@@ -73,5 +74,4 @@ ABOUT = Description(
 
 def resolve(sampling: CfmSampling, stored: Plain) -> CfmSettings:
     """The settings as they are in use of weights that store these."""
-    settings: CfmSettings = known_settings(ABOUT, CfmNetwork, sampling, stored)
-    return settings
+    return settings_with(ABOUT, sampling, stored)

@@ -1,11 +1,11 @@
 """Settings of ``fusionnet`` by who decides them; no torch."""
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 from ...nn.method import Description, Plain
 from ...nn.settings import Checked, setting
-from ..options import EstimateSampling
+from ..options import EstimateSampling, settings_with
 
 
 @dataclass(frozen=True)
@@ -70,6 +70,4 @@ ABOUT = Description(
 
 def resolve(sampling: FusionNetSampling, stored: Plain) -> FusionNetSettings:
     """The settings as they are in use of weights that store these."""
-    names = {item.name for kind in (FusionNetNetwork, FusionNetTraining) for item in fields(kind)}
-    trained = {name: value for name, value in stored.items() if name in names}
-    return FusionNetSettings(**trained, **{item.name: getattr(sampling, item.name) for item in fields(sampling)})
+    return settings_with(ABOUT, sampling, stored)

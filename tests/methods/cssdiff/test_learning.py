@@ -125,7 +125,7 @@ def test_row_11_structure_is_restored() -> None:
     """As long as in methods.md §1.5, 700 steps of 32 slices of 64² pixels: eleven minutes of one core.
 
     Of toys whose grain is so fine that nothing around a block tells it (``FINE``), none of the turned blocks comes
-    right (docs/results.md).
+    right (docs/notebook/2026-11.md).
     """
     toys = [toy(seed, 32, shifted=False, texture=STRIPED) for seed in (*range(14), *range(100, 104))]
     found = Restored(taught_restorer(700, toys[:14], 32), toys[14:])
