@@ -16,6 +16,7 @@ from .. import __version__
 from ..bids.atomic import atomic_write, locked
 from ..bids.dataset import write_dataset_files
 from ..bids.lock import exclusive_run
+from ..bids.plan import describe
 from ..bids.sessions import LowFieldSession, Plan
 from ..config import RunSpec, Settings, settings_hash, to_toml
 from ..derivatives.layout import REGION_LABELS, is_complete, missing_outputs
@@ -29,6 +30,7 @@ from ..reports.page import tells_of_failure, write_report
 from ..resources import available_cpus, available_memory_gb, check_room, limit_threads
 from ..segmentation.regions import label_table
 from .inputs import graph_label
+from .progress import append_log, open_log
 
 if TYPE_CHECKING:
     from ..nn.weights import Loaded
@@ -214,6 +216,7 @@ def run_participants(settings: Settings, spec: RunSpec, plan: Plan) -> Outcome:
             _settle(settings, spec, todo, failures, outcome)
     if outcome.done:
         _cite(settings.out_dir)
+    append_log(outcome.run_dir, summary(outcome, settings.out_dir))
     return outcome
 
 
@@ -273,6 +276,7 @@ def _start_run(settings: Settings, spec: RunSpec, plan: Plan) -> Path:
     run_dir = settings.out_dir / "logs" / run_id
     run_dir.mkdir(parents=True)
     (run_dir / "config.toml").write_text(to_toml(settings, method=spec.method_settings))
+    open_log(run_dir, f"{available_cpus()} processors, {spec.mem_gb:.1f} GiB, device {spec.device}", describe(plan))
     return run_dir
 
 
