@@ -40,8 +40,8 @@ Research use only: an enhanced image is an estimate, never a basis for a diagnos
 - `sub-*.html`: one report per subject. Start here.
 - `*_desc-preproc_T1w`: what was acquired (with `res-`: all stacks of the session fused by their plain mean).
 - `*_desc-<method>_T1w`: the enhanced image; `<method>Std` the standard deviation over draws; `<method>Risk` the output
-  degraded again minus what was acquired, in noise units: large values mark what the scan does not support. Some methods
-  come with maps of their own, `<method>Plausibility` and `<method>Cycle`: the sidecars say what these are.
+  degraded again minus what was acquired, in noise units: large values mark what the scan does not support. Methods
+  that draw add `<method>Sample`, one possible image, and `<method>DrawsStd`: the sidecars say what these are.
 - `*_desc-brain_mask`, `*_seg-tissue_*_dseg` with volumes in mm³ in the `.tsv`; labels in `seg-tissue_dseg.tsv`.
 - `*_seg-regions_*_dseg` (or `seg-synthseg`): anatomical regions, their volumes and how sure the network is of each.
 - `sub-*/sub-*_desc-volumes_morph.tsv`: all volumes of a subject in one table.

@@ -13,9 +13,10 @@ from ..bids.participants import age_and_sex, columns_of, given_rows, own_rows, p
 from ..config import TOTAL_INTRACRANIAL
 from ..evaluation.cohort import BASELINE, METRIC_KEYS
 from ..evaluation.figures import Figures
+from ..evaluation.metric_definitions import DICE, VOLUME_DIFFERENCE
 from ..evaluation.structures import HIGH, OVERLAP_KEYS, VOLUME_KEYS
 from .collect import REGION_SEGMENTATIONS, Channel, Output, Session, Subject, Tissue, collect, read_json, read_run
-from .verdict import verdict_of
+from .usable import judged, summed_up
 
 COMPLETE, MISSING, HALF = "complete", "missing", "half-written"
 UNMEASURED, UNSEGMENTED = "no metrics", "no volumes"
@@ -101,9 +102,11 @@ def read_cohort(out_dir: Path, bids_dir: Path, subjects: Iterable[str], sessions
 def _add_session(cohort: Cohort, subject: Subject, session: Session) -> None:
     name = session.name or NO_SESSION
     where = subject.name, name
-    verdict = verdict_of(session, subject.run, ())
-    about = {"subject": subject.name, "session": name} | _quality(session)
-    cohort.quality.append(about | {"verdict": verdict.word, "reasons": " ".join(verdict.reasons)})
+    outputs = [output for channel in session.channels for output in channel.enhanced.values()]
+    broken = {output.path.name: wrong for output in outputs if (wrong := damage(output.path))}
+    images = judged(session, broken)
+    cohort.quality.append({"subject": subject.name, "session": name} | _quality(session) | summed_up(images))
+    words = {(one.contrast, one.label): one.usable.words for one in images}
     measured = {(row.get("contrast"), row.get("image")) for row in session.metrics}
     counted = set()
     folder = cohort.out_dir / f"sub-{subject.name}" / (f"ses-{session.name}" if session.name else "") / "anat"
@@ -123,7 +126,12 @@ def _add_session(cohort: Cohort, subject: Subject, session: Session) -> None:
             row = _image_row(subject.name, name, channel.contrast, label, status, detail) | _risk(
                 channel, label, session
             )
-            row |= {"segmentations": " ".join(sorted(tissue.segmentation for tissue in segmented if tissue.volumes))}
+            row |= {
+                "segmentations": " ".join(
+                    sorted(tissue.segmentation for tissue in segmented if tissue.volumes is not None)
+                )
+            }
+            row |= words.get((channel.contrast, label), {})
             cohort.images.append(row | {"high_field": "yes" if paired else "no"})
     _add_metrics(cohort, where, session, counted)
     if not session.channels:
@@ -248,7 +256,9 @@ def _add_metrics(cohort: Cohort, where: tuple[str, str], session: Session, count
         contrast, image, protocol, region, metric = key
         if (contrast, image) not in counted:
             continue
-        if metric == "dice":
+        if metric == VOLUME_DIFFERENCE:  # volumes are read from their own tables, each image once
+            continue
+        if metric == DICE:
             before = cohort.overlaps.add((contrast, image, protocol.removeprefix("seg-"), region), where, value)
         else:
             before = cohort.metrics.add(key, where, value)
