@@ -48,7 +48,7 @@ CLEARLY = 1.15
 """Ratio of two tissues' intensities from which one is brighter beyond doubt."""
 
 
-def find_anatomy(channel: np.ndarray, grid: Grid, contrast: str, *, sloppy: bool = False, seed: int = 0) -> Anatomy:
+def find_anatomy(channel: np.ndarray, grid: Grid, contrast: str, *, sloppy: bool = False) -> Anatomy:
     """The brain mask, tissue priors and quality of an image, with skull or without, of any contrast.
 
     Parameters
@@ -57,7 +57,6 @@ def find_anatomy(channel: np.ndarray, grid: Grid, contrast: str, *, sloppy: bool
     grid : RAS+ grid, about 1 mm
     contrast : named in warnings; the gains of the tissues are measured, not assumed
     sloppy : a coarser and shorter registration, for tests
-    seed : accepted for symmetry with the other steps; nothing here is random
     """
     image = np.nan_to_num(np.asarray(channel, np.float32))
     template = load_head_template()
