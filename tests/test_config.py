@@ -48,7 +48,7 @@ def test_a_link_into_the_raw_dataset_is_seen_through(settings, tmp_path):
         {"assume_field_strength": 0.0},
         {"output_label": "a_b"},
         {"output_label": "mineStd"},
-        {"output_label": "myCycle"},
+        {"output_label": "mySample"},
         {"bids_filter_file": Path("/no/such/file.json")},
     ],
 )

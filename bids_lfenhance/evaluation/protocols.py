@@ -13,6 +13,9 @@ import numpy as np
 from ..errors import InputError
 from ..imaging.grid import Box, box_of
 
+PRIMARY = "brain-fit"
+"""The protocol we decide by (docs/metrics.md)."""
+
 Window = Literal["gaussian", "uniform"]
 
 CEILING_PERCENTILE = 99.9

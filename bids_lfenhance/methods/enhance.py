@@ -1,7 +1,7 @@
 """LF → HF for one session with any method: draws, their mean and standard deviation, and where it all came from."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -62,10 +62,10 @@ def enhance(
         )
     provenance = _provenance(volume, method, prepared.settings, generator, sums.records, warnings)
     provenance |= {"seconds": time.perf_counter() - start, "cpu_seconds": time.process_time() - cpu}
-    image, maps = sums.mean.astype(np.float32), {name: one.astype(np.float32) for name, one in sums.maps.items()}
+    image: np.ndarray = sums.mean.astype(np.float32)
+    maps: Mapping[str, np.ndarray] = {}
     if method.conclude and sums.residuals is not None:
-        image, more = method.conclude(prepared, image, sums.residuals.found(count))
-        maps |= more
+        image, maps = method.conclude(prepared, image, sums.residuals.found(count))
     return Enhanced(image, sums.sd(), provenance, maps)
 
 
@@ -85,12 +85,11 @@ class _ResidualSums:
 
 @dataclass
 class _Sums:
-    """Means of images, maps and error scales over the draws so far; the sums of squares; each draw's record."""
+    """Means of images and error scales over the draws so far; the sums of squares; each draw's record."""
 
     mean: np.ndarray
     squares: np.ndarray | None
     scale: np.ndarray | None = None
-    maps: dict[str, np.ndarray] = field(default_factory=dict)
     records: list[Plain] = field(default_factory=list)
     residuals: _ResidualSums | None = None
 
@@ -101,8 +100,6 @@ class _Sums:
         if draw.scale is not None:
             self.scale = np.zeros_like(self.mean) if self.scale is None else self.scale
             _accumulate(self.scale, None, check(draw.scale), number)
-        for name, image in draw.maps.items():
-            _accumulate(self.maps.setdefault(name, np.zeros_like(self.mean)), None, check(image), number)
         if draw.residual is not None:
             residual = check(draw.residual)
             zeros = np.zeros_like(self.mean)

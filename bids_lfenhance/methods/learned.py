@@ -141,7 +141,6 @@ def finish(
     prepared: Learned[S],
     result: Tensor | np.ndarray,
     record: Plain,
-    maps: Mapping[str, np.ndarray] | None = None,
     start: Estimate | None = None,
 ) -> Draw:
     """The draw: ``result`` (C, x, y, z) of the network in place of the brain, in the contrast asked for.
@@ -149,5 +148,5 @@ def finish(
     ``start``: what the network started from in this draw, where that is not what all draws share.
     """
     array = result.cpu().numpy() if isinstance(result, Tensor) else result
-    draw = Draw(prepared.crop.paste(array), record, maps or {})
+    draw = Draw(prepared.crop.paste(array), record)
     return restore(draw, prepared.volume, prepared.settings.contrast, start or prepared.estimate)

@@ -93,11 +93,6 @@ class LearnedNetwork(Checked):
 
 S = TypeVar("S")
 
-RENAMED = {
-    "cssdiff": {"lean": "gradient_checkpointing", "judge_width": "discriminator_width"},
-}
-"""Settings stored in older weights, by method: the name then, the name now."""
-
 
 def settings_in_use(about: Description[S], sampling: LearnedSampling, stored: Plain) -> S:
     """The settings of a method as they are in use: network and training as the weights store them, else the user's.
@@ -117,8 +112,7 @@ def settings_with(about: Description[S], sampling: NetworkSampling, stored: Plai
 
 
 def settings_of_weights(about: Description, stored: Plain) -> Plain:
-    """Network and training settings as weights store them, by today's names."""
+    """Network and training settings as weights store them, those that are known today."""
     names = {item.name for kind in (about.network, about.training) if kind for item in fields(kind)}
-    renamed = RENAMED.get(about.name, {})
-    known = {key: value for old, value in stored.items() if (key := renamed.get(old, old)) in names}
+    known = {name: value for name, value in stored.items() if name in names}
     return {key: tuple(value) if isinstance(value, list) else value for key, value in known.items()}

@@ -5,11 +5,11 @@ from dataclasses import dataclass, field
 
 from ..errors import InputError
 from ..nn.settings import Checked, setting
-from ..nn.weights import Loaded, load_weights
+from ..nn.weights import Loaded
 from .options import EstimateSampling
 
 FLOW = "residualflow"
-"""What the weights of the flow say that they are of."""
+"""What the weights of the 3D flow say that they are of."""
 
 ESTIMATE = "fusionnet"
 """The method whose estimate the residual is of."""
@@ -21,7 +21,9 @@ class ResidualSampling(EstimateSampling):
 
     estimate: str = field(
         default="auto",
-        metadata=setting("weights of the estimate, which must be those that the flow was trained behind; as weights"),
+        metadata=setting(
+            "weights of the estimate, which must be those that the others were trained behind; as weights"
+        ),
     )
     steps: int = field(
         default=8, metadata=setting("steps of Heun, two network calls each", "docs/methods/cfm.md", least=1)
@@ -37,19 +39,10 @@ class ResidualSampling(EstimateSampling):
         default=0.0,
         metadata=setting(
             "share of what is drawn that the enhanced image takes over, as sharp as high field at 1; .3 costs .37 dB, "
-            ".5 costs .97 (simulated low field); 0: the enhanced image is the estimate",
+            ".5 costs .97 (simulated low field, cfm); 0: the enhanced image is the estimate",
             "docs/methods/cfm.md",
             least=0,
             most=1,
-        ),
-    )
-    window: int = field(
-        default=0,
-        metadata=setting(
-            "voxels a side that the flow looks at at once, blended inside every step; 0: the whole brain, or the "
-            "largest window that memory allows",
-            "docs/methods/uncertainty.md",
-            least=0,
         ),
     )
 
@@ -60,13 +53,34 @@ class ResidualSampling(EstimateSampling):
 
 
 @dataclass(frozen=True)
-class ResidualNetwork(Checked):
-    """What weights store of the flow."""
+class FlowSampling(ResidualSampling):
+    """Options of the methods that draw it by the 3D flow, each time they are used."""
 
-    width: int = field(default=32, metadata=setting("features at full resolution, then 2, 4, 6 times as many", least=8))
+    window: int = field(
+        default=0,
+        metadata=setting(
+            "voxels a side that the flow looks at at once, blended inside every step; 0: the whole brain, or the "
+            "largest window that memory allows",
+            "docs/methods/uncertainty.md",
+            least=0,
+        ),
+    )
+
+
+@dataclass(frozen=True)
+class ResidualNetwork(Checked):
+    """What the weights of all of them store."""
+
     estimate_sha256: str = field(
         default="", metadata=setting("SHA-256 of the weights of the estimate that it was trained behind")
     )
+
+
+@dataclass(frozen=True)
+class FlowNetwork(ResidualNetwork):
+    """What weights store of the flow."""
+
+    width: int = field(default=32, metadata=setting("features at full resolution, then 2, 4, 6 times as many", least=8))
     spectrum: tuple[float, ...] = field(
         default=(),
         metadata=setting("power of the residual in bands of .05 cycles per mm, as measured on validation people"),
@@ -79,17 +93,12 @@ class ResidualNetwork(Checked):
 
 
 def check_estimate(method: str, wanted: str, estimate: Loaded) -> None:
-    """Raise InputError where the estimate is not the one, by SHA-256, that the flow was trained behind."""
+    """Raise InputError where the estimate is not the one, by SHA-256, that the method was trained behind."""
     if wanted != estimate.sha256:
         raise InputError(
-            f"Expected the estimate of {method} with the hash {wanted[:12] or '(none)'}…, behind which the flow was "
+            f"Expected the estimate of {method} with the hash {wanted[:12] or '(none)'}…, behind which it was "
             f"trained, found {estimate.sha256[:12]}…; name those weights, or other --weights."
         )
-
-
-def load_flow(source: str) -> Loaded:
-    """The weights of the flow."""
-    return load_weights(source, FLOW, ())
 
 
 MAPS: Mapping[str, Mapping[str, str]] = {

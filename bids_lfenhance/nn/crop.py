@@ -64,17 +64,6 @@ class BrainCrop:
             out[(channel, *self.box)] = np.where(self.mask, enhanced[channel], out[(channel, *self.box)])
         return out
 
-    def placed(self, found: np.ndarray) -> np.ndarray:
-        """(C, X, Y, Z) float32: a map (C, x, y, z) of the crop on the session's grid, zero beyond the mask."""
-        out = np.zeros(self.volume.image.shape, np.float32)
-        out[(slice(None), *self.box)] = np.where(self.mask, found, 0)
-        return out
-
-    def noise(self) -> np.ndarray:
-        """(C,) SD of the noise of ``scaled``: that of the mean of a contrast's stacks; zero where there are none."""
-        sigmas = [[stack.sigma for stack in self.volume.stacks_of(name)] for name in CONTRASTS]
-        return np.array([np.sqrt(np.square(one).sum()) / max(1, len(one)) for one in sigmas]) / self.scale.values
-
     def scales(self) -> dict[str, float]:
         """{contrast: what its image was divided by}, for the record."""
         return {name: float(self.scale.values[CONTRASTS.index(name)]) for name in self.volume.contrasts}

@@ -41,14 +41,12 @@ class Draw:
     """One output of a method: ``image`` (C, X, Y, Z) float32 on the volume's grid, and what there is to tell of it.
 
     ``record`` holds plain JSON values (losses, fitted contrast vector, warnings under the key ``"warnings"``);
-    ``maps`` images of its shape beside it, by the names that the method's ``map_metadata`` gives; ``scale``
-    (C, X, Y, Z) float32 the SD of its error, in units of ``image``, where the method itself says it; ``residual``
-    (C, X, Y, Z) float32 what one possible image differs by from ``image``, where the method draws around one image.
+    ``scale`` (C, X, Y, Z) float32 the SD of its error, in units of ``image``, where the method itself says it;
+    ``residual`` (C, X, Y, Z) float32 what one possible image differs by from ``image``, where it draws around one.
     """
 
     image: np.ndarray
     record: Plain
-    maps: Mapping[str, np.ndarray] = field(default_factory=dict)
     scale: np.ndarray | None = None
     residual: np.ndarray | None = None
 
@@ -72,8 +70,8 @@ class Enhanced:
 
     ``image`` (C, X, Y, Z) float32, the mean over draws; ``std`` the SD of its error: the mean of the draws' ``scale``
     where the method gives one, else the voxelwise SD over draws, or None for one draw; ``provenance`` plain JSON
-    values: method, settings, seed, number of draws, each draw's record, seconds; ``maps`` the means over draws of the
-    draws' maps.
+    values: method, settings, seed, number of draws, each draw's record, seconds; ``maps`` images of the same shape that
+    the method's ``conclude`` gives, by the names of its ``map_metadata``.
     """
 
     image: np.ndarray
@@ -179,8 +177,6 @@ class Trainable(Generic[S]):
     examples; None: patches of them. ``score(nets, example, settings, device)`` gives a validation example its
     ``scores``, by name, the higher the better, and the first decides which weights are kept; None: PSNR in the brain.
     ``initialise(nets, examples)`` sets parameters that are estimated in closed form, before the first step.
-    ``auxiliary_networks(nets, settings, people)`` makes networks that only a training on so many people needs: they go
-    into its checkpoints, not into the weights.
     """
 
     about: Description[S]
@@ -191,7 +187,6 @@ class Trainable(Generic[S]):
     score: "Callable[[Nets, Example, S, torch.device], Mapping[str, float]] | None" = None
     scores: tuple[str, ...] = ("psnr",)
     initialise: "Callable[[Nets, Sequence[Example]], None] | None" = None
-    auxiliary_networks: "Callable[[Nets, S, int], dict[str, torch.nn.Module]] | None" = None
 
     @property
     def name(self) -> str:

@@ -16,8 +16,6 @@ from .examples import Example
 from .split import PARTS, Split
 
 if TYPE_CHECKING:
-    import torch
-
     from .checkpoint import State
     from .run import Run
 
@@ -35,11 +33,7 @@ class Trained:
 def write_results(run: "Run", state: "State", split: Split) -> Path:
     """The folder, now with ``weights.safetensors``, ``recipe.toml`` and ``card.md``."""
     recipe = make_recipe(run, state, split)
-    return save_weights(run.folder, _needed(run, state), recipe, card_text(recipe), run.options.dtype)
-
-
-def _needed(run: "Run", state: "State") -> "dict[str, torch.nn.Module]":
-    return {name: state.nets[name] for name in run.needed}
+    return save_weights(run.folder, state.nets, recipe, card_text(recipe), run.options.dtype)
 
 
 def make_recipe(run: "Run", state: "State", split: Split) -> Plain:
@@ -71,7 +65,7 @@ def make_recipe(run: "Run", state: "State", split: Split) -> Plain:
             "best_step": progress.best_step,
             "steps": progress.total,
             "seconds": round(progress.seconds, 1),
-            "parameters": sum(weight.numel() for net in _needed(run, state).values() for weight in net.parameters()),
+            "parameters": sum(weight.numel() for net in state.nets.values() for weight in net.parameters()),
         },
         "software": {"bids_lfenhance": __version__, "torch": torch.__version__, "python": sys.version.split()[0]},
         "identity": run.identity,

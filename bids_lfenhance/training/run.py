@@ -89,7 +89,6 @@ class Run(Generic[S]):
     half: bool
     stages: tuple[Stage, ...]
     trainable: Mapping[str, list[nn.Parameter]]
-    needed: tuple[str, ...]
     curves: Curves
     show: Show
     stop: Callable[[], bool]
@@ -119,8 +118,6 @@ def prepare(
     source = source or _source(method, parts["train"], options)
     stages = method.stages(settings)
     nets = _networks(method, settings, options, group)
-    needed, people = tuple(nets), {example.person for example in parts["train"]}
-    nets |= method.auxiliary_networks(nets, settings, len(people)) if method.auxiliary_networks else {}
     half = use_precision(nets, options.precision, group.device)
     identity = identity_of(method, settings, examples, split, options, half, source)
     trainable = {name: [w for w in net.parameters() if w.requires_grad] for name, net in nets.items()}
@@ -142,7 +139,7 @@ def prepare(
     curves = Curves(folder, state.progress.total, group.writes)
     run = Run(
         method, settings, source, parts["train"], parts["validation"], options, group, folder, identity, half, stages,
-        trainable, needed, curves, show, stop,
+        trainable, curves, show, stop,
     )  # fmt: skip
     return run, state
 

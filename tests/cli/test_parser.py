@@ -230,7 +230,7 @@ def test_what_is_done_to_enhanced_images_is_no_setting_of_a_training():
 
 
 def test_what_trained_weights_decide_is_no_setting_of_their_use():
-    for setting in ("pfsr:width", "pfsr:fusion", "cssdiff:steps", "pfsr:groups", "pfsr:rate"):
+    for setting in ("pfsr:width", "pfsr:fusion", "pfsr:groups", "pfsr:rate"):
         assert f"method:{setting}" in settings_at("train")
         assert f"method:{setting}" not in settings_at("participant"), "without effect"
     assert build_parser("participant").allow_abbrev is False, "--segmentation-w would be --segmentation-weights"

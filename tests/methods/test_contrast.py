@@ -23,7 +23,6 @@ from .learned import untrained_weights
 from .phantoms import small_session
 
 FAST: dict[str, dict[str, Any]] = {
-    "cssdiff": {"levels": 2, "ccd": False, "sgp": False, "reverse_width": 8, "discriminator_width": 8},
     "pfsr": {"width": 16, "groups": 1, "blocks": 1, "reduction": 4},
 }
 """Weights with which a test takes seconds."""

@@ -24,7 +24,7 @@ from .learned import untrained_weights
 from .phantoms import small_session
 
 NAMES = [name for name in METHODS if issubclass(description(name).sampling, LearnedSampling)]
-SIZE = {"pfsr": "window", "cssdiff": "slices_at_once"}
+SIZE = {"pfsr": "window"}
 """The setting of each method that says how much runs at once."""
 
 pytestmark = pytest.mark.parametrize("name", NAMES)

@@ -196,10 +196,9 @@ def test_a_method_without_weights_says_how_to_train_it_before_anything_is_comput
 
 
 def test_what_does_not_go_with_the_weights_is_refused_before_anything_is_computed(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="ddim_steps"):
-        make_run_spec(
-            Settings(tmp_path, tmp_path / "out", method="cssdiff"), {"weights": "auto", "ddim_steps": 20}, "cpu"
-        )
+    weights = small_weights(tmp_path / "weights")
+    with pytest.raises(InputError, match="k = 990"):
+        make_run_spec(Settings(tmp_path, tmp_path / "out", method="bridge"), {**weights, "k": 400}, "cpu")
 
 
 @pytest.mark.parametrize("name", ["cfm", "bridge"])

@@ -7,7 +7,7 @@ from ...errors import InputError
 from ...nn.method import Description, Plain
 from ...nn.settings import setting
 from ..options import settings_with
-from ..residual_options import FLOW, ResidualNetwork, ResidualSampling
+from ..residual_options import FLOW, FlowNetwork, FlowSampling
 
 K = 400
 """Where the bridge crosses in the paper, section 2.3."""
@@ -17,14 +17,14 @@ WHITE = 990
 
 
 @dataclass(frozen=True)
-class BridgeNetwork(ResidualNetwork):
+class BridgeNetwork(FlowNetwork):
     """What shapes the network; the weights store it."""
 
     method: ClassVar[str] = "bridge"
 
 
 @dataclass(frozen=True)
-class BridgeSampling(ResidualSampling):
+class BridgeSampling(FlowSampling):
     """Options of ``bridge`` each time it is used."""
 
     method: ClassVar[str] = "bridge"

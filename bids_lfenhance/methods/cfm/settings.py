@@ -7,11 +7,11 @@ from typing import ClassVar, Literal
 from ...nn.method import Description, Plain
 from ...nn.settings import Checked, setting
 from ..options import settings_with
-from ..residual_options import FLOW, ResidualNetwork, ResidualSampling
+from ..residual_options import FLOW, FlowNetwork, FlowSampling
 
 
 @dataclass(frozen=True)
-class CfmNetwork(ResidualNetwork):
+class CfmNetwork(FlowNetwork):
     """What shapes the network; the weights store it."""
 
     method: ClassVar[str] = "cfm"
@@ -30,7 +30,7 @@ class CfmTraining(Checked):
 
 
 @dataclass(frozen=True)
-class CfmSampling(ResidualSampling):
+class CfmSampling(FlowSampling):
     """Options of ``cfm`` each time it is used."""
 
     method: ClassVar[str] = "cfm"

@@ -1,15 +1,12 @@
 """The record of ``cssdiff``: how it is trained, and how it enhances."""
 
-from ...nn.method import Enhancer, Trainable
-from ..learned import Learned
-from .inference import enhance_batch, fit_to_memory, prepare, sample
+from ...nn.method import Trainable
+from ..residual import enhancer
+from .inference import DRAWING, predict
 from .loss import stages
-from .maps import maps_to_come
 from .network import build
-from .settings import ABOUT, CssDiffSampling, CssDiffSettings, resolve
+from .settings import ABOUT, CssDiffSettings
 
-TRAINABLE = Trainable(ABOUT, build, stages, enhance_batch)
+TRAINABLE: Trainable[CssDiffSettings] = Trainable(ABOUT, build, stages, predict)
 
-ENHANCER: Enhancer[CssDiffSampling, Learned[CssDiffSettings]] = Enhancer(
-    ABOUT, prepare, sample, fit_to_memory=fit_to_memory, resolve=resolve, map_metadata=maps_to_come
-)
+ENHANCER = enhancer(DRAWING)
