@@ -5,10 +5,11 @@ python benchmarks/residual.py sub-11 --rows cfm bridge [--draws 4] [--slices 64]
 One slab of axial slices through the brain of a ds002748 person (other names: see fidelity.py), scanned by the
 independent oracle of tests/; T1w, towards high field's contrast. Rows: cfm, cfm:euler, cssdiff (which sees whole
 slices), bridge (its level from the weights), bridge:white (the paper's √(1−ᾱ_K) ε alone), and, as published, on the
-prior that sees the estimate: ddim, algorithm1, algorithm1:literal (Eq. 11 as printed), repaint. PSNR: brain-fit. "rms" is that of the true residual
-(after one gain, by least squares) in SDs of the estimate's error; "variance" that of the draws (ddof 1) over the
-squared error of the estimate, in the brain; then the power of one draw over high field's in bands of .05 cycles per
-mm. ``--spectrum`` prints the power of the true residual, less its mean, which weights store for ``bridge``.
+prior that sees the estimate: ddim, algorithm1, algorithm1:literal (Eq. 11 as printed), repaint. PSNR: brain-fit. "rms"
+is that of the true residual (after one gain, by least squares) in SDs of the estimate's error; "variance" that of the
+draws (ddof 1) over the squared error of the estimate, in the brain; then the power of one draw over high field's in
+bands of .05 cycles per mm. ``--spectrum`` prints the power of the true residual, less its mean, which weights store for
+``bridge``.
 """
 
 import argparse
