@@ -125,7 +125,7 @@ class Description(Generic[S]):
     settings of a training that it changes. ``draws`` is how many ``enhance`` takes by default; with
     ``gives_scale`` each comes with the SD of its error. ``weights_of`` is the name in the weights that it is used with,
     where that is not its own. With ``trainable`` False the train level cannot make its weights. ``sentence`` and
-    ``references`` go into the methods text of a paper: "<sentence> [references]".
+    ``references`` go into the methods text of a paper: "<sentence> [references]", keys of ``data/references.json``.
     """
 
     name: str

@@ -263,7 +263,7 @@ def _session(out_dir: Path, subject: str, name: str | None, outputs: Iterable[Ou
     other = str(reference.get("Session") or "") or None
     grids = {o.entities.get("res") for o in outputs if o.entities.get("ses") == name}
     last = (record.get("Resolution"), *GRID_LABELS)  # the record is of the last run: so are the images beside it
-    grid = next((label for label in last if label in grids), GRID_LABELS[0])
+    grid = next((str(label) for label in last if label in grids), GRID_LABELS[0])
     own = [o for o in outputs if o.entities.get("ses") == name and o.entities.get("res") == grid]
     high = [o for o in outputs if o.entities.get("ses") == other and o.entities.get("res") == grid]
     if not reference:
