@@ -27,7 +27,7 @@ brains lay outside), and the training perturbed them by as much."""
 
 
 MARGIN = 4
-"""Voxels around the brain that the network is given: ``REACH_MM`` and a little of the zeros beyond, as in training."""
+"""Voxels around the brain mask that the network is given: ``REACH_MM``, and zeros beyond, as in training."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -20,7 +20,7 @@ from .settings import ABOUT, FusionNetSampling, FusionNetSettings, resolve
 
 @dataclass(frozen=True, eq=False)
 class FusionNetPrepared(Prepared[FusionNetSettings]):
-    """The network in its trained state on its device, multiplying in ``precision``."""
+    """The trained network on its device; ``precision`` is the number format of its multiplications, bf16 or fp32."""
 
     network: torch.nn.Module
     loaded: Loaded
@@ -28,7 +28,7 @@ class FusionNetPrepared(Prepared[FusionNetSettings]):
 
 
 def prepare(volume: Volume, sampling: FusionNetSampling) -> FusionNetPrepared:
-    """What a draw needs; weights that know only some of the contrasts will do, the others keep their own image."""
+    """The network with the weights asked for; contrasts that these do not know keep their fused image."""
     source = sampling.weights
     if source == "auto":
         source = default_weights(ABOUT.name, volume.contrasts) or "auto"
@@ -43,7 +43,7 @@ def prepare(volume: Volume, sampling: FusionNetSampling) -> FusionNetPrepared:
 
 
 def fit_to_memory(prepared: FusionNetPrepared, limit: int) -> FusionNetPrepared:
-    """The same; raise InputError where the brain does not fit into ``limit`` bytes."""
+    """``prepared`` as it is; raise InputError where a brain of its size needs more than ``limit`` bytes."""
     sides = BrainCrop.of(prepared.volume, prepared.loaded.contrasts, MARGIN).mask.shape
     with torch.device("meta"):
         network = build(prepared.settings)["estimate"].eval()
@@ -70,7 +70,7 @@ def sample(prepared: FusionNetPrepared, generator: np.random.Generator) -> Draw:
         "weights_sha256": loaded.sha256,
         "precision": prepared.precision,
         "error_factor": settings.error_factor,
-        "nfe": len(found.contrasts),
+        "nfe": len(found.contrasts),  # number of network evaluations, as samplers count them
     }
     image = found.paste({name: one.mean for name, one in found.contrasts.items()})
     return Draw(image, record, scale=found.error_scale(settings.error_factor))

@@ -18,7 +18,7 @@ class FusionNetNetwork(Checked):
     levels: int = field(default=4, metadata=setting("resolutions of the U-Net", least=2))
     error_factor: float = field(
         default=1.0,
-        metadata=setting("the error scale is multiplied by this: chosen so that it is right on validation", above=0),
+        metadata=setting("calibration factor of the error scale, fitted on validation subjects", above=0),
     )
 
 
