@@ -1,6 +1,7 @@
 """The graphs of the participant level: wiring only."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from nipype import IdentityInterface, Merge, Node, Workflow
@@ -50,7 +51,7 @@ def init_subject_wf(subject: str, sessions: Sequence[LowFieldSession], spec: Run
     written = Node(Merge(len(sessions) + len(paired_with)), name="written", run_without_submitting=True)
     references: dict[str, Workflow] = {}
     for number, session in enumerate(sessions, start=1):
-        session_wf = init_session_wf(session, spec)
+        session_wf = init_session_wf(session, spec, Path(run_dir).name)
         workflow.add_nodes([session_wf])
         if key := reference_key(session):
             references[key] = references.get(key) or init_reference_wf(session, spec)
@@ -96,10 +97,11 @@ def init_reference_wf(session: LowFieldSession, spec: RunSpec) -> Workflow:
     return workflow
 
 
-def init_session_wf(session: LowFieldSession, spec: RunSpec) -> Workflow:
+def init_session_wf(session: LowFieldSession, spec: RunSpec, run: str = "") -> Workflow:
     """The graph of one low-field session: align, fuse, enhance, segment, evaluate, write.
 
     Inputs (connected only if the session is paired): those of ``OF_REFERENCE``. Outputs: ``files``, the paths written.
+    ``run``: name of the run, which the sidecars tell.
     """
     workflow = Workflow(name=f"session_{session_key(session)}_wf")
     inputnode = Node(IdentityInterface([*OF_REFERENCE]), name="inputnode")
@@ -109,7 +111,7 @@ def init_session_wf(session: LowFieldSession, spec: RunSpec) -> Workflow:
     enhance = _init_enhance(session, spec)
     enhanced_tissue = _step(SegmentTissue(), "enhanced_tissue", spec)
     risk = _step(MapRisk(), "risk", spec)
-    write = _step(WriteSession(session=session, spec=spec.without_resources), "write", spec)
+    write = _step(WriteSession(session=session, spec=spec.without_resources, run=run), "write", spec)
     anatomy = inputnode
     if session.paired:
         workflow.connect(inputnode, "reference", prepare, "reference")
@@ -126,7 +128,7 @@ def init_session_wf(session: LowFieldSession, spec: RunSpec) -> Workflow:
             (enhance, risk, [("volume", "enhanced")]),
             (tissue, risk, [("volume", "acquired")]),
             (prepare, write, [("qc", "qc")]),
-            (anatomy, write, [("quality", "quality"), ("anatomy", "anatomy")]),
+            (anatomy, write, [("quality", "quality"), ("anatomy", "expected")]),
             (tissue, write, [("volume", "acquired"), ("labels", "labels"), ("volumes", "volumes")]),
             (enhance, write, [("volume", "enhanced"), *((name, name) for name in ("std", "provenance", "maps"))]),
             (enhanced_tissue, write, [("labels", "enhanced_labels"), ("volumes", "enhanced_volumes")]),
