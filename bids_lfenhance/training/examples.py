@@ -135,13 +135,15 @@ def write_example(
         record[name] = {"contrasts": list(volume.contrasts), "scales": scale.values[volume.present].tolist()}
     record |= {"origin": dict(origin), "sources": [list(source) for source in sources]}
     if alike:
-        pairs = {name: (image, channels["high"].get(name)) for name, image in channels["low"].items()}
-        record["curves"] = {
-            name: contrast_curve(image, target, inside).tolist()
-            for name, (image, target) in pairs.items()
-            if target is not None
-        }
+        record["curves"] = _curves(channels["low"], channels["high"], inside)
     return _write(folder, arrays, record)
+
+
+def _curves(
+    low: Mapping[str, np.ndarray], high: Mapping[str, np.ndarray], inside: np.ndarray
+) -> dict[str, list[list[float]]]:
+    """``alike.contrast_curve`` of every contrast that both fields have: contrast → (X, Y, Z) scaled."""
+    return {name: contrast_curve(image, high[name], inside).tolist() for name, image in low.items() if name in high}
 
 
 def write_labels(
