@@ -74,7 +74,7 @@ def make_recipe(run: "Run", state: "State", split: Split) -> Plain:
 
 def _stage_record(stage: Stage) -> Plain:
     phases = [
-        {key: getattr(phase, key) for key in ("name", "trains", "rate", "betas", "decay", "clip", "every")}
+        {key: getattr(phase, key) for key in ("name", "trains", "rate", "betas", "decay", "clip")}
         for phase in stage.phases
     ]
     kept = {key: getattr(stage, key) for key in ("name", "steps", "batch", "patch", "data", "warmup", "floor")}
