@@ -42,7 +42,7 @@ STEPS = (
     ("MNI152 template and priors", "mni"),
     ("which bundles them", "nilearn"),
     ("manner of training of the regions, or --segmentation synthseg", "synthseg"),
-    ("where several draws are averaged", "ensembles"),
+    ("for the standard deviation of the error", "heteroscedastic"),
     ("metric SSIM", "ssim"),
     ("with --output-spaces", "templateflow"),
 )
@@ -212,9 +212,9 @@ def _enhancement(output: Output, cite: _Citing) -> str:
     else:
         text = f"High-field-like images were estimated with the method {method}."
     if isinstance(draws, int) and draws > 1:
-        text += (
-            f" The result is the mean of {draws} draws, its uncertainty their standard deviation {cite('ensembles')}."
-        )
+        text += f" The result is the mean of {draws} draws."
+    if "ExpectedErrorPercent" in sidecar:
+        text += f" The standard deviation of its error is the method's own estimate {cite('heteroscedastic')}."
     listed = ", ".join(f"{key} = {value}" for key, value in settings.items())
     seed = f"; seed {sidecar['Seed']}" if "Seed" in sidecar else ""
     return f"{text} Settings of {output.desc}: {listed or 'defaults'}{seed}."
