@@ -35,7 +35,7 @@ class PrepareReference(Step):
 
         opened_scans, notes = opened(self.inputs.scans)
         scans = [(name, contrast, image) for name, contrast, _, image in opened_scans]
-        volume, xfms, qc = prepare_reference(scans, sloppy=self.inputs.sloppy, seed=self.inputs.seed)
+        volume, xfms, qc = prepare_reference(scans, sloppy=self.inputs.sloppy)
         qc |= {"Warnings": notes + qc["Warnings"], "Transforms": {name: xfm.tolist() for name, xfm in xfms.items()}}
         return {"volume": str(save_volume(volume, cwd / "reference.npz")), "qc": qc}
 
@@ -55,9 +55,7 @@ class PrepareSession(Step):
         scans, notes = opened(self.inputs.scans)
         reference = load_volume(self.inputs.reference) if isdefined(self.inputs.reference) else None
         thickness = {scan["name"]: scan["thickness"] for scan in self.inputs.scans if scan.get("thickness")}
-        volume, qc = prepare_session(
-            scans, reference, thickness=thickness, sloppy=self.inputs.sloppy, seed=self.inputs.seed
-        )
+        volume, qc = prepare_session(scans, reference, thickness=thickness, sloppy=self.inputs.sloppy)
         tissue = None if reference is None else reference.tissue  # where there is none, the anatomy is still to come
         doubts = [] if reference is None or tissue is None else stack_doubts(volume, tissue, reference.brain)
         qc["Warnings"] = notes + qc["Warnings"] + doubts
@@ -105,8 +103,7 @@ class FindAnatomy(Step):
         volume = load_volume(self.inputs.volume)
         contrast = volume.contrasts[0]
         seen = seen_in(volume, contrast) if volume.stacks else None  # high field comes without
-        options: dict[str, Any] = {"seen": seen, "sloppy": self.inputs.sloppy, "seed": self.inputs.seed}
-        anatomy = find_anatomy(volume.channel(contrast), volume.grid, contrast, **options)
+        anatomy = find_anatomy(volume.channel(contrast), volume.grid, contrast, seen=seen, sloppy=self.inputs.sloppy)
         anatomy.quality["Warnings"] += further_doubts(volume, anatomy)
         arrays = {"mask": anatomy.mask, "priors": anatomy.priors, "affine": anatomy.warp.affine}
         arrays["expected"] = anatomy.expected
