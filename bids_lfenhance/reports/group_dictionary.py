@@ -158,7 +158,7 @@ QUALITY: Columns = {
     "snr_min": _column("Lowest signal-to-noise ratio of a scan"),
     "rotation_max_deg": _column("Largest rotation between stacks", "degree"),
     "translation_max_mm": _column("Largest shift between stacks", "mm"),
-    "coverage_min": _column("Smallest share of the brain in a scan's field of view"),
+    "coverage_min": _column("Smallest share of the brain that the template expects in a scan's field of view"),
     "similarity_min": _column("Lowest share of variance explained after alignment"),
     "template_correlation": _column("Correlation with the template from which the brain mask is taken"),
     "mask_ml": _column("Volume of the brain mask", "mL"),

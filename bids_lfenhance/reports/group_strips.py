@@ -14,7 +14,7 @@ MEASURES: Mapping[str, tuple[str, str]] = {
     "snr_min": ("SNR", "lowest of the session's scans"),
     "rotation_max_deg": ("Rotation, °", "largest between stacks"),
     "translation_max_mm": ("Shift, mm", "largest between stacks"),
-    "coverage_min": ("Coverage", "smallest share of the brain in a scan's field of view"),
+    "coverage_min": ("Coverage", "smallest share of the expected brain in a scan's field of view"),
     "mask_ml": ("Brain, mL", "volume of the mask"),
     "confidence_min": ("Confidence", "lowest mean confidence of the regions of an image"),
 }

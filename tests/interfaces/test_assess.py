@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from bids_lfenhance.imaging.grid import Grid
-from bids_lfenhance.imaging.volume import save_arrays, save_volume, volume_from_channels
+from bids_lfenhance.imaging.volume import Stack, save_arrays, save_volume, volume_from_channels
 from bids_lfenhance.interfaces.assess import Evaluate
 
 SHAPE = (28, 30, 26)
@@ -27,7 +27,8 @@ def given(tmp_path: Path) -> dict:
     labels = np.where(mask, rng.integers(1, 4, SHAPE), 0).astype(np.uint8)
     found: dict = {"label": "inr", "segmentations": {"tissue": "tissue"}, "tissue_volumes": {"T1w": TISSUE}}
     for name, image in (("baseline", low), ("enhanced", high), ("reference", high)):
-        volume = volume_from_channels(grid, {"T1w": image})
+        stack = Stack("axi", "T1w", image, grid.affine, grid.affine, (1.0, 1.0, 1.0), 1.0)
+        volume = volume_from_channels(grid, {"T1w": image}, () if name == "reference" else (stack,))
         found[name] = str(save_volume(volume.with_anatomy(mask, posteriors), tmp_path / f"{name}.npz"))
     for of, shift in (("", 2), ("_enhanced", 0), ("_reference", 0)):
         moved = {"T1w": np.roll(labels, shift, axis=0)}
@@ -52,7 +53,9 @@ def test_regions_are_compared_by_name_and_side(given: dict, tmp_path: Path) -> N
         given[f"regions{of}"] = str(save_arrays(tmp_path / f"regions{of}.npz", {}, {"T1w": image}))
     given |= {"segmentations": {"tissue": "tissue", "regions": "synthseg"}, "regions_volumes": {"T1w": REGIONS}}
     rows = Evaluate(**given).run(cwd=tmp_path).outputs.metrics
-    dice = {(r["image"], r["region"]): r["value"] for r in rows if r["protocol"] == "seg-synthseg"}
+    dice = {
+        (r["image"], r["region"]): r["value"] for r in rows if (r["protocol"], r["metric"]) == ("seg-synthseg", "dice")
+    }
     assert len(dice) == 2 * 3
     assert dice["preproc", "thalamus"] == pytest.approx(2 / 3)
     assert (dice["preproc", "left thalamus"], dice["preproc", "right thalamus"]) == (1, 0)

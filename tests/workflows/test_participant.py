@@ -1,5 +1,6 @@
 """The graphs build, whatever the session, and every input of the writers is connected or set."""
 
+from dataclasses import MISSING, fields
 from pathlib import Path
 
 import networkx as nx
@@ -7,8 +8,9 @@ import pytest
 from nipype.pipeline.engine.utils import generate_expanded_graph
 
 from bids_lfenhance.bids.sessions import LowFieldSession
+from bids_lfenhance.derivatives.session import SessionContent
 from bids_lfenhance.workflows.inputs import derive_seed
-from bids_lfenhance.workflows.participant import init_subject_wf
+from bids_lfenhance.workflows.participant import init_session_wf, init_subject_wf
 
 from ..derivatives.sessions import HIGH, LOW, make_scan
 from ..derivatives.sessions import make_spec as spec
@@ -67,3 +69,22 @@ def test_the_report_comes_after_every_other_step():
     before = nx.ancestors(graph, report)
     assert {node.fullname for node in graph.nodes} == {node.fullname for node in [*before, report]}
     assert len(graph.nodes) > 20
+
+
+@pytest.mark.parametrize("paired", [True, False])
+def test_what_a_session_consists_of_is_given_to_its_writer(paired):
+    """Each field without a default has an input, and an edge of the graph or a value."""
+    write = nodes(init_session_wf(session("HFC", paired), spec(), "run1"))["write"]
+    given = {f.name: f.default is MISSING and f.default_factory is MISSING for f in fields(SessionContent)}
+    assert set(given) <= set(write.inputs.copyable_trait_names())
+    connected = {
+        name for _, _, edge in write_edges(init_session_wf(session("HFC", paired), spec())) for _, name in edge
+    }
+    assert {name for name, needed in given.items() if needed} <= connected
+    assert write.inputs.run == "run1"
+
+
+def write_edges(workflow) -> list[tuple]:
+    """The edges that lead to the node that writes: (from, to, [(output, input)])."""
+    edges = workflow._graph.edges(data=True)
+    return [(start, end, about["connect"]) for start, end, about in edges if end.name == "write"]
