@@ -74,32 +74,12 @@ def test_files_and_functions_are_short(path: Path) -> None:
         assert length <= (LONGEST_BUILDER if builder else LONGEST_FUNCTION), f"{function.name} has {length} lines"
 
 
-@pytest.mark.parametrize("path", MODULES, ids=name_of)
-def test_signatures_are_typed_and_public_names_documented(path: Path) -> None:
-    bare = [function.name for function in functions(path) if untyped(function)]
-    assert bare == [], "signatures without types"
-    assert undocumented(tree(path)) == [], "public names without a docstring"
-
-
-def untyped(function: Function) -> bool:
-    """A parameter or a result without a type; torch's ``ctx`` has none to give, ``__init__`` returns nothing."""
-    arguments = [*function.args.posonlyargs, *function.args.args, *function.args.kwonlyargs]
-    named = [argument for argument in arguments if argument.arg not in ("self", "cls", "ctx")]
-    silent = function.returns is None and function.name != "__init__"
-    return silent or any(argument.annotation is None for argument in named)
-
-
-def undocumented(node: ast.Module | ast.ClassDef) -> list[str]:
-    """Public functions and classes of a module, and public methods of its public classes, that have no docstring."""
-    missing = []
-    for child in node.body:
-        if isinstance(child, ast.ClassDef | Function) and not child.name.startswith("_"):
-            inherited = any(isinstance(d, ast.Name) and d.id == "override" for d in child.decorator_list)
-            if ast.get_docstring(child) is None and not inherited:
-                missing.append(child.name)
-            if isinstance(child, ast.ClassDef):
-                missing += [f"{child.name}.{name}" for name in undocumented(child)]
-    return missing
+def test_the_table_of_folders_is_what_is_there() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    table = text.partition("## Folders")[2].partition("\n## ")[0]
+    told = {name for row in re.findall(r"^\| (`.*?) \|", table, re.MULTILINE) for name in re.findall(r"`([^`]+)`", row)}
+    there = {f"{path.name}/" if path.is_dir() else path.name for path in PACKAGE.iterdir() if path.name[0] not in "_."}
+    assert told == there
 
 
 @pytest.mark.parametrize("path", [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")], ids=name_of)

@@ -13,6 +13,7 @@ from .filters import Filters, check_filters, passes
 from .layout import list_images
 from .leftovers import odd_folders, people_without_data, unread_images, without_ignored
 from .pairing import choose_reference
+from .participants import participants_notes
 from .scans import Scan, choose_subjects, make_scans, shorten, strip_prefix
 from .sessions import LowFieldSession, Plan
 from .sidecars import SidecarFinder, read_json
@@ -67,6 +68,7 @@ def make_plan(
     wanted = frozenset(strip_prefix(label, "ses") for label in sessions)
     scans_of = {subject: make_scans(images[subject], finder) for subject in subjects}
     warnings += ignored + _dataset_warnings(root, subjects) + (() if asked else people_without_data(root))
+    warnings += participants_notes(root, subjects)
     warnings += tuple(sentence for _, left_out in scans_of.values() for sentence in left_out)
     check_sessions(wanted, [scan for scans, _ in scans_of.values() for scan in scans])
     planned: list[LowFieldSession] = []

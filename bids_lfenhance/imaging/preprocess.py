@@ -118,7 +118,8 @@ def prepare_session(
 
     Without a reference the frame is that of the session's reference stack (iso where there is one, else axial) in its
     own scanner's RAS+ mm. Quality: ``{"Scans": [{"Name", "SNR", "RotationDeg", "TranslationMm", "Coverage", "Sigma",
-    "Similarity", ...}], "ReferenceScan", "Groups": {contrast: {...}}, "Warnings": [...]}``; rotation and translation
+    "Similarity", ...}], "ReferenceScan", "Alignment": {contrast: {"To", "Across" contrasts, "Overlap", "Similarity"}},
+    "Warnings": [...]}``, the alignment that of a contrast as a whole; rotation and translation
     (of the head's centre) are relative to the session's reference stack.
     """
     if not scans:
@@ -225,7 +226,8 @@ def _quality(
     shown = volume if reference is None else reference
     head = head_mask(shown.channel(next(c for c in FIXED_ORDER if c in shown.contrasts)), volume.grid.affine)
     first = groups[0].scans[0]
-    scans, warnings = [], gap_notes([scan for group in groups for scan in group.scans])
+    scans, alignment = [], {}
+    warnings = gap_notes([scan for group in groups for scan in group.scans])
     for group, place in zip(groups, placed, strict=True):
         for scan, a, stack in zip(group.scans, group.alignments, volume.stacks_of(group.contrast), strict=True):
             pose = place.pose @ a.pose
@@ -235,8 +237,8 @@ def _quality(
         bent = group.contrast not in shown.contrasts or (reference is None and group is not groups[0])
         target = first.name if reference is None else "the high-field reference"
         warnings += doubts(f"The low-field {group.contrast}", target, place, bent=bent)
-    groups_record = {
-        group.contrast: {"Overlap": round(place.overlap, 4), "Similarity": round(place.similarity, 4)}
-        for group, place in zip(groups, placed, strict=True)
-    }
-    return {"Scans": scans, "ReferenceScan": first.name, "Groups": groups_record, "Warnings": warnings}
+        moved = reference is not None or group is not groups[0]
+        if moved:
+            figures = {"Overlap": round(place.overlap, 4), "Similarity": round(place.similarity, 4)}
+            alignment[group.contrast] = {"To": target, "Across": bent, **figures}
+    return {"Scans": scans, "ReferenceScan": first.name, "Alignment": alignment, "Warnings": warnings}

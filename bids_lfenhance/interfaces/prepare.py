@@ -83,7 +83,7 @@ class AnatomyInputs(StepInputs):
 class AnatomyOutputs(TraitedSpec):
     """Brain mask and tissue priors, shared by everything on the same grid."""
 
-    anatomy = File(exists=True, desc="mask, priors, and the affine registration of the template to the volume")
+    anatomy = File(exists=True, desc="mask, priors, affine registration of the template, points of the expected brain")
     quality = traits.Dict()
 
 
@@ -96,15 +96,17 @@ class FindAnatomy(Step):
     def run_step(self, cwd: Path) -> dict[str, Any]:
         """The anatomy and how well it fitted."""
         from ..imaging.anatomy import contrast_doubts, find_anatomy
+        from ..imaging.field_of_view import seen_in
         from ..imaging.volume import load_volume, save_arrays
 
         volume = load_volume(self.inputs.volume)
         contrast = volume.contrasts[0]
-        anatomy = find_anatomy(
-            volume.channel(contrast), volume.grid, contrast, sloppy=self.inputs.sloppy, seed=self.inputs.seed
-        )
+        seen = seen_in(volume, contrast) if volume.stacks else None  # high field comes without
+        options: dict[str, Any] = {"seen": seen, "sloppy": self.inputs.sloppy, "seed": self.inputs.seed}
+        anatomy = find_anatomy(volume.channel(contrast), volume.grid, contrast, **options)
         for other in volume.contrasts[1:]:
             anatomy.quality["Warnings"] += contrast_doubts(volume.channel(other), anatomy.priors, anatomy.mask, other)
         arrays = {"mask": anatomy.mask, "priors": anatomy.priors, "affine": anatomy.warp.affine}
+        arrays["expected"] = anatomy.expected
         path = save_arrays(cwd / "anatomy.npz", {"contrast": contrast}, arrays)
         return {"anatomy": str(path), "quality": {**anatomy.quality, "Contrast": contrast}}

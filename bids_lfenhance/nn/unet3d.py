@@ -88,7 +88,9 @@ def whole(network: nn.Module, x: Tensor, *more: Tensor) -> Tensor:
     pad = [amount for side in reversed(sides) for amount in (0, -side % multiple)]
     form = torch.channels_last_3d if len(sides) == 3 else torch.channels_last
     out: Tensor = network(functional.pad(x, pad).contiguous(memory_format=form), *more).float()
-    return out[(..., *[slice(0, side) for side in sides])]
+    for axis, side in enumerate(sides, start=2):
+        out = out.narrow(axis, 0, side)
+    return out
 
 
 def _time_network() -> nn.Module:

@@ -9,13 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from ..bids.tables import read_table
+from ..bids.participants import age_and_sex, columns_of, given_rows, own_rows, participants_notes
 from ..config import TOTAL_INTRACRANIAL
 from ..evaluation.cohort import BASELINE, METRIC_KEYS
 from ..evaluation.figures import Figures
+from ..evaluation.metric_definitions import DICE, VOLUME_DIFFERENCE
 from ..evaluation.structures import HIGH, OVERLAP_KEYS, VOLUME_KEYS
 from .collect import REGION_SEGMENTATIONS, Channel, Output, Session, Subject, Tissue, collect, read_json, read_run
-from .verdict import verdict_of
+from .usable import judged, summed_up
 
 COMPLETE, MISSING, HALF = "complete", "missing", "half-written"
 UNMEASURED, UNSEGMENTED = "no metrics", "no volumes"
@@ -93,6 +94,7 @@ def read_cohort(out_dir: Path, bids_dir: Path, subjects: Iterable[str], sessions
         if name not in started:
             cohort.images.append(_image_row(name, NO_SESSION, "n/a", "n/a", MISSING, "no low-field session on disk"))
     cohort.people = _people(out_dir, bids_dir, wanted)
+    cohort.notes += participants_notes(bids_dir, wanted)
     cohort.absent = tuple(sorted(_listed(bids_dir) - set(known_subjects(out_dir))))
     return cohort
 
@@ -100,9 +102,11 @@ def read_cohort(out_dir: Path, bids_dir: Path, subjects: Iterable[str], sessions
 def _add_session(cohort: Cohort, subject: Subject, session: Session) -> None:
     name = session.name or NO_SESSION
     where = subject.name, name
-    verdict = verdict_of(session, subject.run, ())
-    about = {"subject": subject.name, "session": name} | _quality(session)
-    cohort.quality.append(about | {"verdict": verdict.word, "reasons": " ".join(verdict.reasons)})
+    outputs = [output for channel in session.channels for output in channel.enhanced.values()]
+    broken = {output.path.name: wrong for output in outputs if (wrong := damage(output.path))}
+    images = judged(session, broken)
+    cohort.quality.append({"subject": subject.name, "session": name} | _quality(session) | summed_up(images))
+    words = {(one.contrast, one.label): one.usable.words for one in images}
     measured = {(row.get("contrast"), row.get("image")) for row in session.metrics}
     counted = set()
     folder = cohort.out_dir / f"sub-{subject.name}" / (f"ses-{session.name}" if session.name else "") / "anat"
@@ -122,7 +126,12 @@ def _add_session(cohort: Cohort, subject: Subject, session: Session) -> None:
             row = _image_row(subject.name, name, channel.contrast, label, status, detail) | _risk(
                 channel, label, session
             )
-            row |= {"segmentations": " ".join(sorted(tissue.segmentation for tissue in segmented if tissue.volumes))}
+            row |= {
+                "segmentations": " ".join(
+                    sorted(tissue.segmentation for tissue in segmented if tissue.volumes is not None)
+                )
+            }
+            row |= words.get((channel.contrast, label), {})
             cohort.images.append(row | {"high_field": "yes" if paired else "no"})
     _add_metrics(cohort, where, session, counted)
     if not session.channels:
@@ -247,7 +256,9 @@ def _add_metrics(cohort: Cohort, where: tuple[str, str], session: Session, count
         contrast, image, protocol, region, metric = key
         if (contrast, image) not in counted:
             continue
-        if metric == "dice":
+        if metric == VOLUME_DIFFERENCE:  # volumes are read from their own tables, each image once
+            continue
+        if metric == DICE:
             before = cohort.overlaps.add((contrast, image, protocol.removeprefix("seg-"), region), where, value)
         else:
             before = cohort.metrics.add(key, where, value)
@@ -259,37 +270,20 @@ def _add_metrics(cohort: Cohort, where: tuple[str, str], session: Session, count
             cohort.notes += [note] if note not in cohort.notes else []
 
 
-def _people_rows(folder: Path) -> dict[str, dict[str, str]]:
-    rows = read_table(folder / "participants.tsv")
-    return {row["participant_id"].removeprefix("sub-"): row for row in rows if row.get("participant_id")}
-
-
 def _listed(folder: Path) -> set[str]:
-    return {name for name in _people_rows(folder) if name.replace("+", "").isalnum()}
-
-
-_SEXES = {"f": "F", "female": "F", "m": "M", "male": "M"}
+    names = {row["participant_id"].removeprefix("sub-") for row in given_rows(folder)}
+    return {name for name in names if name.replace("+", "").isalnum()}
 
 
 def _people(out_dir: Path, bids_dir: Path, subjects: Iterable[str]) -> dict[str, dict[str, Any]]:
     """Age in years and sex of each subject, from the derivative's participants.tsv, else from the dataset's."""
-    rows: dict[str, dict[str, str]] = {}
+    people: dict[str, dict[str, Any]] = {}
     for folder in (bids_dir, out_dir):
-        for name, row in _people_rows(folder).items():
-            known = {key.lower(): value for key, value in row.items() if value not in ("", "n/a")}
-            rows.setdefault(name, {}).update(known)
-    people = {}
-    for name in (subject for subject in subjects if subject in rows):
-        sex = rows[name].get("sex", rows[name].get("gender"))
-        people[name] = {"age": _years(rows[name].get("age")), "sex": _SEXES.get(sex.lower(), sex) if sex else None}
+        columns = columns_of(folder)
+        for label, row in own_rows(given_rows(folder), [f"sub-{subject}" for subject in subjects]).items():
+            told = {key: value for key, value in age_and_sex(row, columns).items() if value is not None}
+            people.setdefault(label.removeprefix("sub-"), {"age": None, "sex": None}).update(told)
     return people
-
-
-def _years(text: str | None) -> float | None:
-    try:
-        return _figure(float(text)) if text else None
-    except ValueError:  # "89+", as ages are hidden
-        return None
 
 
 def _figure(value: Any) -> float | None:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from ..evaluation.thresholds import PURPOSES
 from ..segmentation.regions import regions
 from .group_data import INTRACRANIAL
 
@@ -148,9 +149,11 @@ PEOPLE: Columns = {
     "r_p": _column("p of r, two-sided, not corrected"),
 }
 
+_USABLE = "yes, check or no (docs/metrics.md): whether it is usable"
+
 QUALITY: Columns = {
     **_KEYS,
-    "verdict": _column("pass, review or fail, as on the subject's page"),
+    **{purpose: _column(f"{_USABLE} {words}: the worst word of its images") for purpose, words in PURPOSES.items()},
     "scans": _column("Low-field scans found"),
     "snr_min": _column("Lowest signal-to-noise ratio of a scan"),
     "rotation_max_deg": _column("Largest rotation between stacks", "degree"),
@@ -161,7 +164,7 @@ QUALITY: Columns = {
     "mask_ml": _column("Volume of the brain mask", "mL"),
     "confidence_min": _column("Lowest mean confidence of the regions of an image, 0 to 1"),
     "high_field": _column("High-field session it is compared with"),
-    "reasons": _column("Why the verdict is what it is"),
+    "reasons": _column("Why its images are not usable, or must be looked at before"),
 }
 
 IMAGES: Columns = {
@@ -173,6 +176,7 @@ IMAGES: Columns = {
         "volumes (a segmentation is missing that other images have)"
     ),
     "detail": _column("What is wrong"),
+    **{purpose: _column(f"{_USABLE} {words}; only of enhanced images") for purpose, words in PURPOSES.items()},
     "high_field": _column("Whether there is high field of this contrast: yes or no"),
     "segmentations": _column("seg- of the tables of volumes that there are"),
     "risk_fraction": _column("Share of the brain above the risk threshold"),

@@ -11,8 +11,9 @@ from ..config import TOTAL_INTRACRANIAL
 from ..evaluation.agreement import bland_altman, pearson
 from ..evaluation.cohort import BASELINE
 from ..evaluation.figures import Figures
+from ..evaluation.protocols import PRIMARY
 from ..evaluation.structures import DEEP, HIGH, has_side
-from .tables import HEADLINE, PRIMARY, metric_name
+from .tables import HEADLINE, metric_name
 
 FEWEST = 3
 """Subjects below which nothing is drawn: a figure would show persons, not a cohort."""

@@ -2,7 +2,7 @@
 
 import base64
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from ..evaluation.cohort import (
     volume_table,
 )
 from ..evaluation.figures import Figures
+from ..evaluation.protocols import PRIMARY
 from ..evaluation.structures import (
     HIGH,
     SUMMARY_KEYS,
@@ -30,13 +31,15 @@ from ..evaluation.structures import (
     volume_summary,
     with_both_sides,
 )
+from ..evaluation.thresholds import PURPOSES
+from ..evaluation.usable import WORDS
 from . import group_data as data
 from . import group_regions as regions
 from . import group_tables as tab
 from .cohort import NO_SESSION, Cohort
 from .group_dictionary import TABLES
 from .group_figures import FEWEST, Figure, agreement_figure, metric_figure, retest_figure, structure_figure
-from .tables import PRIMARY, number
+from .tables import number
 
 TEMPLATE = "group.html.jinja"
 
@@ -139,7 +142,8 @@ def group_page(cohort: Cohort, tables: Tables, figures: Sequence[Figure]) -> str
         headline=regions.headline_table(tables["summary"]),
         findings=list(regions.findings(tables["summary"])),
         problems=problems(cohort),
-        verdicts=Counter(row["verdict"] for row in cohort.quality),
+        purposes=PURPOSES,
+        usable={purpose: _counts(row.get(purpose) for row in cohort.images) for purpose in PURPOSES},
         quality=tab.quality_table(tables["metrics"]),
         overlaps=_sections(tables["overlap"], images, _overlap_tables),
         volumes=_sections(tables["volumes"], images, _volume_tables),
@@ -156,6 +160,12 @@ def group_page(cohort: Cohort, tables: Tables, figures: Sequence[Figure]) -> str
         style=Markup(read_text("report.css") + read_text("group.css")),  # our own files, not the dataset's
         script=Markup(read_text("group.js")),
     )
+
+
+def _counts(words: Iterable[str | None]) -> dict[str, int]:
+    """How often each word that occurs is said, from good to bad."""
+    counts = Counter(words)
+    return {word: counts[word] for word in WORDS if counts[word]}
 
 
 def _segmentation_names(tables: Tables) -> str:

@@ -8,7 +8,8 @@ import numpy as np
 from ..config import CONTRASTS
 from ..evaluation.intensity import ncc, psnr
 from ..evaluation.protocols import by_brain_fit, make_pair
-from ..evaluation.ssim import GAUSSIAN_PAD, local_moments, ssim_map
+from ..evaluation.ssim import local_moments, ssim_map
+from ..imaging.ssim import RADIUS
 from ..nn.method import Trainable
 from .examples import Example
 
@@ -86,7 +87,7 @@ def brain_fit(image: np.ndarray, target: np.ndarray, mask: np.ndarray) -> dict[s
     """PSNR (dB), SSIM and NCC of two (X, Y, Z) images inside the mask, protocol brain-fit."""
     pair = make_pair(image, target, mask)
     scales = by_brain_fit(pair)
-    box = pair.box(GAUSSIAN_PAD)
+    box = pair.box(RADIUS)
     similar = ssim_map(local_moments(scales.image(pair.image[box]), scales.reference(pair.reference[box])))
     x, y = pair.brain
     return {

@@ -11,8 +11,9 @@ import numpy as np
 
 from ..bids.atomic import atomic_folder
 from ..errors import InputError
+from ..imaging.grid import box_of
 from ..imaging.volume import Volume
-from ..nn.crop import brain_box
+from ..nn.crop import MARGIN
 from ..nn.method import Plain
 from ..nn.normalise import Scale
 from .alike import contrast_curve
@@ -118,7 +119,7 @@ def write_example(
         raise ValueError(f"low, high and mask must share one grid, found {low.grid}, {high.grid}, mask {mask.shape}")
     if not mask.any() or not low.present.any() or not high.present.any():
         raise InputError(f"Expected a brain and images at both fields for {subject}, found none; check the scans.")
-    box = brain_box(mask)
+    box = box_of(mask, MARGIN)
     shift = np.eye(4)
     shift[:3, 3] = [part.start for part in box]
     inside = np.asarray(mask, bool)[box]

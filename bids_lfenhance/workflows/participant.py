@@ -126,7 +126,7 @@ def init_session_wf(session: LowFieldSession, spec: RunSpec) -> Workflow:
             (enhance, risk, [("volume", "enhanced")]),
             (tissue, risk, [("volume", "acquired")]),
             (prepare, write, [("qc", "qc")]),
-            (anatomy, write, [("quality", "quality")]),
+            (anatomy, write, [("quality", "quality"), ("anatomy", "anatomy")]),
             (tissue, write, [("volume", "acquired"), ("labels", "labels"), ("volumes", "volumes")]),
             (enhance, write, [("volume", "enhanced"), *((name, name) for name in ("std", "provenance", "maps"))]),
             (enhanced_tissue, write, [("labels", "enhanced_labels"), ("volumes", "enhanced_volumes")]),

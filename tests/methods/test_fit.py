@@ -1,4 +1,4 @@
-"""Network methods run as much at once as memory allows, and refuse before they start (methods.md §10.2)."""
+"""Network methods run as much at once as memory allows, and refuse before they start."""
 
 from dataclasses import replace
 from pathlib import Path

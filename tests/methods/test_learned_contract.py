@@ -1,4 +1,4 @@
-"""What everything promises that is trained, enhancers and simulators (methods.md §6.1, §9 row 20)."""
+"""What everything promises that is trained, enhancers and simulators."""
 
 from dataclasses import asdict, fields, replace
 from pathlib import Path

@@ -42,8 +42,9 @@ def made(tmp_path_factory):
 
 def test_quality_control_shows_the_worst_scan(made):
     root, _, page = made
-    heads, rows = Tables(page).named("Verdict")
+    heads, rows = Tables(page).named("Look")
     assert len(rows) == 2 * SUBJECTS
+    assert {row[heads.index("Look")].text for row in rows} <= {"yes", "check", "no"}
     for row in rows:
         cell = dict(zip(heads, row, strict=True))
         name, session = cell["Subject"][0], cell["Session"][0]
@@ -220,7 +221,24 @@ def test_half_finished_subjects_are_named(tmp_path):
     rows = [r for r in read(out / "group" / "volumes.tsv") if r["measure"] == "volume_mm3"]
     counted = {(r["image"], r["n"]) for r in rows}
     assert counted == {("preproc", "2"), ("inr", "1")}, "what is not whole, or has no record, counts in no figure"
-    assert {r["participant_id"]: r["verdict"] for r in read(out / "group" / "quality.tsv")}["sub-004"] == "fail"
+    usable = {r["participant_id"]: (r["look"], r["measure"]) for r in read(out / "group" / "quality.tsv")}
+    assert usable["sub-003"] == ("no", "no"), "half of an image is of no use"
+    assert usable["sub-001"][0] == usable["sub-002"][0] == "yes"
+
+
+def test_a_session_of_which_no_image_could_be_made_has_its_row(tmp_path):
+    _, out = build(tmp_path, Cohort(subjects=2, sessions=("A",), contrasts=("T1w",)))
+    anat = out / "sub-003" / "ses-A" / "anat"
+    anat.mkdir(parents=True)
+    record = {"Failure": "a.nii.gz shows no head", "Scans": [{"File": "a.nii.gz", "Contrast": "T1w"}], "Method": "inr"}
+    (anat / "sub-003_ses-A_desc-preproc_qc.json").write_text(json.dumps(record))
+    page = report(tmp_path).page.read_text()
+    row = {r["participant_id"]: r for r in read(out / "group" / "quality.tsv")}["sub-003"]
+    assert (row["look"], row["segment"], row["measure"]) == ("no", "no", "no")
+    assert row["reasons"] == "no: a.nii.gz shows no head"
+    images = {(r["participant_id"], r["image"]): r["look"] for r in read(out / "group" / "images.tsv")}
+    assert (images["sub-003", "inr"], images["sub-001", "inr"], images["sub-001", "preproc"]) == ("no", "yes", "n/a")
+    assert re.search(r"Images usable to look at</dt><dd>2 <span[^>]*>yes</span>, 1 <span[^>]*>no", page)
 
 
 def test_a_derivative_with_all_of_the_group_level_is_valid(tmp_path):

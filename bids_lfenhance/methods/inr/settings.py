@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from ...imaging.contrast import POWER
 from ...nn.method import Description, Plain
 from ...nn.settings import setting
-from ...simulators.contrast import POWER
 
 
 @dataclass(frozen=True)
