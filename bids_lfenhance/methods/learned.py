@@ -16,7 +16,7 @@ from ..nn.method import Description, Draw, Estimate, Plain, Prepared
 from ..nn.precision import use_precision
 from ..nn.weights import Loaded, default_weights, load_weights
 from .contrast import estimate, restore
-from .options import LearnedSampling
+from .options import NetworkSampling
 
 
 class LearnedSettings(Protocol):
@@ -67,7 +67,7 @@ class Learned(Prepared[S]):
         return batch_of(self.crop, self.crop.scaled(), self.crop.mask, self.settings.device)
 
 
-def load(about: Description, volume: Volume, sampling: LearnedSampling) -> Loaded:
+def load(about: Description, volume: Volume, sampling: NetworkSampling) -> Loaded:
     """The weights asked for; the bundled ones that know the session's contrasts, where none are named.
 
     Weights that know only some of the contrasts will do; the others keep their own image.
