@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from ..imaging.acquisition import FWHM_PER_SD
+from ..imaging.profile import FWHM_PER_SD
 from ..imaging.warp import lattice
 from ..simulators.head import random_field
 from ..simulators.physics import BIAS_TERMS, add_rician, bias_field
