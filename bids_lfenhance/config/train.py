@@ -22,7 +22,10 @@ class TrainSettings(Common):
 
     method: str = option("pfsr", "the method to train", TRAINING)
     preset: str = option(
-        "tiny", "size of the networks: paper is the published one", TRAINING, choices=("tiny", "paper")
+        "tiny",
+        "size of the networks: paper is the published one, default that of the bundled weights",
+        TRAINING,
+        choices=("tiny", "paper", "default"),
     )
     augment: str = option(
         "none", "what is added to the pairs: all mirror images and quarter turns, or pairs by a simulator", TRAINING

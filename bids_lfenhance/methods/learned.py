@@ -102,10 +102,6 @@ def fit_count(
     return replace(prepared, settings=replace(prepared.settings, **{field: size}))  # type: ignore[type-var]
 
 
-COARSER = "choose smaller weights, or --sloppy, whose grid is coarser"
-"""Advice where the smallest size does not fit."""
-
-
 def record_of(prepared: Learned[S], **more: object) -> Plain:
     """What every draw of a learned method tells of itself, and ``more``."""
     own: LearnedSettings = prepared.settings  # type: ignore[assignment]

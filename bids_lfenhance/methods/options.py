@@ -12,6 +12,9 @@ AskedContrast = Literal["auto", "none", "restored"]
 
 Precision = Literal["bf16", "fp32"]
 
+COARSER = "choose smaller weights, or --sloppy, whose grid is coarser"
+"""Advice where the smallest size does not fit into memory."""
+
 IN_HIGH_FIELD_CONTRAST = ("restored", "sharp")
 """Fusions that change contrast, so that a network need not: it aims at high field in the contrast of low field."""
 

@@ -23,7 +23,7 @@ from ..nn.weights import Loaded
 from ..nn.windows import Windows
 from . import get_method
 from .estimate import SessionEstimate, estimate_session
-from .learned import COARSER
+from .options import COARSER
 from .residual_options import ESTIMATE, ResidualNetwork, ResidualSampling, check_estimate, load_flow
 
 S = TypeVar("S", bound=ResidualSampling)

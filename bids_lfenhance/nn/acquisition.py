@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..imaging.profile import FWHM_PER_SD, PAD_MM
 from ..imaging.grid import Grid, zooms_of
+from ..imaging.profile import FWHM_PER_SD, PAD_MM
 
 Shape = tuple[int, int, int]
 

@@ -23,8 +23,9 @@ if TYPE_CHECKING:  # torch takes a second to import, and the command line reads 
 Direction = Literal["lf2hf", "hf2lf", "regions"]
 """What a method makes: high field from low field, low field from high field, the regions of an image."""
 
-LearnsFrom = Literal["pairs", "labels", "scan", "nothing"]
-"""Pairs of low and high field; label maps; the very scan that is enhanced (no weights); nothing at all."""
+LearnsFrom = Literal["pairs", "heads", "labels", "scan", "nothing"]
+"""Pairs of low and high field; high field alone, low field being simulated in every step; label maps; the very scan
+that is enhanced (no weights); nothing at all."""
 
 S = TypeVar("S")
 """Settings of a method."""
@@ -124,7 +125,8 @@ class Description:
     ``Literal``. ``network`` and ``training`` are what weights are made with and store: the size of the networks and how
     they learn. ``settings`` has all of these fields, for the functions of the method.
     ``budgets`` maps a budget ("sloppy", "cpu", "gpu") to the options it changes, ``presets`` "paper", "tiny" to the
-    settings of a training that it changes. ``draws`` is how many ``enhance`` takes by default; with
+    settings of a training that it changes; ``found`` is what a training measures in the end and its weights store.
+    ``draws`` is how many ``enhance`` takes by default; with
     ``gives_scale`` each comes with the SD of its error. ``weights_of`` is the name in the weights that it is used with,
     where that is not its own. With ``trainable`` False the train level cannot make its weights. ``sentence`` and
     ``references`` go into the methods text of a paper: "<sentence> [references]".
@@ -137,6 +139,7 @@ class Description:
     sampling: type
     network: type | None = None
     training: type | None = None
+    found: type | None = None
     budgets: Mapping[str, Plain] = field(default_factory=dict)
     presets: Mapping[str, Plain] = field(default_factory=dict)
     draws: int = 1
@@ -165,8 +168,8 @@ class Description:
 class MakesSource(Protocol):
     """How a training turns its examples into what it learns from."""
 
-    def __call__(self, examples: "Sequence[Any]") -> "Source":
-        """A source of items of these examples."""
+    def __call__(self, examples: "Sequence[Any]", settings: Any) -> "Source":
+        """A source of items of these examples, with settings of the method."""
 
 
 @dataclass(frozen=True)
@@ -179,6 +182,8 @@ class Trainable(Generic[S]):
     examples; None: patches of them. ``score(nets, example, settings, device)`` gives a validation example its
     ``scores``, by name, the higher the better, and the first decides which weights are kept; None: PSNR in the brain.
     ``initialise(nets, examples)`` sets parameters that are estimated in closed form, before the first step.
+    ``conclude(nets, examples, settings, device)`` returns the settings with what is found of the networks in the end
+    (``about.found``), on the validation's examples, or the training's where there are none.
     ``auxiliary_networks(nets, settings, people)`` makes networks that only a training on so many people needs: they go
     into its checkpoints, not into the weights.
     """
@@ -191,6 +196,7 @@ class Trainable(Generic[S]):
     score: "Callable[[Nets, Any, S, torch.device], Mapping[str, float]] | None" = None
     scores: tuple[str, ...] = ("psnr",)
     initialise: "Callable[[Nets, Sequence[Any]], None] | None" = None
+    conclude: "Callable[[Nets, Sequence[Any], S, torch.device], S] | None" = None
     auxiliary_networks: "Callable[[Nets, S, int], dict[str, torch.nn.Module]] | None" = None
 
     @property

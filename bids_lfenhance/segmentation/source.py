@@ -31,7 +31,7 @@ class LabelMap(Protocol):
 class LabelSource:
     """Items from label maps: each seen once in every pass, in an order of the pass's own."""
 
-    def __init__(self, examples: Sequence[LabelMap]) -> None:
+    def __init__(self, examples: Sequence[LabelMap], settings: object = None) -> None:
         self.examples = examples
         self.people = people_of(examples)
 

@@ -116,7 +116,7 @@ def prepare(
     if options.start is not None:
         refuse_seen(split, options.start)
     refuse_leaks(split, seen_before(examples, options.start))
-    source = source or _source(method, parts["train"], options)
+    source = source or _source(method, parts["train"], settings, options)
     stages = method.stages(settings)
     nets = _networks(method, settings, options, group)
     needed, people = tuple(nets), {example.person for example in parts["train"]}
@@ -147,9 +147,9 @@ def prepare(
     return run, state
 
 
-def _source(method: Trainable[S], examples: Sequence[Example], options: TrainOptions) -> Source:
+def _source(method: Trainable[S], examples: Sequence[Example], settings: S, options: TrainOptions) -> Source:
     if method.source is not None:
-        return method.source(examples)
+        return method.source(examples, settings)
     return ExampleSource(examples, method.about.direction, options.augmentation)
 
 
@@ -160,6 +160,16 @@ def _networks(method: Trainable[S], settings: S, options: TrainOptions, group: P
     if options.start is not None:
         _begin_with(nets, options.start)
     return nets
+
+
+def concluded(run: Run, state: State) -> Run:
+    """The run with what its method finds of the networks in the end among its settings."""
+    if run.method.conclude is None:
+        return run
+    examples = run.validation or run.train
+    with torch.no_grad():
+        settings = run.method.conclude(state.nets, examples, run.settings, run.group.device)
+    return dataclasses.replace(run, settings=settings)
 
 
 def optimisers_of(stage: Stage, trainable: Mapping[str, list[nn.Parameter]]) -> dict[str, torch.optim.Optimizer]:
@@ -217,8 +227,8 @@ def identity_of(
 
 
 def stored_settings(about: Description, settings: object) -> dict[str, Any]:
-    """The settings that belong to the weights: what shapes the networks, and how they learn."""
-    return plain(settings, *(kind for kind in (about.network, about.training) if kind))
+    """The settings that belong to the weights: what shapes the networks, how they learn, and what was found of them."""
+    return plain(settings, *(kind for kind in (about.network, about.training, about.found) if kind))
 
 
 def _begin_with(nets: Mapping[str, nn.Module], start: Loaded) -> None:

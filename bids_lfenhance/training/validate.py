@@ -8,8 +8,6 @@ import torch
 from torch import nn
 
 from ..config import CONTRASTS
-from ..evaluation.intensity import psnr
-from ..evaluation.protocols import Pair, by_brain_fit
 from ..nn.batch import required
 from ..nn.method import Trainable
 from .examples import Example
@@ -87,6 +85,9 @@ def _scored(
 
 def brain_psnr(image: np.ndarray, target: np.ndarray, mask: np.ndarray, fit: Literal[True, False]) -> float:
     """PSNR inside the mask, dB, all (X, Y, Z); with ``fit`` after the protocol brain-fit; −inf where not finite."""
+    from ..evaluation.intensity import psnr
+    from ..evaluation.protocols import Pair, by_brain_fit
+
     values, wanted = image[mask], target[mask]
     if not np.isfinite(values).all():
         return float("-inf")

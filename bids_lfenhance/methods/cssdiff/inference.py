@@ -14,7 +14,8 @@ from ...nn.method import Draw
 from ...nn.samplers import ddim
 from ...nn.schedule import uniform_levels
 from ...nn.stage import Nets
-from ..learned import COARSER, Learned, finish, fit_count, load, record_of, set_up
+from ..learned import Learned, finish, fit_count, load, record_of, set_up
+from ..options import COARSER
 from .chain import Condition, chain_levels, clean_at, schedule, walk
 from .maps import MAP_NETWORKS, available_maps, maps_of
 from .network import TOKEN, build

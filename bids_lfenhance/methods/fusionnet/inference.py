@@ -13,7 +13,7 @@ from ...nn.method import Draw, Prepared
 from ...nn.precision import use_precision
 from ...nn.weights import Loaded, default_weights, load_weights
 from ..estimate import MARGIN, SessionEstimate, estimate_session
-from ..learned import COARSER
+from ..options import COARSER
 from .network import build
 from .settings import ABOUT, FusionNetSampling, FusionNetSettings, resolve
 

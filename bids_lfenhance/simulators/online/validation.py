@@ -1,0 +1,40 @@
+"""The sessions that validation judges by: the same of a person every time, whatever the training."""
+
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from ...nn.batch import Batch
+from .material import Material, heads_of
+from .parameters import Mixture, draw_session, draw_stacks
+from .source import MARGIN, whole_head
+from .stacks import simulate
+
+SESSIONS = (("axial", (0,), True), ("three", (0, 1, 2), True), ("own", (0, 1, 2), False))
+"""Name, slots of the stacks, and whether the T1w at high field is a target too."""
+
+
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """A whole head, a batch of one with its target; ``name`` of the session, ``own``: the scan's contrast is kept."""
+
+    name: str
+    own: bool
+    batch: Batch
+
+
+def fixed_sessions(example: Material, device: torch.device, patch: Sequence[int] = (0, 0, 0)) -> Iterator[Judged]:
+    """Every head of an example in each of ``SESSIONS``, with each target it has; no side shorter than ``patch``."""
+    for number, found in enumerate(heads_of([example])):
+        head = found.with_room(patch, MARGIN)
+        for name, slots, restored in SESSIONS:
+            generator = np.random.default_rng([zlib.crc32(head.person.encode()), number, *name.encode()])
+            restored = restored and head.kind == "head"  # noqa: PLW2901  (of others there is no such target)
+            drawn = draw_session(generator, head, restored, Mixture())
+            drawn = replace(drawn, stacks=draw_stacks(generator, slots, head.image.shape))
+            simulated = simulate(head, drawn, device)
+            for own in (False, True) if restored else (True,):
+                yield Judged(name, own, whole_head(simulated, own))
