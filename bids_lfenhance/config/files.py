@@ -9,6 +9,7 @@ from typing import Any
 from ..errors import InputError
 from .options import Common
 from .participant import Settings
+from .toml import dumps
 
 _PARTS = {"method_options", "simulator_options"}
 """Fields that have a table of their own."""
@@ -22,11 +23,9 @@ def to_toml(settings: Common, *options: Mapping[str, Any]) -> str:
 
     ``options`` are those of the method or simulator, one mapping for each of ``settings.parts``, which names them.
     """
-    import tomli_w
-
     run = {f.name: getattr(settings, f.name) for f in fields(settings) if f.name not in _PARTS | _NOT_TO_RUN}
     parts = dict(zip(getattr(settings, "parts", {}), options, strict=True))
-    return tomli_w.dumps({"run": _plain(run), **{name: _plain(part) for name, part in parts.items()}})
+    return dumps({"run": _plain(run), **{name: _plain(part) for name, part in parts.items()}})
 
 
 def _plain(table: Mapping[str, Any]) -> dict[str, Any]:

@@ -54,6 +54,13 @@ class TrainSettings(Common):
     patience: int | None = option(None, "validations without gain after which to stop (default: never)", TRAINING)
     max_minutes: float | None = option(None, "stop in good order after this many minutes", TRAINING)
 
+    pack: Path | None = option(
+        None,
+        "write the training into this folder instead, at most 60 MB, for a machine with a GPU that has only torch, "
+        "numpy and safetensors: python -m bids_lfenhance.training FOLDER",
+        TRAINING,
+    )
+
     omp_nthreads: int | None = option(
         None, "threads of the training (default: all processors, shared by the processes of torchrun)", RESOURCES
     )

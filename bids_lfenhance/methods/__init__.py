@@ -50,7 +50,7 @@ def trained_methods() -> tuple[str, ...]:
     """Names of everything that can be trained: enhancers, a simulator, the segmentation.
 
     >>> trained_methods()
-    ('fusionnet', 'pfsr', 'cssdiff', 'h2lo', 'regions')
+    ('fusionnet', 'pfsr', 'cfm', 'cssdiff', 'h2lo', 'regions')
     """
     return tuple(name for name in _FOLDERS if description(name).is_trained)
 

@@ -8,6 +8,7 @@ from ..errors import InputError
 from ..nn.method import Description, Plain
 from ..nn.settings import Checked, setting
 from ..nn.weights import Loaded, load_weights
+from .online_options import OnlineTraining
 from .options import EstimateSampling
 
 FLOW = "residualflow"
@@ -66,6 +67,17 @@ class ResidualNetwork(Checked):
     """What weights store of the flow."""
 
     width: int = field(default=32, metadata=setting("features at full resolution, then 2, 4, 6 times as many", least=8))
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Features of each level."""
+        return tuple(self.width * times for times in (1, 2, 4, 6))
+
+
+@dataclass(frozen=True)
+class ResidualFound(Checked):
+    """What a training of the flow finds, and the weights store."""
+
     estimate_sha256: str = field(
         default="", metadata=setting("SHA-256 of the weights of the estimate that it was trained behind")
     )
@@ -74,15 +86,25 @@ class ResidualNetwork(Checked):
         metadata=setting("power of the residual in bands of .05 cycles per mm, as measured on validation people"),
     )
 
-    @property
-    def widths(self) -> tuple[int, ...]:
-        """Features of each level."""
-        return tuple(self.width * times for times in (1, 2, 4, 6))
+
+@dataclass(frozen=True)
+class ResidualTraining(OnlineTraining):
+    """How a flow learns; the weights store it."""
+
+    behind: str = field(
+        default="auto",
+        metadata=setting("weights of the estimate that the flow is trained behind, and is of use with; as weights"),
+    )
+
+
+@dataclass(frozen=True)
+class ResidualSettings(ResidualSampling, ResidualTraining, ResidualNetwork, ResidualFound):
+    """All settings that methods of the residual share, for their functions."""
 
 
 def known_settings(about: Description, network: type, sampling: ResidualSampling, stored: Plain) -> Any:
     """The settings as they are in use of weights that store these: the network as stored, the rest the user's."""
-    names = {item.name for kind in (network, about.training) if kind for item in fields(kind)}
+    names = {item.name for kind in (network, about.training, ResidualFound) if kind for item in fields(kind)}
     trained: dict[str, Any] = {name: value for name, value in stored.items() if name in names}
     trained["spectrum"] = tuple(trained.get("spectrum", ()))
     return about.settings(**trained, **{item.name: getattr(sampling, item.name) for item in fields(sampling)})

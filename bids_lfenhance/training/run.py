@@ -62,7 +62,7 @@ class TrainOptions:
     checkpoint_seconds: float = 300.0
     log_every: int = 10
     max_seconds: float = 0.0
-    dtype: Literal["fp32", "bf16"] = "fp32"
+    dtype: Literal["fp32", "bf16", "fp16"] = "fp32"
     start: Loaded | None = None
 
     def record(self) -> dict[str, Any]:

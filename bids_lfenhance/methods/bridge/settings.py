@@ -6,7 +6,7 @@ from typing import ClassVar
 from ...errors import InputError
 from ...nn.method import Description, Plain
 from ...nn.settings import setting
-from ..residual_options import FLOW, ResidualNetwork, ResidualSampling, known_settings
+from ..residual_options import FLOW, ResidualFound, ResidualNetwork, ResidualSampling, known_settings
 
 K = 400
 """Where the bridge crosses in the paper, section 2.3."""
@@ -41,7 +41,7 @@ class BridgeSampling(ResidualSampling):
 
 
 @dataclass(frozen=True)
-class BridgeSettings(BridgeSampling, BridgeNetwork):
+class BridgeSettings(BridgeSampling, BridgeNetwork, ResidualFound):
     """All settings of ``bridge`` together, for its functions."""
 
     @property

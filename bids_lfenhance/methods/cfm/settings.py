@@ -5,8 +5,16 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 from ...nn.method import Description, Plain
-from ...nn.settings import Checked, setting
-from ..residual_options import FLOW, ResidualNetwork, ResidualSampling, known_settings
+from ...nn.settings import setting
+from ..residual_options import (
+    FLOW,
+    ResidualFound,
+    ResidualNetwork,
+    ResidualSampling,
+    ResidualSettings,
+    ResidualTraining,
+    known_settings,
+)
 
 
 @dataclass(frozen=True)
@@ -17,12 +25,16 @@ class CfmNetwork(ResidualNetwork):
 
 
 @dataclass(frozen=True)
-class CfmTraining(Checked):
+class CfmTraining(ResidualTraining):
     """How the network learns; the weights store it. Defaults are those of the preset ``paper``."""
 
     method: ClassVar[str] = "cfm"
 
     train_steps: int = field(default=12000, metadata=setting("training steps", least=1))
+    label_maps: float = field(
+        default=0.0,
+        metadata=setting("share of heads painted into label maps: none, as their texture is invented", least=0, most=1),
+    )
     rate: float = field(default=6e-4, metadata=setting("learning rate, falling as a cosine", above=0))
     batch: int = field(default=4, metadata=setting("patches a step", least=1))
     patch: int = field(default=128, metadata=setting("voxels a side of a patch, a multiple of 8", least=16))
@@ -43,29 +55,29 @@ class CfmSampling(ResidualSampling):
 
 
 @dataclass(frozen=True)
-class CfmSettings(CfmSampling, CfmTraining, CfmNetwork):
+class CfmSettings(CfmSampling, CfmTraining, CfmNetwork, ResidualSettings):
     """All settings of ``cfm`` together, for its functions."""
 
 
 PRESETS: Mapping[str, Mapping[str, Any]] = {
     "paper": {},
-    "tiny": {"width": 8, "train_steps": 1500, "batch": 2, "patch": 48},
+    "tiny": {"width": 8, "train_steps": 1500, "batch": 2, "patch": 48, "pool": 16, "renew": 4},
 }
 """What each preset changes; "tiny": .3 M parameters, for two cores."""
 
 ABOUT = Description(
     "cfm",
     "lf2hf",
-    "pairs",
+    "heads",
     settings=CfmSettings,
     sampling=CfmSampling,
     network=CfmNetwork,
     training=CfmTraining,
+    found=ResidualFound,
     presets=PRESETS,
     budgets={"sloppy": {"steps": 2}, "cpu": {}, "gpu": {}},
     gives_scale=True,
     weights_of=FLOW,
-    trainable=False,  # its training needs the estimate of simulated sessions, which the train level does not make yet
     sentence="a learned estimate, with draws around it by conditional flow matching of its whitened residual",
     references=(
         "Low-field MR image quality enhancement using a conditional flow matching model (IQT-CFM). Preprint. "
