@@ -11,6 +11,7 @@ import numpy as np
 
 from .. import __version__
 from ..config import CONTRASTS
+from ..imaging.volume import Volume
 from ..methods.options import IN_HIGH_FIELD_CONTRAST, AskedFusion
 from .examples import RECORD, write_example, write_head, write_labels
 from .sessions import PLANES, Session, chosen_contrasts, paired_session, simulated_session
@@ -123,25 +124,31 @@ def _simulate(job: Job, folders: Sequence[Path], absent: Sequence[int]) -> None:
 
 def _keep_head(folder: Path, job: Job) -> None:
     """High field of one person, bias-corrected and cut to the brain, or the brain of a label map; as bytes."""
-    from ..imaging.anatomy import find_anatomy
-    from ..imaging.preprocess import prepare_reference
-    from ..simulators.source import check_brain
     from .heads import brain_labels, head_bytes
 
     files = [job.label_map] if job.label_map else [path for *_, path in job.high]
     if job.label_map:
         images, contrasts = brain_labels(job.label_map), tuple(CONTRASTS)
     else:
-        high, _, _ = prepare_reference([(name, contrast, image) for name, contrast, _, image in _opened(job.high)])
-        high = chosen_contrasts(high, job.contrasts)
-        contrasts = high.contrasts
-        anatomy = find_anatomy(high.channel(contrasts[0]), high.grid, contrasts[0])
-        check_brain(anatomy, job.name)
-        images = head_bytes(high, anatomy.mask)
+        high, mask = _brain_of(job)
+        images, contrasts = head_bytes(high, mask), high.contrasts
     write_head(
         folder, images, contrasts, job.subject, job.session, dataset=job.dataset, origin={"licence": job.licence},
         sources=[(str(path), _digest(str(path))) for path in files],
     )  # fmt: skip
+
+
+def _brain_of(job: Job) -> tuple[Volume, np.ndarray]:
+    """High field of one person on the canonical grid, and its brain (X, Y, Z) bool."""
+    from ..imaging.anatomy import find_anatomy
+    from ..imaging.preprocess import prepare_reference
+    from ..simulators.source import check_brain
+
+    high, _, _ = prepare_reference([(name, contrast, image) for name, contrast, _, image in _opened(job.high)])
+    high = chosen_contrasts(high, job.contrasts)
+    anatomy = find_anatomy(high.channel(high.contrasts[0]), high.grid, high.contrasts[0])
+    check_brain(anatomy, job.name)
+    return high, anatomy.mask
 
 
 def _keep_labels(folder: Path, job: Job) -> None:
