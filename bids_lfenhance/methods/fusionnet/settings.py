@@ -63,7 +63,7 @@ class FusionNetSettings(FusionNetSampling, FusionNetTraining, FusionNetNetwork, 
 
 PRESETS: Mapping[str, Mapping[str, Any]] = {
     "default": {},
-    "tiny": {"width": 16, "train_steps": 4000, "batch": 2, "patch": 64, "pool": 16, "renew": 4},
+    "tiny": {"width": 16, "train_steps": 4000, "batch": 2, "patch": 48, "pool": 16, "renew": 4},
 }
 """What each preset changes; "default": the size of the bundled weights, 5.9 M parameters, for a GPU; "tiny": 1.5 M,
 for two cores."""
