@@ -15,13 +15,14 @@ REQUIREMENTS := setup.cfg pyproject.toml constraints.txt
 PYTEST := PATH="$(abspath $(BIN)):$$PATH" OMP_NUM_THREADS=1 ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS=1 NIPYPE_NO_ET=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 .DELETE_ON_ERROR:
-.PHONY: help demo install test test-slow check container format clean FORCE
+.PHONY: help demo install test test-slow check results container format clean FORCE
 
 help:
 	@echo 'make demo       install into $(VENV), write a demo dataset, run the app on it, print where the report is'
 	@echo 'make test       install what the tests need and run them (the long ones left out)'
 	@echo 'make test-slow  run all tests, the long ones too'
 	@echo 'make check      ruff, mypy, import contracts, doctests'
+	@echo 'make results    the tables of README.md and docs/results.md, from benchmarks/results'
 	@echo 'make container  build the image (VARIANT=cpu or cuda) and put it to its smoke test: containers/README.md'
 	@echo 'make format     let ruff rewrite the code'
 	@echo 'make clean      remove what the commands above made'
@@ -97,6 +98,9 @@ check: $(VENV)/.tests-installed
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(PYTEST) --doctest-modules bids_lfenhance -q
+
+results: $(VENV)/.installed
+	$(BIN)/python benchmarks/results.py
 
 container:
 	containers/build.sh $(VARIANT)

@@ -1,14 +1,13 @@
 """What the parts of a trained method bring, on people nobody trained on. SIMULATED low field where the examples' is.
 
-python benchmarks/ablations.py EXAMPLES --people 02 53 --rows cssdiff=FOLDER cssdiff=FOLDER:ccd=false
+python benchmarks/ablations.py EXAMPLES --people 02 53 --rows pfsr=FOLDER pfsr=FOLDER:strength=0.5
 
-The readings of the papers behind ``cfm`` and ``bridge``, on the residual of the learned estimate: residual.py.
+What draws the residual of the learned estimate (``cfm``, ``bridge``, ``cssdiff``) is judged by residual.py.
 EXAMPLES is the folder ``examples`` that a training left (docs/training.md); each row is METHOD=WEIGHTS, then settings
 that it changes. PSNR, SSIM, MAE, NMSE, NCC: protocol brain-fit; mean ± SD over people, their sessions averaged first,
-one draw each. LPIPS, which CSS-Diff's tables have too, is left out: its network is no dependency of ours. With
-``--alike`` high field is first given the contrast of its low field, as in training with fusion "restored": what is left
-is noise and blur. "variance": that of the image over that of high field, in the brain, after the fit: 1 is right, less
-is smooth.
+one draw each. With ``--alike`` high field is first given the contrast of its low field, as in training with fusion
+"restored": what is left is noise and blur. "variance": that of the image over that of high field, in the brain, after
+the fit: 1 is right, less is smooth.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""Put a training's weights into the package, in half precision, under a name: what ``--METHOD-weights auto`` finds.
+"""Put a training's weights into the package, in half precision, under a name: what ``--weights auto`` finds.
 
     python benchmarks/bundle.py TRAINED pfsr-t1w-t2w --strength 0.4 --tests TESTS.md
 

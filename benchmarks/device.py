@@ -36,7 +36,6 @@ ROWS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     "pfsr": {"pfsr": {}},
     "cfm": {"cfm": {}, "the estimate alone": {"sample": False}},
     "bridge": {"bridge": {}},
-    "cssdiff": {"cssdiff, chain of 4": {}},
 }
 """Method → rows → what is asked for in use."""
 

@@ -2,13 +2,14 @@
 
 python benchmarks/estimate.py sub-53 patient26 --contrasts T1w T2w --planes axi axi+cor+sag [--target-contrast own]
 
-A row: brain-fit PSNR / SSIM of the plain mean and of the estimate, where high field has brain; coverage of 2 SD and the
-correlation of the SD with |error| in the found brain; power at .1–.2, .2–.3, .3–.4 /mm as a share of high field's.
-Subjects as of fidelity.py.
+A row, in the table of ``--out`` too: brain-fit PSNR / SSIM of the plain mean and of the estimate, where high field has
+brain; in the brain that was found: coverage of 2 SD, correlation of the SD with |error|, F1 of edges, power at .1–.2,
+.2–.3 and .3–.4 /mm as a share of high field's. Subjects as of fidelity.py.
 """
 
 import argparse
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.fidelity import SHARED, Case, brain_fit_ssim, make_case
 from bids_lfenhance.config import CONTRASTS
+from bids_lfenhance.evaluation.sharpness import edge_f1
 from bids_lfenhance.methods import get_method
 from bids_lfenhance.methods.enhance import enhance
 from bids_lfenhance.resources import measured
@@ -40,24 +42,25 @@ def fitted(image: np.ndarray, truth: np.ndarray, mask: np.ndarray) -> tuple[np.n
     return gain * image + offset, float(gain)
 
 
-def row(case: Case, contrast: str, image: np.ndarray, std: np.ndarray) -> str:
+def scores(case: Case, contrast: str, image: np.ndarray, std: np.ndarray) -> dict[str, float]:
+    """The figures of a row, those of the plain mean first."""
     channel, truth = CONTRASTS.index(contrast), case.truth[contrast]
     found = case.brain & case.volume.brain
-    low, high = case.volume.image[channel], image[channel]
-    scores = [
-        (oracle.brain_fit_psnr(one, truth, case.brain), brain_fit_ssim(one, truth, case.brain)) for one in (low, high)
-    ]
-    fit, gain = fitted(high, truth, found)
-    error, sd = np.abs(fit - truth)[found], abs(gain) * std[channel][found]
+    figures: dict[str, float] = {}
     reference = power(truth, found)
-    shares = [
-        "/".join(f"{v:.2f}" for v in power(fitted(one, truth, found)[0], found) / reference) for one in (low, high)
-    ]
-    (p0, s0), (p1, s1) = scores
-    return (
-        f"{p0:6.2f} / {s0:.3f}  {p1:6.2f} / {s1:.3f}  {p1 - p0:+5.2f}  {(error < 2 * sd).mean():6.1%}  "
-        f"{np.corrcoef(error, sd)[0, 1]:5.2f}  {shares[0]} -> {shares[1]}"
-    )
+    for name, one in (("mean", case.volume.image[channel]), ("estimate", image[channel])):
+        figures[f"{name}_psnr"] = oracle.brain_fit_psnr(one, truth, case.brain)
+        figures[f"{name}_ssim"] = brain_fit_ssim(one, truth, case.brain)
+        fit, gain = fitted(one, truth, found)
+        figures[f"{name}_edges"] = edge_f1(fit, truth, found)
+        for low, share in zip(BANDS, power(fit, found) / reference, strict=True):
+            figures[f"{name}_power_{low:g}"] = share
+    error, sd = np.abs(fit - truth)[found], abs(gain) * std[channel][found]
+    return figures | {
+        "coverage": float((error < 2 * sd).mean()),
+        "correlation": float(np.corrcoef(error, sd)[0, 1]),
+        "found": float(found.sum() / case.brain.sum()),
+    }
 
 
 def main() -> None:
@@ -68,12 +71,10 @@ def main() -> None:
     parser.add_argument("--target-contrast", default="own", choices=["own", "high-field"])
     parser.add_argument("--data", type=Path, default=SHARED)
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--out", type=Path, help="table of tab-separated values that the rows are added to")
     given = parser.parse_args()
     method = get_method("fusionnet")
     sampling = method.about.sampling(target_contrast=given.target_contrast, device=given.device)
-    print(
-        f"SIMULATED low field, target {given.target_contrast}: plain mean, estimate, gain, coverage of 2 SD, r, power"
-    )
     for subject in given.subjects:
         for planes in given.planes:
             scanner = {"snr": 15.0, "error_mm": 0.3, "error_deg": 0.3, "seed": 0}
@@ -83,8 +84,20 @@ def main() -> None:
                 result = enhance(case.volume, method, sampling, np.random.default_rng(0))
             assert result.std is not None
             for contrast in given.contrasts:
-                text = row(case, contrast, result.image, result.std)
-                print(f"{subject:9} {planes:12} {contrast:5} {text}  {usage.cpu_seconds:.0f} CPU-s", flush=True)
+                about = {"subject": subject, "planes": planes, "contrast": contrast, "target": given.target_contrast}
+                figures = scores(case, contrast, result.image, result.std)
+                report(about, {**figures, "cpu_seconds": usage.cpu_seconds / len(given.contrasts)}, given.out)
+
+
+def report(about: Mapping[str, str], figures: Mapping[str, float], out: Path | None) -> None:
+    """Print a row, and add it to a table."""
+    words = {**about, **{name: f"{value:.3f}" for name, value in figures.items()}}
+    print("SIMULATED", *(f"{name}={value}" for name, value in words.items()), flush=True)
+    if out:
+        new = not out.exists()
+        with out.open("a") as file:
+            file.write("\t".join(words) + "\n" if new else "")
+            file.write("\t".join(words.values()) + "\n")
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ python benchmarks/real_inputs.py ../shared/data OUT [--only otsu|brain|real64mt|
   alone: a test of geometry, not of field strength.
 
 Datasets, derivatives and work folders: OUT/CASE/{bids,derivative,work}. Printed at the end, for each case: what every
-step cost (logs/*/resources.tsv), every warning, and where the report and its comparison are. docs/results.md tells it.
+step cost (logs/*/resources.tsv), every warning, and where the report and its comparison are.
 """
 
 import argparse

@@ -3,12 +3,13 @@
 python benchmarks/residual.py sub-11 --rows cfm bridge [--draws 4] [--slices 64] [--planes axi cor sag] [--spectrum]
 
 One slab of axial slices through the brain of a ds002748 person (other names: see fidelity.py), scanned by the
-independent oracle of tests/; T1w, towards high field's contrast. Rows: cfm, cfm:euler, bridge (its level from the
-weights), bridge:white (the paper's √(1−ᾱ_K) ε alone), and, as published, on the prior that sees the estimate:
-ddim, algorithm1, algorithm1:literal (Eq. 11 as printed), repaint. PSNR: brain-fit. "rms" is that of the true residual
-(after one gain, by least squares) in SDs of the estimate's error; "variance" that of the draws (ddof 1) over the
-squared error of the estimate, in the brain; then the power of one draw over high field's in bands of .05 cycles per
-mm. ``--spectrum`` prints the power of the true residual, less its mean, which weights store for ``bridge``.
+independent oracle of tests/; T1w, towards high field's contrast. Rows: cfm, cfm:euler, cssdiff (which sees whole
+slices), bridge (its level from the weights), bridge:white (the paper's √(1−ᾱ_K) ε alone), and, as published, on the
+prior that sees the estimate: ddim, algorithm1, algorithm1:literal (Eq. 11 as printed), repaint. PSNR: brain-fit. "rms"
+is that of the true residual (after one gain, by least squares) in SDs of the estimate's error; "variance" that of the
+draws (ddof 1) over the squared error of the estimate, in the brain; then the power of one draw over high field's in
+bands of .05 cycles per mm.
+``--spectrum`` prints the power of the true residual, less its mean, which weights store for ``bridge``.
 """
 
 import argparse
@@ -30,6 +31,9 @@ from bids_lfenhance.methods.bridge.inference import solve as bridge
 from bids_lfenhance.methods.bridge.settings import BridgeSettings, K
 from bids_lfenhance.methods.cfm.inference import solve as cfm
 from bids_lfenhance.methods.cfm.settings import CfmSettings
+from bids_lfenhance.methods.cssdiff.inference import draw as by_slices
+from bids_lfenhance.methods.estimate import ContrastEstimate
+from bids_lfenhance.methods.residual import ResidualPrepared
 from bids_lfenhance.nn.estimate import SCALE
 from bids_lfenhance.nn.flow import Velocity, even_times, heun
 from bids_lfenhance.nn.residual import as_prior, condition_of, flow_of, radial_power, time_of, whiten
@@ -62,6 +66,19 @@ def ways(steps: int, spectrum: tuple[float, ...]) -> Mapping[str, Way]:
         "algorithm1:literal": lambda v, x, g: algorithm1(as_prior(v, SCHEDULE), 0 * x, SCHEDULE, levels, 3, g, True),
         "repaint": lambda v, x, g: repaint(as_prior(v, SCHEDULE), crossed(x, g), SCHEDULE, levels, 3, g),
     }
+
+
+def way_of(
+    row: str, given: argparse.Namespace, volume: Volume, flow: ResidualPrepared, one: ContrastEstimate, box: list[slice]
+) -> Callable[[torch.Generator], Tensor]:
+    """r̂ (x, y, z) in the box by one row; ``flow`` what ``cfm`` prepared."""
+    if row == "cssdiff":
+        method = get_method("cssdiff")
+        prepared = method.prepare(volume, method.about.sampling(weights=given.cssdiff_weights, steps=given.steps))
+        return lambda generator: by_slices(prepared, one, generator)[0][0, 0][*box]
+    condition = condition_of(one.mean, one.scale, one.inputs)[:, :, *box]
+    velocity, way = flow_of(flow.nets["flow"], condition), ways(given.steps, flow.settings.spectrum)[row]
+    return lambda generator: way(velocity, one.mean[:, :, *box], generator)[0, 0]
 
 
 def make_slab(data: Path, subject: str, slices: int, planes: list[str], seed: int) -> tuple[np.ndarray, Volume]:
@@ -99,7 +116,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("subject")
     parser.add_argument("--data", type=Path, default=SHARED)
-    parser.add_argument("--rows", nargs="*", default=["cfm", "bridge"], choices=list(ways(8, ())))
+    parser.add_argument("--rows", nargs="*", default=["cfm", "bridge"], choices=["cssdiff", *ways(8, ())])
+    parser.add_argument("--cssdiff-weights", default="auto")
     parser.add_argument("--draws", type=int, default=4)
     parser.add_argument("--steps", type=int, default=8)
     parser.add_argument("--slices", type=int, default=64)
@@ -128,15 +146,13 @@ def main() -> None:
     report("estimate, all", mean, mean, float("nan"), truth, mask, np.array(radial_power(truth, mask)))
     box = [slice((side - min(side, given.side)) // 2, (side + min(side, given.side)) // 2) for side in mask.shape]
     mask, truth, mean, sigma = mask[*box], truth[*box], mean[*box], sigma[*box]
-    condition = condition_of(one.mean, one.scale, one.inputs)[:, :, *box]
     high = np.array(radial_power(truth, mask))
     report("estimate, box", mean, mean, float("nan"), truth, mask, high)
-    velocity = flow_of(prepared.network, condition)
     for row in given.rows:
-        way, start = ways(given.steps, prepared.settings.spectrum)[row], time.perf_counter()
-        generator = torch.Generator().manual_seed(given.seed)
+        start, generator = time.perf_counter(), torch.Generator().manual_seed(given.seed)
+        draw = way_of(row, given, volume, prepared, one, box)
         with torch.no_grad():
-            found = torch.stack([way(velocity, mean[None, None], generator)[0, 0] for _ in range(given.draws)])
+            found = torch.stack([draw(generator) for _ in range(given.draws)])
         images = mean + sigma * found.clamp(-6, 6)
         spread = images.var(dim=0, unbiased=True)[mask].mean() if given.draws > 1 else torch.tensor(torch.nan)
         ratio = float(spread / (truth - mean)[mask].square().mean())

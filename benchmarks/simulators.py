@@ -112,7 +112,7 @@ def main() -> None:
     parser.add_argument("trained", type=Path, nargs="+")
     parser.add_argument("--examples", type=Path, help="folder of the examples (default: in TRAINED)")
     parser.add_argument("--limit", type=int, help="only the first N test people")
-    parser.add_argument("--save-arnold", type=Path, help="keep the fitted parameters, for --arnold-parameters")
+    parser.add_argument("--save-arnold", type=Path, help="keep the fitted parameters, for the setting ``parameters``")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
     split = json.loads((given.trained[0] / "split.json").read_text())

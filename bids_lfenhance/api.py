@@ -163,8 +163,8 @@ def enhance(
         warning. None: by name, and where no name says it, by the brightness of the tissues, with a warning
     keep_geometry : the results on the voxels of the first scan; else 1 mm RAS+ around the head, in the scanner space
         of an isotropic stack or, where there is none, of the axial one
-    target_contrast : "own", that of the scan; "high-field", T1w as an MPRAGE at 3 T has it; "auto", high-field for
-        T1w, own for the others
+    target_contrast : "own", that of the scan; "high-field", T1w as an MPRAGE at 3 T has it; others keep their
+        own; "auto", own
     device : auto, cpu, cuda or cuda:N
     weights : of ``fusionnet``: a folder of a training, a file, a name; auto: the bundled
     progress : called with a few words before each step
@@ -282,6 +282,7 @@ def _prepare(
 ) -> tuple["Volume", "Anatomy", list[str]]:
     """The session on 1 mm with its brain, and what is to be said of it; the contrast guessed where it is None."""
     from .imaging.anatomy import find_anatomy
+    from .imaging.field_of_view import seen_in
     from .imaging.guess import guess_contrast
     from .imaging.preprocess import prepare_session
 
@@ -289,7 +290,8 @@ def _prepare(
     working = contrast or CONTRASTS[0]
     volume, quality = prepare_session([(name, working, None, image) for name, image in images])
     progress("finding the brain")
-    anatomy = find_anatomy(volume.channel(working), volume.grid, contrast or "scan", sloppy=True)
+    seen = seen_in(volume, working)
+    anatomy = find_anatomy(volume.channel(working), volume.grid, contrast or "scan", seen=seen, sloppy=True)
     warnings = [*quality["Warnings"], *anatomy.quality["Warnings"]]
     if contrast is None:
         contrast = guess_contrast(volume.channel(working), anatomy.mask, anatomy.priors)

@@ -282,7 +282,7 @@ def phantom_head(size: int, rng: np.random.Generator) -> tuple[np.ndarray, np.nd
 
 def brain_fit_psnr(image: np.ndarray, reference: np.ndarray, mask: np.ndarray) -> float:
     """PSNR in dB inside ``mask`` after the least-squares gain and offset of ``image``; range = 99.9th percentile of the
-    reference inside the mask (targets.md §4)."""
+    reference inside the mask."""
     truth = reference[mask].astype(np.float64)
     design = np.stack([image[mask].astype(np.float64), np.ones(truth.size)], axis=1)
     fitted = design @ np.linalg.lstsq(design, truth, rcond=None)[0]

@@ -48,7 +48,7 @@ def test_a_link_into_the_raw_dataset_is_seen_through(settings, tmp_path):
         {"assume_field_strength": 0.0},
         {"output_label": "a_b"},
         {"output_label": "mineStd"},
-        {"output_label": "myCycle"},
+        {"output_label": "mySample"},
         {"bids_filter_file": Path("/no/such/file.json")},
     ],
 )
@@ -75,9 +75,9 @@ def test_the_hash_ignores_what_does_not(settings, changes):
 def test_toml_round_trip(settings, tmp_path):
     given = replace(settings, participant_label=("01", "02"), mem_gb=3.5, sloppy=True)
     path = tmp_path / "config.toml"
-    path.write_text(to_toml(given, {"fusion": "sr"}))
+    path.write_text(to_toml(given, method={"fusion": "sr", "device": "cuda"}))
     tables = from_toml(path)
-    assert tables["parts"] == {given.method: {"fusion": "sr"}}
+    assert tables["method"] == {"fusion": "sr"}, "the device is the run's"
     assert tables["run"]["participant_label"] == ["01", "02"]
     assert tables["run"]["mem_gb"] == 3.5
     assert tables["run"]["sloppy"] is True

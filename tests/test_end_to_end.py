@@ -163,7 +163,7 @@ def test_a_lost_file_is_made_again_the_same(place):
 
 def test_a_second_recipe_stands_beside_the_first(first, place):
     before = images(place)
-    sharp = ("--interp-fusion", "sr", "--output-label", "sharp", *PLAIN)
+    sharp = ("--set", "fusion=sr", "--output-label", "sharp", *PLAIN)
     again = app(place, "--participant-label", "02", *sharp)
     assert again.returncode == 0, again.stdout + again.stderr
     after = images(place)

@@ -3,14 +3,14 @@
 import json
 import os
 import re
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from ..config import METHOD_MAPS, TISSUES
 from ..errors import InputError
 from .atomic import atomic_write, locked
+from .participants import columns_of, merged_participants
 from .sidecars import read_json
 from .tables import read_table, table_text
 
@@ -40,8 +40,8 @@ Research use only: an enhanced image is an estimate, never a basis for a diagnos
 - `sub-*.html`: one report per subject. Start here.
 - `*_desc-preproc_T1w`: what was acquired (with `res-`: all stacks of the session fused by their plain mean).
 - `*_desc-<method>_T1w`: the enhanced image; `<method>Std` the standard deviation over draws; `<method>Risk` the output
-  degraded again minus what was acquired, in noise units: large values mark what the scan does not support. Some methods
-  come with maps of their own, `<method>Plausibility` and `<method>Cycle`: the sidecars say what these are.
+  degraded again minus what was acquired, in noise units: large values mark what the scan does not support. Methods
+  that draw add `<method>Sample`, one possible image, and `<method>DrawsStd`: the sidecars say what these are.
 - `*_desc-brain_mask`, `*_seg-tissue_*_dseg` with volumes in mm³ in the `.tsv`; labels in `seg-tissue_dseg.tsv`.
 - `*_seg-regions_*_dseg` (or `seg-synthseg`): anatomical regions, their volumes and how sure the network is of each.
 - `sub-*/sub-*_desc-volumes_morph.tsv`: all volumes of a subject in one table.
@@ -86,7 +86,7 @@ def write_dataset_files(
         texts["participants.tsv"] = merged_participants(out / "participants.tsv", source, subjects)
         if not (out / "README.md").exists():  # a person may have added to it
             texts["README.md"] = README.format(app=APP, name=description.get("Name", source.name))
-        if columns := optional_json(source / "participants.json"):
+        if columns := columns_of(source):
             texts["participants.json"] = json_text(columns)
         for name, text in texts.items():
             write_changed(out / name, text)
@@ -258,63 +258,6 @@ def _merged_descriptions(path: Path, methods: Mapping[str, str], contrasts: Iter
     return table_text(
         ["desc_id", "description"], [[key, row.get("description", "n/a")] for key, row in sorted(rows.items())]
     )
-
-
-def merged_participants(path: Path, source: Path, subjects: Iterable[str]) -> str:
-    """participants.tsv with a row for each subject, ``sub-`` added where the source left it out."""
-    asked = {f"sub-{subject}" for subject in subjects}
-    before = read_table(path)
-    columns = optional_json(source / "participants.json")
-    given = [
-        {key: _spelled(value, columns.get(key)) for key, value in row.items()}
-        | {"participant_id": _prefixed(row.get("participant_id", ""))}
-        for row in read_table(source / path.name)
-    ]
-    own = _own_rows(given, asked)
-    rows = {row["participant_id"]: row for row in before if "participant_id" in row}
-    rows |= {subject: rows.get(subject, {"participant_id": subject}) for subject in asked}
-    rows |= own
-    head = list(dict.fromkeys(["participant_id", *(key for row in [*given[:1], *before[:1]] for key in row)]))
-    return table_text(head, [[row.get(key) or "n/a" for key in head] for _, row in sorted(rows.items())])
-
-
-def _own_rows(given: Sequence[dict[str, str]], asked: Iterable[str]) -> dict[str, dict[str, str]]:
-    """The row of each person asked for: the first that bears the label, else the one whose number is the same.
-
-    A spreadsheet makes 1 of 01: sub-1 is taken for sub-01 where no other label has that number.
-    """
-    rows: dict[str, dict[str, str]] = {}
-    for row in given:
-        rows.setdefault(row["participant_id"], row)
-    numbers = Counter(_number(label) for label in {*rows, *asked} if label not in rows or label in asked)
-    own = {}
-    for label in asked:
-        alike = [row for name, row in rows.items() if name == label] or [
-            row for name, row in rows.items() if _number(name) == _number(label) and name not in asked
-        ]
-        if alike and (label in rows or (label[4:].isdigit() and numbers[_number(label)] == 1)):
-            own[label] = alike[0] | {"participant_id": label}
-    return own
-
-
-def _number(label: str) -> str:
-    """A label without the zeros before a number: sub-01 and sub-1 are one."""
-    return label.removeprefix("sub-").lstrip("0") or "0"
-
-
-def _spelled(value: str, column: Any) -> str:
-    """A value as its column's Levels spell it: "m" where they have "M", which the validator takes for an error.
-
-    >>> _spelled("m", {"Levels": {"M": "male", "F": "female"}}), _spelled("x", None)
-    ('M', 'x')
-    """
-    levels = column.get("Levels") if isinstance(column, dict) else None
-    alike = [level for level in levels or () if level.lower() == value.lower()]
-    return alike[0] if alike and value not in alike else value
-
-
-def _prefixed(label: str) -> str:
-    return label if label.startswith("sub-") else f"sub-{label}"
 
 
 def _merged_lines(path: Path, lines: Iterable[str]) -> str:

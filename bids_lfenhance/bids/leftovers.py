@@ -6,8 +6,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from ..errors import InputError
+from .participants import given_rows, own_rows
 from .scans import LABEL, shorten, why_no_label
-from .tables import read_table
 
 IGNORED = ".bidsignore"
 
@@ -33,12 +33,13 @@ def _is_label(name: str) -> bool:
 def people_without_data(root: Path) -> tuple[str, ...]:
     """A sentence that counts the people of participants.tsv who have no folder; none where all have."""
     try:
-        rows = read_table(root / "participants.tsv")
-    except InputError as error:
-        return (str(error),)
-    listed = dict.fromkeys(row.get("participant_id", "").strip().removeprefix("sub-") for row in rows)
-    folders = {name.removeprefix("sub-") for name in _folders(root, "sub-")}
-    absent = [f"sub-{label}" for label in listed if label and label not in folders]
+        rows = given_rows(root)
+    except InputError:  # said by participants_notes
+        return ()
+    folders = _folders(root, "sub-")
+    found = {row["participant_id"] for row in own_rows(rows, folders).values()}
+    listed = list(dict.fromkeys(row["participant_id"] for row in rows))
+    absent = [label for label in listed if label not in found]
     if not absent:
         return ()
     are = "is" if len(absent) == 1 else "are"
@@ -58,7 +59,7 @@ def unread_images(root: Path, subjects: Iterable[str]) -> tuple[str, ...]:
         return ()
     return (
         f"{len(found)} images of an MP2RAGE ({shorten(found, 3)}) were left out: only T1w, T2w and FLAIR are read; "
-        "to use one as reference, denoise its background and name it acq-UNI_T1w.",
+        "to use the uniform image as reference, name it acq-UNI_T1w (a background of noise is taken away).",
     )
 
 

@@ -13,10 +13,11 @@ from .filters import Filters, check_filters, passes
 from .layout import list_images
 from .leftovers import odd_folders, people_without_data, unread_images, without_ignored
 from .pairing import choose_reference
+from .participants import participants_notes
 from .scans import Scan, choose_subjects, make_scans, shorten, strip_prefix
 from .sessions import LowFieldSession, Plan
 from .sidecars import SidecarFinder, read_json
-from .stack_choice import choose_stacks, gap_notes
+from .stack_choice import choose_stacks
 
 __all__ = ["LowFieldSession", "Plan", "describe", "make_plan"]
 
@@ -67,6 +68,7 @@ def make_plan(
     wanted = frozenset(strip_prefix(label, "ses") for label in sessions)
     scans_of = {subject: make_scans(images[subject], finder) for subject in subjects}
     warnings += ignored + _dataset_warnings(root, subjects) + (() if asked else people_without_data(root))
+    warnings += participants_notes(root, subjects)
     warnings += tuple(sentence for _, left_out in scans_of.values() for sentence in left_out)
     check_sessions(wanted, [scan for scans, _ in scans_of.values() for scan in scans])
     planned: list[LowFieldSession] = []
@@ -183,7 +185,7 @@ def make_session(
     """One low-field session: its stacks, its reference, and warnings."""
     warnings = list(session_warnings(stacks))
     used, choices = choose_stacks(stacks)
-    warnings += [*choices, *gap_notes(used)]
+    warnings += choices
     session, reference, notes = choose_reference(used, high)
     where = f"ses-{session}: " if session else "Reference: "
     warnings += [*notes, *(where + sentence for sentence in session_warnings(reference))]

@@ -107,6 +107,14 @@ class Scan:
         return "ce" in self.entities or any(value and str(value).strip().lower() not in _NO_AGENT for value in said)
 
     @property
+    def slice_thickness(self) -> float | None:
+        """Thickness of the slices by the sidecar, mm; None where it gives no number."""
+        try:
+            return float(str(self.sidecar.get("SliceThickness")).replace(",", "."))
+        except ValueError:
+            return None
+
+    @property
     def plane(self) -> str | None:
         """High-resolution plane (``axi``, ``cor``, ``sag``, ``iso``): from ``acq-``, else from the sidecar."""
         return plane_in(self.entities.get("acq", "")) or plane_of_sidecar(self.sidecar)

@@ -14,13 +14,12 @@ from .dataset import (
     check_ours,
     generated_by,
     json_text,
-    merged_participants,
-    optional_json,
     raw_link,
     source_dataset,
     source_description,
     write_changed,
 )
+from .participants import columns_of, merged_participants
 
 SETTINGS = Path("code", "simulate.toml")
 """The settings that made the dataset; ``--config-file`` takes them up again."""
@@ -65,7 +64,7 @@ def write_simulated_dataset(out_dir: Path, bids_dir: Path, version: str, toml: s
         "CHANGES": f"1.0.0\n  - Simulated by {APP} {version}\n",
         SETTINGS.as_posix(): toml,
     }
-    if columns := optional_json(bids_dir / "participants.json"):
+    if columns := columns_of(bids_dir):
         texts["participants.json"] = json_text(columns)
     with locked(out_dir / LOCK):
         check_ours(out_dir, "raw")

@@ -62,19 +62,3 @@ def _several_of_one(stacks: Sequence[Scan]) -> list[str]:
             for name in sorted(name for name, count in bare.items() if count > 1)
         ]
     return sentences
-
-
-def gap_notes(stacks: Sequence[Scan]) -> list[str]:
-    """A sentence where slices are thinner than they lie apart."""
-    gaps = []
-    for scan in stacks:
-        thick, apart = scan.sidecar.get("SliceThickness"), scan.sidecar.get("SpacingBetweenSlices")
-        if isinstance(thick, int | float) and isinstance(apart, int | float) and 0 < thick < 0.9 * apart:
-            gaps.append((scan, thick, apart))
-    if not gaps:
-        return []
-    scan, thick, apart = gaps[0]
-    return [
-        f"{len(gaps)} of {len(stacks)} stacks have gaps between slices (first: {scan.name}, {thick:g} mm thick every "
-        f"{apart:g} mm): what lies in the gaps was not seen; check what is small there."
-    ]

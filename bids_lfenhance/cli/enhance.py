@@ -53,8 +53,8 @@ def build_parser() -> argparse.ArgumentParser:
         "--target-contrast",
         choices=("auto", "own", "high-field"),
         default="auto",
-        help="contrast of the result: own, that of the scan; high-field, T1w as an MPRAGE at 3 T; auto, high-field "
-        "for T1w and own for the others (default: auto)",
+        help="contrast of the result: own, that of the scan; high-field, T1w as an MPRAGE at 3 T (others keep "
+        "their own); auto: own (default: auto)",
     )
     add("--device", default="auto", help="auto, cpu, cuda, cuda:N (default: auto)")
     add("--weights", default="auto", help="folder, file or name of weights of fusionnet (default: the bundled)")

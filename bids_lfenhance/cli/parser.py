@@ -1,10 +1,9 @@
-"""The command line: one parser for each level, derived from the fields of its settings and of its parts' settings."""
+"""The command line: one parser for each level, derived from the fields of its settings."""
 
 import argparse
 import dataclasses
 import itertools
 import sys
-import types
 import typing
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,18 +12,8 @@ from typing import Any
 from .. import __version__
 from ..config import LEVELS, RESOURCES, RUN, SCANS, SETTINGS, Common, flag, from_toml, validated
 from ..errors import InputError
-from .parts import Part, choices, options_of_parts, parts_of
-
-EPILOG = """exit codes: 0 everything asked for is on disk; 1 some subject failed or is incomplete; 2 usage or preflight.
-Research use only; never for a diagnosis."""
-
-ABOUT = {
-    "participant": "Ultra-low-field brain MRI to high-field-like images, and how far to trust them.",
-    "group": "All subjects of a derivative to tables, figures and one page: quality, volumes, agreement, test-retest.",
-    "simulate": "High-field brain MRI to a dataset of simulated ultra-low-field scans.",
-    "train": "Trains a learned method from pairs of low and high field, or from high field and a simulator.",
-}
-"""What each level does."""
+from .help import ABOUT, EPILOG, describe_method, overview
+from .parts import base_type, choices, did_you_mean, parts_of, respelt, settings_of_parts, shared
 
 OUTPUT = {
     "participant": "where the derivative goes",
@@ -41,22 +30,26 @@ def parse(argv: Sequence[str] | None = None) -> Common:
     Raises ``InputError`` for folders or values that cannot be used, ``SystemExit`` for ``--help`` and usage errors.
     """
     words = list(sys.argv[1:] if argv is None else argv)
+    if not words or (not set(words) & set(LEVELS) and set(words) & {"-h", "--help"}):
+        print(overview(), file=sys.stdout if words else sys.stderr)
+        raise SystemExit(0 if words else 2)
     level = level_of(words)
     parser = build_parser(level)
     namespace, unknown = parser.parse_known_args(words)
     if unknown:
-        parser.error(f"unrecognized arguments: {' '.join(unknown)}{_why(level, unknown)}")
+        _refuse_unknown(parser, level, unknown)
     given = vars(namespace)
     if given["level"] != level:
         parser.error("BIDS_DIR OUT_DIR LEVEL come first, options after them")
     _refuse_scan(given["bids_dir"])
     kind = SETTINGS[level]
-    file = from_toml(given.pop("config_file"), kind) if "config_file" in given else {"run": {}, "parts": {}}
+    names = {item.name for item in dataclasses.fields(kind)}
+    file = from_toml(given["config_file"], kind) if "config_file" in given else {"run": {}}
     run = {key: _typed(kind, key, value) for key, value in file["run"].items()}
-    run |= {key: value for key, value in given.items() if "." not in key}
+    run |= {key: value for key, value in given.items() if key in names}
     if run.get("sloppy"):
         run["budget"] = "sloppy"
-    run |= options_of_parts(level, run, file["parts"], given)
+    run |= settings_of_parts(level, run, file, {key: value for key, value in given.items() if key not in names})
     return validated(kind(**run))
 
 
@@ -71,11 +64,24 @@ def _refuse_scan(path: Path) -> None:
         )
 
 
-def _why(level: str, unknown: Sequence[str]) -> str:
-    """What is to be said of options that a level does not have, though another has them."""
-    hidden = {f"--{part.name}-{name}".replace("_", "-") for part in parts_of(level) for name in part.hidden}
-    plain = {word.partition("=")[0].replace("--no-", "--", 1) for word in unknown}
-    return " (trained weights decide it, or it is for images that are enhanced: see --help)" if hidden & plain else ""
+def _refuse_unknown(parser: argparse.ArgumentParser, level: str, unknown: Sequence[str]) -> typing.NoReturn:
+    """Say of words that a level does not have how they are spelt now, what was meant, or which level has them."""
+    options = [number for number, word in enumerate(unknown) if word.startswith("--")]
+    for number in options:
+        if spelt := respelt(unknown[number:], level):
+            raise InputError(
+                f"Expected settings of a method or simulator as --set KEY=VALUE, found {unknown[number]}; write "
+                f"{spelt} (--help-method NAME lists them).",
+                code="old-option",
+                option=unknown[number],
+            )
+    advice = ""
+    if options:
+        word = unknown[options[0]].partition("=")[0]
+        others = [name for name in LEVELS if word in build_parser(name)._option_string_actions]
+        near = did_you_mean(word, parser._option_string_actions)
+        advice = f"; it is an option of level {' and '.join(others)}" if others else f"; {near}" if near else ""
+    parser.error(f"unrecognized arguments: {' '.join(unknown)}{advice}")
 
 
 def level_of(words: Sequence[str]) -> str:
@@ -109,6 +115,9 @@ def build_parser(level: str = LEVELS[0]) -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"bids_lfenhance {__version__}")
     parser.add_argument("--citation", action=_Citation, nargs=0, help="print what to cite, with licences, and stop")
     parser.add_argument("--config-file", type=Path, metavar="TOML", help="settings file, as an earlier run left it")
+    parser.add_argument(
+        "--help-method", action=_HelpMethod, metavar="NAME", help="print the settings of one method or simulator, stop"
+    )
     kind = SETTINGS[level]
     items = [item for item in dataclasses.fields(kind) if "group" in item.metadata]
     own = dict.fromkeys(item.metadata["group"] for item in items)
@@ -118,7 +127,8 @@ def build_parser(level: str = LEVELS[0]) -> argparse.ArgumentParser:
     }
     for item in items:
         _add_option(groups[item.metadata["group"]], level, item)
-    _add_parts(parser, parts_of(level))
+        if parts_of(level) and item.name == parts_of(level)[0].kind:
+            _add_settings(groups[item.metadata["group"]], level)
     return parser
 
 
@@ -134,7 +144,7 @@ def _add_option(group: Any, level: str, item: Any) -> None:
         keywords |= {"nargs": "+", "action": _Words, "metavar": item.metadata.get("metavar", "LABEL")}
         keywords |= {"choices": words} if words else {}
     else:
-        keywords |= {"type": _base_type(kind), "metavar": item.metadata.get("metavar", item.name.upper())}
+        keywords |= {"type": base_type(kind), "metavar": item.metadata.get("metavar", item.name.upper())}
         if words:
             keywords["choices"] = words
             del keywords["metavar"]
@@ -145,45 +155,41 @@ def _add_option(group: Any, level: str, item: Any) -> None:
     group.add_argument(*flags, **keywords)
 
 
-def _add_parts(parser: argparse.ArgumentParser, parts: Sequence[Part]) -> None:
-    """A help group for each name; a method and a simulator of one name share it, and their common options."""
-    titles = {"method": "Method", "simulator": "Simulator", "augment": "Simulator"}
-    for name in dict.fromkeys(part.name for part in parts):
-        own = [part for part in parts if part.name == name]
-        group = parser.add_argument_group(f"{' and '.join(titles[part.kind] for part in own)} {name}")
-        fields = {field: part for part in reversed(own) for field in part.fields}
-        for field, part in fields.items():
-            _add_part_option(group, part, field)
-
-
-def _add_part_option(group: Any, part: Part, name: str) -> None:
-    item, kind = part.fields[name], part.hints[name]
-    keywords: dict[str, Any] = {"dest": f"{part.name}.{name}", "help": item.metadata["help"]}
-    if kind is bool:
-        keywords["action"] = argparse.BooleanOptionalAction
-    elif typing.get_origin(kind) is typing.Literal:
-        keywords["choices"] = typing.get_args(kind)
-    else:
-        keywords |= {"type": _base_type(kind), "metavar": name.upper()}
-    if item.default is not None:
-        keywords["help"] += f" (default: {item.default})"
-    keywords["help"] = keywords["help"].replace("%", "%%")
-    group.add_argument(f"--{part.name}-{name.replace('_', '-')}", **keywords)
-
-
-def _base_type(kind: Any) -> Any:
-    """The type behind ``X | None``."""
-    if isinstance(kind, types.UnionType):
-        return next(part for part in typing.get_args(kind) if part is not types.NoneType)
-    return kind
+def _add_settings(group: Any, level: str) -> None:
+    """How the settings of the method or simulator are given."""
+    group.add_argument(
+        "--set",
+        dest="set",
+        nargs="+",
+        action=_Words,
+        metavar="KEY=VALUE",
+        help="settings of the method or simulator, listed by --help-method"
+        + ("; those of the simulator as simulator.KEY=VALUE" if level == "train" else ""),
+    )
+    for name, part in shared(level).items():
+        item = part.fields[name]
+        words = typing.get_args(typing.get_type_hints(part.known)[name])
+        group.add_argument(
+            flag(name),
+            dest=name,
+            help=f"{item.metadata['help']} (default: {item.default})".replace("%", "%%"),
+            **({"choices": words} if words else {"metavar": name.upper()}),
+        )
 
 
 def _typed(settings: type[Common], name: str, value: Any) -> Any:
-    """A value from TOML in the type of its field."""
+    """A value from TOML in the type of its field, and among its choices."""
     kind = typing.get_type_hints(settings)[name]
+    words = next(item.metadata for item in dataclasses.fields(settings) if item.name == name).get("choices")
+    if words and not {*(value if isinstance(value, list) else [value])} <= {*words}:
+        raise InputError(
+            f"Expected {' or '.join(words)} for '{name}' in the settings file, found {value!r}; correct it.",
+            code="bad-setting",
+            key=name,
+        )
     if kind == tuple[str, ...] and isinstance(value, list):
         return tuple(str(word) for word in value)
-    kind = _base_type(kind)
+    kind = base_type(kind)
     if kind is float and isinstance(value, int):
         return float(value)
     if kind is Path and isinstance(value, str):
@@ -202,6 +208,8 @@ class _Words(argparse.Action):
     """Words that may come together or one option at a time, as scripts of other BIDS Apps give them."""
 
     def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
+        if self.dest.endswith("_label"):  # a label has no comma, and lists of other tools do
+            values = [label for value in values for label in value.split(",") if label]
         setattr(namespace, self.dest, (*getattr(namespace, self.dest, ()), *values))
 
 
@@ -212,4 +220,12 @@ class _Citation(argparse.Action):
         from ..data import read_text
 
         print(read_text("citation.md"))  # noqa: T201  (the result of this option)
+        parser.exit()
+
+
+class _HelpMethod(argparse.Action):
+    """Prints the settings of a method and stops, as ``--help`` does."""
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
+        print(describe_method(values))  # noqa: T201  (the result of this option)
         parser.exit()

@@ -1,12 +1,14 @@
-"""Methods and simulators on the command line: which of them a level offers, and what their own options are."""
+"""Methods and simulators on the command line: which of them a level offers, and what their own settings are."""
 
 import dataclasses
+import difflib
+import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..config import SETTINGS
+from ..config import LEVELS, SETTINGS, flag
 from ..config.train import PLAIN
 from ..errors import InputError
 from ..methods import METHODS, description, trained_methods
@@ -15,39 +17,71 @@ from ..simulators import SIMULATORS, get_simulator
 RUN_WIDE = frozenset({"device"})
 """Settings of parts that are one option for the whole run."""
 
+SHARED = ("weights", "precision", "target_contrast")
+"""Settings with an option of their own, as most methods have them."""
+
+WORDS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
+"""How a setting that is on or off may be given."""
+
 
 @dataclass(frozen=True)
 class Part:
     """A method or a simulator of a level: ``kind`` is the field of the level's settings that chooses it.
 
-    ``offered`` are the dataclasses whose fields are options; ``known`` has every field there is. What is not offered
-    may still stand in a settings file of a training, and is ``ignored`` there; elsewhere the weights decide it.
+    ``offered`` are the dataclasses whose fields are settings of this level; ``known`` has every field there is. What
+    is not offered is decided by trained weights, or is for images that are enhanced.
     """
 
     kind: str
     name: str
     offered: tuple[type, ...]
     known: type
-    ignored: bool = False
+
+    @property
+    def table(self) -> str:
+        """The table of a settings file, and the prefix of ``--set``, that the settings go under."""
+        return "method" if self.kind == "method" else "simulator"
 
     @property
     def fields(self) -> dict[str, Any]:
-        """The fields that are options, by name."""
+        """The fields that are settings of the level, by name."""
         return {f.name: f for kind in self.offered for f in dataclasses.fields(kind) if f.name not in RUN_WIDE}
 
     @property
     def hidden(self) -> frozenset[str]:
-        """Names of fields that are no options of the level."""
+        """Names of fields that are no settings of the level."""
         return frozenset(f.name for f in dataclasses.fields(self.known)) - self.fields.keys() - RUN_WIDE
 
-    @property
-    def hints(self) -> dict[str, Any]:
-        """The types of the fields, by name."""
-        return typing.get_type_hints(self.known)
+    def value(self, key: str, given: Any, where: str) -> Any:
+        """The value of a setting from a word or from TOML; raise ``InputError`` if there is no such setting or value.
+
+        ``where`` says in a sentence where it was given.
+        """
+        if key not in self.fields:
+            raise InputError(self._unknown(key, where), code="bad-setting", key=key, part=self.name)
+        kind = typing.get_type_hints(self.known)[key]
+        try:
+            return typed(kind, given)
+        except ValueError as error:
+            words = f"Expected {words_of(kind)} for {key} of {self.name}, found {given!r} {where}; correct it."
+            raise InputError(words, code="bad-setting", key=key, part=self.name) from error
+
+    def _unknown(self, key: str, where: str) -> str:
+        if key in RUN_WIDE:
+            return f"Expected {flag(key)}, which holds for the whole run, found {key} {where}; give that instead."
+        if key in self.hidden:
+            return (
+                f"Expected settings of {self.name} that have an effect here, found {key} {where}: trained weights "
+                "decide it, or it is for images that are enhanced; drop it."
+            )
+        return (
+            f"Expected a setting of {self.table} {self.name}, found {key} {where}; {did_you_mean(key, self.fields)}"
+            f"see --help-method {self.name}."
+        )
 
 
 def parts_of(level: str) -> tuple[Part, ...]:
-    """Every method or simulator with options of its own that a level can use."""
+    """Every method or simulator that a level can use; those that the level is about come first."""
     if level == "participant":
         abouts = [description(name) for name in METHODS]
         return tuple(Part("method", about.name, (about.sampling,), about.settings) for about in abouts)
@@ -57,7 +91,7 @@ def parts_of(level: str) -> tuple[Part, ...]:
     if level == "simulate":
         return tuple(Part("simulator", name, (settings,), settings) for name, settings in simulators)
     trained = [description(name) for name in trained_methods()]
-    learned = [Part("method", a.name, (a.network, a.training), a.settings, ignored=True) for a in trained]  # type: ignore[arg-type]
+    learned = [Part("method", a.name, (a.network, a.training), a.settings) for a in trained]  # type: ignore[arg-type]
     return (*learned, *(Part("augment", name, (settings,), settings) for name, settings in simulators))
 
 
@@ -67,18 +101,51 @@ def choices(level: str, field: str) -> tuple[str, ...]:
     return (*PLAIN, *names) if field == "augment" and names else names
 
 
-def options_of_parts(
-    level: str, run: Mapping[str, Any], tables: Mapping[str, Any], given: Mapping[str, Any]
-) -> dict[str, dict[str, Any]]:
-    """The options of each chosen part, by the field of the settings that holds them.
-
-    ``run`` the settings so far, ``tables`` those of a settings file by part, ``given`` those of the command line as
-    ``<part>.<field>``. Raise ``InputError`` for what would have no effect.
-    """
+def shared(level: str) -> dict[str, Part]:
+    """Settings that have an option of their own at a level, by name, each with a part that has it."""
     parts = parts_of(level)
-    chosen: dict[str, Part] = {}
+    main = [part for part in parts if part.kind == parts[0].kind]
+    return {name: part for name in SHARED for part in reversed(main) if name in part.fields}
+
+
+def settings_of_parts(
+    level: str, run: Mapping[str, Any], file: Mapping[str, Mapping[str, Any]], given: Mapping[str, Any]
+) -> dict[str, dict[str, Any]]:
+    """The settings of each chosen part, by the field of the level's settings that holds them.
+
+    ``run`` the options so far; ``file`` the tables of a settings file, of which one whose method or simulator was
+    replaced on the command line is left alone; ``given`` the command line: ``set``, words ``[table.]key=value``, and
+    the shared settings by name. Raise ``InputError`` for what there is not, or has no effect.
+    """
+    chosen = {part.table: part for part in _chosen(level, run)}
+    found: dict[str, dict[str, Any]] = {table: {} for table in chosen}
+    for table, part in chosen.items():
+        if run.get(part.kind) == file["run"].get(part.kind, run.get(part.kind)):
+            where = f"in the [{table}] table of the settings file"
+            found[table] = {key: part.value(key, value, where) for key, value in file.get(table, {}).items()}
+    main = next(iter(chosen), "")
+    for word in given.get("set", ()):
+        table, key, value = _split(word, main)
+        if table not in chosen:
+            raise InputError(
+                f"Expected settings of what is used ({_used(chosen.values())}), found --set {word}, which would have "
+                "no effect; drop it, or choose what it belongs to.",
+                code="no-effect",
+                key=key,
+            )
+        found[table][key] = chosen[table].value(key, value, f"in --set {word}")
+    for name in SHARED:
+        if name in given and name in shared(level):
+            found[main][name] = _shared_value(level, chosen[main], name, given[name])
+    return {f"{table}_options": options for table, options in found.items()}
+
+
+def _chosen(level: str, run: Mapping[str, Any]) -> list[Part]:
+    """The parts in use; raise ``InputError`` for a name there is not."""
+    parts = parts_of(level)
+    chosen = []
     for kind in dict.fromkeys(part.kind for part in parts):
-        name = run.get(kind, _default(level, kind))
+        name = run.get(kind, next(f.default for f in dataclasses.fields(SETTINGS[level]) if f.name == kind))
         if name not in choices(level, kind):
             raise InputError(
                 f"Expected one of {', '.join(choices(level, kind))} for --{kind}, found '{name}'; change --{kind}.",
@@ -86,50 +153,103 @@ def options_of_parts(
                 option=kind,
                 value=name,
             )
-        chosen.update((kind, part) for part in parts if (part.kind, part.name) == (kind, name))
-    options: dict[str, dict[str, Any]] = {}
-    for kind, part in chosen.items():
-        holder = "method_options" if kind == "method" else "simulator_options"
-        own = {key.partition(".")[2]: value for key, value in given.items() if key.partition(".")[0] == part.name}
-        options[holder] = {**_from_table(tables, part), **{k: v for k, v in own.items() if k in part.fields}}
-    _refuse_idle(given, parts, list(chosen.values()))
-    return options
+        chosen += [part for part in parts if (part.kind, part.name) == (kind, name)]
+    return chosen
 
 
-def _default(level: str, field: str) -> Any:
-    return next(f.default for f in dataclasses.fields(SETTINGS[level]) if f.name == field)
+def _used(parts: Iterable[Part]) -> str:
+    return " and ".join(f"{part.table} {part.name}" for part in parts) or "nothing that has any"
 
 
-def _from_table(tables: Mapping[str, Any], part: Part) -> dict[str, Any]:
-    table = tables.get(part.name, {})
-    for key in table:
-        if key not in {f.name for f in dataclasses.fields(part.known)}:
-            raise InputError(
-                f"Expected an option of '{part.name}' in the settings file, found '{key}'; see --help.",
-                code="bad-setting",
-                key=key,
-            )
-        if key in part.hidden and not part.ignored:
-            raise InputError(
-                f"Expected options of '{part.name}' that have an effect in the settings file, found '{key}', which "
-                "trained weights decide; drop it.",
-                code="no-effect",
-                key=key,
-            )
-    return {key: value for key, value in table.items() if key in part.fields}
-
-
-def _refuse_idle(given: Mapping[str, Any], parts: tuple[Part, ...], chosen: list[Part]) -> None:
-    """Raise ``InputError`` for an option that belongs to nothing that was chosen."""
-    for key in given:
-        owner, dot, name = key.partition(".")
-        if not dot or any(part.name == owner and name in part.fields for part in chosen):
-            continue
-        kinds = dict.fromkeys(part.kind for part in parts if part.name == owner and name in part.fields)
-        used = " and ".join(f"{part.kind} '{part.name}'" for part in chosen) or "none"
+def _split(word: str, main: str) -> tuple[str, str, str]:
+    """(Table, key, value) of a word of ``--set``."""
+    name, equals, value = word.partition("=")
+    table, dot, key = name.rpartition(".")
+    if not equals or not key or (dot and table not in ("method", "simulator")):
         raise InputError(
-            f"Expected options of what is used ({used}), found --{owner}-{name.replace('_', '-')}, "
-            f"which would have no effect; drop it or choose --{' or --'.join(kinds)} {owner}.",
+            f"Expected KEY=VALUE or simulator.KEY=VALUE after --set, found '{word}'; write it so.",
+            code="bad-setting",
+            key=key,
+        )
+    return table or main, key.replace("-", "_"), value
+
+
+def _shared_value(level: str, part: Part, name: str, value: str) -> Any:
+    if name not in part.fields:
+        others = [other.name for other in parts_of(level) if other.table == part.table and name in other.fields]
+        raise InputError(
+            f"Expected a {part.table} that has {flag(name)} ({', '.join(others)}), found {part.name}, which has none; "
+            "drop it or choose another.",
             code="no-effect",
             key=name,
         )
+    return part.value(name, value, f"in {flag(name)}")
+
+
+def typed(kind: Any, given: Any) -> Any:
+    """A word or a value of TOML as a field of this type holds it; raise ``ValueError`` where it cannot be one."""
+    if typing.get_origin(kind) is typing.Literal:
+        if given in typing.get_args(kind):
+            return given
+        raise ValueError(given)
+    kind = base_type(kind)
+    if isinstance(given, str):
+        if kind is bool:
+            if given.lower() not in WORDS:
+                raise ValueError(given)
+            return WORDS[given.lower()]
+        return kind(given)
+    if kind is float and type(given) is int:
+        return float(given)
+    if type(given) is not kind:
+        raise ValueError(given)
+    return given
+
+
+def base_type(kind: Any) -> Any:
+    """The type behind ``X | None``."""
+    if isinstance(kind, types.UnionType):
+        return next(part for part in typing.get_args(kind) if part is not types.NoneType)
+    return kind
+
+
+def words_of(kind: Any) -> str:
+    """What a field of this type takes, in words.
+
+    >>> words_of(float | None), words_of(typing.Literal["heun", "euler"])
+    ('a number', 'heun or euler')
+    """
+    if typing.get_origin(kind) is typing.Literal:
+        return " or ".join(typing.get_args(kind))
+    names = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
+    return names.get(base_type(kind), str(kind))
+
+
+def did_you_mean(word: str, names: Iterable[str]) -> str:
+    """The beginning of advice: ``did you mean 'noise'? ``, or nothing where no name is like the word."""
+    near = difflib.get_close_matches(word, list(names), n=1)
+    return f"did you mean {near[0]}? " if near else ""
+
+
+def respelt(words: Sequence[str], level: str) -> str | None:
+    """How the first of these unknown words is spelt now, if it is an option that a method or simulator once had.
+
+    >>> respelt(["--cfm-solver", "euler"], "participant"), respelt(["--no-inr-psf"], "participant")
+    ('--set solver=euler', '--set psf=false')
+    """
+    old, equals, value = words[0].partition("=")
+    off = old.startswith("--no-")
+    name, _, key = old.removeprefix("--no-" if off else "--").partition("-")
+    key = key.replace("-", "_")
+    parts = [part for other in LEVELS for part in parts_of(other) if part.name == name]
+    kinds = [kind for part in parts for field, kind in typing.get_type_hints(part.known).items() if field == key]
+    if not kinds:
+        return None
+    if kinds[0] is bool:
+        value = str(not off).lower()
+    elif not equals:
+        value = words[1] if len(words) > 1 and not words[1].startswith("-") else "VALUE"
+    if key in shared(level):
+        return f"{flag(key)} {value}"
+    own = {part.table for part in parts_of(level) if part.name == name and key in part.fields}
+    return f"--set {'simulator.' if level == 'train' and own == {'simulator'} else ''}{key}={value}"

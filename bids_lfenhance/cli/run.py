@@ -80,7 +80,7 @@ def _group(settings: GroupSettings) -> int:
 def _simulate(settings: SimulateSettings) -> int:
     from ..bids.highfield import describe_simulation
     from ..bids.simulated import check_settings
-    from ..workflows.simulate import run_simulation, summary
+    from ..workflows.simulate import processes, run_simulation, summary
     from ..workflows.simulation import make_simulation_plan, make_tasks, simulation_toml, simulator_settings
 
     options = simulator_settings(settings)
@@ -88,9 +88,10 @@ def _simulate(settings: SimulateSettings) -> int:
     tasks = make_tasks(settings, plan, options)
     toml = simulation_toml(settings, options, plan.contrasts)
     check_settings(settings.out_dir, toml)
+    processes(settings)  # refused for want of memory, in a dry run too
     if settings.dry_run:
         stacks = settings.draws * sum(len(task.presets) for task in tasks.values())
-        _print(describe_simulation(plan, settings.draws, stacks), "", to_toml(settings, options))
+        _print(describe_simulation(plan, settings.draws, stacks), "", to_toml(settings, simulator=options))
         return FAILED if plan.failed else DONE
     _tell(*(f"Warning: {warning}" for warning in plan.warnings))
     outcome = run_simulation(settings, plan, tasks, toml)
@@ -103,7 +104,14 @@ def _participant(settings: Settings) -> int:
     from ..bids.filters import load_filters
     from ..bids.plan import describe, make_plan
     from ..nn.device import choose_device
-    from ..workflows.run import NOTHING_BUNDLED, make_run_spec, preflight, run_participants, summary
+    from ..workflows.run import (
+        NOTHING_BUNDLED,
+        check_request,
+        make_run_spec,
+        preflight,
+        run_participants,
+        summary,
+    )
 
     plan = make_plan(
         settings.bids_dir,
@@ -116,8 +124,9 @@ def _participant(settings: Settings) -> int:
     device = choose_device(settings.device)
     method_settings = resolve_method(settings, device)
     spec = make_run_spec(settings, method_settings, device)
+    check_request(settings, spec)
     if settings.dry_run:
-        _print(describe(plan), "", to_toml(settings, method_settings))
+        _print(describe(plan), "", to_toml(settings, method=method_settings))
         return FAILED if plan.failed else DONE
     if settings.segmentation is None and spec.segmentation == "none" and not settings.sloppy:
         _tell(f"Warning: {NOTHING_BUNDLED}")
@@ -143,7 +152,7 @@ def resolve_method(settings: Settings, device: str) -> dict[str, Any]:
         return dataclasses.asdict(about.sampling(**chosen))
     except (TypeError, ValueError) as error:
         raise InputError(
-            f"Expected settings method '{about.name}' can use, found: {error}; see --help.",
+            f"Expected settings method '{about.name}' can use, found: {error}; see --help-method {about.name}.",
             code="bad-method-settings",
             method=about.name,
         ) from error

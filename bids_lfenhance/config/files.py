@@ -3,6 +3,7 @@
 import tomllib
 from collections.abc import Mapping
 from dataclasses import fields
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -11,21 +12,26 @@ from .options import Common
 from .participant import Settings
 from .toml import dumps
 
-_PARTS = {"method_options", "simulator_options"}
-"""Fields that have a table of their own."""
+PARTS = ("method", "simulator")
+"""Tables of the settings of what is used; in the settings of a level they are the fields ``<table>_options``."""
+
+_PARTS = {f"{table}_options" for table in PARTS}
+
+_MADE_BY = "made_by"
+"""Table of a file that tells what made it; nothing to set."""
 
 _NOT_TO_RUN = {"dry_run", "reports_only", "boilerplate_only"}
 """Fields that tell not how to run, but not to."""
 
 
-def to_toml(settings: Common, *options: Mapping[str, Any]) -> str:
+def to_toml(settings: Common, **tables: Mapping[str, Any]) -> str:
     """The resolved settings as TOML; what is unset (None) is left out, as TOML has no word for it.
 
-    ``options`` are those of the method or simulator, one mapping for each of ``settings.parts``, which names them.
+    ``tables`` are the settings of the ``method`` and the ``simulator`` in use; their ``device`` is the run's.
     """
     run = {f.name: getattr(settings, f.name) for f in fields(settings) if f.name not in _PARTS | _NOT_TO_RUN}
-    parts = dict(zip(getattr(settings, "parts", {}), options, strict=True))
-    return dumps({"run": _plain(run), **{name: _plain(part) for name, part in parts.items()}})
+    parts = {name: {key: value for key, value in own.items() if key != "device"} for name, own in tables.items()}
+    return dumps({name: _plain(table) for name, table in {"run": run, **parts}.items()})
 
 
 def _plain(table: Mapping[str, Any]) -> dict[str, Any]:
@@ -40,8 +46,8 @@ def _plain(table: Mapping[str, Any]) -> dict[str, Any]:
     return plain
 
 
-def from_toml(path: Path, kind: type[Common] = Settings) -> dict[str, Any]:
-    """What a settings file says: run options by name, and one table of options per method or simulator."""
+def from_toml(path: Path, kind: type[Common] = Settings) -> dict[str, dict[str, Any]]:
+    """The tables of a settings file by name: ``run`` in any case, ``method`` and ``simulator`` where they are there."""
     try:
         tables = tomllib.loads(path.read_text())
     except OSError as error:
@@ -52,6 +58,15 @@ def from_toml(path: Path, kind: type[Common] = Settings) -> dict[str, Any]:
         raise InputError(
             f"Expected TOML in {path}, found something else: {error}; correct the file.", code="bad-toml", path=path
         ) from error
+    expected = ("run", *PARTS, _MADE_BY)
+    if strange := [name for name, table in tables.items() if name not in expected or not isinstance(table, dict)]:
+        raise InputError(
+            f"Expected the tables [run], [method] and [simulator] in {path}, found '{strange[0]}'; settings of a "
+            "method or simulator go into these, whatever its name.",
+            code="bad-setting",
+            path=path,
+            key=strange[0],
+        )
     run = tables.pop("run", {})
     level = {f.name: f.default for f in fields(kind)}["level"]
     if run.get("level", level) != level:
@@ -60,12 +75,15 @@ def from_toml(path: Path, kind: type[Common] = Settings) -> dict[str, Any]:
             code="bad-setting",
             path=path,
         )
-    if unknown := sorted(set(run) - {f.name for f in fields(kind)} | set(run) & _PARTS):
+    known = {f.name for f in fields(kind)} - _PARTS
+    if unknown := sorted(set(run) - known):
+        near = get_close_matches(unknown[0], known, n=1)
+        advice = f"did you mean '{near[0]}'" if near else "settings of a method go into the [method] table"
         raise InputError(
-            f"Expected known options in the [run] table of {path}, found '{unknown[0]}'; see --help.",
+            f"Expected options of level {level} in the [run] table of {path}, found '{unknown[0]}'; {advice}.",
             code="bad-setting",
             path=path,
             key=unknown[0],
         )
     run = {key: value for key, value in run.items() if key not in ("bids_dir", "out_dir", "level")}
-    return {"run": run, "parts": tables}
+    return {"run": run, **{name: table for name, table in tables.items() if name in PARTS}}

@@ -9,8 +9,6 @@ TISSUES = ("CSF", "GM", "WM")
 TOTAL_INTRACRANIAL = "total intracranial"
 """Name of the row of all regions together: no label, and no region."""
 METHOD_MAPS = {
-    "Plausibility": ": how far from the structure of high field, by the method's own network",
-    "Cycle": ": taken back to low field by the method's own network, minus what was acquired, in noise units",
     "Sample": ": one possible image, drawn around the enhanced one",
     "DrawsStd": ": standard deviation over draws, a check of that of the error",
 }

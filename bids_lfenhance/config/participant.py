@@ -56,6 +56,7 @@ class Settings(Common):
     work_dir: Path | None = option(None, "folder for intermediate files (default: under TMPDIR)", RUN, "-w")
     clean_workdir: bool = option(False, "remove these subjects' earlier intermediate files before starting", RUN)
     stop_on_first_crash: bool = option(False, "stop everything when one subject fails", RUN)
+    strict: bool = option(False, "count subjects with an image that is usable for nothing as failed", RUN)
     write_graph: bool = option(
         False, "write the graph of nodes to the log folder: graph.dot, and a picture where graphviz is", RUN
     )
@@ -68,11 +69,6 @@ class Settings(Common):
     def label(self) -> str:
         """The ``desc-`` label of the results."""
         return self.output_label or self.method
-
-    @property
-    def parts(self) -> dict[str, Mapping[str, Any]]:
-        """Options by the name of the method they belong to."""
-        return {self.method: self.method_options}
 
 
 _HOW = ("method", "budget", "n_samples", "random_seed", "sloppy", "assume_field_strength", "output_spaces")

@@ -54,8 +54,3 @@ class SimulateSettings(Common):
     )
 
     simulator_options: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def parts(self) -> dict[str, Mapping[str, Any]]:
-        """Options by the name of the simulator they belong to."""
-        return {self.simulator: self.simulator_options}

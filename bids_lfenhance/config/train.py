@@ -69,9 +69,3 @@ class TrainSettings(Common):
 
     method_options: Mapping[str, Any] = field(default_factory=dict)
     simulator_options: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def parts(self) -> dict[str, Mapping[str, Any]]:
-        """Options by the name of the method and of the simulator they belong to."""
-        parts = {self.method: self.method_options}
-        return parts | ({self.augment: self.simulator_options} if self.augment not in PLAIN else {})

@@ -63,11 +63,12 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
 
 
 def table_bytes(rows: Rows, columns: Mapping[str, Any]) -> bytes:
-    """A TSV as BIDS wants it: ``n/a`` for what is not there."""
+    """A TSV as BIDS wants it: ``n/a`` for what is not there, an empty text too."""
     import pandas as pd
 
     text = StringIO()
-    pd.DataFrame(rows, columns=list(columns)).to_csv(text, sep="\t", index=False, na_rep="n/a", float_format="%.6g")
+    known = [{key: value for key, value in row.items() if not isinstance(value, str) or value} for row in rows]
+    pd.DataFrame(known, columns=list(columns)).to_csv(text, sep="\t", index=False, na_rep="n/a", float_format="%.6g")
     return text.getvalue().encode()
 
 

@@ -39,7 +39,10 @@ def session_layout(session: LowFieldSession, spec: RunSpec) -> dict[str, Path]:
             for kind in (*std, *spec.maps):
                 files[f"{kind}/{contrast}"] = name(contrast, **on_grid, desc=f"{label}{kind}")
         for kind, seg in segmentations(spec).items():
-            for source, desc in ((kind, f"preproc{contrast}"), (f"enhanced_{kind}", f"{label}{contrast}")):
+            sources = {f"enhanced_{kind}": f"{label}{contrast}"}
+            if segments_low_field(kind, session):
+                sources[kind] = f"preproc{contrast}"
+            for source, desc in sources.items():
                 files[f"{source}/{contrast}"] = name("dseg", **on_grid, seg=seg, desc=desc)
                 files[f"{source}_table/{contrast}"] = name("dseg", ".tsv", **on_grid, seg=seg, desc=desc)
     files["mask"] = name("mask", **on_grid, desc="brain")
@@ -98,6 +101,13 @@ def segmentations(spec: RunSpec) -> dict[str, str]:
     """The segmentations of a run, as keys of the layout, and the ``seg-`` of their files."""
     regions = REGION_LABELS.get(spec.segmentation)
     return {"tissue": "tissue"} | ({"regions": regions} if regions else {})
+
+
+def segments_low_field(kind: str, session: LowFieldSession) -> bool:
+    """Whether the fused low field is segmented too: its regions, poorer than those of the enhanced image, only where
+    high field tells by how much.
+    """
+    return kind != "regions" or session.paired
 
 
 def contrasts(scans: Iterable[Scan]) -> list[str]:

@@ -8,13 +8,15 @@ from typing import Any
 import numpy as np
 
 from ..bids.atomic import atomic_write
-from ..bids.names import sidecar_path
 from ..bids.sessions import LowFieldSession
 from ..config import RunSpec
-from ..imaging.grid import Grid, coverage
+from ..evaluation.evidence import evidence
+from ..evaluation.usable import judge
+from ..imaging.field_of_view import on_faces, seen_in, share_seen, without_cut
+from ..imaging.grid import Grid
 from ..imaging.nifti import ALIGNED, SCANNER
 from ..imaging.volume import Stack, Volume
-from .files import REGION_COLUMNS, VOLUME_COLUMNS, Rows, write_image, write_json, write_labels, write_table
+from .files import REGION_COLUMNS, VOLUME_COLUMNS, Rows, plain, write_image, write_json, write_labels, write_table
 from .layout import is_enhanced, no_longer, scan_states, session_layout
 from .sidecars import (
     BRAIN,
@@ -28,6 +30,7 @@ from .sidecars import (
     regions_metadata,
     std_metadata,
 )
+from .stale import remove, stale_files
 
 RISK = (
     "The resulting image degraded again by each stack's acquisition, minus what was acquired (methods: docs/metrics.md)"
@@ -43,13 +46,14 @@ NOT_ENHANCED = "the low field as fused for the network, not enhanced"
 class SessionContent:
     """All there is to write for a low-field session.
 
-    Volumes share one grid; ``labels`` are (X, Y, Z) uint8 and ``volumes`` rows of tissue volumes, both by contrast,
-    and so are ``regions`` and ``region_volumes``, empty if segmentation of regions is disabled; the three before
-    these are there only for a session that is paired, or that goes to template spaces. ``maps`` are the method's own,
-    by kind.
+    Volumes share one grid; ``expected`` (N, 3) are points where the template has brain; ``labels`` are (X, Y, Z) uint8
+    and ``volumes`` rows of tissue volumes, both by contrast, and so are ``regions`` and ``region_volumes``, empty if
+    segmentation of regions is disabled; the three before these are there only for a session that is paired, or that
+    goes to template spaces. ``maps`` are the method's own, by kind.
     """
 
     acquired: Volume
+    expected: np.ndarray
     labels: Mapping[str, np.ndarray]
     volumes: Mapping[str, Rows]
     enhanced: Volume
@@ -76,9 +80,9 @@ def write_session(session: LowFieldSession, spec: RunSpec, content: SessionConte
     files = session_layout(session, spec)
     for contrast in content.enhanced.contrasts:  # what they vouch for is about to change
         files[f"enhanced/{contrast}"].unlink(missing_ok=True)
-    for path in no_longer(session, spec):
-        path.unlink(missing_ok=True)
-        sidecar_path(path).unlink(missing_ok=True)
+    frame = _frame_scan(content)
+    for path in (*no_longer(session, spec), *stale_files(session, spec, frame)):
+        remove(path)
     _write_stacks(files, session, spec, content)
     for contrast in content.acquired.contrasts:
         _write_maps(files, session, spec, content, contrast)
@@ -95,13 +99,37 @@ def write_session(session: LowFieldSession, spec: RunSpec, content: SessionConte
     return [str(path) for path in files.values()]
 
 
+def _frame_scan(content: SessionContent) -> str:
+    """Name of the scan in whose frame the session lies: of high field where there is one."""
+    return str((content.reference_qc or content.qc).get("ReferenceScan", ""))
+
+
 def _frame(session: LowFieldSession) -> int:
     return ALIGNED if session.paired else SCANNER
 
 
 def _about(session: LowFieldSession, spec: RunSpec, content: SessionContent, contrast: str) -> dict[str, Any]:
+    """The sidecar of an enhanced image, with what the image is usable for."""
     common = image_sidecar(session, spec, contrast, bool(content.quality.get("SkullStripped", False)))
-    return enhanced_sidecar(common, spec, content.provenance, contrast) | {"ScanStates": scan_states(session)}
+    about = enhanced_sidecar(common, spec, content.provenance, contrast)
+    if (std := _calibrated(content, spec, contrast)) is not None:
+        about["ExpectedErrorPercent"] = expected_error(std, content.enhanced.channel(contrast), content.acquired.brain)
+    record = plain(_quality_record(session, spec, content))
+    usable = judge(evidence(record, contrast, spec.label, content.metrics or (), about))
+    return about | usable.sidecar() | {"ScanStates": scan_states(session)}
+
+
+def _calibrated(content: SessionContent, spec: RunSpec, contrast: str) -> np.ndarray | None:
+    """(X, Y, Z) SD of the error where the method says it of this contrast; None where it does not."""
+    if content.std is None or not spec.gives_scale or not is_enhanced(spec, contrast):
+        return None
+    return content.std.channel(contrast)
+
+
+def expected_error(std: np.ndarray, image: np.ndarray, brain: np.ndarray) -> float | None:
+    """Median SD of the error (X, Y, Z) over the median of the image, both inside the brain, in %."""
+    level = float(np.median(image[brain])) if brain.any() else 0.0
+    return round(100 * float(np.median(std[brain])) / level, 3) if level > 0 else None
 
 
 def _write_stacks(files: Mapping[str, Path], session: LowFieldSession, spec: RunSpec, content: SessionContent) -> None:
@@ -131,7 +159,8 @@ def _write_maps(
     grid, frame = content.acquired.grid, _frame(session)
     common = image_sidecar(session, spec, contrast, bool(content.quality.get("SkullStripped", False)))
     count = len(content.acquired.stacks_of(contrast))
-    fused = common | {"Description": f"Plain mean of {count} low-field stack(s)"}
+    words = f"Plain mean of {count} low-field stack(s), in the frame of {_frame_scan(content)}"
+    fused = common | {"Description": words}
     write_image(files[f"preproc/{contrast}"], content.acquired.channel(contrast), grid, frame, fused)
     if content.std is not None and is_enhanced(spec, contrast):
         write_image(
@@ -154,7 +183,7 @@ def _write_segmentations(
 ) -> None:
     """Tissue of the fused and of the enhanced image, and their regions if segmented."""
     grid, frame = content.acquired.grid, _frame(session)
-    nothing: dict[str, str] = {}
+    seen, nothing = seen_in(content.acquired, contrast), dict[str, str]()
     tissue, regions = (VOLUME_COLUMNS, nothing), (REGION_COLUMNS, regions_metadata(spec))
     for image, kind, labels, volumes, (columns, segmenter) in (
         ("preproc", "tissue", content.labels, content.volumes, tissue),
@@ -169,7 +198,8 @@ def _write_segmentations(
         source = {"Sources": [own_source(files[f"{image}/{contrast}"], spec.out_dir)]}
         about = grid_metadata(spec, session) | words | source | segmenter
         pair = files[f"{kind}/{contrast}"], files[f"{kind}_table/{contrast}"]
-        write_labels(pair, labels[contrast], volumes[contrast], grid, frame, about, columns)
+        rows = without_cut(volumes[contrast], labels[contrast], seen)
+        write_labels(pair, labels[contrast], rows, grid, frame, about, columns)
 
 
 def _write_mask(files: Mapping[str, Path], session: LowFieldSession, spec: RunSpec, content: SessionContent) -> None:
@@ -217,7 +247,8 @@ def _quality_record(session: LowFieldSession, spec: RunSpec, content: SessionCon
             "Contrast": scan.contrast,
             "Plane": scan.plane,
             "FieldStrength": scan.tesla,
-            **_in_brain(stacks[scan.stem], content.acquired),
+            "Coverage": round(share_seen(content.expected, [stacks[scan.stem]]), 4),
+            "SNR": _snr(stacks[scan.stem], content.acquired),
         }
         for scan in session.stacks
     ]
@@ -227,10 +258,14 @@ def _quality_record(session: LowFieldSession, spec: RunSpec, content: SessionCon
         "QC": content.reference_qc,
     }
     warnings = [*session.warnings, *content.qc["Warnings"], *content.quality.get("Warnings", [])]
+    warnings += [f"Reference: {sentence}" for sentence in (content.reference_qc or {}).get("Warnings", [])]
     return {
         "Scans": scans,
+        "ReferenceScan": _frame_scan(content),
         "Missing": list(session.missing),
         "Reference": reference if session.paired else None,
+        "Alignment": content.qc.get("Alignment", {}),
+        "Coverage": {contrast: _covered(content, contrast) for contrast in content.acquired.contrasts},
         "Anatomy": content.quality,
         "Method": spec.label,
         "Risk": content.risk_record,
@@ -238,11 +273,21 @@ def _quality_record(session: LowFieldSession, spec: RunSpec, content: SessionCon
     }
 
 
-def _in_brain(stack: Stack, volume: Volume) -> dict[str, float | None]:
-    """Coverage (share of the brain in a stack's field of view) and SNR (median signal of the brain over the noise)."""
-    if not volume.brain.any():
-        return {"Coverage": 0.0, "SNR": None}
-    seen = coverage(stack.data.shape, stack.affine, volume.grid)
-    signal = float(np.median(volume.channel(stack.contrast)[volume.brain]))
-    snr = round(signal / stack.sigma, 2) if stack.sigma > 0 else None
-    return {"Coverage": round(float(seen[volume.brain].mean()), 4), "SNR": snr}
+def _covered(content: SessionContent, contrast: str) -> dict[str, Any]:
+    """How much of the brain that the template expects the scans of a contrast show, and what they cut through."""
+    volume, labels = content.acquired, content.enhanced_regions or content.enhanced_labels
+    rows = content.enhanced_region_volumes or content.enhanced_volumes
+    seen = seen_in(volume, contrast)
+    kept = without_cut(rows[contrast], labels[contrast], seen)
+    return {
+        "Brain": round(share_seen(content.expected, volume.stacks_of(contrast)), 4),
+        "OnFaceCm2": round(on_faces(volume.brain, seen, volume.grid), 2),
+        "Cut": [row["name"] for row in kept if row["volume_mm3"] is None],
+    }
+
+
+def _snr(stack: Stack, volume: Volume) -> float | None:
+    """Median signal of the brain over the noise."""
+    if not volume.brain.any() or stack.sigma <= 0:
+        return None
+    return round(float(np.median(volume.channel(stack.contrast)[volume.brain])) / stack.sigma, 2)

@@ -78,6 +78,7 @@ def enhanced_sidecar(
     content = {
         **common,
         "Description": words,
+        "Enhanced": made,
         "Synthetic": spec.synthetic and made,
         "Notice": NOTICE,
         "Method": spec.method,

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..bids.names import sidecar_path
+from ..bids.sidecars import split_name
 from ..bids.tables import read_table
 from ..config import CONTRASTS
 from .files import REGION_COLUMNS, write_table
@@ -18,6 +19,8 @@ COLUMNS = {
     "image": {"Description": "desc- of the image: preproc as acquired (low field: fused), else the enhancement"},
     "field_strength": {"Description": "Field strength at which the image was acquired", "Units": "tesla"},
     "segmentation": {"Description": "seg- of the segmentation"},
+    "space": {"Description": "space- of the grid: the high-field session's, n/a where the image lies in its own frame"},
+    "resolution": {"Description": "res- of the grid: two runs, one of them --sloppy, are told apart by it"},
     **REGION_COLUMNS,
 }
 """The data dictionary: one row per image, segmentation and region."""
@@ -48,14 +51,16 @@ def _rows(out_dir: Path, subject: str, table: Path) -> Iterator[dict[str, Any]]:
     name = _NAME.search(table.name)
     if name is None:
         return
-    session = re.search(r"_(ses-[0-9a-zA-Z+]+)_", table.name)
+    entities, _, _ = split_name(table.name)
     about = {
         "participant_id": f"sub-{subject}",
-        "session_id": session[1] if session else None,
+        "session_id": f"ses-{entities['ses']}" if "ses" in entities else None,
         "contrast": name["contrast"],
         "image": name["image"],
         "field_strength": _field_strength(out_dir, table),
         "segmentation": name["seg"],
+        "space": entities.get("space"),
+        "resolution": entities.get("res"),
     }
     for row in read_table(table):
         yield about | {key: row.get(key) for key in REGION_COLUMNS}

@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from ..imaging.ssim import RADIUS
 from . import intensity, sharpness
 from .metric_definitions import DATA_DICTIONARY
 from .protocols import CEILING_CLIP, PROTOCOLS, Line, Pair, Protocol, Scales, make_pair
-from .ssim import GAUSSIAN_PAD, Moments, local_moments, rescale, ssim_map, valid_area
+from .ssim import Moments, local_moments, rescale, ssim_map, valid_area
 
 __all__ = ["DATA_DICTIONARY", "image_metrics"]
 
@@ -118,7 +119,7 @@ def _ssim(
     window, whole = protocol.window, (slice(None), slice(None), slice(None))
     if protocol.strip:
         # Outside this box both images are zero under every window, and SSIM is exactly 1.
-        box = pair.box(2 * GAUSSIAN_PAD)
+        box = pair.box(2 * RADIUS)
         moments = local_moments(x[box], y[box], window)
     else:
         if window not in shared:

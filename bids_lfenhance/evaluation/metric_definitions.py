@@ -22,6 +22,9 @@ class Metric:
 
 INF = float("inf")
 
+DICE, VOLUME_DIFFERENCE = "dice", "volume_difference"
+"""The metrics of labels."""
+
 METRICS: Mapping[str, Metric] = {
     "psnr": Metric(
         "Peak signal-to-noise ratio in the region; slice2d: mean over slices",
@@ -100,13 +103,22 @@ METRICS: Mapping[str, Metric] = {
         INF,
         "lower",
     ),
-    "dice": Metric(
+    DICE: Metric(
         "Overlap of a region with that of the high field, both segmented alike (protocols seg-…)",
         "2|A∩B| / (|A| + |B|)",
         "1",
         0,
         1,
         "higher",
+    ),
+    VOLUME_DIFFERENCE: Metric(
+        "Volume of a region (voxels that carry the label) against that of the high field, both segmented alike "
+        "(protocols seg-…); 0 is ideal",
+        "100 (|A| − |B|) / |B|",
+        "%",
+        -100,
+        INF,
+        "none",
     ),
     "empty": Metric(
         "Share of the region's voxels where both images are zero, as given or stripped: they agree for free",
@@ -153,8 +165,8 @@ DATA_DICTIONARY: Mapping[str, Mapping[str, Any]] = {
         "of the stacks), any other name the desc- of an enhanced image"
     },
     "region": {
-        "Description": "Where it was measured; of the metric dice the region's name, without a side where both sides "
-        "count as one",
+        "Description": "Where it was measured; of the metrics of labels the region's name, without a side where both "
+        "sides count as one",
         "Levels": dict(REGIONS),
     },
     "protocol": {

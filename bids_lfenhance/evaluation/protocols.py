@@ -11,6 +11,10 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from ..errors import InputError
+from ..imaging.grid import Box, box_of
+
+PRIMARY = "brain-fit"
+"""The protocol we decide by (docs/metrics.md)."""
 
 Window = Literal["gaussian", "uniform"]
 
@@ -53,13 +57,9 @@ class Pair:
         """The largest intensity of the reference, anywhere."""
         return float(self.reference.max())
 
-    def box(self, margin: int) -> tuple[slice, slice, slice]:
+    def box(self, margin: int) -> Box:
         """The slices of the brain's bounding box, ``margin`` voxels wider on every side where there is room."""
-        ends = []
-        for axis, n in enumerate(self.mask.shape):
-            used = np.flatnonzero(self.mask.any(axis=tuple({0, 1, 2} - {axis})))
-            ends.append(slice(max(0, int(used[0]) - margin), min(n, int(used[-1]) + 1 + margin)))
-        return ends[0], ends[1], ends[2]
+        return box_of(self.mask, margin)
 
 
 def make_pair(image: np.ndarray, reference: np.ndarray, mask: np.ndarray) -> Pair:

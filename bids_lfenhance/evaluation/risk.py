@@ -4,6 +4,7 @@ It is large where the output shows what no scan supports. It is blind beyond the
 finer than the slice profile leaves no trace in the data, be it true or invented.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +16,7 @@ from scipy.optimize import lsq_linear
 from ..config import TISSUES
 from ..errors import InputError
 from ..imaging.acquisition import Acquisition, Frame
-from ..imaging.grid import Grid, coverage, resample, zooms_of
+from ..imaging.grid import Grid, box_of, coverage, resample, zooms_of
 from ..imaging.volume import Stack
 
 FLOOR = 0.02
@@ -79,7 +80,8 @@ def risk_map(
             "a risk map needs a brain mask and a finite output in it, found none or NaN: check the output",
             code="no-mask",
         )
-    box, small = _brain_box(mask, grid)
+    box = box_of(mask, [math.ceil(MARGIN_MM / zoom) for zoom in grid.zooms])
+    small = grid.cut(box)
     inside = np.asarray(mask, dtype=bool)[box]
     parts = _tissue_parts(output[box], tissue[(slice(None), *box)])
     frame = Frame(small)
@@ -101,19 +103,6 @@ def risk_map(
 
 def _own_grid(stack: Stack) -> Grid:
     return Grid(stack.affine, (stack.data.shape[0], stack.data.shape[1], stack.data.shape[2]))
-
-
-def _brain_box(mask: np.ndarray, grid: Grid) -> tuple[tuple[slice, slice, slice], Grid]:
-    """The slices of the brain and its rim, and the grid they cut out."""
-    ends = []
-    for axis, zoom in enumerate(grid.zooms):
-        used = np.flatnonzero(mask.any(axis=tuple({0, 1, 2} - {axis})))
-        rim = int(np.ceil(MARGIN_MM / zoom))
-        ends.append(slice(max(0, int(used[0]) - rim), min(mask.shape[axis], int(used[-1]) + 1 + rim)))
-    affine = grid.affine.copy()
-    affine[:3, 3] += affine[:3, :3] @ np.array([end.start for end in ends])
-    shape = tuple(end.stop - end.start for end in ends)
-    return (ends[0], ends[1], ends[2]), Grid(affine, (shape[0], shape[1], shape[2]))
 
 
 def _tissue_parts(output: np.ndarray, tissue: np.ndarray) -> list[np.ndarray]:

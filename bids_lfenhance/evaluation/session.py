@@ -1,16 +1,18 @@
 """Risk, metrics and overlap of every contrast of one session."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from ..config import CONTRASTS
+from ..imaging.field_of_view import cut_labels
 from ..imaging.volume import Volume
 from .image_metrics import image_metrics
+from .metric_definitions import DICE, VOLUME_DIFFERENCE
 from .risk import risk_map
-from .volumes import overlaps, structures
+from .volumes import agreements, structures
 
 
 def risk_session(enhanced: Volume, acquired: Volume) -> tuple[Volume, dict[str, Any]]:
@@ -55,9 +57,13 @@ Labels = Mapping[str, np.ndarray]
 
 
 def overlap_session(
-    images: Mapping[str, Labels], reference: Labels, rows: Mapping[str, list[dict[str, Any]]], seg: str
+    images: Mapping[str, Labels],
+    reference: Labels,
+    rows: Mapping[str, list[dict[str, Any]]],
+    seg: str,
+    seen: Mapping[str, np.ndarray] | None = None,
 ) -> list[dict[str, Any]]:
-    """Rows as those of ``evaluate_session``: Dice of every structure of one segmentation with that of high field.
+    """Rows as those of ``evaluate_session``: agreement of every structure of one segmentation with that of high field.
 
     Parameters
     ----------
@@ -65,21 +71,24 @@ def overlap_session(
     reference : labels of the high field; contrasts it lacks are not evaluated
     rows : a table of volumes by contrast, from which labels have their names
     seg : what the segmentation is called in file names
+    seen : by contrast where the scans of the session saw anything, (X, Y, Z) bool; what they cut has no agreement
     """
     return [
-        {
-            "contrast": contrast,
-            "image": name,
-            "region": region,
-            "protocol": f"seg-{seg}",
-            "metric": "dice",
-            "value": dice,
-        }
+        {"contrast": contrast, "image": name, "protocol": f"seg-{seg}", **row}
         for contrast, truth in reference.items()
         for name, labels in images.items()
         if contrast in labels
-        for region, dice in overlaps(labels[contrast], truth, _structures(rows[contrast])).items()
+        for row in _rows(labels[contrast], truth, rows[contrast], (seen or {}).get(contrast))
     ]
+
+
+def _rows(
+    labels: np.ndarray, truth: np.ndarray, rows: list[dict[str, Any]], seen: np.ndarray | None
+) -> Iterator[dict[str, Any]]:
+    cut = () if seen is None else cut_labels(truth, seen)
+    for region, found in agreements(labels, truth, _structures(rows), cut).items():
+        yield {"region": region, "metric": DICE, "value": found.dice}
+        yield {"region": region, "metric": VOLUME_DIFFERENCE, "value": found.volume_difference}
 
 
 def _structures(rows: list[dict[str, Any]]) -> dict[str, tuple[int, ...]]:

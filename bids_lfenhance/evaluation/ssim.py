@@ -5,14 +5,11 @@ from typing import NamedTuple
 import numpy as np
 from scipy import ndimage
 
+from ..imaging.ssim import RADIUS, SIGMA, similarity
 from .protocols import Line, Window
 
-K1, K2 = 0.01, 0.03
-SIGMA = 1.5
-TRUNCATE = 3.5
-GAUSSIAN_PAD = 5
-"""Half of the 11-voxel window: σ 1.5 cut at 3.5 σ."""
 UNIFORM_SIZE = 7
+"""Voxels a side of the uniform window: scikit-image's default."""
 
 
 class Moments(NamedTuple):
@@ -43,7 +40,7 @@ def local_moments(x: np.ndarray, y: np.ndarray, window: Window = "gaussian", ndi
 
     def smooth(data: np.ndarray) -> np.ndarray:
         if window == "gaussian":
-            return ndimage.gaussian_filter(data, (SIGMA,) * ndim + (0,) * (3 - ndim), truncate=TRUNCATE)
+            return ndimage.gaussian_filter(data, (SIGMA,) * ndim + (0,) * (3 - ndim), radius=RADIUS)
         return ndimage.uniform_filter(data, (UNIFORM_SIZE,) * ndim + (1,) * (3 - ndim))
 
     # Single precision loses the variance of a small ripple on a large mean: both are first brought to order 1.
@@ -54,7 +51,7 @@ def local_moments(x: np.ndarray, y: np.ndarray, window: Window = "gaussian", ndi
     var_x = unbiased * (smooth(x * x) - mean_x * mean_x)
     var_y = unbiased * (smooth(y * y) - mean_y * mean_y)
     cov = unbiased * (smooth(x * y) - mean_x * mean_y)
-    pad = GAUSSIAN_PAD if window == "gaussian" else UNIFORM_SIZE // 2
+    pad = RADIUS if window == "gaussian" else UNIFORM_SIZE // 2
     return rescale(Moments(mean_x, mean_y, var_x, var_y, cov, pad), line_x, line_y)
 
 
@@ -78,10 +75,7 @@ def rescale(moments: Moments, line_x: Line, line_y: Line) -> Moments:
 
 def ssim_map(moments: Moments, data_range: float = 1.0) -> np.ndarray:
     """(X, Y, Z) float32 in [−1, 1]: SSIM at every voxel; the outer ``moments.pad`` voxels lean on mirrored data."""
-    c1, c2 = np.float32((K1 * data_range) ** 2), np.float32((K2 * data_range) ** 2)
-    x, y = moments.mean_x, moments.mean_y
-    above = (2 * x * y + c1) * (2 * moments.cov + c2)
-    return above / ((x * x + y * y + c1) * (moments.var_x + moments.var_y + c2))
+    return similarity(*moments[:5], data_range)
 
 
 def valid_area(shape: tuple[int, ...], pad: int, ndim: int = 3) -> tuple[slice, ...]:

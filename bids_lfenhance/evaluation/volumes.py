@@ -1,6 +1,7 @@
 """How well two label images agree."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -28,20 +29,39 @@ def without_side(name: str) -> str:
     return name.removeprefix("left ").removeprefix("right ")
 
 
-def overlaps(labels: np.ndarray, reference: np.ndarray, of: Mapping[str, Sequence[int]]) -> dict[str, float]:
-    """Dice of each structure, 2|A∩B| / (|A| + |B|) in [0, 1], NaN where both images lack it.
+@dataclass(frozen=True)
+class Agreement:
+    """Of a structure in two label images: ``dice`` in [0, 1]; ``volume_difference`` in % of the reference's volume.
 
-    Both (X, Y, Z) uint8 on one grid; ``of`` as ``structures`` gives it. Labels of one structure count as the same.
+    NaN: Dice where both images lack the structure, the difference where the reference does.
+    """
 
-    >>> overlaps(np.array([1, 1, 2], np.uint8), np.array([1, 2, 2], np.uint8), {"CSF": (1,)})
-    {'CSF': 0.6666666666666666}
+    dice: float
+    volume_difference: float
+
+
+def agreements(
+    labels: np.ndarray, reference: np.ndarray, of: Mapping[str, Sequence[int]], cut: Collection[int] = ()
+) -> dict[str, Agreement]:
+    """The agreement of each structure: Dice 2|A∩B| / (|A| + |B|), volume difference 100 (|A| − |B|) / |B|.
+
+    Both (X, Y, Z) uint8 on one grid; ``of`` as ``structures`` gives it. Labels of one structure count as the same. Of
+    what has a ``cut`` label nothing is said (NaN).
+
+    >>> agreements(np.array([1, 1, 2], np.uint8), np.array([1, 2, 2], np.uint8), {"CSF": (1,)})
+    {'CSF': Agreement(dice=0.6666666666666666, volume_difference=100.0)}
     """
     if labels.shape != reference.shape:
         raise ValueError(f"label images must share one grid, found {labels.shape} and {reference.shape}")
     pairs = np.bincount(labels.ravel().astype(np.int64) * 256 + reference.ravel(), minlength=256**2).reshape(256, 256)
-    ours, reference_sizes, dice = pairs.sum(axis=1), pairs.sum(axis=0), {}
+    found = {}
     for name, members in of.items():
         index = list(members)
-        size, both = int(ours[index].sum() + reference_sizes[index].sum()), int(pairs[np.ix_(index, index)].sum())
-        dice[name] = 2 * both / size if size else float("nan")
-    return dice
+        if set(index) & set(cut):
+            found[name] = Agreement(float("nan"), float("nan"))
+            continue
+        own, other = int(pairs[index].sum()), int(pairs[:, index].sum())
+        both = int(pairs[np.ix_(index, index)].sum())
+        dice = 2 * both / (own + other) if own + other else float("nan")
+        found[name] = Agreement(dice, 100 * (own - other) / other if other else float("nan"))
+    return found

@@ -6,9 +6,10 @@ from typing import Any
 import numpy as np
 from scipy import ndimage
 
+from .field_of_view import BELOW, HEAD_ON_FACE_CM2, expected_brain, on_faces
 from .grid import Grid, resample
 from .template import HeadTemplate, explained, fit_affine, gains, load_head_template, shell_weight
-from .tissue import moments, responsibilities
+from .tissue import moments, responsibilities, without_removed
 from .warp import Warp, deform, lattice
 
 VOLUME_ML = (600.0, 2200.0)
@@ -29,13 +30,16 @@ class Anatomy:
     """The brain on a grid.
 
     ``mask`` (X, Y, Z) bool; ``priors`` (3, X, Y, Z) float32 in [0, 1], CSF/GM/WM carried over from MNI152;
-    ``quality`` MaskVolumeMl, TemplateCorrelation, SkullStripped, Warnings; ``warp`` subject → template space.
+    ``quality`` MaskVolumeMl, TemplateCorrelation, SkullStripped, Warnings, and Turned ("upside down") of a head that
+    fits the template better mirrored; ``warp`` subject → template space; ``expected`` (N, 3) points, RAS+ mm, where
+    the template has brain, in the field of view or not.
     """
 
     mask: np.ndarray
     priors: np.ndarray
     quality: dict[str, Any]
     warp: Warp
+    expected: np.ndarray
 
 
 UNSURE = 0.65
@@ -48,7 +52,15 @@ CLEARLY = 1.15
 """Ratio of two tissues' intensities from which one is brighter beyond doubt."""
 
 
-def find_anatomy(channel: np.ndarray, grid: Grid, contrast: str, *, sloppy: bool = False, seed: int = 0) -> Anatomy:
+def find_anatomy(
+    channel: np.ndarray,
+    grid: Grid,
+    contrast: str,
+    *,
+    seen: np.ndarray | None = None,
+    sloppy: bool = False,
+    seed: int = 0,
+) -> Anatomy:
     """The brain mask, tissue priors and quality of an image, with skull or without, of any contrast.
 
     Parameters
@@ -56,27 +68,45 @@ def find_anatomy(channel: np.ndarray, grid: Grid, contrast: str, *, sloppy: bool
     channel : (X, Y, Z) image on ``grid``, bias-corrected, arbitrary units
     grid : RAS+ grid, about 1 mm
     contrast : named in warnings; the gains of the tissues are measured, not assumed
+    seen : (X, Y, Z) bool, the field of view; None: all of the grid. A head that ends on its faces is compared with the
+        template inside it alone, and what lies beyond is no brain
     sloppy : a coarser and shorter registration, for tests
     seed : accepted for symmetry with the other steps; nothing here is random
     """
     image = np.nan_to_num(np.asarray(channel, np.float32))
     template = load_head_template()
-    affine, fit = fit_affine(image, grid, template)
-    warp = fit_warp(image, grid, template, affine, sloppy=sloppy)
+    seen = seen if seen is not None and _is_cut(image, seen, grid) else None
+    affine, fit = fit_affine(image, grid, template, seen)
+    warp = fit_warp(image, grid, template, affine, sloppy=sloppy, seen=seen)
     carried = warp.carry(np.concatenate([template.maps[:3], template.brain[None]]), template.grid.affine, grid)
     priors, brain = carried[:3], carried[3] > 0.5
+    if seen is not None:
+        brain &= seen
     mask, stripped = extract_brain(image, brain, priors, grid)
-    quality: dict[str, Any] = {
-        "MaskVolumeMl": round(float(mask.sum()) * grid.voxel_volume / 1000, 1),
-        "TemplateCorrelation": round(_correlation(image, brain, priors), 3),
-        "SkullStripped": stripped,
-    }
+    if seen is not None:
+        mask &= seen
+    quality = _quality(image, mask, brain, priors, grid) | {"SkullStripped": stripped}
     quality["Warnings"] = _warnings(quality, contrast) + contrast_doubts(image, priors, mask, contrast)
     if quality["TemplateCorrelation"] < UNSURE and (turned := looks_turned(image, grid, template, fit)):
+        quality["Turned"] = turned
         quality["Warnings"].append(
             f"The {contrast} fits the template better {turned}: check orientation, in the image and in its header."
         )
-    return Anatomy(mask, priors, quality, warp)
+    return Anatomy(mask, priors, quality, warp, expected_brain(template, affine))
+
+
+def _quality(image: np.ndarray, mask: np.ndarray, brain: np.ndarray, priors: np.ndarray, grid: Grid) -> dict[str, Any]:
+    return {
+        "MaskVolumeMl": round(float(mask.sum()) * grid.voxel_volume / 1000, 1),
+        "TemplateCorrelation": round(_correlation(image, brain, priors), 3),
+    }
+
+
+def _is_cut(image: np.ndarray, seen: np.ndarray, grid: Grid) -> bool:
+    """Whether a head (X, Y, Z) ends on a face of the field of view, the lower one left aside."""
+    small = ndimage.uniform_filter(image, 3)
+    head = small > 0.15 * np.percentile(small[seen], 98) if seen.any() else seen
+    return on_faces(head, seen, grid, but=(BELOW,)) > HEAD_ON_FACE_CM2
 
 
 def looks_turned(image: np.ndarray, grid: Grid, template: HeadTemplate, fit: float) -> str:
@@ -146,23 +176,38 @@ def _warnings(quality: dict[str, Any], contrast: str) -> list[str]:
 
 
 def fit_warp(
-    image: np.ndarray, grid: Grid, template: HeadTemplate, affine: np.ndarray, *, sloppy: bool, elastic: float = 0.7
+    image: np.ndarray,
+    grid: Grid,
+    template: HeadTemplate,
+    affine: np.ndarray,
+    *,
+    sloppy: bool,
+    elastic: float = 0.7,
+    seen: np.ndarray | None = None,
 ) -> Warp:
     """The deformation of the template's head to the image, coarse (4 mm) then fine (2 mm, unless ``sloppy``).
 
-    ``elastic``: how smooth it is, SD in voxels of 4 and of 2 mm (``deform``).
+    ``elastic``: how smooth it is, SD in voxels of 4 and of 2 mm (``deform``); ``seen`` (X, Y, Z) bool: where the images
+    are compared, if not everywhere.
     """
     core = resample(template.depth, affine @ template.grid.affine, grid, cval=99) < -5
     level = np.percentile(image[core], 99.5) if core.any() else image.max()
     image = np.clip(image, 0, level)
     warp = Warp(affine, np.zeros((3, 2, 2, 2), np.float32), Grid(grid.affine, (2, 2, 2)))
     for zoom, iterations in ((4, 20),) if sloppy else ((4, 50), (2, 25)):
-        warp = _refine_warp(image, grid, template, warp, zoom, iterations, elastic)
+        warp = _refine_warp(image, grid, template, warp, zoom, iterations, elastic, seen)
     return warp
 
 
 def _refine_warp(
-    image: np.ndarray, grid: Grid, template: HeadTemplate, warp: Warp, zoom: int, iterations: int, elastic: float
+    image: np.ndarray,
+    grid: Grid,
+    template: HeadTemplate,
+    warp: Warp,
+    zoom: int,
+    iterations: int,
+    elastic: float,
+    seen: np.ndarray | None,
 ) -> Warp:
     """The deformation carried on at one voxel size, the template's appearance refitted to the image first."""
     step = [max(1, round(zoom / z)) for z in grid.zooms]
@@ -175,6 +220,8 @@ def _refine_warp(
     depth = resample(template.depth, warp.affine @ template.grid.affine, coarse, cval=99)
     near = depth < 19
     weight = np.clip((22 - depth) / 6, 0, 1) * shell_weight(depth)
+    if seen is not None:
+        near, weight = near & seen[every], weight * seen[every]
     seen = warp.carry(maps, template.grid.affine, coarse)[:, near]
     look = np.tensordot(gains(seen, fixed[near]), maps, 1).astype(np.float32)
     to_template = np.linalg.inv(warp.affine @ template.grid.affine) @ coarse.affine
@@ -205,11 +252,15 @@ def is_stripped(image: np.ndarray, brain: np.ndarray, grid: Grid) -> bool:
 
 
 def _foreground(image: np.ndarray, expected: np.ndarray, grid: Grid) -> np.ndarray:
-    """(X, Y, Z) bool: what a skull-stripped image left standing near the brain the template expects, without holes."""
+    """(X, Y, Z) bool: what a skull-stripped image left standing near the brain the template expects, without holes.
+
+    Gaps that are closed are small ones in dim CSF; what the stripper removed from a sulcus stays out.
+    """
     level = 0.08 * np.median(image[expected])
     radius = max(1, round(2 / min(grid.zooms)))
     near = ndimage.binary_dilation(expected, iterations=4 * radius)
-    return ndimage.binary_fill_holes(_closed(_largest((image > level) & near), radius))
+    standing = _largest((image > level) & near)
+    return without_removed(ndimage.binary_fill_holes(_closed(standing, radius)), image)
 
 
 def _closed(mask: np.ndarray, radius: float) -> np.ndarray:

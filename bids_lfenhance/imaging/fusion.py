@@ -10,7 +10,7 @@ from scipy import ndimage
 
 from ..config import CONTRASTS
 from .acquisition import Acquisition, Frame
-from .grid import Grid, coverage, resample
+from .grid import Grid, box_of, coverage, resample
 from .volume import Stack, Volume
 
 Fusion = Literal["mean", "sr"]
@@ -221,10 +221,10 @@ def _region(mask: np.ndarray, grid: Grid) -> tuple[np.ndarray, Grid]:
 
     It may reach beyond the grid: a slice at the border also holds signal from outside, which must go somewhere.
     """
-    occupied = [np.flatnonzero(mask.any(axis=tuple({0, 1, 2} - {axis}))) for axis in range(3)]
+    box = box_of(mask)
     margin = np.ceil(MARGIN_MM / np.array(grid.zooms)).astype(int)
-    start = np.array([axis[0] for axis in occupied]) - margin
-    x, y, z = np.array([axis[-1] for axis in occupied]) + margin + 1 - start
+    start = np.array([part.start for part in box]) - margin
+    x, y, z = np.array([part.stop for part in box]) + margin - start
     affine = grid.affine.copy()
     affine[:3, 3] += affine[:3, :3] @ start
     return start, Grid(affine, (int(x), int(y), int(z)))

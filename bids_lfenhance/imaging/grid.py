@@ -1,5 +1,6 @@
 """Grids: an affine and a shape, and the only function that moves an image from one to another."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
 
@@ -13,6 +14,9 @@ SLOPPY_ZOOM = 2.0
 
 SHAPE_MULTIPLE = 16
 """Canonical shapes are multiples of this, so that four halvings of a U-Net need no padding."""
+
+Box = tuple[slice, slice, slice]
+"""A part of an image."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,28 @@ class Grid:
         """(8, 3) world coordinates of the outer corners of the field of view, RAS+ mm."""
         ends = [(-0.5, n - 0.5) for n in self.shape]
         return apply_affine(self.affine, np.array(list(product(*ends))))
+
+    def cut(self, box: Box) -> "Grid":
+        """The grid of a part of the image."""
+        affine = self.affine.copy()
+        affine[:3, 3] += affine[:3, :3] @ [part.start for part in box]
+        x, y, z = (part.stop - part.start for part in box)
+        return Grid(affine, (x, y, z))
+
+
+def box_of(mask: np.ndarray, margin: int | Sequence[int] = 0) -> Box:
+    """The smallest box around a mask (X, Y, Z), ``margin`` voxels wider where there is room; all of an empty mask.
+
+    >>> box_of(np.eye(5)[None, 1:3], margin=1)
+    (slice(0, 1, None), slice(0, 2, None), slice(0, 4, None))
+    """
+    if not mask.any():
+        return slice(0, mask.shape[0]), slice(0, mask.shape[1]), slice(0, mask.shape[2])
+    ends = []
+    for axis, (side, rim) in enumerate(zip(mask.shape, np.broadcast_to(margin, 3).tolist(), strict=True)):
+        used = np.flatnonzero(mask.any(axis=tuple({0, 1, 2} - {axis})))
+        ends.append(slice(max(0, int(used[0]) - rim), min(side, int(used[-1]) + 1 + rim)))
+    return ends[0], ends[1], ends[2]
 
 
 def canonical_zoom(sloppy: bool) -> float:

@@ -8,10 +8,14 @@ import numpy as np
 from scipy import ndimage
 
 from ..errors import InputError
+from .background import loud_background
 from .grid import zooms_of
 
 MOST_NON_FINITE = 0.01
 """Share of voxels that may be NaN or infinite and be set to 0, with a warning; above it the scan is refused."""
+
+MOST_NOISE = 0.95
+"""Share of voxels above which an image is noise, and none of it is taken away."""
 
 USUAL_LARGEST = (1e-4, 1e8)
 """The largest voxel of an image is scaled into this range where it lies outside: squares must fit in float32."""
@@ -150,14 +154,25 @@ def check_values(path: Path, data: np.ndarray) -> tuple[np.ndarray, list[str]]:
     data, scaled = _usual_size(path.name, data)
     warnings += scaled
     if data.min() < -0.2 * data.max() and data.min() >= -0.5001 and data.max() <= 0.5001 and np.mean(data < 0) > 0.05:
-        warnings.append(
-            f"{path.name} lies between -.5 and .5, as the uniform image of an MP2RAGE; .5 was added. "
-            "Check it: the background of such an image is noise."
-        )
+        warnings.append(f"{path.name} lies between -.5 and .5, as the uniform image of an MP2RAGE; .5 was added.")
         data = data + np.float32(0.5)
+    data, removed = _without_loud_background(path.name, data)
+    warnings += removed
     if np.mean(data < 0) > 0.25:
         warnings.append(f"{path.name} has {100 * np.mean(data < 0):.0f} % negative voxels; a magnitude image has none.")
     return data, warnings
+
+
+def _without_loud_background(name: str, data: np.ndarray) -> tuple[np.ndarray, list[str]]:
+    """The voxels, noise as bright as the head set to 0 (or the least of them); and the warning that says so."""
+    noise = loud_background(data)
+    if noise is None or noise.mean() > MOST_NOISE:  # noise alone is no head, and refused as such
+        return data, []
+    darkest = np.float32(min(data.min(), 0))
+    return np.where(noise, darkest, data), [
+        f"{name} has a background of noise as bright as the head, as the uniform image of an MP2RAGE: "
+        f"{100 * noise.mean():.0f} % of its voxels were taken for noise and set to {darkest:g}; check the brain mask."
+    ]
 
 
 def _surrounding(lost: np.ndarray) -> int:

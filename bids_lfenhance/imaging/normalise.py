@@ -1,8 +1,11 @@
 """Out to a template of TemplateFlow: which file, the transforms both ways, images carried over."""
 
+import os
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -48,8 +51,31 @@ class Displacement:
         return lattice(grid.affine, grid.shape) + np.stack(moved)
 
 
-def template_files(space: str) -> TemplateFiles:
-    """The files of ``NAME:res-1``, on disk when this returns; fetched if need be, else an ``InputError``."""
+def check_space(space: str) -> None:
+    """Raise ``InputError`` for a space that is not written ``NAME:res-N`` or that TemplateFlow does not know.
+
+    Nothing is fetched: a template that it knows may still have to be.
+    """
+    name, resolution = _name_and_resolution(space)
+    client = _client()
+    known = client.templates()
+    if name not in known:
+        near = get_close_matches(name, known, n=1)
+        raise InputError(
+            f"Expected a template of TemplateFlow as output space, found '{name}'; "
+            + (f"did you mean {near[0]}?" if near else f"choose one of {', '.join(known)}."),
+            code="bad-space",
+            space=space,
+        )
+    if not client.ls(name, suffix=["T1w", "T2w"], desc=None, **_query(resolution)):
+        raise InputError(
+            f"Expected a resolution that the template {name} has, found {resolution}; try another, as in {name}:res-1.",
+            code="bad-space",
+            space=space,
+        )
+
+
+def _name_and_resolution(space: str) -> tuple[str, int]:
     name, _, modifier = space.partition(":")
     resolution = modifier.removeprefix("res-") or "1"
     if not name.isalnum() or not resolution.isdigit() or (modifier and not modifier.startswith("res-")):
@@ -59,14 +85,18 @@ def template_files(space: str) -> TemplateFiles:
             code="bad-space",
             space=space,
         )
-    client = _client()
-    where: dict[str, Any] = {
-        "resolution": int(resolution),
-        "extension": ".nii.gz",
-        "atlas": None,
-        "label": None,
-        "cohort": None,
-    }
+    return name, int(resolution)
+
+
+def _query(resolution: int) -> dict[str, Any]:
+    """What chooses the plain images of a template."""
+    return {"resolution": resolution, "extension": ".nii.gz", "atlas": None, "label": None, "cohort": None}
+
+
+def template_files(space: str) -> TemplateFiles:
+    """The files of ``NAME:res-1``, on disk when this returns; fetched if need be, else an ``InputError``."""
+    name, resolution = _name_and_resolution(space)
+    client, where = _client(), _query(resolution)
     images = _fetch(client, name, suffix=["T1w", "T2w"], desc=None, **where)
     if not images:
         raise InputError(
@@ -82,6 +112,12 @@ def template_files(space: str) -> TemplateFiles:
 
 def _client() -> Any:
     """A TemplateFlow client of the folder the environment names now, not of the one it named at import."""
+    return _client_of(os.environ.get("TEMPLATEFLOW_HOME", ""))
+
+
+@cache
+def _client_of(home: str) -> Any:
+    """The client of one folder: its index takes seconds to build."""
     with warnings.catch_warnings():
         # an empty home is filled on first use; that is no concern of the person running the app
         warnings.simplefilter("ignore", ResourceWarning)

@@ -1,6 +1,6 @@
 """From the scans of a session to one volume on the canonical grid: bias, noise, positions, one intensity scale."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,11 +11,11 @@ from threadpoolctl import threadpool_limits
 from ..errors import InputError
 from .bias import head_mask
 from .fusion import fuse_mean
-from .grid import canonical_zoom, resample, zooms_of
+from .grid import canonical_zoom, resample
 from .intensity import gain, gain_coefficients
 from .registration import IN_PLACE, LEVELS, WORK_ZOOM, Alignment, RegistrationImage, align, make_registration_image
 from .scan import PreparedScan, check_overlap, covered_share, head_grid, prepare_scan
-from .scan_notes import doubts, motion_doubts, scan_record
+from .scan_notes import doubts, gap_notes, motion_doubts, scan_record
 from .volume import Stack, Volume, volume_from_channels
 
 FINEST_LOW_FIELD = 1.5
@@ -43,7 +43,7 @@ class Group:
             )
             data, affine = (scan.data * factor).astype(np.float32), pose @ alignment.pose @ scan.affine
             sigma = scan.sigma * float(np.median(factor[scan.mask]))
-            out.append(Stack(scan.name, scan.contrast, data, affine, scan.affine, zooms_of(scan.affine), sigma))
+            out.append(Stack(scan.name, scan.contrast, data, affine, scan.affine, scan.fwhm, sigma))
         return tuple(out)
 
     def working_copy(self) -> RegistrationImage:
@@ -102,6 +102,7 @@ def prepare_session(
     scans: Sequence[tuple[str, str, str | None, nib.Nifti1Image]],
     reference: Volume | None = None,
     *,
+    thickness: Mapping[str, float] | None = None,
     sloppy: bool = False,
     seed: int = 0,
 ) -> tuple[Volume, dict[str, Any]]:
@@ -111,19 +112,29 @@ def prepare_session(
     ----------
     scans : (name, contrast, plane or None, 3D image from ``open_scan``)
     reference : the high-field session, whose grid is then used; None where there is none
+    thickness : mm of a scan's slices, by its name; where they are thinner than they lie apart, their profile
     sloppy : quicker, for demonstrations
     seed : recorded only; nothing here draws a random number
 
     Without a reference the frame is that of the session's reference stack (iso where there is one, else axial) in its
     own scanner's RAS+ mm. Quality: ``{"Scans": [{"Name", "SNR", "RotationDeg", "TranslationMm", "Coverage", "Sigma",
-    "Similarity", ...}], "ReferenceScan", "Groups": {contrast: {...}}, "Warnings": [...]}``; rotation and translation
+    "Similarity", ...}], "ReferenceScan", "Alignment": {contrast: {"To", "Across" contrasts, "Overlap", "Similarity"}},
+    "Warnings": [...]}``, the alignment that of a contrast as a whole; rotation and translation
     (of the head's centre) are relative to the session's reference stack.
     """
     if not scans:
         raise InputError("A session needs at least one low-field scan, found none: check the dataset.", code="no-scans")
     with threadpool_limits(1):
         prepared = [
-            prepare_scan(name, contrast, plane, image, acquired=FINEST_LOW_FIELD, sloppy=sloppy)
+            prepare_scan(
+                name,
+                contrast,
+                plane,
+                image,
+                acquired=FINEST_LOW_FIELD,
+                thickness=(thickness or {}).get(name),
+                sloppy=sloppy,
+            )
             for name, contrast, plane, image in scans
         ]
         groups = _grouped(prepared, _levels(sloppy))
@@ -215,7 +226,8 @@ def _quality(
     shown = volume if reference is None else reference
     head = head_mask(shown.channel(next(c for c in FIXED_ORDER if c in shown.contrasts)), volume.grid.affine)
     first = groups[0].scans[0]
-    scans, warnings = [], []
+    scans, alignment = [], {}
+    warnings = gap_notes([scan for group in groups for scan in group.scans])
     for group, place in zip(groups, placed, strict=True):
         for scan, a, stack in zip(group.scans, group.alignments, volume.stacks_of(group.contrast), strict=True):
             pose = place.pose @ a.pose
@@ -225,8 +237,8 @@ def _quality(
         bent = group.contrast not in shown.contrasts or (reference is None and group is not groups[0])
         target = first.name if reference is None else "the high-field reference"
         warnings += doubts(f"The low-field {group.contrast}", target, place, bent=bent)
-    groups_record = {
-        group.contrast: {"Overlap": round(place.overlap, 4), "Similarity": round(place.similarity, 4)}
-        for group, place in zip(groups, placed, strict=True)
-    }
-    return {"Scans": scans, "ReferenceScan": first.name, "Groups": groups_record, "Warnings": warnings}
+        moved = reference is not None or group is not groups[0]
+        if moved:
+            figures = {"Overlap": round(place.overlap, 4), "Similarity": round(place.similarity, 4)}
+            alignment[group.contrast] = {"To": target, "Across": bent, **figures}
+    return {"Scans": scans, "ReferenceScan": first.name, "Alignment": alignment, "Warnings": warnings}

@@ -25,6 +25,9 @@ LEAST_OVERLAP = 0.1
 LONGEST_STEP = 3
 """Noise is never sought in differences over more voxels than this: further apart it is anatomy that differs."""
 
+GAP = 0.9
+"""Slices thinner than this share of their spacing have gaps between them."""
+
 LEAST_NOISE = 1e-3
 """Noise is never believed to be below this share of the head's median, so that dividing by it stays safe."""
 
@@ -34,7 +37,8 @@ class PreparedScan:
     """A scan after bias correction, and its working copy for registration.
 
     ``data`` (I, J, K); ``affine`` voxel → scanner RAS+ mm; ``mask`` (I, J, K) bool, the head; ``sigma`` its noise in
-    the units of ``data``; ``field`` least and greatest value of the bias inside the head; ``plane`` axi, cor, sag, iso.
+    the units of ``data``; ``field`` least and greatest value of the bias inside the head; ``plane`` axi, cor, sag, iso;
+    ``fwhm`` (3,) mm, resolution along the voxel axes: the voxel's size, across slices with gaps their thickness.
     """
 
     name: str
@@ -46,6 +50,12 @@ class PreparedScan:
     sigma: float
     field: tuple[float, float]
     working_copy: RegistrationImage
+    fwhm: tuple[float, float, float]
+
+    @property
+    def gap(self) -> bool:
+        """Whether there are gaps between the slices."""
+        return self.fwhm != zooms_of(self.affine)
 
     @property
     def snr(self) -> float:
@@ -54,11 +64,19 @@ class PreparedScan:
 
 
 def prepare_scan(
-    name: str, contrast: str, plane: str | None, image: nib.Nifti1Image, *, acquired: float = 0.0, sloppy: bool = False
+    name: str,
+    contrast: str,
+    plane: str | None,
+    image: nib.Nifti1Image,
+    *,
+    acquired: float = 0.0,
+    thickness: float | None = None,
+    sloppy: bool = False,
 ) -> PreparedScan:
     """One scan, bias-corrected, its noise and head found.
 
-    ``plane`` None is derived from the voxel sizes; ``acquired`` mm, a voxel size finer than which nothing was acquired.
+    ``plane`` None is derived from the voxel sizes; ``acquired`` mm, a voxel size finer than which nothing was acquired;
+    ``thickness`` of its slices, mm, where it is known.
     """
     if contrast not in CONTRASTS:
         raise InputError(
@@ -84,7 +102,24 @@ def prepare_scan(
     )
     span = (float(inside.min()), float(inside.max()))
     working_copy = make_registration_image(corrected, affine, mask)
-    return PreparedScan(name, contrast, plane or plane_of(affine), corrected, affine, mask, sigma, span, working_copy)
+    plane, fwhm = plane or plane_of(affine), slice_profile(affine, thickness)
+    return PreparedScan(name, contrast, plane, corrected, affine, mask, sigma, span, working_copy, fwhm)
+
+
+def slice_profile(affine: np.ndarray, thickness: float | None) -> tuple[float, float, float]:
+    """(3,) mm: what a voxel sums over along its axes, ``thickness`` mm of its longest side where slices have gaps.
+
+    A thickness below a tenth of the spacing is no slice's (metres, say), one above it no gap: the voxel's side stands.
+
+    >>> slice_profile(np.diag([1.5, 1.5, 5.0, 1.0]), 2.5), slice_profile(np.diag([1.5, 1.5, 5.0, 1.0]), 0.005)
+    ((1.5, 1.5, 2.5), (1.5, 1.5, 5.0))
+    """
+    zooms = list(zooms_of(affine))
+    longest = int(np.argmax(zooms))
+    if thickness is not None and 0.1 * zooms[longest] < thickness < GAP * zooms[longest]:
+        zooms[longest] = thickness
+    x, y, z = zooms
+    return x, y, z
 
 
 def plane_of(affine: np.ndarray) -> str:

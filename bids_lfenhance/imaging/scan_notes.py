@@ -1,5 +1,6 @@
 """What there is to say about a scan's quality and its place, in numbers and in sentences."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -52,6 +53,18 @@ def doubts(name: str, other: str, alignment: Alignment, *, bent: bool) -> list[s
             f"check orientation{'' if bent else ' and contrast'}."
         ]
     return []
+
+
+def gap_notes(scans: Sequence[PreparedScan]) -> list[str]:
+    """A sentence where slices are thinner than they lie apart."""
+    gaps = [scan for scan in scans if scan.gap]
+    if not gaps:
+        return []
+    apart, thick = max(zip(zooms_of(gaps[0].affine), gaps[0].fwhm, strict=True))
+    return [
+        f"{len(gaps)} of {len(scans)} stacks have gaps between slices (first: {gaps[0].name}, {thick:g} mm thick every "
+        f"{apart:g} mm): what lies in the gaps was not seen; check what is small there."
+    ]
 
 
 def motion_doubts(record: dict[str, Any], other: str) -> list[str]:

@@ -44,9 +44,14 @@ class SlotImages:
     warnings: tuple[str, ...] = ()
 
 
+def _resolved(stack: Stack) -> np.ndarray:
+    """(3,) mm along the voxel axes: across gaps between slices, interpolated here, no better than their spacing."""
+    return np.maximum(np.asarray(stack.fwhm, float), zooms_of(stack.affine))
+
+
 def slot_of(stack: Stack) -> int:
     """Number of the slot in ``SLOTS``, by geometry alone."""
-    size = np.asarray(stack.fwhm, float)
+    size = _resolved(stack)
     order = np.argsort(size)
     if size[order[2]] < THICK * size[order[1]]:
         return 3
@@ -57,7 +62,7 @@ def slot_of(stack: Stack) -> int:
 def resolution_of(stack: Stack) -> np.ndarray:
     """(3,) mm: what the stack resolves along the world axes, each that of the voxel axis nearest to it."""
     axes = np.abs(stack.affine[:3, :3] / zooms_of(stack.affine))
-    return np.asarray(stack.fwhm, float)[axes.argmax(axis=1)]
+    return _resolved(stack)[axes.argmax(axis=1)]
 
 
 def fill_slots(stacks: Sequence[Stack], grid: Grid, mask: np.ndarray, region: np.ndarray | None = None) -> SlotImages:

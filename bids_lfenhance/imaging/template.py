@@ -5,6 +5,7 @@ distance. Nothing here assumes a contrast: an image is explained as a linear com
 maps, so the gains of the classes come from the image itself (a generalised correlation).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -25,6 +26,9 @@ ZOOM_MM = 2
 SHELL_WEIGHT = 0.3
 """How much skull, scalp and air count beside brain: they steady the fit, but atrophy pushes brain and scalp apart, and
 at full weight the template's brain grew into the skull (Dice 0.918 → 0.974, 0.897 → 0.953 on two drawn heads)."""
+
+PRIOR, CUT_PRIOR = 4e-3, 2e-2
+"""Weight of the usual size of heads; a head that is cut tells less of its own."""
 
 MARGIN_MM = 36
 """Padding of the template's box, mm, so that scalp and air fit in."""
@@ -162,18 +166,22 @@ def affine_of(parameters: np.ndarray, centre: np.ndarray) -> np.ndarray:
     return affine
 
 
-def fit_affine(image: np.ndarray, grid: Grid, template: HeadTemplate) -> tuple[np.ndarray, float]:
+def fit_affine(
+    image: np.ndarray, grid: Grid, template: HeadTemplate, seen: np.ndarray | None = None
+) -> tuple[np.ndarray, float]:
     """(4, 4) template → subject RAS+ mm that explains the image best, and the share of variance explained.
 
     ``image`` (X, Y, Z) head or brain of any contrast. Starts are laid from the top of the head down, where a long
-    neck in the field of view has no say; the three best are refined, the best of these at full freedom.
+    neck in the field of view has no say; the best are refined, the best of these at full freedom. ``seen`` (X, Y, Z)
+    bool, of a head that is cut: where there is an image; it is compared there alone, and its top may be missing.
     """
     centre = _brain_centre(template)
-    coarse = _Fit(image, grid, head_samples(template, 4), centre, zoom=6.0)
-    starts = sorted(_starts(image, grid, centre), key=coarse.loss)[:4]
+    coarse = _Fit(image, grid, head_samples(template, 4), centre, zoom=6.0, seen=seen)
+    drops = DROPS if seen is None else (*CUT_DROPS, *DROPS)
+    starts = sorted(_starts(image, grid, centre, drops), key=coarse.loss)[:4]
     similar = [coarse.refine(start, free=tuple(range(9)), rounds=2) for start in starts]
     best = min(similar, key=coarse.loss)
-    fine = _Fit(np.minimum(image, coarse.ceiling(best)), grid, head_samples(template, 2), centre, zoom=4.0)
+    fine = _Fit(np.minimum(image, coarse.ceiling(best)), grid, head_samples(template, 2), centre, zoom=4.0, seen=seen)
     best = fine.refine(best, free=tuple(range(9)), rounds=1)
     best = fine.refine(best, free=tuple(range(12)), rounds=2)
     return affine_of(best, centre), -fine.loss(best)
@@ -185,11 +193,15 @@ def _brain_centre(template: HeadTemplate) -> np.ndarray:
     return apply_affine(template.grid.affine, index[None])[0]
 
 
-def _starts(image: np.ndarray, grid: Grid, centre: np.ndarray) -> list[np.ndarray]:
-    """Twelve-parameter guesses: the brain's centre 60–85 mm under the crown, nodding by −20 to 20°."""
+DROPS, CUT_DROPS = (60.0, 72.0, 85.0), (0.0, 15.0, 30.0, 45.0)
+"""How far under the top of the image the centre of the brain is sought, mm: of whole heads; of those that are cut."""
+
+
+def _starts(image: np.ndarray, grid: Grid, centre: np.ndarray, drops: Sequence[float]) -> list[np.ndarray]:
+    """Twelve-parameter guesses: the brain's centre so far under the crown, nodding by −20 to 20°."""
     top, middle = crown(image, grid)
     starts = []
-    for drop in (60.0, 72.0, 85.0):
+    for drop in drops:
         for forward in (-12.0, 0.0, 12.0):
             for nod in (-2.0, -1.0, 0.0, 1.0, 2.0):
                 guess = np.zeros(12)
@@ -216,7 +228,15 @@ def crown(image: np.ndarray, grid: Grid) -> tuple[float, np.ndarray]:
 class _Fit:
     """Loss of an affine: minus the explained variance of the image at the template's points."""
 
-    def __init__(self, image: np.ndarray, grid: Grid, samples: Samples, centre: np.ndarray, zoom: float) -> None:
+    def __init__(
+        self,
+        image: np.ndarray,
+        grid: Grid,
+        samples: Samples,
+        centre: np.ndarray,
+        zoom: float,
+        seen: np.ndarray | None = None,
+    ) -> None:
         sigma = [0.42 * zoom / z for z in grid.zooms]
         step = [max(1, int(zoom / 2 / z)) for z in grid.zooms]
         every = tuple(slice(None, None, s) for s in step)
@@ -224,6 +244,8 @@ class _Fit:
         self.to_voxel = np.linalg.inv(grid.affine @ np.diag([*step, 1.0]))
         self.samples, self.centre = samples, centre
         self.weight = shell_weight(samples.depth)
+        self.seen = None if seen is None else seen[every].astype(np.float32)
+        self.prior = PRIOR if seen is None else CUT_PRIOR
 
     def values(self, parameters: np.ndarray) -> np.ndarray:
         affine = affine_of(parameters, self.centre)
@@ -236,10 +258,17 @@ class _Fit:
         return 1.2 * float(np.percentile(core, 99)) if core.any() else float(self.image.max())
 
     def loss(self, parameters: np.ndarray) -> float:
-        values = self.values(parameters)
+        values, weight = self.values(parameters), self.weight
+        if self.seen is not None:
+            weight = weight * self.inside(parameters)
         # MNI152 is about a tenth larger than people along each axis
-        penalty = 4e-3 * float(((parameters[6:9] + 1) ** 2).sum() + (parameters[9:] ** 2).sum())
-        return penalty - explained(self.samples.maps, values, self.weight)
+        penalty = self.prior * float(((parameters[6:9] + 1) ** 2).sum() + (parameters[9:] ** 2).sum())
+        return penalty - explained(self.samples.maps, values, weight)
+
+    def inside(self, parameters: np.ndarray) -> np.ndarray:
+        """1 where a sample falls on what was seen, else 0."""
+        index = apply_affine(self.to_voxel @ affine_of(parameters, self.centre), self.samples.points)
+        return ndimage.map_coordinates(self.seen, index.T, order=0, mode="constant")
 
     def refine(self, start: np.ndarray, free: tuple[int, ...], rounds: int) -> np.ndarray:
         chosen = list(free)

@@ -14,6 +14,9 @@ PRIOR_TRUST = 0.85
 NEIGHBOUR = 1.2
 """Strength of the Potts field: log odds a voxel gains when all its six neighbours agree."""
 
+NOTHING = 0.02
+"""Below this share of the brain's median an image shows nothing: what was removed or not scanned is 0, CSF is not."""
+
 BIAS_MM = 20.0
 """Standard deviation of the smoothing of the bias field, voxels of the canonical 1 mm grid."""
 
@@ -77,8 +80,9 @@ def segment_tissue(channel: np.ndarray, mask: np.ndarray, priors: np.ndarray) ->
 
     No order of intensities is assumed: the priors alone say which class is which (Ashburner & Friston 2005 without
     the deformation; van Leemput 1999 for the bias and the Potts field, by mean field). Posteriors sum to 1 in the
-    mask; label ``i + 1`` is ``TISSUES[i]``.
+    mask, and to 0 where the image was removed (``without_removed``); label ``i + 1`` is ``TISSUES[i]``.
     """
+    mask = without_removed(mask, channel)
     posteriors = np.zeros((len(TISSUES), *mask.shape), np.float32)
     labels = np.zeros(mask.shape, np.uint8)
     if not mask.any():
@@ -90,6 +94,16 @@ def segment_tissue(channel: np.ndarray, mask: np.ndarray, priors: np.ndarray) ->
     posteriors[:, *box] = inner
     labels[box] = np.where(inside, np.argmax(inner, axis=0) + 1, 0)
     return posteriors, labels
+
+
+def without_removed(mask: np.ndarray, image: np.ndarray) -> np.ndarray:
+    """(X, Y, Z) bool: the mask without what a skull stripper took or no stack reached, which is no CSF.
+
+    ``mask`` (X, Y, Z) bool, brain; ``image`` (X, Y, Z). What is removed is nothing (``NOTHING``) and joined to the
+    outside by nothing; dark CSF that tissue encloses stays.
+    """
+    dark = image <= NOTHING * np.median(image[mask]) if mask.any() else mask
+    return mask & ndimage.binary_fill_holes(~dark) if (dark & mask).any() else mask
 
 
 def _soften(priors: np.ndarray, inside: np.ndarray) -> np.ndarray:

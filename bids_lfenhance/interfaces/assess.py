@@ -105,15 +105,17 @@ class Evaluate(Step):
     def run_step(self, cwd: Path) -> dict[str, Any]:
         """The rows of the table."""
         from ..evaluation.session import evaluate_session, overlap_session
+        from ..imaging.field_of_view import seen_in
         from ..imaging.volume import load_arrays, load_volume
 
         given, baseline = self.inputs, load_volume(self.inputs.baseline)
         images = {"preproc": baseline, given.label: load_volume(given.enhanced)}
         metrics = evaluate_session(images, load_volume(given.reference), baseline.brain)
+        seen = {contrast: seen_in(baseline, contrast) for contrast in baseline.contrasts}
         for kind, seg in given.segmentations.items():
             low, enhanced, high = (load_arrays(getattr(given, kind + of))[1] for of in ("", "_enhanced", "_reference"))
             names = getattr(given, f"{kind}_volumes")
-            metrics += overlap_session({"preproc": low, given.label: enhanced}, high, names, seg)
+            metrics += overlap_session({"preproc": low, given.label: enhanced}, high, names, seg, seen)
         return {"metrics": metrics}
 
 

@@ -11,7 +11,7 @@ from .base import Step, StepInputs
 class ScanInputs(StepInputs):
     """Inputs of the steps that read raw scans."""
 
-    scans = traits.List(traits.Dict, desc="one {name, contrast, plane, path} per scan")
+    scans = traits.List(traits.Dict, desc="one {name, contrast, plane, thickness, path} per scan")
     reference = File(exists=True, desc="the high-field volume that gives the frame, if there is one")
 
 
@@ -53,7 +53,10 @@ class PrepareSession(Step):
 
         scans, notes = opened(self.inputs.scans)
         reference = load_volume(self.inputs.reference) if isdefined(self.inputs.reference) else None
-        volume, qc = prepare_session(scans, reference, sloppy=self.inputs.sloppy, seed=self.inputs.seed)
+        thickness = {scan["name"]: scan["thickness"] for scan in self.inputs.scans if scan.get("thickness")}
+        volume, qc = prepare_session(
+            scans, reference, thickness=thickness, sloppy=self.inputs.sloppy, seed=self.inputs.seed
+        )
         qc["Warnings"] = notes + qc["Warnings"]
         return {"volume": str(save_volume(volume, cwd / "session.npz")), "qc": qc}
 
@@ -80,7 +83,7 @@ class AnatomyInputs(StepInputs):
 class AnatomyOutputs(TraitedSpec):
     """Brain mask and tissue priors, shared by everything on the same grid."""
 
-    anatomy = File(exists=True, desc="mask, priors, and the affine registration of the template to the volume")
+    anatomy = File(exists=True, desc="mask, priors, affine registration of the template, points of the expected brain")
     quality = traits.Dict()
 
 
@@ -93,15 +96,17 @@ class FindAnatomy(Step):
     def run_step(self, cwd: Path) -> dict[str, Any]:
         """The anatomy and how well it fitted."""
         from ..imaging.anatomy import contrast_doubts, find_anatomy
+        from ..imaging.field_of_view import seen_in
         from ..imaging.volume import load_volume, save_arrays
 
         volume = load_volume(self.inputs.volume)
         contrast = volume.contrasts[0]
-        anatomy = find_anatomy(
-            volume.channel(contrast), volume.grid, contrast, sloppy=self.inputs.sloppy, seed=self.inputs.seed
-        )
+        seen = seen_in(volume, contrast) if volume.stacks else None  # high field comes without
+        options: dict[str, Any] = {"seen": seen, "sloppy": self.inputs.sloppy, "seed": self.inputs.seed}
+        anatomy = find_anatomy(volume.channel(contrast), volume.grid, contrast, **options)
         for other in volume.contrasts[1:]:
             anatomy.quality["Warnings"] += contrast_doubts(volume.channel(other), anatomy.priors, anatomy.mask, other)
         arrays = {"mask": anatomy.mask, "priors": anatomy.priors, "affine": anatomy.warp.affine}
+        arrays["expected"] = anatomy.expected
         path = save_arrays(cwd / "anatomy.npz", {"contrast": contrast}, arrays)
         return {"anatomy": str(path), "quality": {**anatomy.quality, "Contrast": contrast}}

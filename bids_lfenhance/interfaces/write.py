@@ -59,6 +59,7 @@ class WriteSessionInputs(WriteInputs):
     """Inputs of the writing of a low-field session."""
 
     acquired = File(exists=True, mandatory=True)
+    anatomy = File(exists=True, mandatory=True, desc="where the template expects the brain")
     enhanced = File(exists=True, mandatory=True)
     enhanced_labels = File(exists=True, mandatory=True)
     enhanced_volumes = traits.Dict(mandatory=True)
@@ -88,6 +89,7 @@ class WriteSession(Step):
         given = {f.name: value for f in fields(SessionContent) if isdefined(value := getattr(self.inputs, f.name))}
         for name in ("acquired", "enhanced", "risk", "std"):
             given[name] = load_volume(given[name]) if given.get(name) else None
+        given["expected"] = load_arrays(self.inputs.anatomy)[1]["expected"]
         given["maps"] = {kind: load_volume(path) for kind, path in given.get("maps", {}).items()}
         for name in {"labels", "enhanced_labels", "regions", "enhanced_regions"} & set(given):
             given[name] = load_arrays(given[name])[1]

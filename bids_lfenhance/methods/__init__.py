@@ -42,7 +42,7 @@ def get_method(name: str) -> Enhancer[Any, Any]:
     """How one method enhances; only its own folder is imported."""
     if name not in METHODS:
         raise InputError(f"expected a method among {', '.join(METHODS)}, found {name!r}: choose one of these")
-    method: Enhancer[Any, Any] = _module(name, "method").ENHANCER
+    method: Enhancer = _module(name, "method").ENHANCER
     return method
 
 
@@ -61,7 +61,7 @@ def get_trainable(name: str) -> Trainable[Any]:
         raise InputError(
             f"Expected a method among {', '.join(trained_methods())}, found '{name}'; choose one that is trained."
         )
-    method: Trainable[Any] = _module(name, "method").TRAINABLE
+    method: Trainable = _module(name, "method").TRAINABLE
     return method
 
 

@@ -2,15 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
 from ..config import CONTRASTS
+from ..imaging.contrast import POWER, SMOOTH_MM, fit_contrast, restoring_gain
 from ..imaging.fusion import fuse_session
 from ..imaging.volume import Volume
-from ..nn.method import Draw, Estimate
-from ..simulators.contrast import POWER, SMOOTH_MM, fit_contrast, restoring_gain
+from ..nn.method import Draw, Estimate, Plain
 
 PRIOR = 0.25
 """Weight of the prior of the super-resolution with fusion "sharp", over the usual: what it would take for noise, a
@@ -23,7 +22,7 @@ def estimate(volume: Volume, how: str, contrasts: Sequence[str]) -> Estimate:
     ``volume`` comes with the plain mean of its stacks; "restored" and "sharp" need its mask and tissue, and are for the
     ``contrasts`` that the network knows: what it does not see keeps its own (``with_contrast``).
     """
-    record: dict[str, Any] = {"fusion": how, "warnings": []}
+    record: Plain = {"fusion": how, "warnings": []}
     if how == "mean":
         return Estimate(volume, record, tuple(contrasts))
     sharp = fuse_session(volume, "sr")

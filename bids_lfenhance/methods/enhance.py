@@ -4,14 +4,14 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 
 from ..config import CONTRASTS
 from ..errors import InputError, MethodError
 from ..imaging.volume import Volume
-from ..nn.method import Draw, Enhanced, Enhancer, Prepared, Residuals
+from ..nn.method import Draw, Enhanced, Enhancer, Plain, Prepared, Residuals
 from ..nn.settings import plain
 
 Progress = Callable[[int, int], None]
@@ -60,13 +60,12 @@ def enhance(
             f"{method.name} ran out of memory on its device, with the smallest windows that it has ({sums}): end what "
             "else is on that device, choose another with --device, or --device cpu"
         )
-    provenance = _provenance(volume, method, prepared.settings, generator, sums.records)
+    provenance = _provenance(volume, method, prepared.settings, generator, sums.records, warnings)
     provenance |= {"seconds": time.perf_counter() - start, "cpu_seconds": time.process_time() - cpu}
-    provenance["warnings"] += warnings
-    image, maps = sums.mean.astype(np.float32), {name: one.astype(np.float32) for name, one in sums.maps.items()}
+    image: np.ndarray = sums.mean.astype(np.float32)
+    maps: Mapping[str, np.ndarray] = {}
     if method.conclude and sums.residuals is not None:
-        image, more = method.conclude(prepared, image, sums.residuals.found(count))
-        maps |= more
+        image, maps = method.conclude(prepared, image, sums.residuals.found(count))
     return Enhanced(image, sums.sd(), provenance, maps)
 
 
@@ -86,13 +85,12 @@ class _ResidualSums:
 
 @dataclass
 class _Sums:
-    """Means of images, maps and error scales over the draws so far; the sums of squares; each draw's record."""
+    """Means of images and error scales over the draws so far; the sums of squares; each draw's record."""
 
     mean: np.ndarray
     squares: np.ndarray | None
     scale: np.ndarray | None = None
-    maps: dict[str, np.ndarray] = field(default_factory=dict)
-    records: list[Mapping[str, Any]] = field(default_factory=list)
+    records: list[Plain] = field(default_factory=list)
     residuals: _ResidualSums | None = None
 
     def add(self, draw: Draw, check: Callable[[np.ndarray], np.ndarray]) -> None:
@@ -102,8 +100,6 @@ class _Sums:
         if draw.scale is not None:
             self.scale = np.zeros_like(self.mean) if self.scale is None else self.scale
             _accumulate(self.scale, None, check(draw.scale), number)
-        for name, image in draw.maps.items():
-            _accumulate(self.maps.setdefault(name, np.zeros_like(self.mean)), None, check(image), number)
         if draw.residual is not None:
             residual = check(draw.residual)
             zeros = np.zeros_like(self.mean)
@@ -206,9 +202,11 @@ def _provenance(
     method: Enhancer[S, P],
     settings: object,
     generator: np.random.Generator,
-    records: list[Mapping[str, Any]],
-) -> dict[str, Any]:
-    sequence: Any = generator.bit_generator.seed_seq
+    records: list[Plain],
+    more: list[str],
+) -> dict[str, object]:
+    sequence = generator.bit_generator.seed_seq
+    assert isinstance(sequence, np.random.SeedSequence)
     warnings = dict.fromkeys(text for record in records for text in record.get("warnings", ()))
     return {
         "method": method.name,
@@ -217,7 +215,7 @@ def _provenance(
         "draws": len(records),
         "gives_scale": method.about.gives_scale,
         "records": [dict(record) for record in records],
-        "warnings": list(warnings),
+        "warnings": [*warnings, *more],
         "contrasts": list(volume.contrasts),
         "absent": [name for name in CONTRASTS if name not in volume.contrasts],
     }

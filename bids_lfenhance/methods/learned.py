@@ -1,8 +1,8 @@
 """What the learned methods do alike: set up their networks, fit to memory, give the network a batch, finish a draw."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Protocol, TypeVar
+from dataclasses import Field, dataclass, replace
+from typing import ClassVar, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -22,14 +22,30 @@ from .options import LearnedSampling
 class LearnedSettings(Protocol):
     """What the settings of every learned method have (``options.LearnedSampling`` and ``LearnedNetwork``)."""
 
-    device: str
-    precision: str
-    strength: float
-    contrast: str
-    fusion: str
+    __dataclass_fields__: ClassVar[dict[str, Field[object]]]
+
+    @property
+    def device(self) -> str:
+        """Where the networks run."""
+
+    @property
+    def precision(self) -> str:
+        """Numbers the networks multiply."""
+
+    @property
+    def strength(self) -> float:
+        """Share of the network's change that is applied; 0: all of it."""
+
+    @property
+    def contrast(self) -> str:
+        """Contrast of the result."""
+
+    @property
+    def fusion(self) -> str:
+        """What is enhanced."""
 
 
-S = TypeVar("S")
+S = TypeVar("S", bound=LearnedSettings)
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +64,7 @@ class Learned(Prepared[S]):
 
     def batch(self) -> Batch:
         """The session as a batch of one on the device of the networks."""
-        return batch_of(self.crop, self.crop.scaled(), self.crop.mask, self.settings.device)  # type: ignore[attr-defined]
+        return batch_of(self.crop, self.crop.scaled(), self.crop.mask, self.settings.device)
 
 
 def load(about: Description, volume: Volume, sampling: LearnedSampling) -> Loaded:
@@ -73,13 +89,12 @@ def set_up(
     nets : randomly initialised, of the size that the weights have
     half : networks that multiply in bfloat16 where that is asked for and native; None: all
     """
-    own: LearnedSettings = settings  # type: ignore[assignment]
-    device = torch.device(own.device)
+    device = torch.device(settings.device)
     for name, net in nets.items():
         net.load_state_dict(loaded.state[name])
         net.to(device).eval()
-    in_half = use_precision({name: nets[name] for name in (half or nets)}, own.precision, device)
-    start = estimate(volume, own.fusion, loaded.contrasts)
+    in_half = use_precision({name: nets[name] for name in (half or nets)}, settings.precision, device)
+    start = estimate(volume, settings.fusion, loaded.contrasts)
     crop = BrainCrop.of(start.volume, loaded.contrasts)
     return Learned(volume, settings, nets, loaded, "bf16" if in_half else "fp32", start, crop)
 
@@ -99,24 +114,22 @@ def fit_count(
     """
     shape = prepared.crop.mask.shape
     size = choose_size(sizes, needed, limit, prepared.loaded.method, shape, advice)
-    return replace(prepared, settings=replace(prepared.settings, **{field: size}))  # type: ignore[type-var]
+    return replace(prepared, settings=replace(prepared.settings, **{field: size}))
 
 
-def record_of(prepared: Learned[S], **more: object) -> Plain:
+def record_of(prepared: Learned[S], *, warnings: Sequence[str] = (), **more: object) -> Plain:
     """What every draw of a learned method tells of itself, and ``more``."""
-    own: LearnedSettings = prepared.settings  # type: ignore[assignment]
     contrasts = prepared.loaded.contrasts
-    warnings = more.pop("warnings", [])
     return {
         "weights": str(prepared.loaded.path),
         "input": prepared.estimate.record,
         "weights_sha256": prepared.loaded.sha256,
         "scale": prepared.crop.scales(),
         "precision": prepared.precision,
-        "strength": own.strength or 1.0,
+        "strength": prepared.settings.strength or 1.0,
         "outside": OUTSIDE,
         **more,
-        "warnings": [*prepared.estimate.record["warnings"], *prepared.crop.warnings(contrasts), *warnings],  # type: ignore[misc]
+        "warnings": [*prepared.estimate.record["warnings"], *prepared.crop.warnings(contrasts), *warnings],
     }
 
 
@@ -124,7 +137,6 @@ def finish(
     prepared: Learned[S],
     result: Tensor | np.ndarray,
     record: Plain,
-    maps: Mapping[str, np.ndarray] | None = None,
     start: Estimate | None = None,
 ) -> Draw:
     """The draw: ``result`` (C, x, y, z) of the network in place of the brain, in the contrast asked for.
@@ -132,6 +144,5 @@ def finish(
     ``start``: what the network started from in this draw, where that is not what all draws share.
     """
     array = result.cpu().numpy() if isinstance(result, Tensor) else result
-    own: LearnedSettings = prepared.settings  # type: ignore[assignment]
-    draw = Draw(prepared.crop.paste(array), record, maps or {})
-    return restore(draw, prepared.volume, own.contrast, start or prepared.estimate)
+    draw = Draw(prepared.crop.paste(array), record)
+    return restore(draw, prepared.volume, prepared.settings.contrast, start or prepared.estimate)

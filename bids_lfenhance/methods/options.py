@@ -1,7 +1,7 @@
 """Settings that the learned methods share: the user's options, and what weights store of the image they start from."""
 
-from dataclasses import dataclass, field, fields
-from typing import Any, Literal, TypeVar
+from dataclasses import dataclass, field, fields, replace
+from typing import Literal, TypeVar
 
 from ..nn.method import Description, Plain
 from ..nn.settings import Checked, setting
@@ -96,27 +96,26 @@ class LearnedNetwork(Checked):
 
 S = TypeVar("S")
 
-RENAMED = {
-    "cssdiff": {"lean": "gradient_checkpointing", "judge_width": "discriminator_width"},
-}
-"""Settings stored in older weights, by method: the name then, the name now."""
 
-
-def settings_in_use(about: Description, sampling: LearnedSampling, stored: Plain) -> Any:
+def settings_in_use(about: Description[S], sampling: LearnedSampling, stored: Plain) -> S:
     """The settings of a method as they are in use: network and training as the weights store them, else the user's.
 
     ``stored`` are the settings in the weights; one they do not know keeps its default. ``strength`` 0 and ``contrast``
     auto, where the user left them so, are the weights' too.
     """
-    trained = settings_of_weights(about, stored)
-    asked = {item.name: getattr(sampling, item.name) for item in fields(about.sampling)}
-    asked["strength"] = sampling.strength or stored.get("strength", 0.0)
-    asked["contrast"] = stored.get("contrast", "auto") if sampling.contrast == "auto" else sampling.contrast
-    return about.settings(**(trained | asked))
+    strength = sampling.strength or stored.get("strength", 0.0)
+    contrast = stored.get("contrast", "auto") if sampling.contrast == "auto" else sampling.contrast
+    return settings_with(about, replace(sampling, strength=strength, contrast=contrast), stored)
 
 
-def settings_of_weights(about: Description, stored: Plain) -> dict[str, Any]:
-    """Network and training settings as weights store them, by today's names."""
-    names = {item.name for kind in (about.network, about.training) if kind for item in fields(kind)}
-    renamed = RENAMED.get(about.name, {})
-    return {key: value for old, value in stored.items() if (key := renamed.get(old, old)) in names}
+def settings_with(about: Description[S], sampling: NetworkSampling, stored: Plain) -> S:
+    """The settings of a method: network and training as the weights store them, the rest as ``sampling`` has them."""
+    asked = {item.name: getattr(sampling, item.name) for item in fields(sampling)}
+    return about.settings(**settings_of_weights(about, stored), **asked)
+
+
+def settings_of_weights(about: Description, stored: Plain) -> Plain:
+    """Network and training settings as weights store them, those that are known today."""
+    names = {item.name for kind in (about.network, about.training, about.found) if kind for item in fields(kind)}
+    known = {name: value for name, value in stored.items() if name in names}
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in known.items()}

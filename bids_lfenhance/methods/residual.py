@@ -1,9 +1,9 @@
-"""Draws around the learned estimate, by the flow of its whitened residual: what ``cfm`` and ``bridge`` do alike."""
+"""Draws of the whitened residual around the learned estimate: all that the methods which draw one do alike."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from functools import cached_property
-from typing import Any, TypeVar
+from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import torch
@@ -13,39 +13,26 @@ from ..config import CONTRASTS
 from ..imaging.volume import Volume
 from ..nn.crop import BrainCrop
 from ..nn.estimate import SCALE
-from ..nn.flow import Velocity
-from ..nn.memory import choose_size, peak_bytes
-from ..nn.method import Draw, Plain, Prepared, Residuals
+from ..nn.method import Description, Draw, Enhancer, Plain, Prepared, Residuals
 from ..nn.precision import use_precision
-from ..nn.residual import CLIP, CONDITION, condition_of, flow_of
-from ..nn.unet3d import UNet3d
-from ..nn.weights import Loaded
-from ..nn.windows import Windows
+from ..nn.residual import CLIP
+from ..nn.stage import Nets
+from ..nn.weights import Loaded, load_weights
 from . import get_method
-from .estimate import SessionEstimate, estimate_session
-from .options import COARSER
-from .residual_options import ESTIMATE, ResidualNetwork, ResidualSampling, check_estimate, load_flow
+from .estimate import MARGIN, ContrastEstimate, SessionEstimate, estimate_session
+from .residual_options import ESTIMATE, ResidualSampling, check_estimate, is_stochastic, maps_to_come
 
 S = TypeVar("S", bound=ResidualSampling)
-
-Sampler = Callable[[Velocity, Tensor, S, torch.Generator], tuple[Tensor, int]]
-"""(r̂, network calls) of the velocity, an image (1, 1, X, Y, Z) of r̂'s shape and device, settings and randomness."""
-
-WINDOWS = (0, 160, 128, 96, 64)
-"""Voxels a side of the windows that are tried, from the best: the flow was trained on 128."""
-
-FIELDS = 64
-"""Copies of a brain in float32 that are in memory at once, beside what the network needs."""
 
 
 @dataclass(frozen=True, eq=False)
 class ResidualPrepared(Prepared[S]):
-    """The flow in its trained state on its device, multiplying in ``precision``.
+    """The networks in their trained state on their device, multiplying in ``precision``.
 
     ``estimator``: what the method of the estimate prepared.
     """
 
-    network: nn.Module
+    nets: Nets
     loaded: Loaded
     precision: str
     estimator: Any
@@ -58,13 +45,41 @@ class ResidualPrepared(Prepared[S]):
         return estimate_session(self.volume, ready.network, known, own.target_contrast, own.device)
 
 
-def build(settings: ResidualNetwork) -> dict[str, nn.Module]:
-    """``flow``: (B, 20, X, Y, Z) state and condition, time (B,) → (B, 1, X, Y, Z) velocity."""
-    return {"flow": UNet3d(1 + CONDITION, 1, settings.widths, timed=True)}
+@dataclass(frozen=True)
+class Drawing(Generic[S]):
+    """What a method adds to what they do alike.
+
+    ``resolve(sampling, stored)`` are the settings in use of weights that store these; ``build(settings)`` makes the
+    networks; ``draw(prepared, estimate of one contrast, generator on the processor)`` returns r̂ (1, 1, x, y, z) and the
+    number of network calls; ``fit(prepared, sides of the brain, bytes)`` the same ``prepared``, with settings for as
+    much at once as fits into them, or raises InputError.
+    """
+
+    about: Description
+    resolve: Callable[[Any, Plain], S]
+    build: Callable[[S], dict[str, nn.Module]]
+    draw: Callable[[ResidualPrepared[S], ContrastEstimate, torch.Generator], tuple[Tensor, int]]
+    fit: Callable[[ResidualPrepared[S], tuple[int, ...], int], ResidualPrepared[S]]
 
 
-def prepare(volume: Volume, settings: Any, loaded: Loaded) -> ResidualPrepared[Any]:
-    """What all draws share; raise InputError where the estimate is not the one the flow was trained behind."""
+def enhancer(drawing: Drawing[S]) -> Enhancer[Any, ResidualPrepared[S]]:
+    """The record of a method that draws so."""
+    return Enhancer(
+        drawing.about,
+        partial(prepare, drawing),
+        partial(sample, drawing),
+        fit_to_memory=partial(fit_to_memory, drawing),
+        is_stochastic=is_stochastic,
+        resolve=drawing.resolve,
+        map_metadata=maps_to_come,
+        conclude=conclude,
+    )
+
+
+def prepare(drawing: Drawing[S], volume: Volume, sampling: ResidualSampling) -> ResidualPrepared[S]:
+    """What all draws share; raise InputError where the estimate is not the one the networks were trained behind."""
+    loaded = load_weights(sampling.weights, drawing.about.weights_name, ())
+    settings = drawing.resolve(sampling, loaded.settings)
     record = get_method(ESTIMATE)
     asked = record.about.sampling(
         weights=settings.estimate,
@@ -73,47 +88,24 @@ def prepare(volume: Volume, settings: Any, loaded: Loaded) -> ResidualPrepared[A
         target_contrast=settings.target_contrast,
     )
     estimator = record.prepare(volume, asked)
-    check_estimate(type(settings).method, settings.estimate_sha256, estimator.loaded)
-    device = torch.device(settings.device)
-    network = build(settings)["flow"]
-    network.load_state_dict(loaded.state["flow"])
-    network = network.to(device, memory_format=torch.channels_last_3d).eval()  # type: ignore[call-overload]
-    half = use_precision({"flow": network}, settings.precision, device)
-    return ResidualPrepared(volume, settings, network, loaded, "bf16" if half else "fp32", estimator)
+    check_estimate(drawing.about.name, str(loaded.settings.get("estimate_sha256", "")), estimator.loaded)
+    device, nets = torch.device(settings.device), drawing.build(settings)
+    for name, net in nets.items():
+        net.load_state_dict(loaded.state[name])
+        net.to(device).eval()
+    half = use_precision(nets, settings.precision, device)
+    return ResidualPrepared(volume, settings, nets, loaded, "bf16" if half else "fp32", estimator)
 
 
-def load(settings_of: Callable[[ResidualSampling, Plain], Any], volume: Volume, sampling: ResidualSampling) -> Any:
-    """As ``prepare``, with the weights that the user asks for."""
-    loaded = load_flow(sampling.weights)
-    return prepare(volume, settings_of(sampling, loaded.settings), loaded)
-
-
-def fit_to_memory(prepared: ResidualPrepared[S], limit: int) -> ResidualPrepared[S]:
-    """The same with the largest window that ``limit`` bytes allow; raise InputError if none does."""
+def fit_to_memory(drawing: Drawing[S], prepared: ResidualPrepared[S], limit: int) -> ResidualPrepared[S]:
+    """The same with as much at once as ``limit`` bytes allow; raise InputError if nothing fits."""
     get_method(ESTIMATE).fit_to_memory(prepared.estimator, limit)  # type: ignore[misc]
-    settings = prepared.settings
-    if not settings.draws_residual:
+    if not prepared.settings.draws_residual:
         return prepared
-    sides = BrainCrop.of(prepared.volume, prepared.loaded.contrasts).mask.shape
-    with torch.device("meta"):
-        network = build(settings)["flow"].eval()  # type: ignore[arg-type]
-    half = torch.bfloat16 if prepared.precision == "bf16" else torch.float32
-    network = network.to(half)
-    multiple = int(network.multiple)  # type: ignore[arg-type]
-
-    def needed(window: int) -> int:
-        seen = [min(side, window or side) for side in sides]
-        field = torch.empty(1, 1 + CONDITION, *(s + -s % multiple for s in seen), device="meta", dtype=half)
-        time = torch.empty(1, device="meta", dtype=half)
-        return FIELDS * 4 * int(np.prod(sides)) + peak_bytes(lambda: network(field, time))
-
-    sizes = [size for size in WINDOWS if size < max(sides)] if not settings.window else []
-    sizes = sizes or [size for size in (settings.window, *WINDOWS[1:]) if size <= settings.window] or [0]
-    window = choose_size(sizes, needed, limit, type(settings).method, sides, COARSER)
-    return replace(prepared, settings=replace(settings, window=window))
+    return drawing.fit(prepared, BrainCrop.of(prepared.volume, prepared.loaded.contrasts, MARGIN).mask.shape, limit)
 
 
-def sample(prepared: ResidualPrepared[S], generator: np.random.Generator, sampler: Sampler[S]) -> Draw:
+def sample(drawing: Drawing[S], prepared: ResidualPrepared[S], generator: np.random.Generator) -> Draw:
     """One draw: the estimate, the SD of its error, and one residual around it where anything is to be drawn."""
     settings, found = prepared.settings, prepared.estimate
     factor = prepared.estimator.settings.error_factor
@@ -121,7 +113,7 @@ def sample(prepared: ResidualPrepared[S], generator: np.random.Generator, sample
     residual: np.ndarray | None = None
     calls: Mapping[str, int] = {}
     if settings.draws_residual:
-        residual, calls = draw_residual(prepared, generator, sampler)
+        residual, calls = draw_residual(drawing, prepared, generator)
     record = {
         **found.record(),
         "weights": str(prepared.loaded.path),
@@ -131,29 +123,25 @@ def sample(prepared: ResidualPrepared[S], generator: np.random.Generator, sample
         "error_factor": factor,
         "image": f"estimate plus {settings.sharpness:g} of the draw" if settings.sharpness else "estimate",
         "nfe": len(found.contrasts) + sum(calls.values()),
-        "window": settings.window,
     }
     return Draw(image, record, scale=found.error_scale(factor), residual=residual)
 
 
 def draw_residual(
-    prepared: ResidualPrepared[S], generator: np.random.Generator, sampler: Sampler[S]
+    drawing: Drawing[S], prepared: ResidualPrepared[S], generator: np.random.Generator
 ) -> tuple[np.ndarray, Mapping[str, int]]:
     """(σ r̂ (C, X, Y, Z) float32 in the units of the scan, zero beyond the brain; network calls by contrast).
 
-    Each contrast has one noise for the whole brain, drawn on the processor, whatever the others are.
+    Each contrast has its own seed, whatever the others are; its noise is drawn on the processor, whatever the device.
     """
-    settings, found = prepared.settings, prepared.estimate
+    found = prepared.estimate
     seeds = generator.integers(2**63, size=len(CONTRASTS))
-    windows = Windows((settings.window,) * 3) if settings.window else None
     out = np.zeros(prepared.volume.image.shape, np.float32)
     calls: dict[str, int] = {}
     for name, one in found.contrasts.items():
         channel = CONTRASTS.index(name)
-        noise = torch.Generator().manual_seed(int(seeds[channel]))  # on the processor, whatever the device
-        velocity = flow_of(prepared.network, condition_of(one.mean, one.scale, one.inputs), windows)
         with torch.no_grad():
-            drawn, calls[name] = sampler(velocity, one.mean, settings, noise)
+            drawn, calls[name] = drawing.draw(prepared, one, torch.Generator().manual_seed(int(seeds[channel])))
         residual = (one.scale.clamp(*SCALE) * drawn.clamp(-CLIP, CLIP))[0, 0].cpu().numpy() * one.slots.unit
         here: tuple[int | slice, ...] = (channel, *found.crop.box)
         out[here] = np.where(found.crop.mask, residual, 0)

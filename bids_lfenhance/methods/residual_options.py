@@ -1,18 +1,16 @@
 """Settings of the methods that draw the residual of the learned estimate, and what they refuse; no torch."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
-from typing import Any
+from dataclasses import dataclass, field
 
 from ..errors import InputError
-from ..nn.method import Description, Plain
 from ..nn.settings import Checked, setting
-from ..nn.weights import Loaded, load_weights
+from ..nn.weights import Loaded
 from .online_options import OnlineTraining
 from .options import EstimateSampling
 
 FLOW = "residualflow"
-"""What the weights of the flow say that they are of."""
+"""What the weights of the 3D flow say that they are of."""
 
 ESTIMATE = "fusionnet"
 """The method whose estimate the residual is of."""
@@ -24,7 +22,9 @@ class ResidualSampling(EstimateSampling):
 
     estimate: str = field(
         default="auto",
-        metadata=setting("weights of the estimate, which must be those that the flow was trained behind; as weights"),
+        metadata=setting(
+            "weights of the estimate, which must be those that the others were trained behind; as weights"
+        ),
     )
     steps: int = field(
         default=8, metadata=setting("steps of Heun, two network calls each", "docs/methods/cfm.md", least=1)
@@ -40,19 +40,10 @@ class ResidualSampling(EstimateSampling):
         default=0.0,
         metadata=setting(
             "share of what is drawn that the enhanced image takes over, as sharp as high field at 1; .3 costs .37 dB, "
-            ".5 costs .97 (simulated low field); 0: the enhanced image is the estimate",
+            ".5 costs .97 (simulated low field, cfm); 0: the enhanced image is the estimate",
             "docs/methods/cfm.md",
             least=0,
             most=1,
-        ),
-    )
-    window: int = field(
-        default=0,
-        metadata=setting(
-            "voxels a side that the flow looks at at once, blended inside every step; 0: the whole brain, or the "
-            "largest window that memory allows",
-            "docs/methods/uncertainty.md",
-            least=0,
         ),
     )
 
@@ -63,8 +54,61 @@ class ResidualSampling(EstimateSampling):
 
 
 @dataclass(frozen=True)
-class ResidualNetwork(Checked):
-    """What weights store of the flow."""
+class FlowSampling(ResidualSampling):
+    """Options of the methods that draw it by the 3D flow, each time they are used."""
+
+    window: int = field(
+        default=0,
+        metadata=setting(
+            "voxels a side that the flow looks at at once, blended inside every step; 0: the whole brain, or the "
+            "largest window that memory allows",
+            "docs/methods/uncertainty.md",
+            least=0,
+        ),
+    )
+
+
+@dataclass(frozen=True)
+class ResidualFound(Checked):
+    """What a training of any of them finds, and the weights store."""
+
+    estimate_sha256: str = field(
+        default="", metadata=setting("SHA-256 of the weights of the estimate that it was trained behind")
+    )
+
+
+@dataclass(frozen=True)
+class FlowFound(ResidualFound):
+    """What a training of the flow finds, and the weights store."""
+
+    spectrum: tuple[float, ...] = field(
+        default=(),
+        metadata=setting("power of the residual in bands of .05 cycles per mm, as measured on validation people"),
+    )
+
+
+@dataclass(frozen=True)
+class ResidualTraining(OnlineTraining):
+    """How any of them learns; the weights store it."""
+
+    behind: str = field(
+        default="auto",
+        metadata=setting("weights of the estimate that is trained behind, and is of use with; as weights"),
+    )
+    label_maps: float = field(
+        default=0.0,
+        metadata=setting("share of heads painted into label maps: none, as their texture is invented", least=0, most=1),
+    )
+
+
+@dataclass(frozen=True)
+class FlowTraining(ResidualTraining, FlowFound):
+    """What a training of the flow is told and finds."""
+
+
+@dataclass(frozen=True)
+class FlowNetwork(Checked):
+    """What shapes the flow; the weights store it."""
 
     width: int = field(default=32, metadata=setting("features at full resolution, then 2, 4, 6 times as many", least=8))
 
@@ -74,54 +118,13 @@ class ResidualNetwork(Checked):
         return tuple(self.width * times for times in (1, 2, 4, 6))
 
 
-@dataclass(frozen=True)
-class ResidualFound(Checked):
-    """What a training of the flow finds, and the weights store."""
-
-    estimate_sha256: str = field(
-        default="", metadata=setting("SHA-256 of the weights of the estimate that it was trained behind")
-    )
-    spectrum: tuple[float, ...] = field(
-        default=(),
-        metadata=setting("power of the residual in bands of .05 cycles per mm, as measured on validation people"),
-    )
-
-
-@dataclass(frozen=True)
-class ResidualTraining(OnlineTraining):
-    """How a flow learns; the weights store it."""
-
-    behind: str = field(
-        default="auto",
-        metadata=setting("weights of the estimate that the flow is trained behind, and is of use with; as weights"),
-    )
-
-
-@dataclass(frozen=True)
-class ResidualSettings(ResidualSampling, ResidualTraining, ResidualNetwork, ResidualFound):
-    """All settings that methods of the residual share, for their functions."""
-
-
-def known_settings(about: Description, network: type, sampling: ResidualSampling, stored: Plain) -> Any:
-    """The settings as they are in use of weights that store these: the network as stored, the rest the user's."""
-    names = {item.name for kind in (network, about.training, ResidualFound) if kind for item in fields(kind)}
-    trained: dict[str, Any] = {name: value for name, value in stored.items() if name in names}
-    trained["spectrum"] = tuple(trained.get("spectrum", ()))
-    return about.settings(**trained, **{item.name: getattr(sampling, item.name) for item in fields(sampling)})
-
-
 def check_estimate(method: str, wanted: str, estimate: Loaded) -> None:
-    """Raise InputError where the estimate is not the one, by SHA-256, that the flow was trained behind."""
+    """Raise InputError where the estimate is not the one, by SHA-256, that the method was trained behind."""
     if wanted != estimate.sha256:
         raise InputError(
-            f"Expected --{method}-estimate with the hash {wanted[:12] or '(none)'}…, behind which the flow was "
-            f"trained, found {estimate.sha256[:12]}…; name those weights, or others with --{method}-weights."
+            f"Expected the estimate of {method} with the hash {wanted[:12] or '(none)'}…, behind which it was "
+            f"trained, found {estimate.sha256[:12]}…; name those weights, or other --weights."
         )
-
-
-def load_flow(source: str) -> Loaded:
-    """The weights of the flow."""
-    return load_weights(source, FLOW, ())
 
 
 MAPS: Mapping[str, Mapping[str, str]] = {

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..config import CONTRASTS
-from ..imaging.grid import CANONICAL_ZOOM, Grid
+from ..imaging.grid import CANONICAL_ZOOM, Box, Grid, box_of
 from ..imaging.volume import Volume
 from .normalise import Scale
 
@@ -26,7 +26,7 @@ class BrainCrop:
     """
 
     volume: Volume
-    box: tuple[slice, ...]
+    box: Box
     image: np.ndarray
     mask: np.ndarray
     known: np.ndarray
@@ -40,16 +40,14 @@ class BrainCrop:
         """
         known = np.array([name in contrasts for name in CONTRASTS]) & volume.present
         mask = np.asarray(volume.image.any(axis=0) if volume.mask is None else volume.mask)
-        box = brain_box(mask, margin)
+        box = box_of(mask, margin)
         image, mask = volume.image[(slice(None), *box)], mask[box]
         return cls(volume, box, image, mask, known, Scale.of(image, mask))
 
     @property
     def grid(self) -> Grid:
         """Where the voxels of the crop lie."""
-        affine = self.volume.grid.affine.copy()
-        affine[:3, 3] += affine[:3, :3] @ [one.start for one in self.box]
-        return Grid(affine, self.mask.shape)
+        return self.volume.grid.cut(self.box)
 
     def scaled(self) -> np.ndarray:
         """(C, x, y, z) float32: the image as a network wants it."""
@@ -65,17 +63,6 @@ class BrainCrop:
         for channel in np.flatnonzero(self.known):
             out[(channel, *self.box)] = np.where(self.mask, enhanced[channel], out[(channel, *self.box)])
         return out
-
-    def placed(self, found: np.ndarray) -> np.ndarray:
-        """(C, X, Y, Z) float32: a map (C, x, y, z) of the crop on the session's grid, zero beyond the mask."""
-        out = np.zeros(self.volume.image.shape, np.float32)
-        out[(slice(None), *self.box)] = np.where(self.mask, found, 0)
-        return out
-
-    def noise(self) -> np.ndarray:
-        """(C,) SD of the noise of ``scaled``: that of the mean of a contrast's stacks; zero where there are none."""
-        sigmas = [[stack.sigma for stack in self.volume.stacks_of(name)] for name in CONTRASTS]
-        return np.array([np.sqrt(np.square(one).sum()) / max(1, len(one)) for one in sigmas]) / self.scale.values
 
     def scales(self) -> dict[str, float]:
         """{contrast: what its image was divided by}, for the record."""
@@ -95,14 +82,3 @@ class BrainCrop:
         if self.volume.mask is None:
             said.append("the session came without a brain mask: what is not zero was taken for brain")
         return said
-
-
-def brain_box(mask: np.ndarray, margin: int = MARGIN) -> tuple[slice, ...]:
-    """The box of a mask (X, Y, Z) with its margin, inside the array; everything where the mask is empty."""
-    if not mask.any():
-        return tuple(slice(0, side) for side in mask.shape)
-    where = [np.flatnonzero(mask.any(axis=tuple({0, 1, 2} - {axis}))) for axis in range(3)]
-    return tuple(
-        slice(max(0, int(w[0]) - margin), min(side, int(w[-1]) + 1 + margin))
-        for w, side in zip(where, mask.shape, strict=True)
-    )

@@ -1,11 +1,9 @@
 """Averages of weights over a training: smoother than the weights themselves, and what a training keeps."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
 
 class Averages:
@@ -32,24 +30,6 @@ class Averages:
             torch._foreach_lerp_([self.state[key] for key in averaged], [now[key] for key in averaged], 1 - keep)
         for key in now.keys() - averaged:
             self.state[key].copy_(now[key])
-
-
-class AveragedNetwork(nn.Module):
-    """A network with the running mean of its weights in their place, as that is at each call; without a gradient.
-
-    The network itself is called, so it runs in the precision that was chosen for it.
-    """
-
-    def __init__(self, name: str, net: nn.Module, averages: Averages) -> None:
-        super().__init__()
-        self._parts = (name, net, averages)  # in a tuple: its weights are not those of this module
-
-    @torch.no_grad()
-    def forward(self, *inputs: Any) -> Any:
-        """The result of the network."""
-        name, net, averages = self._parts
-        own = {key: averages.state[f"{name}.{key}"] for key in net.state_dict()}
-        return functional_call(net, own, inputs)
 
 
 def flat_state(nets: Mapping[str, nn.Module]) -> dict[str, Tensor]:

@@ -6,8 +6,7 @@ what is alive at each moment is added up. Libraries need room of their own for c
 
 import weakref
 from collections import Counter
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -31,7 +30,13 @@ class _Alive(TorchDispatchMode):
         self.now = self.peak = 0
         self._holders: Counter[int] = Counter()
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_dispatch__(
+        self,
+        func: Callable[..., object],
+        types: Sequence[type],
+        args: Sequence[object] = (),
+        kwargs: Mapping[str, object] | None = None,
+    ) -> object:
         found = func(*args, **(kwargs or {}))
         for tensor in tree_leaves(found):
             if isinstance(tensor, torch.Tensor):
@@ -53,7 +58,7 @@ class _Alive(TorchDispatchMode):
             self.now -= size
 
 
-def peak_bytes(work: Callable[[], Any]) -> int:
+def peak_bytes(work: Callable[[], object]) -> int:
     """The most bytes that what ``work`` makes takes at once; made without gradients. Its tensors are best meta ones."""
     with torch.no_grad(), _Alive() as alive:
         work()

@@ -4,7 +4,7 @@
 and trained; ``Enhancer`` how a session is enhanced.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeAlias, TypeVar
 
@@ -16,7 +16,8 @@ if TYPE_CHECKING:  # torch takes a second to import, and the command line reads 
     import torch
 
     from .batch import Batch
-    from .source import Source
+    from .judged import Judged
+    from .source import Example, Source
     from .stage import Nets, Stage
     from .weights import Loaded
 
@@ -42,14 +43,12 @@ class Draw:
     """One output of a method: ``image`` (C, X, Y, Z) float32 on the volume's grid, and what there is to tell of it.
 
     ``record`` holds plain JSON values (losses, fitted contrast vector, warnings under the key ``"warnings"``);
-    ``maps`` images of its shape beside it, by the names that the method's ``map_metadata`` gives; ``scale``
-    (C, X, Y, Z) float32 the SD of its error, in units of ``image``, where the method itself says it; ``residual``
-    (C, X, Y, Z) float32 what one possible image differs by from ``image``, where the method draws around one image.
+    ``scale`` (C, X, Y, Z) float32 the SD of its error, in units of ``image``, where the method itself says it;
+    ``residual`` (C, X, Y, Z) float32 what one possible image differs by from ``image``, where it draws around one.
     """
 
     image: np.ndarray
     record: Plain
-    maps: Mapping[str, np.ndarray] = field(default_factory=dict)
     scale: np.ndarray | None = None
     residual: np.ndarray | None = None
 
@@ -73,13 +72,13 @@ class Enhanced:
 
     ``image`` (C, X, Y, Z) float32, the mean over draws; ``std`` the SD of its error: the mean of the draws' ``scale``
     where the method gives one, else the voxelwise SD over draws, or None for one draw; ``provenance`` plain JSON
-    values: method, settings, seed, number of draws, each draw's record, seconds; ``maps`` the means over draws of the
-    draws' maps.
+    values: method, settings, seed, number of draws, each draw's record, seconds; ``maps`` images of the same shape that
+    the method's ``conclude`` gives, by the names of its ``map_metadata``.
     """
 
     image: np.ndarray
     std: np.ndarray | None
-    provenance: Mapping[str, Any]
+    provenance: Plain
     maps: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
@@ -117,25 +116,25 @@ def _always(settings: object) -> bool:
 
 
 @dataclass(frozen=True)
-class Description:
+class Description(Generic[S]):
     """A method without its networks; ``settings.py`` of its folder holds it, and needs no torch.
 
     ``sampling`` are the user's options, each time: frozen dataclass, each field with a default and
-    ``metadata={"help": …, "source": …}``, from which ``--<name>-<field>`` is made; a field of few words is a
+    ``metadata={"help": …, "source": …}``, which ``--set KEY=VALUE`` sets; a field of few words is a
     ``Literal``. ``network`` and ``training`` are what weights are made with and store: the size of the networks and how
     they learn. ``settings`` has all of these fields, for the functions of the method.
     ``budgets`` maps a budget ("sloppy", "cpu", "gpu") to the options it changes, ``presets`` "paper", "tiny" to the
     settings of a training that it changes; ``found`` is what a training measures in the end and its weights store.
     ``draws`` is how many ``enhance`` takes by default; with
     ``gives_scale`` each comes with the SD of its error. ``weights_of`` is the name in the weights that it is used with,
-    where that is not its own. With ``trainable`` False the train level cannot make its weights. ``sentence`` and
+    where that is not its own. ``sentence`` and
     ``references`` go into the methods text of a paper: "<sentence> [references]".
     """
 
     name: str
     direction: Direction
     learns_from: LearnsFrom
-    settings: type
+    settings: type[S]
     sampling: type
     network: type | None = None
     training: type | None = None
@@ -145,14 +144,13 @@ class Description:
     draws: int = 1
     gives_scale: bool = False
     weights_of: str = ""
-    trainable: bool = True
     sentence: str = ""
     references: tuple[str, ...] = ()
 
     @property
     def is_trained(self) -> bool:
         """Whether the train level can train it."""
-        return self.training is not None and self.trainable
+        return self.training is not None
 
     @property
     def needs_weights(self) -> bool:
@@ -168,8 +166,8 @@ class Description:
 class MakesSource(Protocol):
     """How a training turns its examples into what it learns from."""
 
-    def __call__(self, examples: "Sequence[Any]", settings: Any) -> "Source":
-        """A source of items of these examples, with settings of the method."""
+    def __call__(self, examples: "Sequence[Example]") -> "Source":
+        """A source of items of these examples."""
 
 
 @dataclass(frozen=True)
@@ -179,25 +177,26 @@ class Trainable(Generic[S]):
     ``build(settings)`` makes its networks, by name, randomly initialised from torch's global generator, which the
     caller seeds; ``stages(settings)`` are run in order; ``predict(nets, batch, settings, generator)`` maps a batch of
     whole volumes without target to (B, C, X, Y, Z), for validation. ``source`` makes what is learned from of the
-    examples; None: patches of them. ``score(nets, example, settings, device)`` gives a validation example its
-    ``scores``, by name, the higher the better, and the first decides which weights are kept; None: PSNR in the brain.
+    examples; None: patches of them, or, where ``about`` learns from heads, low field simulated anew, of which
+    ``completes(source, settings)`` makes what this method needs. ``score(nets, example, settings, device)`` gives a
+    validation example its ``scores``, by name, the higher the better, and the first decides which weights are kept;
+    ``judge(nets, sessions, settings)`` does so by the fixed sessions of a head; with neither, PSNR in the brain does.
     ``initialise(nets, examples)`` sets parameters that are estimated in closed form, before the first step.
-    ``conclude(nets, examples, settings, device)`` returns the settings with what is found of the networks in the end
-    (``about.found``), on the validation's examples, or the training's where there are none.
-    ``auxiliary_networks(nets, settings, people)`` makes networks that only a training on so many people needs: they go
-    into its checkpoints, not into the weights.
+    ``conclude(nets, sessions, settings)`` returns the settings with what is found of the networks in the end
+    (``about.found``), on the fixed sessions of the validation people, or the training's where there are none.
     """
 
-    about: Description
+    about: Description[S]
     build: "Callable[[S], dict[str, torch.nn.Module]]"
     stages: "Callable[[S], tuple[Stage, ...]]"
     predict: "Callable[[Nets, Batch, S, torch.Generator], torch.Tensor]"
     source: MakesSource | None = None
-    score: "Callable[[Nets, Any, S, torch.device], Mapping[str, float]] | None" = None
+    score: "Callable[[Nets, Example, S, torch.device], Mapping[str, float]] | None" = None
+    judge: "Callable[[Nets, Iterable[Judged], S], Mapping[str, float]] | None" = None
     scores: tuple[str, ...] = ("psnr",)
-    initialise: "Callable[[Nets, Sequence[Any]], None] | None" = None
-    conclude: "Callable[[Nets, Sequence[Any], S, torch.device], S] | None" = None
-    auxiliary_networks: "Callable[[Nets, S, int], dict[str, torch.nn.Module]] | None" = None
+    completes: "Callable[[Source, S], Source] | None" = None
+    initialise: "Callable[[Nets, Sequence[Example]], None] | None" = None
+    conclude: "Callable[[Nets, Iterable[Judged], S], S] | None" = None
 
     @property
     def name(self) -> str:

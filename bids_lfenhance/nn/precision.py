@@ -1,7 +1,6 @@
 """Half precision for networks, and for nothing else: losses stay in float32."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 from torch import nn
@@ -19,7 +18,7 @@ def run_in_bf16(net: nn.Module, device: torch.device) -> None:
     """From now on calls of the network multiply in bfloat16; weights stay, and results come back in, float32."""
     forward = net.forward
 
-    def half(*inputs: Any, **named: Any) -> Any:
+    def half(*inputs: object, **named: object) -> object:
         with torch.autocast(device.type, torch.bfloat16):
             found = forward(*inputs, **named)
         return tree_map(_widened, found)
@@ -36,5 +35,5 @@ def use_precision(nets: Mapping[str, nn.Module], precision: str, device: torch.d
     return half
 
 
-def _widened(value: Any) -> Any:
+def _widened(value: object) -> object:
     return value.float() if isinstance(value, torch.Tensor) and value.dtype == torch.bfloat16 else value

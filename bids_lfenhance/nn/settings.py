@@ -1,8 +1,9 @@
 """Settings of methods and simulators: what each does, where its default comes from, and what it may be. No torch."""
 
-from collections.abc import Mapping
-from dataclasses import Field, dataclass, fields
-from typing import Any, ClassVar
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from operator import ge, gt, le, lt
+from typing import ClassVar
 
 from ..errors import InputError
 
@@ -15,41 +16,40 @@ def setting(
     most: float | None = None,
     above: float | None = None,
     below: float | None = None,
-) -> dict[str, Any]:
+) -> dict[str, str | float]:
     """Metadata of a field: its help, where its default comes from, and its range (``above``, ``below``: excluded)."""
     bounds = {"least": least, "most": most, "above": above, "below": below}
     return {"help": text, "source": source} | {name: value for name, value in bounds.items() if value is not None}
 
 
-_HOLDS: Mapping[str, tuple[str, Any]] = {
-    "least": ("of at least", lambda value, bound: value >= bound),
-    "most": ("of at most", lambda value, bound: value <= bound),
-    "above": ("above", lambda value, bound: value > bound),
-    "below": ("below", lambda value, bound: value < bound),
+_HOLDS: Mapping[str, tuple[str, Callable[[float, float], bool]]] = {
+    "least": ("to be at least", ge),
+    "most": ("to be at most", le),
+    "above": ("to be above", gt),
+    "below": ("to be below", lt),
 }
 
 
 @dataclass(frozen=True)
 class Checked:
-    """Settings that raise InputError where a value is out of the range that its field names; ``method`` for flags."""
+    """Settings that raise InputError where a value is out of the range that its field names, with their ``method``."""
 
     method: ClassVar[str] = ""
 
     def __post_init__(self) -> None:
         """Check every field."""
         for field in fields(self):
-            _check(self.method, field, getattr(self, field.name))
+            for name in _HOLDS.keys() & field.metadata.keys():
+                (words, holds), bound, value = _HOLDS[name], field.metadata[name], getattr(self, field.name)
+                if not holds(value, bound):
+                    raise InputError(
+                        f"Expected {field.name} of {self.method} {words} {bound:g}, found {value}; change it.",
+                        code="bad-setting",
+                        key=field.name,
+                    )
 
 
-def _check(method: str, field: "Field[Any]", value: Any) -> None:
-    for name, (words, holds) in _HOLDS.items():
-        bound = field.metadata.get(name)
-        if bound is not None and not holds(value, bound):
-            flag = f"--{method}-{field.name.replace('_', '-')}"
-            raise InputError(f"Expected {flag} {words} {bound:g}, found {value}; change it.")
-
-
-def plain(settings: Any, *kinds: type) -> dict[str, Any]:
+def plain(settings: object, *kinds: type) -> dict[str, object]:
     """The values of those fields that dataclasses ``kinds`` have, by name."""
     names = {field.name: None for kind in kinds for field in fields(kind)}
     return {name: getattr(settings, name) for name in names}

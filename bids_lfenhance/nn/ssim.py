@@ -5,8 +5,7 @@ from functools import cache
 import torch
 from torch import Tensor
 
-# As evaluation/ssim.py has them, which sits beside this layer and cannot be imported from it.
-K1, K2, SIGMA, RADIUS = 0.01, 0.03, 1.5, 5
+from ..imaging.ssim import RADIUS, SIGMA, similarity
 
 
 def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
@@ -27,10 +26,7 @@ def ssim(predicted: Tensor, target: Tensor, mask: Tensor) -> Tensor:
     x, y = predicted.float() - middle, target.float() - middle
     mean_x, mean_y, xx, yy, xy = _smooth(torch.cat([x, y, x * x, y * y, x * y], dim=1)).split(1, dim=1)
     var_x, var_y, cov = xx - mean_x * mean_x, yy - mean_y * mean_y, xy - mean_x * mean_y
-    mean_x, mean_y = mean_x + middle, mean_y + middle
-    above = (2 * mean_x * mean_y + K1**2) * (2 * cov + K2**2)
-    below = (mean_x * mean_x + mean_y * mean_y + K1**2) * (var_x + var_y + K2**2)
-    return 1 - masked_mean(1 - above / below, inside)
+    return 1 - masked_mean(1 - similarity(mean_x + middle, mean_y + middle, var_x, var_y, cov), inside)
 
 
 def _smooth(fields: Tensor) -> Tensor:

@@ -21,8 +21,7 @@ class Phase:
 
     ``trains`` names the networks it moves; ``losses(nets, batch, settings, generator)`` returns weighted scalars by
     name, whose sum is minimised; ``rate`` is Adam's at its height, with ``betas`` and decoupled ``decay``; ``clip``
-    bounds the norm of the gradient; the phase runs in every ``every``-th step. ``means`` names networks whose running
-    mean the losses also get, as ``<name>-mean``, never with a gradient.
+    bounds the norm of the gradient.
     """
 
     name: str
@@ -32,8 +31,6 @@ class Phase:
     betas: tuple[float, float] = (0.9, 0.999)
     decay: float = 0.0
     clip: float = 1.0
-    every: int = 1
-    means: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -42,9 +39,7 @@ class Stage:
 
     ``data`` is what it learns from: "simulated", "pairs", "labels" or "all"; where there is none of it, everything
     there is. ``steps`` optimiser steps; ``batch`` patches a step over all processes; ``patch`` (3,) voxels of the
-    canonical grid; the rate climbs over ``warmup`` steps and falls as a cosine to ``floor`` times its height, or is
-    halved ``halvings`` times at even distances if there are any. What is made of whole volumes does not yet depend on
-    a stage that is not ``measured``: it ends with its last weights.
+    canonical grid; the rate climbs over ``warmup`` steps and falls as a cosine to ``floor`` times its height.
     """
 
     name: str
@@ -55,5 +50,3 @@ class Stage:
     data: Literal["simulated", "pairs", "labels", "all"] = "all"
     warmup: int = 0
     floor: float = 0.01
-    measured: bool = True
-    halvings: int = 0

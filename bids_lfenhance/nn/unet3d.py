@@ -79,14 +79,18 @@ class UNet3d(nn.Module):
 
 
 def whole(network: nn.Module, x: Tensor, *more: Tensor) -> Tensor:
-    """(B, out, X, Y, Z) float32 of a ``UNet3d`` for sides of any length: padded with zeros, and cut back."""
+    """(B, out, …) float32 of a U-Net in two or three dimensions, for sides of any length: padded with zeros, cut back.
+
+    Its ``multiple`` is what it needs sides to be multiples of.
+    """
     multiple = int(getattr(network, "multiple", 1))
     sides = x.shape[2:]
     pad = [amount for side in reversed(sides) for amount in (0, -side % multiple)]
-    padded = functional.pad(x, pad).contiguous(memory_format=torch.channels_last_3d)
-    out: Tensor = network(padded, *more).float()
-    x_side, y_side, z_side = sides
-    return out[..., :x_side, :y_side, :z_side]
+    form = torch.channels_last_3d if len(sides) == 3 else torch.channels_last
+    out: Tensor = network(functional.pad(x, pad).contiguous(memory_format=form), *more).float()
+    for axis, side in enumerate(sides, start=2):
+        out = out.narrow(axis, 0, side)
+    return out
 
 
 def _time_network() -> nn.Module:

@@ -7,13 +7,14 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal, NotRequired, TypedDict
 
 from .. import __version__
 from ..bids.atomic import atomic_write
 from ..config.toml import dumps
 from ..data import data_path, read_text
 from ..errors import InputError
+from .method import Plain
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -38,18 +39,38 @@ class Loaded:
     path: Path
     method: str
     contrasts: tuple[str, ...]
-    settings: Mapping[str, Any]
+    settings: Plain
     trained_on: tuple[str, ...]
     state: "Mapping[str, Mapping[str, Tensor]]"
     sha256: str
-    recipe: Mapping[str, Any]
+    recipe: Plain
     card: str
+
+
+class Entry(TypedDict):
+    """Weights known by name: where they lie, and what they must hash to."""
+
+    method: str
+    contrasts: list[str]
+    preset: NotRequired[str]
+    file: NotRequired[str]
+    url: NotRequired[str]
+    sha256: NotRequired[str]
+
+
+class Header(TypedDict):
+    """What a file of weights says of itself."""
+
+    method: str
+    contrasts: list[str]
+    settings: Plain
+    trained_on: list[str]
 
 
 def save_weights(
     folder: str | Path,
     nets: "Mapping[str, nn.Module]",
-    recipe: Mapping[str, Any],
+    recipe: Plain,
     card: str,
     dtype: Literal["fp32", "bf16", "fp16"] = "fp32",
 ) -> Path:
@@ -83,17 +104,21 @@ def save_weights(
     # The recipe names the hash, so it comes last: what it vouches for is there.
     atomic_write(folder / WEIGHTS, content)
     atomic_write(folder / CARD, card.replace("{sha256}", digest))
-    atomic_write(folder / RECIPE, dumps(without_none(recipe) | {"weights_sha256": digest}))
+    atomic_write(folder / RECIPE, dumps(_for_toml({**recipe, "weights_sha256": digest})))
     return folder
 
 
-def without_none(value: Any) -> Any:
-    """Plain values for TOML, which has no word for nothing: what is None is left out, tuples become lists."""
-    if isinstance(value, Mapping):
-        return {str(key): without_none(item) for key, item in value.items() if item is not None}
-    if isinstance(value, list | tuple):
-        return [without_none(item) for item in value]
-    return str(value) if isinstance(value, Path) else value
+def _for_toml(values: Plain) -> dict[str, object]:
+    """Plain values for TOML, which has no word for nothing: what is None is left out, paths become text."""
+
+    def item(value: object) -> object:
+        if isinstance(value, Mapping):
+            return _for_toml(value)
+        if isinstance(value, list | tuple):
+            return [item(one) for one in value]
+        return str(value) if isinstance(value, Path) else value
+
+    return {str(key): item(value) for key, value in values.items() if value is not None}
 
 
 def load_weights(source: str | Path, method: str, contrasts: Sequence[str]) -> Loaded:
@@ -140,9 +165,9 @@ def default_weights(method: str, contrasts: Sequence[str] = ()) -> str | None:
     return None
 
 
-def registry() -> dict[str, dict[str, Any]]:
+def registry() -> dict[str, Entry]:
     """{name: entry} of the weights known by name: method, contrasts, preset, file or url, sha256."""
-    entries: dict[str, dict[str, Any]] = json.loads(read_text("weights/registry.json"))
+    entries: dict[str, Entry] = json.loads(read_text("weights/registry.json"))
     return entries
 
 
@@ -184,7 +209,7 @@ def _how_to_train(wanted: str, method: str) -> str:
     )
 
 
-def _of_registry(name: str, entry: Mapping[str, Any], method: str) -> tuple[Path, str]:
+def _of_registry(name: str, entry: Entry, method: str) -> tuple[Path, str]:
     digest = entry.get("sha256")
     if not digest:
         raise InputError(f"Expected a sha256 for the weights {name} in the registry, found none; add it.")
@@ -235,7 +260,7 @@ def _read(path: Path) -> bytes:
         raise InputError(f"Expected weights in {path}, found a file that cannot be read ({error.strerror}).") from error
 
 
-def _recipe(path: Path) -> dict[str, Any]:
+def _recipe(path: Path) -> Plain:
     if not path.is_file():
         return {}
     try:
@@ -244,7 +269,7 @@ def _recipe(path: Path) -> dict[str, Any]:
         raise InputError(f"Expected a recipe in {path}, found no TOML ({error}); copy the training again.") from error
 
 
-def _parse(content: bytes, path: Path) -> "tuple[dict[str, Any], dict[str, Tensor]]":
+def _parse(content: bytes, path: Path) -> "tuple[Header, dict[str, Tensor]]":
     """(What the file says of itself, tensors in float32 where they are floating-point) of a safetensors file."""
     import torch
     from safetensors import SafetensorError
@@ -257,7 +282,13 @@ def _parse(content: bytes, path: Path) -> "tuple[dict[str, Any], dict[str, Tenso
         # Cloned, as what is read from a file lies at odd addresses, and sums may depend on that.
         half = (torch.bfloat16, torch.float16)
         whole = {key: (v.float() if v.dtype in half else v.clone()) for key, v in tensors.items()}
-        return {key: about[key] for key in ("method", "contrasts", "settings", "trained_on")}, whole
+        header: Header = {
+            "method": about["method"],
+            "contrasts": about["contrasts"],
+            "settings": about["settings"],
+            "trained_on": about["trained_on"],
+        }
+        return header, whole
     except SafetensorError as error:
         raise InputError(f"Expected safetensors in {path}, found something else ({error}); choose another.") from error
     except (ValueError, KeyError, TypeError) as error:

@@ -9,13 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from ..bids.tables import read_table
+from ..bids.participants import age_and_sex, columns_of, given_rows, own_rows, participants_notes
 from ..config import TOTAL_INTRACRANIAL
 from ..evaluation.cohort import BASELINE, METRIC_KEYS
 from ..evaluation.figures import Figures
+from ..evaluation.metric_definitions import DICE, VOLUME_DIFFERENCE
 from ..evaluation.structures import HIGH, OVERLAP_KEYS, VOLUME_KEYS
-from .collect import Channel, Output, Session, Subject, Tissue, collect, read_json, read_run
-from .verdict import verdict_of
+from .collect import REGION_SEGMENTATIONS, Channel, Output, Session, Subject, Tissue, collect, read_json, read_run
+from .usable import judged, summed_up
 
 COMPLETE, MISSING, HALF = "complete", "missing", "half-written"
 UNMEASURED, UNSEGMENTED = "no metrics", "no volumes"
@@ -34,7 +35,8 @@ class Cohort:
 
     ``metrics`` of intensities by ``METRIC_KEYS``, ``overlaps`` (Dice) and ``volumes`` in mm³ by ``OVERLAP_KEYS`` and
     ``VOLUME_KEYS``; ``images`` one row per image that should be there; ``quality`` one per session; ``people`` age and
-    sex by subject; ``absent`` subjects of BIDS_DIR that the derivative does not know; ``notes`` on what was odd.
+    sex by subject; ``absent`` subjects of BIDS_DIR that the derivative does not know; ``notes`` on what was odd;
+    ``segmentations`` by file: of what (subject, session, contrast, image), and the segmentation.
     """
 
     out_dir: Path
@@ -48,6 +50,7 @@ class Cohort:
     people: dict[str, dict[str, Any]] = field(default_factory=dict)
     absent: tuple[str, ...] = ()
     notes: list[str] = field(default_factory=list)
+    segmentations: dict[Path, tuple[dict[str, Any], Tissue]] = field(default_factory=dict)
 
     @property
     def incomplete(self) -> Rows:
@@ -91,6 +94,7 @@ def read_cohort(out_dir: Path, bids_dir: Path, subjects: Iterable[str], sessions
         if name not in started:
             cohort.images.append(_image_row(name, NO_SESSION, "n/a", "n/a", MISSING, "no low-field session on disk"))
     cohort.people = _people(out_dir, bids_dir, wanted)
+    cohort.notes += participants_notes(bids_dir, wanted)
     cohort.absent = tuple(sorted(_listed(bids_dir) - set(known_subjects(out_dir))))
     return cohort
 
@@ -98,9 +102,11 @@ def read_cohort(out_dir: Path, bids_dir: Path, subjects: Iterable[str], sessions
 def _add_session(cohort: Cohort, subject: Subject, session: Session) -> None:
     name = session.name or NO_SESSION
     where = subject.name, name
-    verdict = verdict_of(session, subject.run, ())
-    about = {"subject": subject.name, "session": name} | _quality(session)
-    cohort.quality.append(about | {"verdict": verdict.word, "reasons": " ".join(verdict.reasons)})
+    outputs = [output for channel in session.channels for output in channel.enhanced.values()]
+    broken = {output.path.name: wrong for output in outputs if (wrong := damage(output.path))}
+    images = judged(session, broken)
+    cohort.quality.append({"subject": subject.name, "session": name} | _quality(session) | summed_up(images))
+    words = {(one.contrast, one.label): one.usable.words for one in images}
     measured = {(row.get("contrast"), row.get("image")) for row in session.metrics}
     counted = set()
     folder = cohort.out_dir / f"sub-{subject.name}" / (f"ses-{session.name}" if session.name else "") / "anat"
@@ -114,12 +120,18 @@ def _add_session(cohort: Cohort, subject: Subject, session: Session) -> None:
                 counted.add((channel.contrast, label))
                 for tissue in segmented:
                     _add_volumes(cohort, where, channel.contrast, label, tissue)
+                    _add_segmentation(cohort, where, channel.contrast, label, tissue)
                 if label in cohort.methods and paired and (channel.contrast, label) not in measured:
                     status, detail = UNMEASURED, f"no row of {label} in its desc-{label}_qc.tsv"
             row = _image_row(subject.name, name, channel.contrast, label, status, detail) | _risk(
                 channel, label, session
             )
-            row |= {"segmentations": " ".join(sorted(tissue.segmentation for tissue in segmented if tissue.volumes))}
+            row |= {
+                "segmentations": " ".join(
+                    sorted(tissue.segmentation for tissue in segmented if tissue.volumes is not None)
+                )
+            }
+            row |= words.get((channel.contrast, label), {})
             cohort.images.append(row | {"high_field": "yes" if paired else "no"})
     _add_metrics(cohort, where, session, counted)
     if not session.channels:
@@ -139,11 +151,22 @@ def _add_volumes(cohort: Cohort, where: tuple[str, str], contrast: str, label: s
             cohort.volumes.add((contrast, label, tissue.segmentation, name, measure), where, volume)
 
 
+def _add_segmentation(cohort: Cohort, where: tuple[str, str], contrast: str, label: str, tissue: Tissue) -> None:
+    """High field comes with each low-field session it is compared with, and is one image of its own session."""
+    session = tissue.output.entities.get("ses", NO_SESSION) if label == HIGH else where[1]
+    about = {"subject": where[0], "session": session, "contrast": contrast, "image": label}
+    cohort.segmentations[tissue.output.path] = about, tissue
+
+
 def _find_unsegmented(cohort: Cohort) -> None:
-    """Gives complete images that lack a segmentation which others have a status that says so."""
+    """Gives complete images that lack a segmentation which others have a status that says so.
+
+    Regions of low field itself are found only beside high field.
+    """
     wanted = {seg for row in cohort.images for seg in str(row["segmentations"]).split()}
     for row in cohort.images:
-        lacking = sorted(wanted - set(str(row["segmentations"]).split()))
+        optional = REGION_SEGMENTATIONS if row["image"] == BASELINE and row["high_field"] == "no" else ()
+        lacking = sorted(wanted.difference(str(row["segmentations"]).split(), optional))
         if row["status"] == COMPLETE and lacking:
             listed = ", ".join(f"seg-{seg}" for seg in lacking)
             row |= {"status": UNSEGMENTED, "detail": f"no table of volumes of {listed}, which other images have"}
@@ -233,7 +256,9 @@ def _add_metrics(cohort: Cohort, where: tuple[str, str], session: Session, count
         contrast, image, protocol, region, metric = key
         if (contrast, image) not in counted:
             continue
-        if metric == "dice":
+        if metric == VOLUME_DIFFERENCE:  # volumes are read from their own tables, each image once
+            continue
+        if metric == DICE:
             before = cohort.overlaps.add((contrast, image, protocol.removeprefix("seg-"), region), where, value)
         else:
             before = cohort.metrics.add(key, where, value)
@@ -245,37 +270,20 @@ def _add_metrics(cohort: Cohort, where: tuple[str, str], session: Session, count
             cohort.notes += [note] if note not in cohort.notes else []
 
 
-def _people_rows(folder: Path) -> dict[str, dict[str, str]]:
-    rows = read_table(folder / "participants.tsv")
-    return {row["participant_id"].removeprefix("sub-"): row for row in rows if row.get("participant_id")}
-
-
 def _listed(folder: Path) -> set[str]:
-    return {name for name in _people_rows(folder) if name.replace("+", "").isalnum()}
-
-
-_SEXES = {"f": "F", "female": "F", "m": "M", "male": "M"}
+    names = {row["participant_id"].removeprefix("sub-") for row in given_rows(folder)}
+    return {name for name in names if name.replace("+", "").isalnum()}
 
 
 def _people(out_dir: Path, bids_dir: Path, subjects: Iterable[str]) -> dict[str, dict[str, Any]]:
     """Age in years and sex of each subject, from the derivative's participants.tsv, else from the dataset's."""
-    rows: dict[str, dict[str, str]] = {}
+    people: dict[str, dict[str, Any]] = {}
     for folder in (bids_dir, out_dir):
-        for name, row in _people_rows(folder).items():
-            known = {key.lower(): value for key, value in row.items() if value not in ("", "n/a")}
-            rows.setdefault(name, {}).update(known)
-    people = {}
-    for name in (subject for subject in subjects if subject in rows):
-        sex = rows[name].get("sex", rows[name].get("gender"))
-        people[name] = {"age": _years(rows[name].get("age")), "sex": _SEXES.get(sex.lower(), sex) if sex else None}
+        columns = columns_of(folder)
+        for label, row in own_rows(given_rows(folder), [f"sub-{subject}" for subject in subjects]).items():
+            told = {key: value for key, value in age_and_sex(row, columns).items() if value is not None}
+            people.setdefault(label.removeprefix("sub-"), {"age": None, "sex": None}).update(told)
     return people
-
-
-def _years(text: str | None) -> float | None:
-    try:
-        return _figure(float(text)) if text else None
-    except ValueError:  # "89+", as ages are hidden
-        return None
 
 
 def _figure(value: Any) -> float | None:

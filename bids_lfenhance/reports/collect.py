@@ -58,12 +58,14 @@ class Tissue:
     """A segmentation, and the volume of every tissue or region in mm³ by name (None where the table is missing).
 
     ``confidence`` of the regions, 0 to 1; empty where the table tells none. ``soft``: the volumes by posteriors.
+    ``cut``: names of what has no volume, as the field of view ends in it.
     """
 
     output: Output
     volumes: Mapping[str, float] | None
     confidence: Mapping[str, float] = field(default_factory=dict)
     soft: Mapping[str, float] = field(default_factory=dict)
+    cut: tuple[str, ...] = ()
 
     @property
     def segmentation(self) -> str:
@@ -295,10 +297,13 @@ def _tissue(output: Output) -> Tissue:
         {str(row["name"]): row[key] for row in rows if isinstance(row.get(key), float)}
         for key in ("volume_mm3", "confidence", "volume_soft_mm3")
     )
-    return Tissue(output, volumes or None, confidence, soft)
+    cut = tuple(str(row["name"]) for row in rows if row.get("volume_mm3") == "n/a")
+    return Tissue(output, volumes if volumes or cut else None, confidence, soft, cut)
 
 
 def _missing(session: Session, head: str, wanted: str | None) -> Iterable[str]:
+    if session.record.get("Failure"):  # which says it
+        return
     if not session.record:
         yield f"{head}_desc-preproc_qc.json: the record of the scans"
     if session.mask is None:

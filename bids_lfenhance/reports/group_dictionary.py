@@ -3,6 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
+from ..evaluation.thresholds import PURPOSES
+from ..segmentation.regions import regions
+from .group_data import INTRACRANIAL
+
 Columns = dict[str, Mapping[str, Any]]
 
 
@@ -16,7 +20,10 @@ def _interval(name: str, what: str, units: str = "") -> Columns:
     return columns | {f"{name}_{end}": _column(f"{word} end of its 95 % interval", units) for end, word in ends.items()}
 
 
-_SUBJECT: Columns = {"subject": _column("Label of the subject, without 'sub-'")}
+_KEYS: Columns = {
+    "participant_id": _column("Subject, as in participants.tsv"),
+    "session_id": _column("Session, as in file names; n/a for a dataset without sessions"),
+}
 _SESSION: Columns = {
     "session": _column(
         "Low-field session; 'all': each subject's sessions averaged first; 'n/a': dataset without sessions"
@@ -142,10 +149,11 @@ PEOPLE: Columns = {
     "r_p": _column("p of r, two-sided, not corrected"),
 }
 
+_USABLE = "yes, check or no (docs/metrics.md): whether it is usable"
+
 QUALITY: Columns = {
-    **_SUBJECT,
-    **_SESSION,
-    "verdict": _column("pass, review or fail, as on the subject's page"),
+    **_KEYS,
+    **{purpose: _column(f"{_USABLE} {words}: the worst word of its images") for purpose, words in PURPOSES.items()},
     "scans": _column("Low-field scans found"),
     "snr_min": _column("Lowest signal-to-noise ratio of a scan"),
     "rotation_max_deg": _column("Largest rotation between stacks", "degree"),
@@ -156,12 +164,11 @@ QUALITY: Columns = {
     "mask_ml": _column("Volume of the brain mask", "mL"),
     "confidence_min": _column("Lowest mean confidence of the regions of an image, 0 to 1"),
     "high_field": _column("High-field session it is compared with"),
-    "reasons": _column("Why the verdict is what it is"),
+    "reasons": _column("Why its images are not usable, or must be looked at before"),
 }
 
 IMAGES: Columns = {
-    **_SUBJECT,
-    **_SESSION,
+    **_KEYS,
     **_CONTRAST,
     "image": _column("As in the other tables; 'high' is high field"),
     "status": _column(
@@ -169,11 +176,39 @@ IMAGES: Columns = {
         "volumes (a segmentation is missing that other images have)"
     ),
     "detail": _column("What is wrong"),
+    **{purpose: _column(f"{_USABLE} {words}; only of enhanced images") for purpose, words in PURPOSES.items()},
     "high_field": _column("Whether there is high field of this contrast: yes or no"),
     "segmentations": _column("seg- of the tables of volumes that there are"),
     "risk_fraction": _column("Share of the brain above the risk threshold"),
     "risk_ml": _column("That share of the brain mask's volume", "mL"),
     "risk_seen": _column("Share of the brain that some stack saw"),
+}
+
+_ONE_IMAGE: Columns = {**_KEYS, **_CONTRAST, "image": IMAGES["image"]}
+
+VOLUMES_LONG: Columns = {
+    **_ONE_IMAGE,
+    **_SEGMENTATION,
+    "index": _column("Label in the image; of regions FreeSurfer's number"),
+    "name": _column("Tissue or region, as the dseg.tsv names it; 'total intracranial': all regions together"),
+    "freesurfer_name": _column("Name of the region in FreeSurfer's colour table; n/a for tissues"),
+    "volume_mm3": _column("Volume of the voxels that carry the label", "mm^3"),
+    "volume_soft_mm3": _column("Sum of the posterior times the voxel volume", "mm^3"),
+    "volume_etiv_percent": _column("100 volume_mm3 / the total intracranial volume of the same image", "%"),
+    "confidence": _column("Mean over the region's voxels of its own posterior, 0 to 1"),
+}
+
+VOLUMES_WIDE: Columns = {
+    **_ONE_IMAGE,
+    **_SEGMENTATION,
+    INTRACRANIAL: _column("Total intracranial volume: all regions together, CSF as far as the image shows it", "mm^3"),
+    **{region.freesurfer: _column(f"Volume of the {region.name} by label", "mm^3") for region in regions()},
+}
+
+METRICS_LONG: Columns = {
+    **_ONE_IMAGE,
+    **{name: METRICS[name] for name in ("protocol", "region", "metric")},
+    "value": _column("The figure, of this image against high field; of the metric 'dice' the overlap of the structure"),
 }
 
 TABLES: Mapping[str, Columns] = {
@@ -185,5 +220,8 @@ TABLES: Mapping[str, Columns] = {
     "people": PEOPLE,
     "quality": QUALITY,
     "images": IMAGES,
+    "volumes_long": VOLUMES_LONG,
+    "volumes_wide": VOLUMES_WIDE,
+    "metrics_long": METRICS_LONG,
 }
 """Name of the file in ``group/`` → its columns, in order."""

@@ -11,8 +11,12 @@ from ..config import TOTAL_INTRACRANIAL
 from ..evaluation.agreement import bland_altman, pearson
 from ..evaluation.cohort import BASELINE
 from ..evaluation.figures import Figures
+from ..evaluation.protocols import PRIMARY
 from ..evaluation.structures import DEEP, HIGH, has_side
-from .tables import HEADLINE, PRIMARY, metric_name
+from .tables import HEADLINE, metric_name
+
+FEWEST = 3
+"""Subjects below which nothing is drawn: a figure would show persons, not a cohort."""
 
 COLOURS = ("#56667a", "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00")
 """Low field, then the methods: from Okabe and Ito's palette."""
@@ -52,7 +56,11 @@ def colour_of(image: str, images: Sequence[str]) -> str:
 def metric_figure(metrics: Figures, methods: Sequence[str]) -> Figure | None:
     """Headline metrics under the deciding protocol: a line per subject from low field to each method."""
     images, session = (BASELINE, *methods), next(iter(metrics.labels()), "")
-    cells = {k: v for k, v in metrics.cells.items() if k[2:4] == (PRIMARY, "brain") and k[4] in HEADLINE}
+    cells = {
+        key: own
+        for key, own in metrics.cells.items()
+        if key[2:4] == (PRIMARY, "brain") and key[4] in HEADLINE and _count(metrics.of(own, session)) >= FEWEST
+    }
     contrasts = list(dict.fromkeys(key[0] for key in cells))
     if not contrasts:
         return None
@@ -60,7 +68,8 @@ def metric_figure(metrics: Figures, methods: Sequence[str]) -> Figure | None:
     canvas, grid = _grid(len(HEADLINE), len(contrasts), (max(size[0], 4.6), size[1]), edges=(0.75, 0.1, 0.4, 0.35))
     for line, metric in zip(grid, HEADLINE, strict=True):
         for axes, contrast in zip(line, contrasts, strict=True):
-            columns = [metrics.of(metrics.get(contrast, i, PRIMARY, "brain", metric), session) for i in images]
+            keys = [(contrast, image, PRIMARY, "brain", metric) for image in images]
+            columns = [metrics.of(cells.get(key, metrics.empty()), session) for key in keys]
             _dots(axes, columns)
             axes.set_xticks(range(len(images)), [name_of(image) for image in images], size=8)
             axes.set_title(contrast, size=10) if metric == HEADLINE[0] else None
@@ -70,6 +79,10 @@ def metric_figure(metrics: Figures, methods: Sequence[str]) -> Figure | None:
         f"{PRIMARY}, inside the brain; low field is the plain mean of the stacks."
     )
     return _finished(canvas, "metrics", "Image quality against high field", caption)
+
+
+def _count(values: np.ndarray) -> int:
+    return int(np.isfinite(values).sum())
 
 
 def _dots(axes: Any, columns: Sequence[np.ndarray]) -> None:
@@ -98,7 +111,11 @@ def structure_figure(overlaps: Rows, volumes: Rows, contrast: str, images: Seque
         (overlaps, ("mean", "sd"), "Dice with high field"),
         (volumes, ("difference_percent_mean", "difference_percent_sd"), "Volume difference from high field, %"),
     ):
-        values = {(row["name"], row["image"]): tuple(row[c] for c in columns) for row in rows if row["image"] in images}
+        values = {
+            (row["name"], row["image"]): tuple(row[c] for c in columns)
+            for row in rows
+            if row["image"] in images and row["n"] >= FEWEST
+        }
         if values:
             panels.append((title, values))
     names = [n for n in dict.fromkeys(key[0] for _, values in panels for key in values) if n != TOTAL_INTRACRANIAL]
@@ -180,7 +197,7 @@ def _panels(
     panels: Mapping, images: Sequence[str], name: str, title: str, caption: str, scatter: bool
 ) -> Figure | None:
     """A column per structure; a row per image and, where asked for, one of all images against the reference."""
-    panels = {key: pair for key, pair in panels.items() if pair[0].size}
+    panels = {key: pair for key, pair in panels.items() if pair[0].size >= FEWEST}
     structures = list(dict.fromkeys(key[0] for key in panels))
     images_there = [image for image in images if any(key[1] == image for key in panels)]
     if not images_there:

@@ -2,7 +2,7 @@
 
 import base64
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from ..evaluation.cohort import (
     volume_table,
 )
 from ..evaluation.figures import Figures
+from ..evaluation.protocols import PRIMARY
 from ..evaluation.structures import (
     HIGH,
     SUMMARY_KEYS,
@@ -30,12 +31,15 @@ from ..evaluation.structures import (
     volume_summary,
     with_both_sides,
 )
+from ..evaluation.thresholds import PURPOSES
+from ..evaluation.usable import WORDS
+from . import group_data as data
 from . import group_regions as regions
 from . import group_tables as tab
 from .cohort import NO_SESSION, Cohort
 from .group_dictionary import TABLES
-from .group_figures import Figure, agreement_figure, metric_figure, retest_figure, structure_figure
-from .tables import PRIMARY, number
+from .group_figures import FEWEST, Figure, agreement_figure, metric_figure, retest_figure, structure_figure
+from .tables import number
 
 TEMPLATE = "group.html.jinja"
 
@@ -58,8 +62,11 @@ def group_tables(cohort: Cohort) -> dict[str, list[dict[str, Any]]]:
         "volumes": volume_table(volumes),
         "retest": retest_table(volumes),
         "people": people_table(_quantities(summaries[:3], volumes), cohort.people),
-        "quality": cohort.quality,
-        "images": cohort.images,
+        "quality": [data.bids_keys(row) for row in cohort.quality],
+        "images": [data.bids_keys(row) for row in cohort.images],
+        "volumes_long": data.volumes_long(cohort),
+        "volumes_wide": data.volumes_wide(cohort),
+        "metrics_long": data.metrics_long(cohort),
     }
 
 
@@ -135,7 +142,8 @@ def group_page(cohort: Cohort, tables: Tables, figures: Sequence[Figure]) -> str
         headline=regions.headline_table(tables["summary"]),
         findings=list(regions.findings(tables["summary"])),
         problems=problems(cohort),
-        verdicts=Counter(row["verdict"] for row in cohort.quality),
+        purposes=PURPOSES,
+        usable={purpose: _counts(row.get(purpose) for row in cohort.images) for purpose in PURPOSES},
         quality=tab.quality_table(tables["metrics"]),
         overlaps=_sections(tables["overlap"], images, _overlap_tables),
         volumes=_sections(tables["volumes"], images, _volume_tables),
@@ -146,11 +154,18 @@ def group_page(cohort: Cohort, tables: Tables, figures: Sequence[Figure]) -> str
         missing=tab.missing_table(cohort),
         figures=[(figure, _picture(figure)) for figure in figures],
         files=[(name, len(tables[name]), list(TABLES[name])) for name in TABLES],
+        fewest=FEWEST,
         protocol=PRIMARY,
         version=__version__,
         style=Markup(read_text("report.css") + read_text("group.css")),  # our own files, not the dataset's
         script=Markup(read_text("group.js")),
     )
+
+
+def _counts(words: Iterable[str | None]) -> dict[str, int]:
+    """How often each word that occurs is said, from good to bad."""
+    counts = Counter(words)
+    return {word: counts[word] for word in WORDS if counts[word]}
 
 
 def _segmentation_names(tables: Tables) -> str:

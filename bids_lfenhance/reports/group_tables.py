@@ -8,10 +8,12 @@ from typing import Any, TypeGuard
 
 from ..evaluation.cohort import BASELINE
 from ..evaluation.figures import ALL
+from ..evaluation.protocols import PRIMARY
 from ..evaluation.structures import HIGH
+from ..evaluation.thresholds import PURPOSES
 from .cohort import COMPLETE, Cohort
 from .group_figures import name_of
-from .tables import HEADLINE, PRIMARY, judged, metric_name, number, signed
+from .tables import HEADLINE, judged, metric_name, number, signed
 
 Rows = Sequence[Mapping[str, Any]]
 
@@ -235,7 +237,9 @@ def control_table(cohort: Cohort) -> Table:
         if known(image.get("risk_ml")) and image["risk_ml"] > risks.get(key, {}).get("risk_ml", -1):
             risks[key] = image
     columns = [
-        *(("Subject", "its page"), ("Session", ""), ("Verdict", "as on the subject's page"), ("Scans", "")),
+        *(("Subject", "its page"), ("Session", "")),
+        *((purpose.capitalize(), f"usable {words}?") for purpose, words in PURPOSES.items()),
+        ("Scans", ""),
         *(("SNR", "lowest of its scans"), ("Rotation, °", "largest between stacks")),
         *(("Shift, mm", "largest between stacks"), ("Coverage, %", "smallest, of the brain")),
         *(("Similarity", "lowest after alignment"), ("Template", "correlation with it"), ("Brain, mL", "mask")),
@@ -251,14 +255,15 @@ def control_table(cohort: Cohort) -> Table:
         rows.append(
             [
                 *(Cell(name, link=page), Cell(session_text(row["session"]), row["session"])),
-                *(Cell(row["verdict"], style=f"verdict {row['verdict']}"), plain(row["scans"])),
+                *(Cell(row[purpose], style=f"verdict {row[purpose]}") for purpose in PURPOSES),
+                plain(row["scans"]),
                 *(plain(row["snr_min"]), plain(row["rotation_max_deg"], 2), plain(row["translation_max_mm"], 2)),
                 Cell(f"{100 * coverage:.0f}" if known(coverage) else "–", coverage),
                 *(plain(row["similarity_min"], 2), plain(row["template_correlation"], 2), plain(row["mask_ml"], 4)),
                 *(plain(row["confidence_min"], 2), Cell(number(risk.get("risk_ml"), 2) + where, risk.get("risk_ml"))),
             ]
         )
-    return Table("Quality control", columns, rows, 3)
+    return Table("Quality control", columns, rows, 5)
 
 
 def missing_table(cohort: Cohort) -> Table:

@@ -5,12 +5,13 @@ from pathlib import Path
 from typing import Any
 
 from ..bids.atomic import atomic_write
+from ..evaluation.protocols import PRIMARY
+from ..evaluation.thresholds import PURPOSES
 from . import rendering as fig
 from .boilerplate import boilerplate, describe
 from .collect import Session, Subject, collect
 from .session_figures import Album, draw_session, save_figures, slices_for
 from .tables import (
-    PRIMARY,
     comparisons,
     field_strength,
     metric_description,
@@ -24,7 +25,7 @@ from .tables import (
     signed,
     volume_rows,
 )
-from .verdict import verdict_of, warnings_of
+from .usable import gaps_of, judged, warnings_of
 
 __all__ = ["boilerplate", "tells_of_failure", "write_report"]
 
@@ -113,7 +114,8 @@ def session_part(session: Session, subject: Subject, album: Album) -> dict[str, 
         "title": f"Session {session.name}" if session.name else "Session",
         "session": session,
         "names": image_names(session),
-        "verdict": verdict_of(session, subject.run, album.problems),
+        "judged": judged(session, broken_of(session, album)),
+        "gaps": gaps_of(session, subject.run, album.problems),
         "warnings": warnings_of(session),
         "against": comparisons(session),
         "cards": cards(session, album),
@@ -130,7 +132,14 @@ def session_part(session: Session, subject: Subject, album: Album) -> dict[str, 
         "regions": {channel.contrast: region_rows(channel, session) for channel in session.channels},
         "protocols": [(name, protocol_description(name), metric_rows(session, name)) for name in protocols(session)],
         "primary": PRIMARY,
+        "purposes": PURPOSES,
     }
+
+
+def broken_of(session: Session, album: Album) -> dict[str, str]:
+    """The enhanced images that could not be read, by name, each with the sentence that says so."""
+    names = [output.path.name for channel in session.channels for output in channel.enhanced.values()]
+    return {name: problem for name in names for problem in album.problems if problem.startswith(name)}
 
 
 def facts(session: Session) -> list[tuple[str, str]]:

@@ -23,7 +23,6 @@ DIMMED = 0.6
 
 JPEG_QUALITY = 82
 
-Box = tuple[slice, slice, slice]
 Window = tuple[float, float]
 
 
@@ -43,17 +42,6 @@ class Scale:
     limits: Window
     unit: str
     threshold: float | None = None
-
-
-def brain_box(mask: np.ndarray, margin: int = 10) -> Box:
-    """The smallest box around a mask (X, Y, Z) bool, ``margin`` voxels wider, inside the image."""
-    if not mask.any():
-        return tuple(slice(0, n) for n in mask.shape)  # type: ignore[return-value]
-    ends = []
-    for axis, size in enumerate(mask.shape):
-        occupied = np.flatnonzero(mask.any(axis=tuple(other for other in range(3) if other != axis)))
-        ends.append(slice(max(0, int(occupied[0]) - margin), min(size, int(occupied[-1]) + 1 + margin)))
-    return tuple(ends)  # type: ignore[return-value]
 
 
 def slice_indices(mask: np.ndarray, plane: str, count: int) -> tuple[int, ...]:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..bids.atomic import atomic_write
-from ..imaging.grid import Grid, resample
+from ..imaging.grid import Box, Grid, box_of, resample
 from . import rendering as fig
 from .collect import Channel, Output, Session, Tissue, load
 from .tables import band_limit
@@ -16,6 +16,9 @@ from .tables import band_limit
 SLICES, FEWEST, SLICES_IN_ALL = 15, 7, 48
 """Slices per plane that can be scrolled through, at most and at least, and over all contrasts and sessions of a page:
 two sessions of two contrasts then stay below 12 MB."""
+
+MARGIN = 10
+"""Voxels around the brain that a picture shows."""
 
 RISK_THRESHOLD = 2.0
 """Noise units below which a residual is what noise does and is not painted, where the sidecar names no threshold."""
@@ -32,7 +35,7 @@ class Frame:
     """What all pictures of a session share: the grid, the box they are cut to, the brain in it, the slices."""
 
     grid: Grid
-    box: fig.Box
+    box: Box
     mask: np.ndarray
     slices: Mapping[str, tuple[int, ...]]
 
@@ -127,7 +130,7 @@ def _frame(session: Session, slices: int, album: Album) -> Frame | None:
     data, grid = np.nan_to_num(first[0]), first[1]
     brain = _attempt(session.mask, grid, album, order=0)
     mask = brain[0] > 0.5 if brain is not None and (brain[0] > 0.5).any() else data > 0.2 * np.percentile(data, 99)
-    box = fig.brain_box(mask)
+    box = box_of(mask, MARGIN)
     return Frame(grid, box, mask[box], {plane: fig.slice_indices(mask[box], plane, slices) for plane in fig.AXES})
 
 

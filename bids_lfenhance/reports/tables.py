@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..config import TISSUES
+from ..evaluation.metric_definitions import DICE, METRICS
+from ..evaluation.protocols import PRIMARY
 from .collect import Channel, Session, Tissue
-
-PRIMARY = "brain-fit"
-"""The protocol we decide by (docs/methods/metrics.md)."""
 
 HEADLINE = ("psnr", "ssim")
 """Metrics whose loss against the plain mean is reported at the top."""
@@ -110,18 +109,18 @@ def region_rows(channel: Channel, session: Session) -> list[dict[str, Any]]:
 def _rows_of(
     segmented: Mapping[str, Tissue], high: Tissue | None, session: Session, contrast: str, digits: int = 1
 ) -> list[dict[str, Any]]:
-    keys = ("preproc", *session.labels)
+    keys = (*(key for key in ("preproc",) if key in segmented), *session.labels)
     columns: list[Tissue | None] = [segmented.get(key) for key in keys]
     reference = high.volumes if high else None
     segs = {f"seg-{tissue.segmentation}" for tissue in segmented.values()}
     dice = {
         (row["image"], row["region"]): row["value"]
         for row in session.metrics
-        if row.get("metric") == "dice" and row.get("contrast") == contrast and row.get("protocol") in segs
+        if row.get("metric") == DICE and row.get("contrast") == contrast and row.get("protocol") in segs
     }
     overlap = [{name: value for (image, name), value in dice.items() if image == key} for key in keys]
-    names = [n for n in TISSUES if any(t and t.volumes and n in t.volumes for t in columns)]
-    extra = [n for t in columns if t and t.volumes for n in t.volumes if n not in TISSUES]
+    listed = [name for tissue in columns if tissue for name in (*(tissue.volumes or {}), *tissue.cut)]
+    names, extra = [n for n in TISSUES if n in listed], [n for n in listed if n not in TISSUES]
     pairs = list(zip(columns, overlap, strict=True))
     return [_volume_row(name, pairs, reference, digits) for name in dict.fromkeys([*names, *extra])]
 
@@ -142,7 +141,7 @@ def _volume_row(
         parts += [f"Dice {dice:.2f}"] if isinstance(dice, float) and math.isfinite(dice) else []
         cells.append(
             {
-                "ml": millilitres(value, digits),
+                "ml": "n/a" if tissue and name in tissue.cut else millilitres(value, digits),
                 "change": ", ".join(parts),
                 "percent": change,
                 "sure": number(tissue.confidence.get(name), 2) if tissue else "–",
@@ -190,8 +189,6 @@ def _value(table: Mapping, contrast: str, region: str, metric: str, image: str) 
 
 
 def _about(metric: str) -> tuple[str, str]:
-    from ..evaluation.metric_definitions import METRICS
-
     known = METRICS.get(metric)
     return (known.unit if known.unit != "1" else "", known.better) if known else ("", "none")
 
@@ -244,8 +241,6 @@ def metric_name(metric: str) -> str:
 
 def metric_description(metric: str) -> str:
     """What a metric is, in the words of the evaluation; nothing for one it does not know."""
-    from ..evaluation.metric_definitions import METRICS
-
     return METRICS[metric].description if metric in METRICS else ""
 
 

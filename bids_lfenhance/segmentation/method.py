@@ -5,16 +5,17 @@ from collections.abc import Sequence
 import torch
 
 from ..nn.method import Trainable
+from ..nn.source import Example
 from ..nn.stage import Nets
 from .atlas import build_atlas
 from .loss import stages
 from .network import RegionNet, build, predict
 from .score import score
 from .settings import ABOUT
-from .source import LabelMap, LabelSource
+from .source import LabelSource
 
 
-def initialise(nets: Nets, examples: Sequence[LabelMap]) -> None:
+def initialise(nets: Nets, examples: Sequence[Example]) -> None:
     """Set the atlas: the label maps of the training, counted in common space."""
     network = nets["regions"]
     assert isinstance(network, RegionNet)

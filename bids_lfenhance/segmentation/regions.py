@@ -12,8 +12,8 @@ from ..errors import InputError
 
 @dataclass(frozen=True)
 class Region:
-    """``index`` FreeSurfer's number; ``mirror`` that of the other side, its own in the middle; ``tissue`` (3,) shares
-    of CSF, GM, WM; ``colour`` "#rrggbb".
+    """``index`` and ``freesurfer`` its number and name in FreeSurfer's colour table; ``mirror`` the number of the other
+    side, its own in the middle; ``tissue`` (3,) shares of CSF, GM, WM; ``colour`` "#rrggbb".
     """
 
     index: int
@@ -21,6 +21,7 @@ class Region:
     mirror: int
     tissue: tuple[float, float, float]
     colour: str
+    freesurfer: str
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,9 @@ def regions() -> tuple[Region, ...]:
     (32, 'left cerebral white matter')
     """
     rows = json.loads(read_text("regions.json"))["regions"]
-    return tuple(Region(r["index"], r["name"], r["mirror"], tuple(r["tissue"]), r["colour"]) for r in rows)
+    return tuple(
+        Region(r["index"], r["name"], r["mirror"], tuple(r["tissue"]), r["colour"], r["freesurfer"]) for r in rows
+    )
 
 
 @cache

@@ -6,11 +6,11 @@ import numpy as np
 import torch
 
 from ..nn.batch import collate
+from ..nn.source import Example
 from ..nn.stage import Nets
 from .network import predict
 from .regions import indices
 from .settings import RegionsSettings
-from .source import LabelMap
 from .synthesis import Appearance, paint_patch
 from .warps import AXIAL, FUSED, WARPED
 
@@ -24,7 +24,7 @@ SEED = 20
 """Of the synthesis: every validation sees the same images."""
 
 
-def score(nets: Nets, example: LabelMap, settings: RegionsSettings, device: torch.device) -> Mapping[str, float]:
+def score(nets: Nets, example: Example, settings: RegionsSettings, device: torch.device) -> Mapping[str, float]:
     """``dice_low``, ``dice_thin``: mean Dice over the regions of one head in each appearance; ``dice``: both."""
     scores = {}
     for number, (name, appearance) in enumerate(APPEARANCES.items()):

@@ -10,6 +10,7 @@ from ..imaging.anatomy import CSF_REACH_MM
 from ..imaging.grid import CANONICAL_ZOOM, Grid, resample
 from ..imaging.volume import Volume
 from ..imaging.warp import Warp
+from ..nn.crop import MARGIN
 from .regions import indices, mirrored_channels
 from .volumes import Rows, region_rows
 from .warps import places, warp_to_template
@@ -17,9 +18,6 @@ from .warps import places, warp_to_template
 Predictor = Callable[[np.ndarray, np.ndarray], np.ndarray]
 """(Image (x, y, z) float32, even sides, the brain's mean about 1; (3, x/2, y/2, z/2) where its cells of two by two by
 two voxels lie in common space) → posteriors (33, x, y, z) that sum to 1."""
-
-MARGIN = 8
-"""Voxels around the brain that the network is shown: the mask may be a little short, and skull helps no further."""
 
 BRIGHTEST = 4.0
 """Brightness, in means of the brain, beyond which nothing was painted in training: vessels, eyes and fat are cut."""

@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from ..nn.method import Description
+from ..nn.method import Description, Plain
 from ..nn.settings import Checked, setting
 
 
@@ -59,7 +59,7 @@ class RegionsSettings(RegionsSampling, RegionsTraining, RegionsNetwork):
     """All settings of ``regions`` together, for its functions."""
 
 
-PRESETS: Mapping[str, Mapping[str, Any]] = {
+PRESETS: Mapping[str, Plain] = {
     "paper": {},
     "tiny": {"width": 32, "levels": 4, "rate": 3e-3, "steps": 1800, "batch": 1, "patch": 80},
 }

@@ -1,37 +1,20 @@
 """Label maps as what the network of the regions learns from: an image is synthesised for every item."""
 
 from collections.abc import Sequence
-from typing import Protocol
 
 import numpy as np
 import torch
 
 from ..nn.batch import Batch, Item, collate
-from ..nn.source import Position, order_of, people_of
+from ..nn.source import Example, Position, order_of, people_of
 from ..nn.stage import Stage
 from .synthesis import paint_patch
-
-
-class LabelMap(Protocol):
-    """What is used of an example: ``labels`` (X, Y, Z) uint8 kinds, ``where`` (W, 3, X/2, Y/2, Z/2) common space."""
-
-    @property
-    def labels(self) -> np.ndarray:
-        """(X, Y, Z) uint8."""
-
-    @property
-    def where(self) -> np.ndarray:
-        """(W, 3, X/2, Y/2, Z/2) float16."""
-
-    @property
-    def person(self) -> str:
-        """``dataset/subject``."""
 
 
 class LabelSource:
     """Items from label maps: each seen once in every pass, in an order of the pass's own."""
 
-    def __init__(self, examples: Sequence[LabelMap], settings: object = None) -> None:
+    def __init__(self, examples: Sequence[Example]) -> None:
         self.examples = examples
         self.people = people_of(examples)
 

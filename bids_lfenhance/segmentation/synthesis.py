@@ -11,10 +11,11 @@ import numpy as np
 from scipy import ndimage
 
 from ..imaging.profile import FWHM_PER_SD
+from ..imaging.signal import HF_TESLA, LF_TESLA, tissue_signal
 from ..imaging.warp import lattice
+from ..nn.crop import MARGIN
 from ..simulators.head import random_field
 from ..simulators.physics import BIAS_TERMS, add_rician, bias_field
-from ..simulators.presets import HF_TESLA, LF_TESLA, tissue_signal
 from ..simulators.source import COMMON_MM
 from .atlas import cells
 from .regions import channels_of_kinds, kinds, mirrored_channels, regions
@@ -33,9 +34,6 @@ MISPLACED = (1.0, 1.0, 0.01)
 BENT = (20.0, 1.2)
 """What the warp gets wrong beyond what the warps of the label maps do: (standard deviation of the kernel, largest root
 mean square along each axis), mm."""
-
-AROUND = 8
-"""Voxels around the brain that a box may hold: more than that no network is shown in use."""
 
 REALISTIC = 0.5
 """Share of images whose tissues are as bright as in a T1w, T2w or FLAIR; the others are of no contrast in use."""
@@ -117,7 +115,7 @@ def _box(labels: np.ndarray, shape: Shape, generator: np.random.Generator, defor
     if deformed:
         low, high = _extent(labels)
         middle = (low + high) / 2
-        spare = np.maximum(high - low + 2 * AROUND - shape, 0) / 2
+        spare = np.maximum(high - low + 2 * MARGIN - shape, 0) / 2
         turn, mirrored = _affine(generator, TURN, STRETCH), bool(generator.integers(2))
         middle = middle + generator.uniform(-spare, spare)
     if mirrored:

@@ -203,7 +203,7 @@ def curve(source: HighField, gamma: float) -> np.ndarray:
 
 
 def save_parameters(path: Path, parameters: dict[str, Parameters]) -> Path:
-    """The JSON file written: the fitted parameters of each contrast, as ``--arnold-parameters`` reads it."""
+    """The JSON file written: the fitted parameters of each contrast, as the setting ``parameters`` reads it."""
     text = json.dumps({contrast: asdict(one) for contrast, one in parameters.items()}, indent=2) + "\n"
     return atomic_write(path, text)
 

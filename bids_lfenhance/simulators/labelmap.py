@@ -19,11 +19,11 @@ from ..config import CONTRASTS, TISSUES
 from ..data import read_text
 from ..errors import InputError
 from ..imaging.grid import Grid, apply_affine, canonical_grid
+from ..imaging.signal import HF_TESLA, ORDER, tissue_signal
 from ..imaging.template import fit_affine, load_head_template
 from ..imaging.warp import lattice
 from .head import random_field
 from .physics import BIAS_TERMS, bias_field
-from .presets import HF_TESLA, ORDER, tissue_signal
 from .simulator import RecordText, jitter
 from .source import HighField, common_place
 

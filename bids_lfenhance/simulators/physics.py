@@ -10,15 +10,14 @@ from typing import Literal
 
 import numpy as np
 
+from ..imaging.contrast import GAP
 from ..imaging.grid import Grid
+from ..imaging.signal import contrast_factor
 from ..imaging.volume import Stack
 from ..nn.settings import setting
-from .presets import Preset, check_order, contrast_factor
+from .presets import Preset
 from .simulator import Record, Simulator, acquire, jitter, random_motion, rows, stack_of
 from .source import HighField, mean_of
-
-FACTOR_BOUNDS = (0.1, 1.0)
-"""Allowed contrast factors c_k."""
 
 BIAS_TERMS = tuple(powers for degree in (1, 2) for powers in combinations_with_replacement(range(3), degree))
 """Axes multiplied in each term of the bias field: x, y, z, xx, xy, xz, yy, yz, zz."""
@@ -26,9 +25,6 @@ BIAS_TERMS = tuple(powers for degree in (1, 2) for powers in combinations_with_r
 
 Form = Literal["factor", "curve"]
 """How the contrast changes: ``apply_contrast`` or ``apply_curve``."""
-
-GAP = 0.02
-"""Least distance of two tissue means, over the brightest, that a curve can go through both of."""
 
 
 @dataclass(frozen=True)
@@ -189,40 +185,6 @@ def add_rician(signal: np.ndarray, sigma: float, generator: np.random.Generator)
     """(I, J, K) float32: magnitude of the signal with normal noise of SD ``sigma`` in either channel."""
     real, imaginary = generator.standard_normal((2, *signal.shape), dtype=np.float32) * np.float32(sigma)
     return np.hypot(signal + real, imaginary).astype(np.float32)
-
-
-def contrast_vector(
-    hf_means: np.ndarray,
-    lf_means: np.ndarray,
-    lf_sigma: float,
-    contrast: str,
-    prior: np.ndarray | None = None,
-) -> np.ndarray:
-    """(3,) c_k of CSF, GM, WM by bounded least squares.
-
-    Parameters
-    ----------
-    hf_means : (3,) μ_k, the tissue means of the high-field contrast asked for, in the units of the low-field scan
-    lf_means : (3,) tissue means measured on the low-field scan
-    lf_sigma : noise of the low-field scan, > 0
-    contrast : decides the order of brightness that the result must keep
-    prior : (3,) c_k expected from relaxation times, given a small weight
-
-    Rows: SNR of each tissue (weight 1), grey-white and grey-CSF contrast (weight 10), the prior (weight 0.1).
-    """
-    from scipy.optimize import lsq_linear
-
-    means, targets = np.asarray(hf_means, dtype=float), np.asarray(lf_means, dtype=float)
-    scale = float(np.abs(means).mean())
-    pairs = 10 / scale * np.array([[0.0, -1.0, 1.0], [-1.0, 1.0, 0.0]])
-    rows = [np.diag(means / np.maximum(targets, lf_sigma)), pairs * means]
-    goals = [targets / np.maximum(targets, lf_sigma), pairs @ targets]
-    if prior is not None:
-        rows.append(0.1 * np.eye(3))
-        goals.append(0.1 * np.asarray(prior, dtype=float))
-    fit = lsq_linear(np.concatenate(rows), np.concatenate(goals), bounds=FACTOR_BOUNDS, method="bvls")
-    check_order(fit.x * means, contrast)
-    return fit.x
 
 
 def _draw(source: HighField, preset: Preset, settings: PhysicsSettings, generator: np.random.Generator) -> Degradation:

@@ -10,9 +10,9 @@ from ..config import TISSUES
 from ..errors import InputError
 from ..imaging.anatomy import CORRELATION, VOLUME_ML, Anatomy, find_anatomy
 from ..imaging.grid import Grid
+from ..imaging.signal import ORDER
 from ..imaging.tissue import segment_tissue
 from ..imaging.volume import Volume
-from .presets import ORDER
 
 PURE = 0.9
 """Posterior from which a voxel counts as pure tissue."""

@@ -1,21 +1,30 @@
 """What a training came to on people it never saw, beside what costs nothing: the input, a monotone intensity map."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 import numpy as np
 
 from ..config import CONTRASTS
 from ..evaluation.intensity import ncc, psnr
 from ..evaluation.protocols import by_brain_fit, make_pair
-from ..evaluation.ssim import GAUSSIAN_PAD, local_moments, ssim_map
+from ..evaluation.ssim import local_moments, ssim_map
+from ..imaging.ssim import RADIUS
 from ..nn.method import Trainable
 from .examples import Example
 
 if TYPE_CHECKING:
     import torch
 
+    from ..nn.stage import Nets
+
 S = TypeVar("S")
+
+Row: TypeAlias = Mapping[str, str | float]
+"""One image of one example: whose, of what, and its metrics."""
+
+SummaryRow: TypeAlias = Mapping[str, str | float | None]
+"""Means and SDs over people."""
 
 BINS = 256
 """Intensity levels of the monotone map, over [0, 1.25] of the scaled low field."""
@@ -78,7 +87,7 @@ def brain_fit(image: np.ndarray, target: np.ndarray, mask: np.ndarray) -> dict[s
     """PSNR (dB), SSIM and NCC of two (X, Y, Z) images inside the mask, protocol brain-fit."""
     pair = make_pair(image, target, mask)
     scales = by_brain_fit(pair)
-    box = pair.box(GAUSSIAN_PAD)
+    box = pair.box(RADIUS)
     similar = ssim_map(local_moments(scales.image(pair.image[box]), scales.reference(pair.reference[box])))
     x, y = pair.brain
     return {
@@ -89,14 +98,14 @@ def brain_fit(image: np.ndarray, target: np.ndarray, mask: np.ndarray) -> dict[s
 
 
 def assess(
-    nets: Mapping[str, Any],
+    nets: "Nets",
     method: Trainable[S],
     settings: S,
     examples: Sequence[Example],
     learned_from: Sequence[Example],
     seed: int,
     device: "torch.device",
-) -> list[dict[str, Any]]:
+) -> list[Row]:
     """One row for each example, contrast and way (``ROWS`` and the method): ``psnr``, ``ssim``, ``ncc`` in the brain.
 
     ``learned_from`` are the training examples, on which the monotone map is fitted; ``device`` that of the networks.
@@ -106,7 +115,7 @@ def assess(
     from .patches import whole
 
     monotone = MonotoneMap(learned_from, method.about.direction)
-    rows = []
+    rows: list[Row] = []
     for number, example in enumerate(examples):
         batch = whole(example, method.about.direction).without_target().to(device)
         generator = torch.Generator(device).manual_seed(seed + number)
@@ -115,22 +124,22 @@ def assess(
         for contrast, image, target in _channels(example, method.about.direction):
             ways = {"input": image, "monotone map": monotone(image, contrast) * example.mask}
             ways[method.name] = found[CONTRASTS.index(contrast)]
-            about = {"person": example.person, "session": example.session, "kind": example.kind, "contrast": contrast}
-            about["simulator"] = str(example.origin.get("simulator", ""))
+            about = {name: str(getattr(example, name)) for name in ("person", "session", "kind")}
+            about |= {"contrast": contrast, "simulator": str(example.origin.get("simulator", ""))}
             about["planes"] = "+".join(example.origin.get("planes", ()))
-            rows += [about | {"way": way} | brain_fit(one, target, example.mask) for way, one in ways.items()]
+            rows += [{**about, "way": way, **brain_fit(one, target, example.mask)} for way, one in ways.items()]
     return rows
 
 
-def summary(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def summary(rows: Sequence[Row]) -> list[SummaryRow]:
     """Mean and SD over people (their examples averaged first) by kind, contrast and way; ``people`` counts them."""
-    table = []
+    table: list[SummaryRow] = []
     for kind, contrast, way in dict.fromkeys((row["kind"], row["contrast"], row["way"]) for row in rows):
         mine = [row for row in rows if (row["kind"], row["contrast"], row["way"]) == (kind, contrast, way)]
         people = list(dict.fromkeys(row["person"] for row in mine))
-        line: dict[str, Any] = {"kind": kind, "contrast": contrast, "way": way, "people": len(people)}
+        line: dict[str, str | float | None] = {"kind": kind, "contrast": contrast, "way": way, "people": len(people)}
         for metric in ("psnr", "ssim", "ncc"):
-            means = [np.mean([row[metric] for row in mine if row["person"] == person]) for person in people]
+            means = [np.mean([float(row[metric]) for row in mine if row["person"] == person]) for person in people]
             line[metric] = float(np.mean(means))
             line[f"{metric}_sd"] = float(np.std(means, ddof=1)) if len(means) > 1 else None
         table.append(line)

@@ -1,21 +1,21 @@
 """What a training leaves for a third person: the weights, how to repeat them, and what to know before using them."""
 
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from .. import __version__
+from ..bids.tables import markdown_table
 from ..config import CONTRASTS
+from ..nn.method import Plain
 from ..nn.stage import Stage
 from ..nn.weights import save_weights
 from .examples import Example
 from .split import PARTS, Split
 
 if TYPE_CHECKING:
-    import torch
-
     from .checkpoint import State
     from .run import Run
 
@@ -33,14 +33,10 @@ class Trained:
 def write_results(run: "Run", state: "State", split: Split) -> Path:
     """The folder, now with ``weights.safetensors``, ``recipe.toml`` and ``card.md``."""
     recipe = make_recipe(run, state, split)
-    return save_weights(run.folder, _needed(run, state), recipe, card_text(recipe), run.options.dtype)
+    return save_weights(run.folder, state.nets, recipe, card_text(recipe), run.options.dtype)
 
 
-def _needed(run: "Run", state: "State") -> "dict[str, torch.nn.Module]":
-    return {name: state.nets[name] for name in run.needed}
-
-
-def make_recipe(run: "Run", state: "State", split: Split) -> dict[str, Any]:
+def make_recipe(run: "Run", state: "State", split: Split) -> Plain:
     """Plain values from which the training can be repeated: settings, options, stages, data, split, outcome."""
     import torch
 
@@ -70,25 +66,25 @@ def make_recipe(run: "Run", state: "State", split: Split) -> dict[str, Any]:
             "best_step": progress.best_step,
             "steps": progress.total,
             "seconds": round(progress.seconds, 1),
-            "parameters": sum(weight.numel() for net in _needed(run, state).values() for weight in net.parameters()),
+            "parameters": sum(weight.numel() for net in state.nets.values() for weight in net.parameters()),
         },
         "software": {"bids_lfenhance": __version__, "torch": torch.__version__, "python": sys.version.split()[0]},
         "identity": run.identity,
     }
 
 
-def _stage_record(stage: Stage) -> dict[str, Any]:
+def _stage_record(stage: Stage) -> Plain:
     phases = [
-        {key: getattr(phase, key) for key in ("name", "trains", "rate", "betas", "decay", "clip", "every")}
+        {key: getattr(phase, key) for key in ("name", "trains", "rate", "betas", "decay", "clip")}
         for phase in stage.phases
     ]
     kept = {key: getattr(stage, key) for key in ("name", "steps", "batch", "patch", "data", "warmup", "floor")}
     return kept | {"phases": phases}
 
 
-def _data_table(part: str, examples: Sequence[Example]) -> list[dict[str, Any]]:
+def _data_table(part: str, examples: Sequence[Example]) -> list[Plain]:
     """One row for each dataset and way its low field came about."""
-    rows = []
+    rows: list[Plain] = []
     for dataset, made in sorted({(example.dataset, _low_field(example)) for example in examples}):
         mine = [example for example in examples if (example.dataset, _low_field(example)) == (dataset, made)]
         licences = sorted({str(example.origin["licence"]) for example in mine if example.origin.get("licence")})
@@ -118,7 +114,7 @@ PURPOSE = {
 """The first sentence of a card."""
 
 
-def card_text(recipe: Mapping[str, Any]) -> str:
+def card_text(recipe: Plain) -> str:
     """The model card, Markdown; ``save_weights`` puts the hash where it says ``{sha256}``."""
     outcome, split = recipe["outcome"], recipe["split"]
     columns = ["part", "dataset", "low_field", "people", "sessions", "licence"]
@@ -176,7 +172,7 @@ JUDGED = {
 """What the first score of a method is, and its unit; any other is a PSNR."""
 
 
-def _judged(recipe: Mapping[str, Any]) -> str:
+def _judged(recipe: Plain) -> str:
     """What validation said of the weights that were kept."""
     outcome = recipe["outcome"]
     score, step = outcome["validation_psnr_db"], outcome["best_step"]
@@ -184,7 +180,7 @@ def _judged(recipe: Mapping[str, Any]) -> str:
     return f"{what}: " + ("no validation subjects" if score is None else f"{score:.2f}{unit} at step {step}")
 
 
-def _limits(recipe: Mapping[str, Any]) -> list[str]:
+def _limits(recipe: Plain) -> list[str]:
     """Sentences on what the weights must not be used for."""
     made = sorted({row["low_field"] for row in recipe["data"] if row["part"] == "train"})
     simulated = [one for one in made if one != "acquired"]
@@ -201,13 +197,12 @@ def _limits(recipe: Mapping[str, Any]) -> list[str]:
     return [*limits, f"Knows {', '.join(recipe['contrasts'])} of brains like those below; nothing else was tried."]
 
 
-def _table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> str:
-    def text(value: Any) -> str:
+def _table(rows: Sequence[Plain], columns: Sequence[str]) -> str:
+    def text(value: object) -> str:
         return "×".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
-    head = [[name.replace("_", " ") for name in columns], ["---"] * len(columns)]
-    body = [[text(row[name]) for name in columns] for row in rows]
-    return _lines(f"| {' | '.join(cells)} |" for cells in head + body)
+    head = [name.replace("_", " ") for name in columns]
+    return markdown_table(head, [[text(row[name]) for name in columns] for row in rows])
 
 
 def _lines(lines: Iterable[str]) -> str:

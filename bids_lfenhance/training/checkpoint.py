@@ -5,7 +5,6 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -123,7 +122,7 @@ def restore(state: State, updates: int, tensors: Mapping[str, Tensor]) -> None:
     # Cloned: what is read from a file lies at odd addresses, and the last bit of a sum may depend on that.
     state.best = {key: value.clone().to(state.ema.state[key].device) for key, value in _group(tensors, "best").items()}
     for name, optimiser in state.optimisers.items():
-        moments: dict[int, dict[str, Any]] = {}
+        moments: dict[int, dict[str, Tensor]] = {}
         for key, value in _group(tensors, f"moments/{name}").items():
             number, _, kind = key.partition("/")
             moments.setdefault(int(number), {})[kind] = value.clone()

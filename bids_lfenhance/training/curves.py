@@ -6,10 +6,13 @@ from collections.abc import Mapping
 from importlib.util import find_spec
 from io import StringIO
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from ..bids.atomic import atomic_write
 from ..errors import InputError
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
 
 COLUMNS = ("step", "stage", "quantity", "value")
 CSV, PNG = "curves.csv", "curves.png"
@@ -27,7 +30,7 @@ class Curves:
     def __init__(self, folder: Path, step: int, writes: bool) -> None:
         """Rows after ``step``, which a stopped run left beyond its checkpoint, are cut off; nothing else is changed."""
         self._path, self._writes = folder / CSV, writes
-        self._board: Any = None
+        self._board: SummaryWriter | None = None
         self._drawn = time.monotonic()
         if not writes:
             return
@@ -38,9 +41,9 @@ class Curves:
         table.writerows(kept)
         atomic_write(self._path, text.getvalue())
         if find_spec("tensorboard") is not None:
-            from torch.utils.tensorboard import SummaryWriter
+            from torch.utils import tensorboard
 
-            self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=step)
+            self._board = tensorboard.SummaryWriter(str(folder / "tensorboard"), purge_step=step)
 
     def add(self, step: int, stage: str, values: Mapping[str, float]) -> None:
         """Append one row per value; numbers are written so that reading them gives the same numbers."""

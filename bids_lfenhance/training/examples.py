@@ -5,14 +5,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
 from ..bids.atomic import atomic_folder
 from ..errors import InputError
+from ..imaging.grid import box_of
 from ..imaging.volume import Volume
-from ..nn.crop import brain_box
+from ..nn.crop import MARGIN
+from ..nn.method import Plain
 from ..nn.normalise import Scale
 
 Kind = Literal["simulated", "pairs", "labels", "heads", "maps"]
@@ -43,7 +45,7 @@ class Example:
     place: np.ndarray
     affine: np.ndarray
     scales: Mapping[str, tuple[float, ...]]
-    origin: Mapping[str, Any]
+    origin: Plain
     sources: tuple[tuple[str, str], ...]
     curves: Mapping[str, np.ndarray]
 
@@ -95,7 +97,7 @@ def write_example(
     kind: Kind,
     subject: str,
     session: str,
-    origin: Mapping[str, Any],
+    origin: Plain,
     *,
     dataset: str = "",
     sources: Sequence[tuple[str, str]] = (),
@@ -118,32 +120,31 @@ def write_example(
         raise ValueError(f"low, high and mask must share one grid, found {low.grid}, {high.grid}, mask {mask.shape}")
     if not mask.any() or not low.present.any() or not high.present.any():
         raise InputError(f"Expected a brain and images at both fields for {subject}, found none; check the scans.")
-    box = brain_box(mask)
+    box = box_of(mask, MARGIN)
     shift = np.eye(4)
     shift[:3, 3] = [part.start for part in box]
     inside = np.asarray(mask, bool)[box]
-    record: dict[str, Any] = {"kind": kind, "dataset": dataset, "subject": subject, "session": session}
+    record: dict[str, object] = {"kind": kind, "dataset": dataset, "subject": subject, "session": session}
     record |= {"place": (place @ shift).tolist(), "affine": (low.grid.affine @ shift).tolist()}
-    images = [volume.image[(slice(None), *box)] for volume in (low, high)]
-    scales = [Scale.of(image, inside) for image in images]
     arrays = {"mask": inside}
-    for name, volume, image, scale in zip(FIELDS, (low, high), images, scales, strict=True):
+    channels: dict[str, dict[str, np.ndarray]] = {}
+    for name, volume in zip(FIELDS, (low, high), strict=True):
+        image = volume.image[(slice(None), *box)]
+        scale = Scale.of(image, inside)
         arrays[name] = scale.apply(image, inside)[volume.present].astype(np.float16)
+        channels[name] = dict(zip(volume.contrasts, arrays[name], strict=True))
         record[name] = {"contrasts": list(volume.contrasts), "scales": scale.values[volume.present].tolist()}
     record |= {"origin": dict(origin), "sources": [list(source) for source in sources]}
     if alike:
-        record["curves"] = _curves(
-            {name: dict(zip(record[name]["contrasts"], arrays[name], strict=True)) for name in FIELDS}, inside
-        )
+        from .alike import contrast_curve
+
+        pairs = {name: (image, channels["high"].get(name)) for name, image in channels["low"].items()}
+        record["curves"] = {
+            name: contrast_curve(image, target, inside).tolist()
+            for name, (image, target) in pairs.items()
+            if target is not None
+        }
     return _write(folder, arrays, record)
-
-
-def _curves(fields: Mapping[str, Mapping[str, np.ndarray]], inside: np.ndarray) -> dict[str, list[list[float]]]:
-    """``alike.contrast_curve`` of every contrast that both fields have: field → contrast → (X, Y, Z) scaled."""
-    from .alike import contrast_curve
-
-    low, high = (fields[name] for name in FIELDS)
-    return {name: contrast_curve(image, high[name], inside).tolist() for name, image in low.items() if name in high}
 
 
 def write_labels(
@@ -155,14 +156,14 @@ def write_labels(
     subject: str,
     *,
     dataset: str,
-    origin: Mapping[str, Any],
+    origin: Plain,
     sources: Sequence[tuple[str, str]] = (),
 ) -> Path:
     """The folder of a label map, written whole or not at all.
 
     ``labels`` (X, Y, Z) uint8, ``where`` (W, 3, X/2, Y/2, Z/2) float16, the rest as ``Example``.
     """
-    record: dict[str, Any] = {"kind": "labels", "dataset": dataset, "subject": subject, "session": ""}
+    record: dict[str, object] = {"kind": "labels", "dataset": dataset, "subject": subject, "session": ""}
     record |= {"place": place.tolist(), "affine": affine.tolist(), "origin": dict(origin)}
     record |= {name: {"contrasts": [], "scales": []} for name in FIELDS}
     return _write(
@@ -178,7 +179,7 @@ def write_head(
     session: str = "",
     *,
     dataset: str,
-    origin: Mapping[str, Any],
+    origin: Mapping[str, object],
     sources: Sequence[tuple[str, str]] = (),
 ) -> Path:
     """The folder of a head that low field is simulated from, written whole or not at all.
@@ -188,7 +189,7 @@ def write_head(
     """
     labelled = images.ndim == 3
     known = {"contrasts": list(contrasts), "scales": []}
-    record: dict[str, Any] = {"kind": "maps" if labelled else "heads", "dataset": dataset}
+    record: dict[str, object] = {"kind": "maps" if labelled else "heads", "dataset": dataset}
     record |= {"subject": subject, "session": session, "place": np.eye(4).tolist(), "affine": np.eye(4).tolist()}
     record |= {"low": known, "high": known, "origin": {"simulator": "online", **origin}}
     return _write(
@@ -196,7 +197,7 @@ def write_head(
     )
 
 
-def _write(folder: str | Path, arrays: Mapping[str, np.ndarray], record: Mapping[str, Any]) -> Path:
+def _write(folder: str | Path, arrays: Mapping[str, np.ndarray], record: Mapping[str, object]) -> Path:
     def fill(draft: Path) -> None:
         for name, array in arrays.items():
             np.save(draft / f"{name}.npy", array)

@@ -33,7 +33,7 @@ def pairs_to_fit(jobs: Iterable[Job], train: Sequence[str]) -> list[Job]:
     if chosen and missing:
         raise InputError(
             f"Expected pairs of every contrast that arnold simulates, found none of {', '.join(sorted(missing))} to "
-            "fit it to; name the others with --contrasts, or give --arnold-parameters."
+            "fit it to; name the others with --contrasts, or give --set simulator.parameters=FILE."
         )
     return chosen
 

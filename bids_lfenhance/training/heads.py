@@ -3,9 +3,8 @@
 import numpy as np
 
 from ..errors import InputError
-from ..imaging.grid import Grid, canonical_grid, resample
+from ..imaging.grid import Grid, box_of, canonical_grid, resample
 from ..imaging.volume import Volume
-from ..nn.crop import brain_box
 
 FULL, PERCENTILE = 230, 99.9
 """The byte that a percentile of the brain becomes; what is brighter is kept up to 255."""
@@ -31,7 +30,7 @@ def as_bytes(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
 
 def head_bytes(high: Volume, mask: np.ndarray) -> np.ndarray:
     """(n, x, y, z) uint8: the contrasts of a session at high field, cut to the brain ``mask`` (X, Y, Z)."""
-    box = brain_box(mask, 0)
+    box = box_of(mask)
     return np.stack([as_bytes(high.channel(name)[box], mask[box]) for name in high.contrasts])
 
 
@@ -54,4 +53,4 @@ def brain_labels(path: str) -> np.ndarray:
         )
     grid = Grid(image.affine, kept.shape)  # type: ignore[attr-defined]
     found = resample(kept, grid.affine, canonical_grid(grid.corners()), order=0).astype(np.uint8)
-    return found[brain_box(found > 0, 0)]
+    return found[box_of(found > 0)]

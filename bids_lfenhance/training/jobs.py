@@ -2,10 +2,10 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,8 +13,13 @@ from .. import __version__
 from ..config import CONTRASTS
 from ..imaging.volume import Volume
 from ..methods.options import IN_HIGH_FIELD_CONTRAST, AskedFusion
-from .examples import RECORD, write_example, write_head, write_labels
+from ..nn.method import Plain
+from ..simulators.source import HighField
+from .examples import RECORD, Kind, write_example, write_head, write_labels
 from .sessions import PLANES, Session, chosen_contrasts, paired_session, simulated_session
+
+if TYPE_CHECKING:
+    from nibabel import Nifti1Image
 
 Image = tuple[str, str, str | None, str]
 """Name, contrast, plane (None: from the header) and path of a scan."""
@@ -42,7 +47,7 @@ class Job:
     label_map: str | None = None
     contrasts: tuple[str, ...] = ()
     simulator: str | None = None
-    simulator_settings: Mapping[str, Any] = field(default_factory=dict)
+    simulator_settings: Plain = field(default_factory=dict)
     draws: int = 1
     fixed: bool = False
     seed: tuple[int, ...] = (0,)
@@ -74,7 +79,7 @@ class Job:
         return tuple(root / f"{self.name}_{key}_{number}" for number in range(count))
 
 
-def _state(path: str) -> Any:
+def _state(path: str) -> tuple[object, ...]:
     """What tells that a file has changed; None where there is none: who opens it says so better."""
     try:
         found = Path(path).stat()
@@ -174,7 +179,7 @@ def _keep_labels(folder: Path, job: Job) -> None:
     )
 
 
-def _trained_on(settings: Any, simulator: str, contrasts: Sequence[str]) -> list[str]:
+def _trained_on(settings: object, simulator: str, contrasts: Sequence[str]) -> list[str]:
     """Who a learned simulator was trained on: none of them may be tested by what learns from it."""
     if not hasattr(settings, "weights"):
         return []
@@ -183,7 +188,7 @@ def _trained_on(settings: Any, simulator: str, contrasts: Sequence[str]) -> list
     return list(load_weights(settings.weights, simulator, contrasts).trained_on)
 
 
-def _sources(job: Job) -> list[Any]:
+def _sources(job: Job) -> list[HighField]:
     """The high field of a real head, one source per contrast."""
     from ..imaging.preprocess import prepare_reference
     from ..simulators.source import high_field_sources
@@ -193,22 +198,22 @@ def _sources(job: Job) -> list[Any]:
     return high_field_sources(chosen_contrasts(high, job.contrasts), names)
 
 
-def _drawn(job: Job, generator: np.random.Generator) -> list[Any]:
+def _drawn(job: Job, generator: np.random.Generator) -> list[HighField]:
     """High field drawn from a label map, another head every time."""
     from ..simulators.labelmap import draw_heads
 
     return draw_heads(job.label_map or "", job.contrasts or CONTRASTS, generator)
 
 
-def _opened(images: Sequence[Image]) -> list[Any]:
+def _opened(images: Sequence[Image]) -> "list[tuple[str, str, str | None, Nifti1Image]]":
     from ..imaging.headers import open_scan
 
     return [(name, contrast, plane, open_scan(Path(path))[0]) for name, contrast, plane, path in images]
 
 
-def _write(folder: Path, job: Job, session: Session, kind: Any, number: int = 0) -> None:
+def _write(folder: Path, job: Job, session: Session, kind: Kind, number: int = 0) -> None:
     files = [path for *_, path in (*job.high, *job.low)] + ([job.label_map] if job.label_map else [])
-    about: dict[str, Any] = {"licence": job.licence}
+    about: dict[str, object] = {"licence": job.licence}
     if job.made_by:
         about |= {"simulator": job.made_by, "trained_on": list(job.trained_on)}
     write_example(

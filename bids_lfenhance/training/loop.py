@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from ..errors import Interrupted, MethodError
 from ..nn.batch import Batch
-from ..nn.ema import AveragedNetwork, Averages, flat_state, set_state
+from ..nn.ema import Averages, flat_state, set_state
 from ..nn.method import Trainable
 from ..nn.source import Position, Source
 from ..nn.stage import Phase, Stage
@@ -28,6 +28,9 @@ from .patches import Group, Prefetch, of_kind
 from .run import Run, Show, TrainOptions, concluded, optimisers_of, prepare
 from .split import Split
 from .validate import validate
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
 
 LOG = logging.getLogger(__name__)
 
@@ -81,16 +84,16 @@ class Bar:
     """A bar on stderr: steps, rate, time left, losses; without a terminal a line every half minute."""
 
     def __init__(self, shown: bool) -> None:
-        self._bar: Any = None
+        self._bar: tqdm | None = None
         self._shown = shown
 
     def __call__(self, done: int, steps: int, losses: Mapping[str, float]) -> None:
         """Show that ``done`` of ``steps`` are done, and the losses of the last."""
         if self._bar is None:
-            from tqdm import tqdm
+            import tqdm
 
             pause = 0.5 if sys.stderr.isatty() else 30.0
-            self._bar = tqdm(
+            self._bar = tqdm.tqdm(
                 total=steps, initial=done - 1, unit="step", mininterval=pause, disable=not self._shown, file=sys.stderr
             )
         self._bar.set_postfix({name: f"{value:.4g}" for name, value in losses.items()}, refresh=False)
@@ -136,14 +139,13 @@ def _run_stage(run: Run, state: State, stage: Stage) -> None:
 
 
 def _one_step(run: Run, state: State, stage: Stage, groups: Sequence[Group]) -> dict[str, float]:
-    """Every phase of the stage that is due moves its networks once; the losses by name, over the whole batch.
+    """Every phase of the stage moves its networks once; the losses by name, over the whole batch.
 
     The items become tensors on the device once, before the phases; the host waits for the device once, after them.
     """
     device = run.group.device
     batches = [(at[0].number, run.source.realise(stage, items, at, device)) for at, items in groups]
-    due = [(n, phase) for n, phase in enumerate(stage.phases) if not state.progress.step % phase.every]
-    moved = [_move(run, state, stage, phase, number, batches) for number, phase in due]
+    moved = [_move(run, state, stage, phase, number, batches) for number, phase in enumerate(stage.phases)]
     state.ema.update(state.nets)
     losses: dict[str, float] = {}
     for finite, norm, sums in moved:
@@ -162,11 +164,10 @@ def _move(
     optimiser = state.optimisers[phase.name]
     optimiser.zero_grad(set_to_none=True)
     sums: dict[str, Tensor] = {}
-    nets = state.nets | {f"{name}-mean": AveragedNetwork(name, state.nets[name], state.ema) for name in phase.means}
     for first, batch in batches:
         seed = _seed(run.options.seed, progress.stage, progress.step, number, first)
         torch.manual_seed(seed)  # dropout has no generator of its own
-        losses = phase.losses(nets, batch, run.settings, torch.Generator(device).manual_seed(seed))
+        losses = phase.losses(state.nets, batch, run.settings, torch.Generator(device).manual_seed(seed))
         share = len(batch) / stage.batch
         (sum(losses.values(), torch.zeros(())) * share).backward()
         for name, value in losses.items():
@@ -188,12 +189,10 @@ def _move(
 
 
 def rate_share(stage: Stage, step: int) -> float:
-    """The learning rate of a step as a share of its height: up over the warm-up, down as a cosine or by halves."""
+    """The learning rate of a step as a share of its height: up over the warm-up, down as a cosine."""
     if step < stage.warmup:
         return (step + 1) / (stage.warmup + 1)
     done = (step - stage.warmup) / max(1, stage.steps - stage.warmup)
-    if stage.halvings:
-        return 0.5 ** math.floor(done * (stage.halvings + 1))
     return stage.floor + (1 - stage.floor) * (1 + math.cos(math.pi * done)) / 2
 
 
@@ -237,7 +236,7 @@ def _note(run: Run, state: State, stage: Stage, losses: Mapping[str, float]) -> 
 def _validate(run: Run, state: State, stage: Stage) -> None:
     """Measure the running mean of the weights; keep it if it is the best of the stage (a tie goes to the later)."""
     progress = state.progress
-    volumes = of_kind(run.validation, stage) if stage.measured else []
+    volumes = of_kind(run.validation, stage)
     if run.options.validate_volumes and len(volumes) > run.options.validate_volumes:
         chosen = np.linspace(0, len(volumes) - 1, run.options.validate_volumes).round().astype(int)
         volumes = [volumes[number] for number in chosen]

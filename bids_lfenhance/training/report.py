@@ -1,18 +1,18 @@
 """The test of a training, written beside the weights and printed."""
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from ..bids.atomic import atomic_write
+from ..bids.tables import markdown_table, table_text
 from ..nn.method import Trainable
 from ..nn.precision import use_precision
 from ..nn.weights import CARD, load_weights
-from .assess import assess, summary
+from .assess import Row, SummaryRow, assess, summary
 from .card import Trained
 from .examples import Example
 from .split import Split
+from .validate import own_scores, scores_itself
 
 if TYPE_CHECKING:
     from .run import TrainOptions
@@ -51,21 +51,23 @@ def test_and_tell(
         net.load_state_dict(loaded.state[name])
         net.to(device).eval()
     use_precision(nets, options.precision, device)
-    if method.score is None:
+    if not scores_itself(method):
         learned_from = [example for example in examples if example.person in split.train]
-        rows = assess(nets, method, settings, tested, learned_from, options.seed, device)
+        rows: Sequence[Row] = assess(nets, method, settings, tested, learned_from, options.seed, device)
         about, table = _about(rows, len(split.test)), markdown(summary(rows))
     else:
-        score = method.score
-        rows = [{"person": str(e.person), **score(nets, e, settings, device)} for e in tested]
-        about, table = f"{len(tested)} examples of test subjects, mean and least.\n\n", scores_table(rows)
-    atomic_write(trained.folder / TEST, _tsv(rows))
+        with torch.no_grad():
+            scores = [own_scores(method, nets, example, settings, device) for example in tested]
+        rows = [{"person": e.person, **one} for e, one in zip(tested, scores, strict=True)]
+        about, table = f"{len(tested)} examples of test subjects, mean and least.\n\n", scores_table(scores)
+    cells = [["" if value is None else str(value) for value in row.values()] for row in rows]
+    atomic_write(trained.folder / TEST, table_text(rows[0], cells))
     card = (trained.folder / CARD).read_text(encoding="utf-8").partition(HEADING)[0].rstrip()
     atomic_write(trained.folder / CARD, f"{card}\n\n{HEADING}\n{about}{table}\n")
     return "\n".join([*lines, about.strip(), table])
 
 
-def _about(rows: Sequence[Mapping[str, Any]], people: int) -> str:
+def _about(rows: Sequence[Row], people: int) -> str:
     simulated = all(row["simulator"] for row in rows)
     return (
         f"{people} test subjects, {'SIMULATED' if simulated else 'acquired'} low field, protocol "
@@ -73,38 +75,29 @@ def _about(rows: Sequence[Mapping[str, Any]], people: int) -> str:
     )
 
 
-def scores_table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """The scores of ``Trainable.score`` over the examples as Markdown: mean and least of each.
+def scores_table(scores: Sequence[Mapping[str, float]]) -> str:
+    """The scores of ``own_scores`` over the examples as Markdown: mean and least of each.
 
-    >>> print(scores_table([{"person": "a", "dice": 0.5}, {"person": "b", "dice": 0.7}]))
+    >>> print(scores_table([{"dice": 0.5}, {"dice": 0.7}]))
     | score | mean | least |
     |---|---|---|
     | dice | 0.600 | 0.500 |
     """
-    lines = ["| score | mean | least |", "|---|---|---|"]
-    for name in [name for name in rows[0] if name != "person"]:
-        values = [row[name] for row in rows]
-        lines.append(f"| {name} | {sum(values) / len(values):.3f} | {min(values):.3f} |")
-    return "\n".join(lines)
+    values = {name: [one[name] for one in scores] for name in scores[0]}
+    rows = [[name, f"{sum(each) / len(each):.3f}", f"{min(each):.3f}"] for name, each in values.items()]
+    return markdown_table(["score", "mean", "least"], rows)
 
 
-def markdown(table: Sequence[Mapping[str, Any]]) -> str:
+def markdown(table: Sequence[SummaryRow]) -> str:
     """The table of ``summary`` as Markdown."""
-    lines = ["| low field | contrast | way | PSNR, dB | SSIM | NCC |", "|---|---|---|---|---|---|"]
-    for row in table:
-        cells = [_with_sd(row, "psnr", 2), _with_sd(row, "ssim", 3), _with_sd(row, "ncc", 4)]
-        lines.append(f"| {row['kind']} | {row['contrast']} | {row['way']} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+    digits = {"psnr": 2, "ssim": 3, "ncc": 4}
+    rows = [
+        [*(str(row[name]) for name in ("kind", "contrast", "way")), *(_with_sd(row, *one) for one in digits.items())]
+        for row in table
+    ]
+    return markdown_table(["low field", "contrast", "way", "PSNR, dB", "SSIM", "NCC"], rows)
 
 
-def _with_sd(row: Mapping[str, Any], metric: str, digits: int) -> str:
+def _with_sd(row: SummaryRow, metric: str, digits: int) -> str:
     spread = row[f"{metric}_sd"]
     return f"{row[metric]:.{digits}f}" + ("" if spread is None else f" ± {spread:.{digits}f}")
-
-
-def _tsv(rows: Sequence[Mapping[str, Any]]) -> str:
-    text = io.StringIO()
-    table = csv.DictWriter(text, list(rows[0]), delimiter="\t", lineterminator="\n")
-    table.writeheader()
-    table.writerows(rows)
-    return text.getvalue()

@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Generic, Literal, TypeVar
 
 import torch
 from torch import nn
@@ -22,6 +22,8 @@ from ..nn.settings import plain
 from ..nn.source import Source
 from ..nn.stage import Stage
 from ..nn.weights import Loaded
+from ..simulators.online.source import OnlineSource
+from ..simulators.online.validation import fixed_sessions
 from .checkpoint import Progress, State, find_checkpoint, restore
 from .curves import Curves
 from .examples import Example
@@ -65,7 +67,7 @@ class TrainOptions:
     dtype: Literal["fp32", "bf16", "fp16"] = "fp32"
     start: Loaded | None = None
 
-    def record(self) -> dict[str, Any]:
+    def record(self) -> dict[str, object]:
         """Plain values of what decides the result: not the machine, and not how often something is written."""
         left_out = {"device", "checkpoint_every", "checkpoint_seconds", "log_every", "max_seconds", "dtype", "start"}
         kept = dataclasses.asdict(dataclasses.replace(self, start=None))
@@ -74,11 +76,11 @@ class TrainOptions:
 
 
 @dataclass(frozen=True)
-class Run:
+class Run(Generic[S]):
     """What does not change while a training runs."""
 
-    method: Trainable[Any]
-    settings: Any
+    method: Trainable[S]
+    settings: S
     source: Source
     train: Sequence[Example]
     validation: Sequence[Example]
@@ -89,7 +91,6 @@ class Run:
     half: bool
     stages: tuple[Stage, ...]
     trainable: Mapping[str, list[nn.Parameter]]
-    needed: tuple[str, ...]
     curves: Curves
     show: Show
     stop: Callable[[], bool]
@@ -106,7 +107,7 @@ def prepare(
     show: Show,
     stop: Callable[[], bool],
     source: Source | None = None,
-) -> tuple[Run, State]:
+) -> tuple[Run[S], State]:
     """The run and the state it starts from: a checkpoint of the same training, weights to begin with, or the seed's."""
     parts = {name: [e for e in examples if e.person in getattr(split, name)] for name in ("train", "validation")}
     if not parts["train"]:
@@ -119,8 +120,6 @@ def prepare(
     source = source or _source(method, parts["train"], settings, options)
     stages = method.stages(settings)
     nets = _networks(method, settings, options, group)
-    needed, people = tuple(nets), {example.person for example in parts["train"]}
-    nets |= method.auxiliary_networks(nets, settings, len(people)) if method.auxiliary_networks else {}
     half = use_precision(nets, options.precision, group.device)
     identity = identity_of(method, settings, examples, split, options, half, source)
     trainable = {name: [w for w in net.parameters() if w.requires_grad] for name, net in nets.items()}
@@ -142,14 +141,17 @@ def prepare(
     curves = Curves(folder, state.progress.total, group.writes)
     run = Run(
         method, settings, source, parts["train"], parts["validation"], options, group, folder, identity, half, stages,
-        trainable, needed, curves, show, stop,
+        trainable, curves, show, stop,
     )  # fmt: skip
     return run, state
 
 
 def _source(method: Trainable[S], examples: Sequence[Example], settings: S, options: TrainOptions) -> Source:
     if method.source is not None:
-        return method.source(examples, settings)
+        return method.source(examples)
+    if method.about.learns_from == "heads":
+        source: Source = OnlineSource.of(examples, settings)  # type: ignore[arg-type]
+        return method.completes(source, settings) if method.completes else source
     return ExampleSource(examples, method.about.direction, options.augmentation)
 
 
@@ -166,10 +168,10 @@ def concluded(run: Run, state: State) -> Run:
     """The run with what its method finds of the networks in the end among its settings."""
     if run.method.conclude is None:
         return run
-    examples = run.validation or run.train
+    device = run.group.device
     with torch.no_grad():
-        settings = run.method.conclude(state.nets, examples, run.settings, run.group.device)
-    return dataclasses.replace(run, settings=settings)
+        sessions = (one for example in run.validation or run.train for one in fixed_sessions(example, device))
+        return dataclasses.replace(run, settings=run.method.conclude(state.nets, sessions, run.settings))
 
 
 def optimisers_of(stage: Stage, trainable: Mapping[str, list[nn.Parameter]]) -> dict[str, torch.optim.Optimizer]:
@@ -196,7 +198,7 @@ def seen_before(examples: Sequence[Example], start: Loaded | None) -> dict[str, 
     return seen | ({"the simulator behind the examples": made} if made else {})
 
 
-def _trained_on(value: Any) -> Iterator[str]:
+def _trained_on(value: object) -> Iterator[str]:
     if isinstance(value, Mapping):
         yield from value.get("trained_on", ())
         value = list(value.values())
@@ -226,7 +228,7 @@ def identity_of(
     return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
 
 
-def stored_settings(about: Description, settings: object) -> dict[str, Any]:
+def stored_settings(about: Description, settings: object) -> dict[str, object]:
     """The settings that belong to the weights: what shapes the networks, how they learn, and what was found of them."""
     return plain(settings, *(kind for kind in (about.network, about.training, about.found) if kind))
 

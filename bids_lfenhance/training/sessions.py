@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
@@ -13,6 +12,7 @@ from ..imaging.tissue import segment_session
 from ..imaging.volume import Stack, Volume, volume_from_channels
 from ..methods.contrast import estimate
 from ..methods.options import IN_HIGH_FIELD_CONTRAST, AskedFusion
+from ..nn.method import Plain
 from ..simulators.physics import BIAS_TERMS, bias_field
 from ..simulators.presets import get_preset
 from ..simulators.session import record_json, simulate_session
@@ -31,7 +31,7 @@ ALIGNMENT = (0.2, 0.2)
 """What registration leaves of the motion between stacks: shift (mm) and turn (degrees), SD along and about each axis
 (benchmarks/registration.py: median 0.03 mm within a session, 0.2 mm across contrasts and fields)."""
 
-SPREAD: Mapping[str, Mapping[str, Any]] = {
+SPREAD: Mapping[str, Plain] = {
     "physics": {
         "contrast_form": "curve",
         "contrast_back": 1.0,
@@ -47,7 +47,7 @@ SPREAD: Mapping[str, Mapping[str, Any]] = {
 A Gaussian as wide as a voxel blurs more than a scanner does: through plane it excites a slab, for which .73 of its
 thickness stands (``fusion.SLAB``); in plane it cuts k-space, and a Gaussian of .5 to .8 voxels passes as much up to
 there, by how the edge is rolled off. One width stands for both. A factor per tissue draws the edges of the segmentation
-into the image; a network learns to read them, and is lost on a scanner that draws none (docs/results.md).
+into the image; a network learns to read them, and is lost on a scanner that draws none (docs/notebook/2026-11.md).
 """
 
 SHADING = 0.03
@@ -66,7 +66,7 @@ class Session:
     high: Volume
     mask: np.ndarray
     place: np.ndarray
-    origin: Mapping[str, Any]
+    origin: Plain
 
 
 def paired_session(low: Volume, high: Volume, fusion: AskedFusion = "mean") -> Session:
@@ -84,7 +84,7 @@ def paired_session(low: Volume, high: Volume, fusion: AskedFusion = "mean") -> S
 def simulated_session(
     simulator: Simulator,
     sources: Sequence[HighField],
-    settings: Any,
+    settings: object,
     generator: np.random.Generator,
     planes: Planes | None = None,
     fusion: AskedFusion = "mean",
@@ -131,7 +131,7 @@ def _as_estimate(low: Volume, priors: np.ndarray, fusion: AskedFusion) -> Volume
 
 
 def _acquired(
-    simulator: Simulator, sources: Sequence[HighField], settings: Any, generator: np.random.Generator, planes: Planes
+    simulator: Simulator, sources: Sequence[HighField], settings: object, generator: np.random.Generator, planes: Planes
 ) -> tuple[Volume, list[Record]]:
     """The plain mean of the stacks of each contrast, and the stacks, as registration leaves them; their records."""
     grid = sources[0].grid
@@ -146,7 +146,7 @@ def _acquired(
 
 
 def _fused(
-    simulator: Simulator, sources: Sequence[HighField], settings: Any, generator: np.random.Generator, planes: Planes
+    simulator: Simulator, sources: Sequence[HighField], settings: object, generator: np.random.Generator, planes: Planes
 ) -> tuple[Volume, list[Record]]:
     """Each contrast by a simulator that learned from fused stacks: there is nothing left to fuse."""
     presets = [get_preset(source.contrast, planes[0]) for source in sources]

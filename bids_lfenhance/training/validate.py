@@ -10,6 +10,7 @@ from torch import nn
 from ..config import CONTRASTS
 from ..nn.batch import required
 from ..nn.method import Trainable
+from ..simulators.online.validation import fixed_sessions
 from .examples import Example
 from .parallel import ProcessGroup
 from .patches import whole
@@ -30,11 +31,11 @@ def validate(
 
     ``lf2hf`` is measured as the protocol brain-fit, ``hf2lf`` on the scaled intensities as they are. Every draw has a
     generator made from ``seed`` and the example's number, so that two validations differ by the weights alone. A method
-    that scores its examples itself (``Trainable.score``) gets the means of its own scores instead.
+    that scores its examples itself (``own_scores``) gets the means of its own scores instead.
     """
     for net in nets.values():
         net.eval()
-    scores = _scored if method.score else _psnr
+    scores = _scored if scores_itself(method) else _psnr
     result = scores(nets, method, settings, examples, seed, group)
     for net in nets.values():
         net.train()
@@ -73,14 +74,28 @@ def _scored(
     seed: int,
     group: ProcessGroup,
 ) -> dict[str, float]:
-    assert method.score is not None
     names = method.scores
     sums = torch.zeros(len(names), dtype=torch.float64, device=group.device)
     for number in range(group.rank, len(examples), group.size):
-        scores = method.score(nets, examples[number], settings, group.device)
+        scores = own_scores(method, nets, examples[number], settings, group.device)
         sums += torch.tensor([scores[name] for name in names], dtype=torch.float64, device=group.device)
     group.all_reduce([sums])
     return dict(zip(names, (sums / len(examples)).tolist(), strict=True))
+
+
+def scores_itself(method: Trainable[S]) -> bool:
+    """Whether the method has scores of its own."""
+    return method.score is not None or method.judge is not None
+
+
+def own_scores(
+    method: Trainable[S], nets: Mapping[str, nn.Module], example: Example, settings: S, device: torch.device
+) -> Mapping[str, float]:
+    """The method's own scores of an example, or of the sessions that are simulated from it."""
+    if method.judge is not None:
+        return method.judge(nets, fixed_sessions(example, device), settings)
+    assert method.score is not None
+    return method.score(nets, example, settings, device)
 
 
 def brain_psnr(image: np.ndarray, target: np.ndarray, mask: np.ndarray, fit: Literal[True, False]) -> float:

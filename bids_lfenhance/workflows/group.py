@@ -10,6 +10,7 @@ from ..config import GroupSettings
 from ..derivatives.files import write_table
 from ..errors import InputError
 from ..reports.cohort import Cohort, known_subjects, read_cohort
+from ..reports.group_data import synthseg_table
 from ..reports.group_dictionary import TABLES
 from ..reports.group_page import figure_paths, group_figures, group_page, group_tables, problems
 from ..resources import check_room
@@ -97,6 +98,7 @@ def run_group(settings: GroupSettings) -> Grouped:
         path = out / FOLDER / f"{name}.tsv"
         write_table(path, tables[name], columns)
         files.append(path)
+    files.append(atomic_write(out / FOLDER / "volumes_synthseg.csv", synthseg_table(cohort)))
     pictures = figure_paths(out / FOLDER / "figures", figures)
     for path, content in pictures.items():
         files.append(atomic_write(path, content))

@@ -40,11 +40,12 @@ def graph_label(label: str) -> str:
 
 
 def scan_input(scan: Scan) -> dict[str, Any]:
-    """What a preparing step reads of a scan, ``plane`` as its sidecar gives it now."""
+    """What a preparing step reads of a scan, ``plane`` and ``thickness`` (mm) as its sidecar gives them now."""
     return {
         "name": scan.stem,
         "contrast": scan.contrast,
         "plane": scan.plane or "",
+        "thickness": scan.slice_thickness,
         "path": str(scan.path),
         "state": list(scan.state),
     }

@@ -7,7 +7,7 @@ from nipype import IdentityInterface, Merge, Node, Workflow
 
 from ..bids.sessions import LowFieldSession
 from ..config import RunSpec
-from ..derivatives.layout import segmentations
+from ..derivatives.layout import segmentations, segments_low_field
 from ..interfaces.assess import Evaluate, MapRisk, Normalise, SegmentTissue
 from ..interfaces.enhance import Enhance
 from ..interfaces.prepare import FindAnatomy, PrepareReference, PrepareSession
@@ -126,7 +126,7 @@ def init_session_wf(session: LowFieldSession, spec: RunSpec) -> Workflow:
             (enhance, risk, [("volume", "enhanced")]),
             (tissue, risk, [("volume", "acquired")]),
             (prepare, write, [("qc", "qc")]),
-            (anatomy, write, [("quality", "quality")]),
+            (anatomy, write, [("quality", "quality"), ("anatomy", "anatomy")]),
             (tissue, write, [("volume", "acquired"), ("labels", "labels"), ("volumes", "volumes")]),
             (enhance, write, [("volume", "enhanced"), *((name, name) for name in ("std", "provenance", "maps"))]),
             (enhanced_tissue, write, [("labels", "enhanced_labels"), ("volumes", "enhanced_volumes")]),
@@ -135,7 +135,8 @@ def init_session_wf(session: LowFieldSession, spec: RunSpec) -> Workflow:
         ]
     )
     _connect_spaces(workflow, enhance, write, spec)
-    regions = _connect_regions(workflow, {"": prepare, "enhanced_": enhance}, anatomy, write, spec)
+    segmented = {"": prepare} if segments_low_field("regions", session) else {}
+    regions = _connect_regions(workflow, segmented | {"enhanced_": enhance}, anatomy, write, spec)
     if session.paired:
         volumes = {"baseline": tissue, "enhanced": enhance}
         labels = {"tissue": (tissue, enhanced_tissue), "regions": regions}

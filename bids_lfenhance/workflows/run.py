@@ -28,6 +28,7 @@ from ..reports.page import boilerplate, tells_of_failure, write_report
 from ..resources import available_cpus, available_memory_gb, check_room, limit_threads
 from ..segmentation.regions import label_table
 from .inputs import graph_label
+from .verdicts import ImageVerdict, image_verdicts, of_no_use, record_failures, verdict_lines
 
 if TYPE_CHECKING:
     from ..nn.weights import Loaded
@@ -52,13 +53,16 @@ NOTHING_BUNDLED = (
 
 @dataclass
 class Outcome:
-    """Outcome of a run: subjects done, already complete, failed (subject, sentences), and its log folder."""
+    """Outcome of a run: subjects done, already complete, failed (subject, sentences), what its images are usable for,
+    and its log folder.
+    """
 
     run_dir: Path
     done: list[str] = field(default_factory=list)
     already: list[str] = field(default_factory=list)
     failed: dict[str, list[str]] = field(default_factory=dict)
     skipped: tuple[tuple[str, str], ...] = ()
+    images: tuple[ImageVerdict, ...] = ()
 
     @property
     def exit_code(self) -> int:
@@ -162,17 +166,26 @@ def make_run_spec(settings: Settings, method_settings: Mapping[str, Any], device
     )
 
 
-def preflight(settings: Settings, spec: RunSpec) -> None:
-    """Raise ``InputError`` before any computing if folders, disk, memory or templates do not suffice."""
-    work_dir = settings.work_dir or Path(tempfile.gettempdir())
-    for folder, name in ((settings.out_dir, "OUT_DIR"), (work_dir, "the work folder")):
-        check_room(folder, name)
+def check_request(settings: Settings, spec: RunSpec) -> None:
+    """Raise ``InputError`` if memory does not suffice or an output space is unknown; writes and fetches nothing."""
     needed = MINIMUM_MEMORY_GB[settings.sloppy]
     if spec.mem_gb < needed:
         advice = "ask for more" if settings.sloppy else "ask for more, or try --sloppy to see the app at work"
         raise InputError(
             f"Expected {needed:g} GiB of memory, found {spec.mem_gb:.1f}; {advice}.", code="no-memory", needed=needed
         )
+    if spec.spaces:
+        from ..imaging.normalise import check_space
+
+        for space in spec.spaces:
+            check_space(space)
+
+
+def preflight(settings: Settings, spec: RunSpec) -> None:
+    """Raise ``InputError`` before any computing if folders or disk do not suffice or a template cannot be had."""
+    work_dir = settings.work_dir or Path(tempfile.gettempdir())
+    for folder, name in ((settings.out_dir, "OUT_DIR"), (work_dir, "the work folder")):
+        check_room(folder, name)
     if spec.spaces:
         from ..imaging.normalise import template_files
 
@@ -202,9 +215,20 @@ def run_participants(settings: Settings, spec: RunSpec, plan: Plan) -> Outcome:
         if todo:
             failures = _execute(settings, spec, todo, outcome.run_dir)
             _settle(settings, spec, todo, failures, outcome)
+    outcome.images = image_verdicts(plan.sessions, spec, outcome.failed)
+    if settings.strict:
+        _refuse(outcome)
     if outcome.done:
         _cite(settings.out_dir)
     return outcome
+
+
+def _refuse(outcome: Outcome) -> None:
+    """Counts subjects with an image that is usable for nothing as failed."""
+    for subject, sentences in of_no_use(outcome.images).items():
+        outcome.failed.setdefault(subject, sentences)
+    for finished in (outcome.done, outcome.already):
+        finished[:] = [subject for subject in finished if subject not in outcome.failed]
 
 
 def _threads(settings: Settings, spec: RunSpec, sessions: int) -> int:
@@ -261,7 +285,7 @@ def _start_run(settings: Settings, spec: RunSpec, plan: Plan) -> Path:
     )
     run_dir = settings.out_dir / "logs" / run_id
     run_dir.mkdir(parents=True)
-    (run_dir / "config.toml").write_text(to_toml(settings, spec.method_settings))
+    (run_dir / "config.toml").write_text(to_toml(settings, method=spec.method_settings))
     return run_dir
 
 
@@ -301,7 +325,7 @@ def _settle(
     failures: Sequence[Any],
     outcome: Outcome,
 ) -> None:
-    """Sorts the subjects by what is on disk, and gives those that failed a page that says so."""
+    """Sorts the subjects by what is on disk, and gives those that failed a record and a page that say so."""
     for subject, own in sessions.items():
         graph = f"sub_{graph_label(subject)}_wf"
         reasons = [f"{_place(f.node)}: {f.sentence}" for f in failures if graph in f.node.split(".")]
@@ -313,6 +337,7 @@ def _settle(
             reasons = [f"expected the report {page}, found none"]
         if reasons:
             outcome.failed[subject] = reasons
+            record_failures(own, spec, failures)
             _failure_page(settings.out_dir, subject, outcome)
         else:
             outcome.done.append(subject)
@@ -332,8 +357,8 @@ def _place(node: str) -> str:
 
 
 def summary(outcome: Outcome, out_dir: Path) -> str:
-    """One screen: what was done, what was there, what failed and why, where to look."""
-    lines = [""]
+    """One screen: what the images are usable for, what was done, what was there, what failed and why, where to look."""
+    lines = ["", *verdict_lines(outcome.images)]
     for word, subjects in (("done", outcome.done), ("already there", outcome.already)):
         if subjects:
             lines.append(f"{len(subjects)} subject(s) {word}: {_few(subjects)}")

@@ -78,7 +78,8 @@ def simulator_settings(settings: SimulateSettings) -> dict[str, Any]:
         return dataclasses.asdict(get_simulator(settings.simulator).settings(**settings.simulator_options))
     except (TypeError, ValueError) as error:
         raise InputError(
-            f"Expected settings simulator '{settings.simulator}' can use, found: {error}; see --help.",
+            f"Expected settings simulator '{settings.simulator}' can use, found: {error}; see --help-method "
+            f"{settings.simulator}.",
             code="bad-method-settings",
             method=settings.simulator,
         ) from error
@@ -89,7 +90,7 @@ def simulation_toml(settings: SimulateSettings, options: Mapping[str, Any], cont
 
     Weights that cannot be used for these contrasts are an ``InputError``.
     """
-    tables = tomllib.loads(to_toml(settings, options))
+    tables = tomllib.loads(to_toml(settings, simulator=options))
     tables["run"] = {key: value for key, value in tables["run"].items() if key in (*_HOW, "level")}
     maker = {"version": __version__}
     if digest := weights_digest(options, contrasts):

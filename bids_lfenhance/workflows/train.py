@@ -28,6 +28,8 @@ MEMORY_GB = 2.0
 
 def run_train(settings: TrainSettings) -> int:
     """The exit code: 0 when weights, card, curves and the test are on disk."""
+    from ..training.run import stored_settings
+
     method = get_trainable(settings.method)
     _check_pack(settings, method)
     own = resolve(settings, method)
@@ -41,8 +43,8 @@ def run_train(settings: TrainSettings) -> int:
     start, inputs = _weights(settings, split)
     jobs = [dataclasses.replace(job, inputs=inputs, fusion=fusion) for job in assign(settings, jobs, split)]
     pairs = _pairs_of_arnold(settings, jobs, split)
-    simulator = [] if settings.augment in PLAIN else [simulation(settings)["simulator_settings"]]
-    text = to_toml(settings, dataclasses.asdict(own), *simulator)
+    simulator = {} if settings.augment in PLAIN else {"simulator": simulation(settings)["simulator_settings"]}
+    text = to_toml(settings, method=stored_settings(method.about, own), **simulator)
     if settings.dry_run:
         fitted = f"arnold is fitted to {len(pairs)} pair(s) of the training subjects" if pairs else ""
         _print(describe(settings, jobs, split), fitted, text)
@@ -82,7 +84,7 @@ def _check_stages(settings: TrainSettings, method: "Trainable[Any]", own: Any, j
     stages = method.stages(own)
     if method.about.direction == "regions" and any(side % 2 or side < 2 for stage in stages for side in stage.patch):
         raise InputError(
-            f"Expected an even --{method.name}-patch, whose voxels the network takes two by two by two, found "
+            f"Expected an even patch of {method.name}, whose voxels the network takes two by two by two, found "
             f"{stages[0].patch[0]}; change it.",
             code="odd-patch",
         )
@@ -103,7 +105,7 @@ def _fusion(settings: TrainSettings, own: Any) -> Any:
     fusion = getattr(own, "fusion", "mean")
     if fusion != "mean" and settings.augment not in PLAIN and get_simulator(settings.augment).fused:
         raise InputError(
-            f"Expected --{settings.method}-fusion mean with --augment {settings.augment}, which makes images that are "
+            f"Expected --set fusion=mean with --augment {settings.augment}, which makes images that are "
             f"fused already, found {fusion}; change one of them.",
             code="conflicting-options",
             options=("fusion", "augment"),
@@ -139,7 +141,9 @@ def _pairs_of_arnold(settings: TrainSettings, jobs: Sequence[Job], split: Split)
 
 
 def _fitted(settings: TrainSettings, jobs: Sequence[Job], pairs: Sequence[Job], root: Path) -> list[Job]:
-    """The jobs with the parameters fitted to the pairs, which ``OUT_DIR/arnold.json`` keeps for --arnold-parameters."""
+    """The jobs with the parameters fitted to the pairs, which ``OUT_DIR/arnold.json`` keeps for later use as its
+    ``parameters``.
+    """
     from ..training.fit_arnold import parameters_file, registered, write_parameters
 
     if not pairs:
@@ -237,7 +241,7 @@ def resolve(settings: TrainSettings, method: "Trainable[Any]") -> Any:
         return method.about.settings(**chosen, device=choose_device(settings.device))
     except (TypeError, ValueError) as error:
         raise InputError(
-            f"Expected settings method '{method.name}' can use, found: {error}; see --help.",
+            f"Expected settings method '{method.name}' can use, found: {error}; see --help-method {method.name}.",
             code="bad-method-settings",
             method=method.name,
         ) from error

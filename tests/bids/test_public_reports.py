@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from bids_lfenhance.bids.dataset import merged_participants
 from bids_lfenhance.bids.field_strength import read_field_strength
 from bids_lfenhance.bids.highfield import plan_simulation
+from bids_lfenhance.bids.participants import merged_participants
 from bids_lfenhance.bids.plan import make_plan
-from bids_lfenhance.workflows.inputs import reference_key, session_key
+from bids_lfenhance.workflows.inputs import reference_key, scan_input, session_key
 
 from ..refusals import refused
 from .conftest import MakeTree
@@ -168,13 +168,20 @@ def test_reformats_of_one_acquisition_are_not_three(make_tree: MakeTree, low: Si
         assert any("2 reformats" in s and "acq-cor_T1w, acq-sag_T1w" in s for s in session.warnings)
 
 
-def test_echoes_and_gaps_between_slices_are_said(make_tree: MakeTree, low: Sidecar) -> None:
-    """Echoes fused as if they were repeats, slices thinner than their spacing (no single report)."""
+def test_echoes_are_said(make_tree: MakeTree, low: Sidecar) -> None:
+    """Echoes fused as if they were repeats (no single report)."""
     tree = {"01/A/acq-axi_echo-1_T2w": low, "01/A/acq-axi_echo-2_T2w": low}
-    tree["01/A/acq-axi_T1w"] = low | {"SliceThickness": 2.5, "SpacingBetweenSlices": 5}
     (session,) = make_plan(make_tree(tree)).sessions
     assert any(s.startswith("acq-axi_T2w is there in several echoes") for s in session.warnings)
-    assert any("acq-axi_T1w, 2.5 mm thick every 5 mm" in s for s in session.warnings)
+
+
+@pytest.mark.parametrize(("written", "mm"), [(2.5, 2.5), ("2,5", 2.5), (None, None), ([2.5], None), ("thin", None)])
+def test_the_thickness_of_slices_reaches_the_preparation(
+    make_tree: MakeTree, low: Sidecar, written: object, mm: float | None
+) -> None:
+    """Slices with gaps, SpacingBetweenSlices absent as in all 64 mT sidecars of ds006557 (no single report)."""
+    (session,) = make_plan(make_tree({"01/A/acq-axi_T1w": low | {"SliceThickness": written}})).sessions
+    assert scan_input(session.stacks[0])["thickness"] == mm
 
 
 def test_a_latin_1_sidecar_is_read(make_tree: MakeTree, low: Sidecar) -> None:
@@ -199,8 +206,6 @@ def test_a_latin_1_sidecar_is_read(make_tree: MakeTree, low: Sidecar) -> None:
 def test_a_participants_table_as_people_have_it(tmp_path: Path, text: str, encoding: str) -> None:
     """Tables from spreadsheets: https://github.com/nipreps/nibabies/issues/388, …/issues/62, bids-examples 446."""
     (tmp_path / "participants.tsv").write_bytes(text.encode(encoding))
-    merged = merged_participants(tmp_path / "none.tsv", tmp_path, ["01"])
-    assert "age" not in merged
     merged = merged_participants(tmp_path / "out" / "participants.tsv", tmp_path, ["01"])
     assert merged == "participant_id\tage\nsub-01\t30\n"
 

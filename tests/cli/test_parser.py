@@ -1,13 +1,15 @@
 """The command line: defaults < settings file < argv, spellings of other BIDS Apps, no option without effect."""
 
 import dataclasses
+import re
 import typing
 from pathlib import Path
 
 import pytest
 
+from bids_lfenhance.cli.help import describe_method
 from bids_lfenhance.cli.parser import build_parser, level_of, parse
-from bids_lfenhance.cli.parts import Part, options_of_parts, parts_of
+from bids_lfenhance.cli.parts import Part, parts_of, settings_of_parts
 from bids_lfenhance.cli.run import main
 from bids_lfenhance.config import SETTINGS, Common, Settings, SimulateSettings, TrainSettings, to_toml
 from bids_lfenhance.errors import InputError
@@ -24,6 +26,7 @@ def folders(tmp_path: Path) -> list[str]:
 @pytest.mark.parametrize("flag", ["--participant-label", "--participant_label"])
 def test_participants_in_either_spelling(folders, flag):
     assert parse([*folders, flag, "01", "sub-02"]).participant_label == ("01", "sub-02")
+    assert parse([*folders, flag, "01,sub-02"]).participant_label == ("01", "sub-02"), "as other tools take lists"
 
 
 def test_words_may_come_one_option_at_a_time(folders):
@@ -39,23 +42,30 @@ def test_defaults_are_those_of_the_settings(folders):
 
 def test_the_command_line_beats_the_file(folders, tmp_path):
     path = tmp_path / "c.toml"
-    path.write_text('[run]\nrandom_seed = 3\nmem_gb = 4\nparticipant_label = ["01"]\n[interp]\nfusion = "sr"\n')
+    path.write_text('[run]\nrandom_seed = 3\nmem_gb = 4\nparticipant_label = ["01"]\n[method]\nfusion = "sr"\n')
     parsed = parse([*folders, "--config-file", str(path), "--random-seed", "5", "--method", "interp"])
     assert (parsed.random_seed, parsed.mem_gb, parsed.participant_label) == (5, 4.0, ("01",))
     assert parsed.method_options == {"fusion": "sr"}
 
 
 def test_the_file_a_run_leaves_gives_the_same_run(folders, tmp_path):
-    first = parse([*folders, "--method", "interp", "--interp-fusion", "sr", "--nprocs", "2", "--sloppy"])
+    first = parse([*folders, "--method", "interp", "--set", "fusion=sr", "--nprocs", "2", "--sloppy"])
     path = tmp_path / "config.toml"
-    path.write_text(to_toml(first, first.method_options))
+    path.write_text(to_toml(first, method=first.method_options))
     assert parse([*folders, "--config-file", str(path)]) == first
+    other = parse([*folders, "--config-file", str(path), "--method", "inr"])
+    assert other.method_options == {}, "the file's are those of the method that was replaced"
 
 
 @pytest.mark.parametrize(
     "words",
     [
-        ["--method", "interp", "--inr-width", "8"],
+        ["--method", "interp", "--set", "width=8"],
+        ["--method", "interp", "--weights", "folder"],
+        ["--set", "precision"],
+        ["--set", "precision=fp16"],
+        ["--set", "device=cuda"],
+        ["--set", "simulator.snr=3"],
         ["--config-file", "/no/such.toml"],
         ["--nprocs", "0"],
     ],
@@ -80,13 +90,33 @@ def test_a_wrong_type_in_the_file_is_one_sentence(folders, tmp_path):
 
 
 @pytest.mark.parametrize("level", SETTINGS)
-def test_every_setting_of_every_part_is_an_option(level):
-    text = build_parser(level).format_help()
+def test_every_setting_of_every_part_is_told_by_its_name(level):
     for part in parts_of(level):
-        assert f"--{part.name}-device" not in text, "one --device for the whole run"
+        text = describe_method(part.name)
         for name, item in part.fields.items():
-            assert f"--{part.name}-{name.replace('_', '-')}" in text
+            assert re.search(rf"^  {name}\b", text, re.MULTILINE), name
             assert item.metadata["help"]
+        assert not re.search(r"^  device\b", text, re.MULTILINE), "one --device for the whole run"
+
+
+@pytest.mark.parametrize(("level", "most"), [("participant", 40), ("train", 40), ("simulate", 40), ("group", 40)])
+def test_a_level_has_few_options_and_the_overview_is_a_screen(level, most, capsys):
+    assert len([action for action in build_parser(level)._actions if action.option_strings]) <= most
+    for words in (["--help"], ["raw", "out", "-h"]):
+        with pytest.raises(SystemExit) as stopped:
+            parse(words)
+        text = capsys.readouterr().out
+        assert (stopped.value.code, len(re.findall("^  bids_lfenhance ", text, re.MULTILINE))) == (0, 4)
+        assert len(text.splitlines()) <= 60
+        assert level in text
+
+
+@pytest.mark.parametrize("words", [["participant", "-h"], ["raw", "out", "participant", "-h"]])
+def test_the_help_of_a_level_has_its_options(words, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        parse(words)
+    assert stopped.value.code == 0
+    assert "--output-spaces" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("level", SETTINGS)
@@ -104,7 +134,7 @@ def test_a_level_shows_its_own_options_only(level):
     text = build_parser(level).format_help()
     own = {item.name for item in dataclasses.fields(SETTINGS[level])}
     others = {item.name for kind in SETTINGS.values() for item in dataclasses.fields(kind)} - own
-    for name in others - {"method_options", "simulator_options"}:
+    for name in others - {"method_options", "simulator_options", "precision"}:  # of the method, or of the training
         assert f"--{name.replace('_', '-')} " not in text, name
 
 
@@ -135,13 +165,13 @@ def test_the_level_is_the_third_word(words, level):
 
 
 def test_the_level_decides_the_class_and_the_options(folders):
-    parsed = parse([*folders[:2], "simulate", "--simulator", "iqt", "--iqt-motion-mm", "1", "--contrasts", "T1w"])
+    parsed = parse([*folders[:2], "simulate", "--simulator", "iqt", "--set", "motion-mm=1", "--contrasts", "T1w"])
     assert isinstance(parsed, SimulateSettings)
     assert (parsed.simulator, parsed.simulator_options, parsed.contrasts) == ("iqt", {"motion_mm": 1.0}, ("T1w",))
     with pytest.raises(SystemExit):
         parse([*folders, "--simulator", "iqt"])
-    with refused("no-effect", key="bias"):
-        parse([*folders[:2], "simulate", "--simulator", "iqt", "--physics-bias", "1"])
+    with refused("bad-setting", key="bias", part="iqt"):
+        parse([*folders[:2], "simulate", "--simulator", "iqt", "--set", "bias=1"])
 
 
 @pytest.mark.parametrize("words", [["--folds", "3", "--fold", "3"], ["--fold", "1"], ["--split", "/no/such.json"]])
@@ -170,63 +200,113 @@ class SimulatorOptions:
 def trainable(monkeypatch):
     """A train level with a method and a simulator of one name, as h2lo is."""
     parts = (
-        Part("method", "h2lo", (MethodTraining,), MethodOptions, ignored=True),
-        Part("method", "pfsr", (MethodTraining,), MethodOptions, ignored=True),
+        Part("method", "h2lo", (MethodTraining,), MethodOptions),
+        Part("method", "pfsr", (MethodTraining,), MethodOptions),
         Part("augment", "h2lo", (SimulatorOptions,), SimulatorOptions),
     )
     monkeypatch.setattr("bids_lfenhance.cli.parts.parts_of", lambda level: parts)
-    monkeypatch.setattr("bids_lfenhance.cli.parser.parts_of", lambda level: parts)
 
 
 def test_a_method_and_a_simulator_may_share_a_name(trainable):
-    text = build_parser("train").format_help()
-    assert "Method and Simulator h2lo:" in text
-    assert "--h2lo-width" in text
-    assert "--h2lo-weights" in text
-    assert "--pfsr-weights" not in text, "what is trained has weights to begin with: --init-weights"
     run = {"method": "pfsr", "augment": "h2lo"}
-    tables = {"pfsr": {"width": 3}}
-    options = options_of_parts("train", run, tables, {"h2lo.weights": "w", **run})
-    assert options == {"method_options": {"width": 3}, "simulator_options": {"weights": "w"}}
-    with pytest.raises(InputError, match="--method h2lo"):
-        options_of_parts("train", run, {}, {"h2lo.width": 4})
-    assert options_of_parts("train", {"method": "h2lo"}, {}, {"h2lo.width": 4})["method_options"] == {"width": 4}
+    file = {"run": {}, "method": {"width": 3}}
+    found = settings_of_parts("train", run, file, {"set": ("simulator.weights=w",)})
+    assert found == {"method_options": {"width": 3}, "simulator_options": {"weights": "w"}}
+    assert settings_of_parts("train", run, file, {"set": ("width=4",)})["method_options"] == {"width": 4}
+    with refused("bad-setting", key="weights", part="pfsr"):  # what is trained has --init-weights
+        settings_of_parts("train", run, file, {"set": ("weights=w",)})
+    with refused("no-effect", key="weights"):
+        settings_of_parts("train", {"method": "pfsr", "augment": "none"}, file, {"set": ("simulator.weights=w",)})
 
 
-def test_what_is_done_to_enhanced_images_is_no_option_of_a_training():
-    texts = {level: build_parser(level).format_help() for level in ("participant", "train")}
-    assert "--pfsr-contrast" in texts["participant"]
-    assert "--pfsr-contrast" not in texts["train"]
-    assert "--h2lo-contrast" in texts["train"], "which contrast a simulator learns is another thing"
+def settings_at(level):
+    return {f"{part.table}:{part.name}:{key}" for part in parts_of(level) for key in part.fields}
 
 
-def test_what_trained_weights_decide_is_no_option_of_their_use():
-    texts = {level: build_parser(level).format_help() for level in ("participant", "train")}
-    for option in ("--pfsr-width", "--pfsr-fusion", "--cssdiff-steps", "--pfsr-groups", "--pfsr-rate"):
-        assert f"{option} " in texts["train"]
-        assert f"{option} " not in texts["participant"], "without effect"
-    assert build_parser("participant").allow_abbrev is False, "--cssdiff-slices would set --cssdiff-slices-at-once"
-    assert "--bridge-steps " in texts["participant"]
-    assert "--interp-fusion " in texts["participant"], "has no weights"
+def test_what_is_done_to_enhanced_images_is_no_setting_of_a_training():
+    assert "method:pfsr:contrast" in settings_at("participant")
+    assert "method:pfsr:contrast" not in settings_at("train")
+    assert "method:h2lo:contrast" in settings_at("train"), "which contrast a simulator learns is another thing"
 
 
-@pytest.mark.parametrize("words", [("--cfm-width", "64"), ("--cfm-rate", "1e-3"), ("--cfm-train-steps=3",)])
-def test_an_option_that_weights_decide_is_refused_with_the_reason(folders, words, capsys):
-    with pytest.raises(SystemExit) as stopped:
-        parse([*folders, "--method", "cfm", *words])
-    assert stopped.value.code == 2
-    assert "trained weights decide it" in capsys.readouterr().err
+def test_what_trained_weights_decide_is_no_setting_of_their_use():
+    for setting in ("pfsr:width", "pfsr:fusion", "pfsr:groups", "pfsr:rate"):
+        assert f"method:{setting}" in settings_at("train")
+        assert f"method:{setting}" not in settings_at("participant"), "without effect"
+    assert build_parser("participant").allow_abbrev is False, "--segmentation-w would be --segmentation-weights"
+    assert "method:bridge:steps" in settings_at("participant")
+    assert "method:interp:fusion" in settings_at("participant"), "has no weights"
 
 
-def test_a_settings_file_may_not_set_what_weights_decide(folders, tmp_path):
+@pytest.mark.parametrize("word", ["width=64", "train_steps=3", "train-steps=3"])
+def test_a_setting_that_weights_decide_is_refused_with_the_reason(folders, word):
+    with refused("bad-setting", part="cfm") as caught:
+        parse([*folders, "--method", "cfm", "--set", word])
+    assert "trained weights decide it" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [('steps = 20\nsolver = "euler"', {"steps": 20, "solver": "euler"}), ("width = 64", None), ("steps = true", None)],
+)
+def test_the_method_table_of_a_settings_file_is_checked(folders, tmp_path, text, value):
     path = tmp_path / "config.toml"
-    for words, fine in (('steps = 20\nsolver = "euler"', True), ("width = 64", False)):
-        path.write_text(f'[run]\nmethod = "cfm"\n[cfm]\n{words}\n')
-        if fine:
-            assert parse([*folders, "--config-file", str(path)]).method_options == {"steps": 20, "solver": "euler"}
-            continue
-        with refused("no-effect", key="width"):
+    path.write_text(f'[run]\nmethod = "cfm"\n[method]\n{text}\n')
+    if value:
+        assert parse([*folders, "--config-file", str(path)]).method_options == value
+    else:
+        with refused("bad-setting", part="cfm"):
             parse([*folders, "--config-file", str(path)])
+
+
+@pytest.mark.parametrize("text", ['[interp]\nfusion = "sr"\n', "budget = 3\n", '[run]\nbudget = "most"\n'])
+def test_what_a_settings_file_may_not_say(folders, tmp_path, text):
+    path = tmp_path / "config.toml"
+    path.write_text(text)
+    with refused("bad-setting"):
+        parse([*folders, "--config-file", str(path)])
+
+
+def test_the_nearest_name_is_offered(folders, tmp_path, capsys):
+    path = tmp_path / "config.toml"
+    path.write_text("[run]\noutput_lable = 'a'\n")
+    for words, meant in ((["--set", "precison=fp32"], "precision"), (["--config-file", str(path)], "output_label")):
+        with refused("bad-setting") as caught:
+            parse([*folders, *words])
+        assert meant in str(caught.value).partition("found")[2].partition("see")[0]
+    for words, meant in ((["--precison", "fp32"], "--precision"), (["--preset", "tiny"], "level train")):
+        with pytest.raises(SystemExit):
+            parse([*folders, *words])
+        assert meant in capsys.readouterr().err.rpartition("unrecognized")[2]
+
+
+@pytest.mark.parametrize(
+    ("level", "words", "spelt"),
+    [
+        ("participant", ["--fusionnet-weights", "folder"], "--weights folder"),
+        ("participant", ["--fusionnet-target-contrast=own"], "--target-contrast own"),
+        ("participant", ["--no-cfm-sample", "--sloppy"], "--set sample=false"),
+        ("participant", ["--inr-width"], "--set width=VALUE"),
+        ("simulate", ["--physics-snr", "12"], "--set snr=12"),
+        ("train", ["--physics-snr", "12"], "--set simulator.snr=12"),
+        ("train", ["--h2lo-no-siren"], "--set no_siren=true"),
+    ],
+)
+def test_options_that_were_are_answered_with_how_they_are_spelt(folders, level, words, spelt):
+    with refused("old-option", option=words[0]) as caught:
+        parse([*folders[:2], level, *words])
+    assert f"write {spelt} (" in str(caught.value)
+
+
+def test_shared_settings_are_those_of_the_method(folders):
+    words = ["--weights", "folder", "--precision", "fp32", "--set", "strength=.5", "contrast=none"]
+    expected = {"weights": "folder", "precision": "fp32", "strength": 0.5, "contrast": "none"}
+    assert parse([*folders, "--method", "pfsr", *words]).method_options == expected
+    with refused("no-effect", key="target_contrast"):
+        parse([*folders, "--method", "pfsr", "--target-contrast", "own"])
+    assert parse([*folders[:2], "simulate", "--simulator", "h2lo", "--weights", "w"]).simulator_options == {
+        "weights": "w"
+    }
 
 
 @pytest.mark.parametrize("kind", [SimulateSettings, TrainSettings])
@@ -234,7 +314,7 @@ def test_a_settings_file_of_another_level_is_refused(kind: type[Common], tmp_pat
     from bids_lfenhance.config import from_toml
 
     path = tmp_path / "c.toml"
-    path.write_text(to_toml(Settings(tmp_path, tmp_path / "out"), {}))
+    path.write_text(to_toml(Settings(tmp_path, tmp_path / "out")))
     with refused("bad-setting", path=path):
         from_toml(path, kind)
 

@@ -6,6 +6,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from bids_lfenhance.cli.parser import parse
+from bids_lfenhance.cli.run import main, resolve_method
+from bids_lfenhance.config import to_toml
+from bids_lfenhance.workflows.run import make_run_spec
+
 from ..bids.conftest import LOW, make_tree
 
 __all__ = ["make_tree"]
@@ -35,3 +42,37 @@ def test_ascii_a_closed_pipe_and_a_notebook_have_no_effect(make_tree: Any, tmp_p
         assert process.wait(timeout=120) == 0
         assert "Error" not in words
         assert "Traceback" not in words
+
+
+@pytest.mark.parametrize("words", [("--mem-gb", "1"), ("--output-spaces", "MNI:1"), ("--set", "fusion=median")])
+def test_a_dry_run_refuses_what_the_run_would(
+    make_tree: Any, tmp_path: Path, words: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = make_tree({"01/A/acq-axi_T1w": LOW})
+    command = [str(root), str(tmp_path / "out"), "participant", "--method", "interp", "--segmentation", "none"]
+    assert main([*command, *words, "--dry-run"]) == 2
+    assert "Expected" in capsys.readouterr().err
+    assert main([*command, "--mem-gb", "4", "--dry-run"]) == 0
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--method", "interp", "--set", "fusion=mean", "--sloppy"),
+        ("--method", "inr", "--budget", "gpu", "--set", "psf=no", "rate=1e-3", "contrast=.7,.5,.6", "--n-samples", "2"),
+        ("--target-contrast", "high-field", "--weights", "fusionnet", "--precision", "fp32", "--output-label", "own"),
+    ],
+)
+def test_the_file_that_a_run_leaves_asks_for_the_same_run(tmp_path: Path, words: tuple[str, ...]) -> None:
+    (tmp_path / "raw").mkdir()
+    command = [str(tmp_path / "raw"), str(tmp_path / "out"), "participant", "--segmentation", "none"]
+
+    def asked(*more: str) -> tuple[Any, Any]:
+        settings = parse([*command, *more])
+        return settings, make_run_spec(settings, resolve_method(settings, "cpu"), "cpu")
+
+    settings, spec = asked(*words)
+    path = tmp_path / "config.toml"
+    path.write_text(to_toml(settings, method=spec.method_settings))
+    assert asked("--config-file", str(path))[1].without_resources == spec.without_resources

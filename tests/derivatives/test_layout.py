@@ -113,9 +113,9 @@ def test_one_draw_has_no_spread() -> None:
 
 
 def test_what_the_weights_do_not_know_has_no_spread_and_no_maps() -> None:
-    known = spec(weights_contrasts=("T1w",), maps={"Cycle": {}})
-    assert {"Std/T1w", "Cycle/T1w", "enhanced/T2w"} <= set(session_layout(record("paired"), known))
-    assert not {"Std/T2w", "Cycle/T2w"} & set(session_layout(record("paired"), known))
+    known = spec(weights_contrasts=("T1w",), maps={"DrawsStd": {}})
+    assert {"Std/T1w", "DrawsStd/T1w", "enhanced/T2w"} <= set(session_layout(record("paired"), known))
+    assert not {"Std/T2w", "DrawsStd/T2w"} & set(session_layout(record("paired"), known))
 
 
 @pytest.mark.parametrize(("kind", "frame"), [("paired", "GE"), ("unpaired", "session")])

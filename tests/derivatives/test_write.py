@@ -54,7 +54,7 @@ def spec(tmp_path: Path, raw: Path) -> RunSpec:
         synthetic=True,
         segmentation="builtin",
         segmentation_hash="abcd",
-        maps={"Plausibility": {"Description": "How odd it is.", "Units": "share"}, "Cycle": {"Description": "F."}},
+        maps={"Sample": {"Description": "How odd it is.", "Units": "share"}, "DrawsStd": {"Description": "F."}},
         weights_contrasts=("T1w",),
     )
 
@@ -87,6 +87,7 @@ def content(record: LowFieldSession, rng: np.random.Generator) -> SessionContent
     paired = record.paired
     return SessionContent(
         acquired=volume,
+        expected=np.argwhere(mask) + 0.2,
         labels=labels,
         volumes={"T1w": rows, "T2w": rows},
         enhanced=replace(volume, image=volume.image * 2),
@@ -105,13 +106,13 @@ def content(record: LowFieldSession, rng: np.random.Generator) -> SessionContent
         qc={"Scans": [{"Name": s.stem, "SNR": 10.0} for s in record.stacks], "Warnings": ["It moved."]},
         quality={"SkullStripped": False, "MaskVolumeMl": 1400.0, "Warnings": []},
         metrics=[metric] if paired else None,
-        reference_qc={} if paired else None,
-        maps={kind: replace(volume, image=volume.image / 3) for kind in ("Plausibility", "Cycle")},
-        **REGIONS,
+        reference_qc={"Warnings": ["Its background is noise."]} if paired else None,
+        maps={kind: replace(volume, image=volume.image / 3) for kind in ("Sample", "DrawsStd")},
+        **{name: regions for name, regions in REGIONS.items() if paired or name.startswith("enhanced_")},
     )
 
 
-REGION_LABELS = np.full(SHAPE, 17, np.uint8)
+REGION_LABELS = np.pad(np.full((4, 4, 4), 17, np.uint8), [(2, 2), (2, 3), (2, 4)])
 REGION_ROWS = [
     {"index": 17, "name": "left hippocampus", "volume_mm3": 720.0, "volume_soft_mm3": 700.5, "confidence": 0.9},
     {"index": None, "name": "total intracranial", "volume_mm3": 1.5e6, "volume_soft_mm3": 1.4e6, "confidence": np.nan},
@@ -221,7 +222,8 @@ def test_sidecars_tell_the_truth(raw, spec, rng):
         f"bids:raw:sub-01/ses-HFC/anat/sub-01_ses-HFC_{own}T1w.nii.gz" for own in ("acq-axi_", "")
     ]
     quality = json.loads(files["qc"].read_text())
-    assert quality["Warnings"] == ["Only two planes.", "It moved.", "A draw was odd."]
+    noisy = "Reference: Its background is noise."  # what is said of high field reaches the page of the session
+    assert quality["Warnings"] == ["Only two planes.", "It moved.", noisy, "A draw was odd."]
     assert quality["Missing"] == ["acq-sag_T1w"]
     table = pd.read_csv(files["metrics"], sep="\t")
     assert table.loc[0, "value"] == 1
@@ -255,10 +257,10 @@ def test_spreads_and_maps_that_an_earlier_run_left_and_this_one_does_not_make_go
     every = replace(spec, weights_contrasts=())
     write_all(record, every, rng)
     files = session_layout(record, every)
-    assert all(files[f"{kind}/T2w"].is_file() for kind in ("Std", "Plausibility", "Cycle"))
+    assert all(files[f"{kind}/T2w"].is_file() for kind in ("Std", "Sample", "DrawsStd"))
     write_all(record, spec, rng)
     assert {path for key, path in files.items() if not path.is_file()} == {
-        files[f"{kind}/T2w"] for kind in ("Std", "Plausibility", "Cycle")
+        files[f"{kind}/T2w"] for kind in ("Std", "Sample", "DrawsStd")
     }
     assert not sidecar_path(files["Std/T2w"]).exists()
     assert is_complete(record, spec)
@@ -326,7 +328,8 @@ def test_one_table_holds_all_volumes_of_a_subject(raw, spec, rng, kind):
     fields = {0.0635: {"preproc", "inr"}} | ({3.0: {"preproc"}} if record.paired else {})
     assert {f: set(rows["image"]) for f, rows in table.groupby("field_strength")} == fields
     images = sum(len(images) for images in fields.values())
-    assert len(table) == 2 * images * (1 + len(REGION_ROWS)), "one row of tissue, two of regions, in two contrasts"
+    segmented = images if record.paired else images - 1  # regions of low field itself only beside high field
+    assert len(table) == 2 * (images + segmented * len(REGION_ROWS)), "one row of tissue, two of regions, two contrasts"
     hippocampus = table[table["name"] == "left hippocampus"]
     assert (hippocampus["volume_soft_mm3"] == 700.5).all()
     assert set(hippocampus["segmentation"]) == {"regions"}
@@ -336,15 +339,36 @@ def test_the_methods_own_maps_say_what_they_are_and_a_missing_one_is_missed(raw,
     record = session(raw)
     given = write_all(record, spec, rng)
     files = session_layout(record, spec)
-    path = files["Plausibility/T1w"]
-    assert path.name == "sub-01_ses-HFC_space-GE_res-1mm_desc-inrPlausibility_T1w.nii.gz"
+    path = files["Sample/T1w"]
+    assert path.name == "sub-01_ses-HFC_space-GE_res-1mm_desc-inrSample_T1w.nii.gz"
     np.testing.assert_array_equal(
-        np.asarray(nib.load(path).dataobj), given.maps["Plausibility"].channel("T1w").astype(np.float32)
+        np.asarray(nib.load(path).dataobj), given.maps["Sample"].channel("T1w").astype(np.float32)
     )
     about = json.loads(sidecar_path(path).read_text())
     assert about["Description"] == "How odd it is."
     assert about["Units"] == "share"
     assert about["MagneticFieldStrength"] == 0.0635
-    assert "Plausibility/T2w" not in files, "the weights do not know T2w"
-    files["Cycle/T1w"].unlink()
-    assert missing_outputs(record, spec) == [files["Cycle/T1w"]]
+    assert "Sample/T2w" not in files, "the weights do not know T2w"
+    files["DrawsStd/T1w"].unlink()
+    assert missing_outputs(record, spec) == [files["DrawsStd/T1w"]]
+
+
+def test_what_the_scans_cut_has_no_volume_and_the_record_says_how_much_they_show(raw, spec, rng):
+    """The upper half of the brain is beyond both T1w stacks; those of the T2w show all of it."""
+    record, given = session(raw), content(session(raw), rng)
+    stacks = [replace(s, data=s.data[:, :, :4]) if s.contrast == "T1w" else s for s in given.acquired.stacks]
+    write_session(record, spec, replace(given, acquired=replace(given.acquired, stacks=tuple(stacks))))
+    files = session_layout(record, spec)
+    for contrast, volume in (("T1w", "n/a"), ("T2w", "10")):
+        for key in ("tissue_table", "enhanced_tissue_table"):
+            assert files[f"{key}/{contrast}"].read_text().splitlines()[1].split("\t")[2] == volume
+    told = json.loads(files["qc"].read_text())
+    assert told["Coverage"]["T1w"] == {
+        "Brain": 0.5,
+        "OnFaceCm2": 0.16,
+        "Cut": ["left hippocampus", "total intracranial"],
+    }
+    assert told["Coverage"]["T2w"] == {"Brain": 1.0, "OnFaceCm2": 0.0, "Cut": []}
+    assert {scan["Contrast"]: scan["Coverage"] for scan in told["Scans"]} == {"T1w": 0.5, "T2w": 1.0}
+    usable = json.loads(sidecar_path(files["enhanced/T1w"]).read_text())["Usable"]
+    assert usable["measure"] == "no"

@@ -55,7 +55,7 @@ def test_box_holds_the_brain_and_its_margin(pair):
 
 def test_every_metric_named_is_explained():
     named = {metric for protocol in protocols.PROTOCOLS.values() for metric in protocol.metrics} - {"spectrum"}
-    assert named | set(band_names()) | {"empty", "dice"} == set(METRICS)
+    assert named | set(band_names()) | {"empty", "dice", "volume_difference"} == set(METRICS)
 
 
 @pytest.mark.parametrize(

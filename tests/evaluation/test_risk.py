@@ -1,4 +1,4 @@
-"""The risk map: sees what the stacks contradict, up to the band limit and not beyond (methods.md §9 rows 16 and 19)."""
+"""The risk map: sees what the stacks contradict, up to the band limit and not beyond."""
 
 import json
 from dataclasses import replace

@@ -20,7 +20,10 @@ def test_every_image_and_structure_has_its_row() -> None:
     low = np.roll(truth, 1, axis=0)
     images = {"preproc": {"T1w": low, "FLAIR": low}, "inr": {"T1w": truth}}
     rows = overlap_session(images, {"T1w": truth, "T2w": truth}, {"T1w": ROWS}, "regions")
-    found = {(row["image"], row["region"]): row["value"] for row in rows}
+    found = {(row["image"], row["region"]): row["value"] for row in rows if row["metric"] == "dice"}
+    changes = {(row["image"], row["region"]): row["value"] for row in rows if row["metric"] == "volume_difference"}
+    assert changes["preproc", "left hippocampus"] == changes["inr", "hippocampus"] == 0
+    assert np.isnan(changes["inr", "CSF"])
     assert {row["contrast"] for row in rows} == {"T1w"}, "only what both have"
     assert found["inr", "hippocampus"] == found["inr", "left hippocampus"] == 1
     assert found["preproc", "left hippocampus"] == pytest.approx(2 * 3 / 8)
@@ -30,3 +33,15 @@ def test_every_image_and_structure_has_its_row() -> None:
     assert all(set(row) == set(DATA_DICTIONARY) for row in rows)
     assert {row["protocol"] for row in rows} <= set(SEGMENTATIONS)
     assert {row["metric"] for row in rows} <= set(METRICS)
+
+
+def test_what_the_field_of_view_cuts_has_no_agreement() -> None:
+    truth = np.zeros((10, 6, 6), np.uint8)
+    truth[2:4, 2:4, 2:4], truth[6:9, 2:4, 2:4] = 17, 53
+    seen = np.ones(truth.shape, bool)
+    seen[8:] = False
+    rows = overlap_session({"inr": {"T1w": truth}}, {"T1w": truth}, {"T1w": ROWS}, "regions", {"T1w": seen})
+    found = {row["region"]: row["value"] for row in rows if row["metric"] == "dice"}
+    assert found["left hippocampus"] == 1
+    assert np.isnan(found["right hippocampus"])
+    assert np.isnan(found["hippocampus"]), "one of its sides is cut"

@@ -1,4 +1,4 @@
-"""SSIM against scikit-image (methods.md §9 row 18: 1e-5)."""
+"""SSIM against scikit-image, to 1e-5."""
 
 import numpy as np
 import pytest

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from bids_lfenhance.evaluation.volumes import overlaps, structures
+from bids_lfenhance.evaluation.volumes import agreements, structures
 
 
 @pytest.fixture
@@ -17,9 +17,13 @@ def labels():
 TISSUES = {"CSF": (1,), "GM": (2,), "WM": (3,)}
 
 
+def overlaps(ours, theirs, of=TISSUES):
+    return {name: found.dice for name, found in agreements(ours, theirs, of).items()}
+
+
 def test_overlap_of_a_shifted_image(labels):
-    assert overlaps(np.roll(labels, 3, axis=0), labels, TISSUES)["WM"] == pytest.approx(0.5)
-    assert overlaps(labels, labels, TISSUES) == {"CSF": 1, "GM": 1, "WM": 1}
+    assert overlaps(np.roll(labels, 3, axis=0), labels)["WM"] == pytest.approx(0.5)
+    assert overlaps(labels, labels) == {"CSF": 1, "GM": 1, "WM": 1}
 
 
 def test_overlap_is_that_of_scipy():
@@ -36,10 +40,18 @@ def test_overlap_is_that_of_scipy():
 
 
 def test_overlap_with_what_is_not_there(labels):
-    assert overlaps(np.where(labels == 3, 0, labels), labels, TISSUES)["WM"] == 0
-    assert np.isnan(overlaps(np.zeros_like(labels), np.zeros_like(labels), TISSUES)["CSF"])
+    assert overlaps(np.where(labels == 3, 0, labels), labels)["WM"] == 0
+    assert np.isnan(overlaps(np.zeros_like(labels), np.zeros_like(labels))["CSF"])
+    assert np.isnan(agreements(labels, np.zeros_like(labels), TISSUES)["CSF"].volume_difference)
+
+
+def test_volume_difference_is_of_the_reference(labels):
+    fewer = np.where(np.arange(20)[:, None, None] < 10, labels, 0).astype(np.uint8)
+    for name, found in agreements(fewer, labels, TISSUES).items():
+        assert found.volume_difference == -50, name
+    assert agreements(labels, fewer, TISSUES)["WM"].volume_difference == 100
 
 
 def test_two_grids_are_refused(labels):
     with pytest.raises(ValueError, match="one grid"):
-        overlaps(labels, labels[1:], TISSUES)
+        agreements(labels, labels[1:], TISSUES)

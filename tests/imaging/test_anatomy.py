@@ -7,9 +7,10 @@ from types import ModuleType
 import nibabel as nib
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from bids_lfenhance.config import CONTRASTS
-from bids_lfenhance.imaging.anatomy import Anatomy, contrast_doubts, find_anatomy, is_stripped
+from bids_lfenhance.imaging.anatomy import Anatomy, contrast_doubts, extract_brain, find_anatomy, is_stripped
 from bids_lfenhance.imaging.grid import Grid, canonical_grid, resample
 from bids_lfenhance.imaging.template import affine_of, load_head_template
 
@@ -56,6 +57,17 @@ def test_the_brain_is_found_with_skull_and_without(small, name):
     assert found.quality["MaskVolumeMl"] == pytest.approx(found.mask.sum() * 27 / 1000, abs=0.1)
     assert found.quality["TemplateCorrelation"] > 0.7
     assert found.quality["Warnings"] == []
+
+
+def test_what_was_stripped_from_the_sulci_stays_out_of_the_mask(small):
+    """Skull stripped close to the cortex: gaps were closed over nothing, 50 mL of CSF (no single report)."""
+    scans, brain, grid = small
+    close = np.where(scans["T1w"] > 60, scans["bare"], 0)  # grey and white matter, as after thresholding
+    mask, stripped = extract_brain(close, brain, np.zeros((3, *grid.shape), np.float32), grid)
+    assert stripped
+    removed = ~ndimage.binary_fill_holes(close > 0)
+    assert not (mask & removed).any()
+    assert _dice(mask, brain & ~removed) > 0.97
 
 
 def test_a_head_upside_down_is_said(small):

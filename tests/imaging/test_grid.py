@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from bids_lfenhance.imaging.grid import Grid, apply_affine, canonical_grid, coverage, resample, zooms_of
+from bids_lfenhance.imaging.grid import Grid, apply_affine, box_of, canonical_grid, coverage, resample, zooms_of
 
 from . import thick_stacks as ts
 
@@ -105,3 +105,16 @@ def test_outside_the_field_of_view_is_cval():
     out = resample(np.ones((3, 3, 3)), np.eye(4), Grid(np.eye(4), (5, 3, 3)), order=3, cval=-7)
     assert np.all(out[3:] == -7)
     np.testing.assert_allclose(out[:3], 1, atol=1e-6)
+
+
+def test_the_box_of_a_mask_stays_inside_the_image_and_its_grid_lies_where_it_lay():
+    mask = np.zeros((20, 20, 20), bool)
+    mask[0:3, 8:12, 17:20] = True
+    box = box_of(mask, 5)
+    assert box == (slice(0, 8), slice(3, 17), slice(12, 20))
+    assert box_of(mask, (0, 1, 2)) == (slice(0, 3), slice(7, 13), slice(15, 20))
+    assert box_of(~mask & mask, 5) == (slice(0, 20),) * 3
+    whole = Grid(np.array([[0, 2.0, 0, 5], [-1, 0, 0, 6], [0, 0, 3, 7], [0, 0, 0, 1]]), mask.shape)
+    part = whole.cut(box)
+    assert part.shape == (8, 14, 8)
+    np.testing.assert_allclose(part.affine @ [1, 2, 3, 1], whole.affine @ [1, 2 + 3, 3 + 12, 1])

@@ -5,8 +5,10 @@ import gzip
 import nibabel as nib
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from bids_lfenhance.errors import InputError
+from bids_lfenhance.imaging.bias import head_mask
 from bids_lfenhance.imaging.headers import open_scan
 
 from .test_headers import AFFINE, NAME, SHAPE, refused, write
@@ -106,9 +108,35 @@ def test_nan_around_the_head_is_nought_and_said(tmp_path, data):
         open_scan(write(tmp_path, data))
 
 
-def test_a_uniform_mp2rage_is_shifted_and_said(tmp_path, data, rng):
-    """Signed values with noise around: https://github.com/nipreps/smriprep/issues/18."""
+def test_a_uniform_mp2rage_is_shifted_and_said(tmp_path, data):
+    """Signed values: https://github.com/nipreps/smriprep/issues/18."""
     signed = (data / data.max() - 0.5).astype(np.float32)
     image, warnings = open_scan(write(tmp_path, signed))
     assert image.get_fdata().min() >= 0
-    assert any("MP2RAGE" in w and "Check" in w for w in warnings)
+    assert [w for w in warnings if "MP2RAGE" in w] == [w for w in warnings if ".5 was added" in w] != []
+
+
+@pytest.mark.parametrize("kind", ["-.5 to .5", "0 to 4095"])
+def test_a_background_of_noise_as_bright_as_the_head_is_taken_away(tmp_path, rng, kind):
+    """The uniform image of an MP2RAGE: https://github.com/nipreps/smriprep/issues/18, bids-specification 1890."""
+    x, y, z = np.indices((44, 48, 40))
+    head = np.hypot(np.hypot((x - 22) / 15, (y - 24) / 18), (z - 20) / 14) < 1
+    tissue = np.where((x // 4) % 2, 0.3, 0.05) + 0.02 * rng.standard_normal(head.shape)
+    uniform = np.where(head, tissue, rng.uniform(-0.5, 0.5, head.shape)).astype(np.float32)
+    if kind == "0 to 4095":
+        uniform = np.round(4095 * (uniform + 0.5)).astype(np.int16)
+    image, warnings = open_scan(write(tmp_path, uniform))
+    values = image.get_fdata()
+    assert (values[~head] == 0).mean() > 0.95
+    assert (values[ndimage.binary_erosion(head, iterations=2)] > 0).mean() > 0.98, "but for its rim"
+    assert any("background of noise" in w and "check the brain mask" in w for w in warnings)
+    mask = head_mask(values, image.affine)
+    assert 2 * (mask & head).sum() / (mask.sum() + head.sum()) > 0.93
+
+
+@pytest.mark.parametrize("snr", [1.5, 3.0, 20.0])
+def test_the_background_of_a_magnitude_stays(tmp_path, rng, snr):
+    x, y, z = np.indices((44, 48, 40))
+    head = np.hypot(np.hypot((x - 22) / 15, (y - 24) / 18), (z - 20) / 14) < 1
+    data = np.hypot(snr * head + rng.standard_normal(head.shape), rng.standard_normal(head.shape)).astype(np.float32)
+    np.testing.assert_array_equal(open_scan(write(tmp_path, data))[0].get_fdata(), data)

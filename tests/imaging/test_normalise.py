@@ -12,6 +12,7 @@ from bids_lfenhance.imaging.normalise import (
     LPS,
     Displacement,
     carry_image,
+    check_space,
     invert,
     read_displacement,
     register_to_template,
@@ -112,6 +113,15 @@ def test_a_template_that_is_nowhere_is_named(template_home, space):
 def test_a_space_that_is_not_one_says_how_to_write_it(space):
     with refused("bad-space", space=space):
         template_files(space)
+
+
+@pytest.mark.parametrize(("space", "advice"), [("Smal", NAME), (f"{NAME}:res-7", "res-1")])
+def test_a_space_that_templateflow_does_not_know_is_refused_without_fetching(template_home, monkeypatch, space, advice):
+    monkeypatch.setattr("bids_lfenhance.imaging.normalise._fetch", None)
+    check_space(f"{NAME}:res-1")
+    with refused("bad-space", space=space) as caught:
+        check_space(space)
+    assert advice in str(caught.value).partition("found")[2]
 
 
 def test_a_subject_goes_to_the_template_and_its_transforms_come_back(template_home, tmp_path, rng):

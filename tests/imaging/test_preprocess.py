@@ -9,7 +9,9 @@ import pytest
 from bids_lfenhance.imaging.grid import apply_affine
 from bids_lfenhance.imaging.preprocess import prepare_reference, prepare_session
 from bids_lfenhance.imaging.registration import Alignment
+from bids_lfenhance.imaging.scan import slice_profile
 from bids_lfenhance.imaging.scan_notes import doubts, motion_doubts
+from bids_lfenhance.imaging.slots import SLOTS, resolution_of, slot_of
 
 from ..refusals import refused
 from . import thick_stacks as ts
@@ -127,6 +129,23 @@ def test_alone_the_frame_is_that_of_the_reference_stack(phantom):
     medians = [np.median(s.data[s.data > 0.5 * np.percentile(s.data, 95)]) for s in session.stacks]
     assert max(medians) < 1.1 * min(medians)
     assert session.contrasts == ("T1w",)
+
+
+def test_a_gap_between_slices_is_not_part_of_them(phantom):
+    """SliceThickness 2.5 every 5 mm: the thickness is the profile, the spacing is not (no single report)."""
+    heads, affine = phantom
+    scans = listed(ts.session({"T1w": heads["T1w"]}, affine, np.random.default_rng(24), ("axi",), step=1.6))
+    session, quality = prepare_session(scans, thickness={"acq-axi_T1w": 2.5}, sloppy=True)
+    (stack,) = session.stacks
+    assert stack.fwhm == pytest.approx((1.6, 1.6, 2.5))
+    assert slot_of(stack) == SLOTS.index("axial")
+    assert resolution_of(stack) == pytest.approx((1.6, 1.6, 5.0)), "what is interpolated over gaps resolves no more"
+    assert any("2.5 mm thick every 5 mm" in warning for warning in quality["Warnings"])
+
+
+@pytest.mark.parametrize("thickness", [None, 0.005, 4.8, 5.0, 10.0])
+def test_a_thickness_that_leaves_no_gap_changes_nothing(thickness):
+    assert slice_profile(np.diag([1.6, 5.0, 1.6, 1.0]), thickness) == pytest.approx((1.6, 5.0, 1.6))
 
 
 def test_stacks_without_overlap_are_refused_by_name(phantom):

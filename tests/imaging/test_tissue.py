@@ -33,6 +33,33 @@ def _scan(labels: np.ndarray, contrast: str, rng: np.random.Generator, bias: flo
 
 
 @pytest.mark.parametrize("contrast", list(CONTRASTS))
+def test_background_that_was_removed_is_no_csf(contrast, rng):
+    """Skull stripped close to the cortex: what is gone was counted, 50 mL of a head (no single report)."""
+    labels, priors = _shells()
+    image, ventricle = _scan(labels, contrast, rng), np.zeros(SHAPE, bool)
+    gone = labels < 2
+    gone[22:27, 24:29, 20:25] = False
+    image[gone] = 0
+    image[24, 26, 22] = 0  # enclosed: seen, and dark
+    posteriors, found = segment_tissue(image, labels > 0, priors)
+    assert not found[gone].any()
+    assert not posteriors[:, gone].any()
+    ventricle[24, 26, 22] = True
+    assert found[ventricle].all()
+    assert _dice(found >= 2, labels >= 2) > 0.97
+
+
+def test_what_no_stack_reached_is_no_tissue(rng):
+    """A slab under the mask of a whole head (https://github.com/nipreps/fmriprep/issues/1341)."""
+    labels, priors = _shells()
+    image = _scan(labels, "T1w", rng)
+    image[:, :, 30:] = 0
+    _, found = segment_tissue(image, labels > 0, priors)
+    assert not found[:, :, 30:].any()
+    assert _dice(found[:, :, :30] == 1, labels[:, :, :30] == 1) > 0.85
+
+
+@pytest.mark.parametrize("contrast", list(CONTRASTS))
 def test_every_contrast_needs_no_order_of_intensities(contrast, rng):
     labels, priors = _shells()
     mask = labels > 0

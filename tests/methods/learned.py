@@ -27,17 +27,10 @@ LOW = {"T1w": (0.3, 0.7, 0.85), "T2w": (0.9, 0.5, 0.45), "FLAIR": (0.2, 0.8, 0.7
 """Made-up means of CSF, GM, WM, far enough apart to be learnt."""
 
 
-def untrained(
-    method: Trainable[Any], settings: Any, seed: int = 0, spread: float = 0.05, people: int = 0
-) -> dict[str, torch.nn.Module]:
-    """The method's networks with every parameter moved a little: nothing stays at the zero it starts from.
-
-    With ``people`` to train on, those too that only a training needs.
-    """
+def untrained(method: Trainable[Any], settings: Any, seed: int = 0, spread: float = 0.05) -> dict[str, torch.nn.Module]:
+    """The method's networks with every parameter moved a little: nothing stays at the zero it starts from."""
     torch.manual_seed(seed)
     nets = method.build(settings)
-    if people and method.auxiliary_networks:
-        nets |= method.auxiliary_networks(nets, settings, people)
     with torch.no_grad():
         for net in nets.values():
             for parameter in net.parameters():

@@ -32,7 +32,7 @@ def small_session(
 def thick_session(
     rng: np.random.Generator, size: int = 40, sigma: float = 0.05, zooms: tuple[float, float, float] = (2.0, 2.0, 5.0)
 ) -> tuple[Volume, np.ndarray]:
-    """One thick, noisy stack with the Gaussian profile of methods.md §3.2, and the sharp image behind it."""
+    """One thick, noisy stack with the Gaussian profile of ``imaging.acquisition``, and the sharp image behind it."""
     image, affine, tissue = oracle.phantom_head(size, rng)
     truth = oracle.low_field_image(image, tissue, MEANS["T1w"])
     grid = Grid(affine, image.shape)

@@ -1,4 +1,4 @@
-"""What every method of the table promises (methods.md §6.1, §9 row 20); to be in the table is to be tested."""
+"""What every method of the table promises; to be in the table is to be tested."""
 
 import json
 from dataclasses import fields, replace

@@ -8,22 +8,21 @@ import pytest
 from scipy import ndimage
 
 from bids_lfenhance.config import CONTRASTS
+from bids_lfenhance.imaging.contrast import POWER, seen_signal, tissue_means
 from bids_lfenhance.imaging.grid import Grid
+from bids_lfenhance.imaging.signal import HF_TESLA
 from bids_lfenhance.imaging.volume import Volume, volume_from_channels
 from bids_lfenhance.methods import METHODS, description, get_method
 from bids_lfenhance.methods.contrast import estimate, restore, with_contrast
 from bids_lfenhance.methods.enhance import enhance
 from bids_lfenhance.methods.options import LearnedSampling
 from bids_lfenhance.nn.method import Draw, Enhanced
-from bids_lfenhance.simulators.contrast import POWER, seen_signal, tissue_means
-from bids_lfenhance.simulators.presets import HF_TESLA
 
 from ..oracle import LF_MEANS, phantom_head
 from .learned import untrained_weights
 from .phantoms import small_session
 
 FAST: dict[str, dict[str, Any]] = {
-    "cssdiff": {"levels": 2, "ccd": False, "sgp": False, "reverse_width": 8, "discriminator_width": 8},
     "pfsr": {"width": 16, "groups": 1, "blocks": 1, "reduction": 4},
 }
 """Weights with which a test takes seconds."""

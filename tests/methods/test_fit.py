@@ -1,4 +1,4 @@
-"""Network methods run as much at once as memory allows, and refuse before they start (methods.md §10.2)."""
+"""Network methods run as much at once as memory allows, and refuse before they start."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -24,7 +24,7 @@ from .learned import untrained_weights
 from .phantoms import small_session
 
 NAMES = [name for name in METHODS if issubclass(description(name).sampling, LearnedSampling)]
-SIZE = {"pfsr": "window", "cssdiff": "slices_at_once"}
+SIZE = {"pfsr": "window"}
 """The setting of each method that says how much runs at once."""
 
 pytestmark = pytest.mark.parametrize("name", NAMES)

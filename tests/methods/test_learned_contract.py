@@ -1,4 +1,4 @@
-"""What everything promises that is trained, enhancers and simulators (methods.md §6.1, §9 row 20)."""
+"""What everything promises that is trained, enhancers and simulators."""
 
 from dataclasses import asdict, fields, replace
 from pathlib import Path
@@ -8,49 +8,25 @@ import pytest
 import torch
 
 from bids_lfenhance.config import CONTRASTS
-from bids_lfenhance.methods import get_trainable, trained_methods
+from bids_lfenhance.methods import description, get_trainable, trained_methods
 from bids_lfenhance.nn.method import Trainable
 from bids_lfenhance.nn.stage import Phase
 from bids_lfenhance.nn.weights import load_weights, save_weights
 
 from .learned import batch_of, fit, joined, untrained
 
-ONLINE = {"fusionnet", "cfm"}
-"""Methods that learn from the stacks behind a batch, or from an estimate: see their own tests."""
-
-RECORDS = [get_trainable(name) for name in trained_methods() if name not in ONLINE]
+RECORDS = [get_trainable(name) for name in trained_methods() if description(name).learns_from != "heads"]
 PARAMETERS = {
     "pfsr": 3_219_889,
     "h2lo": 3 * 581_409,
-    "cssdiff": 46_400_811,
     "regions": 20_778_633,
 }
-PARTS: dict[str, list[tuple[dict[str, Any], str, float, float]]] = {
-    "cssdiff": [
-        ({"sgp": False}, "denoiser", 25.3, 0.01),
-        ({}, "reverse", 7.8, 0.01),
-        ({}, "restorer", 0.7, 0.05),
-    ],
-}
-"""What methods.md §1.3 and §2.1 say of single networks: changes to the published size, network, millions of parameters,
-and how near: "~0.7 M" has one digit. (The light denoiser's widths, 15.5 M, no setting expresses.)"""
-
 SMALL: dict[str, dict[str, Any]] = {
     "pfsr": {"width": 16, "groups": 1, "blocks": 1, "reduction": 4},
     "h2lo": {"features": 16, "voxels": 500, "block": 8},
-    "cssdiff": {"levels": 2, "reverse_width": 8, "discriminator_width": 8, "steps": 2, "patch": 32, "slices": 4},
     "regions": {"width": 4, "levels": 2},
 }
 """Changes to the tiny preset with which a test takes seconds."""
-
-TOGETHER = {"cssdiff"}
-"""Methods that make all contrasts of a session from all of them."""
-
-DRAWN = {"cssdiff"}
-"""Methods whose loss is of times and noise drawn for each item: their own tests cut a batch with what was drawn."""
-
-SEES_ALL = {"cssdiff"}
-"""Methods whose networks look at a whole slice or volume, background and all."""
 
 
 def only_images(method: Trainable[Any]) -> None:
@@ -59,14 +35,8 @@ def only_images(method: Trainable[Any]) -> None:
         pytest.skip("it answers with regions")
 
 
-BY_HEART: dict[str, dict[str, Any]] = {
-    "cssdiff": {"ccd": False, "sgp": False, "ddim_steps": 1, "slices": 4, "shuffle": 2},
-    "h2lo": {"contrast": "T1w"},
-}
+BY_HEART: dict[str, dict[str, Any]] = {"h2lo": {"contrast": "T1w"}}
 """Changes with which one pair is learnt in a moment."""
-
-RATES = {"cssdiff": 1e-3}
-"""Learning rates for that, where the usual one is too high."""
 
 pytestmark = pytest.mark.parametrize("method", RECORDS, ids=lambda record: record.name)
 
@@ -108,24 +78,13 @@ def test_the_published_size_has_the_published_number_of_parameters(method: Train
     assert sum(parameter.numel() for net in nets.values() for parameter in net.parameters()) == PARAMETERS[method.name]
 
 
-def test_each_network_has_the_parameters_that_were_counted_for_it(method: Trainable[Any]) -> None:
-    if method.name not in PARTS:
-        pytest.skip("methods.md counts its parameters all together")
-    for changes, name, millions, near in PARTS[method.name]:
-        settings = method.about.settings(**{**method.about.presets["paper"], **changes})
-        with torch.device("meta"):
-            net = method.build(settings)[name]
-        found = sum(parameter.numel() for parameter in net.parameters()) / 1e6
-        assert found == pytest.approx(millions, rel=near), (name, changes)
-
-
 @pytest.mark.parametrize("preset", ["tiny", "paper"])
 def test_stages_move_every_network_and_nothing_else(method: Trainable[Any], preset: str) -> None:
     settings = method.about.settings(**method.about.presets[preset])
     stages = method.stages(settings)
     moved = {name for stage in stages for phase in stage.phases for name in phase.trains}
     same = {"folds": settings.folds} if hasattr(settings, "folds") else {}
-    assert moved == set(untrained(method, replace(small(method), **same), people=5))
+    assert moved == set(untrained(method, replace(small(method), **same)))
     for stage in stages:
         assert stage.steps > 0
         assert stage.batch > 0
@@ -136,7 +95,7 @@ def test_stages_move_every_network_and_nothing_else(method: Trainable[Any], pres
 
 def test_the_loss_is_finite_and_moves_every_parameter(method: Trainable[Any]) -> None:
     settings, batch = small(method), batch_of(method.about.direction, seeds=(0, 1))
-    nets = untrained(method, settings, people=2)
+    nets = untrained(method, settings)
     for phase in phases_of(method, settings):
         losses = phase.losses(nets, batch, settings, torch.Generator().manual_seed(0))
         assert all(torch.isfinite(value) for value in losses.values())
@@ -163,8 +122,6 @@ def test_the_generator_alone_decides_the_loss(method: Trainable[Any]) -> None:
 
 def test_a_batch_may_be_cut_up(method: Trainable[Any]) -> None:
     """The loss of two items is the mean of their losses, whatever each of them lacks: processes may share a step."""
-    if method.name in DRAWN:
-        pytest.skip("its loss is drawn")
     settings = small(method)
     items = [batch_of(method.about.direction), batch_of(method.about.direction, seeds=(1,), missing=("T1w", "FLAIR"))]
     items[1].mask[..., :16] = False
@@ -189,7 +146,7 @@ def test_a_batch_may_be_cut_up(method: Trainable[Any]) -> None:
 def test_nothing_to_learn_costs_nothing(method: Trainable[Any]) -> None:
     only_images(method)
     settings, batch = small(method), batch_of(method.about.direction)
-    nets = untrained(method, settings, people=2)
+    nets = untrained(method, settings)
     for change in ({"wanted": torch.zeros_like(batch.wanted)}, {"mask": torch.zeros_like(batch.mask)}):
         for phase in phases_of(method, settings):
             losses = phase.losses(nets, replace(batch, **change), settings, torch.Generator().manual_seed(0))
@@ -211,8 +168,6 @@ def test_shape_and_absent_contrasts(method: Trainable[Any]) -> None:
 
 def test_a_contrast_does_not_depend_on_its_neighbours(method: Trainable[Any]) -> None:
     only_images(method)
-    if method.name in TOGETHER:
-        pytest.skip("its contrasts help one another")
     settings = small(method)
     nets = untrained(method, settings)
     whole, alone = (
@@ -234,8 +189,6 @@ def test_the_size_of_the_batch_does_not_matter(method: Trainable[Any]) -> None:
 def test_what_lies_beyond_the_mask_does_not_matter(method: Trainable[Any]) -> None:
     """More background gives the same brain, further inside than the small network of pfsr reaches, 13 voxels."""
     only_images(method)
-    if method.name in SEES_ALL:
-        pytest.skip("it looks at whole slices")
     settings, batch = small(method), batch_of(method.about.direction, size=32)
     nets = untrained(method, settings)
     wider = {key: torch.nn.functional.pad(getattr(batch, key), (4,) * 6) for key in ("input", "target", "mask")}
@@ -269,8 +222,8 @@ def test_one_pair_is_learnt_by_heart(method: Trainable[Any]) -> None:
     batch = batch_of(method.about.direction, size=16, missing=("T2w", "FLAIR"))
     torch.manual_seed(0)
     nets = method.build(settings)
-    losses = fit(method, settings, nets, [batch], steps=80, rate=RATES.get(method.name, 5e-3))
+    losses = fit(method, settings, nets, [batch], steps=80, rate=5e-3)
     inner = (0, 0, *(slice(5, -5),) * 3)
     image, target = predict(method, nets, batch, settings)[inner], batch.target[inner]
-    assert method.name in DRAWN or losses[-1] < losses[0] / 2
+    assert losses[-1] < losses[0] / 2
     assert (image - target).square().mean() < 0.5 * (batch.input[inner] - target).square().mean()

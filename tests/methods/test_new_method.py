@@ -95,7 +95,7 @@ def test_the_contract_tests_apply_to_it_by_themselves(copy: Path) -> None:
 
 
 def test_the_command_line_knows_its_options(copy: Path) -> None:
-    assert "--smooth-sigma" in run(copy, "bids_lfenhance", "--help")
+    assert "sigma" in run(copy, "bids_lfenhance", "--help-method", "smooth")
 
 
 @pytest.mark.slow  # the whole command

@@ -1,4 +1,4 @@
-"""What ``cfm`` and ``bridge`` promise alike: the estimate is the image, and the draws are around it."""
+"""What ``cfm``, ``bridge`` and ``cssdiff`` promise alike: the estimate is the image, and the draws are around it."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -23,10 +23,11 @@ from bids_lfenhance.nn.weights import load_weights
 from .generative import small_weights
 from .phantoms import small_session
 
-NAMES = ("cfm", "bridge")
+NAMES = ("cfm", "bridge", "cssdiff")
 SPECTRUM = (24.0, 24.0, 9.5, 5.9, 3.0, 1.4, 0.8, 0.4, 0.24, 0.2, 0.1)
 
 every_method = pytest.mark.parametrize("name", NAMES)
+every_flow = pytest.mark.parametrize("name", ["cfm", "bridge"])
 
 
 @pytest.fixture(autouse=True)
@@ -40,8 +41,15 @@ def session() -> Volume:
 
 
 @pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    return small_weights(tmp_path_factory.mktemp("weights"), spectrum=SPECTRUM)
+def all_weights(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, str]]:
+    flow = small_weights(tmp_path_factory.mktemp("flow"), spectrum=SPECTRUM)
+    return {"cfm": flow, "bridge": flow, "cssdiff": small_weights(tmp_path_factory.mktemp("slices"), kind="cssdiff")}
+
+
+@pytest.fixture
+def weights(name: str, all_weights: dict[str, dict[str, str]]) -> dict[str, str]:
+    """Of the method under test."""
+    return all_weights[name]
 
 
 def run(name: str, volume: Volume, weights: dict[str, str], draws: int = 1, seed: int = 3, **asked: Any) -> Enhanced:
@@ -123,10 +131,10 @@ def test_the_draw_of_a_contrast_does_not_depend_on_the_others(
 
 
 @every_method
-def test_without_a_sample_the_flow_is_not_run(
+def test_without_a_sample_nothing_is_drawn(
     name: str, session: Volume, weights: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(residual, "flow_of", lambda *_: pytest.fail("the flow was run"))
+    monkeypatch.setattr(residual, "draw_residual", lambda *_: pytest.fail("it was drawn"))
     found = run(name, session, weights, sample=False)
     assert found.image.tobytes() == estimate(session, weights).image.tobytes()
     assert found.maps == {}
@@ -151,7 +159,8 @@ def test_sharpness_adds_a_share_of_the_draw_and_says_so(name: str, session: Volu
 
 @every_method
 def test_the_maps_that_come_are_those_that_were_announced(name: str, session: Volume, weights: dict[str, str]) -> None:
-    method, loaded = get_method(name), load_weights(weights["weights"], "residualflow", ())
+    method = get_method(name)
+    loaded = load_weights(weights["weights"], method.about.weights_name, ())
     assert method.map_metadata is not None
     for draws, sample, sharpness in ((1, True, 0.0), (2, True, 0.0), (1, False, 0.3), (2, False, 0.3), (1, False, 0.0)):
         sampling = method.about.sampling(**weights, steps=1, sample=sample, sharpness=sharpness)
@@ -160,33 +169,36 @@ def test_the_maps_that_come_are_those_that_were_announced(name: str, session: Vo
 
 
 @every_method
-def test_another_estimate_than_the_flows_is_refused(name: str, session: Volume, weights: dict[str, str]) -> None:
-    with pytest.raises(InputError, match=f"Expected --{name}-estimate with the hash .*behind which the flow was"):
+def test_another_estimate_than_the_one_it_was_trained_behind_is_refused(
+    name: str, session: Volume, weights: dict[str, str]
+) -> None:
+    with pytest.raises(InputError, match=f"Expected the estimate of {name} with the hash .*behind which it was"):
         run(name, session, {**weights, "estimate": "fusionnet"})
 
 
 @every_method
-def test_less_memory_smaller_windows_down_to_a_refusal(name: str, session: Volume) -> None:
+def test_less_memory_less_at_once_down_to_a_refusal(name: str, session: Volume, weights: dict[str, str]) -> None:
     method, shape = get_method(name), (160, 192, 152)
+    at_once, asked = ("slices_at_once", {"slices_at_once": 152}) if name == "cssdiff" else ("window", {})
     large = replace(session, image=np.ones((3, *shape), np.float32), mask=np.ones(shape, bool))
-    prepared = method.prepare(large, method.about.sampling())
+    prepared = method.prepare(large, method.about.sampling(**weights, **asked))
     assert method.fit_to_memory is not None
     sizes: list[int] = []
     refusal = ""
-    for limit in [64, *np.arange(12, 0, -1)]:
+    for limit in [64, *np.geomspace(12, 0.5, 12)]:
         try:
-            sizes.append(method.fit_to_memory(prepared, int(limit * GIB)).settings.window)
+            sizes.append(getattr(method.fit_to_memory(prepared, int(limit * GIB)).settings, at_once))
         except InputError as error:
             refusal = str(error)
             break
     assert "on 160 x 192 x 152 voxels" in refusal
-    assert sizes[0] == 0, "the whole brain where there is room"
+    assert sizes[0] == getattr(prepared.settings, at_once), "what was asked, where there is room"
     rank = [size or 10**9 for size in sizes]
     assert rank == sorted(rank, reverse=True)
     assert len(set(sizes)) > 1
 
 
-@every_method
+@every_flow
 def test_windows_are_drawn_from_one_noise(name: str, session: Volume, weights: dict[str, str]) -> None:
     """What is drawn through windows is nearly what is drawn at once, as both start from the same noise."""
     samples = [run(name, session, weights, window=window).maps["Sample"] for window in (0, 16)]
@@ -218,5 +230,5 @@ def test_without_the_power_white_noise_starts_near_the_top() -> None:
 def test_a_lower_level_needs_the_power(session: Volume, tmp_path: Path) -> None:
     bare = small_weights(tmp_path)
     assert run("bridge", session, bare, k=990).maps
-    with pytest.raises(InputError, match="Expected --bridge-k 990 with weights that do not store the power"):
+    with pytest.raises(InputError, match="Expected k = 990 with weights that do not store the power"):
         run("bridge", session, bare, k=400)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from bids_lfenhance.nn.ema import AveragedNetwork, Averages, flat_state, set_state
+from bids_lfenhance.nn.ema import Averages, flat_state, set_state
 
 
 def constant(value: float) -> dict[str, nn.Module]:
@@ -39,18 +39,3 @@ def test_state_goes_back_into_networks() -> None:
     assert two["net"].weight.tolist() == [1.0, 1.0]
     with pytest.raises(RuntimeError, match="Missing key"):
         set_state(two, {})
-
-
-def test_a_mean_is_called_as_it_is_now_and_the_network_stays() -> None:
-    nets = {"net": nn.Linear(2, 1, bias=False)}
-    nn.init.constant_(nets["net"].weight, 1.0)
-    ema = Averages(nets, 0.5)
-    mean, one = AveragedNetwork("net", nets["net"], ema), torch.ones(1, 2)
-    nn.init.constant_(nets["net"].weight, 3.0)
-    assert mean(one).item() == 2.0
-    assert nets["net"](one).item() == 6.0
-    ema.state["net.weight"].fill_(2.0)
-    found = mean(one)
-    assert found.item() == 4.0
-    assert not found.requires_grad
-    assert not list(mean.parameters())

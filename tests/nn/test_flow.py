@@ -31,7 +31,7 @@ def ratio(solver, steps: int) -> list[float]:  # type: ignore[no-untyped-def]
     return ((ends[1] - ends[0]).square() / SPREAD)[0].tolist()
 
 
-def test_row_5_one_euler_step_is_the_conditional_mean() -> None:
+def test_one_euler_step_is_the_conditional_mean() -> None:
     mean = torch.randn(50, 2, dtype=torch.float64, generator=seeded(1))
     start = torch.randn(50, 2, dtype=torch.float64, generator=seeded(2))
     found = euler(lambda x, t: analytic(x, t, mean), start, even_times(1))
@@ -39,8 +39,8 @@ def test_row_5_one_euler_step_is_the_conditional_mean() -> None:
     assert ratio(euler, 1) == pytest.approx([0, 0], abs=1e-20)
 
 
-def test_row_5_variance_against_the_number_of_steps() -> None:
-    # Oracle: the figures of methods.md §5, which were measured on samples.
+def test_steps_keep_so_much_of_the_variance() -> None:
+    # Oracle: figures that were measured on samples, independently of this code.
     assert ratio(heun, 16) == pytest.approx([0.98, 0.94], abs=0.015)
     assert ratio(heun, 8) == pytest.approx([0.90, 0.76], abs=0.015)
     assert ratio(euler, 4) == pytest.approx([0.41, 0.26], abs=0.015)
@@ -136,12 +136,12 @@ def features(state: Tensor, time: Tensor, condition: Tensor) -> Tensor:
 
 
 @pytest.mark.slow
-def test_row_5_a_trained_network_says_the_analytic_velocity() -> None:
+def test_a_trained_network_says_the_analytic_velocity() -> None:
     net = trained(8000, 2048)
     check_trained(net, error=0.05)
 
 
-def test_row_5_short_a_trained_network_says_nearly_the_analytic_velocity() -> None:
+def test_a_trained_network_says_nearly_the_analytic_velocity() -> None:
     check_trained(trained(2000, 512), error=0.25)
 
 

@@ -123,12 +123,12 @@ def check_ddpm(predict: Predict, count: int) -> None:
     assert (torch.cov(found.T) - COVARIANCE).norm() / COVARIANCE.norm() <= 0.02
 
 
-def test_row_2_ddpm_draws_from_a_gaussian() -> None:
+def test_ddpm_draws_from_a_gaussian() -> None:
     check_ddpm(gaussian, 20_000)
 
 
 @pytest.mark.slow
-def test_row_2_ddpm_draws_from_a_gaussian_with_a_trained_network() -> None:
+def test_ddpm_draws_from_a_gaussian_with_a_trained_network() -> None:
     with torch.random.fork_rng():
         torch.manual_seed(1)
         net = nn.Sequential(nn.Linear(10, 64), nn.SiLU(), nn.Linear(64, 64), nn.SiLU(), nn.Linear(64, 2))
@@ -154,14 +154,14 @@ def features(u: Tensor, level: Tensor) -> Tensor:
     return torch.cat([u, torch.cos(angle), torch.sin(angle)], dim=1)
 
 
-def test_row_3_ddim_halves_its_error_with_twice_the_steps() -> None:
+def test_ddim_halves_its_error_with_twice_the_steps() -> None:
     errors = [covariance_error(RUNS["ddim"], steps) for steps in (10, 20, 50, 100)]
     assert all(error <= gate for error, gate in zip(errors, (0.26, 0.13, 0.07, 0.04), strict=True))
     assert errors[0] / errors[1] == pytest.approx(2, abs=0.2)
     assert errors[2] / errors[3] == pytest.approx(2, abs=0.2)
 
 
-def test_row_4_a_small_error_of_v_stays_small() -> None:
+def test_a_small_error_of_v_stays_small() -> None:
     levels, start = uniform_levels(990, 50), torch.zeros(1, 2, dtype=torch.float64)
     right = ddim(gaussian, start, COSINE, levels)
     of_velocity = ddim(lambda u, level: gaussian(u, level) + 0.01, start, COSINE, levels) - right
@@ -185,7 +185,7 @@ def psnr(found: Tensor, truth: Tensor) -> float:
 
 
 @pytest.mark.parametrize(("dtype", "gate"), [(torch.float32, 120.0), (torch.float64, 300.0)])
-def test_row_6_an_oracle_bridge_gives_back_the_high_field(dtype: torch.dtype, gate: float) -> None:
+def test_a_bridge_with_the_true_noise_gives_back_the_high_field(dtype: torch.dtype, gate: float) -> None:
     high, low, noise = (scale * randn(1, 3, 20, 20, 20, seed=k).to(dtype) for k, scale in ((1, 0.4), (2, 0.4), (3, 1)))
     noisy_low = COSINE.add_noise(low, noise, 400)
     bridged = noisy_low + COSINE.shares[400].sqrt() * (high - low)
@@ -227,7 +227,7 @@ class Field:
 
 
 @pytest.mark.parametrize(("top", "repeats"), [(50, 3), (100, 1)])
-def test_row_7_algorithm_1_forgets_its_image_as_predicted(top: int, repeats: int) -> None:
+def test_algorithm_1_forgets_its_image_as_predicted(top: int, repeats: int) -> None:
     field = Field(64)
     given = field.draw(6, seed=1)
     predict = field.predict(0.0, field.power)
@@ -243,7 +243,7 @@ def test_row_7_algorithm_1_forgets_its_image_as_predicted(top: int, repeats: int
     torch.testing.assert_close(found - same, field.filter(given, kept), rtol=0, atol=1e-10)
 
 
-def test_row_6_algorithm_1_by_eq_11_fails_even_from_the_true_image() -> None:
+def test_algorithm_1_by_eq_11_fails_even_from_the_true_image() -> None:
     field, levels = Field(64), uniform_levels(400, 400)
     given, predict = field.draw(2, seed=1), field.predict(0.0, field.power)
     found = algorithm1(predict, given, COSINE, levels, 1, seeded(2), literal=True)
@@ -281,7 +281,7 @@ def test_repaint_has_the_variance_of_its_recursion(repeats: int) -> None:
     assert float(found.var()) == pytest.approx(float(expected), rel=0.02)
 
 
-def test_row_8_the_conditional_sampler_on_a_random_field() -> None:
+def test_the_conditional_sampler_on_a_random_field() -> None:
     field = Field(128)
     truth = field.draw(1, seed=1)
     blur, sigma = torch.exp(-((field.f / 0.22) ** 2) / 2), 0.03

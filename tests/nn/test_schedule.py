@@ -31,7 +31,7 @@ def test_levels_run_from_the_clean_image_to_noise() -> None:
     assert (COSINE.shares.diff() < 0).all()
 
 
-def test_row_1_the_share_of_signal_at_level_400() -> None:
+def test_the_share_of_signal_at_level_400() -> None:
     assert float(COSINE.shares[400]) == pytest.approx(0.64748, abs=1e-5)
     assert float(COSINE.ratio(400)) == pytest.approx(0.738, abs=1e-3)
 
@@ -45,7 +45,7 @@ def test_cosine_follows_its_closed_form_until_beta_is_capped() -> None:
 
 
 @pytest.mark.parametrize("level", LEVELS, ids=str)
-def test_row_1_what_is_added_is_removed(level: Level, pair: tuple[Tensor, Tensor]) -> None:
+def test_what_is_added_is_removed(level: Level, pair: tuple[Tensor, Tensor]) -> None:
     clean, noise = pair
     state, share = COSINE.add_noise(clean, noise, level), COSINE.shares[level]
     tolerance = {"rtol": 0.0, "atol": 1e-12}

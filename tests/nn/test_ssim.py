@@ -3,7 +3,8 @@ import pytest
 import torch
 from scipy import ndimage
 
-from bids_lfenhance.evaluation.ssim import GAUSSIAN_PAD, local_moments, ssim_map, valid_area
+from bids_lfenhance.evaluation.ssim import local_moments, ssim_map, valid_area
+from bids_lfenhance.imaging.ssim import RADIUS
 from bids_lfenhance.nn.ssim import ssim
 
 
@@ -17,7 +18,7 @@ def test_ssim_is_that_of_the_evaluation(offset: float) -> None:
     x = ndimage.gaussian_filter(rng.random((22, 24, 27)), 1).astype(np.float32) + np.float32(offset)
     y = (x + 0.05 * rng.normal(size=x.shape)).astype(np.float32)
     mask = rng.random(x.shape) > 0.4
-    inner = valid_area(x.shape, GAUSSIAN_PAD)
+    inner = valid_area(x.shape, RADIUS)
     expected = ssim_map(local_moments(x, y))[inner][mask[inner]].mean()
     assert float(ssim(tensor(x), tensor(y), tensor(mask))) == pytest.approx(expected, abs=2e-5)
 

@@ -21,7 +21,7 @@ def field(*shape: int, seed: int = 0) -> Tensor:
 
 
 @pytest.mark.parametrize(("overlap", "count"), [(0.25, 32), (0.5, 66), (0.7, 228)])
-def test_row_17_number_of_windows(overlap: float, count: int) -> None:
+def test_a_volume_needs_so_many_windows(overlap: float, count: int) -> None:
     assert len(Windows((128, 128, 32), overlap).corners((192, 224, 192))) == count
 
 
@@ -36,7 +36,7 @@ def test_windows_reach_everything_with_at_least_their_overlap(overlap: float) ->
 
 
 @pytest.mark.parametrize("overlap", [0.0, 0.5, 0.7])
-def test_row_17_a_network_that_does_nothing_changes_nothing(overlap: float) -> None:
+def test_a_network_that_does_nothing_changes_nothing(overlap: float) -> None:
     volume = field(2, 3, 40, 33, 21)
     windows = Windows((16, 16, 8), overlap, batch=4)
     torch.testing.assert_close(blend(lambda crops: crops, volume, windows), volume, rtol=0, atol=1e-5)
@@ -96,7 +96,7 @@ def test_mirroring_repeats_the_edge_and_turns_round() -> None:
     assert seen[0].flatten().tolist() == [1, 2, 3, 3, 2, 1, 1, 2]
 
 
-def test_row_17_overlapping_windows_see_the_same_noise() -> None:
+def test_overlapping_windows_see_the_same_noise() -> None:
     """The second channel says where each voxel is; at every level, a place has one value in all windows."""
     shape = (1, 1, 14, 11, 9)
     place = torch.arange(14 * 11 * 9, dtype=torch.float32).reshape(shape)

@@ -1,6 +1,6 @@
 """A derivative of many subjects with planted differences; its images are tiny, its tables are whole.
 
-``python tests/reports/fake_cohort.py OUT [SUBJECTS]`` writes OUT/raw and OUT/derivative, to look at or to time.
+``python -m tests.reports.fake_cohort OUT [SUBJECTS]`` writes OUT/raw and OUT/derivative, to look at or to time.
 """
 
 import json
@@ -13,6 +13,8 @@ import numpy as np
 
 from bids_lfenhance.evaluation.metric_definitions import METRICS
 from bids_lfenhance.evaluation.volumes import structures
+
+from .verdicts import write_verdicts
 
 TISSUES = {"CSF": 250e3, "GM": 700e3, "WM": 500e3}
 """Mean volume at high field, mm³."""
@@ -75,6 +77,7 @@ def build(root: Path, cohort: Cohort | None = None) -> tuple[Path, Path]:
         write_subject(out, label, cohort, tiny, rng)
     for folder in (raw, out):
         (folder / "participants.tsv").write_text("\n".join(people) + "\n")
+    write_verdicts(out)
     return raw, out
 
 
@@ -163,7 +166,7 @@ def metric_rows(contrast: str, method: str, base: float, gain: float) -> list[tu
     """Rows of the metrics table: every metric under every protocol, as the real one has them."""
     rows = []
     for protocol in ("brain-fit", "max", "h2lo", "ulfenc-val", "ulfenc-final", "slice2d"):
-        for metric in (name for name in METRICS if name != "dice"):
+        for metric in (name for name in METRICS if name not in ("dice", "volume_difference")):
             for image, shift in (("preproc", 0.0), (method, gain)):
                 psnr = base + shift + (0 if protocol == "brain-fit" else 3)
                 value = psnr if metric.startswith("psnr") else 0.05 - psnr / 1e3 if metric == "nmse" else psnr / 30
@@ -177,6 +180,8 @@ def write_record(path: Path, cohort: Cohort, rng: np.random.Generator) -> None:
         {
             "File": f"acq-{plane}_{contrast}.nii.gz",
             "Contrast": contrast,
+            "Plane": plane,
+            "Zooms": [1.6, 1.6, 5.0],
             "SNR": 14 + rng.normal(),
             "RotationDeg": float(rng.uniform(0, 4)),
             "TranslationMm": float(rng.uniform(0, 3)),
@@ -189,7 +194,8 @@ def write_record(path: Path, cohort: Cohort, rng: np.random.Generator) -> None:
     risk = {contrast: {"FractionAbove": 0.004, "FractionSeen": 1.0} for contrast in cohort.contrasts}
     reference = {"Session": cohort.reference, "Files": []} if cohort.reference else None
     anatomy = {"MaskVolumeMl": 1450 + rng.normal(0, 80), "TemplateCorrelation": 0.9}
-    path.write_text(json.dumps({"Scans": scans, "Reference": reference, "Anatomy": anatomy, "Risk": risk}))
+    seen = {"Coverage": {contrast: {"Brain": 1.0, "OnFaceCm2": 0.0, "Cut": []} for contrast in cohort.contrasts}}
+    path.write_text(json.dumps({"Scans": scans, "Reference": reference, "Anatomy": anatomy, "Risk": risk} | seen))
 
 
 if __name__ == "__main__":

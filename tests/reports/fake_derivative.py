@@ -1,6 +1,6 @@
 """A derivative as the write node leaves it, made up from a label map: what the report is tested on.
 
-``python tests/reports/fake_derivative.py OUT [LABEL_MAP]`` writes one to look at.
+``python -m tests.reports.fake_derivative OUT [LABEL_MAP]`` writes one to look at.
 """
 
 import json
@@ -12,6 +12,8 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 from scipy import ndimage
+
+from .verdicts import write_verdicts
 
 INTENSITY = {"T1w": (0, 35, 92, 138, 70), "T2w": (0, 230, 120, 84, 60), "FLAIR": (0, 30, 120, 95, 60)}
 """Of background, CSF, GM, WM, scalp."""
@@ -84,6 +86,7 @@ def build(out: Path, labels: np.ndarray, recipe: Recipe | None = None) -> Path:
         write_session(out, labels, recipe, session, rng, motion=number)
     if recipe.reference:
         write_reference(out, labels, recipe, rng)
+    write_verdicts(out)
     return out
 
 
@@ -273,6 +276,7 @@ def write_qc(anat: Path, head: str, recipe: Recipe, session: str, motion: int) -
         "Missing": ["acq-iso_T2w"],
         "Reference": ref,
         "Anatomy": {"MaskVolumeMl": 1502.3, "Similarity": 0.91},
+        "Coverage": {contrast: {"Brain": 1.0, "OnFaceCm2": 0.0, "Cut": []} for contrast in recipe.contrasts},
         "Risk": dict.fromkeys(recipe.contrasts, RISK),
         "Warnings": [recipe.text],
     }

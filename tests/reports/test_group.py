@@ -42,8 +42,9 @@ def made(tmp_path_factory):
 
 def test_quality_control_shows_the_worst_scan(made):
     root, _, page = made
-    heads, rows = Tables(page).named("Verdict")
+    heads, rows = Tables(page).named("Look")
     assert len(rows) == 2 * SUBJECTS
+    assert {row[heads.index("Look")].text for row in rows} <= {"yes", "check", "no"}
     for row in rows:
         cell = dict(zip(heads, row, strict=True))
         name, session = cell["Subject"][0], cell["Session"][0]
@@ -89,7 +90,8 @@ def test_a_missing_image_is_a_row_and_no_figure(made):
     assert outcome.exit_code == 1
     assert outcome.incomplete == ("002",)
     (row,) = [r for r in read(root / "derivative" / "group" / "images.tsv") if r["status"] != "complete"]
-    assert (row["subject"], row["session"], row["contrast"], row["image"]) == ("002", "HFC", "T2w", "interp")
+    assert (row["participant_id"], row["session_id"]) == ("sub-002", "ses-HFC")
+    assert (row["contrast"], row["image"]) == ("T2w", "interp")
     assert row["status"] == "half-written"  # its sidecar is there
     (line,) = Tables(page).named("Detail")[1]
     assert line[0][0] == "sub-002"
@@ -187,6 +189,8 @@ def test_few_subjects_make_a_page_that_says_what_is_missing(tmp_path, subjects):
     if subjects:
         assert f"n = {subjects}" in page
         assert "too few for a test" in page
+        assert "Nothing is drawn" in page
+        assert not list((tmp_path / "derivative" / "group" / "figures").glob("*"))
         assert not re.search(r">[^<]*\bnan\b|\"nan\"", page.partition("<script>")[0])
 
 
@@ -211,13 +215,30 @@ def test_half_finished_subjects_are_named(tmp_path):
     next(out.glob("sub-001/ses-GE/anat/*_desc-preproc_T1w.nii.gz")).write_bytes(b"")
     next(out.glob("sub-004/ses-A/anat/*_desc-preproc_qc.json")).write_text('{"Scans": [3, null], "Anato')
     outcome = report(tmp_path, drawn=True)
-    found = {(r["subject"], r["status"]) for r in read(out / "group" / "images.tsv")}
-    assert {("009", "missing"), ("002", "no metrics"), ("003", "half-written")} <= found
+    found = {(r["participant_id"], r["status"]) for r in read(out / "group" / "images.tsv")}
+    assert {("sub-009", "missing"), ("sub-002", "no metrics"), ("sub-003", "half-written")} <= found
     assert set(outcome.incomplete) >= {"001", "002", "003", "009"}
     rows = [r for r in read(out / "group" / "volumes.tsv") if r["measure"] == "volume_mm3"]
     counted = {(r["image"], r["n"]) for r in rows}
     assert counted == {("preproc", "2"), ("inr", "1")}, "what is not whole, or has no record, counts in no figure"
-    assert {r["subject"]: r["verdict"] for r in read(out / "group" / "quality.tsv")}["004"] == "fail"
+    usable = {r["participant_id"]: (r["look"], r["measure"]) for r in read(out / "group" / "quality.tsv")}
+    assert usable["sub-003"] == ("no", "no"), "half of an image is of no use"
+    assert usable["sub-001"][0] == usable["sub-002"][0] == "yes"
+
+
+def test_a_session_of_which_no_image_could_be_made_has_its_row(tmp_path):
+    _, out = build(tmp_path, Cohort(subjects=2, sessions=("A",), contrasts=("T1w",)))
+    anat = out / "sub-003" / "ses-A" / "anat"
+    anat.mkdir(parents=True)
+    record = {"Failure": "a.nii.gz shows no head", "Scans": [{"File": "a.nii.gz", "Contrast": "T1w"}], "Method": "inr"}
+    (anat / "sub-003_ses-A_desc-preproc_qc.json").write_text(json.dumps(record))
+    page = report(tmp_path).page.read_text()
+    row = {r["participant_id"]: r for r in read(out / "group" / "quality.tsv")}["sub-003"]
+    assert (row["look"], row["segment"], row["measure"]) == ("no", "no", "no")
+    assert row["reasons"] == "no: a.nii.gz shows no head"
+    images = {(r["participant_id"], r["image"]): r["look"] for r in read(out / "group" / "images.tsv")}
+    assert (images["sub-003", "inr"], images["sub-001", "inr"], images["sub-001", "preproc"]) == ("no", "yes", "n/a")
+    assert re.search(r"Images usable to look at</dt><dd>2 <span[^>]*>yes</span>, 1 <span[^>]*>no", page)
 
 
 def test_a_derivative_with_all_of_the_group_level_is_valid(tmp_path):
@@ -256,7 +277,7 @@ def test_subjects_and_sessions_can_be_chosen(tmp_path):
     build(tmp_path, Cohort(subjects=3, contrasts=("T1w",)))
     report(tmp_path, participant_label=("sub-001", "003"), session_label=("ses-HFC",))
     rows = read(tmp_path / "derivative" / "group" / "quality.tsv")
-    assert [(row["subject"], row["session"]) for row in rows] == [("001", "HFC"), ("003", "HFC")]
+    assert [(r["participant_id"], r["session_id"]) for r in rows] == [("sub-001", "ses-HFC"), ("sub-003", "ses-HFC")]
 
 
 def test_damage_is_seen_from_header_and_end(tmp_path):

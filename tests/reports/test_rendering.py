@@ -45,12 +45,6 @@ def test_slices_avoid_a_stray_voxel():
     assert 30 <= min(indices) < max(indices) < 60
 
 
-def test_the_box_stays_inside_the_image():
-    mask = np.zeros((20, 20, 20), bool)
-    mask[0:3, 8:12, 17:20] = True
-    assert fig.brain_box(mask, margin=5) == (slice(0, 8), slice(3, 17), slice(12, 20))
-
-
 def test_a_map_is_painted_above_its_threshold_inside_the_brain_only():
     values = np.array([[0.0, 1.9, 2.1, 6.0, np.nan, 6.0]])
     where = np.array([[True, True, True, True, True, False]])

@@ -3,7 +3,7 @@
 import numpy as np
 
 from bids_lfenhance.imaging.grid import Grid
-from bids_lfenhance.simulators.presets import HF_TESLA, tissue_signal
+from bids_lfenhance.imaging.signal import HF_TESLA, tissue_signal
 from bids_lfenhance.simulators.source import COMMON_MM, HighField
 from tests.oracle import phantom_head
 

@@ -1,4 +1,4 @@
-"""Stochastic IQT, row 15 of methods.md §9: SNR, gate, slice profile, shape."""
+"""Stochastic IQT: SNR, gate, slice profile, shape."""
 
 import numpy as np
 import pytest

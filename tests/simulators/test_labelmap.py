@@ -9,6 +9,7 @@ import pytest
 from bids_lfenhance.config import TISSUES
 from bids_lfenhance.errors import InputError
 from bids_lfenhance.imaging.grid import Grid, apply_affine
+from bids_lfenhance.imaging.signal import HF_TESLA, ORDER, tissue_signal
 from bids_lfenhance.simulators import get_simulator, labelmap
 from bids_lfenhance.simulators.labelmap import (
     LabelMap,
@@ -20,7 +21,7 @@ from bids_lfenhance.simulators.labelmap import (
     read_labels,
     synthesise,
 )
-from bids_lfenhance.simulators.presets import HF_TESLA, ORDER, get_preset, tissue_signal
+from bids_lfenhance.simulators.presets import get_preset
 from bids_lfenhance.simulators.session import simulate_session
 from tests.oracle import phantom_head
 

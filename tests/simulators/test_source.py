@@ -19,7 +19,7 @@ GOOD = {"MaskVolumeMl": 1400.0, "TemplateCorrelation": 0.8, "SkullStripped": Fal
 
 def found(source: HighField, quality: dict, affine: np.ndarray | None = None) -> Anatomy:
     warp = Warp(np.eye(4) if affine is None else affine, np.zeros((3, 2, 2, 2), np.float32), source.grid)
-    return Anatomy(source.mask, source.tissue, quality, warp)
+    return Anatomy(source.mask, source.tissue, quality, warp, np.zeros((0, 3)))
 
 
 def test_common_space_is_the_templates_in_units_of_120_mm():

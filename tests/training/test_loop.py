@@ -285,7 +285,7 @@ def test_only_the_networks_of_a_phase_move_and_both_learn(
     monkeypatch.setattr(loop, "prepare", caught)
     monkeypatch.setattr(torch.optim.AdamW, "step", watched)
     train(GAN, ToySettings(steps=4), examples, SPLIT, tmp_path, OPTIONS, quiet)
-    assert moves == [{"enhancer"}, {"judge"}, {"enhancer"}] * 2
+    assert moves == [{"enhancer"}, {"judge"}] * 4
     assert {row["quantity"] for row in read_curves(tmp_path)} >= {"l1", "fool", "judge", "rate-enhance", "rate-judge"}
 
 

@@ -6,11 +6,12 @@ import pytest
 from bids_lfenhance.config import CONTRASTS
 from bids_lfenhance.imaging.fusion import fuse_sr
 from bids_lfenhance.imaging.grid import Grid
+from bids_lfenhance.imaging.signal import HF_TESLA, tissue_signal
 from bids_lfenhance.methods.options import AskedFusion
 from bids_lfenhance.simulators import get_simulator
 from bids_lfenhance.simulators.head import HEAD_GRID, SIGNALS, make_head
 from bids_lfenhance.simulators.physics import bias_field
-from bids_lfenhance.simulators.presets import HF_TESLA, get_preset, tissue_signal
+from bids_lfenhance.simulators.presets import get_preset
 from bids_lfenhance.simulators.source import HighField, common_place
 from bids_lfenhance.training.sessions import PLANES, SPREAD, chosen_contrasts, simulated_session
 from tests import oracle

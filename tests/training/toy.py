@@ -107,7 +107,7 @@ def stages(settings: ToySettings) -> tuple[Stage, ...]:
 def stages_pair(settings: ToySettings) -> tuple[Stage, ...]:
     phases = (
         Phase("enhance", ("enhancer",), fool, settings.rate),
-        Phase("judge", ("judge",), judge, settings.rate, betas=(0.5, 0.9), decay=0.01, every=2),
+        Phase("judge", ("judge",), judge, settings.rate, betas=(0.5, 0.9), decay=0.01),
     )
     return (Stage("both", phases, settings.steps, settings.batch, _patch(settings)),)
 

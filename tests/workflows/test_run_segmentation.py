@@ -93,18 +93,18 @@ def test_the_command_line_refuses_before_it_computes(unbundled, words, capsys, m
 
 @pytest.mark.parametrize("paired", [True, False])
 @pytest.mark.parametrize("who", ["builtin", "synthseg"])
-def test_the_graph_segments_every_image(paired, who):
+def test_low_field_itself_is_segmented_only_beside_high_field(paired, who):
     made = spec(segmentation=who, segmentation_weights="/w", device="cpu", threads=2)
     workflow = init_subject_wf("01", [session("HFC", paired)], made, "/out/logs/x")
     names = nodes(workflow)
     found = {name for name in names if name.endswith("regions")}
-    assert found == {"session_HFC_wf.regions", "session_HFC_wf.enhanced_regions"} | (
-        {"reference_GE_wf.regions"} if paired else set()
-    )
+    compared = {"session_HFC_wf.regions", "reference_GE_wf.regions"} if paired else set()
+    assert found == {"session_HFC_wf.enhanced_regions"} | compared
     assert all(names[name].n_procs == 2 for name in found)
     edges = workflow._create_flat_graph().edges(data=True)
     given = {target for _, to, edge in edges if to.name == "write" for _, target in edge["connect"]}
-    assert {"regions", "region_volumes", "enhanced_regions", "enhanced_region_volumes"} <= given
+    assert {"enhanced_regions", "enhanced_region_volumes"} <= given
+    assert ({"regions", "region_volumes"} <= given) is paired
     judged = {target for _, to, edge in edges if to.name == "evaluate" for _, target in edge["connect"]}
     labels = {kind + of for kind in ("tissue", "regions") for of in ("", "_enhanced", "_reference", "_volumes")}
     assert judged == (labels | {"baseline", "enhanced", "reference"} if paired else set())
@@ -117,7 +117,7 @@ def test_the_graph_has_no_regions_where_nobody_finds_them():
 
 def test_on_a_gpu_only_the_network_takes_a_slot():
     workflow = init_subject_wf("01", [session("HFC", False)], spec(segmentation="builtin", device="cuda:0"), "/x")
-    regions = nodes(workflow)["session_HFC_wf.regions"]
+    regions = nodes(workflow)["session_HFC_wf.enhanced_regions"]
     assert regions.is_gpu_node()
     assert regions.n_procs == 1
 

@@ -238,9 +238,9 @@ def test_a_terminated_run_leaves_soon_and_goes_on(raw, tmp_path):
         (["--participant-label", "03"], "no high-field image"),
         (["--session-label", "LF", "--participant-label", "02"], "requested"),
         (["--mem-gb", "1"], "2 GiB"),
-        (["--physics-bias", "0.1", "--simulator", "iqt"], "--physics-bias"),
+        (["--set", "bias=0.1", "--simulator", "iqt"], "--set bias=0.1"),
         (["--draws", "0"], "--draws"),
-        (["--simulator", "h2lo", "--h2lo-weights", "/no/such/weights"], "weights"),
+        (["--simulator", "h2lo", "--weights", "/no/such/weights"], "weights"),
     ],
 )
 def test_what_cannot_be_simulated_is_one_sentence_and_2(raw, tmp_path, capsys, words, sentence):
@@ -259,6 +259,10 @@ def test_a_dry_run_prints_the_plan_and_writes_nothing(raw, tmp_path, capsys):
     assert "ses-SIM1, ses-SIM2" in printed
     assert "without any field strength are taken as high field" in printed
     assert not (tmp_path / "out").exists()
+
+
+def test_a_dry_run_refuses_too_little_memory_as_the_run_does(raw, tmp_path):
+    assert main([str(raw), str(tmp_path / "out"), "simulate", "--dry-run", "--mem-gb", "1"]) == 2
 
 
 def test_the_settings_it_leaves_make_it_again(made, raw, tmp_path):

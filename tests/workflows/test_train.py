@@ -5,11 +5,13 @@ import dataclasses
 import json
 import os
 import shutil
+import tomllib
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from bids_lfenhance.cli.parser import parse
 from bids_lfenhance.cli.run import main
 from bids_lfenhance.config import Settings
 from bids_lfenhance.errors import InputError
@@ -27,8 +29,8 @@ from tests.workflows.simulated import write_scan
 
 PEOPLE = ("01", "02", "03")
 TINY = [
-    *("--pfsr-width", "8", "--pfsr-groups", "1", "--pfsr-blocks", "1", "--pfsr-patch", "16", "--pfsr-batch", "1"),
-    *("--pfsr-pretrain-steps", "4", "--pfsr-finetune-steps", "0", "--omp-nthreads", "1", "--precision", "fp32"),
+    *("--set", "width=8", "groups=1", "blocks=1", "patch=16", "batch=1", "pretrain_steps=4", "finetune_steps=0"),
+    *("--omp-nthreads", "1", "--precision", "fp32"),
 ]
 
 
@@ -85,6 +87,15 @@ def test_everything_promised_is_on_disk(trained: Path) -> None:
     assert card.count("## Test") == 1
     assert "SIMULATED" in card
     assert json.loads((trained / "split.json").read_text())["train"] == ["Phantoms/01"]
+
+
+def test_the_settings_it_leaves_are_those_of_the_same_training(dataset: Path, trained: Path, tmp_path: Path) -> None:
+    file = trained / "config.toml"
+    again = parse([str(dataset), str(tmp_path / "out"), "train", "--config-file", str(file)])
+    given = tomllib.loads(file.read_text())
+    assert (again.method_options, again.simulator_options) == (given["method"], given["simulator"])
+    assert (again.augment, again.draws, again.precision) == ("physics", 1, "fp32")
+    assert again.method_options["pretrain_steps"] == 4
 
 
 def test_the_weights_enhance(trained: Path) -> None:
@@ -144,11 +155,11 @@ def test_first_weights_must_not_have_seen_who_validates(dataset: Path, trained: 
         (("--augment", "none", "--assume-field-strength", "3"), "add --augment physics"),
         (("--augment", "flip", "--label-maps", "."), "have no effect"),
         (("--split", "nowhere.json"), "found nothing at"),
-        (("--method", "h2lo", "--pfsr-width", "3"), "no effect"),
+        (("--method", "h2lo", "--set", "width=3"), "a setting of method h2lo"),
         (("--method", "h2lo", "--augment", "h2lo"), "another simulator"),
         (("--augment", "physics", "--split", "SPLIT", "--folds", "2"), "found both"),
         (("--augment", "h2lo"), "train --method h2lo"),
-        (("--augment", "h2lo", "--pfsr-fusion", "sr"), "Expected --pfsr-fusion mean with --augment h2lo"),
+        (("--augment", "h2lo", "--set", "fusion=sr"), "Expected --set fusion=mean with --augment h2lo"),
     ],
 )
 def test_words_that_make_no_sense(dataset: Path, tmp_path: Path, capsys, words, sentence: str) -> None:
@@ -185,10 +196,9 @@ def test_a_method_without_weights_says_how_to_train_it_before_anything_is_comput
 
 
 def test_what_does_not_go_with_the_weights_is_refused_before_anything_is_computed(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="--cssdiff-ddim-steps"):
-        make_run_spec(
-            Settings(tmp_path, tmp_path / "out", method="cssdiff"), {"weights": "auto", "ddim_steps": 20}, "cpu"
-        )
+    weights = small_weights(tmp_path / "weights")
+    with pytest.raises(InputError, match="k = 990"):
+        make_run_spec(Settings(tmp_path, tmp_path / "out", method="bridge"), {**weights, "k": 400}, "cpu")
 
 
 @pytest.mark.parametrize("name", ["cfm", "bridge"])
@@ -203,7 +213,7 @@ def test_draws_say_before_anything_is_computed_which_files_will_come(name: str, 
     fine = make_run_spec(settings, others, "cpu")
     assert Path(fine.method_settings["estimate"]).is_absolute()
     assert fine.settings_hash != plain.settings_hash
-    with pytest.raises(InputError, match=f"Expected --{name}-estimate with the hash"):
+    with pytest.raises(InputError, match=f"Expected the estimate of {name} with the hash"):
         make_run_spec(settings, {"weights": "auto", "estimate": others["estimate"]}, "cpu")
 
 
@@ -243,6 +253,6 @@ def test_a_worker_that_fails_is_a_sentence_not_a_traceback(dataset: Path, tmp_pa
 
 
 def test_one_contrast_of_h2lo_is_all_that_is_planned(dataset: Path, tmp_path: Path, capsys) -> None:
-    words = ["--method", "h2lo", "--h2lo-contrast", "T1w", "--augment", "physics", "--dry-run"]
+    words = ["--method", "h2lo", "--set", "contrast=T1w", "--augment", "physics", "--dry-run"]
     assert main([str(dataset), str(tmp_path / "out"), "train", *words, "--split", str(split(tmp_path))]) == 0
     assert 'contrasts = [\n    "T1w",\n]' in capsys.readouterr().out

@@ -86,7 +86,7 @@ def test_it_is_fitted_to_who_trains_kept_and_used(
 
 
 def test_parameters_that_are_given_are_not_fitted(dataset: Path, tmp_path: Path, fitted_to: list[str]) -> None:
-    assert run(dataset, tmp_path / "out", "--arnold-gamma", "0.7") == 0
+    assert run(dataset, tmp_path / "out", "--set", "simulator.gamma=0.7") == 0
     assert fitted_to == []
     assert not (tmp_path / "out" / "arnold.json").exists()
 

@@ -20,9 +20,8 @@ from tests.simulators.sources import phantom_source
 from tests.workflows.simulated import write_scan
 
 SMALL = [
-    *("--method", "fusionnet", "--fusionnet-width", "8", "--fusionnet-levels", "2", "--fusionnet-patch", "16"),
-    *("--fusionnet-train-steps", "2", "--fusionnet-pool", "2", "--precision", "fp32", "--omp-nthreads", "1"),
-    *("--nprocs", "1"),
+    *("--method", "fusionnet", "--precision", "fp32", "--omp-nthreads", "1", "--nprocs", "1"),
+    *("--set", "width=8", "levels=2", "patch=16", "train_steps=2", "pool=2"),
 ]
 
 

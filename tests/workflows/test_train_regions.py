@@ -30,7 +30,7 @@ def test_a_folder_of_label_maps_is_enough(maps, tmp_path, capsys):
 
 def test_a_training_is_tested_by_dice_and_ends_well(maps, tmp_path):
     out = tmp_path / "out"
-    tiny = ("--regions-width", "4", "--regions-steps", "1", "--regions-patch", "64", "--regions-batch", "1")
+    tiny = ("--set", "width=4", "steps=1", "patch=64", "batch=1")
     assert main([str(maps), str(out), "train", "--method", "regions", "--preset", "tiny", "--nprocs", "1", *tiny]) == 0
     assert (out / "test.tsv").read_text().splitlines()[0] == "person\tdice\tdice_low\tdice_thin"
     card = (out / "card.md").read_text()
@@ -56,7 +56,7 @@ def test_a_dataset_may_stand_beside_the_label_maps(maps, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("more", "sentence"),
     [
-        (("--regions-patch", "63"), "Expected an even --regions-patch"),
+        (("--set", "patch=63"), "Expected an even patch"),
         (("--augment", "physics"), "Expected label maps alone for regions"),
     ],
 )

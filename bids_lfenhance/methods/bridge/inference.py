@@ -1,26 +1,18 @@
-"""A session through ``bridge``: over the learned estimate at one noise level, and from there along the diffusion."""
+"""``bridge``: over the learned estimate at one noise level, and from there along the diffusion."""
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from ...imaging.volume import Volume
 from ...nn.flow import Velocity, even_times, heun
-from ...nn.method import Draw
 from ...nn.residual import coloured, time_of
 from ...nn.samplers import randn_like
 from ...nn.schedule import cosine_schedule
-from .. import residual
-from ..residual import ResidualPrepared
-from .settings import BridgeSampling, BridgeSettings, resolve
+from ..estimate import ContrastEstimate
+from ..flow import build, fit, velocity_of
+from ..residual import Drawing, ResidualPrepared
+from .settings import ABOUT, BridgeSettings, resolve
 
 SCHEDULE = cosine_schedule()
-
-
-def prepare(volume: Volume, sampling: BridgeSampling) -> ResidualPrepared[BridgeSettings]:
-    """What all draws share."""
-    prepared: ResidualPrepared[BridgeSettings] = residual.load(resolve, volume, sampling)  # type: ignore[arg-type]
-    return prepared
 
 
 def cross(like: Tensor, settings: BridgeSettings, generator: torch.Generator) -> Tensor:
@@ -41,6 +33,11 @@ def solve(velocity: Velocity, like: Tensor, settings: BridgeSettings, generator:
     return heun(velocity, cross(like, settings, generator), times), 2 * settings.steps - 1
 
 
-def sample(prepared: ResidualPrepared[BridgeSettings], generator: np.random.Generator) -> Draw:
-    """The estimate, and one residual around it."""
-    return residual.sample(prepared, generator, solve)
+def draw(
+    prepared: ResidualPrepared[BridgeSettings], one: ContrastEstimate, generator: torch.Generator
+) -> tuple[Tensor, int]:
+    """(r̂ (1, 1, x, y, z), network calls) of one contrast."""
+    return solve(velocity_of(prepared, one), one.mean, prepared.settings, generator)
+
+
+DRAWING: Drawing[BridgeSettings] = Drawing(ABOUT, resolve, build, draw, fit)

@@ -6,7 +6,8 @@ from typing import ClassVar
 from ...errors import InputError
 from ...nn.method import Description, Plain
 from ...nn.settings import setting
-from ..residual_options import FLOW, ResidualFound, ResidualNetwork, ResidualSampling, known_settings
+from ..options import settings_with
+from ..residual_options import FLOW, FlowFound, FlowNetwork, FlowSampling
 
 K = 400
 """Where the bridge crosses in the paper, section 2.3."""
@@ -16,14 +17,14 @@ WHITE = 990
 
 
 @dataclass(frozen=True)
-class BridgeNetwork(ResidualNetwork):
+class BridgeNetwork(FlowNetwork):
     """What shapes the network; the weights store it."""
 
     method: ClassVar[str] = "bridge"
 
 
 @dataclass(frozen=True)
-class BridgeSampling(ResidualSampling):
+class BridgeSampling(FlowSampling):
     """Options of ``bridge`` each time it is used."""
 
     method: ClassVar[str] = "bridge"
@@ -41,7 +42,7 @@ class BridgeSampling(ResidualSampling):
 
 
 @dataclass(frozen=True)
-class BridgeSettings(BridgeSampling, BridgeNetwork, ResidualFound):
+class BridgeSettings(BridgeSampling, BridgeNetwork, FlowFound):
     """All settings of ``bridge`` together, for its functions."""
 
     @property
@@ -57,6 +58,7 @@ ABOUT = Description(
     settings=BridgeSettings,
     sampling=BridgeSampling,
     network=BridgeNetwork,
+    found=FlowFound,
     budgets={"sloppy": {"steps": 2}, "cpu": {}, "gpu": {}},
     gives_scale=True,
     weights_of=FLOW,
@@ -71,10 +73,10 @@ ABOUT = Description(
 
 def resolve(sampling: BridgeSampling, stored: Plain) -> BridgeSettings:
     """The settings as they are in use of weights that store these; raise InputError where they do not fit."""
-    settings: BridgeSettings = known_settings(ABOUT, BridgeNetwork, sampling, stored)
+    settings = settings_with(ABOUT, sampling, stored)
     if settings.crossing < WHITE and not settings.spectrum:
         raise InputError(
-            f"Expected --bridge-k {WHITE} with weights that do not store the power of the residual, found "
+            f"Expected k = {WHITE} with weights that do not store the power of the residual, found "
             f"{settings.k}; leave it out."
         )
     return settings

@@ -2,23 +2,16 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from ...nn.method import Description, Plain
 from ...nn.settings import setting
-from ..residual_options import (
-    FLOW,
-    ResidualFound,
-    ResidualNetwork,
-    ResidualSampling,
-    ResidualSettings,
-    ResidualTraining,
-    known_settings,
-)
+from ..options import settings_with
+from ..residual_options import FLOW, FlowFound, FlowNetwork, FlowSampling, FlowTraining, ResidualTraining
 
 
 @dataclass(frozen=True)
-class CfmNetwork(ResidualNetwork):
+class CfmNetwork(FlowNetwork):
     """What shapes the network; the weights store it."""
 
     method: ClassVar[str] = "cfm"
@@ -31,17 +24,13 @@ class CfmTraining(ResidualTraining):
     method: ClassVar[str] = "cfm"
 
     train_steps: int = field(default=12000, metadata=setting("training steps", least=1))
-    label_maps: float = field(
-        default=0.0,
-        metadata=setting("share of heads painted into label maps: none, as their texture is invented", least=0, most=1),
-    )
     rate: float = field(default=6e-4, metadata=setting("learning rate, falling as a cosine", above=0))
     batch: int = field(default=4, metadata=setting("patches a step", least=1))
     patch: int = field(default=128, metadata=setting("voxels a side of a patch, a multiple of 8", least=16))
 
 
 @dataclass(frozen=True)
-class CfmSampling(ResidualSampling):
+class CfmSampling(FlowSampling):
     """Options of ``cfm`` each time it is used."""
 
     method: ClassVar[str] = "cfm"
@@ -55,11 +44,11 @@ class CfmSampling(ResidualSampling):
 
 
 @dataclass(frozen=True)
-class CfmSettings(CfmSampling, CfmTraining, CfmNetwork, ResidualSettings):
+class CfmSettings(CfmSampling, CfmTraining, CfmNetwork, FlowTraining):
     """All settings of ``cfm`` together, for its functions."""
 
 
-PRESETS: Mapping[str, Mapping[str, Any]] = {
+PRESETS: Mapping[str, Plain] = {
     "paper": {},
     "tiny": {"width": 8, "train_steps": 1500, "batch": 2, "patch": 48, "pool": 16, "renew": 4},
 }
@@ -73,7 +62,7 @@ ABOUT = Description(
     sampling=CfmSampling,
     network=CfmNetwork,
     training=CfmTraining,
-    found=ResidualFound,
+    found=FlowFound,
     presets=PRESETS,
     budgets={"sloppy": {"steps": 2}, "cpu": {}, "gpu": {}},
     gives_scale=True,
@@ -91,5 +80,4 @@ ABOUT = Description(
 
 def resolve(sampling: CfmSampling, stored: Plain) -> CfmSettings:
     """The settings as they are in use of weights that store these."""
-    settings: CfmSettings = known_settings(ABOUT, CfmNetwork, sampling, stored)
-    return settings
+    return settings_with(ABOUT, sampling, stored)

@@ -1,1 +1,1 @@
-"""``cssdiff``: a cycle-constrained chain of diffusion steps, slice by slice (CSS-Diff): docs/methods/cssdiff.md."""
+"""``cssdiff``: diffusion of the residual of the learned estimate by slices (CSS-Diff): docs/methods/cssdiff.md."""

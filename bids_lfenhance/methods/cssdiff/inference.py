@@ -1,130 +1,95 @@
-"""Whole brains through ``cssdiff``: the chain, slice by slice over one noise."""
+"""``cssdiff``: from one noise for the brain to the residual of the estimate, slice by slice."""
 
+import math
 from dataclasses import replace
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from ...errors import InputError
-from ...imaging.volume import Volume
-from ...nn.batch import Batch
-from ...nn.memory import FLOAT, halves, peak_bytes
-from ...nn.method import Draw
-from ...nn.samplers import ddim
-from ...nn.schedule import uniform_levels
+from ...nn.batch import Batch, required
+from ...nn.estimate import SCALE
+from ...nn.flow import Velocity, heun
+from ...nn.memory import FLOAT, choose_size, halves, peak_bytes
+from ...nn.samplers import randn_like
 from ...nn.stage import Nets
-from ..learned import Learned, finish, fit_count, load, record_of, set_up
+from ...nn.unet3d import whole
+from ..estimate import ContrastEstimate
 from ..options import COARSER
-from .chain import Condition, chain_levels, clean_at, schedule, walk
-from .maps import MAP_NETWORKS, available_maps, maps_of
-from .network import TOKEN, build
-from .settings import ABOUT, CHANNELS, CssDiffSampling, CssDiffSettings, resolve, seen_channels
-from .slices import AROUND, Slices, as_slices, as_volume, embed, padding, tokens_of
+from ..residual import Drawing, ResidualPrepared
+from .diffusion import bent_times, clean
+from .network import BESIDE, CHANNELS, CONTEXT, GRID, TOKEN, beside, build, seen, slices_of
+from .settings import ABOUT, CssDiffSettings, resolve
 
-FIELDS = 10
-"""Copies of a session's image that are in memory at once, beside noises and what the networks need."""
-
-
-def prepare(volume: Volume, sampling: CssDiffSampling) -> Learned[CssDiffSettings]:
-    """What all draws share; the denoiser alone runs in half precision, the chain's states stay float32."""
-    loaded = load(ABOUT, volume, sampling)
-    settings = resolve(sampling, loaded.settings)
-    wanted = {"denoiser", "encoder"} | {MAP_NETWORKS[name][0] for name in available_maps(loaded)}
-    built = build(replace(settings, lsc=True, reverse="learned"))
-    nets = {name: net for name, net in built.items() if name in wanted and name in loaded.state}
-    if settings.lsc_refine and "restorer" not in nets:
-        raise InputError(
-            f"Expected a restorer in {loaded.path} for --cssdiff-lsc-refine, found none; leave the option out, or use "
-            "weights that were trained with --cssdiff-lsc."
-        )
-    return set_up(volume, settings, loaded, nets, ("denoiser",))
+FIELDS = 64
+"""Copies of a brain in float32 that are in memory at once, beside what the network needs."""
 
 
-def fit_to_memory(prepared: Learned[CssDiffSettings], limit: int) -> Learned[CssDiffSettings]:
+def velocity_of(nets: Nets, mean: Tensor, scale: Tensor, inputs: Tensor, at_once: int) -> Velocity:
+    """The velocity du/dt of a state (Z, X, Y), slices first, at times from 0, noise, to 1.
+
+    Every slice is shown the state of its neighbours, so that slices agree; ``at_once`` of them go through the network
+    together, which changes rounding only. ``mean``, ``scale``, ``inputs``: the estimate of one contrast and what it was
+    made of, (1, C, X, Y, Z).
+    """
+    low = slices_of(mean)
+    groups = torch.arange(len(low), device=low.device).split(at_once)
+    tokens = torch.cat([nets["encoder"](low[index][:, None]) for index in groups])
+
+    def velocity(state: Tensor, time: float) -> Tensor:
+        found = []
+        for index in groups:
+            shown = torch.cat([beside(state, index, BESIDE), seen(mean, scale, inputs, index)], dim=1)
+            level = torch.full((len(index),), 1 - time, device=low.device)
+            about = beside(tokens, index, CONTEXT).flatten(1, 2)
+            found.append(whole(nets["denoiser"], shown, level, about)[:, 0])
+        return -math.pi / 2 * torch.cat(found)
+
+    return velocity
+
+
+def draw(
+    prepared: ResidualPrepared[CssDiffSettings], one: ContrastEstimate, generator: torch.Generator
+) -> tuple[Tensor, int]:
+    """(r̂ (1, 1, x, y, z), network calls) of one contrast, a call being that of all slices."""
+    settings = prepared.settings
+    velocity = velocity_of(prepared.nets, one.mean, one.scale, one.inputs, settings.slices_at_once)
+    found = heun(velocity, slices_of(randn_like(one.mean, generator)), bent_times(settings.steps))
+    return found.movedim(0, -1)[None, None], 2 * settings.steps - 1
+
+
+def fit(
+    prepared: ResidualPrepared[CssDiffSettings], sides: tuple[int, ...], limit: int
+) -> ResidualPrepared[CssDiffSettings]:
     """The same with as many slices at once as ``limit`` bytes allow, at most those of the settings."""
-    settings, sides = prepared.settings, prepared.crop.mask.shape
-    pixels = [side + more for side, more in zip(sides, padding(sides), strict=False)]
+    settings = prepared.settings
+    half = torch.bfloat16 if prepared.precision == "bf16" else torch.float32
     with torch.device("meta"):
-        built = build(replace(settings, lsc=True, reverse="learned"))
+        network = build(settings)["denoiser"].eval().to(half)
+    multiple = int(network.multiple)  # type: ignore[arg-type]
 
     def needed(count: int) -> int:
         with torch.device("meta"):
-            image, seen = (torch.empty(count, width, *pixels) for width in (CHANNELS, seen_channels(settings)))
-            tokens, level = torch.empty(count, 2 * AROUND + 1, TOKEN), torch.empty(count, dtype=torch.long)
-        calls = {
-            "denoiser": lambda: built["denoiser"](image, seen, tokens if settings.sgp else None, level),
-            "restorer": lambda: built["restorer"](image),
-            "reverse": lambda: built["reverse"](image),
-        }
-        whole = (FIELDS + settings.steps) * CHANNELS * pixels[0] * pixels[1] * sides[2] * FLOAT
-        return whole + max(peak_bytes(calls[name]) for name in calls if name in prepared.nets)
+            shown = torch.empty(count, CHANNELS, *(side + -side % multiple for side in sides[:2]), dtype=half)
+            level = torch.empty(count, dtype=half)
+            tokens = torch.empty(count, len(CONTEXT) * GRID**2, TOKEN, dtype=half)
+        return FIELDS * FLOAT * int(np.prod(sides)) + peak_bytes(lambda: network(shown, level, tokens))
 
-    return fit_count(prepared, "slices_at_once", halves(settings.slices_at_once), needed, limit, COARSER)
+    count = choose_size(halves(settings.slices_at_once), needed, limit, ABOUT.name, sides, COARSER)
+    return replace(prepared, settings=replace(settings, slices_at_once=count))
 
 
-def enhance_batch(nets: Nets, batch: Batch, settings: CssDiffSettings, generator: torch.Generator) -> Tensor:
-    """(B, C, X, Y, Z) float32 inside the mask, not negative; zero for contrasts that are not in the input.
-
-    All items get one noise. ``settings.slices_at_once`` bounds the memory and changes nothing else;
-    ``settings.strength`` of the way is gone from the input to what the network says (0: all of it), of which
-    ``settings.lsc_refine`` is the restorer's.
-    """
-    slices = as_slices(batch)
-    out = torch.full_like(slices.low, -1)
-    levels = chain_levels(settings.steps) if settings.ccd else uniform_levels(990, settings.ddim_steps)
-    with torch.no_grad():
-        count = len(levels) - 1 if settings.ccd else 1
-        noises = torch.randn((count, *slices.low.shape[1:]), generator=generator, device=generator.device)
-        embedded = None
-        if settings.sgp:
-            embedded = embed(nets["encoder"], slices.low, slices.present)  # type: ignore[arg-type]
-        for item in range(len(out)):
-            brain = slices.mask[item].flatten(1).any(dim=1).nonzero()[:, 0]
-            for index in brain.split(settings.slices_at_once) if len(brain) else ():
-                here = torch.full_like(index, item)
-                tokens = None if embedded is None else tokens_of(embedded, here, index)
-                drawn = noises[:, index.to(noises.device)].to(out.device)
-                image = _solve(nets["denoiser"], slices, here, index, tokens, drawn, levels, settings)
-                if settings.lsc_refine:
-                    live = slices.live[item][:, None, None]
-                    restored = nets["restorer"](torch.where(live, image, -1.0)).float()
-                    image = torch.lerp(image, restored, settings.lsc_refine)
-                out[item, index] = image
-    found = as_volume(torch.lerp(slices.low, out, settings.strength or 1.0), batch.input.shape).clamp(min=0)
-    return found * batch.mask * slices.live[:, :, None, None, None]
+DRAWING: Drawing[CssDiffSettings] = Drawing(ABOUT, resolve, build, draw, fit)
 
 
-def _solve(
-    net: nn.Module,
-    slices: Slices,
-    item: Tensor,
-    index: Tensor,
-    tokens: Tensor | None,
-    noises: Tensor,
-    levels: list[int],
-    settings: CssDiffSettings,
-) -> Tensor:
-    given = Condition(slices.seen(item, index, settings.n_ctx), tokens, slices.mask[item, index])
-    if settings.ccd:
-        return walk(net, given, noises, levels, lean=False, literal=settings.chain == "literal")[0]
-
-    def predict(state: Tensor, level: int) -> Tensor:
-        return schedule().velocity_from_clean(state, clean_at(net, state, given, level), level)
-
-    return ddim(predict, noises[0], schedule(), levels)
-
-
-def sample(prepared: Learned[CssDiffSettings], generator: np.random.Generator) -> Draw:
-    """One draw: high field as it might be, from fresh noise."""
-    settings, batch, seed = prepared.settings, prepared.batch(), int(generator.integers(2**63))
-    # Drawn on the processor, so that a GPU starts from the same noise.
-    result = enhance_batch(prepared.nets, batch, settings, torch.Generator().manual_seed(seed))
-    record = record_of(
-        prepared,
-        seed=seed,
-        lsc_refine=settings.lsc_refine,
-        slices_at_once=settings.slices_at_once,
-        nfe=settings.steps if settings.ccd else settings.ddim_steps,
-    )
-    return finish(prepared, result[0], record, maps_of(prepared.nets, result, prepared.crop, batch, settings))
+def predict(nets: Nets, batch: Batch, settings: CssDiffSettings, generator: torch.Generator) -> Tensor:
+    """(B, 1, X, Y, Z) float32: what validation judges, the mean of all draws, which is what v says of noise alone."""
+    found = []
+    for number in range(len(batch)):
+        item = batch[number : number + 1]
+        mean, scale = required(item.mean), required(item.scale)
+        noise = slices_of(randn_like(mean, generator))
+        velocity = velocity_of(nets, mean, scale, item.input, settings.slices_at_once)
+        residual = clean(noise, velocity(noise, 0.0) / (-math.pi / 2), 1.0).movedim(0, -1)
+        found.append((mean + scale.clamp(*SCALE) * residual).clamp(min=0) * item.mask)
+    return torch.cat(found)

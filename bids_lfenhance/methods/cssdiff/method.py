@@ -1,15 +1,15 @@
 """The record of ``cssdiff``: how it is trained, and how it enhances."""
 
-from ...nn.method import Enhancer, Trainable
-from ..learned import Learned
-from .inference import enhance_batch, fit_to_memory, prepare, sample
-from .loss import stages
-from .maps import maps_to_come
+from ...nn.method import Trainable
+from ..residual import enhancer
+from ..residual_training import SCORES, EstimateSource, behind, judge
+from .inference import DRAWING, predict
+from .loss import losses, stages
 from .network import build
-from .settings import ABOUT, CssDiffSampling, CssDiffSettings, resolve
+from .settings import ABOUT, CssDiffSettings
 
-TRAINABLE = Trainable(ABOUT, build, stages, enhance_batch)
-
-ENHANCER: Enhancer[CssDiffSampling, Learned[CssDiffSettings]] = Enhancer(
-    ABOUT, prepare, sample, fit_to_memory=fit_to_memory, resolve=resolve, map_metadata=maps_to_come
+TRAINABLE: Trainable[CssDiffSettings] = Trainable(
+    ABOUT, build, stages, predict, completes=EstimateSource, judge=judge(losses, 1.0), scores=SCORES, conclude=behind
 )
+
+ENHANCER = enhancer(DRAWING)

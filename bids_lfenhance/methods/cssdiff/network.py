@@ -1,211 +1,181 @@
-"""Networks of ``cssdiff``: denoiser, reverse generator, discriminators, slice encoder, restorer."""
+"""The networks of ``cssdiff``: a slice denoiser of the residual, and the encoder whose tokens it attends to."""
 
+import math
+from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any
 
 import torch
-from monai.networks.nets import DiffusionModelUNet, PatchDiscriminator
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .settings import CHANNELS, CssDiffSettings, seen_channels
+from ...nn.residual import CONDITION, condition_of
+from .settings import HEADS, CssDiffNetwork
 
-TOKEN = 128
-"""Length of what tells a slice from others."""
+CHANNELS = 3 + 2 + CONDITION
+"""State of slices i − 1, i, i + 1; estimate of i − 1 and i + 1; the condition of slice i."""
 
-SIDE = 64
-"""Pixels a side of the slices that the encoder is shown."""
+FOLD = 2
+"""Pixels a side that are folded into features."""
 
-GROUPS = 8
-"""Groups of features that are normalised together."""
+BESIDE, ESTIMATES, CONTEXT = (-1, 0, 1), (-1, 1), (-6, 0, 6)
+"""Slices about i whose state, whose estimate, and whose tokens the denoiser is shown."""
 
+SIDE, GRID, TOKEN = 64, 4, 128
+"""Pixels a side the encoder sees; tokens a side of a slice; features of a token."""
 
-class Denoiser(nn.Module):
-    """x̂_0 (N, C, U, V) of slices in a state (N, C, U, V) at a level (N,), given ``seen`` (N, K, U, V) and ``tokens``.
-
-    The first C channels of ``seen`` are the slices' low field, to which the U-Net's answer is added: its last
-    convolution starts at zero, so that an untrained network gives back low field. ``tokens`` (N, T, ``TOKEN``) enter
-    by cross-attention at the lowest level, or are None. ``shuffle`` pixels a side are folded into features, for a
-    fraction of the work. The sides are multiples of ``shuffle`` times 2 to the number of halvings. With ``latent`` the
-    network also sees noise (N, C, U, V), zero where it is given none.
-    """
-
-    def __init__(
-        self,
-        channels: int,
-        seen: int,
-        widths: tuple[int, ...],
-        blocks: int,
-        tokens: bool,
-        shuffle: int = 1,
-        latent: bool = False,
-    ) -> None:
-        super().__init__()
-        self.latent = latent
-        seen += channels * latent
-        self.fold, self.unfold = nn.PixelUnshuffle(shuffle), nn.PixelShuffle(shuffle)
-        lowest = tuple(number == len(widths) - 1 for number in range(len(widths)))
-        self.unet = DiffusionModelUNet(
-            spatial_dims=2,
-            in_channels=(channels + seen) * shuffle**2,
-            out_channels=channels * shuffle**2,
-            channels=widths,
-            attention_levels=lowest,
-            num_res_blocks=blocks,
-            num_head_channels=32,
-            norm_num_groups=GROUPS,
-            with_conditioning=tokens,
-            cross_attention_dim=TOKEN if tokens else None,
-        )
-
-    def forward(
-        self, state: Tensor, seen: Tensor, tokens: Tensor | None, level: Tensor, latent: Tensor | None = None
-    ) -> Tensor:
-        """(N, C, U, V) float32."""
-        given = [state, seen]
-        if self.latent:
-            given.append(torch.zeros_like(state) if latent is None else latent)
-        shown = self.fold(torch.cat(given, dim=1))
-        answer: Tensor = self.unfold(self.unet(shown, timesteps=level, context=tokens))
-        return seen[:, : state.shape[1]].float() + answer.float()
+FREQUENCIES, EMBEDDING = 32, 128
+"""Of the embedding of the level: sines and cosines each; features."""
 
 
-class Reverse(nn.Module):
-    """F: the low field (N, C, U, V), without noise, in [−1, 1], of high field (N, C, U, V)."""
+class Norm(nn.LayerNorm):
+    """Normalises the features of (N, C, X, Y) pixel by pixel, so that a crop is seen as the whole slice is."""
 
-    def __init__(self, channels: int, width: int, blocks: int) -> None:
-        super().__init__()
-        around: dict[str, Any] = {"padding_mode": "reflect"}
-        wide = 4 * width
-        self.down = nn.Sequential(
-            _normal(nn.Conv2d(channels, width, 7, padding=3, **around), width),
-            _normal(nn.Conv2d(width, 2 * width, 3, 2, 1), 2 * width),
-            _normal(nn.Conv2d(2 * width, wide, 3, 2, 1), wide),
-        )
-        self.blocks = nn.ModuleList(
-            nn.Sequential(
-                _normal(nn.Conv2d(wide, wide, 3, padding=1, **around), wide),
-                nn.Conv2d(wide, wide, 3, padding=1, **around),
-                nn.InstanceNorm2d(wide),
-            )
-            for _ in range(blocks)
-        )
-        self.up = nn.Sequential(
-            nn.Upsample(scale_factor=2),
-            _normal(nn.Conv2d(wide, 2 * width, 3, padding=1, **around), 2 * width),
-            nn.Upsample(scale_factor=2),
-            _normal(nn.Conv2d(2 * width, width, 3, padding=1, **around), width),
-        )
-        self.tail = _silent(nn.Conv2d(width, channels, 7, padding=3, **around))
-
-    def forward(self, image: Tensor) -> Tensor:
-        """(N, C, U, V)."""
-        features = self.down(image)
-        for block in self.blocks:
-            features = features + block(features)
-        found: Tensor = self.tail(self.up(features)).tanh()
-        return found
-
-
-def _silent(conv: nn.Conv2d) -> nn.Conv2d:
-    # All zeros until it has learned: weights tell by themselves whether there is anything to be asked of them.
-    for parameter in conv.parameters():
-        nn.init.zeros_(parameter)
-    return conv
-
-
-def _normal(conv: nn.Conv2d, width: int) -> nn.Sequential:
-    # The norm takes the mean away: a bias would be learned from nothing.
-    conv.register_parameter("bias", None)
-    return nn.Sequential(conv, nn.InstanceNorm2d(width), nn.ReLU())
-
-
-class SliceDiscriminator(nn.Module):
-    """Logits (N, 1, U', V') of patches being real, of images (N, C, U, V): a 70 × 70 PatchGAN."""
-
-    def __init__(self, channels: int, width: int) -> None:
-        super().__init__()
-        self.net = PatchDiscriminator(
-            spatial_dims=2, channels=width, in_channels=channels, num_layers_d=3, norm="INSTANCE"
-        )
-
-    def forward(self, image: Tensor) -> Tensor:
-        """(N, 1, U', V')."""
-        found: Tensor = self.net(image)[-1]
-        return found
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, X, Y)."""
+        return super().forward(x.movedim(1, -1)).movedim(-1, 1)
 
 
 class Encoder(nn.Module):
-    """f: a unit vector (N, ``TOKEN``) for each of slices (N, C, U, V), of which contrasts ``present`` (N, C) count.
-
-    One network sees each contrast alone, at ``SIDE``² pixels and normalised by itself; the answers are averaged. What
-    is absent is not computed.
-    """
+    """f, the encoder of structure-guided pre-training: 16 tokens (N, 16, ``TOKEN``) of slices (N, 1, X, Y)."""
 
     def __init__(self) -> None:
         super().__init__()
-        widths = (1, 24, 48, 96, 96)
         parts: list[nn.Module] = []
-        for before, after in pairwise(widths):
-            parts += [nn.Conv2d(before, after, 3, 2, 1), nn.GroupNorm(GROUPS, after), nn.SiLU()]
-        self.net = nn.Sequential(*parts, nn.Flatten(), nn.Linear(widths[-1] * (SIDE // 16) ** 2, TOKEN))
+        for before, after in pairwise((1, 24, 48, 96, TOKEN)):
+            parts += [nn.Conv2d(before, after, 3, 2, 1), Norm(after), nn.SiLU()]
+        self.net = nn.Sequential(*parts)
+        self.whole = nn.Linear(GRID * GRID * TOKEN, TOKEN)
 
-    def forward(self, slices: Tensor, present: Tensor) -> Tensor:
-        """(N, ``TOKEN``)."""
-        item, channel = present.nonzero(as_tuple=True)
-        small = functional.interpolate(slices[item, channel][:, None], (SIDE, SIDE), mode="bilinear", antialias=True)
-        small = small - small.mean(dim=(2, 3), keepdim=True)
-        small = small / (small.square().mean(dim=(2, 3), keepdim=True) + 1e-6).sqrt()
-        found = self.net(small).float()
-        together = found.new_zeros((len(slices), TOKEN)).index_add(0, item, found)
-        return functional.normalize(together, dim=1)
-
-
-class Restorer(nn.Module):
-    """E_T: high field (N, C, U, V) from such with blocks turned or taken out: a U-Net of four levels, no input skip."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        widths = (24, 48, 96, 96)
-        inputs = (channels, *widths[:-1])
-        self.encode = nn.ModuleList(_double(a, b) for a, b in zip(inputs, widths, strict=True))
-        self.decode = nn.ModuleList(_double(widths[n + 1] + widths[n], widths[n]) for n in (2, 1, 0))
-        self.tail = _silent(nn.Conv2d(widths[0], channels, 1))
-
-    def forward(self, image: Tensor) -> Tensor:
-        """(N, C, U, V)."""
-        kept, features = [], image
-        for number, encode in enumerate(self.encode):
-            features = encode(functional.avg_pool2d(features, 2) if number else features)
-            kept.append(features)
-        for decode, beside in zip(self.decode, kept[-2::-1], strict=True):
-            features = decode(torch.cat([functional.interpolate(features, scale_factor=2), beside], dim=1))
-        found: Tensor = self.tail(features)
+    def forward(self, slices: Tensor) -> Tensor:
+        """(N, 16, ``TOKEN``)."""
+        small = functional.interpolate(slices, (SIDE, SIDE), mode="bilinear", antialias=True)
+        found: Tensor = self.net(small).flatten(2).transpose(1, 2)
         return found
 
-
-def _double(inputs: int, width: int) -> nn.Sequential:
-    parts: list[nn.Module] = []
-    for before in (inputs, width):
-        parts += [nn.Conv2d(before, width, 3, padding=1), nn.GroupNorm(GROUPS, width), nn.SiLU()]
-    return nn.Sequential(*parts)
+    def vector(self, tokens: Tensor) -> Tensor:
+        """(N, ``TOKEN``) unit vectors of tokens (N, 16, ``TOKEN``): what slices are told apart by."""
+        return functional.normalize(self.whole(tokens.flatten(1)).float(), dim=1)
 
 
-def build(settings: CssDiffSettings) -> dict[str, nn.Module]:
-    """``denoiser``; with SGP ``encoder``, with LSC ``restorer``, ``patches``, with the chain ``judge`` and,
-    unless it is physics, ``reverse``.
+class Attention(nn.Module):
+    """Every place of (N, C, X, Y) asks the tokens (N, T, ``TOKEN``); silent until it has learned."""
+
+    def __init__(self, features: int) -> None:
+        super().__init__()
+        self.norm = Norm(features)
+        self.ask = nn.Linear(features, features)
+        self.answer = nn.Linear(TOKEN, 2 * features)
+        self.out = nn.Linear(features, features)
+        nn.init.zeros_(self.out.weight)
+        nn.init.zeros_(self.out.bias)
+
+    def forward(self, x: Tensor, tokens: Tensor) -> Tensor:
+        """(N, C, X, Y)."""
+        query = _heads(self.ask(self.norm(x).flatten(2).transpose(1, 2)))
+        key, value = (_heads(part) for part in self.answer(tokens).chunk(2, dim=2))
+        found = functional.scaled_dot_product_attention(query, key, value)
+        answer: Tensor = self.out(found.transpose(1, 2).flatten(2))
+        return x + answer.transpose(1, 2).unflatten(2, x.shape[2:])
+
+
+class Block(nn.Module):
+    """Two normalised 3×3 convolutions with SiLU beside a shortcut; the level scales and shifts the first."""
+
+    def __init__(self, features_in: int, features_out: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(features_in, features_out, 3, padding=1)
+        self.norm1 = Norm(features_out)
+        self.conv2 = nn.Conv2d(features_out, features_out, 3, padding=1)
+        self.norm2 = Norm(features_out)
+        same = features_in == features_out
+        self.shortcut = nn.Identity() if same else nn.Conv2d(features_in, features_out, 1)
+        self.level = nn.Linear(EMBEDDING, 2 * features_out)
+
+    def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
+        """(N, out, X, Y)."""
+        scale, shift = self.level(embedding)[..., None, None].chunk(2, dim=1)
+        hidden = functional.silu(self.norm1(self.conv1(x)) * (1 + scale) + shift)
+        return functional.silu(self.norm2(self.conv2(hidden)) + self.shortcut(x))
+
+
+class SliceDenoiser(nn.Module):
+    """v of the state of slice i: (N, ``CHANNELS``, X, Y), level (N,), tokens (N, 48, ``TOKEN``) → (N, 1, X, Y).
+
+    A U-Net on pixels folded two by two, X and Y multiples of ``multiple``; the two coarsest resolutions attend to the
+    tokens. The level is the angle φ of u = cos φ r + sin φ ε over π/2.
     """
-    s, channels, seen = settings, CHANNELS, seen_channels(settings)
-    widths = tuple(min(2**number, 4) * s.width for number in range(s.levels))
-    latent = s.ccd and s.chain == "literal"
-    denoiser = Denoiser(channels, seen, widths, s.blocks, s.sgp, s.shuffle, latent)
-    nets: dict[str, nn.Module] = {"denoiser": denoiser}
-    if s.sgp:
-        nets["encoder"] = Encoder()
-    if s.lsc and s.ccd:
-        nets |= {"restorer": Restorer(channels), "patches": SliceDiscriminator(channels, s.discriminator_width)}
-    if s.ccd:
-        nets["judge"] = SliceDiscriminator(2 * channels, s.discriminator_width)
-        if s.reverse == "learned":
-            nets["reverse"] = Reverse(channels, s.reverse_width, 6)
-    return nets
+
+    def __init__(self, widths: Sequence[int]) -> None:
+        super().__init__()
+        self.multiple = FOLD * 2 ** (len(widths) - 1)
+        ins = (FOLD**2 * CHANNELS, *widths[:-1])
+        up = list(reversed(widths[:-1]))
+        self.encoder = nn.ModuleList(Block(a, b) for a, b in zip(ins, widths, strict=True))
+        self.down = nn.ModuleList(nn.Conv2d(width, width, 2, stride=2) for width in widths[:-1])
+        self.place = nn.Parameter(0.2 * torch.randn(len(CONTEXT) * GRID**2, TOKEN))
+        self.attend = nn.ModuleList(Attention(width) for width in (widths[-2], widths[-1], widths[-2]))
+        self.up = nn.ModuleList(
+            nn.ConvTranspose2d(a, b, 2, stride=2) for a, b in zip(list(reversed(widths))[:-1], up, strict=True)
+        )
+        self.decoder = nn.ModuleList(Block(2 * width, width) for width in up)
+        self.last = nn.Conv2d(widths[0], FOLD**2, 1)
+        self.level = nn.Sequential(
+            nn.Linear(2 * FREQUENCIES, EMBEDDING), nn.SiLU(), nn.Linear(EMBEDDING, EMBEDDING), nn.SiLU()
+        )
+        nn.init.zeros_(self.last.weight)
+        assert self.last.bias is not None
+        nn.init.zeros_(self.last.bias)
+
+    def forward(self, x: Tensor, level: Tensor, tokens: Tensor) -> Tensor:
+        """(N, 1, X, Y)."""
+        embedding, tokens = self.level(_sinusoids(level)), tokens + self.place
+        x = functional.pixel_unshuffle(x, FOLD).contiguous(memory_format=torch.channels_last)
+        skips: list[Tensor] = []
+        coarsest = len(self.down)
+        for number, block in enumerate(self.encoder):
+            x = block(x, embedding)
+            if number >= coarsest - 1:
+                x = self.attend[number - coarsest + 1](x, tokens)
+            if number < coarsest:
+                skips.append(x)
+                x = self.down[number](x)
+        for number, (widen, block) in enumerate(zip(self.up, self.decoder, strict=True)):
+            x = block(torch.cat([widen(x), skips.pop()], dim=1), embedding)
+            if number == 0:
+                x = self.attend[2](x, tokens)
+        return functional.pixel_shuffle(self.last(x), FOLD)
+
+
+def build(settings: CssDiffNetwork) -> dict[str, nn.Module]:
+    """``denoiser``, and ``encoder`` (f), whose tokens of slices it attends to."""
+    return {"denoiser": SliceDenoiser(settings.widths), "encoder": Encoder()}
+
+
+def slices_of(field: Tensor) -> Tensor:
+    """(Z, X, Y): the axial slices of a field (1, 1, X, Y, Z)."""
+    return field[0, 0].movedim(-1, 0)
+
+
+def seen(mean: Tensor, scale: Tensor, inputs: Tensor, index: Tensor) -> Tensor:
+    """(N, 21, X, Y): what the denoiser is shown of slices ``index`` beside the state.
+
+    ``mean``, ``scale``, ``inputs`` (1, C, X, Y, Z): the estimate and what it was made of.
+    """
+    own = condition_of(mean[..., index], scale[..., index], inputs[..., index])[0].movedim(-1, 0)
+    return torch.cat([beside(slices_of(mean), index, ESTIMATES), own], dim=1)
+
+
+def beside(slices: Tensor, index: Tensor, offsets: Sequence[int]) -> Tensor:
+    """(N, offsets, …): of slices (Z, …) those beside ``index`` (N,), the ends repeated."""
+    return slices[(index[:, None] + torch.tensor(offsets, device=index.device)).clamp(0, len(slices) - 1)]
+
+
+def _heads(x: Tensor) -> Tensor:
+    return x.unflatten(2, (HEADS, -1)).transpose(1, 2)
+
+
+def _sinusoids(level: Tensor) -> Tensor:
+    """(N, 64): sines and cosines of ``level`` (N,) at frequencies from 1 to 1000."""
+    frequencies = torch.exp(torch.linspace(0, math.log(1000), FREQUENCIES, device=level.device))
+    phase = level[:, None] * frequencies
+    return torch.cat([torch.sin(phase), torch.cos(phase)], dim=1)

@@ -1,12 +1,11 @@
 """The record of ``fusionnet``: how it is trained, and how it enhances."""
 
 from ...nn.method import Enhancer, Trainable
-from ...simulators.online.source import OnlineSource
 from .inference import FusionNetPrepared, fit_to_memory, prepare, sample
 from .loss import stages
 from .network import build
 from .settings import ABOUT, FusionNetSampling, FusionNetSettings, resolve
-from .validation import SCORES, conclude, predict, score
+from .validation import SCORES, conclude, judge, predict
 
 
 def is_stochastic(sampling: FusionNetSampling) -> bool:
@@ -15,7 +14,7 @@ def is_stochastic(sampling: FusionNetSampling) -> bool:
 
 
 TRAINABLE: Trainable[FusionNetSettings] = Trainable(
-    ABOUT, build, stages, predict, source=OnlineSource.of, score=score, scores=SCORES, conclude=conclude
+    ABOUT, build, stages, predict, judge=judge, scores=SCORES, conclude=conclude
 )
 
 ENHANCER: Enhancer[FusionNetSampling, FusionNetPrepared] = Enhancer(

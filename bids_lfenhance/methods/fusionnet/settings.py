@@ -1,13 +1,13 @@
 """Settings of ``fusionnet`` by who decides them; no torch."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
-from typing import Any, ClassVar
+from dataclasses import dataclass, field
+from typing import ClassVar
 
 from ...nn.method import Description, Plain
 from ...nn.settings import Checked, setting
 from ..online_options import OnlineTraining
-from ..options import EstimateSampling
+from ..options import EstimateSampling, settings_with
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class FusionNetSettings(FusionNetSampling, FusionNetTraining, FusionNetNetwork, 
         return tuple(self.width * 2**level for level in range(self.levels))
 
 
-PRESETS: Mapping[str, Mapping[str, Any]] = {
+PRESETS: Mapping[str, Plain] = {
     "default": {},
     "tiny": {"width": 16, "train_steps": 4000, "batch": 2, "patch": 48, "pool": 16, "renew": 4},
 }
@@ -93,6 +93,4 @@ ABOUT = Description(
 
 def resolve(sampling: FusionNetSampling, stored: Plain) -> FusionNetSettings:
     """The settings as they are in use of weights that store these."""
-    names = {item.name for kind in (FusionNetNetwork, FusionNetTraining, FusionNetFound) for item in fields(kind)}
-    trained = {name: value for name, value in stored.items() if name in names}
-    return FusionNetSettings(**trained, **{item.name: getattr(sampling, item.name) for item in fields(sampling)})
+    return settings_with(ABOUT, sampling, stored)

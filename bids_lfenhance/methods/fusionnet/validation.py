@@ -1,6 +1,6 @@
 """How good an estimate is on fixed sessions of people it did not learn from, and how wide its error really is."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
 import torch
@@ -8,11 +8,10 @@ from torch import Tensor
 
 from ...nn.batch import Batch, required
 from ...nn.estimate import read_output
+from ...nn.judged import Judged
 from ...nn.psnr import brain_fit_psnr
 from ...nn.stage import Nets
 from ...nn.unet3d import whole
-from ...simulators.online.material import Material
-from ...simulators.online.validation import Judged, fixed_sessions
 from .settings import FusionNetSettings
 
 SCORES = ("psnr", "psnr-mean-of-stacks", "psnr-axial", "psnr-three", "psnr-own", "within-2-sd")
@@ -29,10 +28,10 @@ def predict(nets: Nets, batch: Batch, settings: FusionNetSettings, generator: to
     return mean.clamp(min=0) * batch.mask
 
 
-def score(nets: Nets, example: Material, settings: FusionNetSettings, device: torch.device) -> Mapping[str, float]:
+def judge(nets: Nets, sessions: Iterable[Judged], settings: FusionNetSettings) -> Mapping[str, float]:
     """``SCORES`` of one person; PSNR in dB, inside the brain, protocol brain-fit."""
     found: dict[str, list[float]] = {name: [] for name in SCORES}
-    for judged, mean, scale in _estimates(nets, example, device):
+    for judged, mean, scale in estimates(nets, sessions):
         target, brain = required(judged.batch.target)[0, 0], judged.batch.mask[0, 0]
         value = brain_fit_psnr(mean[0, 0], target, brain)
         found["psnr"].append(value)
@@ -44,21 +43,18 @@ def score(nets: Nets, example: Material, settings: FusionNetSettings, device: to
     return {name: sum(values) / len(values) if values else float("nan") for name, values in found.items()}
 
 
-def conclude(
-    nets: Nets, examples: Sequence[Material], settings: FusionNetSettings, device: torch.device
-) -> FusionNetSettings:
-    """The settings with the factor that makes the mean square of error over SD one on the fixed sessions."""
+def conclude(nets: Nets, sessions: Iterable[Judged], settings: FusionNetSettings) -> FusionNetSettings:
+    """The settings with the factor that makes the mean square of error over SD one."""
     squares: list[float] = []
-    for example in examples:
-        for judged, mean, scale in _estimates(nets, example, device):
-            ratio = (mean - required(judged.batch.target)) / scale
-            squares.append(float(ratio[judged.batch.mask].clamp(-FAR, FAR).square().mean()))
+    for judged, mean, scale in estimates(nets, sessions):
+        ratio = (mean - required(judged.batch.target)) / scale
+        squares.append(float(ratio[judged.batch.mask].clamp(-FAR, FAR).square().mean()))
     return replace(settings, error_factor=(sum(squares) / len(squares)) ** 0.5)
 
 
-def _estimates(nets: Nets, example: Material, device: torch.device) -> Iterator[tuple[Judged, Tensor, Tensor]]:
-    """The fixed sessions of a person, each with the estimate and the SD of its error (1, 1, X, Y, Z)."""
-    for judged in fixed_sessions(example, device):
+def estimates(nets: Nets, sessions: Iterable[Judged]) -> Iterator[tuple[Judged, Tensor, Tensor]]:
+    """The sessions, each with the estimate and the SD of its error (1, 1, X, Y, Z)."""
+    for judged in sessions:
         with torch.no_grad():
             output = whole(nets["estimate"], judged.batch.input)
         yield judged, *read_output(judged.batch.input, output)

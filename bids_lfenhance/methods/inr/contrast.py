@@ -6,8 +6,8 @@ import numpy as np
 
 from ...config import TISSUES
 from ...errors import InputError
+from ...imaging.contrast import fit_contrast
 from ...imaging.volume import Volume
-from ...simulators.contrast import fit_contrast
 
 if TYPE_CHECKING:
     from .settings import InrSettings

@@ -3,13 +3,13 @@
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ...errors import MethodError
+from ...nn.method import Plain
 from .loss import reconstruction, rician_mean, segmentation, total_variation
 from .network import Field
 from .observations import Coordinates, Observations
@@ -53,7 +53,7 @@ class Fit:
     """A fitted network and how the fit went."""
 
     network: Field
-    record: Mapping[str, Any]
+    record: Plain
 
 
 def omega_for(settings: InrSettings, seen: Observations) -> float:
@@ -84,7 +84,8 @@ def fit(
         omega /= 2
         del attempt
     raise MethodError(
-        f"inr diverged {RESTARTS + 1} times, last at omega {2 * omega:.3g}: set --inr-omega lower, or use interp"
+        f"inr diverged {RESTARTS + 1} times, last at omega {2 * omega:.3g}: set omega lower (--set omega=…), or "
+        "use interp"
     )
 
 

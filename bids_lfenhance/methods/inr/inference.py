@@ -10,10 +10,10 @@ from scipy import ndimage
 from ...config import CONTRASTS, TISSUES
 from ...errors import InputError
 from ...imaging.acquisition import Acquisition, Frame
+from ...imaging.contrast import restoring_gain
 from ...imaging.grid import apply_affine
 from ...imaging.volume import Volume
 from ...nn.method import Draw, Prepared
-from ...simulators.contrast import restoring_gain
 from .contrast import vectors_of
 from .fit import Guide, fit, guide_of, render
 from .observations import Coordinates, Observations, fused_base, observe, scales_of, sorted_stacks, support_of

@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
-from ...nn.method import Description
+from ...imaging.contrast import POWER
+from ...nn.method import Description, Plain
 from ...nn.settings import setting
-from ...simulators.contrast import POWER
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class InrSettings:
     device: str = field(default="cpu", metadata=setting("where the network is fitted; the app's --device"))
 
 
-BUDGETS: Mapping[str, Mapping[str, Any]] = {
+BUDGETS: Mapping[str, Plain] = {
     "sloppy": {"base": "mean", "width": 16, "layers": 2, "steps": 20, "batch": 512, "psf_points": 4},
     "cpu": {},
     "gpu": {"base": "none", "width": 256, "steps": 2000, "batch": 8192, "psf_points": 16},

@@ -109,7 +109,7 @@ def build(settings: PfsrSettings) -> dict[str, nn.Module]:
     s = settings
     if s.attention == "global" and s.window:
         raise InputError(
-            f"Expected --pfsr-window 0 with global attention, which looks at the whole brain, found {s.window}; leave "
+            f"Expected window = 0 with global attention, which looks at the whole brain, found {s.window}; leave "
             "it out."
         )
     return {"enhancer": Enhancer(s.width, s.groups, s.blocks, s.reduction, s.shuffle, s.attention)}

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from ...nn.method import Description, Plain
 from ...nn.settings import Checked, setting
@@ -77,7 +77,7 @@ class PfsrSettings(PfsrSampling, PfsrTraining, PfsrNetwork):
     """All settings of ``pfsr`` together, for its functions."""
 
 
-PRESETS: Mapping[str, Mapping[str, Any]] = {
+PRESETS: Mapping[str, Plain] = {
     "paper": {},
     "tiny": {
         "shuffle": 2,
@@ -116,5 +116,4 @@ ABOUT = Description(
 
 def resolve(sampling: PfsrSampling, stored: Plain) -> PfsrSettings:
     """The settings as they are in use of weights that store these."""
-    found: PfsrSettings = settings_in_use(ABOUT, sampling, stored)
-    return found
+    return settings_in_use(ABOUT, sampling, stored)

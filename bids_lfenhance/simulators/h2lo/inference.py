@@ -9,10 +9,9 @@ from torch.nn import functional
 
 from ...config import CONTRASTS
 from ...errors import InputError
-from ...imaging.grid import Grid, resample
+from ...imaging.grid import Grid, box_of, resample
 from ...imaging.volume import Stack
 from ...nn.batch import Batch, required
-from ...nn.crop import brain_box
 from ...nn.normalise import Scale
 from ...nn.stage import Nets
 from ...nn.weights import Loaded, default_weights, load_weights
@@ -101,7 +100,7 @@ def _low(source: HighField, weights: str, sha256: str) -> np.ndarray:
             f"'{weights}'; put the old ones back, say where they are (weights=), or simulate anew."
         )
     network = operators(loaded)[source.contrast]
-    box = brain_box(source.mask, margin=0)
+    box = box_of(source.mask)
     scale = Scale.of(source.image[None], source.mask)
     image = scale.apply(source.image[None], source.mask)[0][box]
     offset = np.eye(4)

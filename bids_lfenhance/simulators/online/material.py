@@ -1,10 +1,12 @@
 """What low field is simulated from while a network learns: T1w heads, real images of other contrasts, label maps."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, Protocol
+from typing import Literal
 
 import numpy as np
+
+from ...nn.source import Example
 
 Kind = Literal["head", "image", "labels"]
 
@@ -96,31 +98,7 @@ def tissue_of_intensity(counts: np.ndarray) -> tuple[np.ndarray, tuple[float, ..
     return posterior.astype(np.float32), tuple(float(value) / 230 for value in mean)
 
 
-class Material(Protocol):
-    """What is used of an example: images or a label map, uint8 as ``Head`` has them, and whose they are."""
-
-    @property
-    def contrasts(self) -> Mapping[str, tuple[str, ...]]:
-        """``high``: the contrasts of ``high``."""
-
-    @property
-    def high(self) -> np.ndarray:
-        """(n, X, Y, Z) uint8."""
-
-    @property
-    def labels(self) -> np.ndarray:
-        """(X, Y, Z) uint8."""
-
-    @property
-    def kind(self) -> str:
-        """Whether it has labels ("maps") or images."""
-
-    @property
-    def person(self) -> str:
-        """``dataset/subject``."""
-
-
-def heads_of(examples: Sequence[Material]) -> list[Head]:
+def heads_of(examples: Sequence[Example]) -> list[Head]:
     """Every image and label map of the examples."""
     heads = []
     for example in examples:

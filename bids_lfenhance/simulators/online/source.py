@@ -15,10 +15,10 @@ from torch import Tensor
 
 from ...nn.batch import Batch, Item
 from ...nn.estimate import network_input
-from ...nn.source import Position, people_of
+from ...nn.source import Example, Position
 from ...nn.stage import Stage
 from .fields import Noise
-from .material import Head, Material, heads_of
+from .material import Head, heads_of
 from .parameters import Mixture, Session, draw_session
 from .stacks import Simulated, prepare_noise, simulate
 
@@ -70,15 +70,15 @@ class Entry:
 class OnlineSource:
     """Patches of low field that nobody saw before; ``size`` heads in the pool, a new one every ``renew`` steps."""
 
-    def __init__(self, examples: Sequence[Material], mixture: Mixture, size: int, renew: int) -> None:
+    def __init__(self, examples: Sequence[Example], mixture: Mixture, size: int, renew: int) -> None:
         heads = heads_of(examples)
-        self.people = people_of(heads)
+        self.people = sorted({head.person for head in heads})
         self.mixture, self.size, self.renew = mixture, size, renew
         self._heads = {kind: [head for head in heads if head.kind == kind] for kind in ("head", "labels", "image")}
         self._pool: dict[tuple[int, int, int], Entry] = {}
 
     @classmethod
-    def of(cls, examples: Sequence[Material], settings: OnlineSettings) -> "OnlineSource":
+    def of(cls, examples: Sequence[Example], settings: OnlineSettings) -> "OnlineSource":
         """As the settings of a method say."""
         mixture = Mixture(settings.label_maps, settings.other_contrasts, settings.lesions)
         return cls(examples, mixture, settings.pool, settings.renew)

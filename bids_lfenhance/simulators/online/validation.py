@@ -1,14 +1,15 @@
 """The sessions that validation judges by: the same of a person every time, whatever the training."""
 
 import zlib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import torch
 
-from ...nn.batch import Batch
-from .material import Material, heads_of
+from ...nn.judged import Judged
+from ...nn.source import Example
+from .material import heads_of
 from .parameters import Mixture, draw_session, draw_stacks
 from .source import MARGIN, whole_head
 from .stacks import simulate
@@ -17,19 +18,15 @@ SESSIONS = (("axial", (0,), True), ("three", (0, 1, 2), True), ("own", (0, 1, 2)
 """Name, slots of the stacks, and whether the T1w at high field is a target too."""
 
 
-@dataclass(frozen=True, eq=False)
-class Judged:
-    """A whole head, a batch of one with its target; ``name`` of the session, ``own``: the scan's contrast is kept."""
-
-    name: str
-    own: bool
-    batch: Batch
+MULTIPLE = 16
+"""Sides of a head are multiples of this, so that four halvings of a U-Net need no padding."""
 
 
-def fixed_sessions(example: Material, device: torch.device, patch: Sequence[int] = (0, 0, 0)) -> Iterator[Judged]:
-    """Every head of an example in each of ``SESSIONS``, with each target it has; no side shorter than ``patch``."""
+def fixed_sessions(example: Example, device: torch.device) -> Iterator[Judged]:
+    """Every head of an example in each of ``SESSIONS``, with each target it has."""
     for number, found in enumerate(heads_of([example])):
-        head = found.with_room(patch, MARGIN)
+        sides = [-(-(side + 2 * MARGIN) // MULTIPLE) * MULTIPLE for side in found.image.shape]
+        head = found.with_room(sides, MARGIN)
         for name, slots, restored in SESSIONS:
             generator = np.random.default_rng([zlib.crc32(head.person.encode()), number, *name.encode()])
             restored = restored and head.kind == "head"  # noqa: PLW2901  (of others there is no such target)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from bids_lfenhance.methods.cfm.inference import predict
 from bids_lfenhance.methods.cfm.loss import losses, stages
 from bids_lfenhance.methods.cfm.settings import PRESETS, CfmSettings
-from bids_lfenhance.methods.residual import build
+from bids_lfenhance.methods.flow import build
 from bids_lfenhance.nn.batch import Batch
 from bids_lfenhance.nn.estimate import CHANNELS
 from bids_lfenhance.nn.flow import logit_normal_times

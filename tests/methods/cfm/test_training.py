@@ -14,6 +14,7 @@ from bids_lfenhance.nn.estimate import read_output
 from bids_lfenhance.nn.source import Position
 from bids_lfenhance.nn.unet3d import whole
 from bids_lfenhance.nn.weights import load_weights, save_weights
+from bids_lfenhance.simulators.online.source import OnlineSource
 from bids_lfenhance.training.loop import train
 from bids_lfenhance.training.run import TrainOptions, stored_settings
 from bids_lfenhance.training.split import Split
@@ -44,8 +45,8 @@ def test_it_learns_from_the_estimate_and_stores_which_it_was(behind: Path, tmp_p
     method = get_trainable("cfm")
     settings = method.about.settings(**SMALL, behind=str(behind))
     people = write_people(tmp_path / "heads", shape=(20, 22, 18))
-    assert method.source is not None
-    source, stage = method.source(people, settings), method.stages(settings)[0]
+    assert method.completes is not None
+    source, stage = method.completes(OnlineSource.of(people, settings), settings), method.stages(settings)[0]
     at = [Position(0, 0, 0, number) for number in range(2)]
     batch = source.realise(stage, [source.item(stage, one) for one in at], at, torch.device("cpu"))
     loaded = load_weights(behind, "fusionnet", ())
@@ -62,6 +63,6 @@ def test_it_learns_from_the_estimate_and_stores_which_it_was(behind: Path, tmp_p
     assert len(flow.settings["spectrum"]) == 11
     assert min(flow.settings["spectrum"]) >= 0
     check_estimate("cfm", flow.settings["estimate_sha256"], loaded)
-    with pytest.raises(InputError, match="behind which the flow was trained"):
+    with pytest.raises(InputError, match="behind which it was trained"):
         check_estimate("cfm", flow.settings["estimate_sha256"], replace(loaded, sha256="0" * 64))
     assert "variance of the flow's velocity" in (tmp_path / "out" / "card.md").read_text()

@@ -12,10 +12,12 @@ from bids_lfenhance.methods import get_trainable
 from bids_lfenhance.methods.fusionnet.loss import losses
 from bids_lfenhance.methods.fusionnet.network import build
 from bids_lfenhance.methods.fusionnet.settings import ABOUT, FusionNetSettings
-from bids_lfenhance.methods.fusionnet.validation import SCORES, _estimates, conclude, score
+from bids_lfenhance.methods.fusionnet.validation import SCORES, conclude, estimates, judge
 from bids_lfenhance.nn.batch import Batch
 from bids_lfenhance.nn.source import Position
 from bids_lfenhance.nn.weights import load_weights
+from bids_lfenhance.simulators.online.source import OnlineSource
+from bids_lfenhance.simulators.online.validation import fixed_sessions
 from bids_lfenhance.training.examples import Example
 from bids_lfenhance.training.loop import train
 from bids_lfenhance.training.run import TrainOptions
@@ -68,9 +70,8 @@ def test_it_ends_in_the_same_bytes_whether_or_not_it_was_killed(tmp_path: Path, 
 
 
 def test_the_loss_falls_on_one_batch(people: list[Example]) -> None:
-    assert METHOD.source is not None
     settings = replace(SMALL, batch=2, patch=24)
-    source, stage = METHOD.source(people[:1], settings), METHOD.stages(settings)[0]
+    source, stage = OnlineSource.of(people[:1], settings), METHOD.stages(settings)[0]
     at = [Position(0, 0, 0, number) for number in range(2)]
     batch = source.realise(stage, [source.item(stage, one) for one in at], at, CPU)
     torch.manual_seed(0)
@@ -137,14 +138,14 @@ def test_items_of_a_batch_are_judged_alone() -> None:
 def test_validation_is_the_same_every_time_and_the_factor_makes_the_scale_right(people: list[Example]) -> None:
     torch.manual_seed(0)
     nets = build(SMALL)
-    one, other = (score(nets, people[2], SMALL, CPU) for _ in range(2))
+    one, other = (judge(nets, fixed_sessions(people[2], CPU), SMALL) for _ in range(2))
     assert one == other
     assert tuple(one) == SCORES
     assert one["psnr"] == pytest.approx(one["psnr-mean-of-stacks"]), "an untrained network changes nothing"
-    settings = conclude(nets, people[2:], SMALL, CPU)
+    settings = conclude(nets, fixed_sessions(people[2], CPU), SMALL)
     squares = [
         float(((mean - judged.batch.target) / (scale * settings.error_factor))[judged.batch.mask].square().mean())
-        for judged, mean, scale in _estimates(nets, people[2], CPU)
+        for judged, mean, scale in estimates(nets, fixed_sessions(people[2], CPU))
     ]
     assert math.sqrt(sum(squares) / len(squares)) == pytest.approx(1, rel=1e-3)
 

@@ -29,7 +29,7 @@ def session() -> Volume:
 
 
 def test_from_scratch_beats_cubic_and_needs_the_slice_profile(rng: np.random.Generator) -> None:
-    """methods.md §9 row 12: one thick noisy stack; ≥ 1 dB over cubic, ≥ 0.5 dB of it from the profile."""
+    """One thick noisy stack; ≥ 1 dB over cubic, ≥ 0.5 dB of it from the profile."""
     volume, truth = thick_session(rng)
     assert volume.mask is not None
     cubic = psnr(volume.channel("T1w"), truth, volume.mask)

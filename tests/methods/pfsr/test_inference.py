@@ -58,7 +58,7 @@ def test_windows_give_what_one_piece_gives(shuffle: int, window: int) -> None:
 
 
 def test_windows_are_refused_where_they_would_change_the_result() -> None:
-    with pytest.raises(InputError, match="--pfsr-window 0"):
+    with pytest.raises(InputError, match="window = 0"):
         build(replace(SMALL, attention="global", window=32))
 
 
@@ -91,7 +91,7 @@ def test_a_share_of_the_networks_change_is_that_share(session: Volume, tmp_path:
     assert np.abs(whole - none).max() > 1e-3
     np.testing.assert_allclose(half, (none + whole) / 2, atol=1e-5 * session.image.max())
     np.testing.assert_array_equal(run(session, weights, noise=0.0).image, half, "the weights' own")
-    with pytest.raises(InputError, match="--pfsr-strength"):
+    with pytest.raises(InputError, match="strength of pfsr"):
         PfsrSettings(strength=2)
 
 

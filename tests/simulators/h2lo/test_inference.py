@@ -1,4 +1,4 @@
-"""The operator as a simulator and as a method, and what it can learn (methods.md §4.1, §9 row 14)."""
+"""The operator as a simulator and as a method, and what it can learn."""
 
 import json
 import shutil

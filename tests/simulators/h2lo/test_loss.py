@@ -1,4 +1,4 @@
-"""The two losses (H2LO, eq. 2-3; methods.md §9 row 13)."""
+"""The two losses (H2LO, eq. 2-3)."""
 
 import math
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""The operator (methods.md §4.1, §9 row 13)."""
+"""The operator: its parameters, its reach, and what it does to the edge of an image."""
 
 import pytest
 import torch

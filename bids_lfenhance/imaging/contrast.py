@@ -5,8 +5,7 @@ from scipy import ndimage
 
 from ..config import TISSUES
 from ..errors import MethodError
-from .physics import GAP, contrast_vector
-from .presets import HF_TESLA, LF_TESLA, tissue_signal
+from .signal import HF_TESLA, LF_TESLA, check_order, tissue_signal
 
 GM, WM = TISSUES.index("GM"), TISSUES.index("WM")
 
@@ -16,10 +15,16 @@ ds002748 has CSF / WM .33 in that, where the protocol says .19 of CSF alone; ask
 
 POWER = 0.8
 """Power of the contrast vector that is undone: tissue is uncertain, and high fields differ (chosen on training and
-validation people, docs/results.md)."""
+validation people, docs/notebook/2026-11.md)."""
 
 SMOOTH_MM = 1.0
 """Smoothing, standard deviation, of what decides the contrast of a voxel."""
+
+FACTOR_BOUNDS = (0.1, 1.0)
+"""Allowed contrast factors c_k."""
+
+GAP = 0.02
+"""Least distance of two tissue means, over the brightest, that a curve can go through both of."""
 
 
 def seen_signal(contrast: str, tesla: str) -> np.ndarray:
@@ -63,14 +68,48 @@ def fit_contrast(
         return np.ones(len(TISSUES)), [f"{kept}: {error}"]
 
 
+def contrast_vector(
+    hf_means: np.ndarray,
+    lf_means: np.ndarray,
+    lf_sigma: float,
+    contrast: str,
+    prior: np.ndarray | None = None,
+) -> np.ndarray:
+    """(3,) c_k of CSF, GM, WM by bounded least squares.
+
+    Parameters
+    ----------
+    hf_means : (3,) μ_k, the tissue means of the high-field contrast asked for, in the units of the low-field scan
+    lf_means : (3,) tissue means measured on the low-field scan
+    lf_sigma : noise of the low-field scan, > 0
+    contrast : decides the order of brightness that the result must keep
+    prior : (3,) c_k expected from relaxation times, given a small weight
+
+    Rows: SNR of each tissue (weight 1), grey-white and grey-CSF contrast (weight 10), the prior (weight 0.1).
+    """
+    from scipy.optimize import lsq_linear
+
+    means, targets = np.asarray(hf_means, dtype=float), np.asarray(lf_means, dtype=float)
+    scale = float(np.abs(means).mean())
+    pairs = 10 / scale * np.array([[0.0, -1.0, 1.0], [-1.0, 1.0, 0.0]])
+    rows = [np.diag(means / np.maximum(targets, lf_sigma)), pairs * means]
+    goals = [targets / np.maximum(targets, lf_sigma), pairs @ targets]
+    if prior is not None:
+        rows.append(0.1 * np.eye(3))
+        goals.append(0.1 * np.asarray(prior, dtype=float))
+    fit = lsq_linear(np.concatenate(rows), np.concatenate(goals), bounds=FACTOR_BOUNDS, method="bvls")
+    check_order(fit.x * means, contrast)
+    return fit.x
+
+
 def restoring_gain(
     contrast: str, vector: np.ndarray, image: np.ndarray, tissue: np.ndarray, smooth_voxels: float = 0.0
 ) -> np.ndarray:
     """(X, Y, Z) float32 what the image is multiplied by: 1 in pure white matter and outside, μ_k / c_k μ_k elsewhere.
 
     ``vector`` (3,) c; ``image`` (X, Y, Z) low field; ``tissue`` (3, X, Y, Z) posteriors; both are first smoothed by a
-    Gaussian of ``smooth_voxels``. The mean of two that err in different places (docs/results.md): the gain by tissue,
-    which knows where grey matter may be, and the gain by intensity, which knows how much of it a voxel holds.
+    Gaussian of ``smooth_voxels``. The mean of two that err in different places: the gain by tissue, which knows where
+    grey matter may be, and the gain by intensity, which knows how much of it a voxel holds.
     """
     if np.ptp(vector) == 0:
         return np.ones(image.shape, np.float32)

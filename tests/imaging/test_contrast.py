@@ -1,15 +1,17 @@
 import numpy as np
 import pytest
 
-from bids_lfenhance.simulators.contrast import (
+from bids_lfenhance.errors import MethodError
+from bids_lfenhance.imaging.contrast import (
     GREY_IN_CSF,
+    contrast_vector,
     fit_contrast,
     gain_by_tissue,
     restoring_gain,
     seen_signal,
     tissue_means,
 )
-from bids_lfenhance.simulators.presets import HF_TESLA, tissue_signal
+from bids_lfenhance.imaging.signal import HF_TESLA, tissue_signal
 from tests.oracle import brain_fit_psnr, low_field_image, phantom_head
 
 
@@ -38,7 +40,7 @@ def test_restoring_a_painted_scan_gives_the_protocol_s_contrast(
     wanted = seen_signal(contrast, HF_TESLA)
     assert not warnings
     assert vector.max() <= 1
-    # methods.md §3.3b: the contrast of the result must be the one asked for within 5 %.
+    # The contrast of the result is the one asked for within 5 %.
     np.testing.assert_allclose(restored / restored[2], wanted / wanted[2], rtol=0.05)
 
 
@@ -68,7 +70,7 @@ def test_what_is_called_csf_is_partly_grey() -> None:
 def test_the_vector_that_low_field_lost_is_given_back(
     head: tuple[np.ndarray, np.ndarray], vector: tuple[float, float, float]
 ) -> None:
-    """In one tissue the gain is 1 / c, relative to white matter, whichever way it is found (methods.md §3.3)."""
+    """In one tissue the gain is 1 / c, relative to white matter, whichever way it is found."""
     tissue, _ = head
     c = np.array(vector)
     image = np.tensordot(seen_signal("T1w", HF_TESLA) * c, tissue, axes=1)
@@ -101,3 +103,30 @@ def test_by_tissue_and_intensity_is_nearer_the_truth_than_by_tissue_alone(rng: n
     alone = brain_fit_psnr(low * gain_by_tissue("T1w", vector, off), high, mask)
     assert both > alone + 0.5
     assert both > brain_fit_psnr(low, high, mask) + 0.5
+
+
+@pytest.mark.parametrize("truth", [(0.9, 0.7, 0.55), (0.35, 0.62, 0.81)])
+def test_contrast_vector_recovers_a_known_vector(truth):
+    means = np.array([0.25, 0.62, 1.0])
+    found = contrast_vector(means, np.array(truth) * means, 0.02, "T1w", prior=np.array(truth))
+    assert np.abs(found - truth).max() <= 1e-10
+
+
+def test_contrast_vector_stays_in_its_bounds_and_minimises_the_rows():
+    means = np.array([0.2, 0.6, 1.0])
+    found = contrast_vector(means, np.array([0.01, 0.55, 1.3]), 0.02, "T1w")
+    assert found.min() >= 0.1
+    assert found.max() <= 1.0
+    assert found[2] == pytest.approx(1.0)
+
+
+def test_contrast_vector_refuses_a_wrong_order():
+    with pytest.raises(MethodError, match="WM > GM > CSF"):
+        contrast_vector(np.array([1.0, 0.6, 0.5]), np.array([0.9, 0.5, 0.4]), 0.02, "T1w")
+
+
+def test_the_vector_is_the_same_in_other_units():
+    means, low = np.array([0.25, 0.62, 1.0]), np.array([0.2, 0.45, 0.5])
+    prior = np.array([0.9, 0.7, 0.5])
+    once = contrast_vector(means, low, 0.02, "T1w", prior)
+    assert contrast_vector(1000 * means, 1000 * low, 20.0, "T1w", prior) == pytest.approx(once, abs=1e-9)

@@ -1,0 +1,128 @@
+"""The tables of docs/results.md and README.md, from benchmarks/results/*.tsv: ``make results``, or --check.
+
+A table stands between ``<!-- table: NAME -->`` and ``<!-- end -->``; what is between them is replaced. Rows come from
+
+python benchmarks/estimate.py SUBJECT ... --out benchmarks/results/estimate.tsv
+
+--check: change nothing, end with 1 where a page differs from its tables.
+"""
+
+import argparse
+import csv
+import re
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from statistics import mean
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = ("README.md", "docs/results.md")
+
+Row = dict[str, str]
+
+TEST = ("sub-02", "sub-53", "sub-54", "sub-55")
+"""People of the scanner that the networks learned from, never used but for this."""
+
+WHO = {
+    "norm": "`norm`, another scanner",
+    "test_scan": "`test_scan`, another scanner",
+    "head": "`head`, another scanner, with skull",
+    "patient26": "`patient26`, another scanner, lesions",
+}
+
+
+def rows_of(name: str) -> list[Row]:
+    with (ROOT / "benchmarks" / "results" / f"{name}.tsv").open(newline="") as file:
+        return list(csv.DictReader(file, delimiter="\t"))
+
+
+def estimate_rows() -> list[tuple[str, Row]]:
+    """Who, and the figures: the mean of the test people where all were looked at, then everybody else."""
+    rows = rows_of("estimate")
+    found: list[tuple[str, Row]] = []
+    for planes in dict.fromkeys(row["planes"] for row in rows):
+        test = [row for row in rows if row["subject"] in TEST and row["planes"] == planes]
+        if test:
+            found.append((f"{len(test)} test people, the training's scanner", averaged(test)))
+    found += [(WHO[row["subject"]], row) for row in rows if row["subject"] in WHO]
+    return found
+
+
+def averaged(rows: Sequence[Row]) -> Row:
+    """Means of the figures, words of the first."""
+    return {
+        key: value if not re.fullmatch(r"-?[\d.]+", value) else f"{mean(float(row[key]) for row in rows):.4f}"
+        for key, value in rows[0].items()
+    }
+
+
+def stacks(row: Row) -> str:
+    words = {"axi": "axial", "cor": "coronal", "sag": "sagittal", "iso": "isotropic"}
+    parts = row["planes"].split("+")
+    if len(parts) == 3:
+        return "three planes"
+    return " + ".join(words[part] for part in parts) + (" alone" if len(parts) == 1 else "")
+
+
+def pair(row: Row, key: str, digits: int) -> str:
+    """Plain mean → estimate, the better in bold."""
+    before, after = float(row[f"mean_{key}"]), float(row[f"estimate_{key}"])
+    texts = [f"{value:.{digits}f}".replace("0.", ".", 1 if value < 1 else 0) for value in (before, after)]
+    best = 0 if before > after else 1
+    texts[best] = f"**{texts[best]}**"
+    return " → ".join(texts)
+
+
+def long_table() -> str:
+    lines = [
+        "| who | stacks | | PSNR, dB | SSIM | edges, F1 | power .2–.3 /mm | within 2 SD | r of SD, error |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for who, row in estimate_rows():
+        power = f"{float(row['mean_power_0.2']):.2f} → {float(row['estimate_power_0.2']):.2f}"
+        figures = [pair(row, "psnr", 2), pair(row, "ssim", 3), pair(row, "edges", 2), power]
+        trust = [f"{float(row['coverage']):.1%}".replace("%", " %"), f"{float(row['correlation']):.2f}"]
+        lines.append(f"| {who} | {stacks(row)} | {row['contrast']} | " + " | ".join([*figures, *trust]) + " |")
+    return "\n".join(lines)
+
+
+def short_table() -> str:
+    lines = ["| who | stacks | contrast | PSNR, dB | SSIM | within 2 SD |", "|---|---|---|---|---|---|"]
+    for who, row in estimate_rows():
+        share = f"{float(row['coverage']):.1%}".replace("%", " %")
+        cells = [who, stacks(row), row["contrast"], pair(row, "psnr", 2), pair(row, "ssim", 3), share]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+TABLES: dict[str, Callable[[], str]] = {"estimate": long_table, "estimate-short": short_table}
+
+
+def filled(text: str) -> str:
+    """The page with its tables as the results have them."""
+
+    def table(match: re.Match[str]) -> str:
+        return f"{match[1]}\n{TABLES[match[2]]()}\n<!-- end -->"
+
+    return re.sub(r"(<!-- table: ([\w-]+) -->)\n.*?<!-- end -->", table, text, flags=re.DOTALL)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--check", action="store_true", help="change nothing, end with 1 where a page differs")
+    check, status = parser.parse_args().check, 0
+    for name in PAGES:
+        path = ROOT / name
+        before = path.read_text(encoding="utf-8")
+        after = filled(before)
+        if before != after and check:
+            print(f"{name} differs from benchmarks/results/*.tsv: run make results")
+            status = 1
+        elif before != after:
+            path.write_text(after, encoding="utf-8")
+            print(f"{name} written")
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,75 @@
+"""Files of earlier runs that the scans of a session, as they are now, do not account for."""
+
+from collections.abc import Set
+from pathlib import Path
+
+from ..bids.dataset import optional_json
+from ..bids.names import sidecar_path, space_of
+from ..bids.sessions import LowFieldSession
+from ..bids.sidecars import split_name
+from ..config import CONTRASTS, RunSpec
+from .layout import reference_layout, session_layout
+
+METRICS = "_qc.tsv"
+
+
+def stale_files(session: LowFieldSession, spec: RunSpec, frame: str) -> list[Path]:
+    """Images, transforms and metrics in a session's folder, of whatever label, that are no longer true of it.
+
+    Those were made of a scan that the session does not have now, or without one that it has, or lie in another frame
+    than that of ``frame``, the name of a scan. What is high field's is not among them, nor what another recipe made of
+    these very scans in this frame.
+    """
+    promised = session_layout(session, spec)
+    own = {*promised.values(), *(reference_layout(session, spec).values() if session.paired else ())}
+    before = optional_json(promised["qc"])
+    low = {scan.path.name for scan in session.stacks}
+    low |= {str(entry.get("File")) for entry in before.get("Scans", []) if isinstance(entry, dict)}
+    moved = before.get("ReferenceScan", frame) != frame
+    there = sorted(promised["qc"].parent.glob("*"))
+    stale = {path for path in there if path not in own and _is_stale(path, session, spec, low, moved)}
+    images = {path for path in there if path.name.endswith(".nii.gz")} - stale
+    measured = {split_name(path.name)[0].get("desc") for path in images if session.paired}
+    metrics = {path for path in there if path.name.endswith(METRICS)} - own
+    return sorted(stale | {path for path in metrics if split_name(path.name)[0].get("desc") not in measured})
+
+
+def remove(path: Path) -> None:
+    """A file is gone when this returns, and what goes with it: its sidecar, and the table of label images."""
+    with_it = [sidecar_path(path)]
+    if path.name.endswith("_dseg.nii.gz"):
+        with_it.append(sidecar_path(path).with_suffix(".tsv"))
+    for one in (path, *with_it):
+        one.unlink(missing_ok=True)
+
+
+def _is_stale(path: Path, session: LowFieldSession, spec: RunSpec, low: Set[str], moved: bool) -> bool:
+    """``low``: names of the low-field scans, of now and of the run before; ``moved``: that run had another frame."""
+    entities, suffix, end = split_name(path.name)
+    space = space_of(session)
+    if suffix == "xfm":  # that of a stack is promised, or the stack is gone; the others lead to and from a template
+        return end == ".txt" or moved or (space or "session") not in (entities.get("from"), entities.get("to"))
+    if end != ".nii.gz" or {"res", "space"}.isdisjoint(entities):  # a stack on its own voxels
+        return end == ".nii.gz"
+    made_of = _scans_of(path, spec.out_dir)
+    if "space" not in entities and made_of.isdisjoint(low):  # high field's
+        return False
+    if "SpatialReference" in optional_json(sidecar_path(path)) and entities.get("space") != space:
+        return True
+    return moved or made_of != _scans_now(session, suffix, entities.get("desc", ""))
+
+
+def _scans_of(path: Path, out_dir: str) -> frozenset[str]:
+    """Names of the raw scans that an image of the derivative was made of, by its sidecar and those it names."""
+    sources = [str(source) for source in optional_json(sidecar_path(path)).get("Sources", [])]
+    raw = {source.rpartition("/")[2] for source in sources if source.startswith("bids:raw:")}
+    own = (Path(out_dir, source.removeprefix("bids::")) for source in sources if source.startswith("bids::"))
+    return frozenset(raw).union(*(_scans_of(source, out_dir) for source in own if source != path))
+
+
+def _scans_now(session: LowFieldSession, suffix: str, desc: str) -> frozenset[str]:
+    """Names of the scans that an image of this suffix (a label image by the end of its ``desc-``) is made of now."""
+    if suffix == "mask":
+        return frozenset(scan.path.name for scan in session.reference or session.stacks)
+    contrast = suffix if suffix in CONTRASTS else next((name for name in CONTRASTS if desc.endswith(name)), "")
+    return frozenset(scan.path.name for scan in session.stacks if scan.contrast == contrast)

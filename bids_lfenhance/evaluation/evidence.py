@@ -1,0 +1,123 @@
+"""What is known of one contrast of one session, gathered for ``usable.judge`` from what the derivative says of it."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..config import CONTRASTS
+from .metric_definitions import DICE, VOLUME_DIFFERENCE
+from .protocols import PRIMARY
+from .sharpness import BANDS, band_names
+
+FINEST_BAND = 0.3
+"""Spatial frequency, cycles/mm, up to which a spectrum counts: low field is not acquired beyond it."""
+
+SINGLE = {"SSIM": "ssim", "PSNR": "psnr", "NCC": "ncc", "Edges": "edge_f1"}
+
+Rows = Iterable[Mapping[str, Any]]
+
+
+def evidence(
+    session: Mapping[str, Any], contrast: str, label: str, metrics: Rows, sidecar: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The record that ``judge`` reads.
+
+    Parameters
+    ----------
+    session : content of ``desc-preproc_qc.json``
+    contrast, label : of the image that is judged
+    metrics : rows of ``desc-<label>_qc.tsv``; none without high field
+    sidecar : of the image: ``Sloppy``, ``Enhanced``, ``Warnings``; ``ExpectedErrorPercent`` where its method gives it
+    """
+    scans = [scan for scan in _list(session.get("Scans")) if isinstance(scan, Mapping)]
+    own = [scan for scan in scans if scan.get("Contrast", contrast) == contrast]
+    anatomy = _mapping(session.get("Anatomy"))
+    return {
+        "Scans": own,
+        "Session": {"CoarsestMm": coarsest(own)},
+        "Coverage": _mapping(_mapping(session.get("Coverage")).get(contrast)),
+        "Anatomy": anatomy,
+        "Alignment": _mapping(_mapping(session.get("Alignment")).get(contrast)),
+        "Risk": _mapping(_mapping(session.get("Risk")).get(contrast)),
+        "Image": sidecar,
+        "Fidelity": fidelity(metrics, contrast, label),
+        "Warnings": of_contrast([*_list(session.get("Warnings")), *_list(sidecar.get("Warnings"))], contrast),
+    }
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def coarsest(scans: Sequence[Mapping[str, Any]]) -> float | None:
+    """Voxel size (mm) along the axis of the head that none of the scans resolves better; None where it is unknown.
+
+    A thick stack is thick along the axis that its plane leaves out, and as fine as its other voxel sizes elsewhere.
+
+    >>> coarsest([{"Plane": "axi", "Zooms": [1.6, 1.6, 5.0]}, {"Plane": "sag", "Zooms": [5.0, 1.6, 1.6]}])
+    1.6
+    """
+    axes = [math.inf] * 3
+    for scan in scans:
+        zooms = sorted(_list(scan.get("Zooms")))
+        if len(zooms) != 3 or not all(isinstance(zoom, int | float) for zoom in zooms):
+            continue
+        thick = {"sag": 0, "cor": 1, "axi": 2}.get(str(scan.get("Plane")))
+        for axis in range(3):
+            axes[axis] = min(axes[axis], zooms[2] if thick in (axis, None) else zooms[1])
+    return None if math.inf in axes else float(max(axes))
+
+
+def of_contrast(warnings: Iterable[Any], contrast: str) -> list[str]:
+    """The warnings that are not of other contrasts alone, each once."""
+    told = []
+    for warning in dict.fromkeys(map(str, warnings)):
+        named = {name for name in CONTRASTS if name in warning}
+        if not named or contrast in named:
+            told.append(warning)
+    return told
+
+
+def fidelity(metrics: Rows, contrast: str, label: str) -> dict[str, tuple[float, float]]:
+    """(Plain mean, enhanced) against high field by figure; empty where nothing was compared.
+
+    ``Spectrum``: mean |ln| of the ratio of power over bands; ``Dice`` and ``VolumeError`` (%, absolute) means over the
+    structures of the finest segmentation, ``MostErrors`` (%, absolute) what nine in ten of them stay below.
+    """
+    values = {
+        (row["image"], row["protocol"], row["metric"], row["region"]): float(row["value"])
+        for row in metrics
+        if row.get("contrast") == contrast and isinstance(row.get("value"), int | float)
+    }
+    pairs = [_figures(values, image) for image in ("preproc", label)]
+    return {name: (low, pairs[1][name]) for name, low in pairs[0].items() if math.isfinite(low + pairs[1][name])}
+
+
+def _figures(values: Mapping[tuple, float], image: str) -> dict[str, float]:
+    """The figures of one image, NaN where unknown."""
+    brain = {key[2]: value for key, value in values.items() if (*key[:2], key[3]) == (image, PRIMARY, "brain")}
+    seg = max((key[1] for key in values if key[2] == DICE), key=lambda name: (name != "seg-tissue", name), default="")
+    dice, change = (
+        np.array([v for key, v in values.items() if key[:3] == (image, seg, metric) and math.isfinite(v)])
+        for metric in (DICE, VOLUME_DIFFERENCE)
+    )
+    errors = np.abs(change)
+    return {
+        **{name: brain.get(metric, math.nan) for name, metric in SINGLE.items()},
+        "Spectrum": _spectrum(brain),
+        "Dice": float(dice.mean()) if dice.size else math.nan,
+        "VolumeError": float(errors.mean()) if errors.size else math.nan,
+        "MostErrors": float(np.percentile(errors, 90)) if errors.size else math.nan,
+    }
+
+
+def _spectrum(values: Mapping[str, float]) -> float:
+    names = [name for name, (_, high) in zip(band_names(), BANDS, strict=True) if high <= FINEST_BAND]
+    ratios = np.array([values.get(name, math.nan) for name in names])
+    return float(np.mean(np.abs(np.log(ratios)))) if (ratios > 0).all() else math.nan

@@ -1,0 +1,320 @@
+"""The one table of thresholds by which ``usable.judge`` says what an image may be used for."""
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+PURPOSES = {"look": "to look at", "segment": "to segment", "measure": "to measure volumes"}
+"""What an image may be used for, from the least to the most demanding, and in words."""
+
+Record = Mapping[str, Any]
+Read = Callable[[Record], Iterator[tuple[str, Any]]]
+Limits = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """One row of the table.
+
+    ``read(record)`` yields (of what, value or None where not measured); a value in the closed interval ``yes`` speaks
+    for the ``purposes``, one in ``check`` asks for a look, beyond it is no. ``needed``: not measured is a ``check``.
+    """
+
+    figure: str
+    unit: str
+    purposes: tuple[str, ...]
+    yes: Limits
+    check: Limits
+    why: str
+    read: Read
+    needed: bool = True
+
+
+def _number(value: Any) -> float | None:
+    known = isinstance(value, int | float) and not isinstance(value, bool) and not math.isnan(value)
+    return float(value) if known else None
+
+
+def _of_scans(key: str, factor: float = 1) -> Read:
+    def read(record: Record) -> Iterator[tuple[str, Any]]:
+        for scan in record.get("Scans") or [{}]:
+            value = _number(scan.get(key))
+            yield str(scan.get("File", "")).split(".nii")[0], None if value is None else factor * value
+
+    return read
+
+
+def _of(part: str, key: str, factor: float = 1) -> Read:
+    def read(record: Record) -> Iterator[tuple[str, Any]]:
+        value = _number((record.get(part) or {}).get(key))
+        yield "", None if value is None else factor * value
+
+    return read
+
+
+def _loss(key: str, sign: int) -> Read:
+    """How much worse the enhanced image is than the plain mean; ``sign`` 1 where more is better."""
+
+    def read(record: Record) -> Iterator[tuple[str, Any]]:
+        pair = (record.get("Fidelity") or {}).get(key) or (None, None)
+        before, after = (_number(value) for value in pair)
+        yield "", None if before is None or after is None else sign * (before - after)
+
+    return read
+
+
+def _enhanced(key: str, which: int = 1) -> Read:
+    def read(record: Record) -> Iterator[tuple[str, Any]]:
+        yield "", _number(((record.get("Fidelity") or {}).get(key) or (None, None))[which])
+
+    return read
+
+
+def _similarity(across: bool) -> Read:
+    def read(record: Record) -> Iterator[tuple[str, Any]]:
+        place = record.get("Alignment") or {}
+        yield "", _number(place.get("Similarity")) if place.get("Across") is across else None
+
+    return read
+
+
+INF = float("inf")
+ALL, LABELS, VOLUMES = tuple(PURPOSES), ("segment", "measure"), ("measure",)
+
+THRESHOLDS: tuple[Threshold, ...] = (
+    Threshold(
+        "SNR",
+        "",
+        ALL,
+        (8, 60),
+        (3, INF),
+        "of each scan; 64 mT reaches 10 to 20; below 3 the Rician floor shifts every mean by more than 5 %, above 60 "
+        "the noise was smoothed away before we saw it",
+        _of_scans("SNR"),
+    ),
+    Threshold(
+        "rotation",
+        "°",
+        ALL,
+        (0, 10),
+        (0, 30),
+        "between stacks; registration is tested to 10°, beyond 30° it has more likely failed than the head turned",
+        _of_scans("RotationDeg"),
+    ),
+    Threshold("shift", " mm", ALL, (0, 10), (0, 30), "between stacks; the same to 10 mm", _of_scans("TranslationMm")),
+    Threshold(
+        "agreement of the stacks",
+        "",
+        ALL,
+        (0.5, 1),
+        (0.1, 1),
+        "of each with the first of its contrast, share of variance explained; that of aligned stacks is above .9",
+        _of_scans("Similarity"),
+        needed=False,
+    ),
+    Threshold(
+        "coverage by a scan",
+        " %",
+        ALL,
+        (90, 100),
+        (30, 100),
+        "of the brain that the template expects; what one scan misses is left to the others",
+        _of_scans("Coverage", 100),
+    ),
+    Threshold(
+        "brain in the field of view",
+        " %",
+        ALL,
+        (98, 100),
+        (50, 100),
+        "of the brain that the template expects, all scans together",
+        _of("Coverage", "Brain", 100),
+    ),
+    Threshold(
+        "brain in the field of view, for volumes",
+        " %",
+        VOLUMES,
+        (98, 100),
+        (90, 100),
+        "volumes of what is cut are n/a",
+        _of("Coverage", "Brain", 100),
+    ),
+    Threshold(
+        "brain on a face of the field of view",
+        " cm²",
+        ALL,
+        (0, 1),
+        (0, INF),
+        "where the mask ends there, the brain most likely goes on",
+        _of("Coverage", "OnFaceCm2"),
+    ),
+    Threshold(
+        "coarsest direction",
+        " mm",
+        LABELS,
+        (0, 4),
+        (0, 10),
+        "voxel size along the axis that no stack resolves better: with one thick stack deep structures are found with "
+        "a Dice of .81 and .75 at best (docs/results.md)",
+        _of("Session", "CoarsestMm"),
+    ),
+    Threshold(
+        "brain mask",
+        " mL",
+        ALL,
+        (900, 1900),
+        (250, 2500),
+        "adult intracranial volume is 1000 to 1800 mL, 250 is a newborn's",
+        _of("Anatomy", "MaskVolumeMl"),
+    ),
+    Threshold(
+        "fit of the template",
+        "",
+        ALL,
+        (0.6, 1),
+        (0.2, 1),
+        "correlation; the mask is found by warping a template to the head, which may have gone wrong below .6",
+        _of("Anatomy", "TemplateCorrelation"),
+        needed=False,
+    ),
+    Threshold(
+        "similarity to high field",
+        "",
+        ALL,
+        (0.4, 1),
+        (0.15, 1),
+        "of the aligned low field of the same contrast, share of variance explained: a misplaced head has none",
+        _similarity(False),
+        needed=False,
+    ),
+    Threshold(
+        "similarity to the other contrast",
+        "",
+        ALL,
+        (0.15, 1),
+        (0.05, 1),
+        "where it was aligned to an image of another contrast",
+        _similarity(True),
+        needed=False,
+    ),
+    Threshold(
+        "correlation with high field",
+        "",
+        ALL,
+        (0.5, 1),
+        (0.2, 1),
+        "of the plain mean, inside the brain: the same head, the right way up, in the same contrast",
+        _enhanced("NCC", 0),
+        needed=False,
+    ),
+    Threshold(
+        "expected error",
+        " %",
+        ALL,
+        (0, 12),
+        (0, 30),
+        "median standard deviation over the median of the brain, of methods whose scale is calibrated",
+        _of("Image", "ExpectedErrorPercent"),
+        needed=False,
+    ),
+    Threshold(
+        "brain above the risk threshold",
+        " %",
+        ALL,
+        (0, 2),
+        (0, 25),
+        "well aligned simulated stacks stay below .5 %, stacks misaligned by 2 mm and 2° reach 5 %",
+        _of("Risk", "FractionAbove", 100),
+    ),
+    Threshold(
+        "brain that some scan saw",
+        " %",
+        ALL,
+        (98, 100),
+        (60, 100),
+        "elsewhere nothing can be checked",
+        _of("Risk", "FractionSeen", 100),
+    ),
+    Threshold("loss of SSIM", "", ALL, (-INF, 0.005), (-INF, 0.1), "against the plain mean", _loss("SSIM", 1), False),
+    Threshold(
+        "loss of PSNR", " dB", ALL, (-INF, 0.1), (-INF, 3), "against the plain mean", _loss("PSNR", 1), needed=False
+    ),
+    Threshold(
+        "loss of edges",
+        "",
+        ALL,
+        (-INF, 0.02),
+        (-INF, 0.4),
+        "F1 of the edges of high field, plain mean minus enhanced",
+        _loss("Edges", 1),
+        needed=False,
+    ),
+    Threshold(
+        "loss of detail",
+        "",
+        ALL,
+        (-INF, 0.05),
+        (-INF, 0.7),
+        "mean |ln| of the power over that of high field in the bands up to .3 /mm, enhanced minus plain mean",
+        _loss("Spectrum", -1),
+        needed=False,
+    ),
+    Threshold(
+        "loss of Dice",
+        "",
+        LABELS,
+        (-INF, 0.005),
+        (-INF, 0.05),
+        "mean over the structures, plain mean minus enhanced",
+        _loss("Dice", 1),
+        needed=False,
+    ),
+    Threshold(
+        "mean volume error",
+        " %",
+        VOLUMES,
+        (0, 5),
+        (0, 15),
+        "over the structures, against high field; scans of one head repeated at high field differ by 2 to 5 %",
+        _enhanced("VolumeError"),
+        needed=False,
+    ),
+    Threshold(
+        "volume error of nine structures in ten",
+        " %",
+        VOLUMES,
+        (0, 8),
+        (0, 30),
+        "what they stay below, against high field",
+        _enhanced("MostErrors"),
+        needed=False,
+    ),
+    Threshold(
+        "rise of the volume error",
+        " points",
+        VOLUMES,
+        (-INF, 1),
+        (-INF, 10),
+        "mean volume error, enhanced minus plain mean",
+        _loss("VolumeError", -1),
+        needed=False,
+    ),
+)
+"""The table of thresholds, printed in docs/metrics.md."""
+
+
+def table() -> str:
+    """The thresholds as a table of Markdown, as docs/metrics.md has it."""
+    lines = ["| figure | of use for | yes | check | why |", "|---|---|---|---|---|"]
+    for row in THRESHOLDS:
+        limits = " | ".join(_range(low, high, row.unit) for low, high in (row.yes, row.check))
+        purposes = "all" if row.purposes == ALL else ", ".join(row.purposes)
+        lines.append(f"| {row.figure} | {purposes} | {limits} | {row.why} |")
+    return "\n".join(lines)
+
+
+def _range(low: float, high: float, unit: str) -> str:
+    if high == INF:
+        return f"from {low:g}{unit}"
+    return f"to {high:g}{unit}" if low in (0, -INF) else f"{low:g} to {high:g}{unit}"

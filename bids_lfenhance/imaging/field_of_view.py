@@ -1,0 +1,94 @@
+"""Where the scans of a session saw anything, how much of the head that is, and what it cuts through."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from scipy import ndimage
+
+from .grid import Grid, apply_affine, coverage
+from .template import HeadTemplate
+from .volume import Stack, Volume
+
+BRAIN_DEPTH_MM = 3.0
+"""Brain nearer to the template's surface than this is not expected anywhere: the fit is no better."""
+
+CUT_SHARE = 1e-3
+"""Share of a structure's voxels on a face of the field of view from which it counts as cut."""
+
+HEAD_ON_FACE_CM2 = 20.0
+"""Area of head on the faces of the field of view, the lower one left aside, from which a head counts as cut: a nose or
+an ear has less, a vault more."""
+
+BELOW = (2, -1)
+"""Axis and sense of the lower face, which necks always reach."""
+
+
+def seen_by(stacks: Iterable[Stack], grid: Grid) -> np.ndarray:
+    """(X, Y, Z) bool: the voxels that lie in the field of view of some stack."""
+    seen = np.zeros(grid.shape, bool)
+    for stack in stacks:
+        seen |= coverage(stack.data.shape, stack.affine, grid)
+    return seen
+
+
+def seen_in(volume: Volume, contrast: str) -> np.ndarray:
+    """(X, Y, Z) bool: where some stack of a contrast saw anything."""
+    return seen_by(volume.stacks_of(contrast), volume.grid)
+
+
+def on_faces(mask: np.ndarray, seen: np.ndarray, grid: Grid, but: Sequence[tuple[int, int]] = ()) -> float:
+    """Area, cm², of the part of a mask (X, Y, Z) that lies on the faces of the field of view, also (X, Y, Z) bool.
+
+    The ends of the grid are faces too; ``but`` are (axis, sense) of faces that do not count.
+    """
+    area = 0.0
+    for axis in range(3):
+        face = grid.voxel_volume / grid.zooms[axis] / 100
+        for sense in {1, -1} - {way for of, way in but if of == axis}:
+            area += face * int((mask & seen & ~_neighbour(seen, axis, sense)).sum())
+    return area
+
+
+def _neighbour(seen: np.ndarray, axis: int, sense: int) -> np.ndarray:
+    """(X, Y, Z) bool: whether the next voxel along an axis is seen; none is beyond the end."""
+    moved = np.roll(seen, -sense, axis=axis)
+    end: list[Any] = [slice(None)] * 3
+    end[axis] = -1 if sense > 0 else 0
+    moved[tuple(end)] = False
+    return moved
+
+
+def cut_labels(labels: np.ndarray, seen: np.ndarray) -> frozenset[int]:
+    """The labels of (X, Y, Z) that reach a face of the field of view, or lie beyond it."""
+    inner = ndimage.binary_erosion(seen, border_value=0)
+    whole, outside = (np.bincount(part.ravel(), minlength=256) for part in (labels, labels[~inner]))
+    return frozenset(int(label) for label in np.flatnonzero(outside > CUT_SHARE * whole) if label)
+
+
+def without_cut(rows: Sequence[Mapping[str, Any]], labels: np.ndarray, seen: np.ndarray) -> list[dict[str, Any]]:
+    """The rows of a table of volumes, no volume where the field of view cuts what it is of.
+
+    Nor of what is not there at all where something is cut, nor of all regions together (the row without an index).
+    """
+    cut = cut_labels(labels, seen)
+    kept = []
+    for row in rows:
+        lost = bool(cut) and (row["index"] is None or row["index"] in cut or not row["volume_mm3"])
+        kept.append(dict(row) | ({"volume_mm3": None, "volume_soft_mm3": None} if lost else {}))
+    return kept
+
+
+def expected_brain(template: HeadTemplate, affine: np.ndarray) -> np.ndarray:
+    """(N, 3) float32 points 4 mm apart, RAS+ mm of the subject: where the template, put there, has brain."""
+    index = np.argwhere(template.depth[::2, ::2, ::2] < -BRAIN_DEPTH_MM) * 2.0
+    return apply_affine(affine @ template.grid.affine, index).astype(np.float32)
+
+
+def share_seen(points: np.ndarray, stacks: Sequence[Stack]) -> float:
+    """Share of points (N, 3) in the field of view of some stack."""
+    seen = np.zeros(len(points), bool)
+    for stack in stacks:
+        index = apply_affine(np.linalg.inv(stack.affine), points)
+        seen |= ((index > -0.5) & (index < np.array(stack.data.shape) - 0.5)).all(axis=1)
+    return float(seen.mean()) if len(points) else 0.0

@@ -1,0 +1,61 @@
+"""The 3D flow of the whitened residual that ``cfm`` and ``bridge`` share, each by its own clock."""
+
+from dataclasses import replace
+from typing import TypeVar
+
+import numpy as np
+import torch
+from torch import nn
+
+from ..nn.flow import Velocity
+from ..nn.memory import FLOAT, choose_size, peak_bytes
+from ..nn.residual import CONDITION, condition_of, flow_of
+from ..nn.unet3d import UNet3d
+from ..nn.windows import Windows
+from .estimate import ContrastEstimate
+from .options import COARSER
+from .residual import ResidualPrepared
+from .residual_options import FlowNetwork, FlowSampling
+
+S = TypeVar("S", bound=FlowSampling)
+
+WINDOWS = (0, 160, 128, 96, 64)
+"""Voxels a side of the windows that are tried, from the best: the flow was trained on 128."""
+
+FIELDS = 64
+"""Copies of a brain in float32 that are in memory at once, beside what the network needs."""
+
+
+def build(settings: FlowNetwork) -> dict[str, nn.Module]:
+    """``flow``: (B, 20, X, Y, Z) state and condition, time (B,) → (B, 1, X, Y, Z) velocity."""
+    return {"flow": UNet3d(1 + CONDITION, 1, settings.widths, timed=True)}
+
+
+def velocity_of(prepared: ResidualPrepared[S], one: ContrastEstimate) -> Velocity:
+    """The velocity of one contrast's residual, on the whole brain or through the windows of the settings."""
+    side = prepared.settings.window
+    condition = condition_of(one.mean, one.scale, one.inputs)
+    return flow_of(prepared.nets["flow"], condition, Windows((side,) * 3) if side else None)
+
+
+def fit(prepared: ResidualPrepared[S], sides: tuple[int, ...], limit: int) -> ResidualPrepared[S]:
+    """The same with the largest window that ``limit`` bytes allow on a brain of these sides; raise InputError if none.
+
+    No window is larger than the settings ask for.
+    """
+    settings = prepared.settings
+    half = torch.bfloat16 if prepared.precision == "bf16" else torch.float32
+    with torch.device("meta"):
+        network = build(settings)["flow"].eval().to(half)  # type: ignore[arg-type]
+    multiple = int(network.multiple)  # type: ignore[arg-type]
+
+    def needed(window: int) -> int:
+        seen = [min(side, window or side) for side in sides]
+        field = torch.empty(1, 1 + CONDITION, *(s + -s % multiple for s in seen), device="meta", dtype=half)
+        time = torch.empty(1, device="meta", dtype=half)
+        return FIELDS * FLOAT * int(np.prod(sides)) + peak_bytes(lambda: network(field, time))
+
+    sizes = [size for size in WINDOWS if size < max(sides)] if not settings.window else []
+    sizes = sizes or [size for size in (settings.window, *WINDOWS[1:]) if size <= settings.window] or [0]
+    window = choose_size(sizes, needed, limit, prepared.settings.method, sides, COARSER)
+    return replace(prepared, settings=replace(settings, window=window))

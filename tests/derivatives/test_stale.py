@@ -1,0 +1,118 @@
+"""A session's scans change between runs: what is no longer true of it goes, and nothing else."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from bids_lfenhance.bids.names import sidecar_path
+from bids_lfenhance.bids.sessions import LowFieldSession
+from bids_lfenhance.config import RunSpec
+from bids_lfenhance.derivatives.layout import missing_outputs, reference_layout, session_layout
+from bids_lfenhance.derivatives.reference import write_reference
+from bids_lfenhance.derivatives.session import write_session
+from bids_lfenhance.derivatives.volumes import volumes_path, write_volumes
+
+from .sessions import KINDS, make_session, make_spec
+from .test_write import REGIONS, content
+
+ROW = ["session_id", "contrast", "image", "field_strength", "segmentation", "name"]
+"""What tells the rows of the table of volumes apart."""
+
+
+@pytest.fixture
+def spec(tmp_path: Path) -> RunSpec:
+    return make_spec(bids_dir=str(tmp_path / "raw"), out_dir=str(tmp_path / "out"), segmentation="builtin")
+
+
+def run(record: LowFieldSession, spec: RunSpec, frame: str | None = None) -> None:
+    """What a run leaves of a session; ``frame`` the reference scan."""
+    given = content(record, np.random.default_rng(1))
+    about = {"ReferenceScan": frame or (record.reference or record.stacks)[0].stem}
+    if record.paired:
+        given = replace(given, reference_qc=about)
+        regions = REGIONS["regions"], REGIONS["region_volumes"]
+        write_reference(record, spec, replace(given.acquired, stacks=()), given.labels, given.volumes, {}, {}, *regions)
+    channels = [scan.contrast for scan in record.stacks]
+    present = np.array([name in channels for name in ("T1w", "T2w", "FLAIR")])
+    acquired, enhanced = (replace(one, present=present) for one in (given.acquired, given.enhanced))
+    given = replace(given, acquired=acquired, enhanced=enhanced, qc=given.qc | about, std=None, maps={})
+    write_session(record, spec, given)
+
+
+def promised(record: LowFieldSession, *specs: RunSpec) -> set[Path]:
+    files = {path for spec in specs for path in session_layout(record, spec).values()}
+    files |= {path for spec in specs for path in (reference_layout(record, spec).values() if record.paired else ())}
+    return files | {sidecar_path(path) for path in files if path.name.endswith((".nii.gz", ".tsv"))}
+
+
+def on_disk(spec: RunSpec) -> set[Path]:
+    return {path for path in Path(spec.out_dir).rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_nothing_is_left_of_a_stack_or_a_contrast_that_is_gone(tmp_path, spec, kind):
+    """A scan removed between runs: https://github.com/nipreps/fmriprep/issues/860."""
+    record, other = make_session(tmp_path / "raw", kind), replace(spec, label="other")
+    run(record, other)
+    run(record, spec)
+    assert on_disk(spec) == promised(record, spec, other)
+    left = replace(record, stacks=record.stacks[1:2])  # one T1w; without the other, and without T2w
+    run(left, spec)
+    assert on_disk(spec) == promised(left, spec), "and nothing of the other recipe, which was made of both"
+    assert missing_outputs(left, spec) == []
+
+
+def test_a_rough_and_a_fine_run_are_told_apart_in_the_table(tmp_path, spec):
+    """``--sloppy``, then without, in one folder (https://github.com/nipreps/fmriprep/issues/483)."""
+    record = make_session(tmp_path / "raw", "paired")
+    for resolution in ("2mm", "1mm"):
+        run(record, replace(spec, resolution=resolution))
+    table = pd.read_csv(write_volumes(Path(spec.out_dir), "01"), sep="\t")
+    assert set(table["resolution"]) == {"1mm", "2mm"}
+    assert not table.duplicated([*ROW, "resolution"]).any()
+    assert table.duplicated(ROW).any()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_another_recipe_made_of_the_same_scans_stays(tmp_path, spec, kind):
+    record = make_session(tmp_path / "raw", kind)
+    recipes = [
+        replace(spec, label="other"),
+        replace(spec, resolution="1mm"),
+        replace(spec, segmentation="synthseg"),
+        spec,
+    ]
+    for recipe in recipes:
+        run(record, recipe)
+    assert on_disk(spec) == promised(record, *recipes)
+
+
+@pytest.mark.parametrize("kind", ["paired", "no sessions", "both fields in one session"])
+def test_high_field_that_comes_later_leaves_no_second_frame(tmp_path, spec, kind):
+    """The same output folder, more input (https://github.com/nipreps/fmriprep/issues/483): no doubled rows."""
+    record = make_session(tmp_path / "raw", kind)
+    alone = replace(record, reference=(), reference_session=None)
+    run(alone, replace(spec, label="other"))
+    run(alone, spec)
+    run(record, spec)
+    assert on_disk(spec) == promised(record, spec)
+    table = pd.read_csv(write_volumes(Path(spec.out_dir), "01"), sep="\t")
+    assert not table.duplicated(ROW).any()
+    run(alone, spec)
+    of_reference = promised(record, spec) - promised(replace(record, reference=()), spec)
+    assert {path for path in on_disk(spec) if "space-" in path.name} == set()
+    tables = {volumes_path(Path(spec.out_dir), "01"), sidecar_path(volumes_path(Path(spec.out_dir), "01"))}
+    assert on_disk(spec) - promised(alone, spec) <= of_reference | tables
+
+
+def test_another_frame_makes_all_that_lay_in_the_first_untrue(tmp_path, spec):
+    """The reference stack changed: nothing of another recipe is left beside it, its frame is told."""
+    record, other = make_session(tmp_path / "raw", "unpaired"), replace(spec, label="other")
+    run(record, other, frame=record.stacks[0].stem)
+    run(record, spec, frame=record.stacks[1].stem)
+    assert on_disk(spec) == promised(record, spec)
+    told = sidecar_path(session_layout(record, spec)["preproc/T1w"]).read_text()
+    assert f"in the frame of {record.stacks[1].stem}" in told
