@@ -164,13 +164,18 @@ def _networks(method: Trainable[S], settings: S, options: TrainOptions, group: P
     return nets
 
 
+FEW = 4
+"""Training people that stand in for validation where there is none, at most."""
+
+
 def concluded(run: Run, state: State) -> Run:
     """The run with what its method finds of the networks in the end among its settings."""
     if run.method.conclude is None:
         return run
     device = run.group.device
     with torch.no_grad():
-        sessions = (one for example in run.validation or run.train for one in fixed_sessions(example, device))
+        people = run.validation or run.train[:FEW]
+        sessions = (one for example in people for one in fixed_sessions(example, device))
         return dataclasses.replace(run, settings=run.method.conclude(state.nets, sessions, run.settings))
 
 
