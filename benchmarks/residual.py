@@ -8,8 +8,8 @@ slices), bridge (its level from the weights), bridge:white (the paper's √(1−
 prior that sees the estimate: ddim, algorithm1, algorithm1:literal (Eq. 11 as printed), repaint. PSNR: brain-fit. "rms"
 is that of the true residual (after one gain, by least squares) in SDs of the estimate's error; "variance" that of the
 draws (ddof 1) over the squared error of the estimate, in the brain; then the power of one draw over high field's in
-bands of .05 cycles per mm.
-``--spectrum`` prints the power of the true residual, less its mean, which weights store for ``bridge``.
+bands of .05 cycles per mm. ``--spectrum`` prints the power of the true residual, less its mean, which weights store for
+``bridge``.
 """
 
 import argparse

@@ -137,6 +137,10 @@ def test_what_was_written_is_what_was_promised(first, place):
     (row,) = (line.split("\t") for line in table.splitlines() if line.startswith("T1w\tpreproc\tWM\tseg-tissue\tdice"))
     assert float(row[-1]) == pytest.approx(dice, rel=1e-5)
     assert (place / "out" / "logs" / "CITATION.md").read_text().strip()
+    log = next((place / "out" / "logs").glob("*/run.log")).read_text()
+    assert "start  sub-02 ses-HFC prepare" in log
+    assert log.rstrip().endswith("on disk.")
+    assert "@article{n4," in (place / "out" / "logs" / "CITATION.bib").read_text()
     alone = place / "out" / "sub-02" / "ses-HFC" / "anat"
     assert (alone / "sub-02_ses-HFC_res-2mm_desc-interp_T1w.nii.gz").is_file()
     assert not list(alone.glob("*_qc.tsv")), "no metrics without high field"

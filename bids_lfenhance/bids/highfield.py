@@ -11,7 +11,7 @@ from .describe import plain_table, plural, section
 from .field_strength import HIGH_FIELD_FROM, field_kind, read_field_strength
 from .filters import Filters, check_filters, passes
 from .layout import list_images
-from .leftovers import odd_folders, without_ignored
+from .leftovers import odd_folders, unread_images, without_ignored
 from .pairing import one_per_contrast
 from .plan import check_sessions
 from .scans import Scan, choose_subjects, make_scans, shorten, strip_prefix
@@ -102,7 +102,7 @@ def plan_simulation(
     subjects = choose_subjects(root, participants)
     images, notes = list_images(root, subjects, Path(database_dir).absolute() if database_dir else None)
     images, ignored = without_ignored(root, images)
-    notes += ignored + odd_folders(root, subjects)
+    notes += ignored + odd_folders(root, subjects) + unread_images(root, subjects)
     finder = SidecarFinder(root)
     scans_of = {subject: make_scans(images[subject], finder) for subject in subjects}
     wanted = frozenset(strip_prefix(label, "ses") for label in sessions)

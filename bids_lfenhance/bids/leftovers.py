@@ -1,6 +1,7 @@
 """What a dataset holds that no run reads: folders that are no label, people without data, ignored files."""
 
 import fnmatch
+import re
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -11,18 +12,37 @@ from .scans import LABEL, shorten, why_no_label
 
 IGNORED = ".bidsignore"
 
+READ = re.compile(r"[^.].*_(?:T1w|T2w|FLAIR)\.nii(?:\.gz)?")
+"""Names of images that are read, or left out with a reason of their own."""
+
+ALIKE = re.compile(r"[^.].*_(?:t1w?|t2w?|flair)(?:[^a-z].*)?\.(?:nii|mgz|mgh|img|nrrd|mha|mnc)(?:\.gz)?", re.IGNORECASE)
+"""Names by which people, or their converters, mean such an image."""
+
 
 def odd_folders(root: Path, subjects: Iterable[str]) -> tuple[str, ...]:
-    """A sentence on the folders ``sub-…``, and ``ses-…`` of the subjects, that were not read, each by its name."""
-    odd = [name for name in _folders(root, "sub-") if not _is_label(name)]
+    """Sentences on the folders ``sub-…``, and ``ses-…`` and ``anat`` of the subjects, that were not read."""
+    odd = [name for name in _folders(root, "sub-*") if not _is_label(name)]
+    other = [name for name in _folders(root, "[sS][uU][bB][-_ ]*") if not name.startswith("sub-")]
     for subject in subjects:
-        odd += [f"sub-{subject}/{name}" for name in _folders(root / f"sub-{subject}", "ses-") if not _is_label(name)]
-    return tuple(f"{name} was left out: {why_no_label(name.rpartition('/')[2])}." for name in odd)
+        top = f"sub-{subject}"
+        sessions = _folders(root / top, "ses-*")
+        odd += [f"{top}/{name}" for name in sessions if not _is_label(name)]
+        for place in (top, *(f"{top}/{name}" for name in sessions)):
+            other += [f"{place}/{name}" for name in _folders(root / place, "[aA][nN][aA][tT]") if name != "anat"]
+            other += [f"{place}/anat/{name}" for name in _folders(root / place / "anat", "*") if name[0] != "."]
+    spelled = (
+        f"{shorten(other, 3)} {'was' if len(other) == 1 else 'were'} left out: folders are named sub-<label>, "
+        "ses-<label> and anat, in small letters, and images lie in anat itself."
+    )
+    return (
+        *(f"{name} was left out: {why_no_label(name.rpartition('/')[2])}." for name in odd),
+        *[spelled] * bool(other),
+    )
 
 
-def _folders(folder: Path, prefix: str) -> list[str]:
+def _folders(folder: Path, pattern: str) -> list[str]:
     with suppress(OSError):
-        return sorted(path.name for path in folder.glob(f"{prefix}*") if path.is_dir())
+        return sorted(path.name for path in folder.glob(pattern) if path.is_dir())
     return []
 
 
@@ -36,7 +56,7 @@ def people_without_data(root: Path) -> tuple[str, ...]:
         rows = given_rows(root)
     except InputError:  # said by participants_notes
         return ()
-    folders = _folders(root, "sub-")
+    folders = _folders(root, "sub-*")
     found = {row["participant_id"] for row in own_rows(rows, folders).values()}
     listed = list(dict.fromkeys(row["participant_id"] for row in rows))
     absent = [label for label in listed if label not in found]
@@ -47,20 +67,24 @@ def people_without_data(root: Path) -> tuple[str, ...]:
 
 
 def unread_images(root: Path, subjects: Iterable[str]) -> tuple[str, ...]:
-    """A sentence on images that could serve as a reference and are not read: those of an MP2RAGE."""
-    found = [
+    """Sentences on images that are not read: those of an MP2RAGE, and those whose names only look like a scan's."""
+    patterns = _patterns(root / IGNORED)
+    names = [
         path.name
         for subject in subjects
         for folder in ("anat", "ses-*/anat")
-        for suffix in ("UNIT1", "MP2RAGE")
-        for path in sorted((root / f"sub-{subject}").glob(f"{folder}/*_{suffix}.nii*"))
+        for path in sorted((root / f"sub-{subject}").glob(f"{folder}/*"))
+        if not READ.fullmatch(path.name) and not is_ignored(path.relative_to(root).as_posix(), patterns)
     ]
-    if not found:
-        return ()
-    return (
+    alike = [name for name in names if ALIKE.fullmatch(name) and "mask." not in name]
+    found = [name for name in names if re.search(r"_(?:UNIT1|MP2RAGE)\.nii", name)]
+    sentences = (
+        f"{shorten(alike, 3)} {'was' if len(alike) == 1 else 'were'} left out: a scan's name ends in _T1w, _T2w or "
+        "_FLAIR, so spelled, and .nii.gz or .nii, all entities before it; rename what is one.",
         f"{len(found)} images of an MP2RAGE ({shorten(found, 3)}) were left out: only T1w, T2w and FLAIR are read; "
         "to use the uniform image as reference, name it acq-UNI_T1w (a background of noise is taken away).",
     )
+    return tuple(sentence for sentence, some in zip(sentences, (alike, found), strict=True) if some)
 
 
 def without_ignored(root: Path, images: Mapping[str, list[Path]]) -> tuple[dict[str, list[Path]], tuple[str, ...]]:

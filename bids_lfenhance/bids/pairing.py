@@ -122,10 +122,11 @@ def session_time(scans: Sequence[Scan]) -> datetime | None:
 
 
 def _scans_table(scan: Scan) -> dict[str, str]:
-    """``acq_time`` by file name, of the session's scans.tsv."""
+    """``acq_time`` by file name without its extension, of the session's scans.tsv: .nii may be listed as .nii.gz."""
     folder = scan.path.parent.parent
     stem = f"sub-{scan.subject}" + (f"_ses-{scan.session}" if scan.session else "")
-    return {Path(row.get("filename", "")).name: row.get("acq_time", "") for row in _rows(folder / f"{stem}_scans.tsv")}
+    rows = _rows(folder / f"{stem}_scans.tsv")
+    return {Path(row.get("filename", "")).name.partition(".")[0]: row.get("acq_time", "") for row in rows}
 
 
 def _sessions_time(scan: Scan) -> datetime | None:
@@ -144,7 +145,7 @@ def _rows(path: Path) -> list[dict[str, str]]:
 
 
 def _listed_time(scan: Scan, listed: Mapping[str, str]) -> datetime | None:
-    return _parse(listed.get(scan.path.name, ""))
+    return _parse(listed.get(scan.stem, ""))
 
 
 def _sidecar_time(scan: Scan) -> datetime | None:

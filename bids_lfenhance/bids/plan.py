@@ -19,7 +19,7 @@ from .sessions import LowFieldSession, Plan
 from .sidecars import SidecarFinder, read_json
 from .stack_choice import choose_stacks
 
-__all__ = ["LowFieldSession", "Plan", "describe", "make_plan"]
+__all__ = ["LowFieldSession", "Plan", "describe", "make_plan", "why_nothing"]
 
 Sessions = dict[str | None, list[Scan]]
 Label = TypeVar("Label")
@@ -89,6 +89,16 @@ def make_plan(
     if unknown and len(failed) == len(subjects):
         raise NoFieldStrengthError(unknown)
     return Plan(name_missing(planned), tuple(skipped), tuple(failed), warnings)
+
+
+def why_nothing(plan: Plan) -> str:
+    """A sentence on why a plan has no session: the reasons of the subjects, the commonest first."""
+    if not plan.skipped:
+        return "no subject was found."
+    count, reasons = len(plan.skipped), Counter(reason for _, reason in plan.skipped)
+    common = reasons.most_common(3)
+    told = [f"{times} of {count} subjects: {reason}" if count > 1 else reason for reason, times in common]
+    return f"no low-field session matches. {' '.join(told)}{' …' if len(reasons) > 3 else ''}"
 
 
 def _check_assumed(assume_field_strength: float | None) -> None:

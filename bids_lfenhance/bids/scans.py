@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -178,11 +179,22 @@ def list_subjects(bids_dir: Path) -> tuple[str, ...]:
     if not subjects:
         odd = f"only {shorten(sorted(names), 3)}, of which none is letters and digits" if names else "none"
         raise InputError(
-            f"Expected folders named sub-<label> in {bids_dir}, found {odd}; give the root of a BIDS dataset.",
+            f"Expected folders named sub-<label> in {bids_dir}, found {odd}; give {_root_nearby(bids_dir)}.",
             code="no-subjects",
             path=bids_dir,
         )
     return tuple(subjects)
+
+
+def _root_nearby(folder: Path) -> str:
+    """What should have been given: the dataset that lies in the folder, or around it, else words."""
+    if folder.name.startswith("sub-") and any(folder.parent.glob("sub-*")):
+        return f"the dataset it is a part of, {folder.parent}"
+    with suppress(OSError):
+        within = sorted({path.parent for path in folder.glob("*/sub-*") if path.is_dir()})
+        if within:
+            return f"one of the datasets in it, {shorten((str(path) for path in within), 3)}"
+    return "the root of a BIDS dataset"
 
 
 def choose_subjects(bids_dir: Path, participants: Iterable[str]) -> tuple[str, ...]:

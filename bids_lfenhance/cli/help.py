@@ -43,7 +43,8 @@ methods: {methods}
 
 {epilog}"""
 
-EPILOG = """exit codes: 0 everything asked for is on disk; 1 some subject failed or is incomplete; 2 usage or preflight.
+EPILOG = """exit codes: 0 everything asked for is on disk; 1 some subject failed or is incomplete; 2 usage or preflight;
+3 nothing to do, as no low-field session matches.
 Research use only; never for a diagnosis."""
 
 

@@ -217,9 +217,9 @@ class _Citation(argparse.Action):
     """Prints what to cite and stops, as ``--version`` does."""
 
     def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
-        from ..data import read_text
+        from ..reports.boilerplate import what_to_cite
 
-        print(read_text("citation.md"))  # noqa: T201  (the result of this option)
+        print(what_to_cite())  # noqa: T201  (the result of this option)
         parser.exit()
 
 

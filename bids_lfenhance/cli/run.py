@@ -13,11 +13,11 @@ from ..errors import InputError, Interrupted, MethodError
 from .enhance import means_enhance, run_enhance
 from .parser import parse
 
-DONE, FAILED, USAGE = 0, 1, 2
+DONE, FAILED, USAGE, NOTHING = 0, 1, 2, 3
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The exit code: 0 everything asked for is on disk, 1 some subject failed, 2 usage or preflight."""
+    """The exit code: 0 all that was asked for is on disk, 1 a subject failed, 2 usage or preflight, 3 nothing to do."""
     os.environ["MPLBACKEND"] = "agg"  # a notebook's own would be looked for in every process, and is not there
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -102,7 +102,7 @@ def _simulate(settings: SimulateSettings) -> int:
 
 def _participant(settings: Settings) -> int:
     from ..bids.filters import load_filters
-    from ..bids.plan import describe, make_plan
+    from ..bids.plan import describe, make_plan, why_nothing
     from ..nn.device import choose_device
     from ..workflows.run import (
         NOTHING_BUNDLED,
@@ -127,6 +127,10 @@ def _participant(settings: Settings) -> int:
     check_request(settings, spec)
     if settings.dry_run:
         _print(describe(plan), "", to_toml(settings, method=method_settings))
+    if not plan.sessions and not plan.failed:
+        _tell(f"bids_lfenhance: nothing was done: {why_nothing(plan)}")
+        return NOTHING
+    if settings.dry_run:
         return FAILED if plan.failed else DONE
     if settings.segmentation is None and spec.segmentation == "none" and not settings.sloppy:
         _tell(f"Warning: {NOTHING_BUNDLED}")

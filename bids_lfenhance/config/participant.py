@@ -28,9 +28,7 @@ class Settings(Common):
 
     method: str = option("fusionnet", "how low field becomes high-field-like", ENHANCEMENT)
     budget: str = option("cpu", "how much computing the method may spend", ENHANCEMENT, choices=BUDGETS)
-    n_samples: int | None = option(
-        None, "draws to average; their spread is the uncertainty map (default: the method's own)", ENHANCEMENT
-    )
+    n_samples: int | None = option(None, "draws to average (default: the method's own)", ENHANCEMENT)
     output_label: str | None = option(
         None, "name of the result (desc-NAME), to keep two recipes of one method side by side", ENHANCEMENT
     )

@@ -7,7 +7,7 @@ from pathlib import Path
 def data_path(name: str) -> Path:
     """The path of a bundled file; the package is always installed as plain files (``zip_safe`` is off).
 
-    >>> data_path("citation.md").is_file()
+    >>> data_path("regions.json").is_file()
     True
     """
     return Path(str(resources.files(__package__) / name))

@@ -35,7 +35,7 @@ def session_layout(session: LowFieldSession, spec: RunSpec) -> dict[str, Path]:
         files[f"enhanced/{contrast}"] = name(contrast, **on_grid, desc=label)
         files[f"risk/{contrast}"] = name(contrast, **on_grid, desc=f"{label}Risk")
         if is_enhanced(spec, contrast):
-            std = ["Std"] if spec.n_samples > 1 or spec.gives_scale else []
+            std = ["Std"] if spec.gives_scale else []
             for kind in (*std, *spec.maps):
                 files[f"{kind}/{contrast}"] = name(contrast, **on_grid, desc=f"{label}{kind}")
         for kind, seg in segmentations(spec).items():
@@ -70,7 +70,7 @@ def is_enhanced(spec: RunSpec, contrast: str) -> bool:
 
 def no_longer(session: LowFieldSession, spec: RunSpec) -> list[Path]:
     """Spreads and maps that an earlier run may have left under this label, and this one will not make."""
-    everything = replace(spec, n_samples=2, weights_contrasts=(), maps={kind: {} for kind in METHOD_MAPS})
+    everything = replace(spec, gives_scale=True, weights_contrasts=(), maps={kind: {} for kind in METHOD_MAPS})
     return sorted(set(session_layout(session, everything).values()) - set(session_layout(session, spec).values()))
 
 

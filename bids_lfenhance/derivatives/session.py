@@ -21,6 +21,7 @@ from .layout import is_enhanced, no_longer, scan_states, session_layout
 from .sidecars import (
     BRAIN,
     METRIC_COLUMNS,
+    STD,
     enhanced_sidecar,
     grid_metadata,
     image_sidecar,
@@ -28,7 +29,6 @@ from .sidecars import (
     own_source,
     raw_sources,
     regions_metadata,
-    std_metadata,
 )
 from .stale import remove, stale_files
 
@@ -49,7 +49,7 @@ class SessionContent:
     Volumes share one grid; ``expected`` (N, 3) are points where the template has brain; ``labels`` are (X, Y, Z) uint8
     and ``volumes`` rows of tissue volumes, both by contrast, and so are ``regions`` and ``region_volumes``, empty if
     segmentation of regions is disabled; the three before these are there only for a session that is paired, or that
-    goes to template spaces. ``maps`` are the method's own, by kind.
+    goes to template spaces. ``maps`` are the method's own, by kind. ``run`` names the log folder of the run.
     """
 
     acquired: Volume
@@ -73,6 +73,7 @@ class SessionContent:
     enhanced_regions: Mapping[str, np.ndarray] = field(default_factory=dict)
     enhanced_region_volumes: Mapping[str, Rows] = field(default_factory=dict)
     maps: Mapping[str, Volume] = field(default_factory=dict)
+    run: str = ""
 
 
 def write_session(session: LowFieldSession, spec: RunSpec, content: SessionContent) -> list[str]:
@@ -112,18 +113,17 @@ def _about(session: LowFieldSession, spec: RunSpec, content: SessionContent, con
     """The sidecar of an enhanced image, with what the image is usable for."""
     common = image_sidecar(session, spec, contrast, bool(content.quality.get("SkullStripped", False)))
     about = enhanced_sidecar(common, spec, content.provenance, contrast)
-    if (std := _calibrated(content, spec, contrast)) is not None:
+    about["Runtime"] |= {"Run": content.run}
+    if (std := _error_scale(content, spec, contrast)) is not None:
         about["ExpectedErrorPercent"] = expected_error(std, content.enhanced.channel(contrast), content.acquired.brain)
     record = plain(_quality_record(session, spec, content))
     usable = judge(evidence(record, contrast, spec.label, content.metrics or (), about))
     return about | usable.sidecar() | {"ScanStates": scan_states(session)}
 
 
-def _calibrated(content: SessionContent, spec: RunSpec, contrast: str) -> np.ndarray | None:
+def _error_scale(content: SessionContent, spec: RunSpec, contrast: str) -> np.ndarray | None:
     """(X, Y, Z) SD of the error where the method says it of this contrast; None where it does not."""
-    if content.std is None or not spec.gives_scale or not is_enhanced(spec, contrast):
-        return None
-    return content.std.channel(contrast)
+    return content.std.channel(contrast) if content.std is not None and is_enhanced(spec, contrast) else None
 
 
 def expected_error(std: np.ndarray, image: np.ndarray, brain: np.ndarray) -> float | None:
@@ -162,14 +162,8 @@ def _write_maps(
     words = f"Plain mean of {count} low-field stack(s), in the frame of {_frame_scan(content)}"
     fused = common | {"Description": words}
     write_image(files[f"preproc/{contrast}"], content.acquired.channel(contrast), grid, frame, fused)
-    if content.std is not None and is_enhanced(spec, contrast):
-        write_image(
-            files[f"Std/{contrast}"],
-            content.std.channel(contrast),
-            grid,
-            frame,
-            common | std_metadata(content.provenance),
-        )
+    if (std := _error_scale(content, spec, contrast)) is not None:
+        write_image(files[f"Std/{contrast}"], std, grid, frame, common | {"Description": STD})
     risk = common | {"Description": RISK, "Units": "noise SD", **content.risk_record[contrast]}
     write_image(files[f"risk/{contrast}"], content.risk.channel(contrast), grid, frame, risk)
     for kind, volume in content.maps.items():
@@ -267,6 +261,7 @@ def _quality_record(session: LowFieldSession, spec: RunSpec, content: SessionCon
         "Alignment": content.qc.get("Alignment", {}),
         "Coverage": {contrast: _covered(content, contrast) for contrast in content.acquired.contrasts},
         "Anatomy": content.quality,
+        "Resolution": spec.resolution,
         "Method": spec.label,
         "Risk": content.risk_record,
         "Warnings": [*warnings, *content.provenance.get("warnings", [])],

@@ -13,7 +13,7 @@ from .layout import contrasts, is_enhanced, reference_layout
 
 BRAIN = "Brain mask, of high field where the session has it"
 
-SPREAD = "a lower bound, as the noise of the scans and errors of registration and segmentation are the same in each"
+STD = "Standard deviation of the error of the image, as its method estimates it"
 
 NOTICE = "Research use only. Intensities are estimated, not acquired; read the risk map beside the image."
 
@@ -102,18 +102,6 @@ def _baseline(provenance: Mapping[str, Any]) -> str:
     """What a contrast without weights is left as: what the network would have been shown, in its own contrast."""
     fused = provenance["settings"].get("fusion", "mean") == "mean"
     return "Plain mean of the low-field stacks" if fused else "Super-resolved low field (fusion sr)"
-
-
-def std_metadata(provenance: Mapping[str, Any]) -> dict[str, Any]:
-    """What the standard deviation over draws says it is: of images to which a share of the change was applied."""
-    if provenance.get("gives_scale"):
-        return {"Description": "Standard deviation of the error of the image, as the method itself estimates it"}
-    text = f"Voxelwise standard deviation over {provenance['draws']} draws: {SPREAD}"
-    share = provenance["records"][0].get("strength", 1.0)
-    if share == 1:
-        return {"Description": text}
-    text += f"; {share:g} of the network's change is applied in each: its own answers spread more"
-    return {"Description": text, "AppliedShare": share}
 
 
 def software_versions() -> dict[str, str]:

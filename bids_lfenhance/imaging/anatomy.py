@@ -59,7 +59,6 @@ def find_anatomy(
     *,
     seen: np.ndarray | None = None,
     sloppy: bool = False,
-    seed: int = 0,
 ) -> Anatomy:
     """The brain mask, tissue priors and quality of an image, with skull or without, of any contrast.
 
@@ -71,7 +70,6 @@ def find_anatomy(
     seen : (X, Y, Z) bool, the field of view; None: all of the grid. A head that ends on its faces is compared with the
         template inside it alone, and what lies beyond is no brain
     sloppy : a coarser and shorter registration, for tests
-    seed : accepted for symmetry with the other steps; nothing here is random
     """
     image = np.nan_to_num(np.asarray(channel, np.float32))
     template = load_head_template()

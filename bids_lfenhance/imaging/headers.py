@@ -23,6 +23,14 @@ FIELD_OF_VIEW = (40.0, 600.0)
 _ANNEX_POINTER = b"/annex/objects/"
 """What stands in an unlocked file of git-annex whose content was not fetched."""
 
+_FOREIGN = {
+    (0, b"version https://git-lfs"): "the pointer to a file of Git LFS, not the file: get its content (git lfs pull)",
+    (0, b"<"): "a page of the web (was the download refused?): download it again",
+    (0, b"PK\x03\x04"): "a zip archive: unpack it",
+    (128, b"DICM"): "a DICOM file: convert the series, with dcm2niix say",
+}
+"""What a file is that bears these bytes at this place, and what to do."""
+
 
 def open_scan(path: str | Path) -> tuple[nib.Nifti1Image, tuple[str, ...]]:
     """A 3D image (I, J, K) float32 in memory, finite, with its affine voxel → RAS+ mm; and the warnings it deserves.
@@ -92,6 +100,9 @@ def _check_present(path: Path) -> None:
             code="empty-file",
             path=path,
         )
+    for (place, words), what in _FOREIGN.items():
+        if _starts_with(path, words, place):
+            raise InputError(f"{path.name} is {what}.", code="foreign-file", path=path)
 
 
 def _load(path: Path) -> tuple[nib.Nifti1Image, list[str]]:
@@ -126,9 +137,10 @@ def _load(path: Path) -> tuple[nib.Nifti1Image, list[str]]:
     return image, packing
 
 
-def _starts_with(path: Path, words: bytes) -> bool:
+def _starts_with(path: Path, words: bytes, place: int = 0) -> bool:
     try:
         with path.open("rb") as file:
+            file.seek(place)
             return file.read(len(words)) == words
     except OSError:  # reported when the image is read
         return False

@@ -62,7 +62,7 @@ class Group:
 
 
 def prepare_reference(
-    images: Sequence[tuple[str, str, nib.Nifti1Image]], *, sloppy: bool = False, seed: int = 0
+    images: Sequence[tuple[str, str, nib.Nifti1Image]], *, sloppy: bool = False
 ) -> tuple[Volume, dict[str, np.ndarray], dict[str, Any]]:
     """The high-field session on the canonical grid, each contrast's transform, and quality numbers.
 
@@ -70,7 +70,6 @@ def prepare_reference(
     ----------
     images : (name, contrast, 3D image from ``open_scan``), the first of each contrast is used
     sloppy : quicker, for demonstrations
-    seed : recorded only; nothing here draws a random number
 
     The transforms (4, 4) carry points of each contrast's scanner RAS+ mm to the canonical frame, which is that of the
     T2w (T1w where there is none). Quality: ``{"Scans": [{"Name", "SNR", ...}], "ReferenceScan", "Warnings": [...]}``.
@@ -94,7 +93,7 @@ def prepare_reference(
             scans.append(scan_record(scan, a, a.pose, covered_share(scan, a.pose, grid, head), scan.sigma))
             warnings += doubts(scan.name, fixed.name, a, bent=scan is not fixed)
     xfms = {scan.contrast: a.pose for scan, a in zip(prepared, alignments, strict=True)}
-    quality = {"Scans": scans, "ReferenceScan": fixed.name, "Seed": seed, "Warnings": warnings}
+    quality = {"Scans": scans, "ReferenceScan": fixed.name, "Warnings": warnings}
     return volume_from_channels(grid, channels), xfms, quality
 
 
@@ -104,7 +103,6 @@ def prepare_session(
     *,
     thickness: Mapping[str, float] | None = None,
     sloppy: bool = False,
-    seed: int = 0,
 ) -> tuple[Volume, dict[str, Any]]:
     """The low-field session, its stacks in place and fused by plain mean on the canonical grid; and quality numbers.
 
@@ -114,7 +112,6 @@ def prepare_session(
     reference : the high-field session, whose grid is then used; None where there is none
     thickness : mm of a scan's slices, by its name; where they are thinner than they lie apart, their profile
     sloppy : quicker, for demonstrations
-    seed : recorded only; nothing here draws a random number
 
     Without a reference the frame is that of the session's reference stack (iso where there is one, else axial) in its
     own scanner's RAS+ mm. Quality: ``{"Scans": [{"Name", "SNR", "RotationDeg", "TranslationMm", "Coverage", "Sigma",
@@ -150,7 +147,7 @@ def prepare_session(
         stacks = {group.contrast: group.stacks(a.pose) for group, a in zip(groups, placed, strict=True)}
         fused = {contrast: fuse_mean(members, grid) for contrast, members in stacks.items()}
         volume = volume_from_channels(grid, fused, tuple(stack for members in stacks.values() for stack in members))
-    return volume, {**_quality(groups, placed, volume, reference), "Seed": seed}
+    return volume, _quality(groups, placed, volume, reference)
 
 
 def _levels(sloppy: bool) -> Sequence[tuple[float, int]]:

@@ -9,7 +9,6 @@ from nipype.interfaces.base import BaseInterfaceInputSpec, SimpleInterface, Trai
 class StepInputs(BaseInterfaceInputSpec):
     """Inputs every step has."""
 
-    seed = traits.Int(0, usedefault=True, desc="the step's own seed, derived from --random-seed")
     sloppy = traits.Bool(False, usedefault=True, desc="quick and rough")
 
 

@@ -18,6 +18,7 @@ class EnhanceInputs(StepInputs):
     volume = File(exists=True, mandatory=True, desc="low-field volume with stacks, mask and tissue")
     method = traits.Str(mandatory=True)
     method_settings = traits.Dict(desc="values for the fields of the method's settings")
+    seed = traits.Int(0, usedefault=True, desc="the step's own, derived from --random-seed")
     n_samples = traits.Int(desc="draws to average; 0 takes the method's own number")
     device = traits.Str("cpu", usedefault=True)
     mem_gb = traits.Float(

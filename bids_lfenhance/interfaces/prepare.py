@@ -35,7 +35,7 @@ class PrepareReference(Step):
 
         opened_scans, notes = opened(self.inputs.scans)
         scans = [(name, contrast, image) for name, contrast, _, image in opened_scans]
-        volume, xfms, qc = prepare_reference(scans, sloppy=self.inputs.sloppy, seed=self.inputs.seed)
+        volume, xfms, qc = prepare_reference(scans, sloppy=self.inputs.sloppy)
         qc |= {"Warnings": notes + qc["Warnings"], "Transforms": {name: xfm.tolist() for name, xfm in xfms.items()}}
         return {"volume": str(save_volume(volume, cwd / "reference.npz")), "qc": qc}
 
@@ -54,9 +54,7 @@ class PrepareSession(Step):
         scans, notes = opened(self.inputs.scans)
         reference = load_volume(self.inputs.reference) if isdefined(self.inputs.reference) else None
         thickness = {scan["name"]: scan["thickness"] for scan in self.inputs.scans if scan.get("thickness")}
-        volume, qc = prepare_session(
-            scans, reference, thickness=thickness, sloppy=self.inputs.sloppy, seed=self.inputs.seed
-        )
+        volume, qc = prepare_session(scans, reference, thickness=thickness, sloppy=self.inputs.sloppy)
         qc["Warnings"] = notes + qc["Warnings"]
         return {"volume": str(save_volume(volume, cwd / "session.npz")), "qc": qc}
 
@@ -102,8 +100,7 @@ class FindAnatomy(Step):
         volume = load_volume(self.inputs.volume)
         contrast = volume.contrasts[0]
         seen = seen_in(volume, contrast) if volume.stacks else None  # high field comes without
-        options: dict[str, Any] = {"seen": seen, "sloppy": self.inputs.sloppy, "seed": self.inputs.seed}
-        anatomy = find_anatomy(volume.channel(contrast), volume.grid, contrast, **options)
+        anatomy = find_anatomy(volume.channel(contrast), volume.grid, contrast, seen=seen, sloppy=self.inputs.sloppy)
         for other in volume.contrasts[1:]:
             anatomy.quality["Warnings"] += contrast_doubts(volume.channel(other), anatomy.priors, anatomy.mask, other)
         arrays = {"mask": anatomy.mask, "priors": anatomy.priors, "affine": anatomy.warp.affine}

@@ -59,7 +59,7 @@ class WriteSessionInputs(WriteInputs):
     """Inputs of the writing of a low-field session."""
 
     acquired = File(exists=True, mandatory=True)
-    anatomy = File(exists=True, mandatory=True, desc="where the template expects the brain")
+    expected = File(exists=True, mandatory=True, desc="the anatomy: where the template expects the brain")
     enhanced = File(exists=True, mandatory=True)
     enhanced_labels = File(exists=True, mandatory=True)
     enhanced_volumes = traits.Dict(mandatory=True)
@@ -73,6 +73,7 @@ class WriteSessionInputs(WriteInputs):
     metrics = traits.List(traits.Dict, desc="only of a paired session")
     reference_qc = traits.Dict(desc="only of a paired session")
     space_transforms = traits.List(traits.Dict, desc="in the order of the output spaces")
+    run = traits.Str("", usedefault=True, nohash=True, desc="name of the run, in which nothing depends on it")
 
 
 class WriteSession(Step):
@@ -89,7 +90,7 @@ class WriteSession(Step):
         given = {f.name: value for f in fields(SessionContent) if isdefined(value := getattr(self.inputs, f.name))}
         for name in ("acquired", "enhanced", "risk", "std"):
             given[name] = load_volume(given[name]) if given.get(name) else None
-        given["expected"] = load_arrays(self.inputs.anatomy)[1]["expected"]
+        given["expected"] = load_arrays(given["expected"])[1]["expected"]
         given["maps"] = {kind: load_volume(path) for kind, path in given.get("maps", {}).items()}
         for name in {"labels", "enhanced_labels", "regions", "enhanced_regions"} & set(given):
             given[name] = load_arrays(given[name])[1]

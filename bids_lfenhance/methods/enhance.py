@@ -1,4 +1,4 @@
-"""LF → HF for one session with any method: draws, their mean and standard deviation, and where it all came from."""
+"""LF → HF for one session with any method: draws, their mean, the SD of the error, and where it all came from."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -30,7 +30,7 @@ def enhance(
     progress: Progress | None = None,
     memory_gb: float | None = None,
 ) -> Enhanced:
-    """The enhanced session: mean and SD over draws on the volume's grid.
+    """The enhanced session: mean over draws on the volume's grid, and the SD of its error where the method says it.
 
     Parameters
     ----------
@@ -85,10 +85,9 @@ class _ResidualSums:
 
 @dataclass
 class _Sums:
-    """Means of images and error scales over the draws so far; the sums of squares; each draw's record."""
+    """Means of images and error scales over the draws so far; each draw's record."""
 
     mean: np.ndarray
-    squares: np.ndarray | None
     scale: np.ndarray | None = None
     records: list[Plain] = field(default_factory=list)
     residuals: _ResidualSums | None = None
@@ -96,24 +95,20 @@ class _Sums:
     def add(self, draw: Draw, check: Callable[[np.ndarray], np.ndarray]) -> None:
         """Take one more draw into account; ``check`` returns an image or raises."""
         number = len(self.records) + 1
-        _accumulate(self.mean, self.squares, check(draw.image), number)
+        _accumulate(self.mean, check(draw.image), number)
         if draw.scale is not None:
             self.scale = np.zeros_like(self.mean) if self.scale is None else self.scale
-            _accumulate(self.scale, None, check(draw.scale), number)
+            _accumulate(self.scale, check(draw.scale), number)
         if draw.residual is not None:
             residual = check(draw.residual)
             zeros = np.zeros_like(self.mean)
             self.residuals = self.residuals or _ResidualSums(residual, zeros, zeros.copy())
-            _accumulate(self.residuals.mean, self.residuals.squares, residual, number)
+            _accumulate(self.residuals.mean, residual, number, self.residuals.squares)
         self.records.append(draw.record)
 
     def sd(self) -> np.ndarray | None:
-        """(C, X, Y, Z) SD of the error: as the method says it, else over draws; None for one draw of no such method."""
-        if self.scale is not None:
-            return self.scale.astype(np.float32)
-        if self.squares is None:
-            return None
-        return np.sqrt(self.squares / (len(self.records) - 1)).astype(np.float32)
+        """(C, X, Y, Z) SD of the error as the method says it; None of a method that does not."""
+        return None if self.scale is None else self.scale.astype(np.float32)
 
 
 def _limit(method: Enhancer[S, P], sampling: S, memory_gb: float | None) -> int:
@@ -137,8 +132,7 @@ def _draw_all(
     The message is returned, not raised: an exception would hold every tensor of the frames it went through.
     """
     volume = prepared.volume
-    mean = np.zeros(volume.image.shape, dtype=np.float64)
-    sums = _Sums(mean, np.zeros_like(mean) if len(children) > 1 else None)
+    sums = _Sums(np.zeros(volume.image.shape, dtype=np.float64))
     try:
         for number, child in enumerate(deepcopy(children), start=1):
             sums.add(method.sample(prepared, child), lambda image: _checked(image, volume, method.name))
@@ -189,7 +183,7 @@ def _checked(image: np.ndarray, volume: Volume, method: str) -> np.ndarray:
     return image
 
 
-def _accumulate(mean: np.ndarray, squares: np.ndarray | None, image: np.ndarray, number: int) -> None:
+def _accumulate(mean: np.ndarray, image: np.ndarray, number: int, squares: np.ndarray | None = None) -> None:
     """Welford's update in place, so that no draw is kept."""
     delta = image - mean
     mean += delta / number

@@ -70,10 +70,10 @@ class Residuals:
 class Enhanced:
     """What ``enhance`` returns.
 
-    ``image`` (C, X, Y, Z) float32, the mean over draws; ``std`` the SD of its error: the mean of the draws' ``scale``
-    where the method gives one, else the voxelwise SD over draws, or None for one draw; ``provenance`` plain JSON
-    values: method, settings, seed, number of draws, each draw's record, seconds; ``maps`` images of the same shape that
-    the method's ``conclude`` gives, by the names of its ``map_metadata``.
+    ``image`` (C, X, Y, Z) float32, the mean over draws; ``std`` the SD of its error: the mean of the draws' ``scale``,
+    None of a method that gives none (how far draws lie apart does not say it); ``provenance`` plain JSON values:
+    method, settings, seed, number of draws, each draw's record, seconds; ``maps`` images of the same shape that the
+    method's ``conclude`` gives, by the names of its ``map_metadata``.
     """
 
     image: np.ndarray
@@ -128,7 +128,7 @@ class Description(Generic[S]):
     ``draws`` is how many ``enhance`` takes by default; with
     ``gives_scale`` each comes with the SD of its error. ``weights_of`` is the name in the weights that it is used with,
     where that is not its own. ``sentence`` and
-    ``references`` go into the methods text of a paper: "<sentence> [references]".
+    ``references`` go into the methods text of a paper: "<sentence> [references]", keys of ``data/references.json``.
     """
 
     name: str

@@ -8,14 +8,11 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import product
-from typing import TypeVar
 
 import torch
 from torch import Tensor
 
 from ..errors import InputError
-
-Time = TypeVar("Time", int, float)
 
 EDGE = 4.0
 """Half a window in SDs of its Gaussian weight: at the edge a window counts e⁻⁸ of what it counts in the middle."""
@@ -60,21 +57,6 @@ class Windows:
             place = (torch.arange(size, dtype=torch.float64) + 0.5) / size * 2 - 1
             weight = weight[..., None] * torch.exp(-((EDGE * place) ** 2) / 2)
         return weight.to(like)
-
-
-def windowed(
-    network: Callable[[Tensor, Time], Tensor], windows: Windows, condition: Tensor | None = None
-) -> Callable[[Tensor, Time], Tensor]:
-    """``predict(state, level)`` on whole fields from a network on windows, for the samplers and, with times, the flow.
-
-    ``network`` gets the window of the state with the window of ``condition`` (B, C', …) behind it as channels.
-    """
-
-    def predict(state: Tensor, level: Time) -> Tensor:
-        field = state if condition is None else torch.cat([state, condition], dim=1)
-        return blend(lambda crops: network(crops, level), field, windows)
-
-    return predict
 
 
 def blend(network: Callable[[Tensor], Tensor], field: Tensor, windows: Windows) -> Tensor:

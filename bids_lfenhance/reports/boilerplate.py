@@ -5,27 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from .. import __version__
+from ..data.references import bibtex, reference_text
 from ..methods import METHODS, description
 from .collect import Output, Session, Subject, collect
 from .tables import field_strength
-
-REFERENCES = {
-    "bids": "Gorgolewski KJ et al. The brain imaging data structure. Sci Data 2016;3:160044. doi:10.1038/sdata.2016.44",
-    "apps": "Gorgolewski KJ et al. BIDS Apps. PLoS Comput Biol 2017;13:e1005209. doi:10.1371/journal.pcbi.1005209",
-    "nipype": "Gorgolewski K et al. Nipype. Front Neuroinform 2011;5:13. doi:10.3389/fninf.2011.00013",
-    "n4": "Tustison NJ et al. N4ITK: improved N3 bias correction. IEEE Trans Med Imaging 2010;29:1310-20. "
-    "doi:10.1109/TMI.2010.2046908",
-    "mni": "Fonov V et al. Unbiased average age-appropriate atlases for pediatric studies. NeuroImage 2011;54:313-27. "
-    "doi:10.1016/j.neuroimage.2010.07.033",
-    "nilearn": "Abraham A et al. Machine learning for neuroimaging with scikit-learn. Front Neuroinform 2014;8:14. "
-    "doi:10.3389/fninf.2014.00014",
-    "ensembles": "Lakshminarayanan B et al. Simple and scalable predictive uncertainty estimation using deep "
-    "ensembles. NeurIPS 2017. arXiv:1612.01474",
-    "synthseg": "Billot B et al. SynthSeg: segmentation of brain MRI scans of any contrast and resolution without "
-    "retraining. Med Image Anal 2023;86:102789. doi:10.1016/j.media.2023.102789",
-    "ssim": "Wang Z et al. Image quality assessment: from error visibility to structural similarity. "
-    "IEEE Trans Image Process 2004;13:600-12. doi:10.1109/TIP.2003.819861",
-}
 
 LICENCES = (
     ("bids_lfenhance", "Apache-2.0"),
@@ -36,18 +20,51 @@ LICENCES = (
     ("PyTorch, NumPy, SciPy, scikit-image", "BSD-3-Clause"),
 )
 
+SOFTWARE = f"""@software{{bids_lfenhance,
+  author = {{{{The bids_lfenhance developers}}}},
+  title = {{bids_lfenhance: a BIDS App from ultra-low-field brain MRI to high-field-like images}},
+  version = {{{__version__}}},
+  license = {{Apache-2.0}},
+}}
+"""
+
+NO_PAPER = "our own, no paper"
+
+SIMULATED = (("physics", ()), ("iqt", ("iqt",)), ("arnold", ("arnold",)), ("h2lo", ("h2lo",)))
+"""The references of each simulator."""
+
+STEPS = (
+    ("data structure", "bids"),
+    ("BIDS Apps", "apps"),
+    ("reading of datasets", "pybids"),
+    ("workflow", "nipype"),
+    ("bias field, by ANTs", "n4"),
+    ("MNI152 template and priors", "mni"),
+    ("which bundles them", "nilearn"),
+    ("manner of training of the regions, or --segmentation synthseg", "synthseg"),
+    ("for the standard deviation of the error", "heteroscedastic"),
+    ("metric SSIM", "ssim"),
+    ("with --output-spaces", "templateflow"),
+)
+"""What is cited for each step."""
+
 
 @dataclass(frozen=True)
 class Methods:
-    """Paragraphs of plain text with references as [n], the references in that order, and (what, licence) pairs."""
+    """Paragraphs of plain text with references as [n], their keys in that order, and (what, licence) pairs."""
 
     paragraphs: tuple[str, ...]
-    references: tuple[str, ...]
+    keys: tuple[str, ...]
     licences: tuple[tuple[str, str], ...]
+
+    @property
+    def references(self) -> tuple[str, ...]:
+        """The references as text."""
+        return tuple(reference_text(key) for key in self.keys)
 
 
 class _Citing:
-    """Numbers references, keys of ``REFERENCES`` or texts, in the order in which they are first named."""
+    """Numbers references by key, in the order in which they are first named."""
 
     def __init__(self) -> None:
         self.keys: list[str] = []
@@ -62,9 +79,7 @@ def boilerplate(out_dir: Path, subject: str | None = None) -> str:
 
     Of all, what is said must hold for every subject, so the settings come from the first that has an enhanced image.
     """
-    names = [subject] if subject else sorted(p.name[4:] for p in out_dir.glob("sub-*") if p.is_dir())
-    collected = [collect(out_dir, name) for name in names]
-    subjects = [s for s in collected if _enhanced(s)] or collected
+    subjects = _subjects(out_dir, subject)
     if not subjects:
         return "# Methods\n\nNothing has been processed yet.\n"
     methods = describe(subjects)
@@ -74,6 +89,31 @@ def boilerplate(out_dir: Path, subject: str | None = None) -> str:
     lines += ["# References", "", *(f"{n}. {text}" for n, text in enumerate(methods.references, 1)), ""]
     lines += ["# Licences", "", *(f"- {what}: {licence}" for what, licence in methods.licences), ""]
     return "\n".join(lines)
+
+
+def bibliography(out_dir: Path) -> str:
+    """BibTeX: the software, and what the methods section of this derivative cites."""
+    subjects = _subjects(out_dir, None)
+    return "\n".join([SOFTWARE, bibtex(describe(subjects).keys if subjects else ())])
+
+
+def what_to_cite() -> str:
+    """Markdown: the software, the references of each method and simulator, and of every step; with licences."""
+    lines = ["# What to cite", "", f"bids_lfenhance {__version__} (Apache-2.0): see CITATION.cff. Of a derivative,"]
+    lines += ["logs/CITATION.md has the methods text, logs/CITATION.bib what it cites.", "", "## Methods", ""]
+    for name in METHODS:
+        lines += [f"- `{name}`: {'; '.join(map(reference_text, description(name).references)) or NO_PAPER}"]
+    lines += [f"- `{name}` (simulator): {'; '.join(map(reference_text, keys)) or NO_PAPER}" for name, keys in SIMULATED]
+    lines += ["", "## Every run", "", *(f"- {what}: {reference_text(key)}" for what, key in STEPS)]
+    lines += ["", "## Licences", "", *(f"- {what}: {licence}" for what, licence in LICENCES), ""]
+    return "\n".join([*lines, "Your data come under the licence of your dataset."])
+
+
+def _subjects(out_dir: Path, subject: str | None) -> list[Subject]:
+    """Those of the derivative that have an enhanced image, or all if none has."""
+    names = [subject] if subject else sorted(p.name[4:] for p in out_dir.glob("sub-*") if p.is_dir())
+    collected = [collect(out_dir, name) for name in names]
+    return [s for s in collected if _enhanced(s)] or collected
 
 
 def describe(subjects: list[Subject]) -> Methods:
@@ -91,8 +131,7 @@ def describe(subjects: list[Subject]) -> Methods:
         _trust(first, cite),
         "The images are estimates for research use and not for diagnosis.",
     ]
-    references = tuple(REFERENCES.get(key, key) for key in cite.keys)
-    return Methods(tuple(p for p in parts if p), references, (*_data_licences(first), *LICENCES))
+    return Methods(tuple(p for p in parts if p), tuple(cite.keys), (*_data_licences(first), *LICENCES))
 
 
 def _enhanced(subject: Subject) -> list[Output]:
@@ -173,9 +212,9 @@ def _enhancement(output: Output, cite: _Citing) -> str:
     else:
         text = f"High-field-like images were estimated with the method {method}."
     if isinstance(draws, int) and draws > 1:
-        text += (
-            f" The result is the mean of {draws} draws, its uncertainty their standard deviation {cite('ensembles')}."
-        )
+        text += f" The result is the mean of {draws} draws."
+    if "ExpectedErrorPercent" in sidecar:
+        text += f" The standard deviation of its error is the method's own estimate {cite('heteroscedastic')}."
     listed = ", ".join(f"{key} = {value}" for key, value in settings.items())
     seed = f"; seed {sidecar['Seed']}" if "Seed" in sidecar else ""
     return f"{text} Settings of {output.desc}: {listed or 'defaults'}{seed}."

@@ -5,7 +5,7 @@ import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -97,7 +97,8 @@ class Channel:
 class Session:
     """One low-field session: ``name`` (None where the dataset has no sessions), its contrasts, its record, its metrics.
 
-    ``metrics`` are the rows of every ``_qc.tsv``, numbers as floats; ``missing`` says what should be there and is not.
+    ``metrics`` are the rows of every ``_qc.tsv``, numbers as floats; ``missing`` says what should be there and is not,
+    ``aside`` which results are there on another grid than that of the last run, and so are not shown.
     """
 
     name: str | None
@@ -107,6 +108,7 @@ class Session:
     record: Mapping[str, Any]
     metrics: tuple[Mapping[str, Any], ...]
     missing: tuple[str, ...]
+    aside: tuple[str, ...] = ()
 
     @property
     def reference(self) -> Mapping[str, Any] | None:
@@ -127,13 +129,17 @@ class Run:
 
 @dataclass(frozen=True)
 class Subject:
-    """Everything the report of one subject is made from."""
+    """Everything the report of one subject is made from.
+
+    ``run`` is the last one, of which crashes are told; ``runs`` those that made the images shown, by their sidecars.
+    """
 
     name: str
     out_dir: Path
     sessions: tuple[Session, ...]
     run: Run | None
     dataset: Mapping[str, Any]
+    runs: tuple[Run, ...] = ()
 
 
 def collect(out_dir: Path, subject: str, run_dir: Path | None = None) -> Subject:
@@ -143,7 +149,18 @@ def collect(out_dir: Path, subject: str, run_dir: Path | None = None) -> Subject
     wanted = _wanted_label(run)
     names = _low_field_sessions(out_dir, subject, outputs)
     sessions = tuple(_session(out_dir, subject, name, outputs, wanted) for name in names)
-    return Subject(subject, out_dir, sessions, run, read_json(out_dir / "dataset_description.json"))
+    runs = tuple(_runs_of(out_dir, subject, sessions))
+    return Subject(subject, out_dir, sessions, run, read_json(out_dir / "dataset_description.json"), runs)
+
+
+def _runs_of(out_dir: Path, subject: str, sessions: Iterable[Session]) -> Iterable[Run]:
+    """The runs that the sidecars of the enhanced images name, each once, as far as their folders are here."""
+    images = [output for session in sessions for channel in session.channels for output in channel.enhanced.values()]
+    told = [output.sidecar.get("Runtime") for output in images]
+    for name in dict.fromkeys(str(about.get("Run") or "") for about in told if isinstance(about, Mapping)):
+        folder = out_dir / "logs" / Path(name).name
+        if name and (run := read_run(out_dir, subject, folder)):
+            yield run
 
 
 def list_outputs(folder: Path) -> tuple[Output, ...]:
@@ -245,21 +262,31 @@ def _session(out_dir: Path, subject: str, name: str | None, outputs: Iterable[Ou
     reference = paired_with if isinstance(paired_with, Mapping) else {}
     other = str(reference.get("Session") or "") or None
     grids = {o.entities.get("res") for o in outputs if o.entities.get("ses") == name}
-    grid = next((label for label in GRID_LABELS if label in grids), GRID_LABELS[0])
+    last = (record.get("Resolution"), *GRID_LABELS)  # the record is of the last run: so are the images beside it
+    grid = next((str(label) for label in last if label in grids), GRID_LABELS[0])
     own = [o for o in outputs if o.entities.get("ses") == name and o.entities.get("res") == grid]
     high = [o for o in outputs if o.entities.get("ses") == other and o.entities.get("res") == grid]
     if not reference:
         high = []
     elif other == name:  # a dataset without sessions: what was moved carries the space it was moved to
         own, high = [o for o in own if "space" in o.entities], [o for o in high if "space" not in o.entities]
-    metrics = [row for path in sorted(folder.glob(f"{head}_desc-*_qc.tsv")) for row in read_numbers(path)]
     channels = tuple(_channel(contrast, own, high) for contrast in _contrasts(record, own))
     labels = tuple(dict.fromkeys(label for channel in channels for label in channel.enhanced))
     if wanted in labels:
         labels = (str(wanted), *(label for label in labels if label != wanted))
+    tables = [folder / f"{head}_desc-{label}_qc.tsv" for label in sorted(labels)]
+    metrics = [row for path in tables for row in read_numbers(path)]
     mask = next((o for o in own if o.suffix == "mask"), None)
     session = Session(name, labels, channels, mask, record, tuple(metrics), ())
-    return Session(name, labels, channels, mask, record, tuple(metrics), tuple(_missing(session, head, wanted)))
+    missing = tuple(_missing(session, head, wanted))
+    return replace(session, missing=missing, aside=tuple(_aside(outputs, name, grid)))
+
+
+def _aside(outputs: Iterable[Output], name: str | None, grid: str) -> Iterable[str]:
+    """The results of a session on another canonical grid: ``desc-fusionnet, res-2mm``."""
+    others = [o for o in outputs if o.entities.get("ses") == name and _is_low(o) and o.entities.get("res") != grid]
+    labels = {(o.desc, o.entities["res"]) for o in others if o.desc != "preproc" and not o.desc.endswith(MAP_ENDS)}
+    return (f"desc-{label}, res-{res}" for label, res in sorted(labels))
 
 
 def _contrasts(record: Mapping[str, Any], outputs: Iterable[Output]) -> list[str]:
@@ -332,8 +359,8 @@ def _missing_of(channel: Channel, head: str, labels: Iterable[str], paired: bool
             yield f"{head}_…_desc-{label}_{name}.nii.gz: the enhanced image"
         if label not in channel.risk:
             yield f"{head}_…_desc-{label}Risk_{name}.nii.gz: the risk map"
-        if label not in channel.std and image is not None and _number(image.sidecar.get("Draws", 1)) > 1:
-            yield f"{head}_…_desc-{label}Std_{name}.nii.gz: the standard deviation over draws"
+        if label not in channel.std and image is not None and "ExpectedErrorPercent" in image.sidecar:
+            yield f"{head}_…_desc-{label}Std_{name}.nii.gz: the standard deviation of the error"
         if label not in channel.tissue:
             yield f"{head}_…_desc-{label}{name}_dseg.nii.gz: tissue of the enhanced image"
     if paired and channel.high is None:

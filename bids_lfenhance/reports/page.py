@@ -148,13 +148,22 @@ def facts(session: Session) -> list[tuple[str, str]]:
     strengths = ", ".join(dict.fromkeys(row["field"] for row in scans)) or "unknown"
     methods = {str(o.sidecar.get("Method", label)) for c in session.channels for label, o in c.enhanced.items()}
     reference = session.reference
-    name = str(reference.get("Session") or "the same session") if reference else "none: fidelity cannot be measured"
+    name = _reference_name(reference) if reference else "none: fidelity cannot be measured"
+    aside = [("Not shown, of another run", "; ".join(session.aside))] if session.aside else []
     return [
         ("Method", ", ".join(sorted(methods)) or "no enhanced image"),
         ("Contrasts", ", ".join(channel.contrast for channel in session.channels) or "none"),
         ("Low-field scans", f"{len(scans)} at {strengths}" if scans else "no record"),
         ("High-field reference", name),
+        *aside,
     ]
+
+
+def _reference_name(reference: Mapping[str, Any]) -> str:
+    """Session and files of the high field that a session is compared with."""
+    files = reference.get("Files")
+    listed = ", ".join(map(str, files)) if isinstance(files, list) else ""
+    return f"session {reference.get('Session') or '(the same)'}{': ' if listed else ''}{listed}"
 
 
 def cards(session: Session, album: Album) -> list[dict[str, str]]:
@@ -174,8 +183,8 @@ def cards(session: Session, album: Album) -> list[dict[str, str]]:
                 )
     for entry in album.scales:
         if entry["kind"] == "Std":
-            value, what = f"{number(entry['median'], 2)} %", "Standard deviation, median"
-            beside = "of the median brain intensity; over draws alone, a lower bound"
+            value, what = f"{number(entry['median'], 2)} %", "Expected error, median"
+            beside = "standard deviation as its method says it, of the median brain intensity"
         elif isinstance(share := entry["about"].get("FractionAbove"), int | float):
             value, what = (
                 "< 0.01 %" if 0 < share < 1e-4 else f"{number(100 * share, 2)} %",
@@ -195,10 +204,7 @@ def std_note(session: Session) -> str:
     """Why there is no standard deviation, where there is none; nothing where there is one."""
     if any(channel.std for channel in session.channels):
         return ""
-    draws = [o.sidecar.get("Draws") for channel in session.channels for o in channel.enhanced.values()]
-    if any(isinstance(number_of, int) and number_of > 1 for number_of in draws):
-        return "The standard deviation over draws should be here and is missing."
-    return "There is no standard deviation map: the result is a single draw, so there is no spread to show."
+    return "There is no map of the expected error: the method does not say how large its error is."
 
 
 def registration_viewer(viewer: Mapping[str, Any] | None) -> dict[str, Any] | None:

@@ -4,7 +4,6 @@ In the manner of SynthSeg (Billot et al. 2023): intensities are drawn, not taken
 go by shape. Ours are also seen as low field shows them: in thick slices of any plane, or as the mean of three of them.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -220,13 +219,3 @@ def _stack(image: np.ndarray, axis: int, sigma: float, generator: np.random.Gene
     back = np.diag(1 / zooms)
     seen = ndimage.affine_transform(noisy, back, -start / zooms, output_shape=image.shape, order=1, mode="nearest")
     return np.asarray(seen, np.float32)
-
-
-def means_of(item: Mapping[str, np.ndarray]) -> dict[str, float]:
-    """Mean intensity of each region of a painted item, by name; regions that are not in it are left out."""
-    target, image = item["target"][0], item["input"][0]
-    return {
-        region.name: float(image[target == channel].mean())
-        for channel, region in enumerate(regions(), start=1)
-        if (target == channel).any()
-    }

@@ -161,7 +161,7 @@ These subjects decided which weights were kept, so this is no test.
 
 ## How to cite
 
-bids_lfenhance (CITATION.cff), the method's paper (data/citation.md in the package), and the datasets above.
+bids_lfenhance (CITATION.cff), the method's paper (`bids_lfenhance --citation`), and the datasets above.
 """
 
 

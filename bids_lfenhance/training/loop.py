@@ -147,10 +147,13 @@ def _one_step(run: Run, state: State, stage: Stage, groups: Sequence[Group]) -> 
     batches = [(at[0].number, run.source.realise(stage, items, at, device)) for at, items in groups]
     moved = [_move(run, state, stage, phase, number, batches) for number, phase in enumerate(stage.phases)]
     state.ema.update(state.nets)
+    numbers = [value.double() for finite, norm, sums in moved for value in (finite, norm, *sums.values())]
+    host = iter(torch.stack(numbers).tolist() if numbers else [])
     losses: dict[str, float] = {}
-    for finite, norm, sums in moved:
-        names = dict(zip(sums, torch.stack([*sums.values()]).tolist(), strict=True)) if sums else {}
-        if _is_finite(run, state, stage, bool(finite), float(norm), names):
+    for _, _, sums in moved:
+        finite, norm = next(host), next(host)
+        names = {name: next(host) for name in sums}
+        if _is_finite(state, stage, bool(finite), norm, names):
             losses |= names
     return losses
 
@@ -196,7 +199,7 @@ def rate_share(stage: Stage, step: int) -> float:
     return stage.floor + (1 - stage.floor) * (1 + math.cos(math.pi * done)) / 2
 
 
-def _is_finite(run: Run, state: State, stage: Stage, finite: bool, norm: float, losses: Mapping[str, float]) -> bool:
+def _is_finite(state: State, stage: Stage, finite: bool, norm: float, losses: Mapping[str, float]) -> bool:
     """Whether a phase took its step; if not, that is counted, and too many in a row are an error."""
     progress = state.progress
     if finite:

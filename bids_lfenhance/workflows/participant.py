@@ -1,6 +1,7 @@
 """The graphs of the participant level: wiring only."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from nipype import IdentityInterface, Merge, Node, Workflow
@@ -50,7 +51,7 @@ def init_subject_wf(subject: str, sessions: Sequence[LowFieldSession], spec: Run
     written = Node(Merge(len(sessions) + len(paired_with)), name="written", run_without_submitting=True)
     references: dict[str, Workflow] = {}
     for number, session in enumerate(sessions, start=1):
-        session_wf = init_session_wf(session, spec)
+        session_wf = init_session_wf(session, spec, Path(run_dir).name)
         workflow.add_nodes([session_wf])
         if key := reference_key(session):
             references[key] = references.get(key) or init_reference_wf(session, spec)
@@ -72,9 +73,9 @@ def init_reference_wf(session: LowFieldSession, spec: RunSpec) -> Workflow:
     ``regions``.
     """
     workflow = Workflow(name=f"reference_{reference_key(session)}_wf")
-    prepare = _step(PrepareReference(scans=[scan_input(scan) for scan in session.reference]), "prepare", spec, session)
-    anatomy = _step(FindAnatomy(), "anatomy", spec, session)
-    tissue = _step(SegmentTissue(), "tissue", spec, session)
+    prepare = _step(PrepareReference(scans=[scan_input(scan) for scan in session.reference]), "prepare", spec)
+    anatomy = _step(FindAnatomy(), "anatomy", spec)
+    tissue = _step(SegmentTissue(), "tissue", spec)
     write = _step(WriteReference(session=session, spec=spec.without_resources), "write", spec)
     outputnode = Node(IdentityInterface([*OF_REFERENCE, "files"]), name="outputnode")
     workflow.connect(
@@ -96,25 +97,26 @@ def init_reference_wf(session: LowFieldSession, spec: RunSpec) -> Workflow:
     return workflow
 
 
-def init_session_wf(session: LowFieldSession, spec: RunSpec) -> Workflow:
+def init_session_wf(session: LowFieldSession, spec: RunSpec, run: str = "") -> Workflow:
     """The graph of one low-field session: align, fuse, enhance, segment, evaluate, write.
 
     Inputs (connected only if the session is paired): those of ``OF_REFERENCE``. Outputs: ``files``, the paths written.
+    ``run``: name of the run, which the sidecars tell.
     """
     workflow = Workflow(name=f"session_{session_key(session)}_wf")
     inputnode = Node(IdentityInterface([*OF_REFERENCE]), name="inputnode")
     outputnode = Node(IdentityInterface(["files"]), name="outputnode")
-    prepare = _step(PrepareSession(scans=[scan_input(scan) for scan in session.stacks]), "prepare", spec, session)
-    tissue = _step(SegmentTissue(), "tissue", spec, session)
+    prepare = _step(PrepareSession(scans=[scan_input(scan) for scan in session.stacks]), "prepare", spec)
+    tissue = _step(SegmentTissue(), "tissue", spec)
     enhance = _init_enhance(session, spec)
-    enhanced_tissue = _step(SegmentTissue(), "enhanced_tissue", spec, session)
-    risk = _step(MapRisk(), "risk", spec, session)
-    write = _step(WriteSession(session=session, spec=spec.without_resources), "write", spec)
+    enhanced_tissue = _step(SegmentTissue(), "enhanced_tissue", spec)
+    risk = _step(MapRisk(), "risk", spec)
+    write = _step(WriteSession(session=session, spec=spec.without_resources, run=run), "write", spec)
     anatomy = inputnode
     if session.paired:
         workflow.connect(inputnode, "reference", prepare, "reference")
     else:
-        anatomy = _step(FindAnatomy(), "anatomy", spec, session)
+        anatomy = _step(FindAnatomy(), "anatomy", spec)
         workflow.connect(prepare, "volume", anatomy, "volume")
     workflow.connect(
         [
@@ -126,7 +128,7 @@ def init_session_wf(session: LowFieldSession, spec: RunSpec) -> Workflow:
             (enhance, risk, [("volume", "enhanced")]),
             (tissue, risk, [("volume", "acquired")]),
             (prepare, write, [("qc", "qc")]),
-            (anatomy, write, [("quality", "quality"), ("anatomy", "anatomy")]),
+            (anatomy, write, [("quality", "quality"), ("anatomy", "expected")]),
             (tissue, write, [("volume", "acquired"), ("labels", "labels"), ("volumes", "volumes")]),
             (enhance, write, [("volume", "enhanced"), *((name, name) for name in ("std", "provenance", "maps"))]),
             (enhanced_tissue, write, [("labels", "enhanced_labels"), ("volumes", "enhanced_volumes")]),
@@ -148,12 +150,13 @@ def _init_enhance(session: LowFieldSession, spec: RunSpec) -> Node:
     interface = Enhance(
         method=spec.method,
         method_settings=dict(spec.method_settings),
+        seed=derive_seed(spec.seed, session.subject, session_key(session), "enhance"),
         n_samples=spec.n_samples,
         device=spec.device,
         mem_gb=spec.enhance_gb or spec.mem_gb,
         use_gpu=spec.device.startswith("cuda"),
     )
-    return _step(interface, "enhance", spec, session)
+    return _step(interface, "enhance", spec)
 
 
 def _connect_spaces(workflow: Workflow, enhance: Node, write: Node, spec: RunSpec) -> None:
@@ -224,12 +227,10 @@ def memory_gb(step: str, sloppy: bool) -> float:
     return SLOPPY_MEMORY_GB if sloppy else MEMORY_GB.get(step.removeprefix("enhanced_").split("_")[0], 1.0)
 
 
-def _step(interface: Any, name: str, spec: RunSpec, session: LowFieldSession | None = None) -> Node:
-    """A node with the seed of its own and the memory and threads it may use."""
+def _step(interface: Any, name: str, spec: RunSpec) -> Node:
+    """A node with the memory and threads it may use."""
     if hasattr(interface.inputs, "sloppy"):
         interface.inputs.sloppy = spec.sloppy
-    if session is not None:
-        interface.inputs.seed = derive_seed(spec.seed, session.subject, session_key(session), name)
     memory = min(memory_gb(name, spec.sloppy), spec.mem_gb)
     # only the networks use threads: two single-threaded steps at once finish sooner than one after the other in two
     networks = name in ("regions", "enhanced_regions") or (name == "enhance" and "device" in spec.method_settings)

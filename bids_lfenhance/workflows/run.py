@@ -16,6 +16,7 @@ from .. import __version__
 from ..bids.atomic import atomic_write, locked
 from ..bids.dataset import write_dataset_files
 from ..bids.lock import exclusive_run
+from ..bids.plan import describe
 from ..bids.sessions import LowFieldSession, Plan
 from ..config import RunSpec, Settings, settings_hash, to_toml
 from ..derivatives.layout import REGION_LABELS, is_complete, missing_outputs
@@ -24,10 +25,12 @@ from ..errors import InputError
 from ..imaging.grid import canonical_zoom
 from ..methods import get_method
 from ..methods.enhance import check_draws
-from ..reports.page import boilerplate, tells_of_failure, write_report
+from ..reports.boilerplate import bibliography, boilerplate
+from ..reports.page import tells_of_failure, write_report
 from ..resources import available_cpus, available_memory_gb, check_room, limit_threads
 from ..segmentation.regions import label_table
 from .inputs import graph_label
+from .progress import append_log, open_log
 from .verdicts import ImageVerdict, image_verdicts, of_no_use, record_failures, verdict_lines
 
 if TYPE_CHECKING:
@@ -220,6 +223,7 @@ def run_participants(settings: Settings, spec: RunSpec, plan: Plan) -> Outcome:
         _refuse(outcome)
     if outcome.done:
         _cite(settings.out_dir)
+    append_log(outcome.run_dir, summary(outcome, settings.out_dir))
     return outcome
 
 
@@ -260,6 +264,7 @@ def _cite(out_dir: Path) -> None:
     """The methods text of all subjects is on disk: read under the lock, so that the last to write saw them all."""
     with locked(out_dir / "logs" / ".citation.lock"):
         atomic_write(out_dir / "logs" / "CITATION.md", boilerplate(out_dir))
+        atomic_write(out_dir / "logs" / "CITATION.bib", bibliography(out_dir))
 
 
 def _is_done(settings: Settings, subject: str, sessions: Sequence[LowFieldSession], spec: RunSpec) -> bool:
@@ -286,6 +291,7 @@ def _start_run(settings: Settings, spec: RunSpec, plan: Plan) -> Path:
     run_dir = settings.out_dir / "logs" / run_id
     run_dir.mkdir(parents=True)
     (run_dir / "config.toml").write_text(to_toml(settings, method=spec.method_settings))
+    open_log(run_dir, f"{available_cpus()} processors, {spec.mem_gb:.1f} GiB, device {spec.device}", describe(plan))
     return run_dir
 
 

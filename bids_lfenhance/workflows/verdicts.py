@@ -111,15 +111,15 @@ def verdict_lines(verdicts: Sequence[ImageVerdict]) -> list[str]:
         lines.append(f"{one.name}: {words}{f' ({why})' if why else ''}")
     if len(verdicts) > MOST_LISTED:
         lines.append(f"… and {len(verdicts) - MOST_LISTED} more images")
-    return lines + [_sum(purpose, verdicts) for purpose in PURPOSES if verdicts]
-
-
-def _sum(purpose: str, verdicts: Sequence[ImageVerdict]) -> str:
-    counts = Counter(one.usable.words[purpose] for one in verdicts)
-    told = ", ".join(f"{counts[word]} {word}" for word in WORDS)
-    bad = [one for one in verdicts if one.usable.words[purpose] == NO]
-    named = ", ".join(f"{one.name} ({_brief(one.usable)})" for one in bad[:MOST_LISTED])
-    return f"Usable {PURPOSES[purpose]}: {told}{f': {named}' if named else ''}{', …' if len(bad) > MOST_LISTED else ''}"
+    named: set[str] = set()
+    for purpose, words in PURPOSES.items() if verdicts else ():
+        counts = Counter(one.usable.words[purpose] for one in verdicts)
+        bad = [one for one in verdicts if one.usable.words[purpose] == NO and one.name not in named]
+        named |= {one.name for one in bad}  # who is of no use for one purpose is of none for the next
+        listed = ", ".join(f"{one.name} ({_brief(one.usable)})" for one in bad[:MOST_LISTED])
+        end = (f": {listed}" if listed else "") + (", …" if len(bad) > MOST_LISTED else "")
+        lines.append(f"Usable {words}: {', '.join(f'{counts[word]} {word}' for word in WORDS)}{end}")
+    return lines
 
 
 def _brief(usable: Usable) -> str:

@@ -223,3 +223,113 @@ def test_an_mp2rage_that_is_not_read_is_said(make_tree: MakeTree, low: Sidecar, 
     plan = make_plan(make_tree(tree))
     assert not plan.sessions[0].paired
     assert [w for w in plan.warnings if w.startswith("3 images of an MP2RAGE (sub-01_ses-B_UNIT1.nii.gz")]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "acq-cor_T1w_heudiconv057a.nii.gz",  # https://github.com/nipy/heudiconv/issues/520, …/issues/694
+        "acq-cor_T1w__dup-01.nii.gz",  # https://github.com/nipy/heudiconv/issues/740
+        "acq-cor_t1w.nii.gz",  # https://github.com/MICA-MNI/micapipe/issues/61
+        "acq-cor_T1W.nii.gz",
+        "acq-cor_T1w.NII.GZ",  # https://github.com/bids-standard/bids-validator/issues/47
+        "T1w_acq-cor.nii.gz",
+        "acq-cor_T1w (1).nii.gz",
+        "acq-cor_T1.nii",
+        "acq-cor_T1w.mgz",
+    ],
+)
+def test_names_that_look_like_a_scan_s_are_said(make_tree: MakeTree, low: Sidecar, high: Sidecar, name: str) -> None:
+    """What a converter or a person named otherwise was silently unread: reports beside the names."""
+    root = make_tree({"01/A/acq-axi_T1w": low, "01/B/T1w": high})
+    odd = root / "sub-01" / "ses-A" / "anat" / f"sub-01_ses-A_{name}"
+    odd.touch()
+    for plan in (make_plan(root), plan_simulation(root)):
+        assert len([sentence for sentence in plan.warnings if odd.name in sentence]) == 1
+    (root / ".bidsignore").write_text(odd.name.replace("(", "[(]").replace(")", "[)]"))
+    assert make_plan(root).warnings == ()
+
+
+@pytest.mark.parametrize(
+    "name", ["._sub-01_ses-A_acq-axi_T1w.nii.gz", ".DS_Store", "sub-01_ses-A_mod-T1w_defacemask.nii.gz", "x_T1map.nii"]
+)
+def test_what_is_no_scan_is_left_alone(make_tree: MakeTree, low: Sidecar, tmp_path: Path, name: str) -> None:
+    """AppleDouble files taken for images: https://github.com/nipreps/mriqc/issues/682, OpenNeuro 2520."""
+    root = make_tree({"01/A/acq-axi_T1w": low})
+    (root / "sub-01" / "ses-A" / "anat" / name).write_bytes(b"\0\5\x16\7")
+    (root / "._sub-01").touch()
+    for plan in (make_plan(root), make_plan(root, database_dir=tmp_path / "db")):
+        assert [scan.name for scan in plan.sessions[0].stacks] == ["acq-axi_T1w"]
+        assert plan.warnings == ()
+
+
+@pytest.mark.parametrize("odd", ["Sub-02", "sub_02", "sub-01/Anat", "sub-01/ses-A/ANAT", "sub-01/ses-A/anat/anat"])
+def test_folders_spelled_otherwise_are_said(make_tree: MakeTree, low: Sidecar, odd: str) -> None:
+    """A datatype's folder in capitals: https://github.com/bids-standard/legacy-validator/issues/804."""
+    root = make_tree({"01/A/T1w": low})
+    (root / odd).mkdir(parents=True)
+    (sentence,) = make_plan(root).warnings
+    assert sentence.startswith(f"{odd} was left out")
+
+
+def test_the_wrong_level_of_the_tree_is_put_right(make_tree: MakeTree, low: Sidecar, tmp_path: Path) -> None:
+    """No subject found, and not a word where they are: https://github.com/nipreps/fmriprep/issues/1840, …/2100."""
+    root = make_tree({"01/A/T1w": low})
+    for given in (root.parent, root / "sub-01"):
+        with refused("no-subjects", path=given) as caught:
+            make_plan(given)
+        assert str(root) in str(caught.value)
+    (tmp_path / "empty").mkdir()
+    with refused("no-subjects"):
+        make_plan(tmp_path / "empty")
+
+
+def test_linked_folders_and_links_to_nothing(make_tree: MakeTree, low: Sidecar, high: Sidecar, tmp_path: Path) -> None:
+    """A virtual dataset of links (https://github.com/bids-standard/pybids/issues/1086), under a folder with a dot
+    (…/issues/130), and sidecars of others that were not fetched (…/issues/631).
+    """
+    root = make_tree({"01/A/acq-axi_T1w": low, "01/B/T1w": high, "02/A/T1w": low})
+    virtual = tmp_path / ".tmp" / "virtual"
+    virtual.mkdir(parents=True)
+    (virtual / "dataset_description.json").symlink_to(root / "dataset_description.json")
+    (virtual / "sub-01").symlink_to(root / "sub-01")
+    (virtual / "sub-03" / "ses-A").parent.mkdir()
+    (virtual / "sub-03" / "ses-A").symlink_to(root / "sub-02" / "ses-A")
+    (virtual / "task-rest_bold.json").symlink_to(tmp_path / "nowhere")
+    for plan in (make_plan(virtual, ["01"]), make_plan(virtual, ["01"], database_dir=tmp_path / "db")):
+        assert [(one.name, one.paired) for one in plan.sessions] == [("sub-01_ses-A", True)]
+        assert plan.warnings == ()
+    (sidecar,) = (root / "sub-02").rglob("*.json")
+    sidecar.unlink()
+    sidecar.symlink_to(tmp_path / "nowhere")
+    assert [subject for subject, _ in make_plan(root).failed] == ["02"]
+    assert not make_plan(root, ["01"]).failed
+
+
+def test_dates_are_found_where_the_table_has_another_extension(
+    make_tree: MakeTree, low: Sidecar, high: Sidecar
+) -> None:
+    """scans.tsv lists .nii.gz, the files are .nii: https://github.com/nipy/heudiconv/issues/576."""
+    tree = {"01/A/T1w.nii": low, "01/B/T1w.nii": high, "01/C/T1w.nii": high}
+    root = make_tree(tree)
+    for session, day in (("A", "2020-03-01"), ("B", "2019-01-01"), ("C", "2020-03-02")):
+        text = f"filename\tacq_time\nanat/sub-01_ses-{session}_T1w.nii.gz\t{day}T10:00:00\n"
+        (root / "sub-01" / f"ses-{session}" / f"sub-01_ses-{session}_scans.tsv").write_text(text)
+    (session,) = make_plan(root, filters={"lf": {"session": "A"}}).sessions
+    assert session.reference_session == "C"
+
+
+@pytest.mark.parametrize("table", ["", "\n", "session_id\n", "acq_time\n2020-01-01\n"])
+def test_an_empty_table_of_sessions_stops_nothing(make_tree: MakeTree, low: Sidecar, high: Sidecar, table: str) -> None:
+    """An empty sessions.tsv made an import crash: https://github.com/fli-iam/shanoir-ng/pull/2576."""
+    root = make_tree({"01/A/T1w": low, "01/B/T1w": high, "01/C/T1w": high})
+    (root / "sub-01" / "sub-01_sessions.tsv").write_text(table)
+    (root / "sub-01" / "ses-A" / "sub-01_ses-A_scans.tsv").write_text(table)
+    assert make_plan(root).sessions[0].paired
+
+
+def test_metadata_in_the_layers_of_dcmstack_is_no_field_strength(make_tree: MakeTree, low: Sidecar) -> None:
+    """Keys inside global/const: https://github.com/nipy/heudiconv/issues/90. One subject fails, in a sentence."""
+    plan = make_plan(make_tree({"01/A/T1w": {"global": {"const": low}}, "02/A/T1w": low}))
+    assert [session.name for session in plan.sessions] == ["sub-02_ses-A"]
+    assert "--assume-field-strength" in dict(plan.failed)["01"]

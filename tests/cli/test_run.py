@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from bids_lfenhance.cli.parser import parse
-from bids_lfenhance.cli.run import main, resolve_method
+from bids_lfenhance.cli.run import NOTHING, main, resolve_method
 from bids_lfenhance.config import to_toml
 from bids_lfenhance.workflows.run import make_run_spec
 
@@ -76,3 +76,19 @@ def test_the_file_that_a_run_leaves_asks_for_the_same_run(tmp_path: Path, words:
     path = tmp_path / "config.toml"
     path.write_text(to_toml(settings, method=spec.method_settings))
     assert asked("--config-file", str(path))[1].without_resources == spec.without_resources
+
+
+@pytest.mark.parametrize("dry", [True, False])
+def test_where_nothing_matches_nothing_is_done_and_said_to_be(make_tree: Any, tmp_path: Path, capsys: Any, dry: bool):
+    """A filter that leaves no low field, and a dataset of high field alone: a code of their own, nothing written."""
+    out = tmp_path / "out"
+    nowhere = tmp_path / "filter.json"
+    nowhere.write_text('{"lf": {"acquisition": "none"}}')
+    words = ["participant", "--method", "interp", "--segmentation", "none", *(["--dry-run"] if dry else [])]
+    low = make_tree({"01/A/acq-axi_T1w": LOW, "02/A/acq-axi_T1w": LOW})
+    assert main([str(low), str(out), *words, "--bids-filter-file", str(nowhere)]) == NOTHING
+    said = capsys.readouterr()
+    assert "nothing was done: no low-field session matches." in said.err
+    assert "2 of 2 subjects: The filters leave no low-field image." in said.err
+    assert "Everything asked for is on disk" not in said.out
+    assert not out.exists()

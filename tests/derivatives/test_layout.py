@@ -52,7 +52,14 @@ mask                       res-1mm_desc-brain_mask.nii.gz
 
 
 def spec(out: Path = OUT, **changes: Any) -> RunSpec:
-    values = {"out_dir": str(out), "label": "inr", "n_samples": 3, "resolution": "1mm", "settings_hash": "abc"}
+    values = {
+        "out_dir": str(out),
+        "label": "inr",
+        "n_samples": 3,
+        "gives_scale": True,
+        "resolution": "1mm",
+        "settings_hash": "abc",
+    }
     return make_spec(**(values | changes))
 
 
@@ -107,9 +114,9 @@ def test_names_of_a_reference(kind: str, head: str) -> None:
     assert names(reference_layout(record(kind), spec())) == wanted
 
 
-def test_one_draw_has_no_spread() -> None:
-    several, one = (session_layout(record("paired"), spec(n_samples=count)) for count in (2, 1))
-    assert set(several) - set(one) == {"Std/T1w", "Std/T2w"}
+def test_a_standard_deviation_only_where_the_method_gives_its_scale() -> None:
+    with_, without = (session_layout(record("paired"), spec(gives_scale=gives, n_samples=4)) for gives in (True, False))
+    assert set(with_) - set(without) == {"Std/T1w", "Std/T2w"}
 
 
 def test_what_the_weights_do_not_know_has_no_spread_and_no_maps() -> None:

@@ -21,7 +21,6 @@ from bids_lfenhance.config import RunSpec
 from bids_lfenhance.derivatives.layout import is_complete, missing_outputs, reference_layout, session_layout
 from bids_lfenhance.derivatives.reference import write_reference
 from bids_lfenhance.derivatives.session import SessionContent, write_session
-from bids_lfenhance.derivatives.sidecars import std_metadata
 from bids_lfenhance.derivatives.volumes import COLUMNS, volumes_path, write_volumes
 from bids_lfenhance.imaging.grid import Grid
 from bids_lfenhance.imaging.volume import Stack, volume_from_channels
@@ -49,6 +48,7 @@ def spec(tmp_path: Path, raw: Path) -> RunSpec:
         label="inr",
         settings_hash="abc",
         n_samples=3,
+        gives_scale=True,
         sloppy=False,
         resolution="1mm",
         synthetic=True,
@@ -240,15 +240,6 @@ def test_a_contrast_without_weights_is_the_baseline_and_says_so(raw, spec, rng):
     assert other["Description"].endswith("know T2w")
     assert (other["Synthetic"], other["Draws"]) == (False, 1)
     assert "TargetMagneticFieldStrength" not in other
-
-
-@pytest.mark.parametrize(("shares", "told"), [([1.0, 1.0], None), ([0.2, 0.2], 0.2), ([None], None)])
-def test_the_spread_says_what_share_of_the_change_it_is_of(shares, told):
-    """An SD after four fifths of the change are gone is not the SD of the networks' answers."""
-    words = std_metadata({"draws": 4, "records": [{"strength": share} if share else {} for share in shares]})
-    assert "over 4 draws" in words["Description"]
-    assert words.get("AppliedShare") == told
-    assert ("0.2 of the network's change" in words["Description"]) == (told is not None)
 
 
 def test_spreads_and_maps_that_an_earlier_run_left_and_this_one_does_not_make_go(raw, spec, rng):

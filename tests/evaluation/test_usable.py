@@ -72,7 +72,7 @@ def test_a_good_image_is_usable_for_all():
         ("Anatomy", "MaskVolumeMl", 700.0, 90.0, "look"),
         ("Anatomy", "MaskVolumeMl", 2100.0, 4000.0, "look"),
         ("Anatomy", "TemplateCorrelation", 0.5, 0.0, "look"),
-        ("Alignment", "Similarity", 0.3, 0.05, "look"),
+        ("Alignment", "Similarity", 0.4, 0.05, "look"),
         ("Risk", "FractionAbove", 0.05, 0.6, "look"),
         ("Risk", "FractionSeen", 0.9, 0.2, "look"),
         ("Image", "ExpectedErrorPercent", 20.0, 40.0, "look"),

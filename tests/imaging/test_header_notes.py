@@ -8,9 +8,10 @@ import pytest
 from scipy import ndimage
 
 from bids_lfenhance.errors import InputError
-from bids_lfenhance.imaging.bias import head_mask
+from bids_lfenhance.imaging.bias import correct_bias, head_mask
 from bids_lfenhance.imaging.headers import open_scan
 
+from ..refusals import refused as refused_with
 from .test_headers import AFFINE, NAME, SHAPE, refused, write
 
 
@@ -140,3 +141,35 @@ def test_the_background_of_a_magnitude_stays(tmp_path, rng, snr):
     head = np.hypot(np.hypot((x - 22) / 15, (y - 24) / 18), (z - 20) / 14) < 1
     data = np.hypot(snr * head + rng.standard_normal(head.shape), rng.standard_normal(head.shape)).astype(np.float32)
     np.testing.assert_array_equal(open_scan(write(tmp_path, data))[0].get_fdata(), data)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n", "git lfs pull"),
+        (b"<!DOCTYPE html><html><title>Sign in</title></html>", "download it again"),
+        (b"PK\x03\x04" + bytes(400), "unpack it"),
+        (bytes(128) + b"DICM" + bytes(400), "dcm2niix"),
+    ],
+)
+def test_what_is_no_image_is_called_by_its_name(tmp_path, content, words):
+    """Git LFS was not installed, "Cannot work out file type": https://github.com/neheller/kits19/issues/5."""
+    path = tmp_path / NAME
+    path.write_bytes(content)
+    with refused_with("foreign-file", path=path) as caught:
+        open_scan(path)
+    assert words in str(caught.value)
+
+
+def test_axes_that_are_not_at_right_angles_stop_nothing(tmp_path, data):
+    """ITK only supports orthonormal direction cosines: https://github.com/MIC-DKFZ/nnUNet/issues/756, HD-BET 25."""
+    for shear, said in ((0.002, False), (0.2, True)):
+        affine = AFFINE.copy()
+        affine[:3, :3] = affine[:3, :3] @ np.array([[1, shear, 0], [0, 1, shear], [0, 0, 1]])
+        image, warnings = open_scan(write(tmp_path, data, affine))
+        assert any("shear" in w for w in warnings) == said
+        mask = np.zeros(SHAPE, bool)
+        mask[8:32, 8:36, 3:13] = True
+        corrected, field = correct_bias(image.get_fdata(dtype=np.float32), image.affine, mask, sloppy=True)
+        assert np.isfinite(corrected).all()
+        assert field[mask].std() < 0.05

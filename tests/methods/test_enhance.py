@@ -39,11 +39,11 @@ def noise(generator: np.random.Generator) -> np.ndarray:
     return generator.normal(size=(3, 4, 5, 6)).astype(np.float32)
 
 
-def test_mean_and_deviation_equal_those_of_all_draws_at_once(volume: Volume) -> None:
+def test_the_mean_is_that_of_all_draws_at_once_and_their_spread_is_no_error(volume: Volume) -> None:
     result = enhance(volume, method(noise), Nothing(), np.random.default_rng(0), n_samples=7)
     draws = np.stack([volume.image + noise(child) for child in np.random.default_rng(0).spawn(7)])
     np.testing.assert_allclose(result.image, draws.mean(axis=0), atol=1e-6)
-    np.testing.assert_allclose(result.std, draws.std(axis=0, ddof=1), atol=1e-6)
+    assert result.std is None
 
 
 def test_more_draws_leave_the_first_ones_as_they_were(volume: Volume) -> None:

@@ -10,7 +10,7 @@ from bids_lfenhance.errors import InputError
 from bids_lfenhance.nn.flow import even_times, heun
 from bids_lfenhance.nn.samplers import ddpm
 from bids_lfenhance.nn.schedule import cosine_schedule, uniform_levels
-from bids_lfenhance.nn.windows import Windows, blend, windowed
+from bids_lfenhance.nn.windows import Windows, blend
 
 torch.set_num_threads(1)
 SMALL = Windows((8, 6, 5), overlap=0.5, batch=3)
@@ -109,7 +109,11 @@ def test_overlapping_windows_see_the_same_noise() -> None:
 
     schedule, levels = cosine_schedule(), uniform_levels(400, 3)
     generator = torch.Generator().manual_seed(1)
-    ddpm(windowed(net, SMALL, place), field(*shape), schedule, levels, generator)
+
+    def predict(state: Tensor, level: int) -> Tensor:
+        return blend(lambda crops: net(crops, level), torch.cat([state, place], dim=1), SMALL)
+
+    ddpm(predict, field(*shape), schedule, levels, generator)
     assert len(seen) == 3 * place.numel()
     assert all(len(values) == 1 for values in seen.values())
 
@@ -117,7 +121,7 @@ def test_overlapping_windows_see_the_same_noise() -> None:
 def test_windows_within_every_step_are_the_whole_field_for_a_network_without_surroundings() -> None:
     volume = field(2, 1, 12, 12, 12)
     whole = heun(lambda x, t: torch.sin(3 * x) - t, volume, even_times(4))
-    parts = heun(windowed(lambda x, t: torch.sin(3 * x) - t, SMALL), volume, even_times(4))
+    parts = heun(lambda x, t: blend(lambda crops: torch.sin(3 * crops) - t, x, SMALL), volume, even_times(4))
     torch.testing.assert_close(parts, whole, rtol=0, atol=1e-5)
 
 

@@ -20,6 +20,9 @@ INTENSITY = {"T1w": (0, 35, 92, 138, 70), "T2w": (0, 230, 120, 84, 60), "FLAIR":
 
 NAMES = ("CSF", "GM", "WM")
 
+RUN = "20261122-093000_abc123"
+"""Name of the run that made the images."""
+
 RISK = {
     "Units": "noise SD",
     "BandLimit": {"x": 0.276, "y": 0.276, "z": 0.196},
@@ -92,7 +95,7 @@ def build(out: Path, labels: np.ndarray, recipe: Recipe | None = None) -> Path:
 
 def write_dataset(out: Path, recipe: Recipe) -> None:
     """Leave the files of the dataset and of the run."""
-    run = out / "logs" / "20261122-093000_abc123"
+    run = out / "logs" / RUN
     run.mkdir(parents=True, exist_ok=True)
     (out / "dataset_description.json").write_text(
         json.dumps(
@@ -196,7 +199,7 @@ def write_method(
         "Sources": [f"bids::sub-{recipe.subject}/low_{contrast}.nii.gz"],
         "Warnings": [],
         "PackageVersions": {"bids_lfenhance": "0.1.0", "torch": "2.13.0", "antspyx": "0.6.3"},
-        "Runtime": {"Seconds": 118.4, "CpuSeconds": 221.7, "PeakMemoryMiB": 2210, "Device": "cpu"},
+        "Runtime": {"Seconds": 118.4, "CpuSeconds": 221.7, "PeakMemoryMiB": 2210, "Device": "cpu", "Run": RUN},
     }
     image = (ndimage.gaussian_filter(truth, 0.8) * 0.93 + 5).astype(np.float32)
     save(anat / f"{grid}_res-1mm_desc-{method}_{contrast}", image, sidecar)

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bids_lfenhance.reports.collect import collect
 from bids_lfenhance.reports.page import boilerplate, tells_of_failure, write_report
 from bids_lfenhance.reports.rendering import tinted
 from bids_lfenhance.reports.tables import number
@@ -148,6 +149,39 @@ def test_scans_what_is_missing_and_the_band_limit_are_told(page: str):
     assert "9f2c51d07a" in text
 
 
+def test_the_page_tells_settings_and_run_of_the_images_not_of_the_last_run(tmp_path: Path):
+    """Another run, perhaps one that was killed, came after the one that made them."""
+    out = build(tmp_path, phantom(SMALL), Recipe(contrasts=("T1w",)))
+    late = out / "logs" / "20270101-000000_late"
+    late.mkdir()
+    (late / "config.toml").write_text('[run]\nmethod = "cssdiff"\nrandom_seed = 7\n')
+    for text in (report(out).text, read(write_report(out, "01", late).read_text(encoding="utf-8")).text):
+        assert "random_seed = 20261122" in text
+        assert "random_seed = 7" not in text
+        assert f"run {RUN}" in text
+    (out / "logs" / RUN / "config.toml").unlink()
+    shutil.rmtree(out / "logs" / RUN)
+    assert "The settings file (config.toml) of the run that made the images is not here" in report(out).text
+
+
+def test_of_two_grids_the_page_shows_that_of_the_last_run_and_names_the_other(tmp_path: Path):
+    out = build(tmp_path, phantom(SMALL), Recipe(contrasts=("T1w",)))
+    anat = out / "sub-01" / "ses-HFC" / "anat"
+    for path in sorted(anat.glob("*res-1mm_desc-inr_T1w.*")):
+        shutil.copy(path, anat / path.name.replace("res-1mm", "res-2mm"))
+    record = anat / "sub-01_ses-HFC_desc-preproc_qc.json"
+    for last, other in (("1mm", "2mm"), ("2mm", "1mm")):
+        record.write_text(json.dumps(json.loads(record.read_text()) | {"Resolution": last}))
+        (session,) = collect(out, "01").sessions
+        assert session.channels[0].enhanced["inr"].entities["res"] == last
+        assert session.aside == (f"desc-inr, res-{other}",)
+    assert "Not shown, of another run" in report(out).text
+
+
+def test_the_page_names_the_files_of_its_reference(page: str):
+    assert "session GE: sub-01_ses-GE_T1w.nii.gz, sub-01_ses-GE_T2w.nii.gz" in read(page).text
+
+
 def test_figures_are_left_beside_the_images(derivative: Path):
     names = {path.name for path in (derivative / "sub-01" / "figures").iterdir()}
     expected = {
@@ -250,7 +284,7 @@ def test_low_field_only_without_skull_one_contrast_one_draw(tmp_path: Path):
     assert "not verifiable here" in reader.text
     assert "Without a high-field image there is no truth to compare with." in reader.text
     assert "there is nothing to align to" in reader.text
-    assert "single draw" in reader.text
+    assert "the method does not say how large its error is" in reader.text
     assert "High field" not in "".join(reader.scripts[:3])
     assert "" not in reader.addresses
 

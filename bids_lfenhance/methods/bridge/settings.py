@@ -63,11 +63,7 @@ ABOUT = Description(
     gives_scale=True,
     weights_of=FLOW,
     sentence="a learned estimate, with draws around it by bridged denoising diffusion of its whitened residual",
-    references=(
-        "Imre B et al. Bridged denoising diffusion in ultra-low field MRI enhancement challenge. Re-derived here",
-        "Mardani M et al. Residual corrective diffusion modeling for km-scale atmospheric downscaling. "
-        "arXiv:2309.15214",
-    ),
+    references=("bridge", "corrdiff"),
 )
 
 

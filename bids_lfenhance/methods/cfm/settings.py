@@ -68,13 +68,7 @@ ABOUT = Description(
     gives_scale=True,
     weights_of=FLOW,
     sentence="a learned estimate, with draws around it by conditional flow matching of its whitened residual",
-    references=(
-        "Low-field MR image quality enhancement using a conditional flow matching model (IQT-CFM). Preprint. "
-        "Re-derived here",
-        "Lipman Y et al. Flow matching for generative modeling. ICLR 2023. arXiv:2210.02747",
-        "Mardani M et al. Residual corrective diffusion modeling for km-scale atmospheric downscaling. "
-        "arXiv:2309.15214",
-    ),
+    references=("iqtcfm", "lipman", "corrdiff"),
 )
 
 

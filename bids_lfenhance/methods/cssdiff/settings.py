@@ -95,12 +95,7 @@ ABOUT = Description(
     gives_scale=True,
     sentence="a learned estimate, with draws around it by diffusion of its whitened residual, slice by slice, guided "
     "by an encoder of slices",
-    references=(
-        "Zhang Z et al. Cyclic self-supervised diffusion for ultra low-field to high-field MRI synthesis. Preprint; "
-        "re-derived here",
-        "Mardani M et al. Residual corrective diffusion modeling for km-scale atmospheric downscaling. "
-        "arXiv:2309.15214",
-    ),
+    references=("cssdiff", "corrdiff"),
 )
 
 

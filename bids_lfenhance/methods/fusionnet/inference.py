@@ -11,8 +11,9 @@ from ...nn.estimate import CHANNELS
 from ...nn.memory import choose_size, peak_bytes
 from ...nn.method import Draw, Prepared
 from ...nn.precision import use_precision
-from ...nn.weights import Loaded, default_weights, load_weights
+from ...nn.weights import Loaded
 from ..estimate import MARGIN, SessionEstimate, estimate_session
+from ..learned import load
 from ..options import COARSER
 from .network import build
 from .settings import ABOUT, FusionNetSampling, FusionNetSettings, resolve
@@ -28,11 +29,8 @@ class FusionNetPrepared(Prepared[FusionNetSettings]):
 
 
 def prepare(volume: Volume, sampling: FusionNetSampling) -> FusionNetPrepared:
-    """What a draw needs; weights that know only some of the contrasts will do, the others keep their own image."""
-    source = sampling.weights
-    if source == "auto":
-        source = default_weights(ABOUT.name, volume.contrasts) or "auto"
-    loaded = load_weights(source, ABOUT.name, ())
+    """The network with the weights asked for; contrasts that they do not know keep their own image."""
+    loaded = load(ABOUT, volume, sampling)
     settings = resolve(sampling, loaded.settings)
     device = torch.device(settings.device)
     nets = build(settings)

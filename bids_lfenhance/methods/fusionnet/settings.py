@@ -82,12 +82,7 @@ ABOUT = Description(
     gives_scale=True,
     sentence="a 3D U-Net that fuses the stacks of a contrast into one image and tells the scale of its error, trained "
     "on low field simulated anew for every step",
-    references=(
-        "Ronneberger O, Fischer P, Brox T. U-Net: convolutional networks for biomedical image segmentation. MICCAI "
-        "2015. doi:10.1007/978-3-319-24574-4_28",
-        "Kendall A, Gal Y. What uncertainties do we need in Bayesian deep learning for computer vision? NeurIPS 2017. "
-        "arXiv:1703.04977",
-    ),
+    references=("unet", "kendall"),
 )
 
 

@@ -16,7 +16,16 @@ from ...imaging.volume import Volume
 from ...nn.method import Draw, Prepared
 from .contrast import vectors_of
 from .fit import Guide, fit, guide_of, render
-from .observations import Coordinates, Observations, fused_base, observe, scales_of, sorted_stacks, support_of
+from .observations import (
+    Coordinates,
+    Observations,
+    fused_base,
+    observe,
+    scales_of,
+    sorted_stacks,
+    support_of,
+    voxels_in,
+)
 from .settings import InrSettings
 
 CHI2 = (0.8, 1.3)
@@ -122,7 +131,7 @@ def _chi2(volume: Volume, signal: np.ndarray) -> dict[str, float]:
     for stack in sorted_stacks(volume):
         # Deep inside only: near the edge the profile reaches what the network never saw.
         deep = ndimage.binary_erosion(inside, iterations=3) if volume.mask is not None else inside
-        where = _voxels_in(stack.affine, stack.data.shape, volume, deep)
+        _, where = voxels_in(stack, volume.grid, deep)
         if not where.any() or stack.sigma <= 0:
             continue
         predicted = Acquisition.of(stack, volume.grid, where=where, frame=frame).measure(
@@ -130,16 +139,6 @@ def _chi2(volume: Volume, signal: np.ndarray) -> dict[str, float]:
         )
         found[stack.name] = float(np.mean(((predicted - stack.data[where]) / stack.sigma) ** 2))
     return found
-
-
-def _voxels_in(affine: np.ndarray, shape: tuple[int, ...], volume: Volume, region: np.ndarray) -> np.ndarray:
-    """(I, J, K) bool: the stack voxels whose centre lies in a region of the grid."""
-    index = np.indices(shape).reshape(3, -1).T
-    to_grid = np.linalg.inv(volume.grid.affine) @ affine
-    voxel = np.rint(apply_affine(to_grid, index)).astype(int)
-    known = np.all((voxel >= 0) & (voxel < np.array(region.shape)), axis=1)
-    known[known] = region[tuple(voxel[known].T)]
-    return known.reshape(shape)
 
 
 def _fit_warnings(chi2: Mapping[str, float]) -> list[str]:

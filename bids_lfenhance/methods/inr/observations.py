@@ -97,7 +97,7 @@ def observe(
     profiles, sigmas = [], []
     for number, stack in enumerate(sorted_stacks(volume)):
         channel = volume.contrasts.index(stack.contrast)
-        world, inside = _inside(stack, volume.grid, support)
+        world, inside = voxels_in(stack, volume.grid, support)
         predicted = _predict(stack, base[channel], inside, frame)
         parts["point"].append(coordinates(world))
         parts["value"].append(stack.data[inside] / scales[channel])
@@ -114,13 +114,13 @@ def observe(
     return Observations(**joined, profile=np.array(profiles, np.float32), sigma=np.array(sigmas, np.float32))
 
 
-def _inside(stack: Stack, grid: Grid, support: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """((N, 3) world centres, (I, J, K) bool) of the stack's voxels in the support."""
+def voxels_in(stack: Stack, grid: Grid, region: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """((N, 3) world centres, (I, J, K) bool) of the stack's voxels whose centre lies in a region of the grid."""
     index = np.indices(stack.data.shape).reshape(3, -1).T
     world = apply_affine(stack.affine, index.astype(np.float64))
     voxel = np.rint(apply_affine(np.linalg.inv(grid.affine), world)).astype(int)
     known = np.all((voxel >= 0) & (voxel < np.array(grid.shape)), axis=1)
-    known[known] = support[tuple(voxel[known].T)]
+    known[known] = region[tuple(voxel[known].T)]
     return world[known], known.reshape(stack.data.shape)
 
 

@@ -88,10 +88,5 @@ ABOUT = Description(
     draws=3,
     sentence="fitting an implicit neural representation (a Gabor network) to all scans of the session at once, through "
     "a model of their slice profiles and contrast",
-    references=(
-        "Indrakanti P, Simpson I. Unsupervised bidirectional synthesis of ultra-low-field MRI. Preprint, 2025",
-        "Saragadam V et al. WIRE: wavelet implicit neural representations. CVPR 2023. arXiv:2301.05187",
-        "McGinnis J et al. Single-subject multi-contrast MRI super-resolution via implicit neural representations. "
-        "MICCAI 2023. arXiv:2303.15065",
-    ),
+    references=("indrakanti", "wire", "mcginnis"),
 )

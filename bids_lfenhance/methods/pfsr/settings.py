@@ -107,10 +107,7 @@ ABOUT = Description(
     budgets={"sloppy": {}, "cpu": {}, "gpu": {}},
     draws=4,
     sentence="a residual convolutional network, each contrast by itself, after PF-SR as used in",
-    references=(
-        "H2LO: learning to simulate low-field MRI from high field by a neural operator, and its use for image "
-        "enhancement. Preprint; re-derived here from its equations",
-    ),
+    references=("h2lo", "rcan"),
 )
 
 

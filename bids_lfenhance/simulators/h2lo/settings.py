@@ -80,10 +80,7 @@ ABOUT = Description(
     network=H2loNetwork,
     training=H2loTraining,
     presets=PRESETS,
-    references=(
-        "H2LO: learning to simulate low-field MRI from high field by a neural operator, and its use for image "
-        "enhancement. Preprint; re-derived here from its equations",
-    ),
+    references=("h2lo",),
 )
 
 

@@ -1,0 +1,96 @@
+"""Strips of quality control: every session once, in order, those that stand out named; without high field too."""
+
+import re
+from html.parser import HTMLParser
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bids_lfenhance.reports.cohort import Cohort as Read
+from bids_lfenhance.reports.group_strips import MEASURES, STEP, outside, quality_strips
+
+from .fake_cohort import Cohort, build
+from .group_reader import read
+from .test_group import report
+
+SUBJECTS, SESSIONS = 5, ("HFC", "HFE")
+
+
+class Strips(HTMLParser):
+    """The dots of every strip of a page: (place, height, class, link, text)."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.strips, self._link, self._titled = [], "", False
+        self.feed(page)
+
+    def handle_starttag(self, tag, attrs):
+        about = dict(attrs)
+        if tag == "svg":
+            self.strips.append([])
+        elif tag == "a":
+            self._link = about["href"]
+        elif tag == "circle":
+            self.strips[-1].append([float(about["cx"]), float(about["cy"]), about.get("class", ""), self._link, ""])
+        self._titled = tag == "title"
+
+    def handle_data(self, data):
+        if self._titled and self.strips:
+            self.strips[-1][-1][-1] += data
+
+    def handle_endtag(self, tag):
+        self._titled = False
+        if tag == "a":
+            self._link = ""
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[list[list]]]:
+    root = tmp_path_factory.mktemp("strips") / "it"
+    _, out = build(root, Cohort(SUBJECTS, SESSIONS, ("T1w",), reference=None))
+    (out / "sub-002.html").write_text("")
+    report(root)
+    return out, Strips((out / "group.html").read_text()).strips
+
+
+def test_every_session_is_a_dot_that_leads_to_its_page(page: tuple[Path, list[list[list]]]) -> None:
+    out, strips = page
+    rows = read(out / "group" / "quality.tsv")
+    columns = [column for column in MEASURES if any(row[column] != "n/a" for row in rows)]
+    assert len(strips) == len(columns) >= 5
+    for column, dots in zip(columns, strips, strict=True):
+        values = {f"{row['participant_id']} {row['session_id']}": float(row[column]) for row in rows}
+        assert [dot[-1].partition(":")[0] for dot in dots] == sorted(values, key=values.__getitem__)
+        low, high = min(values.values()), max(values.values())
+        for x, _, _, link, text in dots:
+            name = text.partition(":")[0]
+            if high > low:
+                assert x == pytest.approx(100 * (values[name] - low) / (high - low), abs=0.1)
+            assert link == ("sub-002.html" if name.startswith("sub-002") else "")
+        places = [(x, y) for x, y, *_ in dots]
+        assert all(abs(a[0] - b[0]) >= STEP - 0.02 or a[1] != b[1] for a, b in combinations(places, 2)), "none covered"
+
+
+def cohort(values: list[float], tmp_path: Path) -> Read:
+    quality = [{"subject": f"{n:02d}", "session": "n/a", "snr_min": value} for n, value in enumerate(values)]
+    return Read(tmp_path, tuple(row["subject"] for row in quality), (), *[None] * 3, quality=quality)  # type: ignore[arg-type]
+
+
+def test_what_stands_out_is_named(tmp_path: Path) -> None:
+    (strip,) = quality_strips(cohort([20.0, 21.0, 22.0, 23.0, 3.0], tmp_path))
+    (far,) = strip.far
+    assert (far.text, far.x) == ("sub-04: 3", 0.0)
+    assert not any(re.search("ses-", dot.text) for dot in strip.dots)
+
+
+@pytest.mark.parametrize("count", [0, 1, 2])
+def test_nothing_is_drawn_of_few(tmp_path: Path, count: int) -> None:
+    assert quality_strips(cohort([5.0] * count, tmp_path)) == []
+
+
+def test_fences_are_tukeys() -> None:
+    values = np.random.default_rng(0).normal(size=200_000)
+    assert outside(values).mean() == pytest.approx(0.00698, rel=0.05), "of a normal distribution: textbook"
+    assert not outside(np.ones(5)).any()
