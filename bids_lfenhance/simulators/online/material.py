@@ -79,21 +79,26 @@ def t1w_head(image: np.ndarray, person: str) -> Head:
 
 
 def tissue_of_intensity(counts: np.ndarray) -> tuple[np.ndarray, tuple[float, ...]]:
-    """((256, 3) float32 posteriors, (3,) means in units of 230) of three Gaussians fitted to a histogram (256,)."""
+    """((256, 3) float32 posteriors, (3,) means in units of 230) of three Gaussians fitted to a histogram (256,).
+
+    They share one spread: with three, that of fluid, of which there is least, grows over the others, and neither the
+    darkest nor the brightest voxels are of one tissue.
+    """
     counts = counts.astype(float)
     counts[0] = 0
     level = np.arange(256.0)
     share = np.cumsum(counts) / counts.sum()
     mean = np.array([(share < part).sum() for part in (0.06, 0.45, 0.85)], float)
-    spread, weight = np.full(3, 20.0), np.full(3, 1 / 3)
+    spread, weight = 20.0, np.full(3, 1 / 3)
     posterior = np.zeros((256, 3))
     for _ in range(ROUNDS):
-        likely = weight * np.exp(-0.5 * ((level[:, None] - mean) / spread) ** 2) / spread + 1e-12
+        distance = (level[:, None] - mean) ** 2 / (2 * spread**2)
+        likely = weight * np.exp(distance.min(axis=1, keepdims=True) - distance)
         posterior = likely / likely.sum(axis=1, keepdims=True)
         mass = counts[:, None] * posterior
         total = mass.sum(axis=0)
         mean = (mass * level[:, None]).sum(axis=0) / total
-        spread = np.sqrt((mass * (level[:, None] - mean) ** 2).sum(axis=0) / total) + 1
+        spread = float(np.sqrt((mass * (level[:, None] - mean) ** 2).sum() / counts.sum())) + 0.5
         weight = total / total.sum()
     return posterior.astype(np.float32), tuple(float(value) / 230 for value in mean)
 

@@ -13,7 +13,7 @@ from bids_lfenhance.imaging.grid import Grid, resample
 from bids_lfenhance.imaging.profile import FWHM_PER_SD
 from bids_lfenhance.nn.acquisition import frequencies, padded_spectrum
 from bids_lfenhance.simulators.online.fields import Noise
-from bids_lfenhance.simulators.online.material import Head
+from bids_lfenhance.simulators.online.material import Head, tissue_of_intensity
 from bids_lfenhance.simulators.online.parameters import Lesion, Mixture, Painting, Session, StackDraw, draw_session
 from bids_lfenhance.simulators.online.stacks import (
     believed_affine,
@@ -228,3 +228,16 @@ def test_a_gpu_makes_what_the_processor_makes() -> None:
     drawn = draw_session(np.random.default_rng(1), material, True, Mixture())
     here, there = simulate(material, drawn, CPU), simulate(material, drawn, torch.device("cuda"))
     torch.testing.assert_close(there.image.cpu(), here.image, atol=1e-3, rtol=0)
+
+
+def test_the_tissues_of_a_head_are_found_in_its_histogram() -> None:
+    """Little fluid, grey and white matter that overlap: the darkest voxels are fluid, the brightest white."""
+    rng = np.random.default_rng(0)
+    parts = [(60, 12, 3000), (110, 20, 20_000), (180, 15, 18_000)]
+    values = np.concatenate([rng.normal(mean, sd, count) for mean, sd, count in parts])
+    posterior, means = tissue_of_intensity(np.bincount(np.clip(values, 1, 255).astype(int), minlength=256))
+    assert np.array(means) * 230 == pytest.approx([60, 110, 180], abs=15)
+    assert posterior[30].argmax() == 0
+    assert posterior[30, 0] > 0.9
+    assert posterior[210, 2] > 0.9
+    np.testing.assert_allclose(posterior.sum(axis=1), 1, atol=1e-6)
