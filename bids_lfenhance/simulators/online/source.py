@@ -191,8 +191,16 @@ def whole_head(simulated: Simulated, own: bool) -> Batch:
 
 
 def joined(batches: Sequence[Batch]) -> Batch:
-    """The items of several batches in one."""
-    parts: dict[str, Tensor] = {}
-    for name in ("input", "present", "mask", "target", "person", "lesions"):
-        parts[name] = torch.cat([getattr(batch, name) for batch in batches])
-    return Batch(**parts)
+    """The items of several batches of ``patch_of`` in one."""
+
+    def all_of(name: str) -> Tensor:
+        return torch.cat([getattr(batch, name) for batch in batches])
+
+    return Batch(
+        all_of("input"),
+        all_of("present"),
+        all_of("mask"),
+        all_of("target"),
+        person=all_of("person"),
+        lesions=all_of("lesions"),
+    )

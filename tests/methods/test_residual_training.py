@@ -1,4 +1,4 @@
-"""Training the flow of ``cfm`` behind an estimate: what it is given, what it stores, and where it is of no use."""
+"""Training behind an estimate, as ``cfm`` and ``cssdiff`` do: what is given, what is stored, and where it is of no use."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -39,6 +39,18 @@ def behind(tmp_path: Path) -> Path:
 
 def quiet(done: int, steps: int, found: Mapping[str, float]) -> None:
     """No bar."""
+
+
+def test_cssdiff_learns_behind_the_same_estimate(behind: Path, tmp_path: Path) -> None:
+    method = get_trainable("cssdiff")
+    settings = method.about.settings(
+        width=8, train_steps=2, batch=2, slices=2, slab=16, crop=16, pool=2, behind=str(behind)
+    )
+    people = write_people(tmp_path / "heads", "ab", shape=(18, 20, 16))
+    options = TrainOptions(precision="fp32", validate_every=100, log_every=1)
+    train(method, settings, people, Split(("ds/a",), ("ds/b",)), tmp_path / "out", options, quiet)
+    found = load_weights(tmp_path / "out", "cssdiff", ("T1w",))
+    assert found.settings["estimate_sha256"] == load_weights(behind, "fusionnet", ()).sha256
 
 
 def test_it_learns_from_the_estimate_and_stores_which_it_was(behind: Path, tmp_path: Path) -> None:
