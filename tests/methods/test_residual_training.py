@@ -1,4 +1,4 @@
-"""Training behind an estimate, as ``cfm`` and ``cssdiff`` do: what is given, what is stored, and where it is of no use."""
+"""Training behind an estimate, as ``cfm`` and ``cssdiff`` do: what is given, what is stored."""
 
 from collections.abc import Mapping
 from dataclasses import replace
