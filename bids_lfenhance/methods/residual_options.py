@@ -102,7 +102,12 @@ class ResidualTraining(OnlineTraining):
 
 
 @dataclass(frozen=True)
-class FlowTraining(ResidualTraining, FlowFound):
+class TrainedBehind(ResidualTraining, ResidualFound):
+    """What a training behind an estimate is told and finds."""
+
+
+@dataclass(frozen=True)
+class FlowTraining(TrainedBehind, FlowFound):
     """What a training of the flow is told and finds."""
 
 

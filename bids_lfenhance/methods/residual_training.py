@@ -16,9 +16,9 @@ from ..nn.stage import Losses, Nets, Stage
 from ..nn.unet3d import whole
 from ..nn.weights import Loaded, load_weights
 from . import get_trainable
-from .residual_options import ESTIMATE, FlowTraining, ResidualTraining
+from .residual_options import ESTIMATE, FlowTraining, ResidualTraining, TrainedBehind
 
-S = TypeVar("S", bound=ResidualTraining)
+S = TypeVar("S", bound=TrainedBehind)
 F = TypeVar("F", bound=FlowTraining)
 
 SCORES = ("velocity-r2",)

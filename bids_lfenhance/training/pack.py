@@ -81,7 +81,8 @@ def read_pack(folder: str | Path) -> Pack:
     try:
         about = json.loads((folder / PACK).read_text(encoding="utf-8"))
         settings, options = about["settings"], about["options"]
-        split = Split(**{key: value if key == "how" else tuple(value) for key, value in about["split"].items()})
+        given = about["split"]
+        split = Split(tuple(given["train"]), tuple(given["validation"]), how=given["how"])
         names = about["heads"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(

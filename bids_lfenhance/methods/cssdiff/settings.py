@@ -8,7 +8,7 @@ from ...errors import InputError
 from ...nn.method import Description, Plain
 from ...nn.settings import Checked, setting
 from ..options import settings_with
-from ..residual_options import ResidualFound, ResidualSampling, ResidualTraining
+from ..residual_options import ResidualFound, ResidualSampling, ResidualTraining, TrainedBehind
 
 HEADS = 4
 """Of every attention."""
@@ -71,7 +71,7 @@ class CssDiffSampling(ResidualSampling):
 
 
 @dataclass(frozen=True)
-class CssDiffSettings(CssDiffSampling, CssDiffTraining, CssDiffNetwork, ResidualFound):
+class CssDiffSettings(CssDiffSampling, CssDiffTraining, CssDiffNetwork, TrainedBehind):
     """All settings of ``cssdiff`` together, for its functions."""
 
 

@@ -48,8 +48,8 @@ class Simulated:
 
     def packed(self) -> "Simulated":
         """The same in half precision, to be kept."""
-        half = {name: getattr(self, name) for name in ("image", "own", "high", "lesions")}
-        return replace(self, **{name: value if value is None else value.half() for name, value in half.items()})
+        high = None if self.high is None else self.high.half()
+        return replace(self, image=self.image.half(), own=self.own.half(), high=high, lesions=self.lesions.half())
 
 
 def simulate(head: Head, drawn: Session, device: torch.device, noise: Noise | None = None) -> Simulated:
