@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy import ndimage
 from torch import Tensor, nn
 
 from ..config import CONTRASTS
@@ -132,6 +131,8 @@ def estimate_session(
 
 def grown(mask: np.ndarray, zooms: Sequence[float]) -> np.ndarray:
     """(X, Y, Z) bool: the mask and what lies within ``REACH_MM`` of it; ``zooms`` (3,) mm."""
+    from scipy import ndimage
+
     inside: np.ndarray = ndimage.distance_transform_edt(~mask, zooms) <= REACH_MM if mask.any() else mask
     return inside
 

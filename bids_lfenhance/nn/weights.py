@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal, NotRequired, TypedDict
 
 from .. import __version__
 from ..bids.atomic import atomic_write
+from ..config.toml import dumps
 from ..data import data_path, read_text
 from ..errors import InputError
 from .method import Plain
@@ -79,7 +80,6 @@ def save_weights(
     to it, and stands in the card where that says ``{sha256}``. ``dtype`` is that of the floating-point weights in the
     file.
     """
-    import tomli_w
     import torch
     from safetensors.torch import save
 
@@ -104,7 +104,7 @@ def save_weights(
     # The recipe names the hash, so it comes last: what it vouches for is there.
     atomic_write(folder / WEIGHTS, content)
     atomic_write(folder / CARD, card.replace("{sha256}", digest))
-    atomic_write(folder / RECIPE, tomli_w.dumps(_for_toml({**recipe, "weights_sha256": digest})))
+    atomic_write(folder / RECIPE, dumps(_for_toml({**recipe, "weights_sha256": digest})))
     return folder
 
 

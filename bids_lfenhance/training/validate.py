@@ -1,17 +1,16 @@
 """How good the networks are on whole volumes that they did not learn from."""
 
 from collections.abc import Mapping, Sequence
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import torch
 from torch import nn
 
 from ..config import CONTRASTS
-from ..evaluation.intensity import psnr
-from ..evaluation.protocols import Pair, by_brain_fit
 from ..nn.batch import required
 from ..nn.method import Trainable
+from ..simulators.online.validation import fixed_sessions
 from .examples import Example
 from .parallel import ProcessGroup
 from .patches import whole
@@ -32,61 +31,70 @@ def validate(
 
     ``lf2hf`` is measured as the protocol brain-fit, ``hf2lf`` on the scaled intensities as they are. Every draw has a
     generator made from ``seed`` and the example's number, so that two validations differ by the weights alone. A method
-    that scores its examples itself (``Trainable.score``) gets the means of its own scores instead.
+    that scores its examples itself (``own_scores``) gets the means of its own scores instead.
     """
+    own = scores_itself(method)
+    names = method.scores if own else tuple(f"psnr-{contrast}" for contrast in CONTRASTS)
+    sums = torch.zeros(2, len(names), dtype=torch.float64, device=group.device)
     for net in nets.values():
         net.eval()
-    scores = _scored if method.score else _psnr
-    result = scores(nets, method, settings, examples, seed, group)
+    for number in range(group.rank, len(examples), group.size):
+        if own:
+            scores = own_scores(method, nets, examples[number], settings, group.device)
+        else:
+            scores = _psnr(nets, method, settings, examples[number], seed + number, group.device)
+        for place, name in enumerate(names):
+            if name in scores:
+                sums[:, place] += torch.tensor([scores[name], 1.0], dtype=torch.float64, device=group.device)
     for net in nets.values():
         net.train()
-    return result
+    group.all_reduce([sums])
+    totals, counts = sums.cpu().numpy()
+    means = {name: float(totals[n] / counts[n]) for n, name in enumerate(names) if counts[n]}
+    return means if own else {"psnr": float(totals.sum() / counts.sum()), **means}
 
 
 def _psnr(
     nets: Mapping[str, nn.Module],
     method: Trainable[S],
     settings: S,
-    examples: Sequence[Example],
+    example: Example,
     seed: int,
-    group: ProcessGroup,
+    device: torch.device,
 ) -> dict[str, float]:
-    sums = torch.zeros(2, len(CONTRASTS), dtype=torch.float64, device=group.device)
-    for number in range(group.rank, len(examples), group.size):
-        batch = whole(examples[number], method.about.direction).to(group.device)
-        target, mask = required(batch.target)[0].cpu().numpy(), batch.mask[0, 0].cpu().numpy()
-        generator = torch.Generator(group.device).manual_seed(seed + number)
-        torch.manual_seed(seed + number)
-        result = method.predict(nets, batch.without_target(), settings, generator)[0].float().cpu().numpy()
-        for channel in np.flatnonzero(batch.live[0].cpu().numpy()):
-            value = brain_psnr(result[channel], target[channel], mask, fit=method.about.direction == "lf2hf")
-            sums[:, channel] += torch.tensor([value, 1.0], device=group.device)
-    group.all_reduce([sums])
-    totals, counts = sums.cpu().numpy()
-    each = {f"psnr-{CONTRASTS[c]}": float(totals[c] / counts[c]) for c in np.flatnonzero(counts)}
-    return {"psnr": float(totals.sum() / counts.sum()), **each}
+    """``psnr-<contrast>`` of one example, dB."""
+    batch = whole(example, method.about.direction).to(device)
+    target, mask = required(batch.target)[0].cpu().numpy(), batch.mask[0, 0].cpu().numpy()
+    generator = torch.Generator(device).manual_seed(seed)
+    torch.manual_seed(seed)
+    result = method.predict(nets, batch.without_target(), settings, generator)[0].float().cpu().numpy()
+    fit = method.about.direction == "lf2hf"
+    return {
+        f"psnr-{CONTRASTS[channel]}": brain_psnr(result[channel], target[channel], mask, fit)
+        for channel in np.flatnonzero(batch.live[0].cpu().numpy())
+    }
 
 
-def _scored(
-    nets: Mapping[str, nn.Module],
-    method: Trainable[S],
-    settings: S,
-    examples: Sequence[Example],
-    seed: int,
-    group: ProcessGroup,
-) -> dict[str, float]:
+def scores_itself(method: Trainable[S]) -> bool:
+    """Whether the method has scores of its own."""
+    return method.score is not None or method.judge is not None
+
+
+def own_scores(
+    method: Trainable[S], nets: Mapping[str, nn.Module], example: Example, settings: S, device: torch.device
+) -> Mapping[str, float]:
+    """The method's own scores of an example, or of the sessions that are simulated from it."""
+    if method.judge is not None:
+        return method.judge(nets, fixed_sessions(example, device), settings)
     assert method.score is not None
-    names = method.scores
-    sums = torch.zeros(len(names), dtype=torch.float64, device=group.device)
-    for number in range(group.rank, len(examples), group.size):
-        scores = method.score(nets, examples[number], settings, group.device)
-        sums += torch.tensor([scores[name] for name in names], dtype=torch.float64, device=group.device)
-    group.all_reduce([sums])
-    return dict(zip(names, (sums / len(examples)).tolist(), strict=True))
+    return method.score(nets, example, settings, device)
 
 
-def brain_psnr(image: np.ndarray, target: np.ndarray, mask: np.ndarray, fit: Literal[True, False]) -> float:
+def brain_psnr(image: np.ndarray, target: np.ndarray, mask: np.ndarray, fit: bool) -> float:
     """PSNR inside the mask, dB, all (X, Y, Z); with ``fit`` after the protocol brain-fit; −inf where not finite."""
+    from ..evaluation.intensity import psnr
+    from ..evaluation.protocols import Pair, by_brain_fit
+
     values, wanted = image[mask], target[mask]
     if not np.isfinite(values).all():
         return float("-inf")

@@ -11,16 +11,17 @@ from ...nn.estimate import CHANNELS
 from ...nn.memory import choose_size, peak_bytes
 from ...nn.method import Draw, Prepared
 from ...nn.precision import use_precision
-from ...nn.weights import Loaded, default_weights, load_weights
+from ...nn.weights import Loaded
 from ..estimate import MARGIN, SessionEstimate, estimate_session
-from ..learned import COARSER
+from ..learned import load
+from ..options import COARSER
 from .network import build
 from .settings import ABOUT, FusionNetSampling, FusionNetSettings, resolve
 
 
 @dataclass(frozen=True, eq=False)
 class FusionNetPrepared(Prepared[FusionNetSettings]):
-    """The trained network on its device; ``precision`` is the number format of its multiplications, bf16 or fp32."""
+    """The network in its trained state on its device, multiplying in ``precision``."""
 
     network: torch.nn.Module
     loaded: Loaded
@@ -28,11 +29,8 @@ class FusionNetPrepared(Prepared[FusionNetSettings]):
 
 
 def prepare(volume: Volume, sampling: FusionNetSampling) -> FusionNetPrepared:
-    """The network with the weights asked for; contrasts that these do not know keep their fused image."""
-    source = sampling.weights
-    if source == "auto":
-        source = default_weights(ABOUT.name, volume.contrasts) or "auto"
-    loaded = load_weights(source, ABOUT.name, ())
+    """The network with the weights asked for; contrasts that they do not know keep their own image."""
+    loaded = load(ABOUT, volume, sampling)
     settings = resolve(sampling, loaded.settings)
     device = torch.device(settings.device)
     nets = build(settings)
@@ -43,7 +41,7 @@ def prepare(volume: Volume, sampling: FusionNetSampling) -> FusionNetPrepared:
 
 
 def fit_to_memory(prepared: FusionNetPrepared, limit: int) -> FusionNetPrepared:
-    """``prepared`` as it is; raise InputError where a brain of its size needs more than ``limit`` bytes."""
+    """The same; raise InputError where the brain does not fit into ``limit`` bytes."""
     sides = BrainCrop.of(prepared.volume, prepared.loaded.contrasts, MARGIN).mask.shape
     with torch.device("meta"):
         network = build(prepared.settings)["estimate"].eval()
@@ -70,7 +68,7 @@ def sample(prepared: FusionNetPrepared, generator: np.random.Generator) -> Draw:
         "weights_sha256": loaded.sha256,
         "precision": prepared.precision,
         "error_factor": settings.error_factor,
-        "nfe": len(found.contrasts),  # number of network evaluations, as samplers count them
+        "nfe": len(found.contrasts),
     }
     image = found.paste({name: one.mean for name, one in found.contrasts.items()})
     return Draw(image, record, scale=found.error_scale(settings.error_factor))
