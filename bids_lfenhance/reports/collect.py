@@ -261,9 +261,10 @@ def _session(out_dir: Path, subject: str, name: str | None, outputs: Iterable[Ou
     paired_with = record.get("Reference")
     reference = paired_with if isinstance(paired_with, Mapping) else {}
     other = str(reference.get("Session") or "") or None
-    grids = {o.entities.get("res") for o in outputs if o.entities.get("ses") == name}
-    last = (record.get("Resolution"), *GRID_LABELS)  # the record is of the last run: so are the images beside it
-    grid = next((str(label) for label in last if label in grids), GRID_LABELS[0])
+    grids = {o.entities["res"] for o in outputs if o.entities.get("ses") == name and "res" in o.entities}
+    # the record is of the last run, and so are the images beside it
+    last = (str(record.get("Resolution")), *GRID_LABELS)
+    grid = next((label for label in last if label in grids), GRID_LABELS[0])
     own = [o for o in outputs if o.entities.get("ses") == name and o.entities.get("res") == grid]
     high = [o for o in outputs if o.entities.get("ses") == other and o.entities.get("res") == grid]
     if not reference:

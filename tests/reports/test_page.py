@@ -170,6 +170,8 @@ def test_of_two_grids_the_page_shows_that_of_the_last_run_and_names_the_other(tm
     for path in sorted(anat.glob("*res-1mm_desc-inr_T1w.*")):
         shutil.copy(path, anat / path.name.replace("res-1mm", "res-2mm"))
     record = anat / "sub-01_ses-HFC_desc-preproc_qc.json"
+    save(anat / "sub-01_ses-HFC_acq-axi_desc-preproc_T1w", phantom(SMALL), {})  # a stack, whose name has no res-
+    assert collect(out, "01").sessions[0].channels[0].enhanced["inr"].entities["res"] == "1mm", "the finer, if unknown"
     for last, other in (("1mm", "2mm"), ("2mm", "1mm")):
         record.write_text(json.dumps(json.loads(record.read_text()) | {"Resolution": last}))
         (session,) = collect(out, "01").sessions

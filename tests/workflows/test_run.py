@@ -90,6 +90,6 @@ def test_what_a_finished_subject_left_in_the_work_folder_goes(tmp_path: Path) ->
 def test_too_little_memory_is_refused_before_anything_is_computed(tmp_path: Path, sloppy: bool) -> None:
     settings = Settings(tmp_path / "raw", tmp_path / "out", work_dir=tmp_path / "work", sloppy=sloppy)
     steps = [memory_gb(step, sloppy) for step in MEMORY_GB]
-    run.preflight(settings, spec(mem_gb=max(steps)))
+    run.check_request(settings, spec(mem_gb=max(steps)))
     with refused("no-memory", needed=max(steps)):
-        run.preflight(settings, spec(mem_gb=max(steps) - 0.2))
+        run.check_request(settings, spec(mem_gb=max(steps) - 0.2))
