@@ -97,8 +97,8 @@ def why_nothing(plan: Plan) -> str:
         return "no subject was found."
     count, reasons = len(plan.skipped), Counter(reason for _, reason in plan.skipped)
     common = reasons.most_common(3)
-    told = [f"{times} of {count} subjects: {reason}" if count > 1 else reason for reason, times in common]
-    return f"no low-field session matches. {' '.join(told)}{' …' if len(reasons) > 3 else ''}"
+    sentences = [f"{times} of {count} subjects: {reason}" if count > 1 else reason for reason, times in common]
+    return f"no low-field session matches. {' '.join(sentences)}{' …' if len(reasons) > 3 else ''}"
 
 
 def _check_assumed(assume_field_strength: float | None) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 from ..errors import InputError
 from .options import Common
 from .participant import Settings
+from .toml import dumps
 
 PARTS = ("method", "simulator")
 """Tables of the settings of what is used; in the settings of a level they are the fields ``<table>_options``."""
@@ -28,11 +29,9 @@ def to_toml(settings: Common, **tables: Mapping[str, Any]) -> str:
 
     ``tables`` are the settings of the ``method`` and the ``simulator`` in use; their ``device`` is the run's.
     """
-    import tomli_w
-
     run = {f.name: getattr(settings, f.name) for f in fields(settings) if f.name not in _PARTS | _NOT_TO_RUN}
     parts = {name: {key: value for key, value in own.items() if key != "device"} for name, own in tables.items()}
-    return tomli_w.dumps({name: _plain(table) for name, table in {"run": run, **parts}.items()})
+    return dumps({name: _plain(table) for name, table in {"run": run, **parts}.items()})
 
 
 def _plain(table: Mapping[str, Any]) -> dict[str, Any]:

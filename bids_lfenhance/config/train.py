@@ -22,7 +22,10 @@ class TrainSettings(Common):
 
     method: str = option("pfsr", "the method to train", TRAINING)
     preset: str = option(
-        "tiny", "size of the networks: paper is the published one", TRAINING, choices=("tiny", "paper")
+        "tiny",
+        "size of the networks: paper is the published one, default that of the bundled weights",
+        TRAINING,
+        choices=("tiny", "paper", "default"),
     )
     augment: str = option(
         "none", "what is added to the pairs: all mirror images and quarter turns, or pairs by a simulator", TRAINING
@@ -50,6 +53,13 @@ class TrainSettings(Common):
     validate_every: int | None = option(None, "steps between validations (default: 200)", TRAINING)
     patience: int | None = option(None, "validations without gain after which to stop (default: never)", TRAINING)
     max_minutes: float | None = option(None, "stop in good order after this many minutes", TRAINING)
+
+    pack: Path | None = option(
+        None,
+        "write the training into this folder instead, at most 60 MB, for a machine with a GPU that has only torch, "
+        "numpy and safetensors: python -m bids_lfenhance.training FOLDER",
+        TRAINING,
+    )
 
     omp_nthreads: int | None = option(
         None, "threads of the training (default: all processors, shared by the processes of torchrun)", RESOURCES

@@ -67,8 +67,10 @@ def table_bytes(rows: Rows, columns: Mapping[str, Any]) -> bytes:
     import pandas as pd
 
     text = StringIO()
-    known = [{key: value for key, value in row.items() if not isinstance(value, str) or value} for row in rows]
-    pd.DataFrame(known, columns=list(columns)).to_csv(text, sep="\t", index=False, na_rep="n/a", float_format="%.6g")
+    frame = pd.DataFrame(rows, columns=list(columns))
+    words = frame.select_dtypes(object).columns
+    frame[words] = frame[words].where(frame[words] != "")
+    frame.to_csv(text, sep="\t", index=False, na_rep="n/a", float_format="%.6g")
     return text.getvalue().encode()
 
 

@@ -20,7 +20,7 @@ COLUMNS = {
     "field_strength": {"Description": "Field strength at which the image was acquired", "Units": "tesla"},
     "segmentation": {"Description": "seg- of the segmentation"},
     "space": {"Description": "space- of the grid: the high-field session's, n/a where the image lies in its own frame"},
-    "resolution": {"Description": "res- of the grid: two runs, one of them --sloppy, are told apart by it"},
+    "resolution": {"Description": "res- of the grid: tells a --sloppy run from another"},
     **REGION_COLUMNS,
 }
 """The data dictionary: one row per image, segmentation and region."""

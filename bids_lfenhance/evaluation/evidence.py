@@ -76,12 +76,12 @@ def coarsest(scans: Sequence[Mapping[str, Any]]) -> float | None:
 
 def of_contrast(warnings: Iterable[Any], contrast: str) -> list[str]:
     """The warnings that are not of other contrasts alone, each once."""
-    told = []
+    kept = []
     for warning in dict.fromkeys(map(str, warnings)):
         named = {name for name in CONTRASTS if name in warning}
         if not named or contrast in named:
-            told.append(warning)
-    return told
+            kept.append(warning)
+    return kept
 
 
 def fidelity(metrics: Rows, contrast: str, label: str) -> dict[str, tuple[float, float]]:

@@ -11,13 +11,8 @@ import numpy as np
 from scipy import fft, sparse
 
 from .grid import Grid, apply_affine, zooms_of
+from .profile import FWHM_PER_SD, PAD_MM
 from .volume import Stack
-
-FWHM_PER_SD = float(2 * np.sqrt(2 * np.log(2)))
-"""Full width at half maximum of a Gaussian, in standard deviations."""
-
-PAD_MM = 8.0
-"""Border of zeros around the grid, mm: three standard deviations of a 5 mm profile, so that nothing wraps around."""
 
 
 class Frame:

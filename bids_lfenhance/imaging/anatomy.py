@@ -7,9 +7,10 @@ import numpy as np
 from scipy import ndimage
 
 from .field_of_view import BELOW, HEAD_ON_FACE_CM2, expected_brain, on_faces
-from .grid import Grid, resample
+from .grid import Grid, coverage, resample
 from .template import HeadTemplate, explained, fit_affine, gains, load_head_template, shell_weight
 from .tissue import moments, responsibilities, without_removed
+from .volume import Volume
 from .warp import Warp, deform, lattice
 
 VOLUME_ML = (600.0, 2200.0)
@@ -118,10 +119,38 @@ def looks_turned(image: np.ndarray, grid: Grid, template: HeadTemplate, fit: flo
     return best if fits[best] > fit + BETTER else ""
 
 
-def contrast_doubts(channel: np.ndarray, priors: np.ndarray, mask: np.ndarray, contrast: str) -> list[str]:
+def further_doubts(volume: Volume, anatomy: Anatomy) -> list[str]:
+    """``contrast_doubts`` of the contrasts after the first, by which the anatomy was found, and of single stacks."""
+    priors, mask = anatomy.priors, anatomy.mask
+    sentences = [
+        sentence
+        for contrast in volume.contrasts[1:]
+        for sentence in contrast_doubts(volume.channel(contrast), priors, mask, contrast)
+    ]
+    several = len(volume.stacks) > len(volume.contrasts)
+    return sentences + (stack_doubts(volume, priors, mask) if several else [])
+
+
+def stack_doubts(volume: Volume, priors: np.ndarray, mask: np.ndarray) -> list[str]:
+    """``contrast_doubts`` of each stack of a session, which it names: one that was named otherwise hides in a mean.
+
+    ``priors`` (3, X, Y, Z) and ``mask`` (X, Y, Z) bool as there, on the grid of the volume.
+    """
+    sentences = []
+    for stack in volume.stacks:
+        seen = coverage(stack.data.shape, stack.affine, volume.grid) & mask
+        image = resample(stack.data, stack.affine, volume.grid)
+        sentences += contrast_doubts(image, priors, seen, stack.contrast, stack.name)
+    return sentences
+
+
+def contrast_doubts(
+    channel: np.ndarray, priors: np.ndarray, mask: np.ndarray, contrast: str, name: str = ""
+) -> list[str]:
     """A sentence where the tissues are not as bright as the contrast by its name has them, none where they are.
 
-    ``channel`` (X, Y, Z); ``priors`` (3, X, Y, Z) of CSF, GM, WM; ``mask`` (X, Y, Z) bool, the brain.
+    ``channel`` (X, Y, Z); ``priors`` (3, X, Y, Z) of CSF, GM, WM; ``mask`` (X, Y, Z) bool, the brain; ``name`` of the
+    scan, where it is one.
     """
     if mask.sum() < 100:
         return []
@@ -129,9 +158,8 @@ def contrast_doubts(channel: np.ndarray, priors: np.ndarray, mask: np.ndarray, c
     bright, dark = csf > CLEARLY * max(solid), csf * CLEARLY < min(solid)
     looks = "a T2w" if bright and contrast != "T2w" else "a T1w or FLAIR" if dark and contrast == "T2w" else ""
     word = "brightest" if bright else "darkest"
-    return (
-        [f"The {contrast} looks like {looks}: CSF is the {word} tissue; check contrast and file name."] if looks else []
-    )
+    what = name or f"The {contrast}"
+    return [f"{what} looks like {looks}: CSF is the {word} tissue; check contrast and file name."] if looks else []
 
 
 def extract_brain(image: np.ndarray, expected: np.ndarray, priors: np.ndarray, grid: Grid) -> tuple[np.ndarray, bool]:

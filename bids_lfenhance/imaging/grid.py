@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
-from scipy import ndimage
 
 CANONICAL_ZOOM = 1.0
 """Voxel size of the canonical grid, mm."""
@@ -134,6 +133,8 @@ def resample(data: np.ndarray, affine: np.ndarray, grid: Grid, order: int = 1, c
 
     The outermost half voxel counts as inside and repeats the edge; ``cval`` begins beyond it.
     """
+    from scipy import ndimage
+
     to_voxel = np.linalg.inv(affine) @ grid.affine
     source = np.asarray(data, dtype=np.float32)
     moved = ndimage.affine_transform(

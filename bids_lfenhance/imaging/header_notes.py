@@ -20,6 +20,9 @@ MOST_NOISE = 0.95
 USUAL_LARGEST = (1e-4, 1e8)
 """The largest voxel of an image is scaled into this range where it lies outside: squares must fit in float32."""
 
+WILD = 1e6
+"""Voxels above this many times the 99.9th percentile are damage, not signal: one such would scale all others away."""
+
 _MILLIMETRES = (0, 2)
 """NIfTI codes of a unit of space that are millimetres, or do not say."""
 
@@ -186,8 +189,14 @@ def _surrounding(lost: np.ndarray) -> int:
 
 
 def _usual_size(name: str, data: np.ndarray) -> tuple[np.ndarray, list[str]]:
-    """The voxels in numbers whose squares fit in float32, by a power of ten; and the warning that says so."""
-    largest = float(np.abs(data).max())
+    """The voxels in numbers whose squares fit in float32, by a power of ten; and warnings that say so."""
+    size = np.abs(data)
+    wild = size > WILD * np.percentile(size, 99.9).astype(np.float64)
+    if wild.any() and not wild[size > 0].all():
+        data, warnings = _usual_size(name, np.where(wild, np.float32(0), data))
+        lost = f"{name} has {int(wild.sum())} voxels up to {size.max():.2g}, far above all others: set to 0."
+        return data, [lost, *warnings]
+    largest = float(size.max())
     if USUAL_LARGEST[0] <= largest <= USUAL_LARGEST[1]:
         return data, []
     power = 3 - int(np.floor(np.log10(largest)))

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import nibabel as nib
@@ -122,18 +123,8 @@ def prepare_session(
     if not scans:
         raise InputError("A session needs at least one low-field scan, found none: check the dataset.", code="no-scans")
     with threadpool_limits(1):
-        prepared = [
-            prepare_scan(
-                name,
-                contrast,
-                plane,
-                image,
-                acquired=FINEST_LOW_FIELD,
-                thickness=(thickness or {}).get(name),
-                sloppy=sloppy,
-            )
-            for name, contrast, plane, image in scans
-        ]
+        prepare = partial(prepare_scan, acquired=FINEST_LOW_FIELD, sloppy=sloppy)
+        prepared = [prepare(*scan, thickness=(thickness or {}).get(scan[0])) for scan in scans]
         groups = _grouped(prepared, _levels(sloppy))
         placed = _place(groups, reference, _levels(sloppy))
         first = groups[0]

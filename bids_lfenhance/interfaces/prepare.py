@@ -48,6 +48,7 @@ class PrepareSession(Step):
 
     def run_step(self, cwd: Path) -> dict[str, Any]:
         """The volume and its quality record."""
+        from ..imaging.anatomy import stack_doubts
         from ..imaging.preprocess import prepare_session
         from ..imaging.volume import load_volume, save_volume
 
@@ -55,7 +56,9 @@ class PrepareSession(Step):
         reference = load_volume(self.inputs.reference) if isdefined(self.inputs.reference) else None
         thickness = {scan["name"]: scan["thickness"] for scan in self.inputs.scans if scan.get("thickness")}
         volume, qc = prepare_session(scans, reference, thickness=thickness, sloppy=self.inputs.sloppy)
-        qc["Warnings"] = notes + qc["Warnings"]
+        tissue = None if reference is None else reference.tissue  # where there is none, the anatomy is still to come
+        doubts = [] if reference is None or tissue is None else stack_doubts(volume, tissue, reference.brain)
+        qc["Warnings"] = notes + qc["Warnings"] + doubts
         return {"volume": str(save_volume(volume, cwd / "session.npz")), "qc": qc}
 
 
@@ -93,7 +96,7 @@ class FindAnatomy(Step):
 
     def run_step(self, cwd: Path) -> dict[str, Any]:
         """The anatomy and how well it fitted."""
-        from ..imaging.anatomy import contrast_doubts, find_anatomy
+        from ..imaging.anatomy import find_anatomy, further_doubts
         from ..imaging.field_of_view import seen_in
         from ..imaging.volume import load_volume, save_arrays
 
@@ -101,8 +104,7 @@ class FindAnatomy(Step):
         contrast = volume.contrasts[0]
         seen = seen_in(volume, contrast) if volume.stacks else None  # high field comes without
         anatomy = find_anatomy(volume.channel(contrast), volume.grid, contrast, seen=seen, sloppy=self.inputs.sloppy)
-        for other in volume.contrasts[1:]:
-            anatomy.quality["Warnings"] += contrast_doubts(volume.channel(other), anatomy.priors, anatomy.mask, other)
+        anatomy.quality["Warnings"] += further_doubts(volume, anatomy)
         arrays = {"mask": anatomy.mask, "priors": anatomy.priors, "affine": anatomy.warp.affine}
         arrays["expected"] = anatomy.expected
         path = save_arrays(cwd / "anatomy.npz", {"contrast": contrast}, arrays)

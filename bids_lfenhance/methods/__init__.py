@@ -50,14 +50,14 @@ def trained_methods() -> tuple[str, ...]:
     """Names of everything that can be trained: enhancers, a simulator, the segmentation.
 
     >>> trained_methods()
-    ('pfsr', 'h2lo', 'regions')
+    ('fusionnet', 'pfsr', 'cfm', 'cssdiff', 'h2lo', 'regions')
     """
     return tuple(name for name in _FOLDERS if description(name).is_trained)
 
 
 def get_trainable(name: str) -> Trainable[Any]:
     """How one method is trained."""
-    if name not in trained_methods():
+    if name not in _FOLDERS or not description(name).is_trained:
         raise InputError(
             f"Expected a method among {', '.join(trained_methods())}, found '{name}'; choose one that is trained."
         )

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy import ndimage
 from torch import Tensor, nn
 
 from ..config import CONTRASTS
@@ -27,7 +26,7 @@ brains lay outside), and the training perturbed them by as much."""
 
 
 MARGIN = 4
-"""Voxels around the brain that the network is given: ``REACH_MM`` and a little of the zeros beyond, as in training."""
+"""Voxels around the brain mask that the network is given: ``REACH_MM``, and zeros beyond, as in training."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,6 +131,8 @@ def estimate_session(
 
 def grown(mask: np.ndarray, zooms: Sequence[float]) -> np.ndarray:
     """(X, Y, Z) bool: the mask and what lies within ``REACH_MM`` of it; ``zooms`` (3,) mm."""
+    from scipy import ndimage
+
     inside: np.ndarray = ndimage.distance_transform_edt(~mask, zooms) <= REACH_MM if mask.any() else mask
     return inside
 

@@ -13,7 +13,7 @@ from ..nn.residual import CONDITION, condition_of, flow_of
 from ..nn.unet3d import UNet3d
 from ..nn.windows import Windows
 from .estimate import ContrastEstimate
-from .learned import COARSER
+from .options import COARSER
 from .residual import ResidualPrepared
 from .residual_options import FlowNetwork, FlowSampling
 

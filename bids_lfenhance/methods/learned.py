@@ -15,7 +15,6 @@ from ..nn.memory import choose_size
 from ..nn.method import Description, Draw, Estimate, Plain, Prepared
 from ..nn.precision import use_precision
 from ..nn.weights import Loaded, default_weights, load_weights
-from .contrast import estimate, restore
 from .options import NetworkSampling
 
 
@@ -89,6 +88,8 @@ def set_up(
     nets : randomly initialised, of the size that the weights have
     half : networks that multiply in bfloat16 where that is asked for and native; None: all
     """
+    from .contrast import estimate  # here, so that who only loads weights does without scipy
+
     device = torch.device(settings.device)
     for name, net in nets.items():
         net.load_state_dict(loaded.state[name])
@@ -117,10 +118,6 @@ def fit_count(
     return replace(prepared, settings=replace(prepared.settings, **{field: size}))
 
 
-COARSER = "choose smaller weights, or --sloppy, whose grid is coarser"
-"""Advice where the smallest size does not fit."""
-
-
 def record_of(prepared: Learned[S], *, warnings: Sequence[str] = (), **more: object) -> Plain:
     """What every draw of a learned method tells of itself, and ``more``."""
     contrasts = prepared.loaded.contrasts
@@ -147,6 +144,8 @@ def finish(
 
     ``start``: what the network started from in this draw, where that is not what all draws share.
     """
+    from .contrast import restore
+
     array = result.cpu().numpy() if isinstance(result, Tensor) else result
     draw = Draw(prepared.crop.paste(array), record)
     return restore(draw, prepared.volume, prepared.settings.contrast, start or prepared.estimate)

@@ -12,6 +12,9 @@ AskedContrast = Literal["auto", "none", "restored"]
 
 Precision = Literal["bf16", "fp32"]
 
+COARSER = "choose smaller weights, or --sloppy, whose grid is coarser"
+"""Advice where the smallest size does not fit into memory."""
+
 IN_HIGH_FIELD_CONTRAST = ("restored", "sharp")
 """Fusions that change contrast, so that a network need not: it aims at high field in the contrast of low field."""
 
@@ -113,6 +116,6 @@ def settings_with(about: Description[S], sampling: NetworkSampling, stored: Plai
 
 def settings_of_weights(about: Description, stored: Plain) -> Plain:
     """Network and training settings as weights store them, those that are known today."""
-    names = {item.name for kind in (about.network, about.training) if kind for item in fields(kind)}
+    names = {item.name for kind in (about.network, about.training, about.found) if kind for item in fields(kind)}
     known = {name: value for name, value in stored.items() if name in names}
     return {key: tuple(value) if isinstance(value, list) else value for key, value in known.items()}

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from ..errors import InputError
 from ..nn.settings import Checked, setting
 from ..nn.weights import Loaded
+from .online_options import OnlineTraining
 from .options import EstimateSampling
 
 FLOW = "residualflow"
@@ -68,8 +69,8 @@ class FlowSampling(ResidualSampling):
 
 
 @dataclass(frozen=True)
-class ResidualNetwork(Checked):
-    """What the weights of all of them store."""
+class ResidualFound(Checked):
+    """What a training of any of them finds, and the weights store."""
 
     estimate_sha256: str = field(
         default="", metadata=setting("SHA-256 of the weights of the estimate that it was trained behind")
@@ -77,14 +78,44 @@ class ResidualNetwork(Checked):
 
 
 @dataclass(frozen=True)
-class FlowNetwork(ResidualNetwork):
-    """What weights store of the flow."""
+class FlowFound(ResidualFound):
+    """What a training of the flow finds, and the weights store."""
 
-    width: int = field(default=32, metadata=setting("features at full resolution, then 2, 4, 6 times as many", least=8))
     spectrum: tuple[float, ...] = field(
         default=(),
         metadata=setting("power of the residual in bands of .05 cycles per mm, as measured on validation people"),
     )
+
+
+@dataclass(frozen=True)
+class ResidualTraining(OnlineTraining):
+    """How any of them learns; the weights store it."""
+
+    behind: str = field(
+        default="auto",
+        metadata=setting("weights of the estimate that is trained behind, and is of use with; as weights"),
+    )
+    label_maps: float = field(
+        default=0.0,
+        metadata=setting("share of heads painted into label maps: none, as their texture is invented", least=0, most=1),
+    )
+
+
+@dataclass(frozen=True)
+class TrainedBehind(ResidualTraining, ResidualFound):
+    """What a training behind an estimate is told and finds."""
+
+
+@dataclass(frozen=True)
+class FlowTraining(TrainedBehind, FlowFound):
+    """What a training of the flow is told and finds."""
+
+
+@dataclass(frozen=True)
+class FlowNetwork(Checked):
+    """What shapes the flow; the weights store it."""
+
+    width: int = field(default=32, metadata=setting("features at full resolution, then 2, 4, 6 times as many", least=8))
 
     @property
     def widths(self) -> tuple[int, ...]:

@@ -10,11 +10,10 @@ from itertools import product
 
 import numpy as np
 import torch
-from scipy.fft import next_fast_len
 from torch import Tensor
 
-from ..imaging.acquisition import FWHM_PER_SD, PAD_MM
 from ..imaging.grid import Grid, zooms_of
+from ..imaging.profile import FWHM_PER_SD, PAD_MM
 
 Shape = tuple[int, int, int]
 
@@ -42,27 +41,65 @@ def acquire(
     shape : (I, J, K) voxels of the stacks
     pad_voxels : border of zeros, three SD of the widest profile; the default is for a grid of 1 mm
     """
-    sides = [next_fast_len(side + 2 * pad_voxels, real=True) for side in image.shape[1:]]
+    spectrum, sides = padded_spectrum(image, pad_voxels)
+    return sample(spectrum, sides, _gaussian(profile.to(image.device), sides), to_grid, shape, pad_voxels)
+
+
+def padded_spectrum(image: Tensor, pad_voxels: int) -> tuple[Tensor, list[int]]:
+    """((B, X', Y', Z'/2 + 1) Fourier transform of images (B, X, Y, Z) with a border of zeros; the sides X', Y', Z')."""
+    sides = [_fast_length(side + 2 * pad_voxels) for side in image.shape[1:]]
     room = [amount for side, wide in zip(reversed(image.shape[1:]), reversed(sides), strict=True)
             for amount in (pad_voxels, wide - side - pad_voxels)]  # fmt: skip
-    spectrum = torch.fft.rfftn(torch.nn.functional.pad(image.float(), room), dim=(1, 2, 3))
-    blurred = torch.fft.irfftn(spectrum * _transfer(profile.to(image.device), sides), s=sides, dim=(1, 2, 3))
-    place = _voxels(to_grid.to(image.device), shape) + pad_voxels
+    return torch.fft.rfftn(torch.nn.functional.pad(image.float(), room), dim=(1, 2, 3)), sides
+
+
+def sample(
+    spectrum: Tensor, sides: Sequence[int], transfer: Tensor, to_grid: Tensor, shape: Shape, pad_voxels: int
+) -> Tensor:
+    """(B, I, J, K) float32: samples of the images of ``padded_spectrum``, blurred by ``transfer`` (B, X', Y', Z'/2+1).
+
+    ``to_grid`` and ``shape`` as of ``acquire``. The blur of the sampling is divided out.
+    """
+    x, y, z = frequencies(sides, spectrum.device)
+    sharp = transfer / (torch.sinc(x) * torch.sinc(y) * torch.sinc(z)) ** 3
+    blurred = torch.fft.irfftn(spectrum * sharp, s=list(sides), dim=(1, 2, 3))
+    place = _voxels(to_grid.to(spectrum.device), shape) + pad_voxels
     return _sampled(blurred, place).unflatten(1, shape)
 
 
-def _transfer(profile: Tensor, sides: Sequence[int]) -> Tensor:
-    """(B, X', Y', Z'/2 + 1) Fourier transform of the profiles, that of the B-spline divided out."""
-    device = profile.device
+def frequencies(sides: Sequence[int], device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    """Cycles per voxel along the axes of a half spectrum, (X', 1, 1), (1, Y', 1) and (1, 1, Z'/2 + 1)."""
     parts = [torch.fft.fftfreq(side, device=device) for side in sides[:2]] + [
         torch.fft.rfftfreq(sides[2], device=device)
     ]
-    x, y, z = parts[0][:, None, None], parts[1][None, :, None], parts[2][None, None, :]
-    exponent = torch.zeros((), device=device)
+    return parts[0][:, None, None], parts[1][None, :, None], parts[2][None, None, :]
+
+
+def _gaussian(profile: Tensor, sides: Sequence[int]) -> Tensor:
+    """(B, X', Y', Z'/2 + 1) Fourier transform of Gaussian profiles (B, 3, 3)."""
+    x, y, z = frequencies(sides, profile.device)
+    exponent = torch.zeros((), device=profile.device)
     for axis in range(3):
         a, b, c = (profile[:, row, axis].float()[:, None, None, None] for row in range(3))
         exponent = exponent + (a * x + b * y + c * z).square()
-    return torch.exp(-2 * math.pi**2 * exponent) / (torch.sinc(x) * torch.sinc(y) * torch.sinc(z)) ** 3
+    return torch.exp(-2 * math.pi**2 * exponent)
+
+
+def _fast_length(least: int) -> int:
+    """The least length of at least ``least`` without a prime factor above 5, of which transforms are quick.
+
+    >>> _fast_length(97), _fast_length(128)
+    (100, 128)
+    """
+    length = least
+    while True:
+        rest = length
+        for prime in (2, 3, 5):
+            while rest % prime == 0:
+                rest //= prime
+        if rest == 1:
+            return length
+        length += 1
 
 
 def _voxels(to_grid: Tensor, shape: Shape) -> Tensor:

@@ -63,7 +63,8 @@ class Batch(_Tensors):
     (B, 1, X, Y, Z) bool, brain. In training ``target`` (B, C, X, Y, Z) and ``wanted`` (B, C) bool, contrasts in it;
     ``person`` (B,) int64, number of the person. ``place`` (B, 4, 4) voxel → common space; ``where``
     (B, 3, X/2, Y/2, Z/2) common space of the cells of a label map. ``mean`` and ``scale`` (B, C, X, Y, Z), the estimate
-    and the SD of its error, for methods that sample the residual; ``stacks`` behind the input.
+    and the SD of its error, for methods that sample the residual; ``stacks`` behind the input; ``lesions``
+    (B, 1, X, Y, Z) share of lesion, 0 to 1.
     """
 
     input: Tensor
@@ -77,6 +78,7 @@ class Batch(_Tensors):
     mean: Tensor | None = None
     scale: Tensor | None = None
     stacks: Stacks | None = None
+    lesions: Tensor | None = None
 
     @property
     def live(self) -> Tensor:

@@ -4,7 +4,7 @@
 and trained; ``Enhancer`` how a session is enhanced.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeAlias, TypeVar
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:  # torch takes a second to import, and the command line reads 
     import torch
 
     from .batch import Batch
+    from .judged import Judged
     from .source import Example, Source
     from .stage import Nets, Stage
     from .weights import Loaded
@@ -23,8 +24,9 @@ if TYPE_CHECKING:  # torch takes a second to import, and the command line reads 
 Direction = Literal["lf2hf", "hf2lf", "regions"]
 """What a method makes: high field from low field, low field from high field, the regions of an image."""
 
-LearnsFrom = Literal["pairs", "labels", "scan", "nothing"]
-"""Pairs of low and high field; label maps; the very scan that is enhanced (no weights); nothing at all."""
+LearnsFrom = Literal["pairs", "heads", "labels", "scan", "nothing"]
+"""Pairs of low and high field; high field alone, low field being simulated in every step; label maps; the very scan
+that is enhanced (no weights); nothing at all."""
 
 S = TypeVar("S")
 """Settings of a method."""
@@ -122,9 +124,10 @@ class Description(Generic[S]):
     ``Literal``. ``network`` and ``training`` are what weights are made with and store: the size of the networks and how
     they learn. ``settings`` has all of these fields, for the functions of the method.
     ``budgets`` maps a budget ("sloppy", "cpu", "gpu") to the options it changes, ``presets`` "paper", "tiny" to the
-    settings of a training that it changes. ``draws`` is how many ``enhance`` takes by default; with
+    settings of a training that it changes; ``found`` is what a training measures in the end and its weights store.
+    ``draws`` is how many ``enhance`` takes by default; with
     ``gives_scale`` each comes with the SD of its error. ``weights_of`` is the name in the weights that it is used with,
-    where that is not its own. With ``trainable`` False the train level cannot make its weights. ``sentence`` and
+    where that is not its own. ``sentence`` and
     ``references`` go into the methods text of a paper: "<sentence> [references]", keys of ``data/references.json``.
     """
 
@@ -135,19 +138,19 @@ class Description(Generic[S]):
     sampling: type
     network: type | None = None
     training: type | None = None
+    found: type | None = None
     budgets: Mapping[str, Plain] = field(default_factory=dict)
     presets: Mapping[str, Plain] = field(default_factory=dict)
     draws: int = 1
     gives_scale: bool = False
     weights_of: str = ""
-    trainable: bool = True
     sentence: str = ""
     references: tuple[str, ...] = ()
 
     @property
     def is_trained(self) -> bool:
         """Whether the train level can train it."""
-        return self.training is not None and self.trainable
+        return self.training is not None
 
     @property
     def needs_weights(self) -> bool:
@@ -174,9 +177,13 @@ class Trainable(Generic[S]):
     ``build(settings)`` makes its networks, by name, randomly initialised from torch's global generator, which the
     caller seeds; ``stages(settings)`` are run in order; ``predict(nets, batch, settings, generator)`` maps a batch of
     whole volumes without target to (B, C, X, Y, Z), for validation. ``source`` makes what is learned from of the
-    examples; None: patches of them. ``score(nets, example, settings, device)`` gives a validation example its
-    ``scores``, by name, the higher the better, and the first decides which weights are kept; None: PSNR in the brain.
+    examples; None: patches of them, or, where ``about`` learns from heads, low field simulated anew, of which
+    ``completes(source, settings)`` makes what this method needs. ``score(nets, example, settings, device)`` gives a
+    validation example its ``scores``, by name, the higher the better, and the first decides which weights are kept;
+    ``judge(nets, sessions, settings)`` does so by the fixed sessions of a head; with neither, PSNR in the brain does.
     ``initialise(nets, examples)`` sets parameters that are estimated in closed form, before the first step.
+    ``conclude(nets, sessions, settings)`` returns the settings with what is found of the networks in the end
+    (``about.found``), on the fixed sessions of the validation people, or the training's where there are none.
     """
 
     about: Description[S]
@@ -185,8 +192,11 @@ class Trainable(Generic[S]):
     predict: "Callable[[Nets, Batch, S, torch.Generator], torch.Tensor]"
     source: MakesSource | None = None
     score: "Callable[[Nets, Example, S, torch.device], Mapping[str, float]] | None" = None
+    judge: "Callable[[Nets, Iterable[Judged], S], Mapping[str, float]] | None" = None
     scores: tuple[str, ...] = ("psnr",)
+    completes: "Callable[[Source, S], Source] | None" = None
     initialise: "Callable[[Nets, Sequence[Example]], None] | None" = None
+    conclude: "Callable[[Nets, Iterable[Judged], S], S] | None" = None
 
     @property
     def name(self) -> str:

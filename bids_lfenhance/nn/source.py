@@ -1,6 +1,6 @@
 """What a training learns from, item by item; every item is a function of its position, so nothing has to be saved."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -41,6 +41,18 @@ def order_of(count: int, stage: Stage, at: Position) -> int:
 
 class Example(Protocol):
     """What methods with a source of their own use of an example (``training.examples.Example``)."""
+
+    @property
+    def kind(self) -> str:
+        """Which of the following it has: "heads" have images, "maps" labels, "labels" these and ``where``."""
+
+    @property
+    def contrasts(self) -> Mapping[str, tuple[str, ...]]:
+        """``high``: the contrasts of ``high``."""
+
+    @property
+    def high(self) -> np.ndarray:
+        """(n, X, Y, Z) uint8, high field of the brain."""
 
     @property
     def person(self) -> str:

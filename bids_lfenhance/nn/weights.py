@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal, NotRequired, TypedDict
 
 from .. import __version__
 from ..bids.atomic import atomic_write
+from ..config.toml import dumps
 from ..data import data_path, read_text
 from ..errors import InputError
 from .method import Plain
@@ -79,7 +80,6 @@ def save_weights(
     to it, and stands in the card where that says ``{sha256}``. ``dtype`` is that of the floating-point weights in the
     file.
     """
-    import tomli_w
     import torch
     from safetensors.torch import save
 
@@ -104,7 +104,7 @@ def save_weights(
     # The recipe names the hash, so it comes last: what it vouches for is there.
     atomic_write(folder / WEIGHTS, content)
     atomic_write(folder / CARD, card.replace("{sha256}", digest))
-    atomic_write(folder / RECIPE, tomli_w.dumps(_for_toml({**recipe, "weights_sha256": digest})))
+    atomic_write(folder / RECIPE, dumps(_for_toml({**recipe, "weights_sha256": digest})))
     return folder
 
 
@@ -135,17 +135,25 @@ def load_weights(source: str | Path, method: str, contrasts: Sequence[str]) -> L
     if expected and digest != expected:
         raise InputError(
             f"Expected weights with the hash {expected[:12]}… in {path}, found {digest[:12]}…: the file was changed or "
-            "cut short; copy or download it again."
+            "cut short; copy or download it again.",
+            code="other-hash",
+            path=path,
         )
     header, tensors = _parse(content, path)
     found, known = header["method"], header["contrasts"]
     if found != method:
-        raise InputError(f"Expected weights of {method} in {path}, found those of {found}; choose others.")
+        raise InputError(
+            f"Expected weights of {method} in {path}, found those of {found}; choose others.",
+            code="other-weights",
+            found=found,
+        )
     missing = [name for name in contrasts if name not in known]
     if missing:
         raise InputError(
             f"Expected weights that know {', '.join(missing)}, found {path} trained on {', '.join(known)}; leave out "
-            f"the other contrasts, or train on them: bids_lfenhance DATASET OUT train --method {method}."
+            f"the other contrasts, or train on them: bids_lfenhance DATASET OUT train --method {method}.",
+            code="unknown-contrast",
+            contrasts=tuple(missing),
         )
     state: dict[str, dict[str, Tensor]] = {}
     for key, value in tensors.items():
@@ -187,7 +195,7 @@ def _find(source: str, method: str, contrasts: Sequence[str]) -> tuple[Path, str
     if source == "auto":
         name = default_weights(method, contrasts)
         if name is None:
-            raise InputError(_how_to_train(f"weights of {method} for {', '.join(contrasts) or 'any contrast'}", method))
+            raise _no_weights(f"weights of {method} for {', '.join(contrasts) or 'any contrast'}", method)
         source = name
     entries = registry()
     if source in entries:
@@ -197,28 +205,32 @@ def _find(source: str, method: str, contrasts: Sequence[str]) -> tuple[Path, str
     path = Path(source)
     path = path / WEIGHTS if path.is_dir() else path
     if not path.is_file():
-        raise InputError(_how_to_train(f"weights at {path}", method))
+        raise _no_weights(f"weights at {path}", method)
     return path, None
 
 
-def _how_to_train(wanted: str, method: str) -> str:
-    there = ", ".join(name for name, entry in registry().items() if entry["method"] == method) or "none"
-    return (
-        f"Expected {wanted}, found none (by name there are: {there}); name a folder of a training, or train: "
-        f"bids_lfenhance DATASET OUT train --method {method}."
+def _no_weights(wanted: str, method: str) -> InputError:
+    known = tuple(name for name, entry in registry().items() if entry["method"] == method)
+    return InputError(
+        f"Expected {wanted}, found none (by name there are: {', '.join(known) or 'none'}); name a folder of a "
+        f"training, or train: bids_lfenhance DATASET OUT train --method {method}.",
+        code="no-weights",
+        known=known,
     )
 
 
 def _of_registry(name: str, entry: Entry, method: str) -> tuple[Path, str]:
     digest = entry.get("sha256")
     if not digest:
-        raise InputError(f"Expected a sha256 for the weights {name} in the registry, found none; add it.")
+        raise InputError(
+            f"Expected a sha256 for the weights {name} in the registry, found none; add it.", code="no-hash"
+        )
     if "file" in entry and (bundled := data_path("weights") / entry["file"]).is_file():
         return bundled, digest
     cached = cache_folder() / f"{name}-{digest[:12]}.safetensors"
     if not cached.is_file():
         if "url" not in entry:
-            raise InputError(_how_to_train(f"the weights {name} in {cached}", method))
+            raise _no_weights(f"the weights {name} in {cached}", method)
         _download(entry["url"], digest, cached)
     return cached, digest
 
@@ -229,7 +241,8 @@ def _of_url(source: str) -> tuple[Path, str]:
     if len(digest) != 64 or not set(digest) <= set("0123456789abcdef"):
         raise InputError(
             f"Expected weights at an address with #sha256= and 64 hexadecimal digits at its end, found {source}; add "
-            "the hash, so that what comes is what was meant."
+            "the hash, so that what comes is what was meant.",
+            code="no-hash",
         )
     cached = cache_folder() / f"{digest}.safetensors"
     if not cached.is_file():
@@ -246,10 +259,16 @@ def _download(url: str, digest: str, path: Path) -> None:
             content: bytes = response.read()
     except (OSError, ValueError) as error:
         raise InputError(
-            f"Expected weights at {url}, found no way to fetch them ({error}); put the file at {path} by hand."
+            f"Expected weights at {url}, found no way to fetch them ({error}); put the file at {path} by hand.",
+            code="not-fetched",
+            url=url,
         ) from error
     if hashlib.sha256(content).hexdigest() != digest:
-        raise InputError(f"Expected weights with the hash {digest[:12]}… at {url}, found others; do not use them.")
+        raise InputError(
+            f"Expected weights with the hash {digest[:12]}… at {url}, found others; do not use them.",
+            code="other-hash",
+            url=url,
+        )
     atomic_write(path, content)
 
 
@@ -257,7 +276,11 @@ def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise InputError(f"Expected weights in {path}, found a file that cannot be read ({error.strerror}).") from error
+        raise InputError(
+            f"Expected weights in {path}, found a file that cannot be read ({error.strerror}).",
+            code="not-readable",
+            path=path,
+        ) from error
 
 
 def _recipe(path: Path) -> Plain:
@@ -266,7 +289,11 @@ def _recipe(path: Path) -> Plain:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise InputError(f"Expected a recipe in {path}, found no TOML ({error}); copy the training again.") from error
+        raise InputError(
+            f"Expected a recipe in {path}, found no TOML ({error}); copy the training again.",
+            code="bad-toml",
+            path=path,
+        ) from error
 
 
 def _parse(content: bytes, path: Path) -> "tuple[Header, dict[str, Tensor]]":
@@ -290,6 +317,14 @@ def _parse(content: bytes, path: Path) -> "tuple[Header, dict[str, Tensor]]":
         }
         return header, whole
     except SafetensorError as error:
-        raise InputError(f"Expected safetensors in {path}, found something else ({error}); choose another.") from error
+        raise InputError(
+            f"Expected safetensors in {path}, found something else ({error}); choose another.",
+            code="not-safetensors",
+            path=path,
+        ) from error
     except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"Expected weights made by bids_lfenhance in {path}, found others; choose another.") from error
+        raise InputError(
+            f"Expected weights made by bids_lfenhance in {path}, found others; choose another.",
+            code="other-maker",
+            path=path,
+        ) from error

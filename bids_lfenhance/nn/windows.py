@@ -33,10 +33,13 @@ class Windows:
         if min(self.size) < 1 or self.batch < 1:
             raise InputError(
                 f"Expected windows of at least one voxel and one at a time, found {self.size} and {self.batch}; "
-                "choose larger ones."
+                "choose larger ones.",
+                code="bad-setting",
             )
         if not 0 <= self.overlap < 1:
-            raise InputError(f"Expected an overlap from 0 to below 1, found {self.overlap}; choose 0.5.")
+            raise InputError(
+                f"Expected an overlap from 0 to below 1, found {self.overlap}; choose 0.5.", code="bad-setting"
+            )
 
     def corners(self, shape: tuple[int, ...]) -> list[tuple[int, ...]]:
         """The first voxel of each window on a field of ``shape``, no side of which is smaller than a window's.

@@ -281,8 +281,8 @@ def _people(out_dir: Path, bids_dir: Path, subjects: Iterable[str]) -> dict[str,
     for folder in (bids_dir, out_dir):
         columns = columns_of(folder)
         for label, row in own_rows(given_rows(folder), [f"sub-{subject}" for subject in subjects]).items():
-            told = {key: value for key, value in age_and_sex(row, columns).items() if value is not None}
-            people.setdefault(label.removeprefix("sub-"), {"age": None, "sex": None}).update(told)
+            known = {key: value for key, value in age_and_sex(row, columns).items() if value is not None}
+            people.setdefault(label.removeprefix("sub-"), {"age": None, "sex": None}).update(known)
     return people
 
 

@@ -131,7 +131,7 @@ class Run:
 class Subject:
     """Everything the report of one subject is made from.
 
-    ``run`` is the last one, of which crashes are told; ``runs`` those that made the images shown, by their sidecars.
+    ``run`` is the last one, whose crashes are reported; ``runs`` those that made the images shown, by their sidecars.
     """
 
     name: str
@@ -156,8 +156,8 @@ def collect(out_dir: Path, subject: str, run_dir: Path | None = None) -> Subject
 def _runs_of(out_dir: Path, subject: str, sessions: Iterable[Session]) -> Iterable[Run]:
     """The runs that the sidecars of the enhanced images name, each once, as far as their folders are here."""
     images = [output for session in sessions for channel in session.channels for output in channel.enhanced.values()]
-    told = [output.sidecar.get("Runtime") for output in images]
-    for name in dict.fromkeys(str(about.get("Run") or "") for about in told if isinstance(about, Mapping)):
+    runtimes = [output.sidecar.get("Runtime") for output in images]
+    for name in dict.fromkeys(str(about.get("Run") or "") for about in runtimes if isinstance(about, Mapping)):
         folder = out_dir / "logs" / Path(name).name
         if name and (run := read_run(out_dir, subject, folder)):
             yield run

@@ -2,9 +2,10 @@
 
 import csv
 import io
-import math
 from collections.abc import Mapping
 from typing import Any
+
+import numpy as np
 
 from ..config import TISSUES, TOTAL_INTRACRANIAL
 from ..segmentation.regions import regions
@@ -40,17 +41,24 @@ def bids_keys(row: Mapping[str, Any]) -> dict[str, Any]:
 def volumes_long(cohort: Cohort) -> Rows:
     """One row per image, segmentation and region (``group_dictionary.VOLUMES_LONG``); high field in its own session."""
     index = {region.name: region.index for region in regions()}
+    numbers = {name: number for number, name in enumerate(TISSUES, start=1)}
     rows = []
     for about, tissue in cohort.segmentations.values():
-        whole = (tissue.volumes or {}).get(TOTAL_INTRACRANIAL)
+        keys = bids_keys(about) | {"segmentation": tissue.segmentation}
+        whole, of_tissue = (tissue.volumes or {}).get(TOTAL_INTRACRANIAL), tissue.segmentation == "tissue"
         for name, volume in (tissue.volumes or {}).items():
-            row = bids_keys(about) | {"segmentation": tissue.segmentation, "name": name}
-            row["index"] = TISSUES.index(name) + 1 if tissue.segmentation == "tissue" and name in TISSUES else None
-            if tissue.segmentation != "tissue":
-                row |= {"index": index.get(name), "freesurfer_name": FREESURFER.get(name)}
-            row |= {"volume_mm3": volume, "volume_soft_mm3": tissue.soft.get(name)}
-            row |= {"volume_etiv_percent": 100 * volume / whole if whole else None}
-            rows.append(row | {"confidence": tissue.confidence.get(name)})
+            rows.append(
+                {
+                    **keys,
+                    "index": (numbers if of_tissue else index).get(name),
+                    "name": name,
+                    "freesurfer_name": None if of_tissue else FREESURFER.get(name),
+                    "volume_mm3": volume,
+                    "volume_soft_mm3": tissue.soft.get(name),
+                    "volume_etiv_percent": 100 * volume / whole if whole else None,
+                    "confidence": tissue.confidence.get(name),
+                }
+            )
     return rows
 
 
@@ -69,15 +77,14 @@ def metrics_long(cohort: Cohort) -> Rows:
     """One row per figure of an image against high field: metrics of intensity, and the Dice of every structure."""
     rows = []
     for figures in (cohort.metrics, cohort.overlaps):
+        places = [[bids_keys({"subject": s, "session": x}) for x in figures.sessions] for s in figures.subjects]
         for key, cells in figures.cells.items():
             about = dict(zip(figures.names, key, strict=True))
             if "metric" not in about:
                 protocol = f"seg-{about.pop('segmentation')}"
                 about |= {"protocol": protocol, "region": about.pop("name"), "metric": "dice"}
-            for subject, line in zip(figures.subjects, cells.tolist(), strict=True):
-                for session, value in zip(figures.sessions, line, strict=True):
-                    if math.isfinite(value):
-                        rows.append(bids_keys({"subject": subject, "session": session, **about, "value": value}))
+            for i, j in np.argwhere(np.isfinite(cells)).tolist():
+                rows.append({**places[i][j], **about, "value": cells[i, j]})
     return sorted(rows, key=lambda row: (row["participant_id"], row["session_id"] or ""))
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from ..imaging.acquisition import FWHM_PER_SD
+from ..imaging.profile import FWHM_PER_SD
 from ..imaging.signal import HF_TESLA, LF_TESLA, tissue_signal
 from ..imaging.warp import lattice
 from ..nn.crop import MARGIN

@@ -59,6 +59,7 @@ def make_recipe(run: "Run", state: "State", split: Split) -> Plain:
         "trained_on": sorted(before | set(split.train) | set(split.validation)),
         "outcome": {
             "validation_psnr_db": progress.best,
+            "judged_by": run.method.scores[0],
             "protocol": "brain-fit"
             if run.method.about.direction == "lf2hf"
             else "scaled intensities inside the brain, no fit",
@@ -74,7 +75,7 @@ def make_recipe(run: "Run", state: "State", split: Split) -> Plain:
 
 def _stage_record(stage: Stage) -> Plain:
     phases = [
-        {key: getattr(phase, key) for key in ("name", "trains", "rate", "betas", "decay", "clip", "every")}
+        {key: getattr(phase, key) for key in ("name", "trains", "rate", "betas", "decay", "clip")}
         for phase in stage.phases
     ]
     kept = {key: getattr(stage, key) for key in ("name", "steps", "batch", "patch", "data", "warmup", "floor")}
@@ -164,14 +165,18 @@ bids_lfenhance (CITATION.cff), the method's paper (`bids_lfenhance --citation`),
 """
 
 
+JUDGED = {
+    "dice": ("Mean Dice over the regions of images painted for the test", ""),
+    "velocity-r2": ("Share of the variance of the flow's velocity that it explains, inside the brain", ""),
+}
+"""What the first score of a method is, and its unit; any other is a PSNR."""
+
+
 def _judged(recipe: Plain) -> str:
     """What validation said of the weights that were kept."""
     outcome = recipe["outcome"]
     score, step = outcome["validation_psnr_db"], outcome["best_step"]
-    if recipe["maps"] == "regions":
-        what, unit = "Mean Dice over the regions of images painted for the test", ""
-    else:
-        what, unit = f"PSNR inside the brain, protocol {outcome['protocol']}", " dB"
+    what, unit = JUDGED.get(outcome["judged_by"], (f"PSNR inside the brain, protocol {outcome['protocol']}", " dB"))
     return f"{what}: " + ("no validation subjects" if score is None else f"{score:.2f}{unit} at step {step}")
 
 

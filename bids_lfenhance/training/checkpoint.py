@@ -103,6 +103,16 @@ def find_checkpoint(folder: Path, identity: str) -> tuple[Progress, int, dict[st
     return Progress(**record), updates, tensors
 
 
+def seconds_spent(folder: Path) -> float:
+    """Seconds of training behind the newest checkpoint; 0 where there is none that can be read."""
+    for path in sorted(folder.glob("stage*-step*"), reverse=True):
+        try:
+            return float(json.loads((path / RECORD).read_text(encoding="utf-8"))["seconds"])
+        except (OSError, ValueError, KeyError):
+            continue
+    return 0.0
+
+
 def restore(state: State, updates: int, tensors: Mapping[str, Tensor]) -> None:
     """Put the tensors of a checkpoint where they were: networks, mean, best weights, moments of the optimisers."""
     set_state(state.nets, _group(tensors, "nets"))

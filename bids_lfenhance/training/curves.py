@@ -83,13 +83,13 @@ def read_curves(folder: Path) -> list[dict[str, str]]:
 
 
 def draw_curves(folder: Path) -> Path | None:
-    """``curves.png``: one panel per quantity over the steps; None where there is nothing to draw."""
+    """``curves.png``: one panel per quantity over the steps; None where there is nothing to draw, or to draw with."""
     lines: dict[str, tuple[list[int], list[float]]] = {}
     for row in read_curves(folder):
         steps, values = lines.setdefault(row["quantity"], ([], []))
         steps.append(int(row["step"]))
         values.append(float(row["value"]))
-    if not lines:
+    if not lines or find_spec("matplotlib") is None:
         return None
     from matplotlib.figure import Figure
 

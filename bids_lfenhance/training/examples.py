@@ -16,9 +16,10 @@ from ..imaging.volume import Volume
 from ..nn.crop import MARGIN
 from ..nn.method import Plain
 from ..nn.normalise import Scale
-from .alike import contrast_curve
 
-Kind = Literal["simulated", "pairs", "labels"]
+Kind = Literal["simulated", "pairs", "labels", "heads", "maps"]
+"""Low and high field, simulated or acquired; a label map with its warps, of the whole head; high field, or a label map
+of the brain, as bytes, from which low field is simulated while a network learns."""
 
 RECORD = "example.json"
 FIELDS = ("low", "high")
@@ -60,7 +61,7 @@ class Example:
 
     @cached_property
     def high(self) -> np.ndarray:
-        """(n, X, Y, Z) float16, memory-mapped: high field, the contrasts of ``contrasts["high"]``."""
+        """(n, X, Y, Z), memory-mapped: high field, contrasts as ``contrasts["high"]``; float16, of "heads" uint8."""
         return self._array("high")
 
     @cached_property
@@ -70,7 +71,7 @@ class Example:
 
     @cached_property
     def labels(self) -> np.ndarray:
-        """(X, Y, Z) uint8, memory-mapped: a label map, of the kind "labels", which has no low and no high field."""
+        """(X, Y, Z) uint8, memory-mapped: a label map, of the kinds "labels" and "maps", which have no images."""
         return self._array("labels")
 
     @cached_property
@@ -135,13 +136,17 @@ def write_example(
         record[name] = {"contrasts": list(volume.contrasts), "scales": scale.values[volume.present].tolist()}
     record |= {"origin": dict(origin), "sources": [list(source) for source in sources]}
     if alike:
-        pairs = {name: (image, channels["high"].get(name)) for name, image in channels["low"].items()}
-        record["curves"] = {
-            name: contrast_curve(image, target, inside).tolist()
-            for name, (image, target) in pairs.items()
-            if target is not None
-        }
+        record["curves"] = _curves(channels["low"], channels["high"], inside)
     return _write(folder, arrays, record)
+
+
+def _curves(
+    low: Mapping[str, np.ndarray], high: Mapping[str, np.ndarray], inside: np.ndarray
+) -> dict[str, list[list[float]]]:
+    """``alike.contrast_curve`` of every contrast that both fields have: contrast → (X, Y, Z) scaled."""
+    from .alike import contrast_curve  # here, so that examples are read without scipy
+
+    return {name: contrast_curve(image, high[name], inside).tolist() for name, image in low.items() if name in high}
 
 
 def write_labels(
@@ -165,6 +170,32 @@ def write_labels(
     record |= {name: {"contrasts": [], "scales": []} for name in FIELDS}
     return _write(
         folder, {"labels": labels, "where": where}, record | {"sources": [list(source) for source in sources]}
+    )
+
+
+def write_head(
+    folder: str | Path,
+    images: np.ndarray,
+    contrasts: Sequence[str],
+    subject: str,
+    session: str = "",
+    *,
+    dataset: str,
+    origin: Mapping[str, object],
+    sources: Sequence[tuple[str, str]] = (),
+) -> Path:
+    """The folder of a head that low field is simulated from, written whole or not at all.
+
+    ``images`` (n, X, Y, Z) uint8 in ``contrasts``, or (X, Y, Z) uint8 labels, from which any of ``contrasts`` is
+    painted; see ``training.heads``. The rest as ``Example``.
+    """
+    labelled = images.ndim == 3
+    known = {"contrasts": list(contrasts), "scales": []}
+    record: dict[str, object] = {"kind": "maps" if labelled else "heads", "dataset": dataset}
+    record |= {"subject": subject, "session": session, "place": np.eye(4).tolist(), "affine": np.eye(4).tolist()}
+    record |= {"low": known, "high": known, "origin": {"simulator": "online", **origin}}
+    return _write(
+        folder, {"labels" if labelled else "high": images}, record | {"sources": [list(source) for source in sources]}
     )
 
 

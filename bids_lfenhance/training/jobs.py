@@ -11,10 +11,11 @@ import numpy as np
 
 from .. import __version__
 from ..config import CONTRASTS
+from ..imaging.volume import Volume
 from ..methods.options import IN_HIGH_FIELD_CONTRAST, AskedFusion
 from ..nn.method import Plain
 from ..simulators.source import HighField
-from .examples import RECORD, Kind, write_example, write_labels
+from .examples import RECORD, Kind, write_example, write_head, write_labels
 from .sessions import PLANES, Session, chosen_contrasts, paired_session, simulated_session
 
 if TYPE_CHECKING:
@@ -30,7 +31,8 @@ class Job:
 
     ``low`` images: a real pair; none: low field is made by ``simulator`` from ``high`` (or, with ``label_map``, from
     high field drawn from that), ``draws`` times, with drawn planes or, ``fixed``, each of ``PLANES`` in turn; with a
-    ``label_map`` and no simulator, the map itself is the example. ``contrasts`` wanted, all where none is named.
+    ``label_map`` and no simulator, the map itself is the example. ``heads``: high field itself, or the brain of the
+    label map, is kept, for a training that simulates as it goes. ``contrasts`` wanted, all where none is named.
     ``seed`` words decide everything random, whatever the order of the jobs. ``inputs`` are the files that the simulator
     reads (weights, parameters). ``made_by`` names the simulator whose scans ``low`` are, "" for a scanner,
     ``trained_on`` whom it has seen; ``fusion`` is what a network will be shown (``methods.contrast.estimate``);
@@ -54,6 +56,7 @@ class Job:
     trained_on: tuple[str, ...] = ()
     fusion: AskedFusion = "mean"
     licence: str = ""
+    heads: bool = False
 
     @property
     def name(self) -> str:
@@ -91,6 +94,8 @@ def run_job(job: Job, root: Path) -> list[str]:
     absent = [number for number, folder in enumerate(folders) if not (folder / RECORD).is_file()]
     if absent and job.low:
         _write(folders[0], job, paired(job), "pairs")
+    elif absent and job.heads:
+        _keep_head(folders[0], job)
     elif absent and not job.simulator:
         _keep_labels(folders[0], job)
     elif absent:
@@ -120,6 +125,35 @@ def _simulate(job: Job, folders: Sequence[Path], absent: Sequence[int]) -> None:
         session = simulated_session(simulator, heads, settings, generator, planes, job.fusion)
         origin = {**session.origin, "trained_on": _trained_on(settings, simulator.name, session.low.contrasts)}
         _write(folders[number], job, replace(session, origin=origin), "simulated", number)
+
+
+def _keep_head(folder: Path, job: Job) -> None:
+    """High field of one person, bias-corrected and cut to the brain, or the brain of a label map; as bytes."""
+    from .heads import brain_labels, head_bytes
+
+    files = [job.label_map] if job.label_map else [path for *_, path in job.high]
+    if job.label_map:
+        images, contrasts = brain_labels(job.label_map), tuple(CONTRASTS)
+    else:
+        high, mask = _brain_of(job)
+        images, contrasts = head_bytes(high, mask), high.contrasts
+    write_head(
+        folder, images, contrasts, job.subject, job.session, dataset=job.dataset, origin={"licence": job.licence},
+        sources=[(str(path), _digest(str(path))) for path in files],
+    )  # fmt: skip
+
+
+def _brain_of(job: Job) -> tuple[Volume, np.ndarray]:
+    """High field of one person on the canonical grid, and its brain (X, Y, Z) bool."""
+    from ..imaging.anatomy import find_anatomy
+    from ..imaging.preprocess import prepare_reference
+    from ..simulators.source import check_brain
+
+    high, _, _ = prepare_reference([(name, contrast, image) for name, contrast, _, image in _opened(job.high)])
+    high = chosen_contrasts(high, job.contrasts)
+    anatomy = find_anatomy(high.channel(high.contrasts[0]), high.grid, high.contrasts[0])
+    check_brain(anatomy, job.name)
+    return high, anatomy.mask
 
 
 def _keep_labels(folder: Path, job: Job) -> None:

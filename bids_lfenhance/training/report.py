@@ -12,6 +12,7 @@ from .assess import Row, SummaryRow, assess, summary
 from .card import Trained
 from .examples import Example
 from .split import Split
+from .validate import own_scores, scores_itself
 
 if TYPE_CHECKING:
     from .run import TrainOptions
@@ -50,12 +51,13 @@ def test_and_tell(
         net.load_state_dict(loaded.state[name])
         net.to(device).eval()
     use_precision(nets, options.precision, device)
-    if method.score is None:
+    if not scores_itself(method):
         learned_from = [example for example in examples if example.person in split.train]
         rows: Sequence[Row] = assess(nets, method, settings, tested, learned_from, options.seed, device)
         about, table = _about(rows, len(split.test)), markdown(summary(rows))
     else:
-        scores = [method.score(nets, example, settings, device) for example in tested]
+        with torch.no_grad():
+            scores = [own_scores(method, nets, example, settings, device) for example in tested]
         rows = [{"person": e.person, **one} for e, one in zip(tested, scores, strict=True)]
         about, table = f"{len(tested)} examples of test subjects, mean and least.\n\n", scores_table(scores)
     cells = [["" if value is None else str(value) for value in row.values()] for row in rows]
@@ -74,7 +76,7 @@ def _about(rows: Sequence[Row], people: int) -> str:
 
 
 def scores_table(scores: Sequence[Mapping[str, float]]) -> str:
-    """The scores of ``Trainable.score`` over the examples as Markdown: mean and least of each.
+    """The scores of ``own_scores`` over the examples as Markdown: mean and least of each.
 
     >>> print(scores_table([{"dice": 0.5}, {"dice": 0.7}]))
     | score | mean | least |

@@ -22,6 +22,8 @@ from ..nn.settings import plain
 from ..nn.source import Source
 from ..nn.stage import Stage
 from ..nn.weights import Loaded
+from ..simulators.online.source import OnlineSource
+from ..simulators.online.validation import fixed_sessions
 from .checkpoint import Progress, State, find_checkpoint, restore
 from .curves import Curves
 from .examples import Example
@@ -62,7 +64,7 @@ class TrainOptions:
     checkpoint_seconds: float = 300.0
     log_every: int = 10
     max_seconds: float = 0.0
-    dtype: Literal["fp32", "bf16"] = "fp32"
+    dtype: Literal["fp32", "bf16", "fp16"] = "fp32"
     start: Loaded | None = None
 
     def record(self) -> dict[str, object]:
@@ -115,7 +117,7 @@ def prepare(
     if options.start is not None:
         refuse_seen(split, options.start)
     refuse_leaks(split, seen_before(examples, options.start))
-    source = source or _source(method, parts["train"], options)
+    source = source or _source(method, parts["train"], settings, options)
     stages = method.stages(settings)
     nets = _networks(method, settings, options, group)
     half = use_precision(nets, options.precision, group.device)
@@ -144,9 +146,12 @@ def prepare(
     return run, state
 
 
-def _source(method: Trainable[S], examples: Sequence[Example], options: TrainOptions) -> Source:
+def _source(method: Trainable[S], examples: Sequence[Example], settings: S, options: TrainOptions) -> Source:
     if method.source is not None:
         return method.source(examples)
+    if method.about.learns_from == "heads":
+        source: Source = OnlineSource.of(examples, settings)  # type: ignore[arg-type]
+        return method.completes(source, settings) if method.completes else source
     return ExampleSource(examples, method.about.direction, options.augmentation)
 
 
@@ -157,6 +162,21 @@ def _networks(method: Trainable[S], settings: S, options: TrainOptions, group: P
     if options.start is not None:
         _begin_with(nets, options.start)
     return nets
+
+
+FEW = 4
+"""Training people that stand in for validation where there is none, at most."""
+
+
+def concluded(run: Run, state: State) -> Run:
+    """The run with what its method finds of the networks in the end among its settings."""
+    if run.method.conclude is None:
+        return run
+    device = run.group.device
+    with torch.no_grad():
+        people = run.validation or run.train[:FEW]
+        sessions = (one for example in people for one in fixed_sessions(example, device))
+        return dataclasses.replace(run, settings=run.method.conclude(state.nets, sessions, run.settings))
 
 
 def optimisers_of(stage: Stage, trainable: Mapping[str, list[nn.Parameter]]) -> dict[str, torch.optim.Optimizer]:
@@ -214,8 +234,8 @@ def identity_of(
 
 
 def stored_settings(about: Description, settings: object) -> dict[str, object]:
-    """The settings that belong to the weights: what shapes the networks, and how they learn."""
-    return plain(settings, *(kind for kind in (about.network, about.training) if kind))
+    """The settings that belong to the weights: what shapes the networks, how they learn, and what was found of them."""
+    return plain(settings, *(kind for kind in (about.network, about.training, about.found) if kind))
 
 
 def _begin_with(nets: Mapping[str, nn.Module], start: Loaded) -> None:

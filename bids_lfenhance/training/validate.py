@@ -8,10 +8,9 @@ import torch
 from torch import nn
 
 from ..config import CONTRASTS
-from ..evaluation.intensity import psnr
-from ..evaluation.protocols import Pair, by_brain_fit
 from ..nn.batch import required
 from ..nn.method import Trainable
+from ..simulators.online.validation import fixed_sessions
 from .examples import Example
 from .parallel import ProcessGroup
 from .patches import whole
@@ -32,15 +31,16 @@ def validate(
 
     ``lf2hf`` is measured as the protocol brain-fit, ``hf2lf`` on the scaled intensities as they are. Every draw has a
     generator made from ``seed`` and the example's number, so that two validations differ by the weights alone. A method
-    that scores its examples itself (``Trainable.score``) gets the means of its own scores instead.
+    that scores its examples itself (``own_scores``) gets the means of its own scores instead.
     """
-    names = method.scores if method.score else tuple(f"psnr-{contrast}" for contrast in CONTRASTS)
+    own = scores_itself(method)
+    names = method.scores if own else tuple(f"psnr-{contrast}" for contrast in CONTRASTS)
     sums = torch.zeros(2, len(names), dtype=torch.float64, device=group.device)
     for net in nets.values():
         net.eval()
     for number in range(group.rank, len(examples), group.size):
-        if method.score:
-            scores = method.score(nets, examples[number], settings, group.device)
+        if own:
+            scores = own_scores(method, nets, examples[number], settings, group.device)
         else:
             scores = _psnr(nets, method, settings, examples[number], seed + number, group.device)
         for place, name in enumerate(names):
@@ -51,7 +51,7 @@ def validate(
     group.all_reduce([sums])
     totals, counts = sums.cpu().numpy()
     means = {name: float(totals[n] / counts[n]) for n, name in enumerate(names) if counts[n]}
-    return means if method.score else {"psnr": float(totals.sum() / counts.sum()), **means}
+    return means if own else {"psnr": float(totals.sum() / counts.sum()), **means}
 
 
 def _psnr(
@@ -75,8 +75,26 @@ def _psnr(
     }
 
 
+def scores_itself(method: Trainable[S]) -> bool:
+    """Whether the method has scores of its own."""
+    return method.score is not None or method.judge is not None
+
+
+def own_scores(
+    method: Trainable[S], nets: Mapping[str, nn.Module], example: Example, settings: S, device: torch.device
+) -> Mapping[str, float]:
+    """The method's own scores of an example, or of the sessions that are simulated from it."""
+    if method.judge is not None:
+        return method.judge(nets, fixed_sessions(example, device), settings)
+    assert method.score is not None
+    return method.score(nets, example, settings, device)
+
+
 def brain_psnr(image: np.ndarray, target: np.ndarray, mask: np.ndarray, fit: bool) -> float:
     """PSNR inside the mask, dB, all (X, Y, Z); with ``fit`` after the protocol brain-fit; −inf where not finite."""
+    from ..evaluation.intensity import psnr
+    from ..evaluation.protocols import Pair, by_brain_fit
+
     values, wanted = image[mask], target[mask]
     if not np.isfinite(values).all():
         return float("-inf")

@@ -14,6 +14,7 @@ from .. import __version__
 from ..bids.filters import load_filters
 from ..bids.highfield import HighFieldSession, SimulationPlan, plan_simulation
 from ..config import SimulateSettings, to_toml
+from ..config.toml import dumps
 from ..errors import InputError
 from ..simulators import get_simulator
 from ..simulators.presets import named_preset
@@ -89,14 +90,12 @@ def simulation_toml(settings: SimulateSettings, options: Mapping[str, Any], cont
 
     Weights that cannot be used for these contrasts are an ``InputError``.
     """
-    import tomli_w
-
     tables = tomllib.loads(to_toml(settings, simulator=options))
     tables["run"] = {key: value for key, value in tables["run"].items() if key in (*_HOW, "level")}
     maker = {"version": __version__}
     if digest := weights_digest(options, contrasts):
         maker["weights"] = digest
-    return tomli_w.dumps(tables | {"made_by": maker})
+    return dumps(tables | {"made_by": maker})
 
 
 def weights_digest(options: Mapping[str, Any], contrasts: Sequence[str]) -> str:

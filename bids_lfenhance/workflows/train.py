@@ -31,6 +31,7 @@ def run_train(settings: TrainSettings) -> int:
     from ..training.run import stored_settings
 
     method = get_trainable(settings.method)
+    _check_pack(settings, method)
     own = resolve(settings, method)
     only = getattr(own, "contrast", "all") if method.about.direction == "hf2lf" else "all"
     if only != "all":  # other contrasts would be shown and never learned
@@ -53,9 +54,29 @@ def run_train(settings: TrainSettings) -> int:
     with locked(root / ".lock"):  # of several processes (torchrun) the first makes them, the others find them made
         jobs = _fitted(settings, jobs, pairs, root)
         folders = make_examples(jobs, root, settings.nprocs or available_cpus())
+    if settings.pack:
+        _print(pack(settings, method, own, split, folders, start))
+        return 0
     if results := learn(settings, method, own, split, folders, text, start):
         _print(results)
     return 0
+
+
+def _check_pack(settings: TrainSettings, method: "Trainable[Any]") -> None:
+    """Raise ``InputError`` for what cannot be packed."""
+    if settings.pack and method.about.learns_from != "heads":
+        raise InputError(
+            f"Expected --pack with a method that learns from high field alone (fusionnet, cfm), found {method.name}; "
+            "leave it out.",
+            code="no-effect",
+            option="pack",
+        )
+    if settings.pack and settings.pack.exists():
+        raise InputError(
+            f"Expected a new folder for --pack, found {settings.pack}; choose another, or delete it.",
+            code="folder-exists",
+            path=settings.pack,
+        )
 
 
 def _check_stages(settings: TrainSettings, method: "Trainable[Any]", own: Any, jobs: Sequence[Job]) -> None:
@@ -138,6 +159,33 @@ def _fitted(settings: TrainSettings, jobs: Sequence[Job], pairs: Sequence[Job], 
         return dataclasses.replace(job, simulator_settings=options, inputs=(*job.inputs, path))
 
     return [with_parameters(job) if job.simulator else job for job in jobs]
+
+
+def pack(
+    settings: TrainSettings,
+    method: "Trainable[Any]",
+    own: Any,
+    split: Split,
+    folders: Sequence[str],
+    start: "Loaded | None",
+) -> str:
+    """What was packed and what to do with it, as a text; ``--pack`` holds it then."""
+    from ..training.examples import read_example
+    from ..training.pack import Pack, write_pack
+    from ..training.run import stored_settings
+
+    asked = {name: getattr(settings, name) for name in ("precision", "validate_every", "patience")}
+    options = {"seed": settings.random_seed} | {name: value for name, value in asked.items() if value is not None}
+    about = method.about
+    packed = Pack(
+        about.name, stored_settings(about, own), split, options, [read_example(folder) for folder in folders], start
+    )
+    folder = write_pack(settings.pack or "", packed, about.weights_name)
+    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 1e6
+    return (
+        f"Packed: {folder} ({size:.1f} MB). Where torch, numpy, safetensors and this package lie, as often as needed:\n"
+        f"python -m bids_lfenhance.training {folder} --device cuda --max-minutes 9 --out OUT"
+    )
 
 
 def learn(

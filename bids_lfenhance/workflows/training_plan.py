@@ -36,6 +36,8 @@ def plan_jobs(settings: TrainSettings) -> list[Job]:
                 option="augment",
             )
         return _label_maps(settings.label_maps or settings.bids_dir, {})
+    if description(settings.method).learns_from == "heads":
+        return _heads(settings)
     if plain and (settings.augment_dataset or settings.label_maps):
         raise InputError(
             f"Expected --augment with a simulator, found '{settings.augment}', with which --augment-dataset and "
@@ -63,6 +65,22 @@ def plan_jobs(settings: TrainSettings) -> list[Job]:
             path=settings.bids_dir,
         )
     return jobs
+
+
+def _heads(settings: TrainSettings) -> list[Job]:
+    """High field of BIDS_DIR and of ``--augment-dataset``, and label maps, for a method that simulates as it learns."""
+    if settings.augment not in PLAIN[:1]:
+        raise InputError(
+            f"Expected no --augment for {settings.method}, which simulates low field as it learns, found "
+            f"'{settings.augment}'; leave it out.",
+            code="no-effect",
+            option="augment",
+        )
+    roots = [settings.bids_dir, *([settings.augment_dataset] if settings.augment_dataset else [])]
+    jobs = [job for root in roots for job in _high_field_of(settings, root, {"contrasts": settings.contrasts})]
+    if settings.label_maps:
+        jobs += _label_maps(settings.label_maps, {})
+    return [dataclasses.replace(job, heads=True) for job in jobs]
 
 
 def _pairs(settings: TrainSettings) -> list[Job]:
@@ -121,11 +139,15 @@ def _of(settings: TrainSettings, scans: Iterable[Any]) -> tuple[tuple[str, str, 
 
 
 def _high_field(settings: TrainSettings) -> list[Job]:
-    from ..bids.highfield import plan_simulation
-
     if settings.label_maps and not settings.augment_dataset:
         return []
-    root = settings.augment_dataset or settings.bids_dir
+    return _high_field_of(settings, settings.augment_dataset or settings.bids_dir, simulation(settings))
+
+
+def _high_field_of(settings: TrainSettings, root: Path, more: Mapping[str, Any]) -> list[Job]:
+    """A job for each high-field session of a dataset; ``more`` are fields of all of them."""
+    from ..bids.highfield import plan_simulation
+
     if root.resolve() == settings.bids_dir:
         chosen = {"participants": settings.participant_label, "sessions": settings.session_label, **_choices(settings)}
     else:
@@ -139,7 +161,7 @@ def _high_field(settings: TrainSettings) -> list[Job]:
             one.session or "",
             high=tuple((name, contrast, None, path) for name, contrast, _, path in _of(settings, one.scans)),
             licence=licence_of(root),
-            **simulation(settings),
+            **more,
         )
         for one in plan.sessions
     ]
@@ -255,8 +277,10 @@ def assign(settings: TrainSettings, jobs: Iterable[Job], split: Split) -> list[J
 def describe(settings: TrainSettings, jobs: Sequence[Job], split: Split) -> str:
     """The text of ``--dry-run``."""
     pairs = sum(bool(job.low) for job in jobs)
-    simulated = sum(job.draws for job in jobs if not job.low)
-    lines = [f"Plan: train {settings.method} ({settings.preset}) · {pairs} real pairs · {simulated} simulated sessions"]
+    heads = sum(job.heads for job in jobs)
+    simulated = sum(job.draws for job in jobs if not job.low and not job.heads)
+    learned = f"{heads} heads" if heads else f"{pairs} real pairs · {simulated} simulated sessions"
+    lines = [f"Plan: train {settings.method} ({settings.preset}) · {learned}"]
     for part in PARTS:
         subjects = [person.rpartition("/")[2] for person in getattr(split, part)]
         lines.append(f"{part}: {len(subjects)} subjects: {shorten(subjects, 8)}")

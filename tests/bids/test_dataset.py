@@ -1,5 +1,6 @@
 import json
 import multiprocessing
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,7 @@ import pytest
 
 from bids_lfenhance.bids.dataset import (
     APP,
+    check_source,
     generated_by,
     newest_change,
     raw_link,
@@ -150,3 +152,21 @@ def test_sixteen_processes_lose_no_row(source: Path, tmp_path: Path) -> None:
     listed = [row["participant_id"] for row in read_table(tmp_path / "out" / "participants.tsv")]
     assert listed == [f"sub-{label}" for label in labels]
     assert not list((tmp_path / "out").glob(".tmp-*"))
+
+
+@pytest.mark.parametrize(
+    ("description", "code"),
+    [
+        ('{"Name": "x", "BIDSVersion": "1.8.0"}', None),
+        ('{"Name": "x", "BIDSVersion": "1.8.0", "DatasetType": "derivative"}', "not-raw"),
+        ('{"Name": "x"}', "not-bids"),
+        ("[]", "bad-json"),
+        (None, "not-bids"),
+    ],
+)
+def test_what_does_not_declare_itself_raw_is_refused(tmp_path: Path, description: str | None, code: str | None) -> None:
+    """No participant found, and not why: https://github.com/nipreps/nibabies/issues/448."""
+    if description:
+        (tmp_path / "dataset_description.json").write_text(description)
+    with refused(code) if code else nullcontext():
+        check_source(tmp_path)

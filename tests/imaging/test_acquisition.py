@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from bids_lfenhance.imaging.acquisition import FWHM_PER_SD, Acquisition, Frame
+from bids_lfenhance.imaging.acquisition import Acquisition, Frame
 from bids_lfenhance.imaging.grid import Grid, apply_affine
+from bids_lfenhance.imaging.profile import FWHM_PER_SD
 from bids_lfenhance.imaging.volume import Stack
 from tests.oracle import rigid
 

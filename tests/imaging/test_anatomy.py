@@ -10,9 +10,17 @@ import pytest
 from scipy import ndimage
 
 from bids_lfenhance.config import CONTRASTS
-from bids_lfenhance.imaging.anatomy import Anatomy, contrast_doubts, extract_brain, find_anatomy, is_stripped
+from bids_lfenhance.imaging.anatomy import (
+    Anatomy,
+    contrast_doubts,
+    extract_brain,
+    find_anatomy,
+    is_stripped,
+    stack_doubts,
+)
 from bids_lfenhance.imaging.grid import Grid, canonical_grid, resample
 from bids_lfenhance.imaging.template import affine_of, load_head_template
+from bids_lfenhance.imaging.volume import Stack, volume_from_channels
 
 GAINS = {  # CSF, GM, WM, skull, scalp, air, below
     "T1w": (40, 90, 130, 20, 110, 0, 60),
@@ -86,6 +94,29 @@ def test_a_contrast_under_another_name_is_said(small, name, contrast):
     assert f"The {contrast} looks like a {name}" in sentence
     assert "check contrast" in sentence
     assert contrast_doubts(image, maps, brain, name) == []
+
+
+def test_the_one_stack_under_another_name_is_named():
+    """One T2w among the T1w of a session: https://github.com/nipreps/mriqc/issues/58."""
+    template = load_head_template()
+    maps, brain = template.maps[:3], template.maps[:3].sum(axis=0) > 0.9
+    images = {name: np.tensordot(GAINS[name][:3], maps, 1).astype(np.float32) for name in ("T1w", "T2w")}
+    thick = Grid(template.grid.affine @ np.diag([1, 1, 2.0, 1]), (*brain.shape[:2], brain.shape[2] // 2))
+    stacks = tuple(
+        Stack(
+            name,
+            "T1w",
+            resample(images[shown], template.grid.affine, thick),
+            thick.affine,
+            thick.affine,
+            thick.zooms,
+            1,
+        )
+        for name, shown in (("acq-axi_T1w", "T1w"), ("acq-cor_T1w", "T2w"), ("acq-sag_T1w", "T1w"))
+    )
+    volume = volume_from_channels(template.grid, {"T1w": images["T1w"]}, stacks)
+    (sentence,) = stack_doubts(volume, maps, brain)
+    assert sentence.startswith("acq-cor_T1w looks like a T2w")
 
 
 def test_two_runs_agree_to_the_last_bit(small):

@@ -80,6 +80,16 @@ def test_extreme_values_are_scaled_and_said(tmp_path, data, factor):
     assert any("multiplied by" in w for w in warnings)
 
 
+def test_a_voxel_far_above_all_others_does_not_scale_them_away(tmp_path, data):
+    """The kind of LAYNII's issue 88: one damaged voxel, and no head was found."""
+    damaged = data.copy()
+    damaged[20, 20, 8] = 1e30
+    opened, warnings = open_scan(write(tmp_path, damaged))
+    data[20, 20, 8] = 0
+    np.testing.assert_array_equal(opened.get_fdata(), data)
+    assert any("1 voxels up to 1e+30" in w for w in warnings)
+
+
 def test_a_slope_of_minus_one_is_refused(tmp_path, data):
     """The kind of LAYNII's issue 88: all values negative."""
     refused(write(tmp_path, -data), "negative numbers only")

@@ -8,14 +8,14 @@ import pytest
 import torch
 
 from bids_lfenhance.config import CONTRASTS
-from bids_lfenhance.methods import get_trainable, trained_methods
+from bids_lfenhance.methods import description, get_trainable, trained_methods
 from bids_lfenhance.nn.method import Trainable
 from bids_lfenhance.nn.stage import Phase
 from bids_lfenhance.nn.weights import load_weights, save_weights
 
 from .learned import batch_of, fit, joined, untrained
 
-RECORDS = [get_trainable(name) for name in trained_methods()]
+RECORDS = [get_trainable(name) for name in trained_methods() if description(name).learns_from != "heads"]
 PARAMETERS = {
     "pfsr": 3_219_889,
     "h2lo": 3 * 581_409,

@@ -7,7 +7,7 @@ from ...errors import InputError
 from ...nn.method import Description, Plain
 from ...nn.settings import setting
 from ..options import settings_with
-from ..residual_options import FLOW, FlowNetwork, FlowSampling
+from ..residual_options import FLOW, FlowFound, FlowNetwork, FlowSampling
 
 K = 400
 """Where the bridge crosses in the paper, section 2.3."""
@@ -42,7 +42,7 @@ class BridgeSampling(FlowSampling):
 
 
 @dataclass(frozen=True)
-class BridgeSettings(BridgeSampling, BridgeNetwork):
+class BridgeSettings(BridgeSampling, BridgeNetwork, FlowFound):
     """All settings of ``bridge`` together, for its functions."""
 
     @property
@@ -58,6 +58,7 @@ ABOUT = Description(
     settings=BridgeSettings,
     sampling=BridgeSampling,
     network=BridgeNetwork,
+    found=FlowFound,
     budgets={"sloppy": {"steps": 2}, "cpu": {}, "gpu": {}},
     gives_scale=True,
     weights_of=FLOW,

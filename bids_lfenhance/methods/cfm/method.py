@@ -3,10 +3,13 @@
 from ...nn.method import Trainable
 from ..flow import build
 from ..residual import enhancer
+from ..residual_training import SCORES, EstimateSource, judge, measure
 from .inference import DRAWING, predict
-from .loss import stages
+from .loss import losses, stages
 from .settings import ABOUT, CfmSettings
 
-TRAINABLE: Trainable[CfmSettings] = Trainable(ABOUT, build, stages, predict)
+TRAINABLE: Trainable[CfmSettings] = Trainable(
+    ABOUT, build, stages, predict, completes=EstimateSource, judge=judge(losses, 2.0), scores=SCORES, conclude=measure
+)
 
 ENHANCER = enhancer(DRAWING)

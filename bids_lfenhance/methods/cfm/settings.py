@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 from ...nn.method import Description, Plain
-from ...nn.settings import Checked, setting
+from ...nn.settings import setting
 from ..options import settings_with
-from ..residual_options import FLOW, FlowNetwork, FlowSampling
+from ..residual_options import FLOW, FlowFound, FlowNetwork, FlowSampling, FlowTraining, ResidualTraining
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class CfmNetwork(FlowNetwork):
 
 
 @dataclass(frozen=True)
-class CfmTraining(Checked):
+class CfmTraining(ResidualTraining):
     """How the network learns; the weights store it. Defaults are those of the preset ``paper``."""
 
     method: ClassVar[str] = "cfm"
@@ -44,29 +44,29 @@ class CfmSampling(FlowSampling):
 
 
 @dataclass(frozen=True)
-class CfmSettings(CfmSampling, CfmTraining, CfmNetwork):
+class CfmSettings(CfmSampling, CfmTraining, CfmNetwork, FlowTraining):
     """All settings of ``cfm`` together, for its functions."""
 
 
 PRESETS: Mapping[str, Plain] = {
     "paper": {},
-    "tiny": {"width": 8, "train_steps": 1500, "batch": 2, "patch": 48},
+    "tiny": {"width": 8, "train_steps": 1500, "batch": 2, "patch": 48, "pool": 16, "renew": 4},
 }
 """What each preset changes; "tiny": .3 M parameters, for two cores."""
 
 ABOUT = Description(
     "cfm",
     "lf2hf",
-    "pairs",
+    "heads",
     settings=CfmSettings,
     sampling=CfmSampling,
     network=CfmNetwork,
     training=CfmTraining,
+    found=FlowFound,
     presets=PRESETS,
     budgets={"sloppy": {"steps": 2}, "cpu": {}, "gpu": {}},
     gives_scale=True,
     weights_of=FLOW,
-    trainable=False,  # its training needs the estimate of simulated sessions, which the train level does not make yet
     sentence="a learned estimate, with draws around it by conditional flow matching of its whitened residual",
     references=("iqtcfm", "lipman", "corrdiff"),
 )

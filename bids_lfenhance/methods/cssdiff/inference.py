@@ -15,7 +15,7 @@ from ...nn.samplers import randn_like
 from ...nn.stage import Nets
 from ...nn.unet3d import whole
 from ..estimate import ContrastEstimate
-from ..learned import COARSER
+from ..options import COARSER
 from ..residual import Drawing, ResidualPrepared
 from .diffusion import bent_times, clean
 from .network import BESIDE, CHANNELS, CONTEXT, GRID, TOKEN, beside, build, seen, slices_of

@@ -2,11 +2,14 @@
 
 from ...nn.method import Trainable
 from ..residual import enhancer
+from ..residual_training import SCORES, EstimateSource, behind, judge
 from .inference import DRAWING, predict
-from .loss import stages
+from .loss import losses, stages
 from .network import build
 from .settings import ABOUT, CssDiffSettings
 
-TRAINABLE: Trainable[CssDiffSettings] = Trainable(ABOUT, build, stages, predict)
+TRAINABLE: Trainable[CssDiffSettings] = Trainable(
+    ABOUT, build, stages, predict, completes=EstimateSource, judge=judge(losses, 1.0), scores=SCORES, conclude=behind
+)
 
 ENHANCER = enhancer(DRAWING)

@@ -53,7 +53,7 @@ class Encoder(nn.Module):
         return found
 
     def vector(self, tokens: Tensor) -> Tensor:
-        """(N, ``TOKEN``) unit vectors of tokens (N, 16, ``TOKEN``): what slices are told apart by."""
+        """(N, ``TOKEN``) unit vectors of tokens (N, 16, ``TOKEN``): by which slices are distinguished."""
         return functional.normalize(self.whole(tokens.flatten(1)).float(), dim=1)
 
 

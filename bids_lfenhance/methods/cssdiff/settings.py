@@ -8,14 +8,14 @@ from ...errors import InputError
 from ...nn.method import Description, Plain
 from ...nn.settings import Checked, setting
 from ..options import settings_with
-from ..residual_options import ResidualNetwork, ResidualSampling
+from ..residual_options import ResidualFound, ResidualSampling, ResidualTraining, TrainedBehind
 
 HEADS = 4
 """Of every attention."""
 
 
 @dataclass(frozen=True)
-class CssDiffNetwork(ResidualNetwork):
+class CssDiffNetwork(Checked):
     """What shapes the networks; the weights store it. Defaults are those of the preset ``paper``."""
 
     method: ClassVar[str] = "cssdiff"
@@ -38,7 +38,7 @@ class CssDiffNetwork(ResidualNetwork):
 
 
 @dataclass(frozen=True)
-class CssDiffTraining(Checked):
+class CssDiffTraining(ResidualTraining):
     """How the networks learn; the weights store it. Defaults are those of the preset ``paper``."""
 
     method: ClassVar[str] = "cssdiff"
@@ -71,28 +71,28 @@ class CssDiffSampling(ResidualSampling):
 
 
 @dataclass(frozen=True)
-class CssDiffSettings(CssDiffSampling, CssDiffTraining, CssDiffNetwork):
+class CssDiffSettings(CssDiffSampling, CssDiffTraining, CssDiffNetwork, TrainedBehind):
     """All settings of ``cssdiff`` together, for its functions."""
 
 
 PRESETS: Mapping[str, Mapping[str, Any]] = {
     "paper": {},
-    "tiny": {"width": 32, "train_steps": 3000, "rate": 1.5e-3, "batch": 2, "crop": 96},
+    "tiny": {"width": 32, "train_steps": 3000, "rate": 1.5e-3, "batch": 2, "crop": 96, "pool": 16, "renew": 4},
 }
 """What each preset changes; "tiny": 1.8 M parameters, for one core."""
 
 ABOUT = Description(
     "cssdiff",
     "lf2hf",
-    "pairs",
+    "heads",
     settings=CssDiffSettings,
     sampling=CssDiffSampling,
     network=CssDiffNetwork,
     training=CssDiffTraining,
+    found=ResidualFound,
     presets=PRESETS,
     budgets={"sloppy": {"steps": 2}, "cpu": {}, "gpu": {"slices_at_once": 96}},
     gives_scale=True,
-    trainable=False,  # its training needs the estimate of simulated sessions, which the train level does not make yet
     sentence="a learned estimate, with draws around it by diffusion of its whitened residual, slice by slice, guided "
     "by an encoder of slices",
     references=("cssdiff", "corrdiff"),

@@ -13,7 +13,8 @@ from ...nn.method import Draw, Prepared
 from ...nn.precision import use_precision
 from ...nn.weights import Loaded
 from ..estimate import MARGIN, SessionEstimate, estimate_session
-from ..learned import COARSER, load
+from ..learned import load
+from ..options import COARSER
 from .network import build
 from .settings import ABOUT, FusionNetSampling, FusionNetSettings, resolve
 

@@ -1,10 +1,12 @@
 """Settings of ``fusionnet`` by who decides them; no torch."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
 from ...nn.method import Description, Plain
 from ...nn.settings import Checked, setting
+from ..online_options import OnlineTraining
 from ..options import EstimateSampling, settings_with
 
 
@@ -16,14 +18,22 @@ class FusionNetNetwork(Checked):
 
     width: int = field(default=32, metadata=setting("features at full resolution, doubled level by level", least=8))
     levels: int = field(default=4, metadata=setting("resolutions of the U-Net", least=2))
+
+
+@dataclass(frozen=True)
+class FusionNetFound(Checked):
+    """What a training measures in the end; the weights store it."""
+
+    method: ClassVar[str] = "fusionnet"
+
     error_factor: float = field(
         default=1.0,
-        metadata=setting("the error scale is multiplied by this: chosen so that it is right on validation", above=0),
+        metadata=setting("calibration factor of the error scale, fitted on validation subjects", above=0),
     )
 
 
 @dataclass(frozen=True)
-class FusionNetTraining(Checked):
+class FusionNetTraining(OnlineTraining):
     """How the network learns; the weights store it."""
 
     method: ClassVar[str] = "fusionnet"
@@ -31,7 +41,7 @@ class FusionNetTraining(Checked):
     train_steps: int = field(default=12000, metadata=setting("training steps", least=1))
     rate: float = field(default=5e-4, metadata=setting("learning rate, falling as a cosine", above=0))
     batch: int = field(default=4, metadata=setting("patches a step, half of them in each target contrast", least=2))
-    patch: int = field(default=128, metadata=setting("voxels a side of a patch, a multiple of 8", least=16))
+    patch: int = field(default=128, metadata=setting("voxels a side of a patch, best a multiple of 8", least=16))
 
 
 @dataclass(frozen=True)
@@ -42,7 +52,7 @@ class FusionNetSampling(EstimateSampling):
 
 
 @dataclass(frozen=True)
-class FusionNetSettings(FusionNetSampling, FusionNetTraining, FusionNetNetwork):
+class FusionNetSettings(FusionNetSampling, FusionNetTraining, FusionNetNetwork, FusionNetFound):
     """All settings of ``fusionnet`` together, for its functions."""
 
     @property
@@ -51,17 +61,25 @@ class FusionNetSettings(FusionNetSampling, FusionNetTraining, FusionNetNetwork):
         return tuple(self.width * 2**level for level in range(self.levels))
 
 
+PRESETS: Mapping[str, Plain] = {
+    "default": {},
+    "tiny": {"width": 16, "train_steps": 4000, "batch": 2, "patch": 48, "pool": 16, "renew": 4},
+}
+"""What each preset changes; "default": the size of the bundled weights, 5.9 M parameters, for a GPU; "tiny": 1.5 M,
+for two cores."""
+
 ABOUT = Description(
     "fusionnet",
     "lf2hf",
-    "pairs",
+    "heads",
     settings=FusionNetSettings,
     sampling=FusionNetSampling,
     network=FusionNetNetwork,
     training=FusionNetTraining,
+    found=FusionNetFound,
+    presets=PRESETS,
     budgets={"sloppy": {}, "cpu": {}, "gpu": {}},
     gives_scale=True,
-    trainable=False,  # its training needs low field simulated anew in every step, which the train level cannot yet
     sentence="a 3D U-Net that fuses the stacks of a contrast into one image and tells the scale of its error, trained "
     "on low field simulated anew for every step",
     references=("unet", "kendall"),

@@ -7,8 +7,9 @@ from scipy import ndimage
 
 from ...config import CONTRASTS
 from ...imaging import fusion
-from ...imaging.acquisition import FWHM_PER_SD, Acquisition, Frame
+from ...imaging.acquisition import Acquisition, Frame
 from ...imaging.grid import Grid, apply_affine, zooms_of
+from ...imaging.profile import FWHM_PER_SD
 from ...imaging.volume import Stack, Volume
 
 MARGIN_MM = 3.0

@@ -15,7 +15,8 @@ from ...nn.memory import FLOAT, peak_bytes
 from ...nn.method import Draw
 from ...nn.stage import Nets
 from ..contrast import estimate
-from ..learned import COARSER, Learned, batch_of, finish, fit_count, load, record_of, set_up
+from ..learned import Learned, batch_of, finish, fit_count, load, record_of, set_up
+from ..options import COARSER
 from .loss import singles
 from .network import Enhancer, build
 from .settings import ABOUT, PfsrSampling, PfsrSettings, resolve

@@ -106,7 +106,7 @@ def test_what_only_other_slices_tell_is_learned_through_the_tokens(monkeypatch: 
     settings = CssDiffSettings(width=8, slices=8, crop=16, sgp=0, dropout=0)
     nets, generator = build(settings), seeded(7)
     optimiser = torch.optim.AdamW([one for net in nets.values() for one in net.parameters()], 5e-3)
-    for step in range(40):
+    for step in range(60):
         optimiser.zero_grad()
         losses(nets, batches[step % 4], settings, generator)["velocity"].backward()
         optimiser.step()

@@ -1,0 +1,60 @@
+"""How good an estimate is on fixed sessions of people it did not learn from, and how wide its error really is."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from ...nn.batch import Batch, required
+from ...nn.estimate import read_output
+from ...nn.judged import Judged
+from ...nn.psnr import brain_fit_psnr
+from ...nn.stage import Nets
+from ...nn.unet3d import whole
+from .settings import FusionNetSettings
+
+SCORES = ("psnr", "psnr-mean-of-stacks", "psnr-axial", "psnr-three", "psnr-own", "within-2-sd")
+"""Of the estimate over all sessions, of the plain mean of the stacks, of the estimate by session (the first two with
+the T1w as target); share of the brain where the error is below twice its stated SD."""
+
+FAR = 6.0
+"""Errors count for no more than so many of their SDs."""
+
+
+def predict(nets: Nets, batch: Batch, settings: FusionNetSettings, generator: torch.Generator) -> Tensor:
+    """(B, 1, X, Y, Z) float32: the estimate, zero outside the brain."""
+    mean, _ = read_output(batch.input, whole(nets["estimate"], batch.input))
+    return mean.clamp(min=0) * batch.mask
+
+
+def judge(nets: Nets, sessions: Iterable[Judged], settings: FusionNetSettings) -> Mapping[str, float]:
+    """``SCORES`` of one person; PSNR in dB, inside the brain, protocol brain-fit."""
+    found: dict[str, list[float]] = {name: [] for name in SCORES}
+    for judged, mean, scale in estimates(nets, sessions):
+        target, brain = required(judged.batch.target)[0, 0], judged.batch.mask[0, 0]
+        value = brain_fit_psnr(mean[0, 0], target, brain)
+        found["psnr"].append(value)
+        found["psnr-mean-of-stacks"].append(brain_fit_psnr(judged.batch.input[0, 0], target, brain))
+        if judged.own == (judged.name == "own"):
+            found[f"psnr-{judged.name}"].append(value)
+        near = (mean[0, 0] - target).abs() < 2 * settings.error_factor * scale[0, 0]
+        found["within-2-sd"].append(float(near[brain].float().mean()))
+    return {name: sum(values) / len(values) if values else float("nan") for name, values in found.items()}
+
+
+def conclude(nets: Nets, sessions: Iterable[Judged], settings: FusionNetSettings) -> FusionNetSettings:
+    """The settings with the factor that makes the mean square of error over SD one."""
+    squares: list[float] = []
+    for judged, mean, scale in estimates(nets, sessions):
+        ratio = (mean - required(judged.batch.target)) / scale
+        squares.append(float(ratio[judged.batch.mask].clamp(-FAR, FAR).square().mean()))
+    return replace(settings, error_factor=(sum(squares) / len(squares)) ** 0.5)
+
+
+def estimates(nets: Nets, sessions: Iterable[Judged]) -> Iterator[tuple[Judged, Tensor, Tensor]]:
+    """The sessions, each with the estimate and the SD of its error (1, 1, X, Y, Z)."""
+    for judged in sessions:
+        with torch.no_grad():
+            output = whole(nets["estimate"], judged.batch.input)
+        yield judged, *read_output(judged.batch.input, output)

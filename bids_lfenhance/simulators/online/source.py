@@ -1,0 +1,206 @@
+"""A source that simulates as the training goes: a pool of whole heads on the device, of which every step cuts patches.
+
+Head j of the pool is a function of (seed, stage, j), and the step says which heads are in it, so a training that goes
+on fills it with the same ones. Even heads are T1w with both targets, odd ones of any kind in the contrast of the scan;
+of the items of a step, those with an even number aim at the T1w, the others at the contrast of the scan.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ...nn.batch import Batch, Item
+from ...nn.estimate import network_input
+from ...nn.source import Example, Position
+from ...nn.stage import Stage
+from .fields import Noise
+from .material import Head, heads_of
+from .parameters import Mixture, Session, draw_session
+from .stacks import Simulated, prepare_noise, simulate
+
+FIRST = 8
+"""Heads in the pool when a stage begins."""
+
+MARGIN = 8
+"""Voxels of nothing around a brain: what the blur of a stack and its motion need, and what the network is shown."""
+
+BOTH = 0.15
+"""How often an item in the contrast of the scan is cut from a head whose T1w is a target in the same step."""
+
+TRIES, LEAST_BRAIN = 8, 0.2
+"""Corners tried for a patch, and the share of brain that is enough."""
+
+_POOL = 3
+"""Stream of the heads of a pool, beside those of ``nn.source``."""
+
+
+class OnlineSettings(Protocol):
+    """What the settings of a method say of its source."""
+
+    pool: int
+    renew: int
+    label_maps: float
+    other_contrasts: float
+    lesions: float
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A head of the pool before it is simulated: number in the pool, what was drawn, and the noise made ahead."""
+
+    number: int
+    head: Head
+    drawn: Session
+    noise: Noise
+
+
+@dataclass(frozen=True, eq=False)
+class Entry:
+    """A head of the pool: ``person`` number of the person; ``brain`` (X, Y, Z) bool on the processor."""
+
+    simulated: Simulated
+    person: int
+    brain: np.ndarray
+
+
+class OnlineSource:
+    """Patches of low field that nobody saw before; ``size`` heads in the pool, a new one every ``renew`` steps."""
+
+    def __init__(self, examples: Sequence[Example], mixture: Mixture, size: int, renew: int) -> None:
+        heads = heads_of(examples)
+        self.people = sorted({head.person for head in heads})
+        self.mixture, self.size, self.renew = mixture, size, renew
+        self._heads = {kind: [head for head in heads if head.kind == kind] for kind in ("head", "labels", "image")}
+        self._pool: dict[tuple[int, int, int], Entry] = {}
+
+    @classmethod
+    def of(cls, examples: Sequence[Example], settings: OnlineSettings) -> "OnlineSource":
+        """As the settings of a method say."""
+        mixture = Mixture(settings.label_maps, settings.other_contrasts, settings.lesions)
+        return cls(examples, mixture, settings.pool, settings.renew)
+
+    @property
+    def identity(self) -> object:
+        """The mixture and the pool; the heads are the training's examples."""
+        return {"mixture": asdict(self.mixture), "pool": self.size, "renew": self.renew}
+
+    def heads_in(self, step: int) -> range:
+        """Numbers of the heads that are in the pool at a step."""
+        newest = min(FIRST, self.size) + step // self.renew
+        return range(max(0, newest - self.size), newest)
+
+    def item(self, stage: Stage, at: Position) -> Item:
+        """The head that joins the pool at this step, with its noise, where one does; in the step's first item."""
+        joins = at.number == 0 and at.step > 0 and at.step % self.renew == 0
+        new = [self.plan(stage, at.seed, at.stage, self.heads_in(at.step)[-1])] if joins else []
+        for planned in new:
+            prepare_noise(planned.drawn, planned.head.image.shape, planned.noise)
+        return {"new": new}
+
+    def plan(self, stage: Stage, seed: int, number_of_stage: int, number: int) -> Planned:
+        """Head ``number`` of the pool of a stage: whose it is and what is drawn of it."""
+        generator = np.random.default_rng([seed, number_of_stage, _POOL, number])
+        restored = number % 2 == 0 and bool(self._heads["head"])
+        heads = self._heads["head"] if restored else self._of_any_kind(generator)
+        head = heads[int(generator.integers(len(heads)))].with_room(stage.patch, MARGIN)
+        drawn = draw_session(generator, head, restored, self.mixture)
+        return Planned(number, head, drawn, Noise(drawn.seed))
+
+    def _of_any_kind(self, generator: np.random.Generator) -> list[Head]:
+        """The heads of a kind, drawn by the mixture from the kinds there are."""
+        labels, images = self.mixture.labels, self.mixture.images
+        shares = {"head": max(0.0, 1 - labels - images), "labels": labels, "image": images}
+        there = {kind: share for kind, share in shares.items() if self._heads[kind]}
+        kinds, weights = list(there), np.array(list(there.values())) + 1e-9
+        return self._heads[kinds[int(generator.choice(len(kinds), p=weights / weights.sum()))]]
+
+    def realise(self, stage: Stage, items: Sequence[Item], at: Sequence[Position], device: torch.device) -> Batch:
+        """Patches on the device; what the pool lacks is simulated first."""
+        with torch.no_grad():
+            self._fill(stage, at[0], device, [new for item in items for new in item["new"]])
+            return joined([self._cut(stage, one) for one in at])
+
+    def _fill(self, stage: Stage, at: Position, device: torch.device, made: Iterable[Planned]) -> None:
+        ready = {planned.number: planned for planned in made}
+        wanted = {(at.seed, at.stage, number) for number in self.heads_in(at.step)}
+        for key in self._pool.keys() - wanted:
+            del self._pool[key]
+        for key in sorted(wanted - self._pool.keys()):
+            planned = ready.get(key[2]) or self.plan(stage, *key)
+            simulated = simulate(planned.head, planned.drawn, device, planned.noise).packed()
+            person = self.people.index(planned.head.person)
+            self._pool[key] = Entry(simulated, person, simulated.brain.cpu().numpy())
+
+    def _cut(self, stage: Stage, at: Position) -> Batch:
+        """One item: a patch of a head of the pool, where there is brain."""
+        generator = at.generator()
+        own = at.number % 2 == 1
+        odd = own and generator.random() >= BOTH
+        numbers = [number for number in self.heads_in(at.step) if number % 2 == int(odd)]
+        entry = self._pool[(at.seed, at.stage, numbers[int(generator.integers(len(numbers)))])]
+        return patch_of(entry.simulated, own, corner_of(entry.brain, stage.patch, generator), stage.patch, entry.person)
+
+
+def corner_of(brain: np.ndarray, patch: Sequence[int], generator: np.random.Generator) -> tuple[int, ...]:
+    """The corner of a patch with enough brain, or the best of those tried; ``brain`` (X, Y, Z) bool."""
+    spare = np.array(brain.shape) - np.array(patch)
+    best: tuple[int, ...] = (0, 0, 0)
+    most = -1.0
+    for _ in range(TRIES):
+        corner = tuple(int(start) for start in generator.integers(0, spare + 1))
+        share = float(
+            brain[tuple(slice(start, start + side) for start, side in zip(corner, patch, strict=True))].mean()
+        )
+        if share > most:
+            best, most = corner, share
+        if share > LEAST_BRAIN:
+            break
+    return best
+
+
+def patch_of(simulated: Simulated, own: bool, corner: Sequence[int], patch: Sequence[int], person: int = 0) -> Batch:
+    """A batch of one, (1, C, *patch): ``input`` of the network, target in the contrast asked for, brain, lesions."""
+    box = tuple(slice(start, start + side) for start, side in zip(corner, patch, strict=True))
+    device = simulated.image.device
+    target = simulated.own if own or simulated.high is None else simulated.high
+    kept = own or simulated.high is None
+    inputs = network_input(
+        simulated.image[(slice(None), *box)].float()[None],
+        simulated.covered[(slice(None), *box)][None],
+        simulated.present[None],
+        simulated.resolution[None],
+        torch.tensor([float(kept)], device=device),
+    )
+    return Batch(
+        inputs,
+        torch.ones(1, 1, dtype=torch.bool, device=device),
+        simulated.brain[box][None, None],
+        target[box].float()[None, None],
+        person=torch.tensor([person], device=device),
+        lesions=simulated.lesions[box].float()[None, None],
+    )
+
+
+def whole_head(simulated: Simulated, own: bool) -> Batch:
+    """All of a head as a batch of one."""
+    return patch_of(simulated, own, (0, 0, 0), simulated.brain.shape)
+
+
+def joined(batches: Sequence[Batch]) -> Batch:
+    """The items of several batches of ``patch_of`` in one."""
+
+    def all_of(name: str) -> Tensor:
+        return torch.cat([getattr(batch, name) for batch in batches])
+
+    return Batch(
+        all_of("input"),
+        all_of("present"),
+        all_of("mask"),
+        all_of("target"),
+        person=all_of("person"),
+        lesions=all_of("lesions"),
+    )

@@ -1,0 +1,56 @@
+"""Heads that low field is simulated from while a network learns: high field and label maps as bytes, brain only."""
+
+import numpy as np
+
+from ..errors import InputError
+from ..imaging.grid import Grid, box_of, canonical_grid, resample
+from ..imaging.volume import Volume
+
+FULL, PERCENTILE = 230, 99.9
+"""The byte that a percentile of the brain becomes; what is brighter is kept up to 255."""
+
+BRAIN = (
+    *(2, 3, 4, 5, 7, 8, 10, 11, 12, 13, 14, 15, 16, 17, 18, 24, 26, 28),
+    *(41, 42, 43, 44, 46, 47, 49, 50, 51, 52, 53, 54, 58, 60),
+)
+"""FreeSurfer's labels of the brain."""
+
+CORTEX = {1000: 3, 2000: 42}
+"""Parcels of the cortex: a thousand numbers from each of these are one label."""
+
+
+def as_bytes(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """(X, Y, Z) uint8: ``FULL`` is the brain's 99.9th percentile, at least 1 inside ``mask`` and 0 outside."""
+    level = float(np.percentile(image[mask], PERCENTILE))
+    if not level > 0:
+        raise InputError("Expected a brain that is brighter than nothing, found none; look at the image.")
+    values = np.clip(np.round(image * (FULL / level)), 1, 255).astype(np.uint8)
+    return np.where(mask, values, np.uint8(0))
+
+
+def head_bytes(high: Volume, mask: np.ndarray) -> np.ndarray:
+    """(n, x, y, z) uint8: the contrasts of a session at high field, cut to the brain ``mask`` (X, Y, Z)."""
+    box = box_of(mask)
+    return np.stack([as_bytes(high.channel(name)[box], mask[box]) for name in high.contrasts])
+
+
+def brain_labels(path: str) -> np.ndarray:
+    """(x, y, z) uint8: the labels of the brain in a map of FreeSurfer's numbers, RAS, 1 mm, cut to the brain."""
+    import nibabel as nib
+
+    try:
+        image = nib.load(path)
+        numbers = np.rint(np.asarray(image.dataobj, np.float32)).astype(int)  # type: ignore[attr-defined]
+    except (OSError, nib.filebasedimages.ImageFileError, EOFError) as error:
+        raise InputError(f"Expected a label map (NIfTI or MGH) in {path}, found no image ({error}).") from error
+    for first, label in CORTEX.items():
+        numbers[(numbers >= first) & (numbers < first + 1000)] = label
+    kept = np.where(np.isin(numbers, BRAIN), numbers, 0)
+    if kept.ndim != 3 or not kept.any():
+        raise InputError(
+            f"Expected a map of three dimensions with FreeSurfer's labels of the brain (2, 3, 41, 42, …) in {path}, "
+            "found none; leave it out."
+        )
+    grid = Grid(image.affine, kept.shape)  # type: ignore[attr-defined]
+    found = resample(kept, grid.affine, canonical_grid(grid.corners()), order=0).astype(np.uint8)
+    return found[box_of(found > 0)]

@@ -1,0 +1,129 @@
+"""A training in one small folder, for a machine with a GPU and little else: heads, weights to start from, settings.
+
+``python -m bids_lfenhance.training FOLDER`` trains there, where only torch, numpy and safetensors are installed.
+"""
+
+import io
+import json
+import lzma
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..bids.atomic import atomic_folder
+from ..errors import InputError
+from ..nn.weights import Loaded, load_weights
+from .examples import RECORD, Example, read_example
+from .split import Split
+
+LIMIT_MB = 60
+"""Most that a pack takes: what may be sent to a machine that is lent."""
+
+PACK, HEADS, START, BEHIND = "pack.json", "heads", "start.safetensors", "estimate.safetensors"
+"""What is to be done; a folder for each head; weights to begin with, and of the estimate a flow is trained behind."""
+
+
+@dataclass(frozen=True)
+class Pack:
+    """A training as it was packed: ``settings`` of the method, and ``options`` of ``TrainOptions``, plain values."""
+
+    method: str
+    settings: Mapping[str, Any]
+    split: Split
+    options: Mapping[str, Any]
+    examples: Sequence[Example]
+    start: Loaded | None = None
+
+
+def write_pack(folder: str | Path, pack: Pack, weights_name: str) -> Path:
+    """The folder, written whole or not at all; raise InputError where it would be larger than ``LIMIT_MB``.
+
+    Test people stay behind. ``settings`` without the device.
+    """
+    kept = [one for one in pack.examples if one.person in (*pack.split.train, *pack.split.validation)]
+    files = {f"{HEADS}/{one.folder.name}/{name}": content for one in kept for name, content in _files(one).items()}
+    if pack.start is not None:
+        files[START] = pack.start.path.read_bytes()
+    if "behind" in pack.settings:
+        files[BEHIND] = load_weights(pack.settings["behind"], "fusionnet", ()).path.read_bytes()
+    about = {
+        "method": pack.method,
+        "weights_name": weights_name,
+        "settings": dict(pack.settings),
+        "split": asdict(replace(pack.split, test=())),
+        "options": dict(pack.options),
+        "heads": [one.folder.name for one in kept],
+    }
+    files[PACK] = json.dumps(about, indent=1).encode()
+    size = sum(map(len, files.values())) / 1e6
+    if size > LIMIT_MB:
+        raise InputError(
+            f"Expected a pack of at most {LIMIT_MB} MB, found {size:.0f} MB in {len(kept)} heads; leave some out with "
+            "--participant-label or --split.",
+            code="pack-too-large",
+        )
+
+    def fill(draft: Path) -> None:
+        for name, content in files.items():
+            path = draft / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+
+    return atomic_folder(folder, fill)
+
+
+def read_pack(folder: str | Path) -> Pack:
+    """The pack; its heads are unpacked beside it the first time, into ``examples``."""
+    folder = Path(folder)
+    try:
+        about = json.loads((folder / PACK).read_text(encoding="utf-8"))
+        settings, options = about["settings"], about["options"]
+        given = about["split"]
+        split = Split(tuple(given["train"]), tuple(given["validation"]), how=given["how"])
+        names = about["heads"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"Expected a pack in {folder}, written by train --pack, found no {PACK} that can be read ({error})."
+        ) from error
+    examples = [_unpacked(folder / HEADS / name, folder / "examples" / name) for name in names]
+    if "behind" in settings:
+        settings["behind"] = str(folder / BEHIND)
+    start = load_weights(folder / START, about["weights_name"], ()) if (folder / START).is_file() else None
+    return Pack(about["method"], settings, split, options, examples, start)
+
+
+def _files(example: Example) -> dict[str, bytes]:
+    """The record of a head, and its array in few bytes."""
+    name = "labels" if example.kind == "maps" else "high"
+    array = np.asarray(getattr(example, name))
+    return {RECORD: (example.folder / RECORD).read_bytes(), f"{name}.xz": compressed(array)}
+
+
+def compressed(array: np.ndarray) -> bytes:
+    """An array of bytes (…, X, Y, Z) as differences along X, which compress better."""
+    content = io.BytesIO()
+    np.save(content, np.diff(array, axis=-3, prepend=np.zeros_like(array[..., :1, :, :])))
+    return lzma.compress(content.getvalue())
+
+
+def expanded(content: bytes) -> np.ndarray:
+    """The array of ``compressed``."""
+    steps = np.load(io.BytesIO(lzma.decompress(content)), allow_pickle=False)
+    return np.cumsum(steps, axis=-3, dtype=np.uint8)
+
+
+def _unpacked(source: Path, target: Path) -> Example:
+    if not target.is_dir():
+
+        def fill(draft: Path) -> None:
+            for path in source.iterdir():
+                if path.suffix == ".xz":
+                    np.save(draft / f"{path.stem}.npy", expanded(path.read_bytes()))
+                else:
+                    (draft / path.name).write_bytes(path.read_bytes())
+
+        atomic_folder(target, fill)
+    return read_example(target)

@@ -1,0 +1,115 @@
+"""The train level for methods that simulate as they learn: high field alone will do, and so will a pack of it."""
+
+import json
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+
+from bids_lfenhance.cli.run import main
+from bids_lfenhance.imaging.volume import volume_from_channels
+from bids_lfenhance.nn.weights import load_weights
+from bids_lfenhance.training import jobs
+from bids_lfenhance.training.heads import as_bytes, brain_labels
+from bids_lfenhance.training.pack import read_pack
+from bids_lfenhance.workflows import train
+from tests.simulators.online.phantoms import label_image
+from tests.simulators.sources import phantom_source
+from tests.workflows.simulated import write_scan
+
+SMALL = [
+    *("--method", "fusionnet", "--precision", "fp32", "--omp-nthreads", "1", "--nprocs", "1"),
+    *("--set", "width=8", "levels=2", "patch=16", "train_steps=2", "pool=2"),
+]
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Phantoms for heads, whose brain need not be looked for, and no other processes."""
+    torch.set_num_threads(1)
+    source = phantom_source("T1w", size=24)
+    found = volume_from_channels(source.grid, {"T1w": source.image}), source.mask
+    monkeypatch.setattr(jobs, "_brain_of", lambda job: found)
+
+    def in_turn(work, tasks, nprocs, ended):
+        for name, task in tasks.items():
+            ended(name, work(task), "")
+
+    monkeypatch.setattr(train, "share_out", in_turn)
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Path:
+    root = tmp_path / "high"
+    root.mkdir()
+    (root / "dataset_description.json").write_text('{"Name": "Phantoms", "BIDSVersion": "1.10.0", "License": "CC0"}')
+    for person in ("01", "02", "03"):
+        write_scan(root, f"sub-{person}", "T1w")
+    (tmp_path / "split-given.json").write_text(json.dumps({"train": ["01"], "validation": ["02"], "test": ["03"]}))
+    return root
+
+
+def run(dataset: Path, out: Path, *more: str) -> int:
+    return main([str(dataset), str(out), "train", *SMALL, "--split", str(dataset.parent / "split-given.json"), *more])
+
+
+def test_high_field_alone_makes_weights_that_enhance(dataset: Path, tmp_path: Path, capsys) -> None:
+    assert run(dataset, tmp_path / "out", "--dry-run") == 0
+    assert "train fusionnet (tiny) · 3 heads" in capsys.readouterr().out
+    assert run(dataset, tmp_path / "out") == 0
+    loaded = load_weights(tmp_path / "out", "fusionnet", ("T1w",))
+    assert loaded.trained_on == ("Phantoms/01", "Phantoms/02")
+    assert loaded.settings["width"] == 8
+    card = (tmp_path / "out" / "card.md").read_text()
+    assert "| train | Phantoms | simulated (online) | 1 | 1 | CC0 |" in card
+    assert "| psnr-mean-of-stacks |" in card
+    assert (tmp_path / "out" / "test.tsv").read_text().startswith("person\tpsnr\t")
+
+
+def test_a_pack_has_no_test_people_and_goes_on_from_given_weights(dataset: Path, tmp_path: Path, capsys) -> None:
+    assert run(dataset, tmp_path / "first") == 0
+    more = ("--pack", str(tmp_path / "pack"), "--init-weights", str(tmp_path / "first"))
+    assert run(dataset, tmp_path / "out", *more) == 0
+    assert "python -m bids_lfenhance.training" in capsys.readouterr().out
+    pack = read_pack(tmp_path / "pack")
+    assert [one.person for one in pack.examples] == ["Phantoms/01", "Phantoms/02"]
+    assert pack.start is not None
+    assert pack.start.sha256 == load_weights(tmp_path / "first", "fusionnet", ()).sha256
+    assert run(dataset, tmp_path / "out", *more) == 2
+    assert "Expected a new folder for --pack" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("more", "sentence"),
+    [
+        (("--augment", "physics"), "simulates low field as it learns"),
+        (("--method", "pfsr", "--pack", "there"), "Expected --pack with a method"),
+    ],
+)
+def test_what_has_no_effect_is_refused(dataset: Path, tmp_path: Path, capsys, more, sentence) -> None:
+    words = [word for word in SMALL[:2] if "--method" not in more] if "--method" in more else SMALL
+    assert main([str(dataset), str(tmp_path / "out"), "train", *words, *more]) == 2
+    assert sentence in capsys.readouterr().err
+
+
+def test_bytes_of_a_brain() -> None:
+    image = np.random.default_rng(0).gamma(4, 20, (30, 30, 30)).astype(np.float32)
+    mask = np.zeros(image.shape, bool)
+    mask[5:-5, 5:-5, 5:-5] = True
+    found = as_bytes(image, mask)
+    assert ((found > 0) == mask).all()
+    assert np.percentile(found[mask], 99.9) == pytest.approx(230, abs=2)
+    assert np.corrcoef(found[mask], image[mask])[0, 1] > 0.999
+
+
+def test_labels_of_the_brain_are_kept_and_parcels_joined(tmp_path: Path) -> None:
+    labels = label_image((20, 22, 18)).astype(np.int32)
+    labels[labels == 3] = 1012
+    labels[0, 0, 0] = 502
+    nib.save(nib.Nifti1Image(labels[::-1], np.diag([-1.0, 1, 1, 1])), tmp_path / "map.nii.gz")
+    found = brain_labels(str(tmp_path / "map.nii.gz"))
+    assert set(np.unique(found)) == {0, 2, 3, 4, 41, 42, 43}
+    assert (found > 0).sum() == (label_image((20, 22, 18)) > 0).sum()
+    assert (found[: found.shape[0] // 2] == 41).sum() == 0, "left stays left, however the file is stored"
