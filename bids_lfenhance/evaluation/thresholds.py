@@ -276,7 +276,7 @@ THRESHOLDS: tuple[Threshold, ...] = (
         VOLUMES,
         (0, 5),
         (0, 15),
-        "over the structures, against high field; scans of one head repeated at high field differ by 2 to 5 %",
+        "over the structures, against high field",
         _enhanced("VolumeError"),
         needed=False,
     ),

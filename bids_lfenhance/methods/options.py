@@ -110,7 +110,7 @@ def settings_in_use(about: Description[S], sampling: LearnedSampling, stored: Pl
 
 def settings_with(about: Description[S], sampling: NetworkSampling, stored: Plain) -> S:
     """The settings of a method: network and training as the weights store them, the rest as ``sampling`` has them."""
-    asked = {item.name: getattr(sampling, item.name) for item in fields(sampling)}
+    asked = {item.name: getattr(sampling, item.name) for item in fields(about.sampling)}
     return about.settings(**settings_of_weights(about, stored), **asked)
 
 
