@@ -255,4 +255,4 @@ def test_a_worker_that_fails_is_a_sentence_not_a_traceback(dataset: Path, tmp_pa
 def test_one_contrast_of_h2lo_is_all_that_is_planned(dataset: Path, tmp_path: Path, capsys) -> None:
     words = ["--method", "h2lo", "--set", "contrast=T1w", "--augment", "physics", "--dry-run"]
     assert main([str(dataset), str(tmp_path / "out"), "train", *words, "--split", str(split(tmp_path))]) == 0
-    assert 'contrasts = [\n    "T1w",\n]' in capsys.readouterr().out
+    assert 'contrasts = ["T1w"]' in capsys.readouterr().out
