@@ -282,6 +282,7 @@ def test_a_derivative_is_no_place_for_it(made, raw, tmp_path):
         run(simulated.settings(made, raw))
 
 
+@pytest.mark.slow
 @pytest.mark.real
 def test_a_real_subject_of_ds002748(shared_data, tmp_path, monkeypatch):
     """The whole path once: registration, brain, tissue, one stack, and the same image again from the sidecar."""
