@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+from scipy import ndimage
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -71,6 +72,7 @@ def main() -> None:
     parser.add_argument("--target-contrast", default="own", choices=["own", "high-field"])
     parser.add_argument("--data", type=Path, default=SHARED)
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--picture", type=Path, help="file for a picture of the last row: axial, coronal, sagittal")
     parser.add_argument("--out", type=Path, help="table of tab-separated values that the rows are added to")
     given = parser.parse_args()
     method = get_method("fusionnet")
@@ -87,6 +89,32 @@ def main() -> None:
                 about = {"subject": subject, "planes": planes, "contrast": contrast, "target": given.target_contrast}
                 figures = scores(case, contrast, result.image, result.std)
                 report(about, {**figures, "cpu_seconds": usage.cpu_seconds / len(given.contrasts)}, given.out)
+                if given.picture:
+                    draw(case, contrast, result.image, result.std, given.picture)
+
+
+def draw(case: Case, contrast: str, image: np.ndarray, std: np.ndarray, path: Path) -> None:
+    """Plain mean, estimate, high field and SD of the error, to 20 % of white matter, through the middle of the brain."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    channel = CONTRASTS.index(contrast)
+    images = {"plain mean": case.volume.image[channel], "fusionnet": image[channel], "high field": case.truth[contrast]}
+    shown = {name: one / np.percentile(one[case.brain], 98) for name, one in images.items()}
+    shown["SD of the error"] = std[channel] / np.percentile(image[channel][case.brain], 98) * 5
+    box = ndimage.find_objects(case.brain.astype(np.uint8))[0]
+    middle = [(part.start + part.stop) // 2 for part in box]
+    figure, axes = plt.subplots(3, 4, figsize=(12, 9.6), facecolor="black")
+    for column, name in enumerate(("plain mean", "fusionnet", "high field", "SD of the error")):
+        for row, axis in enumerate((2, 1, 0)):
+            plane = shown[name][box].take(middle[axis] - box[axis].start, axis=axis)
+            axes[row, column].imshow(plane.T, cmap="gray", origin="lower", vmin=0, vmax=1)
+            axes[row, column].axis("off")
+        axes[0, column].set_title(name, color="white")
+    figure.tight_layout(pad=0.3)
+    figure.savefig(path, dpi=80, facecolor="black", pil_kwargs={"quality": 88})
 
 
 def report(about: Mapping[str, str], figures: Mapping[str, float], out: Path | None) -> None:
