@@ -94,7 +94,7 @@ def main() -> None:
 
 
 def draw(case: Case, contrast: str, image: np.ndarray, std: np.ndarray, path: Path) -> None:
-    """Plain mean, estimate, high field and SD of the error, to 20 % of white matter, through the middle of the brain."""
+    """Plain mean, estimate, high field, SD of the error (to 20 % of white matter) through the middle of the brain."""
     import matplotlib
 
     matplotlib.use("Agg")
