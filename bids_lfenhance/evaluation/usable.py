@@ -48,9 +48,9 @@ def from_sidecar(sidecar: Mapping[str, Any]) -> Usable:
     words, reasons = sidecar.get("Usable"), sidecar.get("UsableReasons")
     if not isinstance(words, Mapping) or any(words.get(purpose) not in WORDS for purpose in PURPOSES):
         return Usable(CHECK, CHECK, CHECK, ("check: its sidecar does not say what it is usable for",), False)
-    told = tuple(map(str, reasons)) if isinstance(reasons, list) else ()
+    sentences = tuple(map(str, reasons)) if isinstance(reasons, list) else ()
     look, segment, measure = (str(words[purpose]) for purpose in PURPOSES)
-    return Usable(look, segment, measure, told, sidecar.get("UsableVerified") is True)
+    return Usable(look, segment, measure, sentences, sidecar.get("UsableVerified") is True)
 
 
 def worst(words: Iterable[str]) -> str:

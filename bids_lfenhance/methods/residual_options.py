@@ -103,12 +103,12 @@ class ResidualTraining(OnlineTraining):
 
 @dataclass(frozen=True)
 class TrainedBehind(ResidualTraining, ResidualFound):
-    """What a training behind an estimate is told and finds."""
+    """Settings of a training behind an estimate, and what it measures."""
 
 
 @dataclass(frozen=True)
 class FlowTraining(TrainedBehind, FlowFound):
-    """What a training of the flow is told and finds."""
+    """Settings of a training of the flow, and what it measures."""
 
 
 @dataclass(frozen=True)

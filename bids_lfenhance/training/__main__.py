@@ -66,8 +66,8 @@ def run(folder: Path, out: Path, device: str, minutes: float) -> str:
 def show(done: int, steps: int, losses: Mapping[str, float]) -> None:
     """A line now and then."""
     if done % SHOWN == 1 or done == steps:
-        told = " ".join(f"{name} {value:.4f}" for name, value in losses.items())
-        print(f"{done}/{steps} {told}", flush=True)  # noqa: T201
+        figures = " ".join(f"{name} {value:.4f}" for name, value in losses.items())
+        print(f"{done}/{steps} {figures}", flush=True)  # noqa: T201
 
 
 if __name__ == "__main__":

@@ -43,7 +43,7 @@ def record_failures(sessions: Iterable[LowFieldSession], spec: RunSpec, failures
         if all(files[f"enhanced/{contrast}"].is_file() for contrast in contrasts(session.stacks)):
             continue
         if not found or found.get("Failure"):
-            with suppress(OSError):  # a full disk is told of elsewhere
+            with suppress(OSError):  # a full disk is reported elsewhere
                 write_json(files["qc"], failure_record(session, spec, _why(session, failures)))
 
 
