@@ -3,8 +3,8 @@
 python benchmarks/estimate.py sub-53 patient26 --contrasts T1w T2w --planes axi axi+cor+sag [--target-contrast own]
 
 A row, in the table of ``--out`` too: brain-fit PSNR / SSIM of the plain mean and of the estimate, where high field has
-brain; in the brain that was found: coverage of 2 SD, correlation of the SD with |error|, F1 of edges, power at .1–.2,
-.2–.3 and .3–.4 /mm as a share of high field's. Subjects as of fidelity.py.
+brain; in the brain that was found: coverage of 2 SD, correlation of the SD with |error|, power at .1–.2, .2–.3 and
+.3–.4 /mm as a share of high field's. Subjects as of fidelity.py.
 """
 
 import argparse
@@ -19,7 +19,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.fidelity import SHARED, Case, brain_fit_ssim, make_case
 from bids_lfenhance.config import CONTRASTS
-from bids_lfenhance.evaluation.sharpness import edge_f1
 from bids_lfenhance.methods import get_method
 from bids_lfenhance.methods.enhance import enhance
 from bids_lfenhance.resources import measured
@@ -53,7 +52,6 @@ def scores(case: Case, contrast: str, image: np.ndarray, std: np.ndarray) -> dic
         figures[f"{name}_psnr"] = oracle.brain_fit_psnr(one, truth, case.brain)
         figures[f"{name}_ssim"] = brain_fit_ssim(one, truth, case.brain)
         fit, gain = fitted(one, truth, found)
-        figures[f"{name}_edges"] = edge_f1(fit, truth, found)
         for low, share in zip(BANDS, power(fit, found) / reference, strict=True):
             figures[f"{name}_power_{low:g}"] = share
     error, sd = np.abs(fit - truth)[found], abs(gain) * std[channel][found]

@@ -75,12 +75,12 @@ def pair(row: Row, key: str, digits: int) -> str:
 
 def long_table() -> str:
     lines = [
-        "| who | stacks | | PSNR, dB | SSIM | edges, F1 | power .2–.3 /mm | within 2 SD | r of SD, error |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "| who | stacks | | PSNR, dB | SSIM | power .2–.3 /mm | within 2 SD | r of SD, error |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for who, row in estimate_rows():
         power = f"{float(row['mean_power_0.2']):.2f} → {float(row['estimate_power_0.2']):.2f}"
-        figures = [pair(row, "psnr", 2), pair(row, "ssim", 3), pair(row, "edges", 2), power]
+        figures = [pair(row, "psnr", 2), pair(row, "ssim", 3), power]
         trust = [f"{float(row['coverage']):.1%}".replace("%", " %"), f"{float(row['correlation']):.2f}"]
         lines.append(f"| {who} | {stacks(row)} | {row['contrast']} | " + " | ".join([*figures, *trust]) + " |")
     return "\n".join(lines)

@@ -88,7 +88,7 @@ METRICS: Mapping[str, Metric] = {
     },
     "edge_f1": Metric(
         "F1 of the image's edges against the reference's: steepest tenth of the brain by Gaussian derivative (σ 1 "
-        "voxel), thinned, one voxel of tolerance. Our definition: source S2 gives none",
+        "voxel), 4 voxels and more inside the mask, thinned, one voxel of tolerance. Our definition: S2 gives none",
         "2PR/(P + R)",
         "1",
         0,

@@ -13,6 +13,9 @@ EDGE_SIGMA = 1.0
 """σ in voxels of the Gaussian derivative whose magnitude makes the edges."""
 EDGE_SHARE = 0.1
 """Edges are sought among this steepest share of the brain's voxels: each image's own, so no gain or offset matters."""
+EDGE_RIM = 4
+"""Voxels inside the mask's border where no edges are compared: the derivative there sees skull, or where somebody
+stripped it, whose edge is the steepest of all and says nothing of the brain."""
 EDGE_TOLERANCE = 1
 """An edge counts as found if the other image has one within so many voxels along the axes; noise alone scores 0.24."""
 
@@ -65,8 +68,14 @@ def edges_of(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
 
 
 def edge_f1(image: np.ndarray, reference: np.ndarray, mask: np.ndarray) -> float:
-    """F1 in [0, 1] of the image's edges against the reference's, one voxel of tolerance; NaN if one has none."""
-    edges, true = edges_of(image, mask), edges_of(reference, mask)
+    """F1 in [0, 1] of the image's edges against the reference's, one voxel of tolerance; NaN if one has none.
+
+    Both are sought ``EDGE_RIM`` voxels inside the mask, everything beyond the array being outside.
+    """
+    inner = ndimage.binary_erosion(mask, iterations=EDGE_RIM)
+    if not inner.any():
+        return float("nan")
+    edges, true = edges_of(image, inner), edges_of(reference, inner)
     if not edges.any() or not true.any():
         return float("nan")
     near = ndimage.generate_binary_structure(3, 1)

@@ -61,6 +61,15 @@ def test_edge_f1_tolerates_one_voxel_and_no_more():
     assert edge_f1(plane(26), plane(20), mask) < 0.2
 
 
+def test_the_border_of_the_mask_is_no_edge_of_the_brain(rng, ball):
+    """Skull beyond the border, or its absence, changes nothing of how edges inside agree."""
+    reference = ndimage.gaussian_filter(rng.normal(size=ball.shape), 2)
+    bare = np.where(ball, reference, reference.min() - np.ptp(reference))
+    other = ndimage.gaussian_filter(rng.normal(size=ball.shape), 2)
+    assert abs(edge_f1(other, bare, ball) - edge_f1(other, reference, ball)) < 0.1
+    assert edge_f1(reference, bare, ball) > 0.8
+
+
 def test_edge_f1_orders_blurs_and_ignores_gain(rng, ball):
     reference = ndimage.gaussian_filter(rng.normal(size=ball.shape), 1.5)
     blurred = [edge_f1(ndimage.gaussian_filter(reference, s), reference, ball) for s in (0.5, 1.5, 3.0)]
