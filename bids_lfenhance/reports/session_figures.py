@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..bids.atomic import atomic_write
+from ..config import MADE_MAPS
 from ..imaging.grid import Box, Grid, box_of, resample
 from . import rendering as fig
 from .collect import Channel, Output, Session, Tissue, load
@@ -254,12 +255,16 @@ def _layers(
 def _own_layer(
     kind: str, contrast: ContrastImages, frame: Frame, label: str
 ) -> tuple[str, np.ndarray, fig.Scale, dict[str, Any]]:
-    """What the method itself says against one result, as ``_layers`` has it."""
+    """A further map of one result, as ``_layers`` has it: what is in the units of the image in per cent."""
     values, about = contrast.maps[label][kind], contrast.about_maps[label][kind]
+    unit = str(about.get("Units", "arbitrary units"))
+    if kind in MADE_MAPS:
+        level = float(np.median(contrast.images[label][frame.mask])) or 1.0
+        values, unit = 100 * values / abs(level), "% of median brain intensity"
     inside = values[frame.mask]
-    scale = fig.Scale(
-        "magma", (0.0, fig.nice_limit(float(np.percentile(inside, 99)))), str(about.get("Units", "arbitrary units"))
-    )
+    limit = fig.nice_limit(float(np.percentile(np.abs(inside), 99)))
+    signed = bool((inside < 0).any())
+    scale = fig.Scale("coolwarm" if signed else "magma", (-limit if signed else 0.0, limit), unit)
     statistics = {"median": float(np.median(inside)), "high": float(np.percentile(inside, 95))}
     return kind, values, scale, {"name": f"{kind} map", "about": about} | statistics
 
