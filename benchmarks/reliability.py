@@ -2,19 +2,21 @@
 
 python benchmarks/trust_cases.py CASE ... --cache FOLDER        # first: makes what the tables are of
 python benchmarks/reliability.py scale --cache FOLDER [--picture docs/images/reliability.png]
-python benchmarks/reliability.py error --cache FOLDER --fit sub-11 sub-12 norm
-python benchmarks/reliability.py volumes --cache FOLDER --fit sub-11 sub-12 norm
+python benchmarks/reliability.py error --cache FOLDER --fit sub-11 norm
+python benchmarks/reliability.py volumes --cache FOLDER --fit sub-11 norm
 
 scale: voxels of the brain in tenths by the SD that fusionnet tells; ECE is the mean over the tenths of |RMS error −
 SD|, in % of the brain's median. error: non-negative weights of ``expected_error`` fitted on the people of --fit, and
-the correlation with |error|, both smoothed. volumes: factors such that nine in ten differences from high field of the
-people of --fit are smaller, and the share that is, of them (each left out of the fit in turn) and of everybody else.
+the correlation with |error|, both smoothed. volumes: factors such that nine in ten differences from high field are
+smaller in the worst case of the people of --fit, and how many are: of a person of --fit with the others' factors, of
+everybody else with all of theirs. Tables go to benchmarks/results, from where ``make results`` puts them into the docs.
 """
 
 import argparse
+import csv
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -26,24 +28,50 @@ from scipy.optimize import nnls
 from bids_lfenhance.evaluation.expected_error import SMOOTHING_FWHM, WEIGHTS, smoothed
 from bids_lfenhance.imaging.grid import Grid
 
+RESULTS = Path(__file__).resolve().parent / "results"
+
 LEVEL = 0.9
+"""Share of true differences that the expected error of a volume holds."""
 
 PARTS = ("Std", "Cycle", "Spread", "Change")
 """What may foretell the error: first what ``expected_error`` sums; then how far the stacks of the session differ, and
 how much was changed of their mean, which were tried and left out."""
 
+Rows = list[dict[str, str]]
 
-def cases(folder: Path) -> dict[tuple[str, str, str], Path]:
+
+def cases(folder: Path) -> dict[tuple[str, ...], Path]:
     """(subject, planes, contrast) → the images of a case."""
-    return {tuple(path.stem.rsplit("_", 2)): path for path in sorted(folder.glob("*.npz"))}  # type: ignore[misc]
+    return {tuple(path.stem.rsplit("_", 2)): path for path in sorted(folder.glob("*.npz"))}
+
+
+def about(case: tuple[str, ...]) -> dict[str, str]:
+    """The first columns of a row."""
+    return dict(zip(("who", "stacks", "contrast"), (case[0], case[1].replace("+", " + "), case[2]), strict=True))
+
+
+def keep(name: str, rows: Rows) -> None:
+    """Write a table, and print it."""
+    with (RESULTS / f"{name}.tsv").open("w", newline="") as file:
+        table = csv.DictWriter(file, list(rows[0]), delimiter="\t", lineterminator="\n")
+        table.writeheader()
+        table.writerows(rows)
+    print(
+        "SIMULATED",
+        name,
+        *("\t".join(row.values()) for row in (dict(zip(rows[0], rows[0], strict=True)), *rows)),
+        sep="\n",
+    )
+
+
+def percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
 
 
 def scale(folder: Path, picture: Path | None) -> None:
     """The table of the error scale, and a picture."""
-    print("| who | stacks | | within 1 SD | within 2 SD | RMS error, % | SD, % | ECE, % | r of SD, error |")
-    print("|---|---|---|---|---|---|---|---|---|")
-    curves = {}
-    for (subject, planes, contrast), path in cases(folder).items():
+    rows, curves = [], {}
+    for case, path in cases(folder).items():
         with np.load(path) as file:
             found = file["found"]
             level = float(np.median(file["image"][found])) / 100
@@ -51,16 +79,17 @@ def scale(folder: Path, picture: Path | None) -> None:
             sd = file["scale"][found] / level
         order = np.array_split(np.argsort(sd), 10)
         told, seen = (np.array([np.sqrt(np.mean(x[part] ** 2)) for part in order]) for x in (sd, error))
-        curves[f"{contrast} {subject} {planes}"] = told, seen
-        cells = [f"{np.mean(error < k * sd):.1%}".replace("%", " %") for k in (1, 2)]
-        cells += [f"{np.sqrt(np.mean(x**2)):.1f}" for x in (error, sd)]
-        cells += [f"{np.mean(np.abs(seen - told)):.1f}", f"{np.corrcoef(sd, error)[0, 1]:.2f}"]
-        print(f"| {subject} | {planes} | {contrast} | {' | '.join(cells)} |", flush=True)
+        curves[" ".join(case)] = told, seen
+        figures = {f"within {k} SD": percent(float(np.mean(error < k * sd))) for k in (1, 2)}
+        figures |= {"RMS error": f"{np.sqrt(np.mean(error**2)):.1f} %", "SD": f"{np.sqrt(np.mean(sd**2)):.1f} %"}
+        figures["ECE"] = f"{np.mean(np.abs(seen - told)):.1f} %"
+        rows.append(about(case) | figures)
+    keep("reliability", rows)
     if picture:
         draw(curves, picture)
 
 
-def draw(curves: dict[str, tuple[np.ndarray, np.ndarray]], path: Path) -> None:
+def draw(curves: Mapping[str, tuple[np.ndarray, np.ndarray]], path: Path) -> None:
     """RMS error over the SD that was told, a line a case, a point for each tenth of the brain's voxels."""
     import matplotlib
 
@@ -104,81 +133,79 @@ def fitted(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
 
 def error(folder: Path, fit: Sequence[str]) -> None:
     """The weights, and how well they foretell |error|."""
-    found = {key: parts(path) for key, path in cases(folder).items()}
-    print(f"smoothed by {SMOOTHING_FWHM:g} mm; weights fitted on {', '.join(fit)}")
+    found = {case: parts(path) for case, path in cases(folder).items()}
+    print(f"smoothed by {SMOOTHING_FWHM:g} mm; weights fitted on {', '.join(fit)}:")
     for count in (len(WEIGHTS), len(PARTS)):
         pairs = [(columns[:, :count], truth) for (who, *_), (columns, truth) in found.items() if who in fit]
         print(", ".join(f"{name} {w:.3f}" for name, w in zip(PARTS, fitted(pairs), strict=False)))
-    heads = [*(f"r of {name.lower()}" for name in PARTS), "r of expected", "r of all four", "expected over true"]
-    print(f"\n| who | stacks | | {' | '.join(heads)} |\n|{'---|' * (3 + len(heads))}")
-    for (who, planes, contrast), (columns, truth) in found.items():
-        others = [pair for (name, *_), pair in found.items() if name in fit and name != who]
+    rows = []
+    for case, (columns, truth) in found.items():
+        others = [pair for (name, *_), pair in found.items() if name in fit and name != case[0]]
         sums = [columns[:, :n] @ fitted([(c[:, :n], t) for c, t in others]) for n in (len(WEIGHTS), len(PARTS))]
-        cells = [f"{correlation(one, truth):.2f}" for one in (*columns.T, *sums)]
-        print(
-            f"| {who} | {planes} | {contrast} | {' | '.join(cells)} | {sums[0].mean() / truth.mean():.2f} |", flush=True
-        )
+        figures = {f"r of {name}": correlation(one, truth) for name, one in zip(PARTS, columns.T, strict=True)}
+        figures |= {"r of Error": correlation(sums[0], truth), "r of all four": correlation(sums[1], truth)}
+        rows.append(about(case) | figures | {"Error over true": f"{sums[0].mean() / truth.mean():.2f}"})
+    keep("expected-error", rows)
 
 
-def correlation(one: np.ndarray, other: np.ndarray) -> float:
-    """Pearson's, NaN of what is the same everywhere."""
-    return float(np.corrcoef(one, other)[0, 1]) if one.std() > 0 else float("nan")
+def correlation(one: np.ndarray, other: np.ndarray) -> str:
+    """Pearson's; a dash for what is the same everywhere."""
+    return f"{np.corrcoef(one, other)[0, 1]:.2f}" if one.std() > 0 else "–"
 
 
-Ratio = tuple[str, str, float]
-"""Subject, segmentation (of tissue, which), and |difference| over uncertain volume."""
+Ratio = tuple[tuple[str, ...], str, float]
+"""Case, segmentation (of tissue, which), and |difference from high field| over the uncertain volume."""
 
 
-def ratios(folder: Path) -> Iterator[tuple[str, Ratio]]:
-    """(Case, ratio) of every volume."""
-    for (subject, planes, contrast), path in cases(folder).items():
-        if not path.with_suffix(".json").exists():
-            continue
-        tables = json.loads(path.with_suffix(".json").read_text())
-        for seg, rows in tables["enhanced"].items():
-            for row, high in zip(rows, tables["high"][seg], strict=True):
-                kind = f"tissue {row['name']}" if seg == "tissue" else seg
-                difference = abs(row["volume_mm3"] - high["volume_mm3"])
-                yield f"{subject} {planes} {contrast}", (subject, kind, difference / row["uncertain_mm3"])
+def ratios(folder: Path) -> Iterator[Ratio]:
+    for case, path in cases(folder).items():
+        table = path.with_suffix(".json")
+        volumes = json.loads(table.read_text()) if table.exists() else {"enhanced": {}}
+        for seg, rows in volumes["enhanced"].items():
+            for row, high in zip(rows, volumes["high"][seg], strict=True):
+                kind = row["name"] if seg == "tissue" else seg
+                yield case, kind, abs(row["volume_mm3"] - high["volume_mm3"]) / row["uncertain_mm3"]
 
 
-def factor_of(values: Sequence[float]) -> float:
-    """The least value that ``LEVEL`` of some values, and of one more like them, stay below (split conformal)."""
-    rank = int(np.ceil(LEVEL * (len(values) + 1)))
-    return float(np.sort(values)[min(rank, len(values)) - 1])
+def factor_of(found: Sequence[Ratio], kind: str, people: Collection[str]) -> float:
+    """The least factor that ``LEVEL`` of the ratios of each case of some people stay below: that of the worst case.
+
+    Of n values and one more like them (n + 1) · ``LEVEL`` are counted (split conformal), of few values all.
+    """
+    of_case: dict[tuple[str, ...], list[float]] = {}
+    for case, of, ratio in found:
+        if of == kind and case[0] in people:
+            of_case.setdefault(case, []).append(ratio)
+    return max(sorted(r)[min(int(np.ceil(LEVEL * (len(r) + 1))), len(r)) - 1] for r in of_case.values())
 
 
 def volumes(folder: Path, fit: Sequence[str]) -> None:
     """The factors, and the share of true differences that they hold."""
     found = list(ratios(folder))
-    kinds = list(dict.fromkeys(kind for _, (_, kind, _) in found))
-    print("| segmentation | factor |\n|---|---|")
-    for kind in kinds:
-        print(f"| {kind} | {factor_of([r for _, (who, of, r) in found if who in fit and of == kind]):.2f} |")
-    print(
-        "\n| who | stacks | |",
-        " | ".join(f"within, {kind}" for kind in kinds),
-        "|\n|---|---|---|" + "---|" * len(kinds),
-    )
-    held: dict[str, list[bool]] = {}
-    for case in dict.fromkeys(case for case, _ in found):
-        cells, person = [], case.split()[0]
+    kinds = list(dict.fromkeys(kind for _, kind, _ in found))
+    factors = {kind: factor_of(found, kind, fit) for kind in kinds}
+    keep("volume-factors", [{kind: f"{factor:.2f}" for kind, factor in factors.items()}])
+    rows, held = [], dict[bool, list[bool]]()
+    for case in dict.fromkeys(case for case, _, _ in found):
+        cells = {}
         for kind in kinds:
-            factor = factor_of([r for _, (who, of, r) in found if who in fit and who != person and of == kind])
-            inside = [r <= factor for name, (_, of, r) in found if name == case and of == kind]
-            held.setdefault(f"{'fit' if person in fit else 'others'}, {kind}", []).extend(inside)
-            cells.append(f"{sum(inside)} of {len(inside)}")
-        print(f"| {' | '.join(case.split())} | {' | '.join(cells)} |")
-    print()
-    for name, inside in held.items():
-        print(f"{name}: {np.mean(inside):.1%} of {len(inside)}")
+            factor = factor_of(found, kind, set(fit) - {case[0]})
+            inside = [r <= factor for c, of, r in found if c == case and of == kind]
+            held.setdefault(case[0] in fit, []).extend(inside if kind == "regions" else [])
+            cells[kind] = f"{sum(inside)} of {len(inside)}"
+        rows.append(about(case) | {"in the fit": "left out" if case[0] in fit else "no"} | cells)
+    keep("volume-error", rows)
+    for is_fit, inside in held.items():
+        print(f"regions of {'people left out of the fit' if is_fit else 'everybody else'}: {percent(np.mean(inside))}")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("table", choices=["scale", "error", "volumes"])
     parser.add_argument("--cache", type=Path, required=True, help="folder of trust_cases.py")
-    parser.add_argument("--fit", nargs="+", default=["sub-11", "sub-12", "norm"], help="people that weights come from")
+    parser.add_argument(
+        "--fit", nargs="+", default=["sub-11", "norm"], help="people that weights and factors come from"
+    )
     parser.add_argument("--picture", type=Path, help="scale: a picture of the table")
     given = parser.parse_args()
     if given.table == "scale":

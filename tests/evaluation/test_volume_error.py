@@ -1,9 +1,12 @@
 """The expected error of a volume."""
 
+import csv
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from bids_lfenhance.evaluation.volume_error import with_expected_error
+from bids_lfenhance.evaluation.volume_error import FACTORS, with_expected_error
 
 ROW = {"index": 17, "name": "left hippocampus", "volume_mm3": 4000.0, "uncertain_mm3": 200.0}
 
@@ -33,3 +36,10 @@ def test_none_is_said_where_none_is_known(change: dict, segmentation: str) -> No
     (row,) = with_expected_error([ROW | change], segmentation)
     assert row["volume_error_mm3"] is None
     assert row["volume_error_percent"] is None
+
+
+def test_the_factors_are_those_that_were_measured() -> None:
+    """benchmarks/reliability.py volumes wrote them."""
+    path = Path(__file__).resolve().parents[2] / "benchmarks" / "results" / "volume-factors.tsv"
+    (row,) = csv.DictReader(path.read_text().splitlines(), delimiter="\t")
+    assert {name: float(value) for name, value in row.items()} == {"regions": FACTORS["regions"]} | FACTORS["tissue"]
