@@ -46,7 +46,7 @@ from tests import oracle
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 TEST_SCAN_AFFINE = np.array([[-1, 0, 0, 80], [0, 0, 1, -110], [0, -1, 0, 96], [0, 0, 0, 1]], float)
-"""Of test_scan.npz: its axes run to the left, to below and to the front; the cerebellum says so, and labels 2 and 41."""
+"""Of test_scan.npz: its axes run to the left, to below and to the front, as the cerebellum and labels 2 and 41 say."""
 
 HF_T2W = (1.00, 0.56, 0.44)
 """Painted high-field T2w: signal of CSF, GM, WM."""
