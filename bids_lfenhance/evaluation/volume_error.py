@@ -5,10 +5,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 FACTORS: Mapping[str, float | Mapping[str, float]] = {
-    "regions": 0.71,
+    "regions": 1.06,
     "tissue": {"CSF": 2.79, "GM": 0.66, "WM": 0.55},
 }
-"""By the ``seg-`` of the segmentation, of tissue by name: expected error over the uncertain volume Σ p (1 − p)."""
+"""By the ``seg-`` of the segmentation, of tissue by name: expected error over the uncertain volume Σ p (1 − p).
+
+Fitted by benchmarks/reliability.py volumes: docs/methods/uncertainty.md.
+"""
 
 COLUMNS: Mapping[str, Mapping[str, str]] = {
     "volume_error_mm3": {
