@@ -68,7 +68,8 @@ def make(name: str, data: Path, folder: Path, with_volumes: bool) -> None:
     subject, planes, *rest = name.split(":")
     contrasts = rest[0].split("+") if rest else ["T1w"]
     paths = {contrast: folder / f"{subject}_{planes}_{contrast}.npz" for contrast in contrasts}
-    if all(path.exists() for path in paths.values()):
+    ends = (".npz", ".json") if with_volumes else (".npz",)
+    if all(path.with_suffix(end).exists() for path in paths.values() for end in ends):
         return
     with measured() as usage:
         case = make_case(data, subject, argparse.Namespace(contrasts=contrasts, planes=planes.split("+"), **SCANNER))
