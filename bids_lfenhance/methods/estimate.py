@@ -55,7 +55,9 @@ class ContrastEstimate:
     def record(self) -> Plain:
         """Plain JSON for the sidecar."""
         names = [name for name, there in zip(SLOTS, self.slots.present, strict=True) if there]
-        return {"slots": names, "stacks": self.slots.stacks, "target": self.target, "unit": self.slots.unit}
+        rms = float(self.correction[self.correction != 0].square().mean().sqrt()) if self.correction.any() else 0.0
+        about = {"slots": names, "stacks": self.slots.stacks, "target": self.target, "unit": self.slots.unit}
+        return {**about, "correction_rms": rms * self.slots.unit}
 
 
 @dataclass(frozen=True, eq=False)
