@@ -80,6 +80,10 @@ class OnlineTraining(Checked):
     lesions: float = field(
         default=0.4, metadata=setting("share of heads that lesions are planted in", ONLINE, least=0, most=1)
     )
+    pairs: float = field(
+        default=0.5,
+        metadata=setting("share of the pool that is acquired pairs, where there are any", ONLINE, least=0, most=1),
+    )
 
 
 S = TypeVar("S")
