@@ -157,13 +157,13 @@ def process(session: LowFieldSession, spec: RunSpec, folder: Path) -> list[dict[
     return [evidence(quality, contrast, spec.label, (), about) for contrast, about in sidecars.items()]
 
 
-def run(work: Path, data: Path, side: str, minutes: float) -> None:
+def run(work: Path, data: Path, side: str, only: str, minutes: float) -> None:
     """Find what is not found yet, until the time is up."""
     start = time.monotonic()
     bad_and_good_in_turn = sorted(trials(), key=lambda trial: trial.number / (12 if trial.way == GOOD else 1))
     for trial in bad_and_good_in_turn:
         record, dataset, scratch = (work / kind / trial.name for kind in ("records", "bids", "scratch"))
-        if trial.side != side or record.is_file():
+        if trial.side != side or only not in trial.name or record.is_file():
             continue
         if time.monotonic() - start > 60 * minutes:
             print("more to do")
@@ -208,10 +208,11 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True, help="folder of datasets and of what was found")
     parser.add_argument("--data", type=Path, default=SHARED)
     parser.add_argument("--side", choices=("choose", "show"), default="choose")
+    parser.add_argument("--only", default="", help="scans whose name holds this: half-a-head_0")
     parser.add_argument("--minutes", type=float, default=9.0, help="begin no further scan after so long")
     given = parser.parse_args()
     if given.what == "run":
-        run(given.work, given.data, given.side, given.minutes)
+        run(given.work, given.data, given.side, given.only, given.minutes)
     else:
         table(given.work)
 

@@ -87,7 +87,8 @@ class WriteSession(Step):
         from ..derivatives.session import SessionContent, write_session
         from ..imaging.volume import load_arrays, load_volume
 
-        given = {f.name: value for f in fields(SessionContent) if isdefined(value := getattr(self.inputs, f.name))}
+        names = {f.name for f in fields(SessionContent)} & set(self.inputs.copyable_trait_names())
+        given = {name: value for name in names if isdefined(value := getattr(self.inputs, name))}
         for name in ("acquired", "enhanced", "risk", "std"):
             given[name] = load_volume(given[name]) if given.get(name) else None
         anatomy = load_arrays(self.inputs.anatomy)[1]
