@@ -23,7 +23,7 @@ help:
 	@echo 'make test       install what the tests need and run them (the long ones left out)'
 	@echo 'make test-slow  run all tests, the long ones too'
 	@echo 'make check      ruff, mypy, import contracts, doctests'
-	@echo 'make results    the tables of README.md and docs/results.md, from benchmarks/results'
+	@echo 'make results    the tables of README.md and docs, from benchmarks/results'
 	@echo 'make container  build the image (VARIANT=cpu or cuda) and put it to its smoke test: containers/README.md'
 	@echo 'make format     let ruff rewrite the code'
 	@echo 'make clean      remove what the commands above made'
