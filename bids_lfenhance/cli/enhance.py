@@ -6,9 +6,10 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..api import ENDINGS, check_ending, enhance
+from ..api import OUTPUTS, check_ending, enhance
 from ..config import CONTRASTS
 from ..errors import InputError
+from ..evaluation.thresholds import PURPOSES
 
 COMMAND = "enhance"
 
@@ -42,12 +43,15 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("scans", nargs="+", metavar="SCAN", help="NIfTI image, folder or quoted pattern: the stacks of one contrast")
-    add("-o", "--out", required=True, type=Path, metavar="OUT", help="the enhanced image, .nii.gz or .nii")
+    add(
+        "-o", "--out", dest="image", required=True, type=Path, metavar="OUT", help="the enhanced image, .nii.gz or .nii"
+    )
     add("--suffix", choices=CONTRASTS, help="contrast, where names do not say it; scans named as another are left out")
     add("--std", type=Path, metavar="FILE", help="write the standard deviation of the error here")
     add("--mask", type=Path, metavar="FILE", help="write the brain mask here")
     add("--regions", type=Path, metavar="FILE", help="write the labels of 32 regions here; takes longer")
     add("--volumes", type=Path, metavar="FILE", help="write the volumes of the regions here, .tsv or .csv")
+    add("--qc", type=Path, metavar="FILE", help="write a page with the verdict and pictures here, .html")
     add("--keep-geometry", action="store_true", help="results on the voxels of the first scan, not 1 mm RAS")
     add(
         "--target-contrast",
@@ -56,6 +60,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="contrast of the result: own, that of the scan; high-field, T1w as an MPRAGE at 3 T (others keep "
         "their own); auto: own (default: auto)",
     )
+    add("--precision", choices=("bf16", "fp32"), default="bf16", help="numbers the network multiplies (default: bf16)")
     add("--device", default="auto", help="auto, cpu, cuda, cuda:N (default: auto)")
     add("--weights", default="auto", help="folder, file or name of weights of fusionnet (default: the bundled)")
     return parser
@@ -79,6 +84,7 @@ def run_enhance(words: Sequence[str]) -> int:
         suffix=given.suffix,
         keep_geometry=given.keep_geometry,
         target_contrast=given.target_contrast,
+        precision=given.precision,
         device=given.device,
         weights=given.weights,
         progress=tell,
@@ -87,23 +93,27 @@ def run_enhance(words: Sequence[str]) -> int:
         tell(f"Warning: {warning}")
     if given.regions or given.volumes:
         tell("finding regions")
-    extra = {name: getattr(given, name) for name in ("std", "mask", "regions", "volumes")}
-    for path in result.save(given.out, **extra):
+    for path in result.save(**_outputs(given)):
         print(path)  # noqa: T201  (results go to stdout)
+    if given.qc:
+        tell("usable " + ", ".join(f"{PURPOSES[name]}: {word}" for name, word in result.verdict.words.items()))
     tell("done")
     return 0
 
 
+def _outputs(given: argparse.Namespace) -> dict[str, Path]:
+    """Where each output goes that was asked for."""
+    return {name: path for name in OUTPUTS if (path := getattr(given, name)) is not None}
+
+
 def _check_outputs(given: argparse.Namespace) -> None:
     """Refuse before anything is computed what could not be written."""
-    images = [path for path in (given.out, given.std, given.mask, given.regions) if path is not None]
-    for path in images:
-        check_ending(path, ENDINGS)
-    if given.volumes is not None:
-        check_ending(given.volumes, (".tsv", ".csv"))
-    outputs = [path.resolve() for path in (*images, given.volumes) if path is not None]
-    for path in outputs:
-        if outputs.count(path) > 1 or path in [Path(scan).resolve() for scan in given.scans]:
+    outputs = _outputs(given)
+    for name, path in outputs.items():
+        check_ending(path, OUTPUTS[name])
+    resolved = [path.resolve() for path in outputs.values()]
+    for path in resolved:
+        if resolved.count(path) > 1 or path in [Path(scan).resolve() for scan in given.scans]:
             raise InputError(
                 f"Expected outputs that are neither inputs nor each other, found {path} twice; name another.",
                 code="bad-output",
