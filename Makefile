@@ -106,7 +106,7 @@ check: $(VENV)/.tests-installed
 	$(PYTEST) --doctest-modules bids_lfenhance -q
 
 docs: $(VENV)/.docs-installed
-	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build
+	$(BIN)/python -m sphinx -E -W --keep-going -q -b html docs docs/_build
 	@echo 'file://$(CURDIR)/docs/_build/index.html'
 
 results: $(VENV)/.installed
