@@ -18,7 +18,7 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -79,14 +79,21 @@ def high_field(data: Path, subject: str) -> tuple[dict[str, np.ndarray], Grid, n
     return {"T1w": image}, Grid(affine, image.shape), image > 0
 
 
-def make_case(data: Path, subject: str, options: argparse.Namespace) -> Case:
+def make_case(
+    data: Path,
+    subject: str,
+    options: argparse.Namespace,
+    added: Mapping[str, np.ndarray] | None = None,
+) -> Case:
+    """A simulated session; ``added`` (X, Y, Z) by contrast: what the high field is changed by before it is acquired."""
     real, grid, brain = high_field(data, subject)
     image = real["T1w"]
     tissue = oracle.tissue_by_intensity(image, brain)
+    real |= {name: np.maximum(real[name] + change, 0) for name, change in (added or {}).items()}
     rng = np.random.default_rng(options.seed)
     session = []
     for name in options.contrasts:
-        head, about = real.get(name, image), {"planes": options.planes, "snr": options.snr}
+        head, about = real.get(name, real["T1w"]), {"planes": options.planes, "snr": options.snr}
         session += oracle.acquire_session(head, grid.affine, tissue, rng, contrasts=[name], **about)
     centre = oracle.head_centre(image, grid.affine)
     stacks = tuple(oracle.misaligned(session, rng, centre, options.error_mm, options.error_deg))
