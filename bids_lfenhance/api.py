@@ -321,7 +321,11 @@ def _run(volume: "Volume", sampling: Any, progress: Progress) -> "Enhanced":
     from .methods.enhance import enhance as enhance_volume
     from .nn.device import use_threads
 
-    progress(f"enhancing {volume.contrasts[0]} from {len(volume.stacks)} stack(s) on {sampling.device}")
+    count = len(volume.stacks)
+    stacks = f"{count} stack{'s' if count > 1 else ''}"
+    progress(
+        f"enhancing {volume.contrasts[0]} from {stacks} on {sampling.device}; the longest step, a minute of two cores"
+    )
     use_threads(None)
     return enhance_volume(volume, get_method(METHOD), sampling, default_rng(0))
 
