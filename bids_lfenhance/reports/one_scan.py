@@ -68,7 +68,7 @@ def picture(images: Mapping[str, np.ndarray], std: np.ndarray, mask: np.ndarray)
     cut = {name: np.nan_to_num(image[box]) for name, image in images.items()}
     windows = fig.shared_windows({name: image[brain] for name, image in cut.items()})
     shown = [(plane, _at(brain, plane, share)) for plane, shares in SLICES.items() for share in shares]
-    rows = []
+    rows: list[list[fig.Tile]] = []
     for name, image in cut.items():
         tiles = [fig.grey(fig.plane_slice(image, plane, index), windows[name]) for plane, index in shown]
         outlines = [
