@@ -256,14 +256,16 @@ def enhance(
     more than one contrast: one call makes one image), ``MethodError`` where memory runs out.
     """
     from .imaging.inputs import of_one_contrast, read_scans
+
+    images, warnings = read_scans(scans, progress)
+    chosen, contrast, left_out = of_one_contrast(images, suffix)
+    # torch comes in only now: a path that is wrong is told at once
     from .methods import get_method
     from .nn.device import choose_device
 
     sampling = get_method(METHOD).about.sampling(
         weights=str(weights), device=choose_device(device), target_contrast=target_contrast, precision=precision
     )
-    images, warnings = read_scans(scans, progress)
-    chosen, contrast, left_out = of_one_contrast(images, suffix)
     volume, anatomy, quality = _prepare(chosen, contrast, progress)
     result = _run(volume, sampling, progress)
     output = _output_of(volume, chosen[0][0] if keep_geometry else None)

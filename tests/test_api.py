@@ -25,6 +25,13 @@ def test_importing_the_package_imports_nothing_heavy() -> None:
     assert done.stdout.strip() == "[]"
 
 
+def test_a_wrong_path_is_refused_before_torch_is_loaded() -> None:
+    call = "try: bids_lfenhance.enhance('none.nii')\nexcept ValueError: print('torch' in sys.modules)"
+    code = f"import sys, bids_lfenhance\n{call}"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
+
+
 def test_public_names_are_those_of_the_module() -> None:
     assert bids_lfenhance.enhance is api.enhance
     with pytest.raises(AttributeError):
