@@ -2,8 +2,10 @@
 
 import argparse
 import sys
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from ..api import OUTPUTS, check_ending, enhance
@@ -12,6 +14,9 @@ from ..errors import InputError
 from ..evaluation.thresholds import PURPOSES
 
 COMMAND = "enhance"
+
+SILENCE = 30.0
+"""Seconds without a line after which one says that the step goes on."""
 
 EPILOG = """examples:
   bids_lfenhance enhance T1w.nii.gz -o enhanced.nii.gz
@@ -66,18 +71,47 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+@contextmanager
+def telling(silence: float = SILENCE) -> Iterator[Callable[[str], None]]:
+    """Yields what prints a line with the seconds since the start; long steps are said to go on."""
+    start, ended, said = time.monotonic(), threading.Event(), threading.Event()
+    latest = [""]
+
+    def tell(text: str, step: bool = True) -> None:
+        latest[0] = text if step else latest[0]
+        said.set()
+        print(f"[{time.monotonic() - start:4.0f} s] {text}", file=sys.stderr, flush=True)  # noqa: T201
+
+    def beat() -> None:
+        while not ended.is_set():
+            if not said.wait(silence):
+                tell(f"still {latest[0].partition(';')[0]}", step=False)
+            said.clear()
+
+    heart = threading.Thread(target=beat, daemon=True)
+    heart.start()
+    try:
+        yield tell
+    finally:
+        ended.set()
+        said.set()
+        heart.join()
+
+
 def run_enhance(words: Sequence[str]) -> int:
     """0 once everything asked for is on disk; ``words`` are those after the command.
 
     Raises ``InputError`` and ``MethodError`` as ``api.enhance`` does, ``SystemExit`` for usage errors.
     """
     given = build_parser().parse_args(list(words))
-    start = time.monotonic()
-
-    def tell(text: str) -> None:
-        print(f"[{time.monotonic() - start:4.0f} s] {text}", file=sys.stderr, flush=True)  # noqa: T201
-
     _check_outputs(given)
+    with telling() as tell:
+        _enhance(given, tell)
+    return 0
+
+
+def _enhance(given: argparse.Namespace, tell: Callable[[str], None]) -> None:
+    """Enhance, save and tell."""
     tell(f"bids_lfenhance enhance: loading, then {', '.join(given.scans)}")
     result = enhance(
         *given.scans,
@@ -98,7 +132,6 @@ def run_enhance(words: Sequence[str]) -> int:
     if given.qc:
         tell("usable " + ", ".join(f"{PURPOSES[name]}: {word}" for name, word in result.verdict.words.items()))
     tell("done")
-    return 0
 
 
 def _outputs(given: argparse.Namespace) -> dict[str, Path]:
