@@ -25,6 +25,7 @@ from pathlib import Path
 os.environ.setdefault("ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS", "1")
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+import nibabel as nib
 import numpy as np
 from scipy import ndimage
 
@@ -43,6 +44,9 @@ from bids_lfenhance.training.examples import list_examples
 from tests import oracle
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+TEST_SCAN_AFFINE = np.array([[-1, 0, 0, 80], [0, 0, 1, -110], [0, -1, 0, 96], [0, 0, 0, 1]], float)
+"""Of test_scan.npz: its axes run to the left, to below and to the front, as the cerebellum and labels 2 and 41 say."""
 
 HF_T2W = (1.00, 0.56, 0.44)
 """Painted high-field T2w: signal of CSF, GM, WM."""
@@ -68,8 +72,7 @@ def high_field(data: Path, subject: str) -> tuple[dict[str, np.ndarray], Grid, n
         others = {name: resample(*oracle.load_head(folder / file), grid, order=1) for name, file in files.items()}
         return {"T1w": image, **others}, grid, ndimage.binary_fill_holes(image > 0.02)
     if subject in ("norm", "test_scan"):
-        file = {"norm": "norm.mgz", "test_scan": "test_scan.npz"}[subject]
-        image, affine = oracle.load_head(data / "freesurfer_pairs" / file)
+        image, affine = oracle.load_head(freesurfer_image(data / "freesurfer_pairs", subject))
         return {"T1w": image}, Grid(affine, image.shape), image > 0
     if subject == "head":
         image, affine = oracle.load_head(data / "heads" / "otsu_T1_head.nii.gz")
@@ -77,6 +80,14 @@ def high_field(data: Path, subject: str) -> tuple[dict[str, np.ndarray], Grid, n
         return {"T1w": image}, grid, find_anatomy(image, grid, "T1w").mask
     image, affine = oracle.load_head(data / "ds002748" / subject / "anat" / f"{subject}_T1w.nii.gz")
     return {"T1w": image}, Grid(affine, image.shape), image > 0
+
+
+def freesurfer_image(folder: Path, subject: str) -> Path | nib.Nifti1Image:
+    """The T1w of a pair of ``freesurfer_pairs``."""
+    if subject == "norm":
+        return folder / "norm.mgz"
+    with np.load(folder / "test_scan.npz") as file:
+        return nib.Nifti1Image(file["vol"].astype(np.float32), TEST_SCAN_AFFINE)
 
 
 def make_case(
