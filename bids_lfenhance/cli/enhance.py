@@ -65,7 +65,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="contrast of the result: own, that of the scan; high-field, T1w as an MPRAGE at 3 T (others keep "
         "their own); auto: own (default: auto)",
     )
-    add("--precision", choices=("bf16", "fp32"), default="bf16", help="numbers the network multiplies (default: bf16)")
+    add("--precision", choices=("bf16", "fp32"), default="bf16", help="arithmetic of the network (default: bf16)")
     add("--device", default="auto", help="auto, cpu, cuda, cuda:N (default: auto)")
     add("--weights", default="auto", help="folder, file or name of weights of fusionnet (default: the bundled)")
     return parser

@@ -29,7 +29,7 @@ class TrainSettings(Common):
         choices=("tiny", "paper", "default", "finetune"),
     )
     augment: str = option(
-        "none", "what is added to the pairs: all mirror images and quarter turns, or pairs by a simulator", TRAINING
+        "none", "what is added to the pairs: flipped and turned copies, or pairs from a simulator", TRAINING
     )
     augment_dataset: Path | None = option(
         None,
