@@ -28,7 +28,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "containers" / "README.md"]
 PAGES += sorted(path for path in (ROOT / "docs").rglob("*.md") if path.parent.name != "notebook")
 
-FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+FENCE = re.compile(r"^```([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 FOREIGN = (
     "apptainer bosh cd datalad docker freeview fsleyes git mri_synthseg pip pytest recon-all run_fastsurfer.sh . apt"
