@@ -77,7 +77,8 @@ class Tissue:
 class Channel:
     """One contrast of a session; the dicts are keyed by the label of the result (``inr``).
 
-    ``maps`` are what the method itself says against its result, each keyed by the kind (``METHOD_MAPS``).
+    ``maps`` are what the method itself says against its result, each keyed by the kind (``METHOD_MAPS``); ``stacks``
+    the scans on their own voxels, by ``acq-``.
     """
 
     contrast: str
@@ -91,6 +92,7 @@ class Channel:
     regions: Mapping[str, Tissue] = field(default_factory=dict)
     regions_high: Tissue | None = None
     maps: Mapping[str, Mapping[str, Output]] = field(default_factory=dict)
+    stacks: Mapping[str, Output] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -271,7 +273,11 @@ def _session(out_dir: Path, subject: str, name: str | None, outputs: Iterable[Ou
         high = []
     elif other == name:  # a dataset without sessions: what was moved carries the space it was moved to
         own, high = [o for o in own if "space" in o.entities], [o for o in high if "space" not in o.entities]
-    channels = tuple(_channel(contrast, own, high) for contrast in _contrasts(record, own))
+    stacks = [o for o in outputs if o.entities.get("ses") == name and _is_scan(o)]
+    channels = tuple(
+        replace(_channel(contrast, own, high), stacks=_by_acquisition(stacks, contrast))
+        for contrast in _contrasts(record, own)
+    )
     labels = tuple(dict.fromkeys(label for channel in channels for label in channel.enhanced))
     if wanted in labels:
         labels = (str(wanted), *(label for label in labels if label != wanted))
@@ -281,6 +287,20 @@ def _session(out_dir: Path, subject: str, name: str | None, outputs: Iterable[Ou
     session = Session(name, labels, channels, mask, record, tuple(metrics), ())
     missing = tuple(_missing(session, head, wanted))
     return replace(session, missing=missing, aside=tuple(_aside(outputs, name, grid)))
+
+
+def _is_scan(output: Output) -> bool:
+    return output.desc == "preproc" and not {"res", "space", "seg"} & set(output.entities) and not output.is_high_field
+
+
+def _by_acquisition(stacks: Iterable[Output], contrast: str) -> dict[str, Output]:
+    """The scans of a contrast by what tells them apart in their names: ``axi``, or ``axi run-2``."""
+    own = [o for o in stacks if o.suffix == contrast]
+    extra = ("rec", "echo", "run", "chunk")
+    return {
+        " ".join([o.entities.get("acq", "scan"), *(f"{k}-{o.entities[k]}" for k in extra if k in o.entities)]): o
+        for o in own
+    }
 
 
 def _aside(outputs: Iterable[Output], name: str | None, grid: str) -> Iterable[str]:
