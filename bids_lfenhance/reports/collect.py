@@ -6,13 +6,12 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..bids.tables import read_table
+from ..bids.tables import table_lines
 from ..config import CONTRASTS, MAP_ENDS, METHOD_MAPS
 from ..errors import InputError
 from ..imaging.grid import Grid, canonical_zoom
@@ -186,23 +185,24 @@ def read_json(path: Path) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
+class _Cells(dict[str, Any]):
+    """What each text of a table means, found once: a table repeats its words in every row."""
+
+    def __missing__(self, text: str) -> Any:
+        try:
+            self[text] = float(text)
+        except ValueError:
+            self[text] = text
+        return self[text]
+
+
 def read_numbers(path: Path) -> list[dict[str, Any]]:
     """The rows of a TSV, numbers as floats; empty if there is none or it cannot be read."""
     with suppress(InputError):
-        return [{key: _cell(text) for key, text in row.items()} for row in read_table(path)]
+        head, *rows = table_lines(path) or [[]]
+        mean = _Cells().__getitem__
+        return [dict(zip(head, map(mean, [*row, *[""] * (len(head) - len(row))]), strict=False)) for row in rows]
     return []
-
-
-@lru_cache(maxsize=4096)  # a table repeats its words in every row, and a word that is no number is slow to try
-def _cell(text: str) -> Any:
-    return _number(text)
-
-
-def _number(text: Any) -> Any:
-    try:
-        return float(text)
-    except (TypeError, ValueError):
-        return text
 
 
 def read_run(out_dir: Path, subject: str, run_dir: Path | None = None) -> Run | None:
