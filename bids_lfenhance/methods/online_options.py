@@ -30,3 +30,7 @@ class OnlineTraining(Checked):
     lesions: float = field(
         default=0.4, metadata=setting("share of heads that lesions are planted in", SOURCE, least=0, most=1)
     )
+    pairs: float = field(
+        default=0.5,
+        metadata=setting("share of the pool that is acquired pairs, where there are any", SOURCE, least=0, most=1),
+    )

@@ -96,10 +96,10 @@ def read_pack(folder: str | Path) -> Pack:
 
 
 def _files(example: Example) -> dict[str, bytes]:
-    """The record of a head, and its array in few bytes."""
-    name = "labels" if example.kind == "maps" else "high"
-    array = np.asarray(getattr(example, name))
-    return {RECORD: (example.folder / RECORD).read_bytes(), f"{name}.xz": compressed(array)}
+    """The record of a head or of a pair, and its arrays in few bytes."""
+    arrays = {path.stem: np.load(path, allow_pickle=False) for path in sorted(example.folder.glob("*.npy"))}
+    packed = {f"{name}.xz": compressed(array.astype(np.uint8)) for name, array in arrays.items()}
+    return {RECORD: (example.folder / RECORD).read_bytes(), **packed}
 
 
 def compressed(array: np.ndarray) -> bytes:

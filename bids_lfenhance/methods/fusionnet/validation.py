@@ -8,15 +8,15 @@ from torch import Tensor
 
 from ...nn.batch import Batch, required
 from ...nn.estimate import read_output
-from ...nn.judged import Judged
+from ...nn.judged import PAIR, Judged
 from ...nn.psnr import brain_fit_psnr
 from ...nn.stage import Nets
 from ...nn.unet3d import whole
 from .settings import FusionNetSettings
 
-SCORES = ("psnr", "psnr-mean-of-stacks", "psnr-axial", "psnr-three", "psnr-own", "within-2-sd")
+SCORES = ("psnr", "psnr-mean-of-stacks", "psnr-axial", "psnr-three", "psnr-own", "psnr-pair", "within-2-sd")
 """Of the estimate over all sessions, of the plain mean of the stacks, of the estimate by session (the first two with
-the T1w as target); share of the brain where the error is below twice its stated SD."""
+the T1w as target, of acquired pairs with either); share of the brain where the error is below twice its stated SD."""
 
 FAR = 6.0
 """Errors count for no more than so many of their SDs."""
@@ -36,20 +36,21 @@ def judge(nets: Nets, sessions: Iterable[Judged], settings: FusionNetSettings) -
         value = brain_fit_psnr(mean[0, 0], target, brain)
         found["psnr"].append(value)
         found["psnr-mean-of-stacks"].append(brain_fit_psnr(judged.batch.input[0, 0], target, brain))
-        if judged.own == (judged.name == "own"):
+        if judged.name == PAIR or judged.own == (judged.name == "own"):
             found[f"psnr-{judged.name}"].append(value)
         near = (mean[0, 0] - target).abs() < 2 * settings.error_factor * scale[0, 0]
         found["within-2-sd"].append(float(near[brain].float().mean()))
-    return {name: sum(values) / len(values) if values else float("nan") for name, values in found.items()}
+    return {name: sum(values) / len(values) for name, values in found.items() if values}
 
 
 def conclude(nets: Nets, sessions: Iterable[Judged], settings: FusionNetSettings) -> FusionNetSettings:
-    """The settings with the factor that makes the mean square of error over SD one."""
-    squares: list[float] = []
+    """The settings with the factor that makes the mean square of error over SD one: of acquired pairs, if any."""
+    squares: dict[bool, list[float]] = {False: [], True: []}
     for judged, mean, scale in estimates(nets, sessions):
         ratio = (mean - required(judged.batch.target)) / scale
-        squares.append(float(ratio[judged.batch.mask].clamp(-FAR, FAR).square().mean()))
-    return replace(settings, error_factor=(sum(squares) / len(squares)) ** 0.5)
+        squares[judged.name == PAIR].append(float(ratio[judged.batch.mask].clamp(-FAR, FAR).square().mean()))
+    found = squares[True] or squares[False]
+    return replace(settings, error_factor=(sum(found) / len(found)) ** 0.5)
 
 
 def estimates(nets: Nets, sessions: Iterable[Judged]) -> Iterator[tuple[Judged, Tensor, Tensor]]:
