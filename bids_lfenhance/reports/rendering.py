@@ -173,6 +173,15 @@ def lossless(labels: np.ndarray) -> bytes:
     return _encoded(sheet(labels), "PNG")
 
 
+def small(picture: np.ndarray, height: int) -> bytes:
+    """A grey picture (rows, cols) uint8 as a JPEG of so many rows."""
+    from PIL import Image
+
+    buffer, width = io.BytesIO(), round(picture.shape[1] * height / picture.shape[0])
+    Image.fromarray(np.ascontiguousarray(picture)).resize((width, height)).save(buffer, "JPEG", quality=70)
+    return buffer.getvalue()
+
+
 def _encoded(pixels: np.ndarray, kind: str, **words: int) -> bytes:
     from PIL import Image
 

@@ -18,6 +18,10 @@ CALMED = 1.0
 """σ in voxels of the smoothing, in 3D, before edges are sought: at low field, noise has edges too."""
 
 
+THUMBNAIL, THUMBNAIL_PIXELS = "desc-thumbnail", 150
+"""Name of the small picture that the page of all subjects shows of an image, and its height."""
+
+
 @dataclass
 class Album:
     """Everything drawn for a session.
@@ -58,6 +62,7 @@ def draw_session(session: Session, names: Mapping[str, str], quality: int = qual
                 about = {"contrast": contrast.name, "label": label, "kind": one.kind, "name": one.name}
                 album.scales.append(about | {"scale": one.scale} | dict(one.about))
             _print_maps(contrast, frame, label, own, names, album)
+        _thumbnail(contrast, frame, album)
         _print_comparison(contrast, frame, names, album)
         _print_alignment(contrast, frame, album)
         _print_tissue(contrast, frame, names, album)
@@ -89,6 +94,15 @@ def _print_maps(
     heads = [names.get(label, label), *(layer.name for layer in layers)]
     scales = {number: layer.scale for number, layer in enumerate(layers, start=1)}
     album.files[f"desc-{label}Maps_{contrast.name}"] = fig.sheet_figure(rows, heads, frame.columns(), scales)
+
+
+def _thumbnail(contrast: ContrastImages, frame: Frame, album: Album) -> None:
+    """One axial slice of the first result."""
+    for label in contrast.labels[:1]:
+        data = fig.plane_slice(contrast.images[label], "axial", frame.start("axial"))
+        album.files[f"{THUMBNAIL}_{contrast.name}"] = fig.small(
+            fig.grey(data, contrast.windows[label]), THUMBNAIL_PIXELS
+        )
 
 
 def _print_comparison(contrast: ContrastImages, frame: Frame, names: Mapping[str, str], album: Album) -> None:

@@ -14,6 +14,9 @@ from .collect import Channel, Output, Session, Tissue, load
 MARGIN_MM = 24
 """Around the brain, in every picture: the scalp, and air beside it."""
 
+START = 0.55
+"""Way through the brain at which one begins to look: the ventricles and the deep nuclei are there."""
+
 _CHOICE = (("axial", (0.38, 0.62)), ("coronal", (0.38, 0.62)), ("sagittal", (0.42,)))
 """Slices of a printed figure, as fractions of the way through the brain."""
 
@@ -39,6 +42,10 @@ class Frame:
         """Millimetres (RAS+) of a slice of the box along the normal of its plane."""
         axis = fig.AXES[plane]
         return round(self.cut.affine[axis, 3] + self.cut.affine[axis, axis] * index)
+
+    def start(self, plane: str) -> int:
+        """The slice that is shown first."""
+        return self.slices[plane][round(START * (len(self.slices[plane]) - 1))]
 
     def choice(self) -> list[tuple[str, int]]:
         """(plane, slice) of the tiles of a printed row."""

@@ -25,9 +25,6 @@ DRAWN = "Sample"
 QUALITIES = (65, 50, 40)
 """Of the pictures, on a page of up to two, up to four, and more contrasts: it stays near 12 MB."""
 
-START = 0.55
-"""Way through the brain at which one begins to look: the ventricles and the deep nuclei are there."""
-
 FEW_VOXELS = 50
 """Regions smaller than this have no mean worth naming."""
 
@@ -97,7 +94,7 @@ class Viewer:
             "origin": [round(float(value), 2) for value in grid.affine[:3, 3]],
             "zoom": [round(zoom, 3) for zoom in zooms_of(grid.affine)],
             "across": fig.columns_of(grid.shape[2]),
-            "start": {plane: slices[round(START * (len(slices) - 1))] for plane, slices in self.frame.slices.items()},
+            "start": {plane: self.frame.start(plane) for plane in fig.AXES},
             "contrasts": self.contrasts,
             "regions": known if any(entry["regions"] for entry in self.contrasts) else {},
             "colours": {kind: "rgb({}, {}, {})".format(*rgb) for kind, rgb in fig.TISSUE_COLOURS.items()},

@@ -207,7 +207,7 @@ def test_figures_are_left_beside_the_images(derivative: Path):
     expected = {
         f"sub-01_ses-{session}_desc-{kind}_{contrast}.jpg"
         for session in ("HFC", "HFE")
-        for kind in ("comparison", "registration", "inrMaps", "tissue")
+        for kind in ("comparison", "registration", "inrMaps", "tissue", "thumbnail")
         for contrast in ("T1w", "T2w")
     }
     assert names == expected
