@@ -10,8 +10,7 @@ import numpy as np
 
 from ..config import CONTRASTS, TISSUES, TOTAL_INTRACRANIAL
 from ..evaluation.structures import with_both_sides
-from ..evaluation.thresholds import PURPOSES
-from ..evaluation.usable import WORDS, worst
+from ..evaluation.usable import WORDS
 from .cohort import NO_SESSION, Cohort
 from .group_figures import FEWEST
 from .rendering import data_uri
@@ -128,7 +127,7 @@ def _pages(cohort: Cohort) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Thumbnail:
-    """An enhanced image of a session, small: its ``data:`` address, what it says, its page, and the worst word."""
+    """An enhanced image, small: its ``data:`` address, what it says, its page, whether the session is to look at."""
 
     picture: str
     text: str
@@ -137,16 +136,18 @@ class Thumbnail:
 
 
 def thumbnails(cohort: Cohort) -> list[Thumbnail]:
-    """Of every session of which one lies on disk, the worst verdicts first; none of fewer than three subjects."""
+    """Of every session of which one lies on disk, those that are not to be looked at first; none of fewer than three
+    subjects.
+    """
     found, pages = [], _pages(cohort)
     for row in cohort.quality:
         session = "" if row["session"] == NO_SESSION else f"_ses-{row['session']}"
         folder = cohort.out_dir / f"sub-{row['subject']}" / "figures"
-        word = worst(str(row.get(purpose)) for purpose in PURPOSES if row.get(purpose) in WORDS)
+        word = str(row.get("look")) if row.get("look") in WORDS else WORDS[1]
         for contrast in CONTRASTS:
             path = folder / f"sub-{row['subject']}{session}_{THUMBNAIL}_{contrast}.jpg"
             if path.is_file():
-                text = f"{_name(row)} {contrast}: {word}"
+                text = f"{_name(row)} {contrast}: to look at {word}"
                 found.append(
                     (row["subject"], Thumbnail(data_uri(path.read_bytes()), text, pages[row["subject"]], word))
                 )
