@@ -49,7 +49,7 @@ def _voxel_of_scans(record: Record) -> Iterator[tuple[str, Any]]:
     for scan in record.get("Scans") or [{}]:
         zooms = [_number(zoom) for zoom in scan.get("Zooms") or ()]
         known = len(zooms) == 3 and None not in zooms
-        yield str(scan.get("File", "")).split(".nii")[0], math.prod(zooms) if known else None  # type: ignore[arg-type]
+        yield str(scan.get("File", "")).split(".nii")[0], math.prod(zooms) if known else None
 
 
 def _of(part: str, key: str, factor: float = 1) -> Read:

@@ -49,11 +49,20 @@ class WriteReference(Step):
         from ..imaging.volume import load_arrays, load_volume
 
         given = self.inputs
-        tissue = load_arrays(given.labels)[1], given.volumes
-        volume = load_volume(given.volume)
-        regions = (load_arrays(given.regions)[1], given.region_volumes) if isdefined(given.regions) else ()
-        quality, seen = (given.qc, given.quality), load_arrays(given.anatomy)[1].get("seen")
-        return {"files": write_reference(given.session, given.spec, volume, *tissue, *quality, *regions, seen=seen)}
+        found = isdefined(given.regions)
+        files = write_reference(
+            given.session,
+            given.spec,
+            load_volume(given.volume),
+            load_arrays(given.labels)[1],
+            given.volumes,
+            given.qc,
+            given.quality,
+            regions=load_arrays(given.regions)[1] if found else None,
+            region_volumes=given.region_volumes if found else None,
+            seen=load_arrays(given.anatomy)[1].get("seen"),
+        )
+        return {"files": files}
 
 
 class WriteSessionInputs(WriteInputs):

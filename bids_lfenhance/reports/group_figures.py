@@ -25,7 +25,12 @@ DPI = 110
 ROW_INCHES, COLUMN_INCHES = 2.3, 3.1
 SMALL_INCHES = (2.15, 1.95)
 """Width and height of one of many panels."""
-STYLE = {"xtick.labelsize": 8, "ytick.labelsize": 8, "axes.spines.top": False, "axes.spines.right": False}
+STYLE: dict[Any, Any] = {
+    "xtick.labelsize": 8,
+    "ytick.labelsize": 8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+}
 LINE_INCHES = 0.26
 """Height of a structure in the figure of all of them."""
 
