@@ -151,13 +151,15 @@ class EnhancedScan:
     @cached_property
     def volumes(self) -> "pd.DataFrame":
         """One row per region: ``index`` (FreeSurfer's number), ``name``, ``volume_mm3`` by label, ``volume_soft_mm3``
-        by posteriors, ``confidence`` in [0, 1]; last the total intracranial volume, whose index is missing.
-
-        Measured on the grid of 1 mm, whatever the grid of the images; computed with ``regions``.
+        by posteriors, ``confidence`` in [0, 1], the expected error ``volume_error_mm3`` and ``volume_error_percent``;
+        last the total intracranial volume, whose index is missing. Measured on the grid of 1 mm, with ``regions``.
         """
         import pandas as pd
 
-        return pd.DataFrame(self._session.regions[1]).astype({"index": "Int64"})
+        from .evaluation.volume_error import with_expected_error
+
+        table = pd.DataFrame(with_expected_error(self._session.regions[1], "regions"))
+        return table.drop(columns="uncertain_mm3").astype({"index": "Int64"})
 
     @cached_property
     def verdict(self) -> "Usable":
