@@ -33,7 +33,7 @@ class NetworkSampling(Checked):
     device: str = field(default="cpu", metadata=setting("where the networks run; the app's --device"))
     precision: Precision = field(
         default="bf16",
-        metadata=setting("numbers the networks multiply: bf16, where the processor does so natively, or fp32"),
+        metadata=setting("arithmetic of the networks: bf16, where the processor supports it, or fp32"),
     )
 
 

@@ -82,7 +82,7 @@ class FlowFound(ResidualFound):
 
     spectrum: tuple[float, ...] = field(
         default=(),
-        metadata=setting("power of the residual in bands of .05 cycles per mm, as measured on validation people"),
+        metadata=setting("power of the residual in bands of .05 cycles per mm, as measured on validation subjects"),
     )
 
 

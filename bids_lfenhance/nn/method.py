@@ -183,7 +183,7 @@ class Trainable(Generic[S]):
     brain does.
     ``initialise(nets, examples)`` sets parameters that are estimated in closed form, before the first step.
     ``conclude(nets, sessions, settings)`` returns the settings with what is found of the networks in the end
-    (``about.found``), on the fixed sessions of the validation people, or the training's where there are none.
+    (``about.found``), on the fixed sessions of the validation subjects, or the training's where there are none.
     """
 
     about: Description[S]

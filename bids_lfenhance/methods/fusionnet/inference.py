@@ -69,5 +69,5 @@ def sample(prepared: FusionNetPrepared, generator: np.random.Generator) -> Draw:
         "error_factor": settings.error_factor,
         "nfe": len(found.contrasts),
     }
-    image = found.paste({name: one.mean for name, one in found.contrasts.items()})
+    image = found.paste({name: one.image for name, one in found.contrasts.items()})
     return Draw(image, record, scale=found.error_scale(settings.error_factor))
