@@ -51,9 +51,10 @@ class WriteReference(Step):
         given = self.inputs
         tissue = load_arrays(given.labels)[1], given.volumes
         volume = load_volume(given.volume)
-        regions = (load_arrays(given.regions)[1], given.region_volumes) if isdefined(given.regions) else ()
-        quality, seen = (given.qc, given.quality), load_arrays(given.anatomy)[1].get("seen")
-        return {"files": write_reference(given.session, given.spec, volume, *tissue, *quality, *regions, seen=seen)}
+        seen = load_arrays(given.anatomy)[1].get("seen")
+        regions = (load_arrays(given.regions)[1], given.region_volumes) if isdefined(given.regions) else (None, None)
+        quality = given.qc, given.quality
+        return {"files": write_reference(given.session, given.spec, volume, *tissue, *quality, *regions, seen)}
 
 
 class WriteSessionInputs(WriteInputs):
