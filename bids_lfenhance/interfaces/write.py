@@ -52,9 +52,10 @@ class WriteReference(Step):
         tissue = load_arrays(given.labels)[1], given.volumes
         volume = load_volume(given.volume)
         seen = load_arrays(given.anatomy)[1].get("seen")
-        regions = (load_arrays(given.regions)[1], given.region_volumes) if isdefined(given.regions) else (None, None)
+        found = load_arrays(given.regions)[1] if isdefined(given.regions) else None
+        regions = {"regions": found, "region_volumes": given.region_volumes if found else None}
         quality = given.qc, given.quality
-        return {"files": write_reference(given.session, given.spec, volume, *tissue, *quality, *regions, seen)}
+        return {"files": write_reference(given.session, given.spec, volume, *tissue, *quality, seen=seen, **regions)}
 
 
 class WriteSessionInputs(WriteInputs):
