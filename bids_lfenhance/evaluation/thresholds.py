@@ -194,7 +194,7 @@ THRESHOLDS: tuple[Threshold, ...] = (
         ALL,
         (0, 2.5),
         (0, INF),
-        "where the mask ends there, the brain most likely goes on: a vertex cut by 3 mm has 13; whole heads reached 1.2",
+        "where the mask ends there, the brain most likely goes on: a vertex cut by 3 mm has 13, whole heads to 1.2",
         _of("Coverage", "OnFaceCm2"),
     ),
     Threshold(

@@ -52,10 +52,9 @@ class WriteReference(Step):
         tissue = load_arrays(given.labels)[1], given.volumes
         volume = load_volume(given.volume)
         seen = load_arrays(given.anatomy)[1].get("seen")
-        found = load_arrays(given.regions)[1] if isdefined(given.regions) else None
-        regions = {"regions": found, "region_volumes": given.region_volumes if found else None}
-        quality = given.qc, given.quality
-        return {"files": write_reference(given.session, given.spec, volume, *tissue, *quality, seen=seen, **regions)}
+        regions = load_arrays(given.regions)[1] if isdefined(given.regions) else None
+        rows, quality = given.region_volumes if regions else None, (given.qc, given.quality)
+        return {"files": write_reference(given.session, given.spec, volume, *tissue, *quality, regions, rows, seen)}
 
 
 class WriteSessionInputs(WriteInputs):
