@@ -18,13 +18,14 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 os.environ.setdefault("ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS", "1")
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+import nibabel as nib
 import numpy as np
 from scipy import ndimage
 
@@ -43,6 +44,9 @@ from bids_lfenhance.training.examples import list_examples
 from tests import oracle
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+TEST_SCAN_AFFINE = np.array([[-1, 0, 0, 80], [0, 0, 1, -110], [0, -1, 0, 96], [0, 0, 0, 1]], float)
+"""Of test_scan.npz: its axes run to the left, to below and to the front, as the cerebellum and labels 2 and 41 say."""
 
 HF_T2W = (1.00, 0.56, 0.44)
 """Painted high-field T2w: signal of CSF, GM, WM."""
@@ -68,8 +72,7 @@ def high_field(data: Path, subject: str, zoom: float = 1.0) -> tuple[dict[str, n
         others = {name: resample(*oracle.load_head(folder / file, zoom), grid, order=1) for name, file in files.items()}
         return {"T1w": image, **others}, grid, ndimage.binary_fill_holes(image > 0.02)
     if subject in ("norm", "test_scan"):
-        file = {"norm": "norm.mgz", "test_scan": "test_scan.npz"}[subject]
-        image, affine = oracle.load_head(data / "freesurfer_pairs" / file, zoom)
+        image, affine = oracle.load_head(freesurfer_image(data / "freesurfer_pairs", subject), zoom)
         return {"T1w": image}, Grid(affine, image.shape), image > 0
     if subject == "head":
         image, affine = oracle.load_head(data / "heads" / "otsu_T1_head.nii.gz", zoom)
@@ -80,14 +83,29 @@ def high_field(data: Path, subject: str, zoom: float = 1.0) -> tuple[dict[str, n
     return {"T1w": image}, Grid(affine, image.shape), image > 0
 
 
-def make_case(data: Path, subject: str, options: argparse.Namespace) -> Case:
+def freesurfer_image(folder: Path, subject: str) -> Path | nib.Nifti1Image:
+    """The T1w of a pair of ``freesurfer_pairs``."""
+    if subject == "norm":
+        return folder / "norm.mgz"
+    with np.load(folder / "test_scan.npz") as file:
+        return nib.Nifti1Image(file["vol"].astype(np.float32), TEST_SCAN_AFFINE)
+
+
+def make_case(
+    data: Path,
+    subject: str,
+    options: argparse.Namespace,
+    added: Mapping[str, np.ndarray] | None = None,
+) -> Case:
+    """A simulated session; ``added`` (X, Y, Z) by contrast: what the high field is changed by before it is acquired."""
     real, grid, brain = high_field(data, subject)
     image = real["T1w"]
     tissue = oracle.tissue_by_intensity(image, brain)
+    real |= {name: np.maximum(real[name] + change, 0) for name, change in (added or {}).items()}
     rng = np.random.default_rng(options.seed)
     session = []
     for name in options.contrasts:
-        head, about = real.get(name, image), {"planes": options.planes, "snr": options.snr}
+        head, about = real.get(name, real["T1w"]), {"planes": options.planes, "snr": options.snr}
         session += oracle.acquire_session(head, grid.affine, tissue, rng, contrasts=[name], **about)
     centre = oracle.head_centre(image, grid.affine)
     stacks = tuple(oracle.misaligned(session, rng, centre, options.error_mm, options.error_deg))

@@ -22,6 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import nibabel as nib
 import numpy as np
 
+from benchmarks.fidelity import TEST_SCAN_AFFINE
 from bids_lfenhance.imaging.anatomy import Anatomy, find_anatomy
 from bids_lfenhance.imaging.bias import correct_bias, head_mask
 from bids_lfenhance.imaging.fusion import fuse_mean
@@ -72,9 +73,7 @@ def pair(data: Path, name: str) -> tuple[np.ndarray, np.ndarray, Grid]:
         return together(np.asarray(image.dataobj, np.float32), np.asarray(labels.dataobj), image.affine)
     with np.load(folder / "test_scan.npz") as file:
         image, labels = file["vol"].astype(np.float32), file["seg"]
-    # its axes run to the left, to below and to the front: the cerebellum says so, and labels 2 and 41
-    affine = np.array([[-1, 0, 0, 80], [0, 0, 1, -110], [0, -1, 0, 96], [0, 0, 0, 1]], float)
-    return together(image, labels, affine)
+    return together(image, labels, TEST_SCAN_AFFINE)
 
 
 def truth_of(labels: np.ndarray, grid: Grid) -> np.ndarray:

@@ -42,13 +42,13 @@ def rows_of(name: str) -> list[Row]:
 
 
 def estimate_rows() -> list[tuple[str, Row]]:
-    """Who, and the figures: the mean of the test people where all were looked at, then everybody else."""
+    """Who, and the figures: the mean of the test subjects where all were looked at, then everybody else."""
     rows = rows_of("estimate")
     found: list[tuple[str, Row]] = []
     for planes in dict.fromkeys(row["planes"] for row in rows):
         test = [row for row in rows if row["subject"] in TEST and row["planes"] == planes]
         if test:
-            found.append((f"{len(test)} test people, the training's scanner", averaged(test)))
+            found.append((f"{len(test)} test subjects, scanner of the training", averaged(test)))
     found += [(WHO[row["subject"]], row) for row in rows if row["subject"] in WHO]
     return found
 

@@ -71,10 +71,10 @@ def random_rigid(
     return rigid(translation_mm * shift / np.linalg.norm(shift), rotation_deg * turn / np.linalg.norm(turn), centre)
 
 
-def load_head(path: Path, zoom: float = 1.0, border: int = 8) -> tuple[np.ndarray, np.ndarray]:
+def load_head(head: Path | nib.Nifti1Image, zoom: float = 1.0, border: int = 8) -> tuple[np.ndarray, np.ndarray]:
     """((X, Y, Z) float32 in [0, about 1], (4, 4) voxel → RAS+ mm): a real head, upright at ``zoom`` mm, cut to what is
     there; exactly zero stays zero."""
-    loaded = nib.as_closest_canonical(nib.load(path))
+    loaded = nib.as_closest_canonical(nib.load(head) if isinstance(head, Path) else head)
     data = np.asarray(loaded.dataobj, dtype=np.float32)
     step = zoom / np.array(loaded.header.get_zooms()[:3])
     found = np.argwhere(data > 0.02 * data.max())

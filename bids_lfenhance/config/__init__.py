@@ -3,7 +3,17 @@
 from .checks import flag, validated
 from .files import from_toml, to_toml
 from .group import GroupSettings
-from .names import BUDGETS, CONTRASTS, LEVELS, MAP_ENDS, METHOD_MAPS, SEGMENTATIONS, TISSUES, TOTAL_INTRACRANIAL
+from .names import (
+    BUDGETS,
+    CONTRASTS,
+    ENDINGS,
+    LEVELS,
+    MAP_ENDS,
+    METHOD_MAPS,
+    SEGMENTATIONS,
+    TISSUES,
+    TOTAL_INTRACRANIAL,
+)
 from .options import RESOURCES, RUN, SCANS, Common, option
 from .participant import Settings, settings_hash
 from .run_spec import RunSpec
@@ -13,6 +23,7 @@ from .train import TrainSettings
 __all__ = [
     "BUDGETS",
     "CONTRASTS",
+    "ENDINGS",
     "LEVELS",
     "MAP_ENDS",
     "METHOD_MAPS",

@@ -10,12 +10,13 @@ import numpy as np
 from ..bids.atomic import atomic_write
 from ..bids.sessions import LowFieldSession
 from ..config import RunSpec
+from ..evaluation import measured
 from ..evaluation.evidence import evidence
 from ..evaluation.usable import judge
-from ..imaging.field_of_view import on_faces, seen_in, share_seen, without_cut
+from ..imaging.field_of_view import seen_in, without_cut
 from ..imaging.grid import Grid
 from ..imaging.nifti import ALIGNED, SCANNER
-from ..imaging.volume import Stack, Volume
+from ..imaging.volume import Volume
 from .files import REGION_COLUMNS, VOLUME_COLUMNS, Rows, plain, write_image, write_json, write_labels, write_table
 from .layout import is_enhanced, no_longer, scan_states, session_layout
 from .sidecars import (
@@ -122,7 +123,8 @@ def _about(session: LowFieldSession, spec: RunSpec, content: SessionContent, con
     about = enhanced_sidecar(common, spec, content.provenance, contrast)
     about["Runtime"] |= {"Run": content.run}
     if (std := _error_scale(content, spec, contrast)) is not None:
-        about["ExpectedErrorPercent"] = expected_error(std, content.enhanced.channel(contrast), content.acquired.brain)
+        image, brain = content.enhanced.channel(contrast), content.acquired.brain
+        about["ExpectedErrorPercent"] = measured.expected_error(std, image, brain)
     record = plain(_quality_record(session, spec, content))
     usable = judge(evidence(record, contrast, spec.label, content.metrics or (), about))
     return about | usable.sidecar() | {"ScanStates": scan_states(session)}
@@ -131,12 +133,6 @@ def _about(session: LowFieldSession, spec: RunSpec, content: SessionContent, con
 def _error_scale(content: SessionContent, spec: RunSpec, contrast: str) -> np.ndarray | None:
     """(X, Y, Z) SD of the error where the method says it of this contrast; None where it does not."""
     return content.std.channel(contrast) if content.std is not None and is_enhanced(spec, contrast) else None
-
-
-def expected_error(std: np.ndarray, image: np.ndarray, brain: np.ndarray) -> float | None:
-    """Median SD of the error (X, Y, Z) over the median of the image, both inside the brain, in %."""
-    level = float(np.median(image[brain])) if brain.any() else 0.0
-    return round(100 * float(np.median(std[brain])) / level, 3) if level > 0 else None
 
 
 def _write_stacks(files: Mapping[str, Path], session: LowFieldSession, spec: RunSpec, content: SessionContent) -> None:
@@ -248,8 +244,7 @@ def _quality_record(session: LowFieldSession, spec: RunSpec, content: SessionCon
             "Contrast": scan.contrast,
             "Plane": scan.plane,
             "FieldStrength": scan.tesla,
-            "Coverage": round(share_seen(content.expected, [stacks[scan.stem]]), 4),
-            "SNR": _snr(stacks[scan.stem], content.acquired),
+            **measured.of_scan(stacks[scan.stem], content.acquired, content.expected),
         }
         for scan in session.stacks
     ]
@@ -281,15 +276,5 @@ def _covered(content: SessionContent, contrast: str) -> dict[str, Any]:
     rows = content.enhanced_region_volumes or content.enhanced_volumes
     seen = content.seen(contrast)
     kept = without_cut(rows[contrast], labels[contrast], seen)
-    return {
-        "Brain": round(share_seen(content.expected, volume.stacks_of(contrast)), 4),
-        "OnFaceCm2": round(on_faces(volume.brain, seen, volume.grid), 2),
-        "Cut": [row["name"] for row in kept if row["volume_mm3"] is None],
-    }
-
-
-def _snr(stack: Stack, volume: Volume) -> float | None:
-    """Median signal of the brain over the noise."""
-    if not volume.brain.any() or stack.sigma <= 0:
-        return None
-    return round(float(np.median(volume.channel(stack.contrast)[volume.brain])) / stack.sigma, 2)
+    cut = [row["name"] for row in kept if row["volume_mm3"] is None]
+    return measured.of_view(volume, contrast, content.expected, seen) | {"Cut": cut}

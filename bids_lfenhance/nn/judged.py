@@ -4,6 +4,9 @@ from dataclasses import dataclass
 
 from .batch import Batch
 
+PAIR = "pair"
+"""Name of an acquired session; others are simulated."""
+
 
 @dataclass(frozen=True, eq=False)
 class Judged:

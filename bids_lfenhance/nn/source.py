@@ -44,7 +44,10 @@ class Example(Protocol):
 
     @property
     def kind(self) -> str:
-        """Which of the following it has: "heads" have images, "maps" labels, "labels" these and ``where``."""
+        """Which of the following it has.
+
+        "heads" have images, "maps" labels, "labels" these and ``where``; "stacks" all else but labels.
+        """
 
     @property
     def contrasts(self) -> Mapping[str, tuple[str, ...]]:
@@ -53,6 +56,26 @@ class Example(Protocol):
     @property
     def high(self) -> np.ndarray:
         """(n, X, Y, Z) uint8, high field of the brain."""
+
+    @property
+    def slots(self) -> np.ndarray:
+        """(n, 4, X, Y, Z) uint8, acquired stacks."""
+
+    @property
+    def covered(self) -> np.ndarray:
+        """(n, 4, X, Y, Z) uint8, 1 where a stack covers."""
+
+    @property
+    def resolution(self) -> np.ndarray:
+        """(n, 4, 3) float32 mm, zero where there is no stack."""
+
+    @property
+    def mask(self) -> np.ndarray:
+        """(X, Y, Z) bool, brain."""
+
+    @property
+    def curves(self) -> Mapping[str, np.ndarray]:
+        """(2, K) by contrast, from high field to the contrast of low field."""
 
     @property
     def person(self) -> str:

@@ -17,9 +17,10 @@ from ..nn.crop import MARGIN
 from ..nn.method import Plain
 from ..nn.normalise import Scale
 
-Kind = Literal["simulated", "pairs", "labels", "heads", "maps"]
+Kind = Literal["simulated", "pairs", "labels", "heads", "maps", "stacks"]
 """Low and high field, simulated or acquired; a label map with its warps, of the whole head; high field, or a label map
-of the brain, as bytes, from which low field is simulated while a network learns."""
+of the brain, as bytes, from which low field is simulated while a network learns; acquired stacks and high field, as
+bytes, for a network that learns from both."""
 
 RECORD = "example.json"
 FIELDS = ("low", "high")
@@ -33,7 +34,8 @@ class Example:
     voxel → common-space coordinates in about [−1, 1]; ``affine`` (4, 4) voxel → RAS+ mm; ``scales`` field → what each
     contrast was divided by; ``origin`` where it comes from (plain JSON; a simulated one: the simulator's record);
     ``sources`` (path, sha256) of the files behind it; ``curves`` contrast → (2, K) ``alike.contrast_curve``, of those
-    that a network shall aim at in the contrast of low field. ``dataset`` and ``subject`` name the person.
+    that a network shall aim at in the contrast of low field; ``resolution`` (n, 4, 3) float32 mm, of "stacks", as
+    ``training.acquired``. ``dataset`` and ``subject`` name the person.
     """
 
     folder: Path
@@ -48,6 +50,7 @@ class Example:
     origin: Plain
     sources: tuple[tuple[str, str], ...]
     curves: Mapping[str, np.ndarray]
+    resolution: np.ndarray
 
     @property
     def person(self) -> str:
@@ -73,6 +76,16 @@ class Example:
     def labels(self) -> np.ndarray:
         """(X, Y, Z) uint8, memory-mapped: a label map, of the kinds "labels" and "maps", which have no images."""
         return self._array("labels")
+
+    @cached_property
+    def slots(self) -> np.ndarray:
+        """(n, 4, X, Y, Z) uint8, memory-mapped: acquired stacks, of the kind "stacks"."""
+        return self._array("slots")
+
+    @cached_property
+    def covered(self) -> np.ndarray:
+        """(n, 4, X, Y, Z) uint8, memory-mapped: 1 where a stack covers."""
+        return self._array("covered")
 
     @cached_property
     def where(self) -> np.ndarray:
@@ -199,6 +212,31 @@ def write_head(
     )
 
 
+def write_stacks(
+    folder: str | Path,
+    arrays: Mapping[str, np.ndarray],
+    curves: Mapping[str, np.ndarray],
+    contrasts: Sequence[str],
+    subject: str,
+    session: str,
+    *,
+    dataset: str,
+    origin: Plain,
+    sources: Sequence[tuple[str, str]] = (),
+) -> Path:
+    """The folder of an acquired pair with its stacks, written whole or not at all.
+
+    ``arrays`` and ``curves`` as of ``training.acquired``; the rest as ``Example``.
+    """
+    known = {"contrasts": list(contrasts), "scales": []}
+    record: dict[str, object] = {"kind": "stacks", "dataset": dataset, "subject": subject, "session": session}
+    record |= {"place": np.eye(4).tolist(), "affine": np.eye(4).tolist(), "low": known, "high": known}
+    record |= {"resolution": arrays["resolution"].tolist(), "origin": dict(origin)}
+    record |= {"curves": {name: curve.tolist() for name, curve in curves.items()}}
+    kept = {name: array for name, array in arrays.items() if name != "resolution"}
+    return _write(folder, kept, record | {"sources": [list(source) for source in sources]})
+
+
 def _write(folder: str | Path, arrays: Mapping[str, np.ndarray], record: Mapping[str, object]) -> Path:
     def fill(draft: Path) -> None:
         for name, array in arrays.items():
@@ -226,6 +264,7 @@ def read_example(folder: str | Path) -> Example:
             record["origin"],
             tuple((path, digest) for path, digest in record["sources"]),
             {name: np.array(curve) for name, curve in record.get("curves", {}).items()},
+            np.array(record.get("resolution", []), np.float32),
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(

@@ -32,7 +32,8 @@ class Job:
     ``low`` images: a real pair; none: low field is made by ``simulator`` from ``high`` (or, with ``label_map``, from
     high field drawn from that), ``draws`` times, with drawn planes or, ``fixed``, each of ``PLANES`` in turn; with a
     ``label_map`` and no simulator, the map itself is the example. ``heads``: high field itself, or the brain of the
-    label map, is kept, for a training that simulates as it goes. ``contrasts`` wanted, all where none is named.
+    label map, is kept, for a training that simulates as it goes; with ``low``, the stacks of a real pair.
+    ``contrasts`` wanted, all where none is named.
     ``seed`` words decide everything random, whatever the order of the jobs. ``inputs`` are the files that the simulator
     reads (weights, parameters). ``made_by`` names the simulator whose scans ``low`` are, "" for a scanner,
     ``trained_on`` whom it has seen; ``fusion`` is what a network will be shown (``methods.contrast.estimate``);
@@ -92,7 +93,9 @@ def run_job(job: Job, root: Path) -> list[str]:
     """The folders of the job's examples, in order; those that were there are left alone."""
     folders = job.folders(root)
     absent = [number for number, folder in enumerate(folders) if not (folder / RECORD).is_file()]
-    if absent and job.low:
+    if absent and job.low and job.heads:
+        _keep_stacks(folders[0], job)
+    elif absent and job.low:
         _write(folders[0], job, paired(job), "pairs")
     elif absent and job.heads:
         _keep_head(folders[0], job)
@@ -140,6 +143,18 @@ def _keep_head(folder: Path, job: Job) -> None:
     write_head(
         folder, images, contrasts, job.subject, job.session, dataset=job.dataset, origin={"licence": job.licence},
         sources=[(str(path), _digest(str(path))) for path in files],
+    )  # fmt: skip
+
+
+def _keep_stacks(folder: Path, job: Job) -> None:
+    """A real pair with its stacks in slots, as bytes."""
+    from .acquired import acquired_arrays
+    from .examples import write_stacks
+
+    session = paired(job)
+    write_stacks(
+        folder, *acquired_arrays(session.low, session.high, session.mask), job.subject, job.session,
+        dataset=job.dataset, origin={**session.origin, **_about(job)}, sources=_files_of(job),
     )  # fmt: skip
 
 
@@ -212,10 +227,6 @@ def _opened(images: Sequence[Image]) -> "list[tuple[str, str, str | None, Nifti1
 
 
 def _write(folder: Path, job: Job, session: Session, kind: Kind, number: int = 0) -> None:
-    files = [path for *_, path in (*job.high, *job.low)] + ([job.label_map] if job.label_map else [])
-    about: dict[str, object] = {"licence": job.licence}
-    if job.made_by:
-        about |= {"simulator": job.made_by, "trained_on": list(job.trained_on)}
     write_example(
         folder,
         session.low,
@@ -225,11 +236,22 @@ def _write(folder: Path, job: Job, session: Session, kind: Kind, number: int = 0
         kind,
         job.subject,
         job.session or f"SIM{number + 1}",
-        {**session.origin, **about},
+        {**session.origin, **_about(job)},
         dataset=job.dataset,
-        sources=[(path, _digest(path)) for path in files],
+        sources=_files_of(job),
         alike=job.fusion in IN_HIGH_FIELD_CONTRAST,
     )
+
+
+def _about(job: Job) -> dict[str, object]:
+    """The licence, and who made its low field where that is a simulator."""
+    made = {"simulator": job.made_by, "trained_on": list(job.trained_on)} if job.made_by else {}
+    return {"licence": job.licence, **made}
+
+
+def _files_of(job: Job) -> list[tuple[str, str]]:
+    files = [path for *_, path in (*job.high, *job.low)] + ([job.label_map] if job.label_map else [])
+    return [(path, _digest(path)) for path in files]
 
 
 def _digest(path: str) -> str:

@@ -6,15 +6,15 @@
 import io
 import json
 import lzma
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from ..bids.atomic import atomic_folder
 from ..errors import InputError
+from ..nn.method import Plain
 from ..nn.weights import Loaded, load_weights
 from .examples import RECORD, Example, read_example
 from .split import Split
@@ -31,9 +31,9 @@ class Pack:
     """A training as it was packed: ``settings`` of the method, and ``options`` of ``TrainOptions``, plain values."""
 
     method: str
-    settings: Mapping[str, Any]
+    settings: Plain
     split: Split
-    options: Mapping[str, Any]
+    options: Plain
     examples: Sequence[Example]
     start: Loaded | None = None
 
@@ -96,10 +96,10 @@ def read_pack(folder: str | Path) -> Pack:
 
 
 def _files(example: Example) -> dict[str, bytes]:
-    """The record of a head, and its array in few bytes."""
-    name = "labels" if example.kind == "maps" else "high"
-    array = np.asarray(getattr(example, name))
-    return {RECORD: (example.folder / RECORD).read_bytes(), f"{name}.xz": compressed(array)}
+    """The record of a head or of a pair, and its arrays in few bytes."""
+    arrays = {path.stem: np.load(path, allow_pickle=False) for path in sorted(example.folder.glob("*.npy"))}
+    packed = {f"{name}.xz": compressed(array.astype(np.uint8)) for name, array in arrays.items()}
+    return {RECORD: (example.folder / RECORD).read_bytes(), **packed}
 
 
 def compressed(array: np.ndarray) -> bytes:

@@ -68,7 +68,9 @@ def plan_jobs(settings: TrainSettings) -> list[Job]:
 
 
 def _heads(settings: TrainSettings) -> list[Job]:
-    """High field of BIDS_DIR and of ``--augment-dataset``, and label maps, for a method that simulates as it learns."""
+    """High field of BIDS_DIR and of ``--augment-dataset``, label maps, and pairs, for a method that simulates as it
+    learns.
+    """
     if settings.augment not in PLAIN[:1]:
         raise InputError(
             f"Expected no --augment for {settings.method}, which simulates low field as it learns, found "
@@ -80,16 +82,20 @@ def _heads(settings: TrainSettings) -> list[Job]:
     jobs = [job for root in roots for job in _high_field_of(settings, root, {"contrasts": settings.contrasts})]
     if settings.label_maps:
         jobs += _label_maps(settings.label_maps, {})
+    jobs += _pairs(settings, optional=True)
     return [dataclasses.replace(job, heads=True) for job in jobs]
 
 
-def _pairs(settings: TrainSettings) -> list[Job]:
+def _pairs(settings: TrainSettings, optional: bool = False) -> list[Job]:
+    """A job for each low-field session with high field; ``optional``: nothing is said where there is no low field."""
     try:
         plan = make_plan(settings.bids_dir, settings.participant_label, settings.session_label, **_choices(settings))
     except NoFieldStrengthError as error:
-        if settings.augment in PLAIN:
+        if settings.augment in PLAIN and not optional:
             raise
         tell(f"no pairs are looked for: {error}")
+        return []
+    if optional and not plan.sessions:
         return []
     warnings = [*plan.warnings, *(f"sub-{subject}: {reason}" for subject, reason in (*plan.failed, *plan.skipped))]
     jobs = []
@@ -254,7 +260,8 @@ def _full_name(name: str, dataset: str) -> str:
 def assign(settings: TrainSettings, jobs: Iterable[Job], split: Split) -> list[Job]:
     """The jobs in use: held-out subjects in fixed draws, others as often as requested; each with its seed.
 
-    A held-out subject with a real pair is evaluated on that alone; a subject in no part of the split is left out.
+    A held-out subject with a real pair is evaluated on that alone, but for a method that simulates as it learns, which
+    is to stay good elsewhere; a subject in no part of the split is left out.
     """
     jobs = list(jobs)
     held = {*split.validation, *split.test}
@@ -266,7 +273,8 @@ def assign(settings: TrainSettings, jobs: Iterable[Job], split: Split) -> list[J
     same = settings.augment not in PLAIN and not _is_stochastic(settings)
     used = []
     for job in jobs:
-        if job.person not in named or (job.person in held and not job.low and job.person in paired):
+        covered = job.person in held and job.person in paired and not job.low and not job.heads
+        if job.person not in named or covered:
             continue
         draws = 1 if same else HELD_OUT_DRAWS if job.person in held else settings.draws
         seed = (settings.random_seed, *job.person.encode(), *job.session.encode())
@@ -277,9 +285,10 @@ def assign(settings: TrainSettings, jobs: Iterable[Job], split: Split) -> list[J
 def describe(settings: TrainSettings, jobs: Sequence[Job], split: Split) -> str:
     """The text of ``--dry-run``."""
     pairs = sum(bool(job.low) for job in jobs)
-    heads = sum(job.heads for job in jobs)
+    heads = sum(job.heads and not job.low for job in jobs)
     simulated = sum(job.draws for job in jobs if not job.low and not job.heads)
-    learned = f"{heads} heads" if heads else f"{pairs} real pairs · {simulated} simulated sessions"
+    real = f"{pairs} real pairs"
+    learned = f"{heads} heads" + f" · {real}" * bool(pairs) if heads else f"{real} · {simulated} simulated sessions"
     lines = [f"Plan: train {settings.method} ({settings.preset}) · {learned}"]
     for part in PARTS:
         subjects = [person.rpartition("/")[2] for person in getattr(split, part)]

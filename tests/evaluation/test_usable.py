@@ -57,6 +57,11 @@ def words(record: dict) -> str:
     return " ".join(judge(record).words.values())
 
 
+def test_large_figures_are_written_out():
+    (reason,) = judge({"Anatomy": {"MaskVolumeMl": 2640.0}, "Scans": [], "Failure": None}).reasons[:1]
+    assert "2640 mL" in reason
+
+
 def test_a_good_image_is_usable_for_all():
     usable = judge(GOOD)
     assert (words(GOOD), usable.reasons, usable.verified, usable.overall) == ("yes yes yes", (), True, "yes")

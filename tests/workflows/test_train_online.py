@@ -9,15 +9,17 @@ import pytest
 import torch
 
 from bids_lfenhance.cli.run import main
-from bids_lfenhance.imaging.volume import volume_from_channels
+from bids_lfenhance.imaging.volume import Stack, volume_from_channels
 from bids_lfenhance.nn.weights import load_weights
 from bids_lfenhance.training import jobs
+from bids_lfenhance.training.examples import list_examples
 from bids_lfenhance.training.heads import as_bytes, brain_labels
 from bids_lfenhance.training.pack import read_pack
+from bids_lfenhance.training.sessions import Session
 from bids_lfenhance.workflows import train
 from tests.simulators.online.phantoms import label_image
 from tests.simulators.sources import phantom_source
-from tests.workflows.simulated import write_scan
+from tests.workflows.simulated import HIGH, LOW, write_scan
 
 SMALL = [
     *("--method", "fusionnet", "--precision", "fp32", "--omp-nthreads", "1", "--nprocs", "1"),
@@ -66,6 +68,28 @@ def test_high_field_alone_makes_weights_that_enhance(dataset: Path, tmp_path: Pa
     assert "| train | Phantoms | simulated (online) | 1 | 1 | CC0 |" in card
     assert "| psnr-mean-of-stacks |" in card
     assert (tmp_path / "out" / "test.tsv").read_text().startswith("person\tpsnr\t")
+
+
+def test_pairs_are_learned_from_beside_high_field(dataset: Path, tmp_path: Path, monkeypatch, capsys) -> None:
+    for person in ("01", "02"):
+        write_scan(dataset, f"sub-{person}/ses-LF", "T1w", LOW)
+    for path in dataset.glob("sub-*/anat/*.nii.gz"):
+        path.with_name(path.name.replace(".nii.gz", ".json")).write_text(json.dumps(HIGH))
+    source = phantom_source("T1w", size=24)
+    stack = Stack("acq-axi_T1w", "T1w", source.image, source.grid.affine, source.grid.affine, (1.0, 1.0, 4.0), 1.0)
+    low = volume_from_channels(source.grid, {"T1w": source.image}, (stack,))
+    made = Session(low, volume_from_channels(source.grid, {"T1w": source.image}), source.mask, np.eye(4), {})
+    monkeypatch.setattr(jobs, "paired", lambda job: made)
+    assert run(dataset, tmp_path / "out", "--dry-run") == 0
+    assert "3 heads · 2 real pairs" in capsys.readouterr().out
+    assert run(dataset, tmp_path / "out") == 0
+    assert "psnr-pair" in (tmp_path / "out" / "curves.csv").read_text()
+    assert "| train | Phantoms | acquired | 1 | 1 | CC0 |" in (tmp_path / "out" / "card.md").read_text()
+    assert run(dataset, tmp_path / "out", "--pack", str(tmp_path / "pack")) == 0
+    packed = {example.kind: example for example in read_pack(tmp_path / "pack").examples}
+    kept = {example.kind: example for example in list_examples(tmp_path / "out" / "examples")}
+    for name in ("slots", "covered", "high", "mask"):
+        np.testing.assert_array_equal(getattr(packed["stacks"], name), getattr(kept["stacks"], name))
 
 
 def test_a_pack_has_no_test_people_and_goes_on_from_given_weights(dataset: Path, tmp_path: Path, capsys) -> None:

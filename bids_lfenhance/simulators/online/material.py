@@ -107,6 +107,8 @@ def heads_of(examples: Sequence[Example]) -> list[Head]:
     """Every image and label map of the examples."""
     heads = []
     for example in examples:
+        if example.kind == "stacks":
+            continue
         if example.kind == "maps":
             heads.append(Head("labels", np.asarray(example.labels), example.person))
             continue

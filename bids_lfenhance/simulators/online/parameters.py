@@ -29,11 +29,13 @@ class Mixture:
 
     ``labels`` and ``images``: shares of heads whose contrast is kept that come from label maps, and from real T2w,
     FLAIR and such; the rest are T1w heads in any contrast. ``lesions``: share of heads with planted lesions.
+    ``pairs``: share of the pool that is acquired at both fields.
     """
 
     labels: float = 0.3
     images: float = 0.3
     lesions: float = 0.4
+    pairs: float = 0.5
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from ...nn.source import Example, Position
 from ...nn.stage import Stage
 from .fields import Noise
 from .material import Head, heads_of
+from .pairs import PlannedPair, pairs_of, plan_pair
 from .parameters import Mixture, Session, draw_session
 from .stacks import Simulated, prepare_noise, simulate
 
@@ -46,6 +47,7 @@ class OnlineSettings(Protocol):
     label_maps: float
     other_contrasts: float
     lesions: float
+    pairs: float
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,15 @@ class Planned:
     head: Head
     drawn: Session
     noise: Noise
+
+    @property
+    def person(self) -> str:
+        """``dataset/subject``."""
+        return self.head.person
+
+    def make(self, device: torch.device) -> Simulated:
+        """What a network is shown and its targets."""
+        return simulate(self.head, self.drawn, device, self.noise)
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,8 +82,8 @@ class OnlineSource:
     """Patches of low field that nobody saw before; ``size`` heads in the pool, a new one every ``renew`` steps."""
 
     def __init__(self, examples: Sequence[Example], mixture: Mixture, size: int, renew: int) -> None:
-        heads = heads_of(examples)
-        self.people = sorted({head.person for head in heads})
+        heads, self._pairs = heads_of(examples), pairs_of(examples)
+        self.people = sorted({head.person for head in heads} | {pair.person for pair in self._pairs})
         self.mixture, self.size, self.renew = mixture, size, renew
         self._heads = {kind: [head for head in heads if head.kind == kind] for kind in ("head", "labels", "image")}
         self._pool: dict[tuple[int, int, int], Entry] = {}
@@ -80,7 +91,7 @@ class OnlineSource:
     @classmethod
     def of(cls, examples: Sequence[Example], settings: OnlineSettings) -> "OnlineSource":
         """As the settings of a method say."""
-        mixture = Mixture(settings.label_maps, settings.other_contrasts, settings.lesions)
+        mixture = Mixture(settings.label_maps, settings.other_contrasts, settings.lesions, settings.pairs)
         return cls(examples, mixture, settings.pool, settings.renew)
 
     @property
@@ -98,12 +109,17 @@ class OnlineSource:
         joins = at.number == 0 and at.step > 0 and at.step % self.renew == 0
         new = [self.plan(stage, at.seed, at.stage, self.heads_in(at.step)[-1])] if joins else []
         for planned in new:
-            prepare_noise(planned.drawn, planned.head.image.shape, planned.noise)
+            if isinstance(planned, Planned):
+                prepare_noise(planned.drawn, planned.head.image.shape, planned.noise)
         return {"new": new}
 
-    def plan(self, stage: Stage, seed: int, number_of_stage: int, number: int) -> Planned:
+    def plan(self, stage: Stage, seed: int, number_of_stage: int, number: int) -> Planned | PlannedPair:
         """Head ``number`` of the pool of a stage: whose it is and what is drawn of it."""
         generator = np.random.default_rng([seed, number_of_stage, _POOL, number])
+        pairs = [pair for pair in self._pairs if pair.restored or number % 2]
+        if pairs and generator.random() < self.mixture.pairs:
+            pair = pairs[int(generator.integers(len(pairs)))].with_room(stage.patch, MARGIN)
+            return plan_pair(number, pair, generator)
         restored = number % 2 == 0 and bool(self._heads["head"])
         heads = self._heads["head"] if restored else self._of_any_kind(generator)
         head = heads[int(generator.integers(len(heads)))].with_room(stage.patch, MARGIN)
@@ -124,15 +140,15 @@ class OnlineSource:
             self._fill(stage, at[0], device, [new for item in items for new in item["new"]])
             return joined([self._cut(stage, one) for one in at])
 
-    def _fill(self, stage: Stage, at: Position, device: torch.device, made: Iterable[Planned]) -> None:
+    def _fill(self, stage: Stage, at: Position, device: torch.device, made: Iterable[Planned | PlannedPair]) -> None:
         ready = {planned.number: planned for planned in made}
         wanted = {(at.seed, at.stage, number) for number in self.heads_in(at.step)}
         for key in self._pool.keys() - wanted:
             del self._pool[key]
         for key in sorted(wanted - self._pool.keys()):
             planned = ready.get(key[2]) or self.plan(stage, *key)
-            simulated = simulate(planned.head, planned.drawn, device, planned.noise).packed()
-            person = self.people.index(planned.head.person)
+            simulated = planned.make(device).packed()
+            person = self.people.index(planned.person)
             self._pool[key] = Entry(simulated, person, simulated.brain.cpu().numpy())
 
     def _cut(self, stage: Stage, at: Position) -> Batch:

@@ -7,9 +7,10 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from ...nn.judged import Judged
+from ...nn.judged import PAIR, Judged
 from ...nn.source import Example
 from .material import heads_of
+from .pairs import pairs_of
 from .parameters import Mixture, draw_session, draw_stacks
 from .source import MARGIN, whole_head
 from .stacks import simulate
@@ -17,13 +18,17 @@ from .stacks import simulate
 SESSIONS = (("axial", (0,), True), ("three", (0, 1, 2), True), ("own", (0, 1, 2), False))
 """Name, slots of the stacks, and whether the T1w at high field is a target too."""
 
-
 MULTIPLE = 16
 """Sides of a head are multiples of this, so that four halvings of a U-Net need no padding."""
 
 
 def fixed_sessions(example: Example, device: torch.device) -> Iterator[Judged]:
-    """Every head of an example in each of ``SESSIONS``, with each target it has."""
+    """Every head of an example in each of ``SESSIONS``, or an acquired ``PAIR``, with each target it has."""
+    for pair in pairs_of([example]):
+        sides = [-(-(side + 2 * MARGIN) // MULTIPLE) * MULTIPLE for side in pair.mask.shape]
+        acquired = pair.with_room(sides, MARGIN).session(range(4), False, device)
+        for own in (False, True) if pair.restored else (True,):
+            yield Judged(PAIR, own, whole_head(acquired, own))
     for number, found in enumerate(heads_of([example])):
         sides = [-(-(side + 2 * MARGIN) // MULTIPLE) * MULTIPLE for side in found.image.shape]
         head = found.with_room(sides, MARGIN)

@@ -140,7 +140,7 @@ def test_validation_is_the_same_every_time_and_the_factor_makes_the_scale_right(
     nets = build(SMALL)
     one, other = (judge(nets, fixed_sessions(people[2], CPU), SMALL) for _ in range(2))
     assert one == other
-    assert tuple(one) == SCORES
+    assert set(one) == set(SCORES) - {"psnr-pair"}, "there is no acquired pair"
     assert one["psnr"] == pytest.approx(one["psnr-mean-of-stacks"]), "an untrained network changes nothing"
     settings = conclude(nets, fixed_sessions(people[2], CPU), SMALL)
     squares = [

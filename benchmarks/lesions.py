@@ -1,0 +1,152 @@
+"""Lesions through the learned estimate, on SIMULATED low field (independent oracle).
+
+python benchmarks/lesions.py real patient26 --contrasts T1w T2w FLAIR --planes axi axi+cor+sag [--out TABLE]
+python benchmarks/lesions.py planted norm sub-11 --planes axi axi+cor+sag [--out TABLE]
+
+``real``: lesions outlined in a person of open_ms. Contrast = (mean of the lesions − mean of the white matter around
+them) / that mean, in high field, in the plain mean of the stacks and in the estimate. ``planted``: cubes, crosses and
+shells of 2 to 12 mm, brighter and darker than the white matter they lie in, put into high field before it is acquired.
+Each session is made twice, with and without them; what is kept = the sum over a lesion of the difference that they make
+to the estimate / the same of the plain mean. Subjects as of fidelity.py.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+from scipy import ndimage
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from benchmarks.estimate import report
+from benchmarks.fidelity import SHARED, Case, high_field, make_case
+from bids_lfenhance.config import CONTRASTS
+from bids_lfenhance.imaging.grid import Grid, resample
+from bids_lfenhance.methods import get_method
+from bids_lfenhance.methods.enhance import enhance
+from tests import oracle
+
+SIZES_MM = (12, 8, 6, 4, 3, 2)
+KINDS = {"bright": 0.5, "dark": -0.35}
+"""What a planted lesion adds to high field, as a share of its white matter."""
+
+APART_MM = 10.0
+RING = (2, 5)
+"""Voxels from a real lesion between which the white matter around it is taken."""
+
+SEED = 3
+
+
+def estimated(case: Case) -> np.ndarray:
+    """(C, X, Y, Z) the default method's image, in the contrast of the scan."""
+    method = get_method("fusionnet")
+    return enhance(case.volume, method, method.about.sampling(), np.random.default_rng(0)).image
+
+
+def session(given: argparse.Namespace, planes: str, contrasts: list[str]) -> argparse.Namespace:
+    scanner = {"snr": 15.0, "error_mm": 0.3, "error_deg": 0.3, "seed": 0}
+    return argparse.Namespace(contrasts=contrasts, planes=planes.split("+"), **scanner)
+
+
+def contrast_of(image: np.ndarray, lesion: np.ndarray, around: np.ndarray) -> float:
+    return float(image[lesion].mean() / image[around].mean() - 1)
+
+
+def real(given: argparse.Namespace, subject: str, planes: str) -> None:
+    case = make_case(given.data, subject, session(given, planes, given.contrasts))
+    file = given.data / "open_ms" / "cross_sectional" / subject / "lesions.nii.gz"
+    outlined = nib.load(file)
+    lesion = resample(np.asarray(outlined.dataobj, np.float32), outlined.affine, case.volume.grid, order=1) > 0.5
+    white = oracle.tissue_by_intensity(case.truth["T1w"], case.brain & ~lesion)[2] > 0.8
+    distance = ndimage.distance_transform_edt(~lesion)
+    around = white & (distance > RING[0]) & (distance <= RING[1])
+    image = estimated(case)
+    for contrast in given.contrasts:
+        channel = CONTRASTS.index(contrast)
+        images = {"high": case.truth[contrast], "mean": case.volume.image[channel], "estimate": image[channel]}
+        figures = {name: contrast_of(one, lesion, around) for name, one in images.items()}
+        about = {"subject": subject, "planes": planes, "kind": "real", "contrast": contrast}
+        report(about, figures | {"kept": figures["estimate"] / figures["mean"]}, given.out)
+
+
+def shape(kind: int, size: int) -> np.ndarray:
+    """(n, n, n) bool: a cube, three crossed bars, or a hollow ball, none of which any training has drawn."""
+    axes = np.abs(np.indices((size,) * 3) - (size - 1) / 2)
+    if kind == 0 or size <= 3:
+        return np.ones((size,) * 3, bool)
+    if kind == 1:
+        return np.sort(axes, axis=0)[1] <= max(size / 6, 0.5)
+    radius = np.sqrt((axes**2).sum(axis=0))
+    found: np.ndarray = (radius <= size / 2) & (radius >= size / 4)
+    return found
+
+
+def places(white: np.ndarray, number: int, rng: np.random.Generator) -> np.ndarray:
+    """(number, 3) voxels of 1 mm deep in white matter, ``APART_MM`` and a lesion apart, the deepest first."""
+    depth = ndimage.distance_transform_edt(white)
+    candidates = np.argwhere(depth >= 2)
+    order = np.argsort(-depth[tuple(candidates.T)] - rng.uniform(0, 1, len(candidates)))
+    chosen: list[np.ndarray] = []
+    for point in candidates[order]:
+        if all(np.linalg.norm(point - other) >= APART_MM + max(SIZES_MM) / 2 for other in chosen):
+            chosen.append(point)
+        if len(chosen) == number:
+            return np.array(chosen)
+    raise SystemExit(f"only {len(chosen)} of {number} lesions fit into the white matter")
+
+
+def plant(image: np.ndarray, grid: Grid, brain: np.ndarray) -> tuple[np.ndarray, list[tuple[str, int, np.ndarray]]]:
+    """((X, Y, Z) what is added, (kind, size in mm, (X, Y, Z) bool) of each lesion)."""
+    white = oracle.tissue_by_intensity(image, brain)[2] > 0.8
+    level = float(np.median(image[white]))
+    wanted = [(size, kind, which) for size in SIZES_MM for kind in KINDS for which in range(2)]
+    added, lesions = np.zeros_like(image), []
+    for number, ((size, kind, _), point) in enumerate(
+        zip(wanted, places(white, len(wanted), np.random.default_rng(SEED)), strict=True)
+    ):
+        mask = np.zeros(image.shape, bool)
+        corner = point - size // 2
+        mask[tuple(slice(a, a + size) for a in corner)] = shape(number % 3, size)
+        added += mask * np.float32(KINDS[kind] * level)
+        lesions.append((kind, size, mask))
+    return added, lesions
+
+
+def planted(given: argparse.Namespace, subject: str, planes: str) -> None:
+    image, grid, brain = high_field(given.data, subject)
+    added, lesions = plant(image["T1w"], grid, brain)
+    options = session(given, planes, ["T1w"])
+    cases = [make_case(given.data, subject, options, one) for one in (None, {"T1w": added})]
+    without, with_ = ({"mean": case.volume.image[0], "estimate": estimated(case)[0]} for case in cases)
+    for kind in KINDS:
+        for size in SIZES_MM:
+            made = {
+                name: [
+                    float((with_[name] - without[name])[mask].sum()) for k, s, mask in lesions if (k, s) == (kind, size)
+                ]
+                for name in with_
+            }
+            about = {"subject": subject, "planes": planes, "kind": kind, "contrast": "T1w", "size_mm": str(size)}
+            figures = {"kept": sum(made["estimate"]) / sum(made["mean"])}
+            report(about, figures, given.out)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("how", choices=["real", "planted"])
+    parser.add_argument("subjects", nargs="+")
+    parser.add_argument("--contrasts", nargs="+", default=["T1w", "T2w", "FLAIR"], choices=CONTRASTS)
+    parser.add_argument("--planes", nargs="+", default=["axi", "axi+cor+sag"])
+    parser.add_argument("--data", type=Path, default=SHARED)
+    parser.add_argument("--out", type=Path, help="table of tab-separated values that the rows are added to")
+    given = parser.parse_args()
+    run = {"real": real, "planted": planted}[given.how]
+    for subject in given.subjects:
+        for planes in given.planes:
+            run(given, subject, planes)
+
+
+if __name__ == "__main__":
+    main()
