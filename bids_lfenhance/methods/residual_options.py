@@ -6,8 +6,7 @@ from dataclasses import dataclass, field
 from ..errors import InputError
 from ..nn.settings import Checked, setting
 from ..nn.weights import Loaded
-from .online_options import OnlineTraining
-from .options import EstimateSampling
+from .options import EstimateSampling, OnlineTraining
 
 FLOW = "residualflow"
 """What the weights of the 3D flow say that they are of."""

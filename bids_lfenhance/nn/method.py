@@ -104,7 +104,7 @@ class Estimate:
 class Prepared(Generic[S]):
     """What all draws of one session share: the session, and the settings as they are in use.
 
-    Methods add to it by dataclasses of their own (``methods/learned.py``: networks, weights, estimate).
+    Methods add to it by dataclasses of their own (networks, weights, estimate).
     """
 
     volume: Volume
