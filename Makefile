@@ -24,7 +24,7 @@ help:
 	@echo 'make test-slow  run all tests, the long ones too'
 	@echo 'make check      ruff, mypy, import contracts, doctests'
 	@echo 'make docs       the documentation site in docs/_build, without a network; a warning or a dead link is an error'
-	@echo 'make results    the tables of README.md and docs/results.md, from benchmarks/results'
+	@echo 'make results    the tables of README.md and docs, from benchmarks/results'
 	@echo 'make container  build the image (VARIANT=cpu or cuda) and put it to its smoke test: containers/README.md'
 	@echo 'make format     let ruff rewrite the code'
 	@echo 'make clean      remove what the commands above made'

@@ -1,4 +1,4 @@
-"""The tables of docs/results.md and README.md, from benchmarks/results/*.tsv: ``make results``, or --check.
+"""The tables of README.md and pages of docs, from benchmarks/results/*.tsv: ``make results``, or --check.
 
 A table stands between ``<!-- table: NAME -->`` and ``<!-- end -->``; what is between them is replaced. Rows come from
 
@@ -16,7 +16,12 @@ from pathlib import Path
 from statistics import mean
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = ("README.md", "docs/results.md")
+sys.path.insert(0, str(ROOT))
+
+from bids_lfenhance.evaluation import thresholds  # noqa: E402
+from bids_lfenhance.evaluation.usable import brief  # noqa: E402
+
+PAGES = ("README.md", "docs/results.md", "docs/metrics.md")
 
 Row = dict[str, str]
 
@@ -95,7 +100,24 @@ def short_table() -> str:
     return "\n".join(lines)
 
 
-TABLES: dict[str, Callable[[], str]] = {"estimate": long_table, "estimate-short": short_table}
+def verdict_table() -> str:
+    """How many scans of each way were judged how to look at, those that thresholds were not chosen by."""
+    rows = [row for row in rows_of("verdicts") if row["side"] == "show"]
+    lines = ["| made how | scans | yes | check | no | first reasons |", "|---|---|---|---|---|---|"]
+    for way in dict.fromkeys(row["way"] for row in rows):
+        own = [row for row in rows if row["way"] == way]
+        counts = [str(sum(row["look"] == word for row in own)) for word in ("yes", "check", "no")]
+        why = dict.fromkeys(brief(row["reasons"].split(" | ")[0]) for row in own if row["look"] != "yes")
+        lines.append(f"| {way} | {len(own)} | {' | '.join(counts)} | {'; '.join(why)} |")
+    return "\n".join(lines)
+
+
+TABLES: dict[str, Callable[[], str]] = {
+    "estimate": long_table,
+    "estimate-short": short_table,
+    "thresholds": thresholds.table,
+    "verdicts": verdict_table,
+}
 
 
 def filled(text: str) -> str:

@@ -74,18 +74,20 @@ class _Session:
         """What the participant level writes of a session as ``desc-preproc_qc.json``, as far as it is known here."""
         from .evaluation import measured
         from .evaluation.session import risk_session
+        from .imaging.field_of_view import seen_in
         from .imaging.tissue import segment_session
 
         segmented, *_ = segment_session(self.acquired, self.anatomy.mask, self.anatomy.priors)
         stacks = {stack.name: stack for stack in self.acquired.stacks}
         expected, contrast = self.anatomy.expected, self.contrast
+        seen = seen_in(self.acquired, contrast)
         return {
             **self.quality,
             "Scans": [
                 {**scan, "File": scan["Name"], **measured.of_scan(stacks[scan["Name"]], self.acquired, expected)}
                 for scan in self.quality["Scans"]
             ],
-            "Coverage": {contrast: measured.of_view(self.acquired, contrast, expected)},
+            "Coverage": {contrast: measured.of_view(self.acquired, contrast, expected, seen)},
             "Anatomy": self.anatomy.quality,
             "Risk": risk_session(self.enhanced, segmented)[1],
         }

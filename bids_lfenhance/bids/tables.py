@@ -16,6 +16,13 @@ def read_table(path: Path) -> list[dict[str, str]]:
     Tabs part the cells; where the head has none, semicolons or commas do. Quotes around a cell and white space are
     none of it, a file in UTF-16 or Latin-1 is read as such.
     """
+    head, *rows = table_lines(path) or [[]]
+    # a short row is filled up, a long one cut: a table by hand must not stop the run
+    return [dict(zip(head, row if len(row) >= len(head) else [*row, *[""] * len(head)], strict=False)) for row in rows]
+
+
+def table_lines(path: Path) -> list[list[str]]:
+    """The head of a table and its rows as they are, see ``read_table``; none where it is not there."""
     try:
         text = decoded(path.read_bytes())
     except FileNotFoundError:
@@ -31,12 +38,12 @@ def read_table(path: Path) -> list[dict[str, str]]:
     text = text.replace("\r\n", "\n").replace("\r", "\n")
     first = text.strip("\n").partition("\n")[0]
     between = next((sign for sign in "\t;," if sign in first), "\t")
+    if between == "\t" and not any(odd in text for odd in ('"', " \t", "\t ", " \n", "\n ")):
+        return [line.split("\t") for line in text.split("\n") if line.strip()]  # nothing to strip: ten times faster
     # within tabs a quote is a character like any other, unless it encloses the whole cell
     quoting: Literal[0, 3] = csv.QUOTE_NONE if between == "\t" else csv.QUOTE_MINIMAL
     lines = csv.reader(io.StringIO(text, newline=""), delimiter=between, quoting=quoting)
-    head, *rows = [[_bare(cell) for cell in line] for line in lines if any(line)] or [[]]
-    # a short row is filled up, a long one cut: a table by hand must not stop the run
-    return [dict(zip(head, [*row, *[""] * len(head)], strict=False)) for row in rows]
+    return [[_bare(cell) for cell in line] for line in lines if any(line)]
 
 
 def _bare(cell: str) -> str:

@@ -51,6 +51,7 @@ class SessionContent:
     and ``volumes`` rows of tissue volumes, both by contrast, and so are ``regions`` and ``region_volumes``, empty if
     segmentation of regions is disabled; the three before these are there only for a session that is paired, or that
     goes to template spaces. ``maps`` are the method's own, by kind. ``run`` names the log folder of the run.
+    ``reference_seen`` (X, Y, Z) bool: what high field shows whose field of view cuts the brain, and with it the mask.
     """
 
     acquired: Volume
@@ -75,6 +76,12 @@ class SessionContent:
     enhanced_region_volumes: Mapping[str, Rows] = field(default_factory=dict)
     maps: Mapping[str, Volume] = field(default_factory=dict)
     run: str = ""
+    reference_seen: np.ndarray | None = None
+
+    def seen(self, contrast: str) -> np.ndarray:
+        """(X, Y, Z) bool: where the scans of a contrast saw anything, and high field, if it is cut, too."""
+        seen = seen_in(self.acquired, contrast)
+        return seen if self.reference_seen is None else seen & self.reference_seen
 
 
 def write_session(session: LowFieldSession, spec: RunSpec, content: SessionContent) -> list[str]:
@@ -173,7 +180,7 @@ def _write_segmentations(
 ) -> None:
     """Tissue of the fused and of the enhanced image, and their regions if segmented."""
     grid, frame = content.acquired.grid, _frame(session)
-    seen, nothing = seen_in(content.acquired, contrast), dict[str, str]()
+    seen, nothing = content.seen(contrast), dict[str, str]()
     tissue, regions = (VOLUME_COLUMNS, nothing), (REGION_COLUMNS, regions_metadata(spec))
     for image, kind, labels, volumes, (columns, segmenter) in (
         ("preproc", "tissue", content.labels, content.volumes, tissue),
@@ -267,6 +274,7 @@ def _covered(content: SessionContent, contrast: str) -> dict[str, Any]:
     """How much of the brain that the template expects the scans of a contrast show, and what they cut through."""
     volume, labels = content.acquired, content.enhanced_regions or content.enhanced_labels
     rows = content.enhanced_region_volumes or content.enhanced_volumes
-    kept = without_cut(rows[contrast], labels[contrast], seen_in(volume, contrast))
+    seen = content.seen(contrast)
+    kept = without_cut(rows[contrast], labels[contrast], seen)
     cut = [row["name"] for row in kept if row["volume_mm3"] is None]
-    return measured.of_view(volume, contrast, content.expected) | {"Cut": cut}
+    return measured.of_view(volume, contrast, content.expected, seen) | {"Cut": cut}

@@ -162,12 +162,28 @@ def signed_rank_p(values: np.ndarray, reference: np.ndarray) -> float:
 
     Where every pair is equal, p is 1.
     """
-    difference = np.asarray(values, float) - np.asarray(reference, float)
-    if difference.size < FEWEST_PAIRS:
-        return NAN
-    if not difference.any():
-        return 1.0
-    return float(stats.wilcoxon(difference[difference != 0], zero_method="wilcox").pvalue)
+    return signed_rank_ps([np.asarray(values, float) - np.asarray(reference, float)])[0]
+
+
+def signed_rank_ps(differences: Sequence[np.ndarray]) -> list[float]:
+    """The same for the differences of many tests: those of one size without ties go through scipy together, which
+    takes a millisecond to begin.
+    """
+    p_values, alike = [NAN] * len(differences), dict[tuple[int, int], list[int]]()
+    for number, difference in enumerate(differences):
+        if difference.size >= FEWEST_PAIRS:
+            size = np.abs(difference[difference != 0])
+            tied = np.unique(size).size < size.size  # ties and zeros change how scipy computes the whole of a batch
+            alike.setdefault((size.size, number if tied else -1), []).append(number)
+    for (size_left, _), members in alike.items():
+        if size_left == 0:
+            found = np.ones(len(members))
+        else:
+            table = np.array([differences[n][differences[n] != 0] for n in members])
+            found = np.atleast_1d(stats.wilcoxon(table, zero_method="wilcox", axis=1).pvalue)
+        for number, p in zip(members, found, strict=True):
+            p_values[number] = float(p)
+    return p_values
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -18,7 +18,7 @@ from .agreement import (
     lin_ccc,
     mean_sd,
     pearson,
-    signed_rank_p,
+    signed_rank_ps,
     within_subject_cv,
 )
 from .figures import ALL, Figures
@@ -65,7 +65,7 @@ def overlap_table(figures: Figures) -> Table:
 
 
 def _compared(figures: Figures) -> Table:
-    table, image_at, sessions = [], figures.names.index("image"), figures.labels()
+    table, tested, image_at, sessions = [], [], figures.names.index("image"), figures.labels()
     for key, own in figures.cells.items():
         base = figures.get(*key[:image_at], BASELINE, *key[image_at + 1 :])
         for session in sessions:
@@ -74,16 +74,15 @@ def _compared(figures: Figures) -> Table:
             if values.size:
                 mean, sd = mean_sd(values)
                 row = {"session": session, **dict(zip(figures.names, key, strict=True)), "n": values.size}
-                row |= {"mean": mean, "sd": sd}
-                against = key[image_at] not in (BASELINE, HIGH)
-                table.append(row | (_against(*figures.paired(own, base, session)) if against else {}))
+                table.append(row | {"mean": mean, "sd": sd})
+                if key[image_at] not in (BASELINE, HIGH):
+                    ours, baseline = figures.paired(own, base, session)
+                    tested.append((table[-1], ours - baseline))
+    p_values = signed_rank_ps([difference for _, difference in tested])
+    for (row, difference), p in zip(tested, p_values, strict=True):
+        mean, sd = mean_sd(difference)
+        row |= {"pairs": difference.size, "difference_mean": mean, "difference_sd": sd, "p": p}
     return table
-
-
-def _against(ours: np.ndarray, baseline: np.ndarray) -> dict[str, Any]:
-    mean, sd = mean_sd(ours - baseline)
-    p = signed_rank_p(ours, baseline)
-    return {"pairs": ours.size, "difference_mean": mean, "difference_sd": sd, "p": p}
 
 
 def _correct(table: Sequence[dict[str, Any]], family: Sequence[str]) -> None:

@@ -39,9 +39,9 @@ class Figures:
         """
         if not isinstance(value, int | float) or not math.isfinite(value):
             return None
-        if key not in self.cells:
-            self.cells[key] = self.empty()
-        cells = self.cells[key]
+        cells = self.cells.get(key)
+        if cells is None:
+            cells = self.cells[key] = self.empty()
         place = self._row[where[0]], self._column[where[1]]
         before = cells[place]
         cells[place] = value

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ..imaging.field_of_view import on_faces, seen_in, share_seen
+from ..imaging.field_of_view import on_faces, share_seen
 from ..imaging.volume import Stack, Volume
 
 
@@ -14,11 +14,10 @@ def of_scan(stack: Stack, acquired: Volume, expected: np.ndarray) -> dict[str, f
     return {"Coverage": round(share_seen(expected, [stack]), 4), "SNR": _snr(stack, acquired)}
 
 
-def of_view(acquired: Volume, contrast: str, expected: np.ndarray) -> dict[str, float]:
+def of_view(acquired: Volume, contrast: str, expected: np.ndarray, seen: np.ndarray) -> dict[str, float]:
     """``Brain``, the share of the brain that the scans of a contrast show together, and how much of the mask ends on
-    a face of their field of view, ``OnFaceCm2``.
+    a face of what was ``seen`` (X, Y, Z) bool, ``OnFaceCm2``.
     """
-    seen = seen_in(acquired, contrast)
     return {
         "Brain": round(share_seen(expected, acquired.stacks_of(contrast)), 4),
         "OnFaceCm2": round(on_faces(acquired.brain, seen, acquired.grid), 2),

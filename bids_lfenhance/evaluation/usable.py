@@ -100,6 +100,8 @@ def _by_rules(record: Record) -> Iterator[Finding]:
     """What no threshold says."""
     if turned := (record.get("Anatomy") or {}).get("Turned"):
         yield NO, ALL, f"the head fits the template better {turned}"
+    if any(one.get("Mirrored") is True for one in (*(record.get("Scans") or ()), record.get("Alignment") or {})):
+        yield NO, ALL, "left and right are exchanged between its scans, or between them and high field"
     image = record.get("Image") or {}
     if image.get("Sloppy") is True:
         yield CHECK, ALL, "made with --sloppy, for trying the app out"
@@ -131,9 +133,14 @@ def _by_thresholds(record: Record) -> Iterator[Finding]:
             for word, limits in ((NO, row.check), (CHECK, row.yes)):
                 if not limits[0] <= value <= limits[1]:
                     bound = f"at least {limits[0]:g}" if value < limits[0] else f"at most {limits[1]:g}"
-                    wanted = f"{row.figure} {value:.3g}{row.unit} where {bound}{row.unit} is wanted{where}"
+                    wanted = f"{row.figure} {_figure(value)}{row.unit} where {bound}{row.unit} is wanted{where}"
                     yield word, row.purposes, wanted
                     break
+
+
+def _figure(value: float) -> str:
+    """Three significant digits, whole where there are more: 1830, not 1.83e+03."""
+    return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 
 def _sentence(word: str, purposes: tuple[str, ...], text: str) -> str:

@@ -77,7 +77,7 @@ def contrast_factor(contrast: str, hf_means: np.ndarray | None = None) -> np.nda
     if means.shape != (len(TISSUES),):
         raise ValueError(f"tissue means must be {len(TISSUES)} numbers, found {means.tolist()}")
     if not np.all(means > 0):
-        found = ", ".join(f"{tissue} {mean:.3g}" for tissue, mean in zip(TISSUES, means, strict=True))
+        found = ", ".join(f"{tissue} {mean:.5g}" for tissue, mean in zip(TISSUES, means, strict=True))
         raise InputError(
             f"Expected {', '.join(TISSUES)} all brighter than 0 in the high-field {contrast}, found {found}; give the "
             "image with nothing cut out of the brain, or use another simulator than physics."
@@ -90,6 +90,6 @@ def check_order(means: np.ndarray, contrast: str) -> None:
     """Raise MethodError if the tissue means (3,) are not in the contrast's order of brightness."""
     bright_to_dark = [float(means[TISSUES.index(tissue)]) for tissue in ORDER[contrast]]
     if sorted(bright_to_dark, reverse=True) != bright_to_dark:
-        found = ", ".join(f"{tissue} {mean:.3g}" for tissue, mean in zip(TISSUES, means, strict=True))
+        found = ", ".join(f"{tissue} {mean:.5g}" for tissue, mean in zip(TISSUES, means, strict=True))
         expected = " > ".join(ORDER[contrast])
         raise MethodError(f"a {contrast} scan should have {expected}, found {found}; check contrast and brain mask")

@@ -252,7 +252,7 @@ def _quality(session: Session) -> dict[str, Any]:
 def _add_metrics(cohort: Cohort, where: tuple[str, str], session: Session, counted: set[tuple[str, str]]) -> None:
     """The figures of images that are on disk; the baseline stands in the table of every method, and counts once."""
     for row in session.metrics:
-        key, value = tuple(str(row.get(name)) for name in METRIC_KEYS), row.get("value")
+        key, value = tuple(map(str, map(row.get, METRIC_KEYS))), row.get("value")
         contrast, image, protocol, region, metric = key
         if (contrast, image) not in counted:
             continue

@@ -6,13 +6,12 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..bids.tables import read_table
+from ..bids.tables import table_lines
 from ..config import CONTRASTS, MAP_ENDS, METHOD_MAPS
 from ..errors import InputError
 from ..imaging.grid import Grid, canonical_zoom
@@ -77,7 +76,8 @@ class Tissue:
 class Channel:
     """One contrast of a session; the dicts are keyed by the label of the result (``inr``).
 
-    ``maps`` are what the method itself says against its result, each keyed by the kind (``METHOD_MAPS``).
+    ``maps`` are what the method itself says against its result, each keyed by the kind (``METHOD_MAPS``); ``stacks``
+    the scans on their own voxels, by ``acq-``.
     """
 
     contrast: str
@@ -91,6 +91,7 @@ class Channel:
     regions: Mapping[str, Tissue] = field(default_factory=dict)
     regions_high: Tissue | None = None
     maps: Mapping[str, Mapping[str, Output]] = field(default_factory=dict)
+    stacks: Mapping[str, Output] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -184,23 +185,24 @@ def read_json(path: Path) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
+class _Cells(dict[str, Any]):
+    """What each text of a table means, found once: a table repeats its words in every row."""
+
+    def __missing__(self, text: str) -> Any:
+        try:
+            self[text] = float(text)
+        except ValueError:
+            self[text] = text
+        return self[text]
+
+
 def read_numbers(path: Path) -> list[dict[str, Any]]:
     """The rows of a TSV, numbers as floats; empty if there is none or it cannot be read."""
     with suppress(InputError):
-        return [{key: _cell(text) for key, text in row.items()} for row in read_table(path)]
+        head, *rows = table_lines(path) or [[]]
+        mean = _Cells().__getitem__
+        return [dict(zip(head, map(mean, [*row, *[""] * (len(head) - len(row))]), strict=False)) for row in rows]
     return []
-
-
-@lru_cache(maxsize=4096)  # a table repeats its words in every row, and a word that is no number is slow to try
-def _cell(text: str) -> Any:
-    return _number(text)
-
-
-def _number(text: Any) -> Any:
-    try:
-        return float(text)
-    except (TypeError, ValueError):
-        return text
 
 
 def read_run(out_dir: Path, subject: str, run_dir: Path | None = None) -> Run | None:
@@ -271,7 +273,11 @@ def _session(out_dir: Path, subject: str, name: str | None, outputs: Iterable[Ou
         high = []
     elif other == name:  # a dataset without sessions: what was moved carries the space it was moved to
         own, high = [o for o in own if "space" in o.entities], [o for o in high if "space" not in o.entities]
-    channels = tuple(_channel(contrast, own, high) for contrast in _contrasts(record, own))
+    stacks = [o for o in outputs if o.entities.get("ses") == name and _is_scan(o)]
+    channels = tuple(
+        replace(_channel(contrast, own, high), stacks=_by_acquisition(stacks, contrast))
+        for contrast in _contrasts(record, own)
+    )
     labels = tuple(dict.fromkeys(label for channel in channels for label in channel.enhanced))
     if wanted in labels:
         labels = (str(wanted), *(label for label in labels if label != wanted))
@@ -281,6 +287,20 @@ def _session(out_dir: Path, subject: str, name: str | None, outputs: Iterable[Ou
     session = Session(name, labels, channels, mask, record, tuple(metrics), ())
     missing = tuple(_missing(session, head, wanted))
     return replace(session, missing=missing, aside=tuple(_aside(outputs, name, grid)))
+
+
+def _is_scan(output: Output) -> bool:
+    return output.desc == "preproc" and not {"res", "space", "seg"} & set(output.entities) and not output.is_high_field
+
+
+def _by_acquisition(stacks: Iterable[Output], contrast: str) -> dict[str, Output]:
+    """The scans of a contrast by what tells them apart in their names: ``axi``, or ``axi run-2``."""
+    own = [o for o in stacks if o.suffix == contrast]
+    extra = ("rec", "echo", "run", "chunk")
+    return {
+        " ".join([o.entities.get("acq", "scan"), *(f"{k}-{o.entities[k]}" for k in extra if k in o.entities)]): o
+        for o in own
+    }
 
 
 def _aside(outputs: Iterable[Output], name: str | None, grid: str) -> Iterable[str]:

@@ -25,6 +25,12 @@ DPI = 110
 ROW_INCHES, COLUMN_INCHES = 2.3, 3.1
 SMALL_INCHES = (2.15, 1.95)
 """Width and height of one of many panels."""
+STYLE: dict[Any, Any] = {
+    "xtick.labelsize": 8,
+    "ytick.labelsize": 8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+}
 LINE_INCHES = 0.26
 """Height of a structure in the figure of all of them."""
 
@@ -214,7 +220,7 @@ def _panels(
         for axes, image in drawn:
             values, reference = panels[structure, image]
             _bland_altman(axes, values / 1000, reference / 1000, colour_of(image, images))
-        _share_scale([axes for axes, _ in drawn])
+        _share_scales([axes for axes, _ in drawn])
         if scatter:
             for image in images_there:
                 values, reference = panels.get((structure, image), (np.array([]), np.array([])))
@@ -229,12 +235,17 @@ def _panels(
     return _finished(canvas, name, title, caption)
 
 
-def _share_scale(axes: Sequence[Any]) -> None:
-    """One vertical scale for the plots of a structure: a narrower band is then a narrower band."""
-    if axes:
-        ends = [one.get_ylim() for one in axes]
+def _share_scales(axes: Sequence[Any]) -> None:
+    """One scale for the plots of a structure, along both axes: a narrower band is then a narrower band.
+
+    Only the lowest plot says what the horizontal one is.
+    """
+    for ends_of, name in (("get_xlim", "set_xlim"), ("get_ylim", "set_ylim")):
+        ends = [getattr(one, ends_of)() for one in axes]
         for one in axes:
-            one.set_ylim(min(low for low, _ in ends), max(high for _, high in ends))
+            getattr(one, name)(min(low for low, _ in ends), max(high for _, high in ends))
+    for one in axes[:-1]:
+        one.tick_params(axis="x", labelbottom=False)
 
 
 def _correlations(axes: Any, panels: Mapping, structure: str, present: Sequence[str], images: Sequence[str]) -> None:
@@ -274,13 +285,15 @@ def _grid(
     """A canvas and its axes; ``edges`` left, right, top, bottom and ``gap`` between axes in inches: nothing is laid out
     by trial, which takes most of the time.
     """
+    import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure as Canvas
     from matplotlib.ticker import MaxNLocator
 
     canvas = Canvas(figsize=size, facecolor="white")
     FigureCanvasAgg(canvas)
-    grid = canvas.subplots(rows, columns, squeeze=False)
+    with matplotlib.rc_context(STYLE):  # set before, not changed after: a tick is made once
+        grid = canvas.subplots(rows, columns, squeeze=False)
     left, right, top, bottom = edges
     inner = (size[0] - left - right - gap[0] * (columns - 1)) / columns
     tall = (size[1] - top - bottom - gap[1] * (rows - 1)) / rows
@@ -288,10 +301,8 @@ def _grid(
         *(left / size[0], bottom / size[1], 1 - right / size[0], 1 - top / size[1]), gap[0] / inner, gap[1] / tall
     )
     for axes in grid.flat:
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.tick_params(labelsize=8)
-        axes.xaxis.set_major_locator(MaxNLocator(4))
-        axes.yaxis.set_major_locator(MaxNLocator(5))
+        axes.xaxis.set_major_locator(MaxNLocator(3))
+        axes.yaxis.set_major_locator(MaxNLocator(4))
     return canvas, grid
 
 

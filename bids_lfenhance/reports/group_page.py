@@ -39,7 +39,7 @@ from . import group_tables as tab
 from .cohort import NO_SESSION, Cohort
 from .group_dictionary import TABLES
 from .group_figures import FEWEST, Figure, agreement_figure, metric_figure, retest_figure, structure_figure
-from .group_strips import quality_strips
+from .group_strips import quality_strips, thumbnails, volume_strips
 from .tables import number
 
 TEMPLATE = "group.html.jinja"
@@ -153,6 +153,8 @@ def group_page(cohort: Cohort, tables: Tables, figures: Sequence[Figure]) -> str
         ages=[table for table in ages if table.rows],
         control=tab.control_table(cohort),
         strips=quality_strips(cohort),
+        volume_strips=volume_strips(cohort),
+        wall=thumbnails(cohort),
         missing=tab.missing_table(cohort),
         figures=[(figure, _picture(figure)) for figure in figures],
         files=[(name, len(tables[name]), list(TABLES[name])) for name in TABLES],

@@ -1,4 +1,6 @@
-"""Strips of quality control: a dot per session, which leads to its subject's page; needs no high field."""
+"""A dot per session for each measure, and a wall of small pictures; each leads to its subject's page, without high
+field too.
+"""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -6,8 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from ..config import CONTRASTS, TISSUES, TOTAL_INTRACRANIAL
+from ..evaluation.structures import with_both_sides
+from ..evaluation.usable import WORDS
 from .cohort import NO_SESSION, Cohort
 from .group_figures import FEWEST
+from .rendering import data_uri
+from .session_figures import THUMBNAIL
 from .tables import number
 
 MEASURES: Mapping[str, tuple[str, str]] = {
@@ -19,6 +26,12 @@ MEASURES: Mapping[str, tuple[str, str]] = {
     "confidence_min": ("Confidence", "lowest mean confidence of the regions of an image"),
 }
 """Column of ``quality.tsv`` → its title, and what it is."""
+
+SHOWN_REGIONS = (
+    *(TOTAL_INTRACRANIAL, "cerebral cortex", "cerebral white matter", "lateral ventricle"),
+    *("thalamus", "hippocampus", "amygdala"),
+)
+"""Regions with a strip of their own, left and right as one."""
 
 FENCE = 1.5
 """Interquartile ranges beyond the quartiles from which a session stands out (Tukey 1977)."""
@@ -61,15 +74,86 @@ class Strip:
 
 def quality_strips(cohort: Cohort) -> list[Strip]:
     """A strip for each measure that three subjects and more have."""
+    pages = _pages(cohort)
+    found = ((about, [row for row in cohort.quality if row.get(of) is not None], of) for of, about in MEASURES.items())
+    return [strip for about, rows, of in found if (strip := _strip(about, [(row, row[of]) for row in rows], pages))]
+
+
+def volume_strips(cohort: Cohort) -> list[Strip]:
+    """The volumes of the enhanced images of one contrast: the head's in mL, of what is in it the share in %.
+
+    The contrast and the method are the first with regions, or with tissues where there are none.
+    """
+    volumes, pages = with_both_sides(cohort.volumes), _pages(cohort)
+    kinds = ((c, m, seg) for c in CONTRASTS for m in cohort.methods for seg in ("regions", "synthseg", "tissue"))
+    there = {key[:3] for key in volumes.cells}
+    of = min((kind for kind in kinds if kind in there), key=lambda kind: kind[2] == "tissue", default=None)
+    if of is None:
+        return []
+    names = TISSUES if of[2] == "tissue" else SHOWN_REGIONS
+    each = {name: volumes.get(*of, name, "volume_mm3") for name in names}
+    whole = sum(each.values()) if of[2] == "tissue" else each[TOTAL_INTRACRANIAL]
+    image = f"{of[0]}, enhanced ({of[1]})"
     strips = []
-    for column, (title, meaning) in MEASURES.items():
-        rows = [row for row in cohort.quality if row.get(column) is not None]
-        if len({row["subject"] for row in rows}) >= FEWEST:
-            rows.sort(key=lambda row: row[column])
-            values = np.array([row[column] for row in rows], float)
-            dots = _dots(rows, values, {name: _page(cohort, name) for name in cohort.subjects})
-            strips.append(Strip(title, meaning, number(values[0], 3), number(values[-1], 3), dots))
-    return strips
+    for name, values in each.items():
+        total = name == TOTAL_INTRACRANIAL
+        shown = values / 1000 if total else 100 * values / whole
+        meaning = (
+            image if total else f"{image}; share of {'all tissue' if of[2] == 'tissue' else 'the intracranial volume'}"
+        )
+        dots = [
+            ({"subject": volumes.subjects[i], "session": volumes.sessions[j]}, float(shown[i, j]))
+            for i, j in np.argwhere(np.isfinite(shown)).tolist()
+        ]
+        strips.append(_strip((f"{name[:1].upper()}{name[1:]}, {'mL' if total else '%'}", meaning), dots, pages))
+    return [strip for strip in strips if strip]
+
+
+def _strip(
+    about: tuple[str, str], measured: Sequence[tuple[Mapping[str, Any], float]], pages: Mapping[str, str]
+) -> Strip | None:
+    """(session, value) of every session as dots; None of fewer than three subjects."""
+    if len({row["subject"] for row, _ in measured}) < FEWEST:
+        return None
+    measured = sorted(measured, key=lambda item: item[1])
+    values = np.array([value for _, value in measured], float)
+    dots = _dots([row for row, _ in measured], values, pages)
+    return Strip(*about, number(values[0], 3), number(values[-1], 3), dots)
+
+
+def _pages(cohort: Cohort) -> dict[str, str]:
+    return {name: _page(cohort, name) for name in cohort.subjects}
+
+
+@dataclass(frozen=True)
+class Thumbnail:
+    """An enhanced image, small: its ``data:`` address, what it says, its page, whether the session is to look at."""
+
+    picture: str
+    text: str
+    link: str
+    word: str
+
+
+def thumbnails(cohort: Cohort) -> list[Thumbnail]:
+    """Of every session of which one lies on disk, those that are not to be looked at first; none of fewer than three
+    subjects.
+    """
+    found, pages = [], _pages(cohort)
+    for row in cohort.quality:
+        session = "" if row["session"] == NO_SESSION else f"_ses-{row['session']}"
+        folder = cohort.out_dir / f"sub-{row['subject']}" / "figures"
+        word = str(row.get("look")) if row.get("look") in WORDS else WORDS[1]
+        for contrast in CONTRASTS:
+            path = folder / f"sub-{row['subject']}{session}_{THUMBNAIL}_{contrast}.jpg"
+            if path.is_file():
+                text = f"{_name(row)} {contrast}: to look at {word}"
+                found.append(
+                    (row["subject"], Thumbnail(data_uri(path.read_bytes()), text, pages[row["subject"]], word))
+                )
+    if len({subject for subject, _ in found}) < FEWEST:
+        return []
+    return sorted((one for _, one in found), key=lambda one: -WORDS.index(one.word))
 
 
 def _page(cohort: Cohort, subject: str) -> str:

@@ -98,5 +98,5 @@ def _painted(
 
 def _at(brain: np.ndarray, plane: str, share: float) -> int:
     """The slice that lies this share of the way through the brain."""
-    where = fig.slice_indices(brain, plane, brain.shape[fig.AXES[plane]])
+    where = fig.slice_range(brain, plane)
     return where[round(share * (len(where) - 1))]

@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import Any
 
 from ..bids.atomic import atomic_write
-from ..evaluation.protocols import PRIMARY
 from ..evaluation.thresholds import PURPOSES
 from . import rendering as fig
 from .boilerplate import boilerplate, describe
 from .collect import Session, Subject, collect
-from .session_figures import Album, draw_session, save_figures, slices_for
+from .glance import glance, open_rows
+from .session_figures import Album, draw_session, save_figures
 from .tables import (
     comparisons,
     field_strength,
@@ -20,12 +20,14 @@ from .tables import (
     millilitres,
     number,
     protocols,
+    region_colour,
     region_rows,
     scan_rows,
     signed,
     volume_rows,
 )
 from .usable import gaps_of, judged, warnings_of
+from .viewer import quality_for
 
 __all__ = ["boilerplate", "tells_of_failure", "write_report"]
 
@@ -47,15 +49,15 @@ def write_report(out_dir: Path, subject: str, run_dir: Path | None = None) -> Pa
     out_dir, subject = Path(out_dir), subject.removeprefix("sub-")
     subject_data = collect(out_dir, subject, run_dir)
     parts: list[dict[str, Any]] = []
-    sprites: dict[str, str] = {}
-    slices = slices_for(sum(len(session.channels) for session in subject_data.sessions))
+    pictures: dict[str, str] = {}
+    quality = quality_for(sum(len(session.channels) for session in subject_data.sessions))
     for session in subject_data.sessions:
-        album = draw_session(session, image_names(session), slices)
+        album = draw_session(session, image_names(session), quality)
         head = f"sub-{subject}" + (f"_ses-{session.name}" if session.name else "")
         save_figures(album, out_dir / f"sub-{subject}" / "figures", head)
-        sprites |= {key: fig.data_uri(content) for key, content in album.sprites.items()}
+        pictures |= {key: fig.data_uri(content) for key, content in album.pictures.items()}
         parts.append(session_part(session, subject_data, album))
-    return atomic_write(out_dir / f"sub-{subject}.html", render(subject_data, parts, sprites))
+    return atomic_write(out_dir / f"sub-{subject}.html", render(subject_data, parts, pictures))
 
 
 def tells_of_failure(page: Path) -> bool:
@@ -71,7 +73,7 @@ def image_names(session: Session) -> dict[str, str]:
     return {"low": "Low field", "high": "High field"} | {label: f"Enhanced ({label})" for label in session.labels}
 
 
-def render(subject: Subject, parts: list[dict[str, Any]], sprites: Mapping[str, str]) -> str:
+def render(subject: Subject, parts: list[dict[str, Any]], pictures: Mapping[str, str]) -> str:
     """The HTML text; every string from the dataset is escaped."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
@@ -93,46 +95,60 @@ def render(subject: Subject, parts: list[dict[str, Any]], sprites: Mapping[str, 
         "meaning": metric_description,
         "ml": millilitres,
         "signed": signed,
+        "colour": region_colour,
     }
     return environment.get_template(TEMPLATE).render(
         subject=subject,
         sessions=parts,
-        sprites=sprites,
+        pictures=pictures,
         methods=describe([subject]),
         provenance=provenance(subject),
         version=__version__,
         failed=Markup(FAILED),
         style=Markup(read_text("report.css")),  # our own file, not the dataset's
-        script=Markup(read_text("report.js")),
+        script=Markup(read_text("report_pixels.js") + read_text("report.js")),
     )
 
 
 def session_part(session: Session, subject: Subject, album: Album) -> dict[str, Any]:
     """What the template needs of one session."""
+    shown = open_rows(session)
+    folded = [(name, protocol_description(name), metric_rows(session, name)) for name in protocols(session)]
+    act, know = warnings_of(session)
     return {
         "id": f"ses-{session.name}" if session.name else "session",
         "title": f"Session {session.name}" if session.name else "Session",
         "session": session,
         "names": image_names(session),
-        "judged": judged(session, broken_of(session, album)),
+        "glances": [glance(session, one, album) for one in judged(session, broken_of(session, album))],
         "gaps": gaps_of(session, subject.run, album.problems),
-        "warnings": warnings_of(session),
-        "against": comparisons(session),
-        "cards": cards(session, album),
+        "act": act,
+        "know": know,
+        "losses": comparisons(session)["worse"],
         "facts": facts(session),
         "scans": scan_rows(session),
         "viewer": album.viewer,
-        "registration": registration_viewer(album.viewer),
-        "maps": dict(album.maps) | {"plain": True} if album.maps else None,
         "pictures": {name: fig.data_uri(content) for name, content in album.files.items()},
         "windows": album.windows,
         "std_note": std_note(session),
         "scales": [scale_part(entry) for entry in album.scales],
         "volumes": {channel.contrast: volume_rows(channel, session) for channel in session.channels},
         "regions": {channel.contrast: region_rows(channel, session) for channel in session.channels},
-        "protocols": [(name, protocol_description(name), metric_rows(session, name)) for name in protocols(session)],
-        "primary": PRIMARY,
+        "metrics": shown,
+        "protocols": folded,
         "purposes": PURPOSES,
+        "rated": rated(session, subject),
+    }
+
+
+def rated(session: Session, subject: Subject) -> dict[str, Any]:
+    """What a rating that is exported says it is of; the page's script adds what the reader chose."""
+    images = [{"contrast": one.contrast, "image": one.label, "Usable": one.usable.words} for one in judged(session)]
+    return {
+        "participant_id": f"sub-{subject.name}",
+        "session_id": f"ses-{session.name}" if session.name else None,
+        "run": [run.name for run in subject.runs],
+        "images": images,
     }
 
 
@@ -148,56 +164,14 @@ def facts(session: Session) -> list[tuple[str, str]]:
     strengths = ", ".join(dict.fromkeys(row["field"] for row in scans)) or "unknown"
     methods = {str(o.sidecar.get("Method", label)) for c in session.channels for label, o in c.enhanced.items()}
     reference = session.reference
-    name = _reference_name(reference) if reference else "none: fidelity cannot be measured"
+    name = f"session {reference.get('Session') or '(the same)'}" if reference else "none"
     aside = [("Not shown, of another run", "; ".join(session.aside))] if session.aside else []
     return [
         ("Method", ", ".join(sorted(methods)) or "no enhanced image"),
-        ("Contrasts", ", ".join(channel.contrast for channel in session.channels) or "none"),
         ("Low-field scans", f"{len(scans)} at {strengths}" if scans else "no record"),
-        ("High-field reference", name),
+        ("High field", name),
         *aside,
     ]
-
-
-def _reference_name(reference: Mapping[str, Any]) -> str:
-    """Session and files of the high field that a session is compared with."""
-    files = reference.get("Files")
-    listed = ", ".join(map(str, files)) if isinstance(files, list) else ""
-    return f"session {reference.get('Session') or '(the same)'}{': ' if listed else ''}{listed}"
-
-
-def cards(session: Session, album: Album) -> list[dict[str, str]]:
-    """The key numbers, the low-field baseline beside each."""
-    tiles = []
-    for row in metric_rows(session, PRIMARY):
-        if row.region == "brain" and row.metric in ("psnr", "ssim"):
-            for result in row.results:
-                tiles.append(
-                    {
-                        "name": f"{row.contrast} {metric_name(row.metric)}",
-                        "value": f"{result.value} {row.unit}".strip(),
-                        "beside": f"plain mean {row.baseline} ({result.change})",
-                        "judged": result.judged,
-                        "label": result.label if len(session.labels) > 1 else "",
-                    }
-                )
-    for entry in album.scales:
-        if entry["kind"] == "Std":
-            value, what = f"{number(entry['median'], 2)} %", "Expected error, median"
-            beside = "standard deviation as its method says it, of the median brain intensity"
-        elif isinstance(share := entry["about"].get("FractionAbove"), int | float):
-            value, what = (
-                "< 0.01 %" if 0 < share < 1e-4 else f"{number(100 * share, 2)} %",
-                "Brain above the risk threshold",
-            )
-            beside = f"of {entry['scale'].threshold:g} noise units"
-        else:
-            continue
-        label = entry["label"] if len(session.labels) > 1 else ""
-        tiles.append(
-            {"name": f"{entry['contrast']} {what}", "value": value, "beside": beside, "judged": "", "label": label}
-        )
-    return tiles
 
 
 def std_note(session: Session) -> str:
@@ -205,18 +179,6 @@ def std_note(session: Session) -> str:
     if any(channel.std for channel in session.channels):
         return ""
     return "There is no map of the expected error: the method does not say how large its error is."
-
-
-def registration_viewer(viewer: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """The same pictures, low and high field only; None where no contrast has both."""
-    if viewer is None:
-        return None
-    contrasts = []
-    for contrast in viewer["contrasts"]:
-        pair = [image for image in contrast["images"] if image["key"] in ("low", "high")]
-        if len(pair) == 2:
-            contrasts.append(contrast | {"images": pair})
-    return dict(viewer) | {"contrasts": contrasts, "mode": "flicker"} if contrasts else None
 
 
 def scale_part(entry: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Pictures from arrays: windows, slices, colours, sprites and printed figures. Pure: arrays in, bytes out."""
+"""Pictures from arrays: windows, slices, colours, sheets of slices, printed figures. Pure: arrays in, bytes out."""
 
 import base64
 import io
@@ -12,7 +12,7 @@ AXES = {"axial": 2, "coronal": 1, "sagittal": 0}
 """Plane → the voxel axis (of an RAS image) that its slices are counted along."""
 
 EDGE_COLOUR = (255, 96, 0)
-TISSUE_COLOURS = {"WM": (255, 176, 0), "brain": (86, 180, 233)}
+TISSUE_COLOURS = {"WM": (255, 176, 0), "GM": (86, 180, 233), "mask": (0, 200, 130)}
 """Of the outlines, from Okabe and Ito's palette: distinct with every kind of colour vision, and on grey."""
 
 UNKNOWN_COLOUR = (70, 84, 128)
@@ -20,8 +20,6 @@ UNKNOWN_COLOUR = (70, 84, 128)
 
 DIMMED = 0.6
 """Brightness of the anatomy under a map that covers little of it, so that dark colours are seen."""
-
-JPEG_QUALITY = 82
 
 Window = tuple[float, float]
 
@@ -44,13 +42,13 @@ class Scale:
     threshold: float | None = None
 
 
-def slice_indices(mask: np.ndarray, plane: str, count: int) -> tuple[int, ...]:
-    """Up to ``count`` slices, evenly spaced over the middle 97 % of a mask (X, Y, Z) bool."""
+def slice_range(mask: np.ndarray, plane: str) -> tuple[int, ...]:
+    """The slices in the middle 97 % of a mask (X, Y, Z) bool: a stray voxel draws none to itself."""
     sizes = mask.sum(axis=tuple(other for other in range(3) if other != AXES[plane]), dtype=float)
     if not sizes.any():
         sizes[:] = 1
     first, last = np.searchsorted(np.cumsum(sizes) / sizes.sum(), (0.015, 0.985))
-    return tuple(int(i) for i in np.unique(np.round(np.linspace(first, last, count))))
+    return tuple(range(int(first), int(last) + 1))
 
 
 def plane_slice(volume: np.ndarray, plane: str, index: int) -> np.ndarray:
@@ -145,45 +143,51 @@ def nice_limit(value: float) -> float:
 
 
 def columns_of(count: int) -> int:
-    """How many tiles stand side by side in a sprite of ``count``."""
+    """How many slices stand side by side in a sheet of ``count``."""
     return max(1, math.ceil(math.sqrt(count)))
 
 
-def sprite(tiles: Sequence[np.ndarray]) -> bytes:
-    """A JPEG with the tiles, (rows, cols[, 3]) uint8 of one size, row after row, ``columns_of(len)`` in each."""
-    return jpeg(_sheet(tiles), JPEG_QUALITY if tiles[0].ndim == 2 else JPEG_QUALITY - 6)
+def sheet(volume: np.ndarray) -> np.ndarray:
+    """All axial slices of a volume (X, Y, Z[, 3]) uint8 side by side, row after row: the page cuts every plane from it.
+
+    (rows · Y, columns · X[, 3]); each slice as ``plane_slice`` draws it, ``columns_of(Z)`` in a row.
+    """
+    x, y, z = volume.shape[:3]
+    across = columns_of(z)
+    whole = np.zeros((-(-z // across) * y, across * x, *volume.shape[3:]), np.uint8)
+    slices = np.ascontiguousarray(volume[:, ::-1].swapaxes(0, 2))
+    for number in range(z):
+        row, column = divmod(number, across)
+        tile = slices[number]
+        whole[row * y : (row + 1) * y, column * x : (column + 1) * x] = tile
+    return whole
 
 
-def _sheet(tiles: Sequence[np.ndarray]) -> np.ndarray:
-    across = columns_of(len(tiles))
-    rows, cols = tiles[0].shape[:2]
-    sheet = np.zeros((-(-len(tiles) // across) * rows, across * cols, *tiles[0].shape[2:]), np.uint8)
-    for number, tile in enumerate(tiles):
-        row, col = divmod(number, across)
-        sheet[row * rows : (row + 1) * rows, col * cols : (col + 1) * cols] = tile
-    return sheet
+def lossy(volume: np.ndarray, quality: int) -> bytes:
+    """The sheet of an image (X, Y, Z) or (X, Y, Z, 3) uint8 as WebP."""
+    return _encoded(sheet(volume), "WEBP", quality=quality, method=1)
 
 
-def outline_sprite(tissue: Sequence[np.ndarray], enlarge: int = 2) -> bytes:
-    """A see-through PNG of tissue outlines: tiles of label slices (rows, cols) uint8 0..3, ``enlarge`` times larger."""
+def lossless(labels: np.ndarray) -> bytes:
+    """The sheet of labels (X, Y, Z) uint8 as PNG, which keeps them."""
+    return _encoded(sheet(labels), "PNG")
+
+
+def small(picture: np.ndarray, height: int) -> bytes:
+    """A grey picture (rows, cols) uint8 as a JPEG of so many rows."""
     from PIL import Image
 
-    inner, outer = (_sheet([_rim(tile, floor, enlarge) for tile in tissue]) for floor in (3, 2))
-    index = np.where(inner > 0, 1, np.where(outer > 0, 2, 0)).astype(np.uint8)
-    image = Image.frombytes("P", index.shape[::-1], index.tobytes())
-    image.putpalette([0, 0, 0, *TISSUE_COLOURS["WM"], *TISSUE_COLOURS["brain"]])
-    buffer = io.BytesIO()
-    image.save(buffer, "PNG", transparency=0, optimize=True, bits=2)
+    buffer, width = io.BytesIO(), round(picture.shape[1] * height / picture.shape[0])
+    Image.fromarray(np.ascontiguousarray(picture)).resize((width, height)).save(buffer, "JPEG", quality=70)
     return buffer.getvalue()
 
 
-def _rim(labels: np.ndarray, floor: int, enlarge: int) -> np.ndarray:
-    """(rows·n, cols·n) uint8: 255 on the line around labels ≥ floor, smoothed so that it does not show voxels."""
-    from scipy import ndimage
+def _encoded(pixels: np.ndarray, kind: str, **words: int) -> bytes:
+    from PIL import Image
 
-    inside = ndimage.zoom((labels >= floor).astype(np.float32), enlarge, order=1)
-    inside = ndimage.gaussian_filter(inside, 0.6 * enlarge) > 0.5
-    return ((inside ^ ndimage.binary_erosion(inside)) * 255).astype(np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(pixels)).save(buffer, kind, **words)
+    return buffer.getvalue()
 
 
 def edges(image: np.ndarray, where: np.ndarray, enlarge: int = 2) -> np.ndarray:
@@ -288,16 +292,7 @@ def _name_columns(
         x += share
 
 
-def jpeg(pixels: np.ndarray, quality: int) -> bytes:
-    """A JPEG of (rows, cols) or (rows, cols, 3) uint8."""
-    from PIL import Image
-
-    buffer = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(pixels)).save(buffer, "JPEG", quality=quality, optimize=True)
-    return buffer.getvalue()
-
-
 def data_uri(content: bytes) -> str:
     """The picture as a ``data:`` address; its kind is read from its first bytes."""
-    kind = "png" if content.startswith(b"\x89PNG") else "jpeg"
+    kind = {b"\x89PNG": "png", b"RIFF": "webp"}.get(content[:4], "jpeg")
     return f"data:image/{kind};base64,{base64.b64encode(content).decode('ascii')}"

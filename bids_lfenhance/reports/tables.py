@@ -159,6 +159,13 @@ def millilitres(cubic_mm: float | None, digits: int = 1) -> str:
     return "–" if cubic_mm is None else f"{cubic_mm / 1000:.{digits}f}"
 
 
+def region_colour(name: str) -> str | None:
+    """The colour of a region on the page's pictures, ``#rrggbb``; none of a tissue or a sum of regions."""
+    from ..segmentation.regions import regions
+
+    return next((region.colour for region in regions() if region.name == name), None)
+
+
 def metric_rows(session: Session, protocol: str) -> list[MetricRow]:
     """The metrics of one protocol, in the order of the file."""
     table = {_key(row): row for row in session.metrics if row.get("protocol") == protocol}

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..evaluation.thresholds import PURPOSES
-from ..evaluation.usable import Usable, from_sidecar, judge, worst
+from ..evaluation.usable import Usable, asks_for_action, from_sidecar, judge, worst
 from .collect import Output, Run, Session
 
 
@@ -65,8 +65,11 @@ def gaps_of(session: Session, run: Run | None, problems: Iterable[str]) -> list[
     return sentences
 
 
-def warnings_of(session: Session) -> list[str]:
-    """The warnings recorded with the session and its images, each once: a run tells the same beside every contrast."""
+def warnings_of(session: Session) -> tuple[list[str], list[str]]:
+    """The warnings recorded with the session and its images: those that ask for something, and those for information.
+
+    Each once: a run tells the same beside every contrast.
+    """
     warnings = session.record.get("Warnings")
     sentences = [str(item) for item in warnings] if isinstance(warnings, list) else []
     known = set(sentences)
@@ -77,4 +80,5 @@ def warnings_of(session: Session) -> list[str]:
             extra = output.sidecar.get("Warnings")
             items = [str(item) for item in extra] if isinstance(extra, list) else []
             sentences += [f"{owner}: {item}" for item in items if item not in known]
-    return list(dict.fromkeys(sentences))
+    act = [sentence for sentence in dict.fromkeys(sentences) if asks_for_action(sentence)]
+    return act, [sentence for sentence in dict.fromkeys(sentences) if sentence not in act]

@@ -141,7 +141,7 @@ def check_contrast(source: HighField, name: str) -> None:
     means = source.tissue_means()
     order = [float(means[TISSUES.index(tissue)]) for tissue in ORDER[source.contrast]]
     if any(dark > TOLERANCE * bright for bright, dark in pairwise(order)):
-        found = ", ".join(f"{tissue} {mean:.3g}" for tissue, mean in zip(TISSUES, means, strict=True))
+        found = ", ".join(f"{tissue} {mean:.5g}" for tissue, mean in zip(TISSUES, means, strict=True))
         raise InputError(
             f"Expected {' > '.join(ORDER[source.contrast])} in a {source.contrast}, found {found} in {name}; "
             "check what contrast it is."

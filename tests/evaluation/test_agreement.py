@@ -15,6 +15,7 @@ from bids_lfenhance.evaluation.agreement import (
     mean_sd,
     pearson,
     signed_rank_p,
+    signed_rank_ps,
     within_subject_cv,
 )
 
@@ -116,6 +117,19 @@ def test_signed_rank_counts_signs_exactly_and_says_nothing_of_five() -> None:
     assert signed_rank_p(better, better) == 1.0
     some = np.array([0, 0, 1.5, -2.5, 3.5, 4.5, 5.5, 6.5])
     assert signed_rank_p(some, np.zeros(8)) == pytest.approx(stats.wilcoxon(some[2:]).pvalue)
+
+
+def test_many_tests_at_once_are_the_tests_one_by_one(rng: np.random.Generator):
+    sizes = (5, 6, 9, 9, 9, 60, 60, 60)
+    differences = [rng.normal(0.2, 1, size) for size in sizes]
+    differences[3] = np.round(differences[3])  # ties and zeros
+    differences[7] = np.round(differences[7], 1)
+    differences.append(np.zeros(8))
+    found = signed_rank_ps(differences)
+    assert math.isnan(found[0])
+    assert found[-1] == 1.0
+    for p, difference in zip(found[1:-1], differences[1:-1], strict=True):
+        assert p == pytest.approx(stats.wilcoxon(difference[difference != 0]).pvalue, rel=1e-12)
 
 
 def test_within_subject_cv_of_a_known_spread() -> None:

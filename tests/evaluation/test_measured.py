@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from bids_lfenhance.evaluation import measured
+from bids_lfenhance.imaging.field_of_view import seen_in
 from bids_lfenhance.imaging.grid import Grid
 from bids_lfenhance.imaging.volume import Stack, Volume, volume_from_channels
 
@@ -26,12 +27,12 @@ def test_snr_and_coverage_of_a_scan() -> None:
     found = measured.of_scan(stack, volume, expected)
     assert found["SNR"] == pytest.approx(20.0)
     assert found["Coverage"] == pytest.approx(0.5, abs=0.03)
-    assert measured.of_view(volume, "T1w", expected)["Brain"] == found["Coverage"]
+    assert measured.of_view(volume, "T1w", expected, seen_in(volume, "T1w"))["Brain"] == found["Coverage"]
 
 
 def test_a_brain_that_ends_on_a_face_is_measured_in_cm2() -> None:
     _, volume = half_seen()
-    found = measured.of_view(volume, "T1w", np.argwhere(volume.brain))
+    found = measured.of_view(volume, "T1w", np.argwhere(volume.brain), seen_in(volume, "T1w"))
     assert found["OnFaceCm2"] == pytest.approx(7 * 14 / 100)
 
 

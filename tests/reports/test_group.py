@@ -200,7 +200,7 @@ def test_a_derivative_without_high_field_says_so(tmp_path):
     page = outcome.page.read_text()
     assert outcome.exit_code == 0
     assert "There are no metrics" in page
-    assert "There are no volumes to compare" in page
+    assert "Volumes over the sessions" in page
     assert "Dice is not in this derivative" in page
     assert Tables(page).named("Within-subject CV, %")[1]
 

@@ -8,8 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bids_lfenhance.config import TISSUES
 from bids_lfenhance.reports.cohort import Cohort as Read
-from bids_lfenhance.reports.group_strips import MEASURES, STEP, outside, quality_strips
+from bids_lfenhance.reports.group_strips import MEASURES, STEP, outside, quality_strips, thumbnails
+from bids_lfenhance.reports.rendering import small
 
 from .fake_cohort import Cohort, build
 from .group_reader import read
@@ -59,8 +61,9 @@ def test_every_session_is_a_dot_that_leads_to_its_page(page: tuple[Path, list[li
     out, strips = page
     rows = read(out / "group" / "quality.tsv")
     columns = [column for column in MEASURES if any(row[column] != "n/a" for row in rows)]
-    assert len(strips) == len(columns) >= 5
-    for column, dots in zip(columns, strips, strict=True):
+    assert len(columns) >= 5
+    assert len(strips) == len(columns) + len(TISSUES)
+    for column, dots in zip(columns, strips[len(TISSUES) :], strict=True):
         values = {f"{row['participant_id']} {row['session_id']}": float(row[column]) for row in rows}
         assert [dot[-1].partition(":")[0] for dot in dots] == sorted(values, key=values.__getitem__)
         low, high = min(values.values()), max(values.values())
@@ -71,6 +74,37 @@ def test_every_session_is_a_dot_that_leads_to_its_page(page: tuple[Path, list[li
             assert link == ("sub-002.html" if name.startswith("sub-002") else "")
         places = [(x, y) for x, y, *_ in dots]
         assert all(abs(a[0] - b[0]) >= STEP - 0.02 or a[1] != b[1] for a, b in combinations(places, 2)), "none covered"
+
+
+def test_volumes_without_high_field_are_dots_too_as_shares_of_the_whole(page: tuple[Path, list[list[list]]]) -> None:
+    out, strips = page
+    rows = [row for row in read(out / "group" / "volumes_long.tsv") if "preproc" not in row["image"]]
+    sizes: dict[str, dict[str, float]] = {}
+    for row in rows:
+        name = f"{row['participant_id']} {row['session_id']}"
+        sizes.setdefault(name, {})[row["name"]] = float(row["volume_mm3"])
+    for tissue, dots in zip(TISSUES, strips, strict=False):
+        wanted = {name: 100 * own[tissue] / sum(own.values()) for name, own in sizes.items()}
+        assert len(dots) == len(wanted) == SUBJECTS * len(SESSIONS)
+        for *_, text in dots:
+            name, _, value = text.partition(": ")
+            assert float(value) == pytest.approx(wanted[name], rel=0.01)
+
+
+def test_the_wall_shows_the_worst_first_and_nothing_of_few(tmp_path: Path) -> None:
+    quality = []
+    for number, word in enumerate(("yes", "no", "check")):
+        name = f"{number:02d}"
+        figures = tmp_path / f"sub-{name}" / "figures"
+        figures.mkdir(parents=True)
+        (figures / f"sub-{name}_ses-A_desc-thumbnail_T1w.jpg").write_bytes(small(np.zeros((9, 7), np.uint8), 5))
+        quality.append({"subject": name, "session": "A", "look": word, "segment": word, "measure": "no"})
+    made = Read(tmp_path, ("00", "01", "02"), (), *[None] * 3, quality=quality)  # type: ignore[arg-type]
+    words = [one.text.partition(" T1w: to look at ")[::2] for one in thumbnails(made)]
+    assert words == [("sub-01 ses-A", "no"), ("sub-02 ses-A", "check"), ("sub-00 ses-A", "yes")]
+    assert all(one.picture.startswith("data:image/jpeg") for one in thumbnails(made))
+    made = Read(tmp_path, ("00", "01"), (), *[None] * 3, quality=quality[:2])  # type: ignore[arg-type]
+    assert thumbnails(made) == []
 
 
 def cohort(values: list[float], tmp_path: Path) -> Read:

@@ -6,12 +6,14 @@ import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pytest
 
 from bids_lfenhance.reports.collect import collect
 from bids_lfenhance.reports.page import boilerplate, tells_of_failure, write_report
 from bids_lfenhance.reports.rendering import tinted
+from bids_lfenhance.reports.session_images import MARGIN_MM
 from bids_lfenhance.reports.tables import number
 
 from .conftest import RUN
@@ -81,20 +83,35 @@ def test_it_stands_alone(page: str):
     assert len(reader.ids) == len(set(reader.ids))
 
 
-def test_every_sprite_a_viewer_names_is_there(page: str):
-    blocks = [json.loads(block) for block in read(page).scripts if block.lstrip().startswith("{")]
-    (sprites,) = [block for block in blocks if "planes" not in block]
-    viewers = [block for block in blocks if "planes" in block]
-    assert len(viewers) == 6  # registration, images, maps, in two sessions
-    wanted = {
-        key
-        for viewer in viewers
-        for contrast in viewer["contrasts"]
-        for image in contrast["images"]
-        for key in [*image["sprites"].values(), *image["lines"].values()]
-    }
-    assert wanted == set(sprites)
-    assert all(uri.startswith("data:image/") for uri in sprites.values())
+def viewers_of(reader: Reader) -> list[dict]:
+    """What the page's script is told of every session."""
+    return [json.loads(block) for block in reader.scripts if '"contrasts"' in block and block.lstrip().startswith("{")]
+
+
+def test_every_picture_a_viewer_names_is_there(page: str):
+    reader = read(page)
+    (pictures,) = [json.loads(block) for block in reader.scripts if '"data:image/' in block]
+    viewers = viewers_of(reader)
+    assert len(viewers) == 2
+    wanted = set()
+    for viewer in viewers:
+        for contrast in viewer["contrasts"]:
+            shown = [*contrast["images"], *contrast["maps"]]
+            wanted |= {f"{viewer['id']}/{contrast['name']}/{image['key']}" for image in shown}
+            wanted |= {*contrast["tissue"].values(), *contrast["regions"].values()}
+    assert wanted == set(pictures)
+    assert all(uri.startswith("data:image/") for uri in pictures.values())
+
+
+def test_every_voxel_of_the_head_can_be_looked_at(derivative: Path, page: str):
+    """The scalp too: the pictures reach beyond the brain on every side where the image does."""
+    mask = np.asarray(nib.load(next(derivative.glob("sub-01/ses-HFC/anat/*_desc-brain_mask.nii.gz"))).dataobj) > 0
+    viewer = viewers_of(read(page))[0]
+    for axis, size in enumerate(viewer["size"]):
+        used = np.flatnonzero(mask.any(axis=tuple({0, 1, 2} - {axis})))
+        wanted = min(mask.shape[axis] - 1, used[-1] + MARGIN_MM) - max(0, used[0] - MARGIN_MM) + 1
+        assert size == wanted
+    assert viewer["zoom"] == [1, 1, 1]
 
 
 def test_every_metric_of_the_table_is_shown(derivative: Path, page: str):
@@ -104,8 +121,8 @@ def test_every_metric_of_the_table_is_shown(derivative: Path, page: str):
     for line in lines:
         *_, protocol, _, value = line.split("\t")
         assert number(float(value), 4) in text
-        assert f"Protocol {protocol}" in text
-    assert text.index("Protocol brain-fit") < text.index("Protocol h2lo")
+        assert f"protocol {protocol}" in text
+    assert text.index("protocol brain-fit") < text.index("protocol h2lo")
 
 
 def test_every_volume_of_the_tables_is_shown(derivative: Path, page: str):
@@ -126,7 +143,8 @@ def test_a_loss_against_the_plain_mean_is_said_in_words(page: str):
 
 def test_the_page_says_of_each_image_what_its_tables_come_to(derivative: Path, page: str):
     """Worked out again from record, metrics and sidecar on disk, not read from what the writer left there."""
-    told = re.findall(r'<div class="banner (yes|check|no)"[^>]*>\s*<strong>(\w+) \((\w+)\): (.*?)</strong>', page)
+    banner = r'<div class="banner (yes|check|no)"[^>]*>\s*<strong>(\w+) \((\w+)\): </strong>(.*?)\n'
+    told = re.findall(banner, page)
     found = {(path.name.split("_")[1], path.stem.rpartition("_")[2]): u for path, u in verdicts(derivative).items()}
     assert len(told) == len(found) == 4
     for (overall, contrast, label, words), session in zip(told, ("HFC", "HFC", "HFE", "HFE"), strict=True):
@@ -181,7 +199,7 @@ def test_of_two_grids_the_page_shows_that_of_the_last_run_and_names_the_other(tm
 
 
 def test_the_page_names_the_files_of_its_reference(page: str):
-    assert "session GE: sub-01_ses-GE_T1w.nii.gz, sub-01_ses-GE_T2w.nii.gz" in read(page).text
+    assert "High field: sub-01_ses-GE_T1w.nii.gz, sub-01_ses-GE_T2w.nii.gz" in read(page).text
 
 
 def test_figures_are_left_beside_the_images(derivative: Path):
@@ -189,7 +207,7 @@ def test_figures_are_left_beside_the_images(derivative: Path):
     expected = {
         f"sub-01_ses-{session}_desc-{kind}_{contrast}.jpg"
         for session in ("HFC", "HFE")
-        for kind in ("comparison", "registration", "inrMaps", "tissue")
+        for kind in ("comparison", "registration", "inrMaps", "tissue", "thumbnail")
         for contrast in ("T1w", "T2w")
     }
     assert names == expected
@@ -285,7 +303,7 @@ def test_low_field_only_without_skull_one_contrast_one_draw(tmp_path: Path):
     assert "FLAIR (interp): to look at yes, to segment yes, to measure volumes yes" in reader.text
     assert "not verifiable here" in reader.text
     assert "Without a high-field image there is no truth to compare with." in reader.text
-    assert "there is nothing to align to" in reader.text
+    assert "their alignment cannot be shown" in reader.text
     assert "the method does not say how large its error is" in reader.text
     assert "High field" not in "".join(reader.scripts[:3])
     assert "" not in reader.addresses
@@ -340,11 +358,11 @@ def test_regions_are_shown_with_volumes_and_confidence(tmp_path: Path, seg: str)
         table.write(f"T1w\tpreproc\tleft hippocampus\tseg-{seg}\tdice\t0.7149\n")
         table.write(f"T1w\tinr\tleft hippocampus\tseg-{seg}\tdice\tn/a\n")
     text = write_report(out, "01").read_text(encoding="utf-8")
-    row = re.search(r"<tr><td>left hippocampus</td>(.*?)</tr>", text)
+    row = re.search(r'background: #[0-9a-f]{6}"></span>left hippocampus</td>(.*?)</tr>', text)
     assert row is not None
     cells = re.findall(r"<td>(.*?)</td>", row[1])
     assert cells == ["4.12 <small>(+3 %, Dice 0.71)</small>", "0.81", "3.96 <small>(−1 %)</small>", "0.81", "4.00"]
-    assert "Protocol seg-" not in text, "what is measured on labels stands beside the volumes"
+    assert "rotocol seg-" not in text, "what is measured on labels stands beside the volumes"
     assert "<td>total intracranial</td><td>1000.00" in text
     assert ("mri_synthseg" in text) is (seg == "synthseg")
     assert ("painted from label maps" in text) is (seg == "regions")
@@ -366,10 +384,9 @@ def test_the_methods_own_maps_are_shown_and_told(tmp_path: Path):
     out = build(tmp_path, phantom(SMALL), Recipe(maps=("Sample", "DrawsStd"), contrasts=("T1w",)))
     text = write_report(out, "01").read_text(encoding="utf-8")
     reader = read(text)
-    for kind in ("Sample", "DrawsStd"):
-        assert f"What {kind} is & means. Median in the brain" in reader.text
-        assert f"T1w {kind.lower()} map" in reader.text
-    viewers = [json.loads(block) for block in reader.scripts if '"planes"' in block]
-    shown = [image["name"] for viewer in viewers for c in viewer["contrasts"] for image in c["images"]]
-    assert {"Sample map", "DrawsStd map", "Risk map"} <= set(shown)
+    assert "What DrawsStd is & means. Median in the brain" in reader.text
+    assert "T1w drawsstd map" in reader.text
+    (contrast,) = [contrast for viewer in viewers_of(reader) for contrast in viewer["contrasts"]]
+    assert {"DrawsStd map", "Risk map", "What changed"} <= {one["name"] for one in contrast["maps"]}
+    assert "One possible image (inr)" in {one["name"] for one in contrast["images"]}, "it is an image, and shown as one"
     assert "Missing" not in reader.text
