@@ -130,14 +130,19 @@ def _name(key: str, names: Mapping[str, str]) -> str:
 def layers_of(contrast: ContrastImages, label: str, mask: np.ndarray) -> list[Layer]:
     """The maps of one result: what changed, the expected error, the risk, and the method's own."""
     layers = [_change(contrast, label, mask)] if "low" in contrast.images else []
-    if label in contrast.std:
-        percent = 100 * contrast.std[label] / contrast.level(label, mask)
+    if (error := expected_error(contrast, label)) is not None:
+        percent = 100 * error / contrast.level(label, mask)
         about = _spread(percent[mask])
-        layers.append(Layer("Std", "Expected error", percent, _upwards("viridis", percent[mask], PERCENT), about))
+        layers.append(Layer("Error", "Expected error", percent, _upwards("viridis", percent[mask], PERCENT), about))
     if label in contrast.risk:
         layers.append(_risk(contrast, label, mask))
-    own = [kind for kind in contrast.maps.get(label, {}) if kind not in (DRAWN, "Change")]
+    own = [kind for kind in contrast.maps.get(label, {}) if kind not in (DRAWN, *MADE_MAPS)]
     return layers + [_own(kind, contrast, label, mask) for kind in own]
+
+
+def expected_error(contrast: ContrastImages, label: str) -> np.ndarray | None:
+    """The map of the expected absolute error, or the method's own scale of it; None where there is neither."""
+    return contrast.maps.get(label, {}).get("Error", contrast.std.get(label))
 
 
 def _change(contrast: ContrastImages, label: str, mask: np.ndarray) -> Layer:
@@ -165,10 +170,7 @@ def _risk(contrast: ContrastImages, label: str, mask: np.ndarray) -> Layer:
 
 def _own(kind: str, contrast: ContrastImages, label: str, mask: np.ndarray) -> Layer:
     values, about = contrast.maps[label][kind], contrast.about_maps[label][kind]
-    unit = str(about.get("Units", "arbitrary units"))
-    if kind in MADE_MAPS:  # in the units of the image
-        values, unit = 100 * values / contrast.level(label, mask), PERCENT
-    scale = _upwards("magma", values[mask], unit)
+    scale = _upwards("magma", values[mask], str(about.get("Units", "arbitrary units")))
     return Layer(kind, f"{kind} map", values, scale, {"about": about} | _spread(values[mask]))
 
 
@@ -186,7 +188,7 @@ def weakest_regions(
     """(name, mean) of the regions where the expected error is largest, the worst first; none without regions of it."""
     from ..segmentation.regions import regions
 
-    error = next((layer.values for layer in layers if layer.kind == "Std"), None)
+    error = next((layer.values for layer in layers if layer.kind == "Error"), None)
     if error is None or label not in contrast.regions:
         return []
     labels = contrast.regions[label]

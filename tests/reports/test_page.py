@@ -398,11 +398,16 @@ def test_the_methods_own_maps_are_shown_and_told(tmp_path: Path):
     assert "Missing" not in reader.text
 
 
-def test_the_error_to_expect_is_shown_in_per_cent(tmp_path: Path):
-    out = build(tmp_path, phantom(SMALL), Recipe(maps=("Change", "Error"), contrasts=("T1w",)))
-    text = write_report(out, "01").read_text(encoding="utf-8")
-    assert "T1w error map</strong>, % of median brain intensity" in text
-    assert "T1w change map" not in text, "it is shown once, with brightness and contrast matched"
+def test_what_was_changed_is_shown_with_its_sign(tmp_path: Path):
+    out = build(tmp_path, phantom(SMALL), Recipe(maps=("Change",), contrasts=("T1w",)))
+    path = next(out.glob("sub-01/ses-HFC/anat/*_desc-inrChange_T1w.nii.gz"))
+    names = [path.with_name(path.name.replace("inrChange", desc)) for desc in ("inr", "preproc")]
+    image, low = (np.asarray(nib.load(name).dataobj) for name in names)
+    save(path.with_name(path.name.removesuffix(".nii.gz")), (image - low).astype(np.float32), {"Description": "What."})
+    bar = write_report(out, "01").read_text(encoding="utf-8").partition("T1w what changed</strong>")[2]
+    assert bar.startswith(", % of median brain intensity")
+    low_end, middle, high_end = re.findall(r"<span>(.*?)</span>", bar)[:3]
+    assert (low_end, middle) == (f"−{high_end}", "0"), "as much below as above"
 
 
 def test_lesions_stand_beside_each_other_in_every_image(tmp_path: Path):
