@@ -11,18 +11,20 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 TORCH := $(shell sed -n 's/^torch==/torch==/p' constraints.txt)
 REQUIREMENTS := setup.cfg pyproject.toml constraints.txt
-# One thread a worker, as many workers as cores; a file stays with one worker, which then makes its data once.
-PYTEST := PATH="$(abspath $(BIN)):$$PATH" OMP_NUM_THREADS=1 ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS=1 NIPYPE_NO_ET=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+# One thread a worker, as many workers as cores; a file stays with one worker, which then makes its data once. In
+# the order of tests/conftest.py, the longest files first.
+PYTEST := PATH="$(abspath $(BIN)):$$PATH" OMP_NUM_THREADS=1 ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS=1 NIPYPE_NO_ET=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 .DELETE_ON_ERROR:
-.PHONY: help demo install test test-slow check results container format clean FORCE
+.PHONY: help demo install test test-slow check docs results container format clean FORCE
 
 help:
 	@echo 'make demo       install into $(VENV), write a demo dataset, run the app on it, print where the report is'
 	@echo 'make test       install what the tests need and run them (the long ones left out)'
 	@echo 'make test-slow  run all tests, the long ones too'
 	@echo 'make check      ruff, mypy, import contracts, doctests'
-	@echo 'make results    the tables of README.md and docs/results.md, from benchmarks/results'
+	@echo 'make docs       the documentation site in docs/_build, without a network; a warning or a dead link is an error'
+	@echo 'make results    the tables of README.md and docs, from benchmarks/results'
 	@echo 'make container  build the image (VARIANT=cpu or cuda) and put it to its smoke test: containers/README.md'
 	@echo 'make format     let ruff rewrite the code'
 	@echo 'make clean      remove what the commands above made'
@@ -70,6 +72,11 @@ $(VENV)/.tests-installed: $(VENV)/.installed
 	@$(PIP) install -c constraints.txt -e '.[test]'
 	@touch $@
 
+$(VENV)/.docs-installed: $(VENV)/.installed
+	@echo '== what the documentation needs'
+	@$(PIP) install -c constraints.txt -e '.[docs]'
+	@touch $@
+
 install: $(VENV)/.installed
 
 # --- what they are for -------------------------------------------------------------------------------------------
@@ -99,6 +106,10 @@ check: $(VENV)/.tests-installed
 	$(BIN)/lint-imports
 	$(PYTEST) --doctest-modules bids_lfenhance -q
 
+docs: $(VENV)/.docs-installed
+	$(BIN)/python -m sphinx -E -W --keep-going -q -b html docs docs/_build
+	@echo 'file://$(CURDIR)/docs/_build/index.html'
+
 results: $(VENV)/.installed
 	$(BIN)/python benchmarks/results.py
 
@@ -112,4 +123,4 @@ format: $(VENV)/.tests-installed
 clean:
 	@test ! -e $(VENV) -o -e $(VENV)/.by-make || { echo "$(VENV) was not made by make and stays" >&2; exit 2; }
 	rm -rf $(VENV) $(DEMO)/bids $(DEMO)/derivatives $(DEMO)/.written
-	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf build dist docs/_build *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

@@ -2,8 +2,8 @@
 
     python benchmarks/bundle.py TRAINED pfsr-t1w-t2w --strength 0.4 --tests TESTS.md
 
-``--strength`` and ``--contrast`` are chosen on validation people after the training; ``--tests``, Markdown, goes to the
-end of the card.
+``--strength`` and ``--contrast`` are chosen on validation subjects after the training; ``--tests``, Markdown, goes to
+the end of the card.
 """
 
 import argparse

@@ -62,23 +62,24 @@ class Case:
     volume: Volume
 
 
-def high_field(data: Path, subject: str) -> tuple[dict[str, np.ndarray], Grid, np.ndarray]:
-    """(Real high field by contrast, their grid, the brain)."""
+def high_field(data: Path, subject: str, zoom: float = 1.0) -> tuple[dict[str, np.ndarray], Grid, np.ndarray]:
+    """(Real high field by contrast, their grid of ``zoom`` mm, the brain)."""
     if subject.startswith("patient"):
         folder = data / "open_ms" / "cross_sectional" / subject
-        image, affine = oracle.load_head(folder / "T1.nii.gz")
+        image, affine = oracle.load_head(folder / "T1.nii.gz", zoom)
         grid = Grid(affine, image.shape)
         files = {"T2w": "T2.nii.gz", "FLAIR": "FLAIR.nii.gz"}  # the same voxels, cut otherwise
-        others = {name: resample(*oracle.load_head(folder / file), grid, order=1) for name, file in files.items()}
+        others = {name: resample(*oracle.load_head(folder / file, zoom), grid, order=1) for name, file in files.items()}
         return {"T1w": image, **others}, grid, ndimage.binary_fill_holes(image > 0.02)
     if subject in ("norm", "test_scan"):
-        image, affine = oracle.load_head(freesurfer_image(data / "freesurfer_pairs", subject))
+        image, affine = oracle.load_head(freesurfer_image(data / "freesurfer_pairs", subject), zoom)
         return {"T1w": image}, Grid(affine, image.shape), image > 0
     if subject == "head":
-        image, affine = oracle.load_head(data / "heads" / "otsu_T1_head.nii.gz")
+        image, affine = oracle.load_head(data / "heads" / "otsu_T1_head.nii.gz", zoom)
         grid = Grid(affine, image.shape)
         return {"T1w": image}, grid, find_anatomy(image, grid, "T1w").mask
-    image, affine = oracle.load_head(data / "ds002748" / subject / "anat" / f"{subject}_T1w.nii.gz")
+    folder = next(one for one in (data / "ds002748", data / "ds002748-1mm") if (one / subject).is_dir())
+    image, affine = oracle.load_head(folder / subject / "anat" / f"{subject}_T1w.nii.gz", zoom)
     return {"T1w": image}, Grid(affine, image.shape), image > 0
 
 

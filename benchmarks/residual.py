@@ -20,13 +20,13 @@ from pathlib import Path
 import numpy as np
 import torch
 from fidelity import SHARED, high_field
+from literal import algorithm1, as_prior, ddim, repaint, roots, uniform_levels
 from torch import Tensor
 
 from bids_lfenhance.imaging.fusion import fuse_mean
 from bids_lfenhance.imaging.grid import Grid
 from bids_lfenhance.imaging.volume import Volume, volume_from_channels
 from bids_lfenhance.methods import get_method
-from bids_lfenhance.methods.bridge.inference import SCHEDULE
 from bids_lfenhance.methods.bridge.inference import solve as bridge
 from bids_lfenhance.methods.bridge.settings import BridgeSettings, K
 from bids_lfenhance.methods.cfm.inference import solve as cfm
@@ -35,10 +35,8 @@ from bids_lfenhance.methods.cssdiff.inference import draw as by_slices
 from bids_lfenhance.methods.estimate import ContrastEstimate
 from bids_lfenhance.methods.residual import ResidualPrepared
 from bids_lfenhance.nn.estimate import SCALE
-from bids_lfenhance.nn.flow import Velocity, even_times, heun
-from bids_lfenhance.nn.residual import as_prior, condition_of, flow_of, radial_power, time_of, whiten
-from bids_lfenhance.nn.samplers import algorithm1, ddim, randn_like, repaint
-from bids_lfenhance.nn.schedule import uniform_levels
+from bids_lfenhance.nn.flow import Velocity, even_times, heun, randn_like
+from bids_lfenhance.nn.residual import condition_of, flow_of, radial_power, time_of, whiten
 from bids_lfenhance.training.assess import brain_fit
 from tests import oracle
 
@@ -50,21 +48,21 @@ def ways(steps: int, spectrum: tuple[float, ...]) -> Mapping[str, Way]:
     levels = uniform_levels(K, steps)
 
     def white(velocity: Velocity, like: Tensor, generator: torch.Generator) -> Tensor:
-        first = time_of(SCHEDULE, K)
+        first = time_of(K)
         return heun(velocity, (1 - first) * randn_like(like, generator), even_times(steps, first))
 
     def crossed(like: Tensor, generator: torch.Generator) -> Tensor:
-        return float(1 - SCHEDULE.shares[K]) ** 0.5 * randn_like(like, generator)
+        return roots(K)[1] * randn_like(like, generator)
 
     return {
         "cfm": lambda v, x, g: cfm(v, x, CfmSettings(steps=steps), g)[0],
         "cfm:euler": lambda v, x, g: cfm(v, x, CfmSettings(steps=steps, solver="euler"), g)[0],
         "bridge": lambda v, x, g: bridge(v, x, BridgeSettings(steps=steps, spectrum=spectrum), g)[0],
         "bridge:white": white,
-        "ddim": lambda v, x, g: ddim(as_prior(v, SCHEDULE), crossed(x, g), SCHEDULE, levels),
-        "algorithm1": lambda v, x, g: algorithm1(as_prior(v, SCHEDULE), 0 * x, SCHEDULE, levels, 3, g),
-        "algorithm1:literal": lambda v, x, g: algorithm1(as_prior(v, SCHEDULE), 0 * x, SCHEDULE, levels, 3, g, True),
-        "repaint": lambda v, x, g: repaint(as_prior(v, SCHEDULE), crossed(x, g), SCHEDULE, levels, 3, g),
+        "ddim": lambda v, x, g: ddim(as_prior(v), crossed(x, g), levels),
+        "algorithm1": lambda v, x, g: algorithm1(as_prior(v), 0 * x, levels, 3, g, literal=False),
+        "algorithm1:literal": lambda v, x, g: algorithm1(as_prior(v), 0 * x, levels, 3, g, literal=True),
+        "repaint": lambda v, x, g: repaint(as_prior(v), crossed(x, g), levels, 3, g),
     }
 
 

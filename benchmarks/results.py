@@ -1,4 +1,4 @@
-"""The tables of docs/results.md and README.md, from benchmarks/results/*.tsv: ``make results``, or --check.
+"""The tables of README.md and pages of docs, from benchmarks/results/*.tsv: ``make results``, or --check.
 
 A table stands between ``<!-- table: NAME -->`` and ``<!-- end -->``; what is between them is replaced. Rows come from
 
@@ -18,7 +18,12 @@ from pathlib import Path
 from statistics import mean
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = ("README.md", "docs/results.md", "docs/methods/uncertainty.md")
+sys.path.insert(0, str(ROOT))
+
+from bids_lfenhance.evaluation import thresholds  # noqa: E402
+from bids_lfenhance.evaluation.usable import brief  # noqa: E402
+
+PAGES = ("README.md", "docs/results.md", "docs/metrics.md", "docs/methods/uncertainty.md")
 
 Row = dict[str, str]
 
@@ -39,13 +44,13 @@ def rows_of(name: str) -> list[Row]:
 
 
 def estimate_rows() -> list[tuple[str, Row]]:
-    """Who, and the figures: the mean of the test people where all were looked at, then everybody else."""
+    """Who, and the figures: the mean of the test subjects where all were looked at, then everybody else."""
     rows = rows_of("estimate")
     found: list[tuple[str, Row]] = []
     for planes in dict.fromkeys(row["planes"] for row in rows):
         test = [row for row in rows if row["subject"] in TEST and row["planes"] == planes]
         if test:
-            found.append((f"{len(test)} test people, the training's scanner", averaged(test)))
+            found.append((f"{len(test)} test subjects, scanner of the training", averaged(test)))
     found += [(WHO[row["subject"]], row) for row in rows if row["subject"] in WHO]
     return found
 
@@ -104,9 +109,23 @@ def as_it_is(name: str) -> str:
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
+def verdict_table() -> str:
+    """How many scans of each way were judged how to look at, those that thresholds were not chosen by."""
+    rows = [row for row in rows_of("verdicts") if row["side"] == "show"]
+    lines = ["| made how | scans | yes | check | no | first reasons |", "|---|---|---|---|---|---|"]
+    for way in dict.fromkeys(row["way"] for row in rows):
+        own = [row for row in rows if row["way"] == way]
+        counts = [str(sum(row["look"] == word for row in own)) for word in ("yes", "check", "no")]
+        why = dict.fromkeys(brief(row["reasons"].split(" | ")[0]) for row in own if row["look"] != "yes")
+        lines.append(f"| {way} | {len(own)} | {' | '.join(counts)} | {'; '.join(why)} |")
+    return "\n".join(lines)
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "estimate": long_table,
     "estimate-short": short_table,
+    "thresholds": thresholds.table,
+    "verdicts": verdict_table,
     **{name: partial(as_it_is, name) for name in ("reliability", "expected-error", "volume-factors", "volume-error")},
 }
 

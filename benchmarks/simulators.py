@@ -6,7 +6,7 @@ TRAINED is the folder of ``bids_lfenhance PAIRS OUT train --method h2lo``; MORE 
 and split. The columns are those of the paper (protocol ``h2lo``: skull-stripped, each image divided by its maximum,
 whole volume), and the first three of them again as this project measures (``brain-fit``). Arnold is fitted on three
 training pairs, IQT draws its published statistics scaled to the preset, H2LO learnt from the training pairs; all are
-judged on the test people of the split, mean ± SD over people.
+judged on the test subjects of the split, mean ± SD over people.
 """
 
 import argparse
@@ -111,7 +111,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("trained", type=Path, nargs="+")
     parser.add_argument("--examples", type=Path, help="folder of the examples (default: in TRAINED)")
-    parser.add_argument("--limit", type=int, help="only the first N test people")
+    parser.add_argument("--limit", type=int, help="only the first N test subjects")
     parser.add_argument("--save-arnold", type=Path, help="keep the fitted parameters, for the setting ``parameters``")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
@@ -122,7 +122,7 @@ def main() -> None:
     parameters = fitted_arnold([example for example in examples if example.person in split["train"]])
     if given.save_arnold:
         save_parameters(given.save_arnold, {test[0].contrasts["high"][0]: parameters})
-    print(f"SIMULATED low field, {len(test)} test people; Arnold fitted: {parameters}\n")
+    print(f"SIMULATED low field, {len(test)} test subjects; Arnold fitted: {parameters}\n")
     found: dict[str, list[Mapping[tuple[str, str], float]]] = {}
     for number, example in enumerate(test):
         low, high, _ = images(example)

@@ -69,7 +69,8 @@ def make(name: str, data: Path, folder: Path, with_volumes: bool) -> None:
     contrasts = rest[0].split("+") if rest else ["T1w"]
     paths = {contrast: folder / f"{subject}_{planes}_{contrast}.npz" for contrast in contrasts}
     ends = (".npz", ".json") if with_volumes else (".npz",)
-    if all(path.with_suffix(end).exists() for path in paths.values() for end in ends):
+    paths = {name: path for name, path in paths.items() if not all(path.with_suffix(end).exists() for end in ends)}
+    if not paths:
         return
     with measured() as usage:
         case = make_case(data, subject, argparse.Namespace(contrasts=contrasts, planes=planes.split("+"), **SCANNER))

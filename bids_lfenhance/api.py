@@ -3,11 +3,10 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from glob import glob
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from .config import CONTRASTS
+from .config import CONTRASTS, ENDINGS
 from .errors import InputError
 
 if TYPE_CHECKING:
@@ -15,8 +14,10 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
+    from .evaluation.usable import Usable
     from .imaging.anatomy import Anatomy
     from .imaging.grid import Grid
+    from .imaging.inputs import Opened
     from .imaging.volume import Volume
     from .nn.method import Enhanced
 
@@ -24,16 +25,19 @@ Contrast = Literal["T1w", "T2w", "FLAIR"]
 
 TargetContrast = Literal["auto", "own", "high-field"]
 
+Precision = Literal["bf16", "fp32"]
+
 Progress = Callable[[str], None]
 
 METHOD = "fusionnet"
 """The method: the one that takes any number of stacks of any contrast and says how large its error is."""
 
-ENDINGS = (".nii.gz", ".nii")
-"""How the name of an image ends."""
-
-Opened = tuple[str, "nib.Nifti1Image"]
-"""The name of a scan, and its image."""
+OUTPUTS: Mapping[str, tuple[str, ...]] = {
+    **dict.fromkeys(("image", "std", "mask", "regions"), ENDINGS),
+    "volumes": (".tsv", ".csv"),
+    "qc": (".html",),
+}
+"""What ``EnhancedScan.save`` writes, and how the name of such a file ends."""
 
 
 def _silent(text: str) -> None:
@@ -42,21 +46,58 @@ def _silent(text: str) -> None:
 
 @dataclass(frozen=True, eq=False)
 class _Session:
-    """What regions are computed from: the enhanced ``volume``, its ``anatomy``, the ``device`` of the networks."""
+    """What was acquired and what was made of it, on the grid of 1 mm; the rest is computed when first asked for."""
 
-    volume: "Volume"
+    acquired: "Volume"
+    enhanced: "Volume"
+    std: "np.ndarray"
     anatomy: "Anatomy"
+    quality: Mapping[str, Any]
     device: str
+
+    @property
+    def contrast(self) -> str:
+        (contrast,) = self.enhanced.contrasts
+        return contrast
 
     @cached_property
     def regions(self) -> tuple["np.ndarray", list[dict[str, Any]]]:
-        """(X, Y, Z) uint8 labels on the volume's grid, and the rows of their volumes."""
+        """(X, Y, Z) uint8 labels, and the rows of their volumes."""
         from .segmentation.segment import predictor, segment_volume
 
-        (contrast,) = self.volume.contrasts
         affine, network = self.anatomy.warp.affine, predictor("auto", self.device)
-        labels, rows = segment_volume(self.volume, self.anatomy.mask, affine, network)
-        return labels[contrast], rows[contrast]
+        labels, rows = segment_volume(self.enhanced, self.anatomy.mask, affine, network)
+        return labels[self.contrast], rows[self.contrast]
+
+    @cached_property
+    def record(self) -> dict[str, Any]:
+        """What the participant level writes of a session as ``desc-preproc_qc.json``, as far as it is known here."""
+        from .evaluation import measured
+        from .evaluation.session import risk_session
+        from .imaging.field_of_view import seen_in
+        from .imaging.tissue import segment_session
+
+        segmented, *_ = segment_session(self.acquired, self.anatomy.mask, self.anatomy.priors)
+        stacks = {stack.name: stack for stack in self.acquired.stacks}
+        expected, contrast = self.anatomy.expected, self.contrast
+        seen = seen_in(self.acquired, contrast)
+        return {
+            **self.quality,
+            "Scans": [
+                {**scan, "File": scan["Name"], **measured.of_scan(stacks[scan["Name"]], self.acquired, expected)}
+                for scan in self.quality["Scans"]
+            ],
+            "Coverage": {contrast: measured.of_view(self.acquired, contrast, expected, seen)},
+            "Anatomy": self.anatomy.quality,
+            "Risk": risk_session(self.enhanced, segmented)[1],
+        }
+
+    @cached_property
+    def expected_error(self) -> float | None:
+        """Median expected error of the brain, in % of its median intensity."""
+        from .evaluation.measured import expected_error
+
+        return expected_error(self.std, self.enhanced.channel(self.contrast), self.anatomy.mask)
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,7 +146,7 @@ class EnhancedScan:
 
         Computed when first asked for, and kept.
         """
-        return self._output.image(self._session.regions[0], self._session.volume.grid, order=0)
+        return self._output.image(self._session.regions[0], self._session.enhanced.grid, order=0)
 
     @cached_property
     def volumes(self) -> "pd.DataFrame":
@@ -120,6 +161,19 @@ class EnhancedScan:
         table = pd.DataFrame(with_expected_error(self._session.regions[1], "regions"))
         return table.drop(columns="uncertain_mm3").astype({"index": "Int64"})
 
+    @cached_property
+    def verdict(self) -> "Usable":
+        """Whether the image is usable to ``look`` at, to ``segment``, to ``measure``: "yes", "check" or "no" each.
+
+        ``reasons`` are sentences, the gravest first; ``verified`` is False, as nothing here is compared with high
+        field. The limits: docs/metrics.md. A few CPU-seconds when first asked for.
+        """
+        from .evaluation.evidence import evidence
+        from .evaluation.usable import judge
+
+        sidecar = {"ExpectedErrorPercent": self._session.expected_error, "Warnings": list(self.warnings)}
+        return judge(evidence(self._session.record, self.contrast, METHOD, (), sidecar))
+
     def save(
         self,
         image: str | Path | None = None,
@@ -128,22 +182,51 @@ class EnhancedScan:
         mask: str | Path | None = None,
         regions: str | Path | None = None,
         volumes: str | Path | None = None,
+        qc: str | Path | None = None,
     ) -> tuple[Path, ...]:
         """Write what is given a path; the paths, in that order.
 
-        Images end in ``.nii.gz`` or ``.nii``, ``volumes`` in ``.tsv`` or ``.csv``. A file is there whole or not at all,
-        and replaces one that was there. Raises ``InputError`` for another ending or a folder that cannot be written.
+        Images end in ``.nii.gz`` or ``.nii``, ``volumes`` in ``.tsv`` or ``.csv``; ``qc``, a page with the verdict and
+        pictures, in ``.html``. A file is there whole or not at all, and replaces one that was there. Raises
+        ``InputError`` for another ending or a folder that cannot be written.
         """
-        images = {"image": image, "std": std, "mask": mask, "regions": regions}
-        wanted = {name: Path(path) for name, path in images.items() if path is not None}
-        for path in wanted.values():
-            check_ending(path, ENDINGS)
-        if volumes is not None:
-            check_ending(Path(volumes), (".tsv", ".csv"))
-        written = [_write_image(path, getattr(self, name)) for name, path in wanted.items()]
-        if volumes is not None:
-            written.append(_write_table(Path(volumes), self.volumes))
-        return tuple(written)
+        given = {"image": image, "std": std, "mask": mask, "regions": regions, "volumes": volumes, "qc": qc}
+        wanted = {name: Path(path) for name, path in given.items() if path is not None}
+        for name, path in wanted.items():
+            check_ending(path, OUTPUTS[name])
+        writers = {"volumes": self._write_volumes, "qc": self._write_page}
+        return tuple(
+            writers[name](path) if name in writers else _write_image(path, getattr(self, name))
+            for name, path in wanted.items()
+        )
+
+    def _write_volumes(self, path: Path) -> Path:
+        from .bids.atomic import atomic_write
+
+        separator = "\t" if path.suffix == ".tsv" else ","
+        return atomic_write(path, self.volumes.to_csv(index=False, sep=separator, na_rep="n/a"))
+
+    def _write_page(self, path: Path) -> Path:
+        from .bids.atomic import atomic_write
+        from .reports.one_scan import page
+
+        session = self._session
+        images = {
+            "Low field": session.acquired.channel(self.contrast),
+            "Enhanced": session.enhanced.channel(self.contrast),
+        }
+        text = page(
+            images,
+            session.std,
+            session.anatomy.mask,
+            usable=self.verdict,
+            contrast=self.contrast,
+            scans=session.record["Scans"],
+            expected_error=session.expected_error,
+            warnings=self.warnings,
+            provenance=self.provenance,
+        )
+        return atomic_write(path, text)
 
 
 def enhance(
@@ -151,6 +234,7 @@ def enhance(
     suffix: Contrast | None = None,
     keep_geometry: bool = False,
     target_contrast: TargetContrast = "auto",
+    precision: Precision = "bf16",
     device: str = "auto",
     weights: str | Path = "auto",
     progress: Progress = _silent,
@@ -167,6 +251,7 @@ def enhance(
         of an isotropic stack or, where there is none, of the axial one
     target_contrast : "own", that of the scan; "high-field", T1w as an MPRAGE at 3 T has it; others keep their
         own; "auto", own
+    precision : what the network multiplies: "bf16", where the processor does so natively, or "fp32"
     device : auto, cpu, cuda or cuda:N
     weights : of ``fusionnet``: a folder of a training, a file, a name; auto: the bundled
     progress : called with a few words before each step
@@ -174,115 +259,28 @@ def enhance(
     Raises ``InputError`` with one sentence for what cannot be used (code ``several-contrasts`` where the scans are of
     more than one contrast: one call makes one image), ``MethodError`` where memory runs out.
     """
+    from .imaging.inputs import of_one_contrast, read_scans
+
+    images, warnings = read_scans(scans, progress)
+    chosen, contrast, left_out = of_one_contrast(images, suffix)
+    # torch comes in only now: a path that is wrong is told at once
     from .methods import get_method
     from .nn.device import choose_device
 
     sampling = get_method(METHOD).about.sampling(
-        weights=str(weights), device=choose_device(device), target_contrast=target_contrast
+        weights=str(weights), device=choose_device(device), target_contrast=target_contrast, precision=precision
     )
-    images, warnings = _open(scans, progress)
-    chosen, contrast, left_out = _of_one_contrast(images, suffix)
-    warnings += left_out
-    volume, anatomy, said = _prepare(chosen, contrast, progress)
-    warnings += said
+    volume, anatomy, quality = _prepare(chosen, contrast, progress)
     result = _run(volume, sampling, progress)
     output = _output_of(volume, chosen[0][0] if keep_geometry else None)
-    return _result(result, volume, anatomy, output, warnings, sampling.device)
-
-
-def _open(scans: "Sequence[str | Path | nib.Nifti1Image]", progress: Progress) -> tuple[list[Opened], list[str]]:
-    """Every scan after its header check, and what the checks had to say."""
-    from .imaging.headers import check_scan, copies, open_scan
-
-    images: list[Opened] = []
-    warnings: list[str] = []
-    for number, scan in enumerate(scans, start=1):
-        if isinstance(scan, str | Path):
-            found = [(path.name, open_scan(path)) for path in _files(str(scan))]
-        else:
-            name = Path(_file_of(scan) or f"scan {number}")
-            found = [(name.name, check_scan(name, scan))]
-        for name_, (image, said) in found:
-            progress(f"read {name_}, {' × '.join(map(str, image.shape))} voxels")
-            images.append((_unlike(name_, images), image))
-            warnings += said
-    if not images:
-        raise InputError("Expected at least one scan, found none; give the path of a NIfTI image.", code="no-scans")
-    return images, warnings + copies(dict(images))
-
-
-def _unlike(name: str, images: Sequence[Opened]) -> str:
-    """The name, numbered where another scan bears it."""
-    same = sum(other == name or other.startswith(f"{name} (") for other, _ in images)
-    return f"{name} ({same + 1})" if same else name
-
-
-def _file_of(image: Any) -> str | None:
-    """The file an image was read from; raises ``InputError`` for what is no NIfTI image."""
-    import nibabel as nib
-
-    if not isinstance(image, nib.Nifti1Image):
-        raise InputError(
-            f"Expected a path or a NIfTI image of nibabel, found {type(image).__name__}; convert it first.",
-            code="bad-image",
-        )
-    name: str | None = image.get_filename()
-    return name
-
-
-def _files(word: str) -> list[Path]:
-    """The images that a path, a folder or a pattern means, by name; one that does not exist is reported when read."""
-    path = Path(word)
-    if path.is_dir():
-        found = sorted(one for one in path.iterdir() if one.name.endswith(ENDINGS) and not one.name.startswith("."))
-        expected = f"images ({' or '.join(ENDINGS)}) in the folder {word}"
-    elif path.exists() or path.is_symlink() or not any(letter in word for letter in "*?["):
-        return [path]
-    else:
-        found = sorted(Path(one) for one in glob(word, recursive=True) if one.endswith(ENDINGS))  # noqa: PTH207  (patterns may be absolute)
-        expected = f"images ({' or '.join(ENDINGS)}) that match {word}"
-    if not found:
-        raise InputError(f"Expected {expected}, found none; check the path.", code="missing-file", path=path)
-    return found
-
-
-def _of_one_contrast(images: Sequence[Opened], suffix: str | None) -> tuple[Sequence[Opened], str | None, list[str]]:
-    """The scans of the one contrast, that contrast where names or the user say it, and which were left out."""
-    if suffix is not None and suffix not in CONTRASTS:
-        raise InputError(
-            f"Expected one of {', '.join(CONTRASTS)} for the contrast, found {suffix!r}; choose one of these.",
-            code="unknown-contrast",
-        )
-    from .imaging.guess import contrast_of_name
-
-    said = {name: contrast_of_name(name) for name, _ in images}
-    if suffix is None:
-        kinds = dict.fromkeys(said.values())
-        if len(kinds) > 1:
-            listed = "; ".join(f"{name}: {contrast or 'not said'}" for name, contrast in said.items())
-            raise InputError(
-                f"Expected scans of one contrast, as one run makes one image, found by their names {listed}; choose "
-                "one with --suffix (suffix=) and run again for the others, or enhance a BIDS dataset, which takes all "
-                "contrasts at once.",
-                code="several-contrasts",
-                contrasts=tuple(kinds),
-            )
-        return images, next(iter(kinds)), []
-    kept = [(name, image) for name, image in images if said[name] in (None, suffix)]
-    if not kept:
-        raise InputError(
-            f"Expected a scan of contrast {suffix}, found by their names {', '.join(map(str, said.values()))}; "
-            "correct the contrast or rename the files.",
-            code="several-contrasts",
-        )
-    others = [name for name, _ in images if said[name] not in (None, suffix)]
-    return kept, suffix, [f"{name} was left out: its name says {said[name]}, not {suffix}." for name in others]
+    said = [*warnings, *left_out, *quality["Warnings"]]
+    return _result(result, volume, anatomy, quality, output, said, sampling.device)
 
 
 def _prepare(
-    images: Sequence[Opened], contrast: str | None, progress: Progress
-) -> tuple["Volume", "Anatomy", list[str]]:
-    """The session on 1 mm with its brain, and what is to be said of it; the contrast guessed where it is None."""
+    images: "Sequence[Opened]", contrast: str | None, progress: Progress
+) -> tuple["Volume", "Anatomy", dict[str, Any]]:
+    """The session on 1 mm with its brain, and its quality record; the contrast guessed where it is None."""
     from .imaging.anatomy import find_anatomy
     from .imaging.field_of_view import seen_in
     from .imaging.guess import guess_contrast
@@ -294,7 +292,7 @@ def _prepare(
     progress("finding the brain")
     seen = seen_in(volume, working)
     anatomy = find_anatomy(volume.channel(working), volume.grid, contrast or "scan", seen=seen, sloppy=True)
-    warnings = [*quality["Warnings"], *anatomy.quality["Warnings"]]
+    quality["Warnings"] = [*quality["Warnings"], *anatomy.quality["Warnings"]]
     if contrast is None:
         contrast = guess_contrast(volume.channel(working), anatomy.mask, anatomy.priors)
         if contrast is None:
@@ -304,11 +302,14 @@ def _prepare(
                 code="unknown-contrast",
             )
         progress(f"contrast {contrast}, by the brightness of the tissues")
-        warnings.append(f"The contrast was taken for {contrast} by the brightness of the tissues; no name says it.")
+        quality["Warnings"].append(
+            f"The contrast was taken for {contrast} by the brightness of the tissues; no name says it."
+        )
         volume = _renamed(volume, working, contrast)
+        quality["Scans"] = [scan | {"Contrast": contrast} for scan in quality["Scans"]]
     else:
         progress(f"contrast {contrast}")
-    return replace(volume, mask=anatomy.mask), anatomy, warnings
+    return replace(volume, mask=anatomy.mask), anatomy, quality
 
 
 def _renamed(volume: "Volume", old: str, new: str) -> "Volume":
@@ -326,7 +327,11 @@ def _run(volume: "Volume", sampling: Any, progress: Progress) -> "Enhanced":
     from .methods.enhance import enhance as enhance_volume
     from .nn.device import use_threads
 
-    progress(f"enhancing {volume.contrasts[0]} from {len(volume.stacks)} stack(s) on {sampling.device}")
+    count = len(volume.stacks)
+    stacks = f"{count} stack{'s' if count > 1 else ''}"
+    progress(
+        f"enhancing {volume.contrasts[0]} from {stacks} on {sampling.device}; the longest step, a minute of two cores"
+    )
     use_threads(None)
     return enhance_volume(volume, get_method(METHOD), sampling, default_rng(0))
 
@@ -346,6 +351,7 @@ def _result(
     result: "Enhanced",
     volume: "Volume",
     anatomy: "Anatomy",
+    quality: Mapping[str, Any],
     output: _Output,
     warnings: Sequence[str],
     device: str,
@@ -358,6 +364,7 @@ def _result(
     said = dict.fromkeys([*warnings, *result.provenance["warnings"]])
     # words for the participant level, which chooses scans with a filter
     plain = tuple(text.replace(" with --bids-filter-file", "") for text in said)
+    enhanced = replace(volume, image=result.image, stacks=())
     return EnhancedScan(
         output.image(result.image[channel], grid),
         output.image(result.std[channel], grid),
@@ -365,7 +372,7 @@ def _result(
         contrast,
         plain,
         result.provenance,
-        _Session(replace(volume, image=result.image, stacks=()), anatomy, device),
+        _Session(volume, enhanced, result.std[channel], anatomy, quality, device),
         output,
     )
 
@@ -390,10 +397,3 @@ def _write_image(path: Path, image: "nib.Nifti1Image") -> Path:
 
     content = encode_nifti(np.asanyarray(image.dataobj), image.affine)
     return atomic_write(path, content if path.name.endswith(".gz") else gzip.decompress(content))
-
-
-def _write_table(path: Path, table: "pd.DataFrame") -> Path:
-    from .bids.atomic import atomic_write
-
-    separator = "\t" if path.suffix == ".tsv" else ","
-    return atomic_write(path, table.to_csv(index=False, sep=separator, na_rep="n/a"))

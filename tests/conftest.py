@@ -20,3 +20,12 @@ def shared_data() -> Path:
 def rng() -> np.random.Generator:
     """A seeded generator, new for every test."""
     return np.random.default_rng(20261122)
+
+
+LONG = ("tests/test_end_to_end.py", "tests/reliability/test_recovery.py", "tests/reliability/test_faults.py")
+"""Files that take a minute or more: first, so that no worker is left with one of them in the end."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the long files before the others."""
+    items.sort(key=lambda item: LONG.index(item.location[0]) if item.location[0] in LONG else len(LONG))

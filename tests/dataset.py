@@ -8,11 +8,32 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 
-from bids_lfenhance.simulators.demo import scan_subject
+from bids_lfenhance.imaging.grid import Grid, resample
+from bids_lfenhance.imaging.template import affine_of, load_head_template
 
 LOW = {"ImagingFrequency": 2.7, "MagneticFieldStrength": 0.006, "Manufacturer": "Hyperfine"}
 HIGH = {"ImagingFrequency": 127.77, "MagneticFieldStrength": 3}
-KEPT = ("acq-MPRAGE_T1w", "acq-axi_T1w", "acq-cor_T1w")
+GAINS = (40, 90, 130, 20, 110, 0, 60)
+"""T1w intensity of CSF, GM, WM, skull, scalp, air, and what lies below the brain."""
+
+SCANS = {"acq-MPRAGE_T1w": (3.0, 3.0, 3.0), "acq-axi_T1w": (3.0, 3.0, 6.0), "acq-cor_T1w": (3.0, 6.0, 3.0)}
+"""Voxel sizes in mm of the scans that ``head_scan`` makes."""
+
+MIDDLE, SIDES = np.array([0.0, -12.0, 12.0]), np.array([186.0, 222.0, 204.0])
+"""Of their field of view, RAS mm."""
+
+
+def head_scan(name: str = "acq-axi_T1w", seed: int = 3) -> nib.Nifti1Image:
+    """A scan of a tilted head of the template, int16, with Rician noise; a second to make, where the demo takes 20."""
+    head, rng = load_head_template(), np.random.default_rng(seed)
+    motion = affine_of(np.array([0.8, -0.6, 0.4, 1.0, 0.3, -0.6, -1.2, -0.7, -1.0, 0, 0, 0]), np.zeros(3))
+    affine = np.diag([*SCANS[name], 1.0])
+    shape = [int(side) for side in SIDES // SCANS[name]]
+    affine[:3, 3] = MIDDLE - (np.array(shape) - 1) / 2 * SCANS[name]
+    signal = np.tensordot(GAINS, head.maps, 1)
+    image = resample(signal, motion @ head.grid.affine, Grid(affine, tuple(shape)))
+    noise = 3 * rng.standard_normal((2, *shape))
+    return nib.Nifti1Image((10 * np.hypot(image + noise[0], noise[1])).astype(np.int16), affine)
 
 
 def write_dataset(root: Path) -> Path:
@@ -23,12 +44,7 @@ def write_dataset(root: Path) -> Path:
     (root / "dataset_description.json").write_text('{"Name": "End to end (simulated)", "BIDSVersion": "1.10.0"}')
     (root / "participants.tsv").write_text("participant_id\n" + "".join(f"sub-0{n}\n" for n in range(1, 8)))
     (root / "README").write_text("Simulated.\n")
-    images = {}
-    for image in scan_subject(("GE", "HFC"), np.random.default_rng(3)):
-        if image.name in KEPT:
-            images[image.name] = nib.Nifti1Image((image.data * 1000).astype(np.int16), image.affine)
-        if len(images) == len(KEPT):
-            break
+    images = {name: head_scan(name) for name in SCANS}
     low = images["acq-axi_T1w"]
     for name, image in images.items():
         session = "GE" if "MPRAGE" in name else "HFC"

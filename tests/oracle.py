@@ -157,7 +157,12 @@ def truncate_k_space(fine: np.ndarray, axis: int, keep: int, taper: float = 0.15
 
 
 def sample_finely(
-    head: np.ndarray, affine: np.ndarray, placed: np.ndarray, shape: tuple[int, int, int], refine: tuple[int, int, int]
+    head: np.ndarray,
+    affine: np.ndarray,
+    placed: np.ndarray,
+    shape: tuple[int, int, int],
+    refine: tuple[int, int, int],
+    order: int = 3,
 ) -> np.ndarray:
     """(I·a, J·b, K·c) float32 the head at the sub-voxels of a stack; in plane they start at voxel centres, through
     plane they tile the slice."""
@@ -168,7 +173,7 @@ def sample_finely(
     matrix = np.linalg.inv(affine) @ placed @ sub
     fine_shape = tuple(int(n * s) for n, s in zip(shape, refine, strict=True))
     return ndimage.affine_transform(
-        head.astype(np.float32), matrix[:3, :3], matrix[:3, 3], output_shape=fine_shape, order=3, mode="constant"
+        head.astype(np.float32), matrix[:3, :3], matrix[:3, 3], output_shape=fine_shape, order=order, mode="constant"
     )
 
 
@@ -193,18 +198,21 @@ def acquire_stack(
     bias: float = 0.05,
     means: Sequence[float] | None = None,
     zooms: tuple[float, float, float] | None = None,
+    order: int = 3,
+    margin_mm: float = 6.0,
 ) -> Acquired:
     """One stack of a head.
 
     ``image`` (X, Y, Z) high field, ``affine`` (4, 4) voxel → head RAS+ mm, ``tissue`` (3, X, Y, Z) posteriors of
-    CSF, GM, WM; ``motion`` scanner mm → head mm; ``snr`` of white matter (0: no noise); ``bias`` SD of log sensitivity.
+    CSF, GM, WM; ``motion`` scanner mm → head mm; ``snr`` of white matter (0: no noise); ``bias`` SD of log sensitivity;
+    ``order`` of the splines that sample the head; ``margin_mm`` of the field of view around it.
     """
     head = low_field_image(image, tissue, means or LF_MEANS[contrast])
     zooms = zooms or voxel_size(contrast, plane)
-    native, shape = scanner_affine(image, affine, plane, zooms)
+    native, shape = scanner_affine(image, affine, plane, zooms, margin_mm)
     motion = np.eye(4) if motion is None else motion
     refine = (2, 2, max(2, round(zooms[2] / 0.65)))
-    fine = sample_finely(head, affine, motion @ native, shape, refine)
+    fine = sample_finely(head, affine, motion @ native, shape, refine, order)
     thick = fine.reshape(*fine.shape[:2], shape[2], refine[2]).mean(axis=3)
     clean = truncate_k_space(truncate_k_space(thick, 0, shape[0]), 1, shape[1])
     white = (means or LF_MEANS[contrast])[2]

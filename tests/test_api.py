@@ -10,7 +10,6 @@ import pytest
 
 import bids_lfenhance
 from bids_lfenhance import api
-from bids_lfenhance.imaging.guess import contrast_of_name, guess_contrast
 
 from .refusals import refused
 
@@ -26,6 +25,13 @@ def test_importing_the_package_imports_nothing_heavy() -> None:
     assert done.stdout.strip() == "[]"
 
 
+def test_a_wrong_path_is_refused_before_torch_is_loaded() -> None:
+    call = "try: bids_lfenhance.enhance('none.nii')\nexcept ValueError: print('torch' in sys.modules)"
+    code = f"import sys, bids_lfenhance\n{call}"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
+
+
 def test_public_names_are_those_of_the_module() -> None:
     assert bids_lfenhance.enhance is api.enhance
     with pytest.raises(AttributeError):
@@ -39,25 +45,6 @@ def test_several_contrasts_are_refused(tmp_path: Path) -> None:
         api.enhance(tmp_path)
 
 
-def test_a_suffix_keeps_the_scans_that_may_have_it() -> None:
-    images = [(name, scan()) for name in ("a_T1w.nii", "b.nii", "c_T2w.nii")]
-    kept, contrast, warnings = api._of_one_contrast(images, "T1w")
-    assert ([name for name, _ in kept], contrast) == (["a_T1w.nii", "b.nii"], "T1w")
-    assert len(warnings) == 1
-    assert "c_T2w.nii" in warnings[0]
-    with refused("several-contrasts"):
-        api._of_one_contrast(images[2:], "T1w")
-
-
-def test_folders_and_patterns_give_images_alone(tmp_path: Path) -> None:
-    for name in ("b.nii", "a.nii.gz", "notes.txt", ".hidden.nii"):
-        (tmp_path / name).touch()
-    assert [path.name for path in api._files(str(tmp_path))] == ["a.nii.gz", "b.nii"]
-    assert [path.name for path in api._files(f"{tmp_path}/a*")] == ["a.nii.gz"]
-    with refused("missing-file"):
-        api._files(f"{tmp_path}/none*")
-
-
 def test_no_scan_no_file_and_no_head_are_refused(tmp_path: Path) -> None:
     with refused("no-scans"):
         api.enhance()
@@ -67,20 +54,54 @@ def test_no_scan_no_file_and_no_head_are_refused(tmp_path: Path) -> None:
         api.enhance(np.zeros((3, 3, 3)))  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize(
-    ("name", "contrast"),
-    [("sub-1_T1w.nii.gz", "T1w"), ("AX_T2_FLAIR.nii", "FLAIR"), ("T2FLAIR.nii", "FLAIR"), ("axi.nii", None)],
-)
-def test_names_say_contrasts(name: str, contrast: str | None) -> None:
-    assert contrast_of_name(name) == contrast
+def enhanced_scan(noise: float) -> api.EnhancedScan:
+    """What ``enhance`` would return of a ball of two shades, its stack with so much noise."""
+    from bids_lfenhance.imaging.anatomy import Anatomy
+    from bids_lfenhance.imaging.grid import Grid
+    from bids_lfenhance.imaging.volume import Stack, volume_from_channels
+    from bids_lfenhance.imaging.warp import Warp
+    from bids_lfenhance.nn.method import Enhanced
+
+    grid = Grid(np.diag([5.0, 5.0, 5.0, 1.0]), (36, 36, 36))
+    radius = np.linalg.norm(np.indices(grid.shape) - 17.5, axis=0)
+    mask, inner = radius < 13, radius < 8
+    clean = 80.0 * mask + 20.0 * inner
+    acquired = (clean + np.random.default_rng(0).normal(0, noise, grid.shape)).astype(np.float32)
+    stack = Stack("a_T1w", "T1w", acquired, grid.affine, grid.affine, (5.0, 5.0, 5.0), noise)
+    volume = volume_from_channels(grid, {"T1w": acquired}, (stack,))
+    priors = np.stack([np.zeros(grid.shape), mask & ~inner, inner]).astype(np.float32)
+    expected = np.argwhere(mask) * 5.0
+    about = {"MaskVolumeMl": 1200.0, "TemplateCorrelation": 0.9, "SkullStripped": False, "Warnings": []}
+    anatomy = Anatomy(mask, priors, about, Warp.__new__(Warp), expected)
+    record = {"Name": "a_T1w", "Contrast": "T1w", "Plane": "iso", "Zooms": [3.0, 3.0, 3.0]}
+    record |= {"RotationDeg": 0.0, "TranslationMm": 0.0}
+    result = Enhanced(
+        np.stack([clean, 0 * clean, 0 * clean]).astype(np.float32),
+        np.stack([0.04 * clean] * 3).astype(np.float32),
+        {"method": "fusionnet", "warnings": []},
+    )
+    output = api._Output(grid, grid.affine)
+    quality = {"Scans": [record], "Alignment": {}, "Warnings": []}
+    from dataclasses import replace
+
+    return api._result(result, replace(volume, mask=mask), anatomy, quality, output, [], "cpu")
 
 
-@pytest.mark.parametrize(
-    ("means", "contrast"),
-    [((0.4, 0.8, 1.0), "T1w"), ((1.0, 0.66, 0.54), "T2w"), ((0.3, 1.0, 0.86), "FLAIR"), ((0.3, 1.0, 0.99), None)],
-)
-def test_tissues_say_contrasts(means: tuple[float, ...], contrast: str | None) -> None:
-    rng = np.random.default_rng(0)
-    priors = rng.dirichlet((0.5, 0.5, 0.5), 20**3).T.reshape(3, 20, 20, 20).astype(np.float32)
-    image = np.tensordot(means, priors, 1) + rng.normal(0, 0.05, (20, 20, 20))
-    assert guess_contrast(image, np.ones((20, 20, 20), bool), priors) == contrast
+def test_the_verdict_follows_the_noise_and_says_that_nothing_was_compared() -> None:
+    good, noisy = enhanced_scan(6.0).verdict, enhanced_scan(50.0).verdict
+    assert good.look != "no"
+    assert not any("SNR" in reason for reason in good.reasons)
+    assert not good.verified
+    assert noisy.look == "no"
+    assert "SNR" in noisy.reasons[0]
+
+
+def test_a_page_and_images_are_saved_where_they_are_asked_for(tmp_path: Path) -> None:
+    result = enhanced_scan(6.0)
+    written = result.save(tmp_path / "out.nii", std=tmp_path / "std.nii.gz", qc=tmp_path / "page.html")
+    assert [path.name for path in written] == ["out.nii", "std.nii.gz", "page.html"]
+    assert "a_T1w" in (tmp_path / "page.html").read_text(encoding="utf-8")
+    image, std = (nib.load(path).get_fdata() for path in written[:2])
+    assert std.max() == pytest.approx(0.04 * image.max(), rel=1e-3)
+    with refused("bad-output"):
+        result.save(qc=tmp_path / "page.pdf")

@@ -154,26 +154,44 @@ def test_a_rerun_does_nothing_twice(first, place):
     assert images(place) == before
 
 
-def test_a_lost_file_is_made_again_the_same(place):
-    plain = ("--participant-label", "02", *PLAIN)
-    assert app(place, *plain, out="late").returncode == 0
-    before = images(place, "late")
-    lost = place / "late" / "sub-02" / "ses-HFC" / "anat" / "sub-02_ses-HFC_res-2mm_desc-interpRisk_T1w.nii.gz"
-    lost.unlink()
-    again = app(place, *plain, out="late")
-    assert again.returncode == 0, again.stdout + again.stderr
-    assert images(place, "late") == before
+SECOND = ("--participant-label", "02", "--set", "fusion=mean", "--output-label", "plain", *PLAIN)
+"""Another recipe in the same output."""
 
 
-def test_a_second_recipe_stands_beside_the_first(first, place):
+@pytest.fixture(scope="module")
+def terminated(first, place: Path) -> tuple[int, str, dict[str, str]]:
+    """A run of the second recipe that was ended early: its exit code, what it said, what there was before."""
     before = images(place)
-    sharp = ("--set", "fusion=sr", "--output-label", "sharp", *PLAIN)
-    again = app(place, "--participant-label", "02", *sharp)
-    assert again.returncode == 0, again.stdout + again.stderr
+    command = [sys.executable, "-m", "bids_lfenhance", str(place / "bids"), str(place / "out"), "participant"]
+    command += ["-w", str(place / "second"), *OPTIONS, *SECOND]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        deadline = time.monotonic() + 120
+        while not list((place / "second").glob("*/lfenhance/sub_02_wf/*/prepare/*")) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        process.send_signal(signal.SIGTERM)
+        _, errors = process.communicate(timeout=60)
+    return process.returncode, errors, before
+
+
+def test_a_terminated_run_leaves_soon_and_says_how_to_go_on(terminated):
+    code, errors, _ = terminated
+    assert code == 1
+    assert "run the same command again" in errors
+
+
+def test_a_second_recipe_stands_beside_the_first_and_a_lost_file_is_made_again_the_same(terminated, place):
+    *_, before = terminated
+    done = app(place, *SECOND, "-w", str(place / "second"))
+    assert done.returncode == 0, done.stdout + done.stderr
     after = images(place)
     assert before.items() <= after.items(), "the first result is untouched"
-    assert any("desc-sharp_" in name for name in after)
+    assert any("desc-plain_" in name for name in after)
     assert "already there" in app(place, "--participant-label", "02").stdout
+    lost = place / "out" / "sub-02" / "ses-HFC" / "anat" / "sub-02_ses-HFC_res-2mm_desc-plainRisk_T1w.nii.gz"
+    lost.unlink()
+    again = app(place, *SECOND)
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert images(place) == after, "interrupted or not, the images are the same"
 
 
 def test_reports_and_methods_text_from_disk(first, place):
@@ -184,21 +202,6 @@ def test_reports_and_methods_text_from_disk(first, place):
     assert page.is_file()
     text = app(place, "--boilerplate-only", "--participant-label", "01")
     assert "bids_lfenhance" in text.stdout
-
-
-def test_a_terminated_run_leaves_soon_and_goes_on(first, place):
-    command = [sys.executable, "-m", "bids_lfenhance", str(place / "bids"), str(place / "ended"), "participant"]
-    command += ["-w", str(place / "work"), *OPTIONS, *PLAIN, "--participant-label", "02"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        deadline = time.monotonic() + 120
-        while not list((place / "work").glob("*/lfenhance/sub_02_wf/*/prepare/*")) and time.monotonic() < deadline:
-            time.sleep(0.2)
-        process.send_signal(signal.SIGTERM)
-        _, errors = process.communicate(timeout=60)
-    assert process.returncode == 1
-    assert "run the same command again" in errors
-    assert app(place, "--participant-label", "02", *PLAIN, out="ended").returncode == 0
-    assert images(place, "ended").items() <= images(place).items(), "an interrupted run ends with the same images"
 
 
 @pytest.mark.parametrize(

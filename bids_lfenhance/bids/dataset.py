@@ -65,14 +65,14 @@ def write_dataset_files(
     *,
     subjects: Iterable[str] = (),
     contrasts: Iterable[str] = ("T1w", "T2w", "FLAIR"),
-    labels: Mapping[str, Iterable[tuple[str, str, str]]] | None = None,
+    labels: Mapping[str, Iterable[tuple[str, str, str, str]]] | None = None,
     maps: Iterable[str] = (),
 ) -> tuple[Path, ...]:
     """Paths of the files at the root of the derivative, written or brought up to date.
 
     ``methods`` maps the ``desc-`` label of each method to one sentence about it; ``subjects`` are those of this
     run, their rows taken from the source's participants.tsv; ``labels`` maps the ``seg-`` of a segmentation to the
-    index, name and colour of its labels; ``maps`` are what the methods say against their own results
+    index, name, colour and FreeSurfer's name of its labels; ``maps`` are what the methods say against their own results
     (``METHOD_MAPS``). Rows already there stay, so runs of several methods
     and of several subjects share one derivative; a lock lets one process at a time merge.
     """
@@ -84,7 +84,7 @@ def write_dataset_files(
         "seg-tissue_dseg.tsv": table_text(["index", "name"], [[str(i + 1), name] for i, name in enumerate(TISSUES)]),
     }
     for name, rows in (labels or {}).items():
-        texts[f"seg-{name}_dseg.tsv"] = table_text(["index", "name", "color"], rows)
+        texts[f"seg-{name}_dseg.tsv"] = table_text(["index", "name", "color", "freesurfer_name"], rows)
     with locked(out / LOCK):
         check_ours(out)
         texts[".bidsignore"] = _merged_lines(out / ".bidsignore", BIDSIGNORE)

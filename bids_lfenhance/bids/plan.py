@@ -22,6 +22,9 @@ from .stack_choice import choose_stacks
 
 __all__ = ["LowFieldSession", "Plan", "describe", "make_plan", "why_nothing"]
 
+PROCESSED = ("SkullStripped", "SpatialReference", "Enhanced", "Usable")
+"""Keys of the sidecars of derivatives, BIDS' and our own, that no raw image has."""
+
 Sessions = dict[str | None, list[Scan]]
 Label = TypeVar("Label")
 
@@ -194,13 +197,25 @@ def make_session(
     label: str | None, stacks: Sequence[Scan], high: Mapping[str | None, Sequence[Scan]]
 ) -> LowFieldSession:
     """One low-field session: its stacks, its reference, and warnings."""
-    warnings = list(session_warnings(stacks))
+    warnings = [*session_warnings(stacks), *processed_notes(stacks)]
     used, choices = choose_stacks(stacks)
     warnings += choices
     session, reference, notes = choose_reference(used, high)
     where = f"ses-{session}: " if session else "Reference: "
     warnings += [*notes, *(where + sentence for sentence in session_warnings(reference))]
     return LowFieldSession(used[0].subject, label, used, reference, session, warnings=tuple(warnings))
+
+
+def processed_notes(stacks: Sequence[Scan]) -> list[str]:
+    """A sentence where sidecars hold what only those of processed images do."""
+    found = [(scan, key) for scan in stacks for key in PROCESSED if key in scan.sidecar]
+    if not found:
+        return []
+    scan, key = found[0]
+    return [
+        f"{scan.path.name} has {key} in its sidecar, as derivatives have: what was processed already is not what was "
+        "acquired; check where it comes from."
+    ]
 
 
 def stack_kind(scan: Scan) -> str:

@@ -2,15 +2,21 @@
 
 import argparse
 import sys
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
-from ..api import ENDINGS, check_ending, enhance
+from ..api import OUTPUTS, check_ending, enhance
 from ..config import CONTRASTS
 from ..errors import InputError
+from ..evaluation.thresholds import PURPOSES
 
 COMMAND = "enhance"
+
+SILENCE = 30.0
+"""Seconds without a line after which one says that the step goes on."""
 
 EPILOG = """examples:
   bids_lfenhance enhance T1w.nii.gz -o enhanced.nii.gz
@@ -42,12 +48,15 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("scans", nargs="+", metavar="SCAN", help="NIfTI image, folder or quoted pattern: the stacks of one contrast")
-    add("-o", "--out", required=True, type=Path, metavar="OUT", help="the enhanced image, .nii.gz or .nii")
+    add(
+        "-o", "--out", dest="image", required=True, type=Path, metavar="OUT", help="the enhanced image, .nii.gz or .nii"
+    )
     add("--suffix", choices=CONTRASTS, help="contrast, where names do not say it; scans named as another are left out")
     add("--std", type=Path, metavar="FILE", help="write the standard deviation of the error here")
     add("--mask", type=Path, metavar="FILE", help="write the brain mask here")
     add("--regions", type=Path, metavar="FILE", help="write the labels of 32 regions here; takes longer")
     add("--volumes", type=Path, metavar="FILE", help="write the volumes of the regions here, .tsv or .csv")
+    add("--qc", type=Path, metavar="FILE", help="write a page with the verdict and pictures here, .html")
     add("--keep-geometry", action="store_true", help="results on the voxels of the first scan, not 1 mm RAS")
     add(
         "--target-contrast",
@@ -56,9 +65,37 @@ def build_parser() -> argparse.ArgumentParser:
         help="contrast of the result: own, that of the scan; high-field, T1w as an MPRAGE at 3 T (others keep "
         "their own); auto: own (default: auto)",
     )
+    add("--precision", choices=("bf16", "fp32"), default="bf16", help="arithmetic of the network (default: bf16)")
     add("--device", default="auto", help="auto, cpu, cuda, cuda:N (default: auto)")
     add("--weights", default="auto", help="folder, file or name of weights of fusionnet (default: the bundled)")
     return parser
+
+
+@contextmanager
+def telling(silence: float = SILENCE) -> Iterator[Callable[[str], None]]:
+    """Yields what prints a line with the seconds since the start; long steps are said to go on."""
+    start, ended, said = time.monotonic(), threading.Event(), threading.Event()
+    latest = [""]
+
+    def tell(text: str, step: bool = True) -> None:
+        latest[0] = text if step else latest[0]
+        said.set()
+        print(f"[{time.monotonic() - start:4.0f} s] {text}", file=sys.stderr, flush=True)  # noqa: T201
+
+    def beat() -> None:
+        while not ended.is_set():
+            if not said.wait(silence):
+                tell(f"still {latest[0].partition(';')[0]}", step=False)
+            said.clear()
+
+    heart = threading.Thread(target=beat, daemon=True)
+    heart.start()
+    try:
+        yield tell
+    finally:
+        ended.set()
+        said.set()
+        heart.join()
 
 
 def run_enhance(words: Sequence[str]) -> int:
@@ -67,18 +104,21 @@ def run_enhance(words: Sequence[str]) -> int:
     Raises ``InputError`` and ``MethodError`` as ``api.enhance`` does, ``SystemExit`` for usage errors.
     """
     given = build_parser().parse_args(list(words))
-    start = time.monotonic()
-
-    def tell(text: str) -> None:
-        print(f"[{time.monotonic() - start:4.0f} s] {text}", file=sys.stderr, flush=True)  # noqa: T201
-
     _check_outputs(given)
+    with telling() as tell:
+        _enhance(given, tell)
+    return 0
+
+
+def _enhance(given: argparse.Namespace, tell: Callable[[str], None]) -> None:
+    """Enhance, save and tell."""
     tell(f"bids_lfenhance enhance: loading, then {', '.join(given.scans)}")
     result = enhance(
         *given.scans,
         suffix=given.suffix,
         keep_geometry=given.keep_geometry,
         target_contrast=given.target_contrast,
+        precision=given.precision,
         device=given.device,
         weights=given.weights,
         progress=tell,
@@ -87,23 +127,26 @@ def run_enhance(words: Sequence[str]) -> int:
         tell(f"Warning: {warning}")
     if given.regions or given.volumes:
         tell("finding regions")
-    extra = {name: getattr(given, name) for name in ("std", "mask", "regions", "volumes")}
-    for path in result.save(given.out, **extra):
+    for path in result.save(**_outputs(given)):
         print(path)  # noqa: T201  (results go to stdout)
+    if given.qc:
+        tell("usable " + ", ".join(f"{PURPOSES[name]}: {word}" for name, word in result.verdict.words.items()))
     tell("done")
-    return 0
+
+
+def _outputs(given: argparse.Namespace) -> dict[str, Path]:
+    """Where each output goes that was asked for."""
+    return {name: path for name in OUTPUTS if (path := getattr(given, name)) is not None}
 
 
 def _check_outputs(given: argparse.Namespace) -> None:
     """Refuse before anything is computed what could not be written."""
-    images = [path for path in (given.out, given.std, given.mask, given.regions) if path is not None]
-    for path in images:
-        check_ending(path, ENDINGS)
-    if given.volumes is not None:
-        check_ending(given.volumes, (".tsv", ".csv"))
-    outputs = [path.resolve() for path in (*images, given.volumes) if path is not None]
-    for path in outputs:
-        if outputs.count(path) > 1 or path in [Path(scan).resolve() for scan in given.scans]:
+    outputs = _outputs(given)
+    for name, path in outputs.items():
+        check_ending(path, OUTPUTS[name])
+    resolved = [path.resolve() for path in outputs.values()]
+    for path in resolved:
+        if resolved.count(path) > 1 or path in [Path(scan).resolve() for scan in given.scans]:
             raise InputError(
                 f"Expected outputs that are neither inputs nor each other, found {path} twice; name another.",
                 code="bad-output",

@@ -6,6 +6,7 @@ from .group import GroupSettings
 from .names import (
     BUDGETS,
     CONTRASTS,
+    ENDINGS,
     LEVELS,
     MADE_MAPS,
     MAP_ENDS,
@@ -23,6 +24,7 @@ from .train import TrainSettings
 __all__ = [
     "BUDGETS",
     "CONTRASTS",
+    "ENDINGS",
     "LEVELS",
     "MADE_MAPS",
     "MAP_ENDS",

@@ -58,7 +58,7 @@ def validated(settings: Level) -> Level:
         path = getattr(settings, name, None)
         if path is not None and not path.exists():
             raise InputError(
-                f"Expected a file for {flag(name)}, found nothing at {path}.",
+                f"Expected a file or folder for {flag(name)}, found nothing at {path}; check the path.",
                 code="missing-file",
                 option=name,
                 path=path,

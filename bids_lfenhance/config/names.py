@@ -31,3 +31,6 @@ SEGMENTATIONS = ("builtin", "synthseg", "none")
 
 BUDGETS = ("sloppy", "cpu", "gpu")
 """How much computing a method may spend: a test, two cores, a GPU (the published size)."""
+
+ENDINGS = (".nii.gz", ".nii")
+"""How the name of an image ends."""

@@ -35,7 +35,7 @@ class Common:
     )
     bids_filter_file: Path | None = option(None, "JSON file of entity filters (docs/usage.md)", SCANS)
     bids_database_dir: Path | None = option(
-        None, "keep the pybids index here, so that the next run need not walk the dataset", SCANS
+        None, "keep the index of the dataset here, which makes the next start faster", SCANS
     )
     skip_bids_validation: bool = option(
         False,
@@ -57,4 +57,4 @@ class Common:
 
     random_seed: int = option(0, "the one seed from which all others are derived", RUN)
     dry_run: bool = option(False, "print the plan and the settings, then stop", RUN)
-    verbose: int = option(0, "say more; twice for everything", RUN, "-v", count=True)
+    verbose: int = option(0, "print more; given twice: everything", RUN, "-v", count=True)

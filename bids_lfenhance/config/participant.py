@@ -26,11 +26,11 @@ class Settings(Common):
         None, "JSON file of entity filters (docs/usage.md); also chooses the high-field reference", SCANS
     )
 
-    method: str = option("fusionnet", "how low field becomes high-field-like", ENHANCEMENT)
+    method: str = option("fusionnet", "the method of enhancement", ENHANCEMENT)
     budget: str = option("cpu", "how much computing the method may spend", ENHANCEMENT, choices=BUDGETS)
-    n_samples: int | None = option(None, "draws to average (default: the method's own)", ENHANCEMENT)
+    n_samples: int | None = option(None, "number of random draws to average (default: that of the method)", ENHANCEMENT)
     output_label: str | None = option(
-        None, "name of the result (desc-NAME), to keep two recipes of one method side by side", ENHANCEMENT
+        None, "name of the result (desc-NAME), to keep results with other settings side by side", ENHANCEMENT
     )
     output_spaces: tuple[str, ...] = option(
         (), "also write the result in these template spaces, e.g. MNI152NLin2009cAsym:res-1", ENHANCEMENT

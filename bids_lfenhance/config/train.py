@@ -23,12 +23,13 @@ class TrainSettings(Common):
     method: str = option("pfsr", "the method to train", TRAINING)
     preset: str = option(
         "tiny",
-        "size of the networks: paper is the published one, default that of the bundled weights",
+        "size of the networks: paper is the published one, default that of the bundled weights; finetune goes on from "
+        "--init-weights on your own pairs",
         TRAINING,
-        choices=("tiny", "paper", "default"),
+        choices=("tiny", "paper", "default", "finetune"),
     )
     augment: str = option(
-        "none", "what is added to the pairs: all mirror images and quarter turns, or pairs by a simulator", TRAINING
+        "none", "what is added to the pairs: flipped and turned copies, or pairs from a simulator", TRAINING
     )
     augment_dataset: Path | None = option(
         None,

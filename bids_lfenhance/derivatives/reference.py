@@ -7,6 +7,7 @@ import numpy as np
 
 from ..bids.sessions import LowFieldSession
 from ..config import RunSpec
+from ..imaging.field_of_view import without_cut
 from ..imaging.nifti import SCANNER
 from ..imaging.volume import Volume
 from .files import REGION_COLUMNS, Rows, write_image, write_labels
@@ -24,9 +25,17 @@ def write_reference(
     quality: Mapping[str, Any],
     regions: Mapping[str, np.ndarray] | None = None,
     region_volumes: Mapping[str, Rows] | None = None,
+    seen: np.ndarray | None = None,
 ) -> list[str]:
-    """The paths of the high-field session on the canonical grid."""
+    """The paths of the high-field session on the canonical grid.
+
+    ``seen`` (X, Y, Z) bool: what it shows, if its field of view cuts the brain; what is cut has no volume.
+    """
     files, grid = reference_layout(session, spec), volume.grid
+
+    def kept(rows: Mapping[str, Rows], of: Mapping[str, np.ndarray], contrast: str) -> Rows:
+        return rows[contrast] if seen is None else without_cut(rows[contrast], of[contrast], seen)
+
     words = grid_metadata(spec)
     for contrast in volume.contrasts:
         scans = [scan for scan in session.reference if scan.contrast == contrast]
@@ -42,11 +51,12 @@ def write_reference(
         source = words | {"Sources": [own_source(image, spec.out_dir)]}
         pair = files[f"tissue/{contrast}"], files[f"tissue_table/{contrast}"]
         tissue = source | label_metadata("tissue", "high field", contrast)
-        write_labels(pair, labels[contrast], volumes[contrast], grid, SCANNER, tissue)
+        write_labels(pair, labels[contrast], kept(volumes, labels, contrast), grid, SCANNER, tissue)
         if regions and region_volumes:
             source |= label_metadata("regions", "high field", contrast) | regions_metadata(spec)
             pair = files[f"regions/{contrast}"], files[f"regions_table/{contrast}"]
-            write_labels(pair, regions[contrast], region_volumes[contrast], grid, SCANNER, source, REGION_COLUMNS)
+            rows = kept(region_volumes, regions, contrast)
+            write_labels(pair, regions[contrast], rows, grid, SCANNER, source, REGION_COLUMNS)
     mask = words | {"Description": BRAIN, "Type": "Brain", "Sources": about["Sources"], "Quality": dict(quality)}
     write_image(files["mask"], volume.brain, grid, SCANNER, mask)
     return [str(path) for path in files.values()]

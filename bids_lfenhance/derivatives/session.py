@@ -10,14 +10,15 @@ import numpy as np
 from ..bids.atomic import atomic_write
 from ..bids.sessions import LowFieldSession
 from ..config import RunSpec
+from ..evaluation import measured
 from ..evaluation.evidence import evidence
 from ..evaluation.expected_error import BLIND, WEIGHTS
 from ..evaluation.usable import judge
 from ..evaluation.volume_error import with_expected_error
-from ..imaging.field_of_view import on_faces, seen_in, share_seen, without_cut
+from ..imaging.field_of_view import seen_in, without_cut
 from ..imaging.grid import Grid
 from ..imaging.nifti import ALIGNED, SCANNER
-from ..imaging.volume import Stack, Volume
+from ..imaging.volume import Volume
 from .files import REGION_COLUMNS, VOLUME_COLUMNS, Rows, plain, write_image, write_json, write_labels, write_table
 from .layout import is_enhanced, no_longer, scan_states, session_layout
 from .sidecars import (
@@ -55,6 +56,7 @@ class SessionContent:
     segmentation of regions is disabled; the three before these are there only for a session that is paired, or that
     goes to template spaces. ``maps`` are the method's own, by kind. ``lesions`` are what ``evaluation.lesions`` found,
     and the names of the ``Masks``. ``run`` names the log folder of the run.
+    ``reference_seen`` (X, Y, Z) bool: what high field shows whose field of view cuts the brain, and with it the mask.
     """
 
     acquired: Volume
@@ -81,6 +83,12 @@ class SessionContent:
     maps: Mapping[str, Volume] = field(default_factory=dict)
     lesions: Mapping[str, Any] = field(default_factory=dict)
     run: str = ""
+    reference_seen: np.ndarray | None = None
+
+    def seen(self, contrast: str) -> np.ndarray:
+        """(X, Y, Z) bool: where the scans of a contrast saw anything, and high field, if it is cut, too."""
+        seen = seen_in(self.acquired, contrast)
+        return seen if self.reference_seen is None else seen & self.reference_seen
 
 
 def write_session(session: LowFieldSession, spec: RunSpec, content: SessionContent) -> list[str]:
@@ -122,7 +130,8 @@ def _about(session: LowFieldSession, spec: RunSpec, content: SessionContent, con
     about = enhanced_sidecar(common, spec, content.provenance, contrast)
     about["Runtime"] |= {"Run": content.run}
     if (std := _error_scale(content, spec, contrast)) is not None:
-        about["ExpectedErrorPercent"] = expected_error(std, content.enhanced.channel(contrast), content.acquired.brain)
+        image, brain = content.enhanced.channel(contrast), content.acquired.brain
+        about["ExpectedErrorPercent"] = measured.expected_error(std, image, brain)
     if content.lesions:
         about["Lesions"] = {**content.lesions, "Contrast": content.lesions.get("Contrast", {}).get(contrast, {})}
     record = plain(_quality_record(session, spec, content))
@@ -133,12 +142,6 @@ def _about(session: LowFieldSession, spec: RunSpec, content: SessionContent, con
 def _error_scale(content: SessionContent, spec: RunSpec, contrast: str) -> np.ndarray | None:
     """(X, Y, Z) SD of the error where the method says it of this contrast; None where it does not."""
     return content.std.channel(contrast) if content.std is not None and is_enhanced(spec, contrast) else None
-
-
-def expected_error(std: np.ndarray, image: np.ndarray, brain: np.ndarray) -> float | None:
-    """Median SD of the error (X, Y, Z) over the median of the image, both inside the brain, in %."""
-    level = float(np.median(image[brain])) if brain.any() else 0.0
-    return round(100 * float(np.median(std[brain])) / level, 3) if level > 0 else None
 
 
 def _write_stacks(files: Mapping[str, Path], session: LowFieldSession, spec: RunSpec, content: SessionContent) -> None:
@@ -192,7 +195,7 @@ def _write_segmentations(
 ) -> None:
     """Tissue of the fused and of the enhanced image, and their regions if segmented."""
     grid, frame = content.acquired.grid, _frame(session)
-    seen, nothing = seen_in(content.acquired, contrast), dict[str, str]()
+    seen, nothing = content.seen(contrast), dict[str, str]()
     tissue, regions = (VOLUME_COLUMNS, nothing), (REGION_COLUMNS, regions_metadata(spec))
     for image, kind, labels, volumes, (columns, segmenter) in (
         ("preproc", "tissue", content.labels, content.volumes, tissue),
@@ -258,8 +261,7 @@ def _quality_record(session: LowFieldSession, spec: RunSpec, content: SessionCon
             "Contrast": scan.contrast,
             "Plane": scan.plane,
             "FieldStrength": scan.tesla,
-            "Coverage": round(share_seen(content.expected, [stacks[scan.stem]]), 4),
-            "SNR": _snr(stacks[scan.stem], content.acquired),
+            **measured.of_scan(stacks[scan.stem], content.acquired, content.expected),
         }
         for scan in session.stacks
     ]
@@ -290,17 +292,7 @@ def _covered(content: SessionContent, contrast: str) -> dict[str, Any]:
     """How much of the brain that the template expects the scans of a contrast show, and what they cut through."""
     volume, labels = content.acquired, content.enhanced_regions or content.enhanced_labels
     rows = content.enhanced_region_volumes or content.enhanced_volumes
-    seen = seen_in(volume, contrast)
+    seen = content.seen(contrast)
     kept = without_cut(rows[contrast], labels[contrast], seen)
-    return {
-        "Brain": round(share_seen(content.expected, volume.stacks_of(contrast)), 4),
-        "OnFaceCm2": round(on_faces(volume.brain, seen, volume.grid), 2),
-        "Cut": [row["name"] for row in kept if row["volume_mm3"] is None],
-    }
-
-
-def _snr(stack: Stack, volume: Volume) -> float | None:
-    """Median signal of the brain over the noise."""
-    if not volume.brain.any() or stack.sigma <= 0:
-        return None
-    return round(float(np.median(volume.channel(stack.contrast)[volume.brain])) / stack.sigma, 2)
+    cut = [row["name"] for row in kept if row["volume_mm3"] is None]
+    return measured.of_view(volume, contrast, content.expected, seen) | {"Cut": cut}

@@ -45,6 +45,13 @@ def _of_scans(key: str, factor: float = 1) -> Read:
     return read
 
 
+def _voxel_of_scans(record: Record) -> Iterator[tuple[str, Any]]:
+    for scan in record.get("Scans") or [{}]:
+        zooms = [_number(zoom) for zoom in scan.get("Zooms") or ()]
+        known = len(zooms) == 3 and None not in zooms
+        yield str(scan.get("File", "")).split(".nii")[0], math.prod(zooms) if known else None
+
+
 def _of(part: str, key: str, factor: float = 1) -> Read:
     def read(record: Record) -> Iterator[tuple[str, Any]]:
         value = _number((record.get(part) or {}).get(key))
@@ -102,6 +109,47 @@ THRESHOLDS: tuple[Threshold, ...] = (
         "between stacks; registration is tested to 10°, beyond 30° it has more likely failed than the head turned",
         _of_scans("RotationDeg"),
     ),
+    Threshold(
+        "voxel",
+        " mm³",
+        ALL,
+        (2.5, INF),
+        (0, INF),
+        "of each scan; low field acquires 5 to 13; a smaller one was interpolated or enhanced, or is of high field",
+        _voxel_of_scans,
+        needed=False,
+    ),
+    Threshold(
+        "head at the highest intensity",
+        " %",
+        ALL,
+        (0, 0.5),
+        (0, 40),
+        "of each scan; voxels within 1 % of the largest; without clipping they are fewer than .01 %",
+        _of_scans("Clipped", 100),
+        needed=False,
+    ),
+    Threshold(
+        "ghosts",
+        " %",
+        ALL,
+        (0, 3),
+        (0, INF),
+        "of each scan; signal in the air beside the head along one axis, over that of the head: the head moved",
+        _of_scans("Ghosts", 100),
+        needed=False,
+    ),
+    Threshold(
+        "alternation of the slices",
+        "",
+        ALL,
+        (0, 0.9),
+        (0, INF),
+        "of each thick stack; power of what alternates from slice to slice over that of what repeats every third: of "
+        "anatomy .4 to .7, 1.2 where the head moved by 4 mm between odd and even slices",
+        _of_scans("Alternation"),
+        needed=False,
+    ),
     Threshold("shift", " mm", ALL, (0, 10), (0, 30), "between stacks; the same to 10 mm", _of_scans("TranslationMm")),
     Threshold(
         "agreement of the stacks",
@@ -148,6 +196,16 @@ THRESHOLDS: tuple[Threshold, ...] = (
         (0, INF),
         "where the mask ends there, the brain most likely goes on",
         _of("Coverage", "OnFaceCm2"),
+    ),
+    Threshold(
+        "brain in the field of view of high field",
+        " %",
+        ALL,
+        (98, 100),
+        (50, 100),
+        "of the brain that the template expects; the brain mask is that of high field, and ends where it is cut",
+        _of("Anatomy", "BrainShown", 100),
+        needed=False,
     ),
     Threshold(
         "coarsest direction",

@@ -100,6 +100,8 @@ def _by_rules(record: Record) -> Iterator[Finding]:
     """What no threshold says."""
     if turned := (record.get("Anatomy") or {}).get("Turned"):
         yield NO, ALL, f"the head fits the template better {turned}"
+    if any(one.get("Mirrored") is True for one in (*(record.get("Scans") or ()), record.get("Alignment") or {})):
+        yield NO, ALL, "left and right are exchanged between its scans, or between them and high field"
     image = record.get("Image") or {}
     if image.get("Sloppy") is True:
         yield CHECK, ALL, "made with --sloppy, for trying the app out"

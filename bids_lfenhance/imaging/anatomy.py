@@ -1,12 +1,22 @@
 """Where the brain is, and where its tissues are expected: head, bare brain, 3 T or 64 mT, any contrast."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from scipy import ndimage
 
-from .field_of_view import BELOW, HEAD_ON_FACE_CM2, expected_brain, on_faces
+from .field_of_view import (
+    BELOW,
+    HEAD_ON_FACE_CM2,
+    WHOLE,
+    expected_brain,
+    field_of_scan,
+    on_faces,
+    seen_in,
+    share_within,
+)
 from .grid import Grid, coverage, resample
 from .template import HeadTemplate, explained, fit_affine, gains, load_head_template, shell_weight
 from .tissue import moments, responsibilities, without_removed
@@ -92,6 +102,25 @@ def find_anatomy(
             f"The {contrast} fits the template better {turned}: check orientation, in the image and in its header."
         )
     return Anatomy(mask, priors, quality, warp, expected_brain(template, affine))
+
+
+def anatomy_of(volume: Volume, qc: Mapping[str, Any], *, sloppy: bool) -> tuple[Anatomy, dict[str, np.ndarray]]:
+    """The anatomy of a session by its first contrast, its further doubts among the warnings; and what cuts it.
+
+    ``qc`` quality record of a high-field session, which comes without stacks: it tells the fields of view. Then the
+    quality has ``BrainShown``, the share of the expected brain in it; and where that is not all of it, the second value
+    is ``{"seen": (X, Y, Z) bool}``, else empty.
+    """
+    contrast = volume.contrasts[0]
+    field = field_of_scan(qc, contrast)
+    seen = coverage(*field, volume.grid) if field else seen_in(volume, contrast) if volume.stacks else None
+    anatomy = find_anatomy(volume.channel(contrast), volume.grid, contrast, seen=seen, sloppy=sloppy)
+    anatomy.quality["Warnings"] += further_doubts(volume, anatomy)
+    if field is None or seen is None:
+        return anatomy, {}
+    shown = share_within(anatomy.expected, [field])
+    anatomy.quality["BrainShown"] = round(shown, 4)
+    return anatomy, {"seen": seen} if shown < WHOLE else {}
 
 
 def _quality(image: np.ndarray, mask: np.ndarray, brain: np.ndarray, priors: np.ndarray, grid: Grid) -> dict[str, Any]:

@@ -20,8 +20,16 @@ HEAD_ON_FACE_CM2 = 20.0
 """Area of head on the faces of the field of view, the lower one left aside, from which a head counts as cut: a nose or
 an ear has less, a vault more."""
 
+WHOLE = 0.98
+"""Share of the expected brain in the field of view of high field from which it counts as whole, wherever its mask ends:
+a brain that was stripped and then cropped touches the faces."""
+
 BELOW = (2, -1)
 """Axis and sense of the lower face, which necks always reach."""
+
+
+Field = tuple[tuple[int, ...], np.ndarray]
+"""A field of view: shape (3,), and affine (4, 4) voxel → RAS+ mm."""
 
 
 def seen_by(stacks: Iterable[Stack], grid: Grid) -> np.ndarray:
@@ -87,8 +95,21 @@ def expected_brain(template: HeadTemplate, affine: np.ndarray) -> np.ndarray:
 
 def share_seen(points: np.ndarray, stacks: Sequence[Stack]) -> float:
     """Share of points (N, 3) in the field of view of some stack."""
+    return share_within(points, [(stack.data.shape, stack.affine) for stack in stacks])
+
+
+def share_within(points: np.ndarray, fields: Iterable[Field]) -> float:
+    """Share of points (N, 3) in some of the fields of view."""
     seen = np.zeros(len(points), bool)
-    for stack in stacks:
-        index = apply_affine(np.linalg.inv(stack.affine), points)
-        seen |= ((index > -0.5) & (index < np.array(stack.data.shape) - 0.5)).all(axis=1)
+    for shape, affine in fields:
+        index = apply_affine(np.linalg.inv(affine), points)
+        seen |= ((index > -0.5) & (index < np.array(shape) - 0.5)).all(axis=1)
     return float(seen.mean()) if len(points) else 0.0
+
+
+def field_of_scan(qc: Mapping[str, Any], contrast: str) -> Field | None:
+    """The field of view of the high-field scan of a contrast, by the quality record of the session; None unrecorded."""
+    for scan in qc.get("Scans", []):
+        if scan.get("Contrast") == contrast and (field := scan.get("FieldOfView")):
+            return tuple(field["Shape"]), np.array(field["Affine"], dtype=np.float64)
+    return None

@@ -1,5 +1,6 @@
 """What a header or its voxels say that is odd: a sentence where it can be lived with, a refusal where not."""
 
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +9,19 @@ import numpy as np
 from scipy import ndimage
 
 from ..errors import InputError
-from .background import loud_background
 from .grid import zooms_of
+
+CORNER = 8
+"""The corners of an image are an eighth of its sides."""
+
+LOUD = 0.2
+"""Noise over the image's whole range: its SD is .29 of that; a magnitude's is below .2 beside any head."""
+
+MIDDLE = (0.3, 0.7)
+"""Where the mean of such noise lies in the image's range; a magnitude's lies below."""
+
+SHARE = 0.6
+"""A voxel is noise where the local SD, over 3 voxels and smoothed, is above this share of the corners'."""
 
 MOST_NON_FINITE = 0.01
 """Share of voxels that may be NaN or infinite and be set to 0, with a warning; above it the scan is refused."""
@@ -202,3 +214,21 @@ def _usual_size(name: str, data: np.ndarray) -> tuple[np.ndarray, list[str]]:
     power = 3 - int(np.floor(np.log10(largest)))
     scaled = (data.astype(np.float64) * 10.0**power).astype(np.float32)
     return scaled, [f"{name} has values up to {largest:.2g}; all were multiplied by 1e{power:d}."]
+
+
+def loud_background(data: np.ndarray) -> np.ndarray | None:
+    """(I, J, K) bool, the voxels that are noise over the image's whole range; None where the corners are not.
+
+    ``data`` (I, J, K), finite. In the uniform image (Marques et al. 2010) a ratio of two images without signal is as
+    large as one of two with signal. Noise differs from voxel to voxel, tissue does not.
+    """
+    low, high = np.percentile(data, (1, 99))
+    centred = (np.asarray(data, np.float32) - np.float32(low)) / np.float32(max(high - low, 1e-12))
+    sides = [(slice(max(2, n // CORNER)), slice(-max(2, n // CORNER), None)) for n in data.shape]
+    corners = [(float(part.std()), float(part.mean())) for part in (centred[corner] for corner in product(*sides))]
+    loud = [sd for sd, mean in corners if sd > LOUD and MIDDLE[0] < mean < MIDDLE[1]]
+    if len(loud) < len(corners) / 2:
+        return None
+    mean = ndimage.uniform_filter(centred, 3)
+    variance = np.maximum(ndimage.uniform_filter(np.square(centred), 3) - np.square(mean), 0)
+    return ndimage.gaussian_filter(np.sqrt(variance), 1.0) > SHARE * float(np.median(loud))

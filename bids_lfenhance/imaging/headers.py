@@ -90,7 +90,7 @@ def _check_present(path: Path) -> None:
         )
     if not path.is_file():
         raise InputError(
-            f"{path.name} was expected in {path.parent} and does not exist: check the dataset.",
+            f"Expected the image {path.name} in {path.parent.resolve()}, found no such file; check the path.",
             code="missing-file",
             path=path,
         )

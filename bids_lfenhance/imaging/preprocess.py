@@ -13,6 +13,7 @@ from ..errors import InputError
 from .bias import head_mask
 from .fusion import fuse_mean
 from .grid import canonical_zoom, resample
+from .handedness import align_and_mirror
 from .intensity import gain, gain_coefficients
 from .registration import IN_PLACE, LEVELS, WORK_ZOOM, Alignment, RegistrationImage, align, make_registration_image
 from .scan import PreparedScan, check_overlap, covered_share, head_grid, prepare_scan
@@ -73,7 +74,8 @@ def prepare_reference(
     sloppy : quicker, for demonstrations
 
     The transforms (4, 4) carry points of each contrast's scanner RAS+ mm to the canonical frame, which is that of the
-    T2w (T1w where there is none). Quality: ``{"Scans": [{"Name", "SNR", ...}], "ReferenceScan", "Warnings": [...]}``.
+    T2w (T1w where there is none). Quality: ``{"Scans": [{"Name", "SNR", "FieldOfView", ...}], "ReferenceScan",
+    "Warnings": [...]}``, the field of view shape and affine, voxel → RAS+ mm of the canonical frame.
     """
     with threadpool_limits(1):
         chosen, warnings = _first_of_each(images)
@@ -91,7 +93,9 @@ def prepare_reference(
         for scan, a in zip(prepared, alignments, strict=True):
             # Cubic interpolation rings below zero beside bright edges; a magnitude has no such values.
             channels[scan.contrast] = np.maximum(resample(scan.data, a.pose @ scan.affine, grid, order=3), 0)
-            scans.append(scan_record(scan, a, a.pose, covered_share(scan, a.pose, grid, head), scan.sigma))
+            field = {"Shape": list(scan.data.shape), "Affine": (a.pose @ scan.affine).tolist()}
+            record = scan_record(scan, a, a.pose, covered_share(scan, a.pose, grid, head), scan.sigma)
+            scans.append({**record, "FieldOfView": field})
             warnings += doubts(scan.name, fixed.name, a, bent=scan is not fixed)
     xfms = {scan.contrast: a.pose for scan, a in zip(prepared, alignments, strict=True)}
     quality = {"Scans": scans, "ReferenceScan": fixed.name, "Warnings": warnings}
@@ -116,7 +120,8 @@ def prepare_session(
 
     Without a reference the frame is that of the session's reference stack (iso where there is one, else axial) in its
     own scanner's RAS+ mm. Quality: ``{"Scans": [{"Name", "SNR", "RotationDeg", "TranslationMm", "Coverage", "Sigma",
-    "Similarity", ...}], "ReferenceScan", "Alignment": {contrast: {"To", "Across" contrasts, "Overlap", "Similarity"}},
+    "Similarity", ...}], "ReferenceScan", "Alignment": {contrast: {"To", "Across" contrasts, "Overlap", "Similarity",
+    "Mirrored"}},
     "Warnings": [...]}``, the alignment that of a contrast as a whole; rotation and translation
     (of the head's centre) are relative to the session's reference stack.
     """
@@ -177,7 +182,7 @@ def _grouped(prepared: Sequence[PreparedScan], levels: Sequence[tuple[float, int
         for scan in members:
             check_overlap(scan, groups[0].scans[0] if groups else members[0])
         fixed = members[0].working_copy
-        alignments = [IN_PLACE, *(align(scan.working_copy, fixed, levels=levels) for scan in members[1:])]
+        alignments = [IN_PLACE, *(align_and_mirror(scan.working_copy, fixed, levels=levels) for scan in members[1:])]
         gains = gain_coefficients([scan.working_copy for scan in members], [a.pose for a in alignments])
         groups.append(Group(contrast, tuple(members), tuple(alignments), gains))
     return groups
@@ -196,9 +201,8 @@ def _place(groups: Sequence[Group], reference: Volume | None, levels: Sequence[t
     alignments = []
     for group in groups:
         name = _target(group.contrast, reference)
-        alignments.append(
-            align(group.working_copy(), targets[name], bent=name != group.contrast, far=True, levels=levels)
-        )
+        way = partial(align, bent=True) if name != group.contrast else align_and_mirror
+        alignments.append(way(group.working_copy(), targets[name], far=True, levels=levels))
     return alignments
 
 
@@ -228,5 +232,6 @@ def _quality(
         moved = reference is not None or group is not groups[0]
         if moved:
             figures = {"Overlap": round(place.overlap, 4), "Similarity": round(place.similarity, 4)}
+            figures |= {"Mirrored": place.mirrored}
             alignment[group.contrast] = {"To": target, "Across": bent, **figures}
     return {"Scans": scans, "ReferenceScan": first.name, "Alignment": alignment, "Warnings": warnings}

@@ -83,12 +83,14 @@ class Alignment:
     """Where an image belongs, and how well it fits there.
 
     ``pose`` (4, 4) RAS+ mm of the moving image → RAS+ mm of the fixed one; ``overlap`` share of the moving head's
-    points that the fixed image covers; ``similarity`` share of the moving image's variance that the fixed one explains.
+    points that the fixed image covers; ``similarity`` share of the moving image's variance that the fixed one explains;
+    ``mirrored``: the moving image fits better with left and right exchanged.
     """
 
     pose: np.ndarray
     overlap: float
     similarity: float
+    mirrored: bool = False
 
 
 IN_PLACE = Alignment(np.eye(4), 1.0, 1.0)

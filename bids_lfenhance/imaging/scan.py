@@ -1,6 +1,6 @@
 """One scan prepared: bias divided out, noise and head found, a working copy for registration beside it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import nibabel as nib
@@ -8,6 +8,7 @@ import numpy as np
 
 from ..config import CONTRASTS
 from ..errors import InputError
+from .artefacts import artefacts
 from .bias import correct_bias, head_mask
 from .grid import Grid, apply_affine, canonical_grid, coverage, zooms_of
 from .noise import noise_sigma
@@ -38,7 +39,8 @@ class PreparedScan:
 
     ``data`` (I, J, K); ``affine`` voxel → scanner RAS+ mm; ``mask`` (I, J, K) bool, the head; ``sigma`` its noise in
     the units of ``data``; ``field`` least and greatest value of the bias inside the head; ``plane`` axi, cor, sag, iso;
-    ``fwhm`` (3,) mm, resolution along the voxel axes: the voxel's size, across slices with gaps their thickness.
+    ``fwhm`` (3,) mm, resolution along the voxel axes: the voxel's size, across slices with gaps their thickness;
+    ``artefacts`` as ``artefacts.artefacts`` measures them.
     """
 
     name: str
@@ -51,6 +53,7 @@ class PreparedScan:
     field: tuple[float, float]
     working_copy: RegistrationImage
     fwhm: tuple[float, float, float]
+    artefacts: Mapping[str, float | None]
 
     @property
     def gap(self) -> bool:
@@ -96,14 +99,14 @@ def prepare_scan(
     corrected, field = correct_bias(np.maximum(data, 0), affine, mask, sloppy=sloppy)
     inside = field[mask]
     steps = tuple(min(LONGEST_STEP, round(2 * acquired / z)) if z < 0.9 * acquired else 1 for z in zooms_of(affine))
+    noise = noise_sigma(data, steps)
     # Dividing by the field moves the noise with it; the head's median is what "the" noise of the stack means.
-    sigma = max(
-        noise_sigma(data, steps) * float(np.median(1 / inside)), LEAST_NOISE * float(np.median(corrected[mask]))
-    )
+    sigma = max(noise * float(np.median(1 / inside)), LEAST_NOISE * float(np.median(corrected[mask])))
     span = (float(inside.min()), float(inside.max()))
     working_copy = make_registration_image(corrected, affine, mask)
     plane, fwhm = plane or plane_of(affine), slice_profile(affine, thickness)
-    return PreparedScan(name, contrast, plane, corrected, affine, mask, sigma, span, working_copy, fwhm)
+    found = artefacts(np.maximum(data, 0), affine, mask, noise)
+    return PreparedScan(name, contrast, plane, corrected, affine, mask, sigma, span, working_copy, fwhm, found)
 
 
 def slice_profile(affine: np.ndarray, thickness: float | None) -> tuple[float, float, float]:

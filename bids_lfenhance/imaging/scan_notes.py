@@ -38,12 +38,16 @@ def scan_record(
         "TranslationMm": round(mm, 3),
         "Coverage": round(covered, 4),
         "Similarity": round(alignment.similarity, 4),
+        "Mirrored": alignment.mirrored,
         "BiasRange": [round(f, 4) for f in scan.field],
+        **scan.artefacts,
     }
 
 
 def doubts(name: str, other: str, alignment: Alignment, *, bent: bool) -> list[str]:
     """Warnings about one registration, none where it is fine."""
+    if alignment.mirrored:
+        return [f"{name} fits {other} better with left and right exchanged: those of one are wrong; check headers."]
     least = LEAST_SIMILARITY["cross" if bent else "same"]
     if alignment.overlap < LEAST_COVER:
         return [f"{name}: only {100 * alignment.overlap:.0f} % of its head lies in {other}; one of them is incomplete."]

@@ -85,6 +85,7 @@ class EvaluateInputs(StepInputs):
     baseline = File(exists=True, mandatory=True, desc="plain mean of the stacks")
     enhanced = File(exists=True, mandatory=True)
     reference = File(exists=True, mandatory=True)
+    anatomy = File(exists=True, mandatory=True, desc="what high field that is cut shows")
     label = traits.Str(mandatory=True, desc="name of the enhanced image in the table")
     segmentations = traits.Dict(mandatory=True, desc="'tissue', and 'regions' if enabled → their seg-")
     tissue = File(exists=True, mandatory=True, desc="labels of the baseline by contrast")
@@ -118,7 +119,8 @@ class Evaluate(Step):
         given, baseline = self.inputs, load_volume(self.inputs.baseline)
         images = {"preproc": baseline, given.label: load_volume(given.enhanced)}
         metrics = evaluate_session(images, load_volume(given.reference), baseline.brain)
-        seen = {contrast: seen_in(baseline, contrast) for contrast in baseline.contrasts}
+        shown = load_arrays(given.anatomy)[1].get("seen", True)
+        seen = {contrast: seen_in(baseline, contrast) & shown for contrast in baseline.contrasts}
         for kind, seg in given.segmentations.items():
             low, enhanced, high = (load_arrays(getattr(given, kind + of))[1] for of in ("", "_enhanced", "_reference"))
             names = getattr(given, f"{kind}_volumes")

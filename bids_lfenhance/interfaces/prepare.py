@@ -79,12 +79,16 @@ class AnatomyInputs(StepInputs):
     """Inputs of brain extraction."""
 
     volume = File(exists=True, mandatory=True, desc="the volume of which the brain is segmented")
+    qc = traits.Dict(desc="of high field alone: it tells what its scans show")
 
 
 class AnatomyOutputs(TraitedSpec):
     """Brain mask and tissue priors, shared by everything on the same grid."""
 
-    anatomy = File(exists=True, desc="mask, priors, affine registration of the template, points of the expected brain")
+    anatomy = File(
+        exists=True,
+        desc="mask, priors, affine of the template, points of the expected brain; what cut high field shows",
+    )
     quality = traits.Dict()
 
 
@@ -96,16 +100,14 @@ class FindAnatomy(Step):
 
     def run_step(self, cwd: Path) -> dict[str, Any]:
         """The anatomy and how well it fitted."""
-        from ..imaging.anatomy import find_anatomy, further_doubts
-        from ..imaging.field_of_view import seen_in
+        from ..imaging.anatomy import anatomy_of
         from ..imaging.volume import load_volume, save_arrays
 
         volume = load_volume(self.inputs.volume)
-        contrast = volume.contrasts[0]
-        seen = seen_in(volume, contrast) if volume.stacks else None  # high field comes without
-        anatomy = find_anatomy(volume.channel(contrast), volume.grid, contrast, seen=seen, sloppy=self.inputs.sloppy)
-        anatomy.quality["Warnings"] += further_doubts(volume, anatomy)
+        qc = self.inputs.qc if isdefined(self.inputs.qc) else {}
+        anatomy, cut = anatomy_of(volume, qc, sloppy=self.inputs.sloppy)
         arrays = {"mask": anatomy.mask, "priors": anatomy.priors, "affine": anatomy.warp.affine}
-        arrays["expected"] = anatomy.expected
+        arrays |= {"expected": anatomy.expected, **cut}
+        contrast = volume.contrasts[0]
         path = save_arrays(cwd / "anatomy.npz", {"contrast": contrast}, arrays)
         return {"anatomy": str(path), "quality": {**anatomy.quality, "Contrast": contrast}}

@@ -18,6 +18,7 @@ class WriteInputs(StepInputs):
     spec = traits.Instance(RunSpec, mandatory=True, desc="without resources, which change no file")
     qc = traits.Dict(mandatory=True)
     quality = traits.Dict(mandatory=True, desc="of the anatomy")
+    anatomy = File(exists=True, mandatory=True, desc="where the template expects the brain; what cut high field shows")
     labels = File(exists=True, mandatory=True)
     volumes = traits.Dict(mandatory=True)
     regions = File(exists=True, desc="only if segmentation of regions is enabled, like the next")
@@ -48,18 +49,26 @@ class WriteReference(Step):
         from ..imaging.volume import load_arrays, load_volume
 
         given = self.inputs
-        tissue = load_arrays(given.labels)[1], given.volumes
-        volume = load_volume(given.volume)
-        regions = (load_arrays(given.regions)[1], given.region_volumes) if isdefined(given.regions) else ()
-        quality = given.qc, given.quality
-        return {"files": write_reference(given.session, given.spec, volume, *tissue, *quality, *regions)}
+        found = isdefined(given.regions)
+        files = write_reference(
+            given.session,
+            given.spec,
+            load_volume(given.volume),
+            load_arrays(given.labels)[1],
+            given.volumes,
+            given.qc,
+            given.quality,
+            regions=load_arrays(given.regions)[1] if found else None,
+            region_volumes=given.region_volumes if found else None,
+            seen=load_arrays(given.anatomy)[1].get("seen"),
+        )
+        return {"files": files}
 
 
 class WriteSessionInputs(WriteInputs):
     """Inputs of the writing of a low-field session."""
 
     acquired = File(exists=True, mandatory=True)
-    expected = File(exists=True, mandatory=True, desc="the anatomy: where the template expects the brain")
     enhanced = File(exists=True, mandatory=True)
     enhanced_labels = File(exists=True, mandatory=True)
     enhanced_volumes = traits.Dict(mandatory=True)
@@ -89,10 +98,12 @@ class WriteSession(Step):
         from ..derivatives.session import SessionContent, write_session
         from ..imaging.volume import load_arrays, load_volume
 
-        given = {f.name: value for f in fields(SessionContent) if isdefined(value := getattr(self.inputs, f.name))}
+        names = {f.name for f in fields(SessionContent)} & set(self.inputs.copyable_trait_names())
+        given = {name: value for name in names if isdefined(value := getattr(self.inputs, name))}
         for name in ("acquired", "enhanced", "risk", "std", "error"):
             given[name] = load_volume(given[name]) if given.get(name) else None
-        given["expected"] = load_arrays(given["expected"])[1]["expected"]
+        anatomy = load_arrays(self.inputs.anatomy)[1]
+        given |= {"expected": anatomy["expected"], "reference_seen": anatomy.get("seen")}
         given["maps"] = {kind: load_volume(path) for kind, path in given.get("maps", {}).items()}
         for name in {"labels", "enhanced_labels", "regions", "enhanced_regions"} & set(given):
             given[name] = load_arrays(given[name])[1]

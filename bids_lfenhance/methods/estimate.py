@@ -1,17 +1,18 @@
 """The learned estimate of a session: what ``fusionnet`` writes, and what generative methods start from."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from ..config import CONTRASTS
+from ..imaging.consistency import correction
 from ..imaging.slots import SLOTS, SlotImages, fill_slots, fill_with_image
 from ..imaging.volume import Volume
 from ..nn.crop import OUTSIDE, BrainCrop
-from ..nn.estimate import network_input, read_output
+from ..nn.estimate import SCALE, network_input, read_output
 from ..nn.method import Plain
 from ..nn.unet3d import whole
 from .options import TargetContrast
@@ -35,7 +36,8 @@ class ContrastEstimate:
 
     ``inputs`` (1, 17, x, y, z) what the network was given; ``mean`` and ``scale`` (1, 1, x, y, z), the estimate and the
     SD of its error as the network says it, not yet calibrated; ``slots`` the stacks behind it; ``target`` the contrast
-    it aims at.
+    it aims at; ``correction`` (1, 1, x, y, z) of the mean by the stacks (``imaging.consistency``), zero where the
+    target is not their contrast.
     """
 
     inputs: Tensor
@@ -43,11 +45,19 @@ class ContrastEstimate:
     scale: Tensor
     slots: SlotImages
     target: str
+    correction: Tensor
+
+    @property
+    def image(self) -> Tensor:
+        """(1, 1, x, y, z): the estimate as it is written."""
+        return self.mean + self.correction
 
     def record(self) -> Plain:
         """Plain JSON for the sidecar."""
         names = [name for name, there in zip(SLOTS, self.slots.present, strict=True) if there]
-        return {"slots": names, "stacks": self.slots.stacks, "target": self.target, "unit": self.slots.unit}
+        rms = float(self.correction[self.correction != 0].square().mean().sqrt()) if self.correction.any() else 0.0
+        about = {"slots": names, "stacks": self.slots.stacks, "target": self.target, "unit": self.slots.unit}
+        return {**about, "correction_rms": rms * self.slots.unit}
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,7 +136,8 @@ def estimate_session(
             warnings.append(f"{name} was not enhanced: no stack shows any of the brain")
             continue
         estimates[name] = _estimate(slots, network, target_of(name, asked), device)
-    return SessionEstimate(volume, crop, region, estimates, tuple(warnings))
+    found = SessionEstimate(volume, crop, region, estimates, tuple(warnings))
+    return replace(found, contrasts={name: _corrected(found, name) for name in estimates})
 
 
 def grown(mask: np.ndarray, zooms: Sequence[float]) -> np.ndarray:
@@ -137,10 +148,25 @@ def grown(mask: np.ndarray, zooms: Sequence[float]) -> np.ndarray:
     return inside
 
 
+def _corrected(found: SessionEstimate, name: str) -> ContrastEstimate:
+    """The estimate of one contrast with what its stacks say beyond it."""
+    one = found.contrasts[name]
+    stacks = found.volume.stacks_of(name)
+    if one.target != "own" or not stacks:
+        return one
+    channel, grid = CONTRASTS.index(name), found.volume.grid
+    image = found.paste({name: one.mean})[channel]
+    scale = found.error_scale(1.0)[channel].clip(max=SCALE[1] * one.slots.unit)
+    mask = np.zeros(grid.shape, bool)
+    mask[found.crop.box] = found.crop.mask
+    change = correction(image, scale, stacks, mask, grid)[found.crop.box] / np.float32(one.slots.unit)
+    return replace(one, correction=torch.from_numpy(change)[None, None].to(one.mean.device))
+
+
 def _estimate(slots: SlotImages, network: nn.Module, target: str, device: str) -> ContrastEstimate:
     arrays = (slots.image, slots.covered, slots.present, slots.resolution, np.float32(target == "own"))
     tensors = [torch.from_numpy(np.asarray(one))[None].to(device) for one in arrays]
     with torch.no_grad():
         inputs = network_input(*tensors)
         mean, scale = read_output(inputs, whole(network, inputs))
-    return ContrastEstimate(inputs, mean, scale, slots, target)
+    return ContrastEstimate(inputs, mean, scale, slots, target, torch.zeros_like(mean))

@@ -1,6 +1,6 @@
-"""Settings that the learned methods share: the user's options, and what weights store of the image they start from."""
+"""Settings that learned methods share: the user's options, and those of low field simulated anew in every step."""
 
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from typing import Literal, TypeVar
 
 from ..nn.method import Description, Plain
@@ -8,12 +8,12 @@ from ..nn.settings import Checked, setting
 
 AskedFusion = Literal["mean", "sr", "restored", "sharp"]
 
-AskedContrast = Literal["auto", "none", "restored"]
-
 Precision = Literal["bf16", "fp32"]
 
 COARSER = "choose smaller weights, or --sloppy, whose grid is coarser"
 """Advice where the smallest size does not fit into memory."""
+
+ONLINE = "docs/training.md"
 
 IN_HIGH_FIELD_CONTRAST = ("restored", "sharp")
 """Fusions that change contrast, so that a network need not: it aims at high field in the contrast of low field."""
@@ -33,31 +33,7 @@ class NetworkSampling(Checked):
     device: str = field(default="cpu", metadata=setting("where the networks run; the app's --device"))
     precision: Precision = field(
         default="bf16",
-        metadata=setting("numbers the networks multiply: bf16, where the processor does so natively, or fp32"),
-    )
-
-
-@dataclass(frozen=True)
-class LearnedSampling(NetworkSampling):
-    """Options of the methods that start from a fused image."""
-
-    strength: float = field(
-        default=0.0,
-        metadata=setting(
-            "share of the network's change that is applied to each draw, to 1; 0: the weights' own; a network knows "
-            "its own simulator too well",
-            least=0,
-            most=1,
-        ),
-    )
-    contrast: AskedContrast = field(
-        default="auto",
-        metadata=setting(
-            "contrast of the result: restored, that of high field tissue by tissue, as inr does; none, that of the "
-            "scan, given back where the network started from another; auto, as the weights ask for, and else as the "
-            "network left it",
-            "docs/methods/inr.md",
-        ),
+        metadata=setting("arithmetic of the networks: bf16, where the processor supports it, or fp32"),
     )
 
 
@@ -79,33 +55,38 @@ class EstimateSampling(NetworkSampling):
 
 
 @dataclass(frozen=True)
-class LearnedNetwork(Checked):
-    """What weights store of the image their network starts from."""
+class OnlineTraining(Checked):
+    """What is simulated, and how often; the weights store it."""
 
-    fusion: AskedFusion = field(
-        default="mean",
+    pool: int = field(
+        default=96, metadata=setting("simulated heads that are kept, and patches cut from", ONLINE, least=2)
+    )
+    renew: int = field(default=2, metadata=setting("steps after which a new one takes the oldest's place", least=1))
+    label_maps: float = field(
+        default=0.3,
         metadata=setting(
-            "what is enhanced: mean, the plain mean of the stacks; sr, the super-resolved image of interp; restored, "
-            "the same in the contrast of high field, given to it tissue by tissue as inr does; sharp, that with a "
-            "quarter of the smoothing: noise is left to the network, and what is not applied of its change is the "
-            "smooth image's",
-            "docs/methods/inr.md",
+            "of heads that keep the contrast of their scan, the share painted into label maps",
+            ONLINE,
+            least=0,
+            most=1,
         ),
+    )
+    other_contrasts: float = field(
+        default=0.3,
+        metadata=setting(
+            "and the share of real T2w and FLAIR; the rest are T1w in any contrast", ONLINE, least=0, most=1
+        ),
+    )
+    lesions: float = field(
+        default=0.4, metadata=setting("share of heads that lesions are planted in", ONLINE, least=0, most=1)
+    )
+    pairs: float = field(
+        default=0.5,
+        metadata=setting("share of the pool that is acquired pairs, where there are any", ONLINE, least=0, most=1),
     )
 
 
 S = TypeVar("S")
-
-
-def settings_in_use(about: Description[S], sampling: LearnedSampling, stored: Plain) -> S:
-    """The settings of a method as they are in use: network and training as the weights store them, else the user's.
-
-    ``stored`` are the settings in the weights; one they do not know keeps its default. ``strength`` 0 and ``contrast``
-    auto, where the user left them so, are the weights' too.
-    """
-    strength = sampling.strength or stored.get("strength", 0.0)
-    contrast = stored.get("contrast", "auto") if sampling.contrast == "auto" else sampling.contrast
-    return settings_with(about, replace(sampling, strength=strength, contrast=contrast), stored)
 
 
 def settings_with(about: Description[S], sampling: NetworkSampling, stored: Plain) -> S:

@@ -109,7 +109,7 @@ def sample(drawing: Drawing[S], prepared: ResidualPrepared[S], generator: np.ran
     """One draw: the estimate, the SD of its error, and one residual around it where anything is to be drawn."""
     settings, found = prepared.settings, prepared.estimate
     factor = prepared.estimator.settings.error_factor
-    image = found.paste({name: one.mean for name, one in found.contrasts.items()})
+    image = found.paste({name: one.image for name, one in found.contrasts.items()})
     residual: np.ndarray | None = None
     calls: Mapping[str, int] = {}
     if settings.draws_residual:

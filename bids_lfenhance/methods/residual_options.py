@@ -6,8 +6,7 @@ from dataclasses import dataclass, field
 from ..errors import InputError
 from ..nn.settings import Checked, setting
 from ..nn.weights import Loaded
-from .online_options import OnlineTraining
-from .options import EstimateSampling
+from .options import EstimateSampling, OnlineTraining
 
 FLOW = "residualflow"
 """What the weights of the 3D flow say that they are of."""
@@ -83,7 +82,7 @@ class FlowFound(ResidualFound):
 
     spectrum: tuple[float, ...] = field(
         default=(),
-        metadata=setting("power of the residual in bands of .05 cycles per mm, as measured on validation people"),
+        metadata=setting("power of the residual in bands of .05 cycles per mm, as measured on validation subjects"),
     )
 
 

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 Velocity = Callable[[Tensor, float], Tensor]
-Callback = Callable[[int, int], None]
 
 
 def flow_pair(source: Tensor, target: Tensor, time: Tensor) -> tuple[Tensor, Tensor]:
@@ -30,33 +29,37 @@ def even_times(steps: int, first: float = 0.0) -> list[float]:
     return [first + (1 - first) * step / steps for step in range(steps)] + [1.0]
 
 
-def euler(velocity: Velocity, start: Tensor, times: Sequence[float], callback: Callback | None = None) -> Tensor:
+def euler(velocity: Velocity, start: Tensor, times: Sequence[float]) -> Tensor:
     """The state (B, …) at the last of ``times``, by Euler from ``start``, the state at the first: a call a step.
 
     One step from 0 to 1 is the conditional mean, whatever the noise: at t = 0 the best velocity is E[x_1] − x_0. More
-    steps sample, with too little spread when few. ``velocity(x, t)``; ``callback(step, steps)`` after each step; what
-    it raises ends the integration.
+    steps sample, with too little spread when few.
     """
-    state, steps = start, list(pairwise(times))
-    for number, (time, later) in enumerate(steps, start=1):
+    state = start
+    for time, later in pairwise(times):
         state = state + (later - time) * velocity(state, time)
-        if callback is not None:
-            callback(number, len(steps))
     return state
 
 
-def heun(velocity: Velocity, start: Tensor, times: Sequence[float], callback: Callback | None = None) -> Tensor:
+def heun(velocity: Velocity, start: Tensor, times: Sequence[float]) -> Tensor:
     """The state (B, …) at the last of ``times`` by Heun, a step to time 1 Euler's: 2·steps − 1 calls to there.
 
     At t = 1 nothing tells the network the velocity from where it stands, so it is not asked there.
     Arguments as of ``euler``.
     """
-    state, steps = start, list(pairwise(times))
-    for number, (time, later) in enumerate(steps, start=1):
+    state = start
+    for time, later in pairwise(times):
         slope = velocity(state, time)
         if later < 1:
             slope = (slope + velocity(state + (later - time) * slope, later)) / 2
         state = state + (later - time) * slope
-        if callback is not None:
-            callback(number, len(steps))
     return state
+
+
+def randn_like(like: Tensor, generator: torch.Generator) -> Tensor:
+    """Standard normal numbers of the shape, dtype and device of ``like``, drawn where the generator is.
+
+    So that a generator of the CPU gives the same noise on every device.
+    """
+    drawn = torch.randn(like.shape, generator=generator, device=generator.device, dtype=like.dtype)
+    return drawn.to(like.device)

@@ -104,7 +104,7 @@ class Estimate:
 class Prepared(Generic[S]):
     """What all draws of one session share: the session, and the settings as they are in use.
 
-    Methods add to it by dataclasses of their own (``methods/learned.py``: networks, weights, estimate).
+    Methods add to it by dataclasses of their own (networks, weights, estimate).
     """
 
     volume: Volume
@@ -183,7 +183,7 @@ class Trainable(Generic[S]):
     ``judge(nets, sessions, settings)`` does so by the fixed sessions of a head; with neither, PSNR in the brain does.
     ``initialise(nets, examples)`` sets parameters that are estimated in closed form, before the first step.
     ``conclude(nets, sessions, settings)`` returns the settings with what is found of the networks in the end
-    (``about.found``), on the fixed sessions of the validation people, or the training's where there are none.
+    (``about.found``), on the fixed sessions of the validation subjects, or the training's where there are none.
     """
 
     about: Description[S]

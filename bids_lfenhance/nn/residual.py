@@ -5,15 +5,15 @@ x_t = (1−t) n + t r. The state of a variance-preserving diffusion, u = a r + s
 same seen by another clock: t = a/(a+s), x_t = u/(a+s).
 """
 
+import math
 from collections.abc import Sequence
+from functools import cache
 
 import torch
 from torch import Tensor, nn
 
 from .estimate import CHANNELS, SCALE
 from .flow import Velocity
-from .samplers import Predict
-from .schedule import Schedule
 from .unet3d import whole
 from .windows import Windows, blend
 
@@ -53,26 +53,26 @@ def flow_of(network: nn.Module, condition: Tensor, windows: Windows | None = Non
     return velocity
 
 
-def time_of(schedule: Schedule, level: int) -> float:
-    """The time of the flow at a level of a schedule: a/(a+s).
+@cache
+def cosine_shares() -> Tensor:
+    """ᾱ at the levels 0 to 1000, (1001,) float64, of the cosine schedule (Nichol & Dhariwal 2021, Eq. 17): from 1 down.
 
-    >>> from .schedule import cosine_schedule
-    >>> round(time_of(cosine_schedule(), 400), 3), round(time_of(cosine_schedule(), 990), 4)
+    β is at most .999. K = 400 of a paper is ``cosine_shares()[400]``, index 399 of a library that counts from 0.
+    """
+    angle = (torch.arange(1001, dtype=torch.float64) / 1000 + 0.008) / 1.008 * (math.pi / 2)
+    share = torch.cos(angle) ** 2
+    betas = (1 - share[1:] / share[:-1]).clamp(max=0.999)
+    return torch.cat([torch.ones(1, dtype=torch.float64), torch.cumprod(1 - betas, dim=0)])
+
+
+def time_of(level: int) -> float:
+    """The time of the flow at a level of the cosine schedule: a/(a+s).
+
+    >>> round(time_of(400), 3), round(time_of(990), 4)
     (0.575, 0.0153)
     """
-    return 1 / (1 + float(schedule.ratio(level)))
-
-
-def as_prior(velocity: Velocity, schedule: Schedule) -> Predict:
-    """The v = a ε − s r of a diffusion for ``nn.samplers``, exactly what the flow says: ((a−s) u − v̂)/(a+s)."""
-
-    def predict(state: Tensor, level: int) -> Tensor:
-        share = float(schedule.shares[level])
-        signal, spread = share**0.5, (1 - share) ** 0.5
-        found = velocity(state / (signal + spread), signal / (signal + spread))
-        return ((signal - spread) * state - found) / (signal + spread)
-
-    return predict
+    share = cosine_shares()[level]
+    return 1 / (1 + float(((1 - share) / share).sqrt()))
 
 
 def radial_power(image: Tensor, mask: Tensor) -> list[float]:

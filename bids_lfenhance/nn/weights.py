@@ -165,6 +165,16 @@ def load_weights(source: str | Path, method: str, contrasts: Sequence[str]) -> L
     return Loaded(path, method, tuple(known), header["settings"], seen, state, digest, recipe, text)
 
 
+def load_for_session(source: str, method: str, contrasts: Sequence[str]) -> Loaded:
+    """The weights asked for; with "auto" the bundled ones that know the session's contrasts, if there are any.
+
+    Weights that know only some of the contrasts will do; the others keep their own image.
+    """
+    if source == "auto":
+        source = default_weights(method, contrasts) or "auto"
+    return load_weights(source, method, ())
+
+
 def default_weights(method: str, contrasts: Sequence[str] = ()) -> str | None:
     """The name of the first weights in the registry for a method that know these contrasts; None if there are none."""
     for name, entry in registry().items():

@@ -42,7 +42,7 @@ STEPS = (
     ("MNI152 template and priors", "mni"),
     ("which bundles them", "nilearn"),
     ("manner of training of the regions, or --segmentation synthseg", "synthseg"),
-    ("for the standard deviation of the error", "heteroscedastic"),
+    ("for the standard deviation of the error", "kendall"),
     ("metric SSIM", "ssim"),
     ("with --output-spaces", "templateflow"),
 )
@@ -214,7 +214,7 @@ def _enhancement(output: Output, cite: _Citing) -> str:
     if isinstance(draws, int) and draws > 1:
         text += f" The result is the mean of {draws} draws."
     if "ExpectedErrorPercent" in sidecar:
-        text += f" The standard deviation of its error is the method's own estimate {cite('heteroscedastic')}."
+        text += f" The standard deviation of its error is the method's own estimate {cite('kendall')}."
     listed = ", ".join(f"{key} = {value}" for key, value in settings.items())
     seed = f"; seed {sidecar['Seed']}" if "Seed" in sidecar else ""
     return f"{text} Settings of {output.desc}: {listed or 'defaults'}{seed}."

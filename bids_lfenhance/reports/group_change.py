@@ -1,7 +1,7 @@
 """Several low-field sessions of one person in time order: how much each volume changed, and how far that is known."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -68,7 +68,7 @@ def _changes(first: Tissue, later: Tissue) -> Rows:
     return rows
 
 
-def change_table(rows: Rows) -> Table:
+def change_table(rows: Sequence[Mapping[str, Any]]) -> Table:
     """A row per person, session and image: change since the first session ± its expected error, %."""
     names = [name for name in SHOWN if any(row["name"] == name for row in rows)]
     columns = [
@@ -96,7 +96,7 @@ def change_table(rows: Rows) -> Table:
     )
 
 
-def _cell(row: dict[str, Any]) -> Cell:
+def _cell(row: Mapping[str, Any]) -> Cell:
     change, error = row["change_percent"], row["change_error_percent"]
     told = signed(change, 2) + (f" ± {number(error, 2)}" if error is not None else "")
     return Cell(told, change, "check" if error is not None and abs(change) > error else "")

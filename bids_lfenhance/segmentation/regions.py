@@ -120,10 +120,10 @@ def groups_of_channels() -> np.ndarray:
     return np.array([order[name] for name in names], np.int64)
 
 
-def label_table() -> list[tuple[str, str, str]]:
-    """(index, name, colour) of each region, as a table of labels wants them.
+def label_table() -> list[tuple[str, str, str, str]]:
+    """(index, name, colour, name in FreeSurfer's colour table) of each region, as a table of labels wants them.
 
     >>> label_table()[0]
-    ('2', 'left cerebral white matter', '#f28585')
+    ('2', 'left cerebral white matter', '#f28585', 'Left-Cerebral-White-Matter')
     """
-    return [(str(region.index), region.name, region.colour) for region in regions()]
+    return [(str(region.index), region.name, region.colour, region.freesurfer) for region in regions()]

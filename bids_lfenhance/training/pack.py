@@ -6,15 +6,15 @@
 import io
 import json
 import lzma
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from ..bids.atomic import atomic_folder
 from ..errors import InputError
+from ..nn.method import Plain
 from ..nn.weights import Loaded, load_weights
 from .examples import RECORD, Example, read_example
 from .split import Split
@@ -31,9 +31,9 @@ class Pack:
     """A training as it was packed: ``settings`` of the method, and ``options`` of ``TrainOptions``, plain values."""
 
     method: str
-    settings: Mapping[str, Any]
+    settings: Plain
     split: Split
-    options: Mapping[str, Any]
+    options: Plain
     examples: Sequence[Example]
     start: Loaded | None = None
 

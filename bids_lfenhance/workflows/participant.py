@@ -85,7 +85,7 @@ def init_reference_wf(session: LowFieldSession, spec: RunSpec) -> Workflow:
             (prepare, tissue, [("volume", "volume")]),
             (anatomy, tissue, [("anatomy", "anatomy")]),
             (tissue, write, [("volume", "volume"), ("labels", "labels"), ("volumes", "volumes")]),
-            (anatomy, write, [("quality", "quality")]),
+            (anatomy, write, [("quality", "quality"), ("anatomy", "anatomy")]),
             (prepare, write, [("qc", "qc")]),
             (tissue, outputnode, [("volume", "reference"), ("labels", "tissue")]),
             (prepare, outputnode, [("qc", "qc")]),
@@ -129,7 +129,7 @@ def init_session_wf(session: LowFieldSession, spec: RunSpec, run: str = "") -> W
             (enhance, risk, [("volume", "enhanced"), ("std", "std")]),
             (tissue, risk, [("volume", "acquired")]),
             (prepare, write, [("qc", "qc")]),
-            (anatomy, write, [("quality", "quality"), ("anatomy", "expected")]),
+            (anatomy, write, [("quality", "quality"), ("anatomy", "anatomy")]),
             (tissue, write, [("volume", "acquired"), ("labels", "labels"), ("volumes", "volumes")]),
             (enhance, write, [("volume", "enhanced"), *((name, name) for name in ("std", "provenance", "maps"))]),
             (enhanced_tissue, write, [("labels", "enhanced_labels"), ("volumes", "enhanced_volumes")]),
@@ -211,7 +211,7 @@ def _connect_evaluation(
         )
     workflow.connect(
         [
-            (inputnode, evaluate, [("reference", "reference")]),
+            (inputnode, evaluate, [("reference", "reference"), ("anatomy", "anatomy")]),
             (inputnode, write, [("qc", "reference_qc")]),
             (evaluate, write, [("metrics", "metrics")]),
         ]

@@ -18,6 +18,7 @@ from nipype.pipeline.plugins.multiproc import MultiProcPlugin, run_node
 
 from ..resources import measured
 from .pool import LESS_MEMORY, end_worker, killed, new_worker, start_worker
+from .progress import readable_name
 
 _EXCEPTION = re.compile(r"(?:\w+\.)*(?P<kind>[A-Z]\w+): (?P<message>.+)")
 NIPYPE_LOGGERS = ("nipype", "nipype.workflow", "nipype.interface", "nipype.utils")
@@ -179,7 +180,7 @@ def _run_measured(node: Any, updatehash: bool, task: int) -> tuple[dict[str, Any
 
 def _epitaph(name: str, error: BaseException) -> str:
     if isinstance(error, BrokenProcessPool):
-        return f"WorkerKilled: {killed(f'step {name}')}"
+        return f"WorkerKilled: {killed(f'the step {readable_name(name)}')}"
     return f"{type(error).__name__}: {error}"
 
 

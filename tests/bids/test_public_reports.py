@@ -10,6 +10,7 @@ from bids_lfenhance.bids.field_strength import read_field_strength
 from bids_lfenhance.bids.highfield import plan_simulation
 from bids_lfenhance.bids.participants import merged_participants
 from bids_lfenhance.bids.plan import make_plan
+from bids_lfenhance.evaluation.usable import asks_for_action
 from bids_lfenhance.workflows.inputs import reference_key, scan_input, session_key
 
 from ..refusals import refused
@@ -166,6 +167,15 @@ def test_reformats_of_one_acquisition_are_not_three(make_tree: MakeTree, low: Si
     for session in make_plan(make_tree(tree)).sessions:
         assert [scan.name for scan in session.stacks] == ["acq-axi_T1w"]
         assert any("2 reformats" in s and "acq-cor_T1w, acq-sag_T1w" in s for s in session.warnings)
+
+
+@pytest.mark.parametrize("key", ["SkullStripped", "SpatialReference", "Enhanced"])
+def test_what_was_processed_already_is_said(make_tree: MakeTree, low: Sidecar, key: str) -> None:
+    """A derivative copied among raw scans, with its sidecar (no single report)."""
+    (session,) = make_plan(make_tree({"01/A/acq-axi_T1w": low, "01/A/acq-cor_T1w": low | {key: True}})).sessions
+    (sentence,) = (s for s in session.warnings if key in s)
+    assert "acq-cor_T1w" in sentence
+    assert asks_for_action(sentence)
 
 
 def test_echoes_are_said(make_tree: MakeTree, low: Sidecar) -> None:

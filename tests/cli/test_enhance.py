@@ -1,10 +1,11 @@
 """The command ``enhance``: what it takes, and what it refuses before it computes."""
 
+import time
 from pathlib import Path
 
 import pytest
 
-from bids_lfenhance.cli.enhance import means_enhance, run_enhance
+from bids_lfenhance.cli.enhance import means_enhance, run_enhance, telling
 from bids_lfenhance.cli.parser import parse
 from bids_lfenhance.cli.run import main
 
@@ -37,3 +38,19 @@ def test_bad_input_is_one_sentence_and_exit_code_2(tmp_path: Path, capsys: pytes
     assert "none.nii.gz" in said[-1]
     assert said[-1].startswith("bids_lfenhance: error:")
     assert not out.exists()
+
+
+def test_a_long_step_is_said_to_go_on(capsys: pytest.CaptureFixture[str]) -> None:
+    with telling(silence=0.05) as tell:
+        tell("enhancing; it takes long")
+        time.sleep(0.2)
+    said = [line.partition("] ")[2] for line in capsys.readouterr().err.splitlines()]
+    assert said[0] == "enhancing; it takes long"
+    assert set(said[1:]) == {"still enhancing"}
+
+
+def test_short_steps_are_not(capsys: pytest.CaptureFixture[str]) -> None:
+    with telling(silence=5.0) as tell:
+        tell("a")
+        tell("b")
+    assert len(capsys.readouterr().err.splitlines()) == 2

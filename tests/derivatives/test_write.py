@@ -351,6 +351,25 @@ def test_the_methods_own_maps_say_what_they_are_and_a_missing_one_is_missed(raw,
     assert missing_outputs(record, spec) == [files["DrawsStd/T1w"]]
 
 
+def test_what_high_field_cuts_has_no_volume_in_either(raw, spec, rng):
+    """Its field of view, and with it the brain mask of the session, ends in the middle of the brain."""
+    record, given = session(raw), content(session(raw), rng)
+    seen = np.ones(SHAPE, bool)
+    seen[:, :, 4:] = False
+    quality = given.quality | {"BrainShown": 0.5}
+    volume = replace(given.acquired, stacks=())
+    regions = given.regions, given.region_volumes
+    write_reference(record, spec, volume, given.labels, given.volumes, {}, quality, *regions, seen=seen)
+    write_session(record, spec, replace(given, quality=quality, reference_seen=seen))
+    own, high = session_layout(record, spec), reference_layout(record, spec)
+    tables = [own["tissue_table/T1w"], own["enhanced_regions_table/T1w"]]
+    tables += [high["tissue_table/T1w"], high["regions_table/T1w"]]
+    assert [table.read_text().splitlines()[1].split("\t")[2] for table in tables] == ["n/a"] * 4
+    about = json.loads(sidecar_path(own["enhanced/T1w"]).read_text())
+    assert about["Usable"]["look"] != "yes"
+    assert any("field of view of high field 50 %" in reason for reason in about["UsableReasons"])
+
+
 def test_what_the_scans_cut_has_no_volume_and_the_record_says_how_much_they_show(raw, spec, rng):
     """The upper half of the brain is beyond both T1w stacks; those of the T2w show all of it."""
     record, given = session(raw), content(session(raw), rng)

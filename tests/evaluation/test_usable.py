@@ -22,12 +22,16 @@ DOCS = Path(__file__).resolve().parents[2] / "docs" / "metrics.md"
 
 GOOD = {
     "Scans": [
-        {"File": "a.nii.gz", "SNR": 14.0, "RotationDeg": 1.0, "TranslationMm": 2.0, "Coverage": 0.99, "Similarity": 0.9}
+        {
+            **{"File": "a.nii.gz", "SNR": 14.0, "RotationDeg": 1.0, "TranslationMm": 2.0, "Coverage": 0.99},
+            **{"Similarity": 0.9, "Mirrored": False, "Zooms": [1.6, 1.6, 5.0]},
+            **{"Clipped": 1e-4, "Ghosts": 0.01, "Alternation": 0.5},
+        }
     ],
     "Session": {"CoarsestMm": 1.6},
     "Coverage": {"Brain": 0.999, "OnFaceCm2": 0.0},
-    "Anatomy": {"MaskVolumeMl": 1450.0, "TemplateCorrelation": 0.9},
-    "Alignment": {"Similarity": 0.8, "Across": False},
+    "Anatomy": {"MaskVolumeMl": 1450.0, "TemplateCorrelation": 0.9, "BrainShown": 1.0},
+    "Alignment": {"Similarity": 0.8, "Across": False, "Mirrored": False},
     "Risk": {"FractionAbove": 0.001, "FractionSeen": 1.0},
     "Image": {"ExpectedErrorPercent": 6.0},
     "Fidelity": {
@@ -73,6 +77,11 @@ def test_a_good_image_is_usable_for_all():
         ("Scans", "Coverage", 0.8, 0.1, "look"),
         ("Coverage", "OnFaceCm2", 5.0, None, "look"),
         ("Scans", "Similarity", 0.3, 0.0, "look"),
+        ("Scans", "Zooms", [1.0, 1.0, 1.0], None, "look"),
+        ("Scans", "Clipped", 0.05, 0.6, "look"),
+        ("Scans", "Ghosts", 0.06, None, "look"),
+        ("Scans", "Alternation", 1.3, None, "look"),
+        ("Anatomy", "BrainShown", 0.9, 0.4, "look"),
         ("Session", "CoarsestMm", 5.0, 12.0, "segment"),
         ("Anatomy", "MaskVolumeMl", 700.0, 90.0, "look"),
         ("Anatomy", "MaskVolumeMl", 2100.0, 4000.0, "look"),
@@ -137,6 +146,11 @@ def test_a_warning_that_asks_for_action_is_a_check():
 
 def test_an_upside_down_head_is_no_whatever_else_it_is():
     assert words(changed("Anatomy", "Turned", "upside down")) == "no no no"
+
+
+@pytest.mark.parametrize("part", ["Scans", "Alignment"])
+def test_left_and_right_exchanged_is_no_whatever_else_it_is(part):
+    assert words(changed(part, "Mirrored", True)) == "no no no"
 
 
 def test_a_sloppy_image_is_to_look_at_and_what_was_not_enhanced_is_to_be_checked():

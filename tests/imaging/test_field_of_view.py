@@ -1,5 +1,6 @@
 """What scans show of a head, and what they cut: areas and shares counted by hand, and a head without its top."""
 
+import nibabel as nib
 import numpy as np
 import pytest
 
@@ -14,8 +15,10 @@ from bids_lfenhance.imaging.field_of_view import (
     without_cut,
 )
 from bids_lfenhance.imaging.grid import Grid
+from bids_lfenhance.imaging.preprocess import prepare_reference
 from bids_lfenhance.imaging.template import load_head_template
-from bids_lfenhance.imaging.volume import Stack
+from bids_lfenhance.imaging.volume import Stack, load_arrays, save_volume
+from bids_lfenhance.interfaces.prepare import FindAnatomy
 
 from .test_anatomy import small
 
@@ -96,6 +99,24 @@ def test_the_brain_of_a_cut_head_ends_where_it_is_cut(small, cut):
     assert not (found.mask & ~seen).any()
     assert on_faces(found.mask, seen, Grid(grid.affine, found.mask.shape)) > 50
     assert found.quality["TemplateCorrelation"] > 0.7, "as of a whole head"
+
+
+@pytest.mark.parametrize("share", [1.0, 0.6])
+def test_high_field_that_does_not_show_all_of_the_brain_says_so(small, tmp_path, share):
+    """As the steps do it: the scan on its own voxels becomes the reference, and the reference its anatomy."""
+    scans, brain, grid = small
+    slices = np.flatnonzero(brain.any(axis=(0, 1)))
+    top = grid.shape[2] if share == 1 else round(slices[0] + share * (slices[-1] - slices[0]))
+    image = nib.Nifti1Image(scans["T1w"][:, :, :top], grid.affine)
+    volume, _, qc = prepare_reference([("hf_T1w", "T1w", image)], sloppy=True)
+    given = {"volume": str(save_volume(volume, tmp_path / "reference.npz")), "qc": qc, "sloppy": True}
+    found = FindAnatomy(**given).run(cwd=tmp_path).outputs
+    anatomy = load_arrays(found.anatomy)[1]
+    shown = brain[:, :, :top].sum() / brain.sum()
+    assert found.quality["BrainShown"] == pytest.approx(shown, abs=0.04)
+    assert ("seen" in anatomy) == (share < 1)
+    if share < 1:
+        assert not (anatomy["mask"] & ~anatomy["seen"]).any()
 
 
 def test_a_whole_head_is_found_as_it_was_whatever_the_field_of_view(small):

@@ -47,7 +47,7 @@ def test_a_sound_scan_opens_without_a_word(tmp_path, data):
 
 
 def test_missing_file(tmp_path):
-    refused(tmp_path / NAME, "does not exist")
+    refused(tmp_path / NAME, "no such file")
 
 
 def test_empty_file(tmp_path):

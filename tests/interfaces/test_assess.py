@@ -32,6 +32,7 @@ def given(tmp_path: Path) -> dict:
         stack = Stack("axi", "T1w", image, grid.affine, grid.affine, (1.0, 1.0, 1.0), 1.0)
         volume = volume_from_channels(grid, {"T1w": image}, () if name == "reference" else (stack,))
         found[name] = str(save_volume(volume.with_anatomy(mask, posteriors), tmp_path / f"{name}.npz"))
+    found["anatomy"] = str(save_arrays(tmp_path / "anatomy.npz", {}, {"mask": mask}))
     for of, shift in (("", 2), ("_enhanced", 0), ("_reference", 0)):
         moved = {"T1w": np.roll(labels, shift, axis=0)}
         found[f"tissue{of}"] = str(save_arrays(tmp_path / f"tissue{of}.npz", {}, moved))
@@ -46,6 +47,14 @@ def test_labels_stand_beside_intensities(given: dict, tmp_path: Path) -> None:
     assert all(dice["inr", name] == 1 > dice["preproc", name] for name in ("CSF", "GM", "WM"))
     psnr = {row["image"] for row in rows if (row["protocol"], row["metric"]) == ("brain-fit", "psnr")}
     assert psnr == {"preproc", "inr"}
+
+
+def test_what_high_field_cuts_is_not_compared(given: dict, tmp_path: Path) -> None:
+    seen = np.ones(SHAPE, bool)
+    seen[:, :, 13:] = False
+    given["anatomy"] = str(save_arrays(tmp_path / "cut.npz", {}, {"seen": seen}))
+    rows = Evaluate(**given).run(cwd=tmp_path).outputs.metrics
+    assert not any(row["value"] > 0 for row in rows if row["metric"] == "dice")
 
 
 def test_regions_are_compared_by_name_and_side(given: dict, tmp_path: Path) -> None:

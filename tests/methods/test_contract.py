@@ -2,7 +2,6 @@
 
 import json
 from dataclasses import fields, replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,35 +12,41 @@ from bids_lfenhance.errors import InputError
 from bids_lfenhance.imaging.volume import Volume
 from bids_lfenhance.methods import METHODS, description, get_method
 from bids_lfenhance.methods.enhance import enhance
-from bids_lfenhance.methods.options import LearnedSampling
 from bids_lfenhance.nn.method import Enhanced
 
+from .generative import small_weights
 from .learned import untrained_weights
 from .phantoms import small_session
 
-LEARNED = [name for name in METHODS if issubclass(description(name).sampling, LearnedSampling)]
-"""Those that start from a fused image; the others stand on the learned estimate, with its bundled weights."""
-UNTRAINED: dict[str, Path] = {}
+UNTRAINED: dict[str, dict[str, str]] = {}
+"""Options by method that name weights which were drawn, not learnt."""
 
 
 @pytest.fixture(scope="module")
 def session() -> Volume:
-    return small_session(np.random.default_rng(7))
+    return small_session(np.random.default_rng(7), size=24)
 
 
 @pytest.fixture(scope="module", autouse=True)
 def weights(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """For every learned method weights that were drawn, not learnt."""
+    """For every method with networks."""
     torch.set_num_threads(1)
-    for name in LEARNED:
-        UNTRAINED[name] = untrained_weights(name, tmp_path_factory.mktemp(name))
+    place = tmp_path_factory.mktemp
+    flow = small_weights(place("flow"))
+    UNTRAINED.update(
+        {
+            "pfsr": {"weights": str(untrained_weights("pfsr", place("pfsr")))},
+            "fusionnet": {"weights": flow["estimate"]},
+            "cfm": flow,
+            "bridge": flow,
+            "cssdiff": small_weights(place("slices"), kind="cssdiff"),
+        }
+    )
 
 
 def run(name: str, volume: Volume, seed: int = 3, draws: int | None = None) -> Enhanced:
     method = get_method(name)
-    settings = method.about.sampling(**method.about.budgets["sloppy"])
-    if name in LEARNED:
-        settings = replace(settings, weights=str(UNTRAINED[name]))
+    settings = method.about.sampling(**method.about.budgets["sloppy"], **UNTRAINED.get(name, {}))
     return enhance(volume, method, settings, np.random.default_rng(seed), draws)
 
 
@@ -104,7 +109,7 @@ def test_same_seed_same_bytes_whatever_the_order_of_files(
 
 @pytest.mark.parametrize("name", METHODS)
 def test_one_contrast_alone(name: str, session: Volume) -> None:
-    alone = small_session(np.random.default_rng(7), contrasts=("T2w",))
+    alone = small_session(np.random.default_rng(7), 24, ("T2w",))
     result = run(name, alone, draws=1)
     assert (result.std is None) == (not description(name).gives_scale)
     assert result.provenance["contrasts"] == ["T2w"]

@@ -12,22 +12,17 @@ from bids_lfenhance.imaging.contrast import POWER, seen_signal, tissue_means
 from bids_lfenhance.imaging.grid import Grid
 from bids_lfenhance.imaging.signal import HF_TESLA
 from bids_lfenhance.imaging.volume import Volume, volume_from_channels
-from bids_lfenhance.methods import METHODS, description, get_method
+from bids_lfenhance.methods import get_method
 from bids_lfenhance.methods.contrast import estimate, restore, with_contrast
 from bids_lfenhance.methods.enhance import enhance
-from bids_lfenhance.methods.options import LearnedSampling
 from bids_lfenhance.nn.method import Draw, Enhanced
 
 from ..oracle import LF_MEANS, phantom_head
 from .learned import untrained_weights
 from .phantoms import small_session
 
-FAST: dict[str, dict[str, Any]] = {
-    "pfsr": {"width": 16, "groups": 1, "blocks": 1, "reduction": 4},
-}
+FAST: dict[str, Any] = {"width": 16, "groups": 1, "blocks": 1, "reduction": 4}
 """Weights with which a test takes seconds."""
-
-LEARNED = [name for name in METHODS if issubclass(description(name).sampling, LearnedSampling)]
 
 
 @pytest.fixture
@@ -99,24 +94,23 @@ def test_tissues_in_the_wrong_order_are_left_alone_and_said(painted: Volume) -> 
     assert "T1w keeps its low-field contrast" in draw.record["warnings"][0]
 
 
-def run(painted: Volume, folder: Path, name: str, **changes: Any) -> Enhanced:
+def run(painted: Volume, folder: Path, **changes: Any) -> Enhanced:
     """One draw of weights that change nothing and ask for high field's contrast."""
-    method = get_method(name)
-    weights = untrained_weights(method.name, folder, ("T1w",), contrast="restored", strength=1e-9, **FAST[name])
+    method = get_method("pfsr")
+    weights = untrained_weights(method.name, folder, ("T1w",), contrast="restored", strength=1e-9, **FAST)
     settings = method.about.sampling(weights=str(weights), **changes)
     return enhance(painted, method, settings, np.random.default_rng(0), 1)
 
 
-@pytest.mark.parametrize("name", LEARNED)
-def test_every_learned_method_ends_with_the_same_step(painted: Volume, tmp_path: Path, name: str) -> None:
+def test_pfsr_ends_with_the_same_step(painted: Volume, tmp_path: Path) -> None:
     """Weights of T1w alone: T2w is left as it is, its contrast too."""
-    found = run(painted, tmp_path, name)
+    found = run(painted, tmp_path)
     np.testing.assert_allclose(found.image, restored(painted, "T1w").image, atol=1e-5)
     assert found.provenance["records"][0]["contrast"] == "restored"
 
 
 def test_the_contrast_can_be_declined(painted: Volume, tmp_path: Path) -> None:
-    found = run(painted, tmp_path, "pfsr", contrast="none", noise=0.0)
+    found = run(painted, tmp_path, contrast="none", noise=0.0)
     np.testing.assert_allclose(found.image, painted.image, atol=1e-5)
     assert found.provenance["records"][0]["contrast"] == "none"
 
@@ -131,13 +125,13 @@ def test_interp_stays_the_baseline_unless_it_is_asked(painted: Volume) -> None:
     assert contrast_of(painted, asked.image, "T1w")[1] < contrast_of(painted, plain.image, "T1w")[1] - 0.05
 
 
-@pytest.mark.parametrize("name", LEARNED)
-def test_every_learned_method_can_start_from_it(painted: Volume, tmp_path: Path, name: str) -> None:
+def test_pfsr_can_start_from_it(painted: Volume, tmp_path: Path) -> None:
     """Weights of T1w alone: T2w keeps its contrast, as the warning says."""
-    method = get_method(name)
-    weights = untrained_weights(method.name, tmp_path, ("T1w",), fusion="restored", strength=1e-9, **FAST[name])
-    more: dict[str, Any] = {"noise": 0.0} if name == "pfsr" else {}
-    found = enhance(painted, method, method.about.sampling(weights=str(weights), **more), np.random.default_rng(0), 1)
+    method = get_method("pfsr")
+    weights = untrained_weights(method.name, tmp_path, ("T1w",), fusion="restored", strength=1e-9, **FAST)
+    found = enhance(
+        painted, method, method.about.sampling(weights=str(weights), noise=0.0), np.random.default_rng(0), 1
+    )
     np.testing.assert_allclose(found.image, restored(painted, "T1w").image, atol=1e-5)
     record = found.provenance["records"][0]
     assert (record["contrast"], record["input"]["contrast"], record["input"]["fusion"]) == (
@@ -149,12 +143,11 @@ def test_every_learned_method_can_start_from_it(painted: Volume, tmp_path: Path,
     assert any(text.startswith("T2w was not enhanced") for text in found.provenance["warnings"])
 
 
-@pytest.mark.parametrize("name", LEARNED)
-def test_the_scan_s_own_contrast_can_be_kept(painted: Volume, tmp_path: Path, name: str) -> None:
+def test_the_scan_s_own_contrast_can_be_kept(painted: Volume, tmp_path: Path) -> None:
     """All that such weights change is contrast; declined, nothing is left of it."""
-    method = get_method(name)
-    weights = untrained_weights(method.name, tmp_path, ("T1w",), fusion="restored", strength=1e-9, **FAST[name])
-    more: dict[str, Any] = {**({"noise": 0.0} if name == "pfsr" else {}), "contrast": "none"}
+    method = get_method("pfsr")
+    weights = untrained_weights(method.name, tmp_path, ("T1w",), fusion="restored", strength=1e-9, **FAST)
+    more: dict[str, Any] = {"noise": 0.0, "contrast": "none"}
     found = enhance(painted, method, method.about.sampling(weights=str(weights), **more), np.random.default_rng(0), 1)
     np.testing.assert_allclose(found.image, painted.image, atol=1e-5)
     record = found.provenance["records"][0]
@@ -191,13 +184,11 @@ def test_a_noisy_image_is_shown_and_the_calm_one_makes_up_the_rest(rng: np.rando
     np.testing.assert_allclose(restore(nothing, volume, "none", seen).image, seen.native, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", LEARNED)
-def test_every_learned_method_can_be_shown_a_noisy_image(rng: np.random.Generator, tmp_path: Path, name: str) -> None:
+def test_pfsr_can_be_shown_a_noisy_image(rng: np.random.Generator, tmp_path: Path) -> None:
     """Of which nothing is left where nothing of the network's change is applied."""
-    volume, method = small_session(rng, contrasts=("T1w",)), get_method(name)
-    weights = untrained_weights(method.name, tmp_path, ("T1w",), fusion="sharp", strength=1e-9, **FAST[name])
-    more: dict[str, Any] = {"noise": 0.0} if name == "pfsr" else {}
-    found = enhance(volume, method, method.about.sampling(weights=str(weights), **more), np.random.default_rng(0), 1)
+    volume, method = small_session(rng, contrasts=("T1w",)), get_method("pfsr")
+    weights = untrained_weights(method.name, tmp_path, ("T1w",), fusion="sharp", strength=1e-9, **FAST)
+    found = enhance(volume, method, method.about.sampling(weights=str(weights), noise=0.0), np.random.default_rng(0), 1)
     np.testing.assert_allclose(found.image, estimate(volume, "restored", ("T1w",)).volume.image, atol=1e-5)
     assert found.provenance["records"][0]["input"]["fusion"] == "sharp"
 
@@ -205,7 +196,7 @@ def test_every_learned_method_can_be_shown_a_noisy_image(rng: np.random.Generato
 def test_what_goes_wrong_at_the_start_is_said_at_the_end(painted: Volume, tmp_path: Path) -> None:
     bare = volume_from_channels(painted.grid, {"T1w": painted.image[0]})
     method = get_method("pfsr")
-    weights = untrained_weights(method.name, tmp_path, ("T1w",), fusion="restored", strength=1e-9, **FAST["pfsr"])
+    weights = untrained_weights(method.name, tmp_path, ("T1w",), fusion="restored", strength=1e-9, **FAST)
     found = enhance(bare, method, method.about.sampling(weights=str(weights)), np.random.default_rng(0), 1)
     np.testing.assert_allclose(found.image, bare.image, atol=1e-5)
     assert (

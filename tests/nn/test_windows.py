@@ -6,9 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from bids_lfenhance.nn.flow import even_times, heun
-from bids_lfenhance.nn.samplers import ddpm
-from bids_lfenhance.nn.schedule import cosine_schedule, uniform_levels
+from bids_lfenhance.nn.flow import euler, even_times, heun
 from bids_lfenhance.nn.windows import Windows, blend
 
 from ..refusals import refused
@@ -97,24 +95,21 @@ def test_mirroring_repeats_the_edge_and_turns_round() -> None:
     assert seen[0].flatten().tolist() == [1, 2, 3, 3, 2, 1, 1, 2]
 
 
-def test_overlapping_windows_see_the_same_noise() -> None:
-    """The second channel says where each voxel is; at every level, a place has one value in all windows."""
+def test_overlapping_windows_see_the_same_state() -> None:
+    """The second channel says where each voxel is; at every time, a place has one value in all windows."""
     shape = (1, 1, 14, 11, 9)
     place = torch.arange(14 * 11 * 9, dtype=torch.float32).reshape(shape)
-    seen: dict[tuple[int, int], set[float]] = {}
+    seen: dict[tuple[float, int], set[float]] = {}
 
-    def net(crops: Tensor, level: int) -> Tensor:
+    def net(crops: Tensor, time: float) -> Tensor:
         for value, where in zip(crops[:, 0].flatten().tolist(), crops[:, 1].flatten().long().tolist(), strict=True):
-            seen.setdefault((level, where), set()).add(value)
+            seen.setdefault((time, where), set()).add(value)
         return -crops[:, :1]
 
-    schedule, levels = cosine_schedule(), uniform_levels(400, 3)
-    generator = torch.Generator().manual_seed(1)
+    def velocity(state: Tensor, time: float) -> Tensor:
+        return blend(lambda crops: net(crops, time), torch.cat([state, place], dim=1), SMALL)
 
-    def predict(state: Tensor, level: int) -> Tensor:
-        return blend(lambda crops: net(crops, level), torch.cat([state, place], dim=1), SMALL)
-
-    ddpm(predict, field(*shape), schedule, levels, generator)
+    euler(velocity, field(*shape), even_times(3))
     assert len(seen) == 3 * place.numel()
     assert all(len(values) == 1 for values in seen.values())
 

@@ -12,25 +12,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-import nibabel as nib
-import numpy as np
-
-from bids_lfenhance.imaging.grid import Grid, resample
-from bids_lfenhance.simulators.demo import scan_subject
-from tests.dataset import write_scan
+from tests.dataset import head_scan, write_scan
 
 NAME = "acq-axi_T1w"
 OPTIONS = ("--sloppy", "--method", "interp", "--nprocs", "2", "--mem-gb", "6")
-
-
-def small_scan(seed: int = 3) -> Any:
-    """A simulated axial 64 mT T1w stack, cut to 4 mm voxels."""
-    scan = next(image for image in scan_subject(("HFC",), np.random.default_rng(seed)) if image.name == NAME)
-    zooms = np.linalg.norm(scan.affine[:3, :3], axis=0)
-    shape = tuple(int(n * z / 4) for n, z in zip(scan.data.shape, zooms, strict=True))
-    grid = Grid(scan.affine @ np.diag([*(4 / zooms), 1.0]), shape)
-    data = resample(scan.data.astype(np.float32), scan.affine, grid)
-    return nib.Nifti1Image((data * 1000).astype(np.int16), grid.affine)
 
 
 def write_small(root: Path, *subjects: str) -> Path:
@@ -38,7 +23,7 @@ def write_small(root: Path, *subjects: str) -> Path:
     root.mkdir(parents=True)
     (root / "dataset_description.json").write_text('{"Name": "Faults (simulated)", "BIDSVersion": "1.10.0"}')
     (root / "README").write_text("Simulated.\n")
-    image = small_scan()
+    image = head_scan()
     for subject in subjects:
         write_scan(root, subject, "HFC", NAME, image)
     return root

@@ -15,8 +15,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from bids_lfenhance.simulators.demo import scan_subject
-from tests.dataset import LOW, write_scan
+from tests.dataset import LOW, head_scan, write_scan
 
 NAME = "acq-axi_T1w"
 OPTIONS = ("--sloppy", "--method", "interp", "--nprocs", "2", "--mem-gb", "6")
@@ -67,8 +66,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "home").mkdir()
     (root / "dataset_description.json").write_text('{"Name": "Schädel & <b>脑</b>", "BIDSVersion": "1.10.0"}')
     (root / "README").write_text("Simulated.\n")
-    scan = next(image for image in scan_subject(("HFC",), np.random.default_rng(3)) if image.name == NAME)
-    image = nib.Nifti1Image((scan.data * 1000).astype(np.int16), scan.affine)
+    image = head_scan(NAME)
     paths = {subject: write_scan(root, subject, "HFC", NAME, image) for subject in (GOOD, *NAMED)}
     _break(paths, folder)
     side = paths[GOOD].with_name(paths[GOOD].name.replace(".nii.gz", ".json"))

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.dataset import write_scan
-from tests.reliability.app import NAME, App, images, leftovers, measured_steps, small_scan, tables, write_small, written
+from tests.dataset import head_scan, write_scan
+from tests.reliability.app import NAME, App, images, leftovers, measured_steps, tables, write_small, written
 
 STEPS = ("prepare", "prepare", "anatomy", "anatomy", "tissue", "enhance", "risk", "write", "write", "report")
 """Where ten kills strike, in the order of the graph."""
@@ -208,7 +208,7 @@ def test_main_process_killed_at_ten_moments(app: App, undisturbed: Path) -> None
 def test_what_one_session_has_is_not_made_again_when_the_next_is_killed(tmp_path: Path) -> None:
     """Two sessions, a learned method, one step at a time: one is finished when the kill strikes in the other."""
     bids = write_small(tmp_path / "bids", "01")
-    write_scan(bids, "01", "HFE", NAME, small_scan(seed=4))
+    write_scan(bids, "01", "HFE", NAME, head_scan(seed=4))
     calm, app = (App(bids, tmp_path / name, tmp_path / f"{name} work") for name in ("calm", "out"))
     words = ("--method", "cfm", "--nprocs", "1", "--resource-monitor")
     first, second = (f"lfenhance.sub_01_wf.session_{session}_wf." for session in ("HFC", "HFE"))

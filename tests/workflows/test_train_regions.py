@@ -7,7 +7,10 @@ import numpy as np
 import pytest
 
 from bids_lfenhance.cli.run import main
-from tests.segmentation.heads import head_of_blocks
+from bids_lfenhance.segmentation import warps
+from bids_lfenhance.simulators import labelmap
+from bids_lfenhance.workflows import train
+from tests.segmentation.heads import STRAIGHT, head_of_blocks
 
 
 @pytest.fixture
@@ -28,7 +31,16 @@ def test_a_folder_of_label_maps_is_enough(maps, tmp_path, capsys):
     assert "train regions" in capsys.readouterr().out
 
 
-def test_a_training_is_tested_by_dice_and_ends_well(maps, tmp_path):
+def test_a_training_is_tested_by_dice_and_ends_well(maps, tmp_path, monkeypatch):
+    """Its heads are of blocks, so no template is warped on to them: tests/segmentation/test_warps.py."""
+
+    def in_turn(work, tasks, nprocs, ended):
+        for name, task in tasks.items():
+            ended(name, work(task), "")
+
+    monkeypatch.setattr(train, "share_out", in_turn)
+    monkeypatch.setattr(labelmap, "fit_affine", lambda *_: (np.eye(4), None))
+    monkeypatch.setattr(warps, "warp_to_template", lambda *_: STRAIGHT)
     out = tmp_path / "out"
     tiny = ("--set", "width=4", "steps=1", "patch=64", "batch=1")
     assert main([str(maps), str(out), "train", "--method", "regions", "--preset", "tiny", "--nprocs", "1", *tiny]) == 0

@@ -3,16 +3,12 @@
 import torch
 from torch import Tensor
 
-from ...nn.flow import Velocity, even_times, heun
+from ...nn.flow import Velocity, even_times, heun, randn_like
 from ...nn.residual import coloured, time_of
-from ...nn.samplers import randn_like
-from ...nn.schedule import cosine_schedule
 from ..estimate import ContrastEstimate
 from ..flow import build, fit, velocity_of
 from ..residual import Drawing, ResidualPrepared
 from .settings import ABOUT, BridgeSettings, resolve
-
-SCHEDULE = cosine_schedule()
 
 
 def cross(like: Tensor, settings: BridgeSettings, generator: torch.Generator) -> Tensor:
@@ -21,7 +17,7 @@ def cross(like: Tensor, settings: BridgeSettings, generator: torch.Generator) ->
     u_K = √ᾱ_K r̃ + √(1−ᾱ_K) ε, with r̃ Gaussian of the residual's power: the diffusion of what the estimate leaves open
     starts at the estimate, which is the origin, and r̃ stands for what it does not know. Without a spectrum r̃ is 0.
     """
-    noise, time = randn_like(like, generator), time_of(SCHEDULE, settings.crossing)
+    noise, time = randn_like(like, generator), time_of(settings.crossing)
     if not settings.spectrum:
         return (1 - time) * noise
     return (1 - time) * noise + time * coloured(randn_like(like, generator), settings.spectrum)
@@ -29,7 +25,7 @@ def cross(like: Tensor, settings: BridgeSettings, generator: torch.Generator) ->
 
 def solve(velocity: Velocity, like: Tensor, settings: BridgeSettings, generator: torch.Generator) -> tuple[Tensor, int]:
     """(r̂, network calls): the diffusion by the clock of the flow, where DDIM is Euler, and Heun is better."""
-    times = even_times(settings.steps, time_of(SCHEDULE, settings.crossing))
+    times = even_times(settings.steps, time_of(settings.crossing))
     return heun(velocity, cross(like, settings, generator), times), 2 * settings.steps - 1
 
 

@@ -5,9 +5,8 @@ from torch import Tensor
 
 from ...nn.batch import Batch, required
 from ...nn.estimate import SCALE
-from ...nn.flow import Velocity, euler, even_times, heun
+from ...nn.flow import Velocity, euler, even_times, heun, randn_like
 from ...nn.residual import condition_of, flow_of
-from ...nn.samplers import randn_like
 from ...nn.stage import Nets
 from ..estimate import ContrastEstimate
 from ..flow import build, fit, velocity_of

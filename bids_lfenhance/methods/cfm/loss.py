@@ -4,9 +4,8 @@ import torch
 from torch import Tensor
 
 from ...nn.batch import Batch, required
-from ...nn.flow import flow_pair, logit_normal_times
+from ...nn.flow import flow_pair, logit_normal_times, randn_like
 from ...nn.residual import condition_of, whiten
-from ...nn.samplers import randn_like
 from ...nn.stage import Nets, Phase, Stage
 from .settings import CfmSettings
 

@@ -9,9 +9,8 @@ from torch import Tensor
 
 from ...nn.batch import Batch, required
 from ...nn.estimate import SCALE
-from ...nn.flow import Velocity, heun
+from ...nn.flow import Velocity, heun, randn_like
 from ...nn.memory import FLOAT, choose_size, halves, peak_bytes
-from ...nn.samplers import randn_like
 from ...nn.stage import Nets
 from ...nn.unet3d import whole
 from ..estimate import ContrastEstimate

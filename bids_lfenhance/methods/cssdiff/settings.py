@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from ...errors import InputError
 from ...nn.method import Description, Plain
@@ -75,7 +75,7 @@ class CssDiffSettings(CssDiffSampling, CssDiffTraining, CssDiffNetwork, TrainedB
     """All settings of ``cssdiff`` together, for its functions."""
 
 
-PRESETS: Mapping[str, Mapping[str, Any]] = {
+PRESETS: Mapping[str, Plain] = {
     "paper": {},
     "tiny": {"width": 32, "train_steps": 3000, "rate": 1.5e-3, "batch": 2, "crop": 96, "pool": 16, "renew": 4},
 }

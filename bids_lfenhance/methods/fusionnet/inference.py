@@ -11,9 +11,8 @@ from ...nn.estimate import CHANNELS
 from ...nn.memory import choose_size, peak_bytes
 from ...nn.method import Draw, Prepared
 from ...nn.precision import use_precision
-from ...nn.weights import Loaded
+from ...nn.weights import Loaded, load_for_session
 from ..estimate import MARGIN, SessionEstimate, estimate_session
-from ..learned import load
 from ..options import COARSER
 from .network import build
 from .settings import ABOUT, FusionNetSampling, FusionNetSettings, resolve
@@ -30,7 +29,7 @@ class FusionNetPrepared(Prepared[FusionNetSettings]):
 
 def prepare(volume: Volume, sampling: FusionNetSampling) -> FusionNetPrepared:
     """The network with the weights asked for; contrasts that they do not know keep their own image."""
-    loaded = load(ABOUT, volume, sampling)
+    loaded = load_for_session(sampling.weights, ABOUT.name, volume.contrasts)
     settings = resolve(sampling, loaded.settings)
     device = torch.device(settings.device)
     nets = build(settings)
@@ -70,5 +69,5 @@ def sample(prepared: FusionNetPrepared, generator: np.random.Generator) -> Draw:
         "error_factor": settings.error_factor,
         "nfe": len(found.contrasts),
     }
-    image = found.paste({name: one.mean for name, one in found.contrasts.items()})
+    image = found.paste({name: one.image for name, one in found.contrasts.items()})
     return Draw(image, record, scale=found.error_scale(settings.error_factor))

@@ -6,8 +6,7 @@ from typing import ClassVar
 
 from ...nn.method import Description, Plain
 from ...nn.settings import Checked, setting
-from ..online_options import OnlineTraining
-from ..options import EstimateSampling, settings_with
+from ..options import EstimateSampling, OnlineTraining, settings_with
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """How good an estimate is on fixed sessions of people it did not learn from, and how wide its error really is."""
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
@@ -9,7 +10,6 @@ from torch import Tensor
 from ...nn.batch import Batch, required
 from ...nn.estimate import read_output
 from ...nn.judged import PAIR, Judged
-from ...nn.psnr import brain_fit_psnr
 from ...nn.stage import Nets
 from ...nn.unet3d import whole
 from .settings import FusionNetSettings
@@ -17,6 +17,9 @@ from .settings import FusionNetSettings
 SCORES = ("psnr", "psnr-mean-of-stacks", "psnr-axial", "psnr-three", "psnr-own", "psnr-pair", "within-2-sd")
 """Of the estimate over all sessions, of the plain mean of the stacks, of the estimate by session (the first two with
 the T1w as target, of acquired pairs with either); share of the brain where the error is below twice its stated SD."""
+
+CEILING = 0.999
+"""The share of the reference's brain that lies below 1 (``evaluation.protocols``)."""
 
 FAR = 6.0
 """Errors count for no more than so many of their SDs."""
@@ -59,3 +62,28 @@ def estimates(nets: Nets, sessions: Iterable[Judged]) -> Iterator[tuple[Judged, 
         with torch.no_grad():
             output = whole(nets["estimate"], judged.batch.input)
         yield judged, *read_output(judged.batch.input, output)
+
+
+def brain_fit_psnr(image: Tensor, reference: Tensor, mask: Tensor) -> float:
+    """PSNR, dB, inside ``mask``, as ``evaluation`` has it by the protocol brain-fit; −inf where not finite.
+
+    After the least-squares gain and offset of the image; all (X, Y, Z).
+    """
+    x, y = image[mask].double(), reference[mask].double()
+    if not bool(x.isfinite().all()):
+        return -math.inf
+    centred = x - x.mean()
+    spread = float(centred.square().sum())
+    gain = float((centred * (y - y.mean())).sum()) / spread if spread else 0.0
+    error = float((y - y.mean() - gain * centred).square().mean())
+    ceiling = float(_quantile(y, CEILING))
+    return math.inf if error == 0 else -10 * math.log10(error / ceiling**2)
+
+
+def _quantile(values: Tensor, share: float) -> Tensor:
+    """The quantile between two order statistics; ``torch.quantile`` takes no more than 16 million values."""
+    place = share * (values.numel() - 1)
+    low = math.floor(place)
+    first = values.kthvalue(low + 1).values
+    second = values.kthvalue(min(low + 2, values.numel())).values
+    return torch.lerp(first, second, place - low)

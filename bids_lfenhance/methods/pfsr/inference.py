@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import product
 
 import numpy as np
@@ -10,12 +10,14 @@ import torch
 from torch import Tensor
 
 from ...imaging.volume import Stack, Volume
-from ...nn.batch import Batch
-from ...nn.memory import FLOAT, peak_bytes
-from ...nn.method import Draw
+from ...nn.batch import Batch, collate
+from ...nn.crop import OUTSIDE, BrainCrop
+from ...nn.memory import FLOAT, choose_size, peak_bytes
+from ...nn.method import Draw, Estimate, Plain, Prepared
+from ...nn.precision import use_precision
 from ...nn.stage import Nets
-from ..contrast import estimate
-from ..learned import Learned, batch_of, finish, fit_count, load, record_of, set_up
+from ...nn.weights import Loaded, load_for_session
+from ..contrast import estimate, restore
 from ..options import COARSER
 from .loss import singles
 from .network import Enhancer, build
@@ -28,14 +30,35 @@ WINDOWS = (128, 96, 64, 48, 32)
 """Sides of windows to try where the whole brain does not fit."""
 
 
-def prepare(volume: Volume, sampling: PfsrSampling) -> Learned[PfsrSettings]:
-    """What all draws share: the trained network, and the image it starts from."""
-    loaded = load(ABOUT, volume, sampling)
+@dataclass(frozen=True, eq=False)
+class PfsrPrepared(Prepared[PfsrSettings]):
+    """What all draws share.
+
+    ``nets`` in their trained state on their device, multiplying in ``precision``; ``estimate``, the image that the
+    network starts from, as in training, and ``crop`` the brain of it.
+    """
+
+    nets: Nets
+    loaded: Loaded
+    precision: str
+    estimate: Estimate
+    crop: BrainCrop
+
+
+def prepare(volume: Volume, sampling: PfsrSampling) -> PfsrPrepared:
+    """The trained network, and the image it starts from."""
+    loaded = load_for_session(sampling.weights, ABOUT.name, volume.contrasts)
     settings = resolve(sampling, loaded.settings)
-    return set_up(volume, settings, loaded, build(settings))
+    nets, device = build(settings), torch.device(settings.device)
+    nets["enhancer"].load_state_dict(loaded.state["enhancer"])
+    nets["enhancer"].to(device).eval()
+    half = use_precision(nets, settings.precision, device)
+    start = estimate(volume, settings.fusion, loaded.contrasts)
+    crop = BrainCrop.of(start.volume, loaded.contrasts)
+    return PfsrPrepared(volume, settings, nets, loaded, "bf16" if half else "fp32", start, crop)
 
 
-def fit_to_memory(prepared: Learned[PfsrSettings], limit: int) -> Learned[PfsrSettings]:
+def fit_to_memory(prepared: PfsrPrepared, limit: int) -> PfsrPrepared:
     """The same with the largest windows, at most those of the settings, that ``limit`` bytes allow: the same result."""
     settings, sides = prepared.settings, prepared.crop.mask.shape
     with torch.device("meta"):
@@ -50,7 +73,8 @@ def fit_to_memory(prepared: Learned[PfsrSettings], limit: int) -> Learned[PfsrSe
 
     wanted = settings.window or max(sides)
     sizes = [] if settings.attention == "global" else [size for size in WINDOWS if size < wanted]
-    return fit_count(prepared, "window", [settings.window, *sizes], needed, limit, COARSER)
+    window = choose_size([settings.window, *sizes], needed, limit, ABOUT.name, sides, COARSER)
+    return replace(prepared, settings=replace(settings, window=window))
 
 
 def enhance_batch(nets: Nets, batch: Batch, settings: PfsrSettings) -> Tensor:
@@ -98,7 +122,7 @@ def _windows(
         yield core, seen, inner
 
 
-def sample(prepared: Learned[PfsrSettings], generator: np.random.Generator) -> Draw:
+def sample(prepared: PfsrPrepared, generator: np.random.Generator) -> Draw:
     """One draw: the session with fresh noise, mirrored left to right and shifted at random, enhanced, moved back.
 
     The spread over draws is what the scan's own noise, and the network's failing symmetries, do to the result. What
@@ -111,9 +135,28 @@ def sample(prepared: Learned[PfsrSettings], generator: np.random.Generator) -> D
     image = start.volume.image[(slice(None), *crop.box)]
     mirrored, shift = bool(generator.integers(2)), generator.integers(0, settings.shuffle, 3)
     moved, mask = (_moved(one, mirrored, shift) for one in (crop.scale.apply(image, crop.mask), crop.mask[None]))
-    result = enhance_batch(prepared.nets, batch_of(crop, moved, mask[0], settings.device), settings)
-    record = record_of(prepared, window=settings.window, mirrored=mirrored, shift=shift.tolist(), nfe=1)
-    return finish(prepared, _moved_back(result[0].cpu().numpy(), mirrored, shift), record, start=start)
+    item = {"input": moved, "present": crop.known, "mask": mask}
+    result = enhance_batch(prepared.nets, collate([item]).to(settings.device), settings)
+    found = _moved_back(result[0].cpu().numpy(), mirrored, shift)
+    drawn = {"window": settings.window, "mirrored": mirrored, "shift": shift.tolist(), "nfe": 1}
+    draw = Draw(crop.paste(found), _record(prepared, drawn))
+    return restore(draw, prepared.volume, settings.contrast, start)
+
+
+def _record(prepared: PfsrPrepared, drawn: Plain) -> Plain:
+    """What every draw tells of itself, and ``drawn`` of this one."""
+    loaded = prepared.loaded
+    return {
+        "weights": str(loaded.path),
+        "input": prepared.estimate.record,
+        "weights_sha256": loaded.sha256,
+        "scale": prepared.crop.scales(),
+        "precision": prepared.precision,
+        "strength": prepared.settings.strength or 1.0,
+        "outside": OUTSIDE,
+        **drawn,
+        "warnings": [*prepared.estimate.record["warnings"], *prepared.crop.warnings(loaded.contrasts)],
+    }
 
 
 def _noisier(volume: Volume, times: float, generator: np.random.Generator) -> Volume:

@@ -5,8 +5,7 @@ import torch
 from ...nn.batch import Batch
 from ...nn.method import Enhancer, Trainable
 from ...nn.stage import Nets
-from ..learned import Learned
-from .inference import enhance_batch, fit_to_memory, prepare, sample
+from .inference import PfsrPrepared, enhance_batch, fit_to_memory, prepare, sample
 from .loss import stages
 from .network import build
 from .settings import ABOUT, PfsrSampling, PfsrSettings, resolve
@@ -19,6 +18,6 @@ def predict(nets: Nets, batch: Batch, settings: PfsrSettings, generator: torch.G
 
 TRAINABLE = Trainable(ABOUT, build, stages, predict)
 
-ENHANCER: Enhancer[PfsrSampling, Learned[PfsrSettings]] = Enhancer(
+ENHANCER: Enhancer[PfsrSampling, PfsrPrepared] = Enhancer(
     ABOUT, prepare, sample, fit_to_memory=fit_to_memory, resolve=resolve
 )

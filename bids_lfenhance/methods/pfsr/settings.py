@@ -1,20 +1,33 @@
 """Settings of ``pfsr`` by who decides them; no torch."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import ClassVar, Literal
 
 from ...nn.method import Description, Plain
 from ...nn.settings import Checked, setting
-from ..options import LearnedNetwork, LearnedSampling, settings_in_use
+from ..options import AskedFusion, NetworkSampling, settings_with
 
 
 @dataclass(frozen=True)
-class PfsrNetwork(LearnedNetwork):
-    """What shapes the networks; the weights store it. Defaults are those of the preset ``paper``."""
+class PfsrNetwork(Checked):
+    """The image that the network starts from, and what shapes it; the weights store both.
+
+    Defaults are those of the preset ``paper``.
+    """
 
     method: ClassVar[str] = "pfsr"
 
+    fusion: AskedFusion = field(
+        default="mean",
+        metadata=setting(
+            "what is enhanced: mean, the plain mean of the stacks; sr, the super-resolved image of interp; restored, "
+            "the same in the contrast of high field, given to it tissue by tissue as inr does; sharp, that with a "
+            "quarter of the smoothing: noise is left to the network, and what is not applied of its change is the "
+            "smooth image's",
+            "docs/methods/inr.md",
+        ),
+    )
     width: int = field(default=64, metadata=setting("features per layer", "docs/methods/pfsr.md"))
     groups: int = field(default=4, metadata=setting("residual groups", "docs/methods/pfsr.md"))
     blocks: int = field(default=3, metadata=setting("blocks per group", "docs/methods/pfsr.md"))
@@ -56,11 +69,29 @@ class PfsrTraining(Checked):
 
 
 @dataclass(frozen=True)
-class PfsrSampling(LearnedSampling):
+class PfsrSampling(NetworkSampling):
     """Options of ``pfsr`` each time it is used."""
 
     method: ClassVar[str] = "pfsr"
 
+    strength: float = field(
+        default=0.0,
+        metadata=setting(
+            "share of the network's change that is applied to each draw, to 1; 0: the weights' own; a network knows "
+            "its own simulator too well",
+            least=0,
+            most=1,
+        ),
+    )
+    contrast: Literal["auto", "none", "restored"] = field(
+        default="auto",
+        metadata=setting(
+            "contrast of the result: restored, that of high field tissue by tissue, as inr does; none, that of the "
+            "scan, given back where the network started from another; auto, as the weights ask for, and else as the "
+            "network left it",
+            "docs/methods/inr.md",
+        ),
+    )
     window: int = field(
         default=0,
         metadata=setting(
@@ -112,5 +143,10 @@ ABOUT = Description(
 
 
 def resolve(sampling: PfsrSampling, stored: Plain) -> PfsrSettings:
-    """The settings as they are in use of weights that store these."""
-    return settings_in_use(ABOUT, sampling, stored)
+    """The settings as they are in use of weights that store these.
+
+    ``strength`` 0 and ``contrast`` auto, where the user left them so, are the weights' too.
+    """
+    strength = sampling.strength or stored.get("strength", 0.0)
+    contrast = stored.get("contrast", "auto") if sampling.contrast == "auto" else sampling.contrast
+    return settings_with(ABOUT, replace(sampling, strength=strength, contrast=contrast), stored)

@@ -9,7 +9,7 @@ import torch
 
 from bids_lfenhance.config import CONTRASTS
 from bids_lfenhance.imaging.volume import Volume
-from bids_lfenhance.methods import get_method
+from bids_lfenhance.methods import estimate, get_method
 from bids_lfenhance.methods.enhance import enhance
 from bids_lfenhance.methods.estimate import grown, target_of
 from bids_lfenhance.methods.fusionnet.network import build
@@ -21,6 +21,9 @@ from ..phantoms import small_session
 
 AWAY = np.pad(np.full((3, 1), 1e4), ((0, 1), (3, 0)))
 """Added to an affine: ten metres away."""
+
+LOG_SCALE = -3.0
+"""What an untrained network says of its error."""
 
 SMALL = FusionNetSettings(width=8, levels=2, error_factor=0.5)
 
@@ -36,6 +39,7 @@ def saved(folder: Path, moved: float, contrasts: tuple[str, ...] = ("T1w", "T2w"
     with torch.no_grad():
         for parameter in nets["estimate"].parameters():
             parameter.add_(moved * torch.randn(parameter.shape))
+        nets["estimate"].last.bias[1] += LOG_SCALE
     settings = {"width": 8, "levels": 2, "error_factor": 0.5}
     return save_weights(folder, nets, {"method": "fusionnet", "contrasts": contrasts, "settings": settings}, "drawn")
 
@@ -57,8 +61,22 @@ def test_a_network_that_changes_nothing_gives_the_mean_of_the_slots_and_its_scal
         assert np.corrcoef(result.image[here][where], low)[0, 1] > 0.9
         assert result.image[here][where].mean() == pytest.approx(low.mean(), rel=0.1)
         unit = result.provenance["records"][0]["contrasts"][name]["unit"]
-        np.testing.assert_allclose(result.std[here][where], 0.5 * np.sqrt(2) * unit, rtol=1e-4)
+        np.testing.assert_allclose(result.std[here][where], 0.5 * np.sqrt(2) * np.exp(LOG_SCALE) * unit, rtol=1e-4)
     assert not result.std[:, ~grown(session.mask, session.grid.zooms)].any()
+
+
+def test_what_the_stacks_say_beyond_the_network_is_added_but_not_to_another_contrast(
+    session: Volume, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weights = saved(tmp_path, 0.0)
+    both = {}
+    for how in ("own", "high-field"):
+        corrected = run(session, weights, target_contrast=how)
+        with monkeypatch.context() as patch:
+            patch.setattr(estimate, "correction", lambda image, *_: np.zeros_like(image))
+            both[how] = (corrected.image[0], run(session, weights, target_contrast=how).image[0])
+    assert np.abs(both["own"][0] - both["own"][1]).max() > 0
+    np.testing.assert_array_equal(*both["high-field"])
 
 
 def test_beyond_the_brain_and_its_surroundings_the_input_stays(session: Volume, tmp_path: Path) -> None:

@@ -6,32 +6,29 @@ from typing import Any
 import pytest
 
 from bids_lfenhance.errors import InputError
-from bids_lfenhance.methods import METHODS, description, get_method
-from bids_lfenhance.methods.options import LearnedSampling, settings_in_use
+from bids_lfenhance.methods import get_method
+from bids_lfenhance.methods.options import NetworkSampling
+from bids_lfenhance.methods.pfsr.settings import ABOUT, resolve
 from bids_lfenhance.nn.weights import load_weights, registry
-
-LEARNED = [name for name in METHODS if issubclass(description(name).sampling, LearnedSampling)]
 
 
 def names_of(kind: type | None) -> set[str]:
     return {item.name for item in fields(kind)} if kind else set()
 
 
-@pytest.mark.parametrize("name", LEARNED)
-def test_every_setting_is_decided_by_somebody(name: str) -> None:
-    about = description(name)
-    assert issubclass(about.sampling, LearnedSampling)
+def test_every_setting_is_decided_by_somebody() -> None:
+    about = ABOUT
+    assert issubclass(about.sampling, NetworkSampling)
     assert "fusion" in names_of(about.network)
     parts = [names_of(kind) for kind in (about.sampling, about.network, about.training)]
     assert set().union(*parts) == names_of(about.settings)
     assert not parts[1] & (parts[0] | parts[2]), "what shapes the networks is the weights' alone"
 
 
-@pytest.mark.parametrize("name", LEARNED)
-def test_what_shapes_the_networks_is_as_the_weights_store_it_and_the_rest_the_users(name: str) -> None:
-    about = description(name)
+def test_what_shapes_the_networks_is_as_the_weights_store_it_and_the_rest_the_users() -> None:
+    about = ABOUT
     stored = vars(about.settings(**{**about.presets["tiny"], "device": "cuda:7"}))
-    used = settings_in_use(about, about.sampling(precision="fp32"), stored)
+    used = resolve(ABOUT.sampling(precision="fp32"), stored)
     assert {key: getattr(used, key) for key in names_of(about.network)} == {
         key: stored[key] for key in names_of(about.network)
     }
@@ -39,11 +36,10 @@ def test_what_shapes_the_networks_is_as_the_weights_store_it_and_the_rest_the_us
 
 
 def test_weights_that_do_not_know_a_setting_leave_it_at_its_default() -> None:
-    about = description("pfsr")
-    assert settings_in_use(about, about.sampling(), {"width": 16}) == about.settings(width=16)
+    assert resolve(ABOUT.sampling(), {"width": 16}) == ABOUT.settings(width=16)
 
 
-@pytest.mark.parametrize("name", sorted(name for name, entry in registry().items() if entry["method"] in LEARNED))
+@pytest.mark.parametrize("name", sorted(name for name, entry in registry().items() if entry["method"] == "pfsr"))
 def test_bundled_weights_have_every_setting_that_they_need(name: str) -> None:
     entry = registry()[name]
     method, stored = get_method(entry["method"]), load_weights(name, entry["method"], ()).settings
@@ -63,14 +59,12 @@ def test_bundled_weights_have_every_setting_that_they_need(name: str) -> None:
     ],
 )
 def test_the_user_decides_contrast_and_else_the_weights(asked: Any, stored: dict[str, str], found: str) -> None:
-    about = description("pfsr")
-    assert settings_in_use(about, about.sampling(contrast=asked), stored).contrast == found
+    assert resolve(ABOUT.sampling(contrast=asked), stored).contrast == found
 
 
 @pytest.mark.parametrize(("asked", "found"), [(0.0, 0.2), (0.5, 0.5)])
 def test_the_user_decides_the_share_and_else_the_weights(asked: float, found: float) -> None:
-    about = description("pfsr")
-    assert settings_in_use(about, about.sampling(strength=asked), {"strength": 0.2}).strength == found
+    assert resolve(ABOUT.sampling(strength=asked), {"strength": 0.2}).strength == found
 
 
 def test_what_would_have_no_effect_with_these_weights_is_refused() -> None:
@@ -83,7 +77,7 @@ def test_what_would_have_no_effect_with_these_weights_is_refused() -> None:
 @pytest.mark.parametrize(("value", "holds"), [(-0.1, False), (0.0, True), (1.0, True), (1.1, False)])
 def test_a_value_out_of_its_range_is_refused_by_its_flag(value: float, holds: bool) -> None:
     if holds:
-        assert description("pfsr").sampling(strength=value).strength == value
+        assert ABOUT.sampling(strength=value).strength == value
     else:
         with pytest.raises(InputError, match="strength of pfsr"):
-            description("pfsr").sampling(strength=value)
+            ABOUT.sampling(strength=value)

@@ -1,4 +1,4 @@
-"""Network methods run as much at once as memory allows, and refuse before they start."""
+"""``pfsr`` runs windows as large as memory allows, and refuses before it starts."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -12,22 +12,15 @@ import torch
 from bids_lfenhance.errors import InputError
 from bids_lfenhance.imaging.grid import Grid
 from bids_lfenhance.imaging.volume import Volume, volume_from_channels
-from bids_lfenhance.methods import METHODS, description, get_method, get_trainable
+from bids_lfenhance.methods import get_method, get_trainable
 from bids_lfenhance.methods.enhance import enhance
-from bids_lfenhance.methods.learned import Learned
-from bids_lfenhance.methods.options import LearnedSampling
+from bids_lfenhance.methods.pfsr.inference import PfsrPrepared
 from bids_lfenhance.nn.crop import BrainCrop
 from bids_lfenhance.nn.memory import GIB
 from bids_lfenhance.nn.method import Estimate
 
-from .learned import untrained_weights
-from .phantoms import small_session
-
-NAMES = [name for name in METHODS if issubclass(description(name).sampling, LearnedSampling)]
-SIZE = {"pfsr": "window"}
-"""The setting of each method that says how much runs at once."""
-
-pytestmark = pytest.mark.parametrize("name", NAMES)
+from ..learned import untrained_weights
+from ..phantoms import small_session
 
 
 @pytest.fixture(scope="module")
@@ -38,58 +31,53 @@ def head() -> Volume:
     return volume.with_anatomy(np.ones(shape, bool), np.zeros((3, *shape), np.float32))
 
 
-def unheld(name: str, preset: str, volume: Volume) -> Any:
+def unheld(preset: str, volume: Volume) -> Any:
     """What ``fit_to_memory`` looks at in a preset's networks: their size, so they are without storage."""
-    method = get_trainable(name)
+    method = get_trainable("pfsr")
     settings = method.about.settings(**method.about.presets[preset])
     with torch.device("meta"):
         nets = method.build(settings)
-    loaded: Any = SimpleNamespace(contrasts=("T1w",), method=name)
+    loaded: Any = SimpleNamespace(contrasts=("T1w",), method="pfsr")
     estimate = Estimate(volume, {}, ("T1w",))
-    return Learned(volume, settings, nets, loaded, "fp32", estimate, BrainCrop.of(volume, ("T1w",)))
+    return PfsrPrepared(volume, settings, nets, loaded, "fp32", estimate, BrainCrop.of(volume, ("T1w",)))
 
 
-def prepared(name: str, folder: Path, volume: Volume, **changes: Any) -> Any:
-    method = get_method(name)
+def prepared(folder: Path, volume: Volume, **changes: Any) -> Any:
+    method = get_method("pfsr")
     settings = method.about.sampling(weights=str(untrained_weights(method.name, folder)), **changes)
     return method.prepare(volume, settings)
 
 
-def test_every_network_method_fits_itself(name: str) -> None:
-    assert get_method(name).fit_to_memory is not None
-    assert name in SIZE
-
-
-def test_less_memory_less_at_once_down_to_a_refusal(name: str, tmp_path: Path, head: Volume) -> None:
-    method = get_method(name)
+def test_less_memory_less_at_once_down_to_a_refusal(tmp_path: Path, head: Volume) -> None:
+    method = get_method("pfsr")
     assert method.fit_to_memory is not None
-    nets = prepared(name, tmp_path, head)
+    nets = prepared(tmp_path, head)
     sizes, refusal = [], ""
     for limit in [64 * GIB, *np.geomspace(4, 0.05, 9) * GIB]:
         try:
-            sizes.append(getattr(method.fit_to_memory(nets, int(limit)).settings, SIZE[name]))
+            sizes.append(method.fit_to_memory(nets, int(limit)).settings.window)
         except InputError as error:
             refusal = str(error)
             break
-    assert f"GiB of memory for {name} on 160 x 192 x 152 voxels" in refusal
-    assert sizes[0] == getattr(nets.settings, SIZE[name]), "there was room for what was asked"
+    assert "GiB of memory for pfsr on 160 x 192 x 152 voxels" in refusal
+    assert sizes[0] == nets.settings.window, "there was room for what was asked"
     rank = [size or 10**9 for size in sizes]
     assert rank == sorted(rank, reverse=True)
     assert len(set(sizes)) > 1
 
 
-def test_the_published_size_is_known_too(name: str, head: Volume) -> None:
-    method = get_method(name)
+def test_the_published_size_is_known_too(head: Volume) -> None:
+    method = get_method("pfsr")
     assert method.fit_to_memory is not None
-    nets = unheld(name, "paper", head)
-    size = getattr(method.fit_to_memory(nets, 100 * GIB).settings, SIZE[name])
-    assert size == getattr(nets.settings, SIZE[name])
-    with pytest.raises(InputError, match=f"GiB of memory for {name}"):
+    nets = unheld("paper", head)
+    size = method.fit_to_memory(nets, 100 * GIB).settings.window
+    assert size == nets.settings.window
+    with pytest.raises(InputError, match="GiB of memory for pfsr"):
         method.fit_to_memory(nets, GIB // 4)
 
 
-def test_it_refuses_before_it_starts(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    method = get_method(name)
+def test_it_refuses_before_it_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    method = get_method("pfsr")
 
     def never(*_: Any) -> Any:
         pytest.fail("it began")

@@ -6,7 +6,7 @@ import torch
 
 from bids_lfenhance.evaluation.intensity import psnr
 from bids_lfenhance.evaluation.protocols import by_brain_fit, make_pair
-from bids_lfenhance.nn.psnr import brain_fit_psnr
+from bids_lfenhance.methods.fusionnet.validation import brain_fit_psnr
 
 
 def test_it_is_the_brain_fit_of_the_evaluation(rng: np.random.Generator) -> None:

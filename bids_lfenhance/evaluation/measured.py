@@ -1,0 +1,36 @@
+"""What is measured of the scans and of the result for the record by which ``usable.judge`` says what it is good for."""
+
+import numpy as np
+
+from ..imaging.field_of_view import on_faces, share_seen
+from ..imaging.volume import Stack, Volume
+
+
+def of_scan(stack: Stack, acquired: Volume, expected: np.ndarray) -> dict[str, float | None]:
+    """``Coverage``, the share of the brain in its field of view, and ``SNR``, median signal of the brain over noise.
+
+    ``acquired`` has the brain mask; ``expected`` (N, 3) RAS+ mm, where the template has brain.
+    """
+    return {"Coverage": round(share_seen(expected, [stack]), 4), "SNR": _snr(stack, acquired)}
+
+
+def of_view(acquired: Volume, contrast: str, expected: np.ndarray, seen: np.ndarray) -> dict[str, float]:
+    """``Brain``, the share of the brain that the scans of a contrast show together, and how much of the mask ends on
+    a face of what was ``seen`` (X, Y, Z) bool, ``OnFaceCm2``.
+    """
+    return {
+        "Brain": round(share_seen(expected, acquired.stacks_of(contrast)), 4),
+        "OnFaceCm2": round(on_faces(acquired.brain, seen, acquired.grid), 2),
+    }
+
+
+def expected_error(std: np.ndarray, image: np.ndarray, brain: np.ndarray) -> float | None:
+    """Median SD of the error (X, Y, Z) over the median of the image, both inside the brain, in %."""
+    level = float(np.median(image[brain])) if brain.any() else 0.0
+    return round(100 * float(np.median(std[brain])) / level, 3) if level > 0 else None
+
+
+def _snr(stack: Stack, acquired: Volume) -> float | None:
+    if not acquired.brain.any() or stack.sigma <= 0:
+        return None
+    return round(float(np.median(acquired.channel(stack.contrast)[acquired.brain])) / stack.sigma, 2)

@@ -1,0 +1,146 @@
+"""What the stacks say beyond an estimate: a correction on which its error model and the scans agree."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage
+
+from .acquisition import Acquisition, Frame
+from .fusion import slab_profile
+from .grid import Grid, box_of, resample
+from .volume import Stack
+
+SPECTRUM = (24, 9.5, 5.9, 3.0, 1.4, 0.8, 0.4, 0.24, 0.2)
+"""Relative power of an estimate's whitened error in bands of ``BAND`` from 0 on, the last for all above: it errs less
+in single voxels than over a few millimetres."""
+
+BAND = 0.05
+"""Width of a band, cycles per voxel of about 1 mm."""
+
+TRUST = 0.4
+"""Weight of the scans against their noise alone: registration and slice profiles are not exact either (chosen on one
+person of each of two scanners, docs/methods/fusionnet.md)."""
+
+STEPS = 5
+"""Conjugate-gradient steps."""
+
+INSIDE_MM = 2.0
+"""How deep in the brain mask a stack's voxel must lie: beyond the mask the estimate is no better than the scans."""
+
+FIELD_MM = 15.0
+"""SD of the smoothing that finds what is left of a bias field, which is no error of the estimate."""
+
+LEAST_VOXELS = 100
+"""A stack with fewer voxels in the brain says nothing."""
+
+MARGIN = 10
+"""Voxels around the brain that a slice profile may reach into."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Scan:
+    """One stack against the estimate: operator, ``gain`` between their units, what is left, SD of its noise."""
+
+    operator: Acquisition
+    gain: float
+    left: np.ndarray
+    noise: float
+
+
+def correction(
+    estimate: np.ndarray, scale: np.ndarray, stacks: Sequence[Stack], mask: np.ndarray, grid: Grid
+) -> np.ndarray:
+    """(X, Y, Z) float32 what is to be added to ``estimate``, in its units; zero outside the mask.
+
+    Parameters
+    ----------
+    estimate, scale : (X, Y, Z) image in the contrast of the stacks, and the SD of its error
+    stacks : of one contrast, aligned with the grid
+    mask : (X, Y, Z) bool, brain
+
+    δ minimises Σ_k τ ‖g_k A_k (μ + δ) − y_k‖² / s_k² + ‖C^(−½) δ / σ‖²: y_k the scans, A_k their slice profiles and
+    sampling, g_k a gain, s_k their noise (no less than what is left of a good fit), σ the SD and C the correlation
+    (``SPECTRUM``) of the estimate's error, τ = ``TRUST``. Solved for u with δ = σ C^½ u by conjugate gradients.
+    """
+    out = np.zeros(estimate.shape, np.float32)
+    if not stacks or not mask.any():
+        return out
+    box = box_of(mask, MARGIN)
+    image, sigma, inside = (np.asarray(one[box], np.float32) for one in (estimate, scale, mask))
+    frame = Frame(grid.cut(box))
+    root = _root_of_correlation(frame)
+    depth = ndimage.distance_transform_edt(inside, frame.grid.zooms).astype(np.float32)
+    spectrum = frame.spectrum(image)
+    compared = [_compare(stack, spectrum, depth, frame) for stack in sorted(stacks, key=lambda one: one.name)]
+    scans = [scan for scan in compared if scan is not None]
+    if not scans:
+        return out
+
+    def spread(fields: Sequence[np.ndarray]) -> np.ndarray:
+        """(x, y, z): the adjoint of u → scans, weighted."""
+        total = np.zeros_like(spectrum)
+        for scan, field in zip(scans, fields, strict=True):
+            total += scan.operator.spread((field * (TRUST * scan.gain / scan.noise**2)).astype(np.float32))
+        return frame.image(frame.spectrum(frame.image(total) * sigma) * root)
+
+    def normal(u: np.ndarray) -> np.ndarray:
+        delta = frame.spectrum(sigma * frame.image(frame.spectrum(u) * root))
+        return u + spread([scan.gain * scan.operator.measure(delta) for scan in scans])
+
+    u = _solve(normal, spread([scan.left for scan in scans]))
+    out[box] = np.where(inside > 0, sigma * frame.image(frame.spectrum(u) * root), 0)
+    return out
+
+
+def _compare(stack: Stack, spectrum: np.ndarray, depth: np.ndarray, frame: Frame) -> _Scan | None:
+    """The stack against an image of this ``spectrum``; None where it shows too little of the brain.
+
+    ``depth`` (x, y, z): mm from the border of the brain.
+    """
+    geometry = Grid(stack.affine, (stack.data.shape[0], stack.data.shape[1], stack.data.shape[2]))
+    where = resample(depth, frame.grid.affine, geometry) > INSIDE_MM
+    if where.sum() < LEAST_VOXELS:
+        return None
+    operator = Acquisition(geometry, slab_profile(stack.fwhm), frame.grid, where, frame)
+    # The mean of a magnitude lies σ²/2s above its signal s (Rice distribution).
+    signal = np.sqrt(np.maximum(np.square(stack.data[where], dtype=np.float32) - stack.sigma**2, 0))
+    expected = operator.measure(spectrum)
+    gain = float(np.vdot(expected, signal)) / max(float(np.vdot(expected, expected)), 1e-12)
+    left = np.zeros(geometry.shape, np.float32)
+    left[where] = signal - gain * expected
+    widths = FIELD_MM / np.array(geometry.zooms)
+    share = ndimage.gaussian_filter(where.astype(np.float32), widths)
+    left -= ndimage.gaussian_filter(left, widths) / np.maximum(share, 1e-3)
+    values = left[where]
+    noise = max(float(stack.sigma), 1.4826 * float(np.median(np.abs(values))))
+    return _Scan(operator, gain, values, noise) if noise > 0 and gain > 0 else None
+
+
+def _root_of_correlation(frame: Frame) -> np.ndarray:
+    """Half spectrum, float32: the filter C^½ of unit variance."""
+    centres = (np.arange(len(SPECTRUM)) + 0.5) * BAND
+
+    def power(parts: Sequence[np.ndarray]) -> np.ndarray:
+        found: np.ndarray = np.interp(np.sqrt(sum(part**2 for part in parts)), centres, SPECTRUM)
+        return found
+
+    whole = np.fft.fftfreq(64)
+    mean = power(np.meshgrid(whole, whole, whole, indexing="ij", sparse=True)).mean()
+    return np.sqrt(power(frame.frequencies()) / mean).astype(np.float32)
+
+
+def _solve(normal: Callable[[np.ndarray], np.ndarray], target: np.ndarray) -> np.ndarray:
+    """Some conjugate-gradient steps from zero on normal(u) = target."""
+    u, residual = np.zeros_like(target), target.copy()
+    direction, power = residual.copy(), float(np.vdot(residual, residual))
+    for _ in range(STEPS):
+        if power == 0:
+            break
+        bent = normal(direction)
+        length = np.float32(power / float(np.vdot(direction, bent)))
+        u += length * direction
+        residual -= length * bent
+        before, power = power, float(np.vdot(residual, residual))
+        direction = residual + np.float32(power / before) * direction
+    return u

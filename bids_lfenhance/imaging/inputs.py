@@ -1,0 +1,108 @@
+"""The scans of one run without a dataset: files, folders, patterns or images in memory; and their one contrast."""
+
+from collections.abc import Callable, Sequence
+from glob import glob
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+
+from ..config import CONTRASTS, ENDINGS
+from ..errors import InputError
+from .guess import contrast_of_name
+from .headers import check_scan, copies, open_scan
+
+Opened = tuple[str, nib.Nifti1Image]
+"""The name of a scan, and its image."""
+
+
+def read_scans(
+    scans: Sequence[str | Path | nib.Nifti1Image], progress: Callable[[str], None]
+) -> tuple[list[Opened], list[str]]:
+    """Every scan by name, after the check of its header, and the warnings of these checks.
+
+    ``scans`` are paths, folders, patterns or images; ``progress`` is called once a scan. Raises ``InputError`` where
+    there is none, or one that is no NIfTI image of a head.
+    """
+    images: list[Opened] = []
+    warnings: list[str] = []
+    for number, scan in enumerate(scans, start=1):
+        if isinstance(scan, str | Path):
+            found = [(path.name, open_scan(path)) for path in _files(str(scan))]
+        else:
+            name = Path(_file_of(scan) or f"scan {number}")
+            found = [(name.name, check_scan(name, scan))]
+        for name_, (image, said) in found:
+            progress(f"read {name_}, {' × '.join(map(str, image.shape))} voxels")
+            images.append((_unlike(name_, images), image))
+            warnings += said
+    if not images:
+        raise InputError("Expected at least one scan, found none; give the path of a NIfTI image.", code="no-scans")
+    return images, warnings + copies(dict(images))
+
+
+def _unlike(name: str, images: Sequence[Opened]) -> str:
+    """The name, numbered where another scan bears it."""
+    same = sum(other == name or other.startswith(f"{name} (") for other, _ in images)
+    return f"{name} ({same + 1})" if same else name
+
+
+def _file_of(image: Any) -> str | None:
+    """The file an image was read from; raises ``InputError`` for what is no NIfTI image."""
+    if not isinstance(image, nib.Nifti1Image):
+        raise InputError(
+            f"Expected a path or a NIfTI image of nibabel, found {type(image).__name__}; convert it first.",
+            code="bad-image",
+        )
+    name: str | None = image.get_filename()
+    return name
+
+
+def _files(word: str) -> list[Path]:
+    """The images that a path, a folder or a pattern means, by name; one that does not exist is reported when read."""
+    path = Path(word)
+    if path.is_dir():
+        found = sorted(one for one in path.iterdir() if one.name.endswith(ENDINGS) and not one.name.startswith("."))
+        expected = f"images ({' or '.join(ENDINGS)}) in the folder {word}"
+    elif path.exists() or path.is_symlink() or not any(letter in word for letter in "*?["):
+        return [path]
+    else:
+        found = sorted(Path(one) for one in glob(word, recursive=True) if one.endswith(ENDINGS))  # noqa: PTH207  (patterns may be absolute)
+        expected = f"images ({' or '.join(ENDINGS)}) that match {word}"
+    if not found:
+        raise InputError(f"Expected {expected}, found none; check the path.", code="missing-file", path=path)
+    return found
+
+
+def of_one_contrast(images: Sequence[Opened], suffix: str | None) -> tuple[Sequence[Opened], str | None, list[str]]:
+    """The scans of the one contrast; that contrast, None where no name says it; warnings on scans left out.
+
+    ``suffix`` is the contrast that was asked for, or None. Raises ``InputError`` where scans of several are left.
+    """
+    if suffix is not None and suffix not in CONTRASTS:
+        raise InputError(
+            f"Expected one of {', '.join(CONTRASTS)} for the contrast, found {suffix!r}; choose one of these.",
+            code="unknown-contrast",
+        )
+    said = {name: contrast_of_name(name) for name, _ in images}
+    if suffix is None:
+        kinds = dict.fromkeys(said.values())
+        if len(kinds) > 1:
+            listed = "; ".join(f"{name}: {contrast or 'not said'}" for name, contrast in said.items())
+            raise InputError(
+                f"Expected scans of one contrast, as one run makes one image, found by their names {listed}; choose "
+                "one with --suffix (suffix=) and run again for the others, or enhance a BIDS dataset, which takes all "
+                "contrasts at once.",
+                code="several-contrasts",
+                contrasts=tuple(kinds),
+            )
+        return images, next(iter(kinds)), []
+    kept = [(name, image) for name, image in images if said[name] in (None, suffix)]
+    if not kept:
+        raise InputError(
+            f"Expected a scan of contrast {suffix}, found by their names {', '.join(map(str, said.values()))}; "
+            "correct the contrast or rename the files.",
+            code="several-contrasts",
+        )
+    others = [name for name, _ in images if said[name] not in (None, suffix)]
+    return kept, suffix, [f"{name} was left out: its name says {said[name]}, not {suffix}." for name in others]

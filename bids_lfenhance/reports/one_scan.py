@@ -1,0 +1,102 @@
+"""The page of one scan without a dataset: verdict, pictures, what was measured, how it was made; one HTML file."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..evaluation.thresholds import PURPOSES
+from ..evaluation.usable import Usable
+from ..imaging.grid import box_of
+from . import rendering as fig
+
+TEMPLATE = "scan.html.jinja"
+
+MARGIN = 14
+"""Voxels around the brain that the pictures show."""
+
+SLICES = {"axial": (0.3, 0.45, 0.6), "coronal": (0.4, 0.6), "sagittal": (0.4,)}
+"""Slices shown, as shares of the way through the brain."""
+
+
+def page(
+    images: Mapping[str, np.ndarray],
+    std: np.ndarray,
+    mask: np.ndarray,
+    *,
+    usable: Usable,
+    contrast: str,
+    scans: Sequence[Mapping[str, Any]],
+    expected_error: float | None,
+    warnings: Sequence[str],
+    provenance: Mapping[str, Any],
+) -> str:
+    """The HTML text, in which every word from outside is escaped.
+
+    Parameters
+    ----------
+    images : name → (X, Y, Z) on one RAS grid of 1 mm, the acquired image first
+    std, mask : (X, Y, Z) SD of the error of the last image, in its units; the brain, bool
+    usable, scans, expected_error, warnings : the verdict, records of the scans, %, sentences
+    provenance : of ``Enhanced``
+    """
+    from jinja2 import Environment, StrictUndefined
+
+    from .. import __version__
+    from ..data import read_text
+
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    return environment.from_string(read_text(TEMPLATE)).render(
+        usable=usable,
+        purposes=PURPOSES,
+        contrast=contrast,
+        scans=scans,
+        expected_error=expected_error,
+        warnings=warnings,
+        picture=fig.data_uri(picture(images, std, mask)),
+        made=[
+            (key, value) for key, value in provenance.items() if isinstance(value, str | int | float) and value != ""
+        ],
+        version=__version__,
+    )
+
+
+def picture(images: Mapping[str, np.ndarray], std: np.ndarray, mask: np.ndarray) -> bytes:
+    """A JPEG: a row for each image, the outline of the brain on the first, and one for the expected error in %."""
+    box = box_of(mask, MARGIN) if mask.any() else tuple(slice(None) for _ in range(3))
+    brain = mask[box]
+    cut = {name: np.nan_to_num(image[box]) for name, image in images.items()}
+    windows = fig.shared_windows({name: image[brain] for name, image in cut.items()})
+    shown = [(plane, _at(brain, plane, share)) for plane, shares in SLICES.items() for share in shares]
+    rows: list[list[fig.Tile]] = []
+    for name, image in cut.items():
+        tiles = [fig.grey(fig.plane_slice(image, plane, index), windows[name]) for plane, index in shown]
+        outlines = [
+            ((fig.plane_slice(brain, p, i), fig.TISSUE_COLOURS["brain"]),) if not rows else () for p, i in shown
+        ]
+        rows.append([fig.Tile(tile, lines) for tile, lines in zip(tiles, outlines, strict=True)])
+    last = list(cut)[-1]
+    percent = 100 * std[box] / max(float(np.median(cut[last][brain])) if brain.any() else 1.0, 1e-9)
+    top = fig.nice_limit(float(np.percentile(percent[brain], 99))) if brain.any() else 1.0
+    scale = fig.Scale("viridis", (0.0, top), "% of median brain intensity")
+    rows.append([_painted(cut[last], windows[last], percent, brain, scale, plane, index) for plane, index in shown])
+    return fig.sheet_figure(rows, [*cut, "Expected error"], [plane for plane, _ in shown], {len(rows) - 1: scale})
+
+
+def _painted(
+    image: np.ndarray,
+    window: fig.Window,
+    values: np.ndarray,
+    brain: np.ndarray,
+    scale: fig.Scale,
+    plane: str,
+    index: int,
+) -> fig.Tile:
+    ground, over, where = (fig.plane_slice(volume, plane, index) for volume in (image, values, brain))
+    return fig.Tile(fig.painted(fig.grey(ground, window), over, where, scale))
+
+
+def _at(brain: np.ndarray, plane: str, share: float) -> int:
+    """The slice that lies this share of the way through the brain."""
+    where = fig.slice_range(brain, plane)
+    return where[round(share * (len(where) - 1))]

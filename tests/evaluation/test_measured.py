@@ -1,0 +1,49 @@
+"""What is measured for a verdict, on a block whose signal, noise and field of view are known."""
+
+import numpy as np
+import pytest
+
+from bids_lfenhance.evaluation import measured
+from bids_lfenhance.imaging.field_of_view import seen_in
+from bids_lfenhance.imaging.grid import Grid
+from bids_lfenhance.imaging.volume import Stack, Volume, volume_from_channels
+
+SHAPE = (20, 20, 20)
+
+
+def half_seen() -> tuple[Stack, Volume]:
+    """A brain of signal 100, 7 × 14 × 14 voxels of 1 mm; the stack ends at its middle, its noise is 5."""
+    mask = np.zeros(SHAPE, bool)
+    mask[3:10, 3:17, 3:17] = True
+    image = (100.0 * mask).astype(np.float32)
+    stack = Stack("a", "T1w", image[:, :, :10], np.eye(4), np.eye(4), (1.0, 1.0, 1.0), 5.0)
+    volume = volume_from_channels(Grid(np.eye(4), SHAPE), {"T1w": image}, (stack,))
+    return stack, Volume(volume.grid, volume.image, volume.present, volume.stacks, mask=mask)
+
+
+def test_snr_and_coverage_of_a_scan() -> None:
+    stack, volume = half_seen()
+    expected = np.argwhere(volume.brain).astype(float)
+    found = measured.of_scan(stack, volume, expected)
+    assert found["SNR"] == pytest.approx(20.0)
+    assert found["Coverage"] == pytest.approx(0.5, abs=0.03)
+    assert measured.of_view(volume, "T1w", expected, seen_in(volume, "T1w"))["Brain"] == found["Coverage"]
+
+
+def test_a_brain_that_ends_on_a_face_is_measured_in_cm2() -> None:
+    _, volume = half_seen()
+    found = measured.of_view(volume, "T1w", np.argwhere(volume.brain), seen_in(volume, "T1w"))
+    assert found["OnFaceCm2"] == pytest.approx(7 * 14 / 100)
+
+
+def test_no_noise_and_no_brain_are_no_figure() -> None:
+    stack, volume = half_seen()
+    silent = Stack(stack.name, "T1w", stack.data, stack.affine, stack.native_affine, stack.fwhm, 0.0)
+    assert measured.of_scan(silent, volume, np.zeros((1, 3)))["SNR"] is None
+    assert measured.expected_error(np.ones(SHAPE), np.ones(SHAPE), np.zeros(SHAPE, bool)) is None
+
+
+def test_the_expected_error_is_a_share_of_the_brain_alone() -> None:
+    _, volume = half_seen()
+    std = np.where(volume.brain, 7.0, 900.0)
+    assert measured.expected_error(std, volume.channel("T1w"), volume.brain) == pytest.approx(7.0)

@@ -1,0 +1,92 @@
+"""An estimate is corrected by what its stacks, made by an independent scanner, say beyond it; and by nothing else."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from bids_lfenhance.imaging.consistency import correction
+from bids_lfenhance.imaging.grid import Grid
+from bids_lfenhance.imaging.volume import Stack
+from tests import oracle
+
+SIZE = 56
+SNR = 15.0
+MEANS = (0.4, 0.8, 1.0)
+
+
+@pytest.fixture(scope="module")
+def head() -> tuple[np.ndarray, np.ndarray, Grid, list[Stack]]:
+    """(Truth with a lesion, where it is, grid, three stacks of it)."""
+    rng = np.random.default_rng(4)
+    image, affine, tissue = oracle.phantom_head(SIZE, rng)
+    lesion = np.zeros(image.shape, bool)
+    lesion[24:29, 36:41, 26:31] = True
+    image = np.where(lesion, 0.2 * image, image)
+    stacks = [
+        oracle.acquire_stack(image, affine, tissue, "T1w", plane=plane, rng=rng, snr=SNR, bias=0.0, means=MEANS).stack()
+        for plane in ("axi", "cor", "sag")
+    ]
+    return oracle.low_field_image(image, tissue, MEANS), lesion, Grid(affine, image.shape), stacks
+
+
+def mask_of(truth: np.ndarray) -> np.ndarray:
+    return truth > 0.2
+
+
+def rms(values: np.ndarray) -> float:
+    return float(np.sqrt(np.mean(np.square(values))))
+
+
+def test_what_the_estimate_left_out_comes_back(head) -> None:
+    truth, lesion, grid, stacks = head
+    mask = mask_of(truth)
+    without = np.where(lesion, np.median(truth[mask & ~lesion]), truth).astype(np.float32)
+    scale = np.full(truth.shape, 0.08, np.float32)
+    found = without + correction(without, scale, stacks, mask, grid)
+    missing = (without - truth)[lesion].mean()
+    assert (found - truth)[lesion].mean() < 0.6 * missing
+    assert rms((found - truth)[lesion]) < 0.75 * rms((without - truth)[lesion])
+
+
+def test_a_right_estimate_hardly_changes(head) -> None:
+    truth, _, grid, stacks = head
+    mask = mask_of(truth)
+    change = correction(truth, np.full(truth.shape, 0.05, np.float32), stacks, mask, grid)
+    assert rms(change[mask]) < 0.5 / SNR
+    assert not change[~mask].any()
+
+
+def test_where_the_estimate_is_sure_it_stays(head) -> None:
+    truth, lesion, grid, stacks = head
+    mask = mask_of(truth)
+    without = np.where(lesion, 1, truth).astype(np.float32)
+    sure, unsure = (
+        correction(without, np.full(truth.shape, sd, np.float32), stacks, mask, grid) for sd in (0.001, 0.08)
+    )
+    assert rms(sure[lesion]) < 0.05 * rms(unsure[lesion])
+
+
+def test_gain_and_shading_of_a_stack_are_no_error_of_the_estimate(head) -> None:
+    truth, _, grid, stacks = head
+    mask, scale = mask_of(truth), np.full(truth.shape, 0.05, np.float32)
+    plain = correction(truth, scale, stacks, mask, grid)
+    shaded = []
+    for number, stack in enumerate(stacks):
+        ramp = np.linspace(0.97, 1.03, stack.data.shape[0])[:, None, None] * (1 + 0.1 * number)
+        shaded.append(replace(stack, data=(stack.data * ramp).astype(np.float32)))
+    changed = correction(truth, scale, shaded, mask, grid)
+    assert rms((changed - plain)[mask]) < 0.3 * rms(plain[mask]) + 0.005
+
+
+def test_the_order_of_stacks_changes_no_byte_and_none_changes_nothing(head) -> None:
+    truth, _, grid, stacks = head
+    mask, scale = mask_of(truth), np.full(truth.shape, 0.05, np.float32)
+    one, other = (correction(truth, scale, order, mask, grid) for order in (stacks, stacks[::-1]))
+    assert one.tobytes() == other.tobytes()
+    for nothing in (
+        correction(truth, scale, [], mask, grid),
+        correction(truth, scale, stacks, np.zeros_like(mask), grid),
+        correction(truth, 0 * scale, stacks, mask, grid),
+    ):
+        assert not nothing.any()
