@@ -102,13 +102,6 @@ def short_table() -> str:
     return "\n".join(lines)
 
 
-def as_it_is(name: str) -> str:
-    """All of a table of benchmarks/results."""
-    rows = rows_of(name)
-    lines = [list(rows[0]), ["---"] * len(rows[0]), *(list(row.values()) for row in rows)]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
-
-
 def verdict_table() -> str:
     """How many scans of each way were judged how to look at, those that thresholds were not chosen by."""
     rows = [row for row in rows_of("verdicts") if row["side"] == "show"]
@@ -119,6 +112,13 @@ def verdict_table() -> str:
         why = dict.fromkeys(brief(row["reasons"].split(" | ")[0]) for row in own if row["look"] != "yes")
         lines.append(f"| {way} | {len(own)} | {' | '.join(counts)} | {'; '.join(why)} |")
     return "\n".join(lines)
+
+
+def as_it_is(name: str) -> str:
+    """All of a table of benchmarks/results."""
+    rows = rows_of(name)
+    lines = [list(rows[0]), ["---"] * len(rows[0]), *(list(row.values()) for row in rows)]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
 TABLES: dict[str, Callable[[], str]] = {

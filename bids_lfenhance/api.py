@@ -166,7 +166,7 @@ class EnhancedScan:
         """Whether the image is usable to ``look`` at, to ``segment``, to ``measure``: "yes", "check" or "no" each.
 
         ``reasons`` are sentences, the gravest first; ``verified`` is False, as nothing here is compared with high
-        field. The limits: docs/metrics.md. A few CPU-seconds when first asked for.
+        field. The limits: docs/metrics.md. About ten CPU-seconds when first asked for.
         """
         from .evaluation.evidence import evidence
         from .evaluation.usable import judge

@@ -49,20 +49,12 @@ class WriteReference(Step):
         from ..imaging.volume import load_arrays, load_volume
 
         given = self.inputs
-        found = isdefined(given.regions)
-        files = write_reference(
-            given.session,
-            given.spec,
-            load_volume(given.volume),
-            load_arrays(given.labels)[1],
-            given.volumes,
-            given.qc,
-            given.quality,
-            regions=load_arrays(given.regions)[1] if found else None,
-            region_volumes=given.region_volumes if found else None,
-            seen=load_arrays(given.anatomy)[1].get("seen"),
-        )
-        return {"files": files}
+        tissue = load_arrays(given.labels)[1], given.volumes
+        volume = load_volume(given.volume)
+        seen = load_arrays(given.anatomy)[1].get("seen")
+        regions = load_arrays(given.regions)[1] if isdefined(given.regions) else None
+        rows, quality = given.region_volumes if regions else None, (given.qc, given.quality)
+        return {"files": write_reference(given.session, given.spec, volume, *tissue, *quality, regions, rows, seen)}
 
 
 class WriteSessionInputs(WriteInputs):
