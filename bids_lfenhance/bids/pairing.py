@@ -121,6 +121,17 @@ def session_time(scans: Sequence[Scan]) -> datetime | None:
     return min(times) if times else _sessions_time(scans[0])
 
 
+def listed_time(bids_dir: Path, subject: str, session: str) -> datetime | None:
+    """When a session was acquired, by its scans.tsv or the subject's sessions.tsv, or None where neither says it."""
+    folder = bids_dir / f"sub-{subject}"
+    scans = _rows(folder / f"ses-{session}" / f"sub-{subject}_ses-{session}_scans.tsv")
+    if times := [time for row in scans if (time := _parse(row.get("acq_time", "")))]:
+        return min(times)
+    sessions = _rows(folder / f"sub-{subject}_sessions.tsv")
+    own = [row for row in sessions if row.get("session_id", "").removeprefix("ses-") == session]
+    return _parse(own[0].get("acq_time", "")) if own else None
+
+
 def _scans_table(scan: Scan) -> dict[str, str]:
     """``acq_time`` by file name without its extension, of the session's scans.tsv: .nii may be listed as .nii.gz."""
     folder = scan.path.parent.parent

@@ -3,8 +3,9 @@
 import csv
 import io
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from ..errors import InputError
 from .sidecars import decoded
@@ -49,6 +50,26 @@ def table_lines(path: Path) -> list[list[str]]:
 def _bare(cell: str) -> str:
     cell = cell.strip()
     return cell[1:-1].strip() if len(cell) > 1 and cell[0] == cell[-1] == '"' else cell
+
+
+class _Cells(dict[str, Any]):
+    """What each text of a table means, found once: a table repeats its words in every row."""
+
+    def __missing__(self, text: str) -> Any:
+        try:
+            self[text] = float(text)
+        except ValueError:
+            self[text] = text
+        return self[text]
+
+
+def read_numbers(path: Path) -> list[dict[str, Any]]:
+    """The rows of a TSV, numbers as floats; empty if there is none or it cannot be read."""
+    with suppress(InputError):
+        head, *rows = table_lines(path) or [[]]
+        mean = _Cells().__getitem__
+        return [dict(zip(head, map(mean, [*row, *[""] * (len(head) - len(row))]), strict=False)) for row in rows]
+    return []
 
 
 def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -2,13 +2,16 @@
 
 import gzip
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ..bids.pairing import listed_time
 from ..bids.participants import age_and_sex, columns_of, given_rows, own_rows, participants_notes
 from ..config import TOTAL_INTRACRANIAL
 from ..evaluation.cohort import BASELINE, METRIC_KEYS
@@ -37,6 +40,7 @@ class Cohort:
     ``metrics`` of intensities by ``METRIC_KEYS``, ``overlaps`` (Dice) and ``volumes`` in mm³ by ``OVERLAP_KEYS`` and
     ``VOLUME_KEYS``; ``images`` one row per image that should be there; ``quality`` one per session; ``people`` age and
     sex by subject; ``absent`` subjects of BIDS_DIR that the derivative does not know; ``notes`` on what was odd;
+    ``dates`` of the sessions (subject, session) of those who have several;
     ``segmentations`` by file: of what (subject, session, contrast, image), and the segmentation.
     """
 
@@ -52,6 +56,7 @@ class Cohort:
     absent: tuple[str, ...] = ()
     notes: list[str] = field(default_factory=list)
     segmentations: dict[Path, tuple[dict[str, Any], Tissue]] = field(default_factory=dict)
+    dates: dict[tuple[str, str], datetime | None] = field(default_factory=dict)
 
     @property
     def incomplete(self) -> Rows:
@@ -94,6 +99,9 @@ def read_cohort(out_dir: Path, bids_dir: Path, subjects: Iterable[str], sessions
     for name in wanted:
         if name not in started:
             cohort.images.append(_image_row(name, NO_SESSION, "n/a", "n/a", MISSING, "no low-field session on disk"))
+    several = Counter(subject.name for subject, _ in pairs)
+    places = [(subject.name, str(session.name)) for subject, session in pairs if several[subject.name] > 1]
+    cohort.dates = {place: listed_time(bids_dir, *place) for place in places}
     cohort.people = _people(out_dir, bids_dir, wanted)
     cohort.notes += participants_notes(bids_dir, wanted)
     cohort.absent = tuple(sorted(_listed(bids_dir) - set(known_subjects(out_dir))))

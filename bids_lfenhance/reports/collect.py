@@ -4,16 +4,14 @@ import json
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..bids.tables import table_lines
+from ..bids.tables import read_numbers
 from ..config import CONTRASTS, MADE_MAPS, MAP_ENDS, METHOD_MAPS
-from ..errors import InputError
 from ..evaluation.volume_error import COLUMNS as ERROR_COLUMNS
 from ..imaging.grid import Grid, canonical_zoom
 
@@ -186,26 +184,6 @@ def read_json(path: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}
-
-
-class _Cells(dict[str, Any]):
-    """What each text of a table means, found once: a table repeats its words in every row."""
-
-    def __missing__(self, text: str) -> Any:
-        try:
-            self[text] = float(text)
-        except ValueError:
-            self[text] = text
-        return self[text]
-
-
-def read_numbers(path: Path) -> list[dict[str, Any]]:
-    """The rows of a TSV, numbers as floats; empty if there is none or it cannot be read."""
-    with suppress(InputError):
-        head, *rows = table_lines(path) or [[]]
-        mean = _Cells().__getitem__
-        return [dict(zip(head, map(mean, [*row, *[""] * (len(head) - len(row))]), strict=False)) for row in rows]
-    return []
 
 
 def read_run(out_dir: Path, subject: str, run_dir: Path | None = None) -> Run | None:

@@ -215,6 +215,24 @@ METRICS_LONG: Columns = {
     "value": _column("The figure, of this image against high field; of the metric 'dice' the overlap of the structure"),
 }
 
+LONGITUDINAL: Columns = {
+    "participant_id": _KEYS["participant_id"],
+    "session_id": _KEYS["session_id"],
+    "days": _column(
+        "Days since the person's first low-field session, by scans.tsv or sessions.tsv; n/a without dates", "d"
+    ),
+    **_CONTRAST,
+    "image": IMAGES["image"],
+    **_SEGMENTATION,
+    "name": VOLUMES_LONG["name"],
+    "first_mm3": _column("Volume in the person's first session", "mm^3"),
+    "volume_mm3": _column("Volume in this session", "mm^3"),
+    "change_percent": _column("100 (volume_mm3 - first_mm3) / first_mm3", "%"),
+    "change_error_percent": _column(
+        "Root of the sum of squares of the expected errors of both, in per cent of first_mm3; n/a where unknown", "%"
+    ),
+}
+
 TABLES: Mapping[str, Columns] = {
     "summary": SUMMARY,
     "metrics": METRICS,
@@ -227,5 +245,6 @@ TABLES: Mapping[str, Columns] = {
     "volumes_long": VOLUMES_LONG,
     "volumes_wide": VOLUMES_WIDE,
     "metrics_long": METRICS_LONG,
+    "longitudinal": LONGITUDINAL,
 }
 """Name of the file in ``group/`` → its columns, in order."""

@@ -37,6 +37,7 @@ from . import group_data as data
 from . import group_regions as regions
 from . import group_tables as tab
 from .cohort import NO_SESSION, Cohort
+from .group_change import change_table, longitudinal
 from .group_dictionary import TABLES
 from .group_figures import FEWEST, Figure, agreement_figure, metric_figure, retest_figure, structure_figure
 from .group_strips import quality_strips, thumbnails, volume_strips
@@ -68,6 +69,7 @@ def group_tables(cohort: Cohort) -> dict[str, list[dict[str, Any]]]:
         "volumes_long": data.volumes_long(cohort),
         "volumes_wide": data.volumes_wide(cohort),
         "metrics_long": data.metrics_long(cohort),
+        "longitudinal": longitudinal(cohort),
     }
 
 
@@ -155,6 +157,7 @@ def group_page(cohort: Cohort, tables: Tables, figures: Sequence[Figure]) -> str
         strips=quality_strips(cohort),
         volume_strips=volume_strips(cohort),
         wall=thumbnails(cohort),
+        changes=change_table(tables["longitudinal"]),
         missing=tab.missing_table(cohort),
         figures=[(figure, _picture(figure)) for figure in figures],
         files=[(name, len(tables[name]), list(TABLES[name])) for name in TABLES],

@@ -410,6 +410,15 @@ def test_what_was_changed_is_shown_with_its_sign(tmp_path: Path):
     assert (low_end, middle) == (f"−{high_end}", "0"), "as much below as above"
 
 
+def test_the_error_to_expect_is_shown_in_per_cent(tmp_path: Path):
+    out = build(tmp_path, phantom(SMALL), Recipe(maps=("Change", "Error"), contrasts=("T1w",)))
+    text = write_report(out, "01").read_text(encoding="utf-8")
+    assert text.count("T1w expected error</strong>, % of median brain intensity") == 1, (
+        "and not the scale it is made from"
+    )
+    assert "T1w change map" not in text, "it is shown once, with brightness and contrast matched"
+
+
 def test_lesions_stand_beside_each_other_in_every_image(tmp_path: Path):
     out = build(tmp_path, phantom(SMALL), Recipe(contrasts=("T1w",)))
     assert "<h4>Lesions</h4>" not in write_report(out, "01").read_text(encoding="utf-8")

@@ -1,0 +1,102 @@
+"""Several low-field sessions of one person in time order: how much each volume changed, and how far that is known."""
+
+import math
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from ..config import TISSUES, TOTAL_INTRACRANIAL
+from ..evaluation.cohort import BASELINE
+from ..evaluation.structures import HIGH
+from .cohort import Cohort, Rows
+from .collect import Tissue
+from .group_data import bids_keys
+from .group_tables import Cell, Table
+from .tables import number, signed
+
+SHOWN = (
+    *(TOTAL_INTRACRANIAL, "left cerebral cortex", "right cerebral cortex", "left lateral ventricle"),
+    *("right lateral ventricle", "left hippocampus", "right hippocampus", *TISSUES),
+)
+"""What has a column on the page; everything is in longitudinal.tsv."""
+
+
+def time_order(cohort: Cohort, subject: str, sessions: Sequence[str]) -> list[str]:
+    """Sessions by the date on which they were acquired; by their labels where one has no date."""
+    dates = {session: cohort.dates.get((subject, session)) for session in sessions}
+    return (
+        sorted(sessions, key=lambda session: (dates[session] or datetime.min, session))
+        if all(dates.values())
+        else sorted(sessions)
+    )
+
+
+def longitudinal(cohort: Cohort) -> Rows:
+    """One row per volume of an enhanced image from the person's second session on (``group_dictionary.LONGITUDINAL``).
+
+    The change is from the first session; its expected error is √(a² + b²) of the expected errors of both volumes.
+    """
+    series: dict[tuple[str, ...], dict[str, Tissue]] = {}
+    for about, tissue in cohort.segmentations.values():
+        if about["image"] not in (BASELINE, HIGH):
+            key = about["subject"], about["contrast"], about["image"], tissue.segmentation
+            series.setdefault(key, {})[about["session"]] = tissue
+    rows: Rows = []
+    for (subject, contrast, image, seg), by_session in series.items():
+        first, *later = time_order(cohort, subject, list(by_session))
+        for session in later:
+            about = bids_keys({"subject": subject, "session": session})
+            about |= {"days": _days(cohort, subject, first, session), "contrast": contrast, "image": image}
+            rows += [about | {"segmentation": seg} | row for row in _changes(by_session[first], by_session[session])]
+    return rows
+
+
+def _days(cohort: Cohort, subject: str, first: str, session: str) -> int | None:
+    before, after = (cohort.dates.get((subject, one)) for one in (first, session))
+    return (after.date() - before.date()).days if before and after else None
+
+
+def _changes(first: Tissue, later: Tissue) -> Rows:
+    rows, before = [], first.volumes or {}
+    for name, volume in (later.volumes or {}).items():
+        if before.get(name):
+            row: dict[str, Any] = {"name": name, "first_mm3": before[name], "volume_mm3": volume}
+            row["change_percent"] = 100 * (volume - before[name]) / before[name]
+            errors = [tissue.error.get(name, (math.nan, math.nan))[0] for tissue in (first, later)]
+            error = 100 * math.hypot(*errors) / before[name]
+            rows.append(row | {"change_error_percent": None if math.isnan(error) else error})
+    return rows
+
+
+def change_table(rows: Sequence[Mapping[str, Any]]) -> Table:
+    """A row per person, session and image: change since the first session ± its expected error, %."""
+    names = [name for name in SHOWN if any(row["name"] == name for row in rows)]
+    columns = [
+        ("Subject", ""),
+        ("Session", "in time order"),
+        ("Days", "since the first"),
+        ("Contrast", ""),
+        ("Image", ""),
+    ]
+    columns += [
+        (name[:1].upper() + name[1:], "change since the first session ± its expected error, %") for name in names
+    ]
+    lines: dict[tuple, dict[str, Cell]] = {}
+    heads: dict[tuple, list[Cell]] = {}
+    for row in rows:
+        key = tuple(row[name] for name in ("participant_id", "session_id", "contrast", "image"))
+        heads[key] = [Cell(key[0], link=f"{key[0]}.html"), Cell(key[1] or "–"), Cell(number(row["days"]), row["days"])]
+        heads[key] += [Cell(key[2]), Cell(key[3])]
+        lines.setdefault(key, {})[row["name"]] = _cell(row)
+    return Table(
+        "Change",
+        columns,
+        [[*heads[key], *(line.get(name, Cell("–")) for name in names)] for key, line in lines.items()],
+        2,
+    )
+
+
+def _cell(row: Mapping[str, Any]) -> Cell:
+    change, error = row["change_percent"], row["change_error_percent"]
+    told = signed(change, 2) + (f" ± {number(error, 2)}" if error is not None else "")
+    return Cell(told, change, "check" if error is not None and abs(change) > error else "")

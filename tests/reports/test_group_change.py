@@ -1,0 +1,47 @@
+"""Sessions of one person in the order of time, the change between them and how far it is known."""
+
+import math
+from pathlib import Path
+
+import pytest
+
+from bids_lfenhance.reports.cohort import known_subjects, read_cohort
+from bids_lfenhance.reports.group_change import change_table, longitudinal
+
+from .fake_cohort import Cohort, build
+
+
+def planted(root: Path, dates: dict[str, str]) -> list[dict]:
+    """Changes of one person whose white matter is 500, 550 and 400 mL in the sessions A, B, C, ± 6, 8 and 0 mL."""
+    raw, out = build(root, Cohort(1, ("A", "B", "C"), ("T1w",), reference=None))
+    for session, volume, error in (("A", 500e3, 6e3), ("B", 550e3, 8e3), ("C", 400e3, None)):
+        (table,) = out.glob(f"sub-001/ses-{session}/anat/*_seg-tissue_*desc-inrT1w_dseg.tsv")
+        told = f"{error}\t1" if error else "n/a\tn/a"
+        head = "index\tname\tvolume_mm3\tvolume_error_mm3\tvolume_error_percent\n"
+        table.write_text(f"{head}3\tWM\t{volume}\t{told}\n")
+    if dates:
+        (raw / "sub-001").mkdir(exist_ok=True)
+        rows = "".join(f"ses-{session}\t{date}\n" for session, date in dates.items())
+        (raw / "sub-001" / "sub-001_sessions.tsv").write_text("session_id\tacq_time\n" + rows)
+    cohort = read_cohort(out, raw, known_subjects(out))
+    return [row for row in longitudinal(cohort) if row["name"] == "WM" and row["image"] == "inr"]
+
+
+def test_without_dates_labels_say_the_order(tmp_path: Path):
+    second, third = planted(tmp_path, {})
+    assert (second["session_id"], third["session_id"]) == ("ses-B", "ses-C")
+    assert second["change_percent"] == pytest.approx(10)
+    assert second["change_error_percent"] == pytest.approx(100 * math.hypot(6, 8) / 500)
+    assert third["change_percent"] == pytest.approx(-20)
+    assert third["change_error_percent"] is None
+    assert second["days"] is None
+
+
+def test_dates_say_the_order_where_every_session_has_one(tmp_path: Path):
+    second, third = planted(tmp_path, {"A": "2024-03-01", "B": "2024-01-01", "C": "2024-02-01"})
+    assert [(row["session_id"], row["days"]) for row in (second, third)] == [("ses-C", 31), ("ses-A", 60)]
+    assert third["first_mm3"] == 550e3
+    assert third["change_percent"] == pytest.approx(-100 / 11)
+    (line, _) = change_table([third, second]).rows
+    assert line[-1].text == "−9.1 ± 1.8"
+    assert line[-1].style == "check", "more than the expected error"
