@@ -263,7 +263,7 @@ def enhance(
 
     images, warnings = read_scans(scans, progress)
     chosen, contrast, left_out = of_one_contrast(images, suffix)
-    # torch comes in only now: a path that is wrong is told at once
+    # torch comes in only now: a wrong path is reported at once
     from .methods import get_method
     from .nn.device import choose_device
 

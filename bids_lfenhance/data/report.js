@@ -265,7 +265,7 @@ document.documentElement.classList.remove("no-js");
     });
     stage.addEventListener("pointermove", (event) => {
       const place = placed(event);
-      if (place) told(place);
+      if (place) showPlace(place);
       if (!held || !place) return;
       if (state.mode === "slider" && state.zoom === 1) divide(event);
       else act.move((event.clientX - held.x) / place.box.width, (event.clientY - held.y) / place.box.height);
@@ -282,7 +282,7 @@ document.documentElement.classList.remove("no-js");
     }
 
     // Where the pointer is, in mm, and in which region.
-    async function told({ x, y }) {
+    async function showPlace({ x, y }) {
       const { across, up, along } = PLANES[state.plane];
       const voxel = [0, 0, 0];
       voxel[along] = state.slice[state.plane];

@@ -79,13 +79,13 @@ def improved_sentence(session: Session, image: Judged, album: Album) -> str:
         if result.label == image.label and result.judged
     ]
     if pairs:
-        told = [
+        changes = [
             f"{metric_name(row.metric)} {_short(row.baseline)} → {_short(result.value)} {row.unit}".strip()
             for row, result in pairs
         ]
         counts = {word: sum(result.judged == word for _, result in pairs) for word in ("better", "even", "worse")}
         said = ", ".join(f"{word} in {count}" for word, count in counts.items() if count)
-        return f"Against high field, from the plain mean of the scans to this: {', '.join(told)}; {said}."
+        return f"Against high field, from the plain mean of the scans to this: {', '.join(changes)}; {said}."
     change = album.scale(image.contrast, image.label, "Change")
     if not change:
         return "Nothing can be said of it."

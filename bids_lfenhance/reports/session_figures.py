@@ -26,7 +26,7 @@ THUMBNAIL, THUMBNAIL_PIXELS = "desc-thumbnail", 150
 class Album:
     """Everything drawn for a session.
 
-    ``viewer`` what the page's script is told, ``pictures`` by the names it is told; ``files`` by figure name;
+    ``viewer`` the data of the page's script, ``pictures`` by the names it uses; ``files`` by figure name;
     ``scales`` of the maps; ``weakest`` (region, expected error in %) by contrast and label; ``problems`` sentences.
     """
 

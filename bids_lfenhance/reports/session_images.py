@@ -121,7 +121,7 @@ def attempt(
 
 
 def load_channel(channel: Channel, frame: Frame, problems: list[str]) -> ContrastImages:
-    """Everything of a contrast that can be read; what cannot is told among the problems."""
+    """Everything of a contrast that can be read; what cannot is listed among the problems."""
 
     def cut(output: Output | None, order: int = 1) -> np.ndarray | None:
         loaded = attempt(output, frame.grid, problems, order)

@@ -161,14 +161,14 @@ def lesion_rows(session: Session) -> list[dict[str, str]]:
 def _lesion_row(contrast: str, label: str, sidecar: Mapping[str, Any]) -> dict[str, str]:
     found = sidecar["Lesions"]
     contrasts = {name: lesion_contrast(sidecar, name) for name in ("preproc", label, "high")}
-    told = ["–" if value is None else f"{signed(100 * value, 2)} %" for value in contrasts.values()]
+    shares = ["–" if value is None else f"{signed(100 * value, 2)} %" for value in contrasts.values()]
     return {
         "contrast": contrast,
         "label": label,
         "masks": ", ".join(map(str, found.get("Masks") or ())),
         "ml": number(found.get("VolumeMl")),
         "count": number(found.get("Count")),
-    } | dict(zip(("low", "enhanced", "high"), told, strict=True))
+    } | dict(zip(("low", "enhanced", "high"), shares, strict=True))
 
 
 def lesion_contrast(sidecar: Mapping[str, Any], image: str) -> float | None:

@@ -47,7 +47,7 @@ class Layer:
 
 @dataclass
 class Viewer:
-    """What the page's script is told of a session, and the pictures by the names it is told."""
+    """The data of the page's script for a session, and the pictures by the names it uses."""
 
     name: str
     frame: Frame
