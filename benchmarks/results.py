@@ -3,6 +3,7 @@
 A table stands between ``<!-- table: NAME -->`` and ``<!-- end -->``; what is between them is replaced. Rows come from
 
 python benchmarks/estimate.py SUBJECT ... --out benchmarks/results/estimate.tsv
+python benchmarks/reliability.py scale|error|volumes --cache FOLDER
 
 --check: change nothing, end with 1 where a page differs from its tables.
 """
@@ -12,6 +13,7 @@ import csv
 import re
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from statistics import mean
 
@@ -21,7 +23,7 @@ sys.path.insert(0, str(ROOT))
 from bids_lfenhance.evaluation import thresholds  # noqa: E402
 from bids_lfenhance.evaluation.usable import brief  # noqa: E402
 
-PAGES = ("README.md", "docs/results.md", "docs/metrics.md")
+PAGES = ("README.md", "docs/results.md", "docs/metrics.md", "docs/methods/uncertainty.md")
 
 Row = dict[str, str]
 
@@ -112,11 +114,19 @@ def verdict_table() -> str:
     return "\n".join(lines)
 
 
+def as_it_is(name: str) -> str:
+    """All of a table of benchmarks/results."""
+    rows = rows_of(name)
+    lines = [list(rows[0]), ["---"] * len(rows[0]), *(list(row.values()) for row in rows)]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "estimate": long_table,
     "estimate-short": short_table,
     "thresholds": thresholds.table,
     "verdicts": verdict_table,
+    **{name: partial(as_it_is, name) for name in ("reliability", "expected-error", "volume-factors", "volume-error")},
 }
 
 

@@ -151,20 +151,22 @@ class EnhancedScan:
     @cached_property
     def volumes(self) -> "pd.DataFrame":
         """One row per region: ``index`` (FreeSurfer's number), ``name``, ``volume_mm3`` by label, ``volume_soft_mm3``
-        by posteriors, ``confidence`` in [0, 1]; last the total intracranial volume, whose index is missing.
-
-        Measured on the grid of 1 mm, whatever the grid of the images; computed with ``regions``.
+        by posteriors, ``confidence`` in [0, 1], the expected error ``volume_error_mm3`` and ``volume_error_percent``;
+        last the total intracranial volume, whose index is missing. Measured on the grid of 1 mm, with ``regions``.
         """
         import pandas as pd
 
-        return pd.DataFrame(self._session.regions[1]).astype({"index": "Int64"})
+        from .evaluation.volume_error import with_expected_error
+
+        table = pd.DataFrame(with_expected_error(self._session.regions[1], "regions"))
+        return table.drop(columns="uncertain_mm3").astype({"index": "Int64"})
 
     @cached_property
     def verdict(self) -> "Usable":
         """Whether the image is usable to ``look`` at, to ``segment``, to ``measure``: "yes", "check" or "no" each.
 
         ``reasons`` are sentences, the gravest first; ``verified`` is False, as nothing here is compared with high
-        field. The limits: docs/metrics.md. A few CPU-seconds when first asked for.
+        field. The limits: docs/metrics.md. About ten CPU-seconds when first asked for.
         """
         from .evaluation.evidence import evidence
         from .evaluation.usable import judge

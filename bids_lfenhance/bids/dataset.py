@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..config import METHOD_MAPS, TISSUES
+from ..config import MADE_MAPS, METHOD_MAPS, TISSUES
 from ..errors import InputError
 from .atomic import atomic_write, locked
 from .participants import columns_of, merged_participants
@@ -29,7 +29,12 @@ OWN_DESCRIPTIONS = {
     "preproc": "Bias-corrected images as acquired; with res-, stacks fused by their plain mean on the canonical grid",
     "brain": "Mask of the brain",
 }
-MAPS = {"": "", "Std": ": standard deviation over draws", "Risk": ": re-degraded minus acquired, in noise units"}
+MAPS = {
+    "": "",
+    "Std": ": standard deviation of its error",
+    "Risk": ": re-degraded minus acquired, in noise units",
+    **MADE_MAPS,
+}
 
 README = """\
 # Enhanced low-field MRI
@@ -39,8 +44,9 @@ Research use only: an enhanced image is an estimate, never a basis for a diagnos
 
 - `sub-*.html`: one report per subject. Start here.
 - `*_desc-preproc_T1w`: what was acquired (with `res-`: all stacks of the session fused by their plain mean).
-- `*_desc-<method>_T1w`: the enhanced image; `<method>Std` the standard deviation over draws; `<method>Risk` the output
-  degraded again minus what was acquired, in noise units: large values mark what the scan does not support. Methods
+- `*_desc-<method>_T1w`: the enhanced image; `<method>Std` the standard deviation of its error, `<method>Error` the
+  error to expect; `<method>Change` what was changed; `<method>Risk` the output degraded again minus what was
+  acquired, in noise units: large values mark what the scan does not support. Methods
   that draw add `<method>Sample`, one possible image, and `<method>DrawsStd`: the sidecars say what these are.
 - `*_desc-brain_mask`, `*_seg-tissue_*_dseg` with volumes in mm³ in the `.tsv`; labels in `seg-tissue_dseg.tsv`.
 - `*_seg-regions_*_dseg` (or `seg-synthseg`): anatomical regions, their volumes and how sure the network is of each.

@@ -12,6 +12,7 @@ from .field_strength import HIGH_FIELD_FROM, LOW_FIELD_BELOW, field_kind, read_f
 from .filters import Filters, check_filters, passes
 from .layout import list_images
 from .leftovers import odd_folders, people_without_data, unread_images, without_ignored
+from .lesions import lesion_masks
 from .pairing import choose_reference
 from .participants import participants_notes
 from .scans import Scan, choose_subjects, make_scans, shorten, strip_prefix
@@ -85,7 +86,7 @@ def make_plan(
             unknown += error.scans if isinstance(error, NoFieldStrengthError) else ()
             failed.append((subject, str(error)))
         else:
-            planned += own
+            planned += (replace(session, lesions=lesion_masks(root, session)) for session in own)
             warnings += notes if own else ()
             if not own:
                 skipped.append((subject, " ".join(notes)))

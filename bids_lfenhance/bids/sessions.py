@@ -12,7 +12,8 @@ class LowFieldSession:
     ``session`` None where the dataset has no sessions; ``reference`` at most one high-field scan per contrast, all
     of ``reference_session``, empty where there is none (``reference_session`` may be None for another reason: a
     dataset without sessions; ask ``paired``); ``missing`` stacks that its other planes, the subject's other
-    sessions or most other subjects have (``acq-sag_T1w``); ``warnings`` sentences.
+    sessions or most other subjects have (``acq-sag_T1w``); ``warnings`` sentences; ``lesions`` masks of lesions, of
+    this session or of the reference's.
     """
 
     subject: str
@@ -22,6 +23,7 @@ class LowFieldSession:
     reference_session: str | None = None
     missing: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    lesions: tuple[Scan, ...] = ()
 
     @property
     def paired(self) -> bool:
@@ -32,6 +34,16 @@ class LowFieldSession:
     def name(self) -> str:
         """``sub-01_ses-HFC``, or ``sub-01`` where there are no sessions."""
         return f"sub-{self.subject}" + (f"_ses-{self.session}" if self.session else "")
+
+    def stack_of(self, lesion: Scan) -> str | None:
+        """Name of the stack in whose scanner's coordinates a mask of lesions lies: that of its ``acq-``, or the first.
+
+        None where it lies in those of high field.
+        """
+        named = [scan.stem for scan in self.stacks if scan.entities.get("acq") == lesion.entities.get("acq", "")]
+        if not named and self.paired and lesion.session == self.reference_session:
+            return None
+        return next(iter(named), self.stacks[0].stem)
 
     @property
     def contrasts(self) -> tuple[str, ...]:

@@ -10,22 +10,27 @@ import numpy as np
 
 from ..bids.atomic import atomic_write
 from ..bids.names import sidecar_path
+from ..evaluation.volume_error import COLUMNS as ERROR_COLUMNS
 from ..imaging.grid import Grid
 from ..imaging.nifti import encode_nifti
 
 Rows = Sequence[Mapping[str, Any]]
 """A table: one mapping per row."""
 
-VOLUME_COLUMNS = {
+_VOLUMES = {
     "index": {"Description": "Label in the image", "Format": "integer"},
     "name": {"Description": "Tissue"},
     "volume_mm3": {"Description": "Volume of the voxels that carry the label", "Units": "mm^3"},
     "volume_soft_mm3": {"Description": "Sum of the posterior times the voxel volume", "Units": "mm^3"},
 }
 
-REGION_COLUMNS = VOLUME_COLUMNS | {
+VOLUME_COLUMNS = {**_VOLUMES, **ERROR_COLUMNS}
+
+REGION_COLUMNS = {
+    **_VOLUMES,
     "name": {"Description": "Region; 'total intracranial': all of them, the CSF as far as the image shows it"},
     "confidence": {"Description": "Mean over the region's voxels of its own posterior, 0 to 1"},
+    **ERROR_COLUMNS,
 }
 
 

@@ -35,8 +35,8 @@ def session_layout(session: LowFieldSession, spec: RunSpec) -> dict[str, Path]:
         files[f"enhanced/{contrast}"] = name(contrast, **on_grid, desc=label)
         files[f"risk/{contrast}"] = name(contrast, **on_grid, desc=f"{label}Risk")
         if is_enhanced(spec, contrast):
-            std = ["Std"] if spec.gives_scale else []
-            for kind in (*std, *spec.maps):
+            scale = ["Std", "Error"] if spec.gives_scale else []
+            for kind in (*scale, "Change", *spec.maps):
                 files[f"{kind}/{contrast}"] = name(contrast, **on_grid, desc=f"{label}{kind}")
         for kind, seg in segmentations(spec).items():
             sources = {f"enhanced_{kind}": f"{label}{contrast}"}
@@ -147,5 +147,5 @@ def is_complete(session: LowFieldSession, spec: RunSpec) -> bool:
 
 
 def scan_states(session: LowFieldSession) -> list[list[Any]]:
-    """Name, size and time of change of all scans that went in, of both field strengths."""
-    return [[scan.stem, *scan.state] for scan in (*session.stacks, *session.reference)]
+    """Name, size and time of change of all scans that went in, of both field strengths, and of lesion masks."""
+    return [[scan.stem, *scan.state] for scan in (*session.stacks, *session.reference, *session.lesions)]

@@ -12,7 +12,9 @@ from ..bids.sessions import LowFieldSession
 from ..config import RunSpec
 from ..evaluation import measured
 from ..evaluation.evidence import evidence
+from ..evaluation.expected_error import BLIND, WEIGHTS
 from ..evaluation.usable import judge
+from ..evaluation.volume_error import with_expected_error
 from ..imaging.field_of_view import seen_in, without_cut
 from ..imaging.grid import Grid
 from ..imaging.nifti import ALIGNED, SCANNER
@@ -21,6 +23,8 @@ from .files import REGION_COLUMNS, VOLUME_COLUMNS, Rows, plain, write_image, wri
 from .layout import is_enhanced, no_longer, scan_states, session_layout
 from .sidecars import (
     BRAIN,
+    CHANGE,
+    ERROR,
     METRIC_COLUMNS,
     STD,
     enhanced_sidecar,
@@ -50,7 +54,8 @@ class SessionContent:
     Volumes share one grid; ``expected`` (N, 3) are points where the template has brain; ``labels`` are (X, Y, Z) uint8
     and ``volumes`` rows of tissue volumes, both by contrast, and so are ``regions`` and ``region_volumes``, empty if
     segmentation of regions is disabled; the three before these are there only for a session that is paired, or that
-    goes to template spaces. ``maps`` are the method's own, by kind. ``run`` names the log folder of the run.
+    goes to template spaces. ``maps`` are the method's own, by kind. ``lesions`` are what ``evaluation.lesions`` found,
+    and the names of the ``Masks``. ``run`` names the log folder of the run.
     ``reference_seen`` (X, Y, Z) bool: what high field shows whose field of view cuts the brain, and with it the mask.
     """
 
@@ -67,6 +72,7 @@ class SessionContent:
     provenance: Mapping[str, Any]
     qc: Mapping[str, Any]
     quality: Mapping[str, Any]
+    error: Volume | None = None
     metrics: Rows | None = None
     reference_qc: Mapping[str, Any] | None = None
     space_transforms: Sequence[Mapping[str, Any]] = ()
@@ -75,6 +81,7 @@ class SessionContent:
     enhanced_regions: Mapping[str, np.ndarray] = field(default_factory=dict)
     enhanced_region_volumes: Mapping[str, Rows] = field(default_factory=dict)
     maps: Mapping[str, Volume] = field(default_factory=dict)
+    lesions: Mapping[str, Any] = field(default_factory=dict)
     run: str = ""
     reference_seen: np.ndarray | None = None
 
@@ -125,6 +132,8 @@ def _about(session: LowFieldSession, spec: RunSpec, content: SessionContent, con
     if (std := _error_scale(content, spec, contrast)) is not None:
         image, brain = content.enhanced.channel(contrast), content.acquired.brain
         about["ExpectedErrorPercent"] = measured.expected_error(std, image, brain)
+    if content.lesions:
+        about["Lesions"] = {**content.lesions, "Contrast": content.lesions.get("Contrast", {}).get(contrast, {})}
     record = plain(_quality_record(session, spec, content))
     usable = judge(evidence(record, contrast, spec.label, content.metrics or (), about))
     return about | usable.sidecar() | {"ScanStates": scan_states(session)}
@@ -167,8 +176,14 @@ def _write_maps(
     write_image(files[f"preproc/{contrast}"], content.acquired.channel(contrast), grid, frame, fused)
     if (std := _error_scale(content, spec, contrast)) is not None:
         write_image(files[f"Std/{contrast}"], std, grid, frame, common | {"Description": STD})
+    if content.error is not None and (path := files.get(f"Error/{contrast}")):
+        about = {"Description": ERROR, "Units": "arbitrary", "BlindTo": BLIND, "Weights": dict(WEIGHTS)}
+        write_image(path, content.error.channel(contrast), grid, frame, common | about)
     risk = common | {"Description": RISK, "Units": "noise SD", **content.risk_record[contrast]}
     write_image(files[f"risk/{contrast}"], content.risk.channel(contrast), grid, frame, risk)
+    if path := files.get(f"Change/{contrast}"):
+        change = content.enhanced.channel(contrast) - content.acquired.channel(contrast)
+        write_image(path, change, grid, frame, common | {"Description": CHANGE, "Units": "arbitrary"})
     for kind, volume in content.maps.items():
         if path := files.get(f"{kind}/{contrast}"):
             write_image(path, volume.channel(contrast), grid, frame, common | dict(spec.maps[kind]))
@@ -196,6 +211,8 @@ def _write_segmentations(
         about = grid_metadata(spec, session) | words | source | segmenter
         pair = files[f"{kind}/{contrast}"], files[f"{kind}_table/{contrast}"]
         rows = without_cut(volumes[contrast], labels[contrast], seen)
+        if image == "enhanced" and spec.gives_scale and is_enhanced(spec, contrast) and not spec.sloppy:
+            rows = with_expected_error(rows, kind.removeprefix("enhanced_"))
         write_labels(pair, labels[contrast], rows, grid, frame, about, columns)
 
 
@@ -254,6 +271,7 @@ def _quality_record(session: LowFieldSession, spec: RunSpec, content: SessionCon
         "QC": content.reference_qc,
     }
     warnings = [*session.warnings, *content.qc["Warnings"], *content.quality.get("Warnings", [])]
+    warnings += [content.lesions["Failure"]] if "Failure" in content.lesions else []
     warnings += [f"Reference: {sentence}" for sentence in (content.reference_qc or {}).get("Warnings", [])]
     return {
         "Scans": scans,

@@ -15,6 +15,10 @@ BRAIN = "Brain mask, of high field where the session has it"
 
 STD = "Standard deviation of the error of the image, as its method estimates it"
 
+CHANGE = "The enhanced image minus the plain mean of the stacks, in the same units: what the method changed"
+
+ERROR = "Expected absolute error of the image, in its units, smoothed by 3 mm (methods: docs/methods/uncertainty.md)"
+
 NOTICE = "Research use only. Intensities are estimated, not acquired; read the risk map beside the image."
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from ..config import CONTRASTS
 from ..imaging.field_of_view import cut_labels
 from ..imaging.volume import Volume
+from .expected_error import expected_error
 from .image_metrics import image_metrics
 from .metric_definitions import DICE, VOLUME_DIFFERENCE
 from .risk import risk_map
@@ -32,6 +33,20 @@ def risk_session(enhanced: Volume, acquired: Volume) -> tuple[Volume, dict[str, 
         )
         image[CONTRASTS.index(contrast)] = risk
     return replace(enhanced, image=image), records
+
+
+def error_session(std: Volume, risk: Volume, records: Mapping[str, Any], mask: np.ndarray) -> Volume:
+    """The expected absolute error of every contrast, in the units of the image, as the image of a volume.
+
+    ``std`` is the calibrated standard deviation of the error, ``risk`` and ``records`` as of ``risk_session``; ``mask``
+    (X, Y, Z) bool, brain.
+    """
+    image = np.zeros_like(std.image)
+    for contrast, record in records.items():
+        unit = float(np.mean([stack["NoiseUnit"] for stack in record["Stacks"]]))
+        cycle = unit * risk.channel(contrast)
+        image[CONTRASTS.index(contrast)] = expected_error(std.channel(contrast), cycle, mask, std.grid)
+    return replace(std, image=image)
 
 
 def evaluate_session(images: Mapping[str, Volume], reference: Volume, mask: np.ndarray) -> list[dict[str, Any]]:

@@ -43,7 +43,8 @@ def segment_session(
 
 
 def tissue_volumes(posteriors: np.ndarray, labels: np.ndarray, voxel_volume: float) -> list[dict[str, Any]]:
-    """One row per tissue: ``index``, ``name``, ``volume_mm3`` (by label), ``volume_soft_mm3`` (sum of posteriors).
+    """One row per tissue: ``index``, ``name``, ``volume_mm3`` (by label), ``volume_soft_mm3`` (sum of posteriors p),
+    ``uncertain_mm3`` (sum of p (1 − p)).
 
     Parameters
     ----------
@@ -64,6 +65,8 @@ def tissue_volumes(posteriors: np.ndarray, labels: np.ndarray, voxel_volume: flo
             "name": name,
             "volume_mm3": float(counts[index] * voxel_volume),
             "volume_soft_mm3": float(np.sum(posteriors[index - 1], dtype=np.float64) * voxel_volume),
+            "uncertain_mm3": float(np.sum(posteriors[index - 1] * (1 - posteriors[index - 1]), dtype=np.float64))
+            * voxel_volume,
         }
         for index, name in enumerate(TISSUES, start=1)
     ]

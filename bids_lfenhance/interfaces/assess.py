@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from nipype.interfaces.base import File, TraitedSpec, traits
+from nipype.interfaces.base import File, TraitedSpec, isdefined, traits
 
 from .base import Step, StepInputs
 
@@ -48,12 +48,14 @@ class RiskInputs(StepInputs):
 
     enhanced = File(exists=True, mandatory=True)
     acquired = File(exists=True, mandatory=True, desc="low-field volume with stacks, mask and tissue")
+    std = traits.Either(File(exists=True), None, desc="SD of the error, of methods that tell it")
 
 
 class RiskOutputs(TraitedSpec):
-    """The risk map."""
+    """The risk map, and the expected error where the method tells its scale."""
 
     volume = File(exists=True, desc="risk in noise units, as the image of a volume")
+    error = traits.Either(File(exists=True), None)
     record = traits.Dict(desc="by contrast: band limit, fitted contrast, residual")
 
 
@@ -64,12 +66,17 @@ class MapRisk(Step):
     output_spec = RiskOutputs
 
     def run_step(self, cwd: Path) -> dict[str, Any]:
-        """The map and its record."""
-        from ..evaluation.session import risk_session
+        """The maps and the record of the first."""
+        from ..evaluation.session import error_session, risk_session
         from ..imaging.volume import load_volume, save_volume
 
-        risk, record = risk_session(load_volume(self.inputs.enhanced), load_volume(self.inputs.acquired))
-        return {"volume": str(save_volume(risk, cwd / "risk.npz")), "record": record}
+        enhanced, acquired = load_volume(self.inputs.enhanced), load_volume(self.inputs.acquired)
+        risk, record = risk_session(enhanced, acquired)
+        found = {"volume": str(save_volume(risk, cwd / "risk.npz")), "record": record, "error": None}
+        if isdefined(self.inputs.std) and self.inputs.std:
+            error = error_session(load_volume(self.inputs.std), risk, record, acquired.brain)
+            found["error"] = str(save_volume(error, cwd / "error.npz"))
+        return found
 
 
 class EvaluateInputs(StepInputs):

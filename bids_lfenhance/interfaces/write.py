@@ -67,6 +67,7 @@ class WriteSessionInputs(WriteInputs):
     enhanced_regions = File(exists=True, desc="only if segmentation of regions is enabled, like the next")
     enhanced_region_volumes = traits.Dict()
     std = traits.Either(File(exists=True), None)
+    error = traits.Either(File(exists=True), None, desc="expected, where there is a std")
     maps = traits.Dict(desc="file of each of the method's own maps, by kind")
     risk = File(exists=True, mandatory=True)
     risk_record = traits.Dict(mandatory=True)
@@ -74,6 +75,7 @@ class WriteSessionInputs(WriteInputs):
     metrics = traits.List(traits.Dict, desc="only of a paired session")
     reference_qc = traits.Dict(desc="only of a paired session")
     space_transforms = traits.List(traits.Dict, desc="in the order of the output spaces")
+    lesions = traits.Dict(desc="only of a session with masks of lesions")
     run = traits.Str("", usedefault=True, nohash=True, desc="name of the run, in which nothing depends on it")
 
 
@@ -90,7 +92,7 @@ class WriteSession(Step):
 
         names = {f.name for f in fields(SessionContent)} & set(self.inputs.copyable_trait_names())
         given = {name: value for name in names if isdefined(value := getattr(self.inputs, name))}
-        for name in ("acquired", "enhanced", "risk", "std"):
+        for name in ("acquired", "enhanced", "risk", "std", "error"):
             given[name] = load_volume(given[name]) if given.get(name) else None
         anatomy = load_arrays(self.inputs.anatomy)[1]
         given |= {"expected": anatomy["expected"], "reference_seen": anatomy.get("seen")}

@@ -14,7 +14,7 @@ from ..imaging.volume import Volume
 from ..nn.crop import OUTSIDE, BrainCrop
 from ..nn.estimate import SCALE, network_input, read_output
 from ..nn.method import Plain
-from ..nn.unet3d import whole
+from ..nn.unet3d import apply_padded
 from .options import TargetContrast
 
 RESTORED = ("T1w",)
@@ -168,5 +168,5 @@ def _estimate(slots: SlotImages, network: nn.Module, target: str, device: str) -
     tensors = [torch.from_numpy(np.asarray(one))[None].to(device) for one in arrays]
     with torch.no_grad():
         inputs = network_input(*tensors)
-        mean, scale = read_output(inputs, whole(network, inputs))
+        mean, scale = read_output(inputs, apply_padded(network, inputs))
     return ContrastEstimate(inputs, mean, scale, slots, target, torch.zeros_like(mean))

@@ -46,7 +46,7 @@ class ResidualPrepared(Prepared[S]):
 
 
 @dataclass(frozen=True)
-class Drawing(Generic[S]):
+class ResidualSampler(Generic[S]):
     """What a method adds to what they do alike.
 
     ``resolve(sampling, stored)`` are the settings in use of weights that store these; ``build(settings)`` makes the
@@ -62,24 +62,24 @@ class Drawing(Generic[S]):
     fit: Callable[[ResidualPrepared[S], tuple[int, ...], int], ResidualPrepared[S]]
 
 
-def enhancer(drawing: Drawing[S]) -> Enhancer[Any, ResidualPrepared[S]]:
-    """The record of a method that draws so."""
+def enhancer(sampler: ResidualSampler[S]) -> Enhancer[Any, ResidualPrepared[S]]:
+    """The record of a method that draws the residual with this sampler."""
     return Enhancer(
-        drawing.about,
-        partial(prepare, drawing),
-        partial(sample, drawing),
-        fit_to_memory=partial(fit_to_memory, drawing),
+        sampler.about,
+        partial(prepare, sampler),
+        partial(sample, sampler),
+        fit_to_memory=partial(fit_to_memory, sampler),
         is_stochastic=is_stochastic,
-        resolve=drawing.resolve,
+        resolve=sampler.resolve,
         map_metadata=maps_to_come,
         conclude=conclude,
     )
 
 
-def prepare(drawing: Drawing[S], volume: Volume, sampling: ResidualSampling) -> ResidualPrepared[S]:
+def prepare(sampler: ResidualSampler[S], volume: Volume, sampling: ResidualSampling) -> ResidualPrepared[S]:
     """What all draws share; raise InputError where the estimate is not the one the networks were trained behind."""
-    loaded = load_weights(sampling.weights, drawing.about.weights_name, ())
-    settings = drawing.resolve(sampling, loaded.settings)
+    loaded = load_weights(sampling.weights, sampler.about.weights_name, ())
+    settings = sampler.resolve(sampling, loaded.settings)
     record = get_method(ESTIMATE)
     asked = record.about.sampling(
         weights=settings.estimate,
@@ -88,8 +88,8 @@ def prepare(drawing: Drawing[S], volume: Volume, sampling: ResidualSampling) -> 
         target_contrast=settings.target_contrast,
     )
     estimator = record.prepare(volume, asked)
-    check_estimate(drawing.about.name, str(loaded.settings.get("estimate_sha256", "")), estimator.loaded)
-    device, nets = torch.device(settings.device), drawing.build(settings)
+    check_estimate(sampler.about.name, str(loaded.settings.get("estimate_sha256", "")), estimator.loaded)
+    device, nets = torch.device(settings.device), sampler.build(settings)
     for name, net in nets.items():
         net.load_state_dict(loaded.state[name])
         net.to(device).eval()
@@ -97,15 +97,15 @@ def prepare(drawing: Drawing[S], volume: Volume, sampling: ResidualSampling) -> 
     return ResidualPrepared(volume, settings, nets, loaded, "bf16" if half else "fp32", estimator)
 
 
-def fit_to_memory(drawing: Drawing[S], prepared: ResidualPrepared[S], limit: int) -> ResidualPrepared[S]:
+def fit_to_memory(sampler: ResidualSampler[S], prepared: ResidualPrepared[S], limit: int) -> ResidualPrepared[S]:
     """The same with as much at once as ``limit`` bytes allow; raise InputError if nothing fits."""
     get_method(ESTIMATE).fit_to_memory(prepared.estimator, limit)  # type: ignore[misc]
     if not prepared.settings.draws_residual:
         return prepared
-    return drawing.fit(prepared, BrainCrop.of(prepared.volume, prepared.loaded.contrasts, MARGIN).mask.shape, limit)
+    return sampler.fit(prepared, BrainCrop.of(prepared.volume, prepared.loaded.contrasts, MARGIN).mask.shape, limit)
 
 
-def sample(drawing: Drawing[S], prepared: ResidualPrepared[S], generator: np.random.Generator) -> Draw:
+def sample(sampler: ResidualSampler[S], prepared: ResidualPrepared[S], generator: np.random.Generator) -> Draw:
     """One draw: the estimate, the SD of its error, and one residual around it where anything is to be drawn."""
     settings, found = prepared.settings, prepared.estimate
     factor = prepared.estimator.settings.error_factor
@@ -113,7 +113,7 @@ def sample(drawing: Drawing[S], prepared: ResidualPrepared[S], generator: np.ran
     residual: np.ndarray | None = None
     calls: Mapping[str, int] = {}
     if settings.draws_residual:
-        residual, calls = draw_residual(drawing, prepared, generator)
+        residual, calls = draw_residual(sampler, prepared, generator)
     record = {
         **found.record(),
         "weights": str(prepared.loaded.path),
@@ -128,7 +128,7 @@ def sample(drawing: Drawing[S], prepared: ResidualPrepared[S], generator: np.ran
 
 
 def draw_residual(
-    drawing: Drawing[S], prepared: ResidualPrepared[S], generator: np.random.Generator
+    sampler: ResidualSampler[S], prepared: ResidualPrepared[S], generator: np.random.Generator
 ) -> tuple[np.ndarray, Mapping[str, int]]:
     """(σ r̂ (C, X, Y, Z) float32 in the units of the scan, zero beyond the brain; network calls by contrast).
 
@@ -141,7 +141,7 @@ def draw_residual(
     for name, one in found.contrasts.items():
         channel = CONTRASTS.index(name)
         with torch.no_grad():
-            drawn, calls[name] = drawing.draw(prepared, one, torch.Generator().manual_seed(int(seeds[channel])))
+            drawn, calls[name] = sampler.draw(prepared, one, torch.Generator().manual_seed(int(seeds[channel])))
         residual = (one.scale.clamp(*SCALE) * drawn.clamp(-CLIP, CLIP))[0, 0].cpu().numpy() * one.slots.unit
         here: tuple[int | slice, ...] = (channel, *found.crop.box)
         out[here] = np.where(found.crop.mask, residual, 0)

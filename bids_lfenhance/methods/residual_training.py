@@ -1,4 +1,4 @@
-"""What the flow of the residual learns from, behind a given estimate of low field simulated anew; how it is judged."""
+"""What the flow of the residual learns from, behind a given estimate of low field simulated anew; how it is scored."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -7,13 +7,12 @@ from typing import TypeVar
 import torch
 from torch import nn
 
-from ..nn.batch import Batch, Item, required
+from ..nn.batch import Batch, Item, ValidationSession, required
 from ..nn.estimate import read_output
-from ..nn.judged import Judged
 from ..nn.residual import radial_power, whiten
 from ..nn.source import Position, Source
 from ..nn.stage import Losses, Nets, Stage
-from ..nn.unet3d import whole
+from ..nn.unet3d import apply_padded
 from ..nn.weights import Loaded, load_weights
 from . import get_trainable
 from .residual_options import ESTIMATE, FlowTraining, ResidualTraining, TrainedBehind
@@ -62,14 +61,16 @@ def estimator(loaded: Loaded, device: torch.device) -> nn.Module:
 def with_estimate(batch: Batch, network: nn.Module) -> Batch:
     """The batch with ``mean`` and ``scale``, (B, 1, X, Y, Z)."""
     with torch.no_grad():
-        mean, scale = read_output(batch.input, whole(network, batch.input))
+        mean, scale = read_output(batch.input, apply_padded(network, batch.input))
     return replace(batch, mean=mean, scale=scale)
 
 
-def judge(losses: Losses, variance: float) -> "Callable[[Nets, Iterable[Judged], S], Mapping[str, float]]":
-    """How a method is judged whose loss ``velocity`` is that of a velocity of so much variance: ``SCORES``."""
+def score_sessions(
+    losses: Losses, variance: float
+) -> "Callable[[Nets, Iterable[ValidationSession], S], Mapping[str, float]]":
+    """How a method is scored whose loss ``velocity`` is that of a velocity of so much variance: ``SCORES``."""
 
-    def of_sessions(nets: Nets, sessions: Iterable[Judged], settings: S) -> Mapping[str, float]:
+    def of_sessions(nets: Nets, sessions: Iterable[ValidationSession], settings: S) -> Mapping[str, float]:
         found = []
         for batch in _with_estimates(sessions, settings):
             generator = torch.Generator(batch.input.device).manual_seed(0)
@@ -80,12 +81,12 @@ def judge(losses: Losses, variance: float) -> "Callable[[Nets, Iterable[Judged],
     return of_sessions
 
 
-def behind(nets: Nets, sessions: Iterable[Judged], settings: S) -> S:
+def behind(nets: Nets, sessions: Iterable[ValidationSession], settings: S) -> S:
     """The settings with the hash of the estimate."""
     return replace(settings, estimate_sha256=load_weights(settings.behind, ESTIMATE, ()).sha256)
 
 
-def measure(nets: Nets, sessions: Iterable[Judged], settings: F) -> F:
+def measure(nets: Nets, sessions: Iterable[ValidationSession], settings: F) -> F:
     """The settings with the hash of the estimate and the power of its residual in bands."""
     power = []
     for batch in _with_estimates(sessions, settings):
@@ -95,9 +96,9 @@ def measure(nets: Nets, sessions: Iterable[Judged], settings: F) -> F:
     return replace(behind(nets, (), settings), spectrum=spectrum)
 
 
-def _with_estimates(sessions: Iterable[Judged], settings: ResidualTraining) -> Iterator[Batch]:
+def _with_estimates(sessions: Iterable[ValidationSession], settings: ResidualTraining) -> Iterator[Batch]:
     loaded = load_weights(settings.behind, ESTIMATE, ())
     network: nn.Module | None = None
-    for judged in sessions:
-        network = network or estimator(loaded, judged.batch.input.device)
-        yield with_estimate(judged.batch, network)
+    for session in sessions:
+        network = network or estimator(loaded, session.batch.input.device)
+        yield with_estimate(session.batch, network)

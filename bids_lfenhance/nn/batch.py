@@ -109,3 +109,19 @@ def required(field: Tensor | None) -> Tensor:
     if field is None:
         raise TypeError("this batch lacks a field that the method needs")
     return field
+
+
+PAIR = "pair"
+"""Name of an acquired session; others are simulated."""
+
+
+@dataclass(frozen=True, eq=False)
+class ValidationSession:
+    """A whole head, a batch of one with its target, by which a training is scored.
+
+    ``name`` of the session; ``own``: the contrast of the scan is kept.
+    """
+
+    name: str
+    own: bool
+    batch: Batch

@@ -15,8 +15,7 @@ from ..imaging.volume import Volume
 if TYPE_CHECKING:  # torch takes a second to import, and the command line reads these records without it
     import torch
 
-    from .batch import Batch
-    from .judged import Judged
+    from .batch import Batch, ValidationSession
     from .source import Example, Source
     from .stage import Nets, Stage
     from .weights import Loaded
@@ -180,7 +179,8 @@ class Trainable(Generic[S]):
     examples; None: patches of them, or, where ``about`` learns from heads, low field simulated anew, of which
     ``completes(source, settings)`` makes what this method needs. ``score(nets, example, settings, device)`` gives a
     validation example its ``scores``, by name, the higher the better, and the first decides which weights are kept;
-    ``judge(nets, sessions, settings)`` does so by the fixed sessions of a head; with neither, PSNR in the brain does.
+    ``score_sessions(nets, sessions, settings)`` does so by the fixed sessions of a head; with neither, PSNR in the
+    brain does.
     ``initialise(nets, examples)`` sets parameters that are estimated in closed form, before the first step.
     ``conclude(nets, sessions, settings)`` returns the settings with what is found of the networks in the end
     (``about.found``), on the fixed sessions of the validation subjects, or the training's where there are none.
@@ -192,11 +192,11 @@ class Trainable(Generic[S]):
     predict: "Callable[[Nets, Batch, S, torch.Generator], torch.Tensor]"
     source: MakesSource | None = None
     score: "Callable[[Nets, Example, S, torch.device], Mapping[str, float]] | None" = None
-    judge: "Callable[[Nets, Iterable[Judged], S], Mapping[str, float]] | None" = None
+    score_sessions: "Callable[[Nets, Iterable[ValidationSession], S], Mapping[str, float]] | None" = None
     scores: tuple[str, ...] = ("psnr",)
     completes: "Callable[[Source, S], Source] | None" = None
     initialise: "Callable[[Nets, Sequence[Example]], None] | None" = None
-    conclude: "Callable[[Nets, Iterable[Judged], S], S] | None" = None
+    conclude: "Callable[[Nets, Iterable[ValidationSession], S], S] | None" = None
 
     @property
     def name(self) -> str:

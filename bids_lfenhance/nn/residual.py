@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from .estimate import CHANNELS, SCALE
 from .flow import Velocity
-from .unet3d import whole
+from .unet3d import apply_padded
 from .windows import Windows, blend
 
 CLIP = 6.0
@@ -45,7 +45,7 @@ def flow_of(network: nn.Module, condition: Tensor, windows: Windows | None = Non
 
     def velocity(state: Tensor, time: float) -> Tensor:
         def at(field: Tensor) -> Tensor:
-            return whole(network, field, torch.full((len(field),), time, device=field.device))
+            return apply_padded(network, field, torch.full((len(field),), time, device=field.device))
 
         field = torch.cat([state, condition], dim=1)
         return at(field) if windows is None else blend(at, field, windows)

@@ -78,7 +78,7 @@ class UNet3d(nn.Module):
         return out
 
 
-def whole(network: nn.Module, x: Tensor, *more: Tensor) -> Tensor:
+def apply_padded(network: nn.Module, x: Tensor, *more: Tensor) -> Tensor:
     """(B, out, …) float32 of a U-Net in two or three dimensions, for sides of any length: padded with zeros, cut back.
 
     Its ``multiple`` is what it needs sides to be multiples of.

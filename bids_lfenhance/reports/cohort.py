@@ -16,6 +16,7 @@ from ..evaluation.figures import Figures
 from ..evaluation.metric_definitions import DICE, VOLUME_DIFFERENCE
 from ..evaluation.structures import HIGH, OVERLAP_KEYS, VOLUME_KEYS
 from .collect import REGION_SEGMENTATIONS, Channel, Output, Session, Subject, Tissue, collect, read_json, read_run
+from .tables import lesion_contrast
 from .usable import judged, summed_up
 
 COMPLETE, MISSING, HALF = "complete", "missing", "half-written"
@@ -131,7 +132,7 @@ def _add_session(cohort: Cohort, subject: Subject, session: Session) -> None:
                     sorted(tissue.segmentation for tissue in segmented if tissue.volumes is not None)
                 )
             }
-            row |= words.get((channel.contrast, label), {})
+            row |= words.get((channel.contrast, label), {}) | _lesions(channel, label)
             cohort.images.append(row | {"high_field": "yes" if paired else "no"})
     _add_metrics(cohort, where, session, counted)
     if not session.channels:
@@ -221,6 +222,14 @@ def _risk(channel: Channel, label: str, session: Session) -> dict[str, Any]:
     brain = _figure(_mapping(session.record.get("Anatomy")).get("MaskVolumeMl"))
     volume = above * brain if above is not None and brain is not None else None
     return {"risk_fraction": above, "risk_ml": volume, "risk_seen": seen}
+
+
+def _lesions(channel: Channel, label: str) -> dict[str, Any]:
+    """Volume of the outlined lesions, and their contrast in an image: the sidecars of enhanced images tell both."""
+    own = [channel.enhanced[label]] if label in channel.enhanced else list(channel.enhanced.values())
+    about = next((output.sidecar for output in own if output.sidecar.get("Lesions")), {})
+    volume = _figure(_mapping(about.get("Lesions")).get("VolumeMl"))
+    return {"lesion_ml": volume, "lesion_contrast": lesion_contrast(about, label)}
 
 
 _WORST = {

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 
 from ..bids.tables import table_lines
-from ..config import CONTRASTS, MAP_ENDS, METHOD_MAPS
+from ..config import CONTRASTS, MADE_MAPS, MAP_ENDS, METHOD_MAPS
 from ..errors import InputError
+from ..evaluation.volume_error import COLUMNS as ERROR_COLUMNS
 from ..imaging.grid import Grid, canonical_zoom
 
 HIGH_FIELD_TESLA = 1.0
@@ -57,13 +58,15 @@ class Tissue:
     """A segmentation, and the volume of every tissue or region in mm³ by name (None where the table is missing).
 
     ``confidence`` of the regions, 0 to 1; empty where the table tells none. ``soft``: the volumes by posteriors.
-    ``cut``: names of what has no volume, as the field of view ends in it.
+    ``error``: expected error of the volumes, mm³ and %, empty where none is known. ``cut``: names of what has no
+    volume, as the field of view ends in it.
     """
 
     output: Output
     volumes: Mapping[str, float] | None
     confidence: Mapping[str, float] = field(default_factory=dict)
     soft: Mapping[str, float] = field(default_factory=dict)
+    error: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     cut: tuple[str, ...] = ()
 
     @property
@@ -76,8 +79,8 @@ class Tissue:
 class Channel:
     """One contrast of a session; the dicts are keyed by the label of the result (``inr``).
 
-    ``maps`` are what the method itself says against its result, each keyed by the kind (``METHOD_MAPS``); ``stacks``
-    the scans on their own voxels, by ``acq-``.
+    ``maps`` are further maps of each result, keyed by the kind (``MADE_MAPS`` and the method's own, ``METHOD_MAPS``);
+    ``stacks`` the scans on their own voxels, by ``acq-``.
     """
 
     contrast: str
@@ -325,7 +328,8 @@ def _channel(contrast: str, low: list[Output], reference: list[Output]) -> Chann
     tissue, regions = (_segmented(low, contrast, seg) for seg in ("tissue", seg_regions))
     of_high = [next(iter(_segmented(reference, contrast, seg).values()), None) for seg in ("tissue", seg_regions)]
     maps_of = maps["Std"], maps["Risk"]
-    own = {label: {kind: maps[kind][label] for kind in METHOD_MAPS if label in maps[kind]} for label in enhanced}
+    kinds = (*MADE_MAPS, *METHOD_MAPS)
+    own = {label: {kind: maps[kind][label] for kind in kinds if label in maps[kind]} for label in enhanced}
     segmented = tissue, of_high[0], regions, of_high[1]
     return Channel(contrast, images.get("preproc"), high, enhanced, *maps_of, *segmented, own)
 
@@ -341,12 +345,13 @@ def _segmented(outputs: Iterable[Output], contrast: str, seg: str) -> dict[str, 
 
 def _tissue(output: Output) -> Tissue:
     rows = read_numbers(output.path.with_name(output.path.name.split(".nii")[0] + ".tsv"))
-    volumes, confidence, soft = (
+    volumes, confidence, soft, error, percent = (
         {str(row["name"]): row[key] for row in rows if isinstance(row.get(key), float)}
-        for key in ("volume_mm3", "confidence", "volume_soft_mm3")
+        for key in ("volume_mm3", "confidence", "volume_soft_mm3", *ERROR_COLUMNS)
     )
+    errors = {name: (error[name], percent[name]) for name in error.keys() & percent.keys()}
     cut = tuple(str(row["name"]) for row in rows if row.get("volume_mm3") == "n/a")
-    return Tissue(output, volumes if volumes or cut else None, confidence, soft, cut)
+    return Tissue(output, volumes if volumes or cut else None, confidence, soft, errors, cut)
 
 
 def _missing(session: Session, head: str, wanted: str | None) -> Iterable[str]:

@@ -97,7 +97,7 @@ def improved_sentence(session: Session, image: Judged, album: Album) -> str:
 
 def doubt_sentence(image: Judged, album: Album) -> str:
     """Where the expected error is largest, what the scans contradict, and the detail they did not record."""
-    error = album.scale(image.contrast, image.label, "Std")
+    error = album.scale(image.contrast, image.label, "Error")
     weakest = album.weakest.get((image.contrast, image.label), [])
     risk = album.scale(image.contrast, image.label, "Risk").get("about", {})
     parts = []

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..config import TISSUES, TOTAL_INTRACRANIAL
+from ..evaluation.volume_error import COLUMNS as ERROR_COLUMNS
 from ..segmentation.regions import regions
 from .cohort import NO_SESSION, Cohort, Rows
 
@@ -55,6 +56,7 @@ def volumes_long(cohort: Cohort) -> Rows:
                     "freesurfer_name": None if of_tissue else FREESURFER.get(name),
                     "volume_mm3": volume,
                     "volume_soft_mm3": tissue.soft.get(name),
+                    **dict(zip(ERROR_COLUMNS, tissue.error.get(name, (None, None)), strict=True)),
                     "volume_etiv_percent": 100 * volume / whole if whole else None,
                     "confidence": tissue.confidence.get(name),
                 }

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..evaluation.thresholds import PURPOSES
+from ..evaluation.volume_error import COLUMNS as ERROR_COLUMNS
 from ..segmentation.regions import regions
 from .group_data import INTRACRANIAL
 
@@ -182,6 +183,8 @@ IMAGES: Columns = {
     "risk_fraction": _column("Share of the brain above the risk threshold"),
     "risk_ml": _column("That share of the brain mask's volume", "mL"),
     "risk_seen": _column("Share of the brain that some stack saw"),
+    "lesion_ml": _column("Volume of the lesions that the dataset's masks outline", "mL"),
+    "lesion_contrast": _column("(mean of the lesions - mean of the white matter 2 to 8 mm around) / the latter"),
 }
 
 _ONE_IMAGE: Columns = {**_KEYS, **_CONTRAST, "image": IMAGES["image"]}
@@ -194,6 +197,7 @@ VOLUMES_LONG: Columns = {
     "freesurfer_name": _column("Name of the region in FreeSurfer's colour table; n/a for tissues"),
     "volume_mm3": _column("Volume of the voxels that carry the label", "mm^3"),
     "volume_soft_mm3": _column("Sum of the posterior times the voxel volume", "mm^3"),
+    **{name: _column(about["Description"], about["Units"]) for name, about in ERROR_COLUMNS.items()},
     "volume_etiv_percent": _column("100 volume_mm3 / the total intracranial volume of the same image", "%"),
     "confidence": _column("Mean over the region's voxels of its own posterior, 0 to 1"),
 }

@@ -25,7 +25,6 @@ DPI = 110
 ROW_INCHES, COLUMN_INCHES = 2.3, 3.1
 SMALL_INCHES = (2.15, 1.95)
 """Width and height of one of many panels."""
-STYLE = {"xtick.labelsize": 8, "ytick.labelsize": 8, "axes.spines.top": False, "axes.spines.right": False}
 LINE_INCHES = 0.26
 """Height of a structure in the figure of all of them."""
 
@@ -287,7 +286,8 @@ def _grid(
 
     canvas = Canvas(figsize=size, facecolor="white")
     FigureCanvasAgg(canvas)
-    with matplotlib.rc_context(STYLE):  # set before, not changed after: a tick is made once
+    style = {"xtick.labelsize": 8, "ytick.labelsize": 8, "axes.spines.top": False, "axes.spines.right": False}
+    with matplotlib.rc_context(dict[Any, Any](style)):  # set before, not changed after: a tick is made once
         grid = canvas.subplots(rows, columns, squeeze=False)
     left, right, top, bottom = edges
     inner = (size[0] - left - right - gap[0] * (columns - 1)) / columns

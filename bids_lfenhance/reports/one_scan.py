@@ -71,9 +71,7 @@ def picture(images: Mapping[str, np.ndarray], std: np.ndarray, mask: np.ndarray)
     rows: list[list[fig.Tile]] = []
     for name, image in cut.items():
         tiles = [fig.grey(fig.plane_slice(image, plane, index), windows[name]) for plane, index in shown]
-        outlines = [
-            ((fig.plane_slice(brain, p, i), fig.TISSUE_COLOURS["brain"]),) if not rows else () for p, i in shown
-        ]
+        outlines = [((fig.plane_slice(brain, p, i), fig.TISSUE_COLOURS["mask"]),) if not rows else () for p, i in shown]
         rows.append([fig.Tile(tile, lines) for tile, lines in zip(tiles, outlines, strict=True)])
     last = list(cut)[-1]
     percent = 100 * std[box] / max(float(np.median(cut[last][brain])) if brain.any() else 1.0, 1e-9)
@@ -98,5 +96,5 @@ def _painted(
 
 def _at(brain: np.ndarray, plane: str, share: float) -> int:
     """The slice that lies this share of the way through the brain."""
-    where = fig.slice_indices(brain, plane, brain.shape[fig.AXES[plane]])
+    where = fig.slice_range(brain, plane)
     return where[round(share * (len(where) - 1))]

@@ -14,6 +14,7 @@ from .session_figures import Album, draw_session, save_figures
 from .tables import (
     comparisons,
     field_strength,
+    lesion_rows,
     metric_description,
     metric_name,
     metric_rows,
@@ -136,6 +137,7 @@ def session_part(session: Session, subject: Subject, album: Album) -> dict[str, 
         "regions": {channel.contrast: region_rows(channel, session) for channel in session.channels},
         "metrics": shown,
         "protocols": folded,
+        "lesions": lesion_rows(session),
         "purposes": PURPOSES,
         "rated": rated(session, subject),
     }

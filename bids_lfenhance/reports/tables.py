@@ -137,6 +137,7 @@ def _volume_row(
         value = tissue.volumes.get(name) if tissue and tissue.volumes else None
         change = 100 * (value - truth) / truth if value is not None and truth else None
         dice = overlap.get(name)
+        error = tissue.error.get(name) if tissue else None
         parts = [f"{signed(change, 2)} %"] if change is not None else []
         parts += [f"Dice {dice:.2f}"] if isinstance(dice, float) and math.isfinite(dice) else []
         cells.append(
@@ -144,10 +145,38 @@ def _volume_row(
                 "ml": "n/a" if tissue and name in tissue.cut else millilitres(value, digits),
                 "change": ", ".join(parts),
                 "percent": change,
+                "error": f"± {millilitres(error[0], digits)}, {number(error[1], 2)} %" if error else "",
                 "sure": number(tissue.confidence.get(name), 2) if tissue else "–",
             }
         )
     return {"name": name, "cells": cells, "high": millilitres(truth, digits) if reference else None}
+
+
+def lesion_rows(session: Session) -> list[dict[str, str]]:
+    """One row per image with masks of lesions: their volume, and their contrast to the white matter around, in %."""
+    images = [(c.contrast, label, output.sidecar) for c in session.channels for label, output in c.enhanced.items()]
+    return [_lesion_row(*image) for image in images if isinstance(image[2].get("Lesions"), Mapping)]
+
+
+def _lesion_row(contrast: str, label: str, sidecar: Mapping[str, Any]) -> dict[str, str]:
+    found = sidecar["Lesions"]
+    contrasts = {name: lesion_contrast(sidecar, name) for name in ("preproc", label, "high")}
+    told = ["–" if value is None else f"{signed(100 * value, 2)} %" for value in contrasts.values()]
+    return {
+        "contrast": contrast,
+        "label": label,
+        "masks": ", ".join(map(str, found.get("Masks") or ())),
+        "ml": number(found.get("VolumeMl")),
+        "count": number(found.get("Count")),
+    } | dict(zip(("low", "enhanced", "high"), told, strict=True))
+
+
+def lesion_contrast(sidecar: Mapping[str, Any], image: str) -> float | None:
+    """(lesions − white matter around) / white matter around, in an image, as the sidecar of the enhanced one has it."""
+    found = sidecar.get("Lesions")
+    contrasts = found.get("Contrast") if isinstance(found, Mapping) else None
+    value = contrasts.get(image) if isinstance(contrasts, Mapping) else None
+    return float(value) if isinstance(value, int | float) else None
 
 
 def millilitres(cubic_mm: float | None, digits: int = 1) -> str:

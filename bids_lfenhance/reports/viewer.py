@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ..config import MADE_MAPS
 from ..imaging.grid import zooms_of
 from . import rendering as fig
 from .session_images import ContrastImages, Frame
@@ -129,14 +130,19 @@ def _name(key: str, names: Mapping[str, str]) -> str:
 def layers_of(contrast: ContrastImages, label: str, mask: np.ndarray) -> list[Layer]:
     """The maps of one result: what changed, the expected error, the risk, and the method's own."""
     layers = [_change(contrast, label, mask)] if "low" in contrast.images else []
-    if label in contrast.std:
-        percent = 100 * contrast.std[label] / contrast.level(label, mask)
+    if (error := expected_error(contrast, label)) is not None:
+        percent = 100 * error / contrast.level(label, mask)
         about = _spread(percent[mask])
-        layers.append(Layer("Std", "Expected error", percent, _upwards("viridis", percent[mask], PERCENT), about))
+        layers.append(Layer("Error", "Expected error", percent, _upwards("viridis", percent[mask], PERCENT), about))
     if label in contrast.risk:
         layers.append(_risk(contrast, label, mask))
-    own = [kind for kind in contrast.maps.get(label, {}) if kind not in (DRAWN, "Change")]
+    own = [kind for kind in contrast.maps.get(label, {}) if kind not in (DRAWN, *MADE_MAPS)]
     return layers + [_own(kind, contrast, label, mask) for kind in own]
+
+
+def expected_error(contrast: ContrastImages, label: str) -> np.ndarray | None:
+    """The map of the expected absolute error, or the method's own scale of it; None where there is neither."""
+    return contrast.maps.get(label, {}).get("Error", contrast.std.get(label))
 
 
 def _change(contrast: ContrastImages, label: str, mask: np.ndarray) -> Layer:
@@ -182,7 +188,7 @@ def weakest_regions(
     """(name, mean) of the regions where the expected error is largest, the worst first; none without regions of it."""
     from ..segmentation.regions import regions
 
-    error = next((layer.values for layer in layers if layer.kind == "Std"), None)
+    error = next((layer.values for layer in layers if layer.kind == "Error"), None)
     if error is None or label not in contrast.regions:
         return []
     labels = contrast.regions[label]

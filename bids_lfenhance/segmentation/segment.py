@@ -129,7 +129,15 @@ def volume_rows(found: Segmentation) -> Rows:
     """The table of a segmentation (``region_rows``): soft volumes are sums of posteriors."""
     soft = found.posteriors.sum(axis=(1, 2, 3), dtype=np.float64)
     soft[0] = soft[1:].sum()
-    return region_rows(found.labels, found.grid, (soft * found.grid.voxel_volume).tolist(), found.confidence.tolist())
+    uncertain = np.array([_uncertain(posterior) for posterior in found.posteriors])
+    volumes, doubts = ((column * found.grid.voxel_volume).tolist() for column in (soft, uncertain))
+    return region_rows(found.labels, found.grid, volumes, found.confidence.tolist(), doubts)
+
+
+def _uncertain(posterior: np.ndarray) -> float:
+    """Σ p (1 − p): the variance of the number of voxels, were they independent; their mean where they err together."""
+    wide = posterior.astype(np.float32)
+    return float(np.sum(wide * (1 - wide), dtype=np.float64))
 
 
 def one_piece(posteriors: np.ndarray) -> np.ndarray:

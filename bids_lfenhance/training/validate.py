@@ -77,15 +77,15 @@ def _psnr(
 
 def scores_itself(method: Trainable[S]) -> bool:
     """Whether the method has scores of its own."""
-    return method.score is not None or method.judge is not None
+    return method.score is not None or method.score_sessions is not None
 
 
 def own_scores(
     method: Trainable[S], nets: Mapping[str, nn.Module], example: Example, settings: S, device: torch.device
 ) -> Mapping[str, float]:
     """The method's own scores of an example, or of the sessions that are simulated from it."""
-    if method.judge is not None:
-        return method.judge(nets, fixed_sessions(example, device), settings)
+    if method.score_sessions is not None:
+        return method.score_sessions(nets, fixed_sessions(example, device), settings)
     assert method.score is not None
     return method.score(nets, example, settings, device)
 

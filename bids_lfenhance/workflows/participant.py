@@ -11,6 +11,7 @@ from ..config import RunSpec
 from ..derivatives.layout import segmentations, segments_low_field
 from ..interfaces.assess import Evaluate, MapRisk, Normalise, SegmentTissue
 from ..interfaces.enhance import Enhance
+from ..interfaces.lesions import MeasureLesions
 from ..interfaces.prepare import FindAnatomy, PrepareReference, PrepareSession
 from ..interfaces.regions import SegmentBySynthSeg, SegmentRegions
 from ..interfaces.write import WriteReference, WriteReport, WriteSession, WriteVolumes
@@ -125,20 +126,23 @@ def init_session_wf(session: LowFieldSession, spec: RunSpec, run: str = "") -> W
             (tissue, enhance, [("volume", "volume")]),
             (enhance, enhanced_tissue, [("volume", "volume")]),
             (anatomy, enhanced_tissue, [("anatomy", "anatomy")]),
-            (enhance, risk, [("volume", "enhanced")]),
+            (enhance, risk, [("volume", "enhanced"), ("std", "std")]),
             (tissue, risk, [("volume", "acquired")]),
             (prepare, write, [("qc", "qc")]),
             (anatomy, write, [("quality", "quality"), ("anatomy", "anatomy")]),
             (tissue, write, [("volume", "acquired"), ("labels", "labels"), ("volumes", "volumes")]),
             (enhance, write, [("volume", "enhanced"), *((name, name) for name in ("std", "provenance", "maps"))]),
             (enhanced_tissue, write, [("labels", "enhanced_labels"), ("volumes", "enhanced_volumes")]),
-            (risk, write, [("volume", "risk"), ("record", "risk_record")]),
+            (risk, write, [("volume", "risk"), ("record", "risk_record"), ("error", "error")]),
             (write, outputnode, [("files", "files")]),
         ]
     )
     _connect_spaces(workflow, enhance, write, spec)
     segmented = {"": prepare} if segments_low_field("regions", session) else {}
     regions = _connect_regions(workflow, segmented | {"enhanced_": enhance}, anatomy, write, spec)
+    images = {"acquired": (tissue, "volume"), "enhanced": (enhance, "volume"), "tissue": (enhanced_tissue, "labels")}
+    images |= {"reference": (inputnode, "reference")} if session.paired else {}
+    _connect_lesions(workflow, session, images, write, spec)
     if session.paired:
         volumes = {"baseline": tissue, "enhanced": enhance}
         labels = {"tissue": (tissue, enhanced_tissue), "regions": regions}
@@ -157,6 +161,18 @@ def _init_enhance(session: LowFieldSession, spec: RunSpec) -> Node:
         use_gpu=spec.device.startswith("cuda"),
     )
     return _step(interface, "enhance", spec)
+
+
+def _connect_lesions(
+    workflow: Workflow, session: LowFieldSession, sources: Mapping[str, tuple[Node, str]], write: Node, spec: RunSpec
+) -> None:
+    """The contrast of lesions where the session has masks of them; ``sources`` by input: node and output."""
+    if not session.lesions:
+        return
+    lesions = _step(MeasureLesions(session=session, label=spec.label), "lesions", spec)
+    for name, (node, output) in sources.items():
+        workflow.connect(node, output, lesions, name)
+    workflow.connect(lesions, "record", write, "lesions")
 
 
 def _connect_spaces(workflow: Workflow, enhance: Node, write: Node, spec: RunSpec) -> None:

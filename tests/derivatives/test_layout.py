@@ -30,6 +30,8 @@ SESSION = """
 preproc/{c}                {s}res-1mm_desc-preproc_{c}.nii.gz
 enhanced/{c}               {s}res-1mm_desc-inr_{c}.nii.gz
 Std/{c}                    {s}res-1mm_desc-inrStd_{c}.nii.gz
+Error/{c}                  {s}res-1mm_desc-inrError_{c}.nii.gz
+Change/{c}                 {s}res-1mm_desc-inrChange_{c}.nii.gz
 risk/{c}                   {s}res-1mm_desc-inrRisk_{c}.nii.gz
 tissue/{c}                 {s}seg-tissue_res-1mm_desc-preproc{c}_dseg.nii.gz
 tissue_table/{c}           {s}seg-tissue_res-1mm_desc-preproc{c}_dseg.tsv
@@ -116,7 +118,9 @@ def test_names_of_a_reference(kind: str, head: str) -> None:
 
 def test_a_standard_deviation_only_where_the_method_gives_its_scale() -> None:
     with_, without = (session_layout(record("paired"), spec(gives_scale=gives, n_samples=4)) for gives in (True, False))
-    assert set(with_) - set(without) == {"Std/T1w", "Std/T2w"}
+    assert set(with_) - set(without) == {
+        f"{kind}/{contrast}" for kind in ("Std", "Error") for contrast in ("T1w", "T2w")
+    }
 
 
 def test_what_the_weights_do_not_know_has_no_spread_and_no_maps() -> None:

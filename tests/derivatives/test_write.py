@@ -94,6 +94,7 @@ def content(record: LowFieldSession, rng: np.random.Generator) -> SessionContent
         enhanced_labels=labels,
         enhanced_volumes={"T1w": rows, "T2w": rows},
         std=replace(volume, image=volume.image / 10),
+        error=replace(volume, image=volume.image / 12),
         risk=replace(volume, image=volume.image / 5),
         risk_record={c: {"chi2": np.float32(1.0), "band": float("nan")} for c in ("T1w", "T2w")},
         provenance={
@@ -114,7 +115,14 @@ def content(record: LowFieldSession, rng: np.random.Generator) -> SessionContent
 
 REGION_LABELS = np.pad(np.full((4, 4, 4), 17, np.uint8), [(2, 2), (2, 3), (2, 4)])
 REGION_ROWS = [
-    {"index": 17, "name": "left hippocampus", "volume_mm3": 720.0, "volume_soft_mm3": 700.5, "confidence": 0.9},
+    {
+        "index": 17,
+        "name": "left hippocampus",
+        "volume_mm3": 720.0,
+        "volume_soft_mm3": 700.5,
+        "confidence": 0.9,
+        "uncertain_mm3": 100.0,
+    },
     {"index": None, "name": "total intracranial", "volume_mm3": 1.5e6, "volume_soft_mm3": 1.4e6, "confidence": np.nan},
 ]
 REGIONS = {
@@ -248,11 +256,10 @@ def test_spreads_and_maps_that_an_earlier_run_left_and_this_one_does_not_make_go
     every = replace(spec, weights_contrasts=())
     write_all(record, every, rng)
     files = session_layout(record, every)
-    assert all(files[f"{kind}/T2w"].is_file() for kind in ("Std", "Sample", "DrawsStd"))
+    kinds = ("Std", "Error", "Change", "Sample", "DrawsStd")
+    assert all(files[f"{kind}/T2w"].is_file() for kind in kinds)
     write_all(record, spec, rng)
-    assert {path for key, path in files.items() if not path.is_file()} == {
-        files[f"{kind}/T2w"] for kind in ("Std", "Sample", "DrawsStd")
-    }
+    assert {path for key, path in files.items() if not path.is_file()} == {files[f"{kind}/T2w"] for kind in kinds}
     assert not sidecar_path(files["Std/T2w"]).exists()
     assert is_complete(record, spec)
 
@@ -299,7 +306,7 @@ def test_regions_are_written_with_who_found_them(raw, spec, rng, who, label):
         assert who == "builtin" or about["SegmentedBy"] == "FreeSurfer mri_synthseg"
         assert {"confidence", "volume_soft_mm3", "Sources"} <= set(about)
         rows = path.with_name(path.name.replace(".nii.gz", ".tsv")).read_text().splitlines()
-        assert rows[1].split("\t") == ["17", "left hippocampus", "720", "700.5", "0.9"]
+        assert rows[1].split("\t")[:5] == ["17", "left hippocampus", "720", "700.5", "0.9"]
         assert rows[2].split("\t")[0] == "n/a"
 
 
@@ -382,3 +389,41 @@ def test_what_the_scans_cut_has_no_volume_and_the_record_says_how_much_they_show
     assert {scan["Contrast"]: scan["Coverage"] for scan in told["Scans"]} == {"T1w": 0.5, "T2w": 1.0}
     usable = json.loads(sidecar_path(files["enhanced/T1w"]).read_text())["Usable"]
     assert usable["measure"] == "no"
+
+
+def test_the_change_is_what_the_method_did_to_the_plain_mean(raw, spec, rng):
+    record = session(raw)
+    given = write_all(record, spec, rng)
+    files = session_layout(record, spec)
+    change, low, enhanced = (
+        np.asarray(nib.load(files[f"{kind}/T1w"]).dataobj) for kind in ("Change", "preproc", "enhanced")
+    )
+    np.testing.assert_allclose(low + change, enhanced, atol=1e-6)
+    np.testing.assert_array_equal(change, given.acquired.channel("T1w"), "the image here is twice the mean")
+    assert "Change/T2w" not in files, "the weights do not know T2w: nothing was changed"
+
+
+@pytest.mark.parametrize("trusted", [True, False])
+def test_a_volume_has_its_expected_error_where_that_was_measured(raw, spec, rng, trusted):
+    record, spec = session(raw), replace(spec, sloppy=not trusted)
+    write_all(record, spec, rng)
+    files = session_layout(record, spec)
+    keys = ("regions", "enhanced_regions")
+    low, enhanced = (pd.read_csv(files[f"{key}_table/T1w"], sep="\t").set_index("name") for key in keys)
+    high = pd.read_csv(reference_layout(record, spec)["regions_table/T1w"], sep="\t")
+    mm3, percent = (enhanced.loc["left hippocampus", f"volume_error_{unit}"] for unit in ("mm3", "percent"))
+    assert np.isfinite(mm3) == trusted
+    assert not trusted or percent == pytest.approx(100 * mm3 / 720, rel=1e-4)
+    for table in (low, high, enhanced.drop("left hippocampus")):
+        assert table["volume_error_mm3"].isna().all(), "of high field, of low field, of what has no posteriors"
+
+
+def test_the_sidecar_tells_how_far_lesions_stand_out(raw, spec, rng):
+    record = session(raw)
+    common = {"Masks": ["a_mask.nii.gz"], "VolumeMl": 1.5}
+    found = common | {"Contrast": {"T1w": {"preproc": -0.2, "inr": -0.1}, "T2w": {}}}
+    write_session(record, spec, replace(content(record, rng), lesions=found))
+    about = json.loads(sidecar_path(session_layout(record, spec)["enhanced/T1w"]).read_text())
+    assert about["Lesions"] == common | {"Contrast": {"preproc": -0.2, "inr": -0.1}}
+    write_session(record, spec, replace(content(record, rng), lesions={"Masks": ["a"], "Failure": "It is damaged."}))
+    assert "It is damaged." in json.loads(session_layout(record, spec)["qc"].read_text())["Warnings"]

@@ -126,3 +126,11 @@ def test_soft_volume_counts_shares(cubes):
     posteriors, labels = cubes
     soft = tissue_volumes(0.5 * posteriors, labels, 1.0)
     assert soft[2]["volume_soft_mm3"] == pytest.approx(soft[2]["volume_mm3"] / 2)
+
+
+def test_what_is_uncertain_is_most_where_two_tissues_are_as_likely(cubes):
+    """p (1 − p): a quarter of a voxel at .5, .16 at .2, none where all is clear."""
+    posteriors, labels = cubes
+    whole = tissue_volumes(posteriors, labels, 2.0)[2]["volume_mm3"]
+    found = {p: tissue_volumes(p * posteriors, labels, 2.0)[2]["uncertain_mm3"] for p in (1.0, 0.5, 0.2)}
+    assert found == pytest.approx({1.0: 0, 0.5: whole / 4, 0.2: 0.16 * whole}, rel=1e-5)

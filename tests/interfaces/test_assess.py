@@ -1,13 +1,15 @@
 """The step that compares with high field: intensities and labels in one table, regions only where there are some."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from bids_lfenhance.evaluation.expected_error import WEIGHTS
 from bids_lfenhance.imaging.grid import Grid
-from bids_lfenhance.imaging.volume import Stack, save_arrays, save_volume, volume_from_channels
-from bids_lfenhance.interfaces.assess import Evaluate
+from bids_lfenhance.imaging.volume import Stack, load_volume, save_arrays, save_volume, volume_from_channels
+from bids_lfenhance.interfaces.assess import Evaluate, MapRisk
 
 SHAPE = (28, 30, 26)
 TISSUE = [{"index": i, "name": name} for i, name in ((1, "CSF"), (2, "GM"), (3, "WM"))]
@@ -69,3 +71,19 @@ def test_regions_are_compared_by_name_and_side(given: dict, tmp_path: Path) -> N
     assert dice["preproc", "thalamus"] == pytest.approx(2 / 3)
     assert (dice["preproc", "left thalamus"], dice["preproc", "right thalamus"]) == (1, 0)
     assert dice["inr", "thalamus"] == 1
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_the_error_to_expect_is_mapped_where_the_method_tells_its_scale(
+    given: dict, tmp_path: Path, told: bool
+) -> None:
+    acquired = load_volume(given["baseline"])
+    std = save_volume(replace(acquired, image=np.full_like(acquired.image, 4.0), stacks=()), tmp_path / "std.npz")
+    step = MapRisk(enhanced=given["enhanced"], acquired=given["baseline"], std=str(std) if told else None)
+    found = step.run(cwd=tmp_path).outputs
+    assert (found.error is not None) == told
+    if told:
+        error = load_volume(found.error).channel("T1w")
+        assert (error[acquired.brain] > WEIGHTS["Std"] * 4).all(), "the scans contradict the image a little too"
+        assert (error[~acquired.brain] == 0).all()
+        assert not load_volume(found.error).channel("T2w").any()

@@ -2,7 +2,7 @@
 
 import torch
 
-from bids_lfenhance.nn.unet3d import UNet3d, whole
+from bids_lfenhance.nn.unet3d import UNet3d, apply_padded
 
 
 def moved(net: torch.nn.Module) -> torch.nn.Module:
@@ -17,8 +17,8 @@ def test_it_begins_at_zero_and_takes_sides_of_any_length() -> None:
     net = UNet3d(3, 2, (8, 16)).eval()
     x = torch.rand(1, 3, 9, 10, 11)
     with torch.no_grad():
-        assert whole(net, x).shape == (1, 2, 9, 10, 11)
-        assert not whole(net, x).any()
+        assert apply_padded(net, x).shape == (1, 2, 9, 10, 11)
+        assert not apply_padded(net, x).any()
 
 
 def test_padding_is_cut_off_again() -> None:
@@ -26,7 +26,7 @@ def test_padding_is_cut_off_again() -> None:
     x = torch.rand(1, 2, 8, 8, 7)
     with torch.no_grad():
         padded = torch.nn.functional.pad(x, (0, 1))
-        torch.testing.assert_close(whole(net, x), net(padded)[..., :7])
+        torch.testing.assert_close(apply_padded(net, x), net(padded)[..., :7])
 
 
 def test_time_reaches_every_item_by_itself() -> None:

@@ -11,9 +11,14 @@ from pathlib import Path
 
 import pytest
 
+from bids_lfenhance.config import GroupSettings
 from bids_lfenhance.reports.page import write_report
+from bids_lfenhance.reports.rendering import small
+from bids_lfenhance.workflows.group import run_group
 
 from .browser import BROWSER, DRIVER, Browser, browser
+from .fake_cohort import Cohort
+from .fake_cohort import build as build_cohort
 from .fake_derivative import Recipe, build, phantom
 
 pytestmark = pytest.mark.skipif(not (DRIVER and BROWSER), reason="no chromium and chromedriver on this machine")
@@ -217,3 +222,24 @@ def test_every_section_is_printed_with_its_pictures(shown: Browser):
         if one[:1] == b"x"
     ]
     assert streams
+
+
+def test_a_dot_and_a_small_picture_of_the_group_lead_to_the_subject(one: Browser, tmp_path: Path):
+    _, derivative = build_cohort(tmp_path, Cohort(3, ("A",), ("T1w",), reference=None))
+    for number in (1, 2, 3):
+        name = f"sub-{number:03d}"
+        (derivative / f"{name}.html").write_text("<title>it</title>")
+        folder = derivative / name / "figures"
+        folder.mkdir()
+        (folder / f"{name}_ses-A_desc-thumbnail_T1w.jpg").write_bytes(small(phantom((24, 28, 24))[:, :, 12] * 60, 20))
+    run_group(GroupSettings(tmp_path / "raw", derivative))
+    for what in ("svg a circle", ".wall a img"):
+        one.open(derivative / "group.html")
+        assert one.run("return document.querySelectorAll('.wall img').length") == 3
+        one.click(one.middle(what))
+        one.wait("return document.title === 'it'")
+    one.open(derivative / "group.html")
+    head = one.middle("table.sortable thead button", 1)
+    one.click(head)
+    assert one.run("return document.querySelector('th[aria-sort]') !== null")
+    assert one.complaints() == []

@@ -35,7 +35,7 @@ def test_where_not_to_trust_names_regions_risk_and_detail(derivative: Path):
     session = collect(derivative, "01").sessions[0]
     album = Album(weakest={("T1w", "inr"): [("left amygdala", 14.3)]})
     album.scales = [
-        {"contrast": "T1w", "label": "inr", "kind": "Std", "median": 5.31},
+        {"contrast": "T1w", "label": "inr", "kind": "Error", "median": 5.31},
         {
             "contrast": "T1w",
             "label": "inr",

@@ -21,10 +21,20 @@ SUBJECTS, SESSIONS, METHODS = 3, ("HFC", "HFE"), ("inr", "interp")
 KEYS = ["participant_id", "session_id"]
 
 
+LESIONS = {"Masks": ["a_mask.nii.gz"], "VolumeMl": 1.5, "Count": 2, "Contrast": {"preproc": -0.2, "inr": -0.1}}
+
+
 @pytest.fixture(scope="module")
 def derivative(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("data") / "it"
     build(root, Cohort(SUBJECTS, SESSIONS, ("T1w",), METHODS, segmentations=("tissue", "regions")))
+    anat = root / "derivative" / "sub-001" / "ses-HFC" / "anat"
+    (sidecar,) = anat.glob("*_desc-inr_T1w.json")
+    sidecar.write_text(json.dumps(json.loads(sidecar.read_text()) | {"Lesions": LESIONS}))
+    (table,) = anat.glob("*_seg-regions_*desc-inrT1w_dseg.tsv")
+    head, first, *rest = table.read_text().splitlines()
+    lines = [f"{head}\tvolume_error_mm3\tvolume_error_percent", f"{first}\t1234\t5.5"]
+    table.write_text("\n".join([*lines, *(f"{row}\tn/a\tn/a" for row in rest)]) + "\n")
     report(root)
     return root / "derivative"
 
@@ -140,3 +150,19 @@ def test_a_dataset_without_sessions_has_none(tmp_path: Path) -> None:
     from bids_lfenhance.reports.group_data import bids_keys
 
     assert bids_keys({"subject": "01", "session": "n/a"}) == {"participant_id": "sub-01", "session_id": None}
+
+
+def test_the_expected_error_stands_beside_the_volume_it_is_of(derivative: Path) -> None:
+    rows = read(derivative / "group" / "volumes_long.tsv")
+    (row,) = [row for row in rows if row["volume_error_mm3"] != "n/a"]
+    assert (row["participant_id"], row["session_id"], row["image"]) == ("sub-001", "ses-HFC", "inr")
+    assert (float(row["volume_error_mm3"]), float(row["volume_error_percent"])) == (1234, 5.5)
+
+
+def test_lesions_stand_beside_the_image_they_are_seen_in(derivative: Path) -> None:
+    rows = [row for row in read(derivative / "group" / "images.tsv") if row["lesion_ml"] != "n/a"]
+    assert {(row["participant_id"], row["session_id"], row["lesion_ml"]) for row in rows} == {
+        ("sub-001", "ses-HFC", "1.5")
+    }
+    found = {row["image"]: row["lesion_contrast"] for row in rows}
+    assert found == {"preproc": "-0.2", "inr": "-0.1", "high": "n/a"}

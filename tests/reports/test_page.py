@@ -349,9 +349,9 @@ def test_regions_are_shown_with_volumes_and_confidence(tmp_path: Path, seg: str)
         )
         save(path, labels, {})
         lines = (
-            "index\tname\tvolume_mm3\tconfidence",
-            f"17\tleft hippocampus\t{volume}\t0.8125",
-            "n/a\ttotal intracranial\t1e6\tn/a",
+            "index\tname\tvolume_mm3\tconfidence\tvolume_error_mm3\tvolume_error_percent",
+            f"17\tleft hippocampus\t{volume}\t0.8125\t" + ("198\t5" if desc == "inr" else "n/a\tn/a"),
+            "n/a\ttotal intracranial\t1e6\tn/a\tn/a\tn/a",
         )
         path.with_name(f"{path.name}.tsv").write_text("\n".join(lines))
     with next(out.glob("sub-01/ses-HFC/anat/*_desc-inr_qc.tsv")).open("a") as table:
@@ -361,7 +361,13 @@ def test_regions_are_shown_with_volumes_and_confidence(tmp_path: Path, seg: str)
     row = re.search(r'background: #[0-9a-f]{6}"></span>left hippocampus</td>(.*?)</tr>', text)
     assert row is not None
     cells = re.findall(r"<td>(.*?)</td>", row[1])
-    assert cells == ["4.12 <small>(+3 %, Dice 0.71)</small>", "0.81", "3.96 <small>(−1 %)</small>", "0.81", "4.00"]
+    assert cells == [
+        "4.12 <small>(+3 %, Dice 0.71)</small>",
+        "0.81",
+        "3.96 <small>± 0.20, 5 %</small> <small>(−1 %)</small>",
+        "0.81",
+        "4.00",
+    ]
     assert "rotocol seg-" not in text, "what is measured on labels stands beside the volumes"
     assert "<td>total intracranial</td><td>1000.00" in text
     assert ("mri_synthseg" in text) is (seg == "synthseg")
@@ -390,3 +396,26 @@ def test_the_methods_own_maps_are_shown_and_told(tmp_path: Path):
     assert {"DrawsStd map", "Risk map", "What changed"} <= {one["name"] for one in contrast["maps"]}
     assert "One possible image (inr)" in {one["name"] for one in contrast["images"]}, "it is an image, and shown as one"
     assert "Missing" not in reader.text
+
+
+def test_what_was_changed_is_shown_with_its_sign(tmp_path: Path):
+    out = build(tmp_path, phantom(SMALL), Recipe(maps=("Change",), contrasts=("T1w",)))
+    path = next(out.glob("sub-01/ses-HFC/anat/*_desc-inrChange_T1w.nii.gz"))
+    names = [path.with_name(path.name.replace("inrChange", desc)) for desc in ("inr", "preproc")]
+    image, low = (np.asarray(nib.load(name).dataobj) for name in names)
+    save(path.with_name(path.name.removesuffix(".nii.gz")), (image - low).astype(np.float32), {"Description": "What."})
+    bar = write_report(out, "01").read_text(encoding="utf-8").partition("T1w what changed</strong>")[2]
+    assert bar.startswith(", % of median brain intensity")
+    low_end, middle, high_end = re.findall(r"<span>(.*?)</span>", bar)[:3]
+    assert (low_end, middle) == (f"−{high_end}", "0"), "as much below as above"
+
+
+def test_lesions_stand_beside_each_other_in_every_image(tmp_path: Path):
+    out = build(tmp_path, phantom(SMALL), Recipe(contrasts=("T1w",)))
+    assert "<h4>Lesions</h4>" not in write_report(out, "01").read_text(encoding="utf-8")
+    path = next(out.glob("sub-01/ses-HFC/anat/*_desc-inr_T1w.json"))
+    found = {"Masks": ["x_mask.nii.gz"], "VolumeMl": 1.25, "Count": 3, "Contrast": {"preproc": -0.2, "inr": 0.013}}
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"Lesions": found}))
+    row = re.search(r"<h4>Lesions</h4>.*?<tbody>\s*<tr>(.*?)</tr>", write_report(out, "01").read_text("utf-8"), re.S)
+    assert row is not None
+    assert re.findall(r"<td.*?>(.*?)</td>", row[1]) == ["T1w", "inr", "3", "1.25", "−20 %", "+1.3 %", "–"]

@@ -72,4 +72,4 @@ def test_a_warning_is_told_once_though_it_stands_beside_every_contrast():
         for name in ("T1w", "T2w")
     )
     found = warnings_of(Session("A", ("cfm", "pfsr"), channels, None, {"Warnings": ["It moved."]}, (), ()))
-    assert found == ["It moved.", "pfsr: Odd.", "T1w cfm: Blind.", "T2w cfm: Blind."]
+    assert found == ([], ["It moved.", "pfsr: Odd.", "T1w cfm: Blind.", "T2w cfm: Blind."])

@@ -172,6 +172,8 @@ def test_the_table_counts_voxels_and_sums_posteriors():
         row = rows[region.name]
         assert row["volume_mm3"] == (region.index == LABELS).sum()
         assert row["volume_soft_mm3"] == pytest.approx(float(result.posteriors[channel].sum(dtype=np.float64)))
+        spread = result.posteriors[channel].astype(np.float64)
+        assert row["uncertain_mm3"] == pytest.approx(float((spread * (1 - spread)).sum()), rel=1e-3, abs=1e-3)
     assert rows[TOTAL]["index"] is None
     assert rows[TOTAL]["volume_mm3"] == (LABELS > 0).sum()
     assert rows[TOTAL]["volume_soft_mm3"] == pytest.approx(sum(rows[r.name]["volume_soft_mm3"] for r in regions()))

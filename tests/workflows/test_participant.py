@@ -1,6 +1,6 @@
 """The graphs build, whatever the session, and every input of the writers is connected or set."""
 
-from dataclasses import MISSING, fields
+from dataclasses import MISSING, fields, replace
 from pathlib import Path
 
 import networkx as nx
@@ -86,6 +86,19 @@ def test_what_a_session_consists_of_is_given_to_its_writer(paired):
     }
     assert {name for name, needed in given.items() if needed} <= connected
     assert write.inputs.run == "run1"
+
+
+@pytest.mark.parametrize("paired", [True, False])
+def test_lesions_are_measured_where_somebody_outlined_them(paired):
+    without = session("HFC", paired)
+    mask = replace(make_scan(RAW, "01", "HFC", "mask", LOW, label="lesion"))
+    found = init_session_wf(replace(without, lesions=(mask,)), spec())
+    assert "lesions" not in nodes(init_session_wf(without, spec()))
+    edges = found._graph.edges(data=True)
+    (given,) = [about["connect"] for _, end, about in edges if end.name == "write" and _.name == "lesions"]
+    assert given == [("record", "lesions")]
+    inputs = {name for _, end, about in edges if end.name == "lesions" for _, name in about["connect"]}
+    assert inputs == {"acquired", "enhanced", "tissue"} | ({"reference"} if paired else set())
 
 
 def write_edges(workflow) -> list[tuple]:

@@ -7,7 +7,7 @@ from ...nn.flow import Velocity, even_times, heun, randn_like
 from ...nn.residual import coloured, time_of
 from ..estimate import ContrastEstimate
 from ..flow import build, fit, velocity_of
-from ..residual import Drawing, ResidualPrepared
+from ..residual import ResidualPrepared, ResidualSampler
 from .settings import ABOUT, BridgeSettings, resolve
 
 
@@ -36,4 +36,4 @@ def draw(
     return solve(velocity_of(prepared, one), one.mean, prepared.settings, generator)
 
 
-DRAWING: Drawing[BridgeSettings] = Drawing(ABOUT, resolve, build, draw, fit)
+SAMPLER: ResidualSampler[BridgeSettings] = ResidualSampler(ABOUT, resolve, build, draw, fit)

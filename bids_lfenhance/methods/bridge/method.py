@@ -1,6 +1,6 @@
 """The record of ``bridge``: how it enhances. Its weights are those of ``cfm``, whose training makes them."""
 
 from ..residual import enhancer
-from .inference import DRAWING
+from .inference import SAMPLER
 
-ENHANCER = enhancer(DRAWING)
+ENHANCER = enhancer(SAMPLER)

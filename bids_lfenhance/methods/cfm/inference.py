@@ -10,7 +10,7 @@ from ...nn.residual import condition_of, flow_of
 from ...nn.stage import Nets
 from ..estimate import ContrastEstimate
 from ..flow import build, fit, velocity_of
-from ..residual import Drawing, ResidualPrepared
+from ..residual import ResidualPrepared, ResidualSampler
 from .settings import ABOUT, CfmSettings, resolve
 
 
@@ -29,7 +29,7 @@ def draw(
     return solve(velocity_of(prepared, one), one.mean, prepared.settings, generator)
 
 
-DRAWING: Drawing[CfmSettings] = Drawing(ABOUT, resolve, build, draw, fit)
+SAMPLER: ResidualSampler[CfmSettings] = ResidualSampler(ABOUT, resolve, build, draw, fit)
 
 
 def predict(nets: Nets, batch: Batch, settings: CfmSettings, generator: torch.Generator) -> Tensor:

@@ -3,13 +3,20 @@
 from ...nn.method import Trainable
 from ..flow import build
 from ..residual import enhancer
-from ..residual_training import SCORES, EstimateSource, judge, measure
-from .inference import DRAWING, predict
+from ..residual_training import SCORES, EstimateSource, measure, score_sessions
+from .inference import SAMPLER, predict
 from .loss import losses, stages
 from .settings import ABOUT, CfmSettings
 
 TRAINABLE: Trainable[CfmSettings] = Trainable(
-    ABOUT, build, stages, predict, completes=EstimateSource, judge=judge(losses, 2.0), scores=SCORES, conclude=measure
+    ABOUT,
+    build,
+    stages,
+    predict,
+    completes=EstimateSource,
+    score_sessions=score_sessions(losses, 2.0),
+    scores=SCORES,
+    conclude=measure,
 )
 
-ENHANCER = enhancer(DRAWING)
+ENHANCER = enhancer(SAMPLER)

@@ -12,12 +12,22 @@ from ...nn.estimate import SCALE
 from ...nn.flow import Velocity, heun, randn_like
 from ...nn.memory import FLOAT, choose_size, halves, peak_bytes
 from ...nn.stage import Nets
-from ...nn.unet3d import whole
+from ...nn.unet3d import apply_padded
 from ..estimate import ContrastEstimate
 from ..options import COARSER
-from ..residual import Drawing, ResidualPrepared
+from ..residual import ResidualPrepared, ResidualSampler
 from .diffusion import bent_times, clean
-from .network import BESIDE, CHANNELS, CONTEXT, GRID, TOKEN, beside, build, seen, slices_of
+from .network import (
+    CHANNELS,
+    GRID,
+    STATE_OFFSETS,
+    TOKEN,
+    TOKEN_OFFSETS,
+    build,
+    condition_channels,
+    neighbours,
+    slices_of,
+)
 from .settings import ABOUT, CssDiffSettings, resolve
 
 FIELDS = 64
@@ -27,9 +37,9 @@ FIELDS = 64
 def velocity_of(nets: Nets, mean: Tensor, scale: Tensor, inputs: Tensor, at_once: int) -> Velocity:
     """The velocity du/dt of a state (Z, X, Y), slices first, at times from 0, noise, to 1.
 
-    Every slice is shown the state of its neighbours, so that slices agree; ``at_once`` of them go through the network
-    together, which changes rounding only. ``mean``, ``scale``, ``inputs``: the estimate of one contrast and what it was
-    made of, (1, C, X, Y, Z).
+    The denoiser is given the state of the neighbours of every slice, so that slices agree; ``at_once`` slices go
+    through it together, which changes rounding only. ``mean``, ``scale``, ``inputs``: the estimate of one contrast
+    and what it was made of, (1, C, X, Y, Z).
     """
     low = slices_of(mean)
     groups = torch.arange(len(low), device=low.device).split(at_once)
@@ -38,10 +48,12 @@ def velocity_of(nets: Nets, mean: Tensor, scale: Tensor, inputs: Tensor, at_once
     def velocity(state: Tensor, time: float) -> Tensor:
         found = []
         for index in groups:
-            shown = torch.cat([beside(state, index, BESIDE), seen(mean, scale, inputs, index)], dim=1)
+            channels = torch.cat(
+                [neighbours(state, index, STATE_OFFSETS), condition_channels(mean, scale, inputs, index)], dim=1
+            )
             level = torch.full((len(index),), 1 - time, device=low.device)
-            about = beside(tokens, index, CONTEXT).flatten(1, 2)
-            found.append(whole(nets["denoiser"], shown, level, about)[:, 0])
+            context = neighbours(tokens, index, TOKEN_OFFSETS).flatten(1, 2)
+            found.append(apply_padded(nets["denoiser"], channels, level, context)[:, 0])
         return -math.pi / 2 * torch.cat(found)
 
     return velocity
@@ -69,16 +81,16 @@ def fit(
 
     def needed(count: int) -> int:
         with torch.device("meta"):
-            shown = torch.empty(count, CHANNELS, *(side + -side % multiple for side in sides[:2]), dtype=half)
+            channels = torch.empty(count, CHANNELS, *(side + -side % multiple for side in sides[:2]), dtype=half)
             level = torch.empty(count, dtype=half)
-            tokens = torch.empty(count, len(CONTEXT) * GRID**2, TOKEN, dtype=half)
-        return FIELDS * FLOAT * int(np.prod(sides)) + peak_bytes(lambda: network(shown, level, tokens))
+            tokens = torch.empty(count, len(TOKEN_OFFSETS) * GRID**2, TOKEN, dtype=half)
+        return FIELDS * FLOAT * int(np.prod(sides)) + peak_bytes(lambda: network(channels, level, tokens))
 
     count = choose_size(halves(settings.slices_at_once), needed, limit, ABOUT.name, sides, COARSER)
     return replace(prepared, settings=replace(settings, slices_at_once=count))
 
 
-DRAWING: Drawing[CssDiffSettings] = Drawing(ABOUT, resolve, build, draw, fit)
+SAMPLER: ResidualSampler[CssDiffSettings] = ResidualSampler(ABOUT, resolve, build, draw, fit)
 
 
 def predict(nets: Nets, batch: Batch, settings: CssDiffSettings, generator: torch.Generator) -> Tensor:

@@ -7,7 +7,7 @@ from ...nn.batch import Batch, required
 from ...nn.residual import whiten
 from ...nn.stage import Nets, Phase, Stage
 from .diffusion import contrast, draw_levels, mix
-from .network import BESIDE, CONTEXT, beside, seen, slices_of
+from .network import STATE_OFFSETS, TOKEN_OFFSETS, condition_channels, neighbours, slices_of
 from .settings import CssDiffSettings
 
 BEYOND = 0.03
@@ -28,21 +28,23 @@ def _of_item(nets: Nets, item: Batch, settings: CssDiffSettings, generator: torc
     target, mean = required(item.target), required(item.mean)
     index = _some(item.mask[0, 0], settings.slices, generator)
     low = slices_of(mean)
-    around = nets["encoder"](beside(low, index, CONTEXT).flatten(0, 1)[:, None]).unflatten(0, (-1, len(CONTEXT)))
+    around = nets["encoder"](neighbours(low, index, TOKEN_OFFSETS).flatten(0, 1)[:, None]).unflatten(
+        0, (-1, len(TOKEN_OFFSETS))
+    )
     found = contrast(
-        nets["encoder"].vector(around[:, CONTEXT.index(0)]),  # type: ignore[operator]
+        nets["encoder"].vector(around[:, TOKEN_OFFSETS.index(0)]),  # type: ignore[operator]
         nets["encoder"].vector(nets["encoder"](slices_of(target)[index][:, None])),  # type: ignore[operator]
     )
     kept = torch.rand(around.shape, generator=generator, device=generator.device).to(around.device) >= settings.dropout
     tokens = (around * kept / (1 - settings.dropout)).flatten(1, 2)
     x, y = (_part(side, settings.crop, generator) for side in mean.shape[2:4])
     mean, scale, inputs = mean[:, :, x, y], required(item.scale)[:, :, x, y], item.input[:, :, x, y]
-    residual = beside(slices_of(whiten(target[:, :, x, y], mean, scale)), index, BESIDE)
+    residual = neighbours(slices_of(whiten(target[:, :, x, y], mean, scale)), index, STATE_OFFSETS)
     level = draw_levels(len(index), generator).to(mean)
     noise = torch.randn(residual.shape, generator=generator, device=generator.device).to(mean)
     state, wanted = mix(residual, noise, level)
-    shown = torch.cat([state, seen(mean, scale, inputs, index)], dim=1)
-    error = nets["denoiser"](shown, level, tokens).float() - wanted[:, BESIDE.index(0), None]
+    channels = torch.cat([state, condition_channels(mean, scale, inputs, index)], dim=1)
+    error = nets["denoiser"](channels, level, tokens).float() - wanted[:, STATE_OFFSETS.index(0), None]
     weight = slices_of(item.mask[:, :, x, y].float())[index][:, None] + BEYOND
     return {"velocity": (weight * error.square()).sum() / weight.sum(), "slices": settings.sgp * found}
 

@@ -2,14 +2,21 @@
 
 from ...nn.method import Trainable
 from ..residual import enhancer
-from ..residual_training import SCORES, EstimateSource, behind, judge
-from .inference import DRAWING, predict
+from ..residual_training import SCORES, EstimateSource, behind, score_sessions
+from .inference import SAMPLER, predict
 from .loss import losses, stages
 from .network import build
 from .settings import ABOUT, CssDiffSettings
 
 TRAINABLE: Trainable[CssDiffSettings] = Trainable(
-    ABOUT, build, stages, predict, completes=EstimateSource, judge=judge(losses, 1.0), scores=SCORES, conclude=behind
+    ABOUT,
+    build,
+    stages,
+    predict,
+    completes=EstimateSource,
+    score_sessions=score_sessions(losses, 1.0),
+    scores=SCORES,
+    conclude=behind,
 )
 
-ENHANCER = enhancer(DRAWING)
+ENHANCER = enhancer(SAMPLER)

@@ -17,7 +17,7 @@ CHANNELS = 3 + 2 + CONDITION
 FOLD = 2
 """Pixels a side that are folded into features."""
 
-BESIDE, ESTIMATES, CONTEXT = (-1, 0, 1), (-1, 1), (-6, 0, 6)
+STATE_OFFSETS, ESTIMATE_OFFSETS, TOKEN_OFFSETS = (-1, 0, 1), (-1, 1), (-6, 0, 6)
 """Slices about i whose state, whose estimate, and whose tokens the denoiser is shown."""
 
 SIDE, GRID, TOKEN = 64, 4, 128
@@ -112,7 +112,7 @@ class SliceDenoiser(nn.Module):
         up = list(reversed(widths[:-1]))
         self.encoder = nn.ModuleList(Block(a, b) for a, b in zip(ins, widths, strict=True))
         self.down = nn.ModuleList(nn.Conv2d(width, width, 2, stride=2) for width in widths[:-1])
-        self.place = nn.Parameter(0.2 * torch.randn(len(CONTEXT) * GRID**2, TOKEN))
+        self.place = nn.Parameter(0.2 * torch.randn(len(TOKEN_OFFSETS) * GRID**2, TOKEN))
         self.attend = nn.ModuleList(Attention(width) for width in (widths[-2], widths[-1], widths[-2]))
         self.up = nn.ModuleList(
             nn.ConvTranspose2d(a, b, 2, stride=2) for a, b in zip(list(reversed(widths))[:-1], up, strict=True)
@@ -156,16 +156,16 @@ def slices_of(field: Tensor) -> Tensor:
     return field[0, 0].movedim(-1, 0)
 
 
-def seen(mean: Tensor, scale: Tensor, inputs: Tensor, index: Tensor) -> Tensor:
-    """(N, 21, X, Y): what the denoiser is shown of slices ``index`` beside the state.
+def condition_channels(mean: Tensor, scale: Tensor, inputs: Tensor, index: Tensor) -> Tensor:
+    """(N, 21, X, Y): channels of the denoiser for slices ``index``, beside the state.
 
     ``mean``, ``scale``, ``inputs`` (1, C, X, Y, Z): the estimate and what it was made of.
     """
     own = condition_of(mean[..., index], scale[..., index], inputs[..., index])[0].movedim(-1, 0)
-    return torch.cat([beside(slices_of(mean), index, ESTIMATES), own], dim=1)
+    return torch.cat([neighbours(slices_of(mean), index, ESTIMATE_OFFSETS), own], dim=1)
 
 
-def beside(slices: Tensor, index: Tensor, offsets: Sequence[int]) -> Tensor:
+def neighbours(slices: Tensor, index: Tensor, offsets: Sequence[int]) -> Tensor:
     """(N, offsets, …): of slices (Z, …) those beside ``index`` (N,), the ends repeated."""
     return slices[(index[:, None] + torch.tensor(offsets, device=index.device)).clamp(0, len(slices) - 1)]
 

@@ -6,7 +6,7 @@ from torch import Tensor
 from ...nn.batch import Batch, required
 from ...nn.estimate import LOG_SCALE
 from ...nn.stage import Nets, Phase, Stage
-from ...nn.unet3d import whole
+from ...nn.unet3d import apply_padded
 from .settings import FusionNetSettings
 
 BEYOND = 0.03
@@ -25,7 +25,7 @@ def losses(nets: Nets, batch: Batch, settings: FusionNetSettings, generator: tor
     ``nll`` is that of a Laplace distribution of the error, which is detached: the scale never trades the estimate.
     """
     target = required(batch.target)
-    output = whole(nets["estimate"], batch.input)
+    output = apply_padded(nets["estimate"], batch.input)
     mean = batch.input[:, :1] + output[:, :1]
     log_scale = output[:, 1:2].clamp(*LOG_SCALE)
     brain = batch.mask.float()

@@ -7,11 +7,10 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from ...nn.batch import Batch, required
+from ...nn.batch import PAIR, Batch, ValidationSession, required
 from ...nn.estimate import read_output
-from ...nn.judged import PAIR, Judged
 from ...nn.stage import Nets
-from ...nn.unet3d import whole
+from ...nn.unet3d import apply_padded
 from .settings import FusionNetSettings
 
 SCORES = ("psnr", "psnr-mean-of-stacks", "psnr-axial", "psnr-three", "psnr-own", "psnr-pair", "within-2-sd")
@@ -27,41 +26,43 @@ FAR = 6.0
 
 def predict(nets: Nets, batch: Batch, settings: FusionNetSettings, generator: torch.Generator) -> Tensor:
     """(B, 1, X, Y, Z) float32: the estimate, zero outside the brain."""
-    mean, _ = read_output(batch.input, whole(nets["estimate"], batch.input))
+    mean, _ = read_output(batch.input, apply_padded(nets["estimate"], batch.input))
     return mean.clamp(min=0) * batch.mask
 
 
-def judge(nets: Nets, sessions: Iterable[Judged], settings: FusionNetSettings) -> Mapping[str, float]:
+def score_sessions(
+    nets: Nets, sessions: Iterable[ValidationSession], settings: FusionNetSettings
+) -> Mapping[str, float]:
     """``SCORES`` of one person; PSNR in dB, inside the brain, protocol brain-fit."""
     found: dict[str, list[float]] = {name: [] for name in SCORES}
-    for judged, mean, scale in estimates(nets, sessions):
-        target, brain = required(judged.batch.target)[0, 0], judged.batch.mask[0, 0]
+    for session, mean, scale in estimates(nets, sessions):
+        target, brain = required(session.batch.target)[0, 0], session.batch.mask[0, 0]
         value = brain_fit_psnr(mean[0, 0], target, brain)
         found["psnr"].append(value)
-        found["psnr-mean-of-stacks"].append(brain_fit_psnr(judged.batch.input[0, 0], target, brain))
-        if judged.name == PAIR or judged.own == (judged.name == "own"):
-            found[f"psnr-{judged.name}"].append(value)
+        found["psnr-mean-of-stacks"].append(brain_fit_psnr(session.batch.input[0, 0], target, brain))
+        if session.name == PAIR or session.own == (session.name == "own"):
+            found[f"psnr-{session.name}"].append(value)
         near = (mean[0, 0] - target).abs() < 2 * settings.error_factor * scale[0, 0]
         found["within-2-sd"].append(float(near[brain].float().mean()))
     return {name: sum(values) / len(values) for name, values in found.items() if values}
 
 
-def conclude(nets: Nets, sessions: Iterable[Judged], settings: FusionNetSettings) -> FusionNetSettings:
+def conclude(nets: Nets, sessions: Iterable[ValidationSession], settings: FusionNetSettings) -> FusionNetSettings:
     """The settings with the factor that makes the mean square of error over SD one: of acquired pairs, if any."""
     squares: dict[bool, list[float]] = {False: [], True: []}
-    for judged, mean, scale in estimates(nets, sessions):
-        ratio = (mean - required(judged.batch.target)) / scale
-        squares[judged.name == PAIR].append(float(ratio[judged.batch.mask].clamp(-FAR, FAR).square().mean()))
+    for session, mean, scale in estimates(nets, sessions):
+        ratio = (mean - required(session.batch.target)) / scale
+        squares[session.name == PAIR].append(float(ratio[session.batch.mask].clamp(-FAR, FAR).square().mean()))
     found = squares[True] or squares[False]
     return replace(settings, error_factor=(sum(found) / len(found)) ** 0.5)
 
 
-def estimates(nets: Nets, sessions: Iterable[Judged]) -> Iterator[tuple[Judged, Tensor, Tensor]]:
+def estimates(nets: Nets, sessions: Iterable[ValidationSession]) -> Iterator[tuple[ValidationSession, Tensor, Tensor]]:
     """The sessions, each with the estimate and the SD of its error (1, 1, X, Y, Z)."""
-    for judged in sessions:
+    for session in sessions:
         with torch.no_grad():
-            output = whole(nets["estimate"], judged.batch.input)
-        yield judged, *read_output(judged.batch.input, output)
+            output = apply_padded(nets["estimate"], session.batch.input)
+        yield session, *read_output(session.batch.input, output)
 
 
 def brain_fit_psnr(image: Tensor, reference: Tensor, mask: Tensor) -> float:

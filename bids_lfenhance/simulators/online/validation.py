@@ -1,4 +1,4 @@
-"""The sessions that validation judges by: the same of a person every time, whatever the training."""
+"""Validation sessions: the same of a subject every time, whatever the training."""
 
 import zlib
 from collections.abc import Iterator
@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from ...nn.judged import PAIR, Judged
+from ...nn.batch import PAIR, ValidationSession
 from ...nn.source import Example
 from .material import heads_of
 from .pairs import pairs_of
@@ -22,13 +22,13 @@ MULTIPLE = 16
 """Sides of a head are multiples of this, so that four halvings of a U-Net need no padding."""
 
 
-def fixed_sessions(example: Example, device: torch.device) -> Iterator[Judged]:
+def fixed_sessions(example: Example, device: torch.device) -> Iterator[ValidationSession]:
     """Every head of an example in each of ``SESSIONS``, or an acquired ``PAIR``, with each target it has."""
     for pair in pairs_of([example]):
         sides = [-(-(side + 2 * MARGIN) // MULTIPLE) * MULTIPLE for side in pair.mask.shape]
         acquired = pair.with_room(sides, MARGIN).session(range(4), False, device)
         for own in (False, True) if pair.restored else (True,):
-            yield Judged(PAIR, own, whole_head(acquired, own))
+            yield ValidationSession(PAIR, own, whole_head(acquired, own))
     for number, found in enumerate(heads_of([example])):
         sides = [-(-(side + 2 * MARGIN) // MULTIPLE) * MULTIPLE for side in found.image.shape]
         head = found.with_room(sides, MARGIN)
@@ -39,4 +39,4 @@ def fixed_sessions(example: Example, device: torch.device) -> Iterator[Judged]:
             drawn = replace(drawn, stacks=draw_stacks(generator, slots, head.image.shape))
             simulated = simulate(head, drawn, device)
             for own in (False, True) if restored else (True,):
-                yield Judged(name, own, whole_head(simulated, own))
+                yield ValidationSession(name, own, whole_head(simulated, own))

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from bids_lfenhance.methods.cssdiff import loss as loss_of_slices
 from bids_lfenhance.methods.cssdiff.inference import predict
 from bids_lfenhance.methods.cssdiff.loss import losses, stages
-from bids_lfenhance.methods.cssdiff.network import CONTEXT, Encoder, build
+from bids_lfenhance.methods.cssdiff.network import TOKEN_OFFSETS, Encoder, build
 from bids_lfenhance.methods.cssdiff.settings import PRESETS, CssDiffSettings
 from bids_lfenhance.nn.batch import Batch
 from bids_lfenhance.nn.estimate import CHANNELS
@@ -100,7 +100,7 @@ def test_what_only_other_slices_tell_is_learned_through_the_tokens(monkeypatch: 
     batches = []
     for seed in range(4):
         bright = (torch.rand(1, 1, 1, 1, 24, generator=seeded(seed)) < 0.5).float()
-        sign = 2 * bright[..., (torch.arange(24) + CONTEXT[-1]).clamp(max=23)] - 1
+        sign = 2 * bright[..., (torch.arange(24) + TOKEN_OFFSETS[-1]).clamp(max=23)] - 1
         batches.append(a_batch(sign.expand(1, 1, 16, 16, 24), (0.2 + 0.6 * bright).expand(1, 1, 16, 16, 24)))
     torch.manual_seed(0)
     settings = CssDiffSettings(width=8, slices=8, crop=16, sgp=0, dropout=0)

@@ -3,7 +3,16 @@
 import pytest
 import torch
 
-from bids_lfenhance.methods.cssdiff.network import CHANNELS, CONTEXT, TOKEN, Encoder, SliceDenoiser, beside, build, seen
+from bids_lfenhance.methods.cssdiff.network import (
+    CHANNELS,
+    TOKEN,
+    TOKEN_OFFSETS,
+    Encoder,
+    SliceDenoiser,
+    build,
+    condition_channels,
+    neighbours,
+)
 from bids_lfenhance.methods.cssdiff.settings import PRESETS, CssDiffSettings
 from bids_lfenhance.nn.estimate import CHANNELS as INPUTS
 
@@ -25,7 +34,7 @@ def network() -> SliceDenoiser:
 
 def test_tokens_count_by_their_slice_and_their_place(network: SliceDenoiser) -> None:
     x = torch.randn(3, CHANNELS, 16, 8, generator=seeded(5))
-    slices = torch.randn(3 * len(CONTEXT), 1, 16, 8, generator=seeded(6))
+    slices = torch.randn(3 * len(TOKEN_OFFSETS), 1, 16, 8, generator=seeded(6))
     tokens = Encoder().eval()(slices).reshape(3, -1, TOKEN).detach()
     level = torch.tensor([0.2, 0.5, 0.8])
     with torch.no_grad():
@@ -55,14 +64,14 @@ def test_a_crop_is_seen_as_the_whole_slice_is(network: SliceDenoiser) -> None:
 
 def test_what_is_shown_of_a_slice() -> None:
     mean, scale = torch.arange(4.0).expand(1, 1, 2, 3, 4), torch.full((1, 1, 2, 3, 4), 0.1)
-    found = seen(mean, scale, torch.zeros(1, INPUTS, 2, 3, 4), torch.tensor([0, 2]))
+    found = condition_channels(mean, scale, torch.zeros(1, INPUTS, 2, 3, 4), torch.tensor([0, 2]))
     assert found.shape == (2, CHANNELS - 3, 2, 3)
     # μ of the slices before and after (the first slice is its own neighbour), its own μ, 5 σ.
     assert found[:, :4, 0, 0].tolist() == [[0, 1, 0, 0.5], [1, 3, 2, 0.5]]
 
 
 def test_the_ends_are_repeated() -> None:
-    assert beside(torch.arange(5), torch.tensor([0, 4]), (-6, 0, 1)).tolist() == [[0, 0, 1], [0, 4, 4]]
+    assert neighbours(torch.arange(5), torch.tensor([0, 4]), (-6, 0, 1)).tolist() == [[0, 0, 1], [0, 4, 4]]
 
 
 @pytest.mark.parametrize(("preset", "millions"), [("paper", 5.4), ("tiny", 1.8)])

@@ -11,7 +11,7 @@ from scipy import ndimage
 from bids_lfenhance.imaging.grid import Grid
 from bids_lfenhance.imaging.slots import fill_slots
 from bids_lfenhance.imaging.volume import Stack, Volume, volume_from_channels
-from bids_lfenhance.nn.judged import PAIR
+from bids_lfenhance.nn.batch import PAIR
 from bids_lfenhance.nn.source import Position
 from bids_lfenhance.nn.stage import Stage
 from bids_lfenhance.simulators.online.pairs import pairs_of, plan_pair

@@ -1,0 +1,218 @@
+"""What trust is worth, on SIMULATED low field: the scale of the error, expected |error|, expected error of volumes.
+
+python benchmarks/trust_cases.py CASE ... --cache FOLDER        # first: makes what the tables are of
+python benchmarks/reliability.py scale --cache FOLDER [--picture docs/images/reliability.png]
+python benchmarks/reliability.py error --cache FOLDER --fit sub-11 norm
+python benchmarks/reliability.py volumes --cache FOLDER --fit sub-11 norm
+
+scale: voxels of the brain in tenths by the SD that fusionnet tells; ECE is the mean over the tenths of |RMS error −
+SD|, in % of the brain's median. error: non-negative weights of ``expected_error`` fitted on the people of --fit, and
+the correlation with |error|, both smoothed. volumes: factors such that nine in ten differences from high field are
+smaller in the worst case of the people of --fit, and how many are: of a person of --fit with the others' factors, of
+everybody else with all of theirs. Tables go to benchmarks/results, from where ``make results`` puts them into the docs.
+"""
+
+import argparse
+import csv
+import json
+import sys
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from scipy.optimize import nnls
+
+from bids_lfenhance.evaluation.expected_error import SMOOTHING_FWHM, WEIGHTS, smoothed
+from bids_lfenhance.imaging.grid import Grid
+
+RESULTS = Path(__file__).resolve().parent / "results"
+
+LEVEL = 0.9
+"""Share of true differences that the expected error of a volume holds."""
+
+PARTS = ("Std", "Cycle", "Spread", "Change")
+"""What may foretell the error: first what ``expected_error`` sums; then how far the stacks of the session differ, and
+how much was changed of their mean, which were tried and left out."""
+
+Rows = list[dict[str, str]]
+
+
+def cases(folder: Path) -> dict[tuple[str, ...], Path]:
+    """(subject, planes, contrast) → the images of a case."""
+    return {tuple(path.stem.rsplit("_", 2)): path for path in sorted(folder.glob("*.npz"))}
+
+
+def about(case: tuple[str, ...]) -> dict[str, str]:
+    """The first columns of a row."""
+    return dict(zip(("who", "stacks", "contrast"), (case[0], case[1].replace("+", " + "), case[2]), strict=True))
+
+
+def keep(name: str, rows: Rows) -> None:
+    """Write a table, and print it."""
+    with (RESULTS / f"{name}.tsv").open("w", newline="") as file:
+        table = csv.DictWriter(file, list(rows[0]), delimiter="\t", lineterminator="\n")
+        table.writeheader()
+        table.writerows(rows)
+    print(
+        "SIMULATED",
+        name,
+        *("\t".join(row.values()) for row in (dict(zip(rows[0], rows[0], strict=True)), *rows)),
+        sep="\n",
+    )
+
+
+def percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
+
+
+def scale(folder: Path, picture: Path | None) -> None:
+    """The table of the error scale, and a picture."""
+    rows, curves = [], {}
+    for case, path in cases(folder).items():
+        with np.load(path) as file:
+            found = file["found"]
+            level = float(np.median(file["image"][found])) / 100
+            error = np.abs(file["image"] - file["truth"])[found] / level
+            sd = file["scale"][found] / level
+        order = np.array_split(np.argsort(sd), 10)
+        told, seen = (np.array([np.sqrt(np.mean(x[part] ** 2)) for part in order]) for x in (sd, error))
+        curves[" ".join(case)] = told, seen
+        figures = {f"within {k} SD": percent(float(np.mean(error < k * sd))) for k in (1, 2)}
+        figures |= {"RMS error": f"{np.sqrt(np.mean(error**2)):.1f} %", "SD": f"{np.sqrt(np.mean(sd**2)):.1f} %"}
+        figures["ECE"] = f"{np.mean(np.abs(seen - told)):.1f} %"
+        rows.append(about(case) | figures)
+    keep("reliability", rows)
+    if picture:
+        draw(curves, picture)
+
+
+def draw(curves: Mapping[str, tuple[np.ndarray, np.ndarray]], path: Path) -> None:
+    """RMS error over the SD that was told, a line a case, a point for each tenth of the brain's voxels."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(4.6, 4.2))
+    for name, (told, seen) in curves.items():
+        axes.plot(told, seen, marker="o", markersize=3, linewidth=1, label=name)
+    top = max(float(max(told.max(), seen.max())) for told, seen in curves.values()) * 1.05
+    axes.plot([0, top], [0, top], color="0.6", linewidth=0.8, linestyle="--", label="as told")
+    axes.set(xlabel="SD told, % of median brain", ylabel="RMS error, % of median brain", xlim=(0, top), ylim=(0, top))
+    axes.legend(fontsize=6, frameon=False)
+    figure.tight_layout()
+    figure.savefig(path, dpi=110)
+
+
+def parts(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """((N, 4) what may foretell the error: ``PARTS``; (N,) |error|), smoothed, over the median of the brain."""
+    with np.load(path) as file:
+        found, grid = file["found"], Grid(np.diag([*file["zooms"], 1.0]), file["found"].shape)
+        level = float(np.median(file["image"][found]))
+        images = {
+            "Std": file["scale"],
+            "Cycle": np.nan_to_num(file["cycle"]),
+            "Spread": file["spread"],
+            "Change": np.abs(file["image"] - file["mean"]),
+        }
+        columns = [smoothed(images[name] / level, found, grid)[found] for name in PARTS]
+        error = smoothed(np.abs(file["image"] - file["truth"]) / level, found, grid)[found]
+    return np.stack(columns, axis=1), error
+
+
+def fitted(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
+    """Non-negative weights by least squares, each case counted alike."""
+    square = sum(columns.T.astype(float) @ columns / len(error) for columns, error in pairs)
+    right = sum(columns.T.astype(float) @ error / len(error) for columns, error in pairs)
+    factor = np.linalg.cholesky(square + 1e-12 * np.trace(square) * np.eye(len(square)))
+    return nnls(factor.T, np.linalg.solve(factor, right))[0]
+
+
+def error(folder: Path, fit: Sequence[str]) -> None:
+    """The weights, and how well they foretell |error|."""
+    found = {case: parts(path) for case, path in cases(folder).items()}
+    print(f"smoothed by {SMOOTHING_FWHM:g} mm; weights fitted on {', '.join(fit)}:")
+    for count in (len(WEIGHTS), len(PARTS)):
+        pairs = [(columns[:, :count], truth) for (who, *_), (columns, truth) in found.items() if who in fit]
+        print(", ".join(f"{name} {w:.3f}" for name, w in zip(PARTS, fitted(pairs), strict=False)))
+    rows = []
+    for case, (columns, truth) in found.items():
+        others = [pair for (name, *_), pair in found.items() if name in fit and name != case[0]]
+        sums = [columns[:, :n] @ fitted([(c[:, :n], t) for c, t in others]) for n in (len(WEIGHTS), len(PARTS))]
+        figures = {f"r of {name}": correlation(one, truth) for name, one in zip(PARTS, columns.T, strict=True)}
+        figures |= {"r of Error": correlation(sums[0], truth), "r of all four": correlation(sums[1], truth)}
+        rows.append(about(case) | figures | {"Error over true": f"{sums[0].mean() / truth.mean():.2f}"})
+    keep("expected-error", rows)
+
+
+def correlation(one: np.ndarray, other: np.ndarray) -> str:
+    """Pearson's; a dash for what is the same everywhere."""
+    return f"{np.corrcoef(one, other)[0, 1]:.2f}" if one.std() > 0 else "–"
+
+
+Ratio = tuple[tuple[str, ...], str, float]
+"""Case, segmentation (of tissue, which), and |difference from high field| over the uncertain volume."""
+
+
+def ratios(folder: Path) -> Iterator[Ratio]:
+    for case, path in cases(folder).items():
+        table = path.with_suffix(".json")
+        volumes = json.loads(table.read_text()) if table.exists() else {"enhanced": {}}
+        for seg, rows in volumes["enhanced"].items():
+            for row, high in zip(rows, volumes["high"][seg], strict=True):
+                kind = row["name"] if seg == "tissue" else seg
+                yield case, kind, abs(row["volume_mm3"] - high["volume_mm3"]) / row["uncertain_mm3"]
+
+
+def factor_of(found: Sequence[Ratio], kind: str, people: Collection[str]) -> float:
+    """The least factor that ``LEVEL`` of the ratios of each case of some people stay below: that of the worst case.
+
+    Of n values and one more like them (n + 1) · ``LEVEL`` are counted (split conformal), of few values all.
+    """
+    of_case: dict[tuple[str, ...], list[float]] = {}
+    for case, of, ratio in found:
+        if of == kind and case[0] in people:
+            of_case.setdefault(case, []).append(ratio)
+    return max(sorted(r)[min(int(np.ceil(LEVEL * (len(r) + 1))), len(r)) - 1] for r in of_case.values())
+
+
+def volumes(folder: Path, fit: Sequence[str]) -> None:
+    """The factors, and the share of true differences that they hold."""
+    found = list(ratios(folder))
+    kinds = list(dict.fromkeys(kind for _, kind, _ in found))
+    factors = {kind: factor_of(found, kind, fit) for kind in kinds}
+    keep("volume-factors", [{kind: f"{factor:.2f}" for kind, factor in factors.items()}])
+    rows, held = [], dict[bool, list[bool]]()
+    for case in dict.fromkeys(case for case, _, _ in found):
+        cells = {}
+        for kind in kinds:
+            factor = factor_of(found, kind, set(fit) - {case[0]})
+            inside = [r <= factor for c, of, r in found if c == case and of == kind]
+            held.setdefault(case[0] in fit, []).extend(inside if kind == "regions" else [])
+            cells[kind] = f"{sum(inside)} of {len(inside)}"
+        rows.append(about(case) | {"in the fit": "left out" if case[0] in fit else "no"} | cells)
+    keep("volume-error", rows)
+    for is_fit, inside in held.items():
+        print(f"regions of {'people left out of the fit' if is_fit else 'everybody else'}: {percent(np.mean(inside))}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("table", choices=["scale", "error", "volumes"])
+    parser.add_argument("--cache", type=Path, required=True, help="folder of trust_cases.py")
+    parser.add_argument(
+        "--fit", nargs="+", default=["sub-11", "norm"], help="people that weights and factors come from"
+    )
+    parser.add_argument("--picture", type=Path, help="scale: a picture of the table")
+    given = parser.parse_args()
+    if given.table == "scale":
+        scale(given.cache, given.picture)
+    else:
+        {"error": error, "volumes": volumes}[given.table](given.cache, given.fit)
+
+
+if __name__ == "__main__":
+    main()

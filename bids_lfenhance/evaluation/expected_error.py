@@ -1,0 +1,43 @@
+"""The expected absolute error of an enhanced image, voxel by voxel, from what is known of it without high field."""
+
+from collections.abc import Mapping
+
+import numpy as np
+from scipy import ndimage
+
+from ..imaging.grid import Grid
+
+SMOOTHING_FWHM = 3.0
+"""Width in mm of the Gaussian that all of it is smoothed by: the error of one voxel cannot be foreseen."""
+
+WEIGHTS: Mapping[str, float] = {"Std": 0.49, "Cycle": 0.23}
+"""Of the standard deviation and of the cycle residual: fitted to |error| by benchmarks/reliability.py error."""
+
+BLIND = (
+    "What was invented or lost where the estimate is sure of itself: a structure unlike those of the people it learned "
+    "from, a lesion, and all detail finer than the band limit of the risk map. It was fitted on T1w of two people, of "
+    "simulated low field; on one other person it was 10 % too small on T1w, right on T2w, 40 % too small on "
+    "FLAIR."
+)
+"""What the map cannot show, and how far it was tried (docs/methods/uncertainty.md)."""
+
+
+def expected_error(std: np.ndarray, cycle: np.ndarray, mask: np.ndarray, grid: Grid) -> np.ndarray:
+    """(X, Y, Z) float32 ≥ 0 in the units of the image, zero outside the brain: a sum with ``WEIGHTS``, smoothed.
+
+    Parameters
+    ----------
+    std : (X, Y, Z) calibrated standard deviation of the error, in the units of the image
+    cycle : (X, Y, Z) |image degraded again − stack|, the mean over the stacks, in the same units; NaN counts as 0
+    mask : (X, Y, Z) bool, brain
+    grid : of the three arrays
+    """
+    return smoothed(WEIGHTS["Std"] * std + WEIGHTS["Cycle"] * np.nan_to_num(cycle), mask, grid)
+
+
+def smoothed(values: np.ndarray, mask: np.ndarray, grid: Grid) -> np.ndarray:
+    """(X, Y, Z) float32: values (X, Y, Z) smoothed by ``SMOOTHING_FWHM``, as if there were nothing but the mask."""
+    sd = [SMOOTHING_FWHM / np.sqrt(8 * np.log(2)) / zoom for zoom in grid.zooms]
+    blurred = ndimage.gaussian_filter(np.where(mask, values, 0).astype(np.float32), sd)
+    share = ndimage.gaussian_filter(mask.astype(np.float32), sd)
+    return np.where(mask, blurred / np.maximum(share, 1e-6), 0).astype(np.float32)
