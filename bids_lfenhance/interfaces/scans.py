@@ -5,7 +5,6 @@ from typing import Any
 
 from nipype.interfaces.base import File, InputMultiObject, TraitedSpec, traits
 
-from ..api import OUTPUTS
 from .base import Step, StepInputs
 
 
@@ -40,7 +39,7 @@ class EnhanceScans(Step):
 
     def run_step(self, cwd: Path) -> dict[str, Any]:
         """The paths of the outputs, in ``cwd``."""
-        from ..api import enhance
+        from ..api import OUTPUTS, enhance
 
         given = self.inputs.get_traitsfree()
         scans = given.pop("scans")
