@@ -62,4 +62,4 @@ def test_a_map_without_a_region_is_refused_by_name():
 
 
 def test_the_table_of_labels_has_numbers_names_and_colours():
-    assert label_table()[-1] == ("60", "right ventral DC", "#bf5168")
+    assert label_table()[-1] == ("60", "right ventral DC", "#bf5168", "Right-VentralDC")
