@@ -8,7 +8,6 @@ import torch
 from torch import Tensor, nn
 
 from ..config import CONTRASTS
-from ..imaging.consistency import correction
 from ..imaging.slots import SLOTS, SlotImages, fill_slots, fill_with_image
 from ..imaging.volume import Volume
 from ..nn.crop import OUTSIDE, BrainCrop
@@ -150,6 +149,8 @@ def grown(mask: np.ndarray, zooms: Sequence[float]) -> np.ndarray:
 
 def _corrected(found: SessionEstimate, name: str) -> ContrastEstimate:
     """The estimate of one contrast with what its stacks say beyond it."""
+    from ..imaging.consistency import correction  # a training on a machine without scipy reads this module too
+
     one = found.contrasts[name]
     stacks = found.volume.stacks_of(name)
     if one.target != "own" or not stacks:

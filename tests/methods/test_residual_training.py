@@ -12,7 +12,7 @@ from bids_lfenhance.methods import get_trainable
 from bids_lfenhance.methods.residual_options import check_estimate
 from bids_lfenhance.nn.estimate import read_output
 from bids_lfenhance.nn.source import Position
-from bids_lfenhance.nn.unet3d import whole
+from bids_lfenhance.nn.unet3d import apply_padded
 from bids_lfenhance.nn.weights import load_weights, save_weights
 from bids_lfenhance.simulators.online.source import OnlineSource
 from bids_lfenhance.training.loop import train
@@ -65,7 +65,7 @@ def test_it_learns_from_the_estimate_and_stores_which_it_was(behind: Path, tmp_p
     network = get_trainable("fusionnet").build(get_trainable("fusionnet").about.settings(width=8, levels=2))["estimate"]
     network.load_state_dict(loaded.state["estimate"])
     with torch.no_grad():
-        mean, scale = read_output(batch.input, whole(network, batch.input))
+        mean, scale = read_output(batch.input, apply_padded(network, batch.input))
     torch.testing.assert_close((batch.mean, batch.scale), (mean, scale))
 
     options = TrainOptions(precision="fp32", validate_every=100, log_every=1)

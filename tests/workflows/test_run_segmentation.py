@@ -107,7 +107,7 @@ def test_low_field_itself_is_segmented_only_beside_high_field(paired, who):
     assert ({"regions", "region_volumes"} <= given) is paired
     judged = {target for _, to, edge in edges if to.name == "evaluate" for _, target in edge["connect"]}
     labels = {kind + of for kind in ("tissue", "regions") for of in ("", "_enhanced", "_reference", "_volumes")}
-    assert judged == (labels | {"baseline", "enhanced", "reference"} if paired else set())
+    assert judged == (labels | {"baseline", "enhanced", "reference", "anatomy"} if paired else set())
 
 
 def test_the_graph_has_no_regions_where_nobody_finds_them():

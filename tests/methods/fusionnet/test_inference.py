@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from bids_lfenhance.config import CONTRASTS
+from bids_lfenhance.imaging import consistency
 from bids_lfenhance.imaging.volume import Volume
-from bids_lfenhance.methods import estimate, get_method
+from bids_lfenhance.methods import get_method
 from bids_lfenhance.methods.enhance import enhance
 from bids_lfenhance.methods.estimate import grown, target_of
 from bids_lfenhance.methods.fusionnet.network import build
@@ -73,7 +74,7 @@ def test_what_the_stacks_say_beyond_the_network_is_added_but_not_to_another_cont
     for how in ("own", "high-field"):
         corrected = run(session, weights, target_contrast=how)
         with monkeypatch.context() as patch:
-            patch.setattr(estimate, "correction", lambda image, *_: np.zeros_like(image))
+            patch.setattr(consistency, "correction", lambda image, *_: np.zeros_like(image))
             both[how] = (corrected.image[0], run(session, weights, target_contrast=how).image[0])
     assert np.abs(both["own"][0] - both["own"][1]).max() > 0
     np.testing.assert_array_equal(*both["high-field"])
