@@ -1,13 +1,14 @@
 """The regions of real images never trained on: Dice against FreeSurfer, between contrasts, in a mirror; and the cost.
 
-python benchmarks/regions.py [--weights FOLDER] [--only norm scan open_ms] [--data ../shared/data] [--no-flip]
+python benchmarks/regions.py [--weights FOLDER] [--only norm test_scan open_ms] [--data ../shared/data] [--no-flip]
 
-``norm`` and ``scan`` are freesurfer_pairs against FreeSurfer's labels, as acquired and as one axial 64 mT stack made by
-the physics simulator (its defaults, seed 0; where the brain lies is then sought on that stack, as the pipeline
-does). ``open_ms``: T1w, T2w and FLAIR of two people, each segmented for itself, Dice between each two. FreeSurfer's
-"CSF" is another thing than ours and is left out of every mean. Deep: thalamus, caudate, putamen, pallidum,
-hippocampus, amygdala, both sides. Mirror: the image reversed left to right with its own registration, regions renamed:
-Dice with the first answer, and the share of left regions' voxels more than 5 mm right of the middle, or the reverse.
+``norm`` and ``test_scan`` are freesurfer_pairs against FreeSurfer's labels, as acquired and as SIMULATED low field (the
+independent oracle of fidelity.py): the plain mean of the stacks, and what ``fusionnet`` makes of them; where the brain
+lies is sought on each image, as the pipeline does. ``open_ms``: T1w, T2w and FLAIR of two people, each segmented for
+itself, Dice between each two. FreeSurfer's "CSF" is another thing than ours and is left out of every mean. Deep:
+thalamus, caudate, putamen, pallidum, hippocampus, amygdala, both sides. Mirror: the image reversed left to right with
+its own registration, regions renamed: Dice with the first answer, and the share of left regions' voxels more than 5 mm
+right of the middle, or the reverse.
 """
 
 import argparse
@@ -22,25 +23,23 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import nibabel as nib
 import numpy as np
 
-from benchmarks.fidelity import TEST_SCAN_AFFINE
+from benchmarks.fidelity import SHARED, TEST_SCAN_AFFINE, make_case
 from bids_lfenhance.imaging.anatomy import Anatomy, find_anatomy
 from bids_lfenhance.imaging.bias import correct_bias, head_mask
-from bids_lfenhance.imaging.fusion import fuse_mean
-from bids_lfenhance.imaging.grid import Grid
+from bids_lfenhance.imaging.grid import Grid, resample
 from bids_lfenhance.imaging.warp import Warp
+from bids_lfenhance.methods import get_method
+from bids_lfenhance.methods.enhance import enhance
 from bids_lfenhance.resources import measured
 from bids_lfenhance.segmentation.regions import channels_of_kinds, indices, kinds, mirrored_channels, regions
 from bids_lfenhance.segmentation.segment import CSF, Segmentation, predictor, segment
 from bids_lfenhance.segmentation.warps import warp_to_template
-from bids_lfenhance.simulators import get_simulator
-from bids_lfenhance.simulators.presets import get_preset
-from bids_lfenhance.simulators.session import simulate_session
-from bids_lfenhance.simulators.source import COMMON_MM, common_place, high_field_source
+from bids_lfenhance.simulators.source import COMMON_MM, common_place
 
-SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 DEEP = {10, 11, 12, 13, 17, 18, 49, 50, 51, 52, 53, 54}
 BIG = {"white matter": {2, 41}, "cortex": {3, 42}}
 CALLOSUM = range(251, 256)
+KNOWN = ["norm", "test_scan", "open_ms"]
 
 
 def ras(data: np.ndarray, affine: np.ndarray) -> tuple[np.ndarray, Grid]:
@@ -132,13 +131,13 @@ def look(
     return found
 
 
-def as_axial_stack(image: np.ndarray, grid: Grid) -> np.ndarray:
-    """(X, Y, Z) one axial stack of the simulated 64 mT scanner, on the grid."""
-    simulator = get_simulator("physics")
-    source = high_field_source(image, grid, "T1w")
-    preset = get_preset("T1w", "axi")
-    made = simulate_session(simulator, [source], [preset], simulator.settings(), np.random.default_rng(0))
-    return fuse_mean([stack for stack, _ in made], grid)
+def low_field(data: Path, name: str, planes: str) -> tuple[dict[str, np.ndarray], Grid]:
+    """(The plain mean of simulated stacks and what the default method makes of them, their grid)."""
+    scanner = {"snr": 15.0, "error_mm": 0.3, "error_deg": 0.3, "seed": 0}
+    case = make_case(data, name, argparse.Namespace(contrasts=["T1w"], planes=planes.split("+"), **scanner))
+    method = get_method("fusionnet")
+    enhanced = enhance(case.volume, method, method.about.sampling(), np.random.default_rng(0)).image[0]
+    return {"plain mean": case.volume.image[0], "fusionnet": enhanced}, case.volume.grid
 
 
 def mirror(image: np.ndarray, grid: Grid, known: Anatomy, first: Segmentation, predict, flip: bool) -> None:
@@ -164,7 +163,7 @@ def wrong_side(found: Segmentation, place: np.ndarray) -> float:
 
 
 def freesurfer(data: Path, name: str, predict, flip: bool) -> None:
-    """One real T1w against FreeSurfer, as acquired, in the mirror, and as one thick stack."""
+    """One real T1w against FreeSurfer, as acquired, in the mirror, and as low field."""
     image, labels, grid = pair(data, name)
     truth = indices()[truth_of(labels, grid)]
     anatomy = find_anatomy(image, grid, "T1w")
@@ -172,10 +171,13 @@ def freesurfer(data: Path, name: str, predict, flip: bool) -> None:
     columns = {"as acquired": dice(first.labels, truth)}
     row(f"{name}, as acquired", columns["as acquired"])
     mirror(image, grid, anatomy, first, predict, flip)
-    low = as_axial_stack(image, grid)
-    found = look(low, grid, find_anatomy(low, grid, "T1w"), predict, flip)
-    columns["one axial stack"] = dice(found.labels, truth)
-    row(f"{name}, one axial 64 mT stack (simulated)", columns["one axial stack"])
+    for planes in ("axi", "axi+cor+sag"):
+        images, place = low_field(data, name, planes)
+        there = resample(truth, grid.affine, place, order=0)
+        for how, one in images.items():
+            found = look(one, place, find_anatomy(one, place, "T1w"), predict, flip)
+            columns[f"{planes}, {how}"] = dice(found.labels, there)
+            row(f"{name}, {planes} at 64 mT (simulated), {how}", columns[f"{planes}, {how}"])
     by_region(columns)
 
 
@@ -202,7 +204,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--weights", default="auto", help="folder of a training, file, or name (default: the bundled)")
     parser.add_argument("--data", type=Path, default=SHARED)
-    parser.add_argument("--only", nargs="+", default=["norm", "scan", "open_ms"], choices=["norm", "scan", "open_ms"])
+    parser.add_argument("--only", nargs="+", default=KNOWN, choices=KNOWN)
     parser.add_argument("--no-flip", action="store_true", help="one look instead of the mean of two")
     given = parser.parse_args()
     predict = predictor(given.weights)

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ..nn.batch import Batch, required
+from ..nn.convolution import Conv1x1x1, Conv3x3x3
 from ..nn.pixel_shuffle import pixel_shuffle3d, pixel_unshuffle3d
 from ..nn.stage import Nets
 from ..nn.windows import Windows, blend
@@ -18,7 +19,7 @@ from .settings import RegionsNetwork, RegionsSettings
 CELL = 2
 """Voxels a side that become channels: the network works on cells of 2 mm and answers at 1 mm."""
 
-SLAB = 16
+SLAB = 4
 """Cells along an axis that are answered at once: (33, X, Y, Z) in single precision would be most of the memory."""
 
 OVERLAP = 0.25
@@ -75,8 +76,8 @@ class RegionNet(nn.Module):
         every = torch.arange(CELL**3, device=prior.device)
         shape = (len(prior), prior.shape[1], *(CELL * side for side in prior.shape[2:]))
         logits = torch.empty(shape, dtype=torch.float16, device=prior.device)
-        slabs = [part.split(SLAB, dim=-1) for part in (folded, prior, features)]
-        for answer, seen, expected, found in zip(logits.split(SLAB * CELL, dim=-1), *slabs, strict=True):
+        slabs = [part.split(SLAB, dim=-3) for part in (folded, prior, features)]
+        for answer, seen, expected, found in zip(logits.split(SLAB * CELL, dim=-3), *slabs, strict=True):
             answer.copy_(pixel_shuffle3d(self.tell(seen, expected, found, gaussians, every).flatten(1, 2), CELL))
         return logits
 
@@ -115,12 +116,12 @@ class UNet(nn.Module):
         super().__init__()
         pairs = list(zip([inputs, *widths[:-1]], widths, strict=True))
         self.down = nn.ModuleList(nn.Sequential(Layer(i, o), Layer(o, o)) for i, o in pairs)
-        self.narrow = nn.ModuleList(nn.Conv3d(o, i, 1) for i, o in pairs[1:])
+        self.narrow = nn.ModuleList(Conv1x1x1(o, i) for i, o in pairs[1:])
         self.up = nn.ModuleList(nn.Sequential(Layer(2 * i, i), Layer(i, i)) for i, _ in pairs[1:])
 
     def forward(self, image: Tensor) -> Tensor:
         """(B, widths[0], x, y, z)."""
-        skips = [self.down[0](image)]
+        skips = [self.down[0](image.contiguous(memory_format=torch.channels_last_3d))]
         for level in self.down[1:]:
             skips.append(level(functional.avg_pool3d(skips[-1], 2, ceil_mode=True)))
         found = skips.pop()
@@ -136,8 +137,8 @@ class Layer(nn.Module):
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
-        self.convolution = nn.Conv3d(inputs, outputs, 3, padding=1)
-        self.norm = nn.InstanceNorm3d(outputs, affine=True)
+        self.convolution = Conv3x3x3(inputs, outputs)
+        self.norm = nn.GroupNorm(outputs, outputs)  # InstanceNorm3d, but that channels stay last
 
     def forward(self, image: Tensor) -> Tensor:
         """(B, outputs, x, y, z)."""
@@ -152,6 +153,6 @@ def build(settings: RegionsNetwork) -> dict[str, nn.Module]:
 def predict(nets: Nets, batch: Batch, settings: RegionsSettings, generator: torch.Generator) -> Tensor:
     """(B, 33, X, Y, Z) posteriors of the channels of ``regions``, float16, summing to 1."""
     logits: Tensor = nets["regions"](batch.input, required(batch.where))
-    for part in logits.split(32, dim=-1):  # in place: a second (33, X, Y, Z) would be most of the memory
+    for part in logits.split(SLAB, dim=-3):  # in place: a second (33, X, Y, Z) would be most of the memory
         part.copy_(part.float().softmax(dim=1))
     return logits
