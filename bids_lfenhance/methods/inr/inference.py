@@ -15,7 +15,7 @@ from ...imaging.grid import apply_affine
 from ...imaging.volume import Volume
 from ...nn.method import Draw, Prepared
 from .contrast import vectors_of
-from .fit import Guide, fit, guide_of, render
+from .fit import fit, render
 from .observations import (
     Coordinates,
     Observations,
@@ -40,8 +40,7 @@ class InrPrepared(Prepared[InrSettings]):
     """What the seeds share.
 
     ``base`` (C, X, Y, Z) the fused images of the contrasts present and ``scales`` (C,) their units; ``support``
-    (X, Y, Z) bool, where the network is fitted; ``seen`` the low-field voxels; ``tissue`` (3, X, Y, Z); ``guide`` what
-    the network is given at each point beside the coordinates, or None.
+    (X, Y, Z) bool, where the network is fitted; ``seen`` the low-field voxels; ``tissue`` (3, X, Y, Z).
     """
 
     base: np.ndarray
@@ -49,7 +48,6 @@ class InrPrepared(Prepared[InrSettings]):
     support: np.ndarray
     seen: Observations
     tissue: np.ndarray
-    guide: Guide | None
 
 
 def prepare(volume: Volume, settings: InrSettings) -> InrPrepared:
@@ -65,11 +63,7 @@ def prepare(volume: Volume, settings: InrSettings) -> InrPrepared:
     base = fused_base(volume, settings.base, support)
     tissue = volume.tissue if volume.tissue is not None else np.zeros((len(TISSUES), *volume.grid.shape), np.float32)
     seen = observe(volume, base, scales, tissue, support)
-    guide = None
-    if settings.guide:
-        channels = np.concatenate([volume.image[volume.present] / scales[:, None, None, None], tissue])
-        guide = guide_of(channels, volume.grid.affine, Coordinates.of(volume.grid))
-    return InrPrepared(volume, settings, base, scales, support, seen, tissue, guide)
+    return InrPrepared(volume, settings, base, scales, support, seen, tissue)
 
 
 def sample(prepared: InrPrepared, generator: np.random.Generator) -> Draw:
@@ -77,10 +71,10 @@ def sample(prepared: InrPrepared, generator: np.random.Generator) -> Draw:
     volume, settings, support = prepared.volume, prepared.settings, prepared.support
     coordinates = Coordinates.of(volume.grid)
     with torch.random.fork_rng(devices=[]):
-        fitted = fit(prepared.seen, prepared.guide, settings, generator, 1 / coordinates.half)
+        fitted = fit(prepared.seen, settings, generator, 1 / coordinates.half)
         inside = np.argwhere(support)
         points = coordinates(apply_affine(volume.grid.affine, inside))
-        intensity, posterior = render(fitted.network, points, prepared.guide, settings)
+        intensity, posterior = render(fitted.network, points, settings)
     signal = prepared.base.copy()
     signal[:, support] += intensity * prepared.scales[:, None]
     np.maximum(signal, 0, out=signal)

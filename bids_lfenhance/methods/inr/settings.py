@@ -29,10 +29,6 @@ class InrSettings:
         ),
     )
     spread: float = field(default=3.0, metadata=setting("inverse width of the wavelets, s₀", "docs/methods/inr.md"))
-    guide: bool = field(
-        default=False,
-        metadata=setting("show the network the fused images and tissue at each point, beside the coordinates"),
-    )
     psf: bool = field(
         default=True,
         metadata=setting("integrate over the slice profile; off fits voxel centres", "docs/methods/inr.md"),
