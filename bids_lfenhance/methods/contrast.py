@@ -74,15 +74,15 @@ def with_contrast(draw: Draw, volume: Volume, asked: str, contrasts: Sequence[st
     if asked != "restored":
         return replace(draw, record=record)
     if volume.mask is None or volume.tissue is None:
-        said = ["the low-field contrast was kept: the session came without brain mask and tissue"]
-        return replace(draw, record=record | {"warnings": [*record["warnings"], *said]})
+        kept = ["the low-field contrast was kept: the session came without brain mask and tissue"]
+        return replace(draw, record=record | {"warnings": [*record["warnings"], *kept]})
     image, vectors, warnings = draw.image.copy(), {}, list(record["warnings"])
     for name in (name for name in volume.contrasts if name in contrasts):
         channel = image[CONTRASTS.index(name)]
         sigma = float(np.median([stack.sigma for stack in volume.stacks_of(name)] or [0.0]))
-        vector, said = fit_contrast(name, channel, volume.tissue, volume.mask, sigma)
+        vector, doubts = fit_contrast(name, channel, volume.tissue, volume.mask, sigma)
         channel *= restoring_gain(name, vector**POWER, channel, volume.tissue, SMOOTH_MM / min(volume.grid.zooms))
         vectors[name] = vector.tolist()
-        warnings += said
+        warnings += doubts
     record |= {"contrast": "restored", "contrast_vector": vectors, "warnings": warnings}
     return replace(draw, image=image, record=record)

@@ -86,15 +86,15 @@ def _data_table(part: str, examples: Sequence[Example]) -> list[Plain]:
     """One row for each dataset and way its low field came about."""
     rows: list[Plain] = []
     for dataset, made in sorted({(example.dataset, _low_field(example)) for example in examples}):
-        mine = [example for example in examples if (example.dataset, _low_field(example)) == (dataset, made)]
-        licences = sorted({str(example.origin["licence"]) for example in mine if example.origin.get("licence")})
+        chosen = [example for example in examples if (example.dataset, _low_field(example)) == (dataset, made)]
+        licences = sorted({str(example.origin["licence"]) for example in chosen if example.origin.get("licence")})
         rows.append(
             {
                 "part": part,
                 "dataset": dataset or "unnamed",
                 "low_field": made,
-                "people": len({example.person for example in mine}),
-                "sessions": len(mine),
+                "people": len({example.person for example in chosen}),
+                "sessions": len(chosen),
                 "licence": ", ".join(licences) or "not recorded",
             }
         )

@@ -11,12 +11,13 @@ from scipy import ndimage
 
 from bids_lfenhance.config import CONTRASTS
 from bids_lfenhance.imaging.anatomy import (
+    UNSURE,
     Anatomy,
-    contrast_doubts,
+    contrast_warnings,
     extract_brain,
     find_anatomy,
     is_stripped,
-    stack_doubts,
+    stack_warnings,
 )
 from bids_lfenhance.imaging.grid import Grid, canonical_grid, resample
 from bids_lfenhance.imaging.template import affine_of, load_head_template
@@ -72,7 +73,7 @@ def test_the_brain_is_found_with_skull_and_without(small, anatomies, name):
     assert found.priors.sum(axis=0).max() < 1.001
     assert found.quality["SkullStripped"] is (name == "bare")
     assert found.quality["MaskVolumeMl"] == pytest.approx(found.mask.sum() * grid.voxel_volume / 1000, abs=0.1)
-    assert found.quality["TemplateCorrelation"] > 0.7
+    assert found.quality["TemplateCorrelation"] > UNSURE
     assert found.quality["Warnings"] == []
 
 
@@ -99,10 +100,10 @@ def test_a_contrast_under_another_name_is_said(small, name, contrast):
     """A T2w named T1w: https://github.com/nipreps/mriqc/issues/58."""
     maps = load_head_template().maps[:3]
     image, brain = np.tensordot(GAINS[name][:3], maps, 1), maps.sum(axis=0) > 0.9
-    (sentence,) = contrast_doubts(image, maps, brain, contrast)
+    (sentence,) = contrast_warnings(image, maps, brain, contrast)
     assert f"The {contrast} looks like a {name}" in sentence
     assert "check contrast" in sentence
-    assert contrast_doubts(image, maps, brain, name) == []
+    assert contrast_warnings(image, maps, brain, name) == []
 
 
 def test_the_one_stack_under_another_name_is_named():
@@ -124,27 +125,14 @@ def test_the_one_stack_under_another_name_is_named():
         for name, shown in (("acq-axi_T1w", "T1w"), ("acq-cor_T1w", "T2w"), ("acq-sag_T1w", "T1w"))
     )
     volume = volume_from_channels(template.grid, {"T1w": images["T1w"]}, stacks)
-    (sentence,) = stack_doubts(volume, maps, brain)
+    (sentence,) = stack_warnings(volume, maps, brain)
     assert sentence.startswith("acq-cor_T1w looks like a T2w")
 
 
-def test_two_runs_agree_to_the_last_bit(small, anatomies):
-    scans, _, grid = small
-    one, other = anatomies["T1w"], find_anatomy(scans["T1w"], grid, "T1w", sloppy=True)
-    assert one.mask.tobytes() == other.mask.tobytes()
-    assert one.priors.tobytes() == other.priors.tobytes()
-
-
-def test_a_failed_extraction_is_a_warning_with_its_numbers(rng):
+def test_where_there_is_no_brain_a_warning_says_so_with_its_numbers():
     grid = Grid(np.diag([6.0, 6, 6, 1]), (32, 32, 32))
-    found = find_anatomy(rng.uniform(0, 1, grid.shape).astype(np.float32), grid, "T2w", sloppy=True)
+    found = find_anatomy(np.zeros(grid.shape, np.float32), grid, "T2w", sloppy=True)
     assert any("T2w" in sentence and "0.5" in sentence for sentence in found.quality["Warnings"])
-
-
-def test_nothing_at_all_is_a_warning_not_a_crash():
-    grid = Grid(np.diag([6.0, 6, 6, 1]), (32, 32, 32))
-    found = find_anatomy(np.zeros(grid.shape, np.float32), grid, "T1w", sloppy=True)
-    assert found.quality["Warnings"]
     assert np.isfinite(found.priors).all()
 
 

@@ -52,10 +52,10 @@ class InrPrepared(Prepared[InrSettings]):
 
 def prepare(volume: Volume, settings: InrSettings) -> InrPrepared:
     """The session as observations, and the image that the network corrects; raise InputError without stacks."""
-    lonely = [name for name in volume.contrasts if not volume.stacks_of(name)]
-    if lonely:
+    without = [name for name in volume.contrasts if not volume.stacks_of(name)]
+    if without:
         raise InputError(
-            f"expected the stacks behind every contrast, found none for {', '.join(lonely)}: inr fits acquisitions, "
+            f"expected the stacks behind every contrast, found none for {', '.join(without)}: inr fits acquisitions, "
             "use interp for images that were already fused"
         )
     support = support_of(volume)
