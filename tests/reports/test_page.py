@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from bids_lfenhance.reports.collect import collect
-from bids_lfenhance.reports.page import boilerplate, tells_of_failure, write_report
+from bids_lfenhance.reports.page import boilerplate, reports_failure, write_report
 from bids_lfenhance.reports.rendering import tinted
 from bids_lfenhance.reports.session_images import MARGIN_MM
 from bids_lfenhance.reports.tables import number
@@ -278,10 +278,10 @@ def test_a_crash_is_at_the_top_with_its_text(tmp_path: Path):
     text = report(out).text
     assert "InputError: Expected a scan, found NaN; check it." in text
     assert "There is no low-field image of sub-01" in text
-    assert tells_of_failure(out / "sub-01.html")
+    assert reports_failure(out / "sub-01.html")
     (out / "logs" / RUN / name).unlink()
     report(out)
-    assert not tells_of_failure(out / "sub-01.html")
+    assert not reports_failure(out / "sub-01.html")
 
 
 def test_a_session_of_which_no_image_could_be_made_is_on_the_page(tmp_path: Path):
