@@ -267,13 +267,13 @@ THRESHOLDS: tuple[Threshold, ...] = (
         needed=False,
     ),
     Threshold(
-        "expected error",
+        "standard deviation of the error",
         " %",
         ALL,
         (0, 12),
         (0, 30),
-        "median standard deviation over the median of the brain, of methods whose scale is calibrated",
-        _of("Image", "ExpectedErrorPercent"),
+        "median over the median of the brain, of methods that tell it; in FLAIR it is not calibrated",
+        _of("Image", "ErrorStdPercent"),
         needed=False,
     ),
     Threshold(

@@ -132,7 +132,8 @@ def layers_of(contrast: ContrastImages, label: str, mask: np.ndarray) -> list[La
     layers = [_change(contrast, label, mask)] if "low" in contrast.images else []
     if (error := expected_error(contrast, label)) is not None:
         percent = 100 * error / contrast.level(label, mask)
-        about = _spread(percent[mask])
+        said = contrast.about_maps.get(label, {}).get("Error")
+        about = _spread(percent[mask]) | ({"about": said} if said else {})
         layers.append(Layer("Error", "Expected error", percent, _upwards("viridis", percent[mask], PERCENT), about))
     if label in contrast.risk:
         layers.append(_risk(contrast, label, mask))
