@@ -143,10 +143,10 @@ THRESHOLDS: tuple[Threshold, ...] = (
         "alternation of the slices",
         "",
         ALL,
-        (0, 0.9),
+        (0, 0.75),
         (0, INF),
         "of each thick stack; power of what alternates from slice to slice over that of what repeats every third: of "
-        "anatomy .4 to .7, 1.2 where the head moved by 4 mm between odd and even slices",
+        "anatomy .3 to .6, from .9 where the head moved by 4 mm and 5° between odd and even slices",
         _of_scans("Alternation"),
         needed=False,
     ),
