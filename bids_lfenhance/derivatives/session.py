@@ -11,7 +11,7 @@ from ..bids.atomic import atomic_write
 from ..bids.sessions import LowFieldSession
 from ..config import RunSpec
 from ..evaluation import measured
-from ..evaluation.evidence import evidence
+from ..evaluation.evidence import coarsest, evidence
 from ..evaluation.expected_error import BLIND, WEIGHTS, is_calibrated, scale_note
 from ..evaluation.usable import judge
 from ..evaluation.volume_error import with_expected_error
@@ -218,9 +218,16 @@ def _write_segmentations(
         about = grid_metadata(spec, session) | words | source | segmenter
         pair = files[f"{kind}/{contrast}"], files[f"{kind}_table/{contrast}"]
         rows = without_cut(volumes[contrast], labels[contrast], seen)
-        if image == "enhanced" and spec.gives_scale and is_enhanced(spec, contrast) and not spec.sloppy:
-            rows = with_expected_error(rows, kind.removeprefix("enhanced_"))
+        if image == "enhanced" and _is_estimate(spec, contrast):
+            resolved = coarsest(_scans(session, content, contrast))
+            rows = with_expected_error(rows, kind.removeprefix("enhanced_"), contrast, resolved)
         write_labels(pair, labels[contrast], rows, grid, frame, about, columns)
+
+
+def _is_estimate(spec: RunSpec, contrast: str) -> bool:
+    """Whether the image is the learned estimate itself, to the full, without a share of a draw."""
+    plain_estimate = spec.gives_scale and not spec.method_settings.get("sharpness")
+    return plain_estimate and is_enhanced(spec, contrast) and not spec.sloppy
 
 
 def _write_mask(files: Mapping[str, Path], session: LowFieldSession, spec: RunSpec, content: SessionContent) -> None:
@@ -257,20 +264,28 @@ def _write_space(
         atomic_write(files[f"space_xfm/{space.partition(':')[0]}/{way}"], Path(transforms[way]).read_bytes())
 
 
-def _quality_record(session: LowFieldSession, spec: RunSpec, content: SessionContent) -> dict[str, Any]:
-    """What the report, the verdict and the group level read of a session."""
+def _scans(session: LowFieldSession, content: SessionContent, contrast: str | None = None) -> list[dict[str, Any]]:
+    """What is recorded of each scan, of one contrast or of all."""
     records = {entry["Name"]: entry for entry in content.qc["Scans"]}
-    stacks = {stack.name: stack for stack in content.acquired.stacks}
-    scans = [
+    return [
         {
             **records[scan.stem],
             "File": scan.path.name,
             "Contrast": scan.contrast,
             "Plane": scan.plane,
             "FieldStrength": scan.tesla,
-            **measured.of_scan(stacks[scan.stem], content.acquired, content.expected),
         }
         for scan in session.stacks
+        if contrast in (None, scan.contrast)
+    ]
+
+
+def _quality_record(session: LowFieldSession, spec: RunSpec, content: SessionContent) -> dict[str, Any]:
+    """What the report, the verdict and the group level read of a session."""
+    stacks = {stack.name: stack for stack in content.acquired.stacks}
+    scans = [
+        record | measured.of_scan(stacks[record["Name"]], content.acquired, content.expected)
+        for record in _scans(session, content)
     ]
     reference = {
         "Session": session.reference_session,
