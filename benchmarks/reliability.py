@@ -25,8 +25,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from scipy.optimize import nnls
 
+from bids_lfenhance.evaluation.evidence import coarsest
 from bids_lfenhance.evaluation.expected_error import SMOOTHING_FWHM, WEIGHTS, smoothed
 from bids_lfenhance.imaging.grid import Grid
+from tests import oracle
 
 RESULTS = Path(__file__).resolve().parent / "results"
 
@@ -40,9 +42,10 @@ how much was changed of their mean, which were tried and left out."""
 Rows = list[dict[str, str]]
 
 
-def cases(folder: Path) -> dict[tuple[str, ...], Path]:
-    """(subject, planes, contrast) → the images of a case."""
-    return {tuple(path.stem.rsplit("_", 2)): path for path in sorted(folder.glob("*.npz"))}
+def cases(folder: Path, ending: str = ".npz") -> dict[tuple[str, ...], Path]:
+    """(subject, planes, contrast) → the images of a case, or its volumes (.json)."""
+    paths = sorted(path for path in folder.glob(f"*{ending}") if not path.name.startswith("high_"))
+    return {tuple(path.stem.rsplit("_", 2)): path for path in paths}
 
 
 def about(case: tuple[str, ...]) -> dict[str, str]:
@@ -153,18 +156,19 @@ def correlation(one: np.ndarray, other: np.ndarray) -> str:
     return f"{np.corrcoef(one, other)[0, 1]:.2f}" if one.std() > 0 else "–"
 
 
-Ratio = tuple[tuple[str, ...], str, float]
-"""Case, segmentation (of tissue, which), and |difference from high field| over the uncertain volume."""
+Ratio = tuple[tuple[str, ...], str, float, float]
+"""Case, segmentation (of tissue, which), |difference from high field| over the uncertain volume and the voxel size (mm)
+along the axis that no stack resolves better, and that product over the volume."""
 
 
 def ratios(folder: Path) -> Iterator[Ratio]:
-    for case, path in cases(folder).items():
-        table = path.with_suffix(".json")
-        volumes = json.loads(table.read_text()) if table.exists() else {"enhanced": {}}
+    for case, path in cases(folder, ".json").items():
+        volumes, scans = json.loads(path.read_text()), case[1].split("+")
+        resolved = coarsest([{"Plane": plane, "Zooms": list(oracle.voxel_size(case[2], plane))} for plane in scans])
         for seg, rows in volumes["enhanced"].items():
             for row, high in zip(rows, volumes["high"][seg], strict=True):
-                kind = row["name"] if seg == "tissue" else seg
-                yield case, kind, abs(row["volume_mm3"] - high["volume_mm3"]) / row["uncertain_mm3"]
+                kind, doubt = row["name"] if seg == "tissue" else seg, row["uncertain_mm3"] * resolved
+                yield case, kind, abs(row["volume_mm3"] - high["volume_mm3"]) / doubt, doubt / row["volume_mm3"]
 
 
 def factor_of(found: Sequence[Ratio], kind: str, people: Collection[str]) -> float:
@@ -173,7 +177,7 @@ def factor_of(found: Sequence[Ratio], kind: str, people: Collection[str]) -> flo
     Of n values and one more like them (n + 1) · ``LEVEL`` are counted (split conformal), of few values all.
     """
     of_case: dict[tuple[str, ...], list[float]] = {}
-    for case, of, ratio in found:
+    for case, of, ratio, _ in found:
         if of == kind and case[0] in people:
             of_case.setdefault(case, []).append(ratio)
     return max(sorted(r)[min(int(np.ceil(LEVEL * (len(r) + 1))), len(r)) - 1] for r in of_case.values())
@@ -182,17 +186,18 @@ def factor_of(found: Sequence[Ratio], kind: str, people: Collection[str]) -> flo
 def volumes(folder: Path, fit: Sequence[str]) -> None:
     """The factors, and the share of true differences that they hold."""
     found = list(ratios(folder))
-    kinds = list(dict.fromkeys(kind for _, kind, _ in found))
+    kinds = list(dict.fromkeys(kind for _, kind, *_ in found))
     factors = {kind: factor_of(found, kind, fit) for kind in kinds}
     keep("volume-factors", [{kind: f"{factor:.2f}" for kind, factor in factors.items()}])
     rows, held = [], dict[bool, list[bool]]()
-    for case in dict.fromkeys(case for case, _, _ in found):
+    for case in dict.fromkeys(case for case, *_ in found):
         cells = {}
         for kind in kinds:
             factor = factor_of(found, kind, set(fit) - {case[0]})
-            inside = [r <= factor for c, of, r in found if c == case and of == kind]
+            inside = [r <= factor for c, of, r, _ in found if c == case and of == kind]
+            width = [100 * factor * w for c, of, _, w in found if c == case and of == kind]
             held.setdefault(case[0] in fit, []).extend(inside if kind == "regions" else [])
-            cells[kind] = f"{sum(inside)} of {len(inside)}"
+            cells[kind] = f"{sum(inside)} of {len(inside)}, ± {np.median(width):.0f} %"
         rows.append(about(case) | {"in the fit": "left out" if case[0] in fit else "no"} | cells)
     keep("volume-error", rows)
     for is_fit, inside in held.items():

@@ -93,11 +93,11 @@ class _Session:
         }
 
     @cached_property
-    def expected_error(self) -> float | None:
-        """Median expected error of the brain, in % of its median intensity."""
-        from .evaluation.measured import expected_error
+    def std_percent(self) -> float | None:
+        """Median standard deviation of the error in the brain, in % of its median intensity."""
+        from .evaluation.measured import std_percent
 
-        return expected_error(self.std, self.enhanced.channel(self.contrast), self.anatomy.mask)
+        return std_percent(self.std, self.enhanced.channel(self.contrast), self.anatomy.mask)
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,9 +156,11 @@ class EnhancedScan:
         """
         import pandas as pd
 
+        from .evaluation.evidence import coarsest
         from .evaluation.volume_error import with_expected_error
 
-        table = pd.DataFrame(with_expected_error(self._session.regions[1], "regions"))
+        resolved = coarsest(self._session.quality["Scans"])
+        table = pd.DataFrame(with_expected_error(self._session.regions[1], "regions", self.contrast, resolved))
         return table.drop(columns="uncertain_mm3").astype({"index": "Int64"})
 
     @cached_property
@@ -169,9 +171,14 @@ class EnhancedScan:
         field. The limits: docs/metrics.md. About ten CPU-seconds when first asked for.
         """
         from .evaluation.evidence import evidence
+        from .evaluation.expected_error import is_calibrated
         from .evaluation.usable import judge
 
-        sidecar = {"ExpectedErrorPercent": self._session.expected_error, "Warnings": list(self.warnings)}
+        sidecar = {
+            "ErrorStdPercent": self._session.std_percent,
+            "ErrorStdCalibrated": is_calibrated(self.contrast),
+            "Warnings": list(self.warnings),
+        }
         return judge(evidence(self._session.record, self.contrast, METHOD, (), sidecar))
 
     def save(
@@ -222,7 +229,7 @@ class EnhancedScan:
             usable=self.verdict,
             contrast=self.contrast,
             scans=session.record["Scans"],
-            expected_error=session.expected_error,
+            std_percent=session.std_percent,
             warnings=self.warnings,
             provenance=self.provenance,
         )

@@ -14,11 +14,18 @@ import numpy as np
 import pytest
 
 from bids_lfenhance.cli.run import main
+from bids_lfenhance.reports.collect import read_json, read_numbers
+from bids_lfenhance.reports.glance import usable_sentence
+from bids_lfenhance.reports.tables import number
 
 from .dataset import tiny_regions, write_dataset
+from .reports.test_page import read
+from .reports.verdicts import verdicts
 
 PLAIN = ("--segmentation", "none")
 """For runs whose regions nobody looks at: 20 CPU-s an image."""
+
+KEYS = ("contrast", "region", "protocol", "metric")
 
 OPTIONS = ("--sloppy", "--method", "interp", "--nprocs", "2", "--mem-gb", "6")
 
@@ -87,6 +94,32 @@ def test_the_report_shows_what_was_made_on_the_coarser_grid(first, place):
     assert "Missing" not in page
     assert "No image of this session" not in page
     assert "cut short" not in page
+
+
+@pytest.mark.parametrize("subject", ["01", "02"])
+def test_the_page_says_what_the_tables_on_disk_come_to(first, place, subject):
+    """Verdict, reasons, figures against high field and volumes, worked out again; sub-02 has no high field."""
+    out = place / "out"
+    text = read((out / f"sub-{subject}.html").read_text(encoding="utf-8")).text
+    judged = {path: usable for path, usable in verdicts(out).items() if f"sub-{subject}_" in path.name}
+    assert judged
+    for path, usable in judged.items():
+        assert usable.sidecar().items() <= read_json(path).items()
+        assert usable_sentence(usable) in text
+        assert all(reason in text for reason in usable.reasons)
+    rows = [row for path in (out / f"sub-{subject}").rglob("*_desc-interp_qc.tsv") for row in read_numbers(path)]
+    assert bool(rows) == (subject == "01")
+    assert all(number(row["value"], 4) in text for row in rows)
+    psnr = {
+        row["image"]: row["value"]
+        for row in rows
+        if [row[key] for key in KEYS] == ["T1w", "brain", "brain-fit", "psnr"]
+    }
+    assert not rows or f"PSNR {psnr['preproc']:.2f} → {psnr['interp']:.2f} dB" in text
+    for path in (out / f"sub-{subject}").rglob("*_dseg.tsv"):
+        volumes = [row["volume_mm3"] for row in read_numbers(path) if isinstance(row["volume_mm3"], float | int)]
+        assert volumes
+        assert all(f"{volume / 1000:.1f}" in text for volume in volumes)
 
 
 @pytest.fixture(scope="module")

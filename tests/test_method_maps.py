@@ -49,4 +49,4 @@ def test_they_are_described_and_shown(out: Path) -> None:
     assert "one possible image" in rows["desc-cssdiffSample"]
     page = (out / "sub-02.html").read_text(encoding="utf-8")
     assert "Sample map" in page
-    assert "DrawsStd map" in page
+    assert "Spread of the draws" in page

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from .thresholds import ALL, LABELS, PURPOSES, THRESHOLDS, Record
+from .thresholds import ALL, LABELS, PURPOSES, THRESHOLDS, VOLUMES, Record
 
 YES, CHECK, NO = WORDS = ("yes", "check", "no")
 """The words, from good to bad. ``check``: a person must look before the image is used for this."""
@@ -108,6 +108,8 @@ def _by_rules(record: Record) -> Iterator[Finding]:
         yield NO, LABELS, "made with --sloppy, never for a study"
     if image.get("Enhanced") is False:
         yield CHECK, ALL, "the low field as it was fused: its method does not know this contrast"
+    if image.get("ErrorStdCalibrated") is False:
+        yield CHECK, VOLUMES, "the standard deviation of its error is not calibrated in this contrast"
     for warning in record.get("Warnings") or ():
         if asks_for_action(str(warning)):
             yield CHECK, ALL, str(warning).rstrip(".")

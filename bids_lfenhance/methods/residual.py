@@ -108,7 +108,8 @@ def fit_to_memory(sampler: ResidualSampler[S], prepared: ResidualPrepared[S], li
 def sample(sampler: ResidualSampler[S], prepared: ResidualPrepared[S], generator: np.random.Generator) -> Draw:
     """One draw: the estimate, the SD of its error, and one residual around it where anything is to be drawn."""
     settings, found = prepared.settings, prepared.estimate
-    factor = prepared.estimator.settings.error_factor
+    # What is added of a draw errs like the estimate, and independently of it.
+    factor = prepared.estimator.settings.error_factor * (1 + settings.sharpness**2) ** 0.5
     image = found.paste({name: one.image for name, one in found.contrasts.items()})
     residual: np.ndarray | None = None
     calls: Mapping[str, int] = {}

@@ -104,7 +104,10 @@ def content(record: LowFieldSession, rng: np.random.Generator) -> SessionContent
             "Runtime": {"Seconds": 1.0},
             "warnings": ["A draw was odd."],
         },
-        qc={"Scans": [{"Name": s.stem, "SNR": 10.0} for s in record.stacks], "Warnings": ["It moved."]},
+        qc={
+            "Scans": [{"Name": s.stem, "SNR": 10.0, "Zooms": [1.6, 1.6, 5.0]} for s in record.stacks],
+            "Warnings": ["It moved."],
+        },
         quality={"SkullStripped": False, "MaskVolumeMl": 1400.0, "Warnings": []},
         metrics=[metric] if paired else None,
         reference_qc={"Warnings": ["Its background is noise."]} if paired else None,

@@ -12,9 +12,11 @@ ROW = {"index": 17, "name": "left hippocampus", "volume_mm3": 4000.0, "uncertain
 
 
 @pytest.mark.parametrize(("segmentation", "name"), [("regions", "left hippocampus"), ("tissue", "GM")])
-def test_it_grows_with_what_the_segmentation_doubts_and_is_told_in_mm3_and_per_cent(segmentation, name) -> None:
+def test_it_grows_with_doubt_and_thick_slices_and_is_told_in_mm3_and_per_cent(segmentation, name) -> None:
     row = ROW | {"name": name}
-    one, two = with_expected_error([row, row | {"uncertain_mm3": 400.0}], segmentation)
+    one, two = with_expected_error([row, row | {"uncertain_mm3": 400.0}], segmentation, "T1w", 1.6)
+    (thick,) = with_expected_error([row], segmentation, "T1w", 3.2)
+    assert thick["volume_error_mm3"] == pytest.approx(2 * one["volume_error_mm3"])
     assert two["volume_error_mm3"] == pytest.approx(2 * one["volume_error_mm3"])
     assert one["volume_error_percent"] == pytest.approx(100 * one["volume_error_mm3"] / 4000)
     assert 0 < one["volume_error_mm3"] < 4000
@@ -22,18 +24,20 @@ def test_it_grows_with_what_the_segmentation_doubts_and_is_told_in_mm3_and_per_c
 
 
 @pytest.mark.parametrize(
-    ("change", "segmentation"),
+    ("change", "segmentation", "contrast", "coarsest"),
     [
-        ({"volume_mm3": None}, "regions"),
-        ({"volume_mm3": 0.0}, "regions"),
-        ({"uncertain_mm3": np.nan}, "regions"),
-        ({"uncertain_mm3": None}, "regions"),
-        ({"name": "bone"}, "tissue"),
-        ({}, "synthseg"),
+        ({"volume_mm3": None}, "regions", "T1w", 1.6),
+        ({"volume_mm3": 0.0}, "regions", "T1w", 1.6),
+        ({"uncertain_mm3": np.nan}, "regions", "T1w", 1.6),
+        ({"uncertain_mm3": None}, "regions", "T1w", 1.6),
+        ({"name": "bone"}, "tissue", "T1w", 1.6),
+        ({}, "synthseg", "T1w", 1.6),
+        ({}, "regions", "FLAIR", 1.6),
+        ({}, "regions", "T1w", None),
     ],
 )
-def test_none_is_said_where_none_is_known(change: dict, segmentation: str) -> None:
-    (row,) = with_expected_error([ROW | change], segmentation)
+def test_none_is_said_where_none_is_known(change, segmentation, contrast, coarsest) -> None:
+    (row,) = with_expected_error([ROW | change], segmentation, contrast, coarsest)
     assert row["volume_error_mm3"] is None
     assert row["volume_error_percent"] is None
 

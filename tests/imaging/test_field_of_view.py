@@ -84,6 +84,7 @@ def cut(small) -> tuple[Anatomy, np.ndarray, np.ndarray]:
 
 
 def test_a_head_without_its_top_is_known_to_lack_it(small, cut):
+    """The top outside the field of view: https://github.com/nipreps/fmriprep/issues/2280."""
     (_, brain, grid), (found, _, seen) = small, cut
     share = (brain & seen).sum() / brain.sum()
     shape = seen.any(axis=(0, 1)).sum()

@@ -172,6 +172,9 @@ def test_sharpness_adds_a_share_of_the_draw_and_says_so(
     np.testing.assert_allclose(sharp.image[bright], half[bright], atol=1e-5)
     assert np.abs(sharp.image - plain.image).max() > 0
     assert sharp.provenance["records"][0]["image"] == "estimate plus 0.5 of the draw"
+    assert plain.std is not None
+    assert sharp.std is not None
+    np.testing.assert_allclose(sharp.std, plain.std * 1.25**0.5, rtol=1e-5)
     for value in (-0.1, 1.1):
         with pytest.raises(InputError) as caught:
             get_method(name).about.sampling(sharpness=value)

@@ -391,9 +391,9 @@ def test_the_methods_own_maps_are_shown_and_told(tmp_path: Path):
     text = write_report(out, "01").read_text(encoding="utf-8")
     reader = read(text)
     assert "What DrawsStd is & means. Median in the brain" in reader.text
-    assert "T1w drawsstd map" in reader.text
+    assert "T1w spread of the draws" in reader.text
     (contrast,) = [contrast for viewer in viewers_of(reader) for contrast in viewer["contrasts"]]
-    assert {"DrawsStd map", "Risk map", "What changed"} <= {one["name"] for one in contrast["maps"]}
+    assert {"Spread of the draws", "Risk map", "What changed"} <= {one["name"] for one in contrast["maps"]}
     assert "One possible image (inr)" in {one["name"] for one in contrast["images"]}, "it is an image, and shown as one"
     assert "Missing" not in reader.text
 
@@ -416,6 +416,7 @@ def test_the_error_to_expect_is_shown_in_per_cent(tmp_path: Path):
     assert text.count("T1w expected error</strong>, % of median brain intensity") == 1, (
         "and not the scale it is made from"
     )
+    assert "What Error is & means. Median in the brain" in read(text).text, "as its sidecar says"
     assert "T1w change map" not in text, "it is shown once, with brightness and contrast matched"
 
 
