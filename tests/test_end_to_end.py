@@ -19,7 +19,7 @@ from bids_lfenhance.reports.glance import usable_sentence
 from bids_lfenhance.reports.tables import number
 
 from .dataset import tiny_regions, write_dataset
-from .reports.test_page import read
+from .reports.page_reader import read
 from .reports.verdicts import verdicts
 
 PLAIN = ("--segmentation", "none")
