@@ -23,7 +23,6 @@ VARIANTS = (
     "steps=1",
     "",
     "restore=1.0",
-    "smooth_mm=0.5",
     "base='mean'",
     "psf=False",
     "tv=0.0",

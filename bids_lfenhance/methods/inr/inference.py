@@ -10,7 +10,7 @@ from scipy import ndimage
 from ...config import CONTRASTS, TISSUES
 from ...errors import InputError
 from ...imaging.acquisition import Acquisition, Frame
-from ...imaging.contrast import restoring_gain
+from ...imaging.contrast import SMOOTH_MM, restoring_gain
 from ...imaging.grid import apply_affine
 from ...imaging.volume import Volume
 from ...nn.method import Draw, Prepared
@@ -111,7 +111,7 @@ def _restored(
     image = volume.image.copy()
     for channel, name in enumerate(volume.contrasts):
         power = vectors[name] ** settings.restore
-        gain = restoring_gain(name, power, signal[channel], tissue, settings.smooth_mm / zoom)
+        gain = restoring_gain(name, power, signal[channel], tissue, SMOOTH_MM / zoom)
         index = CONTRASTS.index(name)
         image[index] += weight * (signal[channel] * gain - image[index])
     return image

@@ -53,9 +53,6 @@ class InrSettings:
         default=POWER,
         metadata=setting("power of the contrast vector: 1 trusts the tissue wholly, 0 changes no contrast"),
     )
-    smooth_mm: float = field(
-        default=1.0, metadata=setting("smoothing of the tissue shares behind the contrast, standard deviation in mm")
-    )
     steps: int = field(default=300, metadata=setting("steps of Adam", "published 2000"))
     batch: int = field(default=4096, metadata=setting("low-field voxels per step", "published 8192"))
     rate: float = field(
