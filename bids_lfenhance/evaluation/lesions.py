@@ -17,7 +17,7 @@ AROUND_MM = (2.0, 8.0)
 """White matter at this distance from a lesion is what it is compared with: nearer, the two share voxels."""
 
 FEWEST = 20
-"""Voxels of lesion, and of white matter around it, below which no contrast is said."""
+"""Voxels of lesion, and of white matter around it, below which no contrast is computed."""
 
 
 def lesion_contrast(image: np.ndarray, lesion: np.ndarray, around: np.ndarray) -> float | None:

@@ -9,7 +9,7 @@ from ..config import CONTRASTS
 from ..imaging.contrast import POWER, SMOOTH_MM, fit_contrast, restoring_gain
 from ..imaging.fusion import fuse_session
 from ..imaging.volume import Volume
-from ..nn.method import Draw, Estimate, Plain
+from ..nn.method import Draw, Estimate, JsonObject
 
 PRIOR = 0.25
 """Weight of the prior of the super-resolution with fusion "sharp", over the usual: what it would take for noise, a
@@ -22,7 +22,7 @@ def estimate(volume: Volume, how: str, contrasts: Sequence[str]) -> Estimate:
     ``volume`` comes with the plain mean of its stacks; "restored" and "sharp" need its mask and tissue, and are for the
     ``contrasts`` that the network knows: what it does not see keeps its own (``with_contrast``).
     """
-    record: Plain = {"fusion": how, "warnings": []}
+    record: JsonObject = {"fusion": how, "warnings": []}
     if how == "mean":
         return Estimate(volume, record, tuple(contrasts))
     sharp = fuse_session(volume, "sr")

@@ -25,7 +25,7 @@ NOTABLE_SHARE = 1e-4
 
 @dataclass(frozen=True)
 class Glance:
-    """An image and what is said of it first."""
+    """An image and its verdict in sentences."""
 
     image: Judged
     usable: str
@@ -40,7 +40,7 @@ def glance(session: Session, image: Judged, album: Album) -> Glance:
 
 
 def usable_sentence(usable: Usable) -> str:
-    """Purposes by the word that is said of them, and the gravest reason.
+    """Purposes by verdict, and the gravest reason.
 
     >>> usable_sentence(Usable("yes", "yes", "check", ("check to measure volumes: mean volume error 10.4 %",)))
     'To look at and to segment: yes. To measure volumes: check first (mean volume error 10.4 %).'

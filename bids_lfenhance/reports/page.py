@@ -184,7 +184,7 @@ def std_note(session: Session) -> str:
 
 
 def scale_part(entry: Mapping[str, Any]) -> dict[str, Any]:
-    """A colour bar and what is said beside it."""
+    """A colour bar and its caption."""
     scale: fig.Scale = entry["scale"]
     low, high = scale.limits
     mark = None if scale.threshold is None else 100 * (scale.threshold - low) / (high - low)

@@ -352,7 +352,7 @@ def _settle(
 def _failure_page(out_dir: Path, subject: str, outcome: Outcome) -> None:
     try:
         write_report(out_dir, subject, outcome.run_dir)
-    except Exception as error:  # the report is a courtesy here: what failed is said in any case
+    except Exception as error:  # the failure itself is reported in any case
         outcome.failed[subject].append(f"no report could be made of what is there ({type(error).__name__}: {error})")
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ...errors import MethodError
-from ...nn.method import Plain
+from ...nn.method import JsonObject
 from .loss import reconstruction, rician_mean, segmentation, total_variation
 from .network import Field
 from .observations import Observations
@@ -33,7 +33,7 @@ class Fit:
     """A fitted network and how the fit went."""
 
     network: Field
-    record: Plain
+    record: JsonObject
 
 
 def omega_for(settings: InrSettings, seen: Observations) -> float:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from ...imaging.contrast import POWER
-from ...nn.method import Description, Plain
+from ...nn.method import Description, JsonObject
 from ...nn.settings import setting
 
 
@@ -64,7 +64,7 @@ class InrSettings:
     device: str = field(default="cpu", metadata=setting("where the network is fitted; the app's --device"))
 
 
-BUDGETS: Mapping[str, Plain] = {
+BUDGETS: Mapping[str, JsonObject] = {
     "sloppy": {"base": "mean", "width": 16, "layers": 2, "steps": 20, "batch": 512, "psf_points": 4},
     "cpu": {},
     "gpu": {"base": "none", "width": 256, "steps": 2000, "batch": 8192, "psf_points": 16},

@@ -79,7 +79,7 @@ class Entry:
 
 
 class OnlineSource:
-    """Patches of low field that nobody saw before; ``size`` heads in the pool, a new one every ``renew`` steps."""
+    """Patches of low field simulated anew; ``size`` heads in the pool, a new one every ``renew`` steps."""
 
     def __init__(self, examples: Sequence[Example], mixture: Mixture, size: int, renew: int) -> None:
         heads, self._pairs = heads_of(examples), pairs_of(examples)
