@@ -138,7 +138,10 @@ TABLES: dict[str, Callable[[], str]] = {
     "estimate-short": short_table,
     "thresholds": thresholds.table,
     "verdicts": verdict_table,
-    **{name: partial(as_it_is, name) for name in ("reliability", "expected-error", "volume-factors", "volume-error")},
+    **{
+        name: partial(as_it_is, name)
+        for name in ("reliability", "expected-error", "planted-errors", "volume-factors", "volume-error")
+    },
 }
 
 

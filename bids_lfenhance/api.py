@@ -156,11 +156,9 @@ class EnhancedScan:
         """
         import pandas as pd
 
-        from .evaluation.evidence import coarsest
         from .evaluation.volume_error import with_expected_error
 
-        resolved = coarsest(self._session.quality["Scans"])
-        table = pd.DataFrame(with_expected_error(self._session.regions[1], "regions", self.contrast, resolved))
+        table = pd.DataFrame(with_expected_error(self._session.regions[1], "regions", self.contrast))
         return table.drop(columns="uncertain_mm3").astype({"index": "Int64"})
 
     @cached_property
