@@ -11,7 +11,7 @@ from ..bids.atomic import atomic_write
 from ..bids.sessions import LowFieldSession
 from ..config import RunSpec
 from ..evaluation import measured
-from ..evaluation.evidence import coarsest, evidence
+from ..evaluation.evidence import evidence
 from ..evaluation.expected_error import BLIND, WEIGHTS, is_calibrated, scale_note
 from ..evaluation.usable import judge
 from ..evaluation.volume_error import with_expected_error
@@ -219,8 +219,7 @@ def _write_segmentations(
         pair = files[f"{kind}/{contrast}"], files[f"{kind}_table/{contrast}"]
         rows = without_cut(volumes[contrast], labels[contrast], seen)
         if image == "enhanced" and _is_estimate(spec, contrast):
-            resolved = coarsest(_scans(session, content, contrast))
-            rows = with_expected_error(rows, kind.removeprefix("enhanced_"), contrast, resolved)
+            rows = with_expected_error(rows, kind.removeprefix("enhanced_"), contrast)
         write_labels(pair, labels[contrast], rows, grid, frame, about, columns)
 
 
@@ -264,28 +263,20 @@ def _write_space(
         atomic_write(files[f"space_xfm/{space.partition(':')[0]}/{way}"], Path(transforms[way]).read_bytes())
 
 
-def _scans(session: LowFieldSession, content: SessionContent, contrast: str | None = None) -> list[dict[str, Any]]:
-    """What is recorded of each scan, of one contrast or of all."""
+def _quality_record(session: LowFieldSession, spec: RunSpec, content: SessionContent) -> dict[str, Any]:
+    """What the report, the verdict and the group level read of a session."""
     records = {entry["Name"]: entry for entry in content.qc["Scans"]}
-    return [
+    stacks = {stack.name: stack for stack in content.acquired.stacks}
+    scans = [
         {
             **records[scan.stem],
             "File": scan.path.name,
             "Contrast": scan.contrast,
             "Plane": scan.plane,
             "FieldStrength": scan.tesla,
+            **measured.of_scan(stacks[scan.stem], content.acquired, content.expected),
         }
         for scan in session.stacks
-        if contrast in (None, scan.contrast)
-    ]
-
-
-def _quality_record(session: LowFieldSession, spec: RunSpec, content: SessionContent) -> dict[str, Any]:
-    """What the report, the verdict and the group level read of a session."""
-    stacks = {stack.name: stack for stack in content.acquired.stacks}
-    scans = [
-        record | measured.of_scan(stacks[record["Name"]], content.acquired, content.expected)
-        for record in _scans(session, content)
     ]
     reference = {
         "Session": session.reference_session,
