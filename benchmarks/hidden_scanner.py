@@ -11,12 +11,15 @@ stopped.
 
 import argparse
 import hashlib
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from fidelity import SHARED, high_field
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from benchmarks.fidelity import SHARED, high_field
 from bids_lfenhance.imaging.anatomy import find_anatomy
 from bids_lfenhance.imaging.fusion import fuse_mean
 from bids_lfenhance.imaging.grid import Grid

@@ -18,15 +18,15 @@ from functools import cache, partial
 from itertools import count
 from pathlib import Path
 
-import fidelity
 import numpy as np
-import residual
-import simulators
 import torch
-from conclusions import printed
-from literal import SHARES
 from torch import Tensor
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from benchmarks import fidelity, residual, simulators
+from benchmarks.conclusions import printed
+from benchmarks.literal import SHARES
 from bids_lfenhance.config import CONTRASTS, TISSUES
 from bids_lfenhance.evaluation.image_metrics import image_metrics
 from bids_lfenhance.imaging.fusion import fuse_mean
@@ -77,7 +77,7 @@ def compare(name: str, image: Tensor, scene: residual.Scene) -> dict[str, float]
 def scene_of(subject: str, given: argparse.Namespace) -> residual.Scene:
     """Of a slab by the independent oracle, towards high field's contrast."""
     image, volume = residual.make_slab(given.data, subject, given.slices, ["axi", "cor", "sag"], given.seed)
-    return residual.scene_of(volume, image, given.side, "high-field")
+    return residual.scene_of(volume, image, given.side, given.target_contrast)
 
 
 def one_draw(row: str, scene: residual.Scene, given: argparse.Namespace) -> Tensor:
@@ -151,7 +151,7 @@ def hcp_scene(subject: str, beyond: bool, given: argparse.Namespace) -> residual
             break
     stack = simulator.apply(source, stack_geometry(preset, grid), drawn)
     volume = volume_from_channels(grid, {"T1w": fuse_mean([stack], grid)}, (stack,))
-    return residual.scene_of(volume.with_anatomy(brain, tissue), image, given.side, "high-field")
+    return residual.scene_of(volume.with_anatomy(brain, tissue), image, given.side, given.target_contrast)
 
 
 def inr(subject: str, given: argparse.Namespace) -> Iterator[Way]:
@@ -263,6 +263,7 @@ def main() -> None:
     parser.add_argument("--slices", type=int, default=64)
     parser.add_argument("--side", type=int, default=64, help="voxels of the box that is drawn and scored")
     parser.add_argument("--steps", type=int, default=8, help="of Heun")
+    parser.add_argument("--target-contrast", default="own", choices=["own", "high-field"], help="of what is made")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=RESULTS)
     given = parser.parse_args()

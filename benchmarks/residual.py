@@ -16,6 +16,7 @@ of .05 cycles per mm. ``--spectrum`` prints the power of the true residual, less
 """
 
 import argparse
+import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -23,10 +24,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from fidelity import SHARED, high_field
-from literal import algorithm1, as_prior, ddim, repaint, roots, uniform_levels
 from torch import Tensor
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from benchmarks.fidelity import SHARED, high_field
+from benchmarks.literal import algorithm1, as_prior, ddim, repaint, roots, uniform_levels
 from bids_lfenhance.imaging.fusion import fuse_mean
 from bids_lfenhance.imaging.grid import Grid
 from bids_lfenhance.imaging.volume import Volume, volume_from_channels
