@@ -82,6 +82,7 @@ CLAIMS = (
     Claim("bridge-1", "the bridge makes most of the gain", bridge_makes_most),
     Claim("bridge-1", "the prior without the bridge changes little", prior_does_little),
     Claim("bridge-1", "diffusion after the bridge gains PSNR", rises(BRIDGE, BOTH, "psnr")),
+    Claim("bridge-1", "the same, by brain-fit, which no single voxel decides", rises(BRIDGE, BOTH, "brain-fit psnr")),
     Claim("bridge-1", "diffusion after the bridge gains SSIM", rises(BRIDGE, BOTH, "ssim", 3)),
     Claim("bridge-1", "with high field in, 3 dB and more on top", rises(BOTH, "ceiling: high field in", "psnr", 2, 3)),
     Claim("cfm-1", "a draw beats interpolation in distribution", rises("in: low field", "in: cfm, one draw", "psnr")),

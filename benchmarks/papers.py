@@ -107,7 +107,8 @@ def bridge_1(subject: str, given: argparse.Namespace) -> Iterator[Way]:
     scene = cache(lambda: scene_of(subject, given))
 
     def shown(image: Tensor, known: bool = False) -> Figures:
-        extra = {"latent MSE at K": latent_mse(image, scene())} if known else {}
+        extra = {"brain-fit psnr": compare("brain-fit", image, scene())["psnr"]}
+        extra |= {"latent MSE at K": latent_mse(image, scene())} if known else {}
         return compare("ulfenc-val", image, scene()) | extra
 
     yield subject, "1 low field as it is", lambda: shown(scene().low, known=True)
@@ -220,7 +221,7 @@ def low_field_figures(made: Callable[[], Mapping[str, np.ndarray]], way: str, ex
 H2LO = tuple(" ".join(column) for column in simulators.COLUMNS)
 
 TABLES = {
-    "bridge-1": Table(bridge_1, ("ssim", "psnr", "mae", "nmse", "latent MSE at K")),
+    "bridge-1": Table(bridge_1, ("ssim", "psnr", "mae", "nmse", "brain-fit psnr", "latent MSE at K")),
     "cssdiff-1": Table(cssdiff_1, ("psnr", "ssim", "lpips")),
     "cfm-1": Table(cfm_1, ("psnr", "ssim", "lpips")),
     "h2lo-1": Table(h2lo_1, H2LO),
