@@ -5,14 +5,14 @@ python benchmarks/residual.py sub-11 --rows cfm bridge [--draws 4] [--slices 64]
 
 One slab of axial slices through the brain of a ds002748 person (other names: see fidelity.py), scanned by the
 independent oracle of tests/; T1w, towards high field's contrast, or its own (then draws are shown around the estimate
-as its stacks correct it, of which the networks know nothing). Rows: cfm, cfm:euler, cssdiff (which sees whole slices),
-bridge (its level from the weights), bridge:white (the paper's √(1−ᾱ_K) ε alone), and, as published, on the prior that
-sees the estimate: ddim, algorithm1, algorithm1:literal (Eq. 11 as printed), repaint. PSNR: brain-fit. "rms" is that of
-the true residual (after one gain, by least squares) in SDs of the estimate's error; "variance" that of the draws (ddof
-1) over the squared error of the estimate, in the brain; "CRPS" the fair one of the draws, and that of the estimate with
-its calibrated Laplace error, in % of the brain's 95th percentile; then the power of one draw over high field's in bands
-of .05 cycles per mm. ``--spectrum`` prints the power of the true residual, less its mean, which weights store for
-``bridge``.
+as its stacks correct it, of which the networks know nothing; without that: "uncorrected"). Rows: cfm, cfm:euler,
+cssdiff (which sees whole slices), bridge (its level from the weights), bridge:white (the paper's √(1−ᾱ_K) ε alone),
+and, as published, on the prior that sees the estimate: ddim, algorithm1, algorithm1:literal (Eq. 11 as printed),
+repaint. PSNR: brain-fit. "rms" is that of the true residual (after one gain, by least squares) in SDs of the estimate's
+error; "variance" that of the draws (ddof 1) over the squared error of the estimate, in the brain; "CRPS" the fair one
+of the draws, and that of the estimate with its calibrated Laplace error, in % of the brain's 95th percentile; then the
+power of one draw over high field's in bands of .05 cycles per mm. ``--spectrum`` prints the power of the true residual,
+less its mean, which weights store for ``bridge``.
 """
 
 import argparse
@@ -227,6 +227,9 @@ def main() -> None:
     report("estimate, all", one.image[0, 0], one.image[0, 0], none, scene, True)
     crps = float(laplace_crps(error, scene.sd[scene.mask]).mean()) / unit
     report("estimate, box", scene.image, scene.image, (none[0], crps), scene, False)
+    correction = scene.image - scene.mean
+    if correction.any():
+        report("  uncorrected", scene.mean, scene.mean, none, scene, False)
     for row in given.rows:
         start, generator = time.perf_counter(), torch.Generator().manual_seed(given.seed)
         draw = way_of(row, scene, given.steps, given.cssdiff_weights)
@@ -238,6 +241,8 @@ def main() -> None:
             crps = float(fair_crps(images, scene.truth)[scene.mask].mean()) / unit
             figures = float(spread / error.square().mean()), crps
         report(row, images[0], images.mean(0), figures, scene, False)
+        if correction.any():
+            report("  uncorrected", images[0] - correction, images.mean(0) - correction, none, scene, False)
         print(f"{'':20} {(time.perf_counter() - start) / given.draws:.0f} s a draw", flush=True)
 
 

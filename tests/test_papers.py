@@ -34,7 +34,8 @@ def test_crps_of_laplace_is_the_integral() -> None:
 
 def rows(table: str, psnr: dict[str, float]) -> list[dict[str, str]]:
     return [
-        {"table": table, "subject": who, "row": row, "metric": "psnr", "value": str(value + change)}
+        {"table": table, "subject": who, "row": row, "metric": metric, "value": str(value + change)}
+        for metric in ("psnr", "brain-fit psnr")
         for who, change in (("a", -1.0), ("b", 1.0))
         for row, value in psnr.items()
     ]
