@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from .. import __version__
+from .._version import __version__
 from ..bids.scans import Scan
 from ..bids.sessions import LowFieldSession
 from ..config import RunSpec

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NotRequired, TypedDict
 
-from .. import __version__
+from .._version import __version__
 from ..bids.atomic import atomic_write
 from ..config.toml import dumps
 from ..data import data_path, read_text

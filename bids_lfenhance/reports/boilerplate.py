@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .. import __version__
+from .._version import __version__
 from ..data.references import bibtex, reference_text
 from ..methods import METHODS, description
 from .collect import Output, Session, Subject, collect

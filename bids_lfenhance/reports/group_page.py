@@ -124,7 +124,7 @@ def group_page(cohort: Cohort, tables: Tables, figures: Sequence[Figure]) -> str
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
 
-    from .. import __version__
+    from .._version import __version__
     from ..data import data_path, read_text
 
     environment = Environment(

@@ -42,7 +42,7 @@ def page(
     """
     from jinja2 import Environment, StrictUndefined
 
-    from .. import __version__
+    from .._version import __version__
     from ..data import read_text
 
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)

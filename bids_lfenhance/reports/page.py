@@ -79,7 +79,7 @@ def render(subject: Subject, parts: list[dict[str, Any]], pictures: Mapping[str,
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
 
-    from .. import __version__
+    from .._version import __version__
     from ..data import data_path, read_text
 
     folder = data_path(TEMPLATE).parent

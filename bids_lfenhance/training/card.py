@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .. import __version__
+from .._version import __version__
 from ..bids.tables import markdown_table
 from ..config import CONTRASTS
 from ..nn.method import JsonObject

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .. import __version__
+from .._version import __version__
 from ..config import CONTRASTS
 from ..imaging.volume import Volume
 from ..methods.options import IN_HIGH_FIELD_CONTRAST, AskedFusion

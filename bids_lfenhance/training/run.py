@@ -13,7 +13,7 @@ from typing import Generic, Literal, TypeVar
 import torch
 from torch import nn
 
-from .. import __version__
+from .._version import __version__
 from ..errors import InputError
 from ..nn.ema import Averages, flat_state, set_state
 from ..nn.method import Description, Trainable

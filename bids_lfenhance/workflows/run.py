@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .. import __version__
+from .._version import __version__
 from ..bids.atomic import atomic_write, locked
 from ..bids.dataset import write_dataset_files
 from ..bids.lock import exclusive_run

@@ -15,10 +15,10 @@ from bids_lfenhance.imaging.field_of_view import (
     share_seen,
     without_cut,
 )
-from bids_lfenhance.imaging.grid import Grid
+from bids_lfenhance.imaging.grid import Grid, apply_affine
 from bids_lfenhance.imaging.preprocess import prepare_reference
 from bids_lfenhance.imaging.template import HeadTemplate, load_head_template
-from bids_lfenhance.imaging.volume import Stack, load_arrays, save_volume
+from bids_lfenhance.imaging.volume import Stack, load_arrays, save_volume, volume_from_channels
 from bids_lfenhance.interfaces.prepare import FindAnatomy
 
 from .test_anatomy import small
@@ -115,6 +115,19 @@ def test_high_field_that_does_not_show_all_of_the_brain_says_so(small, tmp_path)
     arrays = load_arrays(found.anatomy)[1]
     assert found.quality["BrainShown"] == pytest.approx(brain[:, :, :top].sum() / brain.sum(), abs=0.04)
     assert not (arrays["mask"] & ~arrays["seen"]).any()
+
+
+def test_high_field_that_shows_all_of_the_brain_is_whole(small, monkeypatch):
+    """The anatomy is given here: its expected brain lies in the field of view, and nothing counts as cut."""
+    scans, brain, grid = small
+    inside = apply_affine(grid.affine, np.argwhere(brain).astype(float)).astype(np.float32)
+    given = Anatomy(brain, np.zeros((3, *grid.shape), np.float32), {"Warnings": []}, None, inside)
+    monkeypatch.setattr(anatomy, "find_anatomy", lambda *_, **__: given)
+    field = {"Shape": list(grid.shape), "Affine": grid.affine.tolist()}
+    volume = volume_from_channels(grid, {"T1w": scans["T1w"]})
+    found, arrays = anatomy.anatomy_of(volume, {"Scans": [{"Contrast": "T1w", "FieldOfView": field}]}, sloppy=True)
+    assert found.quality["BrainShown"] == 1
+    assert arrays == {}
 
 
 def test_a_whole_head_is_fitted_as_if_all_of_the_grid_were_seen(small, monkeypatch):
