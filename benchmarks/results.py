@@ -4,6 +4,7 @@ A table stands between ``<!-- table: NAME -->`` and ``<!-- end -->``; what is be
 
 python benchmarks/estimate.py SUBJECT ... --out benchmarks/results/estimate.tsv
 python benchmarks/reliability.py scale|error|volumes --cache FOLDER
+python benchmarks/papers.py TABLE
 
 --check: change nothing, end with 1 where a page differs from its tables.
 """
@@ -20,6 +21,7 @@ from statistics import mean
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from benchmarks.conclusions import conclusions  # noqa: E402
 from bids_lfenhance.evaluation import thresholds  # noqa: E402
 from bids_lfenhance.evaluation.usable import brief  # noqa: E402
 
@@ -138,6 +140,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "estimate-short": short_table,
     "thresholds": thresholds.table,
     "verdicts": verdict_table,
+    "conclusions": lambda: conclusions(rows_of("papers")),
     **{
         name: partial(as_it_is, name)
         for name in ("reliability", "expected-error", "planted-errors", "volume-factors", "volume-error")

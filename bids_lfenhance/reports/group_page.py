@@ -170,7 +170,7 @@ def group_page(cohort: Cohort, tables: Tables, figures: Sequence[Figure]) -> str
 
 
 def _counts(words: Iterable[str | None]) -> dict[str, int]:
-    """How often each word that occurs is said, from good to bad."""
+    """How often each verdict occurs, from good to bad."""
     counts = Counter(words)
     return {word: counts[word] for word in WORDS if counts[word]}
 

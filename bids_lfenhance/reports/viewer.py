@@ -35,7 +35,7 @@ FEW_VOXELS = 50
 
 @dataclass(frozen=True)
 class Layer:
-    """A map over a result: ``kind``, ``name``, values (X, Y, Z), their scale, and what is said of them."""
+    """A map over a result: ``kind``, ``name``, values (X, Y, Z), their scale, and their caption."""
 
     kind: str
     name: str
