@@ -99,7 +99,7 @@ def find_anatomy(
     if seen is not None:
         mask &= seen
     quality = _quality(image, mask, brain, priors, grid) | {"SkullStripped": stripped}
-    quality["Warnings"] = _warnings(quality, contrast) + contrast_doubts(image, priors, mask, contrast)
+    quality["Warnings"] = _warnings(quality, contrast) + contrast_warnings(image, priors, mask, contrast)
     if quality["TemplateCorrelation"] < UNSURE and (turned := looks_turned(image, grid, template, fit)):
         quality["Turned"] = turned
         quality["Warnings"].append(
@@ -135,7 +135,7 @@ def anatomy_of(volume: Volume, qc: Mapping[str, Any], *, sloppy: bool) -> tuple[
     field = field_of_scan(qc, contrast)
     seen = coverage(*field, volume.grid) if field else seen_in(volume, contrast) if volume.stacks else None
     anatomy = find_anatomy(volume.channel(contrast), volume.grid, contrast, seen=seen, sloppy=sloppy)
-    anatomy.quality["Warnings"] += further_doubts(volume, anatomy)
+    anatomy.quality["Warnings"] += further_warnings(volume, anatomy)
     if field is None or seen is None:
         return anatomy, {}
     shown = share_within(anatomy.expected, [field])
@@ -168,20 +168,20 @@ def looks_turned(image: np.ndarray, grid: Grid, template: HeadTemplate, fit: flo
     return best if fits[best] > fit + BETTER else ""
 
 
-def further_doubts(volume: Volume, anatomy: Anatomy) -> list[str]:
-    """``contrast_doubts`` of the contrasts after the first, by which the anatomy was found, and of single stacks."""
+def further_warnings(volume: Volume, anatomy: Anatomy) -> list[str]:
+    """``contrast_warnings`` of the contrasts after the first, by which the anatomy was found, and of single stacks."""
     priors, mask = anatomy.priors, anatomy.mask
     sentences = [
         sentence
         for contrast in volume.contrasts[1:]
-        for sentence in contrast_doubts(volume.channel(contrast), priors, mask, contrast)
+        for sentence in contrast_warnings(volume.channel(contrast), priors, mask, contrast)
     ]
     several = len(volume.stacks) > len(volume.contrasts)
-    return sentences + (stack_doubts(volume, priors, mask) if several else [])
+    return sentences + (stack_warnings(volume, priors, mask) if several else [])
 
 
-def stack_doubts(volume: Volume, priors: np.ndarray, mask: np.ndarray) -> list[str]:
-    """``contrast_doubts`` of each stack of a session, which it names: one that was named otherwise hides in a mean.
+def stack_warnings(volume: Volume, priors: np.ndarray, mask: np.ndarray) -> list[str]:
+    """``contrast_warnings`` of each stack of a session, which it names: one that was named otherwise hides in a mean.
 
     ``priors`` (3, X, Y, Z) and ``mask`` (X, Y, Z) bool as there, on the grid of the volume.
     """
@@ -189,11 +189,11 @@ def stack_doubts(volume: Volume, priors: np.ndarray, mask: np.ndarray) -> list[s
     for stack in volume.stacks:
         seen = coverage(stack.data.shape, stack.affine, volume.grid) & mask
         image = resample(stack.data, stack.affine, volume.grid)
-        sentences += contrast_doubts(image, priors, seen, stack.contrast, stack.name)
+        sentences += contrast_warnings(image, priors, seen, stack.contrast, stack.name)
     return sentences
 
 
-def contrast_doubts(
+def contrast_warnings(
     channel: np.ndarray, priors: np.ndarray, mask: np.ndarray, contrast: str, name: str = ""
 ) -> list[str]:
     """A sentence where the tissues are not as bright as the contrast by its name has them, none where they are.

@@ -7,6 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from .convolution import Conv1x1x1, Conv3x3x3
+
 GROUPS = 8
 """Groups of every normalisation."""
 
@@ -22,12 +24,12 @@ class ResidualBlock3d(nn.Module):
 
     def __init__(self, features_in: int, features_out: int, timed: bool) -> None:
         super().__init__()
-        self.conv1 = nn.Conv3d(features_in, features_out, 3, padding=1)
+        self.conv1 = Conv3x3x3(features_in, features_out)
         self.norm1 = nn.GroupNorm(GROUPS, features_out)
-        self.conv2 = nn.Conv3d(features_out, features_out, 3, padding=1)
+        self.conv2 = Conv3x3x3(features_out, features_out)
         self.norm2 = nn.GroupNorm(GROUPS, features_out)
         same = features_in == features_out
-        self.shortcut = nn.Identity() if same else nn.Conv3d(features_in, features_out, 1)
+        self.shortcut = nn.Identity() if same else Conv1x1x1(features_in, features_out)
         self.time = nn.Linear(EMBEDDING, 2 * features_out) if timed else None
 
     def forward(self, x: Tensor, embedding: Tensor | None = None) -> Tensor:
@@ -57,7 +59,7 @@ class UNet3d(nn.Module):
         self.down = nn.ModuleList(nn.Conv3d(width, width, 2, stride=2) for width in widths[:-1])
         self.up = nn.ModuleList(nn.ConvTranspose3d(i, o, 2, stride=2) for i, o in zip(deeper, up, strict=True))
         self.decoder = nn.ModuleList(ResidualBlock3d(2 * width, width, timed) for width in up)
-        self.last = nn.Conv3d(widths[0], features_out, 1)
+        self.last = Conv1x1x1(widths[0], features_out)
         self.time = _time_network() if timed else None
         nn.init.zeros_(self.last.weight)
         assert self.last.bias is not None
