@@ -1,6 +1,6 @@
 """What each setting of ``inr`` is worth, on the TUNING heads only: one line of PSNR and CPU seconds per variant.
 
-python benchmarks/inr_sweep.py sub-01 sub-02 [--variants "steps=1" "guide=True" "width=128,steps=600"]
+python benchmarks/inr_sweep.py sub-01 sub-02 [--variants "steps=1" "width=128,steps=600"]
 
 A variant is a list of settings that differ from the ``cpu`` budget; one seed each. Scans, scoring and options are those
 of benchmarks/fidelity.py. The heads that README quotes (sub-53, sub-55, head) are not for this file.
@@ -23,14 +23,12 @@ VARIANTS = (
     "steps=1",
     "",
     "restore=1.0",
-    "smooth_mm=0.5",
     "base='mean'",
     "psf=False",
     "tv=0.0",
     "seg=0.0",
     "omega=10.0",
     "omega=40.0",
-    "guide=True",
     "width=128",
     "bf16=False",
 )

@@ -7,16 +7,16 @@ python benchmarks/reliability.py volumes --cache FOLDER --fit sub-11 norm
 
 scale: voxels of the brain in tenths by the SD that fusionnet tells; ECE is the mean over the tenths of |RMS error −
 SD|, in % of the brain's median. error: non-negative weights of ``expected_error`` fitted on the people of --fit, and
-the correlation with |error|, both smoothed. volumes: factors such that nine in ten differences from high field are
-smaller in the worst case of the people of --fit, and how many are: of a person of --fit with the others' factors, of
-everybody else with all of theirs. Tables go to benchmarks/results, from where ``make results`` puts them into the docs.
+the correlation with |error|, both smoothed. volumes: the factor such that nine in ten differences from high field are
+smaller, over all cases of the people of --fit, and how many are: of a person of --fit with the factor of the others, of
+everybody else with that of all. Tables go to benchmarks/results, from where ``make results`` puts them into the docs.
 """
 
 import argparse
 import csv
 import json
 import sys
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -40,9 +40,10 @@ how much was changed of their mean, which were tried and left out."""
 Rows = list[dict[str, str]]
 
 
-def cases(folder: Path) -> dict[tuple[str, ...], Path]:
-    """(subject, planes, contrast) → the images of a case."""
-    return {tuple(path.stem.rsplit("_", 2)): path for path in sorted(folder.glob("*.npz"))}
+def cases(folder: Path, ending: str = ".npz") -> dict[tuple[str, ...], Path]:
+    """(subject, planes, contrast) → the images of a case, or its volumes (.json)."""
+    paths = sorted(path for path in folder.glob(f"*{ending}") if not path.name.startswith("high_"))
+    return {tuple(path.stem.rsplit("_", 2)): path for path in paths}
 
 
 def about(case: tuple[str, ...]) -> dict[str, str]:
@@ -153,50 +154,46 @@ def correlation(one: np.ndarray, other: np.ndarray) -> str:
     return f"{np.corrcoef(one, other)[0, 1]:.2f}" if one.std() > 0 else "–"
 
 
-Ratio = tuple[tuple[str, ...], str, float]
-"""Case, segmentation (of tissue, which), and |difference from high field| over the uncertain volume."""
+Found = Mapping[tuple[str, ...], np.ndarray]
+"""Of each case (N, 3): volume in the enhanced image, |difference from high field|, uncertain volume; mm³."""
 
 
-def ratios(folder: Path) -> Iterator[Ratio]:
-    for case, path in cases(folder).items():
-        table = path.with_suffix(".json")
-        volumes = json.loads(table.read_text()) if table.exists() else {"enhanced": {}}
-        for seg, rows in volumes["enhanced"].items():
-            for row, high in zip(rows, volumes["high"][seg], strict=True):
-                kind = row["name"] if seg == "tissue" else seg
-                yield case, kind, abs(row["volume_mm3"] - high["volume_mm3"]) / row["uncertain_mm3"]
+def regions_of(folder: Path) -> Found:
+    found = {}
+    for case, path in cases(folder, ".json").items():
+        table = json.loads(path.read_text())
+        pairs = zip(table["enhanced"]["regions"], table["high"]["regions"], strict=True)
+        rows = [(row["volume_mm3"], abs(row["volume_mm3"] - high["volume_mm3"]), row) for row, high in pairs]
+        found[case] = np.array([(volume, error, row["uncertain_mm3"]) for volume, error, row in rows])
+    return found
 
 
-def factor_of(found: Sequence[Ratio], kind: str, people: Collection[str]) -> float:
-    """The least factor that ``LEVEL`` of the ratios of each case of some people stay below: that of the worst case.
+def factor_of(found: Found, people: Collection[str]) -> float:
+    """What ``LEVEL`` of the ratios of difference and uncertain volume of all cases of some people stay below.
 
-    Of n values and one more like them (n + 1) · ``LEVEL`` are counted (split conformal), of few values all.
+    Of n values and one more like them (n + 1) · ``LEVEL`` are counted (split conformal).
     """
-    of_case: dict[tuple[str, ...], list[float]] = {}
-    for case, of, ratio in found:
-        if of == kind and case[0] in people:
-            of_case.setdefault(case, []).append(ratio)
-    return max(sorted(r)[min(int(np.ceil(LEVEL * (len(r) + 1))), len(r)) - 1] for r in of_case.values())
+    ratios = np.sort(np.concatenate([rows[:, 1] / rows[:, 2] for case, rows in found.items() if case[0] in people]))
+    return round(float(ratios[min(int(np.ceil(LEVEL * (ratios.size + 1))), ratios.size) - 1]), 2)
 
 
 def volumes(folder: Path, fit: Sequence[str]) -> None:
-    """The factors, and the share of true differences that they hold."""
-    found = list(ratios(folder))
-    kinds = list(dict.fromkeys(kind for _, kind, _ in found))
-    factors = {kind: factor_of(found, kind, fit) for kind in kinds}
-    keep("volume-factors", [{kind: f"{factor:.2f}" for kind, factor in factors.items()}])
-    rows, held = [], dict[bool, list[bool]]()
-    for case in dict.fromkeys(case for case, _, _ in found):
-        cells = {}
-        for kind in kinds:
-            factor = factor_of(found, kind, set(fit) - {case[0]})
-            inside = [r <= factor for c, of, r in found if c == case and of == kind]
-            held.setdefault(case[0] in fit, []).extend(inside if kind == "regions" else [])
-            cells[kind] = f"{sum(inside)} of {len(inside)}"
-        rows.append(about(case) | {"in the fit": "left out" if case[0] in fit else "no"} | cells)
+    """The factor, and the share of true differences that it holds."""
+    found = regions_of(folder)
+    without = {f"without {one}": factor_of(found, set(fit) - {one}) for one in fit}
+    keep(
+        "volume-factors", [{name: f"{value:.2f}" for name, value in ({"all": factor_of(found, fit)} | without).items()}]
+    )
+    rows = []
+    for case, (volume, error, doubt) in ((case, table.T) for case, table in found.items()):
+        cells = about(case) | {"factor of": ", ".join(one for one in fit if one != case[0])}
+        for name, people in (("inside", set(fit) - {case[0]}), ("inside with that of all", set(fit))):
+            allowed = factor_of(found, people) * doubt
+            cells[name] = (
+                f"{int((error <= allowed).sum())} of {len(error)}, ± {100 * np.median(allowed / volume):.0f} %"
+            )
+        rows.append(cells | {"median difference": f"{100 * np.median(error / volume):.0f} %"})
     keep("volume-error", rows)
-    for is_fit, inside in held.items():
-        print(f"regions of {'people left out of the fit' if is_fit else 'everybody else'}: {percent(np.mean(inside))}")
 
 
 def main() -> None:

@@ -1,28 +1,35 @@
 """Draws around the learned estimate against high field, SIMULATED low field: the residual methods and literal readings.
 
 python benchmarks/residual.py sub-11 --rows cfm bridge [--draws 4] [--slices 64] [--planes axi cor sag] [--spectrum]
+    [--target-contrast own]
 
 One slab of axial slices through the brain of a ds002748 person (other names: see fidelity.py), scanned by the
-independent oracle of tests/; T1w, towards high field's contrast. Rows: cfm, cfm:euler, cssdiff (which sees whole
-slices), bridge (its level from the weights), bridge:white (the paper's √(1−ᾱ_K) ε alone), and, as published, on the
-prior that sees the estimate: ddim, algorithm1, algorithm1:literal (Eq. 11 as printed), repaint. PSNR: brain-fit. "rms"
-is that of the true residual (after one gain, by least squares) in SDs of the estimate's error; "variance" that of the
-draws (ddof 1) over the squared error of the estimate, in the brain; then the power of one draw over high field's in
-bands of .05 cycles per mm. ``--spectrum`` prints the power of the true residual, less its mean, which weights store for
-``bridge``.
+independent oracle of tests/; T1w, towards high field's contrast, or its own (then draws are shown around the estimate
+as its stacks correct it, of which the networks know nothing; without that: "uncorrected"). Rows: cfm, cfm:euler,
+cssdiff (which sees whole slices), bridge (its level from the weights), bridge:white (the paper's √(1−ᾱ_K) ε alone),
+and, as published, on the prior that sees the estimate: ddim, algorithm1, algorithm1:literal (Eq. 11 as printed),
+repaint. PSNR: brain-fit. "rms" is that of the true residual (after one gain, by least squares) in SDs of the estimate's
+error; "variance" that of the draws (ddof 1) over the squared error of the estimate, in the brain; "CRPS" the fair one
+of the draws, and that of the estimate with its calibrated Laplace error, in % of the brain's 95th percentile; then the
+power of one draw over high field's in bands of .05 cycles per mm. ``--spectrum`` prints the power of the true residual,
+less its mean, which weights store for ``bridge``.
 """
 
 import argparse
+import sys
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from fidelity import SHARED, high_field
-from literal import algorithm1, as_prior, ddim, repaint, roots, uniform_levels
 from torch import Tensor
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from benchmarks.fidelity import SHARED, high_field
+from benchmarks.literal import algorithm1, as_prior, ddim, repaint, roots, uniform_levels
 from bids_lfenhance.imaging.fusion import fuse_mean
 from bids_lfenhance.imaging.grid import Grid
 from bids_lfenhance.imaging.volume import Volume, volume_from_channels
@@ -36,7 +43,7 @@ from bids_lfenhance.methods.estimate import ContrastEstimate
 from bids_lfenhance.methods.residual import ResidualPrepared
 from bids_lfenhance.nn.estimate import SCALE
 from bids_lfenhance.nn.flow import Velocity, even_times, heun, randn_like
-from bids_lfenhance.nn.residual import condition_of, flow_of, radial_power, time_of, whiten
+from bids_lfenhance.nn.residual import CLIP, condition_of, flow_of, radial_power, time_of, whiten
 from bids_lfenhance.training.assess import brain_fit
 from tests import oracle
 
@@ -66,31 +73,98 @@ def ways(steps: int, spectrum: tuple[float, ...]) -> Mapping[str, Way]:
     }
 
 
-def way_of(
-    row: str, given: argparse.Namespace, volume: Volume, flow: ResidualPrepared, one: ContrastEstimate, box: list[slice]
-) -> Callable[[torch.Generator], Tensor]:
-    """r̂ (x, y, z) in the box by one row; ``flow`` what ``cfm`` prepared."""
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """The middle of a slab, tensors (x, y, z) in the estimate's units, and the flow behind the estimate.
+
+    ``image`` the estimate as it is written, ``mean`` as the networks know it, ``sigma`` what they multiply by,
+    ``truth`` high field after one gain, ``low`` the plain mean of the stacks, ``mask`` brain; ``flow`` what ``cfm``
+    prepared for the whole slab, ``one`` its estimate, whose ``box`` this is; ``whole`` (truth, mask) of that.
+    """
+
+    volume: Volume
+    flow: ResidualPrepared
+    one: ContrastEstimate
+    box: list[slice]
+    whole: tuple[Tensor, Tensor]
+
+    @property
+    def mask(self) -> Tensor:
+        return self.whole[1][*self.box]
+
+    @property
+    def truth(self) -> Tensor:
+        return self.whole[0][*self.box]
+
+    @property
+    def low(self) -> Tensor:
+        return self.one.inputs[0, 0][*self.box]
+
+    @property
+    def mean(self) -> Tensor:
+        return self.one.mean[0, 0][*self.box]
+
+    @property
+    def image(self) -> Tensor:
+        return self.one.image[0, 0][*self.box]
+
+    @property
+    def sigma(self) -> Tensor:
+        return self.one.scale.clamp(*SCALE)[0, 0][*self.box]
+
+    @property
+    def sd(self) -> Tensor:
+        """The SD of the error as it is written."""
+        return self.sigma * self.flow.estimator.settings.error_factor
+
+    def velocity(self) -> Velocity:
+        condition = condition_of(self.one.mean, self.one.scale, self.one.inputs)[:, :, *self.box]
+        return flow_of(self.flow.nets["flow"], condition)
+
+    def around(self, residual: Tensor) -> Tensor:
+        """What a reader is shown of r̂ (x, y, z)."""
+        return self.image + self.sigma * residual.clamp(-CLIP, CLIP)
+
+
+def scene_of(volume: Volume, high: np.ndarray, side: int, target: str) -> Scene:
+    """The estimate of a session against high field (X, Y, Z) on its grid."""
+    method = get_method("cfm")
+    flow = method.prepare(volume, method.about.sampling(target_contrast=target))
+    one, crop = flow.estimate.contrasts["T1w"], flow.estimate.crop
+    mask, truth = torch.from_numpy(crop.mask), torch.from_numpy(high[crop.box])
+    truth = truth * float((truth * one.image[0, 0])[mask].sum() / truth[mask].square().sum())
+    box = [slice((n - min(n, side)) // 2, (n + min(n, side)) // 2) for n in mask.shape]
+    return Scene(volume, flow, one, box, (truth, mask))
+
+
+def way_of(row: str, scene: Scene, steps: int, cssdiff: str) -> Callable[[torch.Generator], Tensor]:
+    """r̂ (x, y, z) in the box by one row."""
     if row == "cssdiff":
         method = get_method("cssdiff")
-        prepared = method.prepare(volume, method.about.sampling(weights=given.cssdiff_weights, steps=given.steps))
-        return lambda generator: by_slices(prepared, one, generator)[0][0, 0][*box]
-    condition = condition_of(one.mean, one.scale, one.inputs)[:, :, *box]
-    velocity, way = flow_of(flow.nets["flow"], condition), ways(given.steps, flow.settings.spectrum)[row]
-    return lambda generator: way(velocity, one.mean[:, :, *box], generator)[0, 0]
+        asked = method.about.sampling(weights=cssdiff, steps=steps, target_contrast=scene.one.target)
+        prepared = method.prepare(scene.volume, asked)
+        return lambda generator: by_slices(prepared, scene.one, generator)[0][0, 0][*scene.box]
+    velocity, way = scene.velocity(), ways(steps, scene.flow.settings.spectrum)[row]
+    return lambda generator: way(velocity, scene.mean[None, None], generator)[0, 0]
 
 
-def make_slab(data: Path, subject: str, slices: int, planes: list[str], seed: int) -> tuple[np.ndarray, Volume]:
-    """(High field of the slab, its simulated session)."""
+def slab_of(data: Path, subject: str, slices: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, Grid]:
+    """(High field, brain, tissue of some slices through the middle, their grid)."""
     real, grid, brain = high_field(data, subject)
     middle = int(np.flatnonzero(brain.any(axis=(0, 1))).mean()) + 8
     inside = slice(middle - slices // 2, middle + slices // 2)
     affine = grid.affine.copy()
     affine[:3, 3] += affine[:3, 2] * inside.start
     image, brain = real["T1w"][..., inside].astype(np.float32), brain[..., inside]
-    here, rng = Grid(affine, image.shape), np.random.default_rng(seed)
-    tissue = oracle.tissue_by_intensity(image, brain)
-    session = oracle.acquire_session(image, affine, tissue, rng, contrasts=["T1w"], planes=planes, snr=15.0)
-    stacks = tuple(oracle.misaligned(session, rng, oracle.head_centre(image, affine), 0.3, 0.3))
+    return image, brain, oracle.tissue_by_intensity(image, brain), Grid(affine, image.shape)
+
+
+def make_slab(data: Path, subject: str, slices: int, planes: list[str], seed: int) -> tuple[np.ndarray, Volume]:
+    """(High field of the slab, its simulated session)."""
+    image, brain, tissue, here = slab_of(data, subject, slices)
+    rng = np.random.default_rng(seed)
+    session = oracle.acquire_session(image, here.affine, tissue, rng, contrasts=["T1w"], planes=planes, snr=15.0)
+    stacks = tuple(oracle.misaligned(session, rng, oracle.head_centre(image, here.affine), 0.3, 0.3))
     volume = volume_from_channels(here, {"T1w": fuse_mean(list(stacks), here)}, stacks)
     return image, volume.with_anatomy(brain, tissue)
 
@@ -100,14 +174,26 @@ def psnr(image: Tensor, truth: Tensor, mask: Tensor) -> float:
     return brain_fit(next(arrays), next(arrays), mask.numpy())["psnr"]
 
 
-def report(row: str, one: Tensor, mean: Tensor, ratio: float, truth: Tensor, mask: Tensor, high: np.ndarray) -> None:
-    """A line of the table; ``high`` the power of high field by band."""
-    bands = np.array(radial_power(one, mask)) / high
+def laplace_crps(error: Tensor, sd: Tensor) -> Tensor:
+    """CRPS of Laplace distributions of these SDs about an estimate with this error."""
+    b = sd / 2**0.5
+    return error.abs() + b * torch.exp(-error.abs() / b) - 0.75 * b
+
+
+def fair_crps(draws: Tensor, truth: Tensor) -> Tensor:
+    """(…) CRPS of draws (N, …), N ≥ 2: E|x − y| − ½ E|x − x'| over pairs of different draws."""
+    count = len(draws)
+    apart = sum((one - other).abs() for one in draws for other in draws) / (count * (count - 1))
+    return (draws - truth).abs().mean(0) - 0.5 * apart
+
+
+def report(row: str, one: Tensor, mean: Tensor, figures: tuple[float, float], scene: Scene, whole: bool) -> None:
+    """A line of the table; ``figures`` the variance ratio and CRPS; ``whole``: of the slab, else of the box."""
+    truth, mask = scene.whole if whole else (scene.truth, scene.mask)
+    bands = np.array(radial_power(one, mask)) / np.array(radial_power(truth, mask))
     cells = " ".join(f"{value:5.2f}" for value in bands[1:9])
-    print(
-        f"{row:20} {psnr(one, truth, mask):6.2f} {psnr(mean, truth, mask):6.2f} {ratio:8.2f} {'':10} {cells}",
-        flush=True,
-    )
+    scores = f"{psnr(one, truth, mask):6.2f} {psnr(mean, truth, mask):6.2f} {figures[0]:8.2f} {figures[1]:5.2f}"
+    print(f"{row:20} {scores} {'':10} {cells}", flush=True)
 
 
 def main() -> None:
@@ -121,40 +207,42 @@ def main() -> None:
     parser.add_argument("--slices", type=int, default=64)
     parser.add_argument("--side", type=int, default=96, help="voxels of the box in the middle that is drawn and scored")
     parser.add_argument("--planes", nargs="+", default=["axi", "cor", "sag"])
+    parser.add_argument("--target-contrast", default="high-field", choices=["own", "high-field"])
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--spectrum", action="store_true")
     given = parser.parse_args()
     image, volume = make_slab(given.data, given.subject, given.slices, given.planes, given.seed)
-    method = get_method("cfm")
-    prepared = method.prepare(volume, method.about.sampling())
-    one, crop = prepared.estimate.contrasts["T1w"], prepared.estimate.crop
-    mask = torch.from_numpy(crop.mask)
-    sigma, mean = one.scale.clamp(*SCALE)[0, 0], one.mean[0, 0]
-    truth = torch.from_numpy(image[crop.box])
-    truth = truth * float((truth * mean)[mask].sum() / truth[mask].square().sum())
+    scene = scene_of(volume, image, given.side, given.target_contrast)
+    (truth, mask), one, none = scene.whole, scene.one, (float("nan"), float("nan"))
     residual = whiten(truth[None, None], one.mean, one.scale)[0, 0]
     print(f"SIMULATED low field: {given.subject}, {given.slices} slices, {'+'.join(given.planes)}, seed {given.seed}")
     print(f"rms of the residual {float(residual[mask].square().mean().sqrt()):.2f}; ", end="")
-    print(f"|error| < 2 SD in {100 * float(((truth - mean).abs() < 2 * sigma)[mask].float().mean()):.1f} %")
+    error, unit = (scene.truth - scene.image)[scene.mask], float(torch.quantile(scene.truth[scene.mask], 0.95)) / 100
+    print(f"|error| < 2 SD in {100 * float((error.abs() < 2 * scene.sd[scene.mask]).float().mean()):.1f} %")
     if given.spectrum:
         level = residual[mask].mean()
         print("power of the residual", [round(value, 3) for value in radial_power(residual - level, mask)])
     shown = " ".join(f"{low / 20:>5.2f}" for low in range(1, 9))
-    print(f"{'row':20} {'one':>6} {'mean':>6} {'variance':>8} power from {shown} /mm")
-    report("estimate, all", mean, mean, float("nan"), truth, mask, np.array(radial_power(truth, mask)))
-    box = [slice((side - min(side, given.side)) // 2, (side + min(side, given.side)) // 2) for side in mask.shape]
-    mask, truth, mean, sigma = mask[*box], truth[*box], mean[*box], sigma[*box]
-    high = np.array(radial_power(truth, mask))
-    report("estimate, box", mean, mean, float("nan"), truth, mask, high)
+    print(f"{'row':20} {'one':>6} {'mean':>6} {'variance':>8} {'CRPS':>5} power from {shown} /mm")
+    report("estimate, all", one.image[0, 0], one.image[0, 0], none, scene, True)
+    crps = float(laplace_crps(error, scene.sd[scene.mask]).mean()) / unit
+    report("estimate, box", scene.image, scene.image, (none[0], crps), scene, False)
+    correction = scene.image - scene.mean
+    if correction.any():
+        report("  uncorrected", scene.mean, scene.mean, none, scene, False)
     for row in given.rows:
         start, generator = time.perf_counter(), torch.Generator().manual_seed(given.seed)
-        draw = way_of(row, given, volume, prepared, one, box)
+        draw = way_of(row, scene, given.steps, given.cssdiff_weights)
         with torch.no_grad():
-            found = torch.stack([draw(generator) for _ in range(given.draws)])
-        images = mean + sigma * found.clamp(-6, 6)
-        spread = images.var(dim=0, unbiased=True)[mask].mean() if given.draws > 1 else torch.tensor(torch.nan)
-        ratio = float(spread / (truth - mean)[mask].square().mean())
-        report(row, images[0], images.mean(0), ratio, truth, mask, high)
+            images = torch.stack([scene.around(draw(generator)) for _ in range(given.draws)])
+        figures = none
+        if given.draws > 1:
+            spread = images.var(dim=0)[scene.mask].mean()
+            crps = float(fair_crps(images, scene.truth)[scene.mask].mean()) / unit
+            figures = float(spread / error.square().mean()), crps
+        report(row, images[0], images.mean(0), figures, scene, False)
+        if correction.any():
+            report("  uncorrected", images[0] - correction, images.mean(0) - correction, none, scene, False)
         print(f"{'':20} {(time.perf_counter() - start) / given.draws:.0f} s a draw", flush=True)
 
 

@@ -4,6 +4,7 @@ A table stands between ``<!-- table: NAME -->`` and ``<!-- end -->``; what is be
 
 python benchmarks/estimate.py SUBJECT ... --out benchmarks/results/estimate.tsv
 python benchmarks/reliability.py scale|error|volumes --cache FOLDER
+python benchmarks/papers.py TABLE
 
 --check: change nothing, end with 1 where a page differs from its tables.
 """
@@ -20,6 +21,7 @@ from statistics import mean
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from benchmarks.conclusions import conclusions  # noqa: E402
 from bids_lfenhance.evaluation import thresholds  # noqa: E402
 from bids_lfenhance.evaluation.usable import brief  # noqa: E402
 
@@ -111,13 +113,19 @@ def short_table() -> str:
 def verdict_table() -> str:
     """How many scans of each way were judged how to look at, those that thresholds were not chosen by."""
     rows = [row for row in rows_of("verdicts") if row["side"] == "show"]
+    ways = {way: [row for row in rows if row["way"] == way] for way in dict.fromkeys(row["way"] for row in rows)}
     lines = ["| made how | scans | yes | check | no | first reasons |", "|---|---|---|---|---|---|"]
-    for way in dict.fromkeys(row["way"] for row in rows):
-        own = [row for row in rows if row["way"] == way]
-        counts = [str(sum(row["look"] == word for row in own)) for word in ("yes", "check", "no")]
+    for way, own in ways.items():
         why = dict.fromkeys(brief(row["reasons"].split(" | ")[0]) for row in own if row["look"] != "yes")
-        lines.append(f"| {way} | {len(own)} | {' | '.join(counts)} | {'; '.join(why)} |")
+        lines.append(f"| {way} | {_counts(own)} | {'; '.join(why)} |")
+    lines.append(f"| **all bad** | {_counts([row for row in rows if row['way'] != 'good'])} | |")
     return "\n".join(lines)
+
+
+def _counts(rows: Sequence[Row]) -> str:
+    """How many, and how many yes, check, no to look at, as cells."""
+    words = [row["look"] for row in rows]
+    return " | ".join(str(number) for number in (len(words), *map(words.count, ("yes", "check", "no"))))
 
 
 def as_it_is(name: str) -> str:
@@ -132,7 +140,11 @@ TABLES: dict[str, Callable[[], str]] = {
     "estimate-short": short_table,
     "thresholds": thresholds.table,
     "verdicts": verdict_table,
-    **{name: partial(as_it_is, name) for name in ("reliability", "expected-error", "volume-factors", "volume-error")},
+    "conclusions": lambda: conclusions(rows_of("papers")),
+    **{
+        name: partial(as_it_is, name)
+        for name in ("reliability", "expected-error", "planted-errors", "volume-factors", "volume-error")
+    },
 }
 
 

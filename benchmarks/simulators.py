@@ -1,11 +1,11 @@
-"""From high to low field: how near four simulators come to scans of a scanner they do not know. SIMULATED low field.
+"""From high to low field: how near five simulators come to scans of a scanner they do not know. SIMULATED low field.
 
 python benchmarks/simulators.py TRAINED [MORE …] [--examples FOLDER] [--limit N] [--save-arnold FILE]
 
 TRAINED is the folder of ``bids_lfenhance PAIRS OUT train --method h2lo``; MORE are ablations trained on the same pairs
 and split. The columns are those of the paper (protocol ``h2lo``: skull-stripped, each image divided by its maximum,
 whole volume), and the first three of them again as this project measures (``brain-fit``). Arnold is fitted on three
-training pairs, IQT draws its published statistics scaled to the preset, H2LO learnt from the training pairs; all are
+training pairs, physics and IQT draw what they know of the preset, H2LO learnt from the training pairs; all are
 judged on the test subjects of the split, mean ± SD over people.
 """
 
@@ -76,10 +76,11 @@ def arnold(example: Example, parameters: Parameters, seed: int) -> np.ndarray:
     return simulator.apply(source, source.grid, record).data
 
 
-def iqt(example: Example, seed: int) -> np.ndarray:
+def drawn(name: str, example: Example, seed: int) -> np.ndarray:
+    """The plain mean of three stacks of a simulator that has not seen the scanner, as its defaults are."""
     _, high, grid = images(example)
     source = high_field_source(high, grid, example.contrasts["high"][0])
-    simulator = get_simulator("iqt")
+    simulator = get_simulator(name)
     made = simulated_session(simulator, [source], simulator.settings(), np.random.default_rng(seed), PLANES[0])
     return made.low.channel(source.contrast)
 
@@ -107,6 +108,27 @@ def label(folder: Path) -> str:
     return " ".join(["h2lo", *flags])
 
 
+def ways(example: Example, trained: Sequence[Path], parameters: Parameters, seed: int) -> dict[str, np.ndarray]:
+    """Low field of a test session's high field (X, Y, Z), by way."""
+    made = {"high field as it is": images(example)[1], "arnold": arnold(example, parameters, seed)}
+    made |= {name: drawn(name, example, seed) for name in ("physics", "iqt")}
+    return made | {label(folder): learnt(example, folder) for folder in trained}
+
+
+def judged(image: np.ndarray, example: Example) -> dict[tuple[str, str], float]:
+    """The columns of one image, by protocol and metric."""
+    table = image_metrics(image * example.mask, images(example)[0], np.asarray(example.mask), protocols=tuple(METRICS))
+    return {(row["protocol"], row["metric"]): row["value"] for row in table}
+
+
+def sessions(trained: Path, examples: Path | None = None) -> tuple[list[Example], list[Example]]:
+    """A training's own pairs, and one of each of its test people."""
+    split = json.loads((trained / "split.json").read_text())
+    pairs = [example for example in list_examples(examples or trained / "examples") if example.kind == "pairs"]
+    test = {example.person: example for example in pairs if example.person in split["test"]}
+    return [example for example in pairs if example.person in split["train"]], list(test.values())
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("trained", type=Path, nargs="+")
@@ -115,23 +137,15 @@ def main() -> None:
     parser.add_argument("--save-arnold", type=Path, help="keep the fitted parameters, for the setting ``parameters``")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
-    split = json.loads((given.trained[0] / "split.json").read_text())
-    examples = [e for e in list_examples(given.examples or given.trained[0] / "examples") if e.kind == "pairs"]
-    test = list({example.person: example for example in examples if example.person in split["test"]}.values())
-    test = test[: given.limit]
-    parameters = fitted_arnold([example for example in examples if example.person in split["train"]])
+    own, test = sessions(given.trained[0], given.examples)
+    test, parameters = test[: given.limit], fitted_arnold(own)
     if given.save_arnold:
         save_parameters(given.save_arnold, {test[0].contrasts["high"][0]: parameters})
     print(f"SIMULATED low field, {len(test)} test subjects; Arnold fitted: {parameters}\n")
     found: dict[str, list[Mapping[tuple[str, str], float]]] = {}
     for number, example in enumerate(test):
-        low, high, _ = images(example)
-        ways = {"high field as it is": high, "arnold": arnold(example, parameters, given.seed + number)}
-        ways["iqt"] = iqt(example, given.seed + number)
-        ways |= {label(folder): learnt(example, folder) for folder in given.trained}
-        for way, image in ways.items():
-            table = image_metrics(image * example.mask, low, np.asarray(example.mask), protocols=tuple(METRICS))
-            found.setdefault(way, []).append({(row["protocol"], row["metric"]): row["value"] for row in table})
+        for way, image in ways(example, given.trained, parameters, given.seed + number).items():
+            found.setdefault(way, []).append(judged(image, example))
             print(example.person.rpartition("/")[2], way, found[way][-1], file=sys.stderr, flush=True)
     names = [metric.upper() if protocol == "h2lo" else f"{protocol} {metric.upper()}" for protocol, metric in COLUMNS]
     print("| simulator | " + " | ".join(names) + " |\n|---|" + "---|" * len(names))

@@ -5,11 +5,11 @@ In Python, ``enhance`` does it to the stacks of one scan: ``from bids_lfenhance 
 
 from typing import TYPE_CHECKING, Any
 
+from ._version import __version__
+
 if TYPE_CHECKING:
     from .api import EnhancedScan as EnhancedScan
     from .api import enhance as enhance
-
-__version__ = "0.1.0"
 
 __all__ = ["EnhancedScan", "__version__", "enhance"]
 

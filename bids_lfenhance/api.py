@@ -22,9 +22,7 @@ if TYPE_CHECKING:
     from .nn.method import Enhanced
 
 Contrast = Literal["T1w", "T2w", "FLAIR"]
-
 TargetContrast = Literal["auto", "own", "high-field"]
-
 Precision = Literal["bf16", "fp32"]
 
 Progress = Callable[[str], None]
@@ -41,7 +39,7 @@ OUTPUTS: Mapping[str, tuple[str, ...]] = {
 
 
 def _silent(text: str) -> None:
-    """Progress that nobody asked for."""
+    """The default: no progress is shown."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,11 +91,11 @@ class _Session:
         }
 
     @cached_property
-    def expected_error(self) -> float | None:
-        """Median expected error of the brain, in % of its median intensity."""
-        from .evaluation.measured import expected_error
+    def std_percent(self) -> float | None:
+        """Median standard deviation of the error in the brain, in % of its median intensity."""
+        from .evaluation.measured import std_percent
 
-        return expected_error(self.std, self.enhanced.channel(self.contrast), self.anatomy.mask)
+        return std_percent(self.std, self.enhanced.channel(self.contrast), self.anatomy.mask)
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,7 +156,7 @@ class EnhancedScan:
 
         from .evaluation.volume_error import with_expected_error
 
-        table = pd.DataFrame(with_expected_error(self._session.regions[1], "regions"))
+        table = pd.DataFrame(with_expected_error(self._session.regions[1], "regions", self.contrast))
         return table.drop(columns="uncertain_mm3").astype({"index": "Int64"})
 
     @cached_property
@@ -169,9 +167,14 @@ class EnhancedScan:
         field. The limits: docs/metrics.md. About ten CPU-seconds when first asked for.
         """
         from .evaluation.evidence import evidence
+        from .evaluation.expected_error import is_calibrated
         from .evaluation.usable import judge
 
-        sidecar = {"ExpectedErrorPercent": self._session.expected_error, "Warnings": list(self.warnings)}
+        sidecar = {
+            "ErrorStdPercent": self._session.std_percent,
+            "ErrorStdCalibrated": is_calibrated(self.contrast),
+            "Warnings": list(self.warnings),
+        }
         return judge(evidence(self._session.record, self.contrast, METHOD, (), sidecar))
 
     def save(
@@ -222,7 +225,7 @@ class EnhancedScan:
             usable=self.verdict,
             contrast=self.contrast,
             scans=session.record["Scans"],
-            expected_error=session.expected_error,
+            std_percent=session.std_percent,
             warnings=self.warnings,
             provenance=self.provenance,
         )
@@ -273,8 +276,8 @@ def enhance(
     volume, anatomy, quality = _prepare(chosen, contrast, progress)
     result = _run(volume, sampling, progress)
     output = _output_of(volume, chosen[0][0] if keep_geometry else None)
-    said = [*warnings, *left_out, *quality["Warnings"]]
-    return _result(result, volume, anatomy, quality, output, said, sampling.device)
+    warnings = [*warnings, *left_out, *quality["Warnings"]]
+    return _result(result, volume, anatomy, quality, output, warnings, sampling.device)
 
 
 def _prepare(
@@ -327,11 +330,8 @@ def _run(volume: "Volume", sampling: Any, progress: Progress) -> "Enhanced":
     from .methods.enhance import enhance as enhance_volume
     from .nn.device import use_threads
 
-    count = len(volume.stacks)
-    stacks = f"{count} stack{'s' if count > 1 else ''}"
-    progress(
-        f"enhancing {volume.contrasts[0]} from {stacks} on {sampling.device}; the longest step, a minute of two cores"
-    )
+    stacks = f"{len(volume.stacks)} stack{'s' if len(volume.stacks) > 1 else ''} on {sampling.device}"
+    progress(f"enhancing {volume.contrasts[0]} from {stacks}; the longest step, a minute of two cores")
     use_threads(None)
     return enhance_volume(volume, get_method(METHOD), sampling, default_rng(0))
 
@@ -361,9 +361,9 @@ def _result(
     (contrast,) = volume.contrasts
     channel, grid = CONTRASTS.index(contrast), volume.grid
     assert result.std is not None, f"{METHOD} gives the scale of its error"
-    said = dict.fromkeys([*warnings, *result.provenance["warnings"]])
+    texts = dict.fromkeys([*warnings, *result.provenance["warnings"]])
     # words for the participant level, which chooses scans with a filter
-    plain = tuple(text.replace(" with --bids-filter-file", "") for text in said)
+    plain = tuple(text.replace(" with --bids-filter-file", "") for text in texts)
     enhanced = replace(volume, image=result.image, stacks=())
     return EnhancedScan(
         output.image(result.image[channel], grid),

@@ -110,7 +110,7 @@ def _give(words: list[str], dataset: Path, tmp_path: Path, monkeypatch: pytest.M
     """Run what only prints, and dry runs on the dataset; parse the rest."""
     words = [VALUES.get(word, word) for word in words if word not in ("…", "...")]
     monkeypatch.chdir(tmp_path)
-    if enhance.means_enhance(words):
+    if enhance.is_enhance_command(words):
         enhance.build_parser().parse_args(words[1:])
     elif set(words) & set(SHOWN):
         with pytest.raises(SystemExit) as end:

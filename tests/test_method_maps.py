@@ -48,5 +48,5 @@ def test_they_are_described_and_shown(out: Path) -> None:
     rows = {row["desc_id"]: row["description"] for row in read_table(out / "descriptions.tsv")}
     assert "one possible image" in rows["desc-cssdiffSample"]
     page = (out / "sub-02.html").read_text(encoding="utf-8")
-    assert "Sample map" in page
-    assert "DrawsStd map" in page
+    assert "One possible image" in page
+    assert "Spread of the draws" in page

@@ -19,7 +19,7 @@ REASONS = {
 
 
 def atomic_write(path: str | Path, content: bytes | str | Callable[[Path], object]) -> Path:
-    """The path, now holding the content; whoever looks sees the old file, the new one, and nothing between.
+    """The path, now holding the content; a reader sees the old file or the new one, nothing between.
 
     ``content`` is text, bytes, or a function that writes to the path it is given (same folder, same extension).
     A full disk or a folder that cannot be written is an ``InputError``, and what was there before stays.

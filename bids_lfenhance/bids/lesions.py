@@ -1,4 +1,4 @@
-"""Outlines of lesions that somebody drew: which masks of a dataset belong to a session."""
+"""Manual lesion masks: which of a dataset belong to a session."""
 
 from collections.abc import Iterator
 from pathlib import Path

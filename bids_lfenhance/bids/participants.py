@@ -101,8 +101,8 @@ def age_and_sex(row: Row, columns: Mapping[str, Any]) -> dict[str, Any]:
     ages = [_years(key, value, columns.get(key)) for key, value in cells.values() if _AGE.fullmatch(key)]
     key, sex = cells.get("sex") or cells.get("gender") or ("", "")
     levels = _levels(columns.get(key))
-    said = levels.get(sex, sex)
-    words = str(said.get("Description", sex) if isinstance(said, Mapping) else said).strip()
+    meaning = levels.get(sex, sex)
+    words = str(meaning.get("Description", sex) if isinstance(meaning, Mapping) else meaning).strip()
     known = SEXES.get(words.lower()) or SEXES.get(sex.lower(), sex)
     return {"age": next((age for age in ages if age is not None), None), "sex": known or None}
 
@@ -116,8 +116,8 @@ def participants_notes(folder: Path, subjects: Iterable[str]) -> tuple[str, ...]
         if error.code != "missing-file":
             return (f"{error} It was not read.",)
     if not given:
-        there = read_table(folder / TABLE)
-        return (f"{TABLE} was not read: no column participant_id with a label in it.",) if there else ()
+        rows = read_table(folder / TABLE)
+        return (f"{TABLE} was not read: no column participant_id with a label in it.",) if rows else ()
     own = dict(sorted(own_rows(given, [f"sub-{subject}" for subject in subjects]).items()))
     columns, count = columns_of(folder), Counter(row["participant_id"] for row in given)
     several = [label for label, row in own.items() if count[row["participant_id"]] > 1]
@@ -141,11 +141,11 @@ def _ages(row: Row) -> list[str]:
 
 
 def _years(name: str, value: str, column: Any) -> float | None:
-    said = column.get("Units", column.get("units")) if isinstance(column, Mapping) else None
+    units = column.get("Units", column.get("units")) if isinstance(column, Mapping) else None
     match, named = _NUMBER.fullmatch(value), _AGE.fullmatch(name)
     if not match:
         return None
-    unit = match["unit"].strip() or said or (named and named["unit"]) or "years"
+    unit = match["unit"].strip() or units or (named and named["unit"]) or "years"
     per_year = next((many for many, spelt in UNITS.items() if re.fullmatch(spelt, str(unit).strip().lower())), None)
     years = float(match["number"].replace(",", ".")) / per_year if per_year else math.nan
     return years if math.isfinite(years) else None

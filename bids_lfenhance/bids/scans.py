@@ -104,8 +104,8 @@ class Scan:
     @property
     def contrast_agent(self) -> bool:
         """Whether the name (``ce-``) or the sidecar (``ContrastBolusAgent`` …) says that an agent was given."""
-        said = (self.sidecar.get(key) for key in ("ContrastBolusAgent", "ContrastBolusIngredient"))
-        return "ce" in self.entities or any(value and str(value).strip().lower() not in _NO_AGENT for value in said)
+        agents = (self.sidecar.get(key) for key in ("ContrastBolusAgent", "ContrastBolusIngredient"))
+        return "ce" in self.entities or any(value and str(value).strip().lower() not in _NO_AGENT for value in agents)
 
     @property
     def slice_thickness(self) -> float | None:
@@ -206,8 +206,8 @@ def choose_subjects(bids_dir: Path, participants: Iterable[str]) -> tuple[str, .
     typed = [label for text in participants for label in re.split(r"[\s,;]+", text) if label]
     asked = tuple(dict.fromkeys(strip_prefix(label, "sub") for label in typed))
     if unknown := [label for label in asked if label not in known]:
-        there = [label for label in unknown if (bids_dir / f"sub-{label}").is_dir()]
-        why = f" (sub-{there[0]}: {why_no_label('sub-' + there[0]).replace(';', ',')})" if there else ""
+        folders = [label for label in unknown if (bids_dir / f"sub-{label}").is_dir()]
+        why = f" (sub-{folders[0]}: {why_no_label('sub-' + folders[0]).replace(';', ',')})" if folders else ""
         raise InputError(
             f"Expected participants of {bids_dir}, found no sub-{', sub-'.join(unknown)}{why}; "
             f"there {'is' if len(known) == 1 else 'are'} {len(known)}: {shorten(known, 12)}.",

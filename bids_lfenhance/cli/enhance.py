@@ -26,10 +26,10 @@ exit codes: 0 everything asked for is on disk; 1 the method failed or was interr
 Research use only; never for a diagnosis."""
 
 
-def means_enhance(words: Sequence[str]) -> bool:
+def is_enhance_command(words: Sequence[str]) -> bool:
     """Whether a command line is this command, and not a dataset in a folder named like it.
 
-    >>> means_enhance(["enhance", "scan.nii.gz"]), means_enhance(["enhance", "out", "participant"])
+    >>> is_enhance_command(["enhance", "scan.nii.gz"]), is_enhance_command(["enhance", "out", "participant"])
     (True, False)
     """
     from ..config import LEVELS
@@ -72,30 +72,30 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 @contextmanager
-def telling(silence: float = SILENCE) -> Iterator[Callable[[str], None]]:
-    """Yields what prints a line with the seconds since the start; long steps are said to go on."""
-    start, ended, said = time.monotonic(), threading.Event(), threading.Event()
+def progress_lines(silence: float = SILENCE) -> Iterator[Callable[[str], None]]:
+    """Yields a function that prints a line with the seconds since the start, a long step again and again."""
+    start, ended, printed = time.monotonic(), threading.Event(), threading.Event()
     latest = [""]
 
-    def tell(text: str, step: bool = True) -> None:
+    def show(text: str, step: bool = True) -> None:
         latest[0] = text if step else latest[0]
-        said.set()
+        printed.set()
         print(f"[{time.monotonic() - start:4.0f} s] {text}", file=sys.stderr, flush=True)  # noqa: T201
 
-    def beat() -> None:
+    def repeat() -> None:
         while not ended.is_set():
-            if not said.wait(silence):
-                tell(f"still {latest[0].partition(';')[0]}", step=False)
-            said.clear()
+            if not printed.wait(silence):
+                show(f"still {latest[0].partition(';')[0]}", step=False)
+            printed.clear()
 
-    heart = threading.Thread(target=beat, daemon=True)
-    heart.start()
+    repeater = threading.Thread(target=repeat, daemon=True)
+    repeater.start()
     try:
-        yield tell
+        yield show
     finally:
         ended.set()
-        said.set()
-        heart.join()
+        printed.set()
+        repeater.join()
 
 
 def run_enhance(words: Sequence[str]) -> int:
@@ -105,14 +105,14 @@ def run_enhance(words: Sequence[str]) -> int:
     """
     given = build_parser().parse_args(list(words))
     _check_outputs(given)
-    with telling() as tell:
-        _enhance(given, tell)
+    with progress_lines() as show:
+        _enhance(given, show)
     return 0
 
 
-def _enhance(given: argparse.Namespace, tell: Callable[[str], None]) -> None:
-    """Enhance, save and tell."""
-    tell(f"bids_lfenhance enhance: loading, then {', '.join(given.scans)}")
+def _enhance(given: argparse.Namespace, show: Callable[[str], None]) -> None:
+    """Enhance and save; progress, warnings and verdict go to stderr."""
+    show(f"bids_lfenhance enhance: loading, then {', '.join(given.scans)}")
     result = enhance(
         *given.scans,
         suffix=given.suffix,
@@ -121,17 +121,17 @@ def _enhance(given: argparse.Namespace, tell: Callable[[str], None]) -> None:
         precision=given.precision,
         device=given.device,
         weights=given.weights,
-        progress=tell,
+        progress=show,
     )
     for warning in result.warnings:
-        tell(f"Warning: {warning}")
+        show(f"Warning: {warning}")
     if given.regions or given.volumes:
-        tell("finding regions")
+        show("finding regions")
     for path in result.save(**_outputs(given)):
         print(path)  # noqa: T201  (results go to stdout)
     if given.qc:
-        tell("usable " + ", ".join(f"{PURPOSES[name]}: {word}" for name, word in result.verdict.words.items()))
-    tell("done")
+        show("usable " + ", ".join(f"{PURPOSES[name]}: {word}" for name, word in result.verdict.words.items()))
+    show("done")
 
 
 def _outputs(given: argparse.Namespace) -> dict[str, Path]:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from .. import __version__
+from .._version import __version__
 from ..config import LEVELS, RESOURCES, RUN, SCANS, SETTINGS, Common, flag, from_toml, validated
 from ..errors import InputError
 from .help import ABOUT, EPILOG, describe_method, overview
@@ -33,6 +33,7 @@ def parse(argv: Sequence[str] | None = None) -> Common:
     if not words or (not set(words) & set(LEVELS) and set(words) & {"-h", "--help"}):
         print(overview(), file=sys.stdout if words else sys.stderr)
         raise SystemExit(0 if words else 2)
+    words = paths_first(words)
     level = level_of(words)
     parser = build_parser(level)
     namespace, unknown = parser.parse_known_args(words)
@@ -82,6 +83,20 @@ def _refuse_unknown(parser: argparse.ArgumentParser, level: str, unknown: Sequen
         near = did_you_mean(word, parser._option_string_actions)
         advice = f"; it is an option of level {' and '.join(others)}" if others else f"; {near}" if near else ""
     parser.error(f"unrecognized arguments: {' '.join(unknown)}{advice}")
+
+
+def paths_first(words: Sequence[str]) -> list[str]:
+    """A command line that begins with options, with BIDS_DIR OUT_DIR LEVEL before them: a list would swallow them.
+
+    >>> paths_first(["--participant-label", "01", "02", "raw", "out", "group", "--nprocs", "2"])
+    ['raw', 'out', 'group', '--participant-label', '01', '02', '--nprocs', '2']
+    """
+    for at in range(len(words) - 1, 1, -1) if words[0].startswith("-") else ():
+        three, rest = words[at - 2 : at + 1], words[at + 1 :]
+        ends = not rest or rest[0].startswith("-")
+        if words[at] in LEVELS and ends and not any(word.startswith("-") for word in three):
+            return [*three, *(word for word in words[: at - 2] if word != "--"), *rest]
+    return list(words)
 
 
 def level_of(words: Sequence[str]) -> str:

@@ -1,4 +1,4 @@
-"""The console script: parse, plan, preflight, run, tell."""
+"""The console script: parse, plan, preflight, run, summarise."""
 
 import dataclasses
 import io
@@ -10,7 +10,7 @@ from typing import Any
 
 from ..config import Common, GroupSettings, Settings, SimulateSettings, TrainSettings, to_toml
 from ..errors import InputError, Interrupted, MethodError
-from .enhance import means_enhance, run_enhance
+from .enhance import is_enhance_command, run_enhance
 from .parser import parse
 
 DONE, FAILED, USAGE, NOTHING = 0, 1, 2, 3
@@ -24,15 +24,15 @@ def main(argv: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="replace")  # a terminal in ASCII shows "?", and stops nothing
     words = list(sys.argv[1:] if argv is None else argv)
     try:
-        return run_enhance(words[1:]) if means_enhance(words) else run(parse(words))
+        return run_enhance(words[1:]) if is_enhance_command(words) else run(parse(words))
     except InputError as error:
-        _tell(f"bids_lfenhance: error: {error}")
+        _to_stderr(f"bids_lfenhance: error: {error}")
         return USAGE
     except MethodError as error:
-        _tell(f"bids_lfenhance: error: {error}")
+        _to_stderr(f"bids_lfenhance: error: {error}")
         return FAILED
     except (KeyboardInterrupt, Interrupted) as error:
-        _tell(f"bids_lfenhance: {error or 'interrupted'}; run the same command again to go on where it stopped.")
+        _to_stderr(f"bids_lfenhance: {error or 'interrupted'}; run the same command again to go on where it stopped.")
         return FAILED
 
 
@@ -93,9 +93,9 @@ def _simulate(settings: SimulateSettings) -> int:
         stacks = settings.draws * sum(len(task.presets) for task in tasks.values())
         _print(describe_simulation(plan, settings.draws, stacks), "", to_toml(settings, simulator=options))
         return FAILED if plan.failed else DONE
-    _tell(*(f"Warning: {warning}" for warning in plan.warnings))
+    _to_stderr(*(f"Warning: {warning}" for warning in plan.warnings))
     outcome = run_simulation(settings, plan, tasks, toml)
-    _tell(*(f"Warning: {note}" for note in outcome.notes))
+    _to_stderr(*(f"Warning: {note}" for note in outcome.notes))
     _print(summary(outcome, plan, settings))
     return outcome.exit_code
 
@@ -128,13 +128,13 @@ def _participant(settings: Settings) -> int:
     if settings.dry_run:
         _print(describe(plan), "", to_toml(settings, method=method_settings))
     if not plan.sessions and not plan.failed:
-        _tell(f"bids_lfenhance: nothing was done: {why_nothing(plan)}")
+        _to_stderr(f"bids_lfenhance: nothing was done: {why_nothing(plan)}")
         return NOTHING
     if settings.dry_run:
         return FAILED if plan.failed else DONE
     if settings.segmentation is None and spec.segmentation == "none" and not settings.sloppy:
-        _tell(f"Warning: {NOTHING_BUNDLED}")
-    _tell(*(f"Warning: {warning}" for warning in plan.warnings))
+        _to_stderr(f"Warning: {NOTHING_BUNDLED}")
+    _to_stderr(*(f"Warning: {warning}" for warning in plan.warnings))
     preflight(settings, spec)
     outcome = run_participants(settings, spec, plan)
     _print(summary(outcome, settings.out_dir))
@@ -195,7 +195,7 @@ def _print(*lines: Any) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _tell(*lines: str) -> None:
+def _to_stderr(*lines: str) -> None:
     for line in lines:
         print(line, file=sys.stderr)  # noqa: T201
 

@@ -15,7 +15,7 @@ class RunSpec:
 
     ``mem_gb`` is for all steps together, ``enhance_gb`` for one enhancement (0: all of it).
     ``weights_contrasts`` are those that trained weights know, empty where there are none: the others are not enhanced.
-    ``maps`` that the method comes with in those, and what is said of each; ``gives_scale``: with the SD of its error.
+    ``maps`` that the method makes with those, and the metadata of each; ``gives_scale``: with the SD of its error.
     """
 
     bids_dir: str

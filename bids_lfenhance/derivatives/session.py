@@ -12,7 +12,7 @@ from ..bids.sessions import LowFieldSession
 from ..config import RunSpec
 from ..evaluation import measured
 from ..evaluation.evidence import evidence
-from ..evaluation.expected_error import BLIND, WEIGHTS
+from ..evaluation.expected_error import BLIND, WEIGHTS, is_calibrated, scale_note
 from ..evaluation.usable import judge
 from ..evaluation.volume_error import with_expected_error
 from ..imaging.field_of_view import seen_in, without_cut
@@ -131,7 +131,8 @@ def _about(session: LowFieldSession, spec: RunSpec, content: SessionContent, con
     about["Runtime"] |= {"Run": content.run}
     if (std := _error_scale(content, spec, contrast)) is not None:
         image, brain = content.enhanced.channel(contrast), content.acquired.brain
-        about["ExpectedErrorPercent"] = measured.expected_error(std, image, brain)
+        about["ErrorStdPercent"] = measured.std_percent(std, image, brain)
+        about["ErrorStdCalibrated"] = is_calibrated(contrast)
     if content.lesions:
         about["Lesions"] = {**content.lesions, "Contrast": content.lesions.get("Contrast", {}).get(contrast, {})}
     record = plain(_quality_record(session, spec, content))
@@ -175,10 +176,10 @@ def _write_maps(
     fused = common | {"Description": words}
     write_image(files[f"preproc/{contrast}"], content.acquired.channel(contrast), grid, frame, fused)
     if (std := _error_scale(content, spec, contrast)) is not None:
-        write_image(files[f"Std/{contrast}"], std, grid, frame, common | {"Description": STD})
+        write_image(files[f"Std/{contrast}"], std, grid, frame, common | _about_error(STD, contrast))
     if content.error is not None and (path := files.get(f"Error/{contrast}")):
-        about = {"Description": ERROR, "Units": "arbitrary", "BlindTo": BLIND, "Weights": dict(WEIGHTS)}
-        write_image(path, content.error.channel(contrast), grid, frame, common | about)
+        about = common | {"BlindTo": BLIND, "Weights": dict(WEIGHTS)} | _about_error(ERROR, contrast)
+        write_image(path, content.error.channel(contrast), grid, frame, about)
     risk = common | {"Description": RISK, "Units": "noise SD", **content.risk_record[contrast]}
     write_image(files[f"risk/{contrast}"], content.risk.channel(contrast), grid, frame, risk)
     if path := files.get(f"Change/{contrast}"):
@@ -188,6 +189,12 @@ def _write_maps(
         if path := files.get(f"{kind}/{contrast}"):
             write_image(path, volume.channel(contrast), grid, frame, common | dict(spec.maps[kind]))
     _write_segmentations(files, session, spec, content, contrast)
+
+
+def _about_error(description: str, contrast: str) -> dict[str, Any]:
+    """What the sidecar of a map of the error says, and how far it was tried in this contrast."""
+    words = f"{description}. {scale_note(contrast)}"
+    return {"Description": words, "Calibrated": is_calibrated(contrast), "Units": "arbitrary"}
 
 
 def _write_segmentations(
@@ -211,9 +218,15 @@ def _write_segmentations(
         about = grid_metadata(spec, session) | words | source | segmenter
         pair = files[f"{kind}/{contrast}"], files[f"{kind}_table/{contrast}"]
         rows = without_cut(volumes[contrast], labels[contrast], seen)
-        if image == "enhanced" and spec.gives_scale and is_enhanced(spec, contrast) and not spec.sloppy:
-            rows = with_expected_error(rows, kind.removeprefix("enhanced_"))
+        if image == "enhanced" and _is_estimate(spec, contrast):
+            rows = with_expected_error(rows, kind.removeprefix("enhanced_"), contrast)
         write_labels(pair, labels[contrast], rows, grid, frame, about, columns)
+
+
+def _is_estimate(spec: RunSpec, contrast: str) -> bool:
+    """Whether the image is the learned estimate itself, to the full, without a share of a draw."""
+    plain_estimate = spec.gives_scale and not spec.method_settings.get("sharpness")
+    return plain_estimate and is_enhanced(spec, contrast) and not spec.sloppy
 
 
 def _write_mask(files: Mapping[str, Path], session: LowFieldSession, spec: RunSpec, content: SessionContent) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from .. import __version__
+from .._version import __version__
 from ..bids.scans import Scan
 from ..bids.sessions import LowFieldSession
 from ..config import RunSpec
@@ -13,7 +13,7 @@ from .layout import contrasts, is_enhanced, reference_layout
 
 BRAIN = "Brain mask, of high field where the session has it"
 
-STD = "Standard deviation of the error of the image, as its method estimates it"
+STD = "Standard deviation of the error of the image in each voxel, as its method estimates it"
 
 CHANGE = "The enhanced image minus the plain mean of the stacks, in the same units: what the method changed"
 

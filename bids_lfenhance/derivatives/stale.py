@@ -26,11 +26,11 @@ def stale_files(session: LowFieldSession, spec: RunSpec, frame: str) -> list[Pat
     low = {scan.path.name for scan in session.stacks}
     low |= {str(entry.get("File")) for entry in before.get("Scans", []) if isinstance(entry, dict)}
     moved = before.get("ReferenceScan", frame) != frame
-    there = sorted(promised["qc"].parent.glob("*"))
-    stale = {path for path in there if path not in own and _is_stale(path, session, spec, low, moved)}
-    images = {path for path in there if path.name.endswith(".nii.gz")} - stale
+    files = sorted(promised["qc"].parent.glob("*"))
+    stale = {path for path in files if path not in own and _is_stale(path, session, spec, low, moved)}
+    images = {path for path in files if path.name.endswith(".nii.gz")} - stale
     measured = {split_name(path.name)[0].get("desc") for path in images if session.paired}
-    metrics = {path for path in there if path.name.endswith(METRICS)} - own
+    metrics = {path for path in files if path.name.endswith(METRICS)} - own
     return sorted(stale | {path for path in metrics if split_name(path.name)[0].get("desc") not in measured})
 
 

@@ -157,17 +157,11 @@ def within_subject_cv(first: np.ndarray, second: np.ndarray) -> float:
     return float(100 * np.sqrt(np.mean((first - second) ** 2) / 2) / mean) if mean else NAN
 
 
-def signed_rank_p(values: np.ndarray, reference: np.ndarray) -> float:
-    """Two-sided p of Wilcoxon's paired signed-rank test, zero differences left out; NaN below ``FEWEST_PAIRS`` pairs.
-
-    Where every pair is equal, p is 1.
-    """
-    return signed_rank_ps([np.asarray(values, float) - np.asarray(reference, float)])[0]
-
-
 def signed_rank_ps(differences: Sequence[np.ndarray]) -> list[float]:
-    """The same for the differences of many tests: those of one size without ties go through scipy together, which
-    takes a millisecond to begin.
+    """Two-sided p of Wilcoxon's paired signed-rank test of each array of differences, zeros left out.
+
+    NaN below ``FEWEST_PAIRS`` pairs, 1 where every pair is equal. Those of one size without ties go through scipy
+    together, which takes a millisecond to begin.
     """
     p_values, alike = [NAN] * len(differences), dict[tuple[int, int], list[int]]()
     for number, difference in enumerate(differences):

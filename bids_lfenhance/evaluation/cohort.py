@@ -76,8 +76,8 @@ def _compared(figures: Figures) -> Table:
                 row = {"session": session, **dict(zip(figures.names, key, strict=True)), "n": values.size}
                 table.append(row | {"mean": mean, "sd": sd})
                 if key[image_at] not in (BASELINE, HIGH):
-                    ours, baseline = figures.paired(own, base, session)
-                    tested.append((table[-1], ours - baseline))
+                    enhanced, baseline = figures.paired(own, base, session)
+                    tested.append((table[-1], enhanced - baseline))
     p_values = signed_rank_ps([difference for _, difference in tested])
     for (row, difference), p in zip(tested, p_values, strict=True):
         mean, sd = mean_sd(difference)
@@ -126,9 +126,9 @@ def volume_table(volumes: Figures) -> Table:
     for key, own, where in _images_of(volumes):
         high = volumes.get(key[0], HIGH, *key[2:])
         for session in sessions:
-            ours, reference = volumes.paired(own, high, session)
-            if ours.size:
-                table.append(where | {"session": session} | agreement(ours, reference))
+            measured, reference = volumes.paired(own, high, session)
+            if measured.size:
+                table.append(where | {"session": session} | agreement(measured, reference))
     return _by_structure(table, volumes)
 
 

@@ -4,19 +4,20 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import nibabel as nib
 import numpy as np
 from scipy import ndimage
 
 from ..config import TISSUES
-from ..imaging.grid import Grid
-from ..imaging.lesions import mask_on_grid
+from ..errors import InputError
+from ..imaging.grid import Grid, resample
 from ..imaging.volume import Volume
 
 AROUND_MM = (2.0, 8.0)
 """White matter at this distance from a lesion is what it is compared with: nearer, the two share voxels."""
 
 FEWEST = 20
-"""Voxels of lesion, and of white matter around it, below which no contrast is said."""
+"""Voxels of lesion, and of white matter around it, below which no contrast is computed."""
 
 
 def lesion_contrast(image: np.ndarray, lesion: np.ndarray, around: np.ndarray) -> float | None:
@@ -55,6 +56,31 @@ def lesions_session(
     ]
     white = next(iter(tissue.values())) == 1 + TISSUES.index("WM")
     return measure_lesions(np.logical_or.reduce(placed), white, images, acquired.grid)
+
+
+def mask_on_grid(path: Path, to_canonical: np.ndarray, grid: Grid) -> np.ndarray:
+    """(X, Y, Z) bool: what is above zero in a mask, at least half of each voxel.
+
+    ``to_canonical`` (4, 4) RAS+ mm of the mask's scanner → RAS+ mm of the grid. ``InputError`` where it is no 3D image.
+    """
+    try:
+        image: Any = nib.load(path)
+        data = np.asarray(image.dataobj, dtype=np.float32)
+    except Exception as error:  # a damaged file raises whatever its reader likes
+        raise InputError(
+            f"Expected a mask of lesions in {path.name}, found a file that cannot be read ({type(error).__name__}); "
+            "copy it again.",
+            code="damaged-file",
+            path=path,
+        ) from error
+    if data.ndim != 3:
+        raise InputError(
+            f"Expected one 3D mask of lesions in {path.name}, found shape {' × '.join(map(str, data.shape))}; "
+            "keep one volume of it.",
+            code="bad-shape",
+            path=path,
+        )
+    return resample(np.nan_to_num(data) > 0, to_canonical @ image.affine, grid, order=1) >= 0.5
 
 
 def measure_lesions(lesion: np.ndarray, white: np.ndarray, images: Mapping[str, Volume], grid: Grid) -> dict[str, Any]:

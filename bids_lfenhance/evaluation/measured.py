@@ -24,7 +24,7 @@ def of_view(acquired: Volume, contrast: str, expected: np.ndarray, seen: np.ndar
     }
 
 
-def expected_error(std: np.ndarray, image: np.ndarray, brain: np.ndarray) -> float | None:
+def std_percent(std: np.ndarray, image: np.ndarray, brain: np.ndarray) -> float | None:
     """Median SD of the error (X, Y, Z) over the median of the image, both inside the brain, in %."""
     level = float(np.median(image[brain])) if brain.any() else 0.0
     return round(100 * float(np.median(std[brain])) / level, 3) if level > 0 else None

@@ -197,14 +197,14 @@ def _combine(fits: Sequence[_Fit], grid: Grid, inside: np.ndarray) -> np.ndarray
         in_view |= coverage(fit.where.shape, fit.affine, grid)
         weight = resample(fit.where, fit.affine, grid, order=1)
         value = resample(fit.residual, fit.affine, grid, order=1)
-        heard = weight >= LEAST_WEIGHT
-        total[heard] += value[heard] / weight[heard]
-        count += heard
-    heard = (count > 0) & inside
+        measured = weight >= LEAST_WEIGHT
+        total[measured] += value[measured] / weight[measured]
+        count += measured
+    measured = (count > 0) & inside
     sd = [SMOOTHING_FWHM / np.sqrt(8 * np.log(2)) / zoom for zoom in grid.zooms]
-    mean = np.divide(total, count, out=np.zeros_like(total), where=heard)
+    mean = np.divide(total, count, out=np.zeros_like(total), where=measured)
     blurred = ndimage.gaussian_filter(mean, sd)
-    share = ndimage.gaussian_filter(heard.astype(np.float32), sd)
+    share = ndimage.gaussian_filter(measured.astype(np.float32), sd)
     # A tip of the mask thinner than a slice has no stack voxel of its own and takes its neighbours' risk.
     known = inside & in_view & (share > LEAST_SHARE)
     risk = np.where(inside, np.float32(np.nan), np.float32(0))

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from .thresholds import ALL, LABELS, PURPOSES, THRESHOLDS, Record
+from .thresholds import ALL, LABELS, PURPOSES, THRESHOLDS, VOLUMES, Record
 
 YES, CHECK, NO = WORDS = ("yes", "check", "no")
 """The words, from good to bad. ``check``: a person must look before the image is used for this."""
@@ -12,7 +12,7 @@ YES, CHECK, NO = WORDS = ("yes", "check", "no")
 NOT_VERIFIABLE = "not verifiable here: there is no high field of this contrast to compare with"
 
 ASKS_FOR_ACTION = ("check", "look at", "do not trust", "misplaced", "incomplete", "cannot be known", "failed")
-"""Words by which a warning asks somebody to do something: an image with such a warning is for checking."""
+"""Words of warnings that ask for an action: an image with such a warning is to be checked."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ def judge(record: Record) -> Usable:
 
 
 def _gravity(found: Finding) -> tuple[int, int]:
-    """Sorts the worst words first, of those what is said of more purposes."""
+    """Sorts the worst words first, of those the one that holds for more purposes."""
     return -WORDS.index(found[0]), -len(found[1])
 
 
@@ -108,13 +108,15 @@ def _by_rules(record: Record) -> Iterator[Finding]:
         yield NO, LABELS, "made with --sloppy, never for a study"
     if image.get("Enhanced") is False:
         yield CHECK, ALL, "the low field as it was fused: its method does not know this contrast"
+    if image.get("ErrorStdCalibrated") is False:
+        yield CHECK, VOLUMES, "the standard deviation of its error is not calibrated in this contrast"
     for warning in record.get("Warnings") or ():
         if asks_for_action(str(warning)):
             yield CHECK, ALL, str(warning).rstrip(".")
 
 
 def asks_for_action(warning: str) -> bool:
-    """Whether a warning asks somebody to do something about the image.
+    """Whether a warning asks for an action.
 
     >>> asks_for_action("a_T1w.nii.gz may be misplaced on b_T1w.nii.gz; check orientation.")
     True

@@ -4,14 +4,14 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-FACTORS: Mapping[str, float | Mapping[str, float]] = {
-    "regions": 1.06,
-    "tissue": {"CSF": 2.79, "GM": 0.66, "WM": 0.55},
-}
-"""By the ``seg-`` of the segmentation, of tissue by name: expected error over the uncertain volume Σ p (1 − p).
+FACTOR = 0.69
+"""Expected error of a region's volume over the uncertain volume Σ p (1 − p).
 
 Fitted by benchmarks/reliability.py volumes: docs/methods/uncertainty.md.
 """
+
+TRIED = ("T1w",)
+"""Contrasts that the factor was tried on."""
 
 COLUMNS: Mapping[str, Mapping[str, str]] = {
     "volume_error_mm3": {
@@ -24,19 +24,19 @@ COLUMNS: Mapping[str, Mapping[str, str]] = {
 """What ``with_expected_error`` adds to a table of volumes."""
 
 
-def with_expected_error(rows: Sequence[Mapping[str, Any]], segmentation: str) -> list[dict[str, Any]]:
+def with_expected_error(rows: Sequence[Mapping[str, Any]], segmentation: str, contrast: str) -> list[dict[str, Any]]:
     """The rows of a table of volumes in an image enhanced by the learned estimate, each with its expected error.
 
-    ``uncertain_mm3`` of a row is Σ p (1 − p) over the posteriors p of its label; none is said where it is not known,
-    where there is no volume, or of a ``segmentation`` without a factor.
+    ``uncertain_mm3`` of a row is Σ p (1 − p) over the posteriors p of its label. None is said where that is not known,
+    where there is no volume, of another ``segmentation`` than our regions, and of a contrast that it was not tried on.
     """
-    return [{**row, **dict(zip(COLUMNS, _error(row, segmentation), strict=True))} for row in rows]
+    known = segmentation == "regions" and contrast in TRIED
+    return [{**row, **dict(zip(COLUMNS, _error(row) if known else (None, None), strict=True))} for row in rows]
 
 
-def _error(row: Mapping[str, Any], segmentation: str) -> tuple[float | None, float | None]:
+def _error(row: Mapping[str, Any]) -> tuple[float | None, float | None]:
     """mm³ and %."""
-    volume, uncertain, found = row.get("volume_mm3"), row.get("uncertain_mm3"), FACTORS.get(segmentation)
-    factor = found.get(str(row["name"])) if isinstance(found, Mapping) else found
-    if factor is None or not volume or uncertain is None or math.isnan(uncertain):
+    volume, uncertain = row.get("volume_mm3"), row.get("uncertain_mm3")
+    if not volume or uncertain is None or math.isnan(uncertain):
         return None, None
-    return factor * uncertain, 100 * factor * uncertain / volume
+    return FACTOR * uncertain, 100 * FACTOR * uncertain / volume

@@ -17,7 +17,8 @@ from .field_of_view import (
     seen_in,
     share_within,
 )
-from .grid import Grid, coverage, resample
+from .grid import Grid, box_of, coverage, resample
+from .morphology import closed, filled, grown, largest, opened
 from .template import HeadTemplate, explained, fit_affine, gains, load_head_template, shell_weight
 from .tissue import moments, responsibilities, without_removed
 from .volume import Volume
@@ -53,6 +54,9 @@ class Anatomy:
     expected: np.ndarray
 
 
+COARSE = 4
+"""Voxels between those by which the box of the brain is found."""
+
 UNSURE = 0.65
 """Correlation with the template below which the head is tried mirrored."""
 
@@ -85,9 +89,9 @@ def find_anatomy(
     image = np.nan_to_num(np.asarray(channel, np.float32))
     template = load_head_template()
     seen = seen if seen is not None and _is_cut(image, seen, grid) else None
-    affine, fit = fit_affine(image, grid, template, seen)
+    affine, fit = fit_affine(image, grid, template, seen, sloppy=sloppy)
     warp = fit_warp(image, grid, template, affine, sloppy=sloppy, seen=seen)
-    carried = warp.carry(np.concatenate([template.maps[:3], template.brain[None]]), template.grid.affine, grid)
+    carried = _carried(warp, np.concatenate([template.maps[:3], template.brain[None]]), template.grid.affine, grid)
     priors, brain = carried[:3], carried[3] > 0.5
     if seen is not None:
         brain &= seen
@@ -95,13 +99,29 @@ def find_anatomy(
     if seen is not None:
         mask &= seen
     quality = _quality(image, mask, brain, priors, grid) | {"SkullStripped": stripped}
-    quality["Warnings"] = _warnings(quality, contrast) + contrast_doubts(image, priors, mask, contrast)
+    quality["Warnings"] = _warnings(quality, contrast) + contrast_warnings(image, priors, mask, contrast)
     if quality["TemplateCorrelation"] < UNSURE and (turned := looks_turned(image, grid, template, fit)):
         quality["Turned"] = turned
         quality["Warnings"].append(
             f"The {contrast} fits the template better {turned}: check orientation, in the image and in its header."
         )
     return Anatomy(mask, priors, quality, warp, expected_brain(template, affine))
+
+
+def _carried(warp: Warp, maps: np.ndarray, affine: np.ndarray, grid: Grid) -> np.ndarray:
+    """(K, X, Y, Z) float32: ``maps`` (K, ...) of the template's brain, the last all of it, on the subject's grid.
+
+    As ``Warp.carry``, but computed only in the box that the brain fills.
+    """
+    x, y, z = (-(-side // COARSE) for side in grid.shape)
+    coarse = Grid(grid.affine @ np.diag([COARSE, COARSE, COARSE, 1.0]), (x, y, z))
+    box = [
+        slice(COARSE * part.start, min(side, COARSE * part.stop))
+        for part, side in zip(box_of(warp.carry(maps[-1], affine, coarse) > 0, 1), grid.shape, strict=True)
+    ]
+    out = np.zeros((len(maps), *grid.shape), np.float32)
+    out[:, *box] = warp.carry(maps, affine, grid.cut((box[0], box[1], box[2])))
+    return out
 
 
 def anatomy_of(volume: Volume, qc: Mapping[str, Any], *, sloppy: bool) -> tuple[Anatomy, dict[str, np.ndarray]]:
@@ -115,7 +135,7 @@ def anatomy_of(volume: Volume, qc: Mapping[str, Any], *, sloppy: bool) -> tuple[
     field = field_of_scan(qc, contrast)
     seen = coverage(*field, volume.grid) if field else seen_in(volume, contrast) if volume.stacks else None
     anatomy = find_anatomy(volume.channel(contrast), volume.grid, contrast, seen=seen, sloppy=sloppy)
-    anatomy.quality["Warnings"] += further_doubts(volume, anatomy)
+    anatomy.quality["Warnings"] += further_warnings(volume, anatomy)
     if field is None or seen is None:
         return anatomy, {}
     shown = share_within(anatomy.expected, [field])
@@ -148,20 +168,20 @@ def looks_turned(image: np.ndarray, grid: Grid, template: HeadTemplate, fit: flo
     return best if fits[best] > fit + BETTER else ""
 
 
-def further_doubts(volume: Volume, anatomy: Anatomy) -> list[str]:
-    """``contrast_doubts`` of the contrasts after the first, by which the anatomy was found, and of single stacks."""
+def further_warnings(volume: Volume, anatomy: Anatomy) -> list[str]:
+    """``contrast_warnings`` of the contrasts after the first, by which the anatomy was found, and of single stacks."""
     priors, mask = anatomy.priors, anatomy.mask
     sentences = [
         sentence
         for contrast in volume.contrasts[1:]
-        for sentence in contrast_doubts(volume.channel(contrast), priors, mask, contrast)
+        for sentence in contrast_warnings(volume.channel(contrast), priors, mask, contrast)
     ]
     several = len(volume.stacks) > len(volume.contrasts)
-    return sentences + (stack_doubts(volume, priors, mask) if several else [])
+    return sentences + (stack_warnings(volume, priors, mask) if several else [])
 
 
-def stack_doubts(volume: Volume, priors: np.ndarray, mask: np.ndarray) -> list[str]:
-    """``contrast_doubts`` of each stack of a session, which it names: one that was named otherwise hides in a mean.
+def stack_warnings(volume: Volume, priors: np.ndarray, mask: np.ndarray) -> list[str]:
+    """``contrast_warnings`` of each stack of a session, which it names: one that was named otherwise hides in a mean.
 
     ``priors`` (3, X, Y, Z) and ``mask`` (X, Y, Z) bool as there, on the grid of the volume.
     """
@@ -169,11 +189,11 @@ def stack_doubts(volume: Volume, priors: np.ndarray, mask: np.ndarray) -> list[s
     for stack in volume.stacks:
         seen = coverage(stack.data.shape, stack.affine, volume.grid) & mask
         image = resample(stack.data, stack.affine, volume.grid)
-        sentences += contrast_doubts(image, priors, seen, stack.contrast, stack.name)
+        sentences += contrast_warnings(image, priors, seen, stack.contrast, stack.name)
     return sentences
 
 
-def contrast_doubts(
+def contrast_warnings(
     channel: np.ndarray, priors: np.ndarray, mask: np.ndarray, contrast: str, name: str = ""
 ) -> list[str]:
     """A sentence where the tissues are not as bright as the contrast by its name has them, none where they are.
@@ -314,30 +334,8 @@ def _foreground(image: np.ndarray, expected: np.ndarray, grid: Grid) -> np.ndarr
     level = 0.08 * np.median(image[expected])
     radius = max(1, round(2 / min(grid.zooms)))
     near = ndimage.binary_dilation(expected, iterations=4 * radius)
-    standing = _largest((image > level) & near)
-    return without_removed(ndimage.binary_fill_holes(_closed(standing, radius)), image)
-
-
-def _closed(mask: np.ndarray, radius: float) -> np.ndarray:
-    """(X, Y, Z) bool: the mask with gaps narrower than twice ``radius`` voxels filled."""
-    if not mask.any():
-        return mask
-    grown = ndimage.distance_transform_edt(~mask) <= radius
-    return ndimage.distance_transform_edt(grown) > radius
-
-
-def _opened(mask: np.ndarray, radius: float) -> np.ndarray:
-    """(X, Y, Z) bool: the mask without what is thinner than twice ``radius`` voxels."""
-    core = ndimage.distance_transform_edt(mask) > radius
-    if not core.any():
-        return core
-    return ndimage.distance_transform_edt(~core) <= radius
-
-
-def _largest(mask: np.ndarray) -> np.ndarray:
-    """(X, Y, Z) bool: the largest connected piece."""
-    pieces, count = ndimage.label(mask)
-    return pieces == np.argmax(np.bincount(pieces.ravel())[1:]) + 1 if count else mask
+    standing = largest((image > level) & near)
+    return without_removed(filled(closed(standing, radius)), image)
 
 
 def refine_mask(image: np.ndarray, expected: np.ndarray, priors: np.ndarray, grid: Grid) -> np.ndarray:
@@ -357,11 +355,11 @@ def refine_mask(image: np.ndarray, expected: np.ndarray, priors: np.ndarray, gri
     solid, brain = _posteriors(image[box], depth.astype(np.float32), priors[:, *box])
     radius = 2 / float(np.mean(zooms))
     tissue = solid > 0.5
-    tissue = _largest(_opened(tissue, radius) | (tissue & (depth < -6)))
-    near = ndimage.distance_transform_edt(~tissue, sampling=zooms) <= CSF_REACH_MM
-    solid = _closed(tissue | (near & (brain > 0.5)), 2 * radius)
+    tissue = largest(opened(tissue, radius) | (tissue & (depth < -6)))
+    near = grown(tissue, CSF_REACH_MM, zooms)
+    solid = closed(tissue | (near & (brain > 0.5)), 2 * radius)
     mask = np.zeros(expected.shape, bool)
-    mask[box] = ndimage.binary_fill_holes(_largest(_opened(solid, radius)))
+    mask[box] = filled(largest(opened(solid, radius)))
     return mask
 
 

@@ -6,6 +6,7 @@ import numpy as np
 from scipy import ndimage
 
 from .grid import Grid, apply_affine, coverage, resample, zooms_of
+from .morphology import filled
 from .noise import threshold_otsu
 
 SHRUNK_ZOOM = 6.0
@@ -29,7 +30,7 @@ def head_mask(data: np.ndarray, affine: np.ndarray) -> np.ndarray:
         return np.zeros(data.shape, dtype=bool)
     sizes = np.bincount(labels.ravel())
     sizes[0] = 0
-    return ndimage.binary_fill_holes(labels == sizes.argmax())
+    return filled(labels == sizes.argmax())
 
 
 def correct_bias(

@@ -34,7 +34,7 @@ FIELD_MM = 15.0
 LEAST_VOXELS = 100
 """A stack with fewer voxels in the brain says nothing."""
 
-MARGIN = 10
+MARGIN = 4
 """Voxels around the brain that a slice profile may reach into."""
 
 
@@ -107,16 +107,18 @@ def _compare(stack: Stack, spectrum: np.ndarray, depth: np.ndarray, frame: Frame
     where = resample(depth, frame.grid.affine, geometry) > INSIDE_MM
     if where.sum() < LEAST_VOXELS:
         return None
+    box = box_of(where)
+    geometry, where, data = geometry.cut(box), where[box], stack.data[box]
     operator = Acquisition(geometry, slab_profile(stack.fwhm), frame.grid, where, frame)
     # The mean of a magnitude lies σ²/2s above its signal s (Rice distribution).
-    signal = np.sqrt(np.maximum(np.square(stack.data[where], dtype=np.float32) - stack.sigma**2, 0))
+    signal = np.sqrt(np.maximum(np.square(data[where], dtype=np.float32) - stack.sigma**2, 0))
     expected = operator.measure(spectrum)
     gain = float(np.vdot(expected, signal)) / max(float(np.vdot(expected, expected)), 1e-12)
     left = np.zeros(geometry.shape, np.float32)
     left[where] = signal - gain * expected
     widths = FIELD_MM / np.array(geometry.zooms)
-    share = ndimage.gaussian_filter(where.astype(np.float32), widths)
-    left -= ndimage.gaussian_filter(left, widths) / np.maximum(share, 1e-3)
+    share = ndimage.gaussian_filter(where.astype(np.float32), widths, mode="constant", truncate=2.5)
+    left -= ndimage.gaussian_filter(left, widths, mode="constant", truncate=2.5) / np.maximum(share, 1e-3)
     values = left[where]
     noise = max(float(stack.sigma), 1.4826 * float(np.median(np.abs(values))))
     return _Scan(operator, gain, values, noise) if noise > 0 and gain > 0 else None

@@ -44,7 +44,7 @@ def open_scan(path: str | Path) -> tuple[nib.Nifti1Image, tuple[str, ...]]:
 
 
 def check_scan(path: Path, image: nib.Nifti1Image) -> tuple[nib.Nifti1Image, tuple[str, ...]]:
-    """The same for an image that is open already, in memory or on disk; ``path`` names it in what is said."""
+    """The same for an image that is open already, in memory or on disk; ``path`` names it in messages."""
     data, warnings = _read(path, image)
     affine = np.asarray(image.affine, dtype=np.float64)
     _check_geometry(path, affine, data.shape)

@@ -32,10 +32,10 @@ def read_scans(
         else:
             name = Path(_file_of(scan) or f"scan {number}")
             found = [(name.name, check_scan(name, scan))]
-        for name_, (image, said) in found:
+        for name_, (image, notes) in found:
             progress(f"read {name_}, {' × '.join(map(str, image.shape))} voxels")
             images.append((_unlike(name_, images), image))
-            warnings += said
+            warnings += notes
     if not images:
         raise InputError("Expected at least one scan, found none; give the path of a NIfTI image.", code="no-scans")
     return images, warnings + copies(dict(images))
@@ -84,11 +84,11 @@ def of_one_contrast(images: Sequence[Opened], suffix: str | None) -> tuple[Seque
             f"Expected one of {', '.join(CONTRASTS)} for the contrast, found {suffix!r}; choose one of these.",
             code="unknown-contrast",
         )
-    said = {name: contrast_of_name(name) for name, _ in images}
+    contrasts = {name: contrast_of_name(name) for name, _ in images}
     if suffix is None:
-        kinds = dict.fromkeys(said.values())
+        kinds = dict.fromkeys(contrasts.values())
         if len(kinds) > 1:
-            listed = "; ".join(f"{name}: {contrast or 'not said'}" for name, contrast in said.items())
+            listed = "; ".join(f"{name}: {contrast or 'not said'}" for name, contrast in contrasts.items())
             raise InputError(
                 f"Expected scans of one contrast, as one run makes one image, found by their names {listed}; choose "
                 "one with --suffix (suffix=) and run again for the others, or enhance a BIDS dataset, which takes all "
@@ -97,12 +97,12 @@ def of_one_contrast(images: Sequence[Opened], suffix: str | None) -> tuple[Seque
                 contrasts=tuple(kinds),
             )
         return images, next(iter(kinds)), []
-    kept = [(name, image) for name, image in images if said[name] in (None, suffix)]
+    kept = [(name, image) for name, image in images if contrasts[name] in (None, suffix)]
     if not kept:
         raise InputError(
-            f"Expected a scan of contrast {suffix}, found by their names {', '.join(map(str, said.values()))}; "
+            f"Expected a scan of contrast {suffix}, found by their names {', '.join(map(str, contrasts.values()))}; "
             "correct the contrast or rename the files.",
             code="several-contrasts",
         )
-    others = [name for name, _ in images if said[name] not in (None, suffix)]
-    return kept, suffix, [f"{name} was left out: its name says {said[name]}, not {suffix}." for name in others]
+    others = [name for name, _ in images if contrasts[name] not in (None, suffix)]
+    return kept, suffix, [f"{name} was left out: its name says {contrasts[name]}, not {suffix}." for name in others]

@@ -46,6 +46,8 @@ def gain(coefficients: np.ndarray, affine: np.ndarray, shape: tuple[int, ...], c
     shape : of the stack
     centre : (3,) mm, of the first stack's head
     """
+    if not coefficients.any():
+        return np.ones(shape, np.float32)
     i, j, k = np.meshgrid(*(np.arange(n, dtype=np.float64) for n in shape), indexing="ij")
     voxels = np.stack([i.ravel(), j.ravel(), k.ravel()], axis=1)
     values = _quadratic(apply_affine(affine, voxels), centre) @ coefficients

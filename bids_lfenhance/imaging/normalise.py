@@ -159,9 +159,9 @@ def match_template(volume: Volume, files: TemplateFiles, *, sloppy: bool = False
     target, target_grid = load_template(files)
     image = np.where(volume.mask, volume.channel(volume.contrasts[0]), 0)
     head = load_head_template()
-    ours, _ = fit_affine(image, volume.grid, head)
+    subject_affine, _ = fit_affine(image, volume.grid, head)
     target_affine, _ = fit_affine(target, target_grid, head)
-    affine = ours @ np.linalg.inv(target_affine)
+    affine = subject_affine @ np.linalg.inv(target_affine)
     field, grid = np.zeros((3, 2, 2, 2), np.float32), Grid(target_grid.affine, (2, 2, 2))
     for zoom, rounds in ((4, 25),) if sloppy else ((4, 60), (2, 25)):
         field, grid = _match_level(target, target_grid, image, volume.grid, affine, (field, grid), zoom, rounds)

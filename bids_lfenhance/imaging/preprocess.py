@@ -12,7 +12,7 @@ from threadpoolctl import threadpool_limits
 from ..errors import InputError
 from .bias import head_mask
 from .fusion import fuse_mean
-from .grid import canonical_zoom, resample
+from .grid import Grid, canonical_zoom, resample
 from .handedness import align_and_mirror
 from .intensity import gain, gain_coefficients
 from .registration import IN_PLACE, LEVELS, WORK_ZOOM, Alignment, RegistrationImage, align, make_registration_image
@@ -216,7 +216,9 @@ def _quality(
 ) -> dict[str, Any]:
     """The quality record of a session."""
     shown = volume if reference is None else reference
-    head = head_mask(shown.channel(next(c for c in FIXED_ORDER if c in shown.contrasts)), volume.grid.affine)
+    image = shown.channel(next(c for c in FIXED_ORDER if c in shown.contrasts))[::2, ::2, ::2]
+    grid = Grid(volume.grid.affine @ np.diag([2, 2, 2, 1.0]), image.shape)
+    head = head_mask(image, grid.affine)
     first = groups[0].scans[0]
     scans, alignment = [], {}
     warnings = gap_notes([scan for group in groups for scan in group.scans])
@@ -224,7 +226,7 @@ def _quality(
         for scan, a, stack in zip(group.scans, group.alignments, volume.stacks_of(group.contrast), strict=True):
             pose = place.pose @ a.pose
             motion = np.linalg.inv(placed[0].pose) @ pose
-            scans.append(scan_record(scan, a, motion, covered_share(scan, pose, volume.grid, head), stack.sigma))
+            scans.append(scan_record(scan, a, motion, covered_share(scan, pose, grid, head), stack.sigma))
             warnings += doubts(scan.name, group.scans[0].name, a, bent=False) + motion_doubts(scans[-1], first.name)
         bent = group.contrast not in shown.contrasts or (reference is None and group is not groups[0])
         target = first.name if reference is None else "the high-field reference"

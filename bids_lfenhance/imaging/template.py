@@ -13,6 +13,7 @@ import numpy as np
 from scipy import ndimage, optimize
 
 from .grid import Grid, apply_affine, resample
+from .morphology import filled
 
 CLASSES = ("CSF", "GM", "WM", "skull", "scalp", "air", "below")
 """Order of the class maps; the first three are ``config.TISSUES``."""
@@ -76,14 +77,22 @@ def _padded_priors() -> tuple[Grid, np.ndarray, np.ndarray]:
         np.asarray(load(resolution=1).dataobj, dtype=np.float32)
         for load in (datasets.load_mni152_gm_template, datasets.load_mni152_wm_template)
     )
-    brain = ndimage.binary_fill_holes(np.asarray(image.dataobj) > 0.02).astype(np.float32)
-    maps = np.stack([brain * np.clip(1 - grey - white, 0, 1), brain * grey, brain * white, brain])
-    maps[:3] *= brain / np.maximum(maps[:3].sum(axis=0), 1e-3)
+    brain = filled(np.asarray(image.dataobj) > 0.02).astype(np.float32)
+    maps = np.stack([brain * np.clip(1 - grey - white, 0, 1), brain * grey, brain * white])
+    maps *= brain / np.maximum(maps.sum(axis=0), 1e-3)
     pad = MARGIN_MM // ZOOM_MM
-    maps = np.stack([np.pad(ndimage.gaussian_filter(one, 0.8)[::ZOOM_MM, ::ZOOM_MM, ::ZOOM_MM], pad) for one in maps])
+    maps, brain = (np.pad(_halved(one), [(0, 0)] * (one.ndim - 3) + [(pad, pad)] * 3) for one in (maps, brain))
     affine = image.affine @ np.diag([ZOOM_MM, ZOOM_MM, ZOOM_MM, 1.0])
     affine[:3, 3] -= MARGIN_MM
-    return Grid(affine, maps.shape[1:]), maps[:3], maps[3]
+    return Grid(affine, brain.shape), maps, brain
+
+
+def _halved(maps: np.ndarray) -> np.ndarray:
+    """(..., X, Y, Z): smoothed, and every ``ZOOM_MM``-th voxel; what an axis leaves out is not smoothed on the next."""
+    for axis in (-3, -2, -1):
+        smooth = ndimage.gaussian_filter1d(maps, 0.8, axis=axis)
+        maps = np.moveaxis(np.moveaxis(smooth, axis, 0)[::ZOOM_MM], 0, axis)
+    return maps
 
 
 def _signed_distance(mask: np.ndarray) -> np.ndarray:
@@ -167,13 +176,19 @@ def affine_of(parameters: np.ndarray, centre: np.ndarray) -> np.ndarray:
 
 
 def fit_affine(
-    image: np.ndarray, grid: Grid, template: HeadTemplate, seen: np.ndarray | None = None
+    image: np.ndarray,
+    grid: Grid,
+    template: HeadTemplate,
+    seen: np.ndarray | None = None,
+    *,
+    sloppy: bool = False,
 ) -> tuple[np.ndarray, float]:
     """(4, 4) template → subject RAS+ mm that explains the image best, and the share of variance explained.
 
     ``image`` (X, Y, Z) head or brain of any contrast. Starts are laid from the top of the head down, where a long
     neck in the field of view has no say; the best are refined, the best of these at full freedom. ``seen`` (X, Y, Z)
     bool, of a head that is cut: where there is an image; it is compared there alone, and its top may be missing.
+    ``sloppy`` compares the images at a third of the points.
     """
     centre = _brain_centre(template)
     coarse = _Fit(image, grid, head_samples(template, 4), centre, zoom=6.0, seen=seen)
@@ -181,7 +196,8 @@ def fit_affine(
     starts = sorted(_starts(image, grid, centre, drops), key=coarse.loss)[:4]
     similar = [coarse.refine(start, free=tuple(range(9)), rounds=2) for start in starts]
     best = min(similar, key=coarse.loss)
-    fine = _Fit(np.minimum(image, coarse.ceiling(best)), grid, head_samples(template, 2), centre, zoom=4.0, seen=seen)
+    samples = head_samples(template, 3 if sloppy else 2)
+    fine = _Fit(np.minimum(image, coarse.ceiling(best)), grid, samples, centre, zoom=4.0, seen=seen)
     best = fine.refine(best, free=tuple(range(9)), rounds=1)
     best = fine.refine(best, free=tuple(range(12)), rounds=2)
     return affine_of(best, centre), -fine.loss(best)

@@ -1,4 +1,4 @@
-"""What every interface of ours shares."""
+"""Base of all interfaces."""
 
 from pathlib import Path
 from typing import Any

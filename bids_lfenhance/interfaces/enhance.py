@@ -36,7 +36,7 @@ class EnhanceOutputs(TraitedSpec):
     maps = traits.Dict(desc="the method's own, by kind")
 
 
-def _tell(done: int, draws: int) -> None:
+def _show_draws(done: int, draws: int) -> None:
     """A line for each draw, with ``-v``: the published networks take minutes for one on a processor."""
     if draws > 1:
         logging.getLogger("nipype.interface").info("enhance: draw %d of %d is done", done, draws)
@@ -59,7 +59,7 @@ class Enhance(Step):
         settings, rng = method.about.sampling(**self.inputs.method_settings), default_rng(self.inputs.seed)
         draws, memory = self.inputs.n_samples or None, self.inputs.mem_gb or None
         with measured() as usage:
-            result = enhance(volume, method, settings, rng, draws, progress=_tell, memory_gb=memory)
+            result = enhance(volume, method, settings, rng, draws, progress=_show_draws, memory_gb=memory)
 
         def save(image: np.ndarray, name: str) -> str:
             return str(save_volume(replace(volume, image=image, stacks=(), tissue=None), cwd / f"{name}.npz"))

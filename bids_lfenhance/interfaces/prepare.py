@@ -48,7 +48,7 @@ class PrepareSession(Step):
 
     def run_step(self, cwd: Path) -> dict[str, Any]:
         """The volume and its quality record."""
-        from ..imaging.anatomy import stack_doubts
+        from ..imaging.anatomy import stack_warnings
         from ..imaging.preprocess import prepare_session
         from ..imaging.volume import load_volume, save_volume
 
@@ -57,7 +57,7 @@ class PrepareSession(Step):
         thickness = {scan["name"]: scan["thickness"] for scan in self.inputs.scans if scan.get("thickness")}
         volume, qc = prepare_session(scans, reference, thickness=thickness, sloppy=self.inputs.sloppy)
         tissue = None if reference is None else reference.tissue  # where there is none, the anatomy is still to come
-        doubts = [] if reference is None or tissue is None else stack_doubts(volume, tissue, reference.brain)
+        doubts = [] if reference is None or tissue is None else stack_warnings(volume, tissue, reference.brain)
         qc["Warnings"] = notes + qc["Warnings"] + doubts
         return {"volume": str(save_volume(volume, cwd / "session.npz")), "qc": qc}
 

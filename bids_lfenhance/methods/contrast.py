@@ -9,7 +9,7 @@ from ..config import CONTRASTS
 from ..imaging.contrast import POWER, SMOOTH_MM, fit_contrast, restoring_gain
 from ..imaging.fusion import fuse_session
 from ..imaging.volume import Volume
-from ..nn.method import Draw, Estimate, Plain
+from ..nn.method import Draw, Estimate, JsonObject
 
 PRIOR = 0.25
 """Weight of the prior of the super-resolution with fusion "sharp", over the usual: what it would take for noise, a
@@ -22,7 +22,7 @@ def estimate(volume: Volume, how: str, contrasts: Sequence[str]) -> Estimate:
     ``volume`` comes with the plain mean of its stacks; "restored" and "sharp" need its mask and tissue, and are for the
     ``contrasts`` that the network knows: what it does not see keeps its own (``with_contrast``).
     """
-    record: Plain = {"fusion": how, "warnings": []}
+    record: JsonObject = {"fusion": how, "warnings": []}
     if how == "mean":
         return Estimate(volume, record, tuple(contrasts))
     sharp = fuse_session(volume, "sr")
@@ -74,15 +74,15 @@ def with_contrast(draw: Draw, volume: Volume, asked: str, contrasts: Sequence[st
     if asked != "restored":
         return replace(draw, record=record)
     if volume.mask is None or volume.tissue is None:
-        said = ["the low-field contrast was kept: the session came without brain mask and tissue"]
-        return replace(draw, record=record | {"warnings": [*record["warnings"], *said]})
+        kept = ["the low-field contrast was kept: the session came without brain mask and tissue"]
+        return replace(draw, record=record | {"warnings": [*record["warnings"], *kept]})
     image, vectors, warnings = draw.image.copy(), {}, list(record["warnings"])
     for name in (name for name in volume.contrasts if name in contrasts):
         channel = image[CONTRASTS.index(name)]
         sigma = float(np.median([stack.sigma for stack in volume.stacks_of(name)] or [0.0]))
-        vector, said = fit_contrast(name, channel, volume.tissue, volume.mask, sigma)
+        vector, doubts = fit_contrast(name, channel, volume.tissue, volume.mask, sigma)
         channel *= restoring_gain(name, vector**POWER, channel, volume.tissue, SMOOTH_MM / min(volume.grid.zooms))
         vectors[name] = vector.tolist()
-        warnings += said
+        warnings += doubts
     record |= {"contrast": "restored", "contrast_vector": vectors, "warnings": warnings}
     return replace(draw, image=image, record=record)

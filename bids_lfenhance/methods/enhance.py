@@ -11,7 +11,7 @@ import numpy as np
 from ..config import CONTRASTS
 from ..errors import InputError, MethodError
 from ..imaging.volume import Volume
-from ..nn.method import Draw, Enhanced, Enhancer, Plain, Prepared, Residuals
+from ..nn.method import Draw, Enhanced, Enhancer, JsonObject, Prepared, Residuals
 from ..nn.settings import plain
 
 Progress = Callable[[int, int], None]
@@ -64,8 +64,8 @@ def enhance(
     provenance |= {"seconds": time.perf_counter() - start, "cpu_seconds": time.process_time() - cpu}
     image: np.ndarray = sums.mean.astype(np.float32)
     maps: Mapping[str, np.ndarray] = {}
-    if method.conclude and sums.residuals is not None:
-        image, maps = method.conclude(prepared, image, sums.residuals.found(count))
+    if method.combine_draws and sums.residuals is not None:
+        image, maps = method.combine_draws(prepared, image, sums.residuals.so_far(count))
     return Enhanced(image, sums.sd(), provenance, maps)
 
 
@@ -77,7 +77,7 @@ class _ResidualSums:
     mean: np.ndarray
     squares: np.ndarray
 
-    def found(self, count: int) -> Residuals:
+    def so_far(self, count: int) -> Residuals:
         """After ``count`` draws."""
         sd = np.sqrt(self.squares / (count - 1)).astype(np.float32) if count > 1 else None
         return Residuals(count, self.first, self.mean.astype(np.float32), sd)
@@ -89,7 +89,7 @@ class _Sums:
 
     mean: np.ndarray
     scale: np.ndarray | None = None
-    records: list[Plain] = field(default_factory=list)
+    records: list[JsonObject] = field(default_factory=list)
     residuals: _ResidualSums | None = None
 
     def add(self, draw: Draw, check: Callable[[np.ndarray], np.ndarray]) -> None:
@@ -196,7 +196,7 @@ def _provenance(
     method: Enhancer[S, P],
     settings: object,
     generator: np.random.Generator,
-    records: list[Plain],
+    records: list[JsonObject],
     more: list[str],
 ) -> dict[str, object]:
     sequence = generator.bit_generator.seed_seq

@@ -12,7 +12,7 @@ from ..imaging.slots import SLOTS, SlotImages, fill_slots, fill_with_image
 from ..imaging.volume import Volume
 from ..nn.crop import OUTSIDE, BrainCrop
 from ..nn.estimate import SCALE, network_input, read_output
-from ..nn.method import Plain
+from ..nn.method import JsonObject
 from ..nn.unet3d import apply_padded
 from .options import TargetContrast
 
@@ -51,7 +51,7 @@ class ContrastEstimate:
         """(1, 1, x, y, z): the estimate as it is written."""
         return self.mean + self.correction
 
-    def record(self) -> Plain:
+    def record(self) -> JsonObject:
         """Plain JSON for the sidecar."""
         names = [name for name, there in zip(SLOTS, self.slots.present, strict=True) if there]
         rms = float(self.correction[self.correction != 0].square().mean().sqrt()) if self.correction.any() else 0.0
@@ -89,7 +89,7 @@ class SessionEstimate:
             out[here] = np.where(self.region, one.scale[0, 0].cpu().numpy() * (factor * one.slots.unit), 0)
         return out
 
-    def record(self) -> Plain:
+    def record(self) -> JsonObject:
         """Plain JSON for the sidecar."""
         return {
             "contrasts": {name: one.record() for name, one in self.contrasts.items()},

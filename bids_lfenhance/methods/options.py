@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field, fields
 from typing import Literal, TypeVar
 
-from ..nn.method import Description, Plain
+from ..nn.method import Description, JsonObject
 from ..nn.settings import Checked, setting
 
 AskedFusion = Literal["mean", "sr", "restored", "sharp"]
@@ -89,14 +89,14 @@ class OnlineTraining(Checked):
 S = TypeVar("S")
 
 
-def settings_with(about: Description[S], sampling: NetworkSampling, stored: Plain) -> S:
+def settings_with(about: Description[S], sampling: NetworkSampling, stored: JsonObject) -> S:
     """The settings of a method: network and training as the weights store them, the rest as ``sampling`` has them."""
     asked = {item.name: getattr(sampling, item.name) for item in fields(about.sampling)}
     return about.settings(**settings_of_weights(about, stored), **asked)
 
 
-def settings_of_weights(about: Description, stored: Plain) -> Plain:
+def settings_of_weights(about: Description, stored: JsonObject) -> JsonObject:
     """Network and training settings as weights store them, those that are known today."""
-    names = {item.name for kind in (about.network, about.training, about.found) if kind for item in fields(kind)}
+    names = {item.name for kind in (about.network, about.training, about.measured) if kind for item in fields(kind)}
     known = {name: value for name, value in stored.items() if name in names}
     return {key: tuple(value) if isinstance(value, list) else value for key, value in known.items()}

@@ -13,7 +13,7 @@ from ..config import CONTRASTS
 from ..imaging.volume import Volume
 from ..nn.crop import BrainCrop
 from ..nn.estimate import SCALE
-from ..nn.method import Description, Draw, Enhancer, Plain, Prepared, Residuals
+from ..nn.method import Description, Draw, Enhancer, JsonObject, Prepared, Residuals
 from ..nn.precision import use_precision
 from ..nn.residual import CLIP
 from ..nn.stage import Nets
@@ -56,7 +56,7 @@ class ResidualSampler(Generic[S]):
     """
 
     about: Description
-    resolve: Callable[[Any, Plain], S]
+    resolve: Callable[[Any, JsonObject], S]
     build: Callable[[S], dict[str, nn.Module]]
     draw: Callable[[ResidualPrepared[S], ContrastEstimate, torch.Generator], tuple[Tensor, int]]
     fit: Callable[[ResidualPrepared[S], tuple[int, ...], int], ResidualPrepared[S]]
@@ -72,7 +72,7 @@ def enhancer(sampler: ResidualSampler[S]) -> Enhancer[Any, ResidualPrepared[S]]:
         is_stochastic=is_stochastic,
         resolve=sampler.resolve,
         map_metadata=maps_to_come,
-        conclude=conclude,
+        combine_draws=combine_draws,
     )
 
 
@@ -108,7 +108,8 @@ def fit_to_memory(sampler: ResidualSampler[S], prepared: ResidualPrepared[S], li
 def sample(sampler: ResidualSampler[S], prepared: ResidualPrepared[S], generator: np.random.Generator) -> Draw:
     """One draw: the estimate, the SD of its error, and one residual around it where anything is to be drawn."""
     settings, found = prepared.settings, prepared.estimate
-    factor = prepared.estimator.settings.error_factor
+    # What is added of a draw errs like the estimate, and independently of it.
+    factor = prepared.estimator.settings.error_factor * (1 + settings.sharpness**2) ** 0.5
     image = found.paste({name: one.image for name, one in found.contrasts.items()})
     residual: np.ndarray | None = None
     calls: Mapping[str, int] = {}
@@ -148,7 +149,7 @@ def draw_residual(
     return out, calls
 
 
-def conclude(
+def combine_draws(
     prepared: ResidualPrepared[Any], image: np.ndarray, residuals: Residuals
 ) -> tuple[np.ndarray, Mapping[str, np.ndarray]]:
     """The image to be written, (C, X, Y, Z) float32, and the maps beside it.

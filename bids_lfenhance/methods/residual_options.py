@@ -68,8 +68,8 @@ class FlowSampling(ResidualSampling):
 
 
 @dataclass(frozen=True)
-class ResidualFound(Checked):
-    """What a training of any of them finds, and the weights store."""
+class ResidualMeasured(Checked):
+    """What every training behind an estimate measures; the weights store it."""
 
     estimate_sha256: str = field(
         default="", metadata=setting("SHA-256 of the weights of the estimate that it was trained behind")
@@ -77,8 +77,8 @@ class ResidualFound(Checked):
 
 
 @dataclass(frozen=True)
-class FlowFound(ResidualFound):
-    """What a training of the flow finds, and the weights store."""
+class FlowMeasured(ResidualMeasured):
+    """What a training of the flow measures; the weights store it."""
 
     spectrum: tuple[float, ...] = field(
         default=(),
@@ -101,12 +101,12 @@ class ResidualTraining(OnlineTraining):
 
 
 @dataclass(frozen=True)
-class TrainedBehind(ResidualTraining, ResidualFound):
+class TrainedBehind(ResidualTraining, ResidualMeasured):
     """Settings of a training behind an estimate, and what it measures."""
 
 
 @dataclass(frozen=True)
-class FlowTraining(TrainedBehind, FlowFound):
+class FlowTraining(TrainedBehind, FlowMeasured):
     """Settings of a training of the flow, and what it measures."""
 
 
@@ -143,7 +143,7 @@ MAPS: Mapping[str, Mapping[str, str]] = {
         "Units": "as the enhanced image",
     },
 }
-"""What is said of each map in its sidecar."""
+"""Metadata of each map in its sidecar."""
 
 
 def maps_to_come(loaded: Loaded, sampling: ResidualSampling, draws: int) -> Mapping[str, Mapping[str, str]]:

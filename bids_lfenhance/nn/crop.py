@@ -70,15 +70,15 @@ class BrainCrop:
 
     def warnings(self, contrasts: Sequence[str]) -> list[str]:
         """What the user should know of weights for ``contrasts`` on this session."""
-        said = [
+        warnings = [
             f"{name} was not enhanced, but only fused: the weights know only {', '.join(contrasts)}"
             for name in self.volume.contrasts
             if not self.known[CONTRASTS.index(name)]
         ]
         if not np.allclose(self.volume.grid.zooms, CANONICAL_ZOOM):
-            said.append(
+            warnings.append(
                 f"the network learned on voxels of {CANONICAL_ZOOM:g} mm and was used on others: do not trust it"
             )
         if self.volume.mask is None:
-            said.append("the session came without a brain mask: what is not zero was taken for brain")
-        return said
+            warnings.append("the session came without a brain mask: what is not zero was taken for brain")
+        return warnings

@@ -29,10 +29,10 @@ def network_input(image: Tensor, covered: Tensor, present: Tensor, resolution: T
     """
     seen = covered.float()
     base = image.sum(dim=1, keepdim=True) / seen.sum(dim=1, keepdim=True).clamp(min=1)
-    there = present.float()
-    mean = (resolution * there[..., None]).sum(dim=1) / there.sum(dim=1, keepdim=True).clamp(min=1)
-    least = torch.where(there[..., None] > 0, resolution, FAR_MM).amin(dim=1)
-    numbers = [there, mean / 5, least / 5, there.sum(dim=1, keepdim=True) / 4, own.float()[:, None]]
+    known = present.float()
+    mean = (resolution * known[..., None]).sum(dim=1) / known.sum(dim=1, keepdim=True).clamp(min=1)
+    least = torch.where(known[..., None] > 0, resolution, FAR_MM).amin(dim=1)
+    numbers = [known, mean / 5, least / 5, known.sum(dim=1, keepdim=True) / 4, own.float()[:, None]]
     planes = torch.cat(numbers, dim=1)[..., None, None, None].expand(-1, -1, *image.shape[2:])
     return torch.cat([base, image, planes], dim=1)
 

@@ -33,8 +33,8 @@ S = TypeVar("S")
 P = TypeVar("P")
 """What all draws of a session share: a ``Prepared``."""
 
-Plain: TypeAlias = Mapping[str, Any]
-"""Plain JSON values by name."""
+JsonObject: TypeAlias = Mapping[str, Any]
+"""JSON values by name."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Draw:
     """
 
     image: np.ndarray
-    record: Plain
+    record: JsonObject
     scale: np.ndarray | None = None
     residual: np.ndarray | None = None
 
@@ -72,12 +72,12 @@ class Enhanced:
     ``image`` (C, X, Y, Z) float32, the mean over draws; ``std`` the SD of its error: the mean of the draws' ``scale``,
     None of a method that gives none (how far draws lie apart does not say it); ``provenance`` plain JSON values:
     method, settings, seed, number of draws, each draw's record, seconds; ``maps`` images of the same shape that the
-    method's ``conclude`` gives, by the names of its ``map_metadata``.
+    method's ``combine_draws`` gives, by the names of its ``map_metadata``.
     """
 
     image: np.ndarray
     std: np.ndarray | None
-    provenance: Plain
+    provenance: JsonObject
     maps: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
@@ -92,7 +92,7 @@ class Estimate:
     """
 
     volume: Volume
-    record: Plain
+    record: JsonObject
     contrasts: tuple[str, ...]
     native: np.ndarray | None = None
     smooth: np.ndarray | None = None
@@ -123,7 +123,7 @@ class Description(Generic[S]):
     ``Literal``. ``network`` and ``training`` are what weights are made with and store: the size of the networks and how
     they learn. ``settings`` has all of these fields, for the functions of the method.
     ``budgets`` maps a budget ("sloppy", "cpu", "gpu") to the options it changes, ``presets`` "paper", "tiny" to the
-    settings of a training that it changes; ``found`` is what a training measures in the end and its weights store.
+    settings of a training that it changes; ``measured`` is what a training measures in the end and its weights store.
     ``draws`` is how many ``enhance`` takes by default; with
     ``gives_scale`` each comes with the SD of its error. ``weights_of`` is the name in the weights that it is used with,
     where that is not its own. ``sentence`` and
@@ -137,9 +137,9 @@ class Description(Generic[S]):
     sampling: type
     network: type | None = None
     training: type | None = None
-    found: type | None = None
-    budgets: Mapping[str, Plain] = field(default_factory=dict)
-    presets: Mapping[str, Plain] = field(default_factory=dict)
+    measured: type | None = None
+    budgets: Mapping[str, JsonObject] = field(default_factory=dict)
+    presets: Mapping[str, JsonObject] = field(default_factory=dict)
     draws: int = 1
     gives_scale: bool = False
     weights_of: str = ""
@@ -177,13 +177,13 @@ class Trainable(Generic[S]):
     caller seeds; ``stages(settings)`` are run in order; ``predict(nets, batch, settings, generator)`` maps a batch of
     whole volumes without target to (B, C, X, Y, Z), for validation. ``source`` makes what is learned from of the
     examples; None: patches of them, or, where ``about`` learns from heads, low field simulated anew, of which
-    ``completes(source, settings)`` makes what this method needs. ``score(nets, example, settings, device)`` gives a
+    ``wrap_source(source, settings)`` makes what this method needs. ``score(nets, example, settings, device)`` gives a
     validation example its ``scores``, by name, the higher the better, and the first decides which weights are kept;
     ``score_sessions(nets, sessions, settings)`` does so by the fixed sessions of a head; with neither, PSNR in the
     brain does.
     ``initialise(nets, examples)`` sets parameters that are estimated in closed form, before the first step.
-    ``conclude(nets, sessions, settings)`` returns the settings with what is found of the networks in the end
-    (``about.found``), on the fixed sessions of the validation subjects, or the training's where there are none.
+    ``measure(nets, sessions, settings)`` returns the settings with what is measured on the trained networks
+    (``about.measured``), on the fixed sessions of the validation subjects, or the training's where there are none.
     """
 
     about: Description[S]
@@ -194,9 +194,9 @@ class Trainable(Generic[S]):
     score: "Callable[[Nets, Example, S, torch.device], Mapping[str, float]] | None" = None
     score_sessions: "Callable[[Nets, Iterable[ValidationSession], S], Mapping[str, float]] | None" = None
     scores: tuple[str, ...] = ("psnr",)
-    completes: "Callable[[Source, S], Source] | None" = None
+    wrap_source: "Callable[[Source, S], Source] | None" = None
     initialise: "Callable[[Nets, Sequence[Example]], None] | None" = None
-    conclude: "Callable[[Nets, Iterable[ValidationSession], S], S] | None" = None
+    measure: "Callable[[Nets, Iterable[ValidationSession], S], S] | None" = None
 
     @property
     def name(self) -> str:
@@ -214,8 +214,8 @@ class Enhancer(Generic[S, P]):
     ``is_stochastic(sampling)``: where ``sample`` uses its generator. ``resolve(sampling, stored)`` are the settings in
     use of weights that store these, or raises InputError where they do not fit. ``map_metadata(loaded, sampling,
     draws)`` names the maps that come of that many draws with these weights and options, and says of each what it is
-    ("Description", "Units": for its sidecar). ``conclude(prepared, image, residuals)`` makes of the mean image (C, X,
-    Y, Z) and the draws' residuals the image to be written and further maps.
+    ("Description", "Units": for its sidecar). ``combine_draws(prepared, image, residuals)`` makes of the mean image
+    (C, X, Y, Z) and the draws' residuals the image to be written and further maps.
     """
 
     about: Description
@@ -223,9 +223,9 @@ class Enhancer(Generic[S, P]):
     sample: Callable[[P, np.random.Generator], Draw]
     fit_to_memory: Callable[[P, int], P] | None = None
     is_stochastic: Callable[[S], bool] = _always
-    resolve: Callable[[S, Plain], object] | None = None
+    resolve: Callable[[S, JsonObject], object] | None = None
     map_metadata: "Callable[[Loaded, S, int], Mapping[str, Mapping[str, str]]] | None" = None
-    conclude: Callable[[P, np.ndarray, Residuals], tuple[np.ndarray, Mapping[str, np.ndarray]]] | None = None
+    combine_draws: Callable[[P, np.ndarray, Residuals], tuple[np.ndarray, Mapping[str, np.ndarray]]] | None = None
 
     @property
     def name(self) -> str:

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NotRequired, TypedDict
 
-from .. import __version__
+from .._version import __version__
 from ..bids.atomic import atomic_write
 from ..config.toml import dumps
 from ..data import data_path, read_text
 from ..errors import InputError
-from .method import Plain
+from .method import JsonObject
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -39,11 +39,11 @@ class Loaded:
     path: Path
     method: str
     contrasts: tuple[str, ...]
-    settings: Plain
+    settings: JsonObject
     trained_on: tuple[str, ...]
     state: "Mapping[str, Mapping[str, Tensor]]"
     sha256: str
-    recipe: Plain
+    recipe: JsonObject
     card: str
 
 
@@ -63,14 +63,14 @@ class Header(TypedDict):
 
     method: str
     contrasts: list[str]
-    settings: Plain
+    settings: JsonObject
     trained_on: list[str]
 
 
 def save_weights(
     folder: str | Path,
     nets: "Mapping[str, nn.Module]",
-    recipe: Plain,
+    recipe: JsonObject,
     card: str,
     dtype: Literal["fp32", "bf16", "fp16"] = "fp32",
 ) -> Path:
@@ -108,7 +108,7 @@ def save_weights(
     return folder
 
 
-def _for_toml(values: Plain) -> dict[str, object]:
+def _for_toml(values: JsonObject) -> dict[str, object]:
     """Plain values for TOML, which has no word for nothing: what is None is left out, paths become text."""
 
     def item(value: object) -> object:
@@ -293,7 +293,7 @@ def _read(path: Path) -> bytes:
         ) from error
 
 
-def _recipe(path: Path) -> Plain:
+def _recipe(path: Path) -> JsonObject:
     if not path.is_file():
         return {}
     try:

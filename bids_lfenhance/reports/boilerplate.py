@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .. import __version__
+from .._version import __version__
 from ..data.references import bibtex, reference_text
 from ..methods import METHODS, description
 from .collect import Output, Session, Subject, collect
@@ -213,7 +213,7 @@ def _enhancement(output: Output, cite: _Citing) -> str:
         text = f"High-field-like images were estimated with the method {method}."
     if isinstance(draws, int) and draws > 1:
         text += f" The result is the mean of {draws} draws."
-    if "ExpectedErrorPercent" in sidecar:
+    if "ErrorStdPercent" in sidecar:
         text += f" The standard deviation of its error is the method's own estimate {cite('kendall')}."
     listed = ", ".join(f"{key} = {value}" for key, value in settings.items())
     seed = f"; seed {sidecar['Seed']}" if "Seed" in sidecar else ""

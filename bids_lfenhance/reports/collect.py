@@ -363,7 +363,7 @@ def _missing_of(channel: Channel, head: str, labels: Iterable[str], paired: bool
             yield f"{head}_…_desc-{label}_{name}.nii.gz: the enhanced image"
         if label not in channel.risk:
             yield f"{head}_…_desc-{label}Risk_{name}.nii.gz: the risk map"
-        if label not in channel.std and image is not None and "ExpectedErrorPercent" in image.sidecar:
+        if label not in channel.std and image is not None and "ErrorStdPercent" in image.sidecar:
             yield f"{head}_…_desc-{label}Std_{name}.nii.gz: the standard deviation of the error"
         if label not in channel.tissue:
             yield f"{head}_…_desc-{label}{name}_dseg.nii.gz: tissue of the enhanced image"

@@ -16,7 +16,7 @@ from .usable import Judged
 OPEN = ("psnr", "ssim", "edge_f1", "mae", "ncc", "nmse")
 """Metrics in the order in which they are shown; the first four that are there stand open, the others are folded."""
 
-TOLD = ("psnr", "ssim", "edge_f1")
+IN_SENTENCE = ("psnr", "ssim", "edge_f1")
 """Metrics that the sentence names."""
 
 NOTABLE_SHARE = 1e-4
@@ -25,7 +25,7 @@ NOTABLE_SHARE = 1e-4
 
 @dataclass(frozen=True)
 class Glance:
-    """An image and what is said of it first."""
+    """An image and its verdict in sentences."""
 
     image: Judged
     usable: str
@@ -40,12 +40,12 @@ def glance(session: Session, image: Judged, album: Album) -> Glance:
 
 
 def usable_sentence(usable: Usable) -> str:
-    """Purposes by the word that is said of them, and the gravest reason.
+    """Purposes by verdict, and the gravest reason.
 
     >>> usable_sentence(Usable("yes", "yes", "check", ("check to measure volumes: mean volume error 10.4 %",)))
     'To look at and to segment: yes. To measure volumes: check first (mean volume error 10.4 %).'
     """
-    purposes = {word: [PURPOSES[p] for p, said in usable.words.items() if said == word] for word in WORDS}
+    purposes = {word: [PURPOSES[p] for p, verdict in usable.words.items() if verdict == word] for word in WORDS}
     reason = next((text.partition(": ")[2] for text in usable.reasons if text.startswith(("no", "check"))), "")
     parts = []
     for word in (word for word in WORDS if purposes[word]):
@@ -74,7 +74,7 @@ def improved_sentence(session: Session, image: Judged, album: Album) -> str:
     pairs = [
         (row, result)
         for row in open_rows(session)
-        if row.contrast == image.contrast and row.metric in TOLD
+        if row.contrast == image.contrast and row.metric in IN_SENTENCE
         for result in row.results
         if result.label == image.label and result.judged
     ]
@@ -84,8 +84,8 @@ def improved_sentence(session: Session, image: Judged, album: Album) -> str:
             for row, result in pairs
         ]
         counts = {word: sum(result.judged == word for _, result in pairs) for word in ("better", "even", "worse")}
-        said = ", ".join(f"{word} in {count}" for word, count in counts.items() if count)
-        return f"Against high field, from the plain mean of the scans to this: {', '.join(changes)}; {said}."
+        tally = ", ".join(f"{word} in {count}" for word, count in counts.items() if count)
+        return f"Against high field, from the plain mean of the scans to this: {', '.join(changes)}; {tally}."
     change = album.scale(image.contrast, image.label, "Change")
     if not change:
         return "Nothing can be said of it."

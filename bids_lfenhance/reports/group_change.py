@@ -98,5 +98,5 @@ def change_table(rows: Sequence[Mapping[str, Any]]) -> Table:
 
 def _cell(row: Mapping[str, Any]) -> Cell:
     change, error = row["change_percent"], row["change_error_percent"]
-    told = signed(change, 2) + (f" ± {number(error, 2)}" if error is not None else "")
-    return Cell(told, change, "check" if error is not None and abs(change) > error else "")
+    text = signed(change, 2) + (f" ± {number(error, 2)}" if error is not None else "")
+    return Cell(text, change, "check" if error is not None and abs(change) > error else "")

@@ -124,7 +124,7 @@ def group_page(cohort: Cohort, tables: Tables, figures: Sequence[Figure]) -> str
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
 
-    from .. import __version__
+    from .._version import __version__
     from ..data import data_path, read_text
 
     environment = Environment(
@@ -170,7 +170,7 @@ def group_page(cohort: Cohort, tables: Tables, figures: Sequence[Figure]) -> str
 
 
 def _counts(words: Iterable[str | None]) -> dict[str, int]:
-    """How often each word that occurs is said, from good to bad."""
+    """How often each verdict occurs, from good to bad."""
     counts = Counter(words)
     return {word: counts[word] for word in WORDS if counts[word]}
 

@@ -86,8 +86,8 @@ def volume_strips(cohort: Cohort) -> list[Strip]:
     """
     volumes, pages = with_both_sides(cohort.volumes), _pages(cohort)
     kinds = ((c, m, seg) for c in CONTRASTS for m in cohort.methods for seg in ("regions", "synthseg", "tissue"))
-    there = {key[:3] for key in volumes.cells}
-    of = min((kind for kind in kinds if kind in there), key=lambda kind: kind[2] == "tissue", default=None)
+    measured = {key[:3] for key in volumes.cells}
+    of = min((kind for kind in kinds if kind in measured), key=lambda kind: kind[2] == "tissue", default=None)
     if of is None:
         return []
     names = TISSUES if of[2] == "tissue" else SHOWN_REGIONS

@@ -27,7 +27,7 @@ def page(
     usable: Usable,
     contrast: str,
     scans: Sequence[Mapping[str, Any]],
-    expected_error: float | None,
+    std_percent: float | None,
     warnings: Sequence[str],
     provenance: Mapping[str, Any],
 ) -> str:
@@ -37,12 +37,12 @@ def page(
     ----------
     images : name → (X, Y, Z) on one RAS grid of 1 mm, the acquired image first
     std, mask : (X, Y, Z) SD of the error of the last image, in its units; the brain, bool
-    usable, scans, expected_error, warnings : the verdict, records of the scans, %, sentences
+    usable, scans, std_percent, warnings : the verdict, records of the scans, %, sentences
     provenance : of ``Enhanced``
     """
     from jinja2 import Environment, StrictUndefined
 
-    from .. import __version__
+    from .._version import __version__
     from ..data import read_text
 
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
@@ -51,7 +51,7 @@ def page(
         purposes=PURPOSES,
         contrast=contrast,
         scans=scans,
-        expected_error=expected_error,
+        std_percent=std_percent,
         warnings=warnings,
         picture=fig.data_uri(picture(images, std, mask)),
         made=[
@@ -62,7 +62,7 @@ def page(
 
 
 def picture(images: Mapping[str, np.ndarray], std: np.ndarray, mask: np.ndarray) -> bytes:
-    """A JPEG: a row for each image, the outline of the brain on the first, and one for the expected error in %."""
+    """A JPEG: a row for each image, the outline of the brain on the first, and one for the SD of the error in %."""
     box = box_of(mask, MARGIN) if mask.any() else tuple(slice(None) for _ in range(3))
     brain = mask[box]
     cut = {name: np.nan_to_num(image[box]) for name, image in images.items()}
@@ -78,7 +78,7 @@ def picture(images: Mapping[str, np.ndarray], std: np.ndarray, mask: np.ndarray)
     top = fig.nice_limit(float(np.percentile(percent[brain], 99))) if brain.any() else 1.0
     scale = fig.Scale("viridis", (0.0, top), "% of median brain intensity")
     rows.append([_painted(cut[last], windows[last], percent, brain, scale, plane, index) for plane, index in shown])
-    return fig.sheet_figure(rows, [*cut, "Expected error"], [plane for plane, _ in shown], {len(rows) - 1: scale})
+    return fig.sheet_figure(rows, [*cut, "SD of the error"], [plane for plane, _ in shown], {len(rows) - 1: scale})
 
 
 def _painted(

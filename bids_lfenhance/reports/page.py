@@ -30,7 +30,7 @@ from .tables import (
 from .usable import gaps_of, judged, warnings_of
 from .viewer import quality_for
 
-__all__ = ["boilerplate", "tells_of_failure", "write_report"]
+__all__ = ["boilerplate", "reports_failure", "write_report"]
 
 TEMPLATE = "report.html.jinja"
 
@@ -61,7 +61,7 @@ def write_report(out_dir: Path, subject: str, run_dir: Path | None = None) -> Pa
     return atomic_write(out_dir / f"sub-{subject}.html", render(subject_data, parts, pictures))
 
 
-def tells_of_failure(page: Path) -> bool:
+def reports_failure(page: Path) -> bool:
     """Whether a page is the one that a failed run left."""
     try:
         return FAILED in page.read_text(encoding="utf-8").partition("<style>")[0]
@@ -79,7 +79,7 @@ def render(subject: Subject, parts: list[dict[str, Any]], pictures: Mapping[str,
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
 
-    from .. import __version__
+    from .._version import __version__
     from ..data import data_path, read_text
 
     folder = data_path(TEMPLATE).parent
@@ -184,7 +184,7 @@ def std_note(session: Session) -> str:
 
 
 def scale_part(entry: Mapping[str, Any]) -> dict[str, Any]:
-    """A colour bar and what is said beside it."""
+    """A colour bar and its caption."""
     scale: fig.Scale = entry["scale"]
     low, high = scale.limits
     mark = None if scale.threshold is None else 100 * (scale.threshold - low) / (high - low)

@@ -39,7 +39,7 @@ class Album:
     problems: list[str] = field(default_factory=list)
 
     def scale(self, contrast: str, label: str, kind: str) -> Mapping[str, Any]:
-        """What is said of a map, or nothing."""
+        """The caption of a map, or nothing."""
         wanted = {"contrast": contrast, "label": label, "kind": kind}
         return next((entry for entry in self.scales if wanted.items() <= entry.items()), {})
 

@@ -45,8 +45,8 @@ class MetricRow:
 def number(value: Any, digits: int = 3) -> str:
     """A figure as it is printed: ``digits`` significant digits (whole numbers kept whole), a dash for none.
 
-    >>> [number(v) for v in (22.531, 0.0501, 1502.3, None, float("inf"))]
-    ['22.5', '0.0501', '1502', '–', '∞']
+    >>> [number(v) for v in (22.531, 0.0501, 1502.3, 99.99, None, float("inf"))]
+    ['22.5', '0.0501', '1502', '100', '–', '∞']
     """
     if not isinstance(value, int | float) or isinstance(value, bool) or math.isnan(value):
         return "–" if value is None or isinstance(value, float) else str(value)
@@ -54,7 +54,7 @@ def number(value: Any, digits: int = 3) -> str:
         return "∞" if value > 0 else "−∞"
     if abs(value) >= 10 ** (digits - 1) or value == int(value):
         return f"{value:.0f}".replace("-", "−")
-    return f"{value:#.{digits}g}".replace("-", "−")
+    return f"{value:#.{digits}g}".removesuffix(".").replace("-", "−")  # 99.99 is rounded to "100."
 
 
 def signed(value: float, digits: int = 3) -> str:

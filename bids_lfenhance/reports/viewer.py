@@ -23,6 +23,9 @@ PERCENT = "% of median brain intensity"
 DRAWN = "Sample"
 """The map of a method that is itself an image, one that is possible; it is shown as one."""
 
+OWN_NAMES = {"DrawsStd": "Spread of the draws"}
+"""What a map of a method is called on the page."""
+
 QUALITIES = (65, 50, 40)
 """Of the pictures, on a page of up to two, up to four, and more contrasts: it stays near 12 MB."""
 
@@ -32,7 +35,7 @@ FEW_VOXELS = 50
 
 @dataclass(frozen=True)
 class Layer:
-    """A map over a result: ``kind``, ``name``, values (X, Y, Z), their scale, and what is said of them."""
+    """A map over a result: ``kind``, ``name``, values (X, Y, Z), their scale, and their caption."""
 
     kind: str
     name: str
@@ -130,19 +133,18 @@ def _name(key: str, names: Mapping[str, str]) -> str:
 def layers_of(contrast: ContrastImages, label: str, mask: np.ndarray) -> list[Layer]:
     """The maps of one result: what changed, the expected error, the risk, and the method's own."""
     layers = [_change(contrast, label, mask)] if "low" in contrast.images else []
-    if (error := expected_error(contrast, label)) is not None:
+    error, name = contrast.maps.get(label, {}).get("Error"), "Expected error"
+    if error is None and label in contrast.std:
+        error, name = contrast.std[label], "Standard deviation of the error"
+    if error is not None:
         percent = 100 * error / contrast.level(label, mask)
-        about = _spread(percent[mask])
-        layers.append(Layer("Error", "Expected error", percent, _upwards("viridis", percent[mask], PERCENT), about))
+        said = contrast.about_maps.get(label, {}).get("Error")
+        about = _spread(percent[mask]) | ({"about": said} if said else {})
+        layers.append(Layer("Error", name, percent, _upwards("viridis", percent[mask], PERCENT), about))
     if label in contrast.risk:
         layers.append(_risk(contrast, label, mask))
     own = [kind for kind in contrast.maps.get(label, {}) if kind not in (DRAWN, *MADE_MAPS)]
     return layers + [_own(kind, contrast, label, mask) for kind in own]
-
-
-def expected_error(contrast: ContrastImages, label: str) -> np.ndarray | None:
-    """The map of the expected absolute error, or the method's own scale of it; None where there is neither."""
-    return contrast.maps.get(label, {}).get("Error", contrast.std.get(label))
 
 
 def _change(contrast: ContrastImages, label: str, mask: np.ndarray) -> Layer:
@@ -171,7 +173,7 @@ def _risk(contrast: ContrastImages, label: str, mask: np.ndarray) -> Layer:
 def _own(kind: str, contrast: ContrastImages, label: str, mask: np.ndarray) -> Layer:
     values, about = contrast.maps[label][kind], contrast.about_maps[label][kind]
     scale = _upwards("magma", values[mask], str(about.get("Units", "arbitrary units")))
-    return Layer(kind, f"{kind} map", values, scale, {"about": about} | _spread(values[mask]))
+    return Layer(kind, OWN_NAMES.get(kind, f"{kind} map"), values, scale, {"about": about} | _spread(values[mask]))
 
 
 def _upwards(colours: str, inside: np.ndarray, unit: str) -> fig.Scale:

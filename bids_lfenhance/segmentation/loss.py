@@ -34,11 +34,11 @@ def soft_dice(posterior: Tensor, target: Tensor) -> Tensor:
     items, channels = posterior.shape[:2]
     flat, wanted = posterior.flatten(2), target.flatten(1)
     hit = torch.zeros(items, channels, device=flat.device).scatter_add(1, wanted, flat.gather(1, wanted[:, None])[:, 0])
-    there = torch.zeros(items, channels, device=flat.device).scatter_add(
+    size = torch.zeros(items, channels, device=flat.device).scatter_add(
         1, wanted, torch.ones_like(wanted, dtype=flat.dtype)
     )
-    score = (2 * hit + SMOOTH) / (flat.sum(dim=2) + there + SMOOTH)
-    present = (there > 0).float()
+    score = (2 * hit + SMOOTH) / (flat.sum(dim=2) + size + SMOOTH)
+    present = (size > 0).float()
     present[:, 0] = 0
     return (score * present).sum() / present.sum().clamp(min=1)
 

@@ -113,8 +113,8 @@ def segment_volume(
     """Labels (X, Y, Z) uint8 and rows of volumes (``volume_rows``) of every contrast of a volume.
 
     ``mask`` (X, Y, Z) bool, brain; ``template_to_subject`` (4, 4) RAS+ mm, the affine registration to the template. The
-    warp is fitted to the first contrast here, even where the high field has one: what low field is said to show must
-    not come from there. ``sloppy``: coarsely.
+    warp is fitted to the first contrast here, even where the high field has one: what is reported of low
+    field must not come from there. ``sloppy``: coarsely.
     """
     first = np.maximum(np.nan_to_num(volume.channel(volume.contrasts[0])), 0)
     warp = warp_to_template(first, volume.grid, template_to_subject, sloppy=sloppy)

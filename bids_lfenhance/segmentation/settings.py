@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from ..nn.method import Description, Plain
+from ..nn.method import Description, JsonObject
 from ..nn.settings import Checked, setting
 
 
@@ -59,7 +59,7 @@ class RegionsSettings(RegionsSampling, RegionsTraining, RegionsNetwork):
     """All settings of ``regions`` together, for its functions."""
 
 
-PRESETS: Mapping[str, Plain] = {
+PRESETS: Mapping[str, JsonObject] = {
     "paper": {},
     "tiny": {"width": 32, "levels": 4, "rate": 3e-3, "steps": 1800, "batch": 1, "patch": 80},
 }

@@ -1,4 +1,4 @@
-"""What FreeSurfer's ``mri_synthseg`` leaves behind, read as a segmentation of ours."""
+"""Outputs of FreeSurfer's ``mri_synthseg`` as a segmentation of this package."""
 
 import csv
 import shutil

@@ -277,5 +277,5 @@ def _random_affine(grid: Grid, generator: np.random.Generator) -> np.ndarray:
 def _look_up(values: np.ndarray, labels: LabelMap, index: np.ndarray) -> np.ndarray:
     """(X, Y, Z): the value (I, J, K) at each place (3, X, Y, Z), voxels of ``labels.grid``; 0 outside the map."""
     to_map = (np.linalg.inv(labels.affine) @ labels.grid.affine).astype(np.float32)
-    there = np.einsum("ij,jxyz->ixyz", to_map[:3, :3], index) + to_map[:3, 3, None, None, None]
-    return ndimage.map_coordinates(values, there, order=0, mode="constant")
+    voxels = np.einsum("ij,jxyz->ixyz", to_map[:3, :3], index) + to_map[:3, 3, None, None, None]
+    return ndimage.map_coordinates(values, voxels, order=0, mode="constant")

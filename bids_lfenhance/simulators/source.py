@@ -78,7 +78,7 @@ def high_field_source(
     ----------
     image : (X, Y, Z) ≥ 0, bias-corrected, with skull or without, arbitrary units
     grid : RAS+, about 1 mm
-    contrast : what the image is said to be
+    contrast : of the image, as its name or sidecar has it
     like : a source of another contrast on the same grid, whose anatomy is shared; finding it takes 20 s
     skull : keep what is no brain; off, it is zero
     name : of the image, for the sentence of an ``InputError``

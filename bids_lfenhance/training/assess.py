@@ -135,11 +135,11 @@ def summary(rows: Sequence[Row]) -> list[SummaryRow]:
     """Mean and SD over people (their examples averaged first) by kind, contrast and way; ``people`` counts them."""
     table: list[SummaryRow] = []
     for kind, contrast, way in dict.fromkeys((row["kind"], row["contrast"], row["way"]) for row in rows):
-        mine = [row for row in rows if (row["kind"], row["contrast"], row["way"]) == (kind, contrast, way)]
-        people = list(dict.fromkeys(row["person"] for row in mine))
+        chosen = [row for row in rows if (row["kind"], row["contrast"], row["way"]) == (kind, contrast, way)]
+        people = list(dict.fromkeys(row["person"] for row in chosen))
         line: dict[str, str | float | None] = {"kind": kind, "contrast": contrast, "way": way, "people": len(people)}
         for metric in ("psnr", "ssim", "ncc"):
-            means = [np.mean([float(row[metric]) for row in mine if row["person"] == person]) for person in people]
+            means = [np.mean([float(row[metric]) for row in chosen if row["person"] == person]) for person in people]
             line[metric] = float(np.mean(means))
             line[f"{metric}_sd"] = float(np.std(means, ddof=1)) if len(means) > 1 else None
         table.append(line)

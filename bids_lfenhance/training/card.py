@@ -6,10 +6,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .. import __version__
+from .._version import __version__
 from ..bids.tables import markdown_table
 from ..config import CONTRASTS
-from ..nn.method import Plain
+from ..nn.method import JsonObject
 from ..nn.stage import Stage
 from ..nn.weights import save_weights
 from .examples import Example
@@ -36,7 +36,7 @@ def write_results(run: "Run", state: "State", split: Split) -> Path:
     return save_weights(run.folder, state.nets, recipe, card_text(recipe), run.options.dtype)
 
 
-def make_recipe(run: "Run", state: "State", split: Split) -> Plain:
+def make_recipe(run: "Run", state: "State", split: Split) -> JsonObject:
     """Plain values from which the training can be repeated: settings, options, stages, data, split, outcome."""
     import torch
 
@@ -73,7 +73,7 @@ def make_recipe(run: "Run", state: "State", split: Split) -> Plain:
     }
 
 
-def _stage_record(stage: Stage) -> Plain:
+def _stage_record(stage: Stage) -> JsonObject:
     phases = [
         {key: getattr(phase, key) for key in ("name", "trains", "rate", "betas", "decay", "clip")}
         for phase in stage.phases
@@ -82,19 +82,19 @@ def _stage_record(stage: Stage) -> Plain:
     return kept | {"phases": phases}
 
 
-def _data_table(part: str, examples: Sequence[Example]) -> list[Plain]:
+def _data_table(part: str, examples: Sequence[Example]) -> list[JsonObject]:
     """One row for each dataset and way its low field came about."""
-    rows: list[Plain] = []
+    rows: list[JsonObject] = []
     for dataset, made in sorted({(example.dataset, _low_field(example)) for example in examples}):
-        mine = [example for example in examples if (example.dataset, _low_field(example)) == (dataset, made)]
-        licences = sorted({str(example.origin["licence"]) for example in mine if example.origin.get("licence")})
+        chosen = [example for example in examples if (example.dataset, _low_field(example)) == (dataset, made)]
+        licences = sorted({str(example.origin["licence"]) for example in chosen if example.origin.get("licence")})
         rows.append(
             {
                 "part": part,
                 "dataset": dataset or "unnamed",
                 "low_field": made,
-                "people": len({example.person for example in mine}),
-                "sessions": len(mine),
+                "people": len({example.person for example in chosen}),
+                "sessions": len(chosen),
                 "licence": ", ".join(licences) or "not recorded",
             }
         )
@@ -114,7 +114,7 @@ PURPOSE = {
 """The first sentence of a card."""
 
 
-def card_text(recipe: Plain) -> str:
+def card_text(recipe: JsonObject) -> str:
     """The model card, Markdown; ``save_weights`` puts the hash where it says ``{sha256}``."""
     outcome, split = recipe["outcome"], recipe["split"]
     columns = ["part", "dataset", "low_field", "people", "sessions", "licence"]
@@ -172,7 +172,7 @@ JUDGED = {
 """What the first score of a method is, and its unit; any other is a PSNR."""
 
 
-def _judged(recipe: Plain) -> str:
+def _judged(recipe: JsonObject) -> str:
     """What validation said of the weights that were kept."""
     outcome = recipe["outcome"]
     score, step = outcome["validation_psnr_db"], outcome["best_step"]
@@ -180,7 +180,7 @@ def _judged(recipe: Plain) -> str:
     return f"{what}: " + ("no validation subjects" if score is None else f"{score:.2f}{unit} at step {step}")
 
 
-def _limits(recipe: Plain) -> list[str]:
+def _limits(recipe: JsonObject) -> list[str]:
     """Sentences on what the weights must not be used for."""
     made = sorted({row["low_field"] for row in recipe["data"] if row["part"] == "train"})
     simulated = [one for one in made if one != "acquired"]
@@ -197,7 +197,7 @@ def _limits(recipe: Plain) -> list[str]:
     return [*limits, f"Knows {', '.join(recipe['contrasts'])} of brains like those below; nothing else was tried."]
 
 
-def _table(rows: Sequence[Plain], columns: Sequence[str]) -> str:
+def _table(rows: Sequence[JsonObject], columns: Sequence[str]) -> str:
     def text(value: object) -> str:
         return "×".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 

@@ -14,7 +14,7 @@ from ..errors import InputError
 from ..imaging.grid import box_of
 from ..imaging.volume import Volume
 from ..nn.crop import MARGIN
-from ..nn.method import Plain
+from ..nn.method import JsonObject
 from ..nn.normalise import Scale
 
 Kind = Literal["simulated", "pairs", "labels", "heads", "maps", "stacks"]
@@ -47,7 +47,7 @@ class Example:
     place: np.ndarray
     affine: np.ndarray
     scales: Mapping[str, tuple[float, ...]]
-    origin: Plain
+    origin: JsonObject
     sources: tuple[tuple[str, str], ...]
     curves: Mapping[str, np.ndarray]
     resolution: np.ndarray
@@ -110,7 +110,7 @@ def write_example(
     kind: Kind,
     subject: str,
     session: str,
-    origin: Plain,
+    origin: JsonObject,
     *,
     dataset: str = "",
     sources: Sequence[tuple[str, str]] = (),
@@ -171,7 +171,7 @@ def write_labels(
     subject: str,
     *,
     dataset: str,
-    origin: Plain,
+    origin: JsonObject,
     sources: Sequence[tuple[str, str]] = (),
 ) -> Path:
     """The folder of a label map, written whole or not at all.
@@ -221,7 +221,7 @@ def write_stacks(
     session: str,
     *,
     dataset: str,
-    origin: Plain,
+    origin: JsonObject,
     sources: Sequence[tuple[str, str]] = (),
 ) -> Path:
     """The folder of an acquired pair with its stacks, written whole or not at all.

@@ -70,4 +70,4 @@ def write_parameters(found: Iterable[dict[str, Pair]], path: Path) -> Path:
     for one in found:
         for contrast, pair in one.items():
             pairs.setdefault(contrast, []).append(pair)
-    return save_parameters(path, {contrast: fit_arnold(mine) for contrast, mine in pairs.items()})
+    return save_parameters(path, {contrast: fit_arnold(own) for contrast, own in pairs.items()})

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .. import __version__
+from .._version import __version__
 from ..config import CONTRASTS
 from ..imaging.volume import Volume
 from ..methods.options import IN_HIGH_FIELD_CONTRAST, AskedFusion
-from ..nn.method import Plain
+from ..nn.method import JsonObject
 from ..simulators.source import HighField
 from .examples import RECORD, Kind, write_example, write_head, write_labels
 from .sessions import PLANES, Session, chosen_contrasts, paired_session, simulated_session
@@ -48,7 +48,7 @@ class Job:
     label_map: str | None = None
     contrasts: tuple[str, ...] = ()
     simulator: str | None = None
-    simulator_settings: Plain = field(default_factory=dict)
+    simulator_settings: JsonObject = field(default_factory=dict)
     draws: int = 1
     fixed: bool = False
     seed: tuple[int, ...] = (0,)

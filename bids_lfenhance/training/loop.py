@@ -25,7 +25,7 @@ from .examples import Example
 from .guards import deterministic, stop_requested
 from .parallel import process_group
 from .patches import Group, Prefetch, of_kind
-from .run import Run, Show, TrainOptions, concluded, optimisers_of, prepare
+from .run import Run, Show, TrainOptions, optimisers_of, prepare, with_measured
 from .split import Split
 from .validate import validate
 
@@ -72,7 +72,7 @@ def train(
         finally:
             run.curves.close()
         _use_best(state)
-        run = concluded(run, state)
+        run = with_measured(run, state)
         run.curves.draw(now=True)
         if group.writes:
             write_results(run, state, split)

@@ -14,7 +14,7 @@ import numpy as np
 
 from ..bids.atomic import atomic_folder
 from ..errors import InputError
-from ..nn.method import Plain
+from ..nn.method import JsonObject
 from ..nn.weights import Loaded, load_weights
 from .examples import RECORD, Example, read_example
 from .split import Split
@@ -31,9 +31,9 @@ class Pack:
     """A training as it was packed: ``settings`` of the method, and ``options`` of ``TrainOptions``, plain values."""
 
     method: str
-    settings: Plain
+    settings: JsonObject
     split: Split
-    options: Plain
+    options: JsonObject
     examples: Sequence[Example]
     start: Loaded | None = None
 

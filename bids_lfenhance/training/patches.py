@@ -173,11 +173,11 @@ def _moved(item: Mapping[str, np.ndarray], back: np.ndarray) -> Arrays:
 
 
 def _drop(item: Arrays, chance: float, generator: np.random.Generator) -> None:
-    """Take contrasts out of the input, each at random; one of those that were there always stays."""
-    there = np.flatnonzero(item["present"])
-    kept = generator.random(len(there)) >= chance
-    kept[generator.integers(len(there))] |= not kept.any()
-    for channel in there[~kept]:
+    """Take contrasts out of the input, each at random; one of those that were present always stays."""
+    present = np.flatnonzero(item["present"])
+    kept = generator.random(len(present)) >= chance
+    kept[generator.integers(len(present))] |= not kept.any()
+    for channel in present[~kept]:
         item["input"][channel] = 0
         item["present"][channel] = False
 

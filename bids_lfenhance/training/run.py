@@ -13,7 +13,7 @@ from typing import Generic, Literal, TypeVar
 import torch
 from torch import nn
 
-from .. import __version__
+from .._version import __version__
 from ..errors import InputError
 from ..nn.ema import Averages, flat_state, set_state
 from ..nn.method import Description, Trainable
@@ -151,7 +151,7 @@ def _source(method: Trainable[S], examples: Sequence[Example], settings: S, opti
         return method.source(examples)
     if method.about.learns_from == "heads":
         source: Source = OnlineSource.of(examples, settings)  # type: ignore[arg-type]
-        return method.completes(source, settings) if method.completes else source
+        return method.wrap_source(source, settings) if method.wrap_source else source
     return ExampleSource(examples, method.about.direction, options.augmentation)
 
 
@@ -168,15 +168,15 @@ FEW = 4
 """Training people that stand in for validation where there is none, at most."""
 
 
-def concluded(run: Run, state: State) -> Run:
+def with_measured(run: Run, state: State) -> Run:
     """The run with what its method finds of the networks in the end among its settings."""
-    if run.method.conclude is None:
+    if run.method.measure is None:
         return run
     device = run.group.device
     with torch.no_grad():
         people = run.validation or run.train[:FEW]
         sessions = (one for example in people for one in fixed_sessions(example, device))
-        return dataclasses.replace(run, settings=run.method.conclude(state.nets, sessions, run.settings))
+        return dataclasses.replace(run, settings=run.method.measure(state.nets, sessions, run.settings))
 
 
 def optimisers_of(stage: Stage, trainable: Mapping[str, list[nn.Parameter]]) -> dict[str, torch.optim.Optimizer]:
@@ -235,7 +235,7 @@ def identity_of(
 
 def stored_settings(about: Description, settings: object) -> dict[str, object]:
     """The settings that belong to the weights: what shapes the networks, how they learn, and what was found of them."""
-    return plain(settings, *(kind for kind in (about.network, about.training, about.found) if kind))
+    return plain(settings, *(kind for kind in (about.network, about.training, about.measured) if kind))
 
 
 def _begin_with(nets: Mapping[str, nn.Module], start: Loaded) -> None:

@@ -12,7 +12,7 @@ from ..imaging.tissue import segment_session
 from ..imaging.volume import Stack, Volume, volume_from_channels
 from ..methods.contrast import estimate
 from ..methods.options import IN_HIGH_FIELD_CONTRAST, AskedFusion
-from ..nn.method import Plain
+from ..nn.method import JsonObject
 from ..simulators.physics import BIAS_TERMS, bias_field
 from ..simulators.presets import get_preset
 from ..simulators.session import record_json, simulate_session
@@ -31,7 +31,7 @@ ALIGNMENT = (0.2, 0.2)
 """What registration leaves of the motion between stacks: shift (mm) and turn (degrees), SD along and about each axis
 (benchmarks/registration.py: median 0.03 mm within a session, 0.2 mm across contrasts and fields)."""
 
-SPREAD: Mapping[str, Plain] = {
+SPREAD: Mapping[str, JsonObject] = {
     "physics": {
         "contrast_form": "curve",
         "contrast_back": 1.0,
@@ -66,7 +66,7 @@ class Session:
     high: Volume
     mask: np.ndarray
     place: np.ndarray
-    origin: Plain
+    origin: JsonObject
 
 
 def paired_session(low: Volume, high: Volume, fusion: AskedFusion = "mean") -> Session:

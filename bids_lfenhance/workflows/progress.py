@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from .. import __version__
+from .._version import __version__
 
 HEARTBEAT = 60.0
 """Seconds without a word after which a run that is not on a terminal says that it is alive."""

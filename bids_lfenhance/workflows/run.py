@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .. import __version__
+from .._version import __version__
 from ..bids.atomic import atomic_write, locked
 from ..bids.dataset import write_dataset_files
 from ..bids.lock import exclusive_run
@@ -26,12 +26,12 @@ from ..imaging.grid import canonical_zoom
 from ..methods import get_method
 from ..methods.enhance import check_draws
 from ..reports.boilerplate import bibliography, boilerplate
-from ..reports.page import tells_of_failure, write_report
+from ..reports.page import reports_failure, write_report
 from ..resources import available_cpus, available_memory_gb, check_room, limit_threads
 from ..segmentation.regions import label_table
 from .inputs import graph_label
 from .progress import append_log, open_log
-from .verdicts import ImageVerdict, image_verdicts, of_no_use, record_failures, verdict_lines
+from .verdicts import ImageVerdict, image_verdicts, record_failures, unusable_images, verdict_lines
 
 if TYPE_CHECKING:
     from ..nn.weights import Loaded
@@ -229,7 +229,7 @@ def run_participants(settings: Settings, spec: RunSpec, plan: Plan) -> Outcome:
 
 def _refuse(outcome: Outcome) -> None:
     """Counts subjects with an image that is usable for nothing as failed."""
-    for subject, sentences in of_no_use(outcome.images).items():
+    for subject, sentences in unusable_images(outcome.images).items():
         outcome.failed.setdefault(subject, sentences)
     for finished in (outcome.done, outcome.already):
         finished[:] = [subject for subject in finished if subject not in outcome.failed]
@@ -268,7 +268,7 @@ def _cite(out_dir: Path) -> None:
 
 
 def _is_done(settings: Settings, subject: str, sessions: Sequence[LowFieldSession], spec: RunSpec) -> bool:
-    if tells_of_failure(settings.out_dir / f"sub-{subject}.html"):
+    if reports_failure(settings.out_dir / f"sub-{subject}.html"):
         return False
     return volumes_path(settings.out_dir, subject).is_file() and all(is_complete(session, spec) for session in sessions)
 
@@ -352,7 +352,7 @@ def _settle(
 def _failure_page(out_dir: Path, subject: str, outcome: Outcome) -> None:
     try:
         write_report(out_dir, subject, outcome.run_dir)
-    except Exception as error:  # the report is a courtesy here: what failed is said in any case
+    except Exception as error:  # the failure itself is reported in any case
         outcome.failed[subject].append(f"no report could be made of what is there ({type(error).__name__}: {error})")
 
 

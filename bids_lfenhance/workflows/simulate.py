@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import __version__
+from .._version import __version__
 from ..bids.highfield import SimulationPlan
 from ..bids.sidecars import bids_uri
 from ..bids.simulated import SOURCE, add_participants, write_simulated_dataset

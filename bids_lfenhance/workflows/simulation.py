@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .. import __version__
+from .._version import __version__
 from ..bids.filters import load_filters
 from ..bids.highfield import HighFieldSession, SimulationPlan, plan_simulation
 from ..config import SimulateSettings, to_toml

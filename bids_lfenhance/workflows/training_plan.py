@@ -93,7 +93,7 @@ def _pairs(settings: TrainSettings, optional: bool = False) -> list[Job]:
     except NoFieldStrengthError as error:
         if settings.augment in PLAIN and not optional:
             raise
-        tell(f"no pairs are looked for: {error}")
+        to_stderr(f"no pairs are looked for: {error}")
         return []
     if optional and not plan.sessions:
         return []
@@ -120,7 +120,7 @@ def _pairs(settings: TrainSettings, optional: bool = False) -> list[Job]:
                 licence=licence_of(settings.bids_dir),
             )
         )
-    tell(*warnings)
+    to_stderr(*warnings)
     return jobs
 
 
@@ -159,7 +159,7 @@ def _high_field_of(settings: TrainSettings, root: Path, more: Mapping[str, Any])
     else:
         chosen = {"assume_field_strength": settings.assume_field_strength}
     plan = plan_simulation(root, contrasts=settings.contrasts, **chosen)
-    tell(*plan.warnings, *(f"sub-{subject}: {reason}" for subject, reason in (*plan.failed, *plan.skipped)))
+    to_stderr(*plan.warnings, *(f"sub-{subject}: {reason}" for subject, reason in (*plan.failed, *plan.skipped)))
     return [
         Job(
             dataset_name(root),
@@ -269,7 +269,8 @@ def assign(settings: TrainSettings, jobs: Iterable[Job], split: Split) -> list[J
     paired = {job.person for job in jobs if job.low}
     idle = dict.fromkeys(job.person for job in jobs if job.person not in named)
     if idle:
-        tell(f"left out, as the split does not name them: {shorten((person.rpartition('/')[2] for person in idle), 8)}")
+        subjects = shorten((person.rpartition("/")[2] for person in idle), 8)
+        to_stderr(f"left out, as the split does not name them: {subjects}")
     same = settings.augment not in PLAIN and not _is_stochastic(settings)
     used = []
     for job in jobs:
@@ -296,7 +297,7 @@ def describe(settings: TrainSettings, jobs: Sequence[Job], split: Split) -> str:
     return "\n".join([*lines, f"split: {split.how}"])
 
 
-def tell(*lines: str) -> None:
+def to_stderr(*lines: str) -> None:
     """Each line as a warning on stderr."""
     for line in lines:
         print(f"Warning: {line}", file=sys.stderr)  # noqa: T201

@@ -93,7 +93,7 @@ def image_verdicts(
     return tuple(verdicts)
 
 
-def of_no_use(verdicts: Iterable[ImageVerdict]) -> dict[str, list[str]]:
+def unusable_images(verdicts: Iterable[ImageVerdict]) -> dict[str, list[str]]:
     """Sentences by subject on the images that are usable for nothing: what ``--strict`` takes for failures."""
     sentences: dict[str, list[str]] = {}
     for one in verdicts:

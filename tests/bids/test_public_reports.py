@@ -19,7 +19,9 @@ from .conftest import MakeTree
 Sidecar = dict[str, Any]
 
 
-@pytest.mark.parametrize("above", ["func", "dwi", "sub-99", "ses-9/anat", "sub-01_ses-B_T1w.nii.gz"])
+@pytest.mark.parametrize(
+    "above", ["func", "dwi", "sub-99", "ses-9/anat", "sub-01_ses-B_T1w.nii.gz", "acq-3T/perf", "run-1/anat"]
+)
 def test_a_folder_above_the_dataset_decides_nothing(
     make_tree: MakeTree, low: Sidecar, high: Sidecar, tmp_path: Path, above: str
 ) -> None:

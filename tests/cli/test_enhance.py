@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from bids_lfenhance.cli.enhance import means_enhance, run_enhance, telling
+from bids_lfenhance.cli.enhance import is_enhance_command, progress_lines, run_enhance
 from bids_lfenhance.cli.parser import parse
 from bids_lfenhance.cli.run import main
 
@@ -13,8 +13,8 @@ from ..refusals import refused
 
 
 def test_a_dataset_may_be_named_like_the_command() -> None:
-    assert means_enhance(["enhance", "scan.nii.gz", "-o", "out.nii.gz"])
-    assert not means_enhance(["enhance", "out", "participant"])
+    assert is_enhance_command(["enhance", "scan.nii.gz", "-o", "out.nii.gz"])
+    assert not is_enhance_command(["enhance", "out", "participant"])
 
 
 def test_a_scan_in_place_of_a_dataset_points_to_the_command(tmp_path: Path) -> None:
@@ -41,8 +41,8 @@ def test_bad_input_is_one_sentence_and_exit_code_2(tmp_path: Path, capsys: pytes
 
 
 def test_a_long_step_is_said_to_go_on(capsys: pytest.CaptureFixture[str]) -> None:
-    with telling(silence=0.05) as tell:
-        tell("enhancing; it takes long")
+    with progress_lines(silence=0.05) as show:
+        show("enhancing; it takes long")
         time.sleep(0.2)
     said = [line.partition("] ")[2] for line in capsys.readouterr().err.splitlines()]
     assert said[0] == "enhancing; it takes long"
@@ -50,7 +50,7 @@ def test_a_long_step_is_said_to_go_on(capsys: pytest.CaptureFixture[str]) -> Non
 
 
 def test_short_steps_are_not(capsys: pytest.CaptureFixture[str]) -> None:
-    with telling(silence=5.0) as tell:
-        tell("a")
-        tell("b")
+    with progress_lines(silence=5.0) as show:
+        show("a")
+        show("b")
     assert len(capsys.readouterr().err.splitlines()) == 2

@@ -29,6 +29,13 @@ def test_participants_in_either_spelling(folders, flag):
     assert parse([*folders, flag, "01,sub-02"]).participant_label == ("01", "sub-02"), "as other tools take lists"
 
 
+def test_options_may_come_before_the_paths(folders):
+    """A list before them swallowed them (https://github.com/nipreps/fmriprep/issues/1748)."""
+    options = ["--session-label", "A", "--participant-label", "01", "group"]
+    assert parse([*options, *folders, "--nprocs", "2"]) == parse([*folders, *options, "--nprocs", "2"])
+    assert parse([*options, "--", *folders]) == parse([*folders, *options])
+
+
 def test_words_may_come_one_option_at_a_time(folders):
     assert parse([*folders, "--session-label", "A", "--session-id", "B"]).session_label == ("A", "B")
 

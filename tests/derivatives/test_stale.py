@@ -15,8 +15,8 @@ from bids_lfenhance.derivatives.reference import write_reference
 from bids_lfenhance.derivatives.session import write_session
 from bids_lfenhance.derivatives.volumes import volumes_path, write_volumes
 
+from .contents import REGIONS, content
 from .sessions import KINDS, make_session, make_spec
-from .test_write import REGIONS, content
 
 ROW = ["session_id", "contrast", "image", "field_strength", "segmentation", "name"]
 """What tells the rows of the table of volumes apart."""

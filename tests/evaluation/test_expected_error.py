@@ -1,9 +1,13 @@
 """The expected absolute error of an image."""
 
+import csv
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from bids_lfenhance.evaluation.expected_error import WEIGHTS, expected_error, smoothed
+from bids_lfenhance.evaluation.expected_error import TRIED, WEIGHTS, expected_error, is_calibrated, scale_note, smoothed
 from bids_lfenhance.imaging.grid import Grid
 
 SHAPE = (40, 44, 36)
@@ -49,3 +53,19 @@ def test_it_foretells_errors_that_the_scale_tells_of(mask: np.ndarray, rng) -> N
     found = expected_error(scale, np.zeros(SHAPE), mask, GRID)
     told, seen = found[mask], smoothed(error, mask, GRID)[mask]
     assert np.corrcoef(told, seen)[0, 1] > np.corrcoef(scale[mask], error[mask])[0, 1] > 0.2
+
+
+@pytest.mark.parametrize("contrast", ["T1w", "T2w", "FLAIR"])
+def test_what_is_said_of_the_scale_is_what_was_measured(contrast: str) -> None:
+    """benchmarks/estimate.py wrote the shares of voxels within 2 SD."""
+    path = Path(__file__).resolve().parents[2] / "benchmarks" / "results" / "estimate.tsv"
+    rows = list(csv.DictReader(path.read_text().splitlines(), delimiter="\t"))
+    shares = {round(100 * float(row["coverage"])) for row in rows if row["contrast"] == contrast}
+    said = [int(number) for number in re.findall(r"\d+(?= (?:to|%))", TRIED[contrast])]
+    assert {min(shares), max(shares)} <= set(said) <= shares
+    assert is_calibrated(contrast) == (np.median(list(shares)) >= 93)
+
+
+def test_a_contrast_that_was_never_tried_is_not_calibrated() -> None:
+    assert not is_calibrated("PDw")
+    assert "Not calibrated" in scale_note("PDw")

@@ -109,6 +109,13 @@ def test_chi_square_is_one_for_the_true_model(scene, rng):
         np.testing.assert_allclose(fitted, gains, rtol=0.1)
 
 
+def test_a_fitted_gain_is_never_negative(rng):
+    """An inverted scan gets no inverted image (https://github.com/layerfMRI/LAYNII/issues/88)."""
+    columns = rng.random((500, 4))
+    gains, _ = fit_gains(columns, 5 - columns.sum(axis=1), scale=5.0)
+    assert (gains > 0).all()
+
+
 def test_bounded_least_squares_recovers_the_gains(rng):
     columns = rng.uniform(0, 1, size=(500, 4))
     truth = np.array([0.9, 0.597, 0.763, 0.816])

@@ -33,7 +33,7 @@ GOOD = {
     "Anatomy": {"MaskVolumeMl": 1450.0, "TemplateCorrelation": 0.9, "BrainShown": 1.0},
     "Alignment": {"Similarity": 0.8, "Across": False, "Mirrored": False},
     "Risk": {"FractionAbove": 0.001, "FractionSeen": 1.0},
-    "Image": {"ExpectedErrorPercent": 6.0},
+    "Image": {"ErrorStdPercent": 6.0},
     "Fidelity": {
         "SSIM": (0.7, 0.8),
         "PSNR": (21.0, 23.0),
@@ -89,7 +89,7 @@ def test_a_good_image_is_usable_for_all():
         ("Alignment", "Similarity", 0.4, 0.05, "look"),
         ("Risk", "FractionAbove", 0.05, 0.6, "look"),
         ("Risk", "FractionSeen", 0.9, 0.2, "look"),
-        ("Image", "ExpectedErrorPercent", 20.0, 40.0, "look"),
+        ("Image", "ErrorStdPercent", 20.0, 40.0, "look"),
         ("Fidelity", "SSIM", (0.8, 0.75), (0.8, 0.6), "look"),
         ("Fidelity", "PSNR", (22.0, 21.5), (22.0, 18.0), "look"),
         ("Fidelity", "NCC", (0.4, 0.9), (-0.9, 0.9), "look"),
@@ -156,6 +156,11 @@ def test_left_and_right_exchanged_is_no_whatever_else_it_is(part):
 def test_a_sloppy_image_is_to_look_at_and_what_was_not_enhanced_is_to_be_checked():
     assert words(changed("Image", "Sloppy", True)) == "check no no"
     assert words(changed("Image", "Enhanced", False)) == "check check check"
+
+
+def test_an_image_whose_error_is_not_calibrated_measures_no_volumes():
+    assert words(changed("Image", "ErrorStdCalibrated", False)) == "yes yes check"
+    assert words(changed("Image", "ErrorStdCalibrated", True)) == "yes yes yes"
 
 
 def test_one_bad_stack_among_good_ones_is_named_first():

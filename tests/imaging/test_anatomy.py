@@ -11,12 +11,13 @@ from scipy import ndimage
 
 from bids_lfenhance.config import CONTRASTS
 from bids_lfenhance.imaging.anatomy import (
+    UNSURE,
     Anatomy,
-    contrast_doubts,
+    contrast_warnings,
     extract_brain,
     find_anatomy,
     is_stripped,
-    stack_doubts,
+    stack_warnings,
 )
 from bids_lfenhance.imaging.grid import Grid, canonical_grid, resample
 from bids_lfenhance.imaging.template import affine_of, load_head_template
@@ -34,13 +35,13 @@ def _dice(one: np.ndarray, other: np.ndarray) -> float:
 
 @pytest.fixture(scope="module")
 def small() -> tuple[dict[str, np.ndarray], np.ndarray, Grid]:
-    """Three scans of one tilted head at 3 mm (T1w and T2w with skull, T1w without), its brain, the grid."""
+    """Three scans of one tilted head at 4 mm (T1w and T2w with skull, T1w without), its brain, the grid."""
     rng = np.random.default_rng(5)
     head = load_head_template()
     motion = affine_of(np.array([0.8, -0.6, 0.4, 1.0, 0.3, -0.6, -1.2, -0.7, -1.0, 0, 0, 0]), np.zeros(3))
-    affine = np.diag([3.0, 3.0, 3.0, 1.0])
+    affine = np.diag([4.0, 4.0, 4.0, 1.0])
     affine[:3, 3] = (-105, -140, -110)
-    grid = Grid(affine, (72, 84, 76))
+    grid = Grid(affine, (54, 63, 57))
     maps = np.stack([resample(one, motion @ head.grid.affine, grid) for one in head.maps])
     brain = resample(head.brain, motion @ head.grid.affine, grid) > 0.5
     scans = {
@@ -71,8 +72,8 @@ def test_the_brain_is_found_with_skull_and_without(small, anatomies, name):
     assert found.priors.min() >= 0
     assert found.priors.sum(axis=0).max() < 1.001
     assert found.quality["SkullStripped"] is (name == "bare")
-    assert found.quality["MaskVolumeMl"] == pytest.approx(found.mask.sum() * 27 / 1000, abs=0.1)
-    assert found.quality["TemplateCorrelation"] > 0.7
+    assert found.quality["MaskVolumeMl"] == pytest.approx(found.mask.sum() * grid.voxel_volume / 1000, abs=0.1)
+    assert found.quality["TemplateCorrelation"] > UNSURE
     assert found.quality["Warnings"] == []
 
 
@@ -99,10 +100,10 @@ def test_a_contrast_under_another_name_is_said(small, name, contrast):
     """A T2w named T1w: https://github.com/nipreps/mriqc/issues/58."""
     maps = load_head_template().maps[:3]
     image, brain = np.tensordot(GAINS[name][:3], maps, 1), maps.sum(axis=0) > 0.9
-    (sentence,) = contrast_doubts(image, maps, brain, contrast)
+    (sentence,) = contrast_warnings(image, maps, brain, contrast)
     assert f"The {contrast} looks like a {name}" in sentence
     assert "check contrast" in sentence
-    assert contrast_doubts(image, maps, brain, name) == []
+    assert contrast_warnings(image, maps, brain, name) == []
 
 
 def test_the_one_stack_under_another_name_is_named():
@@ -124,27 +125,14 @@ def test_the_one_stack_under_another_name_is_named():
         for name, shown in (("acq-axi_T1w", "T1w"), ("acq-cor_T1w", "T2w"), ("acq-sag_T1w", "T1w"))
     )
     volume = volume_from_channels(template.grid, {"T1w": images["T1w"]}, stacks)
-    (sentence,) = stack_doubts(volume, maps, brain)
+    (sentence,) = stack_warnings(volume, maps, brain)
     assert sentence.startswith("acq-cor_T1w looks like a T2w")
 
 
-def test_two_runs_agree_to_the_last_bit(small, anatomies):
-    scans, _, grid = small
-    one, other = anatomies["T1w"], find_anatomy(scans["T1w"], grid, "T1w", sloppy=True)
-    assert one.mask.tobytes() == other.mask.tobytes()
-    assert one.priors.tobytes() == other.priors.tobytes()
-
-
-def test_a_failed_extraction_is_a_warning_with_its_numbers(rng):
+def test_where_there_is_no_brain_a_warning_says_so_with_its_numbers():
     grid = Grid(np.diag([6.0, 6, 6, 1]), (32, 32, 32))
-    found = find_anatomy(rng.uniform(0, 1, grid.shape).astype(np.float32), grid, "T2w", sloppy=True)
+    found = find_anatomy(np.zeros(grid.shape, np.float32), grid, "T2w", sloppy=True)
     assert any("T2w" in sentence and "0.5" in sentence for sentence in found.quality["Warnings"])
-
-
-def test_nothing_at_all_is_a_warning_not_a_crash():
-    grid = Grid(np.diag([6.0, 6, 6, 1]), (32, 32, 32))
-    found = find_anatomy(np.zeros(grid.shape, np.float32), grid, "T1w", sloppy=True)
-    assert found.quality["Warnings"]
     assert np.isfinite(found.priors).all()
 
 
@@ -169,7 +157,7 @@ def benchmark() -> ModuleType:
 @pytest.mark.parametrize(("field", "gate"), [("high", 0.95), ("low", 0.92)])
 @pytest.mark.parametrize("number", [2, 5, 9, 14])
 def test_gate_of_brain_masks_on_drawn_heads(shared_data, benchmark, number, field, gate):
-    row = benchmark.measure_case(number, "T1w", field, tilt=0.0)
+    row = benchmark.measure_case(number, "T1w", field, tilt=0.0, regions=False)
     assert row["brain"] >= gate
     if field == "high":
         assert row["GM"] >= 0.85

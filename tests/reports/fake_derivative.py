@@ -201,7 +201,7 @@ def write_method(
         "PackageVersions": {"bids_lfenhance": "0.1.0", "torch": "2.13.0", "antspyx": "0.6.3"},
         "Runtime": {"Seconds": 118.4, "CpuSeconds": 221.7, "PeakMemoryMiB": 2210, "Device": "cpu", "Run": RUN},
     }
-    sidecar |= {"ExpectedErrorPercent": 3.2} if recipe.draws > 1 else {}
+    sidecar |= {"ErrorStdPercent": 3.2} if recipe.draws > 1 else {}
     image = (ndimage.gaussian_filter(truth, 0.8) * 0.93 + 5).astype(np.float32)
     save(anat / f"{grid}_res-1mm_desc-{method}_{contrast}", image, sidecar)
     edges = ndimage.gaussian_gradient_magnitude(image, 1.2)

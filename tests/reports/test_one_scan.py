@@ -38,7 +38,7 @@ def test_the_page_tells_verdict_reasons_and_scans_and_escapes_them() -> None:
         usable=usable,
         contrast="T1w",
         scans=[SCAN],
-        expected_error=2.0,
+        std_percent=2.0,
         warnings=["a < b"],
         provenance={"method": "fusionnet", "draws": [1]},
     )

@@ -3,7 +3,6 @@
 import json
 import re
 import shutil
-from html.parser import HTMLParser
 from pathlib import Path
 
 import nibabel as nib
@@ -11,63 +10,18 @@ import numpy as np
 import pytest
 
 from bids_lfenhance.reports.collect import collect
-from bids_lfenhance.reports.page import boilerplate, tells_of_failure, write_report
+from bids_lfenhance.reports.page import boilerplate, reports_failure, write_report
 from bids_lfenhance.reports.rendering import tinted
 from bids_lfenhance.reports.session_images import MARGIN_MM
 from bids_lfenhance.reports.tables import number
 
 from .conftest import RUN
 from .fake_derivative import Recipe, build, phantom, save
+from .page_reader import Reader, read
 from .verdicts import verdicts
 
 SMALL = (24, 28, 24)
-VOID = {"meta", "link", "img", "br", "input", "hr"}
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)> {{ 7 * 7 }} \u2028 & \"'"
-
-
-class Reader(HTMLParser):
-    """Collects addresses, ids, visible text and JSON of a page, and checks that tags close."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.addresses: list[str] = []
-        self.ids: list[str] = []
-        self.tags: list[str] = []
-        self.text = ""
-        self.scripts: list[str] = []
-        self.handlers: list[str] = []
-        self._open: list[str] = []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        for name, value in attrs:
-            if name in ("src", "href", "srcset", "action", "poster", "data"):
-                self.addresses.append(value or "")
-            if name == "id":
-                self.ids.append(value or "")
-            if name.startswith("on"):
-                self.handlers.append(name)
-        if tag not in VOID:
-            self._open.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self._open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        if self._open and self._open[-1] == "script":
-            self.scripts.append(data)
-        elif self._open and self._open[-1] != "style":
-            self.text += data
-
-    def done(self) -> "Reader":
-        assert self._open == []
-        return self
-
-
-def read(text: str) -> Reader:
-    reader = Reader()
-    reader.feed(text)
-    return reader.done()
 
 
 def report(out: Path) -> Reader:
@@ -278,10 +232,10 @@ def test_a_crash_is_at_the_top_with_its_text(tmp_path: Path):
     text = report(out).text
     assert "InputError: Expected a scan, found NaN; check it." in text
     assert "There is no low-field image of sub-01" in text
-    assert tells_of_failure(out / "sub-01.html")
+    assert reports_failure(out / "sub-01.html")
     (out / "logs" / RUN / name).unlink()
     report(out)
-    assert not tells_of_failure(out / "sub-01.html")
+    assert not reports_failure(out / "sub-01.html")
 
 
 def test_a_session_of_which_no_image_could_be_made_is_on_the_page(tmp_path: Path):
@@ -391,9 +345,9 @@ def test_the_methods_own_maps_are_shown_and_told(tmp_path: Path):
     text = write_report(out, "01").read_text(encoding="utf-8")
     reader = read(text)
     assert "What DrawsStd is & means. Median in the brain" in reader.text
-    assert "T1w drawsstd map" in reader.text
+    assert "T1w spread of the draws" in reader.text
     (contrast,) = [contrast for viewer in viewers_of(reader) for contrast in viewer["contrasts"]]
-    assert {"DrawsStd map", "Risk map", "What changed"} <= {one["name"] for one in contrast["maps"]}
+    assert {"Spread of the draws", "Risk map", "What changed"} <= {one["name"] for one in contrast["maps"]}
     assert "One possible image (inr)" in {one["name"] for one in contrast["images"]}, "it is an image, and shown as one"
     assert "Missing" not in reader.text
 
@@ -416,6 +370,7 @@ def test_the_error_to_expect_is_shown_in_per_cent(tmp_path: Path):
     assert text.count("T1w expected error</strong>, % of median brain intensity") == 1, (
         "and not the scale it is made from"
     )
+    assert "What Error is & means. Median in the brain" in read(text).text, "as its sidecar says"
     assert "T1w change map" not in text, "it is shown once, with brightness and contrast matched"
 
 

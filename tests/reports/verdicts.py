@@ -16,7 +16,8 @@ def verdicts(out: Path) -> dict[Path, Usable]:
             head = "_".join(output.path.name.split("_")[: 2 if "ses" in output.entities else 1])
             record = read_json(output.path.with_name(f"{head}_desc-preproc_qc.json"))
             label = output.desc
-            if output.suffix in ("T1w", "T2w", "FLAIR") and output.sidecar.get("Synthetic") and record:
+            made = output.sidecar.get("Synthetic") or "Usable" in output.sidecar
+            if output.suffix in ("T1w", "T2w", "FLAIR") and made and record:
                 rows = read_numbers(output.path.with_name(f"{head}_desc-{label}_qc.tsv"))
                 usable = judge(evidence(record, output.suffix, label, rows, output.sidecar))
                 found[output.path.with_name(output.path.name.replace(".nii.gz", ".json"))] = usable

@@ -42,32 +42,46 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(train, "share_out", in_turn)
 
 
-@pytest.fixture
-def dataset(tmp_path: Path) -> Path:
-    root = tmp_path / "high"
+def write_heads(folder: Path) -> Path:
+    """A dataset of three people's high field; beside it, which of them is for what."""
+    root = folder / "high"
     root.mkdir()
     (root / "dataset_description.json").write_text('{"Name": "Phantoms", "BIDSVersion": "1.10.0", "License": "CC0"}')
     for person in ("01", "02", "03"):
         write_scan(root, f"sub-{person}", "T1w")
-    (tmp_path / "split-given.json").write_text(json.dumps({"train": ["01"], "validation": ["02"], "test": ["03"]}))
+    (folder / "split-given.json").write_text(json.dumps({"train": ["01"], "validation": ["02"], "test": ["03"]}))
     return root
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Path:
+    return write_heads(tmp_path)
 
 
 def run(dataset: Path, out: Path, *more: str) -> int:
     return main([str(dataset), str(out), "train", *SMALL, "--split", str(dataset.parent / "split-given.json"), *more])
 
 
-def test_high_field_alone_makes_weights_that_enhance(dataset: Path, tmp_path: Path, capsys) -> None:
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A training on high field alone."""
+    folder = tmp_path_factory.mktemp("trained")
+    with pytest.MonkeyPatch.context() as patch:
+        quick.__wrapped__(patch)  # type: ignore[attr-defined]
+        assert run(write_heads(folder), folder / "out") == 0
+    return folder / "out"
+
+
+def test_high_field_alone_makes_weights_that_enhance(dataset: Path, trained: Path, tmp_path: Path, capsys) -> None:
     assert run(dataset, tmp_path / "out", "--dry-run") == 0
     assert "train fusionnet (tiny) · 3 heads" in capsys.readouterr().out
-    assert run(dataset, tmp_path / "out") == 0
-    loaded = load_weights(tmp_path / "out", "fusionnet", ("T1w",))
+    loaded = load_weights(trained, "fusionnet", ("T1w",))
     assert loaded.trained_on == ("Phantoms/01", "Phantoms/02")
     assert loaded.settings["width"] == 8
-    card = (tmp_path / "out" / "card.md").read_text()
+    card = (trained / "card.md").read_text()
     assert "| train | Phantoms | simulated (online) | 1 | 1 | CC0 |" in card
     assert "| psnr-mean-of-stacks |" in card
-    assert (tmp_path / "out" / "test.tsv").read_text().startswith("person\tpsnr\t")
+    assert (trained / "test.tsv").read_text().startswith("person\tpsnr\t")
 
 
 def test_pairs_are_learned_from_beside_high_field(dataset: Path, tmp_path: Path, monkeypatch, capsys) -> None:
@@ -92,15 +106,16 @@ def test_pairs_are_learned_from_beside_high_field(dataset: Path, tmp_path: Path,
         np.testing.assert_array_equal(getattr(packed["stacks"], name), getattr(kept["stacks"], name))
 
 
-def test_a_pack_has_no_test_people_and_goes_on_from_given_weights(dataset: Path, tmp_path: Path, capsys) -> None:
-    assert run(dataset, tmp_path / "first") == 0
-    more = ("--pack", str(tmp_path / "pack"), "--init-weights", str(tmp_path / "first"))
+def test_a_pack_has_no_test_people_and_goes_on_from_given_weights(
+    dataset: Path, trained: Path, tmp_path: Path, capsys
+) -> None:
+    more = ("--pack", str(tmp_path / "pack"), "--init-weights", str(trained))
     assert run(dataset, tmp_path / "out", *more) == 0
     assert "python -m bids_lfenhance.training" in capsys.readouterr().out
     pack = read_pack(tmp_path / "pack")
     assert [one.person for one in pack.examples] == ["Phantoms/01", "Phantoms/02"]
     assert pack.start is not None
-    assert pack.start.sha256 == load_weights(tmp_path / "first", "fusionnet", ()).sha256
+    assert pack.start.sha256 == load_weights(trained, "fusionnet", ()).sha256
     assert run(dataset, tmp_path / "out", *more) == 2
     assert "Expected a new folder for --pack" in capsys.readouterr().err
 

@@ -4,10 +4,10 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from ...errors import InputError
-from ...nn.method import Description, Plain
+from ...nn.method import Description, JsonObject
 from ...nn.settings import setting
 from ..options import settings_with
-from ..residual_options import FLOW, FlowFound, FlowNetwork, FlowSampling
+from ..residual_options import FLOW, FlowMeasured, FlowNetwork, FlowSampling
 
 K = 400
 """Where the bridge crosses in the paper, section 2.3."""
@@ -42,7 +42,7 @@ class BridgeSampling(FlowSampling):
 
 
 @dataclass(frozen=True)
-class BridgeSettings(BridgeSampling, BridgeNetwork, FlowFound):
+class BridgeSettings(BridgeSampling, BridgeNetwork, FlowMeasured):
     """All settings of ``bridge`` together, for its functions."""
 
     @property
@@ -58,7 +58,7 @@ ABOUT = Description(
     settings=BridgeSettings,
     sampling=BridgeSampling,
     network=BridgeNetwork,
-    found=FlowFound,
+    measured=FlowMeasured,
     budgets={"sloppy": {"steps": 2}, "cpu": {}, "gpu": {}},
     gives_scale=True,
     weights_of=FLOW,
@@ -67,7 +67,7 @@ ABOUT = Description(
 )
 
 
-def resolve(sampling: BridgeSampling, stored: Plain) -> BridgeSettings:
+def resolve(sampling: BridgeSampling, stored: JsonObject) -> BridgeSettings:
     """The settings as they are in use of weights that store these; raise InputError where they do not fit."""
     settings = settings_with(ABOUT, sampling, stored)
     if settings.crossing < WHITE and not settings.spectrum:

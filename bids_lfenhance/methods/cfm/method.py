@@ -13,10 +13,10 @@ TRAINABLE: Trainable[CfmSettings] = Trainable(
     build,
     stages,
     predict,
-    completes=EstimateSource,
+    wrap_source=EstimateSource,
     score_sessions=score_sessions(losses, 2.0),
     scores=SCORES,
-    conclude=measure,
+    measure=measure,
 )
 
 ENHANCER = enhancer(SAMPLER)

@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
-from ...nn.method import Description, Plain
+from ...nn.method import Description, JsonObject
 from ...nn.settings import setting
 from ..options import settings_with
-from ..residual_options import FLOW, FlowFound, FlowNetwork, FlowSampling, FlowTraining, ResidualTraining
+from ..residual_options import FLOW, FlowMeasured, FlowNetwork, FlowSampling, FlowTraining, ResidualTraining
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class CfmSettings(CfmSampling, CfmTraining, CfmNetwork, FlowTraining):
     """All settings of ``cfm`` together, for its functions."""
 
 
-PRESETS: Mapping[str, Plain] = {
+PRESETS: Mapping[str, JsonObject] = {
     "paper": {},
     "tiny": {"width": 8, "train_steps": 1500, "batch": 2, "patch": 48, "pool": 16, "renew": 4},
 }
@@ -62,7 +62,7 @@ ABOUT = Description(
     sampling=CfmSampling,
     network=CfmNetwork,
     training=CfmTraining,
-    found=FlowFound,
+    measured=FlowMeasured,
     presets=PRESETS,
     budgets={"sloppy": {"steps": 2}, "cpu": {}, "gpu": {}},
     gives_scale=True,
@@ -72,6 +72,6 @@ ABOUT = Description(
 )
 
 
-def resolve(sampling: CfmSampling, stored: Plain) -> CfmSettings:
+def resolve(sampling: CfmSampling, stored: JsonObject) -> CfmSettings:
     """The settings as they are in use of weights that store these."""
     return settings_with(ABOUT, sampling, stored)

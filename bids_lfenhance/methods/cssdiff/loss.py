@@ -52,9 +52,9 @@ def _of_item(nets: Nets, item: Batch, settings: CssDiffSettings, generator: torc
 def _some(mask: Tensor, count: int, generator: torch.Generator) -> Tensor:
     """(count,) slices drawn from those of a mask (X, Y, Z) that have the most brain, an eighth of the largest."""
     area = mask.sum(dim=(0, 1))
-    there = (8 * area >= area.max()).nonzero()[:, 0]
-    drawn = torch.rand(max(count, len(there)), generator=generator, device=generator.device).argsort().to(mask.device)
-    return there[drawn[:count] % len(there)]
+    slices = (8 * area >= area.max()).nonzero()[:, 0]
+    drawn = torch.rand(max(count, len(slices)), generator=generator, device=generator.device).argsort().to(mask.device)
+    return slices[drawn[:count] % len(slices)]
 
 
 def _part(side: int, wanted: int, generator: torch.Generator) -> slice:

@@ -13,10 +13,10 @@ TRAINABLE: Trainable[CssDiffSettings] = Trainable(
     build,
     stages,
     predict,
-    completes=EstimateSource,
+    wrap_source=EstimateSource,
     score_sessions=score_sessions(losses, 1.0),
     scores=SCORES,
-    conclude=behind,
+    measure=behind,
 )
 
 ENHANCER = enhancer(SAMPLER)

@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from ...errors import InputError
-from ...nn.method import Description, Plain
+from ...nn.method import Description, JsonObject
 from ...nn.settings import Checked, setting
 from ..options import settings_with
-from ..residual_options import ResidualFound, ResidualSampling, ResidualTraining, TrainedBehind
+from ..residual_options import ResidualMeasured, ResidualSampling, ResidualTraining, TrainedBehind
 
 HEADS = 4
 """Of every attention."""
@@ -75,7 +75,7 @@ class CssDiffSettings(CssDiffSampling, CssDiffTraining, CssDiffNetwork, TrainedB
     """All settings of ``cssdiff`` together, for its functions."""
 
 
-PRESETS: Mapping[str, Plain] = {
+PRESETS: Mapping[str, JsonObject] = {
     "paper": {},
     "tiny": {"width": 32, "train_steps": 3000, "rate": 1.5e-3, "batch": 2, "crop": 96, "pool": 16, "renew": 4},
 }
@@ -89,7 +89,7 @@ ABOUT = Description(
     sampling=CssDiffSampling,
     network=CssDiffNetwork,
     training=CssDiffTraining,
-    found=ResidualFound,
+    measured=ResidualMeasured,
     presets=PRESETS,
     budgets={"sloppy": {"steps": 2}, "cpu": {}, "gpu": {"slices_at_once": 96}},
     gives_scale=True,
@@ -99,6 +99,6 @@ ABOUT = Description(
 )
 
 
-def resolve(sampling: CssDiffSampling, stored: Plain) -> CssDiffSettings:
+def resolve(sampling: CssDiffSampling, stored: JsonObject) -> CssDiffSettings:
     """The settings as they are in use of weights that store these."""
     return settings_with(ABOUT, sampling, stored)

@@ -5,7 +5,7 @@ from .inference import FusionNetPrepared, fit_to_memory, prepare, sample
 from .loss import stages
 from .network import build
 from .settings import ABOUT, FusionNetSampling, FusionNetSettings, resolve
-from .validation import SCORES, conclude, predict, score_sessions
+from .validation import SCORES, measure, predict, score_sessions
 
 
 def is_stochastic(sampling: FusionNetSampling) -> bool:
@@ -14,7 +14,7 @@ def is_stochastic(sampling: FusionNetSampling) -> bool:
 
 
 TRAINABLE: Trainable[FusionNetSettings] = Trainable(
-    ABOUT, build, stages, predict, score_sessions=score_sessions, scores=SCORES, conclude=conclude
+    ABOUT, build, stages, predict, score_sessions=score_sessions, scores=SCORES, measure=measure
 )
 
 ENHANCER: Enhancer[FusionNetSampling, FusionNetPrepared] = Enhancer(

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from ...nn.method import Description, Plain
+from ...nn.method import Description, JsonObject
 from ...nn.settings import Checked, setting
 from ..options import EstimateSampling, OnlineTraining, settings_with
 
@@ -20,7 +20,7 @@ class FusionNetNetwork(Checked):
 
 
 @dataclass(frozen=True)
-class FusionNetFound(Checked):
+class FusionNetMeasured(Checked):
     """What a training measures in the end; the weights store it."""
 
     method: ClassVar[str] = "fusionnet"
@@ -51,7 +51,7 @@ class FusionNetSampling(EstimateSampling):
 
 
 @dataclass(frozen=True)
-class FusionNetSettings(FusionNetSampling, FusionNetTraining, FusionNetNetwork, FusionNetFound):
+class FusionNetSettings(FusionNetSampling, FusionNetTraining, FusionNetNetwork, FusionNetMeasured):
     """All settings of ``fusionnet`` together, for its functions."""
 
     @property
@@ -60,7 +60,7 @@ class FusionNetSettings(FusionNetSampling, FusionNetTraining, FusionNetNetwork, 
         return tuple(self.width * 2**level for level in range(self.levels))
 
 
-PRESETS: Mapping[str, Plain] = {
+PRESETS: Mapping[str, JsonObject] = {
     "default": {},
     "tiny": {"width": 16, "train_steps": 4000, "batch": 2, "patch": 48, "pool": 16, "renew": 4},
     "finetune": {"rate": 1e-4, "train_steps": 600, "batch": 2, "patch": 96, "pool": 24, "renew": 4},
@@ -76,7 +76,7 @@ ABOUT = Description(
     sampling=FusionNetSampling,
     network=FusionNetNetwork,
     training=FusionNetTraining,
-    found=FusionNetFound,
+    measured=FusionNetMeasured,
     presets=PRESETS,
     budgets={"sloppy": {}, "cpu": {}, "gpu": {}},
     gives_scale=True,
@@ -86,6 +86,6 @@ ABOUT = Description(
 )
 
 
-def resolve(sampling: FusionNetSampling, stored: Plain) -> FusionNetSettings:
+def resolve(sampling: FusionNetSampling, stored: JsonObject) -> FusionNetSettings:
     """The settings as they are in use of weights that store these."""
     return settings_with(ABOUT, sampling, stored)

@@ -47,7 +47,7 @@ def score_sessions(
     return {name: sum(values) / len(values) for name, values in found.items() if values}
 
 
-def conclude(nets: Nets, sessions: Iterable[ValidationSession], settings: FusionNetSettings) -> FusionNetSettings:
+def measure(nets: Nets, sessions: Iterable[ValidationSession], settings: FusionNetSettings) -> FusionNetSettings:
     """The settings with the factor that makes the mean square of error over SD one: of acquired pairs, if any."""
     squares: dict[bool, list[float]] = {False: [], True: []}
     for session, mean, scale in estimates(nets, sessions):

@@ -28,8 +28,8 @@ def vectors_of(
             vectors[name] = parse_contrast(settings.contrast)
             continue
         sigma = float(np.median([stack.sigma for stack in volume.stacks_of(name)]))
-        vectors[name], said = fit_contrast(name, signal[channel], tissue, volume.mask, sigma)
-        warnings += said
+        vectors[name], doubts = fit_contrast(name, signal[channel], tissue, volume.mask, sigma)
+        warnings += doubts
     return vectors, warnings
 
 

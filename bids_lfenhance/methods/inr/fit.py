@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from ...errors import MethodError
-from ...nn.method import Plain
+from ...nn.method import JsonObject
 from .loss import reconstruction, rician_mean, segmentation, total_variation
 from .network import Field
-from .observations import Coordinates, Observations
+from .observations import Observations
 from .settings import InrSettings
 
 SAMPLES_PER_RADIAN = 28 / 5
@@ -29,31 +29,11 @@ CHUNK = 1 << 16
 
 
 @dataclass(frozen=True)
-class Guide:
-    """Fused channels shown to the network: ``channels`` (1, G, Z, Y, X) as grid_sample takes them, and the way there.
-
-    ``matrix`` (3, 3) and ``offset`` (3,) carry a point in [−1, 1]³ of the coordinates to grid_sample's own range.
-    """
-
-    channels: Tensor
-    matrix: Tensor
-    offset: Tensor
-
-    def at(self, points: Tensor) -> Tensor:
-        """(N, G) channels at points (N, 3), linear between voxels."""
-        place = points @ self.matrix.T + self.offset
-        found = torch.nn.functional.grid_sample(
-            self.channels, place.view(1, -1, 1, 1, 3), mode="bilinear", padding_mode="border", align_corners=True
-        )
-        return found.view(self.channels.shape[1], -1).T
-
-
-@dataclass(frozen=True)
 class Fit:
     """A fitted network and how the fit went."""
 
     network: Field
-    record: Plain
+    record: JsonObject
 
 
 def omega_for(settings: InrSettings, seen: Observations) -> float:
@@ -64,9 +44,7 @@ def omega_for(settings: InrSettings, seen: Observations) -> float:
     return min(30.0, max(2.0, 2 / finest / SAMPLES_PER_RADIAN))
 
 
-def fit(
-    seen: Observations, guide: Guide | None, settings: InrSettings, generator: np.random.Generator, step_mm: float
-) -> Fit:
+def fit(seen: Observations, settings: InrSettings, generator: np.random.Generator, step_mm: float) -> Fit:
     """The network fitted to the session; begun again at ω₀/2 if it diverges.
 
     ``step_mm`` is one millimetre in the network's coordinates, the step of the total variation.
@@ -75,7 +53,7 @@ def fit(
     warnings: list[str] = []
     for attempt in range(RESTARTS + 1):
         seed = int(generator.integers(2**63))
-        network, errors = _fit_once(seen, guide, settings, omega, seed, step_mm)
+        network, errors = _fit_once(seen, settings, omega, seed, step_mm)
         start, end = errors[0], float(np.mean(errors[-10:]))
         if math.isfinite(end) and end <= DIVERGED * start:
             record = {"omega": omega, "steps": len(errors), "mae_start": start, "mae_end": end, "warnings": warnings}
@@ -90,11 +68,11 @@ def fit(
 
 
 def _fit_once(
-    seen: Observations, guide: Guide | None, settings: InrSettings, omega: float, seed: int, step_mm: float
+    seen: Observations, settings: InrSettings, omega: float, seed: int, step_mm: float
 ) -> tuple[Field, list[float]]:
     device = torch.device(settings.device)
     noise = torch.Generator().manual_seed(seed)
-    network = _network(seen, guide, settings, omega, noise).to(device)
+    network = _network(seen, settings, omega, noise).to(device)
     optimiser = torch.optim.Adam(network.parameters(), lr=settings.rate)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, settings.steps)
     data = {key: torch.from_numpy(value).to(device) for key, value in vars(seen).items()}
@@ -103,7 +81,7 @@ def _fit_once(
     for batch in _batches(len(seen.value), settings, noise):
         optimiser.zero_grad(set_to_none=True)
         with _precision(settings, device):
-            total, error = _loss(network, data, guide, batch.to(device), settings, noise, step_mm)
+            total, error = _loss(network, data, batch.to(device), settings, noise, step_mm)
         total.backward()
         optimiser.step()
         schedule.step()
@@ -113,14 +91,10 @@ def _fit_once(
     return network, errors
 
 
-def _network(
-    seen: Observations, guide: Guide | None, settings: InrSettings, omega: float, noise: torch.Generator
-) -> Field:
-    guides = 0 if guide is None else guide.channels.shape[1]
+def _network(seen: Observations, settings: InrSettings, omega: float, noise: torch.Generator) -> Field:
     contrasts = int(seen.contrast.max()) + 1
     return Field(
         contrasts,
-        guides,
         settings.base != "none",
         settings.activation,
         settings.width,
@@ -151,7 +125,6 @@ def amx_available() -> bool:
 def _loss(
     network: Field,
     data: Mapping[str, Tensor],
-    guide: Guide | None,
     batch: Tensor,
     settings: InrSettings,
     noise: torch.Generator,
@@ -159,7 +132,7 @@ def _loss(
 ) -> tuple[Tensor, Tensor]:
     """(total, reconstruction error) of one batch of low-field voxels."""
     points, count = _profile_points(data, batch, settings, noise)
-    intensity, logits = network(points, guide.at(points) if guide else None)
+    intensity, logits = network(points)
     mean = intensity.view(len(batch), count, -1).mean(dim=1)
     signal = mean.gather(1, data["contrast"][batch, None])[:, 0] + data["base"][batch]
     error = reconstruction(rician_mean(signal, data["sigma"][data["stack"][batch]]), data["value"][batch])
@@ -168,7 +141,7 @@ def _loss(
         share = torch.softmax(logits, dim=1).view(len(batch), count, -1).mean(dim=1)
         total = total + settings.seg * segmentation(share, data["tissue"][batch])
     if settings.tv:
-        total = total + settings.tv * _variation(network, data, guide, batch, noise, step_mm)
+        total = total + settings.tv * _variation(network, data, batch, noise, step_mm)
     return total, error
 
 
@@ -187,7 +160,6 @@ def _profile_points(
 def _variation(
     network: Field,
     data: Mapping[str, Tensor],
-    guide: Guide | None,
     batch: Tensor,
     noise: torch.Generator,
     step_mm: float,
@@ -197,39 +169,19 @@ def _variation(
     here = data["point"][few] + 3 * step_mm * (torch.rand(len(few), 3, generator=noise) - 0.5).to(few.device)
     axis = torch.randint(3, (len(few),), generator=noise).to(few.device)
     there = here + step_mm * torch.nn.functional.one_hot(axis, 3)
-    both = torch.cat([here, there])
-    shown = guide.at(both) if guide else None
-    intensity, _ = network(both, shown)
-    if shown is not None and network.residual:
-        intensity = intensity + shown[:, : intensity.shape[1]]
+    intensity, _ = network(torch.cat([here, there]))
     first, second = intensity.chunk(2)
     return total_variation(first, second)
 
 
-def render(
-    network: Field, points: np.ndarray, guide: Guide | None, settings: InrSettings
-) -> tuple[np.ndarray, np.ndarray]:
+def render(network: Field, points: np.ndarray, settings: InrSettings) -> tuple[np.ndarray, np.ndarray]:
     """((C, N) intensity, (3, N) posteriors of CSF, GM, WM), float32, at points (N, 3), in chunks."""
     device = torch.device(settings.device)
     images, shares = [], []
     with torch.no_grad(), _precision(settings, device):
         for part in torch.from_numpy(points).split(CHUNK):
             here = part.to(device)
-            intensity, logits = network(here, guide.at(here) if guide else None)
+            intensity, logits = network(here)
             images.append(intensity.cpu().numpy())
             shares.append(torch.softmax(logits, dim=1)[:, 1:].cpu().numpy())
     return np.concatenate(images).T, np.concatenate(shares).T
-
-
-def guide_of(channels: np.ndarray, affine: np.ndarray, coordinates: Coordinates) -> Guide:
-    """The guide made of (G, X, Y, Z) channels on a grid with this affine."""
-    shape = np.array(channels.shape[1:])
-    to_voxel = np.linalg.inv(affine)
-    matrix = to_voxel[:3, :3] * coordinates.half
-    offset = to_voxel[:3, :3] @ coordinates.centre + to_voxel[:3, 3]
-    # grid_sample runs from −1 at the first voxel's centre to 1 at the last one's, last axis first.
-    scale = 2 / (shape - 1)
-    tensor = torch.from_numpy(np.ascontiguousarray(channels.transpose(0, 3, 2, 1), dtype=np.float32))[None]
-    return Guide(
-        tensor, torch.from_numpy(np.float32(scale[:, None] * matrix)), torch.from_numpy(np.float32(offset * scale - 1))
-    )

@@ -10,12 +10,12 @@ from scipy import ndimage
 from ...config import CONTRASTS, TISSUES
 from ...errors import InputError
 from ...imaging.acquisition import Acquisition, Frame
-from ...imaging.contrast import restoring_gain
+from ...imaging.contrast import SMOOTH_MM, restoring_gain
 from ...imaging.grid import apply_affine
 from ...imaging.volume import Volume
 from ...nn.method import Draw, Prepared
 from .contrast import vectors_of
-from .fit import Guide, fit, guide_of, render
+from .fit import fit, render
 from .observations import (
     Coordinates,
     Observations,
@@ -40,8 +40,7 @@ class InrPrepared(Prepared[InrSettings]):
     """What the seeds share.
 
     ``base`` (C, X, Y, Z) the fused images of the contrasts present and ``scales`` (C,) their units; ``support``
-    (X, Y, Z) bool, where the network is fitted; ``seen`` the low-field voxels; ``tissue`` (3, X, Y, Z); ``guide`` what
-    the network is given at each point beside the coordinates, or None.
+    (X, Y, Z) bool, where the network is fitted; ``seen`` the low-field voxels; ``tissue`` (3, X, Y, Z).
     """
 
     base: np.ndarray
@@ -49,15 +48,14 @@ class InrPrepared(Prepared[InrSettings]):
     support: np.ndarray
     seen: Observations
     tissue: np.ndarray
-    guide: Guide | None
 
 
 def prepare(volume: Volume, settings: InrSettings) -> InrPrepared:
     """The session as observations, and the image that the network corrects; raise InputError without stacks."""
-    lonely = [name for name in volume.contrasts if not volume.stacks_of(name)]
-    if lonely:
+    without = [name for name in volume.contrasts if not volume.stacks_of(name)]
+    if without:
         raise InputError(
-            f"expected the stacks behind every contrast, found none for {', '.join(lonely)}: inr fits acquisitions, "
+            f"expected the stacks behind every contrast, found none for {', '.join(without)}: inr fits acquisitions, "
             "use interp for images that were already fused"
         )
     support = support_of(volume)
@@ -65,11 +63,7 @@ def prepare(volume: Volume, settings: InrSettings) -> InrPrepared:
     base = fused_base(volume, settings.base, support)
     tissue = volume.tissue if volume.tissue is not None else np.zeros((len(TISSUES), *volume.grid.shape), np.float32)
     seen = observe(volume, base, scales, tissue, support)
-    guide = None
-    if settings.guide:
-        channels = np.concatenate([volume.image[volume.present] / scales[:, None, None, None], tissue])
-        guide = guide_of(channels, volume.grid.affine, Coordinates.of(volume.grid))
-    return InrPrepared(volume, settings, base, scales, support, seen, tissue, guide)
+    return InrPrepared(volume, settings, base, scales, support, seen, tissue)
 
 
 def sample(prepared: InrPrepared, generator: np.random.Generator) -> Draw:
@@ -77,10 +71,10 @@ def sample(prepared: InrPrepared, generator: np.random.Generator) -> Draw:
     volume, settings, support = prepared.volume, prepared.settings, prepared.support
     coordinates = Coordinates.of(volume.grid)
     with torch.random.fork_rng(devices=[]):
-        fitted = fit(prepared.seen, prepared.guide, settings, generator, 1 / coordinates.half)
+        fitted = fit(prepared.seen, settings, generator, 1 / coordinates.half)
         inside = np.argwhere(support)
         points = coordinates(apply_affine(volume.grid.affine, inside))
-        intensity, posterior = render(fitted.network, points, prepared.guide, settings)
+        intensity, posterior = render(fitted.network, points, settings)
     signal = prepared.base.copy()
     signal[:, support] += intensity * prepared.scales[:, None]
     np.maximum(signal, 0, out=signal)
@@ -117,7 +111,7 @@ def _restored(
     image = volume.image.copy()
     for channel, name in enumerate(volume.contrasts):
         power = vectors[name] ** settings.restore
-        gain = restoring_gain(name, power, signal[channel], tissue, settings.smooth_mm / zoom)
+        gain = restoring_gain(name, power, signal[channel], tissue, SMOOTH_MM / zoom)
         index = CONTRASTS.index(name)
         image[index] += weight * (signal[channel] * gain - image[index])
     return image

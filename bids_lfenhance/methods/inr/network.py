@@ -10,16 +10,14 @@ CLASSES = 4
 
 
 class Field(nn.Module):
-    """Coordinates (N, 3) in [−1, 1], guide (N, G) → intensity (N, C), tissue logits (N, 4).
+    """Coordinates (N, 3) in [−1, 1] → intensity (N, C), tissue logits (N, 4).
 
     ``residual`` starts the intensity at zero (to be added to a fused base); otherwise it is softplus, hence positive.
-    ``guides`` counts the fused channels that are shown to the network at each point; 0 is the published form.
     """
 
     def __init__(
         self,
         contrasts: int,
-        guides: int,
         residual: bool,
         activation: Activation,
         width: int,
@@ -33,19 +31,15 @@ class Field(nn.Module):
         self.trunk = trunk(activation, 3, width, layers, omega, scale, generator)
         features = width if activation != "wire" else 2 * max(1, round(width / 2**0.5))
         self.complex = activation == "wire"
-        self.guided = trunk("gabor", features + guides, width, 2, 3.0, 1.0, generator) if guides else None
-        out = width if guides else features
-        self.intensity = linear(out, contrasts, 0.0 if residual else out**-0.5, generator, torch.float32)
-        self.tissue = linear(out, CLASSES, out**-0.5, generator, torch.float32)
+        self.intensity = linear(features, contrasts, 0.0 if residual else features**-0.5, generator, torch.float32)
+        self.tissue = linear(features, CLASSES, features**-0.5, generator, torch.float32)
         if residual:
             nn.init.zeros_(self.intensity.bias)
 
-    def forward(self, points: Tensor, guide: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def forward(self, points: Tensor) -> tuple[Tensor, Tensor]:
         """((N, C) intensity in units of the contrast's scale, (N, 4) logits), both float32."""
         h = self.trunk(points)
         if self.complex:
             h = torch.view_as_real(h).flatten(-2)
-        if self.guided is not None:
-            h = self.guided(torch.cat([h, guide.to(h.dtype)], dim=-1))  # type: ignore[union-attr]
         raw = self.intensity(h).float()
         return raw if self.residual else nn.functional.softplus(raw), self.tissue(h).float()

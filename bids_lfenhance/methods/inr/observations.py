@@ -72,13 +72,13 @@ def fused_base(volume: Volume, kind: str, support: np.ndarray) -> np.ndarray:
     channels = []
     for contrast in volume.contrasts:
         stacks = sorted_stacks(volume)
-        mine = [stack for stack in stacks if stack.contrast == contrast]
+        own = [stack for stack in stacks if stack.contrast == contrast]
         if kind == "none":
             channels.append(np.zeros(volume.grid.shape, dtype=np.float32))
         elif kind == "mean":
-            channels.append(fusion.fuse_mean(mine, volume.grid))
+            channels.append(fusion.fuse_mean(own, volume.grid))
         else:
-            channels.append(fusion.fuse_sr(mine, volume.grid, mask=support))
+            channels.append(fusion.fuse_sr(own, volume.grid, mask=support))
     return np.stack(channels)
 
 

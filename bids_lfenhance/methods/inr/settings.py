@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from ...imaging.contrast import POWER
-from ...nn.method import Description, Plain
+from ...nn.method import Description, JsonObject
 from ...nn.settings import setting
 
 
@@ -29,10 +29,6 @@ class InrSettings:
         ),
     )
     spread: float = field(default=3.0, metadata=setting("inverse width of the wavelets, s₀", "docs/methods/inr.md"))
-    guide: bool = field(
-        default=False,
-        metadata=setting("show the network the fused images and tissue at each point, beside the coordinates"),
-    )
     psf: bool = field(
         default=True,
         metadata=setting("integrate over the slice profile; off fits voxel centres", "docs/methods/inr.md"),
@@ -57,9 +53,6 @@ class InrSettings:
         default=POWER,
         metadata=setting("power of the contrast vector: 1 trusts the tissue wholly, 0 changes no contrast"),
     )
-    smooth_mm: float = field(
-        default=1.0, metadata=setting("smoothing of the tissue shares behind the contrast, standard deviation in mm")
-    )
     steps: int = field(default=300, metadata=setting("steps of Adam", "published 2000"))
     batch: int = field(default=4096, metadata=setting("low-field voxels per step", "published 8192"))
     rate: float = field(
@@ -71,7 +64,7 @@ class InrSettings:
     device: str = field(default="cpu", metadata=setting("where the network is fitted; the app's --device"))
 
 
-BUDGETS: Mapping[str, Plain] = {
+BUDGETS: Mapping[str, JsonObject] = {
     "sloppy": {"base": "mean", "width": 16, "layers": 2, "steps": 20, "batch": 512, "psf_points": 4},
     "cpu": {},
     "gpu": {"base": "none", "width": 256, "steps": 2000, "batch": 8192, "psf_points": 16},

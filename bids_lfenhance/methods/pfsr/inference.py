@@ -13,7 +13,7 @@ from ...imaging.volume import Stack, Volume
 from ...nn.batch import Batch, collate
 from ...nn.crop import OUTSIDE, BrainCrop
 from ...nn.memory import FLOAT, choose_size, peak_bytes
-from ...nn.method import Draw, Estimate, Plain, Prepared
+from ...nn.method import Draw, Estimate, JsonObject, Prepared
 from ...nn.precision import use_precision
 from ...nn.stage import Nets
 from ...nn.weights import Loaded, load_for_session
@@ -143,7 +143,7 @@ def sample(prepared: PfsrPrepared, generator: np.random.Generator) -> Draw:
     return restore(draw, prepared.volume, settings.contrast, start)
 
 
-def _record(prepared: PfsrPrepared, drawn: Plain) -> Plain:
+def _record(prepared: PfsrPrepared, drawn: JsonObject) -> JsonObject:
     """What every draw tells of itself, and ``drawn`` of this one."""
     loaded = prepared.loaded
     return {

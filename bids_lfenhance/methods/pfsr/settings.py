@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import ClassVar, Literal
 
-from ...nn.method import Description, Plain
+from ...nn.method import Description, JsonObject
 from ...nn.settings import Checked, setting
 from ..options import AskedFusion, NetworkSampling, settings_with
 
@@ -108,7 +108,7 @@ class PfsrSettings(PfsrSampling, PfsrTraining, PfsrNetwork):
     """All settings of ``pfsr`` together, for its functions."""
 
 
-PRESETS: Mapping[str, Plain] = {
+PRESETS: Mapping[str, JsonObject] = {
     "paper": {},
     "tiny": {
         "shuffle": 2,
@@ -142,7 +142,7 @@ ABOUT = Description(
 )
 
 
-def resolve(sampling: PfsrSampling, stored: Plain) -> PfsrSettings:
+def resolve(sampling: PfsrSampling, stored: JsonObject) -> PfsrSettings:
     """The settings as they are in use of weights that store these.
 
     ``strength`` 0 and ``contrast`` auto, where the user left them so, are the weights' too.

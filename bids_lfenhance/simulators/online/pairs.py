@@ -57,16 +57,16 @@ class Pair:
         def tensor(array: np.ndarray) -> Tensor:
             return torch.from_numpy(np.array(array[..., ::-1, :, :] if flip else array)).to(device)
 
-        there = torch.zeros(4, device=device)
-        there[[slot for slot in kept if self.resolution[slot, 0] > 0]] = 1
+        present = torch.zeros(4, device=device)
+        present[[slot for slot in kept if self.resolution[slot, 0] > 0]] = 1
         brain = tensor(self.mask)
         own = np.interp(self.high / HIGH_FULL, *self.curve).astype(np.float32)
         own, high = (tensor(one) for one in (own, self.high.astype(np.float32)))
         return Simulated(
-            tensor(self.slots).float() / SLOT_FULL * there[:, None, None, None],
-            tensor(self.covered) & (there > 0)[:, None, None, None],
-            there > 0,
-            torch.from_numpy(self.resolution).to(device) * there[:, None],
+            tensor(self.slots).float() / SLOT_FULL * present[:, None, None, None],
+            tensor(self.covered) & (present > 0)[:, None, None, None],
+            present > 0,
+            torch.from_numpy(self.resolution).to(device) * present[:, None],
             (own / percentile(own[brain])).clamp(0, 4),
             (high / percentile(high[brain])).clamp(0, 4) if self.restored else None,
             brain,
@@ -95,10 +95,10 @@ class PlannedPair:
 
 def plan_pair(number: int, pair: Pair, generator: np.random.Generator) -> PlannedPair:
     """All stacks of the pair, or some, drawn."""
-    there = np.flatnonzero(pair.resolution[:, 0] > 0)
+    slots = np.flatnonzero(pair.resolution[:, 0] > 0)
     if generator.random() >= ALL_STACKS:
-        there = generator.permutation(there)[: generator.integers(1, len(there) + 1)]
-    return PlannedPair(number, pair, tuple(int(slot) for slot in there), bool(generator.random() < 0.5))
+        slots = generator.permutation(slots)[: generator.integers(1, len(slots) + 1)]
+    return PlannedPair(number, pair, tuple(int(slot) for slot in slots), bool(generator.random() < 0.5))
 
 
 def pairs_of(examples: Sequence[Example]) -> list[Pair]:

@@ -79,7 +79,7 @@ class Entry:
 
 
 class OnlineSource:
-    """Patches of low field that nobody saw before; ``size`` heads in the pool, a new one every ``renew`` steps."""
+    """Patches of low field simulated anew; ``size`` heads in the pool, a new one every ``renew`` steps."""
 
     def __init__(self, examples: Sequence[Example], mixture: Mixture, size: int, renew: int) -> None:
         heads, self._pairs = heads_of(examples), pairs_of(examples)
@@ -127,11 +127,11 @@ class OnlineSource:
         return Planned(number, head, drawn, Noise(drawn.seed))
 
     def _of_any_kind(self, generator: np.random.Generator) -> list[Head]:
-        """The heads of a kind, drawn by the mixture from the kinds there are."""
+        """The heads of a kind, drawn by the mixture from the kinds available."""
         labels, images = self.mixture.labels, self.mixture.images
         shares = {"head": max(0.0, 1 - labels - images), "labels": labels, "image": images}
-        there = {kind: share for kind, share in shares.items() if self._heads[kind]}
-        kinds, weights = list(there), np.array(list(there.values())) + 1e-9
+        available = {kind: share for kind, share in shares.items() if self._heads[kind]}
+        kinds, weights = list(available), np.array(list(available.values())) + 1e-9
         return self._heads[kinds[int(generator.choice(len(kinds), p=weights / weights.sum()))]]
 
     def realise(self, stage: Stage, items: Sequence[Item], at: Sequence[Position], device: torch.device) -> Batch:

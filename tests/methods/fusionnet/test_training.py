@@ -12,7 +12,7 @@ from bids_lfenhance.methods import get_trainable
 from bids_lfenhance.methods.fusionnet.loss import losses
 from bids_lfenhance.methods.fusionnet.network import build
 from bids_lfenhance.methods.fusionnet.settings import ABOUT, FusionNetSettings
-from bids_lfenhance.methods.fusionnet.validation import SCORES, conclude, estimates, score_sessions
+from bids_lfenhance.methods.fusionnet.validation import SCORES, estimates, measure, score_sessions
 from bids_lfenhance.nn.batch import Batch
 from bids_lfenhance.nn.source import Position
 from bids_lfenhance.nn.weights import load_weights
@@ -142,7 +142,7 @@ def test_validation_is_the_same_every_time_and_the_factor_makes_the_scale_right(
     assert one == other
     assert set(one) == set(SCORES) - {"psnr-pair"}, "there is no acquired pair"
     assert one["psnr"] == pytest.approx(one["psnr-mean-of-stacks"]), "an untrained network changes nothing"
-    settings = conclude(nets, fixed_sessions(people[2], CPU), SMALL)
+    settings = measure(nets, fixed_sessions(people[2], CPU), SMALL)
     squares = [
         float(((mean - judged.batch.target) / (scale * settings.error_factor))[judged.batch.mask].square().mean())
         for judged, mean, scale in estimates(nets, fixed_sessions(people[2], CPU))

@@ -67,7 +67,7 @@ def test_every_activation_fits(session: Volume, activation: str) -> None:
     "change",
     [
         {"psf": False}, {"seg": 0.0}, {"tv": 0.0}, {"contrast": "none"}, {"contrast": "1,0.5,0.4"}, {"omega": 3.0},
-        {"guide": True}, {"restore": 0.0}, {"base": "sr"}, {"spread": 1.0}, {"smooth_mm": 3.0},
+        {"restore": 0.0}, {"base": "sr"}, {"spread": 1.0},
     ],
     ids=lambda change: str(*change),
 )  # fmt: skip
