@@ -40,10 +40,10 @@ def test_no_noise_and_no_brain_are_no_figure() -> None:
     stack, volume = half_seen()
     silent = Stack(stack.name, "T1w", stack.data, stack.affine, stack.native_affine, stack.fwhm, 0.0)
     assert measured.of_scan(silent, volume, np.zeros((1, 3)))["SNR"] is None
-    assert measured.expected_error(np.ones(SHAPE), np.ones(SHAPE), np.zeros(SHAPE, bool)) is None
+    assert measured.std_percent(np.ones(SHAPE), np.ones(SHAPE), np.zeros(SHAPE, bool)) is None
 
 
-def test_the_expected_error_is_a_share_of_the_brain_alone() -> None:
+def test_the_sd_of_the_error_is_a_share_of_the_brain_alone() -> None:
     _, volume = half_seen()
     std = np.where(volume.brain, 7.0, 900.0)
-    assert measured.expected_error(std, volume.channel("T1w"), volume.brain) == pytest.approx(7.0)
+    assert measured.std_percent(std, volume.channel("T1w"), volume.brain) == pytest.approx(7.0)

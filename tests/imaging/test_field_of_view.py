@@ -139,7 +139,7 @@ def test_a_whole_head_is_fitted_as_if_all_of_the_grid_were_seen(small, monkeypat
     class Fitted(Exception):
         """Carries what the fit of the template was given."""
 
-    def fit(image: np.ndarray, grid: Grid, template: HeadTemplate, seen: np.ndarray | None) -> None:
+    def fit(image: np.ndarray, grid: Grid, template: HeadTemplate, seen: np.ndarray | None, **about: bool) -> None:
         raise Fitted(seen)
 
     monkeypatch.setattr(anatomy, "fit_affine", fit)
