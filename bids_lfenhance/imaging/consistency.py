@@ -86,14 +86,16 @@ def correction(
     if not scans:
         return out
 
-    first = _posterior(scans, sigma, root, frame)
-    wider = sigma * np.maximum(_local_rms(first / np.maximum(sigma, 1e-9), inside, frame.grid.zooms) / TAIL, 1)
-    out[box] = np.where(inside > 0, _posterior(scans, wider.astype(np.float32), root, frame), 0)
+    first = _posterior(scans, sigma, root, frame, np.zeros_like(image))
+    wider = np.maximum(_local_rms(first / np.maximum(sigma, 1e-9), inside, frame.grid.zooms) / TAIL, 1) * sigma
+    out[box] = np.where(inside > 0, _posterior(scans, wider.astype(np.float32), root, frame, first), 0)
     return out
 
 
-def _posterior(scans: Sequence[_Scan], sigma: np.ndarray, root: np.ndarray, frame: Frame) -> np.ndarray:
-    """(x, y, z) float32 δ for an SD of the error ``sigma`` (x, y, z) with the correlation ``root``²."""
+def _posterior(
+    scans: Sequence[_Scan], sigma: np.ndarray, root: np.ndarray, frame: Frame, start: np.ndarray
+) -> np.ndarray:
+    """(x, y, z) float32 δ, sought from ``start`` on, for an SD of the error ``sigma`` with the correlation ``root``²."""
 
     def spread(fields: Sequence[np.ndarray]) -> np.ndarray:
         """(x, y, z): the adjoint of u → scans, weighted."""
@@ -108,7 +110,9 @@ def _posterior(scans: Sequence[_Scan], sigma: np.ndarray, root: np.ndarray, fram
         delta = frame.spectrum(error_of(u))
         return u + spread([scan.gain * scan.operator.measure(delta) for scan in scans])
 
-    return error_of(_solve(normal, spread([scan.left for scan in scans])))
+    whitened = np.divide(start, sigma, out=np.zeros_like(start), where=sigma > 0)
+    u = frame.image(frame.spectrum(whitened) / root)
+    return error_of(_solve(normal, spread([scan.left for scan in scans]), u))
 
 
 def _local_rms(values: np.ndarray, inside: np.ndarray, zooms: Sequence[float]) -> np.ndarray:
@@ -164,9 +168,10 @@ def _root_of_correlation(frame: Frame) -> np.ndarray:
     return np.sqrt(power(frame.frequencies()) / mean).astype(np.float32)
 
 
-def _solve(normal: Callable[[np.ndarray], np.ndarray], target: np.ndarray) -> np.ndarray:
-    """Some conjugate-gradient steps from zero on normal(u) = target."""
-    u, residual = np.zeros_like(target), target.copy()
+def _solve(normal: Callable[[np.ndarray], np.ndarray], target: np.ndarray, start: np.ndarray) -> np.ndarray:
+    """Some conjugate-gradient steps from ``start`` on normal(u) = target."""
+    u = start.copy()
+    residual = target - normal(u) if u.any() else target.copy()
     direction, power = residual.copy(), float(np.vdot(residual, residual))
     for _ in range(STEPS):
         if power == 0:
