@@ -95,7 +95,7 @@ def correction(
 def _posterior(
     scans: Sequence[_Scan], sigma: np.ndarray, root: np.ndarray, frame: Frame, start: np.ndarray
 ) -> np.ndarray:
-    """(x, y, z) float32 δ, sought from ``start`` on, for an SD of the error ``sigma`` with the correlation ``root``²."""
+    """(x, y, z) float32 δ, sought from ``start`` on, for a ``sigma`` of the error with the correlation ``root``²."""
 
     def spread(fields: Sequence[np.ndarray]) -> np.ndarray:
         """(x, y, z): the adjoint of u → scans, weighted."""
