@@ -3,6 +3,7 @@
 A table stands between ``<!-- table: NAME -->`` and ``<!-- end -->``; what is between them is replaced. Rows come from
 
 python benchmarks/estimate.py SUBJECT ... --out benchmarks/results/estimate.tsv
+python benchmarks/lesions.py planted norm --planes axi --out benchmarks/results/planted-lesions.tsv
 python benchmarks/reliability.py scale|error|volumes --cache FOLDER
 python benchmarks/papers.py TABLE
 
@@ -128,6 +129,18 @@ def _counts(rows: Sequence[Row]) -> str:
     return " | ".join(str(number) for number in (len(words), *map(words.count, ("yes", "check", "no"))))
 
 
+def planted_table() -> str:
+    """Share of the plain mean's contrast that the estimate keeps of planted lesions, by size."""
+    rows = rows_of("planted-lesions")
+    sizes = list(dict.fromkeys(row["size_mm"] for row in rows))
+    lines = [f"| stacks | lesions | {' | '.join(f'{size} mm' for size in sizes)} |", "|---" * (len(sizes) + 2) + "|"]
+    for planes, kind in dict.fromkeys((row["planes"], row["kind"]) for row in rows):
+        kept = {row["size_mm"]: float(row["kept"]) for row in rows if (row["planes"], row["kind"]) == (planes, kind)}
+        cells = [stacks({"planes": planes}), kind, *(f"{kept[size]:.0%}".replace("%", " %") for size in sizes)]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
 def as_it_is(name: str) -> str:
     """All of a table of benchmarks/results."""
     rows = rows_of(name)
@@ -140,10 +153,17 @@ TABLES: dict[str, Callable[[], str]] = {
     "estimate-short": short_table,
     "thresholds": thresholds.table,
     "verdicts": verdict_table,
+    "planted-lesions": planted_table,
     "conclusions": lambda: conclusions(rows_of("papers")),
     **{
         name: partial(as_it_is, name)
-        for name in ("reliability", "expected-error", "planted-errors", "volume-factors", "volume-error")
+        for name in (
+            "reliability",
+            "expected-error",
+            "planted-errors",
+            "volume-factors",
+            "volume-error",
+        )
     },
 }
 
