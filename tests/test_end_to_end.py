@@ -200,7 +200,7 @@ def test_a_rerun_does_nothing_twice(first, place, capsys):
     assert images(place) == before
 
 
-def test_a_second_recipe_stands_beside_the_first(first, place, capsys):
+def test_a_second_recipe_stands_beside_the_first_and_a_lost_file_is_made_again_the_same(first, place, capsys):
     before = images(place)
     second = ("--participant-label", "02", "--set", "fusion=mean", "--output-label", "plain", *PLAIN)
     done = app(place, *second)
@@ -210,6 +210,11 @@ def test_a_second_recipe_stands_beside_the_first(first, place, capsys):
     assert any("desc-plain_" in name for name in after)
     for recipe in ((), second):
         assert "already there" in asked(place, capsys, "--participant-label", "02", *recipe)[1]
+    lost = place / "out" / "sub-02" / "ses-HFC" / "anat" / "sub-02_ses-HFC_res-2mm_desc-plainRisk_T1w.nii.gz"
+    lost.unlink()
+    again = app(place, *second)
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert images(place) == after
 
 
 def test_reports_and_methods_text_from_disk(first, place, capsys):
@@ -240,6 +245,7 @@ def test_what_cannot_be_run_is_one_sentence_and_2(place, capsys, words, bids, ou
     (place / "file").write_text("")
     code, results, messages = asked(place, capsys, *words, bids=bids, out=out)
     assert code == 2, results + messages
+    assert "Traceback" not in messages
     assert sentence in messages
     assert "xpected" in messages
 
@@ -254,6 +260,7 @@ def test_a_full_disk_is_a_named_failure(first, place, capsys):
     try:
         code, results, messages = asked(place, capsys, "--participant-label", "02", out="small/out")
         assert code in (1, 2)
+        assert "Traceback" not in results + messages
         assert "free" in results + messages or "space" in results + messages
     finally:
         subprocess.run(["umount", str(small)], check=True)

@@ -121,8 +121,10 @@ def estimate_session(
     network : (1, 17, x, y, z) → (1, 2, x, y, z), on ``device``
     known : contrasts the network has learned
     """
+    from ..imaging.morphology import grown  # a training on a machine without scipy reads this module too
+
     crop = BrainCrop.of(volume, known, MARGIN)
-    region = grown(crop.mask, crop.grid.zooms)
+    region = grown(crop.mask, REACH_MM, crop.grid.zooms)
     warnings = list(crop.warnings(known))
     estimates: dict[str, ContrastEstimate] = {}
     for name in (name for name in volume.contrasts if name in known):
@@ -139,17 +141,9 @@ def estimate_session(
     return replace(found, contrasts={name: _corrected(found, name) for name in estimates})
 
 
-def grown(mask: np.ndarray, zooms: Sequence[float]) -> np.ndarray:
-    """(X, Y, Z) bool: the mask and what lies within ``REACH_MM`` of it; ``zooms`` (3,) mm."""
-    from scipy import ndimage
-
-    inside: np.ndarray = ndimage.distance_transform_edt(~mask, zooms) <= REACH_MM if mask.any() else mask
-    return inside
-
-
 def _corrected(found: SessionEstimate, name: str) -> ContrastEstimate:
     """The estimate of one contrast with what its stacks say beyond it."""
-    from ..imaging.consistency import correction  # a training on a machine without scipy reads this module too
+    from ..imaging.consistency import correction  # as above
 
     one = found.contrasts[name]
     stacks = found.volume.stacks_of(name)
