@@ -269,7 +269,7 @@ def fit_warp(
     level = np.percentile(image[core], 99.5) if core.any() else image.max()
     image = np.clip(image, 0, level)
     warp = Warp(affine, np.zeros((3, 2, 2, 2), np.float32), Grid(grid.affine, (2, 2, 2)))
-    for zoom, iterations in ((4, 20),) if sloppy else ((4, 50), (2, 25)):
+    for zoom, iterations in ((4, 8),) if sloppy else ((4, 50), (2, 25)):
         warp = _refine_warp(image, grid, template, warp, zoom, iterations, elastic, seen)
     return warp
 

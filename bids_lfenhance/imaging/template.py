@@ -188,18 +188,19 @@ def fit_affine(
     ``image`` (X, Y, Z) head or brain of any contrast. Starts are laid from the top of the head down, where a long
     neck in the field of view has no say; the best are refined, the best of these at full freedom. ``seen`` (X, Y, Z)
     bool, of a head that is cut: where there is an image; it is compared there alone, and its top may be missing.
-    ``sloppy`` compares the images at a third of the points.
+    ``sloppy`` refines the best start alone, shortly, at an eighth of the points.
     """
     centre = _brain_centre(template)
     coarse = _Fit(image, grid, head_samples(template, 4), centre, zoom=6.0, seen=seen)
     drops = DROPS if seen is None else (*CUT_DROPS, *DROPS)
-    starts = sorted(_starts(image, grid, centre, drops), key=coarse.loss)[:4]
+    starts = sorted(_starts(image, grid, centre, drops), key=coarse.loss)[: 1 if sloppy else 4]
     similar = [coarse.refine(start, free=tuple(range(9)), rounds=2) for start in starts]
     best = min(similar, key=coarse.loss)
-    samples = head_samples(template, 3 if sloppy else 2)
+    samples = head_samples(template, 4 if sloppy else 2)
     fine = _Fit(np.minimum(image, coarse.ceiling(best)), grid, samples, centre, zoom=4.0, seen=seen)
-    best = fine.refine(best, free=tuple(range(9)), rounds=1)
-    best = fine.refine(best, free=tuple(range(12)), rounds=2)
+    if not sloppy:
+        best = fine.refine(best, free=tuple(range(9)), rounds=1)
+    best = fine.refine(best, free=tuple(range(12)), rounds=1 if sloppy else 2)
     return affine_of(best, centre), -fine.loss(best)
 
 
