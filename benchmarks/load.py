@@ -43,7 +43,7 @@ def write_subjects(root: Path, count: int) -> None:
     root.mkdir(parents=True)
     (root / "dataset_description.json").write_text('{"Name": "Load (simulated)", "BIDSVersion": "1.10.0"}')
     (root / "README").write_text("Simulated.\n")
-    scan = next(image for image in scan_subject(("HFC",), np.random.default_rng(3)) if image.name == NAME)
+    scan = next(image for image in scan_subject(np.random.default_rng(3)) if image.name == NAME)
     zooms = np.linalg.norm(scan.affine[:3, :3], axis=0)
     shape = tuple(int(n * z / 4) for n, z in zip(scan.data.shape, zooms, strict=True))
     grid = Grid(scan.affine @ np.diag([*(4 / zooms), 1.0]), shape)

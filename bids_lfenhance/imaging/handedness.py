@@ -7,12 +7,9 @@ import numpy as np
 
 from .registration import LEVELS, Alignment, RegistrationImage, align, compare, fit_quality
 
-LEVEL = LEVELS[1]
-"""Blur and stride at which the two ways are compared; finer, noise decides."""
-
 BETTER = 0.5
 """Share of the variance left unexplained that the mirrored image must leave, to be believed (measured: a mirrored stack
-.1, a sound one 5 and more; a head that is symmetric, 1)."""
+.1, a sound one 11 and more; a head that is symmetric, 1)."""
 
 LEAST = 0.5
 """Share of the variance that the mirrored image must explain."""
@@ -26,17 +23,25 @@ def align_and_mirror(
 ) -> Alignment:
     """``registration.align`` of two images of one contrast, and whether ``moving`` is the mirror image of ``fixed``."""
     alignment = align(moving, fixed, far=far, levels=levels)
-    as_it_is, mirrored = unexplained(moving, fixed, alignment)
+    as_it_is, mirrored = unexplained(moving, fixed, alignment, LEVELS[:1])
+    if mirrored < as_it_is:  # else a finer and slower comparison would not find it mirrored either
+        as_it_is, mirrored = unexplained(moving, fixed, alignment, LEVELS[:2])
     return replace(alignment, mirrored=mirrored < min(BETTER * as_it_is, 1 - LEAST))
 
 
-def unexplained(moving: RegistrationImage, fixed: RegistrationImage, alignment: Alignment) -> tuple[float, float]:
+def unexplained(
+    moving: RegistrationImage,
+    fixed: RegistrationImage,
+    alignment: Alignment,
+    levels: Sequence[tuple[float, int]],
+) -> tuple[float, float]:
     """Shares of the variance of ``moving`` that ``fixed`` leaves unexplained: as it is aligned, and mirrored.
 
-    A head is nearly symmetric, so that a wrong header costs little similarity; but put right, it leaves far less.
+    Both are compared at the last of ``levels``. A head is nearly symmetric, so that a wrong header costs little
+    similarity; but put right, it leaves far less.
     """
     axis = int(np.argmax(np.abs(moving.affine[0, :3])))
     mirror = replace(moving, data=np.flip(moving.data, axis), head=np.flip(moving.head, axis))
-    poses = (moving, alignment.pose), (mirror, align(mirror, fixed, levels=LEVELS[:2]).pose)
-    as_it_is, mirrored = (1 - fit_quality(compare(one, fixed, pose, *LEVEL), pose)[1] for one, pose in poses)
+    poses = (moving, alignment.pose), (mirror, align(mirror, fixed, levels=levels).pose)
+    as_it_is, mirrored = (1 - fit_quality(compare(one, fixed, pose, *levels[-1]), pose)[1] for one, pose in poses)
     return as_it_is, mirrored

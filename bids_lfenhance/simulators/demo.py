@@ -1,4 +1,4 @@
-"""The demo dataset: two people who never existed, scanned at 3 T and 64 mT, laid out as OpenNeuro ds006557.
+"""The demo dataset: two people who never existed, one scanned at 3 T and 64 mT as in OpenNeuro ds006557, one briefly.
 
 ``python -m bids_lfenhance.simulators.demo OUT`` writes it. Anatomy comes from the MNI152 template that nilearn bundles
 (``head``), the 64 mT scanner from ``presets`` and ``physics``, the sidecars from ``protocol``.
@@ -28,8 +28,8 @@ from .protocol import LOW_FIELD, Protocol, high_field_sidecar, low_field_sidecar
 NAME = "Simulated demo of bids_lfenhance: MNI152 anatomy in the layout of ds006557"
 """Name of the dataset, by which an older copy is recognised."""
 
-SUBJECTS = {"01": ("GE", "HFC"), "02": ("HFC",)}
-"""Sessions of each subject: the first is paired with 3 T, the second has low field only."""
+SUBJECTS = {"01": (True, LOW_FIELD), "02": (False, LOW_FIELD[:1])}
+"""Whether a subject has 3 T, and its 64 mT scans: the first a whole protocol, the second a single axial stack."""
 
 SESSION_POSE = (3.0, 5.0)
 """Where the head lies in the 64 mT scanner against the 3 T one: rotation about each axis (degrees), shift (mm), SD."""
@@ -69,8 +69,8 @@ def write_demo(out_dir: Path, seed: int = 0, report: Callable[[str], object] = l
     _refuse_foreign(out_dir)
     for name, text in dataset_files(seed).items():
         _write(out_dir / name, text.encode())
-    for number, (subject, sessions) in enumerate(SUBJECTS.items()):
-        for image in scan_subject(sessions, np.random.default_rng([seed, number])):
+    for number, (subject, (high_field, scans)) in enumerate(SUBJECTS.items()):
+        for image in scan_subject(np.random.default_rng([seed, number]), scans, high_field=high_field):
             name = f"sub-{subject}_ses-{image.session}_{image.name}"
             anat = out_dir / f"sub-{subject}" / f"ses-{image.session}" / "anat"
             _write(anat / f"{name}.json", _json(image.sidecar | {"Seed": seed}).encode())
@@ -79,15 +79,17 @@ def write_demo(out_dir: Path, seed: int = 0, report: Callable[[str], object] = l
     return out_dir
 
 
-def scan_subject(sessions: Sequence[str], generator: np.random.Generator) -> Iterator[Image]:
-    """The images of one person drawn from the generator, session by session."""
+def scan_subject(
+    generator: np.random.Generator, scans: Sequence[Protocol] = LOW_FIELD, *, high_field: bool = False
+) -> Iterator[Image]:
+    """The images of one person drawn from the generator: 3 T if wanted, then the 64 mT ``scans``."""
     head = make_head(generator)
     signals = {contrast: head.signal(contrast) for contrast in ("T1w", "T2w")}
-    if "GE" in sessions:
+    if high_field:
         for contrast, signal in signals.items():
             yield _high_field(contrast, signal, generator)
     pose = _rigid(SESSION_POSE, generator)
-    for scan in LOW_FIELD:
+    for scan in scans:
         yield _low_field(scan, head, signals[scan.contrast], pose, generator)
 
 
@@ -208,7 +210,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("out_dir", type=Path, metavar="OUT", help="folder of the dataset, new or an older demo")
     parser.add_argument("--seed", type=int, default=0, help="decides anatomy, motion and noise (default: 0)")
     given = parser.parse_args(argv)
-    total = sum(len(LOW_FIELD) * ("HFC" in sessions) + 2 * ("GE" in sessions) for sessions in SUBJECTS.values())
+    total = sum(len(scans) + 2 * high_field for high_field, scans in SUBJECTS.values())
     try:
         with tqdm(total=total, unit="image", desc="demo dataset") as bar:
             write_demo(given.out_dir, given.seed, lambda name: bar.update())
