@@ -13,8 +13,9 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from bids_lfenhance.bids.tables import read_numbers
 from bids_lfenhance.cli.run import main
-from bids_lfenhance.reports.collect import read_json, read_numbers
+from bids_lfenhance.reports.collect import read_json
 from bids_lfenhance.reports.glance import usable_sentence
 from bids_lfenhance.reports.tables import number
 

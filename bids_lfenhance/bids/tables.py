@@ -52,24 +52,38 @@ def _bare(cell: str) -> str:
     return cell[1:-1].strip() if len(cell) > 1 and cell[0] == cell[-1] == '"' else cell
 
 
-class _Cells(dict[str, Any]):
-    """What each text of a table means, found once: a table repeats its words in every row."""
+def read_columns(path: Path) -> dict[str, list[Any]]:
+    """The columns of a TSV, numbers as floats; empty if there is none or it cannot be read.
 
-    def __missing__(self, text: str) -> Any:
-        try:
-            self[text] = float(text)
-        except ValueError:
-            self[text] = text
-        return self[text]
+    By columns, as a cohort has millions of cells: one of numbers is converted at once.
+    """
+    with suppress(InputError):
+        head, *rows = table_lines(path) or [[]]
+        wide = len(head)
+        rows = [row if len(row) == wide else [*row, *[""] * (wide - len(row))][:wide] for row in rows]
+        columns = zip(*rows, strict=True) if rows else [()] * wide
+        return {name: _meant(column) for name, column in zip(head, columns, strict=True)}
+    return {}
 
 
 def read_numbers(path: Path) -> list[dict[str, Any]]:
-    """The rows of a TSV, numbers as floats; empty if there is none or it cannot be read."""
-    with suppress(InputError):
-        head, *rows = table_lines(path) or [[]]
-        mean = _Cells().__getitem__
-        return [dict(zip(head, map(mean, [*row, *[""] * (len(head) - len(row))]), strict=False)) for row in rows]
-    return []
+    """The rows of ``read_columns``."""
+    columns = read_columns(path)
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+
+
+def _meant(column: Sequence[str]) -> list[Any]:
+    with suppress(ValueError):
+        return list(map(float, column))
+    meaning = {text: _number(text) for text in set(column)}  # words are few, each in many rows
+    return [meaning[text] for text in column]
+
+
+def _number(text: str) -> Any:
+    try:
+        return float(text)
+    except ValueError:
+        return text
 
 
 def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -104,6 +104,7 @@ def run_enhance(words: Sequence[str]) -> int:
     Raises ``InputError`` and ``MethodError`` as ``api.enhance`` does, ``SystemExit`` for usage errors.
     """
     given = build_parser().parse_args(list(words))
+    _check_scans(given.scans)
     _check_outputs(given)
     with progress_lines() as show:
         _enhance(given, show)
@@ -137,6 +138,18 @@ def _enhance(given: argparse.Namespace, show: Callable[[str], None]) -> None:
 def _outputs(given: argparse.Namespace) -> dict[str, Path]:
     """Where each output goes that was asked for."""
     return {name: path for name in OUTPUTS if (path := getattr(given, name)) is not None}
+
+
+def _check_scans(scans: Sequence[str]) -> None:
+    """Refuse a dataset, which has a command of its own."""
+    for scan in scans:
+        if (Path(scan) / "dataset_description.json").is_file():
+            raise InputError(
+                f"Expected the stacks of one scan, found the BIDS dataset {scan}; for a dataset use: "
+                f"bids_lfenhance {scan} OUT_DIR participant",
+                code="bad-image",
+                path=Path(scan),
+            )
 
 
 def _check_outputs(given: argparse.Namespace) -> None:

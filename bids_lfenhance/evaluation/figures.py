@@ -37,7 +37,7 @@ class Figures:
 
         ``where``: subject and session.
         """
-        if not isinstance(value, int | float) or not math.isfinite(value):
+        if not isinstance(value, (int, float)) or not math.isfinite(value):
             return None
         cells = self.cells.get(key)
         if cells is None:
@@ -66,9 +66,14 @@ class Figures:
         known = np.isfinite(cells)
         return np.where(known, cells, 0).sum(axis=1) / np.where(known.any(axis=1), known.sum(axis=1), np.nan)
 
+    def both(self, first: np.ndarray, second: np.ndarray, session: str) -> tuple[np.ndarray, np.ndarray]:
+        """(subjects,) twice, NaN where a subject has not both; under ``ALL`` over the sessions that have both."""
+        known = np.isfinite(first) & np.isfinite(second)
+        a, b = (self.of(np.where(known, cells, np.nan), session) for cells in (first, second))
+        return a, b
+
     def paired(self, first: np.ndarray, second: np.ndarray, session: str) -> tuple[np.ndarray, np.ndarray]:
         """(n,) twice: of the subjects that have both; under ``ALL`` over the sessions that have both."""
-        both = np.isfinite(first) & np.isfinite(second)
-        a, b = (self.of(np.where(both, cells, np.nan), session) for cells in (first, second))
+        a, b = self.both(first, second, session)
         known = np.isfinite(a) & np.isfinite(b)
         return a[known], b[known]

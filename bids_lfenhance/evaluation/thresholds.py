@@ -339,7 +339,7 @@ THRESHOLDS: tuple[Threshold, ...] = (
         needed=False,
     ),
     Threshold(
-        "volume error of nine structures in ten",
+        "90th percentile of the volume errors",
         " %",
         VOLUMES,
         (0, 8),

@@ -61,10 +61,10 @@ def worst(words: Iterable[str]) -> str:
 def brief(reason: str) -> str:
     """A reason in a few words.
 
-    >>> brief("no: SNR 2.4 where at least 3 is wanted (acq-axi_T1w)")
+    >>> brief("no: SNR 2.4, expected at least 3 (acq-axi_T1w)")
     'SNR 2.4'
     """
-    return reason.partition(": ")[2].partition(" where ")[0].partition(";")[0]
+    return reason.partition(": ")[2].partition(", expected ")[0].partition(";")[0]
 
 
 Finding = tuple[str, tuple[str, ...], str]
@@ -135,7 +135,7 @@ def _by_thresholds(record: Record) -> Iterator[Finding]:
             for word, limits in ((NO, row.check), (CHECK, row.yes)):
                 if not limits[0] <= value <= limits[1]:
                     bound = f"at least {limits[0]:g}" if value < limits[0] else f"at most {limits[1]:g}"
-                    wanted = f"{row.figure} {_figure(value)}{row.unit} where {bound}{row.unit} is wanted{where}"
+                    wanted = f"{row.figure} {_figure(value)}{row.unit}, expected {bound}{row.unit}{where}"
                     yield word, row.purposes, wanted
                     break
 

@@ -111,19 +111,19 @@ def read_cohort(out_dir: Path, bids_dir: Path, subjects: Iterable[str], sessions
 def _add_session(cohort: Cohort, subject: Subject, session: Session) -> None:
     name = session.name or NO_SESSION
     where = subject.name, name
-    outputs = [output for channel in session.channels for output in channel.enhanced.values()]
+    outputs = [o for c in session.channels for o in (c.low, c.high, *c.enhanced.values()) if o]
     broken = {output.path.name: wrong for output in outputs if (wrong := damage(output.path))}
     images = judged(session, broken)
     cohort.quality.append({"subject": subject.name, "session": name} | _quality(session) | summed_up(images))
     words = {(one.contrast, one.label): one.usable.words for one in images}
-    measured = {(row.get("contrast"), row.get("image")) for row in session.metrics}
+    measured = set(zip(session.figures["contrast"], session.figures["image"], strict=True))
     counted = set()
     folder = cohort.out_dir / f"sub-{subject.name}" / (f"ses-{session.name}" if session.name else "") / "anat"
     for channel in session.channels:
         paired = bool(session.reference) and channel.high is not None
         for label in (BASELINE, *cohort.methods, *((HIGH,) if channel.high else ())):
             output = {BASELINE: channel.low, HIGH: channel.high}.get(label, channel.enhanced.get(label))
-            status, detail = _status(output, folder, label, channel.contrast)
+            status, detail = _status(output, folder, label, channel.contrast, broken)
             segmented = _segmented(channel, label) if status == COMPLETE else []
             if status == COMPLETE:
                 counted.add((channel.contrast, label))
@@ -186,14 +186,16 @@ def _image_row(subject: str, session: str, contrast: str, image: str, status: st
     return where | {"status": status, "detail": detail, "high_field": "n/a", "segmentations": ""}
 
 
-def _status(output: Output | None, folder: Path, label: str, contrast: str) -> tuple[str, str]:
-    """What can be said of an image, and why."""
+def _status(
+    output: Output | None, folder: Path, label: str, contrast: str, broken: Mapping[str, str]
+) -> tuple[str, str]:
+    """What can be said of an image, and why; ``broken``: what is wrong with files, by name."""
     if output is None:
         names = [path.name for path in folder.glob(f"*res-?mm_desc-{label}_{contrast}.json")]
         return (HALF, f"{names[0]} has no image") if names else (MISSING, "no such image")
     if not output.sidecar:
         return HALF, f"{output.path.name} has no readable sidecar"
-    wrong = damage(output.path)
+    wrong = broken.get(output.path.name)
     return (HALF, f"{output.path.name}: {wrong}") if wrong else (COMPLETE, "")
 
 
@@ -268,8 +270,8 @@ def _quality(session: Session) -> dict[str, Any]:
 
 def _add_metrics(cohort: Cohort, where: tuple[str, str], session: Session, counted: set[tuple[str, str]]) -> None:
     """The figures of images that are on disk; the baseline stands in the table of every method, and counts once."""
-    for row in session.metrics:
-        key, value = tuple(map(str, map(row.get, METRIC_KEYS))), row.get("value")
+    keys = zip(*(map(str, session.figures[name]) for name in METRIC_KEYS), strict=True)
+    for key, value in zip(keys, session.figures["value"], strict=True):
         contrast, image, protocol, region, metric = key
         if (contrast, image) not in counted:
             continue

@@ -5,13 +5,15 @@ import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..bids.tables import read_numbers
+from ..bids.tables import read_columns
 from ..config import CONTRASTS, MADE_MAPS, MAP_ENDS, METHOD_MAPS
+from ..evaluation.metric_definitions import DATA_DICTIONARY
 from ..evaluation.volume_error import COLUMNS as ERROR_COLUMNS
 from ..imaging.grid import Grid, canonical_zoom
 
@@ -99,8 +101,9 @@ class Channel:
 class Session:
     """One low-field session: ``name`` (None where the dataset has no sessions), its contrasts, its record, its metrics.
 
-    ``metrics`` are the rows of every ``_qc.tsv``, numbers as floats; ``missing`` says what should be there and is not,
-    ``aside`` which results are there on another grid than that of the last run, and so are not shown.
+    ``figures`` are the columns of every ``_qc.tsv``, one after the other, numbers as floats; ``missing`` says what
+    should be there and is not, ``aside`` which results are there on another grid than that of the last run, and so are
+    not shown.
     """
 
     name: str | None
@@ -108,9 +111,14 @@ class Session:
     channels: tuple[Channel, ...]
     mask: Output | None
     record: Mapping[str, Any]
-    metrics: tuple[Mapping[str, Any], ...]
+    figures: Mapping[str, list[Any]]
     missing: tuple[str, ...]
     aside: tuple[str, ...] = ()
+
+    @cached_property
+    def metrics(self) -> tuple[Mapping[str, Any], ...]:
+        """The rows of ``figures``."""
+        return tuple(dict(zip(self.figures, row, strict=True)) for row in zip(*self.figures.values(), strict=True))
 
     @property
     def reference(self) -> Mapping[str, Any] | None:
@@ -263,11 +271,20 @@ def _session(out_dir: Path, subject: str, name: str | None, outputs: Iterable[Ou
     if wanted in labels:
         labels = (str(wanted), *(label for label in labels if label != wanted))
     tables = [folder / f"{head}_desc-{label}_qc.tsv" for label in sorted(labels)]
-    metrics = [row for path in tables for row in read_numbers(path)]
     mask = next((o for o in own if o.suffix == "mask"), None)
-    session = Session(name, labels, channels, mask, record, tuple(metrics), ())
+    session = Session(name, labels, channels, mask, record, _figures(tables), ())
     missing = tuple(_missing(session, head, wanted))
     return replace(session, missing=missing, aside=tuple(_aside(outputs, name, grid)))
+
+
+def _figures(tables: Iterable[Path]) -> dict[str, list[Any]]:
+    figures: dict[str, list[Any]] = {name: [] for name in DATA_DICTIONARY}
+    for path in tables:
+        columns = read_columns(path)
+        rows = max(map(len, columns.values()), default=0)
+        for name in figures:
+            figures[name] += columns.get(name, [None] * rows)
+    return figures
 
 
 def _is_scan(output: Output) -> bool:
@@ -322,13 +339,14 @@ def _segmented(outputs: Iterable[Output], contrast: str, seg: str) -> dict[str, 
 
 
 def _tissue(output: Output) -> Tissue:
-    rows = read_numbers(output.path.with_name(output.path.name.split(".nii")[0] + ".tsv"))
+    columns = read_columns(output.path.with_name(output.path.name.split(".nii")[0] + ".tsv"))
+    names = list(map(str, columns.get("name", ())))
     volumes, confidence, soft, error, percent = (
-        {str(row["name"]): row[key] for row in rows if isinstance(row.get(key), float)}
+        {name: value for name, value in zip(names, columns.get(key, ()), strict=False) if isinstance(value, float)}
         for key in ("volume_mm3", "confidence", "volume_soft_mm3", *ERROR_COLUMNS)
     )
     errors = {name: (error[name], percent[name]) for name in error.keys() & percent.keys()}
-    cut = tuple(str(row["name"]) for row in rows if row.get("volume_mm3") == "n/a")
+    cut = tuple(name for name, value in zip(names, columns.get("volume_mm3", ()), strict=False) if value == "n/a")
     return Tissue(output, volumes if volumes or cut else None, confidence, soft, errors, cut)
 
 
@@ -344,7 +362,7 @@ def _missing(session: Session, head: str, wanted: str | None) -> Iterable[str]:
         yield f"{head}_…_desc-<method>_…: any enhanced image"
     for channel in session.channels:
         yield from _missing_of(channel, head, labels, bool(session.reference))
-    measured = {str(row.get("image")) for row in session.metrics}
+    measured = set(map(str, session.figures["image"]))
     if session.reference:
         yield from (
             f"{head}_desc-{label}_qc.tsv: metrics against high field" for label in labels if label not in measured

@@ -83,12 +83,11 @@ def improved_sentence(session: Session, image: Judged, album: Album) -> str:
             f"{metric_name(row.metric)} {_short(row.baseline)} → {_short(result.value)} {row.unit}".strip()
             for row, result in pairs
         ]
-        counts = {word: sum(result.judged == word for _, result in pairs) for word in ("better", "even", "worse")}
-        tally = ", ".join(f"{word} in {count}" for word, count in counts.items() if count)
+        tally = _tally([result.judged for _, result in pairs])
         return f"Against high field, from the plain mean of the scans to this: {', '.join(changes)}; {tally}."
     change = album.scale(image.contrast, image.label, "Change")
     if not change:
-        return "Nothing can be said of it."
+        return "Not known: there is neither high field nor a map of what was changed."
     return (
         f"Not known without high field. Half of the brain was changed by more than {number(change['median'], 2)} % of "
         "the median brain intensity, beyond brightness and contrast."
@@ -103,10 +102,10 @@ def doubt_sentence(image: Judged, album: Album) -> str:
     parts = []
     if weakest:
         named = ", ".join(f"{name} ({number(value, 2)} %)" for name, value in weakest)
-        parts.append(f"Least sure: {named}; half of the brain is below {number(error['median'], 2)} %")
+        parts.append(f"Least sure, by expected error: {named}; median over the brain {number(error['median'], 2)} %")
     elif error:
         parts.append(
-            f"Where the map of the expected error is bright; half of the brain is below {number(error['median'], 2)} %"
+            f"Where the map of the expected error is bright; median over the brain {number(error['median'], 2)} %"
         )
     share = risk.get("FractionAbove")
     if isinstance(share, int | float) and math.isfinite(share):
@@ -117,6 +116,17 @@ def doubt_sentence(image: Judged, album: Album) -> str:
     if finest := finest_detail(risk):
         parts.append(f"Detail finer than {finest} mm was not recorded")
     return ". ".join(parts) + "." if parts else "There is no map that says it: do not trust detail anywhere."
+
+
+def _tally(words: list[str]) -> str:
+    """What most metrics say, in a few words.
+
+    >>> _tally(["better", "better", "better"]), _tally(["better", "worse", "better"]), _tally(["even"])
+    ('all better', 'better in 2, worse in 1', 'even')
+    """
+    if len(set(words)) == 1:
+        return {1: "", 2: "both "}.get(len(words), "all ") + words[0]
+    return ", ".join(f"{word} in {words.count(word)}" for word in ("better", "even", "worse") if word in words)
 
 
 def _short(figure: str) -> str:

@@ -85,8 +85,9 @@ def metrics_long(cohort: Cohort) -> Rows:
             if "metric" not in about:
                 protocol = f"seg-{about.pop('segmentation')}"
                 about |= {"protocol": protocol, "region": about.pop("name"), "metric": "dice"}
-            for i, j in np.argwhere(np.isfinite(cells)).tolist():
-                rows.append({**places[i][j], **about, "value": cells[i, j]})
+            known = np.isfinite(cells)
+            for (i, j), value in zip(np.argwhere(known).tolist(), cells[known].tolist(), strict=True):
+                rows.append({**places[i][j], **about, "value": value})
     return sorted(rows, key=lambda row: (row["participant_id"], row["session_id"] or ""))
 
 

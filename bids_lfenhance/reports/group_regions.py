@@ -22,7 +22,7 @@ from .group_tables import (
     session_text,
     spread,
 )
-from .tables import signed
+from .tables import number
 
 Row = Mapping[str, Any]
 
@@ -115,8 +115,16 @@ def _headline_cell(row: Row | None, quantity: str) -> Cell:
     word = verdict(row, QUANTITIES[quantity][2])
     tested = p_text(row.get("p_holm"), row["pairs"])
     tested = tested if word == "untested" else f"p {tested}"
-    note = f"{signed(row['difference_mean'], 2)}, {tested}"
+    note = f"{_change_text(row)}, {tested}"
     return Cell(cell.text, cell.value, word, note=note)
+
+
+def _change_text(row: Row) -> str:
+    """The change with its sign, to the decimals of the figure above it."""
+    change, sd = row["difference_mean"], row["sd"]
+    decimals = decimals_for(sd) if known(sd) and sd > 0 else len(number(row["mean"]).partition(".")[2])
+    text = fixed(change, decimals)
+    return f"+{text}" if change > 0 and float(text) else text
 
 
 def findings(summary: Rows) -> Iterator[tuple[str, list[tuple[str, list[str]]]]]:

@@ -54,3 +54,10 @@ def test_short_steps_are_not(capsys: pytest.CaptureFixture[str]) -> None:
         show("a")
         show("b")
     assert len(capsys.readouterr().err.splitlines()) == 2
+
+
+def test_a_dataset_in_place_of_a_scan_points_to_its_command(tmp_path: Path) -> None:
+    (tmp_path / "dataset_description.json").write_text("{}")
+    with refused("bad-image") as caught:
+        run_enhance([str(tmp_path), "-o", str(tmp_path / "out.nii.gz")])
+    assert f"bids_lfenhance {tmp_path} OUT_DIR participant" in str(caught.value)

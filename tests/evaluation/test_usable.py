@@ -167,7 +167,7 @@ def test_one_bad_stack_among_good_ones_is_named_first():
     record = changed("Anatomy", "MaskVolumeMl", 700.0)
     record["Scans"].append({**record["Scans"][0], "File": "b.nii.gz", "SNR": 2.4})
     usable = judge(record)
-    assert usable.reasons[0] == "no: SNR 2.4 where at least 3 is wanted (b)"
+    assert usable.reasons[0] == "no: SNR 2.4, expected at least 3 (b)"
     assert brief(usable.reasons[0]) == "SNR 2.4"
     assert usable.reasons[1].startswith("check: brain mask 700 mL")
 

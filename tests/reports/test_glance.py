@@ -21,8 +21,8 @@ def test_what_improved_is_told_from_the_table_and_losses_with_it(derivative: Pat
     album = Album()
     first, second = judged(session)
     assert "PSNR 20.98 → 22.53 dB" in improved_sentence(session, first, album)
-    assert improved_sentence(session, first, album).endswith("better in 2.")
-    assert improved_sentence(session, second, album).endswith("worse in 2.")
+    assert improved_sentence(session, first, album).endswith("both better.")
+    assert improved_sentence(session, second, album).endswith("both worse.")
     assert [row.metric for row in open_rows(session)] == ["psnr", "ssim", "mae", "nmse"] * 2
 
 
@@ -44,5 +44,10 @@ def test_where_not_to_trust_names_regions_risk_and_detail(derivative: Path):
         },
     ]
     doubt = glance(session, judged(session)[0], album).doubt
-    for part in ("left amygdala (14 %)", "below 5.3 %", "1.4 % of the brain contradicts", "finer than 2.5 mm"):
+    for part in (
+        "left amygdala (14 %)",
+        "median over the brain 5.3 %",
+        "1.4 % of the brain contradicts",
+        "finer than 2.5 mm",
+    ):
         assert part in doubt

@@ -5,15 +5,16 @@ import re
 import shutil
 import subprocess
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-from matplotlib.figure import Figure
 
 from bids_lfenhance.config import GroupSettings
 from bids_lfenhance.reports.cohort import damage
 from bids_lfenhance.reports.group_dictionary import TABLES
-from bids_lfenhance.reports.group_figures import _dots
+from bids_lfenhance.reports.group_figures import _metric_plot
+from bids_lfenhance.reports.svg import FAINT
 from bids_lfenhance.workflows.group import run_group
 
 from .fake_cohort import BIAS_SHARE, DICE, LOW_SHARE, PSNR_GAIN, TISSUES, Cohort, build
@@ -114,9 +115,9 @@ def test_every_table_has_its_dictionary_and_the_page_stands_alone(made):
         assert all(entry["Description"] for entry in told.values())
     addresses = re.findall(r"(?:src|href)=\"([^\"]+)\"", page)
     assert [a for a in addresses if not re.match(r"#|data:|sub-\d+\.html$", a)] == []
-    for figure in ("metrics", "structures_T2w", "bland-altman_T1w", "retest_T1w"):
-        assert (folder / "figures" / f"{figure}.png").read_bytes().startswith(b"\x89PNG")
-        assert b"</svg>" in (folder / "figures" / f"{figure}.svg").read_bytes()
+    for figure in ("metrics", "bland-altman_T1w", "retest_T1w"):
+        picture = ElementTree.fromstring((folder / "figures" / f"{figure}.svg").read_text())
+        assert "sub-003" in "".join(picture.itertext()), "a dot says whose it is"
     assert "group" in (root / "derivative" / ".bidsignore").read_text().splitlines()
     assert not list(folder.rglob(".tmp-*"))
 
@@ -139,7 +140,7 @@ def test_any_segmentation_alone_or_none_makes_a_page(tmp_path, segmentations):
     page = outcome.page.read_text()
     assert outcome.exit_code == 0
     assert ("Dice is not in this derivative" in page) is not segmentations
-    figures = {path.stem for path in (tmp_path / "derivative" / "group" / "figures").glob("*.png")}
+    figures = {path.stem for path in (tmp_path / "derivative" / "group" / "figures").glob("*.svg")}
     assert figures == {"metrics"} | ({"structures_T1w", "bland-altman_T1w", "retest_T1w"} if segmentations else set())
     heads = Tables(page).heads[0]
     assert ("Dice, deep" in heads) is (segmentations not in ((), ("tissue",)))
@@ -254,10 +255,12 @@ def test_a_derivative_with_all_of_the_group_level_is_valid(tmp_path):
 
 def test_a_subject_without_high_field_is_no_line_in_the_figure():
     """Nor one with a single image: as the SLURM recipe showed, which runs both beside each other."""
-    axes = Figure().subplots()
     nothing = float("nan")
-    _dots(axes, [np.array([20.0, nothing, 21.0]), np.array([22.0, nothing, nothing])])
-    assert [path.vertices.tolist() for path in axes.collections[0].get_paths()] == [[[0, 20], [1, 22]]]
+    table = np.array([[20.0, nothing, 21.0], [22.0, nothing, nothing]])
+    drawn = "".join(_metric_plot((0, 0, 100, 100), table, ["01", "02", "03"]).drawn)
+    (grey,) = re.findall(f'<path d="([^"]+)"[^>]*stroke="{FAINT}"', drawn)
+    assert grey.count("M") == grey.count("L") == 1
+    assert re.findall("<title>(sub-..)", drawn) == ["sub-01", "sub-03", "sub-01"]
 
 
 def test_words_of_the_dataset_are_escaped(tmp_path):

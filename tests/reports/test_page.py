@@ -103,7 +103,7 @@ def test_a_loss_against_the_plain_mean_is_said_in_words(page: str):
     text = read(page).text
     assert "T2w: the enhanced image (inr) is worse than the plain mean, PSNR 20.98 dB against 22.53 dB." in text
     assert "T1w: the enhanced image (inr) is worse" not in text
-    assert "check: loss of PSNR 1.55 dB where at most 0.1 dB is wanted" in text
+    assert "check: loss of PSNR 1.55 dB, expected at most 0.1 dB" in text
 
 
 def test_the_page_says_of_each_image_what_its_tables_come_to(derivative: Path, page: str):
@@ -269,7 +269,7 @@ def test_a_session_of_which_no_image_could_be_made_is_on_the_page(tmp_path: Path
     (anat / "sub-01_ses-HFE_desc-preproc_qc.json").write_text(json.dumps(record))
     text = report(out).text
     assert "Session HFE" in text
-    assert "T1w (inr) to look at no, to segment no, to measure volumes no" in text
+    assert "T1w (inr) to look at no · to segment no · to measure volumes no" in text
     assert "no: a.nii.gz shows no head" in text
     assert "Missing: sub-01_ses-HFE" not in text
 
@@ -277,7 +277,7 @@ def test_a_session_of_which_no_image_could_be_made_is_on_the_page(tmp_path: Path
 def test_low_field_only_without_skull_one_contrast_one_draw(tmp_path: Path):
     recipe = Recipe(reference=None, contrasts=("FLAIR",), draws=1, skull=False, methods=("interp",))
     reader = report(build(tmp_path, phantom(SMALL), recipe))
-    assert "FLAIR (interp) to look at yes, to segment yes, to measure volumes yes" in reader.text
+    assert "FLAIR (interp) to look at yes · to segment yes · to measure volumes yes" in reader.text
     assert "not verifiable here" in reader.text
     assert "Without a high-field image there is no truth to compare with." in reader.text
     assert "their alignment cannot be shown" in reader.text
@@ -290,7 +290,7 @@ def test_two_results_stand_side_by_side(tmp_path: Path):
     out = build(tmp_path, phantom(SMALL), Recipe(contrasts=("T1w",), methods=("inr", "interp"), sloppy=True))
     text = report(out).text
     assert "check: made with --sloppy" in text
-    assert "T1w (interp) to look at check, to segment no, to measure volumes no" in text
+    assert "T1w (interp) to look at check · to segment no · to measure volumes no" in text
     assert "Enhanced (inr)" in text
     assert "Enhanced (interp)" in text
 

@@ -4,6 +4,7 @@ import math
 
 import pytest
 
+from bids_lfenhance.evaluation.metric_definitions import DATA_DICTIONARY, METRICS
 from bids_lfenhance.reports.collect import Session
 from bids_lfenhance.reports.tables import band_limit, judged, metric_rows, number, scan_rows, signed
 
@@ -26,7 +27,6 @@ def test_better_is_what_the_metric_says(metric: str, baseline: float | None, val
 
 
 def test_a_ratio_is_best_at_one():
-    from bids_lfenhance.evaluation.metric_definitions import METRICS
 
     ratio = next(name for name, metric in METRICS.items() if metric.better == "one")
     assert judged(ratio, 0.5, 0.9) == "better"
@@ -43,7 +43,8 @@ def test_what_is_not_a_number_is_a_dash():
 
 
 def session(record: dict | None = None, metrics: tuple = (), missing: tuple = ()) -> Session:
-    return Session("A", ("inr",), (), None, record or {}, metrics, missing)
+    figures = {name: [row[name] for row in metrics] for name in DATA_DICTIONARY}
+    return Session("A", ("inr",), (), None, record or {}, figures, missing)
 
 
 def row(image: str, value: float | str, metric: str = "psnr") -> dict:

@@ -16,7 +16,7 @@ def image(usable: Usable, name: str = "x.nii.gz", **sidecar: object) -> Output:
 
 def session(record: dict, *channels: Channel) -> Session:
     labels = tuple(dict.fromkeys(label for channel in channels for label in channel.enhanced))
-    return Session("A", labels, channels, None, record, (), ())
+    return Session("A", labels, channels, None, record, {}, ())
 
 
 def test_every_image_is_judged_as_its_sidecar_says():
@@ -71,5 +71,5 @@ def test_a_warning_is_told_once_though_it_stands_beside_every_contrast():
         Channel(name, enhanced={"cfm": warned("It moved."), "pfsr": warned("Odd.")}, risk={"cfm": warned("Blind.")})
         for name in ("T1w", "T2w")
     )
-    found = warnings_of(Session("A", ("cfm", "pfsr"), channels, None, {"Warnings": ["It moved."]}, (), ()))
+    found = warnings_of(Session("A", ("cfm", "pfsr"), channels, None, {"Warnings": ["It moved."]}, {}, ()))
     assert found == ([], ["It moved.", "pfsr: Odd.", "T1w cfm: Blind.", "T2w cfm: Blind."])

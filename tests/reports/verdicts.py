@@ -3,9 +3,10 @@
 import json
 from pathlib import Path
 
+from bids_lfenhance.bids.tables import read_numbers
 from bids_lfenhance.evaluation.evidence import evidence
 from bids_lfenhance.evaluation.usable import Usable, judge
-from bids_lfenhance.reports.collect import list_outputs, read_json, read_numbers
+from bids_lfenhance.reports.collect import list_outputs, read_json
 
 
 def verdicts(out: Path) -> dict[Path, Usable]:
