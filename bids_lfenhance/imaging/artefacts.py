@@ -52,7 +52,7 @@ def ghosts(data: np.ndarray, affine: np.ndarray, mask: np.ndarray) -> float | No
     is louder in the middle of the field of view on all sides is no ghost. Powers of noise and signal add up.
     """
     air = ~grown(mask, CLEAR_MM, zooms_of(affine))
-    if np.mean(data[air] > 0) < 0.5:
+    if not air.any() or np.mean(data[air] > 0) < 0.5:
         return None
     power, excess = np.square(data, dtype=np.float64), []
     for axis in range(3):

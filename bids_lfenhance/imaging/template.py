@@ -131,8 +131,13 @@ def gains(maps: np.ndarray, values: np.ndarray, weight: np.ndarray | None = None
 
 
 def explained(maps: np.ndarray, values: np.ndarray, weight: np.ndarray | None = None) -> float:
-    """Share of the variance of ``values`` (N,) that a linear combination of ``maps`` (K, N) explains, in [0, 1]."""
+    """Share of the variance of ``values`` (N,) that a linear combination of ``maps`` (K, N) explains, in [0, 1].
+
+    0 where no value has a ``weight`` (N,).
+    """
     weight = np.ones_like(values) if weight is None else weight
+    if not weight.any():
+        return 0.0
     total = float((weight * (values - np.average(values, weights=weight)) ** 2).sum())
     left = float((weight * (values - gains(maps, values, weight) @ maps) ** 2).sum())
     return 1 - left / total if total > 0 else 0.0

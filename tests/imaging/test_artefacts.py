@@ -63,6 +63,12 @@ def test_an_air_of_zeros_says_nothing_of_ghosts():
     assert ghosts(np.where(mask, image, 0).astype(np.float32), AFFINE, mask) is None
 
 
+@pytest.mark.filterwarnings("error")
+def test_without_any_air_nothing_is_said_of_ghosts():
+    image, _ = head()
+    assert ghosts(magnitude(image), AFFINE, np.ones(SHAPE, bool)) is None
+
+
 def test_slices_acquired_in_two_poses_or_two_brightnesses_alternate():
     still, mask = head()
     moved, _ = head(shift=2.0)

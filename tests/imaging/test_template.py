@@ -38,6 +38,7 @@ def test_gains_are_the_intensities_and_explain_all(rng):
     assert np.allclose(gains(maps, truth @ maps), truth, rtol=0.02, atol=2)
     assert explained(maps, truth @ maps) > 0.999
     assert explained(maps, rng.standard_normal(500)) < 0.1
+    assert explained(maps, truth @ maps, np.zeros(500)) == 0, "nothing is compared, as where noise passes for a head"
 
 
 def test_parameters_are_centimetres_ten_degrees_ten_percent():
