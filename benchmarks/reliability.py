@@ -169,12 +169,16 @@ def regions_of(folder: Path) -> Found:
 
 
 def factor_of(found: Found, people: Collection[str]) -> float:
-    """What ``LEVEL`` of the ratios of difference and uncertain volume of all cases of some people stay below.
+    """What ``LEVEL`` of the ratios of difference and uncertain volume stay below in each of some people.
 
-    Of n values and one more like them (n + 1) · ``LEVEL`` are counted (split conformal).
+    Of the n values of a person and one more like them (n + 1) · ``LEVEL`` are counted (split conformal); the greatest
+    of the people's factors, as people differ more than the regions of one do.
     """
-    ratios = np.sort(np.concatenate([rows[:, 1] / rows[:, 2] for case, rows in found.items() if case[0] in people]))
-    return round(float(ratios[min(int(np.ceil(LEVEL * (ratios.size + 1))), ratios.size) - 1]), 2)
+    factors = []
+    for person in people:
+        ratios = np.sort(np.concatenate([rows[:, 1] / rows[:, 2] for case, rows in found.items() if case[0] == person]))
+        factors.append(float(ratios[min(int(np.ceil(LEVEL * (ratios.size + 1))), ratios.size) - 1]))
+    return round(max(factors), 2)
 
 
 def volumes(folder: Path, fit: Sequence[str]) -> None:

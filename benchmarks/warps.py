@@ -77,7 +77,7 @@ def main() -> None:
             image, target = item["input"][0], item["target"][0]
             print(f"| {example.subject}, {name} | affine | {overlap(net, straight, target)} |", flush=True)
             for elastic in given.elastic:
-                warp = fit_warp(image, grid, template, affine, sloppy=False, elastic=elastic)
+                warp = fit_warp(image, grid, template, affine, elastic=elastic)
                 print(f"| | {elastic:g} | {overlap(net, places(warp, grid), target)} |", flush=True)
 
 

@@ -288,13 +288,14 @@ def _prepare(
     from .imaging.field_of_view import seen_in
     from .imaging.guess import guess_contrast
     from .imaging.preprocess import prepare_session
+    from .imaging.template import QUICK
 
     progress("correcting the bias field" + (" and aligning the stacks" if len(images) > 1 else ""))
     working = contrast or CONTRASTS[0]
     volume, quality = prepare_session([(name, working, None, image) for name, image in images])
     progress("finding the brain")
     seen = seen_in(volume, working)
-    anatomy = find_anatomy(volume.channel(working), volume.grid, contrast or "scan", seen=seen, sloppy=True)
+    anatomy = find_anatomy(volume.channel(working), volume.grid, contrast or "scan", seen=seen, effort=QUICK)
     quality["Warnings"] = [*quality["Warnings"], *anatomy.quality["Warnings"]]
     if contrast is None:
         contrast = guess_contrast(volume.channel(working), anatomy.mask, anatomy.priors)

@@ -19,7 +19,7 @@ from .field_of_view import (
 )
 from .grid import Grid, box_of, coverage, resample
 from .morphology import closed, filled, grown, largest, opened
-from .template import HeadTemplate, explained, fit_affine, gains, load_head_template, shell_weight
+from .template import FULL, ROUGH, Effort, HeadTemplate, explained, fit_affine, gains, load_head_template, shell_weight
 from .tissue import moments, responsibilities, without_removed
 from .volume import Volume
 from .warp import Warp, deform, lattice
@@ -73,7 +73,7 @@ def find_anatomy(
     contrast: str,
     *,
     seen: np.ndarray | None = None,
-    sloppy: bool = False,
+    effort: Effort = FULL,
 ) -> Anatomy:
     """The brain mask, tissue priors and quality of an image, with skull or without, of any contrast.
 
@@ -84,13 +84,13 @@ def find_anatomy(
     contrast : named in warnings; the gains of the tissues are measured, not assumed
     seen : (X, Y, Z) bool, the field of view; None: all of the grid. A head that ends on its faces is compared with the
         template inside it alone, and what lies beyond is no brain
-    sloppy : a coarser and shorter registration, for tests
+    effort : of the registration to the template
     """
     image = np.nan_to_num(np.asarray(channel, np.float32))
     template = load_head_template()
     seen = seen if seen is not None and _is_cut(image, seen, grid) else None
-    affine, fit = fit_affine(image, grid, template, seen, sloppy=sloppy)
-    warp = fit_warp(image, grid, template, affine, sloppy=sloppy, seen=seen)
+    affine, fit = fit_affine(image, grid, template, seen, effort=effort)
+    warp = fit_warp(image, grid, template, affine, effort=effort, seen=seen)
     carried = _carried(warp, np.concatenate([template.maps[:3], template.brain[None]]), template.grid.affine, grid)
     priors, brain = carried[:3], carried[3] > 0.5
     if seen is not None:
@@ -134,7 +134,7 @@ def anatomy_of(volume: Volume, qc: Mapping[str, Any], *, sloppy: bool) -> tuple[
     contrast = volume.contrasts[0]
     field = field_of_scan(qc, contrast)
     seen = coverage(*field, volume.grid) if field else seen_in(volume, contrast) if volume.stacks else None
-    anatomy = find_anatomy(volume.channel(contrast), volume.grid, contrast, seen=seen, sloppy=sloppy)
+    anatomy = find_anatomy(volume.channel(contrast), volume.grid, contrast, seen=seen, effort=ROUGH if sloppy else FULL)
     anatomy.quality["Warnings"] += further_warnings(volume, anatomy)
     if field is None or seen is None:
         return anatomy, {}
@@ -256,11 +256,11 @@ def fit_warp(
     template: HeadTemplate,
     affine: np.ndarray,
     *,
-    sloppy: bool,
+    effort: Effort = FULL,
     elastic: float = 0.7,
     seen: np.ndarray | None = None,
 ) -> Warp:
-    """The deformation of the template's head to the image, coarse (4 mm) then fine (2 mm, unless ``sloppy``).
+    """The deformation of the template's head to the image, from coarse to fine.
 
     ``elastic``: how smooth it is, SD in voxels of 4 and of 2 mm (``deform``); ``seen`` (X, Y, Z) bool: where the images
     are compared, if not everywhere.
@@ -269,7 +269,7 @@ def fit_warp(
     level = np.percentile(image[core], 99.5) if core.any() else image.max()
     image = np.clip(image, 0, level)
     warp = Warp(affine, np.zeros((3, 2, 2, 2), np.float32), Grid(grid.affine, (2, 2, 2)))
-    for zoom, iterations in ((4, 20),) if sloppy else ((4, 50), (2, 25)):
+    for zoom, iterations in effort.warp:
         warp = _refine_warp(image, grid, template, warp, zoom, iterations, elastic, seen)
     return warp
 

@@ -143,7 +143,9 @@ def estimate_session(
 
 def _corrected(found: SessionEstimate, name: str) -> ContrastEstimate:
     """The estimate of one contrast with what its stacks say beyond it."""
-    from ..imaging.consistency import correction  # as above
+    from scipy import fft  # as above
+
+    from ..imaging.consistency import correction
 
     one = found.contrasts[name]
     stacks = found.volume.stacks_of(name)
@@ -154,7 +156,8 @@ def _corrected(found: SessionEstimate, name: str) -> ContrastEstimate:
     scale = found.error_scale(1.0)[channel].clip(max=SCALE[1] * one.slots.unit)
     mask = np.zeros(grid.shape, bool)
     mask[found.crop.box] = found.crop.mask
-    change = correction(image, scale, stacks, mask, grid)[found.crop.box] / np.float32(one.slots.unit)
+    with fft.set_workers(torch.get_num_threads()):  # each line of a transform is one thread's: the same to the bit
+        change = correction(image, scale, stacks, mask, grid)[found.crop.box] / np.float32(one.slots.unit)
     return replace(one, correction=torch.from_numpy(change)[None, None].to(one.mean.device))
 
 

@@ -114,13 +114,13 @@ def segment_volume(
 
     ``mask`` (X, Y, Z) bool, brain; ``template_to_subject`` (4, 4) RAS+ mm, the affine registration to the template. The
     warp is fitted to the first contrast here, even where the high field has one: what is reported of low
-    field must not come from there. ``sloppy``: coarsely.
+    field must not come from there. ``sloppy``: coarsely, and the network does not look in the mirror.
     """
     first = np.maximum(np.nan_to_num(volume.channel(volume.contrasts[0])), 0)
     warp = warp_to_template(first, volume.grid, template_to_subject, sloppy=sloppy)
     labels, rows = {}, {}
     for contrast in volume.contrasts:
-        found = segment(volume.channel(contrast), volume.grid, mask, warp, predict)
+        found = segment(volume.channel(contrast), volume.grid, mask, warp, predict, flip=not sloppy)
         labels[contrast], rows[contrast] = found.labels, volume_rows(found)
     return labels, rows
 

@@ -4,7 +4,7 @@ import numpy as np
 
 from ..imaging.anatomy import fit_warp
 from ..imaging.grid import Grid
-from ..imaging.template import load_head_template
+from ..imaging.template import FULL, ROUGH, load_head_template
 from ..imaging.warp import Warp
 from ..simulators.source import COMMON_MM
 from .synthesis import Appearance, paint_patch
@@ -26,7 +26,9 @@ CELL = np.array([[2, 0, 0, 0.5], [0, 2, 0, 0.5], [0, 0, 2, 0.5], [0, 0, 0, 1]])
 
 def warp_to_template(image: np.ndarray, grid: Grid, template_to_subject: np.ndarray, *, sloppy: bool = False) -> Warp:
     """Where an image (X, Y, Z) ≥ 0 lies in the template, from the affine (4, 4) RAS+ mm on; 10 to 20 CPU-s."""
-    return fit_warp(image, grid, load_head_template(), template_to_subject, sloppy=sloppy, elastic=ELASTIC)
+    return fit_warp(
+        image, grid, load_head_template(), template_to_subject, effort=ROUGH if sloppy else FULL, elastic=ELASTIC
+    )
 
 
 def warps_of_labels(kinds: np.ndarray, grid: Grid, template_to_subject: np.ndarray) -> np.ndarray:

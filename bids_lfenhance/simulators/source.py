@@ -11,6 +11,7 @@ from ..errors import InputError
 from ..imaging.anatomy import CORRELATION, VOLUME_ML, Anatomy, find_anatomy
 from ..imaging.grid import Grid
 from ..imaging.signal import ORDER
+from ..imaging.template import FULL, ROUGH
 from ..imaging.tissue import segment_tissue
 from ..imaging.volume import Volume
 
@@ -119,7 +120,7 @@ def _anatomy_of(
     """Mask (X, Y, Z) bool, tissue (3, X, Y, Z), place (4, 4) of an image, or ``InputError``."""
     if not np.isfinite(image).any() or np.nanmin(image) == np.nanmax(image):
         raise InputError(f"Expected a head or a brain in {name}, found one value everywhere; leave it out.")
-    anatomy = find_anatomy(image, grid, contrast, sloppy=sloppy)
+    anatomy = find_anatomy(image, grid, contrast, effort=ROUGH if sloppy else FULL)
     check_brain(anatomy, name)
     tissue, _ = segment_tissue(image, anatomy.mask, anatomy.priors)
     return anatomy.mask, tissue, common_place(anatomy.warp.affine, grid)

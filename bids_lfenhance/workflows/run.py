@@ -29,7 +29,7 @@ from ..reports.boilerplate import bibliography, boilerplate
 from ..reports.page import reports_failure, write_report
 from ..resources import available_cpus, available_memory_gb, check_room, limit_threads
 from ..segmentation.regions import label_table
-from .inputs import graph_label
+from .inputs import graph_label, reference_key, session_key
 from .progress import append_log, open_log
 from .verdicts import ImageVerdict, image_verdicts, record_failures, unusable_images, verdict_lines
 
@@ -317,9 +317,14 @@ def _execute(
     from .participant import init_subject_wf
 
     work = work_folder(settings, spec)
-    if settings.clean_workdir:
-        for subject in sessions:  # theirs alone: other runs may be at other subjects in the same folder
-            shutil.rmtree(subject_folder(work, subject), ignore_errors=True)
+    for subject, own in sessions.items():
+        folder = subject_folder(work, subject)
+        if settings.clean_workdir:  # theirs alone: other runs may be at other subjects in the same folder
+            shutil.rmtree(folder, ignore_errors=True)
+        for session in own:
+            if missing_outputs(session, spec):  # perhaps written before, and lost: a step that is done would stay so
+                for graph in (f"session_{session_key(session)}_wf", f"reference_{reference_key(session)}_wf"):
+                    shutil.rmtree(folder / graph / "write", ignore_errors=True)
     graphs = [init_subject_wf(subject, own, spec, str(run_dir)) for subject, own in sessions.items()]
     return execute_graph(graphs, work, run_dir, settings, spec)
 

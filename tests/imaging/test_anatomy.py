@@ -19,7 +19,7 @@ from bids_lfenhance.imaging.anatomy import (
     stack_warnings,
 )
 from bids_lfenhance.imaging.grid import Grid, canonical_grid, resample
-from bids_lfenhance.imaging.template import affine_of, load_head_template
+from bids_lfenhance.imaging.template import ROUGH, affine_of, load_head_template
 from bids_lfenhance.imaging.volume import Stack, volume_from_channels
 
 GAINS = {  # CSF, GM, WM, skull, scalp, air, below
@@ -56,7 +56,8 @@ def anatomies(small) -> dict[str, Anatomy]:
     """What is found of each scan."""
     scans, _, grid = small
     return {
-        name: find_anatomy(image, grid, "T2w" if name == "T2w" else "T1w", sloppy=True) for name, image in scans.items()
+        name: find_anatomy(image, grid, "T2w" if name == "T2w" else "T1w", effort=ROUGH)
+        for name, image in scans.items()
     }
 
 
@@ -90,7 +91,7 @@ def test_what_was_stripped_from_the_sulci_stays_out_of_the_mask(small):
 def test_a_head_upside_down_is_said(small):
     """Slices in reverse order under a plausible header: https://github.com/rordenlab/dcm2niix/issues/134."""
     scans, _, grid = small
-    found = find_anatomy(np.ascontiguousarray(scans["T1w"][:, :, ::-1]), grid, "T1w", sloppy=True)
+    found = find_anatomy(np.ascontiguousarray(scans["T1w"][:, :, ::-1]), grid, "T1w", effort=ROUGH)
     assert any("upside down: check orientation" in sentence for sentence in found.quality["Warnings"])
 
 
@@ -130,20 +131,20 @@ def test_the_one_stack_under_another_name_is_named():
 
 def test_two_runs_agree_to_the_last_bit(small, anatomies):
     scans, _, grid = small
-    one, other = anatomies["T1w"], find_anatomy(scans["T1w"], grid, "T1w", sloppy=True)
+    one, other = anatomies["T1w"], find_anatomy(scans["T1w"], grid, "T1w", effort=ROUGH)
     assert one.mask.tobytes() == other.mask.tobytes()
     assert one.priors.tobytes() == other.priors.tobytes()
 
 
 def test_a_failed_extraction_is_a_warning_with_its_numbers(rng):
     grid = Grid(np.diag([6.0, 6, 6, 1]), (32, 32, 32))
-    found = find_anatomy(rng.uniform(0, 1, grid.shape).astype(np.float32), grid, "T2w", sloppy=True)
+    found = find_anatomy(rng.uniform(0, 1, grid.shape).astype(np.float32), grid, "T2w", effort=ROUGH)
     assert any("T2w" in sentence and "0.5" in sentence for sentence in found.quality["Warnings"])
 
 
 def test_nothing_at_all_is_a_warning_not_a_crash():
     grid = Grid(np.diag([6.0, 6, 6, 1]), (32, 32, 32))
-    found = find_anatomy(np.zeros(grid.shape, np.float32), grid, "T1w", sloppy=True)
+    found = find_anatomy(np.zeros(grid.shape, np.float32), grid, "T1w", effort=ROUGH)
     assert found.quality["Warnings"]
     assert np.isfinite(found.priors).all()
 

@@ -17,7 +17,7 @@ from bids_lfenhance.imaging.field_of_view import (
 )
 from bids_lfenhance.imaging.grid import Grid, apply_affine
 from bids_lfenhance.imaging.preprocess import prepare_reference
-from bids_lfenhance.imaging.template import HeadTemplate, load_head_template
+from bids_lfenhance.imaging.template import ROUGH, HeadTemplate, load_head_template
 from bids_lfenhance.imaging.volume import Stack, load_arrays, save_volume, volume_from_channels
 from bids_lfenhance.interfaces.prepare import FindAnatomy
 
@@ -80,7 +80,7 @@ def cut(small) -> tuple[Anatomy, np.ndarray, np.ndarray]:
     kept = slice(0, int(np.flatnonzero(seen.any(axis=(0, 1)))[-1]) + 4)  # the canonical grid ends soon after the head
     smaller = Grid(grid.affine, (*grid.shape[:2], kept.stop))
     image = np.where(seen, scans["T1w"], 0)[:, :, kept]
-    return find_anatomy(image, smaller, "T1w", seen=seen[:, :, kept], sloppy=True), brain, seen
+    return find_anatomy(image, smaller, "T1w", seen=seen[:, :, kept], effort=ROUGH), brain, seen
 
 
 def test_a_head_without_its_top_is_known_to_lack_it(small, cut):
@@ -144,7 +144,7 @@ def test_a_whole_head_is_fitted_as_if_all_of_the_grid_were_seen(small, monkeypat
 
     monkeypatch.setattr(anatomy, "fit_affine", fit)
     with pytest.raises(Fitted) as given:
-        find_anatomy(np.where(seen, scans["T1w"], 0), grid, "T1w", seen=seen, sloppy=True)
+        find_anatomy(np.where(seen, scans["T1w"], 0), grid, "T1w", seen=seen, effort=ROUGH)
     assert given.value.args == (None,)
 
 

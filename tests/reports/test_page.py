@@ -3,25 +3,36 @@
 import json
 import re
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import pytest
+from PIL import Image
 
+from bids_lfenhance.reports import rendering
 from bids_lfenhance.reports.collect import collect
 from bids_lfenhance.reports.page import boilerplate, reports_failure, write_report
 from bids_lfenhance.reports.rendering import tinted
 from bids_lfenhance.reports.session_images import MARGIN_MM
 from bids_lfenhance.reports.tables import number
 
-from .conftest import RUN
+from .conftest import RUN, undrawn
 from .fake_derivative import Recipe, build, phantom, save
 from .page_reader import Reader, read
 from .verdicts import verdicts
 
 SMALL = (24, 28, 24)
+DRAW = rendering.sheet_figure
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)> {{ 7 * 7 }} \u2028 & \"'"
+
+
+@pytest.fixture(autouse=True)
+def quick() -> Iterator[None]:
+    """No figures for print, but where they are looked at."""
+    with undrawn():
+        yield
 
 
 def report(out: Path) -> Reader:
@@ -166,6 +177,18 @@ def test_figures_are_left_beside_the_images(derivative: Path):
     }
     assert names == expected
     assert not list(derivative.rglob("*.part"))
+
+
+def test_figures_can_be_printed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(rendering, "sheet_figure", DRAW)
+    out = build(tmp_path, phantom(SMALL), Recipe(contrasts=("T1w",)))
+    write_report(out, "01")
+    figures = [path for path in (out / "sub-01" / "figures").iterdir() if "thumbnail" not in path.name]
+    assert len(figures) == 4
+    for path in figures:
+        with Image.open(path) as image:
+            assert image.width == 1200
+            assert np.asarray(image).std() > 20
 
 
 def test_what_the_dataset_says_is_shown_and_never_run(tmp_path: Path):
