@@ -102,7 +102,10 @@ def doubt_sentence(image: Judged, album: Album) -> str:
     parts = []
     if weakest:
         named = ", ".join(f"{name} ({number(value, 2)} %)" for name, value in weakest)
-        parts.append(f"Least sure, by expected error: {named}; median over the brain {number(error['median'], 2)} %")
+        parts.append(
+            f"Least sure, by expected error in % of the median brain intensity: {named}; median over the brain "
+            f"{number(error['median'], 2)} %"
+        )
     elif error:
         parts.append(
             f"Where the map of the expected error is bright; median over the brain {number(error['median'], 2)} %"

@@ -117,7 +117,7 @@ class Plot:
             self.text(x - self.left, self.height + 16, word, 'text-anchor="middle"')
         for value, word in beside:
             y = float(self.at_y(value))
-            edge += f"M{self.left:.1f} {y:.1f}h-4" if len(beside) < 9 else ""
+            edge += f"M{self.left:.1f} {y:.1f}h-4"
             self.text(-7, y - self.top + 4, word, 'text-anchor="end"')
         self.drawn.append(f'<path d="{edge}" fill="none" stroke="{INK}" stroke-width=".8"/>')
         if title_x:
