@@ -88,7 +88,7 @@ def _cgroup(controller: str, name: str) -> list[str]:
         lines = Path("/proc/self/cgroup").read_text().splitlines()
     except OSError:
         return []
-    found = []
+    values = []
     for line in lines:
         _, controllers, own = line.split(":", 2)
         if controllers and controller not in controllers.split(","):
@@ -96,10 +96,10 @@ def _cgroup(controller: str, name: str) -> list[str]:
         root = Path("/sys/fs/cgroup") / (controllers and controller)
         for folder in [root / own.strip("/"), *(root / own.strip("/")).parents]:
             with suppress(OSError):  # in a namespace the upper ones cannot be seen
-                found.append((folder / name).read_text().strip())
+                values.append((folder / name).read_text().strip())
             if folder == root:
                 break
-    return found
+    return values
 
 
 @dataclass

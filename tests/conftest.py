@@ -22,8 +22,22 @@ def rng() -> np.random.Generator:
     return np.random.default_rng(20261122)
 
 
-LONG = ("tests/test_end_to_end.py", "tests/reliability/test_recovery.py", "tests/reliability/test_faults.py")
-"""Files that take a minute or more: first, so that no worker is left with one of them in the end."""
+LONG = (
+    "tests/test_end_to_end.py",
+    "tests/reliability/test_recovery.py",
+    "tests/reliability/test_faults.py",
+    "tests/imaging/test_anatomy.py",
+    "tests/workflows/test_simulate.py",
+    "tests/imaging/test_preprocess.py",
+    "tests/training/test_loop.py",
+    "tests/workflows/test_engine.py",
+    "tests/reports/test_group.py",
+    "tests/methods/test_residual.py",
+    "tests/simulators/test_head.py",
+    "tests/methods/inr/test_inference.py",
+    "tests/training/test_pack.py",
+)
+"""Files that take 20 CPU-seconds or more, longest first: no worker is left with one of them in the end."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

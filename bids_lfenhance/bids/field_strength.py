@@ -103,9 +103,9 @@ def _reread(value: Any, source: str, per_tesla: float) -> float | None:
         value = value[0]
     units, unit = _UNITS[source], ""
     if isinstance(value, str):
-        if not (found := _NUMBER.fullmatch(value)) or re.search(r"[1-9]\d*,\d{3}(?!\d)", value):
+        if not (match := _NUMBER.fullmatch(value)) or re.search(r"[1-9]\d*,\d{3}(?!\d)", value):
             return None  # "1,500" is 1.5 or 1500
-        value, unit = float(found[1].replace(",", ".")), found[2].lower()
+        value, unit = float(match[1].replace(",", ".")), match[2].lower()
         if unit and unit not in units:
             return None
     if isinstance(value, bool) or not isinstance(value, int | float):

@@ -57,9 +57,9 @@ def people_without_data(root: Path) -> tuple[str, ...]:
     except InputError:  # said by participants_notes
         return ()
     folders = _folders(root, "sub-*")
-    found = {row["participant_id"] for row in own_rows(rows, folders).values()}
+    with_data = {row["participant_id"] for row in own_rows(rows, folders).values()}
     listed = list(dict.fromkeys(row["participant_id"] for row in rows))
-    absent = [label for label in listed if label not in found]
+    absent = [label for label in listed if label not in with_data]
     if not absent:
         return ()
     are = "is" if len(absent) == 1 else "are"
@@ -77,14 +77,14 @@ def unread_images(root: Path, subjects: Iterable[str]) -> tuple[str, ...]:
         if not READ.fullmatch(path.name) and not is_ignored(path.relative_to(root).as_posix(), patterns)
     ]
     alike = [name for name in names if ALIKE.fullmatch(name) and "mask." not in name]
-    found = [name for name in names if re.search(r"_(?:UNIT1|MP2RAGE)\.nii", name)]
+    mp2rage = [name for name in names if re.search(r"_(?:UNIT1|MP2RAGE)\.nii", name)]
     sentences = (
         f"{shorten(alike, 3)} {'was' if len(alike) == 1 else 'were'} left out: a scan's name ends in _T1w, _T2w or "
         "_FLAIR, so spelled, and .nii.gz or .nii, all entities before it; rename what is one.",
-        f"{len(found)} images of an MP2RAGE ({shorten(found, 3)}) were left out: only T1w, T2w and FLAIR are read; "
+        f"{len(mp2rage)} images of an MP2RAGE ({shorten(mp2rage, 3)}) were left out: only T1w, T2w and FLAIR are read; "
         "to use the uniform image as reference, name it acq-UNI_T1w (a background of noise is taken away).",
     )
-    return tuple(sentence for sentence, some in zip(sentences, (alike, found), strict=True) if some)
+    return tuple(sentence for sentence, some in zip(sentences, (alike, mp2rage), strict=True) if some)
 
 
 def without_ignored(root: Path, images: Mapping[str, list[Path]]) -> tuple[dict[str, list[Path]], tuple[str, ...]]:

@@ -18,8 +18,8 @@ def lesion_masks(bids_dir: Path, session: LowFieldSession) -> tuple[Scan, ...]:
     in the coordinates of the scanner: those with a ``space-`` other than ``orig`` are not meant.
     """
     labels = {session.session} | ({session.reference_session} if session.paired else set())
-    found = {path.name: scan for path in _paths(bids_dir, session.subject) if (scan := _mask(path, session.subject))}
-    return tuple(scan for _, scan in sorted(found.items()) if scan.session in labels)
+    masks = {path.name: scan for path in _paths(bids_dir, session.subject) if (scan := _mask(path, session.subject))}
+    return tuple(scan for _, scan in sorted(masks.items()) if scan.session in labels)
 
 
 def _paths(bids_dir: Path, subject: str) -> Iterator[Path]:

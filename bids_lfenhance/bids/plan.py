@@ -36,10 +36,10 @@ class NoFieldStrengthError(InputError):
         self.scans = tuple(scans)
         files = shorten((scan.path.name for scan in scans), 3)
         entries = dict.fromkeys(word for scan in scans for word in read_field_strength(scan.sidecar).unusable)
-        found = f"{shorten(entries, 3)}, which could mean several things or none" if entries else "none"
+        value = f"{shorten(entries, 3)}, which could mean several things or none" if entries else "none"
         super().__init__(
             f"Expected ImagingFrequency, MagneticFieldStrength or a known Manufacturer in the sidecars of "
-            f"{len(scans)} image{'s' * (len(scans) > 1)} ({files}), found {found}; "
+            f"{len(scans)} image{'s' * (len(scans) > 1)} ({files}), found {value}; "
             "add one, or say it with --assume-field-strength TESLA.",
             code="no-field-strength",
         )
@@ -208,10 +208,10 @@ def make_session(
 
 def processed_notes(stacks: Sequence[Scan]) -> list[str]:
     """A sentence where sidecars hold what only those of processed images do."""
-    found = [(scan, key) for scan in stacks for key in PROCESSED if key in scan.sidecar]
-    if not found:
+    processed = [(scan, key) for scan in stacks for key in PROCESSED if key in scan.sidecar]
+    if not processed:
         return []
-    scan, key = found[0]
+    scan, key = processed[0]
     return [
         f"{scan.path.name} has {key} in its sidecar, as derivatives have: what was processed already is not what was "
         "acquired; check where it comes from."

@@ -226,8 +226,8 @@ def why_no_label(name: str) -> str:
     key, _, label = name.partition("-")
     wrong = "".join(dict.fromkeys(character for character in label if not LABEL.fullmatch(character)))
     better = "".join(character for character in label if character not in wrong) or "01"
-    found = f"{label!r} holds {wrong!r}" if wrong else "there is none"
-    return f"a label is letters and digits only, and {found}; rename the folder and its files, to {key}-{better} say"
+    reason = f"{label!r} holds {wrong!r}" if wrong else "there is none"
+    return f"a label is letters and digits only, and {reason}; rename the folder and its files, to {key}-{better} say"
 
 
 def shorten(items: Iterable[str], limit: int) -> str:

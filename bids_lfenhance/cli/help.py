@@ -75,8 +75,8 @@ def describe_method(name: str) -> str:
     Raise ``InputError`` where there is none of that name.
     """
     parts = {level: [part for part in parts_of(level) if part.name == name] for level in USES}
-    found = {level: own[0] for level, own in parts.items() if own and (level != "train" or own[0].kind == "method")}
-    if not found:
+    by_level = {level: own[0] for level, own in parts.items() if own and (level != "train" or own[0].kind == "method")}
+    if not by_level:
         names = dict.fromkeys(part.name for level in USES for part in parts_of(level))
         raise InputError(
             f"Expected a method or simulator after --help-method ({', '.join(names)}), found '{name}'; "
@@ -85,7 +85,7 @@ def describe_method(name: str) -> str:
             option="help_method",
             value=name,
         )
-    sections = [_section(level, part) for level, part in found.items()]
+    sections = [_section(level, part) for level, part in by_level.items()]
     how = "Give them as --set KEY=VALUE [KEY=VALUE ...], or in the [method] or [simulator] table of a settings file."
     return "\n\n".join([f"Settings of {name}. {how}", *sections])
 

@@ -118,11 +118,11 @@ def settings_of_parts(
     the shared settings by name. Raise ``InputError`` for what there is not, or has no effect.
     """
     chosen = {part.table: part for part in _chosen(level, run)}
-    found: dict[str, dict[str, Any]] = {table: {} for table in chosen}
+    tables: dict[str, dict[str, Any]] = {table: {} for table in chosen}
     for table, part in chosen.items():
         if run.get(part.kind) == file["run"].get(part.kind, run.get(part.kind)):
             where = f"in the [{table}] table of the settings file"
-            found[table] = {key: part.value(key, value, where) for key, value in file.get(table, {}).items()}
+            tables[table] = {key: part.value(key, value, where) for key, value in file.get(table, {}).items()}
     main = next(iter(chosen), "")
     for word in given.get("set", ()):
         table, key, value = _split(word, main)
@@ -133,11 +133,11 @@ def settings_of_parts(
                 code="no-effect",
                 key=key,
             )
-        found[table][key] = chosen[table].value(key, value, f"in --set {word}")
+        tables[table][key] = chosen[table].value(key, value, f"in --set {word}")
     for name in SHARED:
         if name in given and name in shared(level):
-            found[main][name] = _shared_value(level, chosen[main], name, given[name])
-    return {f"{table}_options": options for table, options in found.items()}
+            tables[main][name] = _shared_value(level, chosen[main], name, given[name])
+    return {f"{table}_options": options for table, options in tables.items()}
 
 
 def _chosen(level: str, run: Mapping[str, Any]) -> list[Part]:

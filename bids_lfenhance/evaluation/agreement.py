@@ -171,11 +171,11 @@ def signed_rank_ps(differences: Sequence[np.ndarray]) -> list[float]:
             alike.setdefault((size.size, number if tied else -1), []).append(number)
     for (size_left, _), members in alike.items():
         if size_left == 0:
-            found = np.ones(len(members))
+            values = np.ones(len(members))
         else:
             table = np.array([differences[n][differences[n] != 0] for n in members])
-            found = np.atleast_1d(stats.wilcoxon(table, zero_method="wilcox", axis=1).pvalue)
-        for number, p in zip(members, found, strict=True):
+            values = np.atleast_1d(stats.wilcoxon(table, zero_method="wilcox", axis=1).pvalue)
+        for number, p in zip(members, values, strict=True):
             p_values[number] = float(p)
     return p_values
 

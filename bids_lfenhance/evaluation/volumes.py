@@ -54,14 +54,14 @@ def agreements(
     if labels.shape != reference.shape:
         raise ValueError(f"label images must share one grid, found {labels.shape} and {reference.shape}")
     pairs = np.bincount(labels.ravel().astype(np.int64) * 256 + reference.ravel(), minlength=256**2).reshape(256, 256)
-    found = {}
+    by_structure = {}
     for name, members in of.items():
         index = list(members)
         if set(index) & set(cut):
-            found[name] = Agreement(float("nan"), float("nan"))
+            by_structure[name] = Agreement(float("nan"), float("nan"))
             continue
         own, other = int(pairs[index].sum()), int(pairs[:, index].sum())
         both = int(pairs[np.ix_(index, index)].sum())
         dice = 2 * both / (own + other) if own + other else float("nan")
-        found[name] = Agreement(dice, 100 * (own - other) / other if other else float("nan"))
-    return found
+        by_structure[name] = Agreement(dice, 100 * (own - other) / other if other else float("nan"))
+    return by_structure

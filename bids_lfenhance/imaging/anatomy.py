@@ -100,7 +100,7 @@ def find_anatomy(
         mask &= seen
     quality = _quality(image, mask, brain, priors, grid) | {"SkullStripped": stripped}
     quality["Warnings"] = _warnings(quality, contrast) + contrast_warnings(image, priors, mask, contrast)
-    if quality["TemplateCorrelation"] < UNSURE and (turned := looks_turned(image, grid, template, fit)):
+    if quality["TemplateCorrelation"] < UNSURE and (turned := looks_turned(image, grid, template, fit, effort)):
         quality["Turned"] = turned
         quality["Warnings"].append(
             f"The {contrast} fits the template better {turned}: check orientation, in the image and in its header."
@@ -157,13 +157,16 @@ def _is_cut(image: np.ndarray, seen: np.ndarray, grid: Grid) -> bool:
     return on_faces(head, seen, grid, but=(BELOW,)) > HEAD_ON_FACE_CM2
 
 
-def looks_turned(image: np.ndarray, grid: Grid, template: HeadTemplate, fit: float) -> str:
+def looks_turned(image: np.ndarray, grid: Grid, template: HeadTemplate, fit: float, effort: Effort = FULL) -> str:
     """How the head seems to lie, in words, where the template fits it better mirrored than as it is; else nothing.
 
     ``fit`` is the share of variance that the template explains of the image (X, Y, Z) as it lies on ``grid``.
     """
     mirrored = {"upside down": image[:, :, ::-1], "back to front": image[:, ::-1]}
-    fits = {words: fit_affine(np.ascontiguousarray(one), grid, template)[1] for words, one in mirrored.items()}
+    fits = {
+        words: fit_affine(np.ascontiguousarray(one), grid, template, effort=effort)[1]
+        for words, one in mirrored.items()
+    }
     best = max(fits, key=lambda words: fits[words])
     return best if fits[best] > fit + BETTER else ""
 

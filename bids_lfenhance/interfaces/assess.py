@@ -72,11 +72,11 @@ class MapRisk(Step):
 
         enhanced, acquired = load_volume(self.inputs.enhanced), load_volume(self.inputs.acquired)
         risk, record = risk_session(enhanced, acquired)
-        found = {"volume": str(save_volume(risk, cwd / "risk.npz")), "record": record, "error": None}
+        outputs = {"volume": str(save_volume(risk, cwd / "risk.npz")), "record": record, "error": None}
         if isdefined(self.inputs.std) and self.inputs.std:
             error = error_session(load_volume(self.inputs.std), risk, record, acquired.brain)
-            found["error"] = str(save_volume(error, cwd / "error.npz"))
-        return found
+            outputs["error"] = str(save_volume(error, cwd / "error.npz"))
+        return outputs
 
 
 class EvaluateInputs(StepInputs):

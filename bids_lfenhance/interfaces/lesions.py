@@ -45,7 +45,7 @@ class MeasureLesions(Step):
         names = [scan.path.name for scan in session.lesions]
         try:
             masks = {scan.path: session.stack_of(scan) for scan in session.lesions}
-            found = lesions_session(masks, acquired, images, load_arrays(given.tissue)[1])
+            record = lesions_session(masks, acquired, images, load_arrays(given.tissue)[1])
         except InputError as error:
             return {"record": {"Masks": names, "Failure": str(error)}}
-        return {"record": {"Masks": names, **found}}
+        return {"record": {"Masks": names, **record}}

@@ -107,25 +107,25 @@ def fit_to_memory(sampler: ResidualSampler[S], prepared: ResidualPrepared[S], li
 
 def sample(sampler: ResidualSampler[S], prepared: ResidualPrepared[S], generator: np.random.Generator) -> Draw:
     """One draw: the estimate, the SD of its error, and one residual around it where anything is to be drawn."""
-    settings, found = prepared.settings, prepared.estimate
+    settings, estimate = prepared.settings, prepared.estimate
     # What is added of a draw errs like the estimate, and independently of it.
     factor = prepared.estimator.settings.error_factor * (1 + settings.sharpness**2) ** 0.5
-    image = found.paste({name: one.image for name, one in found.contrasts.items()})
+    image = estimate.paste({name: one.image for name, one in estimate.contrasts.items()})
     residual: np.ndarray | None = None
     calls: Mapping[str, int] = {}
     if settings.draws_residual:
         residual, calls = draw_residual(sampler, prepared, generator)
     record = {
-        **found.record(),
+        **estimate.record(),
         "weights": str(prepared.loaded.path),
         "weights_sha256": prepared.loaded.sha256,
         "estimate_sha256": prepared.estimator.loaded.sha256,
         "precision": prepared.precision,
         "error_factor": factor,
         "image": f"estimate plus {settings.sharpness:g} of the draw" if settings.sharpness else "estimate",
-        "nfe": len(found.contrasts) + sum(calls.values()),
+        "nfe": len(estimate.contrasts) + sum(calls.values()),
     }
-    return Draw(image, record, scale=found.error_scale(factor), residual=residual)
+    return Draw(image, record, scale=estimate.error_scale(factor), residual=residual)
 
 
 def draw_residual(
@@ -135,17 +135,17 @@ def draw_residual(
 
     Each contrast has its own seed, whatever the others are; its noise is drawn on the processor, whatever the device.
     """
-    found = prepared.estimate
+    estimate = prepared.estimate
     seeds = generator.integers(2**63, size=len(CONTRASTS))
     out = np.zeros(prepared.volume.image.shape, np.float32)
     calls: dict[str, int] = {}
-    for name, one in found.contrasts.items():
+    for name, one in estimate.contrasts.items():
         channel = CONTRASTS.index(name)
         with torch.no_grad():
             drawn, calls[name] = sampler.draw(prepared, one, torch.Generator().manual_seed(int(seeds[channel])))
         residual = (one.scale.clamp(*SCALE) * drawn.clamp(-CLIP, CLIP))[0, 0].cpu().numpy() * one.slots.unit
-        here: tuple[int | slice, ...] = (channel, *found.crop.box)
-        out[here] = np.where(found.crop.mask, residual, 0)
+        here: tuple[int | slice, ...] = (channel, *estimate.crop.box)
+        out[here] = np.where(estimate.crop.mask, residual, 0)
     return out, calls
 
 

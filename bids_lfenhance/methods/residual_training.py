@@ -71,12 +71,12 @@ def score_sessions(
     """How a method is scored whose loss ``velocity`` is that of a velocity of so much variance: ``SCORES``."""
 
     def of_sessions(nets: Nets, sessions: Iterable[ValidationSession], settings: S) -> Mapping[str, float]:
-        found = []
+        scores = []
         for batch in _with_estimates(sessions, settings):
             generator = torch.Generator(batch.input.device).manual_seed(0)
             with torch.no_grad():
-                found.append(1 - float(losses(nets, batch, settings, generator)["velocity"]) / variance)
-        return {"velocity-r2": sum(found) / len(found)}
+                scores.append(1 - float(losses(nets, batch, settings, generator)["velocity"]) / variance)
+        return {"velocity-r2": sum(scores) / len(scores)}
 
     return of_sessions
 

@@ -21,8 +21,8 @@ class Scale:
     def of(cls, image: np.ndarray, mask: np.ndarray) -> "Scale":
         """The scale of an image (C, X, Y, Z) inside a mask (X, Y, Z) bool; a channel without signal keeps 1."""
         inside = [channel[mask] if channel.any() else np.zeros(0) for channel in image]  # absent contrasts cost nothing
-        found = [float(np.percentile(values, PERCENTILE)) if values.size else 0.0 for values in inside]
-        return cls(np.array([value if np.isfinite(value) and value > 0 else 1.0 for value in found], np.float32))
+        percentiles = [float(np.percentile(values, PERCENTILE)) if values.size else 0.0 for values in inside]
+        return cls(np.array([value if np.isfinite(value) and value > 0 else 1.0 for value in percentiles], np.float32))
 
     def apply(self, image: np.ndarray, mask: np.ndarray) -> np.ndarray:
         """(C, X, Y, Z) float32: the image divided by the scale, zero outside the mask."""

@@ -20,8 +20,8 @@ def run_in_bf16(net: nn.Module, device: torch.device) -> None:
 
     def half(*inputs: object, **named: object) -> object:
         with torch.autocast(device.type, torch.bfloat16):
-            found = forward(*inputs, **named)
-        return tree_map(_widened, found)
+            outputs = forward(*inputs, **named)
+        return tree_map(_widened, outputs)
 
     net.forward = half
 

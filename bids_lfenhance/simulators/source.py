@@ -142,8 +142,8 @@ def check_contrast(source: HighField, name: str) -> None:
     means = source.tissue_means()
     order = [float(means[TISSUES.index(tissue)]) for tissue in ORDER[source.contrast]]
     if any(dark > TOLERANCE * bright for bright, dark in pairwise(order)):
-        found = ", ".join(f"{tissue} {mean:.5g}" for tissue, mean in zip(TISSUES, means, strict=True))
+        listed = ", ".join(f"{tissue} {mean:.5g}" for tissue, mean in zip(TISSUES, means, strict=True))
         raise InputError(
-            f"Expected {' > '.join(ORDER[source.contrast])} in a {source.contrast}, found {found} in {name}; "
+            f"Expected {' > '.join(ORDER[source.contrast])} in a {source.contrast}, found {listed} in {name}; "
             "check what contrast it is."
         )

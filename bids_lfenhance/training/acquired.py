@@ -38,7 +38,7 @@ def acquired_arrays(
     region = ndimage.distance_transform_edt(~mask, low.grid.zooms) <= REGION_MM
     box = box_of(region)
     grid, inside, region = low.grid.cut(box), mask[box], region[box]
-    found: dict[str, list[np.ndarray]] = {"slots": [], "covered": [], "high": [], "resolution": []}
+    columns: dict[str, list[np.ndarray]] = {"slots": [], "covered": [], "high": [], "resolution": []}
     curves = {}
     for name in contrasts:
         stacks: Sequence[Stack] = low.stacks_of(name)
@@ -46,12 +46,12 @@ def acquired_arrays(
         if not slots.present.any():
             raise InputError(f"Expected stacks of {name} that show some of the brain, found none; check their place.")
         target = high.channel(name)[box]
-        found["slots"].append(np.clip(np.round(slots.image * SLOT_FULL), 0, 255).astype(np.uint8))
-        found["covered"].append(slots.covered.astype(np.uint8))
-        found["high"].append(as_bytes(target, region))
-        found["resolution"].append(slots.resolution)
+        columns["slots"].append(np.clip(np.round(slots.image * SLOT_FULL), 0, 255).astype(np.uint8))
+        columns["covered"].append(slots.covered.astype(np.uint8))
+        columns["high"].append(as_bytes(target, region))
+        columns["resolution"].append(slots.resolution)
         both = [np.stack([one]) for one in (low.channel(name)[box], target)]
         seen, wanted = (Scale.of(one, inside).apply(one, inside)[0] for one in both)
         curves[name] = contrast_curve(seen, wanted, inside)
-    arrays = {key: np.stack(values) for key, values in found.items()}
+    arrays = {key: np.stack(values) for key, values in columns.items()}
     return {**arrays, "mask": inside}, curves, contrasts

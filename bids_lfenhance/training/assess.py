@@ -120,10 +120,10 @@ def assess(
         batch = whole(example, method.about.direction).without_target().to(device)
         generator = torch.Generator(device).manual_seed(seed + number)
         with torch.no_grad():
-            found = method.predict(nets, batch, settings, generator)[0].float().cpu().numpy()
+            answer = method.predict(nets, batch, settings, generator)[0].float().cpu().numpy()
         for contrast, image, target in _channels(example, method.about.direction):
             ways = {"input": image, "monotone map": monotone(image, contrast) * example.mask}
-            ways[method.name] = found[CONTRASTS.index(contrast)]
+            ways[method.name] = answer[CONTRASTS.index(contrast)]
             about = {name: str(getattr(example, name)) for name in ("person", "session", "kind")}
             about |= {"contrast": contrast, "simulator": str(example.origin.get("simulator", ""))}
             about["planes"] = "+".join(example.origin.get("planes", ()))

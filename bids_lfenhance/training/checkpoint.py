@@ -80,12 +80,12 @@ def find_checkpoint(folder: Path, identity: str) -> tuple[Progress, int, dict[st
 
     An ``InputError`` where it belongs to another training.
     """
-    found = sorted(folder.glob("stage*-step*"))
-    if not found:
+    checkpoints = sorted(folder.glob("stage*-step*"))
+    if not checkpoints:
         return None
     from safetensors.torch import load
 
-    path = found[-1]
+    path = checkpoints[-1]
     try:
         record = json.loads((path / RECORD).read_text(encoding="utf-8"))
         tensors = load((path / TENSORS).read_bytes())

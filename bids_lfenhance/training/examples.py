@@ -95,10 +95,10 @@ class Example:
     def _array(self, name: str) -> np.ndarray:
         path = self.folder / f"{name}.npy"
         try:
-            found: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
+            array: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
         except (OSError, ValueError) as error:
             raise InputError(f"Expected an array in {path}, found none that can be read; write it again.") from error
-        return found
+        return array
 
 
 def write_example(
@@ -274,5 +274,5 @@ def read_example(folder: str | Path) -> Example:
 
 def list_examples(root: str | Path) -> list[Example]:
     """All examples at or below a folder, in the order of their paths."""
-    found = sorted(path.parent for path in Path(root).rglob(RECORD) if not path.parent.name.startswith(".tmp-"))
-    return [read_example(folder) for folder in found]
+    folders = sorted(path.parent for path in Path(root).rglob(RECORD) if not path.parent.name.startswith(".tmp-"))
+    return [read_example(folder) for folder in folders]

@@ -52,5 +52,5 @@ def brain_labels(path: str) -> np.ndarray:
             "found none; leave it out."
         )
     grid = Grid(image.affine, kept.shape)  # type: ignore[attr-defined]
-    found = resample(kept, grid.affine, canonical_grid(grid.corners()), order=0).astype(np.uint8)
-    return found[box_of(found > 0)]
+    labels = resample(kept, grid.affine, canonical_grid(grid.corners()), order=0).astype(np.uint8)
+    return labels[box_of(labels > 0)]

@@ -83,10 +83,10 @@ class Job:
 def _state(path: str) -> tuple[object, ...]:
     """What tells that a file has changed; None where there is none: who opens it says so better."""
     try:
-        found = Path(path).stat()
+        status = Path(path).stat()
     except OSError:
         return path, None
-    return path, found.st_size, found.st_mtime_ns
+    return path, status.st_size, status.st_mtime_ns
 
 
 def run_job(job: Job, root: Path) -> list[str]:
@@ -178,15 +178,15 @@ def _keep_labels(folder: Path, job: Job) -> None:
     from ..simulators.labelmap import load_labels
 
     path = job.label_map or ""
-    found = load_labels(path)
-    kinds = found.on_grid(read_kinds(found.labels))
+    label_map = load_labels(path)
+    kinds = label_map.on_grid(read_kinds(label_map.labels))
     about = {"licence": job.licence}
     write_labels(
         folder,
         kinds,
-        warps_of_labels(kinds, found.grid, found.template),
-        found.place(),
-        found.grid.affine,
+        warps_of_labels(kinds, label_map.grid, label_map.template),
+        label_map.place(),
+        label_map.grid.affine,
         job.subject,
         dataset=job.dataset,
         origin=about,

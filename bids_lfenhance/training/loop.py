@@ -246,11 +246,11 @@ def _validate(run: Run, state: State, stage: Stage) -> None:
     if volumes:
         raw = {key: value.clone() for key, value in flat_state(state.nets).items()}
         set_state(state.nets, state.ema.state)
-        found = validate(state.nets, run.method, run.settings, volumes, run.options.seed, run.group)
+        scores = validate(state.nets, run.method, run.settings, volumes, run.options.seed, run.group)
         set_state(state.nets, raw)
-        run.curves.add(progress.total, stage.name, found)
+        run.curves.add(progress.total, stage.name, scores)
         run.curves.draw()
-        score = found[run.method.scores[0]]
+        score = scores[run.method.scores[0]]
         if progress.best is not None and not score >= progress.best:
             progress.stale += 1
             return

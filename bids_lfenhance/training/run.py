@@ -71,8 +71,8 @@ class TrainOptions:
         """Plain values of what decides the result: not the machine, and not how often something is written."""
         left_out = {"device", "checkpoint_every", "checkpoint_seconds", "log_every", "max_seconds", "dtype", "start"}
         kept = dataclasses.asdict(dataclasses.replace(self, start=None))
-        found = {key: value for key, value in kept.items() if key not in left_out}
-        return found | ({"start": self.start.sha256} if self.start else {})
+        settings = {key: value for key, value in kept.items() if key not in left_out}
+        return settings | ({"start": self.start.sha256} if self.start else {})
 
 
 @dataclass(frozen=True)

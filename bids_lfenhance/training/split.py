@@ -85,9 +85,9 @@ def write_split(split: Split, path: str | Path) -> Path:
 def read_split(path: str | Path) -> Split:
     """The split of a JSON file with ``train``, ``validation`` and ``test``: lists of subjects."""
     try:
-        found = json.loads(Path(path).read_text(encoding="utf-8"))
-        parts = {part: tuple(str(person) for person in found.get(part, ())) for part in PARTS}
-        return Split(**parts, how=str(found.get("how", f"read from {Path(path).name}")))
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+        parts = {part: tuple(str(person) for person in content.get(part, ())) for part in PARTS}
+        return Split(**parts, how=str(content.get("how", f"read from {Path(path).name}")))
     except InputError:
         raise
     except (OSError, ValueError, AttributeError, TypeError) as error:

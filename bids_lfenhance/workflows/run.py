@@ -112,9 +112,9 @@ def _estimate(method: str, source: str, flow: "Loaded") -> tuple[str, str]:
     from ..methods.residual_options import ESTIMATE, check_estimate
     from ..nn.weights import is_address, load_weights
 
-    found = load_weights(source, ESTIMATE, ())
-    check_estimate(method, flow.settings.get("estimate_sha256", ""), found)
-    return (source if source == "auto" or is_address(source) else str(found.path.resolve())), found.sha256
+    weights = load_weights(source, ESTIMATE, ())
+    check_estimate(method, flow.settings.get("estimate_sha256", ""), weights)
+    return (source if source == "auto" or is_address(source) else str(weights.path.resolve())), weights.sha256
 
 
 def make_run_spec(settings: Settings, method_settings: Mapping[str, Any], device: str) -> RunSpec:

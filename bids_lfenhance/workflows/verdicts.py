@@ -39,10 +39,10 @@ def record_failures(sessions: Iterable[LowFieldSession], spec: RunSpec, failures
     """
     for session in sessions:
         files = session_layout(session, spec)
-        found = read_json(files["qc"])
+        record = read_json(files["qc"])
         if all(files[f"enhanced/{contrast}"].is_file() for contrast in contrasts(session.stacks)):
             continue
-        if not found or found.get("Failure"):
+        if not record or record.get("Failure"):
             with suppress(OSError):  # a full disk is reported elsewhere
                 write_json(files["qc"], failure_record(session, spec, _why(session, failures)))
 

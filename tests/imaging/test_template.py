@@ -6,6 +6,8 @@ import pytest
 from bids_lfenhance.imaging.grid import Grid, apply_affine, resample
 from bids_lfenhance.imaging.template import (
     CLASSES,
+    FULL,
+    ROUGH,
     affine_of,
     crown,
     explained,
@@ -60,20 +62,20 @@ def _head(contrast: str, motion: np.ndarray, rng: np.random.Generator, neck: boo
 
 
 @pytest.mark.parametrize(
-    ("contrast", "turn", "shift"),
+    ("contrast", "turn", "shift", "effort"),
     [
-        ("T1w", 1.2, (1.0, -0.8, 0.5)),
-        ("T2w", -1.0, (0, 1.5, -0.7)),
-        ("FLAIR", 0.5, (0, 0, 0)),
-        ("stripped", -1.2, (1, 1, 1)),
+        ("T1w", 1.2, (1.0, -0.8, 0.5), FULL),
+        ("T2w", -1.0, (0, 1.5, -0.7), ROUGH),
+        ("FLAIR", 0.5, (0, 0, 0), ROUGH),
+        ("stripped", -1.2, (1, 1, 1), FULL),
     ],
 )
-def test_a_moved_head_of_any_contrast_is_found(contrast, turn, shift, rng):
+def test_a_moved_head_of_any_contrast_is_found(contrast, turn, shift, effort, rng):
     head = load_head_template()
     parameters = np.array([*shift, turn, -0.4, 0.6, -1.2, -0.8, -1.0, 0, 0, 0])
     motion = affine_of(parameters, np.array([0.0, -20, 10]))
     image, grid = _head(contrast, motion, rng, neck=contrast != "FLAIR")
-    found, share = fit_affine(image, grid, head)
+    found, share = fit_affine(image, grid, head, effort=effort)
     brain = apply_affine(head.grid.affine, np.argwhere(head.brain > 0.5)[::500].astype(float))
     error = np.linalg.norm(apply_affine(found, brain) - apply_affine(motion, brain), axis=1)
     assert np.median(error) < 3.0

@@ -52,7 +52,14 @@ def run(name: str, volume: Volume, seed: int = 3, draws: int | None = None) -> E
 
 @pytest.fixture(scope="module")
 def results(session: Volume) -> dict[str, Enhanced]:
-    return {name: run(name, session) for name in METHODS}
+    """What each method makes of the session, made when it is first asked for."""
+
+    class Results(dict[str, Enhanced]):
+        def __missing__(self, name: str) -> Enhanced:
+            self[name] = run(name, session)
+            return self[name]
+
+    return Results()
 
 
 @pytest.mark.parametrize("name", METHODS)

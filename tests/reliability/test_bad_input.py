@@ -22,7 +22,7 @@ from bids_lfenhance.imaging.headers import open_scan
 
 from ..refusals import refused
 
-QUICK, MANY = 40, 4000
+QUICK, MANY = 15, 4000
 """Cases of each test in ``make test`` and in ``make test-slow``: three kinds of input, 12 000 cases in all."""
 
 KEYS = (

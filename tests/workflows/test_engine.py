@@ -115,10 +115,10 @@ def test_one_subject_is_finished_before_the_next_is_begun(run, tmp_path):
 
 def test_several_subjects_keep_one_device_busy(run, tmp_path):
     """A stand-in device (a step that sleeps): at least nine tenths of the time after warm-up, in one worker."""
-    assert run(*(device_subject(f"{n:02d}", seconds=3.0) for n in range(5))) == []
+    assert run(*(device_subject(f"{n:02d}", seconds=2.0) for n in range(4))) == []
     rows = [line.split() for line in (tmp_path / "work" / "lfenhance" / "device.txt").read_text().splitlines()]
     device = sorted((float(began), float(ended), pid) for _, step, pid, began, ended in rows if step == "middle")
-    assert len(device) == 5
+    assert len(device) == 4
     assert len({pid for *_, pid in device}) == 1, "the context of the device is set up once"
     assert all(before[1] <= after[0] for before, after in pairwise(device)), "one step at a time"
     busy = sum(ended - began for began, ended, _ in device[1:])

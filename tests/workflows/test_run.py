@@ -74,6 +74,20 @@ def test_clean_workdir_takes_only_what_is_of_its_subjects(tmp_path: Path, monkey
         assert left["02"].exists(), "another run may be at it"
 
 
+def test_what_was_written_and_lost_is_written_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a session that lacks a file the step that writes is forgotten, though it was done; no other step is."""
+    monkeypatch.setattr(engine, "execute_graph", lambda *given: [])
+    monkeypatch.setattr(run, "limit_threads", lambda threads: None)
+    monkeypatch.setattr(run, "missing_outputs", lambda session, _: ["lost"] if session.session == "A" else [])
+    settings = Settings(tmp_path, tmp_path / "out", work_dir=tmp_path / "work", method="interp", sloppy=True)
+    graph = run.subject_folder(run.work_folder(settings, spec()), "01")
+    steps = [graph / f"session_{name}_wf" / step for name in "AB" for step in ("write", "enhance")]
+    for step in steps:
+        step.mkdir(parents=True)
+    run._execute(settings, spec(), {"01": [session(name, paired=False) for name in "AB"]}, tmp_path / "logs")
+    assert [step.exists() for step in steps] == [False, True, True, True]
+
+
 def test_what_a_finished_subject_left_in_the_work_folder_goes(tmp_path: Path) -> None:
     """As after a kill between the last step and the tidying up."""
     settings = Settings(tmp_path, tmp_path / "out", work_dir=tmp_path / "work", method="interp", sloppy=True)

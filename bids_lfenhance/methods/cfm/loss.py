@@ -23,9 +23,9 @@ def losses(nets: Nets, batch: Batch, settings: CfmSettings, generator: torch.Gen
     residual = whiten(required(batch.target), mean, scale)
     time = logit_normal_times(len(batch), generator).to(mean.device)
     state, wanted = flow_pair(randn_like(residual, generator), residual, time)
-    found = nets["flow"](torch.cat([state, condition_of(mean, scale, batch.input)], dim=1), time)
+    velocity = nets["flow"](torch.cat([state, condition_of(mean, scale, batch.input)], dim=1), time)
     weight = batch.mask.float() + BEYOND
-    return {"velocity": (weight * (found.float() - wanted).square()).sum() / weight.sum()}
+    return {"velocity": (weight * (velocity.float() - wanted).square()).sum() / weight.sum()}
 
 
 def stages(settings: CfmSettings) -> tuple[Stage, ...]:

@@ -46,15 +46,15 @@ def velocity_of(nets: Nets, mean: Tensor, scale: Tensor, inputs: Tensor, at_once
     tokens = torch.cat([nets["encoder"](low[index][:, None]) for index in groups])
 
     def velocity(state: Tensor, time: float) -> Tensor:
-        found = []
+        parts = []
         for index in groups:
             channels = torch.cat(
                 [neighbours(state, index, STATE_OFFSETS), condition_channels(mean, scale, inputs, index)], dim=1
             )
             level = torch.full((len(index),), 1 - time, device=low.device)
             context = neighbours(tokens, index, TOKEN_OFFSETS).flatten(1, 2)
-            found.append(apply_padded(nets["denoiser"], channels, level, context)[:, 0])
-        return -math.pi / 2 * torch.cat(found)
+            parts.append(apply_padded(nets["denoiser"], channels, level, context)[:, 0])
+        return -math.pi / 2 * torch.cat(parts)
 
     return velocity
 
@@ -65,8 +65,8 @@ def draw(
     """(r̂ (1, 1, x, y, z), network calls) of one contrast, a call being that of all slices."""
     settings = prepared.settings
     velocity = velocity_of(prepared.nets, one.mean, one.scale, one.inputs, settings.slices_at_once)
-    found = heun(velocity, slices_of(randn_like(one.mean, generator)), bent_times(settings.steps))
-    return found.movedim(0, -1)[None, None], 2 * settings.steps - 1
+    residual = heun(velocity, slices_of(randn_like(one.mean, generator)), bent_times(settings.steps))
+    return residual.movedim(0, -1)[None, None], 2 * settings.steps - 1
 
 
 def fit(
@@ -95,12 +95,12 @@ SAMPLER: ResidualSampler[CssDiffSettings] = ResidualSampler(ABOUT, resolve, buil
 
 def predict(nets: Nets, batch: Batch, settings: CssDiffSettings, generator: torch.Generator) -> Tensor:
     """(B, 1, X, Y, Z) float32: what validation judges, the mean of all draws, which is what v says of noise alone."""
-    found = []
+    residuals = []
     for number in range(len(batch)):
         item = batch[number : number + 1]
         mean, scale = required(item.mean), required(item.scale)
         noise = slices_of(randn_like(mean, generator))
         velocity = velocity_of(nets, mean, scale, item.input, settings.slices_at_once)
         residual = clean(noise, velocity(noise, 0.0) / (-math.pi / 2), 1.0).movedim(0, -1)
-        found.append((mean + scale.clamp(*SCALE) * residual).clamp(min=0) * item.mask)
-    return torch.cat(found)
+        residuals.append((mean + scale.clamp(*SCALE) * residual).clamp(min=0) * item.mask)
+    return torch.cat(residuals)

@@ -31,7 +31,7 @@ def _of_item(nets: Nets, item: Batch, settings: CssDiffSettings, generator: torc
     around = nets["encoder"](neighbours(low, index, TOKEN_OFFSETS).flatten(0, 1)[:, None]).unflatten(
         0, (-1, len(TOKEN_OFFSETS))
     )
-    found = contrast(
+    contrastive = contrast(
         nets["encoder"].vector(around[:, TOKEN_OFFSETS.index(0)]),  # type: ignore[operator]
         nets["encoder"].vector(nets["encoder"](slices_of(target)[index][:, None])),  # type: ignore[operator]
     )
@@ -46,7 +46,7 @@ def _of_item(nets: Nets, item: Batch, settings: CssDiffSettings, generator: torc
     channels = torch.cat([state, condition_channels(mean, scale, inputs, index)], dim=1)
     error = nets["denoiser"](channels, level, tokens).float() - wanted[:, STATE_OFFSETS.index(0), None]
     weight = slices_of(item.mask[:, :, x, y].float())[index][:, None] + BEYOND
-    return {"velocity": (weight * error.square()).sum() / weight.sum(), "slices": settings.sgp * found}
+    return {"velocity": (weight * error.square()).sum() / weight.sum(), "slices": settings.sgp * contrastive}
 
 
 def _some(mask: Tensor, count: int, generator: torch.Generator) -> Tensor:

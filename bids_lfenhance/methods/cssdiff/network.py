@@ -49,8 +49,8 @@ class Encoder(nn.Module):
     def forward(self, slices: Tensor) -> Tensor:
         """(N, 16, ``TOKEN``)."""
         small = functional.interpolate(slices, (SIDE, SIDE), mode="bilinear", antialias=True)
-        found: Tensor = self.net(small).flatten(2).transpose(1, 2)
-        return found
+        tokens: Tensor = self.net(small).flatten(2).transpose(1, 2)
+        return tokens
 
     def vector(self, tokens: Tensor) -> Tensor:
         """(N, ``TOKEN``) unit vectors of tokens (N, 16, ``TOKEN``): by which slices are distinguished."""
@@ -73,8 +73,8 @@ class Attention(nn.Module):
         """(N, C, X, Y)."""
         query = _heads(self.ask(self.norm(x).flatten(2).transpose(1, 2)))
         key, value = (_heads(part) for part in self.answer(tokens).chunk(2, dim=2))
-        found = functional.scaled_dot_product_attention(query, key, value)
-        answer: Tensor = self.out(found.transpose(1, 2).flatten(2))
+        mixed = functional.scaled_dot_product_attention(query, key, value)
+        answer: Tensor = self.out(mixed.transpose(1, 2).flatten(2))
         return x + answer.transpose(1, 2).unflatten(2, x.shape[2:])
 
 

@@ -58,16 +58,16 @@ def fit_to_memory(prepared: FusionNetPrepared, limit: int) -> FusionNetPrepared:
 def sample(prepared: FusionNetPrepared, generator: np.random.Generator) -> Draw:
     """The estimate and the SD of its error; nothing here is random."""
     settings, loaded = prepared.settings, prepared.loaded
-    found: SessionEstimate = estimate_session(
+    estimate: SessionEstimate = estimate_session(
         prepared.volume, prepared.network, loaded.contrasts, settings.target_contrast, settings.device
     )
     record = {
-        **found.record(),
+        **estimate.record(),
         "weights": str(loaded.path),
         "weights_sha256": loaded.sha256,
         "precision": prepared.precision,
         "error_factor": settings.error_factor,
-        "nfe": len(found.contrasts),
+        "nfe": len(estimate.contrasts),
     }
-    image = found.paste({name: one.image for name, one in found.contrasts.items()})
-    return Draw(image, record, scale=found.error_scale(settings.error_factor))
+    image = estimate.paste({name: one.image for name, one in estimate.contrasts.items()})
+    return Draw(image, record, scale=estimate.error_scale(settings.error_factor))

@@ -34,17 +34,17 @@ def score_sessions(
     nets: Nets, sessions: Iterable[ValidationSession], settings: FusionNetSettings
 ) -> Mapping[str, float]:
     """``SCORES`` of one person; PSNR in dB, inside the brain, protocol brain-fit."""
-    found: dict[str, list[float]] = {name: [] for name in SCORES}
+    scores: dict[str, list[float]] = {name: [] for name in SCORES}
     for session, mean, scale in estimates(nets, sessions):
         target, brain = required(session.batch.target)[0, 0], session.batch.mask[0, 0]
         value = brain_fit_psnr(mean[0, 0], target, brain)
-        found["psnr"].append(value)
-        found["psnr-mean-of-stacks"].append(brain_fit_psnr(session.batch.input[0, 0], target, brain))
+        scores["psnr"].append(value)
+        scores["psnr-mean-of-stacks"].append(brain_fit_psnr(session.batch.input[0, 0], target, brain))
         if session.name == PAIR or session.own == (session.name == "own"):
-            found[f"psnr-{session.name}"].append(value)
+            scores[f"psnr-{session.name}"].append(value)
         near = (mean[0, 0] - target).abs() < 2 * settings.error_factor * scale[0, 0]
-        found["within-2-sd"].append(float(near[brain].float().mean()))
-    return {name: sum(values) / len(values) for name, values in found.items() if values}
+        scores["within-2-sd"].append(float(near[brain].float().mean()))
+    return {name: sum(values) / len(values) for name, values in scores.items() if values}
 
 
 def measure(nets: Nets, sessions: Iterable[ValidationSession], settings: FusionNetSettings) -> FusionNetSettings:
@@ -53,8 +53,8 @@ def measure(nets: Nets, sessions: Iterable[ValidationSession], settings: FusionN
     for session, mean, scale in estimates(nets, sessions):
         ratio = (mean - required(session.batch.target)) / scale
         squares[session.name == PAIR].append(float(ratio[session.batch.mask].clamp(-FAR, FAR).square().mean()))
-    found = squares[True] or squares[False]
-    return replace(settings, error_factor=(sum(found) / len(found)) ** 0.5)
+    ratios = squares[True] or squares[False]
+    return replace(settings, error_factor=(sum(ratios) / len(ratios)) ** 0.5)
 
 
 def estimates(nets: Nets, sessions: Iterable[ValidationSession]) -> Iterator[tuple[ValidationSession, Tensor, Tensor]]:

@@ -119,7 +119,7 @@ def _restored(
 
 def _chi2(volume: Volume, signal: np.ndarray) -> dict[str, float]:
     """{stack: reduced χ²} of the unrestored image against what was acquired inside the mask."""
-    frame, found = Frame(volume.grid), {}
+    frame, chi2 = Frame(volume.grid), {}
     spectra = [frame.spectrum(channel) for channel in signal]
     inside = volume.mask if volume.mask is not None else support_of(volume)
     for stack in sorted_stacks(volume):
@@ -131,8 +131,8 @@ def _chi2(volume: Volume, signal: np.ndarray) -> dict[str, float]:
         predicted = Acquisition.of(stack, volume.grid, where=where, frame=frame).measure(
             spectra[volume.contrasts.index(stack.contrast)]
         )
-        found[stack.name] = float(np.mean(((predicted - stack.data[where]) / stack.sigma) ** 2))
-    return found
+        chi2[stack.name] = float(np.mean(((predicted - stack.data[where]) / stack.sigma) ** 2))
+    return chi2
 
 
 def _fit_warnings(chi2: Mapping[str, float]) -> list[str]:

@@ -89,16 +89,16 @@ def enhance_batch(nets: Nets, batch: Batch, settings: PfsrSettings) -> Tensor:
         items, contrasts, images = singles(batch, batch.present)
         for number, (item, contrast) in enumerate(zip(items.tolist(), contrasts.tolist(), strict=True)):
             one = slice(number, number + 1)
-            found = _whole(network, images[one], contrasts[one], settings.window)
-            out[item, contrast] = torch.lerp(images[one], found, settings.strength or 1.0)[0, 0]
+            answer = _whole(network, images[one], contrasts[one], settings.window)
+            out[item, contrast] = torch.lerp(images[one], answer, settings.strength or 1.0)[0, 0]
     return out * batch.mask
 
 
 def _whole(network: Enhancer, image: Tensor, contrast: Tensor, window: int) -> Tensor:
     """(1, 1, X, Y, Z) float32, in one piece or in windows that see as far around themselves as the network reaches."""
     if not window:
-        found: Tensor = network(image, contrast).float()
-        return found
+        answer: Tensor = network(image, contrast).float()
+        return answer
     out = torch.empty_like(image)
     for core, seen, inner in _windows(image.shape[2:], window, network.reach, network.shuffle):
         out[:, :, *core] = network(image[:, :, *seen], contrast).float()[:, :, *inner]
@@ -137,9 +137,9 @@ def sample(prepared: PfsrPrepared, generator: np.random.Generator) -> Draw:
     moved, mask = (_moved(one, mirrored, shift) for one in (crop.scale.apply(image, crop.mask), crop.mask[None]))
     item = {"input": moved, "present": crop.known, "mask": mask}
     result = enhance_batch(prepared.nets, collate([item]).to(settings.device), settings)
-    found = _moved_back(result[0].cpu().numpy(), mirrored, shift)
+    enhanced = _moved_back(result[0].cpu().numpy(), mirrored, shift)
     drawn = {"window": settings.window, "mirrored": mirrored, "shift": shift.tolist(), "nfe": 1}
-    draw = Draw(crop.paste(found), _record(prepared, drawn))
+    draw = Draw(crop.paste(enhanced), _record(prepared, drawn))
     return restore(draw, prepared.volume, settings.contrast, start)
 
 

@@ -106,7 +106,7 @@ def _low(source: HighField, weights: str, sha256: str) -> np.ndarray:
     offset = np.eye(4)
     offset[:3, 3] = [one.start for one in box]
     with torch.no_grad():
-        found = whole(network, torch.from_numpy(image), torch.from_numpy(source.to_template @ offset).float())
+        signal = whole(network, torch.from_numpy(image), torch.from_numpy(source.to_template @ offset).float())
     low = np.zeros(source.grid.shape, np.float32)
-    low[box] = scale.undo(found.clamp(min=0).numpy()[None])[0] * source.mask[box]
+    low[box] = scale.undo(signal.clamp(min=0).numpy()[None])[0] * source.mask[box]
     return low

@@ -46,11 +46,11 @@ def losses(
     wanted = target.flatten(1).gather(1, index)
     error = predicted - wanted
     share = len(items) / len(batch)
-    found = {f"{contrast}-l1": share * error[:, : settings.voxels].abs().mean()}
+    terms = {f"{contrast}-l1": share * error[:, : settings.voxels].abs().mean()}
     if settings.lambda_grad:
         dense = error[:, settings.voxels :].reshape(-1, *block)
-        found[f"{contrast}-grad"] = share * settings.lambda_grad * gradient_loss(dense, settings.gauss_sigma)
-    return found
+        terms[f"{contrast}-grad"] = share * settings.lambda_grad * gradient_loss(dense, settings.gauss_sigma)
+    return terms
 
 
 def _voxels(inside: Tensor, count: int, generator: torch.Generator) -> Tensor:

@@ -33,9 +33,9 @@ class Noise:
 
     def take(self, stream: int, shape: Shape, device: torch.device) -> Tensor:
         """The numbers of a stream on the device; they are no longer kept."""
-        found = self.prepare(stream, shape)
+        field = self.prepare(stream, shape)
         del self._ready[(stream, tuple(shape))]
-        return torch.from_numpy(found).to(device)
+        return torch.from_numpy(field).to(device)
 
 
 def smooth_field(noise: Noise, stream: int, shape: Shape, distance: float, device: torch.device) -> Tensor:
@@ -109,8 +109,8 @@ def look_up(images: Tensor, index: Sequence[Tensor], mode: str = "bilinear", bey
     """(N, X, Y, Z) images (N, I, J, K) at voxel indices, three (X, Y, Z); ``beyond`` the border "zeros" or "border"."""
     sides = images.shape[1:]
     place = torch.stack([(2 * at + 1) / side - 1 for at, side in zip(index, sides, strict=True)][::-1], dim=-1)
-    found = functional.grid_sample(images[None], place[None], mode=mode, padding_mode=beyond, align_corners=False)
-    return found[0]
+    samples = functional.grid_sample(images[None], place[None], mode=mode, padding_mode=beyond, align_corners=False)
+    return samples[0]
 
 
 def bend(warp: Warp, noise: Noise, first: int, shape: Shape, device: torch.device) -> list[Tensor]:

@@ -43,12 +43,12 @@ class Head:
         fits = np.arange(256) > 0
         if self.posterior is not None:
             fits &= self.posterior[:, 1:].sum(axis=1) > 0.6
-        found = np.zeros(3, int)
+        place = np.zeros(3, int)
         for _ in range(TRIES):
-            found = generator.integers(self.image.shape)
-            if fits[self.image[tuple(found)]]:
+            place = generator.integers(self.image.shape)
+            if fits[self.image[tuple(place)]]:
                 break
-        return tuple(int(index) for index in found)
+        return tuple(int(index) for index in place)
 
     def paint(self, generator: np.random.Generator) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """Means and spreads of each label, by number; those of a tissue are alike, left as right."""
