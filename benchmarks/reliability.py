@@ -8,7 +8,7 @@ python benchmarks/reliability.py volumes --cache FOLDER --fit sub-11 norm
 scale: voxels of the brain in tenths by the SD that fusionnet tells; ECE is the mean over the tenths of |RMS error −
 SD|, in % of the brain's median. error: non-negative weights of ``expected_error`` fitted on the people of --fit, and
 the correlation with |error|, both smoothed. volumes: the factor such that nine in ten differences from high field are
-smaller, over all cases of the people of --fit, and how many are: of a person of --fit with the factor of the others, of
+smaller in each of the people of --fit, and how many are: of a person of --fit with the factor of the others, of
 everybody else with that of all. Tables go to benchmarks/results, from where ``make results`` puts them into the docs.
 """
 

@@ -4,13 +4,13 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-FACTOR = 0.69
+FACTOR = 0.94
 """Expected error of a region's volume over the uncertain volume Σ p (1 − p).
 
 Fitted by benchmarks/reliability.py volumes: docs/methods/uncertainty.md.
 """
 
-TRIED = ("T1w",)
+TRIED = ("T1w", "T2w")
 """Contrasts that the factor was tried on."""
 
 COLUMNS: Mapping[str, Mapping[str, str]] = {
