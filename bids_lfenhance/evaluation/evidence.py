@@ -94,7 +94,7 @@ def fidelity(metrics: Rows, contrast: str, label: str) -> dict[str, tuple[float,
     values = {
         (row["image"], row["protocol"], row["metric"], row["region"]): float(row["value"])
         for row in metrics
-        if row.get("contrast") == contrast and isinstance(row.get("value"), int | float)
+        if row.get("contrast") == contrast and isinstance(row.get("value"), int | float) and math.isfinite(row["value"])
     }
     pairs = [_figures(values, image) for image in ("preproc", label)]
     return {name: (low, pairs[1][name]) for name, low in pairs[0].items() if math.isfinite(low + pairs[1][name])}
@@ -105,7 +105,7 @@ def _figures(values: Mapping[tuple, float], image: str) -> dict[str, float]:
     brain = {key[2]: value for key, value in values.items() if (*key[:2], key[3]) == (image, PRIMARY, "brain")}
     seg = max((key[1] for key in values if key[2] == DICE), key=lambda name: (name != "seg-tissue", name), default="")
     dice, change = (
-        np.array([v for key, v in values.items() if key[:3] == (image, seg, metric) and math.isfinite(v)])
+        np.array([v for key, v in values.items() if key[:3] == (image, seg, metric)])
         for metric in (DICE, VOLUME_DIFFERENCE)
     )
     errors = np.abs(change)

@@ -213,6 +213,13 @@ def test_fidelity_is_of_the_deciding_protocol_the_brain_and_the_finest_segmentat
     assert fidelity(ROWS, "T2w", "m") == {}
 
 
+def test_a_segmentation_of_which_nothing_could_be_measured_is_as_if_it_were_not_there():
+    """In memory its rows are NaN; from disk, where they are n/a, they come as words."""
+    unknown = [row | {"protocol": "seg-zzz", "value": float("nan")} for row in ROWS if row["protocol"].startswith("seg-")]
+    assert unknown
+    assert fidelity([*ROWS, *unknown], "T1w", "m") == fidelity(ROWS, "T1w", "m")
+
+
 def test_detail_is_the_distance_of_the_spectrum_from_that_of_high_field():
     bands = ("spectrum_0.01_0.05", "spectrum_0.05_0.10", "spectrum_0.10_0.20", "spectrum_0.20_0.30")
     rows = [
