@@ -215,7 +215,8 @@ def test_fidelity_is_of_the_deciding_protocol_the_brain_and_the_finest_segmentat
 
 def test_a_segmentation_of_which_nothing_could_be_measured_is_as_if_it_were_not_there():
     """In memory its rows are NaN; from disk, where they are n/a, they come as words."""
-    unknown = [row | {"protocol": "seg-zzz", "value": float("nan")} for row in ROWS if row["protocol"].startswith("seg-")]
+    measured = [row for row in ROWS if row["protocol"].startswith("seg-")]
+    unknown = [row | {"protocol": "seg-zzz", "value": float("nan")} for row in measured]
     assert unknown
     assert fidelity([*ROWS, *unknown], "T1w", "m") == fidelity(ROWS, "T1w", "m")
 
