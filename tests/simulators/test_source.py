@@ -35,7 +35,7 @@ def test_anatomy_is_found_once_and_shared_by_the_other_contrasts(monkeypatch):
     t1w, t2w = phantom_source("T1w"), phantom_source("T2w")
     calls = []
 
-    def find(image, grid, contrast, *, sloppy):
+    def find(image, grid, contrast, *, effort):
         calls.append(contrast)
         return found(t1w, GOOD)
 
