@@ -157,13 +157,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "conclusions": lambda: conclusions(rows_of("papers")),
     **{
         name: partial(as_it_is, name)
-        for name in (
-            "reliability",
-            "expected-error",
-            "planted-errors",
-            "volume-factors",
-            "volume-error",
-        )
+        for name in ("reliability", "expected-error", "planted-errors", "volume-factors", "volume-error")
     },
 }
 

@@ -27,14 +27,7 @@ def content(record: LowFieldSession, rng: np.random.Generator) -> SessionContent
     volume = volume.with_anatomy(mask, np.zeros((3, *SHAPE), np.float32))
     rows = [{"index": 1, "name": "CSF", "volume_mm3": 10.0, "volume_soft_mm3": 11.0}]
     labels = {"T1w": mask.astype(np.uint8), "T2w": mask.astype(np.uint8)}
-    metric = {
-        "contrast": "T1w",
-        "image": "inr",
-        "region": "brain",
-        "protocol": "brain-fit",
-        "metric": "psnr",
-        "value": 1,
-    }
+    about = {"contrast": "T1w", "image": "inr", "region": "brain", "protocol": "brain-fit"}
     paired = record.paired
     return SessionContent(
         acquired=volume,
@@ -60,7 +53,7 @@ def content(record: LowFieldSession, rng: np.random.Generator) -> SessionContent
             "Warnings": ["It moved."],
         },
         quality={"SkullStripped": False, "MaskVolumeMl": 1400.0, "Warnings": []},
-        metrics=[metric] if paired else None,
+        metrics=[{**about, "metric": "psnr", "value": 1}] if paired else None,
         reference_qc={"Warnings": ["Its background is noise."]} if paired else None,
         maps={kind: replace(volume, image=volume.image / 3) for kind in ("Sample", "DrawsStd")},
         **{name: regions for name, regions in REGIONS.items() if paired or name.startswith("enhanced_")},

@@ -14,7 +14,6 @@ from PIL import Image
 from bids_lfenhance.reports import rendering
 from bids_lfenhance.reports.collect import collect
 from bids_lfenhance.reports.page import boilerplate, reports_failure, write_report
-from bids_lfenhance.reports.rendering import tinted
 from bids_lfenhance.reports.session_images import MARGIN_MM
 from bids_lfenhance.reports.tables import number
 
@@ -352,15 +351,6 @@ def test_regions_are_shown_with_volumes_and_confidence(tmp_path: Path, seg: str)
     assert "10.1016/j.media.2023.102789" in text
     assert (out / "sub-01" / "figures" / "sub-01_ses-HFC_desc-regions_T1w.jpg").is_file()
     Reader().feed(text)
-
-
-def test_labels_are_tinted_and_the_rest_is_grey() -> None:
-    ground = np.full((2, 2), 100, np.uint8)
-    colours = np.zeros((256, 3), np.uint8)
-    colours[17] = (200, 100, 0)
-    found = tinted(ground, np.array([[17, 0], [0, 0]], np.uint8), colours, strength=0.5)
-    assert found[0, 0].tolist() == [150, 100, 50]
-    assert (found[1] == 100).all()
 
 
 def test_the_methods_own_maps_are_shown_and_told(tmp_path: Path):

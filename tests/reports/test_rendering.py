@@ -103,3 +103,12 @@ def test_the_printed_sheet_shows_its_tiles_and_leaves_pyplot_alone():
     assert (sheet[0, 0] > 240).all()
     assert ((sheet[..., 0] - sheet[..., 1]) > 120).sum() > 100  # the red outline
     assert ((sheet[..., 0] > 200) & (sheet[..., 1] > 200) & (sheet[..., 2] < 120)).any()  # the top of viridis
+
+
+def test_labels_are_tinted_and_the_rest_is_grey() -> None:
+    ground = np.full((2, 2), 100, np.uint8)
+    colours = np.zeros((256, 3), np.uint8)
+    colours[17] = (200, 100, 0)
+    found = fig.tinted(ground, np.array([[17, 0], [0, 0]], np.uint8), colours, strength=0.5)
+    assert found[0, 0].tolist() == [150, 100, 50]
+    assert (found[1] == 100).all()
