@@ -39,11 +39,29 @@ INSIDE_MM = 2.0
 FIELD_MM = 15.0
 """SD of the smoothing that finds what is left of a bias field, which is no error of the estimate."""
 
+SHADING_MM = 10.0
+"""SD of the smoothing that finds how the levels of two images differ over centimetres (docs/methods/fusionnet.md)."""
+
 LEAST_VOXELS = 100
 """A stack with fewer voxels in the brain says nothing."""
 
 MARGIN = 4
 """Voxels around the brain that a slice profile may reach into."""
+
+
+def shading(estimate: np.ndarray, fused: np.ndarray, where: np.ndarray, zooms: Sequence[float]) -> np.ndarray:
+    """(x, y, z) float32: the smooth factor that brings ``estimate`` half way (in logarithms) to the level of ``fused``.
+
+    Both are wrong over centimetres, and not in the same places: scans by what is left of the coil's field, a network by
+    the shading of the scanner it learned from. So neither is taken for the truth. The level is a local least-squares
+    gain, of the voxels ``where`` both hold; 1 far from them.
+    """
+    widths = SHADING_MM / np.array(zooms)
+    products = [np.where(where, estimate * one, 0).astype(np.float32) for one in (fused, estimate)]
+    both, own = (ndimage.gaussian_filter(one, widths, mode="constant") for one in products)
+    ratio = np.divide(both, own, out=np.ones_like(own), where=(own > 1e-6 * own.max()) & (both > 0))
+    found: np.ndarray = np.sqrt(ratio)
+    return found
 
 
 @dataclass(frozen=True, eq=False)

@@ -145,20 +145,23 @@ def _corrected(found: SessionEstimate, name: str) -> ContrastEstimate:
     """The estimate of one contrast with what its stacks say beyond it."""
     from scipy import fft  # as above
 
-    from ..imaging.consistency import correction
+    from ..imaging.consistency import correction, shading
 
     one = found.contrasts[name]
     stacks = found.volume.stacks_of(name)
     if one.target != "own" or not stacks:
         return one
     channel, grid = CONTRASTS.index(name), found.volume.grid
-    image = found.paste({name: one.mean})[channel]
+    where = found.crop.mask & one.slots.covered.any(axis=0)
+    mean, fused = (image[0, 0].cpu().numpy() for image in (one.mean, one.inputs[:, :1]))
+    level = torch.from_numpy(shading(mean, fused, where, grid.zooms) * mean)[None, None].to(one.mean.device)
+    image = found.paste({name: level})[channel]
     scale = found.error_scale(1.0)[channel].clip(max=SCALE[1] * one.slots.unit)
     mask = np.zeros(grid.shape, bool)
     mask[found.crop.box] = found.crop.mask
     with fft.set_workers(torch.get_num_threads()):  # each line of a transform is one thread's: the same to the bit
         change = correction(image, scale, stacks, mask, grid)[found.crop.box] / np.float32(one.slots.unit)
-    return replace(one, correction=torch.from_numpy(change)[None, None].to(one.mean.device))
+    return replace(one, correction=level - one.mean + torch.from_numpy(change)[None, None].to(one.mean.device))
 
 
 def _estimate(slots: SlotImages, network: nn.Module, target: str, device: str) -> ContrastEstimate:

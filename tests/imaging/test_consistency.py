@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from bids_lfenhance.imaging.consistency import correction
+from bids_lfenhance.imaging.consistency import correction, shading
 from bids_lfenhance.imaging.grid import Grid
 from bids_lfenhance.imaging.volume import Stack
 from tests import oracle
@@ -78,6 +78,26 @@ def test_gain_and_shading_of_a_stack_are_no_error_of_the_estimate(head) -> None:
         shaded.append(replace(stack, data=(stack.data * ramp).astype(np.float32)))
     changed = correction(truth, scale, shaded, mask, grid)
     assert rms((changed - plain)[mask]) < 0.3 * rms(plain[mask]) + 0.005
+
+
+def test_the_level_of_an_estimate_comes_half_way_to_that_of_the_scans_and_detail_stays(head) -> None:
+    truth, lesion, grid, _ = head
+    mask = mask_of(truth)
+    slope = np.exp(np.linspace(-0.2, 0.2, SIZE))[:, None, None]
+    factor = shading(truth, np.where(lesion, 2 * truth, truth) * slope, mask, grid.zooms)
+    middle = tuple(slice(side // 4, -side // 4) for side in truth.shape)
+    assert np.abs(np.log(factor) - 0.5 * np.log(slope))[middle].max() < 0.05
+    assert np.abs(np.gradient(factor)).max() < 0.02  # the lesion that only one of them has is no level
+
+
+def test_the_level_of_a_scan_that_covers_half_says_nothing_of_the_other(head) -> None:
+    truth, _, grid, _ = head
+    half = mask_of(truth) & (np.arange(SIZE) < 20)[:, None, None]
+    factor = shading(truth, np.where(half, 1.2 * truth, 0), half, grid.zooms)
+    assert factor[half].min() > 1.09
+    assert np.isfinite(factor).all()
+    assert factor.min() > 0.9
+    assert np.array_equal(shading(truth, 0 * truth, np.zeros_like(half), grid.zooms), np.ones(truth.shape))
 
 
 def test_the_order_of_stacks_changes_no_byte_and_none_changes_nothing(head) -> None:
