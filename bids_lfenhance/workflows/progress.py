@@ -9,6 +9,7 @@ import shutil
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -71,7 +72,7 @@ class Progress:
 
         self._terminal = sys.stderr.isatty()
         self._bar = tqdm(total=len(steps), unit="step", file=sys.stderr, dynamic_ncols=True, disable=not self._terminal)
-        self._waiting = {step.fullname: step.name for step in steps}
+        self._waiting = Counter(step.name for step in steps)  # a node gets its full name only as the graph is run
         self._started: dict[str, tuple[str, float]] = {}
         self._took: dict[str, list[float]] = {}
         self._total, self._ended, self._work, self._run_dir = len(steps), 0, work, run_dir
@@ -85,7 +86,9 @@ class Progress:
             return
         name = readable_name(node.fullname)
         with self._lock:
-            kind = self._waiting.pop(node.fullname, node.name)
+            kind = node.name
+            if node.fullname not in self._started:
+                self._waiting[kind] -= 1
             if status == "start":
                 self._started[node.fullname] = kind, time.monotonic()
                 self._bar.set_description_str(name)
@@ -121,7 +124,7 @@ class Progress:
         now = time.monotonic()
         running = [(kind, now - begun) for kind, begun in self._started.values()]
         names = ", ".join(f"{readable_name(name)} ({now - begun:.0f} s)" for name, (_, begun) in self._started.items())
-        left = time_left(self._took, self._waiting.values(), running, len(running))
+        left = time_left(self._took, self._waiting.elements(), running, len(running))
         about = "" if left is None else f"; about {max(1, round(left / 60))} min left"
         return f"{self._ended:>3}/{self._total}  running: {names}{about}"
 

@@ -60,6 +60,20 @@ def test_a_long_silence_is_broken_with_what_runs_and_the_time_left(
     assert (tmp_path / LOG).read_text() == before, "it ends with the run"
 
 
+def test_the_time_left_shrinks_by_what_has_ended(tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    """Before nipype runs a graph, the full name of a node lacks the graphs around it."""
+    steps = [step("prepare", f"{number:02}") for number in range(40)]
+    unnamed = [SimpleNamespace(name=one.name, fullname=one.name, interface=one.interface) for one in steps]
+    progress = Progress(unnamed, tmp_path, tmp_path, heartbeat=0.05)
+    request.addfinalizer(progress.close)
+    for one in steps[:39]:
+        progress(one, "start")
+        progress(one, "end")
+    progress._took["prepare"] = [6000.0]
+    progress(steps[39], "start")
+    _wait(tmp_path / LOG, r"39/40  running: sub-39 prepare \(\d+ s\); about 100 min left")
+
+
 def _wait(log: Path, pattern: str) -> None:
     deadline = time.monotonic() + 20
     while not re.search(pattern, log.read_text()):
