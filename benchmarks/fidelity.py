@@ -4,8 +4,8 @@ python benchmarks/fidelity.py sub-53 sub-55 head [--data ../shared/data] [--meth
 python benchmarks/fidelity.py sub-53 --methods pfsr --weights TRAINED [--examples EXAMPLES]
 python benchmarks/fidelity.py sub-53 --methods interp:contrast=restored pfsr:contrast=none:strength=0.5
 
-Subjects are ds002748 folders, ``head`` for heads/otsu_T1_head.nii.gz, ``norm`` and ``test_scan`` of freesurfer_pairs,
-or ``patient19``, ``patient26`` of open_ms.
+Subjects are ds002748 folders, ``head`` for heads/otsu_T1_head.nii.gz, ``head-flair`` for heads/FLAIR.nii.gz (FLAIR
+alone), ``norm`` and ``test_scan`` of freesurfer_pairs, or ``patient19``, ``patient26`` of open_ms.
 Stacks: tests/oracle.py (box-car slices, k-space cropping, finer lattice, motion, Rician noise, another contrast),
 aligned up to a random rigid error, as after a registration. Protocol ``brain-fit`` (targets.md §4). T1w is real, and so
 is the T2w of open_ms; elsewhere T2w is painted from the tissue of the T1w, so its figures only say that two contrasts
@@ -48,6 +48,9 @@ SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 TEST_SCAN_AFFINE = np.array([[-1, 0, 0, 80], [0, 0, 1, -110], [0, -1, 0, 96], [0, 0, 0, 1]], float)
 """Of test_scan.npz: its axes run to the left, to below and to the front, as the cerebellum and labels 2 and 41 say."""
 
+HEADS = {"head": ("otsu_T1_head.nii.gz", "T1w"), "head-flair": ("FLAIR.nii.gz", "FLAIR")}
+"""Whole heads: file and contrast."""
+
 HF_T2W = (1.00, 0.56, 0.44)
 """Painted high-field T2w: signal of CSF, GM, WM."""
 
@@ -74,10 +77,11 @@ def high_field(data: Path, subject: str, zoom: float = 1.0) -> tuple[dict[str, n
     if subject in ("norm", "test_scan"):
         image, affine = oracle.load_head(freesurfer_image(data / "freesurfer_pairs", subject), zoom)
         return {"T1w": image}, Grid(affine, image.shape), image > 0
-    if subject == "head":
-        image, affine = oracle.load_head(data / "heads" / "otsu_T1_head.nii.gz", zoom)
+    if subject in HEADS:
+        file, contrast = HEADS[subject]
+        image, affine = oracle.load_head(data / "heads" / file, zoom)
         grid = Grid(affine, image.shape)
-        return {"T1w": image}, grid, find_anatomy(image, grid, "T1w").mask
+        return {contrast: image}, grid, find_anatomy(image, grid, contrast).mask
     folder = next(one for one in (data / "ds002748", data / "ds002748-1mm") if (one / subject).is_dir())
     image, affine = oracle.load_head(folder / subject / "anat" / f"{subject}_T1w.nii.gz", zoom)
     return {"T1w": image}, Grid(affine, image.shape), image > 0
@@ -99,13 +103,15 @@ def make_case(
 ) -> Case:
     """A simulated session; ``added`` (X, Y, Z) by contrast: what the high field is changed by before it is acquired."""
     real, grid, brain = high_field(data, subject)
-    image = real["T1w"]
+    image = real.get("T1w", real[options.contrasts[0]])
     tissue = oracle.tissue_by_intensity(image, brain)
+    if "T1w" not in real:
+        tissue = tissue[[0, 2, 1]]  # grey matter of FLAIR is the brightest
     real |= {name: np.maximum(real[name] + change, 0) for name, change in (added or {}).items()}
     rng = np.random.default_rng(options.seed)
     session = []
     for name in options.contrasts:
-        head, about = real.get(name, real["T1w"]), {"planes": options.planes, "snr": options.snr}
+        head, about = real.get(name, image), {"planes": options.planes, "snr": options.snr}
         session += oracle.acquire_session(head, grid.affine, tissue, rng, contrasts=[name], **about)
     centre = oracle.head_centre(image, grid.affine)
     stacks = tuple(oracle.misaligned(session, rng, centre, options.error_mm, options.error_deg))

@@ -6,10 +6,11 @@ python benchmarks/reliability.py error --cache FOLDER --fit sub-11 norm
 python benchmarks/reliability.py volumes --cache FOLDER --fit sub-11 norm
 
 scale: voxels of the brain in tenths by the SD that fusionnet tells; ECE is the mean over the tenths of |RMS error −
-SD|, in % of the brain's median. error: non-negative weights of ``expected_error`` fitted on the people of --fit, and
-the correlation with |error|, both smoothed. volumes: the factor such that nine in ten differences from high field are
-smaller in each of the people of --fit, and how many are: of a person of --fit with the factor of the others, of
-everybody else with that of all. Tables go to benchmarks/results, from where ``make results`` puts them into the docs.
+SD|, in % of the brain's median; of error over SD the root mean square is told. error: non-negative weights of
+``expected_error`` fitted on the people of --fit, and the correlation with |error|, both smoothed. volumes: the factor
+such that nine in ten differences from high field are smaller in each of the people of --fit, and how many are: of a
+person of --fit with the factor of the others, of everybody else with that of all. Tables go to benchmarks/results, from
+where ``make results`` puts them into the docs.
 """
 
 import argparse
@@ -32,6 +33,9 @@ RESULTS = Path(__file__).resolve().parent / "results"
 
 LEVEL = 0.9
 """Share of true differences that the expected error of a volume holds."""
+
+FAR = 6.0
+"""Errors count for no more than so many of their SDs, as where a training fits their factor."""
 
 PARTS = ("Std", "Cycle", "Spread", "Change")
 """What may foretell the error: first what ``expected_error`` sums; then how far the stacks of the session differ, and
@@ -83,6 +87,7 @@ def scale(folder: Path, picture: Path | None) -> None:
         curves[" ".join(case)] = told, seen
         figures = {f"within {k} SD": percent(float(np.mean(error < k * sd))) for k in (1, 2)}
         figures |= {"RMS error": f"{np.sqrt(np.mean(error**2)):.1f} %", "SD": f"{np.sqrt(np.mean(sd**2)):.1f} %"}
+        figures["error over SD"] = f"{np.sqrt(np.mean(np.minimum(error / np.maximum(sd, 1e-9), FAR) ** 2)):.2f}"
         figures["ECE"] = f"{np.mean(np.abs(seen - told)):.1f} %"
         rows.append(about(case) | figures)
     keep("reliability", rows)

@@ -115,7 +115,7 @@ class Scene:
     @property
     def sd(self) -> Tensor:
         """The SD of the error as it is written."""
-        return self.sigma * self.flow.estimator.settings.error_factor
+        return self.sigma * self.flow.estimator.error_factors["T1w"]
 
     def velocity(self) -> Velocity:
         condition = condition_of(self.one.mean, self.one.scale, self.one.inputs)[:, :, *self.box]

@@ -10,7 +10,7 @@ from ..imaging.grid import Grid
 SMOOTHING_FWHM = 3.0
 """Width in mm of the Gaussian that all of it is smoothed by: the error of one voxel cannot be foreseen."""
 
-WEIGHTS: Mapping[str, float] = {"Std": 0.61, "Cycle": 0.08}
+WEIGHTS: Mapping[str, float] = {"Std": 0.68, "Cycle": 0.08}
 """Of the standard deviation and of the cycle residual: fitted to |error| by benchmarks/reliability.py error."""
 
 BLIND = (

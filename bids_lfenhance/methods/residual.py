@@ -109,7 +109,8 @@ def sample(sampler: ResidualSampler[S], prepared: ResidualPrepared[S], generator
     """One draw: the estimate, the SD of its error, and one residual around it where anything is to be drawn."""
     settings, estimate = prepared.settings, prepared.estimate
     # What is added of a draw errs like the estimate, and independently of it.
-    factor = prepared.estimator.settings.error_factor * (1 + settings.sharpness**2) ** 0.5
+    wider = (1 + settings.sharpness**2) ** 0.5
+    factors = {name: wider * prepared.estimator.error_factors[name] for name in estimate.contrasts}
     image = estimate.paste({name: one.image for name, one in estimate.contrasts.items()})
     residual: np.ndarray | None = None
     calls: Mapping[str, int] = {}
@@ -121,11 +122,11 @@ def sample(sampler: ResidualSampler[S], prepared: ResidualPrepared[S], generator
         "weights_sha256": prepared.loaded.sha256,
         "estimate_sha256": prepared.estimator.loaded.sha256,
         "precision": prepared.precision,
-        "error_factor": factor,
+        "error_factors": factors,
         "image": f"estimate plus {settings.sharpness:g} of the draw" if settings.sharpness else "estimate",
         "nfe": len(estimate.contrasts) + sum(calls.values()),
     }
-    return Draw(image, record, scale=estimate.error_scale(factor), residual=residual)
+    return Draw(image, record, scale=estimate.error_scale(factors), residual=residual)
 
 
 def draw_residual(

@@ -1,5 +1,6 @@
 """A session through ``fusionnet``: one pass of the network for each contrast."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +13,7 @@ from ...nn.memory import choose_size, peak_bytes
 from ...nn.method import Draw, Prepared
 from ...nn.precision import use_precision
 from ...nn.weights import Loaded, load_for_session
-from ..estimate import MARGIN, SessionEstimate, estimate_session
+from ..estimate import MARGIN, SessionEstimate, estimate_session, target_of
 from ..options import COARSER
 from .network import build
 from .settings import ABOUT, FusionNetSampling, FusionNetSettings, resolve
@@ -25,6 +26,18 @@ class FusionNetPrepared(Prepared[FusionNetSettings]):
     network: torch.nn.Module
     loaded: Loaded
     precision: str
+
+    @property
+    def error_factors(self) -> Mapping[str, float]:
+        """What the SD of the network is multiplied by, by contrast.
+
+        The factor that its training measured; of the contrast of the scans, whose estimate the stacks correct, also
+        the one under ``calibration`` in the recipe of the weights, fitted to the corrected estimate.
+        """
+        fitted = self.loaded.recipe.get("calibration", {})
+        asked, factor = self.settings.target_contrast, self.settings.error_factor
+        own = {name: fitted.get(name, 1.0) for name in self.loaded.contrasts if target_of(name, asked) == "own"}
+        return {name: factor * own.get(name, 1.0) for name in self.loaded.contrasts}
 
 
 def prepare(volume: Volume, sampling: FusionNetSampling) -> FusionNetPrepared:
@@ -66,8 +79,8 @@ def sample(prepared: FusionNetPrepared, generator: np.random.Generator) -> Draw:
         "weights": str(loaded.path),
         "weights_sha256": loaded.sha256,
         "precision": prepared.precision,
-        "error_factor": settings.error_factor,
+        "error_factors": {name: prepared.error_factors[name] for name in estimate.contrasts},
         "nfe": len(estimate.contrasts),
     }
     image = estimate.paste({name: one.image for name, one in estimate.contrasts.items()})
-    return Draw(image, record, scale=estimate.error_scale(settings.error_factor))
+    return Draw(image, record, scale=estimate.error_scale(prepared.error_factors))

@@ -67,6 +67,21 @@ def test_a_network_that_changes_nothing_gives_the_mean_of_the_slots_and_its_scal
     assert not result.std[:, ~grown(session.mask, REACH_MM, session.grid.zooms)].any()
 
 
+def test_the_scale_is_calibrated_by_contrast_where_the_stacks_correct_the_estimate(
+    session: Volume, tmp_path: Path
+) -> None:
+    weights = saved(tmp_path, 0.05)
+    plain = {how: run(session, weights, target_contrast=how).std for how in ("own", "high-field")}
+    with (weights / "recipe.toml").open("a") as file:
+        file.write("[calibration]\nT1w = 3.0\n")
+    for how, factor in (("own", 3.0), ("high-field", 1.0)):
+        result = run(session, weights, target_contrast=how)
+        assert result.std is not None
+        np.testing.assert_allclose(result.std[0], factor * plain[how][0], rtol=1e-5)
+        np.testing.assert_array_equal(result.std[1], plain[how][1])
+        assert result.provenance["records"][0]["error_factors"]["T1w"] == pytest.approx(factor * 0.5)
+
+
 def test_what_the_stacks_say_beyond_the_network_is_added_but_not_to_another_contrast(
     session: Volume, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
