@@ -1,7 +1,7 @@
 """Target registration error of thick stacks moved by known rigid transforms, beside ANTs' rigid registrations.
 
 python benchmarks/registration.py [--seeds 5] [--only inside,...] [--ants]   (needs ../shared/data; ~10 CPU-minutes
-without --ants)
+without --ants, which needs antspyx)
 
 Stacks: tests/imaging/thick_stacks.py (box-car slices, ± 20 % bias, Rician noise of SNR 15), each moved by its own
 transform of at most 10° and 10 mm; error at 500 random points inside the head. Tables: ``inside`` one session, one
@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 # ITK reads this once; with more threads its sums, and so its answers, change from run to run.
 os.environ.setdefault("ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS", "1")
@@ -23,7 +24,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import nibabel as nib
 import numpy as np
 
-from bids_lfenhance.imaging.bias import head_mask, to_ants
+from bids_lfenhance.imaging.bias import head_mask
+from bids_lfenhance.imaging.grid import zooms_of
 from bids_lfenhance.imaging.preprocess import prepare_reference, prepare_session
 from bids_lfenhance.imaging.registration import RegistrationImage, align, make_registration_image
 from tests.imaging import thick_stacks as ts
@@ -47,11 +49,20 @@ def ours(moving: ts.Moved, fixed: ts.Moved, bent: bool) -> np.ndarray:
     return align(*images, bent=bent).pose
 
 
+def ants_image(data: np.ndarray, affine: np.ndarray) -> Any:
+    """An image (I, J, K) with its ``affine`` (4, 4), RAS+ mm, as ANTs has it, in LPS+ mm."""
+    import ants
+
+    zooms, flip = zooms_of(affine), np.diag([-1.0, -1.0, 1.0])
+    direction = flip @ affine[:3, :3] / np.array(zooms)
+    return ants.from_numpy(data, origin=list(flip @ affine[:3, 3]), spacing=list(zooms), direction=direction)
+
+
 def ants_rigid(kind: str) -> Callable[[ts.Moved, ts.Moved, bool], np.ndarray]:
     def run(moving: ts.Moved, fixed: ts.Moved, bent: bool) -> np.ndarray:
         import ants
 
-        images = [to_ants(s.image.get_fdata(dtype=np.float32), s.image.affine) for s in (fixed, moving)]
+        images = [ants_image(s.image.get_fdata(dtype=np.float32), s.image.affine) for s in (fixed, moving)]
         found = ants.registration(*images, type_of_transform=kind, random_seed=1)
         transform = ants.read_transform(found["fwdtransforms"][0])
         numbers, centre = np.array(transform.parameters), np.array(transform.fixed_parameters)

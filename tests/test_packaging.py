@@ -45,7 +45,7 @@ def run_python(code: str) -> str:
 
 
 def test_import_stays_light() -> None:
-    heavy = ["torch", "nipype", "ants", "nilearn", "pandas", "matplotlib", "skimage", "bids", "monai"]
+    heavy = ["torch", "nipype", "SimpleITK", "nilearn", "pandas", "matplotlib", "skimage", "bids", "monai"]
     code = f"import sys, bids_lfenhance, bids_lfenhance.cli.run; print([m for m in {heavy} if m in sys.modules])"
     assert run_python(code).strip() == "[]"
 

@@ -112,7 +112,7 @@ def software_versions() -> dict[str, str]:
     """Versions of what the numbers depend on."""
     from importlib.metadata import version
 
-    names = ("bids_lfenhance", "torch", "antspyx", "numpy", "scipy", "nibabel", "nipype", "pybids", "scikit-image")
+    names = ("bids_lfenhance", "torch", "SimpleITK", "numpy", "scipy", "nibabel", "nipype", "pybids", "scikit-image")
     return {name: version(name) for name in names}
 
 

@@ -1,7 +1,5 @@
 """The smooth gain of the receiving coil, estimated (N4) on a shrunk image and divided out at full resolution."""
 
-from typing import Any
-
 import numpy as np
 from scipy import ndimage
 
@@ -18,6 +16,9 @@ ITERATIONS = (50, 50)
 
 TOLERANCE = 1e-5
 """Change of the field (its coefficient of variation) below which a level stops."""
+
+ONE_PATCH = 4
+"""Control points along an axis of one cubic spline patch."""
 
 
 def head_mask(data: np.ndarray, affine: np.ndarray) -> np.ndarray:
@@ -51,7 +52,7 @@ def correct_bias(
     small, small_mask = _shrunk(data, affine, mask, SHRUNK_ZOOM * (1.5 if sloppy else 1.0))
     if small_mask.sum() < 100:
         return np.asarray(data, dtype=np.float32), np.ones(data.shape, dtype=np.float32)
-    field = np.log(_n4(small[0], small_mask, small[1], ITERATIONS[:1] if sloppy else ITERATIONS))
+    field = _n4(small[0], small_mask, ITERATIONS[:1] if sloppy else ITERATIONS)
     inside = field[small_mask]
     field = np.clip(field - inside.mean(), *(np.percentile(inside, (0.1, 99.9)) - inside.mean()))
     full = np.exp(resample_edge(field, small[1], Grid(affine, data.shape)))
@@ -63,20 +64,6 @@ def resample_edge(data: np.ndarray, affine: np.ndarray, grid: Grid) -> np.ndarra
     to_voxel = np.linalg.inv(affine) @ grid.affine
     return ndimage.affine_transform(
         data.astype(np.float32), to_voxel[:3, :3], to_voxel[:3, 3], output_shape=grid.shape, order=1, mode="nearest"
-    )
-
-
-def to_ants(data: np.ndarray, affine: np.ndarray) -> Any:
-    """An ANTs image of (I, J, K) data; the one place where RAS+ mm become ITK's LPS+ mm."""
-    import ants
-
-    zooms = zooms_of(affine)
-    flip = np.diag([-1.0, -1.0, 1.0])
-    return ants.from_numpy(
-        np.asarray(data, dtype=np.float32),
-        origin=list(flip @ affine[:3, 3]),
-        spacing=list(zooms),
-        direction=flip @ affine[:3, :3] / np.array(zooms),
     )
 
 
@@ -101,16 +88,15 @@ def _shrunk(
     return (image, small), kept & (image > 0)
 
 
-def _n4(data: np.ndarray, mask: np.ndarray, affine: np.ndarray, iterations: tuple[int, ...]) -> np.ndarray:
-    """The multiplicative field (I, J, K) by N4, one spline patch at the first level, doubled at each next."""
-    import ants
+def _n4(data: np.ndarray, mask: np.ndarray, iterations: tuple[int, ...]) -> np.ndarray:
+    """The logarithm of the field (I, J, K) by N4, one spline patch at the first level, doubled at each next."""
+    import SimpleITK
 
-    field = ants.n4_bias_field_correction(
-        to_ants(data, affine),
-        mask=to_ants(mask, affine),
-        shrink_factor=1,
-        convergence={"iters": list(iterations), "tol": TOLERANCE},
-        spline_param=[1, 1, 1],
-        return_bias_field=True,
-    )
-    return np.maximum(field.numpy(), 1e-3)
+    fit = SimpleITK.N4BiasFieldCorrectionImageFilter()
+    fit.SetMaximumNumberOfIterations(list(iterations))
+    fit.SetConvergenceThreshold(TOLERANCE)
+    fit.SetNumberOfControlPoints([ONE_PATCH] * 3)
+    image, inside = (SimpleITK.GetImageFromArray(one) for one in (data.astype(np.float32), mask.astype(np.uint8)))
+    fit.Execute(image, inside)
+    field: np.ndarray = SimpleITK.GetArrayFromImage(fit.GetLogBiasFieldAsImage(image))
+    return field

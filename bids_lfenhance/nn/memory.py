@@ -30,6 +30,11 @@ class _Alive(TorchDispatchMode):
         self.now = self.peak = 0
         self._holders: Counter[int] = Counter()
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """No: that would import torch's compiler, which takes longer than all the counting."""
+        return False
+
     def __torch_dispatch__(
         self,
         func: Callable[..., object],

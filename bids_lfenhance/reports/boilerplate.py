@@ -13,7 +13,7 @@ from .tables import field_strength
 
 LICENCES = (
     ("bids_lfenhance", "Apache-2.0"),
-    ("ANTs through antspyx", "Apache-2.0"),
+    ("ITK through SimpleITK", "Apache-2.0"),
     ("MNI152 (ICBM 2009a), bundled by nilearn", "free to use with its copyright notice; nilearn BSD-3-Clause"),
     ("nipype", "Apache-2.0"),
     ("nibabel, PyBIDS, nitransforms", "MIT, MIT, BSD-3-Clause"),
@@ -38,7 +38,7 @@ STEPS = (
     ("BIDS Apps", "apps"),
     ("reading of datasets", "pybids"),
     ("workflow", "nipype"),
-    ("bias field, by ANTs", "n4"),
+    ("bias field, by ITK", "n4"),
     ("MNI152 template and priors", "mni"),
     ("which bundles them", "nilearn"),
     ("manner of training of the regions, or --segmentation synthseg", "synthseg"),

@@ -1,14 +1,10 @@
-"""Bias fields against fields that were put there; ANTs images against nibabel's own geometry."""
+"""Bias fields against fields that were put there."""
 
-import nibabel as nib
 import numpy as np
 import pytest
 from scipy import ndimage
 
-from bids_lfenhance.imaging.bias import correct_bias, head_mask, to_ants
-from bids_lfenhance.imaging.grid import apply_affine
-
-from . import thick_stacks as ts
+from bids_lfenhance.imaging.bias import correct_bias, head_mask
 
 AFFINE = np.diag([-2.5, 2.5, 2.5, 1.0])
 
@@ -65,16 +61,3 @@ def test_head_mask_is_the_head_in_noise_without_holes_or_islands(rng):
 
 def test_nothing_gives_an_empty_mask():
     assert not head_mask(np.zeros((8, 8, 8)), np.eye(4)).any()
-
-
-def test_ants_puts_every_voxel_where_nibabel_does(rng):
-    import ants
-
-    affine = ts.rigid(rng, 25.0, 40.0, np.zeros(3)) @ np.diag([-1.6, 1.7, 5.0, 1.0])
-    data = rng.normal(size=(5, 6, 7)).astype(np.float32)
-    image = to_ants(data, affine)
-    for voxel in ((0, 0, 0), (4, 5, 6), (2, 1, 3)):
-        lps = np.array(ants.transform_index_to_physical_point(image, list(voxel)))
-        np.testing.assert_allclose(lps * [-1, -1, 1], nib.affines.apply_affine(affine, voxel), atol=1e-3)
-        np.testing.assert_allclose(apply_affine(affine, np.array([voxel], float))[0] * [-1, -1, 1], lps, atol=1e-3)
-    np.testing.assert_array_equal(image.numpy(), data)

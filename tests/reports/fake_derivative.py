@@ -198,7 +198,7 @@ def write_method(
         "GeneratedWith": "bids_lfenhance 0.1.0",
         "Sources": [f"bids::sub-{recipe.subject}/low_{contrast}.nii.gz"],
         "Warnings": [],
-        "PackageVersions": {"bids_lfenhance": "0.1.0", "torch": "2.13.0", "antspyx": "0.6.3"},
+        "PackageVersions": {"bids_lfenhance": "0.1.0", "torch": "2.13.0", "SimpleITK": "2.5.7"},
         "Runtime": {"Seconds": 118.4, "CpuSeconds": 221.7, "PeakMemoryMiB": 2210, "Device": "cpu", "Run": RUN},
     }
     sidecar |= {"ErrorStdPercent": 3.2} if recipe.draws > 1 else {}

@@ -21,8 +21,8 @@ from tests.simulators.online.phantoms import head_image, write_people
 
 ABSENT = """
 import sys
-for name in ("ants bids einops jinja2 matplotlib monai nibabel nilearn nipype nitransforms pandas psutil scipy skimage "
-             "templateflow tensorboard threadpoolctl tqdm").split():
+for name in ("SimpleITK bids einops jinja2 matplotlib monai nibabel nilearn nipype nitransforms pandas psutil scipy "
+             "skimage templateflow tensorboard threadpoolctl tqdm").split():
     sys.modules[name] = None  # cannot be imported, and is not found
 import torch
 torch.set_num_threads(1)
