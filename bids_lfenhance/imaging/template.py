@@ -13,6 +13,7 @@ import numpy as np
 from scipy import ndimage, optimize
 
 from .grid import Grid, apply_affine, resample
+from .mni import mni152
 from .morphology import filled
 
 CLASSES = ("CSF", "GM", "WM", "skull", "scalp", "air", "below")
@@ -70,19 +71,13 @@ def load_head_template() -> HeadTemplate:
 
 def _padded_priors() -> tuple[Grid, np.ndarray, np.ndarray]:
     """Grid at 2 mm, (3, X, Y, Z) CSF/GM/WM and (X, Y, Z) brain, float32 in [0, 1], padded by ``MARGIN_MM``."""
-    from nilearn import datasets
-
-    image = datasets.load_mni152_template(resolution=1)
-    grey, white = (
-        np.asarray(load(resolution=1).dataobj, dtype=np.float32)
-        for load in (datasets.load_mni152_gm_template, datasets.load_mni152_wm_template)
-    )
-    brain = filled(np.asarray(image.dataobj) > 0.02).astype(np.float32)
+    (t1w, grey, white), affine = mni152()
+    brain = filled(t1w > 0.02).astype(np.float32)
     maps = np.stack([brain * np.clip(1 - grey - white, 0, 1), brain * grey, brain * white])
     maps *= brain / np.maximum(maps.sum(axis=0), 1e-3)
     pad = MARGIN_MM // ZOOM_MM
     maps, brain = (np.pad(_halved(one), [(0, 0)] * (one.ndim - 3) + [(pad, pad)] * 3) for one in (maps, brain))
-    affine = image.affine @ np.diag([ZOOM_MM, ZOOM_MM, ZOOM_MM, 1.0])
+    affine = affine @ np.diag([ZOOM_MM, ZOOM_MM, ZOOM_MM, 1.0])
     affine[:3, 3] -= MARGIN_MM
     return Grid(affine, brain.shape), maps, brain
 

@@ -12,6 +12,7 @@ from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
 from ..imaging.grid import Grid
+from ..imaging.mni import mni152
 
 HEAD_GRID = Grid(np.array([[1.0, 0, 0, -96], [0, 1, 0, -132], [0, 0, 1, -124], [0, 0, 0, 1]]), (192, 240, 224))
 """Grid of the digital head: RAS+, 1 mm, from the neck to the vertex."""
@@ -99,15 +100,10 @@ def random_field(shape: tuple[int, ...], width: float, generator: np.random.Gene
 @cache
 def _template() -> tuple[tuple[np.ndarray, np.ndarray], ...]:
     """T1w, GM, WM and signed distance (mm) to the brain's hull, each with its affine; the cord goes on to the neck."""
-    from nilearn.datasets import load_mni152_gm_template, load_mni152_template, load_mni152_wm_template
-
-    t1w, gm, wm = (
-        load(resolution=1) for load in (load_mni152_template, load_mni152_gm_template, load_mni152_wm_template)
-    )
+    images, affine = mni152()
     below = 80
-    affine = t1w.affine @ _shift((0, 0, -below))
-    padding = ((0, 0), (0, 0), (below, 0))
-    t1w, gm, wm = (np.pad(np.asarray(image.dataobj, np.float32), padding, mode="edge") for image in (t1w, gm, wm))
+    affine = affine @ _shift((0, 0, -below))
+    t1w, gm, wm = (np.pad(image, ((0, 0), (0, 0), (below, 0)), mode="edge") for image in images)
     coarse = ndimage.zoom(t1w, 1 / _COARSE, order=1, grid_mode=True, mode="nearest") > 0.05
     margin = 30
     inside = ndimage.binary_fill_holes(np.pad(coarse, margin, mode="constant"))
