@@ -37,11 +37,12 @@ WHO = {
     "norm": "`norm`, another scanner",
     "test_scan": "`test_scan`, another scanner",
     "head": "`head`, another scanner, with skull",
+    "head-flair": "`head-flair`, another scanner, with skull",
     "patient26": "`patient26`, another scanner, lesions",
 }
 
 
-LONG_TABLE_ALONE = ("head", "test_scan")
+LONG_TABLE_ALONE = ("head", "head-flair", "test_scan")
 """Left out of README, which has no room for all."""
 
 
