@@ -3,7 +3,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3 || echo python3)
 VENV ?= .venv
 TORCH_INDEX ?=
-WORKERS ?= 2
+WORKERS ?= 3
 DEMO ?= demo
 VARIANT ?= cpu
 
@@ -11,8 +11,8 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 TORCH := $(shell sed -n 's/^torch==/torch==/p' constraints.txt)
 REQUIREMENTS := setup.cfg pyproject.toml constraints.txt
-# One thread a worker, as many workers as cores; a file stays with one worker, which then makes its data once. In
-# the order of tests/conftest.py, the longest files first.
+# One thread a worker, and one worker more than two cores, as some wait for programs that they start; a file stays with
+# one worker, which then makes its data once. In the order of tests/conftest.py, the longest files first.
 PYTEST := PATH="$(abspath $(BIN)):$$PATH" OMP_NUM_THREADS=1 ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS=1 NIPYPE_NO_ET=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 .DELETE_ON_ERROR:
