@@ -1,4 +1,4 @@
-"""From high to low field: how near five simulators come to scans of a scanner they do not know. SIMULATED low field.
+"""From high to low field: how near four simulators come to scans of a scanner they do not know. SIMULATED low field.
 
 python benchmarks/simulators.py TRAINED [MORE …] [--examples FOLDER] [--limit N] [--save-arnold FILE]
 

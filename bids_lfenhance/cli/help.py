@@ -33,7 +33,7 @@ examples:
   bids_lfenhance BIDS_DIR OUT_DIR group
 
 options of every level:
-  --config-file TOML    settings file, as an earlier run left it in OUT_DIR/logs
+  --config-file TOML    settings file, as an earlier run left it (participant: in OUT_DIR/logs)
   --dry-run             print the plan and the settings, then stop
   --help-method NAME    the settings of one method or simulator, then stop
   --version, --citation
@@ -44,7 +44,7 @@ methods: {methods}
 {epilog}"""
 
 EPILOG = """exit codes: 0 everything asked for is on disk; 1 some subject failed or is incomplete; 2 usage or preflight;
-3 nothing to do, as no low-field session matches.
+3 (participant) nothing to do, as no low-field session matches.
 Research use only; never for a diagnosis."""
 
 
@@ -64,7 +64,7 @@ def _first(sentence: str) -> str:
 USES = {
     "participant": "in use (level participant)",
     "simulate": "as a simulator (level simulate; in a training: simulator.KEY)",
-    "train": "in its training (level train; the defaults are those of --preset paper)",
+    "train": "in its training (level train; the defaults are those of --preset paper, of fusionnet default)",
 }
 """When the settings of a method or simulator apply, by level."""
 

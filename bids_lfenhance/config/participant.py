@@ -28,7 +28,9 @@ class Settings(Common):
 
     method: str = option("fusionnet", "the method of enhancement", ENHANCEMENT)
     budget: str = option("cpu", "how much computing the method may spend", ENHANCEMENT, choices=BUDGETS)
-    n_samples: int | None = option(None, "number of random draws to average (default: that of the method)", ENHANCEMENT)
+    n_samples: int | None = option(
+        None, "number of random draws: inr and pfsr average them, cfm, bridge and cssdiff compare them", ENHANCEMENT
+    )
     output_label: str | None = option(
         None, "name of the result (desc-NAME), to keep results with other settings side by side", ENHANCEMENT
     )

@@ -213,8 +213,8 @@ THRESHOLDS: tuple[Threshold, ...] = (
         LABELS,
         (0, 4),
         (0, 10),
-        "voxel size along the axis that no stack resolves better: with one thick stack deep structures are found with "
-        "a Dice of .81 and .75 at best (docs/results.md)",
+        "voxel size along the axis that no stack resolves better: with one thick stack deep structures were found "
+        "with a Dice of .82 and .76 in the enhanced image, .84 and .83 at high field (docs/results.md)",
         _of("Session", "CoarsestMm"),
     ),
     Threshold(

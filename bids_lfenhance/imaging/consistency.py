@@ -11,9 +11,10 @@ from .fusion import slab_profile
 from .grid import Grid, box_of, resample
 from .volume import Stack
 
-SPECTRUM = (24, 9.5, 5.9, 3.0, 1.4, 0.8, 0.4, 0.24, 0.2)
+SPECTRUM = (300, 24, 9.5, 5.9, 3.0, 1.4, 0.8, 0.4, 0.24, 0.2)
 """Relative power of an estimate's whitened error in bands of ``BAND`` from 0 on, the last for all above: it errs less
-in single voxels than over a few millimetres."""
+in single voxels than over a few millimetres. Measured on one simulated head, but for the first, which is about half of
+that: what is smoother than ``FIELD_MM`` is not compared (docs/methods/fusionnet.md)."""
 
 BAND = 0.05
 """Width of a band, cycles per voxel of about 1 mm."""

@@ -26,7 +26,8 @@ class ResidualSampling(EstimateSampling):
         ),
     )
     steps: int = field(
-        default=8, metadata=setting("steps of Heun, two network calls each", "docs/methods/cfm.md", least=1)
+        default=8,
+        metadata=setting("steps of Heun, two calls each but the last", "docs/methods/cfm.md", least=1),
     )
     sample: bool = field(
         default=True,

@@ -55,7 +55,7 @@ class H2loSampling(Checked):
     method: ClassVar[str] = "h2lo"
 
     weights: str = field(
-        default="auto", metadata=setting("folder, .safetensors file or registry name; auto: the bundled")
+        default="auto", metadata=setting("folder, .safetensors file or registry name; none are bundled")
     )
     device: str = field(default="cpu", metadata=setting("where the networks run; the app's --device"))
 
@@ -89,7 +89,7 @@ class SimulateSettings:
     """Options of ``h2lo`` as a simulator."""
 
     weights: str = field(
-        default="auto", metadata=setting("folder, .safetensors file or registry name; auto: the bundled")
+        default="auto", metadata=setting("folder, .safetensors file or registry name; none are bundled")
     )
     motion_mm: float = field(default=0.8, metadata=setting("motion between stacks: shift along each axis, mm, SD"))
     motion_deg: float = field(default=0.8, metadata=setting("motion between stacks: turn about each axis, degrees, SD"))
