@@ -50,6 +50,21 @@ def test_what_the_estimate_left_out_comes_back_even_where_its_error_scale_was_to
     assert rms(change[mask & ~lesion]) < 0.3 * sd  # elsewhere the estimate was right
 
 
+def test_most_of_a_lesion_of_8_mm_comes_back_from_one_stack_of_thick_slices() -> None:
+    rng = np.random.default_rng(4)
+    image, affine, tissue = oracle.phantom_head(SIZE, rng)
+    lesion = np.zeros(image.shape, bool)
+    lesion[24:32, 30:38, 24:32] = True
+    image = np.where(lesion, 0.5 * image, image)
+    scan = oracle.acquire_stack(image, affine, tissue, "T1w", plane="axi", rng=rng, snr=SNR, bias=0.0, means=MEANS)
+    truth = oracle.low_field_image(image, tissue, MEANS)
+    mask = mask_of(truth)
+    without = np.where(lesion, np.median(truth[mask & ~lesion]), truth).astype(np.float32)
+    scale = np.full(truth.shape, 0.04, np.float32)
+    change = correction(without, scale, [scan.stack()], mask, Grid(affine, image.shape))
+    assert change[lesion].mean() / (truth - without)[lesion].mean() > 0.6
+
+
 def test_a_right_estimate_hardly_changes(head) -> None:
     truth, _, grid, stacks = head
     mask = mask_of(truth)
