@@ -44,15 +44,14 @@ def fit(prepared: ResidualPrepared[S], sides: tuple[int, ...], limit: int) -> Re
     No window is larger than the settings ask for.
     """
     settings = prepared.settings
-    half = torch.bfloat16 if prepared.precision == "bf16" else torch.float32
     with torch.device("meta"):
-        network = build(settings)["flow"].eval().to(half)  # type: ignore[arg-type]
+        network = build(settings)["flow"].eval()  # type: ignore[arg-type]
     multiple = int(network.multiple)  # type: ignore[arg-type]
 
     def needed(window: int) -> int:
         seen = [min(side, window or side) for side in sides]
-        field = torch.empty(1, 1 + CONDITION, *(s + -s % multiple for s in seen), device="meta", dtype=half)
-        time = torch.empty(1, device="meta", dtype=half)
+        field = torch.empty(1, 1 + CONDITION, *(s + -s % multiple for s in seen), device="meta")
+        time = torch.empty(1, device="meta")
         return FIELDS * FLOAT * int(np.prod(sides)) + peak_bytes(lambda: network(field, time))
 
     sizes = [size for size in WINDOWS if size < max(sides)] if not settings.window else []

@@ -1,7 +1,8 @@
 """How much memory a network will need, found before it runs; and how much of it may run at once.
 
 A network is built once more without storage (torch's meta device) and called: shapes are computed, numbers are not, and
-what is alive at each moment is added up. Libraries need room of their own for convolutions, hence ``MARGIN``.
+what is alive at each moment is added up, in float32: in half precision it is less. Libraries need room of their own for
+convolutions, hence ``MARGIN``.
 """
 
 import weakref

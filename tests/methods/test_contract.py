@@ -12,6 +12,7 @@ from bids_lfenhance.errors import InputError
 from bids_lfenhance.imaging.volume import Volume
 from bids_lfenhance.methods import METHODS, description, get_method
 from bids_lfenhance.methods.enhance import enhance
+from bids_lfenhance.nn import precision
 from bids_lfenhance.nn.method import Enhanced
 
 from .generative import small_weights
@@ -129,6 +130,12 @@ def test_no_contrast_at_all_is_refused(name: str, session: Volume) -> None:
     empty = replace(session, image=np.zeros_like(session.image), present=np.zeros(3, dtype=bool), stacks=())
     with pytest.raises(InputError, match="expected at least one of T1w, T2w, FLAIR"):
         run(name, empty)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_half_precision_runs_whatever_the_processor(name: str, session: Volume, monkeypatch) -> None:
+    monkeypatch.setattr(precision, "bf16_is_native", lambda device: True)
+    assert np.isfinite(run(name, session).image).all()
 
 
 @pytest.mark.parametrize("name", METHODS)

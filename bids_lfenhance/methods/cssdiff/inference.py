@@ -74,16 +74,15 @@ def fit(
 ) -> ResidualPrepared[CssDiffSettings]:
     """The same with as many slices at once as ``limit`` bytes allow, at most those of the settings."""
     settings = prepared.settings
-    half = torch.bfloat16 if prepared.precision == "bf16" else torch.float32
     with torch.device("meta"):
-        network = build(settings)["denoiser"].eval().to(half)
+        network = build(settings)["denoiser"].eval()
     multiple = int(network.multiple)  # type: ignore[arg-type]
 
     def needed(count: int) -> int:
         with torch.device("meta"):
-            channels = torch.empty(count, CHANNELS, *(side + -side % multiple for side in sides[:2]), dtype=half)
-            level = torch.empty(count, dtype=half)
-            tokens = torch.empty(count, len(TOKEN_OFFSETS) * GRID**2, TOKEN, dtype=half)
+            channels = torch.empty(count, CHANNELS, *(side + -side % multiple for side in sides[:2]))
+            level = torch.empty(count)
+            tokens = torch.empty(count, len(TOKEN_OFFSETS) * GRID**2, TOKEN)
         return FIELDS * FLOAT * int(np.prod(sides)) + peak_bytes(lambda: network(channels, level, tokens))
 
     count = choose_size(halves(settings.slices_at_once), needed, limit, ABOUT.name, sides, COARSER)

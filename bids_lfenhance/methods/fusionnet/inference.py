@@ -59,10 +59,9 @@ def fit_to_memory(prepared: FusionNetPrepared, limit: int) -> FusionNetPrepared:
         network = build(prepared.settings)["estimate"].eval()
     multiple = int(network.multiple)  # type: ignore[arg-type]
     padded = [side + -side % multiple for side in sides]
-    half = torch.bfloat16 if prepared.precision == "bf16" else torch.float32
 
     def needed(_: int) -> int:
-        return peak_bytes(lambda: network.to(half)(torch.empty(1, CHANNELS, *padded, device="meta", dtype=half)))
+        return peak_bytes(lambda: network(torch.empty(1, CHANNELS, *padded, device="meta")))
 
     choose_size([0], needed, limit, ABOUT.name, sides, COARSER)
     return prepared
