@@ -43,6 +43,12 @@ class Frame:
         """(X, Y, Z) float32: the image of a half spectrum, without the border."""
         return fft.irfftn(spectrum, s=self.shape)[self._inside]
 
+    def inner(self, one: np.ndarray, other: np.ndarray) -> float:
+        """The inner product of two padded images, from their half spectra, times the number of voxels."""
+        products = one.real * other.real + one.imag * other.imag
+        twice = 2 * np.sum(products, dtype=np.float64) - np.sum(products[..., 0], dtype=np.float64)
+        return float(twice if self.shape[2] % 2 else twice - np.sum(products[..., -1], dtype=np.float64))
+
 
 class Acquisition:
     """One stack as a linear operator: ``forward`` takes the grid to the stack's voxels, ``adjoint`` takes it back.
@@ -104,9 +110,8 @@ class Acquisition:
         x, y, z = (2 * np.log(2) / (np.pi * width) for width in self.fwhm)
         return x, y, z
 
-    @cached_property
-    def _transfer(self) -> np.ndarray:
-        """Fourier transform of the profile, that of the B-spline divided out, float32."""
+    def profile_spectrum(self) -> np.ndarray:
+        """Half spectrum, float32: Fourier transform of the profile, 1 at frequency 0."""
         axes = self.geometry.affine[:3, :3] / np.array(zooms_of(self.geometry.affine))
         to_grid = np.linalg.inv(self.frame.grid.affine[:3, :3]) @ axes * (np.array(self.fwhm) / FWHM_PER_SD)
         parts = self.frame.frequencies()
@@ -115,8 +120,13 @@ class Acquisition:
             along = sum(np.float32(weight) * part for weight, part in zip(column, parts, strict=True))
             exponent = exponent + np.square(along)
         exponent *= np.float32(-2 * np.pi**2)
-        transfer = np.exp(exponent, out=exponent)
-        for part in parts:
+        return np.exp(exponent, out=exponent)
+
+    @cached_property
+    def _transfer(self) -> np.ndarray:
+        """The profile's spectrum, that of the B-spline divided out."""
+        transfer = self.profile_spectrum()
+        for part in self.frame.frequencies():
             transfer /= np.sinc(part) ** 3
         return transfer
 

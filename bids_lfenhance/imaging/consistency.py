@@ -24,14 +24,17 @@ TRUST = 0.4
 person of each of two scanners, docs/methods/fusionnet.md)."""
 
 STEPS = 5
-"""Conjugate-gradient steps."""
+"""Conjugate-gradient steps of one solution."""
 
-TAIL = 0.25
+WIDENINGS = 3
+"""How often the correction is sought once more with wider SDs."""
+
+TAIL = 0.35
 """Where the correction exceeds this many SDs of the error over a few millimetres, that SD was too small: it is made as
-wide, and the correction is sought once more. Errors have heavier tails than a Gaussian, lesions above all (chosen on
-lesions planted in one person, and on the PSNR of two, docs/methods/fusionnet.md)."""
+wide. Errors have heavier tails than a Gaussian, lesions above all (chosen with ``WIDENINGS`` and ``TAIL_MM`` on lesions
+planted in two people and on the PSNR of three, docs/methods/fusionnet.md)."""
 
-TAIL_MM = 1.5
+TAIL_MM = 1.0
 """SD of the Gaussian that says what a few millimetres are."""
 
 INSIDE_MM = 2.0
@@ -88,8 +91,8 @@ def correction(
 
     δ minimises Σ_k τ ‖g_k A_k (μ + δ) − y_k‖² / s_k² + ‖C^(−½) δ / σ‖²: y_k the scans, A_k their slice profiles and
     sampling, g_k a gain, s_k their noise (no less than what is left of a good fit), σ the SD and C the correlation
-    (``SPECTRUM``) of the estimate's error, τ = ``TRUST``. Solved for u with δ = σ C^½ u by conjugate gradients; then
-    once more with σ widened where δ says that it was too small (``TAIL``).
+    (``SPECTRUM``) of the estimate's error, τ = ``TRUST``. Then ``WIDENINGS`` times more, with σ widened where δ says
+    that it was too small (``TAIL``).
     """
     out = np.zeros(estimate.shape, np.float32)
     if not stacks or not mask.any():
@@ -105,33 +108,46 @@ def correction(
     if not scans:
         return out
 
-    first = _posterior(scans, sigma, root, frame, np.zeros_like(image))
-    wider = np.maximum(_local_rms(first / np.maximum(sigma, 1e-9), inside, frame.grid.zooms) / TAIL, 1) * sigma
-    out[box] = np.where(inside > 0, _posterior(scans, wider.astype(np.float32), root, frame, first), 0)
+    change, wider = np.zeros_like(image), sigma
+    for _ in range(1 + WIDENINGS):
+        change = _posterior(scans, wider, root, frame, change)
+        excess = _local_rms(change / np.maximum(sigma, 1e-9), inside, frame.grid.zooms) / np.float32(TAIL)
+        wider = np.maximum(excess, 1) * sigma
+    out[box] = np.where(inside > 0, change, 0)
     return out
 
 
 def _posterior(
     scans: Sequence[_Scan], sigma: np.ndarray, root: np.ndarray, frame: Frame, start: np.ndarray
 ) -> np.ndarray:
-    """(x, y, z) float32 δ, sought from ``start`` on, for a ``sigma`` of the error with the correlation ``root``²."""
+    """(x, y, z) float32 δ, sought from ``start`` on, for a ``sigma`` of the error with the correlation ``root``².
 
-    def spread(fields: Sequence[np.ndarray]) -> np.ndarray:
-        """(x, y, z): the adjoint of u → scans, weighted."""
-        weights = [np.float32(TRUST * scan.gain / scan.noise**2) for scan in scans]
-        parts = [scan.operator.spread(w * field) for scan, w, field in zip(scans, weights, fields, strict=True)]
-        return frame.image(frame.spectrum(frame.image(np.sum(parts, axis=0)) * sigma) * root)
+    Solved for the half spectrum û with δ = σ C^½ u, where the prior is ‖u‖².
+    """
+    weights = [np.float32(TRUST * scan.gain / scan.noise**2) for scan in scans]
 
     def error_of(u: np.ndarray) -> np.ndarray:
-        return sigma * frame.image(frame.spectrum(u) * root)
+        return sigma * frame.image(u * root)
+
+    def spread(fields: Sequence[np.ndarray]) -> np.ndarray:
+        """The adjoint of û → scans, weighted."""
+        parts = [scan.operator.spread(w * field) for scan, w, field in zip(scans, weights, fields, strict=True)]
+        return frame.spectrum(frame.image(np.sum(parts, axis=0)) * sigma) * root
 
     def normal(u: np.ndarray) -> np.ndarray:
         delta = frame.spectrum(error_of(u))
         return u + spread([scan.gain * scan.operator.measure(delta) for scan in scans])
 
+    # Of one sigma and of scans that lie everywhere, ``normal`` would be this product.
+    variance = np.square(sigma).sum() / max(np.count_nonzero(sigma), 1)
+    diagonal = np.ones(root.shape, np.float32)
+    for scan, weight in zip(scans, weights, strict=True):
+        density = frame.grid.voxel_volume / scan.operator.geometry.voxel_volume
+        strength = weight * np.float32(scan.gain * density * variance)
+        diagonal += strength * np.square(scan.operator.profile_spectrum() * root)
     whitened = np.divide(start, sigma, out=np.zeros_like(start), where=sigma > 0)
-    u = frame.image(frame.spectrum(whitened) / root)
-    return error_of(_solve(normal, spread([scan.left for scan in scans]), u))
+    u = frame.spectrum(whitened) / root
+    return error_of(_solve(normal, spread([scan.left for scan in scans]), u, diagonal, frame.inner))
 
 
 def _local_rms(values: np.ndarray, inside: np.ndarray, zooms: Sequence[float]) -> np.ndarray:
@@ -187,18 +203,26 @@ def _root_of_correlation(frame: Frame) -> np.ndarray:
     return np.sqrt(power(frame.frequencies()) / mean).astype(np.float32)
 
 
-def _solve(normal: Callable[[np.ndarray], np.ndarray], target: np.ndarray, start: np.ndarray) -> np.ndarray:
-    """Some conjugate-gradient steps from ``start`` on normal(u) = target."""
+def _solve(
+    normal: Callable[[np.ndarray], np.ndarray],
+    target: np.ndarray,
+    start: np.ndarray,
+    diagonal: np.ndarray,
+    inner: Callable[[np.ndarray, np.ndarray], float],
+) -> np.ndarray:
+    """Some conjugate-gradient steps from ``start`` on normal(u) = target, preconditioned by a ``diagonal``."""
     u = start.copy()
     residual = target - normal(u) if u.any() else target.copy()
-    direction, power = residual.copy(), float(np.vdot(residual, residual))
+    direction = residual / diagonal
+    power = inner(residual, direction)
     for _ in range(STEPS):
         if power == 0:
             break
         bent = normal(direction)
-        length = np.float32(power / float(np.vdot(direction, bent)))
+        length = np.float32(power / inner(direction, bent))
         u += length * direction
         residual -= length * bent
-        before, power = power, float(np.vdot(residual, residual))
-        direction = residual + np.float32(power / before) * direction
+        scaled = residual / diagonal
+        before, power = power, inner(residual, scaled)
+        direction = scaled + np.float32(power / before) * direction
     return u

@@ -38,23 +38,24 @@ def rms(values: np.ndarray) -> float:
     return float(np.sqrt(np.mean(np.square(values))))
 
 
-@pytest.mark.parametrize(("sd", "left"), [(0.08, 0.25), (0.04, 0.5)])
-def test_what_the_estimate_left_out_comes_back_even_where_its_error_scale_was_too_small(head, sd, left) -> None:
+@pytest.mark.parametrize("sd", [0.08, 0.04])
+def test_what_the_estimate_left_out_comes_back_even_where_its_error_scale_was_too_small(head, sd) -> None:
     truth, lesion, grid, stacks = head
     mask = mask_of(truth)
     without = np.where(lesion, np.median(truth[mask & ~lesion]), truth).astype(np.float32)
     change = correction(without, np.full(truth.shape, sd, np.float32), stacks, mask, grid)
     missing = (without - truth)[lesion].mean()
     assert missing > 2 * sd
-    assert (without + change - truth)[lesion].mean() < left * missing
-    assert rms(change[mask & ~lesion]) < 0.3 * sd  # elsewhere the estimate was right
+    assert (without + change - truth)[lesion].mean() < 0.15 * missing
+    assert rms(change[mask & ~lesion]) < 0.35 * sd  # elsewhere the estimate was right
 
 
-def test_most_of_a_lesion_of_8_mm_comes_back_from_one_stack_of_thick_slices() -> None:
+@pytest.mark.parametrize("size", [4, 8])
+def test_most_of_a_lesion_comes_back_from_one_stack_of_thick_slices(size) -> None:
     rng = np.random.default_rng(4)
     image, affine, tissue = oracle.phantom_head(SIZE, rng)
     lesion = np.zeros(image.shape, bool)
-    lesion[24:32, 30:38, 24:32] = True
+    lesion[24 : 24 + size, 30 : 30 + size, 24 : 24 + size] = True
     image = np.where(lesion, 0.5 * image, image)
     scan = oracle.acquire_stack(image, affine, tissue, "T1w", plane="axi", rng=rng, snr=SNR, bias=0.0, means=MEANS)
     truth = oracle.low_field_image(image, tissue, MEANS)
@@ -62,7 +63,7 @@ def test_most_of_a_lesion_of_8_mm_comes_back_from_one_stack_of_thick_slices() ->
     without = np.where(lesion, np.median(truth[mask & ~lesion]), truth).astype(np.float32)
     scale = np.full(truth.shape, 0.04, np.float32)
     change = correction(without, scale, [scan.stack()], mask, Grid(affine, image.shape))
-    assert change[lesion].mean() / (truth - without)[lesion].mean() > 0.6
+    assert change[lesion].mean() / (truth - without)[lesion].mean() > 0.9
 
 
 def test_a_right_estimate_hardly_changes(head) -> None:
