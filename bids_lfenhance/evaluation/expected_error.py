@@ -17,17 +17,17 @@ BLIND = (
     "What was invented or lost where the estimate is sure of itself: a structure unlike those of the people it learned "
     "from, a lesion, and all detail finer than the band limit of the risk map. It says where such images are usually "
     "wrong; where this one contradicts its scans, the risk map shows. It was fitted on T1w of two people, of simulated "
-    "low field; on two others it was right within 5 % on T1w, of one 5 % too large on T2w; on FLAIR of two "
-    "it was right, or 27 % too large."
+    "low field; on two others it was right within 5 % on T1w, of one 3 % too large on T2w; on FLAIR of two "
+    "it was right, or 25 % too large."
 )
 """What the map cannot show, and how far it was tried (docs/methods/uncertainty.md)."""
 
 
 TRIED: Mapping[str, str] = {
     "T1w": "Tried on simulated low field of seven people of four scanners: within 2 SD lay 93 to 96 % of the voxels of "
-    "the brain, of one whole head 87 %",
-    "T2w": "Tried on simulated low field of one person: within 2 SD lay 96 % of the voxels of the brain",
-    "FLAIR": "Not calibrated in FLAIR: within 2 SD lay 95 to 99 % of the voxels of the brain of the two people "
+    "the brain, of one whole head 86 to 88 %",
+    "T2w": "Tried on simulated low field of one person: within 2 SD lay 95 % of the voxels of the brain",
+    "FLAIR": "Not calibrated in FLAIR: within 2 SD lay 94 to 99 % of the voxels of the brain of the two people "
     "(simulated low field) whom it was fitted on, and nobody else was tried",
 }
 """How far the standard deviation of the error was right: docs/methods/uncertainty.md."""
