@@ -1,6 +1,7 @@
 """The house rules that a reader relies on, counted; and that what is built is what is installed."""
 
 import ast
+import configparser
 import re
 import subprocess
 import sys
@@ -45,7 +46,7 @@ def run_python(code: str) -> str:
 
 
 def test_import_stays_light() -> None:
-    heavy = ["torch", "nipype", "SimpleITK", "nilearn", "pandas", "matplotlib", "skimage", "bids", "monai"]
+    heavy = ["torch", "nipype", "SimpleITK", "nilearn", "pandas", "matplotlib", "skimage", "bids"]
     code = f"import sys, bids_lfenhance, bids_lfenhance.cli.run; print([m for m in {heavy} if m in sys.modules])"
     assert run_python(code).strip() == "[]"
 
@@ -150,6 +151,18 @@ def test_wheel_holds_every_module_and_every_data_file(tmp_path: Path) -> None:
     expected = {name for name in tracked.split("\0") if name.startswith("bids_lfenhance/") and (ROOT / name).is_file()}
     assert expected - packed == set()
     assert not any(name.startswith(("tests/", "benchmarks/")) for name in packed)
+
+
+def test_every_requirement_is_imported() -> None:
+    modules = {"pybids": "bids", "scikit-image": "skimage"}
+    settings = configparser.ConfigParser()
+    settings.read(ROOT / "setup.cfg")
+    lines = settings["options"]["install_requires"].split("\n")
+    source = "\n".join(path.read_text(encoding="utf-8") for path in MODULES)
+    names = [re.split(r"[ <>=]", line)[0] for line in lines if line]
+    unused = [n for n in names if not re.search(rf"(import|from) {modules.get(n, n)}\b", source)]
+    assert names
+    assert unused == []
 
 
 def test_constraints_pin_every_requirement_and_are_what_is_asked_for() -> None:

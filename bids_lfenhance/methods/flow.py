@@ -49,7 +49,7 @@ def fit(prepared: ResidualPrepared[S], sides: tuple[int, ...], limit: int) -> Re
     multiple = int(network.multiple)  # type: ignore[arg-type]
 
     def needed(window: int) -> int:
-        seen = [min(side, window or side) for side in sides]
+        seen = [window or side for side in sides]  # a side shorter than the window is mirrored up to it
         field = torch.empty(1, 1 + CONDITION, *(s + -s % multiple for s in seen), device="meta")
         time = torch.empty(1, device="meta")
         return FIELDS * FLOAT * int(np.prod(sides)) + peak_bytes(lambda: network(field, time))

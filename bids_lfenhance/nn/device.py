@@ -1,6 +1,7 @@
 """Which processor the networks run on."""
 
 import os
+import re
 from pathlib import Path
 
 from ..errors import InputError
@@ -15,7 +16,7 @@ def choose_device(name: str) -> str:
     driver = Path("/dev/nvidiactl").exists() or Path("/dev/nvidia0").exists()
     if name == "cpu" or (name == "auto" and not driver):
         return "cpu"
-    if name != "auto" and name.partition(":")[0] != "cuda":
+    if not re.fullmatch(r"auto|cuda(:\d+)?", name):
         raise InputError(f"Expected a --device out of auto, cpu, cuda, cuda:N, found '{name}'; choose one of these.")
     import torch
 

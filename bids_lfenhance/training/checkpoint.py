@@ -21,8 +21,8 @@ class Progress:
     """Where a training is: plain values, changed as it goes.
 
     ``stage`` and ``step`` (in the stage) to be done next; ``total`` steps done in all stages; ``seconds`` spent;
-    ``best`` the highest validation PSNR of the stage, ``best_step`` (of ``total``) when; ``stale`` validations without
-    a gain since; ``skipped`` steps in a row that gave no finite gradient; ``recent`` sums of what is not yet in the
+    ``best`` the highest validation score of the stage, ``best_step`` (of ``total``) when; ``stale`` validations without
+    a gain since; ``skipped`` by phase the steps in a row without a finite gradient; ``recent`` sums of what is not yet in the
     curves, by name: (sum, count).
     """
 
@@ -33,7 +33,7 @@ class Progress:
     best: float | None = None
     best_step: int = 0
     stale: int = 0
-    skipped: int = 0
+    skipped: dict[str, int] = field(default_factory=dict)
     recent: dict[str, tuple[float, int]] = field(default_factory=dict)
 
 

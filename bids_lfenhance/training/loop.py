@@ -150,10 +150,10 @@ def _one_step(run: Run, state: State, stage: Stage, groups: Sequence[Group]) -> 
     numbers = [value.double() for finite, norm, sums in moved for value in (finite, norm, *sums.values())]
     host = iter(torch.stack(numbers).tolist() if numbers else [])
     losses: dict[str, float] = {}
-    for _, _, sums in moved:
+    for phase, (_, _, sums) in zip(stage.phases, moved, strict=True):
         finite, norm = next(host), next(host)
         names = {name: next(host) for name in sums}
-        if _is_finite(state, stage, bool(finite), norm, names):
+        if _is_finite(state, phase.name, bool(finite), norm, names):
             losses |= names
     return losses
 
@@ -199,17 +199,16 @@ def rate_share(stage: Stage, step: int) -> float:
     return stage.floor + (1 - stage.floor) * (1 + math.cos(math.pi * done)) / 2
 
 
-def _is_finite(state: State, stage: Stage, finite: bool, norm: float, losses: Mapping[str, float]) -> bool:
+def _is_finite(state: State, phase: str, finite: bool, norm: float, losses: Mapping[str, float]) -> bool:
     """Whether a phase took its step; if not, that is counted, and too many in a row are an error."""
     progress = state.progress
+    progress.skipped[phase] = 0 if finite else progress.skipped.get(phase, 0) + 1
     if finite:
-        progress.skipped = 0
         return True
-    progress.skipped += 1
     LOG.warning("step %d skipped: losses %s, norm of the gradient %s", progress.total, dict(losses), norm)
-    if progress.skipped >= MOST_SKIPPED:
+    if progress.skipped[phase] >= MOST_SKIPPED:
         raise MethodError(
-            f"Expected finite losses, found none in {MOST_SKIPPED} steps of {stage.name} in a row (the last: "
+            f"Expected finite losses, found none in {MOST_SKIPPED} steps of {phase} in a row (the last: "
             f"{dict(losses)}, step {progress.total}); lower the rate, use --precision fp32, or check the examples."
         )
     return False
@@ -263,7 +262,7 @@ def _end_stage(run: Run, state: State) -> None:
     """The next stage begins with the best weights of this one, and with a mean and optimisers of its own."""
     _use_best(state)
     progress = state.progress
-    progress.stage, progress.step, progress.stale, progress.skipped = progress.stage + 1, 0, 0, 0
+    progress.stage, progress.step, progress.stale, progress.skipped = progress.stage + 1, 0, 0, {}
     if progress.stage < len(run.stages):
         progress.best = None
         state.ema = Averages(state.nets, run.options.ema)

@@ -58,9 +58,10 @@ def test_and_tell(
     else:
         with torch.no_grad():
             scores = [own_scores(method, nets, example, settings, device) for example in tested]
-        rows = [{"person": e.person, **one} for e, one in zip(tested, scores, strict=True)]
+        names = score_names(scores)
+        rows = [{"person": e.person, **{name: one.get(name) for name in names}} for e, one in zip(tested, scores, strict=True)]
         about, table = f"{len(tested)} examples of test subjects, mean and least.\n\n", scores_table(scores)
-    cells = [["" if value is None else str(value) for value in row.values()] for row in rows]
+    cells = [["n/a" if value is None else str(value) for value in row.values()] for row in rows]
     atomic_write(trained.folder / TEST, table_text(rows[0], cells))
     card = (trained.folder / CARD).read_text(encoding="utf-8").partition(HEADING)[0].rstrip()
     atomic_write(trained.folder / CARD, f"{card}\n\n{HEADING}\n{about}{table}\n")
@@ -75,15 +76,21 @@ def _about(rows: Sequence[Row], people: int) -> str:
     )
 
 
-def scores_table(scores: Sequence[Mapping[str, float]]) -> str:
-    """The scores of ``own_scores`` over the examples as Markdown: mean and least of each.
+def score_names(scores: Sequence[Mapping[str, float]]) -> list[str]:
+    """Every name that occurs: an example may lack some, as a pair has no simulated planes."""
+    return list(dict.fromkeys(name for one in scores for name in one))
 
-    >>> print(scores_table([{"dice": 0.5}, {"dice": 0.7}]))
+
+def scores_table(scores: Sequence[Mapping[str, float]]) -> str:
+    """The scores of ``own_scores`` over the examples that have them as Markdown: mean and least of each.
+
+    >>> print(scores_table([{"dice": 0.5}, {"dice": 0.7, "dice_thin": 0.4}]))
     | score | mean | least |
     |---|---|---|
     | dice | 0.600 | 0.500 |
+    | dice_thin | 0.400 | 0.400 |
     """
-    values = {name: [one[name] for one in scores] for name in scores[0]}
+    values = {name: [one[name] for one in scores if name in one] for name in score_names(scores)}
     rows = [[name, f"{sum(each) / len(each):.3f}", f"{min(each):.3f}"] for name, each in values.items()]
     return markdown_table(["score", "mean", "least"], rows)
 

@@ -11,7 +11,7 @@ import torch
 from bids_lfenhance.config import CONTRASTS
 from bids_lfenhance.errors import InputError
 from bids_lfenhance.imaging.volume import Volume
-from bids_lfenhance.methods import get_method, residual
+from bids_lfenhance.methods import flow, get_method, residual
 from bids_lfenhance.methods.bridge.inference import cross
 from bids_lfenhance.methods.bridge.settings import BridgeSettings
 from bids_lfenhance.methods.enhance import enhance
@@ -221,6 +221,20 @@ def test_less_memory_less_at_once_down_to_a_refusal(name: str, session: Volume, 
     rank = [size or 10**9 for size in sizes]
     assert rank == sorted(rank, reverse=True)
     assert len(set(sizes)) > 1
+
+
+@pytest.mark.parametrize("name", ["cfm", "bridge"])
+def test_a_window_larger_than_the_brain_is_counted_whole(
+    name: str, session: Volume, weights: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A brain is mirrored up to the window: what memory the window takes is not the brain's."""
+    method, needed = get_method(name), []
+    monkeypatch.setattr(flow, "choose_size", lambda sizes, need, *_: needed.append(need(sizes[0])) or sizes[0])
+    assert method.fit_to_memory is not None
+    for window in (32, 96):
+        prepared = method.prepare(session, method.about.sampling(**weights, window=window))
+        method.fit_to_memory(prepared, 64 * GIB)
+    assert needed[1] > 8 * needed[0]
 
 
 @pytest.mark.parametrize("name", ["cfm"])

@@ -296,7 +296,8 @@ def test_the_clock_is_turned_while_it_runs(app: App, undisturbed: Path, tmp_path
     for step, shift in {"prepare": 10 * year, "anatomy": -10 * year, "tissue": -3600, "enhance": 3600}.items():
         with app.started(**turned) as process:
             app.wait_for(step, process)
-            clock.write_bytes(shift.to_bytes(8, "little", signed=True))
+            with clock.open("r+b") as file:  # in place: a file cut short under a process that reads it is a bus error
+                file.write(shift.to_bytes(8, "little", signed=True))
             years.append(now())
             time.sleep(1)
             if step != "enhance":

@@ -211,10 +211,21 @@ def test_a_step_without_a_finite_loss_is_skipped(
 
 def test_ten_such_steps_in_a_row_end_the_training(tmp_path: Path, examples: list[Example]) -> None:
     CALLS["losses"] = 0
-    with pytest.raises(MethodError, match="10 steps of pretrain in a row") as caught:
+    with pytest.raises(MethodError, match="10 steps of enhance in a row") as caught:
         train(TOY, ToySettings(steps=30, nan_from=5), examples, SPLIT, tmp_path, OPTIONS, quiet)
     assert "--precision fp32" in str(caught.value)
     assert CALLS["losses"] == 15
+
+
+def test_one_phase_without_finite_losses_is_not_excused_by_another(tmp_path: Path, examples: list[Example]) -> None:
+    def never(nets: Any, batch: Any, settings: Any, generator: Any) -> Any:
+        return {"judge": toy.judge(nets, batch, settings, generator)["judge"] * float("nan")}
+
+    (both,) = toy.stages_pair(ToySettings(steps=30))
+    stage = replace(both, phases=(both.phases[0], replace(both.phases[1], losses=never)))
+    method = replace(toy.GAN, stages=lambda _: (stage,))
+    with pytest.raises(MethodError, match="10 steps of judge in a row"):
+        train(method, ToySettings(steps=30), examples, SPLIT, tmp_path, OPTIONS, quiet)
 
 
 def patched_psnr(monkeypatch: pytest.MonkeyPatch, values: list[float]) -> None:

@@ -21,7 +21,7 @@ from tests.simulators.online.phantoms import head_image, write_people
 
 ABSENT = """
 import sys
-for name in ("SimpleITK bids einops jinja2 matplotlib monai nibabel nilearn nipype nitransforms pandas psutil scipy "
+for name in ("SimpleITK bids jinja2 matplotlib nibabel nilearn nipype nitransforms pandas psutil scipy "
              "skimage templateflow tensorboard threadpoolctl tqdm").split():
     sys.modules[name] = None  # cannot be imported, and is not found
 import torch

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -81,3 +82,16 @@ def test_volumes_and_chance_are_where_the_networks_are(tmp_path: Path, monkeypat
     rows = assess.assess({}, method, None, [example], [example], 7, torch.device("meta"))
     assert asked == [torch.device("meta"), 7, {"meta"}]
     assert {row["way"] for row in rows} == {"input", "monotone map", "elsewhere"}
+
+
+def test_an_example_may_lack_a_score(trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two sessions of one test subject, one with simulated planes and one acquired pair."""
+    examples = [make_example(tmp_path, "b", seed) for seed in range(2)]
+    scores = [{"psnr": 20.0, "psnr-axial": 19.0}, {"psnr": 22.0, "psnr-pair": 21.0}]
+    monkeypatch.setattr(report, "scores_itself", lambda method: True)
+    monkeypatch.setattr(report, "own_scores", lambda *_: scores.pop(0))
+    text = report.test_and_tell(trained, TOY, ToySettings(), SPLIT, examples, TrainOptions())
+    assert "| psnr | 21.000 | 20.000 |" in text
+    table = pd.read_csv(trained.folder / report.TEST, sep="\t", na_values="n/a")
+    assert table["psnr-axial"].tolist()[0] == 19.0
+    assert table.isna().to_numpy().tolist() == [[False, False, False, True], [False, False, True, False]]

@@ -63,6 +63,12 @@ def prepare(volume: Volume, settings: InrSettings) -> InrPrepared:
     base = fused_base(volume, settings.base, support)
     tissue = volume.tissue if volume.tissue is not None else np.zeros((len(TISSUES), *volume.grid.shape), np.float32)
     seen = observe(volume, base, scales, tissue, support)
+    unseen = [name for number, name in enumerate(volume.contrasts) if number not in seen.contrast]
+    if unseen:
+        raise InputError(
+            f"expected voxels of every contrast in the brain, found none of {', '.join(unseen)}; check how these scans "
+            "are aligned with the others"
+        )
     return InrPrepared(volume, settings, base, scales, support, seen, tissue)
 
 

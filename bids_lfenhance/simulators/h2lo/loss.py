@@ -34,7 +34,8 @@ def losses(
     items = (batch.live)[:, channel].nonzero()[:, 0]
     if not len(items):
         nothing = torch.stack([parameter.sum() for parameter in nets[contrast].parameters()]).sum() * 0.0
-        return {f"{contrast}-l1": nothing}
+        # the same losses as a batch that has the contrast: processes add theirs up by position
+        return {f"{contrast}-{name}": nothing for name in ("l1", *(("grad",) if settings.lambda_grad else ()))}
     inner = (slice(None), *(slice(REACH, -REACH),) * 3)
     target = required(batch.target)[items, channel][inner]
     inside = batch.mask[items, 0][inner]

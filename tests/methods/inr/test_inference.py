@@ -108,6 +108,16 @@ def test_an_image_without_its_stacks_is_refused(session: Volume) -> None:
         fit(replace(session, stacks=session.stacks_of("T1w")), TINY)
 
 
+def test_a_contrast_that_does_not_reach_the_brain_is_refused(session: Volume) -> None:
+    away = np.eye(4)
+    away[:3, 3] = 1000
+    stacks = tuple(
+        replace(stack, affine=away @ stack.affine) if stack.contrast == "T2w" else stack for stack in session.stacks
+    )
+    with pytest.raises(InputError, match="none of T2w"):
+        fit(replace(session, stacks=stacks), TINY)
+
+
 def test_a_wrong_noise_level_is_flagged(session: Volume) -> None:
     loud = tuple(replace(stack, sigma=stack.sigma / 5) for stack in session.stacks)
     warnings = fit(replace(session, stacks=loud), TINY).provenance["warnings"]

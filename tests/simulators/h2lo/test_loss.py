@@ -100,6 +100,17 @@ def test_l1_compares_with_the_voxels_asked_for() -> None:
     assert float(found["FLAIR-l1"].detach()) == pytest.approx(float(expected), rel=1e-5)
 
 
+@pytest.mark.parametrize("weight", [0.0, 1.0])
+def test_a_batch_without_the_contrast_has_the_same_losses_all_zero(weight: float) -> None:
+    """Processes add their losses up by position."""
+    settings = H2loSettings(voxels=64, block=5, lambda_grad=weight)
+    with_it, without = (
+        losses(name, {name: Constant()}, batch(), settings, torch.Generator().manual_seed(0)) for name in ("T1w", "T2w")
+    )
+    assert [name.removeprefix("T1w") for name in with_it] == [name.removeprefix("T2w") for name in without]
+    assert [float(value.detach()) for value in without.values()] == [0.0] * len(without)
+
+
 def test_the_weight_of_the_derivatives_is_its_weight_and_sigma_tells() -> None:
     def grad(**changes: float) -> float:
         settings = H2loSettings(voxels=10, block=8, **changes)  # type: ignore[arg-type]
