@@ -117,7 +117,7 @@ def main() -> None:
     settings = method.about.settings(**changed, contrast=given.contrast)
     options = TrainOptions(validate_every=100, checkpoint_every=50, max_seconds=60 * given.max_minutes)
     trained = train(method, settings, list_examples(given.out / "examples"), split, given.out, options)
-    print(f"{trained.steps} steps, {trained.seconds / 60:.1f} min, validation {trained.psnr} dB: {given.out}")
+    print(f"{trained.steps} steps, {trained.seconds / 60:.1f} min, validation {trained.score} dB: {given.out}")
 
 
 if __name__ == "__main__":

@@ -35,7 +35,7 @@ from bids_lfenhance.methods import get_method
 from bids_lfenhance.methods.bridge.settings import K
 from bids_lfenhance.methods.enhance import enhance
 from bids_lfenhance.nn.flow import even_times, heun, randn_like
-from bids_lfenhance.nn.residual import time_of, whiten
+from bids_lfenhance.nn.residual import standardise, time_of
 from bids_lfenhance.resources import measured
 from bids_lfenhance.simulators import get_simulator
 from bids_lfenhance.simulators.iqt import IqtSettings
@@ -90,7 +90,7 @@ def one_draw(row: str, scene: residual.Scene, given: argparse.Namespace) -> Tens
 def from_latent(clean: Tensor, scene: residual.Scene, given: argparse.Namespace) -> Tensor:
     """An image (x, y, z) noised to level K in the residual's space and brought back by the prior."""
     generator, time = torch.Generator().manual_seed(given.seed), time_of(K)
-    known = whiten(clean, scene.mean, scene.sigma)[None, None]
+    known = standardise(clean, scene.mean, scene.sigma)[None, None]
     state = time * known + (1 - time) * randn_like(known, generator)
     with torch.no_grad():
         return scene.around(heun(scene.velocity(), state, even_times(given.steps, time))[0, 0])

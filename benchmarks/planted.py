@@ -24,7 +24,7 @@ from benchmarks.fidelity import SHARED, make_case
 from benchmarks.reliability import keep
 from benchmarks.trust_cases import SCANNER
 from bids_lfenhance.config import CONTRASTS
-from bids_lfenhance.evaluation.session import error_session, risk_session
+from bids_lfenhance.evaluation.session import compute_expected_error, compute_risk
 from bids_lfenhance.imaging.volume import Volume
 from bids_lfenhance.methods import get_method
 from bids_lfenhance.methods.enhance import enhance
@@ -41,8 +41,8 @@ MOST = 24
 def maps(image: Volume, std: Volume, acquired: Volume) -> dict[str, np.ndarray]:
     """(X, Y, Z) expected error and risk of the one contrast of a session."""
     (contrast,) = acquired.contrasts
-    risk, record = risk_session(image, acquired)
-    error = error_session(std, risk, record, acquired.brain)
+    risk, record = compute_risk(image, acquired)
+    error = compute_expected_error(std, risk, record, acquired.brain)
     return {"Error": error.channel(contrast), "Risk": risk.channel(contrast)}
 
 

@@ -43,7 +43,7 @@ from bids_lfenhance.methods.estimate import ContrastEstimate
 from bids_lfenhance.methods.residual import ResidualPrepared
 from bids_lfenhance.nn.estimate import SCALE
 from bids_lfenhance.nn.flow import Velocity, even_times, heun, randn_like
-from bids_lfenhance.nn.residual import CLIP, condition_of, flow_of, radial_power, time_of, whiten
+from bids_lfenhance.nn.residual import CLIP, condition_of, flow_of, radial_power, standardise, time_of
 from bids_lfenhance.training.assess import brain_fit
 from tests import oracle
 
@@ -214,7 +214,7 @@ def main() -> None:
     image, volume = make_slab(given.data, given.subject, given.slices, given.planes, given.seed)
     scene = scene_of(volume, image, given.side, given.target_contrast)
     (truth, mask), one, none = scene.whole, scene.one, (float("nan"), float("nan"))
-    residual = whiten(truth[None, None], one.mean, one.scale)[0, 0]
+    residual = standardise(truth[None, None], one.mean, one.scale)[0, 0]
     print(f"SIMULATED low field: {given.subject}, {given.slices} slices, {'+'.join(given.planes)}, seed {given.seed}")
     print(f"rms of the residual {float(residual[mask].square().mean().sqrt()):.2f}; ", end="")
     error, unit = (scene.truth - scene.image)[scene.mask], float(torch.quantile(scene.truth[scene.mask], 0.95)) / 100

@@ -71,7 +71,7 @@ class _Session:
     def record(self) -> dict[str, Any]:
         """What the participant level writes of a session as ``desc-preproc_qc.json``, as far as it is known here."""
         from .evaluation import measured
-        from .evaluation.session import risk_session
+        from .evaluation.session import compute_risk
         from .imaging.field_of_view import seen_in
         from .imaging.tissue import segment_session
 
@@ -87,7 +87,7 @@ class _Session:
             ],
             "Coverage": {contrast: measured.of_view(self.acquired, contrast, expected, seen)},
             "Anatomy": self.anatomy.quality,
-            "Risk": risk_session(self.enhanced, segmented)[1],
+            "Risk": compute_risk(self.enhanced, segmented)[1],
         }
 
     @cached_property

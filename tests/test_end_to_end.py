@@ -15,7 +15,7 @@ import pytest
 from bids_lfenhance.bids.tables import read_numbers
 from bids_lfenhance.cli.run import main
 from bids_lfenhance.reports.collect import read_json
-from bids_lfenhance.reports.glance import usable_sentence
+from bids_lfenhance.reports.summary import usable_sentence
 from bids_lfenhance.reports.tables import number
 
 from .dataset import tiny_regions, write_dataset

@@ -10,6 +10,7 @@ from ..config import CONTRASTS
 from .metric_definitions import DICE, VOLUME_DIFFERENCE
 from .protocols import PRIMARY
 from .sharpness import BANDS, band_names
+from .structures import is_structure
 
 FINEST_BAND = 0.3
 """Spatial frequency, cycles/mm, up to which a spectrum counts: low field is not acquired beyond it."""
@@ -89,7 +90,8 @@ def fidelity(metrics: Rows, contrast: str, label: str) -> dict[str, tuple[float,
     """(Plain mean, enhanced) against high field by figure; empty where nothing was compared.
 
     ``Spectrum``: mean |ln| of the ratio of power over bands; ``Dice`` and ``VolumeError`` (%, absolute) means over the
-    structures of the finest segmentation, ``MostErrors`` (%, absolute) what nine in ten of them stay below.
+    structures of the finest segmentation, both sides together, ``VolumeErrorP90`` (%, absolute) what nine in ten of
+    them stay below.
     """
     values = {
         (row["image"], row["protocol"], row["metric"], row["region"]): float(row["value"])
@@ -105,7 +107,7 @@ def _figures(values: Mapping[tuple, float], image: str) -> dict[str, float]:
     brain = {key[2]: value for key, value in values.items() if (*key[:2], key[3]) == (image, PRIMARY, "brain")}
     seg = max((key[1] for key in values if key[2] == DICE), key=lambda name: (name != "seg-tissue", name), default="")
     dice, change = (
-        np.array([v for key, v in values.items() if key[:3] == (image, seg, metric)])
+        np.array([v for key, v in values.items() if key[:3] == (image, seg, metric) and is_structure(key[3])])
         for metric in (DICE, VOLUME_DIFFERENCE)
     )
     errors = np.abs(change)
@@ -114,7 +116,7 @@ def _figures(values: Mapping[tuple, float], image: str) -> dict[str, float]:
         "Spectrum": _spectrum(brain),
         "Dice": float(dice.mean()) if dice.size else math.nan,
         "VolumeError": float(errors.mean()) if errors.size else math.nan,
-        "MostErrors": float(np.percentile(errors, 90)) if errors.size else math.nan,
+        "VolumeErrorP90": float(np.percentile(errors, 90)) if errors.size else math.nan,
     }
 
 

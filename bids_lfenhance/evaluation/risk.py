@@ -24,7 +24,7 @@ FLOOR = 0.02
 SCALE_PERCENTILE = 99.9
 """The scale of a stack: this percentile of what it acquired inside the brain."""
 SMOOTHING_FWHM = 3.0
-"""Width in mm of the Gaussian that calms the map; it limits where, not what, the map can show."""
+"""Width in mm of the Gaussian that smooths the map; it limits where, not what, the map can show."""
 MARGIN_MM = 10.0
 """Rim kept around the brain before degrading: nearly five standard deviations of a 5 mm profile."""
 GAIN_RANGE = (0.1, 10.0)

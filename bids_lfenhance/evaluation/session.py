@@ -16,7 +16,7 @@ from .risk import risk_map
 from .volumes import agreements, structures
 
 
-def risk_session(enhanced: Volume, acquired: Volume) -> tuple[Volume, dict[str, Any]]:
+def compute_risk(enhanced: Volume, acquired: Volume) -> tuple[Volume, dict[str, Any]]:
     """The risk maps as the image of a volume, in noise units, and one record per contrast (docs/methods/metrics.md).
 
     Parameters
@@ -35,10 +35,10 @@ def risk_session(enhanced: Volume, acquired: Volume) -> tuple[Volume, dict[str, 
     return replace(enhanced, image=image), records
 
 
-def error_session(std: Volume, risk: Volume, records: Mapping[str, Any], mask: np.ndarray) -> Volume:
+def compute_expected_error(std: Volume, risk: Volume, records: Mapping[str, Any], mask: np.ndarray) -> Volume:
     """The expected absolute error of every contrast, in the units of the image, as the image of a volume.
 
-    ``std`` is the calibrated standard deviation of the error, ``risk`` and ``records`` as of ``risk_session``; ``mask``
+    ``std`` is the calibrated standard deviation of the error, ``risk`` and ``records`` as of ``compute_risk``; ``mask``
     (X, Y, Z) bool, brain.
     """
     image = np.zeros_like(std.image)
@@ -71,7 +71,7 @@ Labels = Mapping[str, np.ndarray]
 """Label image (X, Y, Z) uint8 by contrast."""
 
 
-def overlap_session(
+def compute_overlap(
     images: Mapping[str, Labels],
     reference: Labels,
     rows: Mapping[str, list[dict[str, Any]]],

@@ -28,6 +28,15 @@ def has_side(name: str) -> bool:
     return without_side(name) != name
 
 
+def is_structure(name: str) -> bool:
+    """Whether it counts in a mean over structures: both sides together, and not the total.
+
+    >>> is_structure("caudate"), is_structure("left caudate")
+    (True, False)
+    """
+    return not has_side(name) and name != TOTAL_INTRACRANIAL
+
+
 def with_both_sides(volumes: Figures) -> Figures:
     """The same and, before the first of two sides, the sum of both where an image has both."""
     result = volumes.like(VOLUME_KEYS)
@@ -91,7 +100,7 @@ def _grouped(figures: Figures) -> list[tuple[str, str, str, list[str]]]:
     groups: dict[tuple[str, str, str], list[str]] = {}
     for contrast, image, segmentation, name, *_ in figures.cells:
         names = groups.setdefault((contrast, image, segmentation), [])
-        if not has_side(name) and name != TOTAL_INTRACRANIAL and name not in names:
+        if is_structure(name) and name not in names:
             names.append(name)
     return [(*key, names) for key, names in groups.items()]
 

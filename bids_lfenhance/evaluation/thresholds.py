@@ -345,7 +345,7 @@ THRESHOLDS: tuple[Threshold, ...] = (
         (0, 8),
         (0, 30),
         "what they stay below, against high field",
-        _enhanced("MostErrors"),
+        _enhanced("VolumeErrorP90"),
         needed=False,
     ),
     Threshold(

@@ -12,9 +12,9 @@ from .grid import Grid, box_of, resample
 from .volume import Stack
 
 SPECTRUM = (300, 24, 9.5, 5.9, 3.0, 1.4, 0.8, 0.4, 0.24, 0.2)
-"""Relative power of an estimate's whitened error in bands of ``BAND`` from 0 on, the last for all above: it errs less
-in single voxels than over a few millimetres. Measured on one simulated head, but for the first, which is about half of
-that: what is smoother than ``FIELD_MM`` is not compared (docs/methods/fusionnet.md)."""
+"""Relative power of an estimate's standardised error in bands of ``BAND`` from 0 on, the last for all above: it errs
+less in single voxels than over a few millimetres. Measured on one simulated head, but for the first, which is about
+half of that: what is smoother than ``FIELD_MM`` is not compared (docs/methods/fusionnet.md)."""
 
 BAND = 0.05
 """Width of a band, cycles per voxel of about 1 mm."""
@@ -145,8 +145,8 @@ def _posterior(
         density = frame.grid.voxel_volume / scan.operator.geometry.voxel_volume
         strength = weight * np.float32(scan.gain * density * variance)
         diagonal += strength * np.square(scan.operator.profile_spectrum() * root)
-    whitened = np.divide(start, sigma, out=np.zeros_like(start), where=sigma > 0)
-    u = frame.spectrum(whitened) / root
+    standardised = np.divide(start, sigma, out=np.zeros_like(start), where=sigma > 0)
+    u = frame.spectrum(standardised) / root
     return error_of(_solve(normal, spread([scan.left for scan in scans]), u, diagonal, frame.inner))
 
 

@@ -67,14 +67,14 @@ class MapRisk(Step):
 
     def run_step(self, cwd: Path) -> dict[str, Any]:
         """The maps and the record of the first."""
-        from ..evaluation.session import error_session, risk_session
+        from ..evaluation.session import compute_expected_error, compute_risk
         from ..imaging.volume import load_volume, save_volume
 
         enhanced, acquired = load_volume(self.inputs.enhanced), load_volume(self.inputs.acquired)
-        risk, record = risk_session(enhanced, acquired)
+        risk, record = compute_risk(enhanced, acquired)
         outputs = {"volume": str(save_volume(risk, cwd / "risk.npz")), "record": record, "error": None}
         if isdefined(self.inputs.std) and self.inputs.std:
-            error = error_session(load_volume(self.inputs.std), risk, record, acquired.brain)
+            error = compute_expected_error(load_volume(self.inputs.std), risk, record, acquired.brain)
             outputs["error"] = str(save_volume(error, cwd / "error.npz"))
         return outputs
 
@@ -112,7 +112,7 @@ class Evaluate(Step):
 
     def run_step(self, cwd: Path) -> dict[str, Any]:
         """The rows of the table."""
-        from ..evaluation.session import evaluate_session, overlap_session
+        from ..evaluation.session import compute_overlap, evaluate_session
         from ..imaging.field_of_view import seen_in
         from ..imaging.volume import load_arrays, load_volume
 
@@ -124,7 +124,7 @@ class Evaluate(Step):
         for kind, seg in given.segmentations.items():
             low, enhanced, high = (load_arrays(getattr(given, kind + of))[1] for of in ("", "_enhanced", "_reference"))
             names = getattr(given, f"{kind}_volumes")
-            metrics += overlap_session({"preproc": low, given.label: enhanced}, high, names, seg, seen)
+            metrics += compute_overlap({"preproc": low, given.label: enhanced}, high, names, seg, seen)
         return {"metrics": metrics}
 
 

@@ -9,14 +9,14 @@ from ..config import CONTRASTS
 from ..imaging.contrast import POWER, SMOOTH_MM, fit_contrast, restoring_gain
 from ..imaging.fusion import fuse_session
 from ..imaging.volume import Volume
-from ..nn.method import Draw, Estimate, JsonObject
+from ..nn.method import Draw, JsonObject, StartingImage
 
 PRIOR = 0.25
 """Weight of the prior of the super-resolution with fusion "sharp", over the usual: what it would take for noise, a
 network that has learned may tell apart."""
 
 
-def estimate(volume: Volume, how: str, contrasts: Sequence[str]) -> Estimate:
+def starting_image(volume: Volume, how: str, contrasts: Sequence[str]) -> StartingImage:
     """The image that a network starts from, in use as in training.
 
     ``volume`` comes with the plain mean of its stacks; "restored" and "sharp" need its mask and tissue, and are for the
@@ -24,29 +24,29 @@ def estimate(volume: Volume, how: str, contrasts: Sequence[str]) -> Estimate:
     """
     record: JsonObject = {"fusion": how, "warnings": []}
     if how == "mean":
-        return Estimate(volume, record, tuple(contrasts))
+        return StartingImage(volume, record, tuple(contrasts))
     sharp = fuse_session(volume, "sr")
     if how == "sr":
-        return Estimate(replace(volume, image=sharp), record, tuple(contrasts))
+        return StartingImage(replace(volume, image=sharp), record, tuple(contrasts))
     draw = with_contrast(Draw(sharp, record), volume, "restored", contrasts)
     if how == "restored":
-        return Estimate(replace(volume, image=draw.image), draw.record, tuple(contrasts), sharp)
+        return StartingImage(replace(volume, image=draw.image), draw.record, tuple(contrasts), sharp)
     known = np.array([name in contrasts for name in CONTRASTS])
     again = fuse_session(replace(volume, present=volume.present & known), "sr", PRIOR)
     noisy = np.where(known[:, None, None, None], again, sharp) * _ratio(draw.image, sharp)
-    return Estimate(replace(volume, image=noisy), draw.record, tuple(contrasts), sharp, draw.image)
+    return StartingImage(replace(volume, image=noisy), draw.record, tuple(contrasts), sharp, draw.image)
 
 
 def _ratio(over: np.ndarray, under: np.ndarray) -> np.ndarray:
     return np.divide(over, under, out=np.ones_like(under), where=under > 0)
 
 
-def restore(draw: Draw, volume: Volume, asked: str, start: Estimate) -> Draw:
+def restore(draw: Draw, volume: Volume, asked: str, start: StartingImage) -> Draw:
     """What a network made of ``start``, in the contrast asked for.
 
     "none": the scan's own is given back voxel by voxel, as it was taken: the network's change stays, in that contrast.
     "auto", and where nothing was given before: as the network left it. Where the network was shown a noisy image, what
-    is not applied of its change (1 − the record's ``strength``) is made up for by the calm one.
+    is not applied of its change (1 − the record's ``strength``) is made up for by the smooth one.
     """
     if start.smooth is not None:
         inside = True if volume.mask is None else volume.mask

@@ -34,7 +34,7 @@ class ContrastEstimate:
     """The estimate of one contrast in the box of the brain, scaled so that the 95th percentile of the brain is near 1.
 
     ``inputs`` (1, 17, x, y, z) what the network was given; ``mean`` and ``scale`` (1, 1, x, y, z), the estimate and the
-    SD of its error as the network says it, not yet calibrated; ``slots`` the stacks behind it; ``target`` the contrast
+    SD of its error as predicted, not yet calibrated; ``slots`` the stacks behind it; ``target`` the contrast
     it aims at; ``correction`` (1, 1, x, y, z) of the mean by the stacks (``imaging.consistency``), zero where the
     target is not their contrast.
     """

@@ -1,4 +1,4 @@
-"""The 3D flow of the whitened residual that ``cfm`` and ``bridge`` share, each by its own clock."""
+"""The 3D flow of the standardised residual that ``cfm`` and ``bridge`` share, each in its own time parametrisation."""
 
 from dataclasses import replace
 from typing import TypeVar

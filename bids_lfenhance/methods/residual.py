@@ -1,4 +1,4 @@
-"""Draws of the whitened residual around the learned estimate: all that the methods which draw one do alike."""
+"""Draws of the standardised residual around the learned estimate: all that the methods which draw one do alike."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from ..nn.method import Description, Draw, Enhancer, JsonObject, Prepared, Resid
 from ..nn.precision import use_precision
 from ..nn.residual import CLIP
 from ..nn.stage import Nets
-from ..nn.weights import Loaded, load_weights
+from ..nn.weights import LoadedWeights, load_weights
 from . import get_method
 from .estimate import MARGIN, ContrastEstimate, SessionEstimate, estimate_session
 from .residual_options import ESTIMATE, ResidualSampling, check_estimate, is_stochastic, maps_to_come
@@ -33,7 +33,7 @@ class ResidualPrepared(Prepared[S]):
     """
 
     nets: Nets
-    loaded: Loaded
+    loaded: LoadedWeights
     precision: str
     estimator: Any
 
@@ -77,7 +77,7 @@ def enhancer(sampler: ResidualSampler[S]) -> Enhancer[Any, ResidualPrepared[S]]:
 
 
 def prepare(sampler: ResidualSampler[S], volume: Volume, sampling: ResidualSampling) -> ResidualPrepared[S]:
-    """What all draws share; raise InputError where the estimate is not the one the networks were trained behind."""
+    """What all draws share; raise InputError where the estimate is not the one the networks were trained with."""
     loaded = load_weights(sampling.weights, sampler.about.weights_name, ())
     settings = sampler.resolve(sampling, loaded.settings)
     record = get_method(ESTIMATE)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from ..errors import InputError
 from ..nn.settings import Checked, setting
-from ..nn.weights import Loaded
+from ..nn.weights import LoadedWeights
 from .options import EstimateSampling, OnlineTraining
 
 FLOW = "residualflow"
@@ -21,9 +21,7 @@ class ResidualSampling(EstimateSampling):
 
     estimate: str = field(
         default="auto",
-        metadata=setting(
-            "weights of the estimate, which must be those that the others were trained behind; as weights"
-        ),
+        metadata=setting("weights of the estimate, which must be those that the others were trained with; as weights"),
     )
     steps: int = field(
         default=8,
@@ -70,10 +68,10 @@ class FlowSampling(ResidualSampling):
 
 @dataclass(frozen=True)
 class ResidualMeasured(Checked):
-    """What every training behind an estimate measures; the weights store it."""
+    """What every training on top of an estimate measures; the weights store it."""
 
     estimate_sha256: str = field(
-        default="", metadata=setting("SHA-256 of the weights of the estimate that it was trained behind")
+        default="", metadata=setting("SHA-256 of the weights of the estimate that it was trained with")
     )
 
 
@@ -91,9 +89,9 @@ class FlowMeasured(ResidualMeasured):
 class ResidualTraining(OnlineTraining):
     """How any of them learns; the weights store it."""
 
-    behind: str = field(
+    estimate_weights: str = field(
         default="auto",
-        metadata=setting("weights of the estimate that is trained behind, and is of use with; as weights"),
+        metadata=setting("weights of the estimate to train on top of, and valid only with it; as weights"),
     )
     label_maps: float = field(
         default=0.0,
@@ -102,12 +100,12 @@ class ResidualTraining(OnlineTraining):
 
 
 @dataclass(frozen=True)
-class TrainedBehind(ResidualTraining, ResidualMeasured):
-    """Settings of a training behind an estimate, and what it measures."""
+class ResidualTrainingSettings(ResidualTraining, ResidualMeasured):
+    """Settings of a training on top of an estimate, and what it measures."""
 
 
 @dataclass(frozen=True)
-class FlowTraining(TrainedBehind, FlowMeasured):
+class FlowTraining(ResidualTrainingSettings, FlowMeasured):
     """Settings of a training of the flow, and what it measures."""
 
 
@@ -123,11 +121,11 @@ class FlowNetwork(Checked):
         return tuple(self.width * times for times in (1, 2, 4, 6))
 
 
-def check_estimate(method: str, wanted: str, estimate: Loaded) -> None:
-    """Raise InputError where the estimate is not the one, by SHA-256, that the method was trained behind."""
+def check_estimate(method: str, wanted: str, estimate: LoadedWeights) -> None:
+    """Raise InputError where the estimate is not the one, by SHA-256, that the method was trained with."""
     if wanted != estimate.sha256:
         raise InputError(
-            f"Expected the estimate of {method} with the hash {wanted[:12] or '(none)'}…, behind which it was "
+            f"Expected the estimate of {method} with the hash {wanted[:12] or '(none)'}…, with which it was "
             f"trained, found {estimate.sha256[:12]}…; name those weights, or other --weights."
         )
 
@@ -147,7 +145,7 @@ MAPS: Mapping[str, Mapping[str, str]] = {
 """Metadata of each map in its sidecar."""
 
 
-def maps_to_come(loaded: Loaded, sampling: ResidualSampling, draws: int) -> Mapping[str, Mapping[str, str]]:
+def maps_to_come(loaded: LoadedWeights, sampling: ResidualSampling, draws: int) -> Mapping[str, Mapping[str, str]]:
     """The maps of so many draws with these options."""
     wanted = {"Sample": sampling.sample, "DrawsStd": sampling.draws_residual and draws > 1}
     return {name: about for name, about in MAPS.items() if wanted[name]}

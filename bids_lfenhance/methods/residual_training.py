@@ -1,4 +1,4 @@
-"""What the flow of the residual learns from, behind a given estimate of low field simulated anew; how it is scored."""
+"""What a flow learns from: the residual of a given estimate, of low field simulated anew; how it is scored."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -9,15 +9,15 @@ from torch import nn
 
 from ..nn.batch import Batch, Item, ValidationSession, required
 from ..nn.estimate import read_output
-from ..nn.residual import radial_power, whiten
+from ..nn.residual import radial_power, standardise
 from ..nn.source import Position, Source
 from ..nn.stage import Losses, Nets, Stage
 from ..nn.unet3d import apply_padded
-from ..nn.weights import Loaded, load_weights
+from ..nn.weights import LoadedWeights, load_weights
 from . import get_trainable
-from .residual_options import ESTIMATE, FlowTraining, ResidualTraining, TrainedBehind
+from .residual_options import ESTIMATE, FlowTraining, ResidualTraining, ResidualTrainingSettings
 
-S = TypeVar("S", bound=TrainedBehind)
+S = TypeVar("S", bound=ResidualTrainingSettings)
 F = TypeVar("F", bound=FlowTraining)
 
 SCORES = ("velocity-r2",)
@@ -25,11 +25,11 @@ SCORES = ("velocity-r2",)
 
 
 class EstimateSource:
-    """Items of another source with the estimate of each, and the SD of its error as the network says it."""
+    """Items of another source with the estimate of each, and the SD of its error as predicted."""
 
     def __init__(self, source: Source, settings: ResidualTraining) -> None:
         self._source = source
-        self._loaded = load_weights(settings.behind, ESTIMATE, ())
+        self._loaded = load_weights(settings.estimate_weights, ESTIMATE, ())
         self._network: nn.Module | None = None
         self.people = source.people
 
@@ -49,7 +49,7 @@ class EstimateSource:
         return with_estimate(self._source.realise(stage, items, at, device), self._network)
 
 
-def estimator(loaded: Loaded, device: torch.device) -> nn.Module:
+def estimator(loaded: LoadedWeights, device: torch.device) -> nn.Module:
     """The network of the estimate with its weights, which never move."""
     record = get_trainable(ESTIMATE)
     kept = {name: value for name, value in loaded.settings.items() if hasattr(record.about.settings, name)}
@@ -81,23 +81,23 @@ def score_sessions(
     return of_sessions
 
 
-def behind(nets: Nets, sessions: Iterable[ValidationSession], settings: S) -> S:
+def store_estimate_hash(nets: Nets, sessions: Iterable[ValidationSession], settings: S) -> S:
     """The settings with the hash of the estimate."""
-    return replace(settings, estimate_sha256=load_weights(settings.behind, ESTIMATE, ()).sha256)
+    return replace(settings, estimate_sha256=load_weights(settings.estimate_weights, ESTIMATE, ()).sha256)
 
 
 def measure(nets: Nets, sessions: Iterable[ValidationSession], settings: F) -> F:
     """The settings with the hash of the estimate and the power of its residual in bands."""
     power = []
     for batch in _with_estimates(sessions, settings):
-        residual = whiten(required(batch.target), required(batch.mean), required(batch.scale))
+        residual = standardise(required(batch.target), required(batch.mean), required(batch.scale))
         power.append(torch.tensor(radial_power(residual[0, 0], batch.mask[0, 0])))
     spectrum = tuple(float(value) for value in torch.stack(power).mean(dim=0))
-    return replace(behind(nets, (), settings), spectrum=spectrum)
+    return replace(store_estimate_hash(nets, (), settings), spectrum=spectrum)
 
 
 def _with_estimates(sessions: Iterable[ValidationSession], settings: ResidualTraining) -> Iterator[Batch]:
-    loaded = load_weights(settings.behind, ESTIMATE, ())
+    loaded = load_weights(settings.estimate_weights, ESTIMATE, ())
     network: nn.Module | None = None
     for session in sessions:
         network = network or estimator(loaded, session.batch.input.device)

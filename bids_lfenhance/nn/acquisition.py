@@ -1,48 +1,16 @@
 """``imaging.acquisition`` in torch: what stacks measure of a batch of images, on any device and differentiable.
 
-A Gaussian slice profile that lies askew in the grid is one product in Fourier space, exact for any rotation; sampling
-is a quadratic B-spline, whose own blur is divided out of that product beforehand.
+A slice profile that lies askew in the grid is one product in Fourier space, exact for any rotation; sampling is a
+quadratic B-spline, whose own blur is divided out of that product beforehand.
 """
 
-import math
 from collections.abc import Sequence
 from itertools import product
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from ..imaging.grid import Grid, zooms_of
-from ..imaging.profile import FWHM_PER_SD, PAD_MM
-
 Shape = tuple[int, int, int]
-
-
-def placed(geometry: Grid, fwhm: Sequence[float], grid: Grid) -> tuple[Tensor, Tensor]:
-    """((4, 4) voxel of a stack → voxel of the grid; (3, 3) SD of its profile, a column an axis, grid voxels), float64.
-
-    ``geometry`` the stack's voxels in the grid's world; ``fwhm`` (3,) mm along its axes, at least the grid's own voxel.
-    """
-    width = np.maximum(np.asarray(fwhm, float), min(grid.zooms)) / FWHM_PER_SD
-    axes = geometry.affine[:3, :3] / np.array(zooms_of(geometry.affine))
-    to_grid = np.linalg.inv(grid.affine) @ geometry.affine
-    return torch.from_numpy(to_grid), torch.from_numpy(np.linalg.inv(grid.affine[:3, :3]) @ axes * width)
-
-
-def acquire(
-    image: Tensor, to_grid: Tensor, profile: Tensor, shape: Shape, pad_voxels: int = math.ceil(PAD_MM)
-) -> Tensor:
-    """(B, I, J, K) float32: what B stacks measure of B images, without noise; what lies outside the grid is zero.
-
-    Parameters
-    ----------
-    image : (B, X, Y, Z) float32
-    to_grid, profile : (B, 4, 4) and (B, 3, 3), see ``placed``
-    shape : (I, J, K) voxels of the stacks
-    pad_voxels : border of zeros, three SD of the widest profile; the default is for a grid of 1 mm
-    """
-    spectrum, sides = padded_spectrum(image, pad_voxels)
-    return sample(spectrum, sides, _gaussian(profile.to(image.device), sides), to_grid, shape, pad_voxels)
 
 
 def padded_spectrum(image: Tensor, pad_voxels: int) -> tuple[Tensor, list[int]]:
@@ -58,7 +26,8 @@ def sample(
 ) -> Tensor:
     """(B, I, J, K) float32: samples of the images of ``padded_spectrum``, blurred by ``transfer`` (B, X', Y', Z'/2+1).
 
-    ``to_grid`` and ``shape`` as of ``acquire``. The blur of the sampling is divided out.
+    ``to_grid`` (B, 4, 4) voxel of a stack → voxel of the image, ``shape`` (I, J, K) of the stacks. The blur of the
+    sampling is divided out, and what lies outside the image is zero.
     """
     x, y, z = frequencies(sides, spectrum.device)
     sharp = transfer / (torch.sinc(x) * torch.sinc(y) * torch.sinc(z)) ** 3
@@ -73,16 +42,6 @@ def frequencies(sides: Sequence[int], device: torch.device) -> tuple[Tensor, Ten
         torch.fft.rfftfreq(sides[2], device=device)
     ]
     return parts[0][:, None, None], parts[1][None, :, None], parts[2][None, None, :]
-
-
-def _gaussian(profile: Tensor, sides: Sequence[int]) -> Tensor:
-    """(B, X', Y', Z'/2 + 1) Fourier transform of Gaussian profiles (B, 3, 3)."""
-    x, y, z = frequencies(sides, profile.device)
-    exponent = torch.zeros((), device=profile.device)
-    for axis in range(3):
-        a, b, c = (profile[:, row, axis].float()[:, None, None, None] for row in range(3))
-        exponent = exponent + (a * x + b * y + c * z).square()
-    return torch.exp(-2 * math.pi**2 * exponent)
 
 
 def _fast_length(least: int) -> int:

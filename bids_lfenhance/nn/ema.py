@@ -1,4 +1,4 @@
-"""Averages of weights over a training: smoother than the weights themselves, and what a training keeps."""
+"""WeightEMA of weights over a training: smoother than the weights themselves, and what a training keeps."""
 
 from collections.abc import Mapping
 
@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 
-class Averages:
+class WeightEMA:
     """The exponential running mean of the weights of several networks.
 
     ``rate`` is the share of the mean that each update keeps, at most; after n updates it is (1+n)/(10+n), so that a

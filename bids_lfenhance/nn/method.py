@@ -18,7 +18,7 @@ if TYPE_CHECKING:  # torch takes a second to import, and the command line reads 
     from .batch import Batch, ValidationSession
     from .source import Example, Source
     from .stage import Nets, Stage
-    from .weights import Loaded
+    from .weights import LoadedWeights
 
 Direction = Literal["lf2hf", "hf2lf", "regions"]
 """What a method makes: high field from low field, low field from high field, the regions of an image."""
@@ -82,13 +82,12 @@ class Enhanced:
 
 
 @dataclass(frozen=True, eq=False)
-class Estimate:
+class StartingImage:
     """The image that a network starts from, and what is to be done with what the network makes of it.
 
     ``volume`` with the image; ``contrasts`` that the network knows; ``record`` plain JSON of how it was made. (C, X, Y,
     Z) each, or None: ``native``, the image in the contrast of the scan, where ``volume`` was given that of high field;
-    ``smooth``, the best image without a network, where ``volume`` was left noisier for its sake; ``scale``, the SD of
-    the error of the image, for methods that sample the residual.
+    ``smooth``, the best image without a network, where ``volume`` was left noisier for its sake.
     """
 
     volume: Volume
@@ -96,7 +95,6 @@ class Estimate:
     contrasts: tuple[str, ...]
     native: np.ndarray | None = None
     smooth: np.ndarray | None = None
-    scale: np.ndarray | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -224,7 +222,7 @@ class Enhancer(Generic[S, P]):
     fit_to_memory: Callable[[P, int], P] | None = None
     is_stochastic: Callable[[S], bool] = _always
     resolve: Callable[[S, JsonObject], object] | None = None
-    map_metadata: "Callable[[Loaded, S, int], Mapping[str, Mapping[str, str]]] | None" = None
+    map_metadata: "Callable[[LoadedWeights, S, int], Mapping[str, Mapping[str, str]]] | None" = None
     combine_draws: Callable[[P, np.ndarray, Residuals], tuple[np.ndarray, Mapping[str, np.ndarray]]] | None = None
 
     @property

@@ -15,7 +15,7 @@ def bf16_is_native(device: torch.device) -> bool:
 
 
 def run_in_bf16(net: nn.Module, device: torch.device) -> None:
-    """From now on calls of the network multiply in bfloat16; weights stay, and results come back in, float32."""
+    """From now on calls of the network run under bfloat16 autocast; weights stay, and results come back in, float32."""
     forward = net.forward
 
     def half(*inputs: object, **named: object) -> object:
@@ -27,7 +27,7 @@ def run_in_bf16(net: nn.Module, device: torch.device) -> None:
 
 
 def use_precision(nets: Mapping[str, nn.Module], precision: str, device: torch.device) -> bool:
-    """Whether the networks multiply in bfloat16 from now on: asked for ("bf16"; or "fp32") and native to the device."""
+    """Whether the networks now run under bfloat16 autocast: asked for ("bf16"; or "fp32") and native to the device."""
     half = precision == "bf16" and bf16_is_native(device)
     if half:
         for net in nets.values():

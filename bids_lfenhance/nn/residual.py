@@ -1,8 +1,10 @@
-"""The whitened residual of the learned estimate, and one flow of it read by two clocks (docs/methods/bridge.md).
+"""The standardised residual of the learned estimate, and one flow of it in two time parametrisations.
+
+See docs/methods/bridge.md.
 
 r = clip((y − μ)/σ, ±6) for high field y, estimate μ and the SD σ of its error. The flow predicts r − n at
 x_t = (1−t) n + t r. The state of a variance-preserving diffusion, u = a r + s ε with a = √ᾱ and s = √(1−ᾱ), is the
-same seen by another clock: t = a/(a+s), x_t = u/(a+s).
+same in another time parametrisation: t = a/(a+s), x_t = u/(a+s).
 """
 
 import math
@@ -27,7 +29,7 @@ BAND = 0.05
 """Width of the bands of a power spectrum, cycles per mm; the last takes all that is above."""
 
 
-def whiten(target: Tensor, mean: Tensor, scale: Tensor) -> Tensor:
+def standardise(target: Tensor, mean: Tensor, scale: Tensor) -> Tensor:
     """The residual (B, 1, X, Y, Z) of high field; all in one shape and unit, the brain's 95th percentile near 1."""
     return ((target - mean) / scale.clamp(*SCALE)).clamp(-CLIP, CLIP)
 

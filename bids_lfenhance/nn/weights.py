@@ -30,7 +30,7 @@ CACHE = "BIDS_LFENHANCE_WEIGHTS"
 
 
 @dataclass(frozen=True)
-class Loaded:
+class LoadedWeights:
     """Weights as read: ``state`` net → parameter → tensor (half precision becomes float32); ``settings`` of the
     method they were trained with; ``contrasts`` they know; ``trained_on`` persons (``dataset/subject``) they, or what
     they were made with, have seen; ``sha256`` of the file; ``recipe`` and ``card`` where they came along, else empty.
@@ -121,7 +121,7 @@ def _for_toml(values: JsonObject) -> dict[str, object]:
     return {str(key): item(value) for key, value in values.items() if value is not None}
 
 
-def load_weights(source: str | Path, method: str, contrasts: Sequence[str]) -> Loaded:
+def load_weights(source: str | Path, method: str, contrasts: Sequence[str]) -> LoadedWeights:
     """The weights of a method for these contrasts; an ``InputError`` where they are not what was asked for.
 
     ``source`` is a folder of a training, a ``.safetensors`` file, a name of the registry, "auto" for the method's
@@ -162,10 +162,10 @@ def load_weights(source: str | Path, method: str, contrasts: Sequence[str]) -> L
     card = path.with_name(CARD)
     text = card.read_text(encoding="utf-8") if path.name == WEIGHTS and card.is_file() else ""
     seen = tuple(header["trained_on"])
-    return Loaded(path, method, tuple(known), header["settings"], seen, state, digest, recipe, text)
+    return LoadedWeights(path, method, tuple(known), header["settings"], seen, state, digest, recipe, text)
 
 
-def load_for_session(source: str, method: str, contrasts: Sequence[str]) -> Loaded:
+def load_for_session(source: str, method: str, contrasts: Sequence[str]) -> LoadedWeights:
     """The weights asked for; with "auto" the bundled ones that know the session's contrasts, if there are any.
 
     Weights that know only some of the contrasts will do; the others keep their own image.
@@ -275,7 +275,7 @@ def _download(url: str, digest: str, path: Path) -> None:
         ) from error
     if hashlib.sha256(content).hexdigest() != digest:
         raise InputError(
-            f"Expected weights with the hash {digest[:12]}… at {url}, found others; do not use them.",
+            f"Expected weights with the hash {digest[:12]}… at {url}, found a file with another; do not use it.",
             code="other-hash",
             url=url,
         )

@@ -20,7 +20,7 @@ from ..evaluation.metric_definitions import DICE, VOLUME_DIFFERENCE
 from ..evaluation.structures import HIGH, OVERLAP_KEYS, VOLUME_KEYS
 from .collect import REGION_SEGMENTATIONS, Channel, Output, Session, Subject, Tissue, collect, read_json, read_run
 from .tables import lesion_contrast
-from .usable import judged, summed_up
+from .usable import summed_up, usable_images
 
 COMPLETE, MISSING, HALF = "complete", "missing", "half-written"
 UNMEASURED, UNSEGMENTED = "no metrics", "no volumes"
@@ -113,7 +113,7 @@ def _add_session(cohort: Cohort, subject: Subject, session: Session) -> None:
     where = subject.name, name
     outputs = [o for c in session.channels for o in (c.low, c.high, *c.enhanced.values()) if o]
     broken = {output.path.name: wrong for output in outputs if (wrong := damage(output.path))}
-    images = judged(session, broken)
+    images = usable_images(session, broken)
     cohort.quality.append({"subject": subject.name, "session": name} | _quality(session) | summed_up(images))
     words = {(one.contrast, one.label): one.usable.words for one in images}
     measured = set(zip(session.figures["contrast"], session.figures["image"], strict=True))

@@ -13,7 +13,7 @@ from ..evaluation.structures import HIGH
 from ..evaluation.thresholds import PURPOSES
 from .cohort import COMPLETE, Cohort
 from .group_figures import name_of
-from .tables import HEADLINE, judged, metric_name, number, signed
+from .tables import HEADLINE, metric_name, number, signed, verdict_of_change
 
 Rows = Sequence[Mapping[str, Any]]
 
@@ -177,7 +177,7 @@ def _change(row: Mapping[str, Any], metric: str) -> list[Cell]:
     p, change = row.get("p_holm"), row.get("difference_mean")
     style = ""
     if known(p) and p < SIGNIFICANT and known(change):
-        style = judged(metric, row["mean"] - change, row["mean"])
+        style = verdict_of_change(metric, row["mean"] - change, row["mean"])
     return [spread(change, row.get("difference_sd"), sign=True), Cell(p_text(p, row.get("pairs")), p, style)]
 
 

@@ -9,12 +9,12 @@ from ..evaluation.thresholds import PURPOSES
 from . import rendering as fig
 from .boilerplate import boilerplate, describe
 from .collect import Session, Subject, collect
-from .glance import glance, open_rows
-from .session_figures import Album, draw_session, save_figures
+from .session_figures import SessionFigures, draw_session, save_figures
+from .summary import open_rows, summary_of
 from .tables import (
-    comparisons,
     field_strength,
     lesion_rows,
+    losses,
     metric_description,
     metric_name,
     metric_rows,
@@ -27,7 +27,7 @@ from .tables import (
     signed,
     volume_rows,
 )
-from .usable import gaps_of, judged, warnings_of
+from .usable import gaps_of, usable_images, warnings_of
 from .viewer import quality_for
 
 __all__ = ["boilerplate", "reports_failure", "write_report"]
@@ -53,11 +53,11 @@ def write_report(out_dir: Path, subject: str, run_dir: Path | None = None) -> Pa
     pictures: dict[str, str] = {}
     quality = quality_for(sum(len(session.channels) for session in subject_data.sessions))
     for session in subject_data.sessions:
-        album = draw_session(session, image_names(session), quality)
+        figures = draw_session(session, image_names(session), quality)
         head = f"sub-{subject}" + (f"_ses-{session.name}" if session.name else "")
-        save_figures(album, out_dir / f"sub-{subject}" / "figures", head)
-        pictures |= {key: fig.data_uri(content) for key, content in album.pictures.items()}
-        parts.append(session_part(session, subject_data, album))
+        save_figures(figures, out_dir / f"sub-{subject}" / "figures", head)
+        pictures |= {key: fig.data_uri(content) for key, content in figures.pictures.items()}
+        parts.append(session_part(session, subject_data, figures))
     return atomic_write(out_dir / f"sub-{subject}.html", render(subject_data, parts, pictures))
 
 
@@ -111,7 +111,7 @@ def render(subject: Subject, parts: list[dict[str, Any]], pictures: Mapping[str,
     )
 
 
-def session_part(session: Session, subject: Subject, album: Album) -> dict[str, Any]:
+def session_part(session: Session, subject: Subject, figures: SessionFigures) -> dict[str, Any]:
     """What the template needs of one session."""
     shown = open_rows(session)
     folded = [(name, protocol_description(name), metric_rows(session, name)) for name in protocols(session)]
@@ -121,18 +121,18 @@ def session_part(session: Session, subject: Subject, album: Album) -> dict[str, 
         "title": f"Session {session.name}" if session.name else "Session",
         "session": session,
         "names": image_names(session),
-        "glances": [glance(session, one, album) for one in judged(session, broken_of(session, album))],
-        "gaps": gaps_of(session, subject.run, album.problems),
+        "summaries": [summary_of(session, one, figures) for one in usable_images(session, broken_of(session, figures))],
+        "gaps": gaps_of(session, subject.run, figures.problems),
         "act": act,
         "know": know,
-        "losses": comparisons(session)["worse"],
+        "losses": losses(session),
         "facts": facts(session),
         "scans": scan_rows(session),
-        "viewer": album.viewer,
-        "pictures": {name: fig.data_uri(content) for name, content in album.files.items()},
-        "windows": album.windows,
+        "viewer": figures.viewer,
+        "pictures": {name: fig.data_uri(content) for name, content in figures.files.items()},
+        "windows": figures.windows,
         "std_note": std_note(session),
-        "scales": [scale_part(entry) for entry in album.scales],
+        "scales": [scale_part(entry) for entry in figures.scales],
         "volumes": {channel.contrast: volume_rows(channel, session) for channel in session.channels},
         "regions": {channel.contrast: region_rows(channel, session) for channel in session.channels},
         "metrics": shown,
@@ -145,7 +145,9 @@ def session_part(session: Session, subject: Subject, album: Album) -> dict[str, 
 
 def rated(session: Session, subject: Subject) -> dict[str, Any]:
     """What a rating that is exported says it is of; the page's script adds what the reader chose."""
-    images = [{"contrast": one.contrast, "image": one.label, "Usable": one.usable.words} for one in judged(session)]
+    images = [
+        {"contrast": one.contrast, "image": one.label, "Usable": one.usable.words} for one in usable_images(session)
+    ]
     return {
         "participant_id": f"sub-{subject.name}",
         "session_id": f"ses-{session.name}" if session.name else None,
@@ -154,10 +156,10 @@ def rated(session: Session, subject: Subject) -> dict[str, Any]:
     }
 
 
-def broken_of(session: Session, album: Album) -> dict[str, str]:
+def broken_of(session: Session, figures: SessionFigures) -> dict[str, str]:
     """The enhanced images that could not be read, by name, each with the sentence that says so."""
     names = [output.path.name for channel in session.channels for output in channel.enhanced.values()]
-    return {name: problem for name in names for problem in album.problems if problem.startswith(name)}
+    return {name: problem for name in names for problem in figures.problems if problem.startswith(name)}
 
 
 def facts(session: Session) -> list[tuple[str, str]]:

@@ -14,7 +14,7 @@ from .session_images import ContrastImages, Frame, find_frame, load_channel, sli
 from .tables import number
 from .viewer import Layer, Viewer, layers_of, quality_for, weakest_regions
 
-CALMED = 1.0
+SMOOTHED = 1.0
 """σ in voxels of the smoothing, in 3D, before edges are sought: at low field, noise has edges too."""
 
 
@@ -23,7 +23,7 @@ THUMBNAIL, THUMBNAIL_PIXELS = "desc-thumbnail", 150
 
 
 @dataclass
-class Album:
+class SessionFigures:
     """Everything drawn for a session.
 
     ``viewer`` the data of the page's script, ``pictures`` by the names it uses; ``files`` by figure name;
@@ -44,32 +44,32 @@ class Album:
         return next((entry for entry in self.scales if wanted.items() <= entry.items()), {})
 
 
-def draw_session(session: Session, names: Mapping[str, str], quality: int = quality_for(1)) -> Album:
+def draw_session(session: Session, names: Mapping[str, str], quality: int = quality_for(1)) -> SessionFigures:
     """All pictures of a session; ``names`` says what each image key is called on the page."""
-    album, frame = Album(), find_frame(session)
+    figures, frame = SessionFigures(), find_frame(session)
     if frame is None:
-        return album
+        return figures
     viewer = Viewer(session.name or "single", frame, quality)
     for channel in session.channels:
-        contrast = load_channel(channel, frame, album.problems)
+        contrast = load_channel(channel, frame, figures.problems)
         if not contrast.images:
             continue
         layers = {label: layers_of(contrast, label, frame.mask) for label in contrast.labels}
         viewer.add(contrast, names, layers)
         for label, own in layers.items():
-            album.weakest[contrast.name, label] = weakest_regions(contrast, label, own)
+            figures.weakest[contrast.name, label] = weakest_regions(contrast, label, own)
             for one in own:
                 about = {"contrast": contrast.name, "label": label, "kind": one.kind, "name": one.name}
-                album.scales.append(about | {"scale": one.scale} | dict(one.about))
-            _print_maps(contrast, frame, label, own, names, album)
-        _thumbnail(contrast, frame, album)
-        _print_comparison(contrast, frame, names, album)
-        _print_alignment(contrast, frame, album)
-        _print_tissue(contrast, frame, names, album)
-        _print_regions(contrast, frame, names, album)
-        album.windows.append(_window_sentence(contrast, names))
-    album.viewer, album.pictures = viewer.described(), viewer.pictures
-    return album
+                figures.scales.append(about | {"scale": one.scale} | dict(one.about))
+            _print_maps(contrast, frame, label, own, names, figures)
+        _thumbnail(contrast, frame, figures)
+        _print_comparison(contrast, frame, names, figures)
+        _print_alignment(contrast, frame, figures)
+        _print_tissue(contrast, frame, names, figures)
+        _print_regions(contrast, frame, names, figures)
+        figures.windows.append(_window_sentence(contrast, names))
+    figures.viewer, figures.pictures = viewer.described(), viewer.pictures
+    return figures
 
 
 def _tiles(data: np.ndarray, window: fig.Window, frame: Frame) -> list[fig.Tile]:
@@ -77,7 +77,12 @@ def _tiles(data: np.ndarray, window: fig.Window, frame: Frame) -> list[fig.Tile]
 
 
 def _print_maps(
-    contrast: ContrastImages, frame: Frame, label: str, layers: list[Layer], names: Mapping[str, str], album: Album
+    contrast: ContrastImages,
+    frame: Frame,
+    label: str,
+    layers: list[Layer],
+    names: Mapping[str, str],
+    figures: SessionFigures,
 ) -> None:
     """The maps of a result below it, each with its colour bar."""
     if not layers:
@@ -93,25 +98,27 @@ def _print_maps(
         rows.append([fig.Tile(fig.painted(fig.grey(i, window), v, m, layer.scale)) for i, v, m in cut])
     heads = [names.get(label, label), *(layer.name for layer in layers)]
     scales = {number: layer.scale for number, layer in enumerate(layers, start=1)}
-    album.files[f"desc-{label}Maps_{contrast.name}"] = fig.sheet_figure(rows, heads, frame.columns(), scales)
+    figures.files[f"desc-{label}Maps_{contrast.name}"] = fig.sheet_figure(rows, heads, frame.columns(), scales)
 
 
-def _thumbnail(contrast: ContrastImages, frame: Frame, album: Album) -> None:
+def _thumbnail(contrast: ContrastImages, frame: Frame, figures: SessionFigures) -> None:
     """One axial slice of the first result."""
     for label in contrast.labels[:1]:
         data = fig.plane_slice(contrast.images[label], "axial", frame.start("axial"))
-        album.files[f"{THUMBNAIL}_{contrast.name}"] = fig.small(
+        figures.files[f"{THUMBNAIL}_{contrast.name}"] = fig.small(
             fig.grey(data, contrast.windows[label]), THUMBNAIL_PIXELS
         )
 
 
-def _print_comparison(contrast: ContrastImages, frame: Frame, names: Mapping[str, str], album: Album) -> None:
+def _print_comparison(
+    contrast: ContrastImages, frame: Frame, names: Mapping[str, str], figures: SessionFigures
+) -> None:
     rows = [_tiles(data, contrast.windows[key], frame) for key, data in contrast.images.items()]
     heads = [names.get(key, key) for key in contrast.images]
-    album.files[f"desc-comparison_{contrast.name}"] = fig.sheet_figure(rows, heads, frame.columns())
+    figures.files[f"desc-comparison_{contrast.name}"] = fig.sheet_figure(rows, heads, frame.columns())
 
 
-def _print_alignment(contrast: ContrastImages, frame: Frame, album: Album) -> None:
+def _print_alignment(contrast: ContrastImages, frame: Frame, figures: SessionFigures) -> None:
     """Edges of the fused low field on every scan it was fused from, and on the high field: a row each."""
     choice = frame.choice()
     grounds = {name: [slice_of_stack(one, frame, *place) for place in choice] for name, one in contrast.stacks.items()}
@@ -121,19 +128,19 @@ def _print_alignment(contrast: ContrastImages, frame: Frame, album: Album) -> No
         return
     from scipy import ndimage
 
-    calm = ndimage.gaussian_filter(contrast.images["low"], CALMED)
+    smooth = ndimage.gaussian_filter(contrast.images["low"], SMOOTHED)
     inside = [fig.plane_slice(frame.mask, *place) for place in choice]
-    lines = [fig.edges(fig.plane_slice(calm, *place), where) for place, where in zip(choice, inside, strict=True)]
+    lines = [fig.edges(fig.plane_slice(smooth, *place), where) for place, where in zip(choice, inside, strict=True)]
     values = {name: [one[where] for one, where in zip(cut, inside, strict=True)] for name, cut in grounds.items()}
     windows = fig.shared_windows({name: np.concatenate(parts) for name, parts in values.items()})
     rows = [
         [fig.Tile(fig.with_edges(fig.grey(one, windows[name]), drawn)) for one, drawn in zip(cut, lines, strict=True)]
         for name, cut in grounds.items()
     ]
-    album.files[f"desc-registration_{contrast.name}"] = fig.sheet_figure(rows, list(grounds), frame.columns())
+    figures.files[f"desc-registration_{contrast.name}"] = fig.sheet_figure(rows, list(grounds), frame.columns())
 
 
-def _print_tissue(contrast: ContrastImages, frame: Frame, names: Mapping[str, str], album: Album) -> None:
+def _print_tissue(contrast: ContrastImages, frame: Frame, names: Mapping[str, str], figures: SessionFigures) -> None:
     keys = [key for key in contrast.images if key in contrast.tissue]
     if not keys:
         return
@@ -151,10 +158,10 @@ def _print_tissue(contrast: ContrastImages, frame: Frame, names: Mapping[str, st
             row.append(fig.Tile(ground, lines))
         rows.append(row)
     heads = [names.get(key, key) for key in keys]
-    album.files[f"desc-tissue_{contrast.name}"] = fig.sheet_figure(rows, heads, frame.columns())
+    figures.files[f"desc-tissue_{contrast.name}"] = fig.sheet_figure(rows, heads, frame.columns())
 
 
-def _print_regions(contrast: ContrastImages, frame: Frame, names: Mapping[str, str], album: Album) -> None:
+def _print_regions(contrast: ContrastImages, frame: Frame, names: Mapping[str, str], figures: SessionFigures) -> None:
     """The regions in colour on every image that has them."""
     keys = [key for key in contrast.images if key in contrast.regions]
     if not keys:
@@ -170,7 +177,7 @@ def _print_regions(contrast: ContrastImages, frame: Frame, names: Mapping[str, s
         for key in keys
     ]
     heads = [names.get(key, key) for key in keys]
-    album.files[f"desc-regions_{contrast.name}"] = fig.sheet_figure(rows, heads, frame.columns())
+    figures.files[f"desc-regions_{contrast.name}"] = fig.sheet_figure(rows, heads, frame.columns())
 
 
 def region_colours() -> np.ndarray:
@@ -192,10 +199,10 @@ def _window_sentence(contrast: ContrastImages, names: Mapping[str, str]) -> str:
     return f"{contrast.name}: {'; '.join(parts)}."
 
 
-def save_figures(album: Album, folder: Path, head: str) -> dict[str, str]:
+def save_figures(figures: SessionFigures, folder: Path, head: str) -> dict[str, str]:
     """The name of every figure file written into ``folder``, by figure."""
     written = {}
-    for name, content in album.files.items():
+    for name, content in figures.files.items():
         written[name] = f"{head}_{name}.jpg"
         atomic_write(folder / written[name], content)
     return written

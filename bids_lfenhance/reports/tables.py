@@ -215,7 +215,9 @@ def _metric_row(table: Mapping, contrast: str, region: str, metric: str, labels:
         value = _value(table, contrast, region, metric, label)
         known = baseline is not None and value is not None and math.isfinite(baseline) and math.isfinite(value)
         change = signed(value - baseline) if known else ""  # type: ignore[operator]
-        results.append(Compared(label, number(value, 4), change, judged(metric, baseline, value) if known else ""))
+        results.append(
+            Compared(label, number(value, 4), change, verdict_of_change(metric, baseline, value) if known else "")
+        )
     return MetricRow(contrast, region, metric, unit, sense, number(baseline, 4), tuple(results))
 
 
@@ -229,7 +231,7 @@ def _about(metric: str) -> tuple[str, str]:
     return (known.unit if known.unit != "1" else "", known.better) if known else ("", "none")
 
 
-def judged(metric: str, baseline: float | None, value: float | None) -> str:
+def verdict_of_change(metric: str, baseline: float | None, value: float | None) -> str:
     """What a change from the baseline is: "better", "worse", "even", or nothing where the metric is no score."""
     sense = _about(metric)[1]
     if sense == "none" or baseline is None or value is None:
@@ -280,19 +282,19 @@ def metric_description(metric: str) -> str:
     return METRICS[metric].description if metric in METRICS else ""
 
 
-def comparisons(session: Session) -> dict[str, list[str]]:
-    """Sentences by "worse", "better" and "even": headline metrics inside the brain, the decisive protocol only."""
-    sentences: dict[str, list[str]] = {"worse": [], "better": [], "even": []}
+def losses(session: Session) -> list[str]:
+    """A sentence for each headline metric, inside the brain and by the decisive protocol, that is worse than before."""
+    sentences = []
     for row in metric_rows(session, PRIMARY):
         if row.metric not in HEADLINE or row.region != "brain":
             continue
+        unit = f" {row.unit}" if row.unit else ""
         for result in row.results:
-            unit = f" {row.unit}" if row.unit else ""
-            subject = f"{row.contrast}: the enhanced image ({result.label})"
-            figures = f"{metric_name(row.metric)} {result.value}{unit} against {row.baseline}{unit}"
-            if result.judged in sentences:
-                word = {"even": "as good as"}.get(result.judged, f"{result.judged} than")
-                sentences[result.judged].append(f"{subject} is {word} the plain mean, {figures}.")
+            if result.judged == "worse":
+                sentences.append(
+                    f"{row.contrast}: the enhanced image ({result.label}) is worse than the plain mean, "
+                    f"{metric_name(row.metric)} {result.value}{unit} against {row.baseline}{unit}."
+                )
     return sentences
 
 

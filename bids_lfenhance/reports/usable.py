@@ -23,7 +23,7 @@ class Judged:
         return " ".join(word for word in (self.contrast, f"({self.label})" if self.label else "") if word) or "Image"
 
 
-def judged(session: Session, broken: Mapping[str, str] | None = None) -> list[Judged]:
+def usable_images(session: Session, broken: Mapping[str, str] | None = None) -> list[Judged]:
     """One per enhanced image that is there or should be.
 
     ``broken``: names of files that are there and cannot be used, each with a sentence; they are usable for nothing, as

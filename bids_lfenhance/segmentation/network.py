@@ -59,42 +59,44 @@ class RegionNet(nn.Module):
 
     def forward(self, image: Tensor, where: Tensor, voxels: Tensor | None = None) -> Tensor:
         """(B, 33, X, Y, Z) logits, float16; or, with ``voxels`` (V,) of the eight in a cell, (B, 33, V, x, y, z)."""
-        prior, folded = self.expected(where), pixel_unshuffle3d(image.float(), CELL)
+        prior, folded = self.warped_prior(where), pixel_unshuffle3d(image.float(), CELL)
         sample = folded[:, 0].flatten(1)  # one voxel of a cell: its noise is the image's
         with torch.no_grad():
             gaussians = fit_mixture(sample, prior.flatten(2), self.groups)
         if voxels is not None:
-            return self.tell(
-                folded[:, voxels], prior, self.body(self.shown(folded, prior, gaussians)), gaussians, voxels
+            return self.logits_at(
+                folded[:, voxels], prior, self.body(self.unet_input(folded, prior, gaussians)), gaussians, voxels
             )
-        return self.answers(folded, prior, gaussians)
+        return self.full_logits(folded, prior, gaussians)
 
     @torch.no_grad()
-    def answers(self, folded: Tensor, prior: Tensor, gaussians: Gaussians) -> Tensor:
+    def full_logits(self, folded: Tensor, prior: Tensor, gaussians: Gaussians) -> Tensor:
         """(B, 33, 2x, 2y, 2z) logits of every voxel, float16, the head seen by windows; without gradient."""
-        features = blend(self.body, self.shown(folded, prior, gaussians), self.windows)
+        features = blend(self.body, self.unet_input(folded, prior, gaussians), self.windows)
         every = torch.arange(CELL**3, device=prior.device)
         shape = (len(prior), prior.shape[1], *(CELL * side for side in prior.shape[2:]))
         logits = torch.empty(shape, dtype=torch.float16, device=prior.device)
         slabs = [part.split(SLAB, dim=-3) for part in (folded, prior, features)]
         for answer, seen, expected, found in zip(logits.split(SLAB * CELL, dim=-3), *slabs, strict=True):
-            answer.copy_(pixel_shuffle3d(self.tell(seen, expected, found, gaussians, every).flatten(1, 2), CELL))
+            answer.copy_(pixel_shuffle3d(self.logits_at(seen, expected, found, gaussians, every).flatten(1, 2), CELL))
         return logits
 
     @torch.no_grad()
-    def shown(self, folded: Tensor, prior: Tensor, gaussians: Gaussians) -> Tensor:
+    def unet_input(self, folded: Tensor, prior: Tensor, gaussians: Gaussians) -> Tensor:
         """(B, 8 + 2·33, x, y, z) what the U-Net sees: the image, the atlas, and what the mixture makes of both."""
         likely = log_likelihood(folded[:, 0].flatten(1), gaussians)[:, self.groups].unflatten(2, prior.shape[2:])
         return torch.cat([folded, prior, (prior.log() + 0.5 * likely).softmax(dim=1)], dim=1)
 
-    def tell(self, folded: Tensor, prior: Tensor, features: Tensor, gaussians: Gaussians, voxels: Tensor) -> Tensor:
+    def logits_at(
+        self, folded: Tensor, prior: Tensor, features: Tensor, gaussians: Gaussians, voxels: Tensor
+    ) -> Tensor:
         """(B, 33, V, x, y, z) logits of some voxels of the cells."""
         likely = log_likelihood(folded.flatten(1), gaussians).unflatten(2, folded.shape[1:])[:, self.groups]
         weight, bias = (part.unflatten(0, (-1, CELL**3))[:, voxels].flatten(0, 1) for part in self.answer.parameters())
         learned = functional.conv3d(features, weight, bias).unflatten(1, (-1, len(voxels)))
         return learned + self.trust * likely + prior[:, :, None].log()
 
-    def expected(self, where: Tensor) -> Tensor:
+    def warped_prior(self, where: Tensor) -> Tensor:
         """(B, 33, x, y, z) probabilities of the atlas at ``where`` (B, 3, x, y, z); left is the mirror of right."""
         left = where[:, :1] < 0
         right_half = torch.cat([where[:, :1].abs(), where[:, 1:]], dim=1)

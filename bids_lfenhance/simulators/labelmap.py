@@ -1,7 +1,7 @@
 """Synthetic high field: T1w, T2w and FLAIR of one brain from a label map, in the manner of SynthSeg.
 
-Billot et al. 2023 draw every image from Gaussians, one per label. Here the realistic mode takes the tissues' means from
-the protocol table, so that what is learned from these heads fits real ones; the random mode draws them.
+Billot et al. 2023 draw every image from Gaussians, one per label, with any means. Here the tissues' means are near
+those of the protocol table, so that what is learned from these heads fits real ones.
 """
 
 import json
@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from functools import cache, lru_cache
 from itertools import product
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from scipy import ndimage
@@ -19,16 +18,13 @@ from ..config import CONTRASTS, TISSUES
 from ..data import read_text
 from ..errors import InputError
 from ..imaging.grid import Grid, apply_affine, canonical_grid
-from ..imaging.signal import HF_TESLA, ORDER, tissue_signal
+from ..imaging.signal import HF_TESLA, tissue_signal
 from ..imaging.template import fit_affine, load_head_template
 from ..imaging.warp import lattice
 from .head import random_field
 from .physics import BIAS_TERMS, bias_field
-from .simulator import RecordText, jitter
+from .simulator import jitter
 from .source import HighField, common_place
-
-Mode = Literal["realistic", "random"]
-"""Means of the tissues by the protocol table, or drawn."""
 
 MARGIN_MM = 30.0
 """How much is kept around the brain: skull, scalp and room for the deformation, but no neck."""
@@ -46,10 +42,10 @@ BLUR = 0.5
 """Standard deviation of the partial volume between labels, voxels of the 1 mm grid."""
 
 SPREAD = 0.06
-"""Standard deviation of the voxels of one class before the blur, the brightest tissue 1; random mode: up to this."""
+"""Standard deviation of the voxels of one class before the blur, the brightest tissue 1."""
 
 PRIOR = 0.05
-"""Lognormal standard deviation of a class's mean over heads, in the realistic mode."""
+"""Lognormal standard deviation of a class's mean over heads."""
 
 GRAIN = 0.03
 """Standard deviation of the slow texture that a head shows in all its contrasts."""
@@ -59,9 +55,6 @@ BIAS = 0.05
 
 NOISE = 0.015
 """Standard deviation of the noise at 3 T, the brightest tissue 1."""
-
-GAP = 0.08
-"""Least difference of two tissues' means in the random mode."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,18 +79,6 @@ class LabelMap:
     def place(self) -> np.ndarray:
         """(4, 4): voxel of ``grid`` → common space, as ``HighField.to_template``."""
         return common_place(self.template, self.grid)
-
-
-@dataclass(frozen=True)
-class LabelRecord(RecordText):
-    """All that decides a head drawn from a label map: the same record and map give the same bytes.
-
-    ``mode``: means of the tissues by the protocol table, or drawn; ``skull``: what is no brain is there, or black.
-    """
-
-    seed: int
-    mode: Mode = "realistic"
-    skull: bool = True
 
 
 @dataclass(frozen=True)
@@ -143,7 +124,7 @@ def read_labels(labels: np.ndarray, grid: Grid) -> LabelMap:
     high = np.minimum(inner[1] + MARGIN_MM, outer[1] + AIR_MM)
     points = np.stack([low, high])
     unplaced = LabelMap(labels, classes, np.array(grid.affine), canonical_grid(points), np.eye(4))
-    image = _means("T1w", "realistic", None)[unplaced.on_grid(classes)]
+    image = _means("T1w", None)[unplaced.on_grid(classes)]
     image = ndimage.gaussian_filter(image, BLUR)
     template, _ = fit_affine(image, unplaced.grid, load_head_template())
     return LabelMap(labels, classes, unplaced.affine, unplaced.grid, template)
@@ -167,15 +148,9 @@ def _check_tissues(number: np.ndarray, present: np.ndarray) -> None:
             )
 
 
-def draw_heads(
-    path: str | Path,
-    contrasts: Sequence[str],
-    generator: np.random.Generator,
-    mode: Mode = "realistic",
-    skull: bool = True,
-) -> list[HighField]:
+def draw_heads(path: str | Path, contrasts: Sequence[str], generator: np.random.Generator) -> list[HighField]:
     """High field of a new head in these contrasts, drawn from the label map in a file (NIfTI or MGH)."""
-    return synthesise(load_labels(str(path)), contrasts, LabelRecord(int(generator.integers(2**63)), mode, skull))
+    return synthesise(load_labels(str(path)), contrasts, int(generator.integers(2**63)))
 
 
 @lru_cache(maxsize=1)
@@ -193,13 +168,13 @@ def load_labels(path: str) -> LabelMap:
     return read_labels(labels, Grid(image.affine, labels.shape))  # type: ignore[attr-defined]
 
 
-def synthesise(labels: LabelMap, contrasts: Sequence[str], record: LabelRecord) -> list[HighField]:
+def synthesise(labels: LabelMap, contrasts: Sequence[str], seed: int) -> list[HighField]:
     """One high-field source per contrast, in the order asked for, all of one deformed anatomy on ``labels.grid``.
 
     Tissue posteriors are the labels' shares after the same blur as the image; the brain mask is where they exceed one
-    half. A contrast does not depend on which others are asked for.
+    half. A contrast does not depend on which others are asked for; the same ``seed`` and map give the same bytes.
     """
-    generator = np.random.default_rng([record.seed, 0])
+    generator = np.random.default_rng([seed, 0])
     shape = labels.grid.shape
     affine = _random_affine(labels.grid, generator)
     # Where each voxel looks in the undeformed grid: the affine, then small smooth steps.
@@ -214,52 +189,32 @@ def synthesise(labels: LabelMap, contrasts: Sequence[str], record: LabelRecord) 
     grain = 1 + np.float32(GRAIN) * random_field(shape, 3.0, generator)
     place = common_place(np.linalg.inv(affine) @ labels.template, labels.grid)
     return [
-        HighField(_paint(classes, grain, contrast, record), contrast, tissue, mask, labels.grid, place)
+        HighField(_paint(classes, grain, contrast, seed), contrast, tissue, mask, labels.grid, place)
         for contrast in contrasts
     ]
 
 
-def _paint(classes: np.ndarray, grain: np.ndarray, contrast: str, record: LabelRecord) -> np.ndarray:
+def _paint(classes: np.ndarray, grain: np.ndarray, contrast: str, seed: int) -> np.ndarray:
     """(X, Y, Z) float32 ≥ 0: one contrast of deformed classes, brightest tissue about 1."""
-    generator = np.random.default_rng([record.seed, 1 + CONTRASTS.index(contrast)])
-    means = _means(contrast, record.mode, generator)
+    generator = np.random.default_rng([seed, 1 + CONTRASTS.index(contrast)])
+    means = _means(contrast, generator)
     spread = np.full(means.size, SPREAD, np.float32)
-    if record.mode == "random":
-        spread[:] = generator.uniform(0.01, SPREAD, means.size)
-    if not record.skull:
-        outside = [row for row, kind in enumerate(label_classes(), start=1) if not any(kind.tissue)]
-        means[outside] = spread[outside] = 0
     spread[0] = 0
     image = means[classes] + spread[classes] * generator.standard_normal(classes.shape, dtype=np.float32)
     image = ndimage.gaussian_filter(image, BLUR) * grain
     image *= bias_field(classes.shape, tuple(generator.normal(0, BIAS, len(BIAS_TERMS)).tolist()))
     noise = generator.standard_normal(classes.shape, dtype=np.float32)
-    noise *= NOISE if record.skull else NOISE * (image > 0)
-    return np.abs(image + noise).astype(np.float32)
+    return np.abs(image + np.float32(NOISE) * noise).astype(np.float32)
 
 
-def _means(contrast: str, mode: str, generator: np.random.Generator | None) -> np.ndarray:
+def _means(contrast: str, generator: np.random.Generator | None) -> np.ndarray:
     """(1 + classes,) float32: mean of background and of each class; the table's own without a generator."""
     tissues = tissue_signal(contrast, HF_TESLA)
-    if mode == "random" and generator is not None:
-        tissues = _random_tissues(contrast, generator)
     means = [0.0]
     for kind in label_classes():
         mean = kind.signal.get(contrast, float(np.dot(kind.tissue, tissues)))
-        if generator is not None:
-            inside = any(kind.tissue)
-            drawn = mode == "random" and not inside
-            mean = float(generator.uniform(0, 1)) if drawn else mean * jitter(generator, PRIOR)
-        means.append(mean)
+        means.append(mean * jitter(generator, PRIOR) if generator else mean)
     return np.array(means, np.float32)
-
-
-def _random_tissues(contrast: str, generator: np.random.Generator) -> np.ndarray:
-    """(3,) means of CSF, GM, WM: anything that keeps the contrast's order, at least ``GAP`` apart."""
-    while True:
-        drawn = np.sort(generator.uniform(0.1, 1, 3))[::-1]
-        if np.diff(drawn).max() < -GAP:
-            return np.array([drawn[ORDER[contrast].index(tissue)] for tissue in TISSUES])
 
 
 def _random_affine(grid: Grid, generator: np.random.Generator) -> np.ndarray:

@@ -21,8 +21,15 @@ Width = tuple[float, float, float]
 
 
 @dataclass(frozen=True)
-class RecordText:
-    """A record of plain JSON values."""
+class Record:
+    """Everything random about one simulated stack, as plain JSON values.
+
+    ``contrast`` and ``plane`` name the stack; ``motion`` (4, 4) rows carry the scanner's RAS+ mm to the head's.
+    """
+
+    contrast: str
+    plane: str
+    motion: Rows
 
     def to_json(self) -> str:
         """The record as one JSON object; floats keep every bit."""
@@ -32,18 +39,6 @@ class RecordText:
     def from_json(cls, text: str) -> Self:
         """The record that ``to_json`` wrote."""
         return cls(**{key: _frozen(value) for key, value in json.loads(text).items()})
-
-
-@dataclass(frozen=True)
-class Record(RecordText):
-    """Everything random about one simulated stack, as plain JSON values.
-
-    ``contrast`` and ``plane`` name the stack; ``motion`` (4, 4) rows carry the scanner's RAS+ mm to the head's.
-    """
-
-    contrast: str
-    plane: str
-    motion: Rows
 
 
 def _frozen(value: Any) -> Any:

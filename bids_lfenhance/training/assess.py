@@ -106,7 +106,7 @@ def assess(
     seed: int,
     device: "torch.device",
 ) -> list[Row]:
-    """One row for each example, contrast and way (``ROWS`` and the method): ``psnr``, ``ssim``, ``ncc`` in the brain.
+    """One row for each example, contrast and method (``ROWS`` and this one): ``psnr``, ``ssim``, ``ncc`` in the brain.
 
     ``learned_from`` are the training examples, on which the monotone map is fitted; ``device`` that of the networks.
     """
@@ -122,22 +122,27 @@ def assess(
         with torch.no_grad():
             answer = method.predict(nets, batch, settings, generator)[0].float().cpu().numpy()
         for contrast, image, target in _channels(example, method.about.direction):
-            ways = {"input": image, "monotone map": monotone(image, contrast) * example.mask}
-            ways[method.name] = answer[CONTRASTS.index(contrast)]
+            images = {"input": image, "monotone map": monotone(image, contrast) * example.mask}
+            images[method.name] = answer[CONTRASTS.index(contrast)]
             about = {name: str(getattr(example, name)) for name in ("person", "session", "kind")}
             about |= {"contrast": contrast, "simulator": str(example.origin.get("simulator", ""))}
             about["planes"] = "+".join(example.origin.get("planes", ()))
-            rows += [{**about, "way": way, **brain_fit(one, target, example.mask)} for way, one in ways.items()]
+            rows += [{**about, "method": name, **brain_fit(one, target, example.mask)} for name, one in images.items()]
     return rows
 
 
 def summary(rows: Sequence[Row]) -> list[SummaryRow]:
-    """Mean and SD over people (their examples averaged first) by kind, contrast and way; ``people`` counts them."""
+    """Mean and SD over people (their examples averaged first) by kind, contrast and method; ``people`` counts them."""
     table: list[SummaryRow] = []
-    for kind, contrast, way in dict.fromkeys((row["kind"], row["contrast"], row["way"]) for row in rows):
-        chosen = [row for row in rows if (row["kind"], row["contrast"], row["way"]) == (kind, contrast, way)]
+    for kind, contrast, name in dict.fromkeys((row["kind"], row["contrast"], row["method"]) for row in rows):
+        chosen = [row for row in rows if (row["kind"], row["contrast"], row["method"]) == (kind, contrast, name)]
         people = list(dict.fromkeys(row["person"] for row in chosen))
-        line: dict[str, str | float | None] = {"kind": kind, "contrast": contrast, "way": way, "people": len(people)}
+        line: dict[str, str | float | None] = {
+            "kind": kind,
+            "contrast": contrast,
+            "method": name,
+            "people": len(people),
+        }
         for metric in ("psnr", "ssim", "ncc"):
             means = [np.mean([float(row[metric]) for row in chosen if row["person"] == person]) for person in people]
             line[metric] = float(np.mean(means))

@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Trained:
-    """What came out: the ``folder``; ``psnr`` of the best validation, dB (None without); steps and seconds spent."""
+    """What came out: the ``folder``; best validation ``score`` (None without); steps and seconds spent."""
 
     folder: Path
-    psnr: float | None
+    score: float | None
     steps: int
     seconds: float
 
@@ -58,11 +58,8 @@ def make_recipe(run: "Run", state: "State", split: Split) -> JsonObject:
         "split": asdict(split),
         "trained_on": sorted(before | set(split.train) | set(split.validation)),
         "outcome": {
-            "validation_psnr_db": progress.best,
-            "judged_by": run.method.scores[0],
-            "protocol": "brain-fit"
-            if run.method.about.direction == "lf2hf"
-            else "scaled intensities inside the brain, no fit",
+            "validation_score": progress.best,
+            "score": SCORES.get(run.method.scores[0]) or PSNR[run.method.about.direction],
             "best_step": progress.best_step,
             "steps": progress.total,
             "seconds": round(progress.seconds, 1),
@@ -83,7 +80,7 @@ def _stage_record(stage: Stage) -> JsonObject:
 
 
 def _data_table(part: str, examples: Sequence[Example]) -> list[JsonObject]:
-    """One row for each dataset and way its low field came about."""
+    """One row for each dataset and origin of its low field."""
     rows: list[JsonObject] = []
     for dataset, made in sorted({(example.dataset, _low_field(example)) for example in examples}):
         chosen = [example for example in examples if (example.dataset, _low_field(example)) == (dataset, made)]
@@ -151,7 +148,7 @@ Learning curves: `curves.csv`, `curves.png`.
 
 ## Validation
 
-{_judged(recipe)}.
+{_validation(recipe)}.
 These subjects decided which weights were kept, so this is no test.
 
 ## Identity
@@ -165,19 +162,23 @@ bids_lfenhance (CITATION.cff), the method's paper (`bids_lfenhance --citation`),
 """
 
 
-JUDGED = {
-    "dice": ("Mean Dice over the regions of images painted for the test", ""),
-    "velocity-r2": ("Share of the variance of the flow's velocity that it explains, inside the brain", ""),
+SCORES = {
+    "dice": "Mean Dice over the regions of images painted for the test",
+    "velocity-r2": "Share of the variance of the flow's velocity that it explains, inside the brain",
 }
-"""What the first score of a method is, and its unit; any other is a PSNR."""
+PSNR = {
+    "lf2hf": "PSNR (dB) inside the brain, protocol brain-fit",
+    "hf2lf": "PSNR (dB) inside the brain of scaled intensities, no fit",
+}
+"""What the first score of a method is: one of ``SCORES``, or a PSNR by the direction of the method."""
 
 
-def _judged(recipe: JsonObject) -> str:
+def _validation(recipe: JsonObject) -> str:
     """What validation said of the weights that were kept."""
     outcome = recipe["outcome"]
-    score, step = outcome["validation_psnr_db"], outcome["best_step"]
-    what, unit = JUDGED.get(outcome["judged_by"], (f"PSNR inside the brain, protocol {outcome['protocol']}", " dB"))
-    return f"{what}: " + ("no validation subjects" if score is None else f"{score:.2f}{unit} at step {step}")
+    score = outcome["validation_score"]
+    value = "no validation subjects" if score is None else f"{score:.2f} at step {outcome['best_step']}"
+    return f"{outcome['score']}: {value}"
 
 
 def _limits(recipe: JsonObject) -> list[str]:
@@ -190,7 +191,7 @@ def _limits(recipe: JsonObject) -> list[str]:
         limits.append(
             f"The low field it was trained with was SIMULATED: {', '.join(simulated)}. {share}; a real scanner differs."
         )
-    if recipe["outcome"]["validation_psnr_db"] is None:
+    if recipe["outcome"]["validation_score"] is None:
         limits.append("No validation subjects: the weights are those of the last step.")
     if recipe["maps"] == "regions":
         return [*limits, "It was shown no acquired image: intensities were painted into the label maps below."]

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ..bids.atomic import atomic_folder
 from ..errors import InputError
-from ..nn.ema import Averages, flat_state, set_state
+from ..nn.ema import WeightEMA, flat_state, set_state
 
 TENSORS, RECORD = "state.safetensors", "state.json"
 
@@ -22,8 +22,8 @@ class Progress:
 
     ``stage`` and ``step`` (in the stage) to be done next; ``total`` steps done in all stages; ``seconds`` spent;
     ``best`` the highest validation score of the stage, ``best_step`` (of ``total``) when; ``stale`` validations without
-    a gain since; ``skipped`` by phase the steps in a row without a finite gradient; ``recent`` sums of what is not yet in the
-    curves, by name: (sum, count).
+    a gain since; ``skipped`` by phase the steps in a row without a finite gradient; ``recent`` sums of what is not
+    yet in the curves, by name: (sum, count).
     """
 
     stage: int = 0
@@ -42,7 +42,7 @@ class State:
     """What moves in a training: networks, their running mean, one optimiser per phase, the best weights, progress."""
 
     nets: dict[str, nn.Module]
-    ema: Averages
+    ema: WeightEMA
     optimisers: dict[str, torch.optim.Optimizer]
     best: dict[str, Tensor]
     progress: Progress

@@ -1,4 +1,4 @@
-"""The training loop: stages, steps, phases. Plain torch, to be read aloud from ``train`` downwards."""
+"""The training loop: stages, steps, phases. Plain torch."""
 
 import logging
 import math
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from ..errors import Interrupted, MethodError
 from ..nn.batch import Batch
-from ..nn.ema import Averages, flat_state, set_state
+from ..nn.ema import WeightEMA, flat_state, set_state
 from ..nn.method import Trainable
 from ..nn.source import Position, Source
 from ..nn.stage import Phase, Stage
@@ -265,7 +265,7 @@ def _end_stage(run: Run, state: State) -> None:
     progress.stage, progress.step, progress.stale, progress.skipped = progress.stage + 1, 0, 0, {}
     if progress.stage < len(run.stages):
         progress.best = None
-        state.ema = Averages(state.nets, run.options.ema)
+        state.ema = WeightEMA(state.nets, run.options.ema)
         state.optimisers = optimisers_of(run.stages[progress.stage], run.trainable)
 
 

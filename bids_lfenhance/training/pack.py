@@ -15,15 +15,15 @@ import numpy as np
 from ..bids.atomic import atomic_folder
 from ..errors import InputError
 from ..nn.method import JsonObject
-from ..nn.weights import Loaded, load_weights
+from ..nn.weights import LoadedWeights, load_weights
 from .examples import RECORD, Example, read_example
 from .split import Split
 
 LIMIT_MB = 60
 """Most that a pack takes: what may be sent to a machine that is lent."""
 
-PACK, HEADS, START, BEHIND = "pack.json", "heads", "start.safetensors", "estimate.safetensors"
-"""What is to be done; a folder for each head; weights to begin with, and of the estimate a flow is trained behind."""
+PACK, HEADS, START, ESTIMATE_WEIGHTS = "pack.json", "heads", "start.safetensors", "estimate.safetensors"
+"""What is to be done; a folder for each head; weights to begin with, and of the estimate that a flow builds on."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Pack:
     split: Split
     options: JsonObject
     examples: Sequence[Example]
-    start: Loaded | None = None
+    start: LoadedWeights | None = None
 
 
 def write_pack(folder: str | Path, pack: Pack, weights_name: str) -> Path:
@@ -47,8 +47,8 @@ def write_pack(folder: str | Path, pack: Pack, weights_name: str) -> Path:
     files = {f"{HEADS}/{one.folder.name}/{name}": content for one in kept for name, content in _files(one).items()}
     if pack.start is not None:
         files[START] = pack.start.path.read_bytes()
-    if "behind" in pack.settings:
-        files[BEHIND] = load_weights(pack.settings["behind"], "fusionnet", ()).path.read_bytes()
+    if "estimate_weights" in pack.settings:
+        files[ESTIMATE_WEIGHTS] = load_weights(pack.settings["estimate_weights"], "fusionnet", ()).path.read_bytes()
     about = {
         "method": pack.method,
         "weights_name": weights_name,
@@ -89,8 +89,8 @@ def read_pack(folder: str | Path) -> Pack:
             f"Expected a pack in {folder}, written by train --pack, found no {PACK} that can be read ({error})."
         ) from error
     examples = [_unpacked(folder / HEADS / name, folder / "examples" / name) for name in names]
-    if "behind" in settings:
-        settings["behind"] = str(folder / BEHIND)
+    if "estimate_weights" in settings:
+        settings["estimate_weights"] = str(folder / ESTIMATE_WEIGHTS)
     start = load_weights(folder / START, about["weights_name"], ()) if (folder / START).is_file() else None
     return Pack(about["method"], settings, split, options, examples, start)
 

@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 S = TypeVar("S")
 
 TEST = "test.tsv"
-"""One row for each test session, contrast and way."""
+"""One row for each test session, contrast and method."""
 
 HEADING = "## Test\n"
 
 
-def test_and_tell(
+def evaluate_test_set(
     trained: Trained,
     method: Trainable[S],
     settings: S,
@@ -53,13 +53,14 @@ def test_and_tell(
     use_precision(nets, options.precision, device)
     if not scores_itself(method):
         learned_from = [example for example in examples if example.person in split.train]
-        rows: Sequence[Row] = assess(nets, method, settings, tested, learned_from, options.seed, device)
-        about, table = _about(rows, len(split.test)), markdown(summary(rows))
+        assessed = assess(nets, method, settings, tested, learned_from, options.seed, device)
+        about, table = _about(assessed, len(split.test)), markdown(summary(assessed))
+        rows: Sequence[Mapping[str, object]] = assessed
     else:
         with torch.no_grad():
             scores = [own_scores(method, nets, example, settings, device) for example in tested]
-        names = score_names(scores)
-        rows = [{"person": e.person, **{name: one.get(name) for name in names}} for e, one in zip(tested, scores, strict=True)]
+        columns = dict.fromkeys(score_names(scores))
+        rows = [{"person": e.person} | columns | dict(one) for e, one in zip(tested, scores, strict=True)]
         about, table = f"{len(tested)} examples of test subjects, mean and least.\n\n", scores_table(scores)
     cells = [["n/a" if value is None else str(value) for value in row.values()] for row in rows]
     atomic_write(trained.folder / TEST, table_text(rows[0], cells))
@@ -99,10 +100,10 @@ def markdown(table: Sequence[SummaryRow]) -> str:
     """The table of ``summary`` as Markdown."""
     digits = {"psnr": 2, "ssim": 3, "ncc": 4}
     rows = [
-        [*(str(row[name]) for name in ("kind", "contrast", "way")), *(_with_sd(row, *one) for one in digits.items())]
+        [*(str(row[name]) for name in ("kind", "contrast", "method")), *(_with_sd(row, *one) for one in digits.items())]
         for row in table
     ]
-    return markdown_table(["low field", "contrast", "way", "PSNR, dB", "SSIM", "NCC"], rows)
+    return markdown_table(["low field", "contrast", "method", "PSNR, dB", "SSIM", "NCC"], rows)
 
 
 def _with_sd(row: SummaryRow, metric: str, digits: int) -> str:

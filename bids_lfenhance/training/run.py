@@ -15,13 +15,13 @@ from torch import nn
 
 from .._version import __version__
 from ..errors import InputError
-from ..nn.ema import Averages, flat_state, set_state
+from ..nn.ema import WeightEMA, flat_state, set_state
 from ..nn.method import Description, Trainable
 from ..nn.precision import use_precision
 from ..nn.settings import plain
 from ..nn.source import Source
 from ..nn.stage import Stage
-from ..nn.weights import Loaded
+from ..nn.weights import LoadedWeights
 from ..simulators.online.source import OnlineSource
 from ..simulators.online.validation import fixed_sessions
 from .checkpoint import Progress, State, find_checkpoint, restore
@@ -65,7 +65,7 @@ class TrainOptions:
     log_every: int = 10
     max_seconds: float = 0.0
     dtype: Literal["fp32", "bf16", "fp16"] = "fp32"
-    start: Loaded | None = None
+    start: LoadedWeights | None = None
 
     def record(self) -> dict[str, object]:
         """Plain values of what decides the result: not the machine, and not how often something is written."""
@@ -126,7 +126,7 @@ def prepare(
     checkpoint = find_checkpoint(folder / "checkpoint", identity)
     if checkpoint is None and options.start is None and method.initialise is not None:
         method.initialise(nets, parts["train"])
-    state = State(nets, Averages(nets, options.ema), {}, {}, Progress())
+    state = State(nets, WeightEMA(nets, options.ema), {}, {}, Progress())
     if checkpoint is not None:
         state.progress, updates, tensors = checkpoint
     state.optimisers = optimisers_of(stages[min(state.progress.stage, len(stages) - 1)], trainable)
@@ -193,7 +193,7 @@ def optimisers_of(stage: Stage, trainable: Mapping[str, list[nn.Parameter]]) -> 
     }
 
 
-def seen_before(examples: Sequence[Example], start: Loaded | None) -> dict[str, list[str]]:
+def seen_before(examples: Sequence[Example], start: LoadedWeights | None) -> dict[str, list[str]]:
     """{what: persons}: who the weights to begin with, and learned simulators behind the examples, were trained on.
 
     A simulator's are found under the key ``trained_on``, wherever in an example's origin.
@@ -238,7 +238,7 @@ def stored_settings(about: Description, settings: object) -> dict[str, object]:
     return plain(settings, *(kind for kind in (about.network, about.training, about.measured) if kind))
 
 
-def _begin_with(nets: Mapping[str, nn.Module], start: Loaded) -> None:
+def _begin_with(nets: Mapping[str, nn.Module], start: LoadedWeights) -> None:
     """Copy the weights to begin with into the networks; raise InputError where the networks are of another shape."""
     state = {f"{net}.{key}": value for net, values in start.state.items() for key, value in values.items()}
     own = flat_state(nets)

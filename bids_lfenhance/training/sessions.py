@@ -10,7 +10,7 @@ from ..imaging.anatomy import extract_brain, find_anatomy
 from ..imaging.fusion import fuse_mean
 from ..imaging.tissue import segment_session
 from ..imaging.volume import Stack, Volume, volume_from_channels
-from ..methods.contrast import estimate
+from ..methods.contrast import starting_image
 from ..methods.options import IN_HIGH_FIELD_CONTRAST, AskedFusion
 from ..nn.method import JsonObject
 from ..simulators.physics import BIAS_TERMS, bias_field
@@ -127,7 +127,7 @@ def _as_estimate(low: Volume, priors: np.ndarray, fusion: AskedFusion) -> Volume
     """The session as a network is shown it; ``priors`` (3, X, Y, Z) of its tissues, which only contrast asks for."""
     if fusion in IN_HIGH_FIELD_CONTRAST:
         low, _, _ = segment_session(low, low.brain, priors)
-    return estimate(low, fusion, low.contrasts).volume
+    return starting_image(low, fusion, low.contrasts).volume
 
 
 def _acquired(

@@ -13,7 +13,7 @@ from ..bids.atomic import atomic_write
 from ..errors import InputError
 
 if TYPE_CHECKING:
-    from ..nn.weights import Loaded
+    from ..nn.weights import LoadedWeights
 
 PARTS = ("train", "validation", "test")
 
@@ -111,7 +111,7 @@ def refuse_leaks(split: Split, seen: Mapping[str, Iterable[str]], part: Literal[
             )
 
 
-def refuse_seen(split: Split, start: "Loaded") -> None:
+def refuse_seen(split: Split, start: "LoadedWeights") -> None:
     """Raise InputError if the weights to begin with have learned from validation or test subjects.
 
     Who only validated them, as their recipe says, may validate again.

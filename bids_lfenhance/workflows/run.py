@@ -34,7 +34,7 @@ from .progress import append_log, open_log
 from .verdicts import ImageVerdict, image_verdicts, record_failures, unusable_images, verdict_lines
 
 if TYPE_CHECKING:
-    from ..nn.weights import Loaded
+    from ..nn.weights import LoadedWeights
 
 MINIMUM_MEMORY_GB = {False: 4.0, True: 1.0}
 """Estimated memory of the most demanding step of a run, GiB, by whether it is ``--sloppy`` (participant.MEMORY_GB)."""
@@ -107,7 +107,7 @@ def choose_segmenter(settings: Settings) -> Segmenter:
     return Segmenter(name, str(Path(weights.path).resolve()) if own else "auto", weights.sha256)
 
 
-def _estimate(method: str, source: str, flow: "Loaded") -> tuple[str, str]:
+def _estimate(method: str, source: str, flow: "LoadedWeights") -> tuple[str, str]:
     """(Where to find the weights of the estimate from any folder, their hash); refused if the flow is not of them."""
     from ..methods.residual_options import ESTIMATE, check_estimate
     from ..nn.weights import is_address, load_weights

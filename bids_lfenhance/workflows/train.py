@@ -20,7 +20,7 @@ from .training_plan import assign, choose_split, describe, plan_jobs, simulation
 
 if TYPE_CHECKING:
     from ..nn.method import Trainable
-    from ..nn.weights import Loaded
+    from ..nn.weights import LoadedWeights
 
 MEMORY_GB = 2.0
 """What a process takes that makes examples, GiB."""
@@ -113,7 +113,7 @@ def _fusion(settings: TrainSettings, own: Any) -> Any:
     return fusion
 
 
-def _weights(settings: TrainSettings, split: Split) -> tuple["Loaded | None", tuple[str, ...]]:
+def _weights(settings: TrainSettings, split: Split) -> tuple["LoadedWeights | None", tuple[str, ...]]:
     """Weights to begin with, and the files that a simulator reads: found, and their leaks refused, before the work."""
     from ..nn.weights import load_weights
     from ..simulators import get_simulator
@@ -167,7 +167,7 @@ def pack(
     own: Any,
     split: Split,
     folders: Sequence[str],
-    start: "Loaded | None",
+    start: "LoadedWeights | None",
 ) -> str:
     """What was packed and what to do with it, as a text; ``--pack`` holds it then."""
     from ..training.examples import read_example
@@ -195,14 +195,14 @@ def learn(
     split: Split,
     folders: Sequence[str],
     text: str,
-    start: "Loaded | None",
+    start: "LoadedWeights | None",
 ) -> str:
     """What came out, as a text; weights, card, curves and the scores of the test are on disk then."""
     from ..nn.device import use_threads
     from ..training.examples import read_example
     from ..training.loop import train
     from ..training.patches import Augmentation
-    from ..training.report import test_and_tell
+    from ..training.report import evaluate_test_set
     from ..training.run import TrainOptions
 
     use_threads(settings.omp_nthreads)
@@ -221,7 +221,7 @@ def learn(
     trained = train(method, own, examples, split, settings.out_dir, options)
     if int(os.environ.get("RANK", "0")):  # of several processes (torchrun) the first tests and reports
         return ""
-    return test_and_tell(trained, method, own, split, examples, options)
+    return evaluate_test_set(trained, method, own, split, examples, options)
 
 
 def resolve(settings: TrainSettings, method: "Trainable[Any]") -> Any:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from bids_lfenhance.evaluation.metric_definitions import DATA_DICTIONARY, METRICS, SEGMENTATIONS
-from bids_lfenhance.evaluation.session import overlap_session
+from bids_lfenhance.evaluation.session import compute_overlap
 
 ROWS = [
     {"index": 17, "name": "left hippocampus"},
@@ -19,7 +19,7 @@ def test_every_image_and_structure_has_its_row() -> None:
     truth[:4], truth[6:] = 17, 53
     low = np.roll(truth, 1, axis=0)
     images = {"preproc": {"T1w": low, "FLAIR": low}, "inr": {"T1w": truth}}
-    rows = overlap_session(images, {"T1w": truth, "T2w": truth}, {"T1w": ROWS}, "regions")
+    rows = compute_overlap(images, {"T1w": truth, "T2w": truth}, {"T1w": ROWS}, "regions")
     found = {(row["image"], row["region"]): row["value"] for row in rows if row["metric"] == "dice"}
     changes = {(row["image"], row["region"]): row["value"] for row in rows if row["metric"] == "volume_difference"}
     assert changes["preproc", "left hippocampus"] == changes["inr", "hippocampus"] == 0
@@ -40,7 +40,7 @@ def test_what_the_field_of_view_cuts_has_no_agreement() -> None:
     truth[2:4, 2:4, 2:4], truth[6:9, 2:4, 2:4] = 17, 53
     seen = np.ones(truth.shape, bool)
     seen[8:] = False
-    rows = overlap_session({"inr": {"T1w": truth}}, {"T1w": truth}, {"T1w": ROWS}, "regions", {"T1w": seen})
+    rows = compute_overlap({"inr": {"T1w": truth}}, {"T1w": truth}, {"T1w": ROWS}, "regions", {"T1w": seen})
     found = {row["region"]: row["value"] for row in rows if row["metric"] == "dice"}
     assert found["left hippocampus"] == 1
     assert np.isnan(found["right hippocampus"])

@@ -42,7 +42,7 @@ GOOD = {
         "Spectrum": (0.5, 0.3),
         "Dice": (0.8, 0.85),
         "VolumeError": (6.0, 3.0),
-        "MostErrors": (12.0, 6.0),
+        "VolumeErrorP90": (12.0, 6.0),
     },
 }
 
@@ -98,7 +98,7 @@ def test_a_good_image_is_usable_for_all():
         ("Fidelity", "Dice", (0.85, 0.83), (0.85, 0.7), "segment"),
         ("Fidelity", "VolumeError", (9.0, 8.0), (30.0, 25.0), "measure"),
         ("Fidelity", "VolumeError", (2.0, 4.0), None, "measure"),
-        ("Fidelity", "MostErrors", (10.0, 12.0), (10.0, 60.0), "measure"),
+        ("Fidelity", "VolumeErrorP90", (10.0, 12.0), (10.0, 60.0), "measure"),
     ],
 )
 def test_doubt_is_to_be_checked_and_nonsense_is_no(part, key, doubtful, bad, purposes):
@@ -208,9 +208,11 @@ ROWS = [
 
 def test_fidelity_is_of_the_deciding_protocol_the_brain_and_the_finest_segmentation():
     found = fidelity(ROWS, "T1w", "m")
-    assert found.pop("MostErrors") == pytest.approx((9.4, 2.0))
+    assert found.pop("VolumeErrorP90") == pytest.approx((9.4, 2.0))
     assert found == {"PSNR": (20, 21), "Dice": (0.6, pytest.approx(0.7)), "VolumeError": (7, 2)}
     assert fidelity(ROWS, "T2w", "m") == {}
+    sides = [row | {"region": f"left {row['region']}", "value": 99.0} for row in ROWS]
+    assert fidelity([*ROWS, *sides], "T1w", "m") == fidelity(ROWS, "T1w", "m"), "means are of both sides together"
 
 
 def test_a_segmentation_of_which_nothing_could_be_measured_is_as_if_it_were_not_there():

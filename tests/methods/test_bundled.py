@@ -7,7 +7,7 @@ import torch
 from bids_lfenhance.config import CONTRASTS
 from bids_lfenhance.imaging.volume import Volume
 from bids_lfenhance.methods import METHODS, description, get_method
-from bids_lfenhance.methods.contrast import estimate
+from bids_lfenhance.methods.contrast import starting_image
 from bids_lfenhance.methods.enhance import enhance
 from bids_lfenhance.nn import precision
 from bids_lfenhance.nn.residual import BANDS
@@ -51,7 +51,7 @@ def test_bundled_weights_enhance_out_of_the_box(name: str, session: Volume) -> N
     method = get_method(registry()[name]["method"])
     result = enhance(session, method, method.about.sampling(), np.random.default_rng(0), n_samples=1)
     loaded = load_weights(name, method.name, ())
-    start = estimate(session, loaded.settings["fusion"], loaded.contrasts)
+    start = starting_image(session, loaded.settings["fusion"], loaded.contrasts)
     given = start.volume.image if start.smooth is None else start.smooth
     for contrast in loaded.contrasts:
         channel = CONTRASTS.index(contrast)

@@ -13,7 +13,7 @@ from bids_lfenhance.imaging.grid import Grid
 from bids_lfenhance.imaging.signal import HF_TESLA
 from bids_lfenhance.imaging.volume import Volume, volume_from_channels
 from bids_lfenhance.methods import get_method
-from bids_lfenhance.methods.contrast import estimate, restore, with_contrast
+from bids_lfenhance.methods.contrast import restore, starting_image, with_contrast
 from bids_lfenhance.methods.enhance import enhance
 from bids_lfenhance.nn.method import Draw, Enhanced
 
@@ -155,7 +155,7 @@ def test_the_scan_s_own_contrast_can_be_kept(painted: Volume, tmp_path: Path) ->
 
 
 def test_the_network_s_change_stays_in_the_scan_s_own_contrast(painted: Volume) -> None:
-    seen = estimate(painted, "restored", ("T1w",))
+    seen = starting_image(painted, "restored", ("T1w",))
     change = 1 + 0.1 * np.random.default_rng(0).random(painted.image.shape, np.float32)
     own = restore(Draw(seen.volume.image * change, {}), painted, "none", seen)
     np.testing.assert_allclose(own.image, painted.image * change, atol=1e-5)
@@ -166,7 +166,7 @@ def test_the_network_s_change_stays_in_the_scan_s_own_contrast(painted: Volume) 
 def test_a_noisy_image_is_shown_and_the_calm_one_makes_up_the_rest(rng: np.random.Generator) -> None:
     """T2w, which the network does not know, stays calm, in its own contrast."""
     volume = small_session(rng)
-    seen, calm = (estimate(volume, how, ("T1w",)) for how in ("sharp", "restored"))
+    seen, calm = (starting_image(volume, how, ("T1w",)) for how in ("sharp", "restored"))
     assert seen.smooth is not None
     np.testing.assert_allclose(seen.smooth, calm.volume.image, atol=1e-6)
     np.testing.assert_allclose(seen.volume.image[1], calm.volume.image[1], atol=1e-6)
@@ -189,7 +189,7 @@ def test_pfsr_can_be_shown_a_noisy_image(rng: np.random.Generator, tmp_path: Pat
     volume, method = small_session(rng, contrasts=("T1w",)), get_method("pfsr")
     weights = untrained_weights(method.name, tmp_path, ("T1w",), fusion="sharp", strength=1e-9, **FAST)
     found = enhance(volume, method, method.about.sampling(weights=str(weights), noise=0.0), np.random.default_rng(0), 1)
-    np.testing.assert_allclose(found.image, estimate(volume, "restored", ("T1w",)).volume.image, atol=1e-5)
+    np.testing.assert_allclose(found.image, starting_image(volume, "restored", ("T1w",)).volume.image, atol=1e-5)
     assert found.provenance["records"][0]["input"]["fusion"] == "sharp"
 
 

@@ -12,7 +12,7 @@ from bids_lfenhance.config import CONTRASTS
 from bids_lfenhance.errors import InputError
 from bids_lfenhance.imaging.volume import Volume
 from bids_lfenhance.methods import flow, get_method, residual
-from bids_lfenhance.methods.bridge.inference import cross
+from bids_lfenhance.methods.bridge.inference import initial_state
 from bids_lfenhance.methods.bridge.settings import BridgeSettings
 from bids_lfenhance.methods.enhance import enhance
 from bids_lfenhance.nn.memory import GIB
@@ -194,10 +194,10 @@ def test_the_maps_that_come_are_those_that_were_announced(name: str, session: Vo
 
 
 @every_network
-def test_another_estimate_than_the_one_it_was_trained_behind_is_refused(
+def test_another_estimate_than_the_one_it_was_trained_with_is_refused(
     name: str, session: Volume, weights: dict[str, str]
 ) -> None:
-    with pytest.raises(InputError, match=f"Expected the estimate of {name} with the hash .*behind which it was"):
+    with pytest.raises(InputError, match=f"Expected the estimate of {name} with the hash .*with which it was"):
         run(name, session, {**weights, "estimate": "fusionnet"})
 
 
@@ -250,8 +250,8 @@ def test_windows_are_drawn_from_one_noise(name: str, session: Volume, weights: d
 
 def test_the_bridge_is_crossed_with_the_residuals_own_power() -> None:
     like, settings = torch.zeros(1, 1, 64, 64, 64), BridgeSettings(spectrum=SPECTRUM)
-    assert settings.crossing == 400
-    state = cross(like, settings, torch.Generator().manual_seed(1))
+    assert settings.start_level == 400
+    state = initial_state(like, settings, torch.Generator().manual_seed(1))
     found = radial_power(state[0, 0], torch.ones(64, 64, 64, dtype=torch.bool))
     # Oracle: t² S(f) + (1−t)² at t = .575.
     expected = [0.575**2 * power + 0.425**2 for power in SPECTRUM]
@@ -260,8 +260,8 @@ def test_the_bridge_is_crossed_with_the_residuals_own_power() -> None:
 
 def test_without_the_power_white_noise_starts_near_the_top() -> None:
     settings = BridgeSettings()
-    assert settings.crossing == 990
-    state = cross(torch.zeros(1, 1, 32, 32, 32), settings, torch.Generator().manual_seed(1))
+    assert settings.start_level == 990
+    state = initial_state(torch.zeros(1, 1, 32, 32, 32), settings, torch.Generator().manual_seed(1))
     assert float(state.std()) == pytest.approx(1 - 0.0153, rel=0.01)
 
 

@@ -1,4 +1,4 @@
-"""Training behind an estimate, as ``cfm`` and ``cssdiff`` do: what is given, what is stored."""
+"""Training on top of an estimate, as ``cfm`` and ``cssdiff`` do: what is given, what is stored."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -24,7 +24,7 @@ SMALL = {"width": 8, "train_steps": 3, "batch": 2, "patch": 16, "pool": 2}
 
 
 @pytest.fixture
-def behind(tmp_path: Path) -> Path:
+def estimate_weights(tmp_path: Path) -> Path:
     """Weights of a small estimate, never trained."""
     torch.set_num_threads(1)
     torch.manual_seed(0)
@@ -41,27 +41,27 @@ def quiet(done: int, steps: int, found: Mapping[str, float]) -> None:
     """No bar."""
 
 
-def test_cssdiff_learns_behind_the_same_estimate(behind: Path, tmp_path: Path) -> None:
+def test_cssdiff_learns_on_top_of_the_same_estimate(estimate_weights: Path, tmp_path: Path) -> None:
     method = get_trainable("cssdiff")
     settings = method.about.settings(
-        width=8, train_steps=2, batch=2, slices=2, slab=16, crop=16, pool=2, behind=str(behind)
+        width=8, train_steps=2, batch=2, slices=2, slab=16, crop=16, pool=2, estimate_weights=str(estimate_weights)
     )
     people = write_people(tmp_path / "heads", "ab", shape=(18, 20, 16))
     options = TrainOptions(precision="fp32", validate_every=100, log_every=1)
     train(method, settings, people, Split(("ds/a",), ("ds/b",)), tmp_path / "out", options, quiet)
     found = load_weights(tmp_path / "out", "cssdiff", ("T1w",))
-    assert found.settings["estimate_sha256"] == load_weights(behind, "fusionnet", ()).sha256
+    assert found.settings["estimate_sha256"] == load_weights(estimate_weights, "fusionnet", ()).sha256
 
 
-def test_it_learns_from_the_estimate_and_stores_which_it_was(behind: Path, tmp_path: Path) -> None:
+def test_it_learns_from_the_estimate_and_stores_which_it_was(estimate_weights: Path, tmp_path: Path) -> None:
     method = get_trainable("cfm")
-    settings = method.about.settings(**SMALL, behind=str(behind))
+    settings = method.about.settings(**SMALL, estimate_weights=str(estimate_weights))
     people = write_people(tmp_path / "heads", shape=(20, 22, 18))
     assert method.wrap_source is not None
     source, stage = method.wrap_source(OnlineSource.of(people, settings), settings), method.stages(settings)[0]
     at = [Position(0, 0, 0, number) for number in range(2)]
     batch = source.realise(stage, [source.item(stage, one) for one in at], at, torch.device("cpu"))
-    loaded = load_weights(behind, "fusionnet", ())
+    loaded = load_weights(estimate_weights, "fusionnet", ())
     network = get_trainable("fusionnet").build(get_trainable("fusionnet").about.settings(width=8, levels=2))["estimate"]
     network.load_state_dict(loaded.state["estimate"])
     with torch.no_grad():
@@ -75,6 +75,6 @@ def test_it_learns_from_the_estimate_and_stores_which_it_was(behind: Path, tmp_p
     assert len(flow.settings["spectrum"]) == 11
     assert min(flow.settings["spectrum"]) >= 0
     check_estimate("cfm", flow.settings["estimate_sha256"], loaded)
-    with pytest.raises(InputError, match="behind which it was trained"):
+    with pytest.raises(InputError, match="with which it was trained"):
         check_estimate("cfm", flow.settings["estimate_sha256"], replace(loaded, sha256="0" * 64))
     assert "variance of the flow's velocity" in (tmp_path / "out" / "card.md").read_text()

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from bids_lfenhance.nn.ema import Averages, flat_state, set_state
+from bids_lfenhance.nn.ema import WeightEMA, flat_state, set_state
 
 
 def constant(value: float) -> dict[str, nn.Module]:
@@ -15,7 +15,7 @@ def constant(value: float) -> dict[str, nn.Module]:
 
 
 def test_a_short_run_forgets_its_start_and_a_long_one_keeps_its_rate() -> None:
-    ema, expected = Averages(constant(5.0), 0.9), 5.0
+    ema, expected = WeightEMA(constant(5.0), 0.9), 5.0
     for n in range(200):
         ema.update(constant(1.0))
         keep = min(0.9, (1 + n) / (10 + n))
@@ -27,7 +27,7 @@ def test_a_short_run_forgets_its_start_and_a_long_one_keeps_its_rate() -> None:
 
 
 def test_buffers_are_copied() -> None:
-    ema = Averages(constant(5.0), 0.9)
+    ema = WeightEMA(constant(5.0), 0.9)
     ema.update(constant(1.0))
     assert ema.state["net.running_mean"].tolist() == [1.0, 1.0]
     assert ema.state["net.num_batches_tracked"].dtype == torch.int64

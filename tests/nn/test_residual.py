@@ -1,4 +1,4 @@
-"""The whitened residual, and one flow by two clocks: for a Gaussian, whose best network is known, and for the bundled.
+"""The standardised residual, and one flow in two time parametrisations: for a Gaussian, and for the bundled one.
 
 The best velocity for r ~ N(0, w) is E[r − n | x_t] = (t w − (1−t)) / (t² w + (1−t)²) · x_t.
 """
@@ -21,8 +21,8 @@ from bids_lfenhance.nn.residual import (
     cosine_shares,
     flow_of,
     radial_power,
+    standardise,
     time_of,
-    whiten,
 )
 from bids_lfenhance.nn.windows import Windows
 
@@ -37,14 +37,14 @@ def gaussian(variance: float) -> Velocity:
     return lambda x, t: (t * variance - (1 - t)) / (t**2 * variance + (1 - t) ** 2) * x
 
 
-# --- whitening ----------------------------------------------------------------------------------------------------
+# --- standardised --------------------------------------------------------------------------------------------------
 
 
 def test_the_residual_is_the_error_in_its_own_sd() -> None:
     mean, scale, noise = randn(1, 1, 9, 9, 9, seed=1), torch.full((1, 1, 9, 9, 9), 0.1), randn(1, 1, 9, 9, 9, seed=2)
-    torch.testing.assert_close(whiten(mean + 0.1 * noise, mean, scale), noise, atol=1e-4, rtol=0)
-    assert float(whiten(mean + 100, mean, scale).max()) == CLIP
-    tiny = whiten(mean + 0.003, mean, torch.zeros_like(scale))
+    torch.testing.assert_close(standardise(mean + 0.1 * noise, mean, scale), noise, atol=1e-4, rtol=0)
+    assert float(standardise(mean + 100, mean, scale).max()) == CLIP
+    tiny = standardise(mean + 0.003, mean, torch.zeros_like(scale))
     torch.testing.assert_close(tiny, torch.full_like(tiny, 0.003 / SCALE[0]), atol=1e-3, rtol=0)
 
 
@@ -58,7 +58,7 @@ def test_the_condition_has_the_channels_in_the_order_of_the_training() -> None:
     torch.testing.assert_close(found[:, 2:], inputs)
 
 
-# --- two clocks ---------------------------------------------------------------------------------------------------
+# --- two times ---------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("level", "time"), [(400, 0.575), (990, 0.0153), (0, 1.0)])

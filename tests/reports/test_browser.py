@@ -82,12 +82,12 @@ def test_it_opens_without_complaint_and_asks_nothing_of_the_network(shown: Brows
 
 def test_verdict_pictures_and_sentences_are_on_the_first_screen(shown: Browser):
     bottoms = shown.run(
-        "return ['.glances', arguments[0]].map((one) => document.querySelector(one).getBoundingClientRect().bottom)",
+        "return ['.summaries', arguments[0]].map((one) => document.querySelector(one).getBoundingClientRect().bottom)",
         CANVAS,
     )
     assert max(bottoms) <= 900
     assert shown.run("return document.documentElement.scrollWidth") <= 1280
-    assert shown.run("return [...document.querySelectorAll('.glances b')].length") == 3 * 2
+    assert shown.run("return [...document.querySelectorAll('.summaries b')].length") == 3 * 2
 
 
 def test_it_fits_a_telephone(one: Browser, out: Path):

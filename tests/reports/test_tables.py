@@ -6,7 +6,7 @@ import pytest
 
 from bids_lfenhance.evaluation.metric_definitions import DATA_DICTIONARY, METRICS
 from bids_lfenhance.reports.collect import Session
-from bids_lfenhance.reports.tables import band_limit, judged, metric_rows, number, scan_rows, signed
+from bids_lfenhance.reports.tables import band_limit, metric_rows, number, scan_rows, signed, verdict_of_change
 
 
 @pytest.mark.parametrize(
@@ -23,14 +23,14 @@ from bids_lfenhance.reports.tables import band_limit, judged, metric_rows, numbe
     ],
 )
 def test_better_is_what_the_metric_says(metric: str, baseline: float | None, value: float, word: str):
-    assert judged(metric, baseline, value) == word
+    assert verdict_of_change(metric, baseline, value) == word
 
 
 def test_a_ratio_is_best_at_one():
 
     ratio = next(name for name, metric in METRICS.items() if metric.better == "one")
-    assert judged(ratio, 0.5, 0.9) == "better"
-    assert judged(ratio, 0.9, 1.4) == "worse"
+    assert verdict_of_change(ratio, 0.5, 0.9) == "better"
+    assert verdict_of_change(ratio, 0.9, 1.4) == "worse"
 
 
 @pytest.mark.parametrize("value", [22.531, 0.05012, 1502.3, 3.0, 0.1, 98765.4, -4.25e-5])

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from bids_lfenhance.evaluation.usable import Usable, judge
 from bids_lfenhance.reports.collect import Channel, Output, Session
-from bids_lfenhance.reports.usable import gaps_of, judged, summed_up, warnings_of
+from bids_lfenhance.reports.usable import gaps_of, summed_up, usable_images, warnings_of
 
 GOOD, BAD = Usable("yes", "yes", "check", ("check to measure volumes: a",)), Usable("no", "no", "no", ("no: b",))
 
@@ -20,13 +20,13 @@ def session(record: dict, *channels: Channel) -> Session:
 
 
 def test_every_image_is_judged_as_its_sidecar_says():
-    found = judged(session({}, Channel("T1w", enhanced={"a": image(GOOD), "b": image(BAD, "y.nii.gz")})))
+    found = usable_images(session({}, Channel("T1w", enhanced={"a": image(GOOD), "b": image(BAD, "y.nii.gz")})))
     assert [(one.contrast, one.label, one.usable) for one in found] == [("T1w", "a", GOOD), ("T1w", "b", BAD)]
 
 
 def test_what_is_not_there_or_broken_is_usable_for_nothing():
     channels = Channel("T1w", enhanced={"a": image(GOOD)}), Channel("T2w")
-    first, second = judged(session({}, *channels), {"x.nii.gz": "x.nii.gz cannot be read."})
+    first, second = usable_images(session({}, *channels), {"x.nii.gz": "x.nii.gz cannot be read."})
     assert first.usable.overall == second.usable.overall == "no"
     assert "cannot be read" in first.usable.reasons[0]
 
@@ -34,13 +34,13 @@ def test_what_is_not_there_or_broken_is_usable_for_nothing():
 def test_a_session_without_an_image_has_its_row_with_the_reason():
     record = {"Failure": "no head was found", "Method": "fusionnet", "Scans": [{"Contrast": "T1w"}]}
     for channels in ((), (Channel("T1w"),)):
-        (one,) = judged(session(record, *channels))
+        (one,) = usable_images(session(record, *channels))
         assert (one.label, one.usable) == ("fusionnet", judge({"Failure": "no head was found"}))
 
 
 def test_a_sidecar_that_does_not_say_is_for_checking():
     for odd in ({"Usable": None}, {"Usable": {"look": "yes"}}, {"Usable": {"look": "pass"} | GOOD.words | {"look": 1}}):
-        (one,) = judged(session({}, Channel("T1w", enhanced={"a": image(GOOD, **odd)})))
+        (one,) = usable_images(session({}, Channel("T1w", enhanced={"a": image(GOOD, **odd)})))
         assert set(one.usable.words.values()) == {"check"}
         assert not one.usable.verified
 
@@ -49,7 +49,9 @@ def test_a_session_has_the_worst_word_of_its_images_and_all_reasons_once():
     common = ("check to measure volumes: a", "check: moved")
     one = image(replace(GOOD, reasons=common))
     other = image(Usable("check", "check", "check", common[1:]), "y.nii.gz")
-    row = summed_up(judged(session({}, Channel("T1w", enhanced={"m": one}), Channel("T2w", enhanced={"m": other}))))
+    row = summed_up(
+        usable_images(session({}, Channel("T1w", enhanced={"m": one}), Channel("T2w", enhanced={"m": other})))
+    )
     assert row == {
         "look": "check",
         "segment": "check",

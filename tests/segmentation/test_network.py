@@ -60,7 +60,7 @@ def test_the_atlas_counts_labels(atlas):
 
 def test_the_atlas_is_read_where_the_head_lies(atlas):
     net = network(atlas)
-    prior = net.expected(torch.from_numpy(WHERE)).detach()[0].numpy()
+    prior = net.warped_prior(torch.from_numpy(WHERE)).detach()[0].numpy()
     truth = as_channels(head_of_blocks())
     inner = np.stack([part == truth[::2, ::2, ::2] for part in cells(truth)]).all(axis=0)
     found = prior.argmax(axis=0)
@@ -72,7 +72,7 @@ def test_left_is_the_mirror_of_right(atlas):
     net = network(atlas)
     where = torch.from_numpy(WHERE)
     mirrored = where * torch.tensor([-1.0, 1, 1]).view(1, 3, 1, 1, 1)
-    there, here = net.expected(where), net.expected(mirrored)
+    there, here = net.warped_prior(where), net.warped_prior(mirrored)
     torch.testing.assert_close(here, there[:, torch.from_numpy(mirrored_channels())])
 
 

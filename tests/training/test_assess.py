@@ -60,7 +60,7 @@ def test_brain_fit_agrees_with_other_implementations() -> None:
 
 
 def test_means_are_over_people_not_over_sessions() -> None:
-    about = {"kind": "simulated", "contrast": "T1w", "way": "input", "ssim": 0.5, "ncc": 0.5}
+    about = {"kind": "simulated", "contrast": "T1w", "method": "input", "ssim": 0.5, "ncc": 0.5}
     rows = [about | {"person": "a", "psnr": value} for value in (10.0, 20.0)] + [about | {"person": "b", "psnr": 30.0}]
     (line,) = summary(rows)
     assert (line["psnr"], line["people"]) == (22.5, 2)

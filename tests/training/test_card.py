@@ -38,7 +38,7 @@ def test_card_and_recipe(tmp_path: Path) -> None:
         "| train | ds | acquired | 1 | 1 | CC0 |",
         "| validation | ds | acquired | 1 | 1 | not recorded |",
         "- test: ds/q",
-        f"protocol brain-fit: {trained.psnr:.2f} dB at step 11",
+        f"protocol brain-fit: {trained.score:.2f} at step 11",
         digest,
         "| pretrain | simulated | 8 | 2 | 12×12×12 |",
     ):

@@ -78,7 +78,7 @@ def test_leaves_everything_a_third_person_needs(tmp_path: Path, examples: list[E
     recipe = tomllib.loads((tmp_path / "recipe.toml").read_text())
     assert recipe["contrasts"] == ["T1w", "T2w"]
     assert recipe["trained_on"] == ["ds/a", "ds/b", "ds/c"]
-    assert recipe["outcome"]["validation_psnr_db"] == trained.psnr
+    assert recipe["outcome"]["validation_score"] == trained.score
     assert recipe["settings"]["steps"] == settings.steps
     assert "weights" not in recipe["settings"]
     loaded = load_weights(tmp_path, "toy", ["T1w"])
@@ -241,7 +241,7 @@ def test_stops_early_and_keeps_the_best(
     options = replace(OPTIONS, validate_every=2, patience=3)
     patched_psnr(monkeypatch, [20.0, 23.0, 22.0, 22.5, 21.0, 99.0])
     trained = train(TOY, settings, examples, SPLIT, tmp_path / "early", options, quiet)
-    assert (trained.psnr, trained.steps) == (23.0, 10)
+    assert (trained.score, trained.steps) == (23.0, 10)
     recipe = tomllib.loads((tmp_path / "early" / "recipe.toml").read_text())
     assert recipe["outcome"]["best_step"] == 4
     # The weights are those of step 4: a run in which nothing later is better than it ends with the same.
@@ -256,7 +256,7 @@ def test_the_next_stage_goes_on_after_an_early_stop(
     options = replace(OPTIONS, validate_every=2, patience=1)
     patched_psnr(monkeypatch, [20.0, 10.0, 5.0, 6.0])
     trained = train(TOY, ToySettings(steps=40, second=4), examples, SPLIT, tmp_path, options, quiet)
-    assert (trained.psnr, trained.steps) == (6.0, 8)
+    assert (trained.score, trained.steps) == (6.0, 8)
 
 
 def test_the_time_given_ends_it_in_good_order_and_more_time_goes_on(tmp_path: Path, examples: list[Example]) -> None:

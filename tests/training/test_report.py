@@ -41,11 +41,11 @@ def told(trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> A
             weight = next(nets["enhancer"].parameters())
             half = nets["enhancer"].forward.__name__ == "half"
             given.update(device=device.type, weights=weight.device.type, half=half, seed=seed)
-            about = {"kind": "pairs", "contrast": "T1w", "way": "input", "simulator": "", "person": "ds/b"}
+            about = {"kind": "pairs", "contrast": "T1w", "method": "input", "simulator": "", "person": "ds/b"}
             return [about | {"psnr": 1.0, "ssim": 1.0, "ncc": 1.0}]
 
         monkeypatch.setattr(report, "assess", rows)
-        report.test_and_tell(trained, TOY, ToySettings(), SPLIT, examples, TrainOptions(**options))
+        report.evaluate_test_set(trained, TOY, ToySettings(), SPLIT, examples, TrainOptions(**options))
         return given
 
     return test
@@ -81,7 +81,7 @@ def test_volumes_and_chance_are_where_the_networks_are(tmp_path: Path, monkeypat
     method = replace(TOY, about=replace(TOY.about, name="elsewhere"), predict=predict)
     rows = assess.assess({}, method, None, [example], [example], 7, torch.device("meta"))
     assert asked == [torch.device("meta"), 7, {"meta"}]
-    assert {row["way"] for row in rows} == {"input", "monotone map", "elsewhere"}
+    assert {row["method"] for row in rows} == {"input", "monotone map", "elsewhere"}
 
 
 def test_an_example_may_lack_a_score(trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -90,7 +90,7 @@ def test_an_example_may_lack_a_score(trained: Trained, tmp_path: Path, monkeypat
     scores = [{"psnr": 20.0, "psnr-axial": 19.0}, {"psnr": 22.0, "psnr-pair": 21.0}]
     monkeypatch.setattr(report, "scores_itself", lambda method: True)
     monkeypatch.setattr(report, "own_scores", lambda *_: scores.pop(0))
-    text = report.test_and_tell(trained, TOY, ToySettings(), SPLIT, examples, TrainOptions())
+    text = report.evaluate_test_set(trained, TOY, ToySettings(), SPLIT, examples, TrainOptions())
     assert "| psnr | 21.000 | 20.000 |" in text
     table = pd.read_csv(trained.folder / report.TEST, sep="\t", na_values="n/a")
     assert table["psnr-axial"].tolist()[0] == 19.0

@@ -82,7 +82,7 @@ def test_everything_promised_is_on_disk(trained: Path) -> None:
     with (trained / "test.tsv").open() as file:
         rows = list(csv.DictReader(file, delimiter="\t"))
     assert {row["person"] for row in rows} == {"Phantoms/03"}
-    assert {row["way"] for row in rows} == {"input", "monotone map", "pfsr"}
+    assert {row["method"] for row in rows} == {"input", "monotone map", "pfsr"}
     card = (trained / "card.md").read_text()
     assert card.count("## Test") == 1
     assert "SIMULATED" in card

@@ -11,22 +11,22 @@ from ..residual import ResidualPrepared, ResidualSampler
 from .settings import ABOUT, BridgeSettings, resolve
 
 
-def cross(like: Tensor, settings: BridgeSettings, generator: torch.Generator) -> Tensor:
+def initial_state(like: Tensor, settings: BridgeSettings, generator: torch.Generator) -> Tensor:
     """The state of the flow where the bridge is crossed, (B, 1, X, Y, Z) as ``like``.
 
     u_K = √ᾱ_K r̃ + √(1−ᾱ_K) ε, with r̃ Gaussian of the residual's power: the diffusion of what the estimate leaves open
     starts at the estimate, which is the origin, and r̃ stands for what it does not know. Without a spectrum r̃ is 0.
     """
-    noise, time = randn_like(like, generator), time_of(settings.crossing)
+    noise, time = randn_like(like, generator), time_of(settings.start_level)
     if not settings.spectrum:
         return (1 - time) * noise
     return (1 - time) * noise + time * coloured(randn_like(like, generator), settings.spectrum)
 
 
 def solve(velocity: Velocity, like: Tensor, settings: BridgeSettings, generator: torch.Generator) -> tuple[Tensor, int]:
-    """(r̂, network calls): the diffusion by the clock of the flow, where DDIM is Euler, and Heun is better."""
-    times = even_times(settings.steps, time_of(settings.crossing))
-    return heun(velocity, cross(like, settings, generator), times), 2 * settings.steps - 1
+    """(r̂, network calls): the diffusion in the time of the flow, where DDIM is Euler, and Heun is better."""
+    times = even_times(settings.steps, time_of(settings.start_level))
+    return heun(velocity, initial_state(like, settings, generator), times), 2 * settings.steps - 1
 
 
 def draw(

@@ -46,7 +46,7 @@ class BridgeSettings(BridgeSampling, BridgeNetwork, FlowMeasured):
     """All settings of ``bridge`` together, for its functions."""
 
     @property
-    def crossing(self) -> int:
+    def start_level(self) -> int:
         """The noise level at which the bridge is crossed."""
         return self.k or (K if self.spectrum else WHITE)
 
@@ -62,7 +62,7 @@ ABOUT = Description(
     budgets={"sloppy": {"steps": 2}, "cpu": {}, "gpu": {}},
     gives_scale=True,
     weights_of=FLOW,
-    sentence="a learned estimate, with draws around it by bridged denoising diffusion of its whitened residual",
+    sentence="a learned estimate, with draws around it by bridged denoising diffusion of its standardised residual",
     references=("bridge", "corrdiff"),
 )
 
@@ -70,7 +70,7 @@ ABOUT = Description(
 def resolve(sampling: BridgeSampling, stored: JsonObject) -> BridgeSettings:
     """The settings as they are in use of weights that store these; raise InputError where they do not fit."""
     settings = settings_with(ABOUT, sampling, stored)
-    if settings.crossing < WHITE and not settings.spectrum:
+    if settings.start_level < WHITE and not settings.spectrum:
         raise InputError(
             f"Expected k = {WHITE} with weights that do not store the power of the residual, found "
             f"{settings.k}; leave it out."

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from ...nn.batch import Batch, required
 from ...nn.flow import flow_pair, logit_normal_times, randn_like
-from ...nn.residual import condition_of, whiten
+from ...nn.residual import condition_of, standardise
 from ...nn.stage import Nets, Phase, Stage
 from .settings import CfmSettings
 
@@ -20,7 +20,7 @@ def losses(nets: Nets, batch: Batch, settings: CfmSettings, generator: torch.Gen
     estimate, ``target`` (B, 1, X, Y, Z) high field.
     """
     mean, scale = required(batch.mean), required(batch.scale)
-    residual = whiten(required(batch.target), mean, scale)
+    residual = standardise(required(batch.target), mean, scale)
     time = logit_normal_times(len(batch), generator).to(mean.device)
     state, wanted = flow_pair(randn_like(residual, generator), residual, time)
     velocity = nets["flow"](torch.cat([state, condition_of(mean, scale, batch.input)], dim=1), time)

@@ -67,7 +67,7 @@ ABOUT = Description(
     budgets={"sloppy": {"steps": 2}, "cpu": {}, "gpu": {}},
     gives_scale=True,
     weights_of=FLOW,
-    sentence="a learned estimate, with draws around it by conditional flow matching of its whitened residual",
+    sentence="a learned estimate, with draws around it by conditional flow matching of its standardised residual",
     references=("iqtcfm", "lipman", "corrdiff"),
 )
 

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from ...nn.batch import Batch, required
-from ...nn.residual import whiten
+from ...nn.residual import standardise
 from ...nn.stage import Nets, Phase, Stage
 from .diffusion import contrast, draw_levels, mix
 from .network import STATE_OFFSETS, TOKEN_OFFSETS, condition_channels, neighbours, slices_of
@@ -39,7 +39,7 @@ def _of_item(nets: Nets, item: Batch, settings: CssDiffSettings, generator: torc
     tokens = (around * kept / (1 - settings.dropout)).flatten(1, 2)
     x, y = (_part(side, settings.crop, generator) for side in mean.shape[2:4])
     mean, scale, inputs = mean[:, :, x, y], required(item.scale)[:, :, x, y], item.input[:, :, x, y]
-    residual = neighbours(slices_of(whiten(target[:, :, x, y], mean, scale)), index, STATE_OFFSETS)
+    residual = neighbours(slices_of(standardise(target[:, :, x, y], mean, scale)), index, STATE_OFFSETS)
     level = draw_levels(len(index), generator).to(mean)
     noise = torch.randn(residual.shape, generator=generator, device=generator.device).to(mean)
     state, wanted = mix(residual, noise, level)

@@ -2,7 +2,7 @@
 
 from ...nn.method import Trainable
 from ..residual import enhancer
-from ..residual_training import SCORES, EstimateSource, behind, score_sessions
+from ..residual_training import SCORES, EstimateSource, score_sessions, store_estimate_hash
 from .inference import SAMPLER, predict
 from .loss import losses, stages
 from .network import build
@@ -16,7 +16,7 @@ TRAINABLE: Trainable[CssDiffSettings] = Trainable(
     wrap_source=EstimateSource,
     score_sessions=score_sessions(losses, 1.0),
     scores=SCORES,
-    measure=behind,
+    measure=store_estimate_hash,
 )
 
 ENHANCER = enhancer(SAMPLER)

@@ -8,7 +8,7 @@ from ...errors import InputError
 from ...nn.method import Description, JsonObject
 from ...nn.settings import Checked, setting
 from ..options import settings_with
-from ..residual_options import ResidualMeasured, ResidualSampling, ResidualTraining, TrainedBehind
+from ..residual_options import ResidualMeasured, ResidualSampling, ResidualTraining, ResidualTrainingSettings
 
 HEADS = 4
 """Of every attention."""
@@ -71,7 +71,7 @@ class CssDiffSampling(ResidualSampling):
 
 
 @dataclass(frozen=True)
-class CssDiffSettings(CssDiffSampling, CssDiffTraining, CssDiffNetwork, TrainedBehind):
+class CssDiffSettings(CssDiffSampling, CssDiffTraining, CssDiffNetwork, ResidualTrainingSettings):
     """All settings of ``cssdiff`` together, for its functions."""
 
 
@@ -93,8 +93,8 @@ ABOUT = Description(
     presets=PRESETS,
     budgets={"sloppy": {"steps": 2}, "cpu": {}, "gpu": {"slices_at_once": 96}},
     gives_scale=True,
-    sentence="a learned estimate, with draws around it by diffusion of its whitened residual, slice by slice, guided "
-    "by an encoder of slices",
+    sentence="a learned estimate, with draws around it by diffusion of its standardised residual, slice by slice, "
+    "guided by an encoder of slices",
     references=("cssdiff", "corrdiff"),
 )
 

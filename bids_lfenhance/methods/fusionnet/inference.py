@@ -12,7 +12,7 @@ from ...nn.estimate import CHANNELS
 from ...nn.memory import choose_size, peak_bytes
 from ...nn.method import Draw, Prepared
 from ...nn.precision import use_precision
-from ...nn.weights import Loaded, load_for_session
+from ...nn.weights import LoadedWeights, load_for_session
 from ..estimate import MARGIN, SessionEstimate, estimate_session, target_of
 from ..options import COARSER
 from .network import build
@@ -24,7 +24,7 @@ class FusionNetPrepared(Prepared[FusionNetSettings]):
     """The network in its trained state on its device, multiplying in ``precision``."""
 
     network: torch.nn.Module
-    loaded: Loaded
+    loaded: LoadedWeights
     precision: str
 
     @property

@@ -1,1 +1,1 @@
-"""The honest baseline: resample, fuse the stacks."""
+"""The baseline: resample, fuse the stacks."""

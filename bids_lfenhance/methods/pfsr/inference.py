@@ -13,11 +13,11 @@ from ...imaging.volume import Stack, Volume
 from ...nn.batch import Batch, collate
 from ...nn.crop import OUTSIDE, BrainCrop
 from ...nn.memory import FLOAT, choose_size, peak_bytes
-from ...nn.method import Draw, Estimate, JsonObject, Prepared
+from ...nn.method import Draw, JsonObject, Prepared, StartingImage
 from ...nn.precision import use_precision
 from ...nn.stage import Nets
-from ...nn.weights import Loaded, load_for_session
-from ..contrast import estimate, restore
+from ...nn.weights import LoadedWeights, load_for_session
+from ..contrast import restore, starting_image
 from ..options import COARSER
 from .loss import singles
 from .network import Enhancer, build
@@ -39,9 +39,9 @@ class PfsrPrepared(Prepared[PfsrSettings]):
     """
 
     nets: Nets
-    loaded: Loaded
+    loaded: LoadedWeights
     precision: str
-    estimate: Estimate
+    estimate: StartingImage
     crop: BrainCrop
 
 
@@ -53,7 +53,7 @@ def prepare(volume: Volume, sampling: PfsrSampling) -> PfsrPrepared:
     nets["enhancer"].load_state_dict(loaded.state["enhancer"])
     nets["enhancer"].to(device).eval()
     half = use_precision(nets, settings.precision, device)
-    start = estimate(volume, settings.fusion, loaded.contrasts)
+    start = starting_image(volume, settings.fusion, loaded.contrasts)
     crop = BrainCrop.of(start.volume, loaded.contrasts)
     return PfsrPrepared(volume, settings, nets, loaded, "bf16" if half else "fp32", start, crop)
 
@@ -131,7 +131,7 @@ def sample(prepared: PfsrPrepared, generator: np.random.Generator) -> Draw:
     settings, crop, start = prepared.settings, prepared.crop, prepared.estimate
     if settings.noise:
         noisier = _noisier(prepared.volume, settings.noise, generator)
-        start = estimate(noisier, settings.fusion, prepared.loaded.contrasts)
+        start = starting_image(noisier, settings.fusion, prepared.loaded.contrasts)
     image = start.volume.image[(slice(None), *crop.box)]
     mirrored, shift = bool(generator.integers(2)), generator.integers(0, settings.shuffle, 3)
     moved, mask = (_moved(one, mirrored, shift) for one in (crop.scale.apply(image, crop.mask), crop.mask[None]))

@@ -14,7 +14,7 @@ from ...imaging.volume import Stack
 from ...nn.batch import Batch, required
 from ...nn.normalise import Scale
 from ...nn.stage import Nets
-from ...nn.weights import Loaded, default_weights, load_weights
+from ...nn.weights import LoadedWeights, default_weights, load_weights
 from ..physics import add_rician
 from ..simulator import stack_of
 from ..source import HighField, mean_of
@@ -52,14 +52,14 @@ def whole(network: nn.Module, image: Tensor, place: Tensor, slab: int = SLAB) ->
     return torch.cat(parts).float()
 
 
-def weights_for(source: str, contrasts: tuple[str, ...]) -> Loaded:
+def weights_for(source: str, contrasts: tuple[str, ...]) -> LoadedWeights:
     """Trained operators for these contrasts."""
     if source == "auto":
         source = default_weights("h2lo", contrasts) or "auto"
     return load_weights(source, "h2lo", contrasts)
 
 
-def operators(loaded: Loaded, device: str = "cpu") -> dict[str, nn.Module]:
+def operators(loaded: LoadedWeights, device: str = "cpu") -> dict[str, nn.Module]:
     """The operators of trained weights, by contrast, ready to be used; ``InputError`` where one is missing."""
     if absent := [name for name in loaded.contrasts if name not in loaded.state]:
         raise InputError(

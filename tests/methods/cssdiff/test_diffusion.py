@@ -1,4 +1,4 @@
-"""The diffusion of the whitened residual by its own clock, against a Gaussian, whose best velocity is known."""
+"""The diffusion of the standardised residual in its own time, against a Gaussian, whose best velocity is known."""
 
 import math
 

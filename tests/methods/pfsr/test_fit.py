@@ -17,7 +17,7 @@ from bids_lfenhance.methods.enhance import enhance
 from bids_lfenhance.methods.pfsr.inference import PfsrPrepared
 from bids_lfenhance.nn.crop import BrainCrop
 from bids_lfenhance.nn.memory import GIB
-from bids_lfenhance.nn.method import Estimate
+from bids_lfenhance.nn.method import StartingImage
 
 from ..learned import untrained_weights
 from ..phantoms import small_session
@@ -38,7 +38,7 @@ def unheld(preset: str, volume: Volume) -> Any:
     with torch.device("meta"):
         nets = method.build(settings)
     loaded: Any = SimpleNamespace(contrasts=("T1w",), method="pfsr")
-    estimate = Estimate(volume, {}, ("T1w",))
+    estimate = StartingImage(volume, {}, ("T1w",))
     return PfsrPrepared(volume, settings, nets, loaded, "fp32", estimate, BrainCrop.of(volume, ("T1w",)))
 
 

@@ -9,7 +9,7 @@ from ..evaluation.protocols import PRIMARY
 from ..evaluation.thresholds import PURPOSES
 from ..evaluation.usable import WORDS, YES, Usable
 from .collect import Session
-from .session_figures import Album
+from .session_figures import SessionFigures
 from .tables import MetricRow, metric_name, metric_rows, number
 from .usable import Judged
 
@@ -24,7 +24,7 @@ NOTABLE_SHARE = 1e-4
 
 
 @dataclass(frozen=True)
-class Glance:
+class ImageSummary:
     """An image and its verdict in sentences."""
 
     image: Judged
@@ -33,10 +33,14 @@ class Glance:
     doubt: str
 
 
-def glance(session: Session, image: Judged, album: Album) -> Glance:
+def summary_of(session: Session, image: Judged, figures: SessionFigures) -> ImageSummary:
     """The sentences of an image."""
-    sentences = usable_sentence(image.usable), improved_sentence(session, image, album), doubt_sentence(image, album)
-    return Glance(image, *sentences)
+    sentences = (
+        usable_sentence(image.usable),
+        improved_sentence(session, image, figures),
+        doubt_sentence(image, figures),
+    )
+    return ImageSummary(image, *sentences)
 
 
 def usable_sentence(usable: Usable) -> str:
@@ -69,7 +73,7 @@ def open_rows(session: Session) -> list[MetricRow]:
     return [row for contrast in contrasts for row in [one for one in rows if one.contrast == contrast][:4]]
 
 
-def improved_sentence(session: Session, image: Judged, album: Album) -> str:
+def improved_sentence(session: Session, image: Judged, figures: SessionFigures) -> str:
     """The open metrics from the plain mean to the image; without high field how much was changed, and no more."""
     pairs = [
         (row, result)
@@ -85,7 +89,7 @@ def improved_sentence(session: Session, image: Judged, album: Album) -> str:
         ]
         tally = _tally([result.judged for _, result in pairs])
         return f"Against high field, from the plain mean of the scans to this: {', '.join(changes)}; {tally}."
-    change = album.scale(image.contrast, image.label, "Change")
+    change = figures.scale(image.contrast, image.label, "Change")
     if not change:
         return "Not known: there is neither high field nor a map of what was changed."
     return (
@@ -94,11 +98,11 @@ def improved_sentence(session: Session, image: Judged, album: Album) -> str:
     )
 
 
-def doubt_sentence(image: Judged, album: Album) -> str:
+def doubt_sentence(image: Judged, figures: SessionFigures) -> str:
     """Where the expected error is largest, what the scans contradict, and the detail they did not record."""
-    error = album.scale(image.contrast, image.label, "Error")
-    weakest = album.weakest.get((image.contrast, image.label), [])
-    risk = album.scale(image.contrast, image.label, "Risk").get("about", {})
+    error = figures.scale(image.contrast, image.label, "Error")
+    weakest = figures.weakest.get((image.contrast, image.label), [])
+    risk = figures.scale(image.contrast, image.label, "Risk").get("about", {})
     parts = []
     if weakest:
         named = ", ".join(f"{name} ({number(value, 2)} %)" for name, value in weakest)
