@@ -21,8 +21,8 @@ from .agreement import (
     signed_rank_ps,
     within_subject_cv,
 )
-from .figures import ALL, Figures
 from .structures import HIGH, has_side
+from .subject_values import ALL, SubjectValues
 
 BASELINE = "preproc"
 MEASURES = ("volume_mm3", "volume_soft_mm3")
@@ -34,49 +34,49 @@ Row = Mapping[str, Any]
 Table = list[dict[str, Any]]
 
 
-def metric_table(figures: Figures) -> Table:
+def metric_table(data: SubjectValues) -> Table:
     """Mean ± SD of every metric over subjects, and the difference to the baseline with Wilcoxon's test.
 
     Holm's correction is over all tests of one metric in one region under one protocol: contrasts, sessions, methods.
     """
-    table = _compared(figures)
+    table = _compared(data)
     _correct(table, ("protocol", "region", "metric"))
     return sorted(table, key=lambda row: (row["protocol"], row["region"], row["metric"], *_place(row)))
 
 
-def summary_table(figures: Sequence[Figures]) -> Table:
+def summary_table(data: Sequence[SubjectValues]) -> Table:
     """The same of what is one figure per subject; corrected over contrasts, sessions and methods of one quantity."""
-    table = [row for some in figures for row in _compared(some)]
+    table = [row for some in data for row in _compared(some)]
     _correct(table, ("segmentation", "quantity"))
     order = list(dict.fromkeys((row["segmentation"], row["quantity"]) for row in table))
     return sorted(table, key=lambda row: (order.index((row["segmentation"], row["quantity"])), *_place(row)))
 
 
-def overlap_table(figures: Figures) -> Table:
+def overlap_table(data: SubjectValues) -> Table:
     """The same of the Dice of every structure.
 
     Corrected over the structures and methods of one contrast and session: those with a side apart from those without.
     """
-    table = _compared(figures)
+    table = _compared(data)
     for row in table:
         row["sided"] = has_side(row["name"])
     _correct(table, ("contrast", "session", "segmentation", "sided"))
-    return _by_structure(table, figures)
+    return _by_structure(table, data)
 
 
-def _compared(figures: Figures) -> Table:
-    table, tested, image_at, sessions = [], [], figures.names.index("image"), figures.labels()
-    for key, own in figures.cells.items():
-        base = figures.get(*key[:image_at], BASELINE, *key[image_at + 1 :])
+def _compared(data: SubjectValues) -> Table:
+    table, tested, image_at, sessions = [], [], data.names.index("image"), data.labels()
+    for key, own in data.cells.items():
+        base = data.get(*key[:image_at], BASELINE, *key[image_at + 1 :])
         for session in sessions:
-            values = figures.of(own, session)
+            values = data.of(own, session)
             values = values[np.isfinite(values)]
             if values.size:
                 mean, sd = mean_sd(values)
-                row = {"session": session, **dict(zip(figures.names, key, strict=True)), "n": values.size}
+                row = {"session": session, **dict(zip(data.names, key, strict=True)), "n": values.size}
                 table.append(row | {"mean": mean, "sd": sd})
                 if key[image_at] not in (BASELINE, HIGH):
-                    enhanced, baseline = figures.paired(own, base, session)
+                    enhanced, baseline = data.paired(own, base, session)
                     tested.append((table[-1], enhanced - baseline))
     p_values = signed_rank_ps([difference for _, difference in tested])
     for (row, difference), p in zip(tested, p_values, strict=True):
@@ -111,8 +111,8 @@ def agreement(values: np.ndarray, reference: np.ndarray) -> dict[str, float]:
     both = np.column_stack([values, reference])
     percent = difference_percent(values, reference)
     row: dict[str, float] = {"n": len(values)}
-    for name, figures in (("", values), ("reference_", reference), ("difference_percent_", percent)):
-        row[f"{name}mean"], row[f"{name}sd"] = mean_sd(figures[np.isfinite(figures)])
+    for name, data in (("", values), ("reference_", reference), ("difference_percent_", percent)):
+        row[f"{name}mean"], row[f"{name}sd"] = mean_sd(data[np.isfinite(data)])
     estimates = {"bias": limits.bias, "lower": limits.lower, "upper": limits.upper, "r": r}
     estimates |= {"icc": icc_2_1(both), "ccc": lin_ccc(values, reference)}
     for name, estimate in estimates.items():
@@ -120,7 +120,7 @@ def agreement(values: np.ndarray, reference: np.ndarray) -> dict[str, float]:
     return row | {"r_p": p}
 
 
-def volume_table(volumes: Figures) -> Table:
+def volume_table(volumes: SubjectValues) -> Table:
     """Agreement of the volume of every region with high field, for the baseline and each method, by both measures."""
     table, sessions = [], volumes.labels()
     for key, own, where in _images_of(volumes):
@@ -132,7 +132,7 @@ def volume_table(volumes: Figures) -> Table:
     return _by_structure(table, volumes)
 
 
-def retest_table(volumes: Figures) -> Table:
+def retest_table(volumes: SubjectValues) -> Table:
     """Agreement of two low-field sessions of the same subjects, for every pair of session labels; volumes by region."""
     table = []
     for _, own, where in _images_of(volumes):
@@ -146,16 +146,16 @@ def retest_table(volumes: Figures) -> Table:
     return _by_structure(table, volumes)
 
 
-def _images_of(volumes: Figures) -> Iterator[tuple[tuple[str, ...], np.ndarray, dict[str, Any]]]:
+def _images_of(volumes: SubjectValues) -> Iterator[tuple[tuple[str, ...], np.ndarray, dict[str, Any]]]:
     for key, own in volumes.cells.items():
         where: dict[str, Any] = dict(zip(volumes.names, key, strict=True))
         if where["image"] != HIGH:
             yield key, own, where
 
 
-def _by_structure(table: Table, figures: Figures) -> Table:
-    at = figures.names.index("segmentation")  # the name comes after it
-    order = {name: number for number, name in enumerate(dict.fromkeys(key[at : at + 2] for key in figures.cells))}
+def _by_structure(table: Table, data: SubjectValues) -> Table:
+    at = data.names.index("segmentation")  # the name comes after it
+    order = {name: number for number, name in enumerate(dict.fromkeys(key[at : at + 2] for key in data.cells))}
 
     def place(row: Row) -> tuple:
         contrast, *rest = _place(row)
@@ -172,7 +172,7 @@ def _by_structure(table: Table, figures: Figures) -> Table:
     return sorted(table, key=place)
 
 
-def people_table(quantities: Figures, people: Mapping[str, Row]) -> Table:
+def people_table(quantities: SubjectValues, people: Mapping[str, Row]) -> Table:
     """Every quantity by sex (mean ± SD) and against age (Pearson's r), over subjects, sessions averaged first.
 
     ``quantities`` by ``PEOPLE_KEYS``; ``people`` maps a subject to its ``sex`` (a word or None) and ``age`` (years or

@@ -1,11 +1,11 @@
-"""Summaries of a segmentation: both sides together, and one figure per subject over all structures."""
+"""Summaries of a segmentation: both sides together, and one value per subject over all structures."""
 
 from itertools import combinations
 
 import numpy as np
 
 from ..config import TOTAL_INTRACRANIAL
-from .figures import Figures
+from .subject_values import SubjectValues
 from .volumes import without_side
 
 HIGH = "high"
@@ -37,7 +37,7 @@ def is_structure(name: str) -> bool:
     return not has_side(name) and name != TOTAL_INTRACRANIAL
 
 
-def with_both_sides(volumes: Figures) -> Figures:
+def with_both_sides(volumes: SubjectValues) -> SubjectValues:
     """The same and, before the first of two sides, the sum of both where an image has both."""
     result = volumes.like(VOLUME_KEYS)
     for (contrast, image, segmentation, name, measure), cells in volumes.cells.items():
@@ -49,7 +49,7 @@ def with_both_sides(volumes: Figures) -> Figures:
     return result
 
 
-def overlap_summary(overlaps: Figures) -> Figures:
+def overlap_summary(overlaps: SubjectValues) -> SubjectValues:
     """``dice``: mean over structures, both sides together; ``dice_deep``: over the deep ones."""
     summary = overlaps.like(SUMMARY_KEYS)
     for contrast, image, segmentation, names in _grouped(overlaps):
@@ -58,7 +58,7 @@ def overlap_summary(overlaps: Figures) -> Figures:
     return summary
 
 
-def volume_summary(volumes: Figures) -> Figures:
+def volume_summary(volumes: SubjectValues) -> SubjectValues:
     """``volume_error_percent``: mean over structures of |V − V_ref| / V_ref, by label; ``…_deep``: the deep ones."""
     summary = volumes.like(SUMMARY_KEYS)
     for contrast, image, segmentation, names in _grouped(volumes):
@@ -72,11 +72,11 @@ def volume_summary(volumes: Figures) -> Figures:
     return summary
 
 
-def repeat_summary(volumes: Figures) -> Figures:
+def repeat_summary(volumes: SubjectValues) -> SubjectValues:
     """``repeat_percent``: mean over structures of 2 |V₂ − V₁| / (V₁ + V₂), by label, a column per pair of sessions."""
     pairs = list(combinations(range(len(volumes.sessions)), 2))
     labels = [f"{volumes.sessions[a]}–{volumes.sessions[b]}" for a, b in pairs]
-    summary = Figures(SUMMARY_KEYS, volumes.subjects, labels)
+    summary = SubjectValues(SUMMARY_KEYS, volumes.subjects, labels)
     for contrast, image, segmentation, names in _grouped(volumes):
         if image == HIGH or not pairs:
             continue
@@ -95,17 +95,17 @@ def difference(cells: np.ndarray, reference: np.ndarray) -> np.ndarray:
     return np.where(known, 100 * (cells - reference) / np.where(known, reference, 1), np.nan)
 
 
-def _grouped(figures: Figures) -> list[tuple[str, str, str, list[str]]]:
+def _grouped(values: SubjectValues) -> list[tuple[str, str, str, list[str]]]:
     """Contrast, image, segmentation, and the structures there are of it: no sides, no total."""
     groups: dict[tuple[str, str, str], list[str]] = {}
-    for contrast, image, segmentation, name, *_ in figures.cells:
+    for contrast, image, segmentation, name, *_ in values.cells:
         names = groups.setdefault((contrast, image, segmentation), [])
         if is_structure(name) and name not in names:
             names.append(name)
     return [(*key, names) for key, names in groups.items()]
 
 
-def _add_means(summary: Figures, key: tuple[str, str, str, str], values: dict[str, np.ndarray]) -> None:
+def _add_means(summary: SubjectValues, key: tuple[str, str, str, str], values: dict[str, np.ndarray]) -> None:
     for suffix, names in (("", list(values)), ("_deep", [name for name in DEEP if name in values])):
         if names:
             stack = np.stack([values[name] for name in names])

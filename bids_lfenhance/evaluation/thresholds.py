@@ -21,7 +21,7 @@ class Threshold:
     for the ``purposes``, one in ``check`` asks for a look, beyond it is no. ``needed``: not measured is a ``check``.
     """
 
-    figure: str
+    quantity: str
     unit: str
     purposes: tuple[str, ...]
     yes: Limits
@@ -364,11 +364,11 @@ THRESHOLDS: tuple[Threshold, ...] = (
 
 def table() -> str:
     """The thresholds as a table of Markdown, as docs/metrics.md has it."""
-    lines = ["| figure | of use for | yes | check | why |", "|---|---|---|---|---|"]
+    lines = ["| quantity | applies to | yes | check | why |", "|---|---|---|---|---|"]
     for row in THRESHOLDS:
         limits = " | ".join(_range(low, high, row.unit) for low, high in (row.yes, row.check))
         purposes = "all" if row.purposes == ALL else ", ".join(row.purposes)
-        lines.append(f"| {row.figure} | {purposes} | {limits} | {row.why} |")
+        lines.append(f"| {row.quantity} | {purposes} | {limits} | {row.why} |")
     return "\n".join(lines)
 
 

@@ -130,12 +130,12 @@ def _by_thresholds(record: Record) -> Iterator[Finding]:
             where = f" ({of})" if of else ""
             if value is None:
                 if row.needed:
-                    yield CHECK, row.purposes, f"{row.figure} was not measured{where}"
+                    yield CHECK, row.purposes, f"{row.quantity} was not measured{where}"
                 continue
             for word, limits in ((NO, row.check), (CHECK, row.yes)):
                 if not limits[0] <= value <= limits[1]:
                     bound = f"at least {limits[0]:g}" if value < limits[0] else f"at most {limits[1]:g}"
-                    wanted = f"{row.figure} {_figure(value)}{row.unit}, expected {bound}{row.unit}{where}"
+                    wanted = f"{row.quantity} {_figure(value)}{row.unit}, expected {bound}{row.unit}{where}"
                     yield word, row.purposes, wanted
                     break
 

@@ -89,10 +89,8 @@ def prepare(sampler: ResidualSampler[S], volume: Volume, sampling: ResidualSampl
     )
     estimator = record.prepare(volume, asked)
     check_estimate(sampler.about.name, str(loaded.settings.get("estimate_sha256", "")), estimator.loaded)
-    device, nets = torch.device(settings.device), sampler.build(settings)
-    for name, net in nets.items():
-        net.load_state_dict(loaded.state[name])
-        net.to(device).eval()
+    device = torch.device(settings.device)
+    nets = loaded.into(sampler.build(settings), device)
     half = use_precision(nets, settings.precision, device)
     return ResidualPrepared(volume, settings, nets, loaded, "bf16" if half else "fp32", estimator)
 

@@ -53,9 +53,8 @@ def estimator(loaded: LoadedWeights, device: torch.device) -> nn.Module:
     """The network of the estimate with its weights, which never move."""
     record = get_trainable(ESTIMATE)
     kept = {name: value for name, value in loaded.settings.items() if hasattr(record.about.settings, name)}
-    network: nn.Module = record.build(record.about.settings(**kept))["estimate"]
-    network.load_state_dict(loaded.state["estimate"])
-    return network.to(device).eval().requires_grad_(False)
+    nets = loaded.into(record.build(record.about.settings(**kept)), device)
+    return nets["estimate"].requires_grad_(False)
 
 
 def with_estimate(batch: Batch, network: nn.Module) -> Batch:

@@ -17,6 +17,7 @@ from ..errors import InputError
 from .method import JsonObject
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor, nn
 
 WEIGHTS, RECIPE, CARD = "weights.safetensors", "recipe.toml", "card.md"
@@ -45,6 +46,13 @@ class LoadedWeights:
     sha256: str
     recipe: JsonObject
     card: str
+
+    def into(self, nets: "dict[str, nn.Module]", device: "torch.device | str") -> "dict[str, nn.Module]":
+        """The networks with these weights, on the device, in evaluation mode."""
+        for name, net in nets.items():
+            net.load_state_dict(self.state[name])
+            net.to(device).eval()
+        return nets
 
 
 class Entry(TypedDict):

@@ -15,9 +15,9 @@ from ..bids.pairing import listed_time
 from ..bids.participants import age_and_sex, columns_of, given_rows, own_rows, participants_notes
 from ..config import TOTAL_INTRACRANIAL
 from ..evaluation.cohort import BASELINE, METRIC_KEYS
-from ..evaluation.figures import Figures
 from ..evaluation.metric_definitions import DICE, VOLUME_DIFFERENCE
 from ..evaluation.structures import HIGH, OVERLAP_KEYS, VOLUME_KEYS
+from ..evaluation.subject_values import SubjectValues
 from .collect import REGION_SEGMENTATIONS, Channel, Output, Session, Subject, Tissue, collect, read_json, read_run
 from .tables import lesion_contrast
 from .usable import summed_up, usable_images
@@ -47,9 +47,9 @@ class Cohort:
     out_dir: Path
     subjects: tuple[str, ...]
     methods: tuple[str, ...]
-    metrics: Figures
-    overlaps: Figures
-    volumes: Figures
+    metrics: SubjectValues
+    overlaps: SubjectValues
+    volumes: SubjectValues
     images: Rows = field(default_factory=list)
     quality: Rows = field(default_factory=list)
     people: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -90,7 +90,9 @@ def read_cohort(out_dir: Path, bids_dir: Path, subjects: Iterable[str], sessions
     ]
     methods = tuple(sorted({label for _, session in pairs for label in session.labels}))
     names = sorted({session.name or NO_SESSION for _, session in pairs})
-    metrics, overlaps, volumes = (Figures(keys, wanted, names) for keys in (METRIC_KEYS, OVERLAP_KEYS, VOLUME_KEYS))
+    metrics, overlaps, volumes = (
+        SubjectValues(keys, wanted, names) for keys in (METRIC_KEYS, OVERLAP_KEYS, VOLUME_KEYS)
+    )
     cohort = Cohort(out_dir, wanted, methods, metrics, overlaps, volumes)
     for subject, session in pairs:
         _add_session(cohort, subject, session)

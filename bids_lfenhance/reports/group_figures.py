@@ -9,9 +9,9 @@ import numpy as np
 from ..config import TOTAL_INTRACRANIAL
 from ..evaluation.agreement import bland_altman, pearson
 from ..evaluation.cohort import BASELINE
-from ..evaluation.figures import Figures
 from ..evaluation.protocols import PRIMARY
 from ..evaluation.structures import DEEP, HIGH, has_side
+from ..evaluation.subject_values import SubjectValues
 from .svg import FAINT, INK, Limits, Plot, limits_of, tick_texts, ticks, whole
 from .tables import HEADLINE, metric_name
 
@@ -49,7 +49,7 @@ def colour_of(image: str, images: Sequence[str]) -> str:
     return COLOURS[list(images).index(image) % len(COLOURS)]
 
 
-def metric_figure(metrics: Figures, methods: Sequence[str]) -> Figure | None:
+def metric_figure(metrics: SubjectValues, methods: Sequence[str]) -> Figure | None:
     """Headline metrics under the deciding protocol: a line per subject from low field to each method."""
     images, session = (BASELINE, *methods), next(iter(metrics.labels()), "")
     cells = {
@@ -155,7 +155,7 @@ def _structure_plot(
     return plot
 
 
-def agreement_figure(volumes: Figures, contrast: str, seg: str, images: Sequence[str]) -> Figure | None:
+def agreement_figure(volumes: SubjectValues, contrast: str, seg: str, images: Sequence[str]) -> Figure | None:
     """Bland–Altman plots against high field, a row per image, and below them all images against high field."""
     session = next(iter(volumes.labels()), "")
     panels = {}
@@ -172,7 +172,7 @@ def agreement_figure(volumes: Figures, contrast: str, seg: str, images: Sequence
     return _panels(panels, images, f"bland-altman_{contrast}", "Agreement with high field", caption, True)
 
 
-def retest_figure(volumes: Figures, contrast: str, seg: str, images: Sequence[str]) -> Figure | None:
+def retest_figure(volumes: SubjectValues, contrast: str, seg: str, images: Sequence[str]) -> Figure | None:
     """Bland–Altman plots of the second low-field session against the first."""
     if len(volumes.sessions) < 2:
         return None
@@ -188,13 +188,13 @@ def retest_figure(volumes: Figures, contrast: str, seg: str, images: Sequence[st
     return _panels(panels, images, f"retest_{contrast}", "Test–retest", caption, False)
 
 
-def _pair(volumes: Figures, values: np.ndarray, reference: np.ndarray) -> Pair:
+def _pair(volumes: SubjectValues, values: np.ndarray, reference: np.ndarray) -> Pair:
     """In mL, of the subjects that have both."""
     known = np.isfinite(values) & np.isfinite(reference)
     return values[known] / 1000, reference[known] / 1000, [f"sub-{volumes.subjects[i]}" for i in np.flatnonzero(known)]
 
 
-def shown_structures(volumes: Figures, contrast: str, seg: str) -> list[str]:
+def shown_structures(volumes: SubjectValues, contrast: str, seg: str) -> list[str]:
     """Those with a panel of their own: the deep ones, or all where there are none of them."""
     names = [key[3] for key in volumes.cells if (key[0], key[2]) == (contrast, seg) and not has_side(key[3])]
     present = [name for name in dict.fromkeys(names) if name != TOTAL_INTRACRANIAL]

@@ -18,7 +18,6 @@ from ..evaluation.cohort import (
     summary_table,
     volume_table,
 )
-from ..evaluation.figures import Figures
 from ..evaluation.protocols import PRIMARY
 from ..evaluation.structures import (
     HIGH,
@@ -30,6 +29,7 @@ from ..evaluation.structures import (
     volume_summary,
     with_both_sides,
 )
+from ..evaluation.subject_values import SubjectValues
 from ..evaluation.thresholds import PURPOSES
 from ..evaluation.usable import WORDS
 from . import group_data as data
@@ -72,7 +72,7 @@ def group_tables(cohort: Cohort) -> dict[str, list[dict[str, Any]]]:
     }
 
 
-def _metric_summary(metrics: Figures) -> Figures:
+def _metric_summary(metrics: SubjectValues) -> SubjectValues:
     """The metrics that are one figure per subject: inside the brain, under the deciding protocol."""
     summary = metrics.like(SUMMARY_KEYS)
     for quantity in regions.QUANTITIES:
@@ -82,7 +82,7 @@ def _metric_summary(metrics: Figures) -> Figures:
     return summary
 
 
-def _quantities(summaries: Sequence[Figures], volumes: Figures) -> Figures:
+def _quantities(summaries: Sequence[SubjectValues], volumes: SubjectValues) -> SubjectValues:
     """What is tabulated by sex and age: the summaries, and volume and relative difference of every structure."""
     quantities = volumes.like(PEOPLE_KEYS)
     for some in summaries:

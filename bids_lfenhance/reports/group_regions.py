@@ -4,8 +4,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ..evaluation.cohort import BASELINE, MEASURES
-from ..evaluation.figures import ALL
 from ..evaluation.structures import has_side
+from ..evaluation.subject_values import ALL
 from .group_figures import name_of
 from .group_tables import (
     SIGNIFICANT,

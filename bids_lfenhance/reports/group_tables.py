@@ -7,9 +7,9 @@ from itertools import accumulate
 from typing import Any, TypeGuard
 
 from ..evaluation.cohort import BASELINE
-from ..evaluation.figures import ALL
 from ..evaluation.protocols import PRIMARY
 from ..evaluation.structures import HIGH
+from ..evaluation.subject_values import ALL
 from ..evaluation.thresholds import PURPOSES
 from .cohort import COMPLETE, Cohort
 from .group_figures import name_of

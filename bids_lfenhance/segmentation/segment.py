@@ -91,10 +91,7 @@ def predictor(weights: str, device: str = "cpu") -> Predictor:
 
     loaded = load_weights(weights, ABOUT.name, ())
     settings, target = RegionsSettings(**loaded.settings), torch.device(device)
-    nets = build(settings)
-    for name, net in nets.items():
-        net.load_state_dict(loaded.state[name])
-        net.to(target).eval()
+    nets = loaded.into(build(settings), target)
     use_precision(nets, "bf16", target)
 
     def posteriors(image: np.ndarray, where: np.ndarray) -> np.ndarray:

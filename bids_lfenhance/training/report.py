@@ -46,10 +46,7 @@ def evaluate_test_set(
         return "\n".join([*lines, "No test subjects: how good the weights are is not known."])
     loaded = load_weights(trained.folder, method.about.weights_name, ())
     device = torch.device(options.device)
-    nets = method.build(settings)
-    for name, net in nets.items():
-        net.load_state_dict(loaded.state[name])
-        net.to(device).eval()
+    nets = loaded.into(method.build(settings), device)
     use_precision(nets, options.precision, device)
     if not scores_itself(method):
         learned_from = [example for example in examples if example.person in split.train]

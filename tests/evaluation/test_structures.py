@@ -5,7 +5,6 @@ import math
 import numpy as np
 import pytest
 
-from bids_lfenhance.evaluation.figures import Figures
 from bids_lfenhance.evaluation.structures import (
     OVERLAP_KEYS,
     VOLUME_KEYS,
@@ -14,6 +13,7 @@ from bids_lfenhance.evaluation.structures import (
     volume_summary,
     with_both_sides,
 )
+from bids_lfenhance.evaluation.subject_values import SubjectValues
 
 VOLUMES = {
     "left putamen": {"high": 100, "preproc": (80, 90)},
@@ -24,8 +24,8 @@ VOLUMES = {
 
 
 @pytest.fixture
-def volumes() -> Figures:
-    found = Figures(VOLUME_KEYS, ["01"], ["A", "B"])
+def volumes() -> SubjectValues:
+    found = SubjectValues(VOLUME_KEYS, ["01"], ["A", "B"])
     for name, images in VOLUMES.items():
         for session, place in (("A", 0), ("B", 1)):
             found.add(("T1w", "high", "regions", name, "volume_mm3"), ("01", session), images["high"])
@@ -33,19 +33,19 @@ def volumes() -> Figures:
     return with_both_sides(found)
 
 
-def test_sides_are_summed_and_stand_before_the_first(volumes: Figures) -> None:
+def test_sides_are_summed_and_stand_before_the_first(volumes: SubjectValues) -> None:
     names = list(dict.fromkeys(key[3] for key in volumes.cells))
     assert names == ["putamen", "left putamen", "right putamen", "brain stem", "total intracranial"]
     assert volumes.get("T1w", "preproc", "regions", "putamen", "volume_mm3").tolist() == [[180, 220]]
 
 
 def test_a_lost_side_is_no_half_structure() -> None:
-    found = Figures(VOLUME_KEYS, ["01"], ["A"])
+    found = SubjectValues(VOLUME_KEYS, ["01"], ["A"])
     found.add(("T1w", "high", "regions", "left putamen", "volume_mm3"), ("01", "A"), 100)
     assert np.isnan(with_both_sides(found).get("T1w", "high", "regions", "putamen", "volume_mm3")).all()
 
 
-def test_errors_of_volumes_and_of_repeats(volumes: Figures) -> None:
+def test_errors_of_volumes_and_of_repeats(volumes: SubjectValues) -> None:
     errors = volume_summary(volumes)
     assert list(errors.cells) == [
         ("T1w", "preproc", "regions", "volume_error_percent"),
@@ -59,7 +59,7 @@ def test_errors_of_volumes_and_of_repeats(volumes: Figures) -> None:
 
 
 def test_dice_over_structures_leaves_out_sides_and_what_is_not_there() -> None:
-    found = Figures(OVERLAP_KEYS, ["01"], ["A"])
+    found = SubjectValues(OVERLAP_KEYS, ["01"], ["A"])
     for name, dice in (("left putamen", 0.1), ("putamen", 0.8), ("brain stem", 0.6), ("3rd ventricle", math.nan)):
         found.add(("T1w", "inr", "regions", name), ("01", "A"), dice)
     means = overlap_summary(found)

@@ -181,7 +181,7 @@ def test_a_sidecar_gives_back_what_was_judged():
 
 def test_the_table_in_the_documentation_is_this_one():
     assert table() in DOCS.read_text(encoding="utf-8")
-    assert len({row.figure for row in THRESHOLDS}) == len(THRESHOLDS)
+    assert len({row.quantity for row in THRESHOLDS}) == len(THRESHOLDS)
 
 
 ROWS = [

@@ -45,10 +45,9 @@ def prepare(volume: Volume, sampling: FusionNetSampling) -> FusionNetPrepared:
     loaded = load_for_session(sampling.weights, ABOUT.name, volume.contrasts)
     settings = resolve(sampling, loaded.settings)
     device = torch.device(settings.device)
-    nets = build(settings)
-    nets["estimate"].load_state_dict(loaded.state["estimate"])
-    network = nets["estimate"].to(device, memory_format=torch.channels_last_3d).eval()  # type: ignore[call-overload]
-    half = use_precision({"estimate": network}, settings.precision, device)
+    nets = loaded.into(build(settings), device)
+    network = nets["estimate"].to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+    half = use_precision(nets, settings.precision, device)
     return FusionNetPrepared(volume, settings, network, loaded, "bf16" if half else "fp32")
 
 

@@ -49,9 +49,8 @@ def prepare(volume: Volume, sampling: PfsrSampling) -> PfsrPrepared:
     """The trained network, and the image it starts from."""
     loaded = load_for_session(sampling.weights, ABOUT.name, volume.contrasts)
     settings = resolve(sampling, loaded.settings)
-    nets, device = build(settings), torch.device(settings.device)
-    nets["enhancer"].load_state_dict(loaded.state["enhancer"])
-    nets["enhancer"].to(device).eval()
+    device = torch.device(settings.device)
+    nets = loaded.into(build(settings), device)
     half = use_precision(nets, settings.precision, device)
     start = starting_image(volume, settings.fusion, loaded.contrasts)
     crop = BrainCrop.of(start.volume, loaded.contrasts)

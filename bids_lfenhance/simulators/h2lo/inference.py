@@ -67,11 +67,7 @@ def operators(loaded: LoadedWeights, device: str = "cpu") -> dict[str, nn.Module
             f"{', '.join(loaded.state) or 'none'}; choose other weights, or train on these contrasts."
         )
     every = build(H2loNetwork("all", *(loaded.settings[key] for key in ("features", "no_siren", "no_trunk"))))
-    nets = {name: every[name] for name in loaded.contrasts}
-    for name, net in nets.items():
-        net.load_state_dict(loaded.state[name])
-        net.to(device).eval()
-    return nets
+    return loaded.into({name: every[name] for name in loaded.contrasts}, device)
 
 
 def apply(source: HighField, geometry: Grid, record: LearnedRecord) -> Stack:

@@ -1,4 +1,4 @@
-"""One figure per subject and low-field session under each key: what the tables of a cohort are made from."""
+"""One value per subject and low-field session under each key: what the tables of a cohort are made from."""
 
 import math
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ ALL = "all"
 Key = tuple[str, ...]
 
 
-class Figures:
+class SubjectValues:
     """``cells``: key → (subjects, sessions) float64, NaN where there is none; a key has one word per name.
 
     ``names`` say what the words of a key are; keys stay in the order in which they came.
@@ -24,16 +24,16 @@ class Figures:
         self._row = {subject: number for number, subject in enumerate(subjects)}
         self._column = {session: number for number, session in enumerate(sessions)}
 
-    def like(self, names: Sequence[str]) -> "Figures":
+    def like(self, names: Sequence[str]) -> "SubjectValues":
         """As many subjects and sessions, other names, nothing in it."""
-        return Figures(names, self.subjects, self.sessions)
+        return SubjectValues(names, self.subjects, self.sessions)
 
     def empty(self) -> np.ndarray:
         """(subjects, sessions) NaN."""
         return np.full((len(self.subjects), len(self.sessions)), np.nan)
 
     def add(self, key: Key, where: tuple[str, str], value: Any) -> float | None:
-        """The figure that was there before, or None; then it is ``value``, where that is a finite number.
+        """The value that was there before, or None; then it is ``value``, where that is a finite number.
 
         ``where``: subject and session.
         """
@@ -53,7 +53,7 @@ class Figures:
         return self.empty() if cells is None else cells
 
     def labels(self) -> tuple[str, ...]:
-        """The sessions with any figure, before them ``ALL`` where there is more than one."""
+        """The sessions with any value, before them ``ALL`` where there is more than one."""
         known = [np.isfinite(cells).any(axis=0) for cells in self.cells.values()]
         measured = np.any(known, axis=0) if known else np.zeros(len(self.sessions), bool)
         labels = tuple(label for label, yes in zip(self.sessions, measured, strict=True) if yes)
