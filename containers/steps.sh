@@ -48,7 +48,7 @@ check() {
     for level in participant group simulate train; do
         "$PREFIX/bin/bids_lfenhance" /nowhere /tmp/out "$level" --help > /dev/null
     done
-    du -smx / 2> /dev/null | sed 's/\t.*/ MB in all/'
+    du -smc /usr /var "$PREFIX" "${TEMPLATEFLOW_HOME:-/opt/templateflow}" | tail -n 1 | sed 's/\t.*/ MB in all/'
 }
 
 case "${1:-}" in

@@ -350,7 +350,18 @@ document.documentElement.classList.remove("no-js");
       if (again) again.focus();
       build();
     }
+
+    // While the volumes are decoded, the picture for print lies over the stage: nobody is shown black.
+    async function cover() {
+      const printed = root.nextElementSibling && root.nextElementSibling.querySelector("img");
+      if (!printed) return;
+      const picture = make("img", { class: "cover", src: printed.src, alt: "" });
+      stage.append(picture);
+      await Promise.allSettled(images().map((one) => sheet(home(one.key))));
+      picture.remove();
+    }
     panel();
+    cover();
   }
 
   // A viewer begins when it comes near the screen: its volumes are decoded only then.

@@ -76,6 +76,7 @@ def settle(b: Browser) -> None:
 def test_it_opens_without_complaint_and_asks_nothing_of_the_network(shown: Browser, out: Path):
     shown.middle("section[id$=trust] .viewer")
     shown.wait("return document.querySelectorAll('.viewer[data-images=maps] canvas[data-slice]').length === 4")
+    shown.wait("return !document.querySelector('.cover')")  # what stands in while the volumes are decoded is gone
     assert shown.complaints() == []
     assert set(shown.requests()) <= {(out / "sub-01.html").resolve().as_uri()}
 
