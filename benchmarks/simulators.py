@@ -55,7 +55,7 @@ def bare(example: Example) -> HighField:
     """A source without tissues, which Arnold does not need."""
     _, high, grid = images(example)
     nothing = np.zeros((3, *grid.shape), np.float32)
-    return HighField(high, example.contrasts["high"][0], nothing, np.asarray(example.mask), grid, example.place)
+    return HighField(high, example.contrasts["high"][0], nothing, np.asarray(example.mask), grid, example.to_template)
 
 
 def fitted_arnold(examples: Sequence[Example]) -> Parameters:

@@ -69,7 +69,7 @@ def main() -> None:
     for example in (one for one in list_examples(given.examples) if one.subject in given.maps):
         labels = np.asarray(example.labels)
         grid = Grid(example.affine, labels.shape)
-        affine = grid.affine @ np.linalg.inv(example.place) @ np.diag([1 / COMMON_MM] * 3 + [1.0])
+        affine = grid.affine @ np.linalg.inv(example.to_template) @ np.diag([1 / COMMON_MM] * 3 + [1.0])
         straight = places(Warp(affine, np.zeros((3, 2, 2, 2), np.float32), Grid(grid.affine, (2, 2, 2))), grid)
         for name in given.looks:
             seed, look = LOOKS[name]

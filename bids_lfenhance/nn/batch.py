@@ -21,9 +21,10 @@ class Batch:
 
     ``input`` (B, C, X, Y, Z) float32, what is mapped; ``present`` (B, C) bool, contrasts in the input; ``mask``
     (B, 1, X, Y, Z) bool, brain. In training ``target`` (B, C, X, Y, Z) and ``wanted`` (B, C) bool, contrasts in it;
-    ``person`` (B,) int64, number of the person. ``place`` (B, 4, 4) voxel → common space; ``where``
-    (B, 3, X/2, Y/2, Z/2) common space of the cells of a label map. ``mean`` and ``scale`` (B, C, X, Y, Z), the estimate
-    and the SD of its error, for methods that sample the residual; ``lesions`` (B, 1, X, Y, Z) share of lesion, 0 to 1.
+    ``person`` (B,) int64, number of the person. ``to_template`` (B, 4, 4) voxel → common space;
+    ``template_coordinates`` (B, 3, X/2, Y/2, Z/2) of the cells of a label map in common space. ``mean`` and ``scale``
+    (B, C, X, Y, Z), the estimate and the SD of its error, for methods that sample the residual; ``lesions``
+    (B, 1, X, Y, Z) share of lesion, 0 to 1.
     """
 
     input: Tensor
@@ -32,8 +33,8 @@ class Batch:
     target: Tensor | None = None
     wanted: Tensor | None = None
     person: Tensor | None = None
-    place: Tensor | None = None
-    where: Tensor | None = None
+    to_template: Tensor | None = None
+    template_coordinates: Tensor | None = None
     mean: Tensor | None = None
     scale: Tensor | None = None
     lesions: Tensor | None = None

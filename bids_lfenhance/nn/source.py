@@ -46,7 +46,7 @@ class Example(Protocol):
     def kind(self) -> str:
         """Which of the following it has.
 
-        "heads" have images, "maps" labels, "labels" these and ``where``; "stacks" all else but labels.
+        "heads" have images, "maps" labels, "labels" these and ``template_coordinates``; "stacks" all else but labels.
         """
 
     @property
@@ -86,7 +86,7 @@ class Example(Protocol):
         """(X, Y, Z) uint8, a label map."""
 
     @property
-    def where(self) -> np.ndarray:
+    def template_coordinates(self) -> np.ndarray:
         """(W, 3, X/2, Y/2, Z/2) float16, where its cells lie in common space, by W warps."""
 
 

@@ -21,7 +21,7 @@ def losses(nets: Nets, batch: Batch, settings: RegionsSettings, generator: torch
     """``ce`` and ``dice``, scalars: means over the items; ``VOXELS`` of the eight in each cell are asked for."""
     target = pixel_unshuffle3d(required(batch.target), CELL).long()
     voxels = torch.randperm(CELL**3, generator=generator, device=target.device)[:VOXELS]
-    likely = nets["regions"](batch.input, required(batch.where), voxels).float().log_softmax(dim=1)
+    likely = nets["regions"](batch.input, required(batch.template_coordinates), voxels).float().log_softmax(dim=1)
     wanted = target[:, voxels]
     return {"ce": functional.nll_loss(likely, wanted), "dice": 1 - soft_dice(likely.exp(), wanted)}
 

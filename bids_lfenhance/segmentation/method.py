@@ -32,7 +32,7 @@ class LabelSource:
     def item(self, stage: Stage, at: Position) -> Item:
         """An image of a label map, its regions, and where they lie in common space."""
         example = self.examples[order_of(len(self.examples), stage, at)]
-        item = paint_patch(example.labels, example.where, stage.patch, at.generator())
+        item = paint_patch(example.labels, example.template_coordinates, stage.patch, at.generator())
         return item | {"person": np.array(self.people.index(example.person))}
 
     def realise(self, stage: Stage, items: Sequence[Item], at: Sequence[Position], device: torch.device) -> Batch:
@@ -44,7 +44,9 @@ def initialise(nets: Nets, examples: Sequence[Example]) -> None:
     """Set the atlas: the label maps of the training, counted in common space."""
     network = nets["regions"]
     assert isinstance(network, RegionNet)
-    network.atlas.copy_(torch.from_numpy(build_atlas((example.labels, example.where[0]) for example in examples)))
+    network.atlas.copy_(
+        torch.from_numpy(build_atlas((example.labels, example.template_coordinates[0]) for example in examples))
+    )
 
 
 TRAINABLE = Trainable(

@@ -154,7 +154,7 @@ def build(settings: RegionsNetwork) -> dict[str, nn.Module]:
 
 def predict(nets: Nets, batch: Batch, settings: RegionsSettings, generator: torch.Generator) -> Tensor:
     """(B, 33, X, Y, Z) posteriors of the channels of ``regions``, float16, summing to 1."""
-    logits: Tensor = nets["regions"](batch.input, required(batch.where))
+    logits: Tensor = nets["regions"](batch.input, required(batch.template_coordinates))
     for part in logits.split(SLAB, dim=-3):  # in place: a second (33, X, Y, Z) would be most of the memory
         part.copy_(part.float().softmax(dim=1))
     return logits

@@ -29,7 +29,11 @@ def score(nets: Nets, example: Example, settings: RegionsSettings, device: torch
     scores = {}
     for number, (name, appearance) in enumerate(APPEARANCES.items()):
         item = paint_patch(
-            example.labels, example.where, example.labels.shape, np.random.default_rng([SEED, number]), appearance
+            example.labels,
+            example.template_coordinates,
+            example.labels.shape,
+            np.random.default_rng([SEED, number]),
+            appearance,
         )
         batch = collate([item]).to(device)
         with torch.no_grad():

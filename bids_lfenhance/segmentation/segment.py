@@ -96,7 +96,12 @@ def predictor(weights: str, device: str = "cpu") -> Predictor:
 
     def posteriors(image: np.ndarray, where: np.ndarray) -> np.ndarray:
         seen = np.ascontiguousarray(image)[None]
-        item = {"input": seen, "present": np.ones(1, bool), "mask": seen > 0, "where": np.ascontiguousarray(where)}
+        item = {
+            "input": seen,
+            "present": np.ones(1, bool),
+            "mask": seen > 0,
+            "template_coordinates": np.ascontiguousarray(where),
+        }
         given = collate([item]).to(target)
         with torch.no_grad():
             return np.asarray(predict(nets, given, settings, torch.Generator())[0].cpu().numpy())

@@ -75,8 +75,9 @@ def paint_patch(
     shape : of the box, voxels, even
     look : what is not to be left to chance
 
-    ``input`` (1, *shape) float32, its brain about 1; ``target`` (1, *shape) uint8 channels; ``where`` (3, *shape/2)
-    float32 of the box, as a registration would find it. Half the heads are mirrored, and their sides change names.
+    ``input`` (1, *shape) float32, its brain about 1; ``target`` (1, *shape) uint8 channels; ``template_coordinates``
+    (3, *shape/2) float32 of the box, as a registration would find it. Half the heads are mirrored, and their sides
+    change names.
     """
     look = look or Appearance()
     box, mirrored = _box(labels, shape, generator, look.deformed)
@@ -96,7 +97,7 @@ def paint_patch(
         places[0] *= -1
     if look.deformed:
         places = _misplaced(places, generator)
-    item = {"input": image[None], "target": target[None], "where": places}
+    item = {"input": image[None], "target": target[None], "template_coordinates": places}
     return item | {"present": np.ones(1, bool), "mask": target[None] > 0}
 
 

@@ -76,7 +76,7 @@ class LabelMap:
         """(X, Y, Z): an array of the map's voxels on ``grid``, by nearest neighbour; 0 outside the map."""
         return _look_up(values, self, lattice(np.eye(4), self.grid.shape))
 
-    def place(self) -> np.ndarray:
+    def to_template(self) -> np.ndarray:
         """(4, 4): voxel of ``grid`` → common space, as ``HighField.to_template``."""
         return common_place(self.template, self.grid)
 
@@ -187,9 +187,9 @@ def synthesise(labels: LabelMap, contrasts: Sequence[str], seed: int) -> list[Hi
     tissue = np.stack([ndimage.gaussian_filter(one[classes], BLUR) for one in shares.T])
     mask = ndimage.binary_fill_holes(tissue.sum(axis=0) > 0.5)
     grain = 1 + np.float32(GRAIN) * random_field(shape, 3.0, generator)
-    place = common_place(np.linalg.inv(affine) @ labels.template, labels.grid)
+    to_template = common_place(np.linalg.inv(affine) @ labels.template, labels.grid)
     return [
-        HighField(_paint(classes, grain, contrast, seed), contrast, tissue, mask, labels.grid, place)
+        HighField(_paint(classes, grain, contrast, seed), contrast, tissue, mask, labels.grid, to_template)
         for contrast in contrasts
     ]
 

@@ -30,9 +30,9 @@ FIELDS = ("low", "high")
 class Example:
     """One session's low and high field on one grid (1 mm, RAS), scaled by ``Scale`` and zero outside the brain.
 
-    ``contrasts`` field → the contrasts that ``low`` and ``high`` hold, in the order of ``CONTRASTS``; ``place`` (4, 4)
-    voxel → common-space coordinates in about [−1, 1]; ``affine`` (4, 4) voxel → RAS+ mm; ``scales`` field → what each
-    contrast was divided by; ``origin`` where it comes from (plain JSON; a simulated one: the simulator's record);
+    ``contrasts`` field → the contrasts that ``low`` and ``high`` hold, in the order of ``CONTRASTS``; ``to_template``
+    (4, 4) voxel → common-space coordinates in about [−1, 1]; ``affine`` (4, 4) voxel → RAS+ mm; ``scales`` field → what
+    each contrast was divided by; ``origin`` where it comes from (plain JSON; a simulated one: the simulator's record);
     ``sources`` (path, sha256) of the files behind it; ``curves`` contrast → (2, K) ``alike.contrast_curve``, of those
     that a network shall aim at in the contrast of low field; ``resolution`` (n, 4, 3) float32 mm, of "stacks", as
     ``training.acquired``. ``dataset`` and ``subject`` name the person.
@@ -44,7 +44,7 @@ class Example:
     subject: str
     session: str
     contrasts: Mapping[str, tuple[str, ...]]
-    place: np.ndarray
+    to_template: np.ndarray
     affine: np.ndarray
     scales: Mapping[str, tuple[float, ...]]
     origin: JsonObject
@@ -88,9 +88,9 @@ class Example:
         return self._array("covered")
 
     @cached_property
-    def where(self) -> np.ndarray:
+    def template_coordinates(self) -> np.ndarray:
         """(W, 3, X/2, Y/2, Z/2) float16, memory-mapped: where the label map's cells lie in common space, by W warps."""
-        return self._array("where")
+        return self._array("template_coordinates")
 
     def _array(self, name: str) -> np.ndarray:
         path = self.folder / f"{name}.npy"
@@ -106,7 +106,7 @@ def write_example(
     low: Volume,
     high: Volume,
     mask: np.ndarray,
-    place: np.ndarray,
+    to_template: np.ndarray,
     kind: Kind,
     subject: str,
     session: str,
@@ -122,7 +122,7 @@ def write_example(
     ----------
     low, high : the session at both fields on one grid, in any units; ``present`` says which contrasts each has
     mask : (X, Y, Z) bool, brain; the arrays are cropped to its box and ``crop.MARGIN`` voxels more
-    place : (4, 4) voxel of that grid → common-space coordinates in about [−1, 1]
+    to_template : (4, 4) voxel of that grid → common-space coordinates in about [−1, 1]
     kind : "simulated" where ``low`` was made from ``high``, "pairs" where both were acquired
     origin : plain JSON: how it came about; ``licence`` is for cards, ``trained_on`` (whom a simulator saw) bars leaks
     dataset : name of the dataset the person belongs to; a simulated session keeps that of its high field
@@ -138,7 +138,7 @@ def write_example(
     shift[:3, 3] = [part.start for part in box]
     inside = np.asarray(mask, bool)[box]
     record: dict[str, object] = {"kind": kind, "dataset": dataset, "subject": subject, "session": session}
-    record |= {"place": (place @ shift).tolist(), "affine": (low.grid.affine @ shift).tolist()}
+    record |= {"to_template": (to_template @ shift).tolist(), "affine": (low.grid.affine @ shift).tolist()}
     arrays = {"mask": inside}
     channels: dict[str, dict[str, np.ndarray]] = {}
     for name, volume in zip(FIELDS, (low, high), strict=True):
@@ -165,8 +165,8 @@ def _curves(
 def write_labels(
     folder: str | Path,
     labels: np.ndarray,
-    where: np.ndarray,
-    place: np.ndarray,
+    template_coordinates: np.ndarray,
+    to_template: np.ndarray,
     affine: np.ndarray,
     subject: str,
     *,
@@ -176,13 +176,15 @@ def write_labels(
 ) -> Path:
     """The folder of a label map, written whole or not at all.
 
-    ``labels`` (X, Y, Z) uint8, ``where`` (W, 3, X/2, Y/2, Z/2) float16, the rest as ``Example``.
+    ``labels`` (X, Y, Z) uint8, ``template_coordinates`` (W, 3, X/2, Y/2, Z/2) float16, the rest as ``Example``.
     """
     record: dict[str, object] = {"kind": "labels", "dataset": dataset, "subject": subject, "session": ""}
-    record |= {"place": place.tolist(), "affine": affine.tolist(), "origin": dict(origin)}
+    record |= {"to_template": to_template.tolist(), "affine": affine.tolist(), "origin": dict(origin)}
     record |= {name: {"contrasts": [], "scales": []} for name in FIELDS}
     return _write(
-        folder, {"labels": labels, "where": where}, record | {"sources": [list(source) for source in sources]}
+        folder,
+        {"labels": labels, "template_coordinates": template_coordinates},
+        record | {"sources": [list(source) for source in sources]},
     )
 
 
@@ -205,7 +207,7 @@ def write_head(
     labelled = images.ndim == 3
     known = {"contrasts": list(contrasts), "scales": []}
     record: dict[str, object] = {"kind": "maps" if labelled else "heads", "dataset": dataset}
-    record |= {"subject": subject, "session": session, "place": np.eye(4).tolist(), "affine": np.eye(4).tolist()}
+    record |= {"subject": subject, "session": session, "to_template": np.eye(4).tolist(), "affine": np.eye(4).tolist()}
     record |= {"low": known, "high": known, "origin": {"simulator": "online", **origin}}
     return _write(
         folder, {"labels" if labelled else "high": images}, record | {"sources": [list(source) for source in sources]}
@@ -230,7 +232,7 @@ def write_stacks(
     """
     known = {"contrasts": list(contrasts), "scales": []}
     record: dict[str, object] = {"kind": "stacks", "dataset": dataset, "subject": subject, "session": session}
-    record |= {"place": np.eye(4).tolist(), "affine": np.eye(4).tolist(), "low": known, "high": known}
+    record |= {"to_template": np.eye(4).tolist(), "affine": np.eye(4).tolist(), "low": known, "high": known}
     record |= {"resolution": arrays["resolution"].tolist(), "origin": dict(origin)}
     record |= {"curves": {name: curve.tolist() for name, curve in curves.items()}}
     kept = {name: array for name, array in arrays.items() if name != "resolution"}
@@ -258,7 +260,7 @@ def read_example(folder: str | Path) -> Example:
             record["subject"],
             record["session"],
             {name: tuple(record[name]["contrasts"]) for name in FIELDS},
-            np.array(record["place"]),
+            np.array(record["to_template"]),
             np.array(record["affine"]),
             {name: tuple(record[name]["scales"]) for name in FIELDS},
             record["origin"],

@@ -58,7 +58,10 @@ def registered(job: Job) -> dict[str, Pair]:
     grid, mask = session.high.grid, session.mask
     nothing = np.zeros((3, *grid.shape), np.float32)
     return {
-        c: (HighField(session.high.channel(c), c, nothing, mask, grid, session.place), session.low.stacks_of(c)[0])
+        c: (
+            HighField(session.high.channel(c), c, nothing, mask, grid, session.to_template),
+            session.low.stacks_of(c)[0],
+        )
         for c in session.low.contrasts
         if c in session.high.contrasts
     }

@@ -146,7 +146,7 @@ def _crop(example: Example, direction: Direction, corner: tuple[int, int, int], 
     mask[0][tuple(room)] = example.mask[tuple(source)]
     shift = np.eye(4)
     shift[:3, 3] = corner
-    return item | {"mask": mask, "place": (example.place @ shift).astype(np.float32)}
+    return item | {"mask": mask, "to_template": (example.to_template @ shift).astype(np.float32)}
 
 
 def _mirror(axis: int, size: int) -> np.ndarray:
@@ -168,7 +168,7 @@ def _moved(item: Mapping[str, np.ndarray], back: np.ndarray) -> Arrays:
     moved = dict(item)
     for key in ("input", "target", "mask"):
         moved[key] = np.flip(item[key].transpose(0, *(1 + turn)), flipped)
-    moved["place"] = (item["place"].astype(np.float64) @ back).astype(np.float32)
+    moved["to_template"] = (item["to_template"].astype(np.float64) @ back).astype(np.float32)
     return moved
 
 

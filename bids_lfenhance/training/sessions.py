@@ -58,14 +58,14 @@ SHADING = 0.03
 class Session:
     """Low and high field of one session on one grid, before they become an example.
 
-    ``mask`` (X, Y, Z) bool, brain as found on the low field; ``place`` (4, 4) voxel → common space; ``origin`` plain
-    JSON: how it came about.
+    ``mask`` (X, Y, Z) bool, brain as found on the low field; ``to_template`` (4, 4) voxel → common space; ``origin``
+    plain JSON: how it came about.
     """
 
     low: Volume
     high: Volume
     mask: np.ndarray
-    place: np.ndarray
+    to_template: np.ndarray
     origin: JsonObject
 
 

@@ -51,13 +51,13 @@ def batch_of(maps: str, size: int = 24, seeds: tuple[int, ...] = (0,), missing: 
     if maps == "regions":
         return _painted(size, seeds)
     items = [_pair(seed, size) for seed in seeds]
-    low, high, mask, place = (torch.from_numpy(np.stack(arrays)) for arrays in zip(*items, strict=True))
+    low, high, mask, to_template = (torch.from_numpy(np.stack(arrays)) for arrays in zip(*items, strict=True))
     present = torch.tensor([[name not in missing for name in CONTRASTS]] * len(seeds))
     given, wanted = (low, high) if maps == "lf2hf" else (high, low)
     given = given * present[:, :, None, None, None]
     everything = torch.ones_like(present)
     people = torch.arange(len(seeds))
-    return Batch(given, present, mask, target=wanted, wanted=everything, person=people, place=place)
+    return Batch(given, present, mask, target=wanted, wanted=everything, person=people, to_template=to_template)
 
 
 def _pair(seed: int, size: int) -> tuple[np.ndarray, ...]:
@@ -65,8 +65,8 @@ def _pair(seed: int, size: int) -> tuple[np.ndarray, ...]:
     mask = tissue.sum(axis=0) > 0.5
     high = np.stack([np.tensordot(HIGH[name], tissue, 1) for name in CONTRASTS]) * mask
     low = np.stack([ndimage.gaussian_filter(np.tensordot(LOW[name], tissue, 1), 1.0) for name in CONTRASTS]) * mask
-    place = np.diag([1 / COMMON_MM] * 3 + [1]) @ affine
-    return low.astype(np.float32), high.astype(np.float32), mask[None], place.astype(np.float32)
+    to_template = np.diag([1 / COMMON_MM] * 3 + [1]) @ affine
+    return low.astype(np.float32), high.astype(np.float32), mask[None], to_template.astype(np.float32)
 
 
 def _painted(size: int, seeds: tuple[int, ...]) -> Batch:
@@ -84,7 +84,7 @@ def _painted(size: int, seeds: tuple[int, ...]) -> Batch:
         "input": image.astype(np.float32),
         "target": target,
         "mask": target > 0,
-        "where": where.astype(np.float32),
+        "template_coordinates": where.astype(np.float32),
     }
     fields = {key: torch.from_numpy(value) for key, value in arrays.items()}
     present = torch.ones(len(seeds), 1, dtype=torch.bool)

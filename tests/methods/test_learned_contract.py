@@ -195,7 +195,9 @@ def test_what_lies_beyond_the_mask_does_not_matter(method: Trainable[Any]) -> No
     wider = {key: torch.nn.functional.pad(getattr(batch, key), (4,) * 6) for key in ("input", "target", "mask")}
     shift = torch.eye(4)
     shift[:3, 3] = -4
-    there = predict(method, nets, replace(batch, **wider, place=batch.place @ shift), settings)[..., 4:-4, 4:-4, 4:-4]
+    there = predict(method, nets, replace(batch, **wider, to_template=batch.to_template @ shift), settings)[
+        ..., 4:-4, 4:-4, 4:-4
+    ]
     here = predict(method, nets, batch, settings)
     deep = torch.zeros_like(batch.mask)
     deep[..., 14:-14, 14:-14, 14:-14] = True

@@ -63,7 +63,7 @@ def test_losses_are_cross_entropy_and_one_minus_dice_of_some_voxels_of_each_cell
         return pixel_unshuffle3d(torch.from_numpy(logits), 2).unflatten(1, (CHANNELS, 8))[:, :, voxels]
 
     nothing = torch.zeros(len(target))
-    batch = Batch(nothing, nothing, nothing, where=nothing, target=torch.from_numpy(target[:, None]))
+    batch = Batch(nothing, nothing, nothing, template_coordinates=nothing, target=torch.from_numpy(target[:, None]))
     found = losses({"regions": network}, batch, None, torch.Generator().manual_seed(3))
     assert len(set(asked[0].tolist())) == VOXELS
     corners = [np.unravel_index(v, (2, 2, 2)) for v in asked[0].tolist()]
@@ -91,6 +91,8 @@ def test_the_score_gives_full_marks_to_the_truth(monkeypatch):
         return torch.nn.functional.one_hot(batch.target[:, 0].long(), CHANNELS).movedim(-1, 1).float()
 
     monkeypatch.setattr(score, "predict", truth)
-    example = SimpleNamespace(labels=as_kinds(head_of_blocks()), where=np.repeat(where_of(grid_of()), 3, axis=0))
+    example = SimpleNamespace(
+        labels=as_kinds(head_of_blocks()), template_coordinates=np.repeat(where_of(grid_of()), 3, axis=0)
+    )
     scores = score.score({}, example, None, torch.device("cpu"))
     assert scores["dice"] == scores["dice_low"] == scores["dice_thin"] == 1

@@ -40,7 +40,9 @@ def network(atlas: np.ndarray) -> RegionNet:
 
 def asked(net: RegionNet, item: dict[str, np.ndarray]) -> np.ndarray:
     with torch.no_grad():
-        logits = net(torch.from_numpy(item["input"][None].copy()), torch.from_numpy(item["where"][None].copy()))
+        logits = net(
+            torch.from_numpy(item["input"][None].copy()), torch.from_numpy(item["template_coordinates"][None].copy())
+        )
     return logits[0].float().numpy()
 
 
@@ -94,7 +96,7 @@ def test_some_voxels_of_all_are_the_same_answers(atlas):
     net.windows = Windows((24, 24, 24))  # the whole head at once, as training shows it
     item = paint_patch(KINDS, WHERE, KINDS.shape, np.random.default_rng(1))
     every = asked(net, item)
-    given = [torch.from_numpy(item[key][None].copy()) for key in ("input", "where")]
+    given = [torch.from_numpy(item[key][None].copy()) for key in ("input", "template_coordinates")]
     with torch.no_grad():
         some = net(*given, torch.tensor([6, 1]))[0].numpy()
     np.testing.assert_allclose(some[:, 0], every[:, 1::2, 1::2, 0::2], atol=0.02)

@@ -25,8 +25,12 @@ def painted(head, seed: int = 0, look: Appearance | None = None, shape=SHAPE) ->
 def test_what_is_painted_has_the_shape_and_type_of_a_batch(head):
     item = painted(head, shape=(32, 40, 24))
     assert item["input"].shape == item["target"].shape == (1, 32, 40, 24)
-    assert (item["input"].dtype, item["target"].dtype, item["where"].dtype) == (np.float32, np.uint8, np.float32)
-    assert item["where"].shape == (3, 16, 20, 12)
+    assert (item["input"].dtype, item["target"].dtype, item["template_coordinates"].dtype) == (
+        np.float32,
+        np.uint8,
+        np.float32,
+    )
+    assert item["template_coordinates"].shape == (3, 16, 20, 12)
     assert np.isfinite(item["input"]).all()
     assert item["target"].max() < len(indices())
 
@@ -46,7 +50,7 @@ def test_without_deformation_target_and_place_are_those_of_the_head(head, look):
     found, truth = indices()[item["target"][0]], indices()[channels_of_kinds()[head[0]]]
     far_csf = (truth == 24) & (found == 0) if look.stripped else np.zeros(SHAPE, bool)
     np.testing.assert_array_equal(found[~far_csf], truth[~far_csf])
-    np.testing.assert_allclose(item["where"], head[1][0], atol=1e-6)
+    np.testing.assert_allclose(item["template_coordinates"], head[1][0], atol=1e-6)
 
 
 def test_the_brain_is_about_one_with_skull_or_without(head):
@@ -69,7 +73,7 @@ def test_sides_keep_their_names_whether_mirrored_or_not(head):
     left = np.array([False, *(region.name.startswith("left") for region in regions())])
     for seed in range(12):
         item = painted(head, seed)
-        x = item["where"][0] * COMMON_MM
+        x = item["template_coordinates"][0] * COMMON_MM
         target = item["target"][0, ::2, ::2, ::2]
         side = x[right[target]].mean() - x[left[target]].mean()
         assert side > 8, f"the sides of draw {seed} changed places"
@@ -86,7 +90,7 @@ def test_what_lies_where_is_painted_there(head):
         for channel in np.unique(target)[1:]:
             if (target == channel).sum() < 100:
                 continue
-            middle = item["where"][:, target == channel].mean(axis=1)
+            middle = item["template_coordinates"][:, target == channel].mean(axis=1)
             expected = where[0][:, truth == channel].mean(axis=1)
             assert np.abs(middle - expected).max() * COMMON_MM < 8
 
@@ -98,8 +102,11 @@ def test_a_warp_is_chosen_or_drawn(head):
         item = paint_patch(
             kinds, both, SHAPE, np.random.default_rng(0), Appearance("T1w", (), True, False, warp=number)
         )
-        np.testing.assert_allclose(item["where"], both[number], atol=1e-6)
-    drawn = {round(float(paint_patch(kinds, both, SHAPE, np.random.default_rng(n))["where"].mean())) for n in range(8)}
+        np.testing.assert_allclose(item["template_coordinates"], both[number], atol=1e-6)
+    drawn = {
+        round(float(paint_patch(kinds, both, SHAPE, np.random.default_rng(n))["template_coordinates"].mean()))
+        for n in range(8)
+    }
     assert drawn == {0, 1}
 
 

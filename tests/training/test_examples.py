@@ -37,7 +37,7 @@ def test_round_trip(tmp_path: Path, rng: np.random.Generator) -> None:
     # The corner of the crop is still where it was, in millimetres and in the common space.
     at = np.array([4, 2, 0, 1.0])
     np.testing.assert_allclose(found.affine[:, 3], low.grid.affine @ at)
-    np.testing.assert_allclose(found.place[:, 3], PLACE @ at)
+    np.testing.assert_allclose(found.to_template[:, 3], PLACE @ at)
 
 
 def test_a_rewrite_replaces_and_listing_skips_drafts(tmp_path: Path) -> None:

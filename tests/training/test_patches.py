@@ -53,11 +53,11 @@ def test_place_follows_crop_flips_and_turns(mapped: Example, flips: Any, patch: 
     for seed in range(40):
         item = draw_patch(mapped, "lf2hf", patch, Augmentation(flips, 0, 0), np.random.default_rng(seed))
         inside = item["mask"][0].ravel()
-        expected = apply_affine(item["place"].astype(np.float64), index)[inside]
+        expected = apply_affine(item["to_template"].astype(np.float64), index)[inside]
         stored = item["input"].reshape(3, -1).T[inside] * np.array(mapped.scales["low"])
         np.testing.assert_allclose(stored, expected, atol=2e-3)
         np.testing.assert_array_equal(item["input"], item["target"])
-        turn = np.linalg.inv(mapped.place[:3, :3]) @ item["place"][:3, :3]
+        turn = np.linalg.inv(mapped.to_template[:3, :3]) @ item["to_template"][:3, :3]
         assert np.abs(turn - np.round(turn)).max() < 1e-4
         seen.add(tuple(np.round(turn).astype(int).ravel()))
     assert {"none": 1, "flip": 2, "all": 12}[flips] <= len(seen) <= {"none": 1, "flip": 2, "all": 16}[flips]
@@ -66,7 +66,7 @@ def test_place_follows_crop_flips_and_turns(mapped: Example, flips: Any, patch: 
 def test_flip_is_left_right_alone(mapped: Example) -> None:
     for seed in range(20):
         item = draw_patch(mapped, "lf2hf", (12, 12, 12), Augmentation("flip", 0, 0), np.random.default_rng(seed))
-        turn = np.linalg.inv(mapped.place[:3, :3]) @ item["place"][:3, :3]
+        turn = np.linalg.inv(mapped.to_template[:3, :3]) @ item["to_template"][:3, :3]
         np.testing.assert_allclose(np.abs(turn), np.eye(3), atol=1e-4)
         assert turn[1, 1] > 0
         assert turn[2, 2] > 0
@@ -92,7 +92,7 @@ def test_a_batch_is_a_function_of_seed_stage_and_step(examples: list[Example]) -
     # Items do not depend on which of them are drawn together, nor on the size of the group.
     alone = items(examples, of, 11, range(2, 3), 7)
     assert torch.equal(one[2:3].input, alone.input)
-    assert torch.equal(one[2:3].place, alone.place)
+    assert torch.equal(one[2:3].to_template, alone.to_template)
     for other in (items(examples, of, 11, range(4), 8), items(examples, of, 11, range(4), 7, number=1)):
         assert not torch.equal(one.input, other.input)
     assert not torch.equal(one.input, items(examples, of, 12, range(4), 7).input)
@@ -111,7 +111,7 @@ def test_shapes_types_and_channels(examples: list[Example]) -> None:
         "present": ((3, 3), "bool"),
         "wanted": ((3, 3), "bool"),
         "mask": ((3, 1, 12, 11, 10), "bool"),
-        "place": ((3, 4, 4), "float32"),
+        "to_template": ((3, 4, 4), "float32"),
         "person": ((3,), "int64"),
     }
     everybody = items(examples, stage((12, 11, 10), 5), 0, range(5))

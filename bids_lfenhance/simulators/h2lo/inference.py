@@ -31,24 +31,24 @@ def degrade_batch(nets: Nets, batch: Batch) -> Tensor:
     with torch.no_grad():
         for item, channel in batch.present.nonzero().tolist():
             if CONTRASTS[channel] in nets:
-                image, place = batch.input[item, channel], required(batch.place)[item]
-                out[item, channel] = whole(nets[CONTRASTS[channel]], image, place)
+                image, to_template = batch.input[item, channel], required(batch.to_template)[item]
+                out[item, channel] = whole(nets[CONTRASTS[channel]], image, to_template)
     return out.clamp(min=0) * batch.mask
 
 
-def whole(network: nn.Module, image: Tensor, place: Tensor, slab: int = SLAB) -> Tensor:
+def whole(network: nn.Module, image: Tensor, to_template: Tensor, slab: int = SLAB) -> Tensor:
     """(X, Y, Z) float32: the operator at every voxel of an image (X, Y, Z), ``slab`` planes at a time.
 
     Each slab is given the ``REACH`` planes on either side that its voxels see, so that any thickness gives the same;
-    beyond the array there is background. ``place`` (4, 4) as in a batch.
+    beyond the array there is background. ``to_template`` (4, 4) as in a batch.
     """
     padded = functional.pad(image, (REACH,) * 6)[None, None]
     parts = []
     for start in range(0, image.shape[0], slab):
         planes = padded[:, :, start : start + slab + 2 * REACH]
-        offset = torch.eye(4, dtype=place.dtype, device=place.device)
+        offset = torch.eye(4, dtype=to_template.dtype, device=to_template.device)
         offset[:3, 3] = torch.tensor([start - REACH, -REACH, -REACH])
-        parts.append(network(planes, (place @ offset)[None]).reshape(-1, *image.shape[1:]))
+        parts.append(network(planes, (to_template @ offset)[None]).reshape(-1, *image.shape[1:]))
     return torch.cat(parts).float()
 
 

@@ -43,7 +43,7 @@ def losses(
     block = tuple(min(side, settings.block) for side in sides)
     queries = [torch.cat([_voxels(one, settings.voxels, generator), _block(sides, block, generator)]) for one in inside]
     index = torch.stack(queries).to(target.device)
-    predicted = nets[contrast](batch.input[items, channel][:, None], required(batch.place)[items], index).float()
+    predicted = nets[contrast](batch.input[items, channel][:, None], required(batch.to_template)[items], index).float()
     wanted = target.flatten(1).gather(1, index)
     error = predicted - wanted
     share = len(items) / len(batch)

@@ -41,20 +41,20 @@ class Operator(nn.Module):
         self.head = None if trunk else nn.Linear(features, 1)
         self.beta = nn.Parameter(torch.zeros(())) if trunk else None
 
-    def forward(self, image: Tensor, place: Tensor, index: Tensor | None = None) -> Tensor:
+    def forward(self, image: Tensor, to_template: Tensor, index: Tensor | None = None) -> Tensor:
         """(N, M) float32 at the voxels ``index`` (N, M), counted through the inner (X−10, Y−10, Z−10); None: all.
 
-        ``place`` (N, 4, 4) carries voxel indices of ``image`` to common space, [−1, 1]³.
+        ``to_template`` (N, 4, 4) carries voxel indices of ``image`` to common space, [−1, 1]³.
         """
         coefficients = self.branch(image)
         sides = coefficients.shape[2:]
         coefficients = coefficients.flatten(2)
         if index is not None:
             chosen = coefficients.gather(2, index[:, None].expand(-1, coefficients.shape[1], -1))
-            return self._read(chosen, _points(index, sides, place))
+            return self._read(chosen, _points(index, sides, to_template))
         every = torch.arange(coefficients.shape[2], device=image.device).expand(len(image), -1)
         parts = [
-            self._read(some, _points(where, sides, place))
+            self._read(some, _points(where, sides, to_template))
             for some, where in zip(coefficients.split(CHUNK, dim=2), every.split(CHUNK, dim=1), strict=True)
         ]
         return torch.cat(parts, dim=1)
@@ -82,10 +82,10 @@ def _basis(features: int, siren: bool) -> nn.Sequential:
     return nn.Sequential(*hidden, linear(width, features, bound, generator, torch.float32))
 
 
-def _points(index: Tensor, sides: torch.Size, place: Tensor) -> Tensor:
+def _points(index: Tensor, sides: torch.Size, to_template: Tensor) -> Tensor:
     """(N, M, 3) in common space of inner voxels (N, M), which begin ``REACH`` voxels into the array."""
-    voxel = torch.stack(torch.unravel_index(index, sides), dim=2).to(place.dtype) + REACH
-    return voxel @ place[:, :3, :3].transpose(1, 2) + place[:, None, :3, 3]
+    voxel = torch.stack(torch.unravel_index(index, sides), dim=2).to(to_template.dtype) + REACH
+    return voxel @ to_template[:, :3, :3].transpose(1, 2) + to_template[:, None, :3, 3]
 
 
 def build(settings: H2loNetwork) -> dict[str, nn.Module]:

@@ -59,7 +59,7 @@ def test_on_the_grid_of_high_field_it_is_what_the_operator_predicts(source: High
     scale = Scale.of(source.image[None], source.mask)
     image = torch.from_numpy(scale.apply(source.image[None], source.mask)).expand(3, -1, -1, -1)[None]
     present, place = torch.tensor([[True, False, False]]), torch.from_numpy(source.to_template).float()[None]
-    batch = Batch(image, present, torch.from_numpy(source.mask)[None, None], place=place)
+    batch = Batch(image, present, torch.from_numpy(source.mask)[None, None], to_template=place)
     expected = degrade_batch(operators(weights_for(str(weights), ("T1w",))), batch)[0, 0].numpy() * scale.values[0]
     assert expected.std() > 0
     np.testing.assert_allclose(stack.data, expected, atol=1e-4 * expected.max())
@@ -154,7 +154,7 @@ def swapped(seed: int, size: int = 20) -> Batch:
     flags = torch.tensor([[True, False, False]])
     place = torch.from_numpy((np.diag([1 / COMMON_MM] * 3 + [1]) @ affine).astype(np.float32))[None]
     inside = torch.from_numpy(mask)[None, None]
-    return Batch(high, flags, inside, target=low, wanted=flags, place=place)
+    return Batch(high, flags, inside, target=low, wanted=flags, to_template=place)
 
 
 def ncc(image: torch.Tensor, batch: Batch) -> float:
@@ -175,7 +175,7 @@ def test_it_learns_that_tissues_change_places(features: int, rate: float) -> Non
     unseen = swapped(3)
     found = degrade_batch(nets, unseen)
     assert ncc(found, unseen) > ncc(unseen.input, unseen) + 0.2
-    further = unseen.place.clone()
+    further = unseen.to_template.clone()
     further[0, 0, 3] += 5 / COMMON_MM
-    moved = degrade_batch(nets, replace(unseen, place=further))
+    moved = degrade_batch(nets, replace(unseen, to_template=further))
     assert (moved - found).abs().max() > 0.01

@@ -60,7 +60,7 @@ class Constant(torch.nn.Module):
         self.value = torch.nn.Parameter(torch.tensor(0.75))
         self.asked: Tensor | None = None
 
-    def forward(self, image: Tensor, place: Tensor, index: Tensor) -> Tensor:
+    def forward(self, image: Tensor, to_template: Tensor, index: Tensor) -> Tensor:
         self.asked = index
         return self.value.expand(index.shape)
 
@@ -71,8 +71,8 @@ def batch(side: int = 20) -> Batch:
     target = torch.rand(1, 3, side, side, side)
     flags = torch.tensor([[True, False, True]])
     everything = torch.ones(1, 3, dtype=torch.bool)
-    place = torch.eye(4)[None]
-    return Batch(target, flags, mask, target=target, wanted=everything, place=place)
+    to_template = torch.eye(4)[None]
+    return Batch(target, flags, mask, target=target, wanted=everything, to_template=to_template)
 
 
 def test_four_fifths_of_the_voxels_lie_in_the_brain_and_the_block_is_a_block() -> None:

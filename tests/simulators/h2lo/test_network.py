@@ -19,9 +19,9 @@ def operator(features: int = 16, **changes: bool) -> Operator:
 
 def millimetres(size: int) -> torch.Tensor:
     """A field of ``size`` voxels of 1 mm about the origin of the common space."""
-    place = torch.diag(torch.tensor([1 / 120, 1 / 120, 1 / 120, 1]))
-    place[:3, 3] = -(size - 1) / 2 / 120
-    return place
+    to_template = torch.diag(torch.tensor([1 / 120, 1 / 120, 1 / 120, 1]))
+    to_template[:3, 3] = -(size - 1) / 2 / 120
+    return to_template
 
 
 @pytest.mark.parametrize(
@@ -35,12 +35,12 @@ def test_the_published_number_of_parameters(changes: dict[str, bool], count: int
 
 def test_it_is_the_sum_of_coefficients_times_basis() -> None:
     """Eq. 1 written out for one voxel."""
-    net, image, place = operator(), torch.rand(1, 1, 13, 14, 15), millimetres(14)
+    net, image, to_template = operator(), torch.rand(1, 1, 13, 14, 15), millimetres(14)
     index = torch.tensor([[0, 29]])
-    found = net(image, place[None], index)
+    found = net(image, to_template[None], index)
     coefficients = net.branch(image)
     for number, (x, y, z) in enumerate([(0, 0, 0), (1, 1, 4)]):
-        point = place[:3, :3] @ (torch.tensor([x, y, z]) + REACH).float() + place[:3, 3]
+        point = to_template[:3, :3] @ (torch.tensor([x, y, z]) + REACH).float() + to_template[:3, 3]
         assert net.trunk is not None
         expected = (coefficients[0, :, x, y, z] * net.trunk(point)).sum() + net.beta
         torch.testing.assert_close(found[0, number], expected)
