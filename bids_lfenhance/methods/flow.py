@@ -56,5 +56,5 @@ def fit(prepared: ResidualPrepared[S], sides: tuple[int, ...], limit: int) -> Re
 
     sizes = [size for size in WINDOWS if size < max(sides)] if not settings.window else []
     sizes = sizes or [size for size in (settings.window, *WINDOWS[1:]) if size <= settings.window] or [0]
-    window = choose_size(sizes, needed, limit, prepared.settings.method, sides, COARSER)
+    window = choose_size(sizes, needed, limit, sides, COARSER)
     return replace(prepared, settings=replace(settings, window=window))

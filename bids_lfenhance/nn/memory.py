@@ -80,7 +80,7 @@ def limit_of(device: str, memory_gb: float | None = None) -> int:
 
 
 def choose_size(
-    sizes: Sequence[int], needed: Callable[[int], int], limit: int, method: str, shape: Sequence[int], advice: str
+    sizes: Sequence[int], needed: Callable[[int], int], limit: int, shape: Sequence[int], advice: str
 ) -> int:
     """The first of ``sizes``, from the best to the leanest, for which the bytes ``needed`` stay within ``limit``.
 
@@ -92,7 +92,7 @@ def choose_size(
         if need <= limit:
             return size
     raise InputError(
-        f"Expected {need / GIB:.1f} GiB of memory for {method} on {' x '.join(map(str, shape))} voxels, found "
+        f"Expected {need / GIB:.1f} GiB of memory for the network on {' x '.join(map(str, shape))} voxels, found "
         f"{limit / GIB:.1f}; {advice}, fewer --nprocs, or a machine with more."
     )
 

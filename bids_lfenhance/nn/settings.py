@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from operator import ge, gt, le, lt
-from typing import ClassVar
 
 from ..errors import InputError
 
@@ -32,9 +31,7 @@ _HOLDS: Mapping[str, tuple[str, Callable[[float, float], bool]]] = {
 
 @dataclass(frozen=True)
 class Checked:
-    """Settings that raise InputError where a value is out of the range that its field names, with their ``method``."""
-
-    method: ClassVar[str] = ""
+    """Settings that raise InputError where a value is out of the range that its field names."""
 
     def __post_init__(self) -> None:
         """Check every field."""
@@ -43,7 +40,7 @@ class Checked:
                 (words, holds), bound, value = _HOLDS[name], field.metadata[name], getattr(self, field.name)
                 if not holds(value, bound):
                     raise InputError(
-                        f"Expected {field.name} of {self.method} {words} {bound:g}, found {value}; change it.",
+                        f"Expected {field.name} {words} {bound:g}, found {value}; change it.",
                         code="bad-setting",
                         key=field.name,
                     )

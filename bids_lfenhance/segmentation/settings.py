@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar
 
 from ..nn.method import Description, JsonObject
 from ..nn.settings import Checked, setting
@@ -11,8 +10,6 @@ from ..nn.settings import Checked, setting
 @dataclass(frozen=True)
 class RegionsNetwork(Checked):
     """What shapes the network; the weights store it. The defaults are as large as SynthSeg's network."""
-
-    method: ClassVar[str] = "regions"
 
     width: int = field(default=64, metadata=setting("features of the first level; level n has n times as many"))
     levels: int = field(default=5, metadata=setting("levels of the network, each half as fine as the one before"))
@@ -35,8 +32,6 @@ class RegionsNetwork(Checked):
 class RegionsTraining(Checked):
     """How the network learns; the weights store it."""
 
-    method: ClassVar[str] = "regions"
-
     steps: int = field(default=100_000, metadata=setting("optimiser steps"))
     rate: float = field(default=1e-3, metadata=setting("learning rate at its height"))
     batch: int = field(default=2, metadata=setting("heads per step"))
@@ -45,8 +40,6 @@ class RegionsTraining(Checked):
 @dataclass(frozen=True)
 class RegionsSampling(Checked):
     """Options of ``regions`` each time it is used."""
-
-    method: ClassVar[str] = "regions"
 
     weights: str = field(
         default="auto", metadata=setting("folder, .safetensors file or registry name; auto: the bundled")

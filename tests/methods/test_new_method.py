@@ -28,7 +28,6 @@ from ...nn.settings import Checked, setting
 class SmoothSettings(Checked):
     """Options of ``smooth``."""
 
-    method: ClassVar[str] = "smooth"
 
     sigma: float = field(default=0.6, metadata=setting("SD of the Gaussian, voxels", above=0))
 

@@ -40,7 +40,7 @@ def test_as_much_at_once_as_fits_and_a_sentence_where_nothing_does() -> None:
         return (10 + 30 * count) * MIB
 
     def chosen(limit: float) -> int:
-        return choose_size(halves(8), needed, int(limit), "cfm", (160, 192, 150), "use less")
+        return choose_size(halves(8), needed, int(limit), (160, 192, 150), "use less")
 
     for count in (8, 4, 2, 1):
         enough = int(MARGIN * needed(count)) + FLOOR
@@ -50,7 +50,7 @@ def test_as_much_at_once_as_fits_and_a_sentence_where_nothing_does() -> None:
     with pytest.raises(InputError) as told:
         chosen(100 * MIB)
     assert str(told.value) == (
-        "Expected 0.1 GiB of memory for cfm on 160 x 192 x 150 voxels, found 0.1; use less, fewer --nprocs, or "
+        "Expected 0.1 GiB of memory for the network on 160 x 192 x 150 voxels, found 0.1; use less, fewer --nprocs, or "
         "a machine with more."
     )
 

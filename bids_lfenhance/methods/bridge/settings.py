@@ -1,7 +1,6 @@
 """Settings of ``bridge`` by who decides them; no torch."""
 
 from dataclasses import dataclass, field
-from typing import ClassVar
 
 from ...errors import InputError
 from ...nn.method import Description, JsonObject
@@ -17,17 +16,8 @@ WHITE = 990
 
 
 @dataclass(frozen=True)
-class BridgeNetwork(FlowNetwork):
-    """What shapes the network; the weights store it."""
-
-    method: ClassVar[str] = "bridge"
-
-
-@dataclass(frozen=True)
 class BridgeSampling(FlowSampling):
     """Options of ``bridge`` each time it is used."""
-
-    method: ClassVar[str] = "bridge"
 
     k: int = field(
         default=0,
@@ -42,7 +32,7 @@ class BridgeSampling(FlowSampling):
 
 
 @dataclass(frozen=True)
-class BridgeSettings(BridgeSampling, BridgeNetwork, FlowMeasured):
+class BridgeSettings(BridgeSampling, FlowNetwork, FlowMeasured):
     """All settings of ``bridge`` together, for its functions."""
 
     @property
@@ -57,7 +47,7 @@ ABOUT = Description(
     "pairs",
     settings=BridgeSettings,
     sampling=BridgeSampling,
-    network=BridgeNetwork,
+    network=FlowNetwork,
     measured=FlowMeasured,
     budgets={"sloppy": {"steps": 2}, "cpu": {}, "gpu": {}},
     gives_scale=True,

@@ -1,5 +1,7 @@
 """``cfm``: from white noise to the residual of the estimate, along the flow."""
 
+from functools import partial
+
 import torch
 from torch import Tensor
 
@@ -10,8 +12,9 @@ from ...nn.residual import condition_of, flow_of
 from ...nn.stage import Nets
 from ..estimate import ContrastEstimate
 from ..flow import build, fit, velocity_of
+from ..options import settings_with
 from ..residual import ResidualPrepared, ResidualSampler
-from .settings import ABOUT, CfmSettings, resolve
+from .settings import ABOUT, CfmSettings
 
 
 def solve(velocity: Velocity, like: Tensor, settings: CfmSettings, generator: torch.Generator) -> tuple[Tensor, int]:
@@ -29,7 +32,7 @@ def draw(
     return solve(velocity_of(prepared, one), one.mean, prepared.settings, generator)
 
 
-SAMPLER: ResidualSampler[CfmSettings] = ResidualSampler(ABOUT, resolve, build, draw, fit)
+SAMPLER: ResidualSampler[CfmSettings] = ResidualSampler(ABOUT, partial(settings_with, ABOUT), build, draw, fit)
 
 
 def predict(nets: Nets, batch: Batch, settings: CfmSettings, generator: torch.Generator) -> Tensor:

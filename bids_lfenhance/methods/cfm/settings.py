@@ -2,26 +2,16 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from typing import Literal
 
 from ...nn.method import Description, JsonObject
 from ...nn.settings import setting
-from ..options import settings_with
 from ..residual_options import FLOW, FlowMeasured, FlowNetwork, FlowSampling, FlowTraining, ResidualTraining
-
-
-@dataclass(frozen=True)
-class CfmNetwork(FlowNetwork):
-    """What shapes the network; the weights store it."""
-
-    method: ClassVar[str] = "cfm"
 
 
 @dataclass(frozen=True)
 class CfmTraining(ResidualTraining):
     """How the network learns; the weights store it. Defaults are those of the preset ``paper``."""
-
-    method: ClassVar[str] = "cfm"
 
     train_steps: int = field(default=12000, metadata=setting("training steps", least=1))
     rate: float = field(default=6e-4, metadata=setting("learning rate, falling as a cosine", above=0))
@@ -33,8 +23,6 @@ class CfmTraining(ResidualTraining):
 class CfmSampling(FlowSampling):
     """Options of ``cfm`` each time it is used."""
 
-    method: ClassVar[str] = "cfm"
-
     solver: Literal["heun", "euler"] = field(
         default="heun",
         metadata=setting(
@@ -44,7 +32,7 @@ class CfmSampling(FlowSampling):
 
 
 @dataclass(frozen=True)
-class CfmSettings(CfmSampling, CfmTraining, CfmNetwork, FlowTraining):
+class CfmSettings(CfmSampling, CfmTraining, FlowNetwork, FlowTraining):
     """All settings of ``cfm`` together, for its functions."""
 
 
@@ -60,7 +48,7 @@ ABOUT = Description(
     "heads",
     settings=CfmSettings,
     sampling=CfmSampling,
-    network=CfmNetwork,
+    network=FlowNetwork,
     training=CfmTraining,
     measured=FlowMeasured,
     presets=PRESETS,
@@ -70,8 +58,3 @@ ABOUT = Description(
     sentence="a learned estimate, with draws around it by conditional flow matching of its standardised residual",
     references=("iqtcfm", "lipman", "corrdiff"),
 )
-
-
-def resolve(sampling: CfmSampling, stored: JsonObject) -> CfmSettings:
-    """The settings as they are in use of weights that store these."""
-    return settings_with(ABOUT, sampling, stored)

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -14,7 +15,7 @@ from ...nn.memory import FLOAT, choose_size, halves, peak_bytes
 from ...nn.stage import Nets
 from ...nn.unet3d import apply_padded
 from ..estimate import ContrastEstimate
-from ..options import COARSER
+from ..options import COARSER, settings_with
 from ..residual import ResidualPrepared, ResidualSampler
 from .diffusion import bent_times, clean
 from .network import (
@@ -28,7 +29,7 @@ from .network import (
     neighbours,
     slices_of,
 )
-from .settings import ABOUT, CssDiffSettings, resolve
+from .settings import ABOUT, CssDiffSettings
 
 FIELDS = 64
 """Copies of a brain in float32 that are in memory at once, beside what the network needs."""
@@ -85,11 +86,11 @@ def fit(
             tokens = torch.empty(count, len(TOKEN_OFFSETS) * GRID**2, TOKEN)
         return FIELDS * FLOAT * int(np.prod(sides)) + peak_bytes(lambda: network(channels, level, tokens))
 
-    count = choose_size(halves(settings.slices_at_once), needed, limit, ABOUT.name, sides, COARSER)
+    count = choose_size(halves(settings.slices_at_once), needed, limit, sides, COARSER)
     return replace(prepared, settings=replace(settings, slices_at_once=count))
 
 
-SAMPLER: ResidualSampler[CssDiffSettings] = ResidualSampler(ABOUT, resolve, build, draw, fit)
+SAMPLER: ResidualSampler[CssDiffSettings] = ResidualSampler(ABOUT, partial(settings_with, ABOUT), build, draw, fit)
 
 
 def predict(nets: Nets, batch: Batch, settings: CssDiffSettings, generator: torch.Generator) -> Tensor:

@@ -2,12 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar
 
 from ...errors import InputError
 from ...nn.method import Description, JsonObject
 from ...nn.settings import Checked, setting
-from ..options import settings_with
 from ..residual_options import ResidualMeasured, ResidualSampling, ResidualTraining, ResidualTrainingSettings
 
 HEADS = 4
@@ -17,8 +15,6 @@ HEADS = 4
 @dataclass(frozen=True)
 class CssDiffNetwork(Checked):
     """What shapes the networks; the weights store it. Defaults are those of the preset ``paper``."""
-
-    method: ClassVar[str] = "cssdiff"
 
     width: int = field(
         default=64,
@@ -41,8 +37,6 @@ class CssDiffNetwork(Checked):
 class CssDiffTraining(ResidualTraining):
     """How the networks learn; the weights store it. Defaults are those of the preset ``paper``."""
 
-    method: ClassVar[str] = "cssdiff"
-
     train_steps: int = field(default=20_000, metadata=setting("training steps", least=1))
     rate: float = field(default=6e-4, metadata=setting("learning rate, falling as a cosine", above=0))
     batch: int = field(default=8, metadata=setting("slabs a step", least=1))
@@ -61,8 +55,6 @@ class CssDiffTraining(ResidualTraining):
 @dataclass(frozen=True)
 class CssDiffSampling(ResidualSampling):
     """Options of ``cssdiff`` each time it is used."""
-
-    method: ClassVar[str] = "cssdiff"
 
     slices_at_once: int = field(
         default=16,
@@ -97,8 +89,3 @@ ABOUT = Description(
     "guided by an encoder of slices",
     references=("cssdiff", "corrdiff"),
 )
-
-
-def resolve(sampling: CssDiffSampling, stored: JsonObject) -> CssDiffSettings:
-    """The settings as they are in use of weights that store these."""
-    return settings_with(ABOUT, sampling, stored)

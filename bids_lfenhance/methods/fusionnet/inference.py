@@ -14,9 +14,9 @@ from ...nn.method import Draw, Prepared
 from ...nn.precision import use_precision
 from ...nn.weights import LoadedWeights, load_for_session
 from ..estimate import MARGIN, SessionEstimate, estimate_session, target_of
-from ..options import COARSER
+from ..options import COARSER, EstimateSampling, settings_with
 from .network import build
-from .settings import ABOUT, FusionNetSampling, FusionNetSettings, resolve
+from .settings import ABOUT, FusionNetSettings
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,10 +40,10 @@ class FusionNetPrepared(Prepared[FusionNetSettings]):
         return {name: factor * own.get(name, 1.0) for name in self.loaded.contrasts}
 
 
-def prepare(volume: Volume, sampling: FusionNetSampling) -> FusionNetPrepared:
+def prepare(volume: Volume, sampling: EstimateSampling) -> FusionNetPrepared:
     """The network with the weights asked for; contrasts that they do not know keep their own image."""
     loaded = load_for_session(sampling.weights, ABOUT.name, volume.contrasts)
-    settings = resolve(sampling, loaded.settings)
+    settings = settings_with(ABOUT, sampling, loaded.settings)
     device = torch.device(settings.device)
     nets = loaded.into(build(settings), device)
     network = nets["estimate"].to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
@@ -62,7 +62,7 @@ def fit_to_memory(prepared: FusionNetPrepared, limit: int) -> FusionNetPrepared:
     def needed(_: int) -> int:
         return peak_bytes(lambda: network(torch.empty(1, CHANNELS, *padded, device="meta")))
 
-    choose_size([0], needed, limit, ABOUT.name, sides, COARSER)
+    choose_size([0], needed, limit, sides, COARSER)
     return prepared
 
 

@@ -2,18 +2,15 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar
 
 from ...nn.method import Description, JsonObject
 from ...nn.settings import Checked, setting
-from ..options import EstimateSampling, OnlineTraining, settings_with
+from ..options import EstimateSampling, OnlineTraining
 
 
 @dataclass(frozen=True)
 class FusionNetNetwork(Checked):
     """What shapes the network; the weights store it."""
-
-    method: ClassVar[str] = "fusionnet"
 
     width: int = field(default=32, metadata=setting("features at full resolution, doubled level by level", least=8))
     levels: int = field(default=4, metadata=setting("resolutions of the U-Net", least=2))
@@ -22,8 +19,6 @@ class FusionNetNetwork(Checked):
 @dataclass(frozen=True)
 class FusionNetMeasured(Checked):
     """What a training measures in the end; the weights store it."""
-
-    method: ClassVar[str] = "fusionnet"
 
     error_factor: float = field(
         default=1.0,
@@ -35,8 +30,6 @@ class FusionNetMeasured(Checked):
 class FusionNetTraining(OnlineTraining):
     """How the network learns; the weights store it."""
 
-    method: ClassVar[str] = "fusionnet"
-
     train_steps: int = field(default=12000, metadata=setting("training steps", least=1))
     rate: float = field(default=5e-4, metadata=setting("learning rate, falling as a cosine", above=0))
     batch: int = field(default=4, metadata=setting("patches a step, half of them in each target contrast", least=2))
@@ -44,14 +37,7 @@ class FusionNetTraining(OnlineTraining):
 
 
 @dataclass(frozen=True)
-class FusionNetSampling(EstimateSampling):
-    """Options of ``fusionnet`` each time it is used."""
-
-    method: ClassVar[str] = "fusionnet"
-
-
-@dataclass(frozen=True)
-class FusionNetSettings(FusionNetSampling, FusionNetTraining, FusionNetNetwork, FusionNetMeasured):
+class FusionNetSettings(EstimateSampling, FusionNetTraining, FusionNetNetwork, FusionNetMeasured):
     """All settings of ``fusionnet`` together, for its functions."""
 
     @property
@@ -73,7 +59,7 @@ ABOUT = Description(
     "lf2hf",
     "heads",
     settings=FusionNetSettings,
-    sampling=FusionNetSampling,
+    sampling=EstimateSampling,
     network=FusionNetNetwork,
     training=FusionNetTraining,
     measured=FusionNetMeasured,
@@ -84,8 +70,3 @@ ABOUT = Description(
     "on low field simulated anew for every step",
     references=("unet", "kendall"),
 )
-
-
-def resolve(sampling: FusionNetSampling, stored: JsonObject) -> FusionNetSettings:
-    """The settings as they are in use of weights that store these."""
-    return settings_with(ABOUT, sampling, stored)

@@ -16,11 +16,6 @@ def sample(prepared: Prepared[InterpSettings], generator: np.random.Generator) -
     return with_contrast(draw, volume, settings.contrast, volume.contrasts)
 
 
-def is_stochastic(settings: InterpSettings) -> bool:
-    """Never: there is nothing random in a fusion."""
-    return False
-
-
 ENHANCER: Enhancer[InterpSettings, Prepared[InterpSettings]] = Enhancer(
-    ABOUT, Prepared, sample, is_stochastic=is_stochastic
+    ABOUT, Prepared, sample, is_stochastic=lambda settings: False
 )

@@ -72,7 +72,7 @@ def fit_to_memory(prepared: PfsrPrepared, limit: int) -> PfsrPrepared:
 
     wanted = settings.window or max(sides)
     sizes = [] if settings.attention == "global" else [size for size in WINDOWS if size < wanted]
-    window = choose_size([settings.window, *sizes], needed, limit, ABOUT.name, sides, COARSER)
+    window = choose_size([settings.window, *sizes], needed, limit, sides, COARSER)
     return replace(prepared, settings=replace(settings, window=window))
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import ClassVar, Literal
+from typing import Literal
 
 from ...nn.method import Description, JsonObject
 from ...nn.settings import Checked, setting
@@ -15,8 +15,6 @@ class PfsrNetwork(Checked):
 
     Defaults are those of the preset ``paper``.
     """
-
-    method: ClassVar[str] = "pfsr"
 
     fusion: AskedFusion = field(
         default="mean",
@@ -47,8 +45,6 @@ class PfsrNetwork(Checked):
 class PfsrTraining(Checked):
     """How the networks learn; the weights store it. Defaults are those of the preset ``paper``."""
 
-    method: ClassVar[str] = "pfsr"
-
     pretrain_steps: int = field(
         default=22050,
         metadata=setting("steps on simulated pairs; 0 leaves them out", "150 epochs of 147 subjects, 8 patches each"),
@@ -71,8 +67,6 @@ class PfsrTraining(Checked):
 @dataclass(frozen=True)
 class PfsrSampling(NetworkSampling):
     """Options of ``pfsr`` each time it is used."""
-
-    method: ClassVar[str] = "pfsr"
 
     strength: float = field(
         default=0.0,

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 from ...nn.method import Description
 from ...nn.settings import Checked, setting
@@ -12,8 +12,6 @@ from ..simulator import Record
 @dataclass(frozen=True)
 class H2loNetwork(Checked):
     """What shapes the networks; the weights store it. Defaults are those of the preset ``paper``."""
-
-    method: ClassVar[str] = "h2lo"
 
     contrast: Literal["all", "T1w", "T2w", "FLAIR"] = field(
         default="all", metadata=setting("which operators are trained; each contrast has its own", "paper, section 3.1")
@@ -28,8 +26,6 @@ class H2loNetwork(Checked):
 @dataclass(frozen=True)
 class H2loTraining(Checked):
     """How the networks learn; the weights store it. Defaults are those of the preset ``paper``."""
-
-    method: ClassVar[str] = "h2lo"
 
     lambda_grad: float = field(
         default=1.0, metadata=setting("weight of the derivatives' loss; 0 drops it", "docs/methods/h2lo.md")
@@ -51,8 +47,6 @@ class H2loTraining(Checked):
 @dataclass(frozen=True)
 class H2loSampling(Checked):
     """Options of ``h2lo`` each time it is used."""
-
-    method: ClassVar[str] = "h2lo"
 
     weights: str = field(
         default="auto", metadata=setting("folder, .safetensors file or registry name; none are bundled")

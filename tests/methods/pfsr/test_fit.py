@@ -59,7 +59,7 @@ def test_less_memory_less_at_once_down_to_a_refusal(tmp_path: Path, head: Volume
         except InputError as error:
             refusal = str(error)
             break
-    assert "GiB of memory for pfsr on 160 x 192 x 152 voxels" in refusal
+    assert "GiB of memory for the network on 160 x 192 x 152 voxels" in refusal
     assert sizes[0] == nets.settings.window, "there was room for what was asked"
     rank = [size or 10**9 for size in sizes]
     assert rank == sorted(rank, reverse=True)
@@ -72,7 +72,7 @@ def test_the_published_size_is_known_too(head: Volume) -> None:
     nets = unheld("paper", head)
     size = method.fit_to_memory(nets, 100 * GIB).settings.window
     assert size == nets.settings.window
-    with pytest.raises(InputError, match="GiB of memory for pfsr"):
+    with pytest.raises(InputError, match="GiB of memory for the network"):
         method.fit_to_memory(nets, GIB // 4)
 
 

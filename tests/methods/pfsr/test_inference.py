@@ -91,7 +91,7 @@ def test_a_share_of_the_networks_change_is_that_share(session: Volume, tmp_path:
     assert np.abs(whole - none).max() > 1e-3
     np.testing.assert_allclose(half, (none + whole) / 2, atol=1e-5 * session.image.max())
     np.testing.assert_array_equal(run(session, weights, noise=0.0).image, half, "the weights' own")
-    with pytest.raises(InputError, match="strength of pfsr"):
+    with pytest.raises(InputError, match="Expected strength to be at most 1"):
         PfsrSettings(strength=2)
 
 

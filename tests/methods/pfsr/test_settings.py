@@ -75,9 +75,9 @@ def test_what_would_have_no_effect_with_these_weights_is_refused() -> None:
 
 
 @pytest.mark.parametrize(("value", "holds"), [(-0.1, False), (0.0, True), (1.0, True), (1.1, False)])
-def test_a_value_out_of_its_range_is_refused_by_its_flag(value: float, holds: bool) -> None:
+def test_a_value_out_of_its_range_is_refused_by_its_name(value: float, holds: bool) -> None:
     if holds:
         assert ABOUT.sampling(strength=value).strength == value
     else:
-        with pytest.raises(InputError, match="strength of pfsr"):
+        with pytest.raises(InputError, match="Expected strength to be at"):
             ABOUT.sampling(strength=value)
