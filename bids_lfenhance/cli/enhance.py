@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -12,6 +13,7 @@ from ..api import OUTPUTS, check_ending, enhance
 from ..config import CONTRASTS
 from ..errors import InputError
 from ..evaluation.thresholds import PURPOSES
+from .parts import refuse_misspelt
 
 COMMAND = "enhance"
 
@@ -103,7 +105,9 @@ def run_enhance(words: Sequence[str]) -> int:
 
     Raises ``InputError`` and ``MethodError`` as ``api.enhance`` does, ``SystemExit`` for usage errors.
     """
-    given = build_parser().parse_args(list(words))
+    parser = build_parser()
+    refuse_misspelt(parser, words)
+    given = parser.parse_args(list(words))
     _check_scans(given.scans)
     _check_outputs(given)
     with progress_lines() as show:
@@ -130,8 +134,9 @@ def _enhance(given: argparse.Namespace, show: Callable[[str], None]) -> None:
         show("finding regions")
     for path in result.save(**_outputs(given)):
         print(path)  # noqa: T201  (results go to stdout)
-    if given.qc:
-        show("usable " + ", ".join(f"{PURPOSES[name]}: {word}" for name, word in result.verdict.words.items()))
+    for reason in result.verdict.reasons:
+        show(reason)
+    show("usable " + ", ".join(f"{PURPOSES[name]}: {word}" for name, word in result.verdict.words.items()))
     show("done")
 
 
@@ -169,3 +174,19 @@ def _check_outputs(given: argparse.Namespace) -> None:
             raise InputError(
                 f"Expected a file to write, found the folder {path}; add a name.", code="bad-output", path=path
             )
+        _check_writable(path)
+
+
+def _check_writable(path: Path) -> None:
+    """Raise InputError if no file can be written in the folder of a path, or in the nearest one above that exists."""
+    folder = next(parent for parent in path.parents if parent.exists())
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise InputError(
+            f"Expected a folder that can be written for {path}, found that {folder} cannot ({error.strerror}); name "
+            "another.",
+            code="bad-output",
+            path=path,
+        ) from error

@@ -86,11 +86,18 @@ def _refuse_unknown(parser: argparse.ArgumentParser, level: str, unknown: Sequen
 
 
 def paths_first(words: Sequence[str]) -> list[str]:
-    """A command line that begins with options, with BIDS_DIR OUT_DIR LEVEL before them: a list would swallow them.
+    """A command line with BIDS_DIR OUT_DIR LEVEL first, where it begins with options or with the level.
+
+    A list of labels would swallow the paths that come after it; the level first is how other programs have it.
 
     >>> paths_first(["--participant-label", "01", "02", "raw", "out", "group", "--nprocs", "2"])
     ['raw', 'out', 'group', '--participant-label', '01', '02', '--nprocs', '2']
+    >>> paths_first(["group", "raw", "out", "--dry-run"])
+    ['raw', 'out', 'group', '--dry-run']
     """
+    first = list(itertools.takewhile(lambda word: not word.startswith("-"), words))
+    if len(first) == 3 and first[0] in LEVELS and first[2] not in LEVELS:
+        return [first[1], first[2], first[0], *words[3:]]
     for at in range(len(words) - 1, 1, -1) if words[0].startswith("-") else ():
         three, rest = words[at - 2 : at + 1], words[at + 1 :]
         ends = not rest or rest[0].startswith("-")
@@ -115,7 +122,7 @@ def build_parser(level: str = LEVELS[0]) -> argparse.ArgumentParser:
     others = "".join(
         f"\nlevel {other}: {ABOUT[other]} bids_lfenhance {other} --help" for other in LEVELS if other != level
     )
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="bids_lfenhance",
         usage=f"%(prog)s [options] bids_dir out_dir {level}",
         description=ABOUT[level],
@@ -217,6 +224,16 @@ def _typed(settings: type[Common], name: str, value: Any) -> Any:
             key=name,
         )
     return value
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what was meant where a word is none of the choices."""
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        if action.choices is not None and value not in action.choices:
+            names = [str(name) for name in action.choices]
+            advice = f"{did_you_mean(str(value), names)}choose from {', '.join(names)}"
+            raise argparse.ArgumentError(action, f"invalid choice: '{value}' ({advice})")
 
 
 class _Words(argparse.Action):

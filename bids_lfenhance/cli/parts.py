@@ -1,7 +1,9 @@
 """Methods and simulators on the command line: which of them a level offers, and what their own settings are."""
 
+import argparse
 import dataclasses
 import difflib
+import itertools
 import types
 import typing
 from collections.abc import Iterable, Mapping, Sequence
@@ -229,6 +231,16 @@ def did_you_mean(word: str, names: Iterable[str]) -> str:
     """The beginning of advice: ``did you mean 'noise'? ``, or nothing where no name is like the word."""
     near = difflib.get_close_matches(word, list(names), n=1)
     return f"did you mean {near[0]}? " if near else ""
+
+
+def refuse_misspelt(parser: argparse.ArgumentParser, words: Sequence[str]) -> None:
+    """End with what was meant if an option is unknown: else argparse complains of the option that is missing."""
+    known = parser._option_string_actions
+    for word in itertools.takewhile(lambda word: word != "--", words):
+        option = word.partition("=")[0]
+        if option.startswith("--") and option not in known:
+            advice = did_you_mean(option, known)
+            parser.error(f"unrecognized arguments: {word}" + (f"; {advice.strip()}" if advice else ""))
 
 
 def respelt(words: Sequence[str], level: str) -> str | None:

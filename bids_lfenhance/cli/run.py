@@ -32,7 +32,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         _to_stderr(f"bids_lfenhance: error: {error}")
         return FAILED
     except (KeyboardInterrupt, Interrupted) as error:
-        _to_stderr(f"bids_lfenhance: {error or 'interrupted'}; run the same command again to go on where it stopped.")
+        again = "begin anew" if is_enhance_command(words) else "go on where it stopped"
+        _to_stderr(f"bids_lfenhance: {str(error) or 'interrupted'}; run the same command again to {again}.")
         return FAILED
 
 

@@ -1,7 +1,7 @@
 """The one table of thresholds by which ``usable.judge`` says what an image may be used for."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,6 +29,12 @@ class Threshold:
     why: str
     read: Read
     needed: bool = True
+
+
+def explained(reasons: Iterable[str]) -> list[tuple[str, str]]:
+    """(Quantity, why its limits are what they are) of each threshold that the reasons of a verdict name."""
+    text = list(reasons)
+    return [(row.quantity, row.why) for row in THRESHOLDS if any(f": {row.quantity} " in reason for reason in text)]
 
 
 def _number(value: Any) -> float | None:

@@ -18,6 +18,7 @@ from .field_of_view import (
     share_within,
 )
 from .grid import Grid, box_of, coverage, resample
+from .guess import contrast_warnings
 from .morphology import closed, filled, grown, largest, opened
 from .template import FULL, ROUGH, Effort, HeadTemplate, explained, fit_affine, gains, load_head_template, shell_weight
 from .tissue import moments, responsibilities, without_removed
@@ -62,10 +63,6 @@ UNSURE = 0.65
 
 BETTER = 0.1
 """Share of variance by which a mirrored head must fit the template better, to be said."""
-
-CLEARLY = 1.15
-"""Ratio of two tissues' intensities from which one is brighter beyond doubt."""
-
 
 def find_anatomy(
     channel: np.ndarray,
@@ -195,23 +192,6 @@ def stack_warnings(volume: Volume, priors: np.ndarray, mask: np.ndarray) -> list
         sentences += contrast_warnings(image, priors, seen, stack.contrast, stack.name)
     return sentences
 
-
-def contrast_warnings(
-    channel: np.ndarray, priors: np.ndarray, mask: np.ndarray, contrast: str, name: str = ""
-) -> list[str]:
-    """A sentence where the tissues are not as bright as the contrast by its name has them, none where they are.
-
-    ``channel`` (X, Y, Z); ``priors`` (3, X, Y, Z) of CSF, GM, WM; ``mask`` (X, Y, Z) bool, the brain; ``name`` of the
-    scan, where it is one.
-    """
-    if mask.sum() < 100:
-        return []
-    csf, *solid = gains(priors[:, mask], channel[mask])
-    bright, dark = csf > CLEARLY * max(solid), csf * CLEARLY < min(solid)
-    looks = "a T2w" if bright and contrast != "T2w" else "a T1w or FLAIR" if dark and contrast == "T2w" else ""
-    word = "brightest" if bright else "darkest"
-    what = name or f"The {contrast}"
-    return [f"{what} looks like {looks}: CSF is the {word} tissue; check contrast and file name."] if looks else []
 
 
 def extract_brain(image: np.ndarray, expected: np.ndarray, priors: np.ndarray, grid: Grid) -> tuple[np.ndarray, bool]:

@@ -13,6 +13,13 @@ LEAST_DIFFERENCE = 0.05
 """Brightness of two tissues that differ by less than this share of the brightest do not decide a contrast."""
 
 
+CLEARLY = 1.15
+"""Ratio of two tissues' intensities from which one is brighter beyond doubt."""
+
+HARDLY = 0.95
+"""Grey over white matter from which grey is hardly darker: .56 to .81 in the T1w tried, .93 to 1.4 in the FLAIR."""
+
+
 def contrast_of_name(name: str) -> str | None:
     """The contrast that the name of a file says, if it says one.
 
@@ -46,3 +53,26 @@ def guess_contrast(image: np.ndarray, mask: np.ndarray, priors: np.ndarray) -> s
     if fluid > min(grey, white) - least or abs(white - grey) < least:
         return None
     return "T1w" if white > grey else "FLAIR"
+
+
+def contrast_warnings(
+    channel: np.ndarray, priors: np.ndarray, mask: np.ndarray, contrast: str, name: str = ""
+) -> list[str]:
+    """A sentence where the tissues are not as bright as the contrast by its name has them, none where they are.
+
+    ``channel`` (X, Y, Z); ``priors`` (3, X, Y, Z) of CSF, GM, WM; ``mask`` (X, Y, Z) bool, the brain; ``name`` of the
+    scan, where it is one.
+    """
+    if mask.sum() < 100:
+        return []
+    csf, grey, white = gains(priors[:, mask], channel[mask])
+    bright, dark = csf > CLEARLY * max(grey, white), csf * CLEARLY < min(grey, white)
+    if bright and contrast != "T2w":
+        looks = "a T2w: CSF is the brightest tissue"
+    elif dark and contrast == "T2w":
+        looks = "a T1w or FLAIR: CSF is the darkest tissue"
+    elif contrast == "T1w" and grey > HARDLY * white:
+        looks = "a FLAIR, or is of an infant: grey matter is not darker than white"
+    else:
+        return []
+    return [f"{name or f'The {contrast}'} looks like {looks}; check contrast and file name."]

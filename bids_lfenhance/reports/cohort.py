@@ -3,7 +3,7 @@
 import gzip
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -96,7 +96,14 @@ def read_cohort(out_dir: Path, bids_dir: Path, subjects: Iterable[str], sessions
     cohort = Cohort(out_dir, wanted, methods, metrics, overlaps, volumes)
     for subject, session in pairs:
         _add_session(cohort, subject, session)
-    _find_unsegmented(cohort)
+    sloppy = {(subject.name, session.name or NO_SESSION) for subject, session in pairs if _is_sloppy(session)}
+    _find_unsegmented(cohort, sloppy)
+    if sloppy:
+        some = ", ".join(f"sub-{name}" for name in sorted({subject for subject, _ in sloppy})[:8])
+        cohort.notes.append(
+            f"{len(sloppy)} session{'s' * (len(sloppy) != 1)} made with --sloppy, never for a study, in every table "
+            f"and figure: {some}; run the participant level again without it."
+        )
     started = {subject.name for subject, _ in pairs}
     for name in wanted:
         if name not in started:
@@ -169,14 +176,20 @@ def _add_segmentation(cohort: Cohort, where: tuple[str, str], contrast: str, lab
     cohort.segmentations[tissue.output.path] = about, tissue
 
 
-def _find_unsegmented(cohort: Cohort) -> None:
+def _is_sloppy(session: Session) -> bool:
+    enhanced = [output for channel in session.channels for output in channel.enhanced.values()]
+    return any(output.sidecar.get("Sloppy") is True for output in enhanced)
+
+
+def _find_unsegmented(cohort: Cohort, sloppy: Collection[tuple[str, str]]) -> None:
     """Gives complete images that lack a segmentation which others have a status that says so.
 
-    Regions of low field itself are found only beside high field.
+    Regions of low field itself are found only beside high field, and none in a ``sloppy`` session.
     """
     wanted = {seg for row in cohort.images for seg in str(row["segmentations"]).split()}
     for row in cohort.images:
-        optional = REGION_SEGMENTATIONS if row["image"] == BASELINE and row["high_field"] == "no" else ()
+        alone = row["image"] == BASELINE and row["high_field"] == "no"
+        optional = REGION_SEGMENTATIONS if alone or (row["subject"], row["session"]) in sloppy else ()
         lacking = sorted(wanted.difference(str(row["segmentations"]).split(), optional))
         if row["status"] == COMPLETE and lacking:
             listed = ", ".join(f"seg-{seg}" for seg in lacking)

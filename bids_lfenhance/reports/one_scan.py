@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from ..evaluation.thresholds import PURPOSES
+from ..evaluation.thresholds import PURPOSES, explained
 from ..evaluation.usable import Usable
 from ..imaging.grid import box_of
 from . import rendering as fig
@@ -49,13 +49,16 @@ def page(
     return environment.from_string(read_text(TEMPLATE)).render(
         usable=usable,
         purposes=PURPOSES,
+        explained=explained(usable.reasons),
         contrast=contrast,
         scans=scans,
         std_percent=std_percent,
         warnings=warnings,
         picture=fig.data_uri(picture(images, std, mask)),
         made=[
-            (key, value) for key, value in provenance.items() if isinstance(value, str | int | float) and value != ""
+            (key, f"{value:.4g}" if isinstance(value, float) else value)
+            for key, value in provenance.items()
+            if isinstance(value, str | int | float) and not isinstance(value, bool) and value != ""
         ],
         version=__version__,
     )

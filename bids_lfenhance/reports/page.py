@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from ..bids.atomic import atomic_write
-from ..evaluation.thresholds import PURPOSES
+from ..evaluation.thresholds import PURPOSES, explained
 from . import rendering as fig
 from .boilerplate import boilerplate, describe
 from .collect import Session, Subject, collect
@@ -91,6 +91,7 @@ def render(subject: Subject, parts: list[dict[str, Any]], pictures: Mapping[str,
         lstrip_blocks=True,
     )
     environment.filters |= {
+        "explained": explained,
         "number": number,
         "metric": metric_name,
         "meaning": metric_description,

@@ -218,6 +218,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"{error}\n")
         return 2
     sys.stdout.write(f"{given.out_dir}\n")
+    sys.stderr.write(f"Next: bids_lfenhance {given.out_dir} OUT_DIR participant\n")
     return 0
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from bids_lfenhance.cli import run
 from bids_lfenhance.cli.enhance import is_enhance_command, progress_lines, run_enhance
 from bids_lfenhance.cli.parser import parse
 from bids_lfenhance.cli.run import main
@@ -24,9 +25,11 @@ def test_a_scan_in_place_of_a_dataset_points_to_the_command(tmp_path: Path) -> N
     assert "bids_lfenhance enhance" in str(caught.value)
 
 
-@pytest.mark.parametrize("out", ["out.mgz", "scan.nii.gz", "folder.nii.gz"])
+@pytest.mark.parametrize("out", ["out.mgz", "scan.nii.gz", "folder.nii.gz", "file/out.nii.gz", "/proc/x/out.nii.gz"])
 def test_an_output_that_cannot_be_written_is_refused(tmp_path: Path, out: str) -> None:
+    """Before a scan is looked for, so before anything is computed."""
     (tmp_path / "folder.nii.gz").mkdir()
+    (tmp_path / "file").touch()
     with refused("bad-output"):
         run_enhance([str(tmp_path / "scan.nii.gz"), "-o", str(tmp_path / out)])
 
@@ -61,3 +64,22 @@ def test_a_dataset_in_place_of_a_scan_points_to_its_command(tmp_path: Path) -> N
     with refused("bad-image") as caught:
         run_enhance([str(tmp_path), "-o", str(tmp_path / "out.nii.gz")])
     assert f"bids_lfenhance {tmp_path} OUT_DIR participant" in str(caught.value)
+
+
+def test_a_misspelt_option_is_named_and_not_the_one_that_is_missing(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        run_enhance(["scan.nii.gz", "--outt", "out.nii.gz"])
+    assert "--outt; did you mean --out?" in capsys.readouterr().err
+
+
+def test_an_interruption_does_not_promise_to_go_on(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(words: object) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(run, "run_enhance", interrupted)
+    assert main(["enhance", "scan.nii.gz", "-o", "out.nii.gz"]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("bids_lfenhance: interrupted;")
+    assert "begin anew" in said

@@ -12,13 +12,13 @@ from scipy import ndimage
 from bids_lfenhance.config import CONTRASTS
 from bids_lfenhance.imaging.anatomy import (
     Anatomy,
-    contrast_warnings,
     extract_brain,
     find_anatomy,
     is_stripped,
     stack_warnings,
 )
 from bids_lfenhance.imaging.grid import Grid, canonical_grid, resample
+from bids_lfenhance.imaging.guess import contrast_warnings
 from bids_lfenhance.imaging.template import ROUGH, affine_of, load_head_template
 from bids_lfenhance.imaging.volume import Stack, volume_from_channels
 
@@ -104,6 +104,15 @@ def test_a_contrast_under_another_name_is_said(small, name, contrast):
     assert f"The {contrast} looks like a {name}" in sentence
     assert "check contrast" in sentence
     assert contrast_warnings(image, maps, brain, name) == []
+
+
+def test_a_t1w_whose_grey_matter_is_not_darker_than_white_is_said():
+    """A FLAIR named T1w, of which T1w and FLAIR both have dark CSF."""
+    maps = load_head_template().maps[:3]
+    flair, brain = np.tensordot((30, 120, 100), maps, 1), maps.sum(axis=0) > 0.9
+    (sentence,) = contrast_warnings(flair, maps, brain, "T1w")
+    assert "The T1w looks like a FLAIR" in sentence
+    assert contrast_warnings(flair, maps, brain, "FLAIR") == []
 
 
 def test_the_one_stack_under_another_name_is_named():

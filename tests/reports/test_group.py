@@ -167,6 +167,22 @@ def test_an_image_without_the_regions_that_others_have_is_a_row_that_says_so(tmp
     }
 
 
+def test_a_sloppy_session_is_named_and_its_missing_regions_are_no_fault(tmp_path):
+    _, out = build(
+        tmp_path, Cohort(subjects=3, sessions=("A",), contrasts=("T1w",), segmentations=("tissue", "regions"))
+    )
+    for path in out.glob("sub-002/ses-A/anat/*_seg-regions_*"):
+        path.unlink()
+    (sidecar,) = out.glob("sub-002/ses-A/anat/*_desc-inr_T1w.json")
+    sidecar.write_text(json.dumps(json.loads(sidecar.read_text()) | {"Sloppy": True}))
+    outcome = report(tmp_path)
+    assert (outcome.exit_code, outcome.incomplete) == (0, ())
+    (sentence,) = [one for one in outcome.problems if "--sloppy" in one]
+    assert "1 session made with --sloppy" in sentence
+    assert "sub-002" in sentence
+    assert "--sloppy" in (out / "group.html").read_text()
+
+
 def test_two_segmentations_of_regions_are_not_mixed(tmp_path):
     _, out = build(tmp_path, Cohort(subjects=3, sessions=("A",), contrasts=("T1w",), segmentations=("regions",)))
     for path in sorted(out.glob("sub-003/ses-*/anat/*_seg-regions_*")):
