@@ -64,6 +64,7 @@ UNSURE = 0.65
 BETTER = 0.1
 """Share of variance by which a mirrored head must fit the template better, to be said."""
 
+
 def find_anatomy(
     channel: np.ndarray,
     grid: Grid,
@@ -191,7 +192,6 @@ def stack_warnings(volume: Volume, priors: np.ndarray, mask: np.ndarray) -> list
         image = resample(stack.data, stack.affine, volume.grid)
         sentences += contrast_warnings(image, priors, seen, stack.contrast, stack.name)
     return sentences
-
 
 
 def extract_brain(image: np.ndarray, expected: np.ndarray, priors: np.ndarray, grid: Grid) -> tuple[np.ndarray, bool]:
