@@ -49,7 +49,7 @@ class H2loSampling(Checked):
     """Options of ``h2lo`` each time it is used."""
 
     weights: str = field(
-        default="auto", metadata=setting("folder, .safetensors file or registry name; none are bundled")
+        default="auto", metadata=setting("folder, .safetensors file or registry name; auto: the bundled ones")
     )
     device: str = field(default="cpu", metadata=setting("where the networks run; the app's --device"))
 
@@ -83,7 +83,7 @@ class SimulateSettings:
     """Options of ``h2lo`` as a simulator."""
 
     weights: str = field(
-        default="auto", metadata=setting("folder, .safetensors file or registry name; none are bundled")
+        default="auto", metadata=setting("folder, .safetensors file or registry name; auto: the bundled ones")
     )
     motion_mm: float = field(default=0.8, metadata=setting("motion between stacks: shift along each axis, mm, SD"))
     motion_deg: float = field(default=0.8, metadata=setting("motion between stacks: turn about each axis, degrees, SD"))

@@ -179,3 +179,15 @@ def test_it_learns_that_tissues_change_places(features: int, rate: float) -> Non
     further[0, 0, 3] += 5 / COMMON_MM
     moved = degrade_batch(nets, replace(unseen, to_template=further))
     assert (moved - found).abs().max() > 0.01
+
+
+@pytest.mark.parametrize("contrast", ["T1w", "T2w"])
+def test_the_bundled_weights_work_without_a_word(contrast: str) -> None:
+    """A phantom is no brain, so this says only that something of it is seen, and that they say whom they know."""
+    source = phantom_source(size=32, contrast=contrast)
+    preset, rng = named_preset("hyperfine-axi", contrast), np.random.default_rng(1)
+    record = SIMULATOR.draw(source, preset, SimulateSettings(), rng)
+    made = SIMULATOR.apply(source, source.grid, replace(record, motion=STILL)).data
+    assert np.isfinite(made).all()
+    assert made[source.mask].mean() > 2 * made[~source.mask].mean()
+    assert record.trained_on
