@@ -161,7 +161,7 @@ def test_first_weights_must_not_have_seen_who_validates(dataset: Path, trained: 
         (("--method", "h2lo", "--set", "width=3"), "a setting of method h2lo"),
         (("--method", "h2lo", "--augment", "h2lo"), "another simulator"),
         (("--augment", "physics", "--split", "SPLIT", "--folds", "2"), "found both"),
-        (("--augment", "h2lo"), "train --method h2lo"),
+        (("--augment", "h2lo", "--set", "simulator.weights=nowhere"), "train --method h2lo"),
         (("--augment", "h2lo", "--set", "fusion=sr"), "Expected --set fusion=mean with --augment h2lo"),
     ],
 )
