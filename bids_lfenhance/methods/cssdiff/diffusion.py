@@ -1,6 +1,6 @@
 """The diffusion of the standardised residual: u = cos φ r + sin φ ε, v = cos φ ε − sin φ r, the level being φ over π/2.
 
-In the time of ``nn.flow``, whose time is one minus the level, the velocity du/dt is −π/2 v.
+In the time t of ``nn.flow``, one minus the level, the velocity du/dt is −π/2 v.
 """
 
 import math
