@@ -257,11 +257,11 @@ def _session(out_dir: Path, subject: str, name: str | None, outputs: Iterable[Ou
     last = (str(record.get("Resolution")), *GRID_LABELS)
     grid = next((label for label in last if label in grids), GRID_LABELS[0])
     own = [o for o in outputs if o.entities.get("ses") == name and o.entities.get("res") == grid]
-    high = [o for o in outputs if o.entities.get("ses") == other and o.entities.get("res") == grid]
-    if not reference:
-        high = []
-    elif other == name:  # a dataset without sessions: what was moved carries the space it was moved to
-        own, high = [o for o in own if "space" in o.entities], [o for o in high if "space" not in o.entities]
+    # low field that was moved to high field carries the space it was moved to, also in the session of the reference
+    of_other = [o for o in outputs if o.entities.get("ses") == other and o.entities.get("res") == grid]
+    high = [o for o in of_other if "space" not in o.entities] if reference else []
+    if reference and other == name:
+        own = [o for o in own if "space" in o.entities]
     stacks = [o for o in outputs if o.entities.get("ses") == name and _is_scan(o)]
     channels = tuple(
         replace(_channel(contrast, own, high), stacks=_by_acquisition(stacks, contrast))
@@ -318,10 +318,13 @@ def _channel(contrast: str, low: list[Output], reference: list[Output]) -> Chann
     images = {o.desc: o for o in low if o.suffix == contrast}
     maps = {kind: {d[: -len(kind)]: o for d, o in images.items() if d.endswith(kind)} for kind in MAP_ENDS}
     enhanced = {d: o for d, o in images.items() if d != "preproc" and not d.endswith(MAP_ENDS)}
-    high = next((o for o in reference if o.suffix == contrast and o.desc == "preproc"), None)
+    high = next((o for o in reference if o.suffix == contrast and o.desc == "preproc" and o.is_high_field), None)
     seg_regions = next((seg for seg in REGION_SEGMENTATIONS if _segmented(low, contrast, seg)), REGION_SEGMENTATIONS[0])
     tissue, regions = (_segmented(low, contrast, seg) for seg in ("tissue", seg_regions))
-    of_high = [next(iter(_segmented(reference, contrast, seg).values()), None) for seg in ("tissue", seg_regions)]
+    of_high = [
+        next(iter(_segmented(reference, contrast, seg).values()), None) if high else None
+        for seg in ("tissue", seg_regions)
+    ]
     maps_of = maps["Std"], maps["Risk"]
     kinds = (*MADE_MAPS, *METHOD_MAPS)
     own = {label: {kind: maps[kind][label] for kind in kinds if label in maps[kind]} for label in enhanced}

@@ -81,7 +81,7 @@ def init_reference_wf(session: LowFieldSession, spec: RunSpec) -> Workflow:
     outputnode = Node(IdentityInterface([*OF_REFERENCE, "files"]), name="outputnode")
     workflow.connect(
         [
-            (prepare, anatomy, [("volume", "volume")]),
+            (prepare, anatomy, [("volume", "volume"), ("qc", "qc")]),
             (prepare, tissue, [("volume", "volume")]),
             (anatomy, tissue, [("anatomy", "anatomy")]),
             (tissue, write, [("volume", "volume"), ("labels", "labels"), ("volumes", "volumes")]),

@@ -94,6 +94,17 @@ def test_low_and_high_field_of_one_session_are_kept_apart(tmp_path: Path):
     assert session.channels[0].high.sidecar["MagneticFieldStrength"] == 3.0
 
 
+def test_low_field_beside_the_reference_of_another_session_is_no_high_field(tmp_path: Path):
+    """Visit 1 at both fields, visit 2 at low field alone, compared with visit 1's high field."""
+    out = build(tmp_path, phantom(SMALL), Recipe(sessions=("V1", "V2"), reference="V1"))
+    first, second = collect(out, "01").sessions
+    for one, other in zip(first.channels, second.channels, strict=True):
+        assert one.high == other.high
+        assert one.tissue_high == other.tissue_high
+        assert other.tissue_high is not None
+        assert "space" not in other.tissue_high.output.entities
+
+
 def test_template_spaces_are_left_alone(small: Path):
     anat = small / "sub-01" / "ses-HFC" / "anat"
     source = next(anat.glob("*desc-inr_T1w.nii.gz"))

@@ -47,6 +47,18 @@ def test_sessions_share_one_reference():
     assert {"session_HFC_wf.enhance", "session_HFE_wf.enhance"} <= set(names)
 
 
+def test_brain_extraction_of_high_field_knows_what_its_scans_show():
+    workflow = init_subject_wf("01", [session("HFC", True)], spec(), "/out/logs/x")
+    graph = workflow._create_flat_graph()
+    given = {
+        target
+        for source, step, edge in graph.edges(data=True)
+        if step.fullname.endswith("reference_GE_wf.anatomy")
+        for _, target in edge["connect"]
+    }
+    assert given == {"volume", "qc"}
+
+
 def test_a_gpu_node_takes_one_slot():
     workflow = init_subject_wf("01", [session("HFC", True)], spec(device="cuda:0"), "/out/logs/x")
     enhance = nodes(workflow)["session_HFC_wf.enhance"]
