@@ -1,15 +1,14 @@
 """Which files a session leaves: one table, used to write them, to verify them and to resume."""
 
-import json
 from collections.abc import Iterable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from ..bids.dataset import optional_json
 from ..bids.names import derivative_name, sidecar_path, source_entities, space_of
 from ..bids.scans import Scan
 from ..bids.sessions import LowFieldSession
-from ..config import CONTRASTS, METHOD_MAPS, RunSpec
+from ..config import CONTRASTS, RunSpec
 
 
 def session_layout(session: LowFieldSession, spec: RunSpec) -> dict[str, Path]:
@@ -66,12 +65,6 @@ def is_enhanced(spec: RunSpec, contrast: str) -> bool:
     """Whether the method does anything to a contrast: trained weights leave those alone that they do not know."""
     known = spec.weights_contrasts or (contrast,)
     return contrast in known
-
-
-def no_longer(session: LowFieldSession, spec: RunSpec) -> list[Path]:
-    """Spreads and maps that an earlier run may have left under this label, and this one will not make."""
-    everything = replace(spec, gives_scale=True, weights_contrasts=(), maps={kind: {} for kind in METHOD_MAPS})
-    return sorted(set(session_layout(session, everything).values()) - set(session_layout(session, spec).values()))
 
 
 def reference_layout(session: LowFieldSession, spec: RunSpec) -> dict[str, Path]:
@@ -140,12 +133,16 @@ def is_complete(session: LowFieldSession, spec: RunSpec) -> bool:
         return False
     files = session_layout(session, spec)
     for contrast in contrasts(session.stacks):
-        made = json.loads(sidecar_path(files[f"enhanced/{contrast}"]).read_text())
+        made = optional_json(sidecar_path(files[f"enhanced/{contrast}"]))
         if made.get("SettingsHash") != spec.settings_hash or made.get("ScanStates") != scan_states(session):
             return False
     return True
 
 
 def scan_states(session: LowFieldSession) -> list[list[Any]]:
-    """Name, size and time of change of all scans that went in, of both field strengths, and of lesion masks."""
-    return [[scan.stem, *scan.state] for scan in (*session.stacks, *session.reference, *session.lesions)]
+    """Of all scans that went in, of both field strengths, and of lesion masks, what changes the result.
+
+    That is the name, size and time of change, and of the sidecar field strength, plane and slice thickness.
+    """
+    scans = (*session.stacks, *session.reference, *session.lesions)
+    return [[one.stem, *one.state, one.tesla, one.plane, one.slice_thickness] for one in scans]

@@ -20,7 +20,7 @@ from ..imaging.grid import Grid
 from ..imaging.nifti import ALIGNED, SCANNER
 from ..imaging.volume import Volume
 from .files import REGION_COLUMNS, VOLUME_COLUMNS, Rows, plain, write_image, write_json, write_labels, write_table
-from .layout import is_enhanced, no_longer, scan_states, session_layout
+from .layout import is_enhanced, scan_states, session_layout
 from .sidecars import (
     BRAIN,
     CHANGE,
@@ -35,7 +35,7 @@ from .sidecars import (
     raw_sources,
     regions_metadata,
 )
-from .stale import remove, stale_files
+from .stale import remove, stale_files, superseded
 
 RISK = (
     "The resulting image degraded again by each stack's acquisition, minus what was acquired (methods: docs/metrics.md)"
@@ -97,7 +97,7 @@ def write_session(session: LowFieldSession, spec: RunSpec, content: SessionConte
     for contrast in content.enhanced.contrasts:  # what they vouch for is about to change
         files[f"enhanced/{contrast}"].unlink(missing_ok=True)
     frame = _frame_scan(content)
-    for path in (*no_longer(session, spec), *stale_files(session, spec, frame)):
+    for path in (*superseded(session, spec), *stale_files(session, spec, frame)):
         remove(path)
     _write_stacks(files, session, spec, content)
     for contrast in content.acquired.contrasts:

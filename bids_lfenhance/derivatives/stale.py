@@ -7,10 +7,30 @@ from ..bids.dataset import optional_json
 from ..bids.names import sidecar_path, space_of
 from ..bids.sessions import LowFieldSession
 from ..bids.sidecars import split_name
-from ..config import CONTRASTS, RunSpec
+from ..config import CONTRASTS, MAP_ENDS, RunSpec
 from .layout import reference_layout, session_layout
 
 METRICS = "_qc.tsv"
+
+
+def superseded(session: LowFieldSession, spec: RunSpec) -> list[Path]:
+    """Images, label images and metrics under this label, on this grid or a template's, of an image that is replaced.
+
+    What was made with these very settings is not among them: its segmentation by another program stays true.
+    """
+    promised = session_layout(session, spec)
+    shown = [path for key, path in promised.items() if key.startswith("enhanced/")]
+    if all(optional_json(sidecar_path(path)).get("SettingsHash") == spec.settings_hash for path in shown):
+        return []
+    descs = {f"{spec.label}{end}" for end in ("", *MAP_ENDS, *CONTRASTS)}
+    space = space_of(session)
+    found = []
+    for path in promised["qc"].parent.glob("*"):
+        entities, _, end = split_name(path.name)
+        here = entities.get("res") == spec.resolution or entities.get("space", space) != space
+        if end in (".nii.gz", ".tsv") and here and entities.get("desc") in descs:
+            found.append(path)
+    return sorted(set(found) - set(promised.values()))
 
 
 def stale_files(session: LowFieldSession, spec: RunSpec, frame: str) -> list[Path]:

@@ -6,6 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+from ..bids.dataset import optional_json
 from ..bids.names import sidecar_path
 from ..bids.sessions import LowFieldSession
 from ..config import RunSpec
@@ -13,7 +14,6 @@ from ..derivatives.files import write_json
 from ..derivatives.layout import contrasts, session_layout
 from ..evaluation.thresholds import PURPOSES
 from ..evaluation.usable import NO, WORDS, Usable, brief, from_sidecar, judge
-from ..reports.collect import read_json
 from .inputs import graph_label, reference_key, session_key
 
 MOST_LISTED = 12
@@ -39,7 +39,7 @@ def record_failures(sessions: Iterable[LowFieldSession], spec: RunSpec, failures
     """
     for session in sessions:
         files = session_layout(session, spec)
-        record = read_json(files["qc"])
+        record = optional_json(files["qc"])
         if all(files[f"enhanced/{contrast}"].is_file() for contrast in contrasts(session.stacks)):
             continue
         if not record or record.get("Failure"):
@@ -83,9 +83,9 @@ def image_verdicts(
         for contrast in contrasts(session.stacks):
             image = files[f"enhanced/{contrast}"]
             if image.is_file():
-                usable = from_sidecar(read_json(sidecar_path(image)))
+                usable = from_sidecar(optional_json(sidecar_path(image)))
             else:
-                usable = judge({"Failure": read_json(files["qc"]).get("Failure") or "no image was made"})
+                usable = judge({"Failure": optional_json(files["qc"]).get("Failure") or "no image was made"})
             verdicts.append(ImageVerdict(session.subject, f"{session.name} {contrast}", usable))
     for subject, sentences in failed.items():
         if subject not in planned:

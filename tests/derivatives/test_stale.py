@@ -116,3 +116,18 @@ def test_another_frame_makes_all_that_lay_in_the_first_untrue(tmp_path, spec):
     assert on_disk(spec) == promised(record, spec)
     told = sidecar_path(session_layout(record, spec)["preproc/T1w"]).read_text()
     assert f"in the frame of {record.stacks[1].stem}" in told
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("settings_hash", ["same", "changed"])
+def test_regions_of_an_image_that_is_replaced_go_with_it(tmp_path, spec, kind, settings_hash):
+    """The page would show them beside the new image; those of the same image by another program stay."""
+    record = make_session(tmp_path / "raw", kind)
+    before = replace(spec, settings_hash="same")
+    run(record, before)
+    regions = {path for key, path in session_layout(record, before).items() if key.startswith("enhanced_regions")}
+    assert regions
+    run(record, replace(before, settings_hash=settings_hash, segmentation="synthseg"))
+    assert {path for path in regions if path.exists()} == (regions if settings_hash == "same" else set())
+    low = {path for key, path in session_layout(record, before).items() if key.startswith("regions/")}
+    assert all(path.exists() for path in low)

@@ -170,7 +170,7 @@ def test_a_contrast_without_weights_is_the_baseline_and_says_so(raw, spec, rng):
 def test_spreads_and_maps_that_an_earlier_run_left_and_this_one_does_not_make_go(raw, spec, rng):
     """Or the report would show them beside another image."""
     record = session(raw)
-    every = replace(spec, weights_contrasts=())
+    every = replace(spec, weights_contrasts=(), settings_hash="other")
     write_all(record, every, rng)
     files = session_layout(record, every)
     kinds = ("Std", "Error", "Change", "Sample", "DrawsStd")
@@ -190,7 +190,7 @@ def test_a_rerun_gives_the_same_bytes(raw, spec):
     assert {path: path.read_bytes() for path in files} == before
 
 
-@pytest.mark.parametrize("change", ["settings", "scan", "reference", "gone", "empty"])
+@pytest.mark.parametrize("change", ["settings", "scan", "reference", "field", "gone", "empty", "damaged"])
 def test_what_is_not_the_same_work_is_not_complete(raw, spec, rng, change):
     record = session(raw)
     write_all(record, spec, rng)
@@ -200,8 +200,12 @@ def test_what_is_not_the_same_work_is_not_complete(raw, spec, rng, change):
         record = replace(record, stacks=(replace(record.stacks[0], state=(11, 20)), *record.stacks[1:]))
     if change == "reference":
         record = replace(record, reference=(replace(record.reference[0], state=(11, 20)), *record.reference[1:]))
+    if change == "field":
+        record = replace(record, stacks=(replace(record.stacks[0], field_strength=0.055), *record.stacks[1:]))
     if change == "gone":
         session_layout(record, spec)["risk/T1w"].unlink()
+    if change == "damaged":
+        sidecar_path(session_layout(record, spec)["enhanced/T1w"]).write_text('{"SettingsHash": "')
     if change == "empty":
         session_layout(record, spec)["risk/T1w"].write_bytes(b"")
     assert not is_complete(record, spec)
