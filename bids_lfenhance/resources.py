@@ -57,6 +57,15 @@ def limit_threads(threads: int) -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that spin while they wait starve the other steps
 
 
+def allow_open_files() -> None:
+    """As many files may be open at once as the system allows at all: 1024, the usual start, are few for a cohort."""
+    import resource
+
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(ValueError, OSError):  # where "as many as you like" is more than the kernel takes
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
 def check_room(folder: Path, name: str, free_gb: float = MINIMUM_DISK_GB) -> None:
     """Raise ``InputError`` if a folder (created if missing) cannot be written to or its disk is full."""
     try:

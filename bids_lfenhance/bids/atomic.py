@@ -37,15 +37,18 @@ def atomic_write(path: str | Path, content: bytes | str | Callable[[Path], objec
         draft.replace(path)
         _flush(path.parent)
     except OSError as error:
-        if error.errno in REASONS:
-            raise InputError(
-                f"Expected to write {path}, found {REASONS[error.errno]}.", code="not-writable", path=path
-            ) from error
-        raise
+        raise _explained(error, path) from error
     finally:
         with suppress(OSError):
             draft.unlink()
     return path
+
+
+def _explained(error: OSError, path: Path) -> Exception:
+    """What is raised for an error in writing ``path``: one that a user can mend is said in a sentence."""
+    if error.errno not in REASONS:
+        return error
+    return InputError(f"Expected to write {path}, found {REASONS[error.errno]}.", code="not-writable", path=path)
 
 
 def _flush(path: Path) -> None:
@@ -67,8 +70,12 @@ def locked(path: str | Path) -> Iterator[None]:
     import fcntl
 
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a") as file:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = path.open("a")
+    except OSError as error:
+        raise _explained(error, path) from error
+    with file:
         with suppress(OSError):
             fcntl.lockf(file, fcntl.LOCK_EX)
         yield
@@ -92,11 +99,7 @@ def atomic_folder(path: str | Path, fill: Callable[[Path], object]) -> Path:
         draft.rename(path)
         _flush(path.parent)
     except OSError as error:
-        if error.errno in REASONS:
-            raise InputError(
-                f"Expected to write {path}, found {REASONS[error.errno]}.", code="not-writable", path=path
-            ) from error
-        raise
+        raise _explained(error, path) from error
     finally:
         for leftover in (draft, old):
             shutil.rmtree(leftover, ignore_errors=True)

@@ -4,15 +4,8 @@ import re
 from pathlib import Path
 
 from ..errors import InputError
-from .scans import LABEL, Scan
+from .scans import LABEL, ORDER, Scan
 from .sessions import LowFieldSession
-
-ORDER = (
-    *("sample", "task", "tracksys", "acq", "nuc", "voi", "ce", "trc", "stain", "rec", "dir", "run", "mod", "echo"),
-    *("flip", "inv", "mt", "part", "proc", "hemi", "from", "to", "mode", "space", "split", "recording", "chunk"),
-    *("atlas", "seg", "scale", "res", "den", "label", "desc"),
-)
-"""Entities after ``sub`` and ``ses`` in the order the BIDS schema demands; ``from, to, mode`` are NiPreps' own."""
 
 HIGH_FIELD_SPACE = "HF"
 """``space-`` of the reference's grid where its session's label cannot tell it from the low field's."""

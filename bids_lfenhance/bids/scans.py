@@ -12,6 +12,13 @@ from ..config import CONTRASTS
 from ..errors import InputError
 from .sidecars import SidecarFinder, merge_sidecars, split_name
 
+ORDER = (
+    *("sample", "task", "tracksys", "acq", "nuc", "voi", "ce", "trc", "stain", "rec", "dir", "run", "mod", "echo"),
+    *("flip", "inv", "mt", "part", "proc", "hemi", "from", "to", "mode", "space", "split", "recording", "chunk"),
+    *("atlas", "seg", "scale", "res", "den", "label", "desc"),
+)
+"""Entities after ``sub`` and ``ses`` in the order the BIDS schema demands; ``from, to, mode`` are NiPreps' own."""
+
 LABEL = re.compile(r"[0-9a-zA-Z+]+")
 """What BIDS allows as the label of an entity."""
 
@@ -198,13 +205,9 @@ def _root_nearby(folder: Path) -> str:
 
 
 def choose_subjects(bids_dir: Path, participants: Iterable[str]) -> tuple[str, ...]:
-    """The requested subjects (all of them where none is named), each known to have a folder.
-
-    ``K6,K7`` and ``"K6 K7"`` are two, and white space around a label (a list with Windows' line ends) is none of it.
-    """
+    """The requested subjects (all of them where none is named), each known to have a folder."""
     known = list_subjects(bids_dir)
-    typed = [label for text in participants for label in re.split(r"[\s,;]+", text) if label]
-    asked = tuple(dict.fromkeys(strip_prefix(label, "sub") for label in typed))
+    asked = tuple(dict.fromkeys(strip_prefix(label, "sub") for label in participants))
     if unknown := [label for label in asked if label not in known]:
         folders = [label for label in unknown if (bids_dir / f"sub-{label}").is_dir()]
         why = f" (sub-{folders[0]}: {why_no_label('sub-' + folders[0]).replace(';', ',')})" if folders else ""
@@ -268,8 +271,11 @@ def file_state(path: Path) -> tuple[int, ...]:
 
 def _unusable(entities: Mapping[str, str], suffix: str, path: Path) -> str | None:
     """Why an image cannot serve as a scan, or None where it can."""
-    if suffix not in CONTRASTS or not all(LABEL.fullmatch(value) for value in entities.values()):
+    words = path.name.partition(".")[0].split("_")[:-1]
+    if suffix not in CONTRASTS or len(words) != len(entities) or not all(map(LABEL.fullmatch, entities.values())):
         return "its name is not a BIDS name"
+    if unknown := [f"{key}-{value}" for key, value in entities.items() if key not in ("sub", "ses", *ORDER)]:
+        return f"{unknown[0]} is no entity of BIDS"
     around = "/".join(f"{key}-{entities[key]}" for key in ("sub", "ses") if key in entities)
     if not path.parent.as_posix().endswith(f"/{around}/anat"):
         return "it is named after another subject or session than its folder"

@@ -27,7 +27,7 @@ from ..methods import get_method
 from ..methods.enhance import check_draws
 from ..reports.boilerplate import bibliography, boilerplate
 from ..reports.page import reports_failure, write_report
-from ..resources import available_cpus, available_memory_gb, check_room, limit_threads
+from ..resources import allow_open_files, available_cpus, available_memory_gb, check_room, limit_threads
 from ..segmentation.regions import label_table
 from .inputs import graph_label, reference_key, session_key
 from .progress import append_log, open_log
@@ -204,6 +204,7 @@ def run_participants(settings: Settings, spec: RunSpec, plan: Plan) -> Outcome:
     for subject, sentence in plan.failed:
         outcome.failed.setdefault(subject, []).append(sentence)
     todo: dict[str, Sequence[LowFieldSession]] = {}
+    allow_open_files()  # a lock is held on every subject
     with ExitStack() as locks:
         for subject in plan.subjects:
             try:
@@ -289,8 +290,7 @@ def _start_run(settings: Settings, spec: RunSpec, plan: Plan) -> Path:
         maps=spec.maps,
     )
     run_dir = settings.out_dir / "logs" / run_id
-    run_dir.mkdir(parents=True)
-    (run_dir / "config.toml").write_text(to_toml(settings, method=spec.method_settings))
+    atomic_write(run_dir / "config.toml", to_toml(settings, method=spec.method_settings))
     open_log(run_dir, f"{available_cpus()} processors, {spec.mem_gb:.1f} GiB, device {spec.device}", describe(plan))
     return run_dir
 
@@ -344,6 +344,8 @@ def _settle(
         page = settings.out_dir / f"sub-{subject}.html"
         if absent and not reasons:
             reasons = [f"expected {absent[0]} and {len(absent) - 1} more file(s), found nothing there"]
+        if not reasons and not all(is_complete(session, spec) for session in own):
+            reasons = ["expected images of this run, found those of an earlier one: the run ended before this subject"]
         if not reasons and not page.is_file():
             reasons = [f"expected the report {page}, found none"]
         if reasons:

@@ -50,6 +50,8 @@ def run_train(settings: TrainSettings) -> int:
         _print(describe(settings, jobs, split), fitted, text)
         return 0
     check_room(settings.out_dir, "OUT_DIR")
+    if settings.work_dir:
+        check_room(settings.work_dir, "--work-dir")
     root = (settings.work_dir or settings.out_dir) / "examples"
     with locked(root / ".lock"):  # of several processes (torchrun) the first makes them, the others find them made
         jobs = _fitted(settings, jobs, pairs, root)

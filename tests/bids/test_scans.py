@@ -66,6 +66,8 @@ def test_what_cannot_be_a_scan_is_left_out_with_its_reason(tmp_path: Path) -> No
         "sub-01_part-phase_T1w.nii.gz": "phase part",
         "sub-01_desc-preproc_T1w.nii.gz": "derivative",
         "sub-01_acq-a.x_T1w.nii.gz": "not a BIDS name",
+        "sub-01_axi_T1w.nii.gz": "not a BIDS name",
+        "sub-01_site-a_T1w.nii.gz": "site-a is no entity of BIDS",
         "sub-01_acq-axi_T1w.nii": "beside it",
         "sub-02_T1w.nii.gz": "another subject",
         "sub-01_ses-A_T1w.nii.gz": "another subject or session",

@@ -88,6 +88,19 @@ def test_what_was_written_and_lost_is_written_again(tmp_path: Path, monkeypatch:
     assert [step.exists() for step in steps] == [False, True, True, True]
 
 
+def test_a_subject_of_an_earlier_run_that_was_not_begun_is_not_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All files are there, of other settings: the run ended before it."""
+    monkeypatch.setattr(run, "missing_outputs", lambda session, spec: [])
+    monkeypatch.setattr(run, "is_complete", lambda session, spec: False)
+    monkeypatch.setattr(run, "record_failures", lambda *given: None)
+    (tmp_path / "sub-01.html").touch()
+    outcome = run.Outcome(tmp_path)
+    run._settle(Settings(tmp_path, tmp_path), spec(), {"01": [session("A", paired=False)]}, [], outcome)
+    assert (outcome.done, list(outcome.failed)) == ([], ["01"])
+
+
 def test_what_a_finished_subject_left_in_the_work_folder_goes(tmp_path: Path) -> None:
     """As after a kill between the last step and the tidying up."""
     settings = Settings(tmp_path, tmp_path / "out", work_dir=tmp_path / "work", method="interp", sloppy=True)
