@@ -1,5 +1,6 @@
 """One scan, or the stacks of one scan, enhanced in memory: no dataset, no working folder, nothing written unasked."""
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -7,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from .config import CONTRASTS, ENDINGS
-from .errors import InputError
+from .errors import InputError, ScanWarning
 
 if TYPE_CHECKING:
     import nibabel as nib
@@ -260,11 +261,12 @@ def enhance(
     progress : called with a few words before each step
 
     Raises ``InputError`` with one sentence for what cannot be used (code ``several-contrasts`` where the scans are of
-    more than one contrast: one call makes one image), ``MethodError`` where memory runs out.
+    more than one contrast: one call makes one image), ``MethodError`` where memory runs out. Each of the result's
+    ``warnings`` is also a ``ScanWarning`` of Python's.
     """
     from .imaging.inputs import of_one_contrast, read_scans
 
-    images, warnings = read_scans(scans, progress)
+    images, notes = read_scans(scans, progress)
     chosen, contrast, left_out = of_one_contrast(images, suffix)
     # torch comes in only now: a wrong path is reported at once
     from .methods import get_method
@@ -276,8 +278,11 @@ def enhance(
     volume, anatomy, quality = _prepare(chosen, contrast, progress)
     result = _run(volume, sampling, progress)
     output = _output_of(volume, chosen[0][0] if keep_geometry else None)
-    warnings = [*warnings, *left_out, *quality["Warnings"]]
-    return _result(result, volume, anatomy, quality, output, warnings, sampling.device)
+    notes = [*notes, *left_out, *quality["Warnings"]]
+    scan = _result(result, volume, anatomy, quality, output, notes, sampling.device)
+    for text in scan.warnings:
+        warnings.warn(text, ScanWarning, stacklevel=2)
+    return scan
 
 
 def _prepare(
@@ -354,7 +359,7 @@ def _result(
     anatomy: "Anatomy",
     quality: Mapping[str, Any],
     output: _Output,
-    warnings: Sequence[str],
+    notes: Sequence[str],
     device: str,
 ) -> EnhancedScan:
     import numpy as np
@@ -362,7 +367,7 @@ def _result(
     (contrast,) = volume.contrasts
     channel, grid = CONTRASTS.index(contrast), volume.grid
     assert result.std is not None, f"{METHOD} gives the scale of its error"
-    texts = dict.fromkeys([*warnings, *result.provenance["warnings"]])
+    texts = dict.fromkeys([*notes, *result.provenance["warnings"]])
     # words for the participant level, which chooses scans with a filter
     plain = tuple(text.replace(" with --bids-filter-file", "") for text in texts)
     enhanced = replace(volume, image=result.image, stacks=())

@@ -19,6 +19,10 @@ class MethodError(RuntimeError):
     """A method could not produce an image it can stand behind: says what happened and what to do."""
 
 
+class ScanWarning(UserWarning):
+    """Something about a scan that its user should read; the image was made all the same."""
+
+
 class Interrupted(BaseException):
     """A graceful stop was requested: Ctrl-C, or SIGTERM as schedulers send it.
 

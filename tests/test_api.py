@@ -2,7 +2,9 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -10,6 +12,12 @@ import pytest
 
 import bids_lfenhance
 from bids_lfenhance import api
+from bids_lfenhance.errors import ScanWarning
+from bids_lfenhance.imaging.anatomy import Anatomy
+from bids_lfenhance.imaging.grid import Grid
+from bids_lfenhance.imaging.volume import Stack, Volume, volume_from_channels
+from bids_lfenhance.imaging.warp import Warp
+from bids_lfenhance.nn.method import Enhanced
 
 from .refusals import refused
 
@@ -54,14 +62,8 @@ def test_no_scan_no_file_and_no_head_are_refused(tmp_path: Path) -> None:
         api.enhance(np.zeros((3, 3, 3)))  # type: ignore[arg-type]
 
 
-def enhanced_scan(noise: float) -> api.EnhancedScan:
-    """What ``enhance`` would return of a ball of two shades, its stack with so much noise."""
-    from bids_lfenhance.imaging.anatomy import Anatomy
-    from bids_lfenhance.imaging.grid import Grid
-    from bids_lfenhance.imaging.volume import Stack, volume_from_channels
-    from bids_lfenhance.imaging.warp import Warp
-    from bids_lfenhance.nn.method import Enhanced
-
+def prepared(noise: float, *warnings: str) -> tuple[Volume, Anatomy, dict[str, Any], Enhanced]:
+    """A ball of two shades, its stack with so much noise: prepared, its brain, its quality, its enhanced image."""
     grid = Grid(np.diag([5.0, 5.0, 5.0, 1.0]), (36, 36, 36))
     radius = np.linalg.norm(np.indices(grid.shape) - 17.5, axis=0)
     mask, inner = radius < 13, radius < 8
@@ -80,11 +82,23 @@ def enhanced_scan(noise: float) -> api.EnhancedScan:
         np.stack([0.04 * clean] * 3).astype(np.float32),
         {"method": "fusionnet", "warnings": []},
     )
-    output = api._Output(grid, grid.affine)
-    quality = {"Scans": [record], "Alignment": {}, "Warnings": []}
-    from dataclasses import replace
+    quality = {"Scans": [record], "Alignment": {}, "Warnings": [*warnings]}
+    return replace(volume, mask=mask), anatomy, quality, result
 
-    return api._result(result, replace(volume, mask=mask), anatomy, quality, output, [], "cpu")
+
+def enhanced_scan(noise: float) -> api.EnhancedScan:
+    """What ``enhance`` would return of it."""
+    volume, anatomy, quality, result = prepared(noise)
+    return api._result(result, volume, anatomy, quality, api._Output(volume.grid, volume.grid.affine), [], "cpu")
+
+
+def test_what_a_user_should_read_is_a_warning_of_pythons_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    *found, result = prepared(6.0, "it moved")
+    monkeypatch.setattr(api, "_prepare", lambda *_: found)
+    monkeypatch.setattr(api, "_run", lambda *_: result)
+    with pytest.warns(ScanWarning, match="it moved") as caught:
+        one = api.enhance(scan(), suffix="T1w")
+    assert tuple(str(warning.message) for warning in caught) == one.warnings
 
 
 def test_the_verdict_follows_the_noise_and_says_that_nothing_was_compared() -> None:

@@ -5,14 +5,16 @@ import sys
 import tempfile
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from ..api import OUTPUTS, check_ending, enhance
 from ..config import CONTRASTS
-from ..errors import InputError
+from ..errors import InputError, ScanWarning
 from ..evaluation.thresholds import PURPOSES
+from ..imaging.inputs import scan_files
 from .parts import refuse_misspelt
 
 COMMAND = "enhance"
@@ -118,16 +120,18 @@ def run_enhance(words: Sequence[str]) -> int:
 def _enhance(given: argparse.Namespace, show: Callable[[str], None]) -> None:
     """Enhance and save; progress, warnings and verdict go to stderr."""
     show(f"bids_lfenhance enhance: loading, then {', '.join(given.scans)}")
-    result = enhance(
-        *given.scans,
-        suffix=given.suffix,
-        keep_geometry=given.keep_geometry,
-        target_contrast=given.target_contrast,
-        precision=given.precision,
-        device=given.device,
-        weights=given.weights,
-        progress=show,
-    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ScanWarning)  # they are told below, once
+        result = enhance(
+            *given.scans,
+            suffix=given.suffix,
+            keep_geometry=given.keep_geometry,
+            target_contrast=given.target_contrast,
+            precision=given.precision,
+            device=given.device,
+            weights=given.weights,
+            progress=show,
+        )
     for warning in result.warnings:
         show(f"Warning: {warning}")
     if given.regions or given.volumes:
@@ -163,8 +167,9 @@ def _check_outputs(given: argparse.Namespace) -> None:
     for name, path in outputs.items():
         check_ending(path, OUTPUTS[name])
     resolved = [path.resolve() for path in outputs.values()]
+    scans = {path.resolve() for word in given.scans for path in scan_files(word)}
     for path in resolved:
-        if resolved.count(path) > 1 or path in [Path(scan).resolve() for scan in given.scans]:
+        if resolved.count(path) > 1 or path in scans:
             raise InputError(
                 f"Expected outputs that are neither inputs nor each other, found {path} twice; name another.",
                 code="bad-output",

@@ -13,11 +13,15 @@ from ..errors import InputError, Interrupted, MethodError
 from .enhance import is_enhance_command, run_enhance
 from .parser import parse
 
-DONE, FAILED, USAGE, NOTHING = 0, 1, 2, 3
+DONE, FAILED, USAGE, NOTHING, STOPPED = 0, 1, 2, 3, 130
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The exit code: 0 all that was asked for is on disk, 1 a subject failed, 2 usage or preflight, 3 nothing to do."""
+    """The exit code.
+
+    0 all that was asked for is on disk, 1 a subject failed, 2 usage or preflight, 3 nothing to do, 130 stopped on
+    request (Ctrl-C, SIGTERM).
+    """
     os.environ["MPLBACKEND"] = "agg"  # a notebook's own would be looked for in every process, and is not there
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -34,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (KeyboardInterrupt, Interrupted) as error:
         again = "begin anew" if is_enhance_command(words) else "go on where it stopped"
         _to_stderr(f"bids_lfenhance: {str(error) or 'interrupted'}; run the same command again to {again}.")
-        return FAILED
+        return STOPPED
 
 
 def run(settings: Common) -> int:
@@ -165,8 +169,18 @@ def resolve_method(settings: Settings, device: str) -> dict[str, Any]:
 
 def _from_disk(settings: Settings) -> int:
     """``--boilerplate-only`` and ``--reports-only``: what the derivative suffices for."""
+    from ..bids.dataset import check_ours
     from ..reports.page import boilerplate, write_report
 
+    alone = ("reports_only", "boilerplate_only", "dry_run")
+    if len(together := [name for name in alone if getattr(settings, name)]) > 1:
+        words = " and ".join(f"--{name.replace('_', '-')}" for name in together)
+        raise InputError(
+            f"Expected one of --reports-only, --boilerplate-only and --dry-run, found {words}; leave out all but one.",
+            code="bad-option",
+            option=together[0],
+        )
+    check_ours(settings.out_dir)
     subjects = settings.participant_label or tuple(p.name for p in sorted(settings.out_dir.glob("sub-*")) if p.is_dir())
     if not subjects:
         raise InputError(

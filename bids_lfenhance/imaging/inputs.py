@@ -28,7 +28,7 @@ def read_scans(
     warnings: list[str] = []
     for number, scan in enumerate(scans, start=1):
         if isinstance(scan, str | Path):
-            found = [(path.name, open_scan(path)) for path in _files(str(scan))]
+            found = [(path.name, open_scan(path)) for path in scan_files(str(scan))]
         else:
             name = Path(_file_of(scan) or f"scan {number}")
             found = [(name.name, check_scan(name, scan))]
@@ -58,7 +58,7 @@ def _file_of(image: Any) -> str | None:
     return name
 
 
-def _files(word: str) -> list[Path]:
+def scan_files(word: str) -> list[Path]:
     """The images that a path, a folder or a pattern means, by name; one that does not exist is reported when read."""
     path = Path(word)
     if path.is_dir():

@@ -34,6 +34,15 @@ def test_an_output_that_cannot_be_written_is_refused(tmp_path: Path, out: str) -
         run_enhance([str(tmp_path / "scan.nii.gz"), "-o", str(tmp_path / out)])
 
 
+@pytest.mark.parametrize("word", [".", "*.nii.gz", "axi_T1w.nii.gz"])
+def test_no_output_takes_the_place_of_a_scan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, word: str) -> None:
+    """Nor is what the last run made of the same folder taken for scans."""
+    monkeypatch.chdir(tmp_path)
+    Path("axi_T1w.nii.gz").touch()
+    with refused("bad-output"):
+        run_enhance([word, "-o", "axi_T1w.nii.gz"])
+
+
 def test_bad_input_is_one_sentence_and_exit_code_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "out.nii.gz"
     assert main(["enhance", str(tmp_path / "none.nii.gz"), "-o", str(out)]) == 2
@@ -79,7 +88,7 @@ def test_an_interruption_does_not_promise_to_go_on(
         raise KeyboardInterrupt
 
     monkeypatch.setattr(run, "run_enhance", interrupted)
-    assert main(["enhance", "scan.nii.gz", "-o", "out.nii.gz"]) == 1
+    assert main(["enhance", "scan.nii.gz", "-o", "out.nii.gz"]) == 130
     said = capsys.readouterr().err
     assert said.startswith("bids_lfenhance: interrupted;")
     assert "begin anew" in said

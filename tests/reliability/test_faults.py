@@ -215,6 +215,7 @@ def ended(place: Path) -> tuple[subprocess.CompletedProcess, float, int, str]:
         sent = time.monotonic()
         first.send_signal(signal.SIGTERM)
         _, errors = first.communicate(timeout=60)
+    assert first.returncode == 130
     return second, time.monotonic() - sent, first.pid, errors
 
 

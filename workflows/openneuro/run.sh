@@ -18,7 +18,7 @@ for folder in "$dataset"/sub-*/; do
     code=0
     "${app[@]}" "$dataset" "$out" participant --participant-label "$subject" "$@" || code=$?
     datalad drop --dataset "$dataset" --reckless availability "$folder"
-    ((code != 2)) || exit 2 # a wrong option is wrong for every subject
+    ((code != 2 && code != 130)) || exit "$code" # a wrong option is wrong for every subject; Ctrl-C means all of them
     ((code <= worst)) || worst=$code
 done
 "${app[@]}" "$dataset" "$out" group || worst=1
