@@ -93,7 +93,7 @@ def test_a_bad_settings_file_is_one_sentence(tmp_path, text):
 
 
 @pytest.mark.parametrize("option", ["--participant-label", "--session-label"])
-@pytest.mark.parametrize("label", ["01/../../victim", "..", "a b", "sub-", "<b>"])
+@pytest.mark.parametrize("label", ["01/../../victim", "..", "sub-", "<b>"])
 @pytest.mark.parametrize("more", [(), ("--reports-only",)])
 def test_no_label_leads_out_of_the_output_folder(tmp_path, capsys, option, label, more):
     for folder in ("bids", "out/sub-01", "out/victim", "victim"):

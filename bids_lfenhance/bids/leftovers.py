@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from ..errors import InputError
 from .participants import given_rows, own_rows
 from .scans import LABEL, shorten, why_no_label
 
@@ -50,16 +49,17 @@ def _is_label(name: str) -> bool:
     return LABEL.fullmatch(name.partition("-")[2]) is not None
 
 
-def people_without_data(root: Path) -> tuple[str, ...]:
-    """A sentence that counts the people of participants.tsv who have no folder; none where all have."""
-    try:
-        rows = given_rows(root)
-    except InputError:  # said by participants_notes
-        return ()
-    folders = _folders(root, "sub-*")
+def absent_people(root: Path, folders: Iterable[str]) -> tuple[list[str], list[str]]:
+    """(Those of participants.tsv, ``sub-01`` …, who have none of these ``folders``; all who are listed)."""
+    rows = given_rows(root)
     with_data = {row["participant_id"] for row in own_rows(rows, folders).values()}
     listed = list(dict.fromkeys(row["participant_id"] for row in rows))
-    absent = [label for label in listed if label not in with_data]
+    return [label for label in listed if label not in with_data], listed
+
+
+def people_without_data(root: Path) -> tuple[str, ...]:
+    """A sentence that counts the people of participants.tsv who have no folder; none where all have."""
+    absent, listed = absent_people(root, _folders(root, "sub-*"))
     if not absent:
         return ()
     are = "is" if len(absent) == 1 else "are"

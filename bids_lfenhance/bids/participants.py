@@ -37,8 +37,14 @@ _NUMBER = re.compile(r"0*(?P<number>\d+(?:[.,]\d+)?)\s*(?P<unit>[a-z ]*)\.?", re
 
 
 def given_rows(folder: Path) -> list[dict[str, str]]:
-    """The rows of a dataset's participants.tsv, ``sub-`` added where it was left out; none where there is no table."""
-    rows = read_table(folder / TABLE)
+    """The rows of a dataset's participants.tsv, ``sub-`` added where it was left out.
+
+    None where there is no table, or none that can be read: ``participants_notes`` says so.
+    """
+    try:
+        rows = read_table(folder / TABLE)
+    except InputError:
+        return []
     key = next((name for row in rows[:1] for name in row if name.lower() == "participant_id"), "participant_id")
     return [
         {"participant_id": _prefixed(row[key])} | {name: value for name, value in row.items() if name != key}
@@ -109,8 +115,9 @@ def age_and_sex(row: Row, columns: Mapping[str, Any]) -> dict[str, Any]:
 
 def participants_notes(folder: Path, subjects: Iterable[str]) -> tuple[str, ...]:
     """Sentences on rows that were not read as they stand: of several one was taken, an age that is no number."""
+    given = given_rows(folder)
     try:
-        given = given_rows(folder)
+        read_table(folder / TABLE)
         read_json(folder / TABLE.replace(".tsv", ".json"))
     except InputError as error:
         if error.code != "missing-file":

@@ -99,5 +99,5 @@ def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def table_text(columns: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    """A tab-separated file as text."""
-    return "".join("\t".join(cells) + "\n" for cells in (columns, *rows))
+    """A tab-separated file as text; white space in a cell is one blank each."""
+    return "".join("\t".join(" ".join(cell.split()) for cell in cells) + "\n" for cells in (columns, *rows))

@@ -3,6 +3,7 @@
 import argparse
 import dataclasses
 import itertools
+import re
 import sys
 import typing
 from collections.abc import Sequence
@@ -49,6 +50,8 @@ def parse(argv: Sequence[str] | None = None) -> Common:
     run = {key: _typed(kind, key, value) for key, value in file["run"].items()}
     run |= {key: value for key, value in given.items() if key in names}
     if run.get("sloppy"):
+        if run.get("budget", "sloppy") != "sloppy":
+            parser.error(f"--sloppy and --budget {run['budget']} contradict each other: leave out one")
         run["budget"] = "sloppy"
     run |= settings_of_parts(level, run, file, {key: value for key, value in given.items() if key not in names})
     return validated(kind(**run))
@@ -240,8 +243,8 @@ class _Words(argparse.Action):
     """Words that may come together or one option at a time, as scripts of other BIDS Apps give them."""
 
     def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
-        if self.dest.endswith("_label"):  # a label has no comma, and lists of other tools do
-            values = [label for value in values for label in value.split(",") if label]
+        if self.dest.endswith("_label"):  # lists of other tools: "K6,K7", "K6 K7", lines that Windows ended
+            values = [label for value in values for label in re.split(r"[\s,;]+", value) if label]
         setattr(namespace, self.dest, (*getattr(namespace, self.dest, ()), *values))
 
 

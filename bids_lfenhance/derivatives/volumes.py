@@ -41,7 +41,7 @@ def write_volumes(out_dir: Path, subject: str) -> Path:
     Every segmentation that lies in the derivative is in it, those of other methods and earlier runs too.
     """
     folder = out_dir / f"sub-{subject}"
-    tables = sorted([*folder.glob("anat/*_dseg.tsv"), *folder.glob("ses-*/anat/*_dseg.tsv")])
+    tables = sorted([*folder.glob("anat/sub-*_dseg.tsv"), *folder.glob("ses-*/anat/sub-*_dseg.tsv")])
     path = volumes_path(out_dir, subject)
     write_table(path, [row for table in tables for row in _rows(out_dir, subject, table)], COLUMNS)
     return path

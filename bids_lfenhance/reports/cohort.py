@@ -11,8 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from ..bids.leftovers import absent_people
 from ..bids.pairing import listed_time
 from ..bids.participants import age_and_sex, columns_of, given_rows, own_rows, participants_notes
+from ..bids.scans import LABEL
 from ..config import TOTAL_INTRACRANIAL
 from ..evaluation.cohort import BASELINE, METRIC_KEYS
 from ..evaluation.metric_definitions import DICE, VOLUME_DIFFERENCE
@@ -72,7 +74,8 @@ class Cohort:
 def known_subjects(out_dir: Path) -> list[str]:
     """Subjects that have a folder in the derivative, or a row in its participants.tsv."""
     folders = {path.name for path in out_dir.glob("sub-*") if path.is_dir()}
-    return sorted({name.removeprefix("sub-") for name in folders} | _listed(out_dir))
+    listed = {row["participant_id"] for row in given_rows(out_dir)}
+    return sorted(name.removeprefix("sub-") for name in folders | listed if LABEL.fullmatch(name.removeprefix("sub-")))
 
 
 def read_cohort(out_dir: Path, bids_dir: Path, subjects: Iterable[str], sessions: Iterable[str] = ()) -> Cohort:
@@ -113,7 +116,8 @@ def read_cohort(out_dir: Path, bids_dir: Path, subjects: Iterable[str], sessions
     cohort.dates = {place: listed_time(bids_dir, *place) for place in places}
     cohort.people = _people(out_dir, bids_dir, wanted)
     cohort.notes += participants_notes(bids_dir, wanted)
-    cohort.absent = tuple(sorted(_listed(bids_dir) - set(known_subjects(out_dir))))
+    absent, _ = absent_people(bids_dir, [f"sub-{name}" for name in known_subjects(out_dir)])
+    cohort.absent = tuple(sorted(name.removeprefix("sub-") for name in absent))
     return cohort
 
 
@@ -302,11 +306,6 @@ def _add_metrics(cohort: Cohort, where: tuple[str, str], session: Session, count
                 "two methods, so they were not run on the same images; the last table counts."
             )
             cohort.notes += [note] if note not in cohort.notes else []
-
-
-def _listed(folder: Path) -> set[str]:
-    names = {row["participant_id"].removeprefix("sub-") for row in given_rows(folder)}
-    return {name for name in names if name.replace("+", "").isalnum()}
 
 
 def _people(out_dir: Path, bids_dir: Path, subjects: Iterable[str]) -> dict[str, dict[str, Any]]:

@@ -82,7 +82,7 @@ def describe_group(settings: GroupSettings) -> str:
 
 
 def _files(folder: Path, pattern: str) -> Sequence[Path]:
-    return [*folder.glob(f"anat/{pattern}"), *folder.glob(f"ses-*/anat/{pattern}")]
+    return [*folder.glob(f"anat/sub-{pattern}"), *folder.glob(f"ses-*/anat/sub-{pattern}")]
 
 
 def run_group(settings: GroupSettings) -> Grouped:

@@ -10,6 +10,7 @@ from bids_lfenhance.bids.field_strength import read_field_strength
 from bids_lfenhance.bids.highfield import plan_simulation
 from bids_lfenhance.bids.participants import merged_participants
 from bids_lfenhance.bids.plan import make_plan
+from bids_lfenhance.cli.parser import parse
 from bids_lfenhance.evaluation.usable import asks_for_action
 from bids_lfenhance.workflows.inputs import reference_key, scan_input, session_key
 
@@ -113,7 +114,8 @@ def test_folders_that_are_no_label_are_named_with_the_reason(make_tree: MakeTree
 def test_labels_as_people_type_them(make_tree: MakeTree, low: Sidecar, typed: list[str]) -> None:
     """Lists in one argument, lists with Windows' line ends: https://github.com/nipreps/fmriprep/issues/1748."""
     root = make_tree({"K6/A/T1w": low, "K7/A/T1w": low, "K8/A/T1w": low})
-    assert make_plan(root, typed).subjects == ("K6", "K7")
+    settings = parse([str(root), str(root.parent / "out"), "participant", "--participant-label", *typed])
+    assert make_plan(root, settings.participant_label).subjects == ("K6", "K7")
 
 
 @pytest.mark.parametrize(
