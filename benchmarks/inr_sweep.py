@@ -30,7 +30,6 @@ VARIANTS = (
     "omega=10.0",
     "omega=40.0",
     "width=128",
-    "bf16=False",
 )
 
 

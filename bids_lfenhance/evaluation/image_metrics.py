@@ -82,6 +82,8 @@ def _volumewise(
         brain = region == "brain"
         inside_x, inside_y = (x[pair.mask], y[pair.mask]) if brain else (x, y)
         values = {name: f(inside_x, inside_y) for name, f in VOXELWISE.items() if name in protocol.metrics}
+        if "ncc" in values:  # a negative gain must not forgive an inverted image
+            values["ncc"] *= float(np.sign(scales.image.gain * scales.reference.gain))
         values["ssim"] = similarity[region]
         values["nmse"] = min(values["nmse"], protocol.nmse_limit)
         if "wass" in protocol.metrics:
@@ -148,8 +150,12 @@ def _slicewise(pair: Pair, scales: Scales) -> Iterator[tuple[str, str, float]]:
 
     x, y = prepare(pair.image, scales.image), prepare(pair.reference, scales.reference)
     count = x.shape[2]
+    if not count:
+        yield from (("field", name, float("nan")) for name in ("psnr", "ssim"))
+        yield "field", "empty", _empty(pair)
+        return
     per_slice = [intensity.psnr(x[:, :, k], y[:, :, k]) for k in range(count)]
-    yield "field", "psnr", float(np.mean(per_slice)) if count else float("nan")
+    yield "field", "psnr", float(np.mean(per_slice))
     moments = local_moments(x, y, ndim=2)
     yield "field", "ssim", _mean(ssim_map(moments)[valid_area(x.shape, moments.pad, ndim=2)])
     perceptual = lpips_mean((np.minimum(x[:, :, k], 1), np.minimum(y[:, :, k], 1)) for k in range(count))

@@ -170,12 +170,12 @@ def _first_of_each(
 
 
 def _grouped(prepared: Sequence[PreparedScan], levels: Sequence[tuple[float, int]]) -> list[Group]:
-    """The stacks by contrast, registered to the first of each: iso where there is one, else axial."""
+    """The stacks by contrast, registered to the first of each: iso where there is one, else axial; then by name."""
     groups: list[Group] = []
     for contrast in FIXED_ORDER:
         members = sorted(
             (scan for scan in prepared if scan.contrast == contrast),
-            key=lambda scan: {"iso": 0, "axi": 1}.get(scan.plane, 2),
+            key=lambda scan: ({"iso": 0, "axi": 1}.get(scan.plane, 2), scan.name),
         )
         if not members:
             continue

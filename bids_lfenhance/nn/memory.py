@@ -74,7 +74,9 @@ def peak_bytes(work: Callable[[], object]) -> int:
 def limit_of(device: str, memory_gb: float | None = None) -> int:
     """Bytes that networks may use on a device: what is free there, on the processor ``memory_gb`` at most."""
     if torch.device(device).type == "cuda":
-        return int(torch.cuda.mem_get_info(torch.device(device))[0])
+        where = torch.device(device)
+        held = torch.cuda.memory_reserved(where) - torch.cuda.memory_allocated(where)  # free for tensors of ours alone
+        return int(torch.cuda.mem_get_info(where)[0]) + held
     free = available_memory_gb()
     return int(GIB * min(free, memory_gb or free))
 

@@ -28,14 +28,17 @@ def fit_mixture(seen: Tensor, prior: Tensor, groups: Tensor) -> Gaussians:
     seen : (B, N) float32 intensities of some voxels, the mean of the brain about 1
     prior : (B, 33, N) float32 probabilities of the atlas there
     groups : (33,) int64 group of each channel, 0 … G−1: regions of one tissue are equally bright
+
+    In single precision whatever the network multiplies in: a variance of bfloat16 has no digits.
     """
     member = torch.zeros(int(groups.max()) + 1, len(groups), device=prior.device)
     member[groups, torch.arange(len(groups), device=prior.device)] = 1
-    shares = torch.einsum("gc,bcn->bgn", member, prior)
-    gaussians = _moments(seen, shares)
-    for _ in range(ROUNDS):
-        found = (shares.clamp(min=1e-8).log() + log_likelihood(seen, gaussians)).softmax(dim=1)
-        gaussians = _moments(seen, found)
+    with torch.autocast(seen.device.type, enabled=False):
+        shares = torch.einsum("gc,bcn->bgn", member, prior)
+        gaussians = _moments(seen, shares)
+        for _ in range(ROUNDS):
+            found = (shares.clamp(min=1e-8).log() + log_likelihood(seen, gaussians)).softmax(dim=1)
+            gaussians = _moments(seen, found)
     return gaussians
 
 

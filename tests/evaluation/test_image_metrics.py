@@ -108,6 +108,24 @@ def test_slice2d_means_over_slices_with_brain(head, table):
     assert table["slice2d", "field", "ssim"] == pytest.approx(ssim, abs=1e-5)
 
 
+def test_an_inverted_image_is_not_forgiven(head):
+    """The fit of ``brain-fit`` may turn the image round; correlation tells that it did."""
+    _, reference, mask = head
+    rows = image_metrics(2 - reference, reference, mask)
+    values = {(row["protocol"], row["metric"]): row["value"] for row in rows if row["region"] == "brain"}
+    assert values["brain-fit", "psnr"] > 100
+    assert values["brain-fit", "ncc"] == pytest.approx(-1)
+
+
+def test_a_mask_without_a_slice_of_brain_has_no_figures_by_slice(head):
+    image, reference, _ = head
+    mask = np.zeros(reference.shape, bool)
+    mask[20:24, 20:24, 10:16] = True
+    rows = image_metrics(image, reference, mask)
+    by_slice = {row["metric"]: row["value"] for row in rows if row["protocol"] == "slice2d"}
+    assert np.isnan([by_slice["psnr"], by_slice["ssim"]]).all()
+
+
 def test_protocols_disagree_about_one_image(table):
     psnr = [value for (protocol, _, metric), value in table.items() if metric in ("psnr", "psnr_voxel")]
     assert max(psnr) - min(psnr) > 5

@@ -136,6 +136,17 @@ def test_the_mixture_finds_planted_means():
     assert variance.sqrt().max() < 0.2, "the groups are told apart: all of them together spread by 0.46"
 
 
+def test_the_mixture_is_fitted_in_single_precision_whatever_the_network_multiplies_in():
+    generator = torch.Generator().manual_seed(0)
+    groups = torch.from_numpy(groups_of_channels())
+    seen = 1 + 0.05 * torch.randn(1, 5000, generator=generator)
+    prior = torch.rand(1, 33, 5000, generator=generator).softmax(dim=1)
+    whole = fit_mixture(seen, prior, groups)
+    with torch.autocast("cpu", torch.bfloat16):
+        half = fit_mixture(seen, prior, groups)
+    assert all(torch.equal(*pair) for pair in zip(whole, half, strict=True))
+
+
 def test_a_group_that_is_hardly_there_has_no_sharp_opinion():
     groups = torch.from_numpy(groups_of_channels())
     prior = torch.full((1, 33, 1000), 1e-6)

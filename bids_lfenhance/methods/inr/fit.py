@@ -80,8 +80,7 @@ def _fit_once(
     errors: list[float] = []
     for batch in _batches(len(seen.value), settings, noise):
         optimiser.zero_grad(set_to_none=True)
-        with _precision(settings, device):
-            total, error = _loss(network, data, batch.to(device), settings, noise, step_mm)
+        total, error = _loss(network, data, batch.to(device), settings, noise, step_mm)
         total.backward()
         optimiser.step()
         schedule.step()
@@ -108,18 +107,6 @@ def _network(seen: Observations, settings: InrSettings, omega: float, noise: tor
 def _batches(count: int, settings: InrSettings, noise: torch.Generator) -> Iterator[Tensor]:
     for _ in range(settings.steps):
         yield torch.randint(count, (settings.batch,), generator=noise)
-
-
-def _precision(settings: InrSettings, device: torch.device) -> torch.autocast:
-    native = device.type == "cuda" or amx_available()
-    return torch.autocast(
-        device.type, torch.bfloat16, enabled=settings.bf16 and native and settings.activation != "wire"
-    )
-
-
-def amx_available() -> bool:
-    """Whether this processor multiplies matrices of bfloat16 in hardware; without, half precision is slower."""
-    return bool(torch.cpu._is_amx_tile_supported())
 
 
 def _loss(
@@ -178,7 +165,7 @@ def render(network: Field, points: np.ndarray, settings: InrSettings) -> tuple[n
     """((C, N) intensity, (3, N) posteriors of CSF, GM, WM), float32, at points (N, 3), in chunks."""
     device = torch.device(settings.device)
     images, shares = [], []
-    with torch.no_grad(), _precision(settings, device):
+    with torch.no_grad():
         for part in torch.from_numpy(points).split(CHUNK):
             here = part.to(device)
             intensity, logits = network(here)

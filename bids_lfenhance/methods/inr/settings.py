@@ -58,9 +58,6 @@ class InrSettings:
     rate: float = field(
         default=3e-3, metadata=setting("learning rate at the start, falling to 0 as a cosine", "docs/methods/inr.md")
     )
-    bf16: bool = field(
-        default=True, metadata=setting("half precision where the processor multiplies it natively", "measured")
-    )
     device: str = field(default="cpu", metadata=setting("where the network is fitted; the app's --device"))
 
 
