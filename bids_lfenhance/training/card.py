@@ -44,7 +44,7 @@ def make_recipe(run: "Run", state: "State", split: Split) -> JsonObject:
 
     used = [*run.train, *run.validation]
     known = {name for e in run.train for name in e.contrasts["low"] if name in e.contrasts["high"]}
-    before = {person for persons in seen_before(used, run.options.start).values() for person in persons}
+    before = {person for persons in seen_before(used, run.options.start, run.settings).values() for person in persons}
     progress = state.progress
     return {
         "method": run.method.about.weights_name,

@@ -119,7 +119,8 @@ def _run_stage(run: Run, state: State, stage: Stage) -> None:
             _note(run, state, stage, losses)
             last = progress.step == stage.steps
             stop, late = run.group.any(run.stop()), run.group.any(_out_of_time(run, state))
-            if last or late or progress.step % options.validate_every == 0:
+            on_schedule = last or progress.step % options.validate_every == 0
+            if on_schedule:
                 _validate(run, state, stage)
             if options.patience and progress.stale >= options.patience:
                 LOG.info("%s ends at step %d: validation no longer gains", stage.name, progress.step)
@@ -132,6 +133,8 @@ def _run_stage(run: Run, state: State, stage: Stage) -> None:
                 saved = time.monotonic()
             if stop:
                 raise Interrupted(f"stopped after {progress.total} steps; the same command goes on from there")
+            if late and not on_schedule:  # for the weights of this call alone: the checkpoint goes on as if uncut
+                _validate(run, state, stage)
             if last or late:
                 return
     finally:
@@ -250,7 +253,7 @@ def _validate(run: Run, state: State, stage: Stage) -> None:
         run.curves.add(progress.total, stage.name, scores)
         run.curves.draw()
         score = scores[run.method.scores[0]]
-        if progress.best is not None and not score >= progress.best:
+        if not math.isfinite(score) or (progress.best is not None and score < progress.best):
             progress.stale += 1
             return
         progress.best, progress.stale = score, 0

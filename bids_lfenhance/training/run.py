@@ -21,7 +21,7 @@ from ..nn.precision import use_precision
 from ..nn.settings import plain
 from ..nn.source import Source
 from ..nn.stage import Stage
-from ..nn.weights import LoadedWeights
+from ..nn.weights import LoadedWeights, load_weights
 from ..simulators.online.source import OnlineSource
 from ..simulators.online.validation import fixed_sessions
 from .checkpoint import Progress, State, find_checkpoint, restore
@@ -116,7 +116,7 @@ def prepare(
         )
     if options.start is not None:
         refuse_seen(split, options.start)
-    refuse_leaks(split, seen_before(examples, options.start))
+    refuse_leaks(split, seen_before(examples, options.start, settings))
     source = source or _source(method, parts["train"], settings, options)
     stages = method.stages(settings)
     nets = _networks(method, settings, options, group)
@@ -193,12 +193,18 @@ def optimisers_of(stage: Stage, trainable: Mapping[str, list[nn.Parameter]]) -> 
     }
 
 
-def seen_before(examples: Sequence[Example], start: LoadedWeights | None) -> dict[str, list[str]]:
-    """{what: persons}: who the weights to begin with, and learned simulators behind the examples, were trained on.
+def seen_before(
+    examples: Sequence[Example], start: LoadedWeights | None, settings: object = None
+) -> dict[str, list[str]]:
+    """{what: persons}: who the weights that a training builds on were trained on.
 
-    A simulator's are found under the key ``trained_on``, wherever in an example's origin.
+    Those to begin with, the estimate of these ``settings`` where they have one, and the learned simulators behind the
+    examples, which are found under the key ``trained_on``, wherever in an example's origin.
     """
     seen = {f"the weights {start.path}": list(start.trained_on)} if start else {}
+    if estimate := getattr(settings, "estimate_weights", ""):
+        loaded = load_weights(estimate, "fusionnet", ())
+        seen[f"the estimate {loaded.path}"] = list(loaded.trained_on)
     made = sorted({person for example in examples for person in _trained_on(example.origin)})
     return seen | ({"the simulator behind the examples": made} if made else {})
 

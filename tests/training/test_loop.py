@@ -7,6 +7,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from bids_lfenhance.training.curves import read_curves
 from bids_lfenhance.training.examples import Example
 from bids_lfenhance.training.loop import train
 from bids_lfenhance.training.patches import Augmentation
-from bids_lfenhance.training.run import TrainOptions
+from bids_lfenhance.training.run import TrainOptions, seen_before
 from bids_lfenhance.training.split import Split, read_split
 from bids_lfenhance.training.validate import brain_psnr
 
@@ -250,6 +251,24 @@ def test_stops_early_and_keeps_the_best(
     assert same(tmp_path / "early", tmp_path / "long")
 
 
+def test_a_score_that_is_no_number_is_no_best(
+    tmp_path: Path, examples: list[Example], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    patched_psnr(monkeypatch, [float("nan"), 23.0, 22.0, 21.0])
+    options = replace(OPTIONS, validate_every=2)
+    assert train(TOY, ToySettings(), examples, SPLIT, tmp_path, options, quiet).score == 23.0
+
+
+def test_a_call_that_ran_out_of_time_leaves_no_trace_in_the_next(
+    tmp_path: Path, examples: list[Example], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it validates at its end, at whatever step, is for its own weights; the training goes on as if uncut."""
+    patched_psnr(monkeypatch, [99.0, 20.0, 23.0])
+    options = replace(OPTIONS, validate_every=4)
+    train(TOY, ToySettings(), examples, SPLIT, tmp_path, replace(options, max_seconds=1e-6), quiet)
+    assert train(TOY, ToySettings(), examples, SPLIT, tmp_path, options, quiet).score == 23.0
+
+
 def test_the_next_stage_goes_on_after_an_early_stop(
     tmp_path: Path, examples: list[Example], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -360,6 +379,12 @@ def test_a_simulator_that_has_seen_the_test_subject_is_refused(tmp_path: Path) -
     made = [make_example(tmp_path, "a", 0, origin=origin), make_example(tmp_path, "b", 1)]
     with pytest.raises(InputError, match="simulator behind the examples was trained on ds/b"):
         train(TOY, ToySettings(), made, Split(("ds/a",), (), ("ds/b",)), tmp_path / "out", OPTIONS, quiet)
+
+
+def test_the_estimate_behind_a_residual_has_seen_people_too() -> None:
+    (people,) = seen_before([], None, SimpleNamespace(estimate_weights="auto")).values()
+    assert people == list(load_weights("auto", "fusionnet", ()).trained_on)
+    assert people
 
 
 def test_what_cannot_be_trained_is_said(tmp_path: Path, examples: list[Example]) -> None:
