@@ -4,7 +4,8 @@ python benchmarks/estimate.py sub-53 patient26 --contrasts T1w T2w --planes axi 
 
 A row, in the table of ``--out`` too: brain-fit PSNR / SSIM of the plain mean and of the estimate, where high field has
 brain; in the brain that was found: coverage of 2 SD, correlation of the SD with |error|, power at .1–.2, .2–.3 and
-.3–.4 /mm as a share of high field's. Subjects as of fidelity.py.
+.3–.4 /mm as a share of high field's. What high field has of noise is no error of the estimate: its variance is added to
+that which the SD tells. Subjects as of fidelity.py.
 """
 
 import argparse
@@ -19,6 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.fidelity import SHARED, Case, brain_fit_ssim, make_case
 from bids_lfenhance.config import CONTRASTS
+from bids_lfenhance.imaging.noise import noise_sigma
 from bids_lfenhance.methods import get_method
 from bids_lfenhance.methods.enhance import enhance
 from bids_lfenhance.resources import measured
@@ -42,6 +44,11 @@ def fitted(image: np.ndarray, truth: np.ndarray, mask: np.ndarray) -> tuple[np.n
     return gain * image + offset, float(gain)
 
 
+def noise_of(truth: np.ndarray, brain: np.ndarray) -> float:
+    """SD of the noise of high field inside the brain, in its units."""
+    return noise_sigma(np.where(brain, np.maximum(truth, 0), 0))
+
+
 def scores(case: Case, contrast: str, image: np.ndarray, std: np.ndarray) -> dict[str, float]:
     """The figures of a row, those of the plain mean first."""
     channel, truth = CONTRASTS.index(contrast), case.truth[contrast]
@@ -54,7 +61,8 @@ def scores(case: Case, contrast: str, image: np.ndarray, std: np.ndarray) -> dic
         fit, gain = fitted(one, truth, found)
         for low, share in zip(BANDS, power(fit, found) / reference, strict=True):
             figures[f"{name}_power_{low:g}"] = share
-    error, sd = np.abs(fit - truth)[found], abs(gain) * std[channel][found]
+    error = np.abs(fit - truth)[found]
+    sd = np.hypot(gain * std[channel][found], noise_of(truth, case.brain))
     return figures | {
         "coverage": float((error < 2 * sd).mean()),
         "correlation": float(np.corrcoef(error, sd)[0, 1]),

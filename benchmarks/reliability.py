@@ -6,7 +6,8 @@ python benchmarks/reliability.py error --cache FOLDER --fit sub-11 norm
 python benchmarks/reliability.py volumes --cache FOLDER --fit sub-11 norm
 
 scale: voxels of the brain in tenths by the SD that fusionnet tells; ECE is the mean over the tenths of |RMS error −
-SD|, in % of the brain's median; of error over SD the root mean square is told. error: non-negative weights of
+SD|, in % of the brain's median; of error over SD the root mean square is told. High field's own noise is no error of
+the estimate, so its variance is added to the SD's. error: non-negative weights of
 ``expected_error`` fitted on the people of --fit, and the correlation with |error|, both smoothed. volumes: the factor
 such that nine in ten differences from high field are smaller in each of the people of --fit, and how many are: of a
 person of --fit with the factor of the others, of everybody else with that of all. Tables go to benchmarks/results, from
@@ -81,13 +82,15 @@ def scale(folder: Path, picture: Path | None) -> None:
             found = file["found"]
             level = float(np.median(file["image"][found])) / 100
             error = np.abs(file["image"] - file["truth"])[found] / level
-            sd = file["scale"][found] / level
+            sd, noise = file["scale"][found] / level, float(file["noise"]) / level
+        sd = np.hypot(sd, noise)
         order = np.array_split(np.argsort(sd), 10)
         told, seen = (np.array([np.sqrt(np.mean(x[part] ** 2)) for part in order]) for x in (sd, error))
         curves[" ".join(case)] = told, seen
         figures = {f"within {k} SD": percent(float(np.mean(error < k * sd))) for k in (1, 2)}
         figures |= {"RMS error": f"{np.sqrt(np.mean(error**2)):.1f} %", "SD": f"{np.sqrt(np.mean(sd**2)):.1f} %"}
         figures["error over SD"] = f"{np.sqrt(np.mean(np.minimum(error / np.maximum(sd, 1e-9), FAR) ** 2)):.2f}"
+        figures["of it, noise of high field"] = f"{noise:.1f} %"
         figures["ECE"] = f"{np.mean(np.abs(seen - told)):.1f} %"
         rows.append(about(case) | figures)
     keep("reliability", rows)

@@ -22,6 +22,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from benchmarks.estimate import noise_of
 from benchmarks.fidelity import SHARED, Case, make_case
 from bids_lfenhance.evaluation.risk import risk_map
 from bids_lfenhance.imaging.anatomy import Anatomy, find_anatomy
@@ -119,7 +120,8 @@ def images(case: Case, contrast: str, image: np.ndarray, scale: np.ndarray, path
         "mean": volume.channel(contrast),
     }
     arrays = {key: value[box].astype(np.float32) for key, value in kept.items()}
-    np.savez(path, found=found[box], zooms=np.array(grid.zooms), **arrays)
+    noise = noise_of(truth, case.brain) / abs(gain)
+    np.savez(path, found=found[box], zooms=np.array(grid.zooms), noise=noise, **arrays)
 
 
 def main() -> None:

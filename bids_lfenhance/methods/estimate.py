@@ -82,15 +82,15 @@ class SessionEstimate:
         return out
 
     def error_scale(self, factors: Mapping[str, float]) -> np.ndarray:
-        """(C, X, Y, Z) float32: SD of the error in the units of the scan, times a factor by contrast, if any.
+        """(C, X, Y, Z) float32: SD of the error in the units of the scan, times a factor by contrast.
 
-        Zero beyond the brain.
+        Within ``nn.estimate.SCALE`` before the factor, zero beyond the brain.
         """
         out = np.zeros(self.volume.image.shape, np.float32)
         for name, one in self.contrasts.items():
             here: tuple[int | slice, ...] = (CONTRASTS.index(name), *self.crop.box)
-            factor = factors.get(name, 1.0) * one.slots.unit
-            out[here] = np.where(self.region, one.scale[0, 0].cpu().numpy() * factor, 0)
+            factor = factors[name] * one.slots.unit
+            out[here] = np.where(self.region, one.scale[0, 0].cpu().numpy().clip(*SCALE) * factor, 0)
         return out
 
     def record(self) -> JsonObject:
@@ -160,8 +160,9 @@ def _corrected(found: SessionEstimate, name: str) -> ContrastEstimate:
     mean, fused = (image[0, 0].cpu().numpy() for image in (one.mean, one.inputs[:, :1]))
     level = torch.from_numpy(shading(mean, fused, where, grid.zooms) * mean)[None, None].to(one.mean.device)
     image = found.paste({name: level})[channel]
-    scale = found.error_scale({})[channel].clip(max=SCALE[1] * one.slots.unit)
-    mask = np.zeros(grid.shape, bool)
+    scale, mask = np.zeros(grid.shape, np.float32), np.zeros(grid.shape, bool)
+    predicted = one.scale[0, 0].cpu().numpy().clip(max=SCALE[1]) * one.slots.unit
+    scale[found.crop.box] = np.where(found.region, predicted, 0)
     mask[found.crop.box] = found.crop.mask
     with fft.set_workers(torch.get_num_threads()):  # each line of a transform is one thread's: the same to the bit
         change = correction(image, scale, stacks, mask, grid)[found.crop.box] / np.float32(one.slots.unit)
