@@ -44,9 +44,9 @@ def registration_image(data: np.ndarray, affine: np.ndarray) -> RegistrationImag
     return make_registration_image(data, affine, head_mask(data, affine))
 
 
-def ours(moving: ts.Moved, fixed: ts.Moved, bent: bool) -> np.ndarray:
+def ours(moving: ts.Moved, fixed: ts.Moved, cross_contrast: bool) -> np.ndarray:
     images = [registration_image(s.image.get_fdata(dtype=np.float32), s.image.affine) for s in (moving, fixed)]
-    return align(*images, bent=bent).pose
+    return align(*images, cross_contrast=cross_contrast).pose
 
 
 def ants_image(data: np.ndarray, affine: np.ndarray) -> Any:
@@ -59,7 +59,7 @@ def ants_image(data: np.ndarray, affine: np.ndarray) -> Any:
 
 
 def ants_rigid(kind: str) -> Callable[[ts.Moved, ts.Moved, bool], np.ndarray]:
-    def run(moving: ts.Moved, fixed: ts.Moved, bent: bool) -> np.ndarray:
+    def run(moving: ts.Moved, fixed: ts.Moved, cross_contrast: bool) -> np.ndarray:
         import ants
 
         images = [ants_image(s.image.get_fdata(dtype=np.float32), s.image.affine) for s in (fixed, moving)]

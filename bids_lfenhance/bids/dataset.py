@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..config import MADE_MAPS, METHOD_MAPS, TISSUES
+from ..config import DERIVED_MAPS, METHOD_MAPS, TISSUES
 from ..errors import InputError
 from .atomic import atomic_write, locked
 from .participants import columns_of, merged_participants
@@ -33,7 +33,7 @@ MAPS = {
     "": "",
     "Std": ": standard deviation of its error",
     "Risk": ": re-degraded minus acquired, in noise units",
-    **MADE_MAPS,
+    **DERIVED_MAPS,
 }
 
 README = """\

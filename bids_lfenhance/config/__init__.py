@@ -6,9 +6,9 @@ from .group import GroupSettings
 from .names import (
     BUDGETS,
     CONTRASTS,
+    DERIVED_MAPS,
     ENDINGS,
     LEVELS,
-    MADE_MAPS,
     MAP_ENDS,
     METHOD_MAPS,
     SEGMENTATIONS,
@@ -24,9 +24,9 @@ from .train import TrainSettings
 __all__ = [
     "BUDGETS",
     "CONTRASTS",
+    "DERIVED_MAPS",
     "ENDINGS",
     "LEVELS",
-    "MADE_MAPS",
     "MAP_ENDS",
     "METHOD_MAPS",
     "RESOURCES",

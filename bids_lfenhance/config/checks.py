@@ -63,9 +63,10 @@ def validated(settings: Level) -> Level:
                 option=name,
                 path=path,
             )
-    paths: dict[str, Any] = {"bids_dir": bids_dir, "out_dir": out_dir}
-    if work_dir := getattr(settings, "work_dir", None):
-        paths["work_dir"] = _outside(work_dir.resolve(), bids_dir)
+    given = {field.name: getattr(settings, field.name) for field in dataclasses.fields(settings)}
+    paths: dict[str, Any] = {name: value.resolve() for name, value in given.items() if isinstance(value, Path)}
+    if "work_dir" in paths:
+        _outside(paths["work_dir"], bids_dir)
     _check_labels(settings)
     _check_label(getattr(settings, "output_label", None))
     _check_fold(getattr(settings, "folds", None), getattr(settings, "fold", 0))
@@ -81,14 +82,13 @@ def flag(name: str) -> str:
     return f"--{name.replace('_', '-')}"
 
 
-def _outside(work_dir: Path, bids_dir: Path) -> Path:
+def _outside(work_dir: Path, bids_dir: Path) -> None:
     if bids_dir == work_dir or bids_dir in work_dir.parents:
         raise InputError(
             f"Expected a --work-dir outside the raw dataset {bids_dir}, found {work_dir}; choose another.",
             code="bad-option",
             option="work_dir",
         )
-    return work_dir
 
 
 def _check_labels(settings: Common) -> None:

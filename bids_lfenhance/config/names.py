@@ -14,13 +14,13 @@ METHOD_MAPS = {
 }
 """Maps that a method may give of its own result: the end of their ``desc-``, and of their description."""
 
-MADE_MAPS = {
+DERIVED_MAPS = {
     "Change": ": minus the plain mean of the scans, in the same units",
     "Error": ": expected absolute error, in the same units",
 }
 """Maps made of any enhanced image, the second where its method tells the scale of its error; as ``METHOD_MAPS``."""
 
-MAP_ENDS = ("Std", "Risk", *MADE_MAPS, *METHOD_MAPS)
+MAP_ENDS = ("Std", "Risk", *DERIVED_MAPS, *METHOD_MAPS)
 """How the ``desc-`` of every map beside an enhanced image ends: no result may have such a label."""
 
 LEVELS = ("participant", "group", "simulate", "train")

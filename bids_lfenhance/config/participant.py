@@ -71,12 +71,12 @@ class Settings(Common):
         return self.output_label or self.method
 
 
-_HOW = ("method", "budget", "n_samples", "random_seed", "sloppy", "assume_field_strength", "output_spaces")
+_HASHED_FIELDS = ("method", "budget", "n_samples", "random_seed", "sloppy", "assume_field_strength", "output_spaces")
 """The settings that change what is written; the others only choose scans or resources."""
 
 
 def settings_hash(settings: Settings, method_settings: Mapping[str, Any], version: str) -> str:
     """Twelve hexadecimal digits that change whenever the content of an output would."""
-    content = {name: getattr(settings, name) for name in _HOW}
+    content = {name: getattr(settings, name) for name in _HASHED_FIELDS}
     content |= {"method_settings": dict(method_settings), "version": version, "device": settings.device}
     return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:12]

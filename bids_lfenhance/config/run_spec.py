@@ -15,7 +15,7 @@ class RunSpec:
 
     ``mem_gb`` is for all steps together, ``enhance_gb`` for one enhancement (0: all of it).
     ``weights_contrasts`` are those that trained weights know, empty where there are none: the others are not enhanced.
-    ``maps`` that the method makes with those, and the metadata of each; ``gives_scale``: with the SD of its error.
+    ``maps`` that the method makes with those, and the metadata of each; ``gives_error_std``: with the SD of its error.
     """
 
     bids_dir: str
@@ -40,7 +40,7 @@ class RunSpec:
     maps: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     weights_contrasts: tuple[str, ...] = ()
     enhance_gb: float = 0.0
-    gives_scale: bool = False
+    gives_error_std: bool = False
 
     @property
     def without_resources(self) -> "RunSpec":

@@ -34,7 +34,7 @@ def session_layout(session: LowFieldSession, spec: RunSpec) -> dict[str, Path]:
         files[f"enhanced/{contrast}"] = name(contrast, **on_grid, desc=label)
         files[f"risk/{contrast}"] = name(contrast, **on_grid, desc=f"{label}Risk")
         if is_enhanced(spec, contrast):
-            scale = ["Std", "Error"] if spec.gives_scale else []
+            scale = ["Std", "Error"] if spec.gives_error_std else []
             for kind in (*scale, "Change", *spec.maps):
                 files[f"{kind}/{contrast}"] = name(contrast, **on_grid, desc=f"{label}{kind}")
         for kind, seg in segmentations(spec).items():

@@ -96,7 +96,7 @@ def write_session(session: LowFieldSession, spec: RunSpec, content: SessionConte
     files = session_layout(session, spec)
     for contrast in content.enhanced.contrasts:  # what they vouch for is about to change
         files[f"enhanced/{contrast}"].unlink(missing_ok=True)
-    frame = _frame_scan(content)
+    frame = _reference_scan_name(content)
     for path in (*superseded(session, spec), *stale_files(session, spec, frame)):
         remove(path)
     _write_stacks(files, session, spec, content)
@@ -115,7 +115,7 @@ def write_session(session: LowFieldSession, spec: RunSpec, content: SessionConte
     return [str(path) for path in files.values()]
 
 
-def _frame_scan(content: SessionContent) -> str:
+def _reference_scan_name(content: SessionContent) -> str:
     """Name of the scan in whose frame the session lies: of high field where there is one."""
     return str((content.reference_qc or content.qc).get("ReferenceScan", ""))
 
@@ -172,7 +172,7 @@ def _write_maps(
     grid, frame = content.acquired.grid, _frame(session)
     common = image_sidecar(session, spec, contrast, bool(content.quality.get("SkullStripped", False)))
     count = len(content.acquired.stacks_of(contrast))
-    words = f"Plain mean of {count} low-field stack(s), in the frame of {_frame_scan(content)}"
+    words = f"Plain mean of {count} low-field stack(s), in the frame of {_reference_scan_name(content)}"
     fused = common | {"Description": words}
     write_image(files[f"preproc/{contrast}"], content.acquired.channel(contrast), grid, frame, fused)
     if (std := _error_scale(content, spec, contrast)) is not None:
@@ -225,7 +225,7 @@ def _write_segmentations(
 
 def _is_estimate(spec: RunSpec, contrast: str) -> bool:
     """Whether the image is the learned estimate itself, to the full, without a share of a draw."""
-    plain_estimate = spec.gives_scale and not spec.method_settings.get("sharpness")
+    plain_estimate = spec.gives_error_std and not spec.method_settings.get("sharpness")
     return plain_estimate and is_enhanced(spec, contrast) and not spec.sloppy
 
 
@@ -288,7 +288,7 @@ def _quality_record(session: LowFieldSession, spec: RunSpec, content: SessionCon
     warnings += [f"Reference: {sentence}" for sentence in (content.reference_qc or {}).get("Warnings", [])]
     return {
         "Scans": scans,
-        "ReferenceScan": _frame_scan(content),
+        "ReferenceScan": _reference_scan_name(content),
         "Missing": list(session.missing),
         "Reference": reference if session.paired else None,
         "Alignment": content.qc.get("Alignment", {}),

@@ -53,7 +53,7 @@ def write_session(out_dir: Path, subject: str, session: str, scans: Sequence[Sim
     atomic_folder(folder, fill)
 
 
-def is_there(out_dir: Path, subject: str, session: str, names: Sequence[tuple[str, str]], digest: str) -> bool:
+def session_exists(out_dir: Path, subject: str, session: str, names: Sequence[tuple[str, str]], digest: str) -> bool:
     """Whether a session was written with this hash; raise ``InputError`` if it was made of something else.
 
     ``names`` (acq, contrast) of every scan.
@@ -87,7 +87,7 @@ def high_field_path(out_dir: Path, scan: Scan, session: str) -> Path:
     return derivative_name(out_dir, (scan.subject, session), scan.contrast, extension, **source_entities(scan))
 
 
-def put_high_field(
+def add_high_field(
     out_dir: Path, scans: Sequence[Scan], session: str, how: str, about: Mapping[Path, Mapping[str, Any]]
 ) -> None:
     """Put the scans into the session of that label, as copies or links, ``about`` in their sidecars.

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from scipy import ndimage
+from threadpoolctl import threadpool_limits
 
 from .field_of_view import (
     BELOW,
@@ -65,6 +66,7 @@ BETTER = 0.1
 """Share of variance by which a mirrored head must fit the template better, to be said."""
 
 
+@threadpool_limits.wrap(limits=1)  # sums of several threads differ in the last digits
 def find_anatomy(
     channel: np.ndarray,
     grid: Grid,

@@ -218,10 +218,10 @@ def _solve(
     for _ in range(STEPS):
         if power == 0:
             break
-        bent = normal(direction)
-        length = np.float32(power / inner(direction, bent))
+        product = normal(direction)
+        length = np.float32(power / inner(direction, product))
         u += length * direction
-        residual -= length * bent
+        residual -= length * product
         scaled = residual / diagonal
         before, power = power, inner(residual, scaled)
         direction = scaled + np.float32(power / before) * direction

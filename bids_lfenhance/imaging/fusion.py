@@ -170,10 +170,10 @@ def _descend(data: _Data, weights: list[np.ndarray], image: np.ndarray, steps: i
     for _ in range(steps):
         if power == 0:
             break
-        bent = data.normal(direction) + _laplacian(direction, weights)
-        length = power / float(np.vdot(direction, bent))
+        product = data.normal(direction) + _laplacian(direction, weights)
+        length = power / float(np.vdot(direction, product))
         image = image + np.float32(length) * direction
-        residual -= np.float32(length) * bent
+        residual -= np.float32(length) * product
         before, power = power, float(np.vdot(residual, residual))
         direction *= np.float32(power / before)
         direction += residual

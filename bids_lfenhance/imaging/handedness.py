@@ -18,11 +18,11 @@ LEAST = 0.5
 def align_and_mirror(
     moving: RegistrationImage,
     fixed: RegistrationImage,
-    far: bool = False,
+    other_session: bool = False,
     levels: Sequence[tuple[float, int]] = LEVELS,
 ) -> Alignment:
     """``registration.align`` of two images of one contrast, and whether ``moving`` is the mirror image of ``fixed``."""
-    alignment = align(moving, fixed, far=far, levels=levels)
+    alignment = align(moving, fixed, other_session=other_session, levels=levels)
     as_it_is, mirrored = unexplained(moving, fixed, alignment, LEVELS[:1])
     if mirrored < as_it_is:  # else a finer and slower comparison would not find it mirrored either
         as_it_is, mirrored = unexplained(moving, fixed, alignment, LEVELS[:2])

@@ -41,23 +41,23 @@ class Group:
         out = []
         for scan, alignment, coefficients in zip(self.scans, self.alignments, self.gains, strict=True):
             factor = gain(
-                coefficients, alignment.pose @ scan.affine, scan.data.shape, self.scans[0].working_copy.centre
+                coefficients, alignment.pose @ scan.affine, scan.data.shape, self.scans[0].registration_image.centre
             )
             data, affine = (scan.data * factor).astype(np.float32), pose @ alignment.pose @ scan.affine
             sigma = scan.sigma * float(np.median(factor[scan.mask]))
             out.append(Stack(scan.name, scan.contrast, data, affine, scan.affine, scan.fwhm, sigma))
         return tuple(out)
 
-    def working_copy(self) -> RegistrationImage:
+    def registration_image(self) -> RegistrationImage:
         """The stacks averaged in the frame of the first, for registration; its point spread is their mean."""
         if len(self.scans) == 1:
-            return self.scans[0].working_copy
+            return self.scans[0].registration_image
         grid = head_grid(
             [(scan, a.pose) for scan, a in zip(self.scans, self.alignments, strict=True)], WORK_ZOOM, multiple=1
         )
         image = np.maximum(fuse_mean(self.stacks(np.eye(4)), grid), 0)
         turned = [
-            a.pose[:3, :3] @ scan.working_copy.covariance @ a.pose[:3, :3].T
+            a.pose[:3, :3] @ scan.registration_image.covariance @ a.pose[:3, :3].T
             for scan, a in zip(self.scans, self.alignments, strict=True)
         ]
         return make_registration_image(image, grid.affine, head_mask(image, grid.affine), np.mean(turned, axis=0))
@@ -84,7 +84,13 @@ def prepare_reference(
         alignments = [
             IN_PLACE
             if scan is fixed
-            else align(scan.working_copy, fixed.working_copy, bent=True, far=True, levels=_levels(sloppy))
+            else align(
+                scan.registration_image,
+                fixed.registration_image,
+                cross_contrast=True,
+                other_session=True,
+                levels=_levels(sloppy),
+            )
             for scan in prepared
         ]
         grid = head_grid([(fixed, np.eye(4))], canonical_zoom(sloppy))
@@ -96,7 +102,7 @@ def prepare_reference(
             field = {"Shape": list(scan.data.shape), "Affine": (a.pose @ scan.affine).tolist()}
             record = scan_record(scan, a, a.pose, covered_share(scan, a.pose, grid, head), scan.sigma)
             scans.append({**record, "FieldOfView": field})
-            warnings += doubts(scan.name, fixed.name, a, bent=scan is not fixed)
+            warnings += doubts(scan.name, fixed.name, a, cross_contrast=scan is not fixed)
     xfms = {scan.contrast: a.pose for scan, a in zip(prepared, alignments, strict=True)}
     quality = {"Scans": scans, "ReferenceScan": fixed.name, "Warnings": warnings}
     return volume_from_channels(grid, channels), xfms, quality
@@ -181,9 +187,12 @@ def _grouped(prepared: Sequence[PreparedScan], levels: Sequence[tuple[float, int
             continue
         for scan in members:
             check_overlap(scan, groups[0].scans[0] if groups else members[0])
-        fixed = members[0].working_copy
-        alignments = [IN_PLACE, *(align_and_mirror(scan.working_copy, fixed, levels=levels) for scan in members[1:])]
-        gains = gain_coefficients([scan.working_copy for scan in members], [a.pose for a in alignments])
+        fixed = members[0].registration_image
+        alignments = [
+            IN_PLACE,
+            *(align_and_mirror(scan.registration_image, fixed, levels=levels) for scan in members[1:]),
+        ]
+        gains = gain_coefficients([scan.registration_image for scan in members], [a.pose for a in alignments])
         groups.append(Group(contrast, tuple(members), tuple(alignments), gains))
     return groups
 
@@ -191,8 +200,11 @@ def _grouped(prepared: Sequence[PreparedScan], levels: Sequence[tuple[float, int
 def _place(groups: Sequence[Group], reference: Volume | None, levels: Sequence[tuple[float, int]]) -> list[Alignment]:
     """Each contrast on the frame: on the reference's same contrast, else across contrasts."""
     if reference is None:
-        fixed = groups[0].working_copy() if len(groups) > 1 else groups[0].scans[0].working_copy
-        return [IN_PLACE, *(align(group.working_copy(), fixed, bent=True, levels=levels) for group in groups[1:])]
+        fixed = groups[0].registration_image() if len(groups) > 1 else groups[0].scans[0].registration_image
+        return [
+            IN_PLACE,
+            *(align(group.registration_image(), fixed, cross_contrast=True, levels=levels) for group in groups[1:]),
+        ]
     targets = {
         name: make_registration_image(image, reference.grid.affine, head_mask(image, reference.grid.affine))
         for name in {_target(group.contrast, reference) for group in groups}
@@ -201,8 +213,8 @@ def _place(groups: Sequence[Group], reference: Volume | None, levels: Sequence[t
     alignments = []
     for group in groups:
         name = _target(group.contrast, reference)
-        way = partial(align, bent=True) if name != group.contrast else align_and_mirror
-        alignments.append(way(group.working_copy(), targets[name], far=True, levels=levels))
+        way = partial(align, cross_contrast=True) if name != group.contrast else align_and_mirror
+        alignments.append(way(group.registration_image(), targets[name], other_session=True, levels=levels))
     return alignments
 
 
@@ -227,13 +239,15 @@ def _quality(
             pose = place.pose @ a.pose
             motion = np.linalg.inv(placed[0].pose) @ pose
             scans.append(scan_record(scan, a, motion, covered_share(scan, pose, grid, head), stack.sigma))
-            warnings += doubts(scan.name, group.scans[0].name, a, bent=False) + motion_doubts(scans[-1], first.name)
-        bent = group.contrast not in shown.contrasts or (reference is None and group is not groups[0])
+            warnings += doubts(scan.name, group.scans[0].name, a, cross_contrast=False) + motion_doubts(
+                scans[-1], first.name
+            )
+        cross_contrast = group.contrast not in shown.contrasts or (reference is None and group is not groups[0])
         target = first.name if reference is None else "the high-field reference"
-        warnings += doubts(f"The low-field {group.contrast}", target, place, bent=bent)
+        warnings += doubts(f"The low-field {group.contrast}", target, place, cross_contrast=cross_contrast)
         moved = reference is not None or group is not groups[0]
         if moved:
             figures = {"Overlap": round(place.overlap, 4), "Similarity": round(place.similarity, 4)}
             figures |= {"Mirrored": place.mirrored}
-            alignment[group.contrast] = {"To": target, "Across": bent, **figures}
+            alignment[group.contrast] = {"To": target, "Across": cross_contrast, **figures}
     return {"Scans": scans, "ReferenceScan": first.name, "Alignment": alignment, "Warnings": warnings}

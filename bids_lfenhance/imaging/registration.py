@@ -63,19 +63,19 @@ class RegistrationImage:
 
 
 @dataclass(frozen=True)
-class Term:
+class ImageComparison:
     """One comparison of two images.
 
     ``points`` (N, 3) mm and ``values`` (N,) of the moving image; ``volume`` (4, I, J, K), the fixed image and its
-    gradient along RAS per mm; ``to_voxel`` (4, 4) mm of the frame → voxel of ``volume``; ``bent``: the two are of
-    different contrast.
+    gradient along RAS per mm; ``to_voxel`` (4, 4) mm of the frame → voxel of ``volume``;
+    ``cross_contrast``: the two are of different contrast.
     """
 
     points: np.ndarray
     values: np.ndarray
     volume: np.ndarray
     to_voxel: np.ndarray
-    bent: bool
+    cross_contrast: bool
 
 
 @dataclass(frozen=True)
@@ -160,18 +160,23 @@ def _blurred_pair(
 
 
 def compare(
-    moving: RegistrationImage, fixed: RegistrationImage, pose: np.ndarray, sigma: float, stride: int, bent: bool = False
-) -> Term:
+    moving: RegistrationImage,
+    fixed: RegistrationImage,
+    pose: np.ndarray,
+    sigma: float,
+    stride: int,
+    cross_contrast: bool = False,
+) -> ImageComparison:
     """The comparison of two images at one level: blurred by ``sigma`` mm, at every ``stride``-th voxel."""
     y, volume = _blurred_pair(moving, fixed, pose, sigma)
     near = ndimage.binary_dilation(moving.head, iterations=max(2, round(2 * sigma / WORK_ZOOM)))
     index = np.argwhere(near[::stride, ::stride, ::stride]) * stride
     points = apply_affine(moving.affine, index.astype(np.float64))
     values = y[tuple(index.T)].astype(np.float64)
-    return Term(points, values, volume, np.linalg.inv(fixed.affine), bent)
+    return ImageComparison(points, values, volume, np.linalg.inv(fixed.affine), cross_contrast)
 
 
-def _basis(x: np.ndarray, points: np.ndarray, bent: bool) -> tuple[np.ndarray, np.ndarray]:
+def _basis(x: np.ndarray, points: np.ndarray, cross_contrast: bool) -> tuple[np.ndarray, np.ndarray]:
     """Columns (N, K) of the intensity curve f at ``x`` and their slopes: f, and ``x`` times a quadratic in position.
 
     The second part is the ratio of the two coils' bias fields: left out, ± 20 % of it moves the answer by 0.4 mm.
@@ -179,12 +184,14 @@ def _basis(x: np.ndarray, points: np.ndarray, bent: bool) -> tuple[np.ndarray, n
     a, b, c = ((points - points.mean(axis=0)) / 80.0).T
     field = np.stack([a, b, c, a * a, b * b, c * c, a * b, a * c, b * c], axis=1)
     value, slope = (
-        _bent(x) if bent else (np.stack([np.ones_like(x), x], axis=1), np.array([[0.0, 1.0]]) + 0 * x[:, None])
+        _piecewise_linear(x)
+        if cross_contrast
+        else (np.stack([np.ones_like(x), x], axis=1), np.array([[0.0, 1.0]]) + 0 * x[:, None])
     )
     return np.concatenate([value, field * x[:, None]], axis=1), np.concatenate([slope, field], axis=1)
 
 
-def _bent(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _piecewise_linear(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Columns (N, KNOTS) of a piecewise straight curve at ``x`` and their slopes."""
     knots = np.unique(np.quantile(x, np.linspace(0.005, 0.995, KNOTS)))
     place = np.clip(np.searchsorted(knots, x) - 1, 0, len(knots) - 2)
@@ -198,7 +205,7 @@ def _bent(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return value, slope
 
 
-def _look_up(term: Term, pose: np.ndarray, gradient: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _look_up(term: ImageComparison, pose: np.ndarray, gradient: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Which points the fixed image covers (N,) bool, where they land (M, 3) mm, the image and its gradient there."""
     landed = apply_affine(pose, term.points)
     voxel = apply_affine(term.to_voxel, landed)
@@ -217,13 +224,15 @@ def _weights(residual: np.ndarray) -> np.ndarray:
     return (1 - u**2) ** 2 / scale**2
 
 
-def _normal_equations(term: Term, pose: np.ndarray, centre: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
+def _normal_equations(
+    term: ImageComparison, pose: np.ndarray, centre: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, int]:
     """The (6, 6) matrix and (6,) vector of a Gauss-Newton step, the curve eliminated; and how many points it used."""
     inside, landed, seen = _look_up(term, pose, gradient=True)
     if inside.sum() < 50:
         return np.zeros((6, 6)), np.zeros(6), 0
     y, x, g = term.values[inside], seen[0], seen[1:].T
-    value, slope = _basis(x, term.points[inside], term.bent)
+    value, slope = _basis(x, term.points[inside], term.cross_contrast)
     curve = np.linalg.lstsq(value, y, rcond=None)[0]
     residual = y - value @ curve
     weights = _weights(residual)
@@ -247,7 +256,7 @@ def step_of(rotation: np.ndarray, shift: np.ndarray, centre: np.ndarray) -> np.n
     return out
 
 
-def refine(term: Term, pose: np.ndarray, stop: float = STOP) -> np.ndarray:
+def refine(term: ImageComparison, pose: np.ndarray, stop: float = STOP) -> np.ndarray:
     """The pose (4, 4) after Gauss-Newton on one comparison, until a step moves no point of a head by > ``stop`` mm."""
     for _ in range(ITERATIONS):
         centre = apply_affine(pose, term.points).mean(axis=0)
@@ -288,33 +297,35 @@ def _bounded_step(matrix: np.ndarray, vector: np.ndarray) -> tuple[np.ndarray, f
     return step * min(1.0, LONGEST_STEP / max(size, 1e-9)), size
 
 
-def fit_quality(term: Term, pose: np.ndarray) -> tuple[float, float]:
+def fit_quality(term: ImageComparison, pose: np.ndarray) -> tuple[float, float]:
     """Overlap (share of points covered) and similarity (share of variance explained, points outside count as 0)."""
     inside, _, seen = _look_up(term, pose, gradient=False)
     overlap = float(inside.mean()) if len(inside) else 0.0
     if inside.sum() < 50:
         return overlap, 0.0
     y = term.values[inside]
-    value, _ = _basis(seen[0], term.points[inside], term.bent)
+    value, _ = _basis(seen[0], term.points[inside], term.cross_contrast)
     residual = y - value @ np.linalg.lstsq(value, y, rcond=None)[0]
     lost = float(np.mean(residual**2)) / (float(np.var(term.values)) + 1e-12)
     return overlap, max(0.0, 1 - lost) * overlap
 
 
-def _starts(moving: RegistrationImage, fixed: RegistrationImage, far: bool) -> list[np.ndarray]:
+def _starts(moving: RegistrationImage, fixed: RegistrationImage, other_session: bool) -> list[np.ndarray]:
     """Poses to try first: the header's word and the centres of mass, each turned a little about every axis."""
     centre = fixed.centre
     shift = np.eye(4)
     shift[:3, 3] = centre - moving.centre
-    turns = [np.deg2rad(np.array(t)) for t in product(STARTS_DEGREES, repeat=3) if far or np.count_nonzero(t) <= 1]
+    turns = [
+        np.deg2rad(np.array(t)) for t in product(STARTS_DEGREES, repeat=3) if other_session or np.count_nonzero(t) <= 1
+    ]
     return [step_of(turn, np.zeros(3), centre) @ base for base in (np.eye(4), shift) for turn in turns]
 
 
 def align(
     moving: RegistrationImage,
     fixed: RegistrationImage,
-    bent: bool = False,
-    far: bool = False,
+    cross_contrast: bool = False,
+    other_session: bool = False,
     levels: Sequence[tuple[float, int]] = LEVELS,
 ) -> Alignment:
     """The rigid pose of one image on another.
@@ -322,26 +333,26 @@ def align(
     Parameters
     ----------
     moving, fixed : the images; the answer carries points of ``moving`` to ``fixed``
-    bent : they are of different contrast
-    far : they are of different sessions, so that the headers' positions mean little
+    cross_contrast : they are of different contrast
+    other_session : they are of different sessions, so that the headers' positions mean little
     levels : see ``LEVELS``
     """
     sigma, stride = levels[0]
-    coarse = compare(moving, fixed, np.eye(4), sigma, stride, bent)
-    ranked = sorted(_starts(moving, fixed, far), key=lambda pose: -fit_quality(coarse, pose)[1])
-    tried = [refine(coarse, pose, stop=0.1) for pose in ranked[: 6 if far else 3]]
+    coarse = compare(moving, fixed, np.eye(4), sigma, stride, cross_contrast)
+    ranked = sorted(_starts(moving, fixed, other_session), key=lambda pose: -fit_quality(coarse, pose)[1])
+    tried = [refine(coarse, pose, stop=0.1) for pose in ranked[: 6 if other_session else 3]]
     pose = max(tried, key=lambda pose: fit_quality(coarse, pose)[1])
     term = coarse
     for sigma, stride in levels[1:]:
-        term = compare(moving, fixed, pose, sigma, stride, bent)
+        term = compare(moving, fixed, pose, sigma, stride, cross_contrast)
         pose = refine(term, pose)
-    if bent:
+    if cross_contrast:
         pose = refine_locally(moving, fixed, pose, sigma)
-        term = compare(moving, fixed, pose, sigma, stride, bent)
+        term = compare(moving, fixed, pose, sigma, stride, cross_contrast)
     return Alignment(pose, *fit_quality(term, pose))
 
 
-def landed_values(term: Term, pose: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def landed_values(term: ImageComparison, pose: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Where the covered points land (M, 3) mm, and there the moving and the fixed image's values (M,), (M,)."""
     inside, landed, seen = _look_up(term, pose, gradient=False)
     return landed, term.values[inside], seen[0]

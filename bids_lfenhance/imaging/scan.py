@@ -51,7 +51,7 @@ class PreparedScan:
     mask: np.ndarray
     sigma: float
     field: tuple[float, float]
-    working_copy: RegistrationImage
+    registration_image: RegistrationImage
     fwhm: tuple[float, float, float]
     artefacts: Mapping[str, float | None]
 
@@ -103,10 +103,10 @@ def prepare_scan(
     # Dividing by the field moves the noise with it; the head's median is what "the" noise of the stack means.
     sigma = max(noise * float(np.median(1 / inside)), LEAST_NOISE * float(np.median(corrected[mask])))
     span = (float(inside.min()), float(inside.max()))
-    working_copy = make_registration_image(corrected, affine, mask)
+    registration_image = make_registration_image(corrected, affine, mask)
     plane, fwhm = plane or plane_of(affine), slice_profile(affine, thickness)
     found = artefacts(np.maximum(data, 0), affine, mask, noise)
-    return PreparedScan(name, contrast, plane, corrected, affine, mask, sigma, span, working_copy, fwhm, found)
+    return PreparedScan(name, contrast, plane, corrected, affine, mask, sigma, span, registration_image, fwhm, found)
 
 
 def slice_profile(affine: np.ndarray, thickness: float | None) -> tuple[float, float, float]:
@@ -142,8 +142,8 @@ def check_overlap(scan: PreparedScan, other: PreparedScan) -> None:
     """Refuse two stacks of one session whose headers put them in different places."""
     shares = [
         float(
-            coverage(b.data.shape, b.affine, Grid(a.working_copy.affine, a.working_copy.data.shape))[
-                a.working_copy.head
+            coverage(b.data.shape, b.affine, Grid(a.registration_image.affine, a.registration_image.data.shape))[
+                a.registration_image.head
             ].mean()
         )
         for a, b in ((scan, other), (other, scan))
@@ -162,7 +162,9 @@ def head_grid(placed: Sequence[tuple[PreparedScan, np.ndarray]], zoom: float = 1
     """The canonical grid around the heads of scans, each with the pose (4, 4) that puts it in the frame."""
     corners = []
     for scan, pose in placed:
-        points = apply_affine(pose @ scan.working_copy.affine, np.argwhere(scan.working_copy.head).astype(np.float64))
+        points = apply_affine(
+            pose @ scan.registration_image.affine, np.argwhere(scan.registration_image.head).astype(np.float64)
+        )
         corners += [points.min(axis=0) - HEAD_MARGIN, points.max(axis=0) + HEAD_MARGIN]
     return canonical_grid(np.array(corners), zoom, multiple)
 

@@ -26,7 +26,7 @@ def scan_record(
 
     ``sigma`` is the noise in the units of the stack as it is handed on; ``SNR`` does not depend on units.
     """
-    degrees, mm = motion_of(motion, scan.working_copy.centre)
+    degrees, mm = motion_of(motion, scan.registration_image.centre)
     return {
         "Name": scan.name,
         "Contrast": scan.contrast,
@@ -44,17 +44,17 @@ def scan_record(
     }
 
 
-def doubts(name: str, other: str, alignment: Alignment, *, bent: bool) -> list[str]:
+def doubts(name: str, other: str, alignment: Alignment, *, cross_contrast: bool) -> list[str]:
     """Warnings about one registration, none where it is fine."""
     if alignment.mirrored:
         return [f"{name} fits {other} better with left and right exchanged: those of one are wrong; check headers."]
-    least = LEAST_SIMILARITY["cross" if bent else "same"]
+    least = LEAST_SIMILARITY["cross" if cross_contrast else "same"]
     if alignment.overlap < LEAST_COVER:
         return [f"{name}: only {100 * alignment.overlap:.0f} % of its head lies in {other}; one of them is incomplete."]
     if alignment.similarity < least:
         return [
             f"{name} may be misplaced on {other}: similarity {alignment.similarity:.2f}, expected ≥ {least:g}; "
-            f"check orientation{'' if bent else ' and contrast'}."
+            f"check orientation{'' if cross_contrast else ' and contrast'}."
         ]
     return []
 

@@ -207,7 +207,7 @@ def _provenance(
         "settings": plain(settings, *(kind for kind in (method.about.sampling, method.about.network) if kind)),
         "seed": {"entropy": sequence.entropy, "spawn_key": list(sequence.spawn_key)},
         "draws": len(records),
-        "gives_scale": method.about.gives_scale,
+        "gives_error_std": method.about.gives_error_std,
         "records": [dict(record) for record in records],
         "warnings": [*warnings, *more],
         "contrasts": list(volume.contrasts),

@@ -122,9 +122,8 @@ class Description(Generic[S]):
     they learn. ``settings`` has all of these fields, for the functions of the method.
     ``budgets`` maps a budget ("sloppy", "cpu", "gpu") to the options it changes, ``presets`` "paper", "tiny" to the
     settings of a training that it changes; ``measured`` is what a training measures in the end and its weights store.
-    ``draws`` is how many ``enhance`` takes by default; with
-    ``gives_scale`` each comes with the SD of its error. ``weights_of`` is the name in the weights that it is used with,
-    where that is not its own. ``sentence`` and
+    ``draws`` is how many ``enhance`` takes by default; with ``gives_error_std`` each comes with the SD of its error.
+    ``weights_of`` is the name in the weights that it is used with, where that is not its own. ``sentence`` and
     ``references`` go into the methods text of a paper: "<sentence> [references]", keys of ``data/references.json``.
     """
 
@@ -139,7 +138,7 @@ class Description(Generic[S]):
     budgets: Mapping[str, JsonObject] = field(default_factory=dict)
     presets: Mapping[str, JsonObject] = field(default_factory=dict)
     draws: int = 1
-    gives_scale: bool = False
+    gives_error_std: bool = False
     weights_of: str = ""
     sentence: str = ""
     references: tuple[str, ...] = ()

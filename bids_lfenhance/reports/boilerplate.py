@@ -168,12 +168,13 @@ def _scans(session: Session) -> list[Any]:
 def _preparation(subject: Subject, cite: _Citing) -> str:
     paired = any(session.reference for session in subject.sessions)
     target = " and then to the high-field reference" if paired else ""
+    grids = sorted({str(session.record.get("Resolution", "1mm")).removesuffix("mm") for session in subject.sessions})
     return (
         f"Each scan was corrected for intensity non-uniformity with N4 {cite('n4')}; the scans of a session were "
         f"aligned rigidly to one another{target} by least squares, each blurred by the other's slice profile, and "
-        "interpolated once on to a 1 mm isotropic grid. The plain mean of the scans of a contrast is the low-field "
-        "baseline. Brain mask and tissue (cerebrospinal fluid, grey and white matter) were found in each image with "
-        f"priors of the MNI152 template {cite('mni')} bundled by nilearn {cite('nilearn')}."
+        f"interpolated once on to a {' or '.join(grids)} mm isotropic grid. The plain mean of the scans of a contrast "
+        "is the low-field baseline. Brain mask and tissue (cerebrospinal fluid, grey and white matter) were found in "
+        f"each image with priors of the MNI152 template {cite('mni')} bundled by nilearn {cite('nilearn')}."
     )
 
 

@@ -129,7 +129,7 @@ def _add_session(cohort: Cohort, subject: Subject, session: Session) -> None:
     images = usable_images(session, broken)
     cohort.quality.append({"subject": subject.name, "session": name} | _quality(session) | summed_up(images))
     words = {(one.contrast, one.label): one.usable.words for one in images}
-    measured = set(zip(session.figures["contrast"], session.figures["image"], strict=True))
+    measured = set(zip(session.metric_columns["contrast"], session.metric_columns["image"], strict=True))
     counted = set()
     folder = cohort.out_dir / f"sub-{subject.name}" / (f"ses-{session.name}" if session.name else "") / "anat"
     for channel in session.channels:
@@ -289,8 +289,8 @@ def _quality(session: Session) -> dict[str, Any]:
 
 def _add_metrics(cohort: Cohort, where: tuple[str, str], session: Session, counted: set[tuple[str, str]]) -> None:
     """The figures of images that are on disk; the baseline stands in the table of every method, and counts once."""
-    keys = zip(*(map(str, session.figures[name]) for name in METRIC_KEYS), strict=True)
-    for key, value in zip(keys, session.figures["value"], strict=True):
+    keys = zip(*(map(str, session.metric_columns[name]) for name in METRIC_KEYS), strict=True)
+    for key, value in zip(keys, session.metric_columns["value"], strict=True):
         contrast, image, protocol, region, metric = key
         if (contrast, image) not in counted:
             continue

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..bids.tables import read_columns
-from ..config import CONTRASTS, MADE_MAPS, MAP_ENDS, METHOD_MAPS
+from ..config import CONTRASTS, DERIVED_MAPS, MAP_ENDS, METHOD_MAPS
 from ..evaluation.metric_definitions import DATA_DICTIONARY
 from ..evaluation.volume_error import COLUMNS as ERROR_COLUMNS
 from ..imaging.grid import Grid, canonical_zoom
@@ -79,8 +79,8 @@ class Tissue:
 class Channel:
     """One contrast of a session; the dicts are keyed by the label of the result (``inr``).
 
-    ``maps`` are further maps of each result, keyed by the kind (``MADE_MAPS`` and the method's own, ``METHOD_MAPS``);
-    ``stacks`` the scans on their own voxels, by ``acq-``.
+    ``maps`` are further maps of each result, keyed by the kind (``DERIVED_MAPS`` and the method's own,
+    ``METHOD_MAPS``); ``stacks`` the scans on their own voxels, by ``acq-``.
     """
 
     contrast: str
@@ -101,9 +101,9 @@ class Channel:
 class Session:
     """One low-field session: ``name`` (None where the dataset has no sessions), its contrasts, its record, its metrics.
 
-    ``figures`` are the columns of every ``_qc.tsv``, one after the other, numbers as floats; ``missing`` says what
-    should be there and is not, ``aside`` which results are there on another grid than that of the last run, and so are
-    not shown.
+    ``metric_columns`` are those of every ``_qc.tsv``, one after the other, numbers as floats; ``missing`` says what
+    should be there and is not, ``other_grids`` which results are there on another grid than that of the last
+    run, and so are not shown.
     """
 
     name: str | None
@@ -111,14 +111,16 @@ class Session:
     channels: tuple[Channel, ...]
     mask: Output | None
     record: Mapping[str, Any]
-    figures: Mapping[str, list[Any]]
+    metric_columns: Mapping[str, list[Any]]
     missing: tuple[str, ...]
-    aside: tuple[str, ...] = ()
+    other_grids: tuple[str, ...] = ()
 
     @cached_property
     def metrics(self) -> tuple[Mapping[str, Any], ...]:
-        """The rows of ``figures``."""
-        return tuple(dict(zip(self.figures, row, strict=True)) for row in zip(*self.figures.values(), strict=True))
+        """The rows of ``metric_columns``."""
+        return tuple(
+            dict(zip(self.metric_columns, row, strict=True)) for row in zip(*self.metric_columns.values(), strict=True)
+        )
 
     @property
     def reference(self) -> Mapping[str, Any] | None:
@@ -272,19 +274,19 @@ def _session(out_dir: Path, subject: str, name: str | None, outputs: Iterable[Ou
         labels = (str(wanted), *(label for label in labels if label != wanted))
     tables = [folder / f"{head}_desc-{label}_qc.tsv" for label in sorted(labels)]
     mask = next((o for o in own if o.suffix == "mask"), None)
-    session = Session(name, labels, channels, mask, record, _figures(tables), ())
+    session = Session(name, labels, channels, mask, record, _metric_columns(tables), ())
     missing = tuple(_missing(session, head, wanted))
-    return replace(session, missing=missing, aside=tuple(_aside(outputs, name, grid)))
+    return replace(session, missing=missing, other_grids=tuple(_other_grids(outputs, name, grid)))
 
 
-def _figures(tables: Iterable[Path]) -> dict[str, list[Any]]:
-    figures: dict[str, list[Any]] = {name: [] for name in DATA_DICTIONARY}
+def _metric_columns(tables: Iterable[Path]) -> dict[str, list[Any]]:
+    metric_columns: dict[str, list[Any]] = {name: [] for name in DATA_DICTIONARY}
     for path in tables:
         columns = read_columns(path)
         rows = max(map(len, columns.values()), default=0)
-        for name in figures:
-            figures[name] += columns.get(name, [None] * rows)
-    return figures
+        for name in metric_columns:
+            metric_columns[name] += columns.get(name, [None] * rows)
+    return metric_columns
 
 
 def _is_scan(output: Output) -> bool:
@@ -293,15 +295,15 @@ def _is_scan(output: Output) -> bool:
 
 def _by_acquisition(stacks: Iterable[Output], contrast: str) -> dict[str, Output]:
     """The scans of a contrast by what tells them apart in their names: ``axi``, or ``axi run-2``."""
-    own = [o for o in stacks if o.suffix == contrast]
-    extra = ("rec", "echo", "run", "chunk")
+    shared = ("sub", "ses", "acq", "desc")
     return {
-        " ".join([o.entities.get("acq", "scan"), *(f"{k}-{o.entities[k]}" for k in extra if k in o.entities)]): o
-        for o in own
+        " ".join([o.entities.get("acq", "scan"), *(f"{k}-{v}" for k, v in o.entities.items() if k not in shared)]): o
+        for o in stacks
+        if o.suffix == contrast
     }
 
 
-def _aside(outputs: Iterable[Output], name: str | None, grid: str) -> Iterable[str]:
+def _other_grids(outputs: Iterable[Output], name: str | None, grid: str) -> Iterable[str]:
     """The results of a session on another canonical grid: ``desc-fusionnet, res-2mm``."""
     others = [o for o in outputs if o.entities.get("ses") == name and _is_low(o) and o.entities.get("res") != grid]
     labels = {(o.desc, o.entities["res"]) for o in others if o.desc != "preproc" and not o.desc.endswith(MAP_ENDS)}
@@ -326,7 +328,7 @@ def _channel(contrast: str, low: list[Output], reference: list[Output]) -> Chann
         for seg in ("tissue", seg_regions)
     ]
     maps_of = maps["Std"], maps["Risk"]
-    kinds = (*MADE_MAPS, *METHOD_MAPS)
+    kinds = (*DERIVED_MAPS, *METHOD_MAPS)
     own = {label: {kind: maps[kind][label] for kind in kinds if label in maps[kind]} for label in enhanced}
     segmented = tissue, of_high[0], regions, of_high[1]
     return Channel(contrast, images.get("preproc"), high, enhanced, *maps_of, *segmented, own)
@@ -365,7 +367,7 @@ def _missing(session: Session, head: str, wanted: str | None) -> Iterable[str]:
         yield f"{head}_…_desc-<method>_…: any enhanced image"
     for channel in session.channels:
         yield from _missing_of(channel, head, labels, bool(session.reference))
-    measured = set(map(str, session.figures["image"]))
+    measured = set(map(str, session.metric_columns["image"]))
     if session.reference:
         yield from (
             f"{head}_desc-{label}_qc.tsv: metrics against high field" for label in labels if label not in measured

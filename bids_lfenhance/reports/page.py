@@ -10,7 +10,7 @@ from . import rendering as fig
 from .boilerplate import boilerplate, describe
 from .collect import Session, Subject, collect
 from .session_figures import SessionFigures, draw_session, save_figures
-from .summary import open_rows, summary_of
+from .summary import shown_rows, summary_of
 from .tables import (
     field_strength,
     lesion_rows,
@@ -114,7 +114,7 @@ def render(subject: Subject, parts: list[dict[str, Any]], pictures: Mapping[str,
 
 def session_part(session: Session, subject: Subject, figures: SessionFigures) -> dict[str, Any]:
     """What the template needs of one session."""
-    shown = open_rows(session)
+    shown = shown_rows(session)
     folded = [(name, protocol_description(name), metric_rows(session, name)) for name in protocols(session)]
     act, know = warnings_of(session)
     return {
@@ -170,7 +170,7 @@ def facts(session: Session) -> list[tuple[str, str]]:
     methods = {str(o.sidecar.get("Method", label)) for c in session.channels for label, o in c.enhanced.items()}
     reference = session.reference
     name = f"session {reference.get('Session') or '(the same)'}" if reference else "none"
-    aside = [("Not shown, of another run", "; ".join(session.aside))] if session.aside else []
+    aside = [("Not shown, of another run", "; ".join(session.other_grids))] if session.other_grids else []
     return [
         ("Method", ", ".join(sorted(methods)) or "no enhanced image"),
         ("Low-field scans", f"{len(scans)} at {strengths}" if scans else "no record"),
@@ -221,11 +221,21 @@ def provenance(subject: Subject) -> list[dict[str, Any]]:
     ]
 
 
-_TOLD = ("Method", "Budget", "MethodSettings", "SettingsHash", "Seed", "Draws", "Sloppy", "Synthetic", "GeneratedWith")
+_PROVENANCE_KEYS = (
+    "Method",
+    "Budget",
+    "MethodSettings",
+    "SettingsHash",
+    "Seed",
+    "Draws",
+    "Sloppy",
+    "Synthetic",
+    "GeneratedWith",
+)
 
 
 def _provenance_rows(sidecar: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    yield from ((key, _plain(sidecar[key])) for key in _TOLD if key in sidecar)
+    yield from ((key, _plain(sidecar[key])) for key in _PROVENANCE_KEYS if key in sidecar)
     yield "MagneticFieldStrength", f"{field_strength(sidecar.get('MagneticFieldStrength'))} (acquired)"
     runtime = sidecar.get("Runtime")
     if isinstance(runtime, Mapping):

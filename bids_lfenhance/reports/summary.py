@@ -65,7 +65,7 @@ def _listed(words: list[str]) -> str:
     return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
 
 
-def open_rows(session: Session) -> list[MetricRow]:
+def shown_rows(session: Session) -> list[MetricRow]:
     """The four metrics of each contrast that stand open: inside the brain, by the deciding protocol."""
     rows = [row for row in metric_rows(session, PRIMARY) if row.region == "brain" and row.metric in OPEN]
     rows.sort(key=lambda row: OPEN.index(row.metric))
@@ -77,7 +77,7 @@ def improved_sentence(session: Session, image: Judged, figures: SessionFigures) 
     """The open metrics from the plain mean to the image; without high field how much was changed, and no more."""
     pairs = [
         (row, result)
-        for row in open_rows(session)
+        for row in shown_rows(session)
         if row.contrast == image.contrast and row.metric in IN_SENTENCE
         for result in row.results
         if result.label == image.label and result.judged

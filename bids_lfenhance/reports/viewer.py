@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..config import MADE_MAPS
+from ..config import DERIVED_MAPS
 from ..imaging.grid import zooms_of
 from . import rendering as fig
 from .session_images import ContrastImages, Frame
@@ -143,7 +143,7 @@ def layers_of(contrast: ContrastImages, label: str, mask: np.ndarray) -> list[La
         layers.append(Layer("Error", name, percent, _upwards("viridis", percent[mask], PERCENT), about))
     if label in contrast.risk:
         layers.append(_risk(contrast, label, mask))
-    own = [kind for kind in contrast.maps.get(label, {}) if kind not in (DRAWN, *MADE_MAPS)]
+    own = [kind for kind in contrast.maps.get(label, {}) if kind not in (DRAWN, *DERIVED_MAPS)]
     return layers + [_own(kind, contrast, label, mask) for kind in own]
 
 

@@ -24,7 +24,7 @@ from .checkpoint import State, save_checkpoint
 from .examples import Example
 from .guards import deterministic, stop_requested
 from .parallel import process_group
-from .patches import Group, Prefetch, of_kind
+from .patches import Group, Prefetch, examples_of_stage
 from .run import Run, Show, TrainOptions, optimisers_of, prepare, with_measured
 from .split import Split
 from .validate import validate
@@ -148,7 +148,7 @@ def _one_step(run: Run, state: State, stage: Stage, groups: Sequence[Group]) -> 
     """
     device = run.group.device
     batches = [(at[0].number, run.source.realise(stage, items, at, device)) for at, items in groups]
-    moved = [_move(run, state, stage, phase, number, batches) for number, phase in enumerate(stage.phases)]
+    moved = [_optimise_phase(run, state, stage, phase, number, batches) for number, phase in enumerate(stage.phases)]
     state.ema.update(state.nets)
     numbers = [value.double() for finite, norm, sums in moved for value in (finite, norm, *sums.values())]
     host = iter(torch.stack(numbers).tolist() if numbers else [])
@@ -161,12 +161,12 @@ def _one_step(run: Run, state: State, stage: Stage, groups: Sequence[Group]) -> 
     return losses
 
 
-def _move(
+def _optimise_phase(
     run: Run, state: State, stage: Stage, phase: Phase, number: int, batches: Sequence[tuple[int, Batch]]
 ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
     """One step of a phase's optimiser: whether it was taken, the norm of the gradient, the losses; on the device."""
     progress, device = state.progress, run.group.device
-    _let_move(run, phase)
+    _set_requires_grad(run, phase)
     optimiser = state.optimisers[phase.name]
     optimiser.zero_grad(set_to_none=True)
     sums: dict[str, Tensor] = {}
@@ -217,7 +217,7 @@ def _is_finite(state: State, phase: str, finite: bool, norm: float, losses: Mapp
     return False
 
 
-def _let_move(run: Run, phase: Phase) -> None:
+def _set_requires_grad(run: Run, phase: Phase) -> None:
     """Only the networks of the phase take gradients."""
     for name, weights in run.trainable.items():
         for weight in weights:
@@ -241,7 +241,7 @@ def _note(run: Run, state: State, stage: Stage, losses: Mapping[str, float]) -> 
 def _validate(run: Run, state: State, stage: Stage) -> None:
     """Measure the running mean of the weights; keep it if it is the best of the stage (a tie goes to the later)."""
     progress = state.progress
-    volumes = of_kind(run.validation, stage)
+    volumes = examples_of_stage(run.validation, stage)
     if run.options.validate_volumes and len(volumes) > run.options.validate_volumes:
         chosen = np.linspace(0, len(volumes) - 1, run.options.validate_volumes).round().astype(int)
         volumes = [volumes[number] for number in chosen]

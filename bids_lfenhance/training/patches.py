@@ -59,7 +59,7 @@ class ExampleSource:
 
     def item(self, stage: Stage, at: Position) -> Arrays:
         """One patch, flipped, scaled and thinned out at random."""
-        examples = of_kind(self.examples, stage)
+        examples = examples_of_stage(self.examples, stage)
         example = examples[order_of(len(examples), stage, at)]
         item = draw_patch(example, self.direction, stage.patch, self.augmentation, at.generator())
         return item | {"person": np.array(self.people.index(example.person))}
@@ -69,7 +69,7 @@ class ExampleSource:
         return collate(items).to(device)
 
 
-def of_kind(examples: Sequence[Example], stage: Stage) -> list[Example]:
+def examples_of_stage(examples: Sequence[Example], stage: Stage) -> list[Example]:
     """The examples of the kind that the stage learns from; all where there are none of it."""
     return [example for example in examples if stage.data in (example.kind, "all")] or list(examples)
 

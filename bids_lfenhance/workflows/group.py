@@ -20,7 +20,7 @@ PAGE = "group.html"
 
 
 @dataclass(frozen=True)
-class Grouped:
+class GroupOutcome:
     """Outcome of a run: the files written, sentences on what is missing, and the incomplete subjects."""
 
     page: Path
@@ -85,7 +85,7 @@ def _files(folder: Path, pattern: str) -> Sequence[Path]:
     return [*folder.glob(f"anat/sub-{pattern}"), *folder.glob(f"ses-*/anat/sub-{pattern}")]
 
 
-def run_group(settings: GroupSettings) -> Grouped:
+def run_group(settings: GroupSettings) -> GroupOutcome:
     """What the run came to; tables and figures are on disk before the page that speaks of them."""
     cohort = read_group(settings)
     out = settings.out_dir
@@ -106,10 +106,10 @@ def run_group(settings: GroupSettings) -> Grouped:
         stale.unlink()  # of an earlier run over other subjects: not what the page shows
     page = atomic_write(out / PAGE, group_page(cohort, tables, figures))
     incomplete = sorted({row["subject"] for row in cohort.incomplete})
-    return Grouped(page, tuple(files), tuple(problems(cohort)), tuple(incomplete), len(cohort.subjects))
+    return GroupOutcome(page, tuple(files), tuple(problems(cohort)), tuple(incomplete), len(cohort.subjects))
 
 
-def group_summary(outcome: Grouped) -> str:
+def group_summary(outcome: GroupOutcome) -> str:
     """One screen: what was reported on, what is missing, where the page is."""
     lines = ["", f"{outcome.subjects} subject(s), {len(outcome.incomplete)} of them incomplete"]
     lines += [f"  {sentence}" for sentence in outcome.problems]

@@ -87,7 +87,7 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
     raise Interrupted("ended by a SIGTERM, as a scheduler sends it")
 
 
-def share_out(
+def run_in_workers(
     work: Callable[[Any], Any], tasks: Mapping[str, Any], nprocs: int, ended: Callable[[str, Any, str], None]
 ) -> None:
     """Call ``work(task)`` for every task, in at most ``nprocs`` processes at once.

@@ -153,7 +153,7 @@ def make_run_spec(settings: Settings, method_settings: Mapping[str, Any], device
         settings_hash=settings_hash(settings, hashed, __version__),
         budget=settings.budget,
         n_samples=draws,
-        gives_scale=method.about.gives_scale,
+        gives_error_std=method.about.gives_error_std,
         seed=settings.random_seed,
         sloppy=settings.sloppy,
         resolution=f"{canonical_zoom(settings.sloppy):g}mm",
@@ -218,17 +218,17 @@ def run_participants(settings: Settings, spec: RunSpec, plan: Plan) -> Outcome:
                 outcome.failed[subject] = [str(error)]
         if todo:
             failures = _execute(settings, spec, todo, outcome.run_dir)
-            _settle(settings, spec, todo, failures, outcome)
+            _collect_outcomes(settings, spec, todo, failures, outcome)
     outcome.images = image_verdicts(plan.sessions, spec, outcome.failed)
     if settings.strict:
-        _refuse(outcome)
+        _apply_strict(outcome)
     if outcome.done:
         _cite(settings.out_dir)
     append_log(outcome.run_dir, summary(outcome, settings.out_dir))
     return outcome
 
 
-def _refuse(outcome: Outcome) -> None:
+def _apply_strict(outcome: Outcome) -> None:
     """Counts subjects with an image that is usable for nothing as failed."""
     for subject, sentences in unusable_images(outcome.images).items():
         outcome.failed.setdefault(subject, sentences)
@@ -329,7 +329,7 @@ def _execute(
     return execute_graph(graphs, work, run_dir, settings, spec)
 
 
-def _settle(
+def _collect_outcomes(
     settings: Settings,
     spec: RunSpec,
     sessions: Mapping[str, Sequence[LowFieldSession]],
@@ -384,7 +384,8 @@ def summary(outcome: Outcome, out_dir: Path) -> str:
     if finished:
         lines.append(f"Report: {out_dir / f'sub-{finished[0]}.html'}" + (" (and others)" if len(finished) > 1 else ""))
     lines.append(f"Log:    {outcome.run_dir}")
-    lines.append("Everything asked for is on disk." if not outcome.failed else "Not everything asked for is on disk.")
+    but = ", but for what was skipped" if outcome.skipped else ""
+    lines.append("Not everything asked for is on disk." if outcome.failed else f"Everything asked for is on disk{but}.")
     return "\n".join(lines)
 
 

@@ -128,10 +128,10 @@ class WorkerPlugin(MultiProcPlugin):
             del self._busy[task]
             return self._submit_job(node, updatehash)
         self._task_obj[task] = future
-        future.add_done_callback(lambda done: self._landed(task, done))
+        future.add_done_callback(lambda done: self._task_done(task, done))
         return task
 
-    def _landed(self, task: int, future: Future) -> None:
+    def _task_done(self, task: int, future: Future) -> None:
         """Runs in the pool's thread: whatever happened becomes a result, for an exception here would vanish."""
         gpu, worker = self._busy.pop(task)
         try:
@@ -140,7 +140,7 @@ class WorkerPlugin(MultiProcPlugin):
             self._idle[gpu].append(worker)
         except BaseException as error:
             worker.shutdown(wait=False)
-            result = {"taskid": task, "result": None, "traceback": [_epitaph(self._names[task], error)]}
+            result = {"taskid": task, "result": None, "traceback": [_worker_error(self._names[task], error)]}
         self._taskresult[task] = result
         self._ended.set()
 
@@ -178,7 +178,7 @@ def _run_measured(node: Any, updatehash: bool, task: int) -> tuple[dict[str, Any
     return result, (usage.seconds, usage.cpu_seconds, usage.peak_memory_mib)
 
 
-def _epitaph(name: str, error: BaseException) -> str:
+def _worker_error(name: str, error: BaseException) -> str:
     if isinstance(error, BrokenProcessPool):
         return f"WorkerKilled: {killed(f'the step {readable_name(name)}')}"
     return f"{type(error).__name__}: {error}"

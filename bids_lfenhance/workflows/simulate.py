@@ -18,9 +18,9 @@ from ..config import SimulateSettings
 from ..derivatives.simulated import (
     HASH,
     SimulatedScan,
+    add_high_field,
     high_field_path,
-    is_there,
-    put_high_field,
+    session_exists,
     sha256,
     write_session,
 )
@@ -28,7 +28,7 @@ from ..errors import InputError
 from ..resources import Usage, available_cpus, available_memory_gb, check_room, limit_threads, measured
 from ..simulators import get_simulator
 from ..simulators.presets import Preset, named_preset
-from .pool import share_out
+from .pool import run_in_workers
 from .simulation import Task, acq_label
 
 MEMORY_GB = 2.0
@@ -61,9 +61,9 @@ def run_simulation(settings: SimulateSettings, plan: SimulationPlan, tasks: Mapp
     check_room(settings.out_dir, "OUT_DIR")
     write_simulated_dataset(settings.out_dir, settings.bids_dir, __version__, toml)
     limit_threads(settings.omp_nthreads or 1)
-    ended = _Ended(settings, tasks, outcome)
+    ended = _ProgressReporter(settings, tasks, outcome)
     try:
-        share_out(simulate_one, tasks, nprocs, ended)
+        run_in_workers(simulate_one, tasks, nprocs, ended)
     finally:
         ended.close()
     return outcome
@@ -81,7 +81,7 @@ def processes(settings: SimulateSettings) -> int:
     return min(settings.nprocs or available_cpus(), int(memory // MEMORY_GB))
 
 
-class _Ended:
+class _ProgressReporter:
     """Told of each session as it ends: checks the disk, says a line, moves the bar."""
 
     def __init__(self, settings: SimulateSettings, tasks: Mapping[str, Task], outcome: Simulated) -> None:
@@ -103,7 +103,9 @@ class _Ended:
             outcome.stacks += result.made * len(task.presets)
             outcome.notes += [f"{name}: {note}" for note in (*task.source.warnings, *result.warnings)]
             add_participants(self._settings.out_dir, self._settings.bids_dir, [task.source.subject])
-        words = "FAILED" if result is None else _took(result.usage) if result.made else "done before"
+        words = "FAILED" if name in outcome.failed else "done before"
+        if result and result.made and name not in outcome.failed:
+            words = _took(result.usage)
         ended = len(outcome.done) + len(outcome.already) + len(outcome.failed)
         line = f"{time.strftime('%H:%M:%S')}  {ended:>3}/{len(self._tasks)}  {name:<36} {words}"
         self._bar.write(line, file=sys.stderr)
@@ -124,7 +126,7 @@ def missing(task: Task, hashes: Mapping[Path, str]) -> list[str]:
     return [
         session
         for session in task.sessions
-        if not is_there(out, subject, session, task.names, task.digest(session, hashes))
+        if not session_exists(out, subject, session, task.names, task.digest(session, hashes))
     ]
 
 
@@ -166,7 +168,7 @@ def _simulate(task: Task) -> Made:
             write_session(settings.out_dir, source.subject, session, _scans(task, high_field, session, hashes))
     if settings.high_field != "none":
         about = {scan.path: _about_high_field(task, scan.path, hashes) for scan in source.scans}
-        put_high_field(settings.out_dir, source.scans, source.label, settings.high_field, about)
+        add_high_field(settings.out_dir, source.scans, source.label, settings.high_field, about)
     return Made(len(todo), hashes, warnings=warnings)
 
 

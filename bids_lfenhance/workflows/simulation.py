@@ -19,7 +19,7 @@ from ..errors import InputError
 from ..simulators import get_simulator
 from ..simulators.presets import named_preset
 
-_HOW = ("simulator", "presets", "contrasts", "draws", "assume_field_strength", "random_seed")
+_HASHED_FIELDS = ("simulator", "presets", "contrasts", "draws", "assume_field_strength", "random_seed")
 """The settings that change an image; the others choose scans or resources, or add the high field."""
 
 
@@ -53,7 +53,7 @@ class Task:
 
     def digest(self, session: str, hashes: Mapping[Path, str]) -> str:
         """Twelve hexadecimal digits that change whenever a stack of this simulated session would."""
-        content = {name: getattr(self.settings, name) for name in _HOW if name != "contrasts"}
+        content = {name: getattr(self.settings, name) for name in _HASHED_FIELDS if name != "contrasts"}
         content |= {"presets": self.presets, "options": self._options, "version": __version__}
         content |= {"session": [self.source.name, session], "sources": sorted(hashes.values())}
         return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:12]
@@ -91,7 +91,7 @@ def simulation_toml(settings: SimulateSettings, options: Mapping[str, Any], cont
     Weights that cannot be used for these contrasts are an ``InputError``.
     """
     tables = tomllib.loads(to_toml(settings, simulator=options))
-    tables["run"] = {key: value for key, value in tables["run"].items() if key in (*_HOW, "level")}
+    tables["run"] = {key: value for key, value in tables["run"].items() if key in (*_HASHED_FIELDS, "level")}
     maker = {"version": __version__}
     if digest := weights_digest(options, contrasts):
         maker["weights"] = digest

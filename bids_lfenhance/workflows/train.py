@@ -15,7 +15,7 @@ from ..methods import description, get_trainable
 from ..resources import available_cpus, available_memory_gb, check_room, limit_threads
 from ..training.jobs import Job, run_job
 from ..training.split import Split, refuse_leaks, refuse_seen
-from .pool import share_out
+from .pool import run_in_workers
 from .training_plan import assign, choose_split, describe, plan_jobs, simulation
 
 if TYPE_CHECKING:
@@ -273,7 +273,7 @@ def _by_workers(work: Callable[[Job], Any], jobs: Sequence[Job], nprocs: int, wh
             else:
                 made[name] = result
 
-        share_out(work, tasks, min(nprocs, len(tasks)), ended)
+        run_in_workers(work, tasks, min(nprocs, len(tasks)), ended)
     if failed:
         more = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
         raise MethodError(

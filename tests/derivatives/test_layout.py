@@ -58,7 +58,7 @@ def spec(out: Path = OUT, **changes: Any) -> RunSpec:
         "out_dir": str(out),
         "label": "inr",
         "n_samples": 3,
-        "gives_scale": True,
+        "gives_error_std": True,
         "resolution": "1mm",
         "settings_hash": "abc",
     }
@@ -117,7 +117,9 @@ def test_names_of_a_reference(kind: str, head: str) -> None:
 
 
 def test_a_standard_deviation_only_where_the_method_gives_its_scale() -> None:
-    with_, without = (session_layout(record("paired"), spec(gives_scale=gives, n_samples=4)) for gives in (True, False))
+    with_, without = (
+        session_layout(record("paired"), spec(gives_error_std=gives, n_samples=4)) for gives in (True, False)
+    )
     assert set(with_) - set(without) == {
         f"{kind}/{contrast}" for kind in ("Std", "Error") for contrast in ("T1w", "T2w")
     }

@@ -45,7 +45,7 @@ def spec(tmp_path: Path, raw: Path) -> RunSpec:
         label="inr",
         settings_hash="abc",
         n_samples=3,
-        gives_scale=True,
+        gives_error_std=True,
         sloppy=False,
         resolution="1mm",
         synthetic=True,

@@ -28,13 +28,14 @@ def test_it_is_the_weighted_sum_where_nothing_varies(mask: np.ndarray) -> None:
     assert found.dtype == np.float32
 
 
-def test_it_scales_with_the_image_and_what_no_stack_saw_adds_nothing(mask: np.ndarray, rng) -> None:
+def test_it_scales_with_the_image_and_what_no_stack_saw_counts_as_the_rest(mask: np.ndarray, rng) -> None:
     std, cycle = rng.random((2, *SHAPE))
     unseen = np.where(np.arange(SHAPE[2]) > 20, np.nan, cycle)
     one, thousand = (expected_error(k * std, k * unseen, mask, GRID) for k in (1, 1000))
     np.testing.assert_allclose(thousand, 1000 * one, rtol=1e-4)
     assert np.isfinite(one).all()
-    assert (one[mask] > 0).all()
+    even = expected_error(np.ones(SHAPE), np.where(np.isnan(unseen), np.nan, 2.0), mask, GRID)
+    assert even[mask] == pytest.approx(even[20, 20, 10], rel=1e-5)
 
 
 @pytest.mark.parametrize("zoom", [1.0, 2.0])

@@ -188,10 +188,10 @@ def test_a_second_image_of_a_contrast_is_left_aside_and_said(phantom):
 
 def test_doubts_are_said():
     fine, apart, unlike = (Alignment(np.eye(4), *pair) for pair in ((1.0, 0.9), (0.3, 0.3), (0.9, 0.3)))
-    assert doubts("a", "b", fine, bent=False) == []
-    assert "only 30 %" in doubts("a", "b", apart, bent=False)[0]
-    assert "may be misplaced" in doubts("a", "b", unlike, bent=False)[0]
-    assert doubts("a", "b", unlike, bent=True) == []
+    assert doubts("a", "b", fine, cross_contrast=False) == []
+    assert "only 30 %" in doubts("a", "b", apart, cross_contrast=False)[0]
+    assert "may be misplaced" in doubts("a", "b", unlike, cross_contrast=False)[0]
+    assert doubts("a", "b", unlike, cross_contrast=True) == []
     still = {"Name": "a", "RotationDeg": 3.0, "TranslationMm": 4.0}
     assert motion_doubts(still, "b") == []
     assert "20° and 4 mm" in motion_doubts(still | {"RotationDeg": 20.0}, "b")[0]

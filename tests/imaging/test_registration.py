@@ -76,7 +76,7 @@ def test_the_largest_motion_is_found_too(phantom):
         data, header, truth = ts.scan(heads["T1w"], affine, plane, motion, rng, step=1.6)
         stacks.append(ts.Moved(plane, "T1w", plane, ts.nib.Nifti1Image(data, header), truth))
     points = ts.head_points(heads["T1w"], affine, rng)
-    assert ts.errors(placed(stacks, far=True), [s.truth for s in stacks], points, 0).max() < GATE_MM
+    assert ts.errors(placed(stacks, other_session=True), [s.truth for s in stacks], points, 0).max() < GATE_MM
 
 
 def test_across_contrasts(phantom):
@@ -85,7 +85,7 @@ def test_across_contrasts(phantom):
     moving = ts.session({"T1w": heads["T1w"]}, affine, rng, ("cor",), step=1.6)[0]
     fixed = ts.session({"T2w": heads["T2w"]}, affine, rng, ("axi",), step=1.6)[0]
     points = ts.head_points(heads["T1w"], affine, rng)
-    found = placed([fixed, moving], bent=True)
+    found = placed([fixed, moving], cross_contrast=True)
     assert np.median(ts.errors(found, [fixed.truth, moving.truth], points, 0)[1]) < GATE_MM
 
 
@@ -194,5 +194,7 @@ def test_gate_across_contrasts_on_drawn_heads(shared_data):
         moving = ts.session({"T1w": heads["T1w"]}, affine, rng, ("axi",))[0]
         fixed = ts.session({"T2w": heads["T2w"]}, affine, rng, ("cor",))[0]
         points = ts.head_points(heads["T1w"], affine, rng)
-        errors.append(ts.errors(placed([fixed, moving], bent=True), [fixed.truth, moving.truth], points, 0)[1])
+        errors.append(
+            ts.errors(placed([fixed, moving], cross_contrast=True), [fixed.truth, moving.truth], points, 0)[1]
+        )
     assert np.median(errors) <= GATE_MM

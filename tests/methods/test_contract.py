@@ -89,7 +89,7 @@ def test_shape_dtype_and_missing_contrast(name: str, session: Volume, results: d
 @pytest.mark.parametrize("name", METHODS)
 def test_a_standard_deviation_only_where_the_method_gives_its_scale(name: str, results: dict[str, Enhanced]) -> None:
     std, draws = results[name].std, get_method(name).about.draws
-    assert (std is None) == (not description(name).gives_scale)
+    assert (std is None) == (not description(name).gives_error_std)
     assert len(results[name].provenance["records"]) == draws
     if std is not None:
         assert std.shape == results[name].image.shape
@@ -119,7 +119,7 @@ def test_same_seed_same_bytes_whatever_the_order_of_files(
 def test_one_contrast_alone(name: str, session: Volume) -> None:
     alone = small_session(np.random.default_rng(7), 24, ("T2w",))
     result = run(name, alone, draws=1)
-    assert (result.std is None) == (not description(name).gives_scale)
+    assert (result.std is None) == (not description(name).gives_error_std)
     assert result.provenance["contrasts"] == ["T2w"]
     assert result.image[CONTRASTS.index("T2w")].any()
     assert not result.image[CONTRASTS.index("T1w")].any()

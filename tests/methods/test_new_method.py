@@ -34,7 +34,7 @@ class SmoothSettings(Checked):
 
 ABOUT = Description(
     "smooth", "lf2hf", "nothing", SmoothSettings, SmoothSettings,
-    gives_scale=True, budgets={"sloppy": {"sigma": 0.5}, "cpu": {}, "gpu": {}},
+    gives_error_std=True, budgets={"sloppy": {"sigma": 0.5}, "cpu": {}, "gpu": {}},
     sentence="smoothing, after", references=("Gauss CF. Theoria motus, 1809",),
 )
 '''

@@ -158,7 +158,7 @@ def test_of_two_grids_the_page_shows_that_of_the_last_run_and_names_the_other(tm
         record.write_text(json.dumps(json.loads(record.read_text()) | {"Resolution": last}))
         (session,) = collect(out, "01").sessions
         assert session.channels[0].enhanced["inr"].entities["res"] == last
-        assert session.aside == (f"desc-inr, res-{other}",)
+        assert session.other_grids == (f"desc-inr, res-{other}",)
     assert "Not shown, of another run" in report(out).text
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from bids_lfenhance.evaluation.usable import Usable
 from bids_lfenhance.reports.collect import collect
 from bids_lfenhance.reports.session_figures import SessionFigures
-from bids_lfenhance.reports.summary import improved_sentence, open_rows, summary_of, usable_sentence
+from bids_lfenhance.reports.summary import improved_sentence, shown_rows, summary_of, usable_sentence
 from bids_lfenhance.reports.usable import usable_images
 
 
@@ -23,7 +23,7 @@ def test_what_improved_is_told_from_the_table_and_losses_with_it(derivative: Pat
     assert "PSNR 20.98 → 22.53 dB" in improved_sentence(session, first, figures)
     assert improved_sentence(session, first, figures).endswith("both better.")
     assert improved_sentence(session, second, figures).endswith("both worse.")
-    assert [row.metric for row in open_rows(session)] == ["psnr", "ssim", "mae", "nmse"] * 2
+    assert [row.metric for row in shown_rows(session)] == ["psnr", "ssim", "mae", "nmse"] * 2
 
 
 def test_without_maps_nothing_is_trusted(derivative: Path):

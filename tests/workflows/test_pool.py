@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from bids_lfenhance.errors import InputError, Interrupted
-from bids_lfenhance.workflows.pool import share_out
+from bids_lfenhance.workflows.pool import run_in_workers
 
 
 def work(word: str) -> str:
@@ -28,7 +28,7 @@ def work(word: str) -> str:
 def test_each_task_is_told_once_whatever_came_of_it(nprocs):
     words = ["one", "killed", "bad input", "two", "a bug", "three"]
     told: dict[str, tuple] = {}
-    share_out(
+    run_in_workers(
         work, {word: word for word in words}, nprocs, lambda name, result, why: told.update({name: (result, why)})
     )
     assert {name for name, (result, _) in told.items() if result == name.upper()} == {"one", "two", "three"}
@@ -42,7 +42,7 @@ def test_a_signal_ends_it():
         os.kill(os.getpid(), signal.SIGTERM)
 
     with pytest.raises(Interrupted):
-        share_out(work, {"one": "one", "two": "two"}, 1, stop)
+        run_in_workers(work, {"one": "one", "two": "two"}, 1, stop)
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 

@@ -97,7 +97,7 @@ def test_a_subject_of_an_earlier_run_that_was_not_begun_is_not_done(
     monkeypatch.setattr(run, "record_failures", lambda *given: None)
     (tmp_path / "sub-01.html").touch()
     outcome = run.Outcome(tmp_path)
-    run._settle(Settings(tmp_path, tmp_path), spec(), {"01": [session("A", paired=False)]}, [], outcome)
+    run._collect_outcomes(Settings(tmp_path, tmp_path), spec(), {"01": [session("A", paired=False)]}, [], outcome)
     assert (outcome.done, list(outcome.failed)) == ([], ["01"])
 
 

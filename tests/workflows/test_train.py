@@ -43,7 +43,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
         for name, task in tasks.items():
             ended(name, work(task), "")
 
-    monkeypatch.setattr(train, "share_out", in_turn)
+    monkeypatch.setattr(train, "run_in_workers", in_turn)
 
 
 @pytest.fixture(scope="module")
@@ -208,7 +208,7 @@ def test_what_does_not_go_with_the_weights_is_refused_before_anything_is_compute
 def test_draws_say_before_anything_is_computed_which_files_will_come(name: str, tmp_path: Path) -> None:
     settings = Settings(tmp_path, tmp_path / "out", method=name)
     plain = make_run_spec(settings, {"weights": "auto"}, "cpu")
-    assert (set(plain.maps), plain.gives_scale, plain.n_samples) == ({"Sample"}, True, 1)
+    assert (set(plain.maps), plain.gives_error_std, plain.n_samples) == ({"Sample"}, True, 1)
     several = make_run_spec(dataclasses.replace(settings, n_samples=3), {"weights": "auto"}, "cpu")
     assert set(several.maps) == {"Sample", "DrawsStd"}
     assert not make_run_spec(settings, {"weights": "auto", "sample": False}, "cpu").maps
@@ -247,7 +247,7 @@ def test_the_same_dataset_for_augmentation_keeps_to_the_people_asked_for(dataset
 
 def test_a_worker_that_fails_is_a_sentence_not_a_traceback(dataset: Path, tmp_path: Path, capsys, monkeypatch) -> None:
     monkeypatch.setattr(
-        train, "share_out", lambda work, tasks, nprocs, ended: [ended(n, None, "broken") for n in tasks]
+        train, "run_in_workers", lambda work, tasks, nprocs, ended: [ended(n, None, "broken") for n in tasks]
     )
     assert run(dataset, tmp_path / "out", "--split", str(split(tmp_path))) == 1
     said = capsys.readouterr().err

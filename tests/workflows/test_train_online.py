@@ -39,7 +39,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
         for name, task in tasks.items():
             ended(name, work(task), "")
 
-    monkeypatch.setattr(train, "share_out", in_turn)
+    monkeypatch.setattr(train, "run_in_workers", in_turn)
 
 
 def write_heads(folder: Path) -> Path:

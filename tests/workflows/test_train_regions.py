@@ -38,7 +38,7 @@ def test_a_training_is_tested_by_dice_and_ends_well(maps, tmp_path, monkeypatch)
         for name, task in tasks.items():
             ended(name, work(task), "")
 
-    monkeypatch.setattr(train, "share_out", in_turn)
+    monkeypatch.setattr(train, "run_in_workers", in_turn)
     monkeypatch.setattr(labelmap, "fit_affine", lambda *_: (np.eye(4), None))
     monkeypatch.setattr(warps, "warp_to_template", lambda *_: STRAIGHT)
     out = tmp_path / "out"

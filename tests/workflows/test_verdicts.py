@@ -12,7 +12,7 @@ from bids_lfenhance.derivatives.files import write_json
 from bids_lfenhance.derivatives.layout import session_layout
 from bids_lfenhance.evaluation.usable import Usable, judge
 from bids_lfenhance.reports.collect import collect, read_json
-from bids_lfenhance.workflows.run import Outcome, _refuse, summary
+from bids_lfenhance.workflows.run import Outcome, _apply_strict, summary
 from bids_lfenhance.workflows.runner import Failure
 from bids_lfenhance.workflows.verdicts import image_verdicts, record_failures, verdict_lines
 
@@ -82,7 +82,7 @@ def test_strict_makes_what_is_of_no_use_a_failure(given):
     outcome = Outcome(Path("logs"), done=["good"], already=["noisy"], images=image_verdicts(sessions[:2], spec, {}))
     assert outcome.exit_code == 0
     assert "Everything asked for is on disk." in summary(outcome, Path("out"))
-    _refuse(outcome)
+    _apply_strict(outcome)
     assert (outcome.done, outcome.already, outcome.exit_code) == (["good"], [], 1)
     assert "FAILED sub-noisy: sub-noisy_ses-HFC T1w is usable for nothing: SNR 2.4" in summary(outcome, Path("out"))
 

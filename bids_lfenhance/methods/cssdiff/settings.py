@@ -84,7 +84,7 @@ ABOUT = Description(
     measured=ResidualMeasured,
     presets=PRESETS,
     budgets={"sloppy": {"steps": 2}, "cpu": {}, "gpu": {"slices_at_once": 96}},
-    gives_scale=True,
+    gives_error_std=True,
     sentence="a learned estimate, with draws around it by diffusion of its standardised residual, slice by slice, "
     "guided by an encoder of slices",
     references=("cssdiff", "corrdiff"),

@@ -65,7 +65,7 @@ ABOUT = Description(
     measured=FusionNetMeasured,
     presets=PRESETS,
     budgets={"sloppy": {}, "cpu": {}, "gpu": {}},
-    gives_scale=True,
+    gives_error_std=True,
     sentence="a 3D U-Net that fuses the stacks of a contrast into one image and tells the scale of its error, trained "
     "on low field simulated anew for every step",
     references=("unet", "kendall"),
