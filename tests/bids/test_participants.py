@@ -6,7 +6,15 @@ from typing import Any
 
 import pytest
 
-from bids_lfenhance.bids.participants import age_and_sex, columns_of, given_rows, own_rows, participants_notes
+from bids_lfenhance.bids.leftovers import absent_people
+from bids_lfenhance.bids.participants import (
+    age_and_sex,
+    columns_of,
+    given_rows,
+    merged_participants,
+    own_rows,
+    participants_notes,
+)
 from bids_lfenhance.bids.plan import make_plan
 
 from .conftest import MakeTree
@@ -114,3 +122,23 @@ def test_why_a_table_was_not_read(tmp_path: Path, table: bytes, columns: bytes, 
     notes = participants_notes(tmp_path, ["01"])
     assert len(notes) == bool(words)
     assert not words or words in notes[0]
+
+
+def test_white_space_in_a_cell_makes_no_new_row_or_column(tmp_path: Path) -> None:
+    (tmp_path / "participants.tsv").write_text('participant_id,notes\n01,"two\nlines\tand a tab"\n')
+    text = merged_participants(tmp_path / "out.tsv", tmp_path, ["01"])
+    assert text == "participant_id\tnotes\nsub-01\ttwo lines and a tab\n"
+
+
+def test_half_a_table_stops_nothing(tmp_path: Path) -> None:
+    (tmp_path / "participants.tsv").write_bytes("participant_id\tage\n01\t30\n".encode("utf-16")[:-1])
+    assert merged_participants(tmp_path / "out.tsv", tmp_path, ["01"]) == "participant_id\nsub-01\n"
+    assert "not read" in participants_notes(tmp_path, ["01"])[0]
+
+
+@pytest.mark.parametrize("written", ["sub-1", "1", "01"])
+def test_who_is_listed_and_has_no_folder(tmp_path: Path, written: str) -> None:
+    (tmp_path / "participants.tsv").write_text(f"participant_id\n{written}\nsub-07\n")
+    absent, listed = absent_people(tmp_path, ["sub-01"])
+    assert absent == ["sub-07"]
+    assert len(listed) == 2

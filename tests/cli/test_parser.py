@@ -328,6 +328,13 @@ def test_a_settings_file_of_another_level_is_refused(kind: type[Common], tmp_pat
 
 def test_sloppy_takes_the_sloppy_budget(folders):
     assert parse([*folders, "--sloppy"]).budget == "sloppy"
+    assert parse([*folders, "--sloppy", "--budget", "sloppy"]).budget == "sloppy"
+
+
+def test_sloppy_and_another_budget_contradict(folders, capsys):
+    with pytest.raises(SystemExit):
+        parse([*folders, "--sloppy", "--budget", "gpu"])
+    assert "--budget gpu" in capsys.readouterr().err
 
 
 def test_group_is_dispatched_and_its_exit_codes_are_those_of_a_bids_app(tmp_path, capsys):

@@ -1,5 +1,6 @@
 """The console script in environments that public reports come from."""
 
+import json
 import os
 import subprocess
 import sys
@@ -92,3 +93,22 @@ def test_where_nothing_matches_nothing_is_done_and_said_to_be(make_tree: Any, tm
     assert "2 of 2 subjects: The filters leave no low-field image." in said.err
     assert "Everything asked for is on disk" not in said.out
     assert not out.exists()
+
+
+def test_reports_only_leaves_what_another_program_made(tmp_path: Path) -> None:
+    raw, out = tmp_path / "raw", tmp_path / "out"
+    for folder in (raw, out / "sub-01"):
+        folder.mkdir(parents=True)
+    about = {"Name": "fMRIPrep", "DatasetType": "derivative", "GeneratedBy": [{"Name": "fMRIPrep"}]}
+    (out / "dataset_description.json").write_text(json.dumps(about))
+    (out / "sub-01.html").write_text("theirs")
+    assert main([str(raw), str(out), "participant", "--reports-only"]) == 2
+    assert (out / "sub-01.html").read_text() == "theirs"
+
+
+@pytest.mark.parametrize("other", ["--dry-run", "--boilerplate-only"])
+def test_reports_only_comes_alone(tmp_path: Path, other: str) -> None:
+    (tmp_path / "raw").mkdir()
+    (tmp_path / "out" / "sub-01").mkdir(parents=True)
+    assert main([str(tmp_path / "raw"), str(tmp_path / "out"), "participant", "--reports-only", other]) == 2
+    assert not list((tmp_path / "out").glob("*.html"))

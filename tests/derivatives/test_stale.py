@@ -76,6 +76,15 @@ def test_a_rough_and_a_fine_run_are_told_apart_in_the_table(tmp_path, spec):
     assert table.duplicated(ROW).any()
 
 
+def test_what_a_kill_left_half_written_is_in_no_table(tmp_path, spec):
+    record = make_session(tmp_path / "raw", "paired")
+    run(record, spec)
+    before = write_volumes(Path(spec.out_dir), "01").read_text()
+    table = next(Path(spec.out_dir).rglob("*_dseg.tsv"))
+    table.with_name(f".tmp-0123456789ab-{table.name}").write_text(table.read_text())
+    assert write_volumes(Path(spec.out_dir), "01").read_text() == before
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_another_recipe_made_of_the_same_scans_stays(tmp_path, spec, kind):
     record = make_session(tmp_path / "raw", kind)
