@@ -79,7 +79,16 @@ def boilerplate(out_dir: Path, subject: str | None = None) -> str:
 
     Of all, what is said must hold for every subject, so the settings come from the first that has an enhanced image.
     """
-    subjects = _subjects(out_dir, subject)
+    return _markdown(_subjects(out_dir, subject))
+
+
+def citation(out_dir: Path) -> tuple[str, str]:
+    """(``boilerplate`` of all subjects; BibTeX: the software, and what that text cites): each subject is read once."""
+    subjects = _subjects(out_dir, None)
+    return _markdown(subjects), "\n".join([SOFTWARE, bibtex(describe(subjects).keys if subjects else ())])
+
+
+def _markdown(subjects: list[Subject]) -> str:
     if not subjects:
         return "# Methods\n\nNothing has been processed yet.\n"
     methods = describe(subjects)
@@ -89,12 +98,6 @@ def boilerplate(out_dir: Path, subject: str | None = None) -> str:
     lines += ["# References", "", *(f"{n}. {text}" for n, text in enumerate(methods.references, 1)), ""]
     lines += ["# Licences", "", *(f"- {what}: {licence}" for what, licence in methods.licences), ""]
     return "\n".join(lines)
-
-
-def bibliography(out_dir: Path) -> str:
-    """BibTeX: the software, and what the methods section of this derivative cites."""
-    subjects = _subjects(out_dir, None)
-    return "\n".join([SOFTWARE, bibtex(describe(subjects).keys if subjects else ())])
 
 
 def what_to_cite() -> str:

@@ -25,7 +25,7 @@ from ..errors import InputError
 from ..imaging.grid import canonical_zoom
 from ..methods import get_method
 from ..methods.enhance import check_draws
-from ..reports.boilerplate import bibliography, boilerplate
+from ..reports.boilerplate import citation
 from ..reports.page import reports_failure, write_report
 from ..resources import allow_open_files, available_cpus, available_memory_gb, check_room, limit_threads
 from ..segmentation.regions import label_table
@@ -264,8 +264,8 @@ def _tidy(settings: Settings, spec: RunSpec, subject: str) -> None:
 def _cite(out_dir: Path) -> None:
     """The methods text of all subjects is on disk: read under the lock, so that the last to write saw them all."""
     with locked(out_dir / "logs" / ".citation.lock"):
-        atomic_write(out_dir / "logs" / "CITATION.md", boilerplate(out_dir))
-        atomic_write(out_dir / "logs" / "CITATION.bib", bibliography(out_dir))
+        for end, text in zip(("md", "bib"), citation(out_dir), strict=True):
+            atomic_write(out_dir / "logs" / f"CITATION.{end}", text)
 
 
 def _is_done(settings: Settings, subject: str, sessions: Sequence[LowFieldSession], spec: RunSpec) -> bool:

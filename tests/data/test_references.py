@@ -7,7 +7,7 @@ import pytest
 
 from bids_lfenhance.data.references import bibtex, reference_text, references
 from bids_lfenhance.methods import METHODS, description
-from bids_lfenhance.reports.boilerplate import SIMULATED, SOFTWARE, STEPS, bibliography, what_to_cite
+from bids_lfenhance.reports.boilerplate import SIMULATED, SOFTWARE, STEPS, citation, what_to_cite
 from bids_lfenhance.simulators import SIMULATORS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -61,7 +61,7 @@ def test_every_method_simulator_and_step_is_cited() -> None:
 
 
 def test_an_empty_derivative_cites_the_software(tmp_path: Path) -> None:
-    assert bibliography(tmp_path).strip() == SOFTWARE.strip()
+    assert citation(tmp_path)[1].strip() == SOFTWARE.strip()
 
 
 def test_citation_cff_names_what_the_methods_stand_on() -> None:
