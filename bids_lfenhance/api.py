@@ -370,17 +370,11 @@ def _result(
     texts = dict.fromkeys([*notes, *result.provenance["warnings"]])
     # words for the participant level, which chooses scans with a filter
     plain = tuple(text.replace(" with --bids-filter-file", "") for text in texts)
+    image, std = (output.image(one[channel], grid) for one in (result.image, result.std))
+    mask = output.image(anatomy.mask.astype(np.uint8), grid, order=0)
     enhanced = replace(volume, image=result.image, stacks=())
-    return EnhancedScan(
-        output.image(result.image[channel], grid),
-        output.image(result.std[channel], grid),
-        output.image(anatomy.mask.astype(np.uint8), grid, order=0),
-        contrast,
-        plain,
-        result.provenance,
-        _Session(volume, enhanced, result.std[channel], anatomy, quality, device),
-        output,
-    )
+    session = _Session(volume, enhanced, result.std[channel], anatomy, quality, device)
+    return EnhancedScan(image, std, mask, contrast, plain, result.provenance, session, output)
 
 
 def check_ending(path: Path, endings: Sequence[str]) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from ..bids.dataset import optional_json
 from ..bids.leftovers import absent_people
 from ..bids.pairing import listed_time
 from ..bids.participants import age_and_sex, columns_of, given_rows, own_rows, participants_notes
@@ -20,7 +21,7 @@ from ..evaluation.cohort import BASELINE, METRIC_KEYS
 from ..evaluation.metric_definitions import DICE, VOLUME_DIFFERENCE
 from ..evaluation.structures import HIGH, OVERLAP_KEYS, VOLUME_KEYS
 from ..evaluation.subject_values import SubjectValues
-from .collect import REGION_SEGMENTATIONS, Channel, Output, Session, Subject, Tissue, collect, read_json, read_run
+from .collect import REGION_SEGMENTATIONS, Channel, Output, Session, Subject, Tissue, collect, read_run
 from .tables import lesion_contrast
 from .usable import summed_up, usable_images
 
@@ -68,7 +69,7 @@ class Cohort:
     @property
     def dataset(self) -> str:
         """The name of the derivative, or nothing."""
-        return str(read_json(self.out_dir / "dataset_description.json").get("Name") or "")
+        return str(optional_json(self.out_dir / "dataset_description.json").get("Name") or "")
 
 
 def known_subjects(out_dir: Path) -> list[str]:

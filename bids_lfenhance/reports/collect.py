@@ -1,6 +1,5 @@
 """What lies on disk for one subject, gathered by name: the report knows nothing else."""
 
-import json
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
@@ -11,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ..bids.dataset import optional_json
 from ..bids.tables import read_columns
 from ..config import CONTRASTS, DERIVED_MAPS, MAP_ENDS, METHOD_MAPS
 from ..evaluation.metric_definitions import DATA_DICTIONARY
@@ -162,7 +162,7 @@ def collect(out_dir: Path, subject: str, run_dir: Path | None = None) -> Subject
     names = _low_field_sessions(out_dir, subject, outputs)
     sessions = tuple(_session(out_dir, subject, name, outputs, wanted) for name in names)
     runs = tuple(_runs_of(out_dir, subject, sessions))
-    return Subject(subject, out_dir, sessions, run, read_json(out_dir / "dataset_description.json"), runs)
+    return Subject(subject, out_dir, sessions, run, optional_json(out_dir / "dataset_description.json"), runs)
 
 
 def _runs_of(out_dir: Path, subject: str, sessions: Iterable[Session]) -> Iterable[Run]:
@@ -182,18 +182,9 @@ def list_outputs(folder: Path) -> tuple[Output, ...]:
         match = _IMAGE.match(path.name)
         if match:
             entities = dict(part.split("-", 1) for part in match["entities"].rstrip("_").split("_"))
-            sidecar = read_json(path.with_name(path.name.split(".nii")[0] + ".json"))
+            sidecar = optional_json(path.with_name(path.name.split(".nii")[0] + ".json"))
             outputs.append(Output(path, entities, match["suffix"], sidecar))
     return tuple(outputs)
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """The object in a JSON file; empty if there is none or it cannot be read."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
 
 
 def read_run(out_dir: Path, subject: str, run_dir: Path | None = None) -> Run | None:
@@ -237,7 +228,7 @@ def _low_field_sessions(out_dir: Path, subject: str, outputs: Iterable[Output]) 
     for path in [*folder.glob("anat/*_desc-preproc_qc.json"), *folder.glob("ses-*/anat/*_desc-preproc_qc.json")]:
         match = re.search(r"_ses-([0-9a-zA-Z+]+)_", path.name)
         recorded.add(match[1] if match else None)
-        reference = read_json(path).get("Reference")
+        reference = optional_json(path).get("Reference")
         if isinstance(reference, Mapping):
             references.add(str(reference.get("Session") or "") or None)
     return sorted(recorded | {o.entities.get("ses") for o in outputs if _is_low(o)} - references, key=str)
@@ -250,7 +241,7 @@ def _is_low(output: Output) -> bool:
 def _session(out_dir: Path, subject: str, name: str | None, outputs: Iterable[Output], wanted: str | None) -> Session:
     folder = out_dir / f"sub-{subject}" / (f"ses-{name}" if name else "") / "anat"
     head = f"sub-{subject}" + (f"_ses-{name}" if name else "")
-    record = read_json(folder / f"{head}_desc-preproc_qc.json")
+    record = optional_json(folder / f"{head}_desc-preproc_qc.json")
     paired_with = record.get("Reference")
     reference = paired_with if isinstance(paired_with, Mapping) else {}
     other = str(reference.get("Session") or "") or None

@@ -3,10 +3,11 @@
 import json
 from pathlib import Path
 
+from bids_lfenhance.bids.dataset import optional_json
 from bids_lfenhance.bids.tables import read_numbers
 from bids_lfenhance.evaluation.evidence import evidence
 from bids_lfenhance.evaluation.usable import Usable, judge
-from bids_lfenhance.reports.collect import list_outputs, read_json
+from bids_lfenhance.reports.collect import list_outputs
 
 
 def verdicts(out: Path) -> dict[Path, Usable]:
@@ -15,7 +16,7 @@ def verdicts(out: Path) -> dict[Path, Usable]:
     for subject in sorted(out.glob("sub-*")):
         for output in list_outputs(subject) if subject.is_dir() else ():
             head = "_".join(output.path.name.split("_")[: 2 if "ses" in output.entities else 1])
-            record = read_json(output.path.with_name(f"{head}_desc-preproc_qc.json"))
+            record = optional_json(output.path.with_name(f"{head}_desc-preproc_qc.json"))
             label = output.desc
             made = output.sidecar.get("Synthetic") or "Usable" in output.sidecar
             if output.suffix in ("T1w", "T2w", "FLAIR") and made and record:
@@ -28,4 +29,4 @@ def verdicts(out: Path) -> dict[Path, Usable]:
 def write_verdicts(out: Path) -> None:
     """Leave them in the sidecars."""
     for path, usable in verdicts(out).items():
-        path.write_text(json.dumps(read_json(path) | usable.sidecar()))
+        path.write_text(json.dumps(optional_json(path) | usable.sidecar()))

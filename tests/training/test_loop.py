@@ -235,49 +235,6 @@ def patched_psnr(monkeypatch: pytest.MonkeyPatch, values: list[float]) -> None:
     monkeypatch.setattr(loop, "validate", lambda *_: {"psnr": values.pop(0)})
 
 
-def test_stops_early_and_keeps_the_best(
-    tmp_path: Path, examples: list[Example], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    settings = ToySettings(steps=40)
-    options = replace(OPTIONS, validate_every=2, patience=3)
-    patched_psnr(monkeypatch, [20.0, 23.0, 22.0, 22.5, 21.0, 99.0])
-    trained = train(TOY, settings, examples, SPLIT, tmp_path / "early", options, quiet)
-    assert (trained.score, trained.steps) == (23.0, 10)
-    recipe = tomllib.loads((tmp_path / "early" / "recipe.toml").read_text())
-    assert recipe["outcome"]["best_step"] == 4
-    # The weights are those of step 4: a run in which nothing later is better than it ends with the same.
-    patched_psnr(monkeypatch, [20.0, 23.0] + [10.0] * 18)
-    train(TOY, settings, examples, SPLIT, tmp_path / "long", replace(options, patience=0), quiet)
-    assert same(tmp_path / "early", tmp_path / "long")
-
-
-def test_a_score_that_is_no_number_is_no_best(
-    tmp_path: Path, examples: list[Example], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    patched_psnr(monkeypatch, [float("nan"), 23.0, 22.0, 21.0])
-    options = replace(OPTIONS, validate_every=2)
-    assert train(TOY, ToySettings(), examples, SPLIT, tmp_path, options, quiet).score == 23.0
-
-
-def test_a_call_that_ran_out_of_time_leaves_no_trace_in_the_next(
-    tmp_path: Path, examples: list[Example], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """What it validates at its end, at whatever step, is for its own weights; the training goes on as if uncut."""
-    patched_psnr(monkeypatch, [99.0, 20.0, 23.0])
-    options = replace(OPTIONS, validate_every=4)
-    train(TOY, ToySettings(), examples, SPLIT, tmp_path, replace(options, max_seconds=1e-6), quiet)
-    assert train(TOY, ToySettings(), examples, SPLIT, tmp_path, options, quiet).score == 23.0
-
-
-def test_the_next_stage_goes_on_after_an_early_stop(
-    tmp_path: Path, examples: list[Example], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    options = replace(OPTIONS, validate_every=2, patience=1)
-    patched_psnr(monkeypatch, [20.0, 10.0, 5.0, 6.0])
-    trained = train(TOY, ToySettings(steps=40, second=4), examples, SPLIT, tmp_path, options, quiet)
-    assert (trained.score, trained.steps) == (6.0, 8)
-
-
 def test_the_time_given_ends_it_in_good_order_and_more_time_goes_on(tmp_path: Path, examples: list[Example]) -> None:
     options = replace(OPTIONS, max_seconds=1e-6)
     trained = train(TOY, ToySettings(), examples, SPLIT, tmp_path / "short", options, quiet)
