@@ -40,6 +40,7 @@ from .group_change import change_table, longitudinal
 from .group_dictionary import TABLES
 from .group_figures import FEWEST, Figure, agreement_figure, metric_figure, retest_figure, structure_figure
 from .group_strips import quality_strips, thumbnails, volume_strips
+from .rendering import templates
 from .tables import number
 
 TEMPLATE = "group.html.jinja"
@@ -120,19 +121,12 @@ def _contrasts(tables: Tables, *names: str) -> list[str]:
 
 def group_page(cohort: Cohort, tables: Tables, figures: Sequence[Figure]) -> str:
     """The HTML text; every string from the dataset is escaped."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
 
     from .._version import __version__
-    from ..data import data_path, read_text
+    from ..data import read_text
 
-    environment = Environment(
-        loader=FileSystemLoader(data_path(TEMPLATE).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = templates()
     images = (BASELINE, *cohort.methods)
     titles = {name: title for name, (title, _, _) in regions.QUANTITIES.items()}
     people = regions.of_finest(tables["people"])

@@ -40,12 +40,10 @@ def page(
     usable, scans, std_percent, warnings : the verdict, records of the scans, %, sentences
     provenance : of ``Enhanced``
     """
-    from jinja2 import Environment, StrictUndefined
-
     from .._version import __version__
     from ..data import read_text
 
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment = fig.templates()
     return environment.from_string(read_text(TEMPLATE)).render(
         usable=usable,
         purposes=PURPOSES,

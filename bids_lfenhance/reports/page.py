@@ -76,20 +76,12 @@ def image_names(session: Session) -> dict[str, str]:
 
 def render(subject: Subject, parts: list[dict[str, Any]], pictures: Mapping[str, str]) -> str:
     """The HTML text; every string from the dataset is escaped."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
 
     from .._version import __version__
-    from ..data import data_path, read_text
+    from ..data import read_text
 
-    folder = data_path(TEMPLATE).parent
-    environment = Environment(
-        loader=FileSystemLoader(folder),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = fig.templates()
     environment.filters |= {
         "explained": explained,
         "number": number,

@@ -5,8 +5,11 @@ import io
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+
+from ..data import data_path
 
 AXES = {"axial": 2, "coronal": 1, "sagittal": 0}
 """Plane → the voxel axis (of an RAS image) that its slices are counted along."""
@@ -290,6 +293,14 @@ def _name_columns(
         share = width * tile.pixels.shape[1] / tile.pixels.shape[0] / whole
         figure.text(x + share / 2, height, name, ha="center", va="center", size=9)  # type: ignore[attr-defined]
         x += share
+
+
+def templates() -> Any:
+    """The pages' templates, a jinja2 environment: strings are escaped, a name that is not there is an error."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    options: dict[str, Any] = {"autoescape": True, "undefined": StrictUndefined}
+    return Environment(loader=FileSystemLoader(data_path("")), trim_blocks=True, lstrip_blocks=True, **options)
 
 
 def data_uri(content: bytes) -> str:

@@ -2,16 +2,15 @@
 
 import gc
 import logging
-import signal
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from ..config import RunSpec, Settings
 from ..errors import Interrupted
 from ..resources import available_cpus
+from .pool import interruptible
 from .progress import Progress, append_log
 from .runner import NIPYPE_LOGGERS, Failure, WorkerPlugin
 
@@ -36,20 +35,18 @@ def execute_graph(graphs: Sequence[Any], work: Path, run_dir: Path, settings: Se
             "status_callback": progress,
         }
     )
-    previous = signal.signal(signal.SIGTERM, _interrupt)
     gc.freeze()  # nipype collects garbage at every poll: what is here now need not be looked at each time
     try:
-        whole.run(plugin=plugin)
-    except (KeyboardInterrupt, Interrupted) as error:
-        stopped = error if isinstance(error, Interrupted) else Interrupted("interrupted from the keyboard")
-        append_log(run_dir, str(stopped))
-        raise stopped from error
+        with interruptible():
+            whole.run(plugin=plugin)
+    except Interrupted as error:
+        append_log(run_dir, str(error))
+        raise
     except Exception:
         if not plugin.failures:
             raise
     finally:
         gc.unfreeze()
-        signal.signal(signal.SIGTERM, previous)
         plugin.close()
         progress.close()
         if settings.resource_monitor:
@@ -70,10 +67,6 @@ def _configure(whole: Any, run_dir: Path, settings: Settings) -> None:
     level = logging.DEBUG if settings.verbose > 1 else logging.INFO if settings.verbose else logging.ERROR + 1
     for name in NIPYPE_LOGGERS:
         logging.getLogger(name).setLevel(level)
-
-
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    raise Interrupted("ended by a SIGTERM, as a scheduler sends it")
 
 
 def _write_usage(plugin: WorkerPlugin, path: Path) -> None:
