@@ -26,7 +26,7 @@ EPILOG = """examples:
   bids_lfenhance enhance T1w.nii.gz -o enhanced.nii.gz
   bids_lfenhance enhance axi.nii.gz cor.nii.gz sag.nii.gz --suffix T2w -o enhanced.nii.gz --std error.nii.gz
   bids_lfenhance enhance scans/ --suffix T1w -o enhanced.nii.gz --regions regions.nii.gz --volumes volumes.tsv
-exit codes: 0 everything asked for is on disk; 1 the method failed or was interrupted; 2 usage or unusable input.
+exit codes: 0 everything asked for is on disk; 1 the method failed; 2 usage or unusable input; 130 stopped.
 Research use only; never for a diagnosis."""
 
 
