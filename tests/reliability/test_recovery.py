@@ -160,7 +160,7 @@ def end_by_sigterm(app: App, step: str) -> None:
         process.terminate()
         _, errors = process.communicate(timeout=60)
     assert time.monotonic() - sent < LEAVES_S
-    assert process.returncode == 1
+    assert process.returncode == 130
     assert "run the same command again to go on where it stopped" in errors
 
 

@@ -5,13 +5,14 @@ from pathlib import Path
 
 import pytest
 
+from bids_lfenhance.bids.dataset import optional_json
 from bids_lfenhance.bids.names import sidecar_path
 from bids_lfenhance.bids.sessions import LowFieldSession
 from bids_lfenhance.config import RunSpec
 from bids_lfenhance.derivatives.files import write_json
 from bids_lfenhance.derivatives.layout import session_layout
 from bids_lfenhance.evaluation.usable import Usable, judge
-from bids_lfenhance.reports.collect import collect, read_json
+from bids_lfenhance.reports.collect import collect
 from bids_lfenhance.workflows.run import Outcome, _apply_strict, summary
 from bids_lfenhance.workflows.runner import Failure
 from bids_lfenhance.workflows.verdicts import image_verdicts, record_failures, verdict_lines
@@ -74,7 +75,7 @@ def test_a_failed_rerun_does_not_overwrite_the_record_of_an_earlier_one(given):
     for before, after in (({"Scans": [1]}, None), ({"Failure": "other"}, "axi_T1w shows no head")):
         write_json(qc, before)
         record_failures(sessions, spec, [FAILED])
-        assert read_json(qc).get("Failure") == after
+        assert optional_json(qc).get("Failure") == after
 
 
 def test_strict_makes_what_is_of_no_use_a_failure(given):
