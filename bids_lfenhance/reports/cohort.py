@@ -102,6 +102,7 @@ def read_cohort(out_dir: Path, bids_dir: Path, subjects: Iterable[str], sessions
         _add_session(cohort, subject, session)
     sloppy = {(subject.name, session.name or NO_SESSION) for subject, session in pairs if _is_sloppy(session)}
     _find_unsegmented(cohort, sloppy)
+    _count_high_field_once(cohort)
     if sloppy:
         some = ", ".join(f"sub-{name}" for name in sorted({subject for subject, _ in sloppy})[:8])
         cohort.notes.append(
@@ -155,7 +156,8 @@ def _add_session(cohort: Cohort, subject: Subject, session: Session) -> None:
                 )
             }
             row |= words.get((channel.contrast, label), {}) | _lesions(channel, label)
-            cohort.images.append(row | {"high_field": "yes" if paired else "no"})
+            own = {"own_session": output.entities.get("ses", NO_SESSION)} if output and label == HIGH else {}
+            cohort.images.append(row | own | {"high_field": "yes" if paired else "no"})
     _add_metrics(cohort, where, session, counted)
     if not session.channels:
         cohort.images.append(_image_row(*where, "n/a", "n/a", MISSING, "no image on disk"))
@@ -199,6 +201,15 @@ def _find_unsegmented(cohort: Cohort, sloppy: Collection[tuple[str, str]]) -> No
         if row["status"] == COMPLETE and lacking:
             listed = ", ".join(f"seg-{seg}" for seg in lacking)
             row |= {"status": UNSEGMENTED, "detail": f"no table of volumes of {listed}, which other images have"}
+
+
+def _count_high_field_once(cohort: Cohort) -> None:
+    """High field is an image of its own session, one, with however many low-field sessions it is compared."""
+    rows: dict[tuple[str, ...], dict[str, Any]] = {}
+    for row in cohort.images:
+        row["session"] = row.pop("own_session", row["session"])
+        rows.setdefault(tuple(row[key] for key in ("subject", "session", "contrast", "image")), row)
+    cohort.images[:] = rows.values()
 
 
 def _image_row(subject: str, session: str, contrast: str, image: str, status: str, detail: str) -> dict[str, Any]:

@@ -159,10 +159,23 @@ def test_the_expected_error_stands_beside_the_volume_it_is_of(derivative: Path) 
     assert (float(row["volume_error_mm3"]), float(row["volume_error_percent"])) == (1234, 5.5)
 
 
+def test_an_image_is_one_row_under_the_keys_of_its_volumes(derivative: Path) -> None:
+    """High field too, though several low-field sessions are compared with it."""
+
+    def keys(name: str) -> list[tuple[str, ...]]:
+        rows = read(derivative / "group" / f"{name}.tsv")
+        return [tuple(row[key] for key in ("participant_id", "session_id", "contrast", "image")) for row in rows]
+
+    images = keys("images")
+    assert len(images) == len(set(images))
+    assert set(keys("volumes_long")) <= set(images)
+
+
 def test_lesions_stand_beside_the_image_they_are_seen_in(derivative: Path) -> None:
     rows = [row for row in read(derivative / "group" / "images.tsv") if row["lesion_ml"] != "n/a"]
     assert {(row["participant_id"], row["session_id"], row["lesion_ml"]) for row in rows} == {
-        ("sub-001", "ses-HFC", "1.5")
+        ("sub-001", "ses-HFC", "1.5"),
+        ("sub-001", "ses-GE", "1.5"),
     }
     found = {row["image"]: row["lesion_contrast"] for row in rows}
     assert found == {"preproc": "-0.2", "inr": "-0.1", "high": "n/a"}
