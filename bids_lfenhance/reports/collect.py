@@ -249,7 +249,8 @@ def _session(out_dir: Path, subject: str, name: str | None, outputs: Iterable[Ou
     # the record is of the last run, and so are the images beside it
     last = (str(record.get("Resolution")), *GRID_LABELS)
     grid = next((label for label in last if label in grids), GRID_LABELS[0])
-    own = [o for o in outputs if o.entities.get("ses") == name and o.entities.get("res") == grid]
+    in_session = [o for o in outputs if o.entities.get("ses") == name and o.entities.get("res") == grid]
+    own = [o for o in in_session if not o.is_high_field]
     # low field that was moved to high field carries the space it was moved to, also in the session of the reference
     of_other = [o for o in outputs if o.entities.get("ses") == other and o.entities.get("res") == grid]
     high = [o for o in of_other if "space" not in o.entities] if reference else []

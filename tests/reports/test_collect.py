@@ -105,6 +105,15 @@ def test_low_field_beside_the_reference_of_another_session_is_no_high_field(tmp_
         assert "space" not in other.tissue_high.output.entities
 
 
+def test_high_field_of_another_contrast_beside_low_field_is_no_low_field(tmp_path: Path):
+    """Visit 1 has low-field FLAIR and a 3 T T1w, which visit 2 is compared with."""
+    out = build(tmp_path, phantom(SMALL), Recipe(sessions=("V2",), reference="V1", contrasts=("T1w",)))
+    build(out, phantom(SMALL), Recipe(sessions=("V1",), reference=None, contrasts=("FLAIR",)))
+    first, second = collect(out, "01").sessions
+    assert (first.name, [channel.contrast for channel in first.channels]) == ("V1", ["FLAIR"])
+    assert second.channels[0].high is not None
+
+
 def test_template_spaces_are_left_alone(small: Path):
     anat = small / "sub-01" / "ses-HFC" / "anat"
     source = next(anat.glob("*desc-inr_T1w.nii.gz"))
