@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-FACTOR = 0.79
+FACTOR = 0.83
 """Expected error of a region's volume over the uncertain volume Σ p (1 − p).
 
 Fitted by benchmarks/reliability.py volumes: docs/methods/uncertainty.md.
