@@ -37,18 +37,20 @@ def atomic_write(path: str | Path, content: bytes | str | Callable[[Path], objec
         draft.replace(path)
         _flush(path.parent)
     except OSError as error:
-        raise _explained(error, path) from error
+        _refuse(error, path)
+        raise
     finally:
         with suppress(OSError):
             draft.unlink()
     return path
 
 
-def _explained(error: OSError, path: Path) -> Exception:
-    """What is raised for an error in writing ``path``: one that a user can mend is said in a sentence."""
-    if error.errno not in REASONS:
-        return error
-    return InputError(f"Expected to write {path}, found {REASONS[error.errno]}.", code="not-writable", path=path)
+def _refuse(error: OSError, path: Path) -> None:
+    """Raise ``InputError`` for an error in writing ``path`` that a user can mend."""
+    if error.errno in REASONS:
+        raise InputError(
+            f"Expected to write {path}, found {REASONS[error.errno]}.", code="not-writable", path=path
+        ) from error
 
 
 def _flush(path: Path) -> None:
@@ -74,7 +76,8 @@ def locked(path: str | Path) -> Iterator[None]:
         path.parent.mkdir(parents=True, exist_ok=True)
         file = path.open("a")
     except OSError as error:
-        raise _explained(error, path) from error
+        _refuse(error, path)
+        raise
     with file:
         with suppress(OSError):
             fcntl.lockf(file, fcntl.LOCK_EX)
@@ -99,7 +102,8 @@ def atomic_folder(path: str | Path, fill: Callable[[Path], object]) -> Path:
         draft.rename(path)
         _flush(path.parent)
     except OSError as error:
-        raise _explained(error, path) from error
+        _refuse(error, path)
+        raise
     finally:
         for leftover in (draft, old):
             shutil.rmtree(leftover, ignore_errors=True)
