@@ -10,6 +10,9 @@ from .sessions import LowFieldSession
 HIGH_FIELD_SPACE = "HF"
 """``space-`` of the reference's grid where its session's label cannot tell it from the low field's."""
 
+LOW_FIELD_SPACE = "LF"
+"""``space-`` of a low-field session without reference whose folder is also that of high field of another contrast."""
+
 _SUFFIX = re.compile(r"[0-9a-zA-Z]+")
 _EXTENSION = re.compile(r"(?:\.[0-9a-zA-Z]+)+")
 
@@ -57,12 +60,12 @@ def sidecar_path(image: Path) -> Path:
 
 
 def space_of(session: LowFieldSession) -> str | None:
-    """The ``space-`` label of the canonical grid: the reference session's, or None where there is no reference.
+    """The ``space-`` label of the canonical grid: the reference session's, or None where there is no high field.
 
     >>> space_of(LowFieldSession("01", "HFC", ()))
     """
     if not session.paired:
-        return None
+        return LOW_FIELD_SPACE if session.beside_high_field else None
     reference = session.reference_session
     return reference if reference is not None and reference != session.session else HIGH_FIELD_SPACE
 

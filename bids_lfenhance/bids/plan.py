@@ -203,7 +203,8 @@ def make_session(
     session, reference, notes = choose_reference(used, high)
     where = f"ses-{session}: " if session else "Reference: "
     warnings += [*notes, *(where + sentence for sentence in session_warnings(reference))]
-    return LowFieldSession(used[0].subject, label, used, reference, session, warnings=tuple(warnings))
+    place, pair = (used[0].subject, label), (reference, session)
+    return LowFieldSession(*place, used, *pair, warnings=tuple(warnings), beside_high_field=label in high)
 
 
 def processed_notes(stacks: Sequence[Scan]) -> list[str]:

@@ -13,7 +13,8 @@ class LowFieldSession:
     of ``reference_session``, empty where there is none (``reference_session`` may be None for another reason: a
     dataset without sessions; ask ``paired``); ``missing`` stacks that its other planes, the subject's other
     sessions or most other subjects have (``acq-sag_T1w``); ``warnings`` sentences; ``lesions`` masks of lesions, of
-    this session or of the reference's.
+    this session or of the reference's; ``beside_high_field``: this very session has high field too, of whatever
+    contrast.
     """
 
     subject: str
@@ -24,6 +25,7 @@ class LowFieldSession:
     missing: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     lesions: tuple[Scan, ...] = ()
+    beside_high_field: bool = False
 
     @property
     def paired(self) -> bool:

@@ -103,8 +103,8 @@ def write_session(session: LowFieldSession, spec: RunSpec, content: SessionConte
     for contrast in content.acquired.contrasts:
         _write_maps(files, session, spec, content, contrast)
     _write_mask(files, session, spec, content)
-    for space, transforms in zip(spec.spaces, content.space_transforms, strict=False):
-        _write_space(files, session, spec, content, space, transforms)
+    for transforms in content.space_transforms:
+        _write_space(files, session, spec, content, transforms)
     if content.metrics is not None:
         write_table(files["metrics"], content.metrics, METRIC_COLUMNS)
     write_json(files["qc"], _quality_record(session, spec, content))
@@ -240,13 +240,12 @@ def _write_space(
     session: LowFieldSession,
     spec: RunSpec,
     content: SessionContent,
-    space: str,
     transforms: Mapping[str, Any],
 ) -> None:
     """Enhanced images and labels in one template space, and the transforms to and from it."""
     from ..imaging.normalise import to_template_space
 
-    grid = content.enhanced.grid
+    space, grid = transforms["space"], content.enhanced.grid
     for contrast in content.enhanced.contrasts:
         about = {**_about(session, spec, content, contrast), "Resolution": f"That of {space}"}
         about.pop("SpatialReference", None)  # a template's name is reference enough

@@ -2,7 +2,7 @@
 
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache
@@ -135,18 +135,30 @@ def _fetch(client: Any, name: str, **query: Any) -> list[Path]:
     return [Path(path) for path in (files if isinstance(files, list) else [files])]
 
 
-def register_to_template(volume: Volume, space: str, folder: Path, *, sloppy: bool = False) -> dict[str, str]:
-    """The paths of the transforms ``to`` and ``from`` a template, ITK displacement fields (.h5), and of the template.
+def register_to_template(
+    volume: Volume, spaces: Sequence[str], folder: Path, *, sloppy: bool = False
+) -> list[dict[str, str]]:
+    """A dict for each space: its name, the paths of the transforms ``to`` and ``from`` it (.h5) and of its image.
 
-    ``volume`` needs its brain mask; ``space`` is NAME:res-N. As ITK has it, ``to`` carries the points of the template
-    into the subject, which is what brings the subject's images to the template.
+    ``volume`` needs its brain mask; ``spaces`` are NAME:res-N of one template, at whatever resolutions: its points are
+    the same in all, so the volume is registered once, to the finest. The transforms are ITK displacement fields; as ITK
+    has it, ``to`` carries the points of the template into the subject, which is what brings the subject's images to
+    the template.
     """
-    files = template_files(space)
-    forward, back = match_template(volume, files, sloppy=sloppy)
+    files = {space: template_files(space) for space in spaces}
+    forward, back = match_template(volume, min(files.values(), key=_voxel_volume), sloppy=sloppy)
     paths = {"to": folder / "to_template.h5", "from": folder / "from_template.h5"}
     write_displacement(forward, paths["to"])
     write_displacement(back, paths["from"])
-    return {key: str(path) for key, path in paths.items()} | {"template": str(files.image)}
+    transforms = {key: str(path) for key, path in paths.items()}
+    return [{"space": space, "template": str(files[space].image)} | transforms for space in spaces]
+
+
+def _voxel_volume(files: TemplateFiles) -> float:
+    """Of the template's image, mm³."""
+    from nibabel import Nifti1Image
+
+    return float(np.prod(Nifti1Image.from_filename(files.image).header.get_zooms()[:3]))
 
 
 def match_template(volume: Volume, files: TemplateFiles, *, sloppy: bool = False) -> tuple[Displacement, Displacement]:
@@ -274,7 +286,7 @@ def to_template_space(
 ) -> tuple[np.ndarray, Grid]:
     """An image (X, Y, Z) of ``grid`` in the template's space, and the template's grid.
 
-    ``transforms`` as ``register_to_template`` returned them; ``order`` 0 for labels, 3 for images.
+    ``transforms`` one of those that ``register_to_template`` returned; ``order`` 0 for labels, 3 for images.
     """
     from nibabel import Nifti1Image
 

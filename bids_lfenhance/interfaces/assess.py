@@ -132,13 +132,13 @@ class NormaliseInputs(StepInputs):
     """Inputs of the registration to one template."""
 
     volume = File(exists=True, mandatory=True, desc="the volume that is registered to the template")
-    space = traits.Str(mandatory=True, desc="TemplateFlow name, e.g. MNI152NLin2009cAsym:res-1")
+    spaces = traits.List(traits.Str, mandatory=True, desc="one TemplateFlow name, e.g. MNI152NLin2009cAsym:res-1")
 
 
 class NormaliseOutputs(TraitedSpec):
     """Transforms to and from a template."""
 
-    transforms = traits.Dict(desc="paths by direction")
+    transforms = traits.List(traits.Dict, desc="of each space: its name, and paths by direction")
 
 
 class Normalise(Step):
@@ -153,4 +153,4 @@ class Normalise(Step):
         from ..imaging.volume import load_volume
 
         volume = load_volume(self.inputs.volume)
-        return {"transforms": register_to_template(volume, self.inputs.space, cwd, sloppy=self.inputs.sloppy)}
+        return {"transforms": register_to_template(volume, self.inputs.spaces, cwd, sloppy=self.inputs.sloppy)}

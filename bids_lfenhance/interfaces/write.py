@@ -74,7 +74,7 @@ class WriteSessionInputs(WriteInputs):
     provenance = traits.Dict(mandatory=True)
     metrics = traits.List(traits.Dict, desc="only of a paired session")
     reference_qc = traits.Dict(desc="only of a paired session")
-    space_transforms = traits.List(traits.Dict, desc="in the order of the output spaces")
+    space_transforms = traits.List(traits.Dict, desc="of each output space")
     lesions = traits.Dict(desc="only of a session with masks of lesions")
     run = traits.Str("", usedefault=True, nohash=True, desc="name of the run, in which nothing depends on it")
 

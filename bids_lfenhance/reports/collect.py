@@ -251,11 +251,10 @@ def _session(out_dir: Path, subject: str, name: str | None, outputs: Iterable[Ou
     grid = next((label for label in last if label in grids), GRID_LABELS[0])
     in_session = [o for o in outputs if o.entities.get("ses") == name and o.entities.get("res") == grid]
     own = [o for o in in_session if not o.is_high_field]
-    # low field that was moved to high field carries the space it was moved to, also in the session of the reference
+    # where low and high field lie in one folder, low field is told by the space in its names
     of_other = [o for o in outputs if o.entities.get("ses") == other and o.entities.get("res") == grid]
     high = [o for o in of_other if "space" not in o.entities] if reference else []
-    if reference and other == name:
-        own = [o for o in own if "space" in o.entities]
+    own = [o for o in own if "space" in o.entities] or own
     stacks = [o for o in outputs if o.entities.get("ses") == name and _is_scan(o)]
     channels = tuple(
         replace(_channel(contrast, own, high), stacks=_by_acquisition(stacks, contrast))

@@ -8,7 +8,7 @@ from nipype import IdentityInterface, Merge, Node, Workflow
 
 from ..bids.sessions import LowFieldSession
 from ..config import RunSpec
-from ..derivatives.layout import segmentations, segments_low_field
+from ..derivatives.layout import segmentations, segments_low_field, split_space
 from ..interfaces.assess import Evaluate, MapRisk, Normalise, SegmentTissue
 from ..interfaces.enhance import Enhance
 from ..interfaces.lesions import MeasureLesions
@@ -176,12 +176,15 @@ def _connect_lesions(
 
 
 def _connect_spaces(workflow: Workflow, enhance: Node, write: Node, spec: RunSpec) -> None:
-    """One registration per template asked for; the writer takes the transforms in the order of the spaces."""
+    """One registration per template asked for, whose resolutions share the transforms."""
     if not spec.spaces:
         return
-    merge = Node(Merge(len(spec.spaces)), name="spaces", run_without_submitting=True)
-    for number, space in enumerate(spec.spaces, start=1):
-        normalise = _step(Normalise(space=space), f"normalise_{number}", spec)
+    templates: dict[str, list[str]] = {}
+    for space in spec.spaces:
+        templates.setdefault(split_space(space)[0], []).append(space)
+    merge = Node(Merge(len(templates)), name="spaces", run_without_submitting=True)
+    for number, spaces in enumerate(templates.values(), start=1):
+        normalise = _step(Normalise(spaces=spaces), f"normalise_{number}", spec)
         workflow.connect([(enhance, normalise, [("volume", "volume")])])
         workflow.connect(normalise, "transforms", merge, f"in{number}")
     workflow.connect(merge, "out", write, "space_transforms")

@@ -32,6 +32,10 @@ def test_the_grid_is_named_after_the_reference(
     assert space_of(LowFieldSession("01", session, (SCAN,), (SCAN,) * paired, reference)) == space
 
 
+def test_low_field_in_the_folder_of_high_field_always_carries_a_space() -> None:
+    assert space_of(LowFieldSession("01", "A", (SCAN,), beside_high_field=True)) == "LF"
+
+
 def test_a_scan_keeps_all_but_subject_and_session() -> None:
     assert source_entities(SCAN) == {"acq": "axi", "run": "1"}
 

@@ -43,6 +43,15 @@ def test_both_fields_in_one_session_and_runs(make_tree: MakeTree, low: Sidecar, 
     assert session.reference_session == "A"
 
 
+def test_high_field_of_another_contrast_in_the_same_session_is_on_record(
+    make_tree: MakeTree, low: Sidecar, high: Sidecar
+) -> None:
+    root = make_tree({"01/A/acq-lf_FLAIR": low, "01/A/T1w": high, "01/B/T1w": low})
+    first, second = make_plan(root).sessions
+    assert (first.paired, first.beside_high_field) == (False, True)
+    assert (second.reference_session, second.beside_high_field) == ("A", False)
+
+
 def test_plan_survives_a_pickle(make_tree: MakeTree, low: Sidecar, high: Sidecar) -> None:
     plan = make_plan(make_tree({"01/A/acq-axi_T1w": low, "01/B/T1w": high}))
     assert pickle.loads(pickle.dumps(plan)) == plan

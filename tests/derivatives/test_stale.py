@@ -8,15 +8,17 @@ import pandas as pd
 import pytest
 
 from bids_lfenhance.bids.names import sidecar_path
+from bids_lfenhance.bids.scans import Scan
 from bids_lfenhance.bids.sessions import LowFieldSession
-from bids_lfenhance.config import RunSpec
+from bids_lfenhance.config import CONTRASTS, RunSpec
 from bids_lfenhance.derivatives.layout import missing_outputs, reference_layout, session_layout
 from bids_lfenhance.derivatives.reference import write_reference
 from bids_lfenhance.derivatives.session import write_session
 from bids_lfenhance.derivatives.volumes import volumes_path, write_volumes
+from bids_lfenhance.reports.collect import collect
 
 from .contents import REGIONS, content
-from .sessions import KINDS, make_session, make_spec
+from .sessions import HIGH, KINDS, LOW, make_scan, make_session, make_spec
 
 ROW = ["session_id", "contrast", "image", "field_strength", "segmentation", "name"]
 """What tells the rows of the table of volumes apart."""
@@ -34,12 +36,16 @@ def run(record: LowFieldSession, spec: RunSpec, frame: str | None = None) -> Non
     if record.paired:
         given = replace(given, reference_qc=about)
         regions = REGIONS["regions"], REGIONS["region_volumes"]
-        write_reference(record, spec, replace(given.acquired, stacks=()), given.labels, given.volumes, {}, {}, *regions)
-    channels = [scan.contrast for scan in record.stacks]
-    present = np.array([name in channels for name in ("T1w", "T2w", "FLAIR")])
+        high = replace(given.acquired, stacks=(), present=_present(record.reference))
+        write_reference(record, spec, high, given.labels, given.volumes, {}, {}, *regions)
+    present = _present(record.stacks)
     acquired, enhanced = (replace(one, present=present) for one in (given.acquired, given.enhanced))
     given = replace(given, acquired=acquired, enhanced=enhanced, qc=given.qc | about, std=None, maps={})
     write_session(record, spec, given)
+
+
+def _present(scans: tuple[Scan, ...]) -> np.ndarray:
+    return np.array([name in {scan.contrast for scan in scans} for name in CONTRASTS])
 
 
 def promised(record: LowFieldSession, *specs: RunSpec) -> set[Path]:
@@ -115,6 +121,21 @@ def test_high_field_that_comes_later_leaves_no_second_frame(tmp_path, spec, kind
     assert {path for path in on_disk(spec) if "space-" in path.name} == set()
     tables = {volumes_path(Path(spec.out_dir), "01"), sidecar_path(volumes_path(Path(spec.out_dir), "01"))}
     assert on_disk(spec) - promised(alone, spec) <= of_reference | tables
+
+
+def test_low_field_beside_the_reference_of_another_session_shares_no_file_with_it(tmp_path, spec):
+    """Visit A has low-field T2w and the 3 T T1w that the low-field T1w of visit B is compared with."""
+    low = make_scan(tmp_path / "raw", "01", "A", "T2w", LOW), make_scan(tmp_path / "raw", "01", "B", "T1w", LOW)
+    high = make_scan(tmp_path / "raw", "01", "A", "T1w", HIGH)
+    first = LowFieldSession("01", "A", low[:1], beside_high_field=True)
+    second = LowFieldSession("01", "B", low[1:], (high,), "A")
+    for record in (first, second, first):
+        run(record, spec)
+    assert not promised(first, spec) & promised(second, spec)
+    assert on_disk(spec) == promised(first, spec) | promised(second, spec)
+    shown, other = collect(Path(spec.out_dir), "01").sessions
+    assert [channel.contrast for channel in shown.channels] == ["T2w"]
+    assert [one.mask.path for one in (shown, other)] == [session_layout(one, spec)["mask"] for one in (first, second)]
 
 
 def test_another_frame_makes_all_that_lay_in_the_first_untrue(tmp_path, spec):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from bids_lfenhance.imaging import normalise
 from bids_lfenhance.imaging.grid import Grid, apply_affine, resample
 from bids_lfenhance.imaging.normalise import (
     LPS,
@@ -135,7 +136,7 @@ def test_a_subject_goes_to_the_template_and_its_transforms_come_back(template_ho
     image = resample(look, motion @ head.grid.affine, grid) + 3 * rng.standard_normal(grid.shape).astype(np.float32)
     brain = resample(head.brain, motion @ head.grid.affine, grid) > 0.5
     volume = volume_from_channels(grid, {"T2w": image}).with_anatomy(brain, np.zeros((3, *grid.shape), np.float32))
-    paths = register_to_template(volume, f"{NAME}:res-1", tmp_path, sloppy=True)
+    (paths,) = register_to_template(volume, [f"{NAME}:res-1"], tmp_path, sloppy=True)
     assert all(Path(paths[key]).stat().st_size for key in ("to", "from"))
     moved, target = to_template_space(brain.astype(np.float32), grid, paths, order=0)
     truth = nib.load(template_home / f"tpl-{NAME}" / f"tpl-{NAME}_res-01_desc-brain_mask.nii.gz").get_fdata() > 0
@@ -146,3 +147,26 @@ def test_a_subject_goes_to_the_template_and_its_transforms_come_back(template_ho
     found = there.points(grid)[:, *points.T].T
     expected = apply_affine(np.linalg.inv(motion), apply_affine(grid.affine, points.astype(float)))
     assert np.median(np.linalg.norm(found - expected, axis=1)) < 3
+
+
+def test_resolutions_of_one_template_share_the_transforms_of_the_finest(template_home, tmp_path, monkeypatch):
+    folder = template_home / f"tpl-{NAME}"
+    for fine in sorted(folder.glob("*_res-01_*.nii.gz")):
+        image = nib.load(fine)
+        thin = nib.Nifti1Image(np.asarray(image.dataobj)[::2, ::2, ::2], image.affine @ np.diag([2, 2, 2, 1.0]))
+        nib.save(thin, folder / fine.name.replace("res-01", "res-02"))
+    registered = []
+
+    def stay(volume, files, sloppy):
+        registered.append(files.image.name)
+        still = Displacement(np.zeros((3, 2, 2, 2), np.float32), volume.grid)
+        return still, still
+
+    monkeypatch.setattr(normalise, "match_template", stay)
+    volume = volume_from_channels(Grid(np.eye(4), (2, 2, 2)), {"T2w": np.ones((2, 2, 2), np.float32)})
+    spaces = [f"{NAME}:res-2", f"{NAME}:res-1"]
+    coarse, fine = register_to_template(volume, spaces, tmp_path, sloppy=True)
+    assert registered == [f"tpl-{NAME}_res-01_T1w.nii.gz"]
+    assert [coarse["space"], fine["space"]] == spaces
+    assert (coarse["to"], coarse["from"]) == (fine["to"], fine["from"])
+    assert ["res-02" in coarse["template"], "res-01" in fine["template"]] == [True, True]
