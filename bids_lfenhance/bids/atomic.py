@@ -45,6 +45,18 @@ def atomic_write(path: str | Path, content: bytes | str | Callable[[Path], objec
     return path
 
 
+def remove_drafts(folder: Path, name: str = "*") -> None:
+    """Remove what killed runs left half written in a folder and below it, of files and folders of that name.
+
+    No other run may be writing there.
+    """
+    for draft in sorted(folder.rglob(f".tmp-*-{name}")):
+        if draft.is_dir():
+            shutil.rmtree(draft, ignore_errors=True)
+        else:
+            draft.unlink(missing_ok=True)
+
+
 def _refuse(error: OSError, path: Path) -> None:
     """Raise ``InputError`` for an error in writing ``path`` that a user can mend."""
     if error.errno in REASONS:

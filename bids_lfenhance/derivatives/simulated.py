@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..bids.atomic import atomic_folder
+from ..bids.atomic import atomic_folder, remove_drafts
 from ..bids.names import derivative_name, sidecar_path, source_entities
 from ..bids.scans import Scan
 from ..bids.sidecars import read_json
@@ -49,7 +49,7 @@ def write_session(out_dir: Path, subject: str, session: str, scans: Sequence[Sim
             write_image(path, stack.data, Grid(stack.native_affine, stack.data.shape), 1, scan.sidecar)
 
     folder = out_dir / f"sub-{subject}" / f"ses-{session}"
-    remove_drafts(folder)
+    remove_drafts(folder.parent, folder.name)
     atomic_folder(folder, fill)
 
 
@@ -73,12 +73,6 @@ def session_exists(out_dir: Path, subject: str, session: str, names: Sequence[tu
         if known is None or not path.is_file():
             return False
     return True
-
-
-def remove_drafts(folder: Path) -> None:
-    """Remove what a killed run left half written of this folder."""
-    for draft in folder.parent.glob(f".tmp-*-{folder.name}"):
-        shutil.rmtree(draft, ignore_errors=True)
 
 
 def high_field_path(out_dir: Path, scan: Scan, session: str) -> Path:
@@ -108,7 +102,7 @@ def add_high_field(
             else:
                 shutil.copyfile(scan.path, path)
 
-    remove_drafts(folder)
+    remove_drafts(folder.parent, folder.name)
     atomic_folder(folder, fill)
 
 

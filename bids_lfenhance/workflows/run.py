@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .._version import __version__
-from ..bids.atomic import atomic_write, locked
+from ..bids.atomic import atomic_write, locked, remove_drafts
 from ..bids.dataset import write_dataset_files
 from ..bids.lock import exclusive_run
 from ..bids.plan import describe
@@ -213,6 +213,7 @@ def run_participants(settings: Settings, spec: RunSpec, plan: Plan) -> Outcome:
                     _tidy(settings, spec, subject)
                 else:
                     locks.enter_context(exclusive_run(settings.out_dir, subject))
+                    remove_drafts(settings.out_dir / f"sub-{subject}")
                     todo[subject] = plan.sessions_of(subject)
             except InputError as error:  # a name that no derivative can have, or another run at it
                 outcome.failed[subject] = [str(error)]

@@ -1,12 +1,13 @@
 import errno
 import multiprocessing
 import os
+import signal
 import stat
 from pathlib import Path
 
 import pytest
 
-from bids_lfenhance.bids.atomic import atomic_folder, atomic_write, locked
+from bids_lfenhance.bids.atomic import atomic_folder, atomic_write, locked, remove_drafts
 
 from ..refusals import refused
 
@@ -98,3 +99,22 @@ def test_a_folder_is_there_whole_or_as_it_was(tmp_path: Path) -> None:
     atomic_folder(path, fill)
     assert [str(file.relative_to(path)) for file in path.rglob("*") if file.is_file()] == ["a/b/file"]
     assert [entry.name for entry in path.parent.iterdir()] == ["folder"]
+
+
+def test_what_killed_runs_left_half_written_goes_and_nothing_else(tmp_path: Path) -> None:
+    def die(draft: Path) -> None:
+        draft.touch() if draft.suffix else (draft / "half").touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    folder = tmp_path / "sub-01" / "ses-A"
+    atomic_write(folder / "whole.json", "{}")
+    for write, path in ((atomic_write, folder / "image.nii.gz"), (atomic_folder, folder.with_name("ses-B"))):
+        child = multiprocessing.get_context("fork").Process(target=write, args=(path, die))
+        child.start()
+        child.join()
+        assert child.exitcode == -signal.SIGKILL
+    assert len(list(tmp_path.rglob(".tmp-*"))) == 2
+    remove_drafts(tmp_path, "ses-B")
+    assert [path.name[-13:] for path in tmp_path.rglob(".tmp-*")] == ["-image.nii.gz"]
+    remove_drafts(tmp_path)
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["whole.json"]

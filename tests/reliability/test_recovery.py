@@ -186,14 +186,15 @@ def fill(app: App, step: str, full: Callable[[int | None], None], free: int = 24
     return True
 
 
-def test_a_kill_a_signal_a_full_disk_and_a_lost_file_one_after_the_other(app: App, undisturbed: Path) -> None:
+def test_a_kill_a_signal_a_full_disk_and_a_half_written_file_one_after_the_other(app: App, undisturbed: Path) -> None:
     """The short form of the tests below."""
     with small_disk(app.out) as full:
         kill_main(app, "anatomy", 0.3)
         assert fill(app, "risk", full)
         end_by_sigterm(app, "write")
         assert kill_worker(app, "report", 0.0)
-        next(app.out.rglob("*_desc-interpRisk_T1w.nii.gz")).unlink()  # by hand, as it may be
+        half_written = next(app.out.rglob("*_desc-interpRisk_T1w.nii.gz"))
+        half_written.rename(half_written.with_name(f".tmp-0123456789ab-{half_written.name}"))
         assert_as_undisturbed(app, undisturbed)
 
 
