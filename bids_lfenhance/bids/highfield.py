@@ -66,13 +66,14 @@ class SimulationPlan:
     """What would be simulated from: ``sessions``, and subjects ``skipped`` and ``failed``, each with a sentence.
 
     ``skipped`` has no high field of a contrast asked for; ``failed`` could not be read. ``unknown`` are the scans taken
-    as high field though nothing tells their field strength. ``warnings`` sentences.
+    as high field though nothing tells their field strength, ``lower`` those that are none. ``warnings`` sentences.
     """
 
     sessions: tuple[HighFieldSession, ...]
     skipped: tuple[tuple[str, str], ...] = ()
     failed: tuple[tuple[str, str], ...] = ()
     unknown: tuple[Scan, ...] = ()
+    lower: tuple[Scan, ...] = ()
     warnings: tuple[str, ...] = ()
 
     @property
@@ -94,7 +95,7 @@ def plan_simulation(
     """The plan for the requested subjects (all where none is named); no image is opened.
 
     A scan whose sidecars say nothing of the field is taken as high field, unless ``assume_field_strength`` (tesla)
-    says otherwise; low and middle field is left out. Both is said once for the dataset. ``contrasts`` are those
+    says otherwise, and this is said once for the dataset; low and middle field is left out. ``contrasts`` are those
     wanted (all where none is named). Raise ``InputError`` if there is none.
     """
     root = Path(bids_dir).absolute()
@@ -127,7 +128,8 @@ def plan_simulation(
         raise _none_found(root, contrasts, *skipped[0])
     unknown = tuple(scan for one in planned for scan in one.scans if scan.field_strength is None)
     notes += tuple(sentence for _, left_out in scans_of.values() for sentence in left_out)
-    return SimulationPlan(tuple(planned), tuple(skipped), tuple(failed), unknown, (*notes, *_said_once(unknown, lower)))
+    notes += _unknown_field(unknown)
+    return SimulationPlan(tuple(planned), tuple(skipped), tuple(failed), unknown, tuple(lower), notes)
 
 
 def _none_found(root: Path, contrasts: Sequence[str], subject: str, why: str) -> InputError:
@@ -179,20 +181,24 @@ def _why_nothing(scans: Sequence[Scan], read: Sequence[Scan], contrasts: Sequenc
     )
 
 
-def _said_once(unknown: Sequence[Scan], lower: Sequence[Scan]) -> tuple[str, ...]:
-    """A sentence on all scans of unknown field, and one on all that are no high field."""
-    sentences = []
-    if unknown:
-        sentences.append(
-            f"{plural(len(unknown), 'image')} (first: {unknown[0].path.name}) without any field strength "
-            f"{'is' if len(unknown) == 1 else 'are'} taken as high field; --assume-field-strength puts it on record."
-        )
-    if lower:
-        sentences.append(
-            f"{plural(len(lower), 'image')} below {HIGH_FIELD_FROM:g} T (first: {lower[0].path.name}) "
-            f"{'was' if len(lower) == 1 else 'were'} left out: low field is simulated from high field only."
-        )
-    return tuple(sentences)
+def _unknown_field(scans: Sequence[Scan]) -> tuple[str, ...]:
+    """A sentence on all scans of unknown field."""
+    if not scans:
+        return ()
+    return (
+        f"{plural(len(scans), 'image')} (first: {scans[0].path.name}) without any field strength "
+        f"{'is' if len(scans) == 1 else 'are'} taken as high field; --assume-field-strength puts it on record.",
+    )
+
+
+def lower_field_note(plan: SimulationPlan) -> tuple[str, ...]:
+    """A sentence on all scans that are no high field, for where nothing else becomes of them."""
+    if not plan.lower:
+        return ()
+    return (
+        f"{plural(len(plan.lower), 'image')} below {HIGH_FIELD_FROM:g} T (first: {plan.lower[0].path.name}) "
+        f"{'was' if len(plan.lower) == 1 else 'were'} left out: low field is simulated from high field only.",
+    )
 
 
 def describe_simulation(plan: SimulationPlan, draws: int, stacks: int) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 
 from .._version import __version__
 from ..bids.filters import load_filters
-from ..bids.highfield import HighFieldSession, SimulationPlan, plan_simulation
+from ..bids.highfield import HighFieldSession, SimulationPlan, lower_field_note, plan_simulation
 from ..config import SimulateSettings, to_toml
 from ..config.toml import dumps
 from ..errors import InputError
@@ -60,8 +60,8 @@ class Task:
 
 
 def make_simulation_plan(settings: SimulateSettings) -> SimulationPlan:
-    """The plan of a run; no image is opened."""
-    return plan_simulation(
+    """The plan of a run, which says what is no high field; no image is opened."""
+    plan = plan_simulation(
         settings.bids_dir,
         settings.participant_label,
         settings.session_label,
@@ -70,6 +70,7 @@ def make_simulation_plan(settings: SimulateSettings) -> SimulationPlan:
         assume_field_strength=settings.assume_field_strength,
         database_dir=settings.bids_database_dir,
     )
+    return dataclasses.replace(plan, warnings=plan.warnings + lower_field_note(plan))
 
 
 def simulator_settings(settings: SimulateSettings) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from bids_lfenhance.bids.highfield import describe_simulation, plan_simulation
+from bids_lfenhance.bids.highfield import describe_simulation, lower_field_note, plan_simulation
 
 from ..refusals import refused
 
@@ -53,7 +53,8 @@ def test_lower_fields_are_left_out_and_said(raw):
     plan = plan_simulation(raw)
     assert [(one.name, one.labels(1)) for one in plan.sessions] == [("sub-01_ses-A", ("SIM",))]
     assert plan.skipped == (("02", "There is no high-field image."),)
-    assert "2 images below 1 T" in plan.warnings[0]
+    assert plan.warnings == ()
+    assert "2 images below 1 T" in lower_field_note(plan)[0]
 
 
 def test_names_do_not_hang_on_what_is_asked_for(raw):
