@@ -79,53 +79,72 @@ class MapRisk(Step):
         return outputs
 
 
-class EvaluateInputs(StepInputs):
-    """Inputs of the comparison with high field."""
+class CompareInputs(StepInputs):
+    """Inputs of a comparison with high field."""
 
-    baseline = File(exists=True, mandatory=True, desc="plain mean of the stacks")
-    enhanced = File(exists=True, mandatory=True)
-    reference = File(exists=True, mandatory=True)
-    anatomy = File(exists=True, mandatory=True, desc="what high field that is cut shows")
+    baseline = File(exists=True, mandatory=True, desc="volume: plain mean of the stacks")
     label = traits.Str(mandatory=True, desc="name of the enhanced image in the table")
-    segmentations = traits.Dict(mandatory=True, desc="'tissue', and 'regions' if enabled → their seg-")
-    tissue = File(exists=True, mandatory=True, desc="labels of the baseline by contrast")
-    tissue_enhanced = File(exists=True, mandatory=True)
-    tissue_reference = File(exists=True, mandatory=True)
-    tissue_volumes = traits.Dict(mandatory=True, desc="rows of volumes, which name the labels")
-    regions = File(exists=True, desc="as those of tissue; only if segmentation of regions is enabled")
-    regions_enhanced = File(exists=True)
-    regions_reference = File(exists=True)
-    regions_volumes = traits.Dict()
 
 
-class EvaluateOutputs(TraitedSpec):
+class CompareImagesInputs(CompareInputs):
+    """Inputs of the comparison of images with high field."""
+
+    enhanced = File(exists=True, mandatory=True, desc="volume")
+    reference = File(exists=True, mandatory=True, desc="volume of high field")
+
+
+class CompareLabelsInputs(CompareInputs):
+    """Inputs of the comparison of one segmentation with that of high field."""
+
+    anatomy = File(exists=True, mandatory=True, desc="what high field that is cut shows")
+    seg = traits.Str(mandatory=True, desc="its seg- in file names")
+    labels = File(exists=True, mandatory=True, desc="labels of the baseline by contrast")
+    enhanced_labels = File(exists=True, mandatory=True)
+    reference_labels = File(exists=True, mandatory=True)
+    volumes = traits.Dict(mandatory=True, desc="rows of volumes, which name the labels")
+
+
+class CompareOutputs(TraitedSpec):
     """Metrics."""
 
     metrics = traits.List(traits.Dict)
 
 
-class Evaluate(Step):
+class CompareImages(Step):
     """Metrics of the baseline and of the enhanced volume against high field."""
 
-    input_spec = EvaluateInputs
-    output_spec = EvaluateOutputs
+    input_spec = CompareImagesInputs
+    output_spec = CompareOutputs
 
     def run_step(self, cwd: Path) -> dict[str, Any]:
         """The rows of the table."""
-        from ..evaluation.session import compute_overlap, evaluate_session
+        from ..evaluation.session import evaluate_session
+        from ..imaging.volume import load_volume
+
+        given, baseline = self.inputs, load_volume(self.inputs.baseline)
+        images = {"preproc": baseline, given.label: load_volume(given.enhanced)}
+        return {"metrics": evaluate_session(images, load_volume(given.reference), baseline.brain)}
+
+
+class CompareLabels(Step):
+    """Agreement of the labels of the baseline and of the enhanced volume with those of high field."""
+
+    input_spec = CompareLabelsInputs
+    output_spec = CompareOutputs
+
+    def run_step(self, cwd: Path) -> dict[str, Any]:
+        """The rows of the table."""
+        from ..evaluation.session import compute_overlap
         from ..imaging.field_of_view import seen_in
         from ..imaging.volume import load_arrays, load_volume
 
         given, baseline = self.inputs, load_volume(self.inputs.baseline)
-        images = {"preproc": baseline, given.label: load_volume(given.enhanced)}
-        metrics = evaluate_session(images, load_volume(given.reference), baseline.brain)
         shown = load_arrays(given.anatomy)[1].get("seen", True)
         seen = {contrast: seen_in(baseline, contrast) & shown for contrast in baseline.contrasts}
-        for kind, seg in given.segmentations.items():
-            low, enhanced, high = (load_arrays(getattr(given, kind + of))[1] for of in ("", "_enhanced", "_reference"))
-            names = getattr(given, f"{kind}_volumes")
-            metrics += compute_overlap({"preproc": low, given.label: enhanced}, high, names, seg, seen)
-        return {"metrics": metrics}
+        files = given.labels, given.enhanced_labels, given.reference_labels
+        low, enhanced, high = (load_arrays(file)[1] for file in files)
+        images = {"preproc": low, given.label: enhanced}
+        return {"metrics": compute_overlap(images, high, given.volumes, given.seg, seen)}
 
 
 class NormaliseInputs(StepInputs):

@@ -9,7 +9,7 @@ from nipype import IdentityInterface, Merge, Node, Workflow
 from ..bids.sessions import LowFieldSession
 from ..config import RunSpec
 from ..derivatives.layout import segmentations, segments_low_field, split_space
-from ..interfaces.assess import Evaluate, MapRisk, Normalise, SegmentTissue
+from ..interfaces.assess import CompareImages, CompareLabels, MapRisk, Normalise, SegmentTissue
 from ..interfaces.enhance import Enhance
 from ..interfaces.lesions import MeasureLesions
 from ..interfaces.prepare import FindAnatomy, PrepareReference, PrepareSession
@@ -24,7 +24,7 @@ MEMORY_GB = {
     "enhance": 4.0,
     "regions": 3.0,
     "risk": 2.0,
-    "evaluate": 2.0,
+    "compare": 2.0,
     "write": 1.5,
 }
 """Memory that the scheduler reserves for a step at the full size of a head, GiB (measured: docs/results.md)."""
@@ -198,27 +198,29 @@ def _connect_evaluation(
     write: Node,
     spec: RunSpec,
 ) -> None:
-    """The comparison with high field: of the volumes, and of the labels of (baseline, enhanced) by kind."""
+    """The comparison with high field: of the volumes, and of the labels of (baseline, enhanced) by kind.
+
+    Each is a step of its own, so that images are compared while regions are still being segmented.
+    """
     kinds = segmentations(spec)
-    evaluate = _step(Evaluate(label=spec.label, segmentations=kinds), "evaluate", spec)
-    for name, source in volumes.items():
-        workflow.connect(source, "volume", evaluate, name)
-    for kind in kinds:
+    images = _step(CompareImages(label=spec.label), "compare_images", spec)
+    workflow.connect([(source, images, [("volume", name)]) for name, source in volumes.items()])
+    workflow.connect(inputnode, "reference", images, "reference")
+    merge = Node(Merge(1 + len(kinds)), name="metrics", run_without_submitting=True)
+    workflow.connect(images, "metrics", merge, "in1")
+    for number, (kind, seg) in enumerate(kinds.items(), start=2):
+        compare = _step(CompareLabels(label=spec.label, seg=seg), f"compare_{kind}", spec)
         baseline, enhanced = labels[kind]
         workflow.connect(
             [
-                (baseline, evaluate, [("labels", kind), ("volumes", f"{kind}_volumes")]),
-                (enhanced, evaluate, [("labels", f"{kind}_enhanced")]),
-                (inputnode, evaluate, [(kind, f"{kind}_reference")]),
+                (volumes["baseline"], compare, [("volume", "baseline")]),
+                (baseline, compare, [("labels", "labels"), ("volumes", "volumes")]),
+                (enhanced, compare, [("labels", "enhanced_labels")]),
+                (inputnode, compare, [(kind, "reference_labels"), ("anatomy", "anatomy")]),
+                (compare, merge, [("metrics", f"in{number}")]),
             ]
         )
-    workflow.connect(
-        [
-            (inputnode, evaluate, [("reference", "reference"), ("anatomy", "anatomy")]),
-            (inputnode, write, [("qc", "reference_qc")]),
-            (evaluate, write, [("metrics", "metrics")]),
-        ]
-    )
+    workflow.connect([(inputnode, write, [("qc", "reference_qc")]), (merge, write, [("out", "metrics")])])
 
 
 def _connect_regions(

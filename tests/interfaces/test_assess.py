@@ -1,4 +1,4 @@
-"""The step that compares with high field: intensities and labels in one table, regions only where there are some."""
+"""The steps that compare with high field, intensities and labels, and that map the error to expect."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -9,17 +9,18 @@ import pytest
 from bids_lfenhance.evaluation.expected_error import WEIGHTS
 from bids_lfenhance.imaging.grid import Grid
 from bids_lfenhance.imaging.volume import Stack, load_volume, save_arrays, save_volume, volume_from_channels
-from bids_lfenhance.interfaces.assess import Evaluate, MapRisk
+from bids_lfenhance.interfaces.assess import CompareImages, CompareLabels, MapRisk
 
 SHAPE = (28, 30, 26)
 TISSUE = [{"index": i, "name": name} for i, name in ((1, "CSF"), (2, "GM"), (3, "WM"))]
 REGIONS = [{"index": 10, "name": "left thalamus"}, {"index": 49, "name": "right thalamus"}]
 REGIONS += [{"index": None, "name": "total intracranial"}]
+LABELS = ("labels", "enhanced_labels", "reference_labels")
 
 
 @pytest.fixture
 def given(tmp_path: Path) -> dict:
-    """Inputs of a session without regions; the enhanced image and its labels are those of high field."""
+    """Inputs of both comparisons; the enhanced image and its labels are those of high field."""
     rng, grid = np.random.default_rng(4), Grid(np.eye(4), SHAPE)
     high = rng.uniform(50, 100, SHAPE).astype(np.float32)
     mask = np.zeros(SHAPE, bool)
@@ -27,43 +28,53 @@ def given(tmp_path: Path) -> dict:
     posteriors = np.zeros((3, *SHAPE), np.float32)
     low = high + rng.normal(0, 9, SHAPE).astype(np.float32)
     labels = np.where(mask, rng.integers(1, 4, SHAPE), 0).astype(np.uint8)
-    found: dict = {"label": "inr", "segmentations": {"tissue": "tissue"}, "tissue_volumes": {"T1w": TISSUE}}
+    found: dict = {"volumes": {"T1w": TISSUE}}
     for name, image in (("baseline", low), ("enhanced", high), ("reference", high)):
         stack = Stack("axi", "T1w", image, grid.affine, grid.affine, (1.0, 1.0, 1.0), 1.0)
         volume = volume_from_channels(grid, {"T1w": image}, () if name == "reference" else (stack,))
         found[name] = str(save_volume(volume.with_anatomy(mask, posteriors), tmp_path / f"{name}.npz"))
     found["anatomy"] = str(save_arrays(tmp_path / "anatomy.npz", {}, {"mask": mask}))
-    for of, shift in (("", 2), ("_enhanced", 0), ("_reference", 0)):
+    for of, shift in (("", 2), ("enhanced_", 0), ("reference_", 0)):
         moved = {"T1w": np.roll(labels, shift, axis=0)}
-        found[f"tissue{of}"] = str(save_arrays(tmp_path / f"tissue{of}.npz", {}, moved))
+        found[f"{of}labels"] = str(save_arrays(tmp_path / f"{of}labels.npz", {}, moved))
     return found
 
 
-def test_labels_stand_beside_intensities(given: dict, tmp_path: Path) -> None:
-    rows = Evaluate(**given).run(cwd=tmp_path).outputs.metrics
+def compare_labels(given: dict, cwd: Path, seg: str = "tissue") -> list[dict]:
+    files = {name: given[name] for name in ("baseline", "anatomy", *LABELS, "volumes")}
+    return CompareLabels(label="inr", seg=seg, **files).run(cwd=cwd).outputs.metrics
+
+
+def test_images_are_compared(given: dict, tmp_path: Path) -> None:
+    files = {name: given[name] for name in ("baseline", "enhanced", "reference")}
+    rows = CompareImages(label="inr", **files).run(cwd=tmp_path).outputs.metrics
+    psnr = {row["image"]: row["value"] for row in rows if (row["protocol"], row["metric"]) == ("brain-fit", "psnr")}
+    assert set(psnr) == {"preproc", "inr"}
+    assert psnr["inr"] > psnr["preproc"]
+
+
+def test_labels_are_compared(given: dict, tmp_path: Path) -> None:
+    rows = compare_labels(given, tmp_path)
     assert {row["protocol"] for row in rows if row["metric"] == "dice"} == {"seg-tissue"}
     dice = {(row["image"], row["region"]): row["value"] for row in rows if row["metric"] == "dice"}
     assert set(dice) == {(image, name) for image in ("preproc", "inr") for name in ("CSF", "GM", "WM")}
     assert all(dice["inr", name] == 1 > dice["preproc", name] for name in ("CSF", "GM", "WM"))
-    psnr = {row["image"] for row in rows if (row["protocol"], row["metric"]) == ("brain-fit", "psnr")}
-    assert psnr == {"preproc", "inr"}
 
 
 def test_what_high_field_cuts_is_not_compared(given: dict, tmp_path: Path) -> None:
     seen = np.ones(SHAPE, bool)
     seen[:, :, 13:] = False
     given["anatomy"] = str(save_arrays(tmp_path / "cut.npz", {}, {"seen": seen}))
-    rows = Evaluate(**given).run(cwd=tmp_path).outputs.metrics
+    rows = compare_labels(given, tmp_path)
     assert not any(row["value"] > 0 for row in rows if row["metric"] == "dice")
 
 
 def test_regions_are_compared_by_name_and_side(given: dict, tmp_path: Path) -> None:
     labels = np.zeros(SHAPE, np.uint8)
     labels[8:12, 10:14, 10:14], labels[16:20, 10:14, 10:14] = 10, 49
-    for of, image in (("", np.where(labels == 49, 0, labels)), ("_enhanced", labels), ("_reference", labels)):
-        given[f"regions{of}"] = str(save_arrays(tmp_path / f"regions{of}.npz", {}, {"T1w": image}))
-    given |= {"segmentations": {"tissue": "tissue", "regions": "synthseg"}, "regions_volumes": {"T1w": REGIONS}}
-    rows = Evaluate(**given).run(cwd=tmp_path).outputs.metrics
+    for name, image in zip(LABELS, (np.where(labels == 49, 0, labels), labels, labels), strict=True):
+        given[name] = str(save_arrays(tmp_path / f"regions_{name}.npz", {}, {"T1w": image}))
+    rows = compare_labels(given | {"volumes": {"T1w": REGIONS}}, tmp_path, "synthseg")
     dice = {
         (r["image"], r["region"]): r["value"] for r in rows if (r["protocol"], r["metric"]) == ("seg-synthseg", "dice")
     }

@@ -43,7 +43,7 @@ def test_graphs_of_every_kind_of_session_build(kind):
     workflow = init_subject_wf("0+1", [session], spec(), "/out/logs/x")
     words = {word for node in workflow._get_all_nodes() for word in node.fullname.split(".")}
     assert [word for word in words if not re.fullmatch(r"[0-9a-zA-Z_]+", word)] == []
-    assert (f"session_{session_key(session)}_wf.evaluate" in nodes(workflow)) is session.paired
+    assert (f"session_{session_key(session)}_wf.compare_images" in nodes(workflow)) is session.paired
 
 
 def test_sessions_alike_but_for_the_plus_stay_apart():

@@ -36,7 +36,7 @@ def test_every_graph_builds_and_is_acyclic(paired, spaces):
     graph = workflow._create_flat_graph()
     assert nx.is_directed_acyclic_graph(graph)
     assert ("session_HFC_wf.anatomy" in nodes(workflow)) is not paired
-    assert ("session_HFC_wf.evaluate" in nodes(workflow)) is paired
+    assert ("session_HFC_wf.compare_images" in nodes(workflow)) is paired
     assert len([name for name in nodes(workflow) if "normalise" in name]) == len(spaces)
 
 

@@ -97,7 +97,7 @@ def test_low_field_itself_is_segmented_only_beside_high_field(paired, who):
     made = spec(segmentation=who, segmentation_weights="/w", device="cpu", threads=2)
     workflow = init_subject_wf("01", [session("HFC", paired)], made, "/out/logs/x")
     names = nodes(workflow)
-    found = {name for name in names if name.endswith("regions")}
+    found = {name for name in names if name.endswith((".regions", ".enhanced_regions"))}
     compared = {"session_HFC_wf.regions", "reference_GE_wf.regions"} if paired else set()
     assert found == {"session_HFC_wf.enhanced_regions"} | compared
     assert all(names[name].n_procs == 2 for name in found)
@@ -105,9 +105,10 @@ def test_low_field_itself_is_segmented_only_beside_high_field(paired, who):
     given = {target for _, to, edge in edges if to.name == "write" for _, target in edge["connect"]}
     assert {"enhanced_regions", "enhanced_region_volumes"} <= given
     assert ({"regions", "region_volumes"} <= given) is paired
-    judged = {target for _, to, edge in edges if to.name == "evaluate" for _, target in edge["connect"]}
-    labels = {kind + of for kind in ("tissue", "regions") for of in ("", "_enhanced", "_reference", "_volumes")}
-    assert judged == (labels | {"baseline", "enhanced", "reference", "anatomy"} if paired else set())
+    for kind in ("tissue", "regions"):
+        judged = {target for _, to, edge in edges if to.name == f"compare_{kind}" for _, target in edge["connect"]}
+        labels = {"labels", "enhanced_labels", "reference_labels", "volumes"}
+        assert judged == (labels | {"baseline", "anatomy"} if paired else set())
 
 
 def test_the_graph_has_no_regions_where_nobody_finds_them():
