@@ -1,6 +1,5 @@
 """One residual 3D U-Net: for the estimate, and, with a time, for the flow of its residual."""
 
-import math
 from collections.abc import Sequence
 
 import torch
@@ -8,12 +7,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from .convolution import Conv1x1x1, Conv3x3x3
+from .noise_embedding import EMBEDDING, embedding_network, sinusoids
 
 GROUPS = 8
 """Groups of every normalisation."""
-
-FREQUENCIES, EMBEDDING = 32, 128
-"""Of the embedding of time: sines and cosines each; features."""
 
 
 class ResidualBlock3d(nn.Module):
@@ -60,14 +57,14 @@ class UNet3d(nn.Module):
         self.up = nn.ModuleList(nn.ConvTranspose3d(i, o, 2, stride=2) for i, o in zip(deeper, up, strict=True))
         self.decoder = nn.ModuleList(ResidualBlock3d(2 * width, width, timed) for width in up)
         self.last = Conv1x1x1(widths[0], features_out)
-        self.time = _time_network() if timed else None
+        self.time = embedding_network() if timed else None
         nn.init.zeros_(self.last.weight)
         assert self.last.bias is not None
         nn.init.zeros_(self.last.bias)
 
     def forward(self, x: Tensor, time: Tensor | None = None) -> Tensor:
         """(B, out, X, Y, Z)."""
-        embedding = None if self.time is None or time is None else self.time(_sinusoids(time))
+        embedding = None if self.time is None or time is None else self.time(sinusoids(time))
         skips: list[Tensor] = []
         for level, block in enumerate(self.encoder):
             x = block(x, embedding)
@@ -93,14 +90,3 @@ def apply_padded(network: nn.Module, x: Tensor, *more: Tensor) -> Tensor:
     for axis, side in enumerate(sides, start=2):
         out = out.narrow(axis, 0, side)
     return out
-
-
-def _time_network() -> nn.Module:
-    return nn.Sequential(nn.Linear(2 * FREQUENCIES, EMBEDDING), nn.SiLU(), nn.Linear(EMBEDDING, EMBEDDING), nn.SiLU())
-
-
-def _sinusoids(time: Tensor) -> Tensor:
-    """(B, 64): sines and cosines of ``time`` (B,) at frequencies from 1 to 1000."""
-    frequencies = torch.exp(torch.linspace(0, math.log(1000), FREQUENCIES, device=time.device))
-    phase = time[:, None] * frequencies
-    return torch.cat([torch.sin(phase), torch.cos(phase)], dim=1)

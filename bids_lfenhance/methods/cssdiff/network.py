@@ -1,6 +1,5 @@
 """The networks of ``cssdiff``: a slice denoiser of the residual, and the encoder whose tokens it attends to."""
 
-import math
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -8,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ...nn.noise_embedding import EMBEDDING, embedding_network, sinusoids
 from ...nn.residual import CONDITION, condition_of
 from .settings import HEADS, CssDiffNetwork
 
@@ -22,9 +22,6 @@ STATE_OFFSETS, ESTIMATE_OFFSETS, TOKEN_OFFSETS = (-1, 0, 1), (-1, 1), (-6, 0, 6)
 
 SIDE, GRID, TOKEN = 64, 4, 128
 """Pixels a side the encoder sees; tokens a side of a slice; features of a token."""
-
-FREQUENCIES, EMBEDDING = 32, 128
-"""Of the embedding of the level: sines and cosines each; features."""
 
 
 class Norm(nn.LayerNorm):
@@ -119,16 +116,14 @@ class SliceDenoiser(nn.Module):
         )
         self.decoder = nn.ModuleList(Block(2 * width, width) for width in up)
         self.last = nn.Conv2d(widths[0], FOLD**2, 1)
-        self.level = nn.Sequential(
-            nn.Linear(2 * FREQUENCIES, EMBEDDING), nn.SiLU(), nn.Linear(EMBEDDING, EMBEDDING), nn.SiLU()
-        )
+        self.level = embedding_network()
         nn.init.zeros_(self.last.weight)
         assert self.last.bias is not None
         nn.init.zeros_(self.last.bias)
 
     def forward(self, x: Tensor, level: Tensor, tokens: Tensor) -> Tensor:
         """(N, 1, X, Y)."""
-        embedding, tokens = self.level(_sinusoids(level)), tokens + self.place
+        embedding, tokens = self.level(sinusoids(level)), tokens + self.place
         x = functional.pixel_unshuffle(x, FOLD).contiguous(memory_format=torch.channels_last)
         skips: list[Tensor] = []
         coarsest = len(self.down)
@@ -172,10 +167,3 @@ def neighbours(slices: Tensor, index: Tensor, offsets: Sequence[int]) -> Tensor:
 
 def _heads(x: Tensor) -> Tensor:
     return x.unflatten(2, (HEADS, -1)).transpose(1, 2)
-
-
-def _sinusoids(level: Tensor) -> Tensor:
-    """(N, 64): sines and cosines of ``level`` (N,) at frequencies from 1 to 1000."""
-    frequencies = torch.exp(torch.linspace(0, math.log(1000), FREQUENCIES, device=level.device))
-    phase = level[:, None] * frequencies
-    return torch.cat([torch.sin(phase), torch.cos(phase)], dim=1)
