@@ -22,12 +22,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Trained:
-    """What came out: the ``folder``; best validation ``score`` (None without); steps and seconds spent."""
+    """What came out: the ``folder``; best validation ``score`` (None without); steps and seconds spent; ``unchanged``:
+    no step was better than the weights it began with.
+    """
 
     folder: Path
     score: float | None
     steps: int
     seconds: float
+    unchanged: bool = False
 
 
 def write_results(run: "Run", state: "State", split: Split) -> Path:
@@ -178,6 +181,7 @@ def _validation(recipe: JsonObject) -> str:
     outcome = recipe["outcome"]
     score = outcome["validation_score"]
     value = "no validation subjects" if score is None else f"{score:.2f} at step {outcome['best_step']}"
+    value += ", the weights it began with" * (score is not None and not outcome["best_step"])
     return f"{outcome['score']}: {value}"
 
 

@@ -77,7 +77,9 @@ def train(
         if group.writes:
             write_results(run, state, split)
         group.barrier()
-        return Trained(run.folder, state.progress.best, state.progress.total, state.progress.seconds)
+        done = state.progress
+        unchanged = bool(run.options.start) and done.best is not None and not done.best_step
+        return Trained(run.folder, done.best, done.total, done.seconds, unchanged)
 
 
 class Bar:
@@ -105,6 +107,8 @@ class Bar:
 def _run_stage(run: Run, state: State, stage: Stage) -> None:
     """Step, validate, save, until the steps are done, the validation no longer gains, or the time is up."""
     progress, options = state.progress, run.options
+    if options.start and not progress.total:
+        _validate(run, state, stage)  # the weights it begins with are kept where no step is better
     numbers = run.group.chunks(stage.batch, options.chunk)
     # A GPU waits for its patches, whose making (numpy, scipy) lets threads run; a processor is busy with the network.
     workers = 1 if run.group.device.type == "cpu" else max(1, min(8, available_cpus() // (2 * run.group.size)))

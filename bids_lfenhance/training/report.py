@@ -24,6 +24,8 @@ TEST = "test.tsv"
 
 HEADING = "## Test\n"
 
+UNCHANGED = "No step was better on the validation subjects than the weights it began with, which were kept."
+
 
 def evaluate_test_set(
     trained: Trained,
@@ -41,6 +43,8 @@ def evaluate_test_set(
     import torch
 
     lines = [f"Weights: {trained.folder} ({trained.steps} steps, {trained.seconds / 60:.1f} min)"]
+    if trained.unchanged:
+        lines.append(UNCHANGED)
     tested = [example for example in examples if example.person in split.test]
     if not tested:
         return "\n".join([*lines, "No test subjects: how good the weights are is not known."])

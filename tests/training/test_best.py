@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from bids_lfenhance.nn.weights import load_weights
 from bids_lfenhance.training.examples import Example
 from bids_lfenhance.training.loop import train
 
@@ -29,6 +30,22 @@ def test_stops_early_and_keeps_the_best(
     patched_psnr(monkeypatch, [20.0, 23.0] + [10.0] * 18)
     train(TOY, settings, examples, SPLIT, tmp_path / "long", replace(options, patience=0), quiet)
     assert same(tmp_path / "early", tmp_path / "long")
+
+
+def test_weights_to_begin_with_are_kept_where_no_step_is_better(
+    tmp_path: Path, examples: list[Example], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train(TOY, ToySettings(), examples, SPLIT, tmp_path / "first", OPTIONS, quiet)
+    start = load_weights(tmp_path / "first", "toy", ["T1w"])
+    options = replace(OPTIONS, validate_every=2, start=start)
+    patched_psnr(monkeypatch, [23.0, 22.0] + [21.0] * 20)
+    trained = train(TOY, ToySettings(), examples, SPLIT, tmp_path / "worse", options, quiet)
+    assert (trained.score, trained.unchanged) == (23.0, True)
+    assert same(tmp_path / "first", tmp_path / "worse")
+    card = (tmp_path / "worse" / "card.md").read_text()
+    assert "23.00 at step 0, the weights it began with" in card
+    patched_psnr(monkeypatch, [23.0, 24.0] + [21.0] * 20)
+    assert not train(TOY, ToySettings(), examples, SPLIT, tmp_path / "better", options, quiet).unchanged
 
 
 def test_a_score_that_is_no_number_is_no_best(
