@@ -21,6 +21,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS", "1")
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -100,8 +101,12 @@ def make_case(
     subject: str,
     options: argparse.Namespace,
     added: Mapping[str, np.ndarray] | None = None,
+    **protocol: Any,
 ) -> Case:
-    """A simulated session; ``added`` (X, Y, Z) by contrast: what the high field is changed by before it is acquired."""
+    """A simulated session; ``added`` (X, Y, Z) by contrast: what the high field is changed by before it is acquired.
+
+    ``protocol`` as of ``oracle.acquire_stack``.
+    """
     real, grid, brain = high_field(data, subject)
     image = real.get("T1w", real[options.contrasts[0]])
     tissue = oracle.tissue_by_intensity(image, brain)
@@ -111,7 +116,7 @@ def make_case(
     rng = np.random.default_rng(options.seed)
     session = []
     for name in options.contrasts:
-        head, about = real.get(name, image), {"planes": options.planes, "snr": options.snr}
+        head, about = real.get(name, image), {"planes": options.planes, "snr": options.snr, **protocol}
         session += oracle.acquire_session(head, grid.affine, tissue, rng, contrasts=[name], **about)
     centre = oracle.head_centre(image, grid.affine)
     stacks = tuple(oracle.misaligned(session, rng, centre, options.error_mm, options.error_deg))

@@ -6,6 +6,7 @@ python benchmarks/estimate.py SUBJECT ... --out benchmarks/results/estimate.tsv
 python benchmarks/lesions.py planted norm --planes axi --out benchmarks/results/planted-lesions.tsv
 python benchmarks/reliability.py scale|error|volumes --cache FOLDER
 python benchmarks/papers.py TABLE
+python benchmarks/own_pairs.py test WEIGHTS
 
 --check: change nothing, end with 1 where a page differs from its tables.
 """
@@ -26,7 +27,7 @@ from benchmarks.conclusions import conclusions  # noqa: E402
 from bids_lfenhance.evaluation import thresholds  # noqa: E402
 from bids_lfenhance.evaluation.usable import brief  # noqa: E402
 
-PAGES = ("README.md", "docs/results.md", "docs/metrics.md", "docs/methods/uncertainty.md")
+PAGES = ("README.md", "docs/results.md", "docs/metrics.md", "docs/training.md", "docs/methods/uncertainty.md")
 
 Row = dict[str, str]
 
@@ -158,7 +159,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "conclusions": lambda: conclusions(rows_of("papers")),
     **{
         name: partial(as_it_is, name)
-        for name in ("reliability", "expected-error", "planted-errors", "volume-factors", "volume-error")
+        for name in ("reliability", "expected-error", "planted-errors", "volume-factors", "volume-error", "own-pairs")
     },
 }
 

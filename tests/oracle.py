@@ -8,6 +8,7 @@ resolution by truncating k-space (ours is Gaussian), Rician noise drawn in the c
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -232,10 +233,12 @@ def acquire_session(
     planes: Sequence[str] = ("axi", "cor", "sag"),
     motion_mm: float = 2.0,
     motion_deg: float = 2.0,
-    snr: float = 15.0,
-    bias: float = 0.05,
+    **protocol: Any,
 ) -> list[Acquired]:
-    """Every contrast in every plane, each stack moved by its own rigid transform of these magnitudes."""
+    """Every contrast in every plane, each stack moved by its own rigid transform of these magnitudes.
+
+    ``protocol`` as of ``acquire_stack``.
+    """
     centre = head_centre(image, affine)
     return [
         acquire_stack(
@@ -246,8 +249,7 @@ def acquire_session(
             plane=plane,
             rng=rng,
             motion=random_rigid(rng, motion_mm, motion_deg, centre),
-            snr=snr,
-            bias=bias,
+            **protocol,
         )
         for contrast in contrasts
         for plane in planes
