@@ -146,7 +146,7 @@ def dice(one: np.ndarray, other: np.ndarray) -> float:
 
 def of_regions(image: np.ndarray, grid: Grid, anatomy: Anatomy) -> tuple[np.ndarray, np.ndarray]:
     """(X, Y, Z) bool mask and uint8 tissue of the bundled network."""
-    found = segment(image, grid, anatomy.mask, anatomy.warp, predictor("auto"))
+    found = segment([image], grid, anatomy.mask, anatomy.warp, predictor("auto"))
     return found.mask, tissue_of(found.labels)
 
 

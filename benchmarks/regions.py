@@ -3,17 +3,18 @@
 python benchmarks/regions.py [--weights FOLDER] [--only norm test_scan open_ms] [--data ../shared/data] [--no-flip]
 
 ``norm`` and ``test_scan`` are freesurfer_pairs against FreeSurfer's labels, as acquired and as SIMULATED low field (the
-independent oracle of fidelity.py): the plain mean of the stacks, and what ``fusionnet`` makes of them; where the brain
-lies is sought on each image, as the pipeline does. ``open_ms``: T1w, T2w and FLAIR of two people, each segmented for
-itself, Dice between each two. FreeSurfer's "CSF" is another thing than ours and is left out of every mean. Deep:
-thalamus, caudate, putamen, pallidum, hippocampus, amygdala, both sides. Mirror: the image reversed left to right with
-its own registration, regions renamed: Dice with the first answer, and the share of left regions' voxels more than 5 mm
-right of the middle, or the reverse.
+independent oracle of fidelity.py): the plain mean of the stacks, what ``fusionnet`` makes of them, and both contrasts
+that it can make together, as the pipeline does; where the brain lies is sought on each image.
+``open_ms``: T1w, T2w and FLAIR of two people, each segmented for itself, Dice between each two.
+FreeSurfer's "CSF" is another thing than ours and is left out of every mean. Deep: thalamus, caudate, putamen, pallidum,
+hippocampus, amygdala, both sides. Mirror: the image reversed left to right with its own registration, regions renamed:
+Dice with the first answer, and the share of left regions' voxels more than 5 mm right of the middle, or the reverse.
 """
 
 import argparse
 import os
 import sys
+from collections.abc import Sequence
 from itertools import combinations
 from pathlib import Path
 
@@ -30,6 +31,7 @@ from bids_lfenhance.imaging.grid import Grid, resample
 from bids_lfenhance.imaging.warp import Warp
 from bids_lfenhance.methods import get_method
 from bids_lfenhance.methods.enhance import enhance
+from bids_lfenhance.methods.restored import restore
 from bids_lfenhance.resources import measured
 from bids_lfenhance.segmentation.regions import channels_of_kinds, indices, kinds, mirrored_channels, regions
 from bids_lfenhance.segmentation.segment import CSF, Segmentation, predictor, segment
@@ -119,25 +121,39 @@ def by_region(columns: dict[str, dict[int, float]]) -> None:
 
 
 def look(
-    image: np.ndarray, grid: Grid, anatomy: Anatomy, predict, flip: bool, warp: Warp | None = None
+    image: np.ndarray,
+    grid: Grid,
+    anatomy: Anatomy,
+    predict,
+    flip: bool,
+    warp: Warp | None = None,
+    also: Sequence[np.ndarray] = (),
 ) -> Segmentation:
-    """The regions, through a warp of the image's own unless one is given, and on stderr what they cost."""
+    """The regions, through a warp of the image's own unless one is given, and on stderr what they cost.
+
+    ``also``: images that are segmented together with it.
+    """
     with measured() as usage:
         warp = warp or warp_to_template(np.maximum(image, 0), grid, anatomy.warp.affine)
-        found = segment(image, grid, anatomy.mask, warp, predict, flip=flip)
+        found = segment([image, *also], grid, anatomy.mask, warp, predict, flip=flip)
     shape = "x".join(map(str, found.posteriors.shape[1:]))
     cost = f"{usage.cpu_seconds:.0f} CPU s, {usage.seconds:.0f} s, peak {usage.peak_memory_mib:.0f} MiB, seen {shape}"
     print(f"  cost: {cost}", file=sys.stderr, flush=True)
     return found
 
 
-def low_field(data: Path, name: str, planes: str) -> tuple[dict[str, np.ndarray], Grid]:
+def low_field(data: Path, name: str, planes: str) -> tuple[dict[str, list[np.ndarray]], Grid]:
     """(The plain mean of simulated stacks and what the default method makes of them, their grid)."""
     scanner = {"snr": 15.0, "error_mm": 0.3, "error_deg": 0.3, "seed": 0}
     case = make_case(data, name, argparse.Namespace(contrasts=["T1w"], planes=planes.split("+"), **scanner))
     method = get_method("fusionnet")
-    enhanced = enhance(case.volume, method, method.about.sampling(), np.random.default_rng(0)).image[0]
-    return {"plain mean": case.volume.image[0], "fusionnet": enhanced}, case.volume.grid
+    sampling = method.about.sampling()
+    enhanced = enhance(case.volume, method, sampling, np.random.default_rng(0)).image[0]
+    restored = restore(case.volume, sampling)
+    assert restored is not None
+    both = [enhanced, restored.image[0]]
+    images = {"plain mean": [case.volume.image[0]], "fusionnet": [enhanced], "fusionnet, both contrasts": both}
+    return images, case.volume.grid
 
 
 def mirror(image: np.ndarray, grid: Grid, known: Anatomy, first: Segmentation, predict, flip: bool) -> None:
@@ -174,8 +190,8 @@ def freesurfer(data: Path, name: str, predict, flip: bool) -> None:
     for planes in ("axi", "axi+cor+sag"):
         images, place = low_field(data, name, planes)
         there = resample(truth, grid.affine, place, order=0)
-        for how, one in images.items():
-            found = look(one, place, find_anatomy(one, place, "T1w"), predict, flip)
+        for how, (one, *also) in images.items():
+            found = look(one, place, find_anatomy(one, place, "T1w"), predict, flip, also=also)
             columns[f"{planes}, {how}"] = dice(found.labels, there)
             row(f"{name}, {planes} at 64 mT (simulated), {how}", columns[f"{planes}, {how}"])
     by_region(columns)

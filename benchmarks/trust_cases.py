@@ -13,6 +13,7 @@ contrast, 100 for the volumes of each image.
 import argparse
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -32,6 +33,7 @@ from bids_lfenhance.imaging.tissue import segment_tissue, tissue_volumes
 from bids_lfenhance.imaging.warp import Warp
 from bids_lfenhance.methods import get_method
 from bids_lfenhance.methods.enhance import enhance
+from bids_lfenhance.methods.restored import restore
 from bids_lfenhance.resources import measured
 from bids_lfenhance.segmentation.segment import Predictor, predictor, segment, volume_rows
 from bids_lfenhance.segmentation.warps import warp_to_template
@@ -57,9 +59,9 @@ class Segmenter:
     def warp(self) -> Warp:
         return warp_to_template(np.maximum(self.first, 0), self.grid, self.anatomy.warp.affine)
 
-    def rows(self, image: np.ndarray) -> dict[str, list[dict[str, Any]]]:
-        """Rows of volumes by segmentation."""
-        regions = volume_rows(segment(image, self.grid, self.anatomy.mask, self.warp, self.predict))
+    def rows(self, image: np.ndarray, also: Sequence[np.ndarray] = ()) -> dict[str, list[dict[str, Any]]]:
+        """Rows of volumes by segmentation; ``also``: images that its regions are found in too."""
+        regions = volume_rows(segment([image, *also], self.grid, self.anatomy.mask, self.warp, self.predict))
         posteriors, labels = segment_tissue(image, self.anatomy.mask, self.anatomy.priors)
         return {"regions": regions, "tissue": tissue_volumes(posteriors, labels, self.grid.voxel_volume)}
 
@@ -78,7 +80,9 @@ def make(name: str, data: Path, folder: Path, with_volumes: bool) -> None:
     print(f"{name}: simulated, {usage.cpu_seconds:.0f} CPU-s", flush=True)
     method, predict = get_method("fusionnet"), predictor("auto")
     with measured() as usage:
-        result = enhance(case.volume, method, method.about.sampling(), np.random.default_rng(0))
+        sampling = method.about.sampling()
+        result = enhance(case.volume, method, sampling, np.random.default_rng(0))
+        restored = restore(case.volume, sampling) if with_volumes else None
     print(f"{name}: enhanced, {usage.cpu_seconds:.0f} CPU-s", flush=True)
     assert result.std is not None
     enhanced, scale = (replace(case.volume, image=image) for image in (result.image, result.std))
@@ -91,7 +95,9 @@ def make(name: str, data: Path, folder: Path, with_volumes: bool) -> None:
             if with_volumes and not of_high.exists():
                 of_high.write_text(json.dumps(high.rows(case.truth[contrast])))
             if with_volumes:
-                rows = {"enhanced": low.rows(enhanced.channel(contrast)), "high": json.loads(of_high.read_text())}
+                also = [restored.channel(contrast)] if restored and contrast in restored.contrasts else []
+                found = low.rows(enhanced.channel(contrast), also)
+                rows = {"enhanced": found, "high": json.loads(of_high.read_text())}
                 path.with_suffix(".json").write_text(json.dumps(rows))
             images(case, contrast, enhanced.channel(contrast), scale.channel(contrast), path)
     print(f"{name}: measured, {usage.cpu_seconds:.0f} CPU-s", flush=True)

@@ -17,6 +17,7 @@ from bids_lfenhance.imaging.anatomy import Anatomy
 from bids_lfenhance.imaging.grid import Grid
 from bids_lfenhance.imaging.volume import Stack, Volume, volume_from_channels
 from bids_lfenhance.imaging.warp import Warp
+from bids_lfenhance.methods.fusionnet.settings import ABOUT
 from bids_lfenhance.nn.method import Enhanced
 
 from .refusals import refused
@@ -74,7 +75,7 @@ def prepared(noise: float, *warnings: str) -> tuple[Volume, Anatomy, dict[str, A
     priors = np.stack([np.zeros(grid.shape), mask & ~inner, inner]).astype(np.float32)
     expected = np.argwhere(mask) * 5.0
     about = {"MaskVolumeMl": 1200.0, "TemplateCorrelation": 0.9, "SkullStripped": False, "Warnings": []}
-    anatomy = Anatomy(mask, priors, about, Warp.__new__(Warp), expected)
+    anatomy = Anatomy(mask, priors, about, Warp(np.eye(4), np.zeros((3, 2, 2, 2)), grid), expected)
     record = {"Name": "a_T1w", "Contrast": "T1w", "Plane": "iso", "Zooms": [3.0, 3.0, 3.0]}
     record |= {"RotationDeg": 0.0, "TranslationMm": 0.0}
     result = Enhanced(
@@ -89,7 +90,8 @@ def prepared(noise: float, *warnings: str) -> tuple[Volume, Anatomy, dict[str, A
 def enhanced_scan(noise: float) -> api.EnhancedScan:
     """What ``enhance`` would return of it."""
     volume, anatomy, quality, result = prepared(noise)
-    return api._result(result, volume, anatomy, quality, api._Output(volume.grid, volume.grid.affine), [], "cpu")
+    sampling, output = ABOUT.sampling(), api._Output(volume.grid, volume.grid.affine)
+    return api._result(result, volume, anatomy, quality, output, [], sampling)
 
 
 def test_what_a_user_should_read_is_a_warning_of_pythons_too(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -108,6 +110,25 @@ def test_the_verdict_follows_the_noise_and_says_that_nothing_was_compared() -> N
     assert not good.verified
     assert noisy.look == "no"
     assert "SNR" in noisy.reasons[0]
+
+
+def test_regions_are_found_in_both_contrasts_and_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    result, calls = enhanced_scan(6.0), []
+
+    def segment(volume: Volume, *given: Any, restored: Volume) -> tuple[dict[str, Any], dict[str, Any]]:
+        calls.append((volume.channel("T1w").max(), restored.channel("T1w").max()))
+        labels = np.where(volume.channel("T1w") > 90, 17, 0).astype(np.uint8)
+        row = {"index": 17, "name": "left hippocampus", "volume_mm3": 1.0, "volume_soft_mm3": 1.0}
+        return {"T1w": labels}, {"T1w": [row | {"confidence": 1.0, "uncertain_mm3": 2.0}]}
+
+    brighter = lambda volume, sampling: replace(volume, image=volume.image + 1000)  # noqa: E731
+    monkeypatch.setattr("bids_lfenhance.methods.restored.restore", brighter)
+    monkeypatch.setattr("bids_lfenhance.segmentation.segment.segment_volume", segment)
+    monkeypatch.setattr("bids_lfenhance.segmentation.segment.predictor", lambda *_: None)
+    assert set(np.unique(np.asarray(result.regions.dataobj))) == {0, 17}
+    assert result.volumes["name"].tolist() == ["left hippocampus"]
+    ((enhanced, restored),) = calls
+    assert enhanced < 200 < restored
 
 
 def test_a_page_and_images_are_saved_where_they_are_asked_for(tmp_path: Path) -> None:

@@ -103,6 +103,12 @@ def segments_low_field(kind: str, session: LowFieldSession) -> bool:
     return kind != "regions" or session.paired
 
 
+def segments_restored(session: LowFieldSession, spec: RunSpec) -> bool:
+    """Whether regions of the enhanced T1w are found in the same session with the contrast of high field too."""
+    own = spec.method_settings.get("target_contrast", "high-field") != "high-field"
+    return own and spec.segmentation == "builtin" and not spec.sloppy and "T1w" in session.contrasts
+
+
 def contrasts(scans: Iterable[Scan]) -> list[str]:
     """The contrasts among some scans, each once, in the order of the channels."""
     return [contrast for contrast in CONTRASTS if any(scan.contrast == contrast for scan in scans)]

@@ -20,7 +20,7 @@ from ..imaging.grid import Grid
 from ..imaging.nifti import ALIGNED, SCANNER
 from ..imaging.volume import Volume
 from .files import REGION_COLUMNS, VOLUME_COLUMNS, Rows, plain, write_image, write_json, write_labels, write_table
-from .layout import is_enhanced, scan_states, session_layout
+from .layout import is_enhanced, scan_states, segments_restored, session_layout
 from .sidecars import (
     BRAIN,
     CHANGE,
@@ -43,6 +43,11 @@ RISK = (
 
 SHOWN = {"preproc": "the plain mean of the stacks", "enhanced": "the enhanced image"}
 """Names of the images in the descriptions of their labels."""
+
+RESTORED_TOO = (
+    "Mean of the posteriors in this image and in one of the same scans with the contrast of high field "
+    "(docs/methods/regions.md)"
+)
 
 NOT_ENHANCED = "the low field as fused for the network, not enhanced"
 
@@ -216,6 +221,8 @@ def _write_segmentations(
         words = label_metadata(kind.removeprefix("enhanced_"), shown, contrast)
         source = {"Sources": [own_source(files[f"{image}/{contrast}"], spec.out_dir)]}
         about = grid_metadata(spec, session) | words | source | segmenter
+        if (kind, contrast) == ("enhanced_regions", "T1w") and segments_restored(session, spec):
+            about["SegmentationNote"] = RESTORED_TOO
         pair = files[f"{kind}/{contrast}"], files[f"{kind}_table/{contrast}"]
         rows = without_cut(volumes[contrast], labels[contrast], seen)
         if image == "enhanced" and _is_estimate(spec, contrast):

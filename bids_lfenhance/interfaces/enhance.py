@@ -70,3 +70,39 @@ class Enhance(Step):
             "provenance": {**result.provenance, "Runtime": usage.sidecar()},
             "maps": {kind: save(image, kind.lower()) for kind, image in result.maps.items()},
         }
+
+
+class RestoreInputs(StepInputs):
+    """Inputs of the session with the contrast of high field."""
+
+    volume = File(exists=True, mandatory=True, desc="low-field volume with stacks and mask")
+    weights = traits.Str("auto", usedefault=True, desc="of fusionnet")
+    precision = traits.Str("bf16", usedefault=True)
+    device = traits.Str("cpu", usedefault=True)
+    mem_gb = traits.Float(nohash=True, desc="as of Enhance")
+    use_gpu = traits.Bool(False, usedefault=True, desc="nipype gives a GPU slot to a node that has this set")
+
+
+class RestoreOutputs(TraitedSpec):
+    """The contrasts that have one at high field."""
+
+    volume = traits.Either(File(exists=True), None)
+
+
+class Restore(Step):
+    """A low-field volume → the same with the contrast of high field, which regions are found in too."""
+
+    input_spec = RestoreInputs
+    output_spec = RestoreOutputs
+
+    def run_step(self, cwd: Path) -> dict[str, Any]:
+        """The volume, or None where no contrast of it can have that of high field."""
+        from ..imaging.volume import load_volume, save_volume
+        from ..methods import get_method
+        from ..methods.restored import restore
+
+        given = self.inputs
+        options = {"weights": given.weights, "device": given.device, "precision": given.precision}
+        sampling = get_method("fusionnet").about.sampling(**options)
+        made = restore(load_volume(given.volume), sampling, given.mem_gb or None)
+        return {"volume": None if made is None else str(save_volume(made, cwd / "restored.npz"))}

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from nipype.interfaces.base import CommandLine, CommandLineInputSpec, File, TraitedSpec, traits
+from nipype.interfaces.base import CommandLine, CommandLineInputSpec, File, TraitedSpec, isdefined, traits
 
 from .base import Step, StepInputs
 
@@ -26,10 +26,18 @@ class RegionsOutputs(TraitedSpec):
     volumes = traits.Dict(desc="rows of volumes, by contrast")
 
 
+class SegmentRegionsInputs(RegionsInputs):
+    """Inputs of the segmentation by the network of ``regions``."""
+
+    restored = traits.Either(
+        File(exists=True), None, desc="contrasts of the volume with that of high field, to be segmented together"
+    )
+
+
 class SegmentRegions(Step):
     """A volume and its anatomy → regions and their volumes, by the network of ``regions``."""
 
-    input_spec = RegionsInputs
+    input_spec = SegmentRegionsInputs
     output_spec = RegionsOutputs
 
     def run_step(self, cwd: Path) -> dict[str, Any]:
@@ -37,9 +45,12 @@ class SegmentRegions(Step):
         from ..imaging.volume import load_arrays, load_volume, save_arrays
         from ..segmentation.segment import predictor, segment_volume
 
-        volume, (_, anatomy) = load_volume(self.inputs.volume), load_arrays(self.inputs.anatomy)
-        network = predictor(self.inputs.weights, self.inputs.device)
-        labels, rows = segment_volume(volume, anatomy["mask"], anatomy["affine"], network, sloppy=self.inputs.sloppy)
+        given, volume = self.inputs, load_volume(self.inputs.volume)
+        _, anatomy = load_arrays(given.anatomy)
+        restored = load_volume(given.restored) if isdefined(given.restored) and given.restored else None
+        network = predictor(given.weights, given.device)
+        head = volume, anatomy["mask"], anatomy["affine"]
+        labels, rows = segment_volume(*head, network, restored=restored, sloppy=given.sloppy)
         return {"labels": str(save_arrays(cwd / "regions.npz", {}, labels)), "volumes": rows}
 
 

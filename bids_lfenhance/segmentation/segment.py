@@ -1,6 +1,6 @@
-"""The regions of one image: what the network sees in it and in its mirror image, each region made one piece."""
+"""The regions of one head: what the network sees in an image and in its mirror image, each region made one piece."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,7 +31,7 @@ ROUNDS = 5
 
 @dataclass(frozen=True, eq=False)
 class Segmentation:
-    """The regions of one image.
+    """The regions of one head.
 
     ``labels`` (X, Y, Z) uint8, FreeSurfer's numbers, 0 where there is none; ``mask`` (X, Y, Z) bool, brain: every
     region, of the CSF what lies within ``CSF_REACH_MM`` of the others; ``posteriors`` (33, x, y, z) float16 in [0, 1]
@@ -49,13 +49,13 @@ class Segmentation:
 
 
 def segment(
-    image: np.ndarray, grid: Grid, mask: np.ndarray, warp: Warp, predict: Predictor, *, flip: bool = True
+    images: Sequence[np.ndarray], grid: Grid, mask: np.ndarray, warp: Warp, predict: Predictor, *, flip: bool = True
 ) -> Segmentation:
-    """The regions of an image of any contrast, with skull or without.
+    """The regions of a head, by the mean of the posteriors in images of any contrast, with skull or without.
 
     Parameters
     ----------
-    image : (X, Y, Z), bias-corrected, arbitrary units; its mean in the mask becomes 1, as in training
+    images : (X, Y, Z) each, bias-corrected, arbitrary units; the mean in the mask becomes 1, as in training
     grid : RAS+; where it is not of 1 mm the image is seen on one that is
     mask : (X, Y, Z) bool, where the brain is, roughly
     warp : subject → template space
@@ -64,10 +64,11 @@ def segment(
     """
     fine = _at_one_mm(grid)
     if fine != grid:
-        image, mask = resample(image, grid.affine, fine), resample(mask, grid.affine, fine, order=0) > 0
+        images = [resample(image, grid.affine, fine) for image in images]
+        mask = resample(mask, grid.affine, fine, order=0) > 0
     corner, shape = _window(mask)
     where = places(warp, Grid(fine.affine @ _shift(corner), shape))
-    found = _seen(_scaled(image, mask, corner, shape), where, predict, flip)
+    found = _mean_seen([_scaled(image, mask, corner, shape) for image in images], where, predict, flip)
     if fine != grid:
         found = _carried(found, fine.affine @ _shift(corner), grid)
         corner = np.zeros(3, int)
@@ -110,19 +111,28 @@ def predictor(weights: str, device: str = "cpu") -> Predictor:
 
 
 def segment_volume(
-    volume: Volume, mask: np.ndarray, template_to_subject: np.ndarray, predict: Predictor, *, sloppy: bool = False
+    volume: Volume,
+    mask: np.ndarray,
+    template_to_subject: np.ndarray,
+    predict: Predictor,
+    *,
+    restored: Volume | None = None,
+    sloppy: bool = False,
 ) -> tuple[dict[str, np.ndarray], dict[str, Rows]]:
     """Labels (X, Y, Z) uint8 and rows of volumes (``volume_rows``) of every contrast of a volume.
 
     ``mask`` (X, Y, Z) bool, brain; ``template_to_subject`` (4, 4) RAS+ mm, the affine registration to the template. The
     warp is fitted to the first contrast here, even where the high field has one: what is reported of low
-    field must not come from there. ``sloppy``: coarsely, and the network does not look in the mirror.
+    field must not come from there. ``restored``: contrasts of the same session with the contrast of high field, which
+    are segmented too. ``sloppy``: coarsely, and the network does not look in the mirror.
     """
     first = np.maximum(np.nan_to_num(volume.channel(volume.contrasts[0])), 0)
     warp = warp_to_template(first, volume.grid, template_to_subject, sloppy=sloppy)
     labels, rows = {}, {}
     for contrast in volume.contrasts:
-        found = segment(volume.channel(contrast), volume.grid, mask, warp, predict, flip=not sloppy)
+        also = [restored] if restored is not None and contrast in restored.contrasts else []
+        images = [one.channel(contrast) for one in (volume, *also)]
+        found = segment(images, volume.grid, mask, warp, predict, flip=not sloppy)
         labels[contrast], rows[contrast] = found.labels, volume_rows(found)
     return labels, rows
 
@@ -190,6 +200,15 @@ def brain_of(labels: np.ndarray, grid: Grid) -> np.ndarray:
         return tissue
     near = ndimage.distance_transform_edt(~tissue, sampling=grid.zooms) <= CSF_REACH_MM
     return np.asarray(ndimage.binary_fill_holes(tissue | (near & (labels == CSF))))
+
+
+def _mean_seen(images: Sequence[np.ndarray], where: np.ndarray, predict: Predictor, flip: bool) -> np.ndarray:
+    """(33, x, y, z) float16, the mean of the posteriors in the images."""
+    mean = _seen(images[0], where, predict, flip)
+    for number, image in enumerate(images[1:], start=2):
+        for channel, other in zip(mean, _seen(image, where, predict, flip), strict=True):
+            channel[...] = channel + (other.astype(np.float32) - channel) / number
+    return mean
 
 
 def _seen(image: np.ndarray, where: np.ndarray, predict: Predictor, flip: bool) -> np.ndarray:

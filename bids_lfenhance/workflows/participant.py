@@ -8,9 +8,9 @@ from nipype import IdentityInterface, Merge, Node, Workflow
 
 from ..bids.sessions import LowFieldSession
 from ..config import RunSpec
-from ..derivatives.layout import segmentations, segments_low_field, split_space
+from ..derivatives.layout import segmentations, segments_low_field, segments_restored, split_space
 from ..interfaces.assess import CompareImages, CompareLabels, MapRisk, Normalise, SegmentTissue
-from ..interfaces.enhance import Enhance
+from ..interfaces.enhance import Enhance, Restore
 from ..interfaces.lesions import MeasureLesions
 from ..interfaces.prepare import FindAnatomy, PrepareReference, PrepareSession
 from ..interfaces.regions import SegmentBySynthSeg, SegmentRegions
@@ -22,6 +22,7 @@ MEMORY_GB = {
     "anatomy": 2.5,
     "tissue": 1.5,
     "enhance": 4.0,
+    "restore": 4.0,
     "regions": 3.0,
     "risk": 2.0,
     "compare": 2.0,
@@ -140,6 +141,9 @@ def init_session_wf(session: LowFieldSession, spec: RunSpec, run: str = "") -> W
     _connect_spaces(workflow, enhance, write, spec)
     segmented = {"": prepare} if segments_low_field("regions", session) else {}
     regions = _connect_regions(workflow, segmented | {"enhanced_": enhance}, anatomy, write, spec)
+    if segments_restored(session, spec):
+        restore = _init_restore(spec)
+        workflow.connect([(tissue, restore, [("volume", "volume")]), (restore, regions[-1], [("volume", "restored")])])
     images = {"acquired": (tissue, "volume"), "enhanced": (enhance, "volume"), "tissue": (enhanced_tissue, "labels")}
     images |= {"reference": (inputnode, "reference")} if session.paired else {}
     _connect_lesions(workflow, session, images, write, spec)
@@ -161,6 +165,18 @@ def _init_enhance(session: LowFieldSession, spec: RunSpec) -> Node:
         use_gpu=spec.device.startswith("cuda"),
     )
     return _step(interface, "enhance", spec)
+
+
+def _init_restore(spec: RunSpec) -> Node:
+    own = spec.method_settings
+    interface = Restore(
+        weights=own.get("estimate", own["weights"]),
+        precision=own["precision"],
+        device=spec.device,
+        mem_gb=spec.enhance_gb or spec.mem_gb,
+        use_gpu=spec.device.startswith("cuda"),
+    )
+    return _step(interface, "restore", spec)
 
 
 def _connect_lesions(
@@ -254,6 +270,7 @@ def _step(interface: Any, name: str, spec: RunSpec) -> Node:
         interface.inputs.sloppy = spec.sloppy
     memory = min(memory_gb(name, spec.sloppy), spec.mem_gb)
     # only the networks use threads: two single-threaded steps at once finish sooner than one after the other in two
-    networks = name in ("regions", "enhanced_regions") or (name == "enhance" and "device" in spec.method_settings)
+    networks = name in ("restore", "regions", "enhanced_regions")
+    networks |= name == "enhance" and "device" in spec.method_settings
     threads = spec.threads if networks and not interface.inputs.use_gpu else 1
     return Node(interface, name=name, mem_gb=memory, n_procs=threads)

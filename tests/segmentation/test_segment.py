@@ -35,7 +35,7 @@ MASK = LABELS > 0
 
 
 def found(image=IMAGE, grid=GRID, mask=MASK, **changes):
-    return segment(image, grid, mask, STRAIGHT, changes.pop("predict", seer(LABELS, GRID)), **changes)
+    return segment([image], grid, mask, STRAIGHT, changes.pop("predict", seer(LABELS, GRID)), **changes)
 
 
 @pytest.mark.parametrize("flip", [True, False])
@@ -209,6 +209,23 @@ def test_weights_from_disk_segment_every_contrast_alike(weights):
     np.testing.assert_array_equal(labels["T1w"], labels["FLAIR"])
     assert labels["T1w"].dtype == np.uint8
     assert set(np.unique(labels["T1w"])) <= set(indices().tolist())
+
+
+def test_images_are_segmented_together_by_the_mean_of_their_posteriors():
+    """One shows the labels two voxels further on; where both differ, the surer one decides."""
+    sure, unsure = seer(LABELS, GRID, 0.9), seer(np.roll(LABELS, 2, axis=2), GRID, 0.6)
+
+    def together(*predictors):
+        answers = iter(predictors)
+
+        def predict(image, where):
+            return next(answers)(image, where)
+
+        return segment([IMAGE] * len(predictors), GRID, MASK, STRAIGHT, predict, flip=False).labels
+
+    np.testing.assert_array_equal(together(unsure, sure), LABELS)
+    np.testing.assert_array_equal(together(unsure, sure), together(sure, unsure))
+    assert (together(unsure) != LABELS).any()
 
 
 def test_a_real_network_treats_both_sides_alike(weights):

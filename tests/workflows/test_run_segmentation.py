@@ -111,6 +111,32 @@ def test_low_field_itself_is_segmented_only_beside_high_field(paired, who):
         assert judged == (labels | {"baseline", "anatomy"} if paired else set())
 
 
+LEARNED = {"weights": "auto", "precision": "bf16", "target_contrast": "auto", "device": "cpu"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, True),
+        ({"method_settings": LEARNED | {"target_contrast": "high-field"}}, False),
+        ({"method_settings": {"fusion": "mean"}}, False),
+        ({"segmentation": "synthseg"}, False),
+        ({"sloppy": True}, False),
+    ],
+)
+def test_t1w_is_segmented_with_the_contrast_of_high_field_too(changes, expected):
+    made = spec(
+        **{"segmentation": "builtin", "sloppy": False, "method_settings": LEARNED, "method": "fusionnet"} | changes
+    )
+    workflow = init_subject_wf("01", [session("HFC", True)], made, "/out/logs/x")
+    restored = [
+        (to.fullname.rpartition(".")[2], edge["connect"])
+        for start, to, edge in workflow._create_flat_graph().edges(data=True)
+        if start.name == "restore"
+    ]
+    assert restored == ([("enhanced_regions", [("volume", "restored")])] if expected else [])
+
+
 def test_the_graph_has_no_regions_where_nobody_finds_them():
     workflow = init_subject_wf("01", [session("HFC", True)], spec(), "/out/logs/x")
     assert not [name for name in nodes(workflow) if name.endswith("regions")]
