@@ -10,8 +10,8 @@ SD|, in % of the brain's median; of error over SD the root mean square is told. 
 the estimate, so its variance is added to the SD's. error: non-negative weights of
 ``expected_error`` fitted on the people of --fit, and the correlation with |error|, both smoothed. volumes: the factor
 such that nine in ten differences from high field are smaller in each of the people of --fit, and how many are: of a
-person of --fit with the factor of the others, of everybody else with that of all. Tables go to benchmarks/results, from
-where ``make results`` puts them into the docs.
+person of --fit with the factor of the others, of everybody else with that of all, and of all with that of the app.
+Tables go to benchmarks/results, from where ``make results`` puts them into the docs.
 """
 
 import argparse
@@ -28,6 +28,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from scipy.optimize import nnls
 
 from bids_lfenhance.evaluation.expected_error import SMOOTHING_FWHM, WEIGHTS, smoothed
+from bids_lfenhance.evaluation.volume_error import FACTOR
 from bids_lfenhance.imaging.grid import Grid
 
 RESULTS = Path(__file__).resolve().parent / "results"
@@ -199,8 +200,9 @@ def volumes(folder: Path, fit: Sequence[str]) -> None:
     rows = []
     for case, (volume, error, doubt) in ((case, table.T) for case, table in found.items()):
         cells = about(case) | {"factor of": ", ".join(one for one in fit if one != case[0])}
-        for name, people in (("inside", set(fit) - {case[0]}), ("inside with that of all", set(fit))):
-            allowed = factor_of(found, people) * doubt
+        fitted_factor = factor_of(found, set(fit) - {case[0]})
+        for name, factor in (("inside", fitted_factor), ("inside, with the app's", FACTOR)):
+            allowed = factor * doubt
             cells[name] = (
                 f"{int((error <= allowed).sum())} of {len(error)}, ± {100 * np.median(allowed / volume):.0f} %"
             )

@@ -7,7 +7,8 @@ from typing import Any
 FACTOR = 0.83
 """Expected error of a region's volume over the uncertain volume Σ p (1 − p).
 
-Fitted by benchmarks/reliability.py volumes: docs/methods/uncertainty.md.
+Fitted by benchmarks/reliability.py volumes to T1w whose regions are found in its own contrast, as those of T2w are; in
+two contrasts it would be smaller: docs/methods/uncertainty.md.
 """
 
 TRIED = ("T1w", "T2w")

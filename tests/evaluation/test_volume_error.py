@@ -42,4 +42,4 @@ def test_the_factor_is_no_narrower_than_the_one_that_was_measured() -> None:
     """benchmarks/reliability.py volumes wrote it."""
     path = Path(__file__).resolve().parents[2] / "benchmarks" / "results" / "volume-factors.tsv"
     (row,) = csv.DictReader(path.read_text().splitlines(), delimiter="\t")
-    assert 0.8 * FACTOR < float(row["all"]) <= FACTOR
+    assert 0.7 * FACTOR < float(row["all"]) <= FACTOR
