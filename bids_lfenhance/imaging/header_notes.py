@@ -41,20 +41,28 @@ _MILLIMETRES = (0, 2)
 OBLIQUE_DEGREES = 15.0
 """Tilt against the scanner's axes from which a stack is worth a warning."""
 
-_LENIENT = np.float64(1e-3)
+_LENIENT = 1e-3
 """A quaternion whose length, squared, exceeds 1 by no more than this was rounded, and is made of length 1."""
 
 
-class Header1(nib.Nifti1Header):
-    """A NIfTI-1 header that takes a quaternion a rounding error too long."""
+class _RoundedQuaternion:
+    """Of a header that takes a quaternion a rounding error too long."""
 
-    quaternion_threshold = _LENIENT
+    def get_qform_quaternion(self) -> np.ndarray:
+        """(4,): w, x, y, z."""
+        xyz = np.array([self[f"quatern_{axis}"] for axis in "bcd"], np.float64)  # type: ignore[index]
+        if 1 < xyz @ xyz <= 1 + _LENIENT:
+            return np.array([0, *(xyz / np.linalg.norm(xyz))])
+        # not by a wider threshold of nibabel's, which takes a small w for zero as well
+        return np.asarray(super().get_qform_quaternion())  # type: ignore[misc]
 
 
-class Header2(nib.Nifti2Header):
-    """The same of NIfTI-2."""
+class Header1(_RoundedQuaternion, nib.Nifti1Header):
+    """A NIfTI-1 header."""
 
-    quaternion_threshold = _LENIENT
+
+class Header2(_RoundedQuaternion, nib.Nifti2Header):
+    """A NIfTI-2 header."""
 
 
 class Image1(nib.Nifti1Image):

@@ -25,7 +25,7 @@ def noise_sigma(data: np.ndarray, steps: tuple[int, ...] = (1, 1, 1)) -> float:
         neighbours share their noise: there twice the voxels per acquired voxel, which still shows only half of it
 
     Where there is air with noise in it, from the air (Rayleigh); where the background was removed or filled with
-    zeros, from the high-pass residual inside the head.
+    zeros, or its faint part was, from the high-pass residual inside the head.
     """
     data = np.asarray(data, dtype=np.float32)
     air = _air_sigma(data)
@@ -47,7 +47,20 @@ def _air_sigma(data: np.ndarray) -> float | None:
         if abs(sigma - before) < 1e-3 * sigma:
             break
     spread = float(kept.std()) / sigma
-    return sigma if 0.8 * RAYLEIGH_STD < spread < 1.2 * RAYLEIGH_STD else None
+    is_rayleigh = 0.8 * RAYLEIGH_STD < spread < 1.2 * RAYLEIGH_STD and not _lacks_faint(kept, sigma)
+    return sigma if is_rayleigh else None
+
+
+def _lacks_faint(air: np.ndarray, sigma: float) -> bool:
+    """Whether faint air was set to zero: half of what Rayleigh noise has below σ/2 is not there.
+
+    Not so where values are stored in steps as coarse as the noise.
+    """
+    if np.mean(air < 0.5 * sigma) > 0.5 * (1 - np.exp(-0.125)):
+        return False
+    values = np.unique(air[:: max(1, air.size // 20000)])
+    steps = np.diff(values)
+    return bool(steps.size) and float(np.percentile(values, 1)) > 2.5 * float(steps.min())
 
 
 def _tissue_sigma(data: np.ndarray, steps: tuple[int, ...]) -> float:

@@ -97,7 +97,7 @@ def volume_strips(cohort: Cohort) -> list[Strip]:
     strips = []
     for name, values in each.items():
         total = name == TOTAL_INTRACRANIAL
-        shown = values / 1000 if total else 100 * values / whole
+        shown = values / 1000 if total else 100 * values / np.where(whole > 0, whole, np.nan)
         meaning = (
             image if total else f"{image}; share of {'all tissue' if of[2] == 'tissue' else 'the intracranial volume'}"
         )

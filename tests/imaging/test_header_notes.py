@@ -6,6 +6,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 from scipy import ndimage
+from scipy.spatial.transform import Rotation
 
 from bids_lfenhance.errors import InputError
 from bids_lfenhance.imaging.bias import correct_bias, head_mask
@@ -59,6 +60,21 @@ def test_the_same_quaternion_alone_is_made_of_length_one(tmp_path, data):
     image, warnings = open_scan(rewritten(write(tmp_path, data), only))
     np.testing.assert_allclose(np.abs(np.diag(image.affine)), [1.6, 1.6, 5.0, 1.0], atol=1e-5)
     assert "made of length 1" in warnings[0]
+
+
+@pytest.mark.parametrize("kind", [nib.Nifti1Image, nib.Nifti2Image])
+@pytest.mark.parametrize("degrees", [0.3, 1.0, 3.0])
+def test_a_small_tilt_of_a_qform_stored_the_other_way_round_is_kept(tmp_path, data, kind, degrees):
+    """w of the quaternion is near zero there, and is not a rounding error."""
+    turn = np.eye(4)
+    turn[:3, :3] = Rotation.from_euler("zx", [degrees, -degrees], degrees=True).as_matrix()
+    affine = turn @ np.diag([-1.6, -1.6, 5.0, 1.0])
+    image = kind(data, affine)
+    image.set_qform(affine, 1)
+    image.set_sform(None, 0)
+    nib.save(image, tmp_path / NAME)
+    found, _ = open_scan(tmp_path / NAME)
+    np.testing.assert_allclose(found.affine, affine, atol=2e-3 if degrees < 1 else 1e-5)
 
 
 def test_sform_and_qform_of_opposite_handedness(tmp_path, data):

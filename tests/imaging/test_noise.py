@@ -40,6 +40,20 @@ def test_with_zeros_outside_a_circle_of_reconstruction(anatomy, rng):
     assert noise_sigma(data) == pytest.approx(8.0, rel=0.1)
 
 
+@pytest.mark.parametrize("stored", [np.float32, np.int16])
+@pytest.mark.parametrize("share", [0.0, 0.7, 1.0, 1.4, 1.6, 1.8, 2.0, 2.5])
+def test_with_faint_air_set_to_zero(anatomy, rng, share, stored):
+    """As scanners suppress background, and de-facing tools."""
+    data = (10 * rician(anatomy, 10.0, rng)).astype(stored)
+    data[data < share * 100] = 0
+    assert noise_sigma(data) == pytest.approx(100, rel=0.15)
+
+
+@pytest.mark.parametrize("sigma", [1.0, 2.0])
+def test_with_steps_as_coarse_as_the_noise(anatomy, rng, sigma):
+    assert noise_sigma(np.rint(rician(anatomy, sigma, rng))) == pytest.approx(sigma, rel=0.15)
+
+
 def test_scales_with_the_image(anatomy, rng):
     data = rician(anatomy, 6.0, rng)
     assert noise_sigma(1000 * data) == pytest.approx(1000 * noise_sigma(data), rel=1e-3)
