@@ -1,11 +1,12 @@
 """The regions of real images never trained on: Dice against FreeSurfer, between contrasts, in a mirror; and the cost.
 
-python benchmarks/regions.py [--weights FOLDER] [--only norm test_scan open_ms] [--data ../shared/data] [--no-flip]
+python benchmarks/regions.py [--weights FOLDER] [--only norm test_scan open_ms sub-11 head] [--no-flip]
 
 ``norm`` and ``test_scan`` are freesurfer_pairs against FreeSurfer's labels, as acquired and as SIMULATED low field (the
-independent oracle of fidelity.py): the plain mean of the stacks, what ``fusionnet`` makes of them, and both contrasts
-that it can make together, as the pipeline does; where the brain lies is sought on each image.
-``open_ms``: T1w, T2w and FLAIR of two people, each segmented for itself, Dice between each two.
+independent oracle of fidelity.py): the plain mean of the stacks, what ``fusionnet`` makes of them in each of its two
+contrasts, and both together, as the pipeline does; where the brain lies is sought on each image.
+``open_ms``: T1w, T2w and FLAIR of two people, each segmented for itself, Dice between each two. ``sub-11`` and ``head``
+have no labels: against our own regions of their high field.
 FreeSurfer's "CSF" is another thing than ours and is left out of every mean. Deep: thalamus, caudate, putamen, pallidum,
 hippocampus, amygdala, both sides. Mirror: the image reversed left to right with its own registration, regions renamed:
 Dice with the first answer, and the share of left regions' voxels more than 5 mm right of the middle, or the reverse.
@@ -24,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import nibabel as nib
 import numpy as np
 
-from benchmarks.fidelity import SHARED, TEST_SCAN_AFFINE, make_case
+from benchmarks.fidelity import SHARED, TEST_SCAN_AFFINE, Case, make_case
 from bids_lfenhance.imaging.anatomy import Anatomy, find_anatomy
 from bids_lfenhance.imaging.bias import correct_bias, head_mask
 from bids_lfenhance.imaging.grid import Grid, resample
@@ -41,7 +42,8 @@ from bids_lfenhance.simulators.source import COMMON_MM, common_place
 DEEP = {10, 11, 12, 13, 17, 18, 49, 50, 51, 52, 53, 54}
 BIG = {"white matter": {2, 41}, "cortex": {3, 42}}
 CALLOSUM = range(251, 256)
-KNOWN = ["norm", "test_scan", "open_ms"]
+LABELLED = ("norm", "test_scan")
+KNOWN = [*LABELLED, "open_ms", "sub-11", "head"]
 
 
 def ras(data: np.ndarray, affine: np.ndarray) -> tuple[np.ndarray, Grid]:
@@ -142,8 +144,8 @@ def look(
     return found
 
 
-def low_field(data: Path, name: str, planes: str) -> tuple[dict[str, list[np.ndarray]], Grid]:
-    """(The plain mean of simulated stacks and what the default method makes of them, their grid)."""
+def low_field(data: Path, name: str, planes: str) -> tuple[dict[str, list[np.ndarray]], Case]:
+    """(The plain mean of simulated stacks and what the default method makes of them, by how; the session)."""
     scanner = {"snr": 15.0, "error_mm": 0.3, "error_deg": 0.3, "seed": 0}
     case = make_case(data, name, argparse.Namespace(contrasts=["T1w"], planes=planes.split("+"), **scanner))
     method = get_method("fusionnet")
@@ -151,9 +153,13 @@ def low_field(data: Path, name: str, planes: str) -> tuple[dict[str, list[np.nda
     enhanced = enhance(case.volume, method, sampling, np.random.default_rng(0)).image[0]
     restored = restore(case.volume, sampling)
     assert restored is not None
-    both = [enhanced, restored.image[0]]
-    images = {"plain mean": [case.volume.image[0]], "fusionnet": [enhanced], "fusionnet, both contrasts": both}
-    return images, case.volume.grid
+    images = {
+        "plain mean": [case.volume.image[0]],
+        "fusionnet": [enhanced],
+        "fusionnet, contrast of high field": [restored.image[0]],
+        "fusionnet, both contrasts": [enhanced, restored.image[0]],
+    }
+    return images, case
 
 
 def mirror(image: np.ndarray, grid: Grid, known: Anatomy, first: Segmentation, predict, flip: bool) -> None:
@@ -188,13 +194,24 @@ def freesurfer(data: Path, name: str, predict, flip: bool) -> None:
     row(f"{name}, as acquired", columns["as acquired"])
     mirror(image, grid, anatomy, first, predict, flip)
     for planes in ("axi", "axi+cor+sag"):
-        images, place = low_field(data, name, planes)
+        images, case = low_field(data, name, planes)
+        place = case.volume.grid
         there = resample(truth, grid.affine, place, order=0)
         for how, (one, *also) in images.items():
             found = look(one, place, find_anatomy(one, place, "T1w"), predict, flip, also=also)
             columns[f"{planes}, {how}"] = dice(found.labels, there)
             row(f"{name}, {planes} at 64 mT (simulated), {how}", columns[f"{planes}, {how}"])
     by_region(columns)
+
+
+def unlabelled(data: Path, name: str, predict, flip: bool) -> None:
+    """One axial stack of a head that has no labels, against our own regions of its high field."""
+    images, case = low_field(data, name, "axi")
+    place, high = case.volume.grid, case.truth["T1w"]
+    truth = look(high, place, find_anatomy(high, place, "T1w"), predict, flip).labels
+    for how, (one, *also) in images.items():
+        found = look(one, place, find_anatomy(one, place, "T1w"), predict, flip, also=also)
+        row(f"{name}, axi at 64 mT (simulated), {how}, against ours of high field", dice(found.labels, truth))
 
 
 def open_ms(data: Path, predict, flip: bool) -> None:
@@ -229,7 +246,8 @@ def main() -> None:
         if name == "open_ms":
             open_ms(given.data, predict, not given.no_flip)
         else:
-            freesurfer(given.data, name, predict, not given.no_flip)
+            compare = freesurfer if name in LABELLED else unlabelled
+            compare(given.data, name, predict, not given.no_flip)
 
 
 if __name__ == "__main__":

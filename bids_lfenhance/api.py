@@ -144,7 +144,7 @@ class EnhancedScan:
     @cached_property
     def regions(self) -> "nib.Nifti1Image":
         """Labels of 32 regions, uint8 with FreeSurfer's numbers, found in the enhanced image and, for T1w, in the same
-        scans with the contrast of high field; computed when first asked for, and kept: two minutes of one core.
+        scans with the contrast of high field; computed when first asked for, and kept: one or two minutes of a core.
         """
         return self._output.image(self._session.regions[0], self._session.enhanced.grid, order=0)
 

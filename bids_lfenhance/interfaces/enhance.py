@@ -99,10 +99,11 @@ class Restore(Step):
         """The volume, or None where no contrast of it can have that of high field."""
         from ..imaging.volume import load_volume, save_volume
         from ..methods import get_method
+        from ..methods.residual_options import ESTIMATE
         from ..methods.restored import restore
 
         given = self.inputs
         options = {"weights": given.weights, "device": given.device, "precision": given.precision}
-        sampling = get_method("fusionnet").about.sampling(**options)
+        sampling = get_method(ESTIMATE).about.sampling(**options)
         made = restore(load_volume(given.volume), sampling, given.mem_gb or None)
         return {"volume": None if made is None else str(save_volume(made, cwd / "restored.npz"))}

@@ -184,7 +184,8 @@ def _preparation(subject: Subject, cite: _Citing) -> str:
 def _regions(subject: Subject, cite: _Citing) -> str:
     """The segmentation of the anatomical regions; empty if there was none."""
     channels = [channel for session in subject.sessions for channel in session.channels]
-    output = next((one.output for channel in channels for one in channel.regions.values()), None)
+    outputs = [one.output for channel in channels for one in channel.regions.values()]
+    output = next(iter(outputs), None)
     if output is None:
         return ""
     if output.entities.get("seg") == "synthseg":
@@ -192,10 +193,12 @@ def _regions(subject: Subject, cite: _Citing) -> str:
             f"Anatomical regions were segmented in each image by SynthSeg {cite('synthseg')} (mri_synthseg --robust)."
         )
     digest = str(output.sidecar.get("WeightsHash", ""))
+    both = any("SegmentationNote" in one.sidecar for one in outputs)
     return (
         "Anatomical regions were segmented in each image by a network for images of any contrast, which learnt from "
         f"images painted from label maps in the manner of SynthSeg {cite('synthseg')}; it was shown each image and its "
         f"mirror image{f', weights {digest[:12]}' if digest else ''}."
+        f"{' The enhanced T1w was shown in the contrast of high field, too, and posteriors averaged.' if both else ''}"
     )
 
 

@@ -323,7 +323,7 @@ def test_regions_are_shown_with_volumes_and_confidence(tmp_path: Path, seg: str)
         path = mask.with_name(
             mask.name.replace("res-1mm_desc-brain_mask.nii.gz", f"seg-{seg}_res-1mm_desc-{desc}T1w_dseg")
         )
-        save(path, labels, {})
+        save(path, labels, {"SegmentationNote": "in two contrasts"} if (seg, desc) == ("regions", "inr") else {})
         lines = (
             "index\tname\tvolume_mm3\tconfidence\tvolume_error_mm3\tvolume_error_percent",
             f"17\tleft hippocampus\t{volume}\t0.8125\t" + ("198\t5" if desc == "inr" else "n/a\tn/a"),
@@ -348,6 +348,7 @@ def test_regions_are_shown_with_volumes_and_confidence(tmp_path: Path, seg: str)
     assert "<td>total intracranial</td><td>1000.00" in text
     assert ("mri_synthseg" in text) is (seg == "synthseg")
     assert ("painted from label maps" in text) is (seg == "regions")
+    assert ("in the contrast of high field, too" in text) is (seg == "regions")
     assert "10.1016/j.media.2023.102789" in text
     assert (out / "sub-01" / "figures" / "sub-01_ses-HFC_desc-regions_T1w.jpg").is_file()
     Reader().feed(text)
