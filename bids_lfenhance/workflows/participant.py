@@ -114,11 +114,10 @@ def init_session_wf(session: LowFieldSession, spec: RunSpec, run: str = "") -> W
     enhanced_tissue = _step(SegmentTissue(), "enhanced_tissue", spec)
     risk = _step(MapRisk(), "risk", spec)
     write = _step(WriteSession(session=session, spec=spec.without_resources, run=run), "write", spec)
-    anatomy = inputnode
+    anatomy = inputnode if session.paired else _step(FindAnatomy(), "anatomy", spec)
     if session.paired:
         workflow.connect(inputnode, "reference", prepare, "reference")
     else:
-        anatomy = _step(FindAnatomy(), "anatomy", spec)
         workflow.connect(prepare, "volume", anatomy, "volume")
     workflow.connect(
         [
@@ -141,9 +140,7 @@ def init_session_wf(session: LowFieldSession, spec: RunSpec, run: str = "") -> W
     _connect_spaces(workflow, enhance, write, spec)
     segmented = {"": prepare} if segments_low_field("regions", session) else {}
     regions = _connect_regions(workflow, segmented | {"enhanced_": enhance}, anatomy, write, spec)
-    if segments_restored(session, spec):
-        restore = _init_restore(spec)
-        workflow.connect([(tissue, restore, [("volume", "volume")]), (restore, regions[-1], [("volume", "restored")])])
+    _connect_restored(workflow, session, tissue, regions, spec)
     images = {"acquired": (tissue, "volume"), "enhanced": (enhance, "volume"), "tissue": (enhanced_tissue, "labels")}
     images |= {"reference": (inputnode, "reference")} if session.paired else {}
     _connect_lesions(workflow, session, images, write, spec)
@@ -167,7 +164,12 @@ def _init_enhance(session: LowFieldSession, spec: RunSpec) -> Node:
     return _step(interface, "enhance", spec)
 
 
-def _init_restore(spec: RunSpec) -> Node:
+def _connect_restored(
+    workflow: Workflow, session: LowFieldSession, tissue: Node, regions: Sequence[Node], spec: RunSpec
+) -> None:
+    """The session with the contrast of high field, which the last of the regions, those enhanced, are found in too."""
+    if not segments_restored(session, spec):
+        return
     own = spec.method_settings
     interface = Restore(
         weights=own.get("estimate", own["weights"]),
@@ -176,7 +178,8 @@ def _init_restore(spec: RunSpec) -> Node:
         mem_gb=spec.enhance_gb or spec.mem_gb,
         use_gpu=spec.device.startswith("cuda"),
     )
-    return _step(interface, "restore", spec)
+    restore = _step(interface, "restore", spec)
+    workflow.connect([(tissue, restore, [("volume", "volume")]), (restore, regions[-1], [("volume", "restored")])])
 
 
 def _connect_lesions(
