@@ -15,6 +15,7 @@ from ..config import CONTRASTS
 from ..errors import InputError, ScanWarning
 from ..evaluation.thresholds import PURPOSES
 from ..imaging.inputs import scan_files
+from .help import print_lines
 from .parts import refuse_misspelt
 
 COMMAND = "enhance"
@@ -121,7 +122,7 @@ def _enhance(given: argparse.Namespace, show: Callable[[str], None]) -> None:
     """Enhance and save; progress, warnings and verdict go to stderr."""
     show(f"bids_lfenhance enhance: loading, then {', '.join(given.scans)}")
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ScanWarning)  # they are told below, once
+        warnings.simplefilter("ignore", ScanWarning)  # they are shown below, once
         result = enhance(
             *given.scans,
             suffix=given.suffix,
@@ -136,8 +137,7 @@ def _enhance(given: argparse.Namespace, show: Callable[[str], None]) -> None:
         show(f"Warning: {warning}")
     if given.regions or given.volumes:
         show("finding regions")
-    for path in result.save(**_outputs(given)):
-        print(path)  # noqa: T201  (results go to stdout)
+    print_lines(*result.save(**_outputs(given)))
     for reason in result.verdict.reasons:
         show(reason)
     show("usable " + ", ".join(f"{PURPOSES[name]}: {word}" for name, word in result.verdict.words.items()))

@@ -1,5 +1,7 @@
 """What ``--help`` says before a level is named, and ``--help-method`` of one method."""
 
+import os
+import sys
 import typing
 from typing import Any
 
@@ -130,3 +132,12 @@ def _changes(part: Part) -> list[str]:
 
 def _word(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def print_lines(*lines: Any) -> None:
+    """Print results to stdout; where their reader has gone (``| head``), this and what follows go nowhere."""
+    try:
+        for line in lines:
+            print(line, flush=True)  # noqa: T201
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -13,7 +13,7 @@ from typing import Any
 from .._version import __version__
 from ..config import LEVELS, RESOURCES, RUN, SCANS, SETTINGS, Common, flag, from_toml, validated
 from ..errors import InputError
-from .help import ABOUT, EPILOG, describe_method, overview
+from .help import ABOUT, EPILOG, describe_method, overview, print_lines
 from .parts import base_type, choices, did_you_mean, parts_of, respelt, settings_of_parts, shared
 
 OUTPUT = {
@@ -32,8 +32,11 @@ def parse(argv: Sequence[str] | None = None) -> Common:
     """
     words = list(sys.argv[1:] if argv is None else argv)
     if not words or (not set(words) & set(LEVELS) and set(words) & {"-h", "--help"}):
-        print(overview(), file=sys.stdout if words else sys.stderr)
-        raise SystemExit(0 if words else 2)
+        if words:
+            print_lines(overview())
+            raise SystemExit(0)
+        print(overview(), file=sys.stderr)  # noqa: T201
+        raise SystemExit(2)
     words = paths_first(words)
     level = level_of(words)
     parser = build_parser(level)
@@ -254,7 +257,7 @@ class _Citation(argparse.Action):
     def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
         from ..reports.boilerplate import what_to_cite
 
-        print(what_to_cite())  # noqa: T201  (the result of this option)
+        print_lines(what_to_cite())
         parser.exit()
 
 
@@ -262,5 +265,5 @@ class _HelpMethod(argparse.Action):
     """Prints the settings of a method and stops, as ``--help`` does."""
 
     def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
-        print(describe_method(values))  # noqa: T201  (the result of this option)
+        print_lines(describe_method(values))
         parser.exit()

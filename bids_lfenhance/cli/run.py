@@ -11,6 +11,7 @@ from typing import Any
 from ..config import Common, GroupSettings, Settings, SimulateSettings, TrainSettings, to_toml
 from ..errors import InputError, Interrupted, MethodError
 from .enhance import is_enhance_command, run_enhance
+from .help import print_lines
 from .parser import parse
 
 DONE, FAILED, USAGE, NOTHING, STOPPED = 0, 1, 2, 3, 130
@@ -55,8 +56,9 @@ def run(settings: Common) -> int:
         case SimulateSettings():
             return _simulate(settings)
         case TrainSettings():
-            code: int = import_module("bids_lfenhance.workflows.train").run_train(settings)
-            return code
+            if results := import_module("bids_lfenhance.workflows.train").run_train(settings):
+                print_lines(results)
+            return DONE
         case Settings():
             return _participant(settings)
     raise TypeError(f"no level has settings of class {type(settings).__name__}")
@@ -75,10 +77,10 @@ def _group(settings: GroupSettings) -> int:
     from ..workflows.group import describe_group, group_summary, run_group
 
     if settings.dry_run:
-        _print(describe_group(settings), "", to_toml(settings))
+        print_lines(describe_group(settings), "", to_toml(settings))
         return DONE
     outcome = run_group(settings)
-    _print(group_summary(outcome))
+    print_lines(group_summary(outcome))
     return outcome.exit_code
 
 
@@ -96,12 +98,12 @@ def _simulate(settings: SimulateSettings) -> int:
     processes(settings)  # refused for want of memory, in a dry run too
     if settings.dry_run:
         stacks = settings.draws * sum(len(task.presets) for task in tasks.values())
-        _print(describe_simulation(plan, settings.draws, stacks), "", to_toml(settings, simulator=options))
+        print_lines(describe_simulation(plan, settings.draws, stacks), "", to_toml(settings, simulator=options))
         return FAILED if plan.failed else DONE
     _to_stderr(*(f"Warning: {warning}" for warning in plan.warnings))
     outcome = run_simulation(settings, plan, tasks, toml)
     _to_stderr(*(f"Warning: {note}" for note in outcome.notes))
-    _print(summary(outcome, plan, settings))
+    print_lines(summary(outcome, plan, settings))
     return outcome.exit_code
 
 
@@ -131,7 +133,7 @@ def _participant(settings: Settings) -> int:
     spec = make_run_spec(settings, method_settings, device)
     check_request(settings, spec)
     if settings.dry_run:
-        _print(describe(plan), "", to_toml(settings, method=method_settings))
+        print_lines(describe(plan), "", to_toml(settings, method=method_settings))
     if not plan.sessions and not plan.failed:
         _to_stderr(f"bids_lfenhance: nothing was done: {why_nothing(plan)}")
         return NOTHING
@@ -142,7 +144,7 @@ def _participant(settings: Settings) -> int:
     _to_stderr(*(f"Warning: {warning}" for warning in plan.warnings))
     preflight(settings, spec)
     outcome = run_participants(settings, spec, plan)
-    _print(summary(outcome, settings.out_dir))
+    print_lines(summary(outcome, settings.out_dir))
     return outcome.exit_code
 
 
@@ -196,18 +198,10 @@ def _from_disk(settings: Settings) -> int:
                 subjects=(subject,),
             )
         if settings.boilerplate_only:
-            _print(boilerplate(settings.out_dir, subject))
+            print_lines(boilerplate(settings.out_dir, subject))
         else:
-            _print(write_report(settings.out_dir, subject))
+            print_lines(write_report(settings.out_dir, subject))
     return DONE
-
-
-def _print(*lines: Any) -> None:
-    try:
-        for line in lines:
-            print(line, flush=True)  # noqa: T201  (results go to stdout)
-    except BrokenPipeError:  # "| head": whoever read has enough; what is written at exit goes nowhere
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _to_stderr(*lines: str) -> None:

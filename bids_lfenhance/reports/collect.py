@@ -251,7 +251,7 @@ def _session(out_dir: Path, subject: str, name: str | None, outputs: Iterable[Ou
     grid = next((label for label in last if label in grids), GRID_LABELS[0])
     in_session = [o for o in outputs if o.entities.get("ses") == name and o.entities.get("res") == grid]
     own = [o for o in in_session if not o.is_high_field]
-    # where low and high field lie in one folder, low field is told by the space in its names
+    # where low and high field lie in one folder, low field has the space in its names
     of_other = [o for o in outputs if o.entities.get("ses") == other and o.entities.get("res") == grid]
     high = [o for o in of_other if "space" not in o.entities] if reference else []
     own = [o for o in own if "space" in o.entities] or own

@@ -251,8 +251,8 @@ def _bland_altman(plot: Plot, values: np.ndarray, reference: np.ndarray, names: 
         if np.isfinite([line.value, line.low, line.high]).all():
             plot.band(line.low, line.high, colour)
             plot.across(line.value, colour, 1.1, style)
-    told = [f"{name}: {one:+.2f} mL" for name, one in zip(names, values - reference, strict=True)]
-    plot.dots((values + reference) / 2, values - reference, colour, told)
+    labels = [f"{name}: {one:+.2f} mL" for name, one in zip(names, values - reference, strict=True)]
+    plot.dots((values + reference) / 2, values - reference, colour, labels)
 
 
 def _scatter(

@@ -72,8 +72,8 @@ class Plot:
 
     def dots(self, x: np.ndarray, y: np.ndarray, colour: str, names: Sequence[str] = (), radius: float = 2.2) -> None:
         """A dot each; ``names``: what is read when one rests on it."""
-        told = [f"<title>{escape(name)}</title>" for name in names] or [""] * len(x)
-        places = zip(self.at_x(x).tolist(), self.at_y(y).tolist(), told, strict=True)
+        labels = [f"<title>{escape(name)}</title>" for name in names] or [""] * len(x)
+        places = zip(self.at_x(x).tolist(), self.at_y(y).tolist(), labels, strict=True)
         circles = "".join(f'<circle cx="{u:.1f}" cy="{v:.1f}" r="{radius}">{name}</circle>' for u, v, name in places)
         self.drawn.append(f'<g fill="{colour}" fill-opacity=".75">{circles}</g>')
 

@@ -26,8 +26,8 @@ MEMORY_GB = 2.0
 """What a process takes that makes examples, GiB."""
 
 
-def run_train(settings: TrainSettings) -> int:
-    """The exit code: 0 when weights, card, curves and the test are on disk."""
+def run_train(settings: TrainSettings) -> str:
+    """Text for the console, once weights, card, curves and the test are on disk; empty on all ranks but the first."""
     from ..training.run import stored_settings
 
     method = get_trainable(settings.method)
@@ -47,8 +47,7 @@ def run_train(settings: TrainSettings) -> int:
     text = to_toml(settings, method=stored_settings(method.about, own), **simulator)
     if settings.dry_run:
         fitted = f"arnold is fitted to {len(pairs)} pair(s) of the training subjects" if pairs else ""
-        _print(describe(settings, jobs, split), fitted, text)
-        return 0
+        return "\n".join((describe(settings, jobs, split), fitted, text))
     check_room(settings.out_dir, "OUT_DIR")
     if settings.work_dir:
         check_room(settings.work_dir, "--work-dir")
@@ -57,11 +56,8 @@ def run_train(settings: TrainSettings) -> int:
         jobs = _fitted(settings, jobs, pairs, root)
         folders = make_examples(jobs, root, settings.nprocs or available_cpus())
     if settings.pack:
-        _print(pack(settings, method, own, split, folders, start))
-        return 0
-    if results := learn(settings, method, own, split, folders, text, start):
-        _print(results)
-    return 0
+        return pack(settings, method, own, split, folders, start)
+    return learn(settings, method, own, split, folders, text, start)
 
 
 def _check_pack(settings: TrainSettings, method: "Trainable[Any]") -> None:
@@ -280,8 +276,3 @@ def _by_workers(work: Callable[[Job], Any], jobs: Sequence[Job], nprocs: int, wh
             f"Expected an example of every subject, but {failed[0]}{more}; leave these out, or mend them."
         )
     return [made[name] for name in tasks]
-
-
-def _print(*lines: Any) -> None:
-    for line in lines:
-        print(line)  # noqa: T201  (results go to stdout)

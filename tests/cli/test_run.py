@@ -45,6 +45,19 @@ def test_ascii_a_closed_pipe_and_a_notebook_have_no_effect(make_tree: Any, tmp_p
         assert "Traceback" not in words
 
 
+@pytest.mark.parametrize("words", [("--citation",), ("--help-method", "cfm"), ("--help",)])
+def test_a_reader_who_leaves_ends_nothing_in_a_traceback(words: tuple[str, ...]) -> None:
+    """``bids_lfenhance --help-method cfm | head -1``."""
+    command = [sys.executable, "-m", "bids_lfenhance", *words]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.close()
+    with process.stderr:
+        assert process.stderr.read() == ""
+    assert process.wait(timeout=120) == 0
+
+
 @pytest.mark.parametrize("words", [("--mem-gb", "1"), ("--output-spaces", "MNI:1"), ("--set", "fusion=median")])
 def test_a_dry_run_refuses_what_the_run_would(
     make_tree: Any, tmp_path: Path, words: tuple[str, ...], capsys: pytest.CaptureFixture[str]
