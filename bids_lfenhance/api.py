@@ -381,11 +381,8 @@ def _result(
 def check_ending(path: Path, endings: Sequence[str]) -> None:
     """Raise ``InputError`` for a file to be written whose name does not end in one of ``endings``."""
     if not path.name.endswith(tuple(endings)):
-        raise InputError(
-            f"Expected a file name that ends in {' or '.join(endings)} for the output, found {path}; change it.",
-            code="bad-output",
-            path=path,
-        )
+        message = f"Expected a file name that ends in {' or '.join(endings)} for the output, found {path}; change it."
+        raise InputError(message, code="bad-output", path=path)
 
 
 def _write_image(path: Path, image: "nib.Nifti1Image") -> Path:

@@ -73,19 +73,15 @@ def check_room(folder: Path, name: str, free_gb: float = MINIMUM_DISK_GB) -> Non
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        raise InputError(
+        message = (
             f"Expected to be able to write in {name} {folder}, found: {error.strerror}; "
-            "change its permissions or choose another folder.",
-            code="not-writable",
-            path=folder,
-        ) from error
+            "change its permissions or choose another folder."
+        )
+        raise InputError(message, code="not-writable", path=folder) from error
     free = shutil.disk_usage(folder).free / GIB
     if free < free_gb:
-        raise InputError(
-            f"Expected {free_gb:g} GiB free for {name} {folder}, found {free:.1f}; make room there.",
-            code="no-room",
-            path=folder,
-        )
+        message = f"Expected {free_gb:g} GiB free for {name} {folder}, found {free:.1f}; make room there."
+        raise InputError(message, code="no-room", path=folder)
 
 
 def _cgroup(controller: str, name: str) -> list[str]:

@@ -107,27 +107,19 @@ def check_source(bids_dir: Path) -> None:
     advice = "correct it, or give --skip-bids-validation to take the folder as it is."
     path = bids_dir / "dataset_description.json"
     if not path.is_file():
-        raise InputError(
-            f"Expected a BIDS dataset with dataset_description.json, found none in {bids_dir}; {advice}",
-            code="not-bids",
-            path=bids_dir,
-        )
+        message = f"Expected a BIDS dataset with dataset_description.json, found none in {bids_dir}; {advice}"
+        raise InputError(message, code="not-bids", path=bids_dir)
     description = read_json(path)
     for key in ("Name", "BIDSVersion"):
         if not isinstance(description.get(key), str):
-            raise InputError(
-                f"Expected a text for '{key}' in {path}, found {description.get(key)!r}; {advice}",
-                code="not-bids",
-                path=path,
-                key=key,
-            )
+            message = f"Expected a text for '{key}' in {path}, found {description.get(key)!r}; {advice}"
+            raise InputError(message, code="not-bids", path=path, key=key)
     if description.get("DatasetType", "raw") != "raw":
-        raise InputError(
+        message = (
             f"Expected a raw dataset in {bids_dir}, found DatasetType '{description['DatasetType']}'; "
-            "give the folder with the scans as they were acquired.",
-            code="not-raw",
-            path=bids_dir,
+            "give the folder with the scans as they were acquired."
         )
+        raise InputError(message, code="not-raw", path=bids_dir)
 
 
 def ignore_own_files(out_dir: Path) -> None:
@@ -146,19 +138,17 @@ def check_ours(out_dir: Path, kind: str = "derivative") -> None:
     names = [maker.get("Name") for maker in makers if isinstance(maker, dict)]
     if APP not in names:
         existing = f"a dataset made by {names[0]}" if names and names[0] else "another dataset"
-        raise InputError(
+        message = (
             f"Expected an empty OUT_DIR or an earlier output of {APP}, found {existing} in {out_dir}; "
-            "give a folder of its own.",
-            code="out-dir-taken",
-            path=out_dir,
+            "give a folder of its own."
         )
+        raise InputError(message, code="out-dir-taken", path=out_dir)
     if (existing := description.get("DatasetType", "raw")) != kind:
-        raise InputError(
+        message = (
             f"Expected an empty OUT_DIR or a {kind} dataset, found a {existing} dataset of another level of {APP} "
-            f"in {out_dir}; give a folder of its own.",
-            code="out-dir-taken",
-            path=out_dir,
+            f"in {out_dir}; give a folder of its own."
         )
+        raise InputError(message, code="out-dir-taken", path=out_dir)
 
 
 def source_description(bids_dir: Path) -> dict[str, Any]:

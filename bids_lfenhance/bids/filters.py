@@ -64,17 +64,11 @@ def check_filters(filters: Mapping[str, Any], origin: str = "the BIDS filter") -
     checked = {}
     for key, wanted in filters.items():
         if key not in KEYS:
-            raise InputError(
-                f"Expected the keys {', '.join(KEYS)} in {origin}, found {key!r}; remove or rename it.",
-                code="bad-filter",
-                key=key,
-            )
+            message = f"Expected the keys {', '.join(KEYS)} in {origin}, found {key!r}; remove or rename it."
+            raise InputError(message, code="bad-filter", key=key)
         if not isinstance(wanted, Mapping):
-            raise InputError(
-                f"Expected an object of entities under {key!r} in {origin}, found {wanted!r}; see the docs.",
-                code="bad-filter",
-                key=key,
-            )
+            message = f"Expected an object of entities under {key!r} in {origin}, found {wanted!r}; see the docs."
+            raise InputError(message, code="bad-filter", key=key)
         checked[key] = {_short(entity, origin): value for entity, value in wanted.items()}
     return checked
 
@@ -84,11 +78,8 @@ def _short(entity: str, origin: str) -> str:
         return ENTITIES[entity]
     if entity in ENTITIES.values() or entity in OF_THE_FILE:
         return entity
-    raise InputError(
-        f"Expected BIDS entities in {origin}, found {entity!r}; choose among {shorten(ENTITIES, len(ENTITIES))}.",
-        code="bad-filter",
-        key=entity,
-    )
+    message = f"Expected BIDS entities in {origin}, found {entity!r}; choose among {shorten(ENTITIES, len(ENTITIES))}."
+    raise InputError(message, code="bad-filter", key=entity)
 
 
 def passes(scan: Scan, filters: Filters, *keys: str) -> bool:

@@ -84,26 +84,23 @@ def open_database(bids_dir: Path, database_dir: Path) -> "BIDSLayout":
             _build_database(bids_dir, database_dir)
         layout = BIDSLayout(bids_dir, validate=False, database_path=database_dir)
     except OSError as error:
-        raise InputError(
+        message = (
             f"Expected to keep the index of the dataset in {database_dir}, found {error.strerror}; "
-            "give another folder to --bids-database-dir.",
-            code="bad-index",
-            path=database_dir,
-        ) from error
-    except Exception as error:  # sqlite, SQLAlchemy and pybids each raise their own
-        raise InputError(
-            f"Expected a pybids index in {database_dir / DATABASE}, found one that cannot be read "
-            f"({type(error).__name__}); delete it or give another folder to --bids-database-dir.",
-            code="bad-index",
-            path=database_dir,
-        ) from error
-    if Path(layout.root).resolve() != bids_dir.resolve():
-        raise InputError(
-            f"Expected the index of {bids_dir} in {database_dir}, found that of {layout.root}; "
-            "give another folder to --bids-database-dir.",
-            code="bad-index",
-            path=database_dir,
+            "give another folder to --bids-database-dir."
         )
+        raise InputError(message, code="bad-index", path=database_dir) from error
+    except Exception as error:  # sqlite, SQLAlchemy and pybids each raise their own
+        message = (
+            f"Expected a pybids index in {database_dir / DATABASE}, found one that cannot be read "
+            f"({type(error).__name__}); delete it or give another folder to --bids-database-dir."
+        )
+        raise InputError(message, code="bad-index", path=database_dir) from error
+    if Path(layout.root).resolve() != bids_dir.resolve():
+        message = (
+            f"Expected the index of {bids_dir} in {database_dir}, found that of {layout.root}; "
+            "give another folder to --bids-database-dir."
+        )
+        raise InputError(message, code="bad-index", path=database_dir)
     return layout
 
 

@@ -44,13 +44,11 @@ def _taken(path: Path, subject: str, out_dir: Path) -> int:
         except BlockingIOError as error:
             holder = os.pread(handle, 200, 0).decode(errors="replace").strip() or "another process"
             os.close(handle)
-            raise InputError(
+            message = (
                 f"Expected no other run on sub-{subject} of {out_dir}, found {holder} at work on it; "
-                "wait until it has ended, or end it, and run again.",
-                code="locked",
-                subject=subject,
-                holder=holder,
-            ) from error
+                "wait until it has ended, or end it, and run again."
+            )
+            raise InputError(message, code="locked", subject=subject, holder=holder) from error
         except OSError:  # a file system without locks, as some clusters mount them
             return handle
         with suppress(FileNotFoundError):

@@ -31,11 +31,8 @@ def derivative_name(out_dir: str | Path, owner: Owner, suffix: str, extension: s
     pairs = [("sub", subject)] + ([("ses", session)] if session is not None else [])
     given = {key.rstrip("_"): value for key, value in entities.items() if value is not None}
     if unknown := sorted(set(given) - set(ORDER)):
-        raise InputError(
-            f"Expected BIDS entities in a name, found {unknown}; choose among {', '.join(ORDER)}.",
-            code="bad-label",
-            value=unknown,
-        )
+        message = f"Expected BIDS entities in a name, found {unknown}; choose among {', '.join(ORDER)}."
+        raise InputError(message, code="bad-label", value=unknown)
     pairs += [(key, given[key]) for key in ORDER if key in given]
     for key, value in pairs:
         _check(LABEL, value, f"a label of letters, digits and + for {key}-")

@@ -107,11 +107,8 @@ def why_nothing(plan: Plan) -> str:
 
 def _check_assumed(assume_field_strength: float | None) -> None:
     if assume_field_strength is not None and not 0 < assume_field_strength < 25:
-        raise InputError(
-            f"Expected --assume-field-strength in tesla, found {assume_field_strength}; give one such as 0.064.",
-            code="bad-option",
-            option="assume_field_strength",
-        )
+        message = f"Expected --assume-field-strength in tesla, found {assume_field_strength}; give one such as 0.064."
+        raise InputError(message, code="bad-option", option="assume_field_strength")
 
 
 def _dataset_warnings(root: Path, subjects: Iterable[str]) -> tuple[str, ...]:
@@ -128,12 +125,11 @@ def check_sessions(wanted: frozenset[str], scans: Sequence[Scan]) -> None:
     """Raise ``InputError`` if a requested session has no scan."""
     available = {scan.session for scan in scans if scan.session}
     if unknown := sorted(wanted - available):
-        raise InputError(
+        message = (
             f"Expected sessions of the requested participants, found no ses-{', ses-'.join(unknown)}; "
-            f"there {'is' if len(available) == 1 else 'are'} {shorten(sorted(available), 12) or 'none at all'}.",
-            code="unknown-session",
-            sessions=unknown,
+            f"there {'is' if len(available) == 1 else 'are'} {shorten(sorted(available), 12) or 'none at all'}."
         )
+        raise InputError(message, code="unknown-session", sessions=unknown)
 
 
 def plan_subject(

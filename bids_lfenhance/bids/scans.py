@@ -169,27 +169,18 @@ def strip_prefix(label: str, prefix: str) -> str:
 def list_subjects(bids_dir: Path) -> tuple[str, ...]:
     """Labels of all subjects that have a folder, sorted."""
     if not bids_dir.is_dir():
-        raise InputError(
-            f"Expected a BIDS dataset at {bids_dir}, found no such folder; check BIDS_DIR.",
-            code="not-bids",
-            path=bids_dir,
-        )
+        message = f"Expected a BIDS dataset at {bids_dir}, found no such folder; check BIDS_DIR."
+        raise InputError(message, code="not-bids", path=bids_dir)
     try:
         names = [path.name for path in bids_dir.glob("sub-*") if path.is_dir()]
     except OSError as error:
-        raise InputError(
-            f"Expected to list {bids_dir}, found {error.strerror}; check its permissions.",
-            code="not-readable",
-            path=bids_dir,
-        ) from error
+        message = f"Expected to list {bids_dir}, found {error.strerror}; check its permissions."
+        raise InputError(message, code="not-readable", path=bids_dir) from error
     subjects = sorted(label for name in names if LABEL.fullmatch(label := name.removeprefix("sub-")))
     if not subjects:
         odd = f"only {shorten(sorted(names), 3)}, of which none is letters and digits" if names else "none"
-        raise InputError(
-            f"Expected folders named sub-<label> in {bids_dir}, found {odd}; give {_root_nearby(bids_dir)}.",
-            code="no-subjects",
-            path=bids_dir,
-        )
+        message = f"Expected folders named sub-<label> in {bids_dir}, found {odd}; give {_root_nearby(bids_dir)}."
+        raise InputError(message, code="no-subjects", path=bids_dir)
     return tuple(subjects)
 
 
@@ -211,12 +202,11 @@ def choose_subjects(bids_dir: Path, participants: Iterable[str]) -> tuple[str, .
     if unknown := [label for label in asked if label not in known]:
         folders = [label for label in unknown if (bids_dir / f"sub-{label}").is_dir()]
         why = f" (sub-{folders[0]}: {why_no_label('sub-' + folders[0]).replace(';', ',')})" if folders else ""
-        raise InputError(
+        message = (
             f"Expected participants of {bids_dir}, found no sub-{', sub-'.join(unknown)}{why}; "
-            f"there {'is' if len(known) == 1 else 'are'} {len(known)}: {shorten(known, 12)}.",
-            code="unknown-subject",
-            subjects=unknown,
+            f"there {'is' if len(known) == 1 else 'are'} {len(known)}: {shorten(known, 12)}."
         )
+        raise InputError(message, code="unknown-subject", subjects=unknown)
     return asked or known
 
 

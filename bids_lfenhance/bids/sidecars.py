@@ -77,12 +77,11 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(decoded(path.read_bytes()))
     except FileNotFoundError as error:
-        raise InputError(
+        message = (
             f"Expected to read {path}, but it is not there or is a link to annexed content that was not fetched; "
-            "restore it (datalad get) or remove the link.",
-            code="missing-file",
-            path=path,
-        ) from error
+            "restore it (datalad get) or remove the link."
+        )
+        raise InputError(message, code="missing-file", path=path) from error
     except OSError as error:
         raise InputError(
             f"Expected to read {path}, found {error.strerror}; check its permissions.", code="not-readable", path=path
@@ -92,11 +91,8 @@ def read_json(path: Path) -> dict[str, Any]:
             f"Expected valid JSON in {path}, found {error}; repair or remove that file.", code="bad-json", path=path
         ) from error
     if not isinstance(content, dict):
-        raise InputError(
-            f"Expected a JSON object in {path}, found a {type(content).__name__}; repair or remove that file.",
-            code="bad-json",
-            path=path,
-        )
+        message = f"Expected a JSON object in {path}, found a {type(content).__name__}; repair or remove that file."
+        raise InputError(message, code="bad-json", path=path)
     return content
 
 

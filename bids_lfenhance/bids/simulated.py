@@ -91,22 +91,17 @@ def check_settings(out_dir: Path, toml: str) -> None:
     try:
         existing = _flat(tomllib.loads(path.read_text(encoding="utf-8")))
     except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(
-            f"Expected the settings of the dataset in {path}, found none that can be read.",
-            code="other-settings",
-            path=path,
-        ) from error
+        message = f"Expected the settings of the dataset in {path}, found none that can be read."
+        raise InputError(message, code="other-settings", path=path) from error
     asked = _flat(tomllib.loads(toml))
     for key in sorted({*existing, *asked}):
         if existing.get(key) != asked.get(key):
-            raise InputError(
+            message = (
                 f"Expected the settings of the dataset that is in {out_dir} already ({key} = {existing.get(key)}), "
                 f"found {key} = {asked.get(key)}; give an OUT_DIR of its own, or the same settings "
-                f"(--config-file {path}).",
-                code="other-settings",
-                path=path,
-                key=key,
+                f"(--config-file {path})."
             )
+            raise InputError(message, code="other-settings", path=path, key=key)
 
 
 def _flat(tables: Mapping[str, Any]) -> dict[str, Any]:

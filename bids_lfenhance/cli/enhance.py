@@ -153,12 +153,11 @@ def _check_scans(scans: Sequence[str]) -> None:
     """Refuse a dataset, which has a command of its own."""
     for scan in scans:
         if (Path(scan) / "dataset_description.json").is_file():
-            raise InputError(
+            message = (
                 f"Expected the stacks of one scan, found the BIDS dataset {scan}; for a dataset use: "
-                f"bids_lfenhance {scan} OUT_DIR participant",
-                code="bad-image",
-                path=Path(scan),
+                f"bids_lfenhance {scan} OUT_DIR participant"
             )
+            raise InputError(message, code="bad-image", path=Path(scan))
 
 
 def _check_outputs(given: argparse.Namespace) -> None:
@@ -170,11 +169,8 @@ def _check_outputs(given: argparse.Namespace) -> None:
     scans = {path.resolve() for word in given.scans for path in scan_files(word)}
     for path in resolved:
         if resolved.count(path) > 1 or path in scans:
-            raise InputError(
-                f"Expected outputs that are neither inputs nor each other, found {path} twice; name another.",
-                code="bad-output",
-                path=path,
-            )
+            message = f"Expected outputs that are neither inputs nor each other, found {path} twice; name another."
+            raise InputError(message, code="bad-output", path=path)
         if path.is_dir():
             raise InputError(
                 f"Expected a file to write, found the folder {path}; add a name.", code="bad-output", path=path
@@ -189,9 +185,8 @@ def _check_writable(path: Path) -> None:
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        raise InputError(
+        message = (
             f"Expected a folder that can be written for {path}, found that {folder} cannot ({error.strerror}); name "
-            "another.",
-            code="bad-output",
-            path=path,
-        ) from error
+            "another."
+        )
+        raise InputError(message, code="bad-output", path=path) from error

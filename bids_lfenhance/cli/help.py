@@ -80,13 +80,11 @@ def describe_method(name: str) -> str:
     by_level = {level: own[0] for level, own in parts.items() if own and (level != "train" or own[0].kind == "method")}
     if not by_level:
         names = dict.fromkeys(part.name for level in USES for part in parts_of(level))
-        raise InputError(
+        message = (
             f"Expected a method or simulator after --help-method ({', '.join(names)}), found '{name}'; "
-            f"{did_you_mean(name, names)}choose one of these.",
-            code="unknown-choice",
-            option="help_method",
-            value=name,
+            f"{did_you_mean(name, names)}choose one of these."
         )
+        raise InputError(message, code="unknown-choice", option="help_method", value=name)
     sections = [_section(level, part) for level, part in by_level.items()]
     how = "Give them as --set KEY=VALUE [KEY=VALUE ...], or in the [method] or [simulator] table of a settings file."
     return "\n\n".join([f"Settings of {name}. {how}", *sections])

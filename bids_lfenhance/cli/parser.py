@@ -63,12 +63,11 @@ def parse(argv: Sequence[str] | None = None) -> Common:
 def _refuse_scan(path: Path) -> None:
     """Raise ``InputError`` for an image where a dataset is expected: it says which command takes images."""
     if path.name.endswith((".nii", ".nii.gz")) and not path.is_dir():
-        raise InputError(
+        message = (
             f"Expected a BIDS dataset as the first argument, found the image {path}; for one scan use: "
-            f"bids_lfenhance enhance {path} -o enhanced.nii.gz",
-            code="not-bids",
-            path=path,
+            f"bids_lfenhance enhance {path} -o enhanced.nii.gz"
         )
+        raise InputError(message, code="not-bids", path=path)
 
 
 def _refuse_unknown(parser: argparse.ArgumentParser, level: str, unknown: Sequence[str]) -> typing.NoReturn:
@@ -76,12 +75,11 @@ def _refuse_unknown(parser: argparse.ArgumentParser, level: str, unknown: Sequen
     options = [number for number, word in enumerate(unknown) if word.startswith("--")]
     for number in options:
         if spelt := respelt(unknown[number:], level):
-            raise InputError(
+            message = (
                 f"Expected settings of a method or simulator as --set KEY=VALUE, found {unknown[number]}; write "
-                f"{spelt} (--help-method NAME lists them).",
-                code="old-option",
-                option=unknown[number],
+                f"{spelt} (--help-method NAME lists them)."
             )
+            raise InputError(message, code="old-option", option=unknown[number])
     advice = ""
     if options:
         word = unknown[options[0]].partition("=")[0]
@@ -210,11 +208,8 @@ def _typed(settings: type[Common], name: str, value: Any) -> Any:
     kind = typing.get_type_hints(settings)[name]
     words = next(item.metadata for item in dataclasses.fields(settings) if item.name == name).get("choices")
     if words and not {*(value if isinstance(value, list) else [value])} <= {*words}:
-        raise InputError(
-            f"Expected {' or '.join(words)} for '{name}' in the settings file, found {value!r}; correct it.",
-            code="bad-setting",
-            key=name,
-        )
+        message = f"Expected {' or '.join(words)} for '{name}' in the settings file, found {value!r}; correct it."
+        raise InputError(message, code="bad-setting", key=name)
     if kind == tuple[str, ...] and isinstance(value, list):
         return tuple(str(word) for word in value)
     kind = base_type(kind)
@@ -224,11 +219,8 @@ def _typed(settings: type[Common], name: str, value: Any) -> Any:
         return Path(value)
     if kind == tuple[str, ...] or not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
         expected = getattr(kind, "__name__", str(kind))
-        raise InputError(
-            f"Expected {expected} for '{name}' in the settings file, found {value!r}; correct it.",
-            code="bad-setting",
-            key=name,
-        )
+        message = f"Expected {expected} for '{name}' in the settings file, found {value!r}; correct it."
+        raise InputError(message, code="bad-setting", key=name)
     return value
 
 

@@ -129,12 +129,11 @@ def settings_of_parts(
     for word in given.get("set", ()):
         table, key, value = _split(word, main)
         if table not in chosen:
-            raise InputError(
+            message = (
                 f"Expected settings of what is used ({_used(chosen.values())}), found --set {word}, which would have "
-                "no effect; drop it, or choose what it belongs to.",
-                code="no-effect",
-                key=key,
+                "no effect; drop it, or choose what it belongs to."
             )
+            raise InputError(message, code="no-effect", key=key)
         tables[table][key] = chosen[table].value(key, value, f"in --set {word}")
     for name in SHARED:
         if name in given and name in shared(level):
@@ -149,12 +148,10 @@ def _chosen(level: str, run: Mapping[str, Any]) -> list[Part]:
     for kind in dict.fromkeys(part.kind for part in parts):
         name = run.get(kind, next(f.default for f in dataclasses.fields(SETTINGS[level]) if f.name == kind))
         if name not in choices(level, kind):
-            raise InputError(
-                f"Expected one of {', '.join(choices(level, kind))} for --{kind}, found '{name}'; change --{kind}.",
-                code="unknown-choice",
-                option=kind,
-                value=name,
+            message = (
+                f"Expected one of {', '.join(choices(level, kind))} for --{kind}, found '{name}'; change --{kind}."
             )
+            raise InputError(message, code="unknown-choice", option=kind, value=name)
         chosen += [part for part in parts if (part.kind, part.name) == (kind, name)]
     return chosen
 
@@ -168,23 +165,19 @@ def _split(word: str, main: str) -> tuple[str, str, str]:
     name, equals, value = word.partition("=")
     table, dot, key = name.rpartition(".")
     if not equals or not key or (dot and table not in ("method", "simulator")):
-        raise InputError(
-            f"Expected KEY=VALUE or simulator.KEY=VALUE after --set, found '{word}'; write it so.",
-            code="bad-setting",
-            key=key,
-        )
+        message = f"Expected KEY=VALUE or simulator.KEY=VALUE after --set, found '{word}'; write it so."
+        raise InputError(message, code="bad-setting", key=key)
     return table or main, key.replace("-", "_"), value
 
 
 def _shared_value(level: str, part: Part, name: str, value: str) -> Any:
     if name not in part.fields:
         others = [other.name for other in parts_of(level) if other.table == part.table and name in other.fields]
-        raise InputError(
+        message = (
             f"Expected a {part.table} that has {flag(name)} ({', '.join(others)}), found {part.name}, which has none; "
-            "drop it or choose another.",
-            code="no-effect",
-            key=name,
+            "drop it or choose another."
         )
+        raise InputError(message, code="no-effect", key=name)
     return part.value(name, value, f"in {flag(name)}")
 
 

@@ -162,11 +162,8 @@ def resolve_method(settings: Settings, device: str) -> dict[str, Any]:
     try:
         return dataclasses.asdict(about.sampling(**chosen))
     except (TypeError, ValueError) as error:
-        raise InputError(
-            f"Expected settings method '{about.name}' can use, found: {error}; see --help-method {about.name}.",
-            code="bad-method-settings",
-            method=about.name,
-        ) from error
+        message = f"Expected settings method '{about.name}' can use, found: {error}; see --help-method {about.name}."
+        raise InputError(message, code="bad-method-settings", method=about.name) from error
 
 
 def _from_disk(settings: Settings) -> int:
@@ -177,26 +174,19 @@ def _from_disk(settings: Settings) -> int:
     alone = ("reports_only", "boilerplate_only", "dry_run")
     if len(together := [name for name in alone if getattr(settings, name)]) > 1:
         words = " and ".join(f"--{name.replace('_', '-')}" for name in together)
-        raise InputError(
-            f"Expected one of --reports-only, --boilerplate-only and --dry-run, found {words}; leave out all but one.",
-            code="bad-option",
-            option=together[0],
+        message = (
+            f"Expected one of --reports-only, --boilerplate-only and --dry-run, found {words}; leave out all but one."
         )
+        raise InputError(message, code="bad-option", option=together[0])
     check_ours(settings.out_dir)
     subjects = settings.participant_label or tuple(p.name for p in sorted(settings.out_dir.glob("sub-*")) if p.is_dir())
     if not subjects:
-        raise InputError(
-            f"Expected subjects in {settings.out_dir}, found none; run the participant level first.",
-            code="no-subjects",
-            path=settings.out_dir,
-        )
+        message = f"Expected subjects in {settings.out_dir}, found none; run the participant level first."
+        raise InputError(message, code="no-subjects", path=settings.out_dir)
     for subject in (name.removeprefix("sub-") for name in subjects):
         if not (settings.out_dir / f"sub-{subject}").is_dir():
-            raise InputError(
-                f"Expected sub-{subject} in {settings.out_dir}, found no such folder.",
-                code="unknown-subject",
-                subjects=(subject,),
-            )
+            message = f"Expected sub-{subject} in {settings.out_dir}, found no such folder."
+            raise InputError(message, code="unknown-subject", subjects=(subject,))
         if settings.boilerplate_only:
             print_lines(boilerplate(settings.out_dir, subject))
         else:

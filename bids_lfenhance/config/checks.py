@@ -28,41 +28,27 @@ def validated(settings: Level) -> Level:
     """The settings with absolute paths; raise ``InputError`` if folders or values cannot be used together."""
     bids_dir, out_dir = settings.bids_dir.resolve(), settings.out_dir.resolve()
     if not bids_dir.is_dir():
-        raise InputError(
-            f"Expected a BIDS dataset at {bids_dir}, found no such folder; check the first argument.",
-            code="not-bids",
-            path=bids_dir,
-        )
+        message = f"Expected a BIDS dataset at {bids_dir}, found no such folder; check the first argument."
+        raise InputError(message, code="not-bids", path=bids_dir)
     if bids_dir == out_dir or (bids_dir in out_dir.parents and bids_dir / "derivatives" not in out_dir.parents):
-        raise InputError(
+        message = (
             f"Expected an output folder outside {bids_dir} or under its derivatives/, found {out_dir}; "
-            "writing there would change the raw dataset, so choose another OUT_DIR.",
-            code="out-dir-in-raw",
-            path=out_dir,
+            "writing there would change the raw dataset, so choose another OUT_DIR."
         )
+        raise InputError(message, code="out-dir-in-raw", path=out_dir)
     if settings.random_seed < 0:
-        raise InputError(
-            f"Expected a --random-seed of 0 or more, found {settings.random_seed}; choose another.",
-            code="bad-option",
-            option="random_seed",
-        )
+        message = f"Expected a --random-seed of 0 or more, found {settings.random_seed}; choose another."
+        raise InputError(message, code="bad-option", option="random_seed")
     for name in POSITIVE:
         value = getattr(settings, name, None)
         if value is not None and value <= 0:
-            raise InputError(
-                f"Expected {flag(name)} above 0, found {value}; leave it out or raise it.",
-                code="bad-option",
-                option=name,
-            )
+            message = f"Expected {flag(name)} above 0, found {value}; leave it out or raise it."
+            raise InputError(message, code="bad-option", option=name)
     for name in INPUTS:
         path = getattr(settings, name, None)
         if path is not None and not path.exists():
-            raise InputError(
-                f"Expected a file or folder for {flag(name)}, found nothing at {path}; check the path.",
-                code="missing-file",
-                option=name,
-                path=path,
-            )
+            message = f"Expected a file or folder for {flag(name)}, found nothing at {path}; check the path."
+            raise InputError(message, code="missing-file", option=name, path=path)
     given = {field.name: getattr(settings, field.name) for field in dataclasses.fields(settings)}
     paths: dict[str, Any] = {name: value.resolve() for name, value in given.items() if isinstance(value, Path)}
     if "work_dir" in paths:
@@ -84,11 +70,8 @@ def flag(name: str) -> str:
 
 def _outside(work_dir: Path, bids_dir: Path) -> None:
     if bids_dir == work_dir or bids_dir in work_dir.parents:
-        raise InputError(
-            f"Expected a --work-dir outside the raw dataset {bids_dir}, found {work_dir}; choose another.",
-            code="bad-option",
-            option="work_dir",
-        )
+        message = f"Expected a --work-dir outside the raw dataset {bids_dir}, found {work_dir}; choose another."
+        raise InputError(message, code="bad-option", option="work_dir")
 
 
 def _check_labels(settings: Common) -> None:
@@ -96,34 +79,24 @@ def _check_labels(settings: Common) -> None:
     for name, prefix in (("participant_label", "sub-"), ("session_label", "ses-")):
         for label in getattr(settings, name):
             if not LABEL.fullmatch(label.removeprefix(prefix)):
-                raise InputError(
-                    f"Expected {flag(name)} of letters, digits and +, found '{label}'; correct it.",
-                    code="bad-label",
-                    option=name,
-                )
+                message = f"Expected {flag(name)} of letters, digits and +, found '{label}'; correct it."
+                raise InputError(message, code="bad-label", option=name)
 
 
 def _check_label(label: str | None) -> None:
     if label is not None and (not (label.isascii() and label.isalnum()) or label in ("preproc", "brain")):
-        raise InputError(
-            f"Expected --output-label of letters and digits, other than preproc and brain, found '{label}'; change it.",
-            code="bad-label",
-            option="output_label",
+        message = (
+            f"Expected --output-label of letters and digits, other than preproc and brain, found '{label}'; change it."
         )
+        raise InputError(message, code="bad-label", option="output_label")
     if label is not None and label.endswith(MAP_ENDS):
         ends = ", ".join(MAP_ENDS)
-        raise InputError(
-            f"Expected --output-label without the ending of a map ({ends}), found '{label}'; change it.",
-            code="bad-label",
-            option="output_label",
-        )
+        message = f"Expected --output-label without the ending of a map ({ends}), found '{label}'; change it."
+        raise InputError(message, code="bad-label", option="output_label")
 
 
 def _check_fold(folds: int | None, fold: int) -> None:
     if not 0 <= fold < (folds or 1):
         given = f"--folds {folds}" if folds else "no --folds"
-        raise InputError(
-            f"Expected --fold from 0 to one less than --folds, found {fold} with {given}; correct it.",
-            code="bad-option",
-            option="fold",
-        )
+        message = f"Expected --fold from 0 to one less than --folds, found {fold} with {given}; correct it."
+        raise InputError(message, code="bad-option", option="fold")

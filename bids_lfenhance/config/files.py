@@ -60,30 +60,21 @@ def from_toml(path: Path, kind: type[Common] = Settings) -> dict[str, dict[str, 
         ) from error
     expected = ("run", *PARTS, _MADE_BY)
     if strange := [name for name, table in tables.items() if name not in expected or not isinstance(table, dict)]:
-        raise InputError(
+        message = (
             f"Expected the tables [run], [method] and [simulator] in {path}, found '{strange[0]}'; settings of a "
-            "method or simulator go into these, whatever its name.",
-            code="bad-setting",
-            path=path,
-            key=strange[0],
+            "method or simulator go into these, whatever its name."
         )
+        raise InputError(message, code="bad-setting", path=path, key=strange[0])
     run = tables.pop("run", {})
     level = {f.name: f.default for f in fields(kind)}["level"]
     if run.get("level", level) != level:
-        raise InputError(
-            f"Expected settings of level {level} in {path}, found those of '{run['level']}'; see --help.",
-            code="bad-setting",
-            path=path,
-        )
+        message = f"Expected settings of level {level} in {path}, found those of '{run['level']}'; see --help."
+        raise InputError(message, code="bad-setting", path=path)
     known = {f.name for f in fields(kind)} - _PARTS
     if unknown := sorted(set(run) - known):
         near = get_close_matches(unknown[0], known, n=1)
         advice = f"did you mean '{near[0]}'" if near else "settings of a method go into the [method] table"
-        raise InputError(
-            f"Expected options of level {level} in the [run] table of {path}, found '{unknown[0]}'; {advice}.",
-            code="bad-setting",
-            path=path,
-            key=unknown[0],
-        )
+        message = f"Expected options of level {level} in the [run] table of {path}, found '{unknown[0]}'; {advice}."
+        raise InputError(message, code="bad-setting", path=path, key=unknown[0])
     run = {key: value for key, value in run.items() if key not in ("bids_dir", "out_dir", "level")}
     return {"run": run, **{name: table for name, table in tables.items() if name in PARTS}}

@@ -64,12 +64,11 @@ def session_exists(out_dir: Path, subject: str, session: str, names: Sequence[tu
         path = scan_path(out_dir, subject, session, acq, contrast)
         known = read_json(sidecar_path(path)).get(HASH) if sidecar_path(path).is_file() else None
         if known is not None and known != digest:
-            raise InputError(
+            message = (
                 f"Expected {path.name} made from the same source file with the same settings, found another image; "
-                f"remove {path.parents[1]} to have it made again, or give another OUT_DIR.",
-                code="other-settings",
-                path=path,
+                f"remove {path.parents[1]} to have it made again, or give another OUT_DIR."
             )
+            raise InputError(message, code="other-settings", path=path)
         if known is None or not path.is_file():
             return False
     return True
@@ -112,8 +111,7 @@ def sha256(path: Path) -> str:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        raise InputError(
-            f"Expected to read {path}, found {error.strerror}; get its content (datalad get) or check its permissions.",
-            code="not-readable",
-            path=path,
-        ) from error
+        message = (
+            f"Expected to read {path}, found {error.strerror}; get its content (datalad get) or check its permissions."
+        )
+        raise InputError(message, code="not-readable", path=path) from error

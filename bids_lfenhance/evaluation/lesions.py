@@ -67,19 +67,17 @@ def mask_on_grid(path: Path, to_canonical: np.ndarray, grid: Grid) -> np.ndarray
         image: Any = nib.load(path)
         data = np.asarray(image.dataobj, dtype=np.float32)
     except Exception as error:  # a damaged file raises whatever its reader likes
-        raise InputError(
+        message = (
             f"Expected a mask of lesions in {path.name}, found a file that cannot be read ({type(error).__name__}); "
-            "copy it again.",
-            code="damaged-file",
-            path=path,
-        ) from error
-    if data.ndim != 3:
-        raise InputError(
-            f"Expected one 3D mask of lesions in {path.name}, found shape {' × '.join(map(str, data.shape))}; "
-            "keep one volume of it.",
-            code="bad-shape",
-            path=path,
+            "copy it again."
         )
+        raise InputError(message, code="damaged-file", path=path) from error
+    if data.ndim != 3:
+        message = (
+            f"Expected one 3D mask of lesions in {path.name}, found shape {' × '.join(map(str, data.shape))}; "
+            "keep one volume of it."
+        )
+        raise InputError(message, code="bad-shape", path=path)
     return resample(np.nan_to_num(data) > 0, to_canonical @ image.affine, grid, order=1) >= 0.5
 
 

@@ -12,12 +12,12 @@ from .sharpness import BANDS, band_names
 class Metric:
     """One metric: ``better`` is "higher", "lower", "one" (ideal value 1) or "none" (descriptive)."""
 
-    description: str
     equation: str
     unit: str
     low: float
     high: float
     better: str
+    description: str
 
 
 INF = float("inf")
@@ -25,110 +25,70 @@ INF = float("inf")
 DICE, VOLUME_DIFFERENCE = "dice", "volume_difference"
 """The metrics of labels."""
 
-METRICS: Mapping[str, Metric] = {
-    "psnr": Metric(
+_ROWS: Mapping[str, tuple[str, str, float, float, str, str]] = {
+    "psnr": (
+        *("10 log10(1/MSE)", "dB", -INF, INF, "higher"),
         "Peak signal-to-noise ratio in the region; slice2d: mean over slices",
-        "10 log10(1/MSE)",
-        "dB",
-        -INF,
-        INF,
-        "higher",
     ),
-    "psnr_voxel": Metric(
+    "psnr_voxel": (
+        *("mean 10 log10(1/(e² + 1e-8))", "dB", -INF, 80, "higher"),
         "Mean of every voxel's own PSNR: 5.5 dB above 'psnr' for Gaussian errors, more for uneven ones",
-        "mean 10 log10(1/(e² + 1e-8))",
-        "dB",
-        -INF,
-        80,
-        "higher",
     ),
-    "ssim": Metric(
+    "ssim": (
+        *("(2μxμy + .01²)(2σxy + .03²) / ((μx² + μy² + .01²)(σx² + σy² + .03²))", "1", -1, 1, "higher"),
         "Structural similarity: mean of the SSIM map over the region, in 3D (slice2d: in 2D), half a window of border "
-        "left out; Gaussian window σ 1.5, 11 wide, unless the protocol says otherwise; windows at the rim of the brain "
-        "see what lies outside it",
-        "(2μxμy + .01²)(2σxy + .03²) / ((μx² + μy² + .01²)(σx² + σy² + .03²))",
-        "1",
-        -1,
-        1,
-        "higher",
+        "left out; Gaussian window σ 1.5, 11 wide, unless the protocol says otherwise; windows at the rim of the "
+        "brain see what lies outside it",
     ),
-    "mae": Metric("Mean absolute error, as a share of the data range", "mean |x − y|", "1", 0, INF, "lower"),
-    "nmse": Metric("Squared error relative to the reference (fastMRI's form)", "‖x − y‖² / ‖y‖²", "1", 0, INF, "lower"),
-    "ncc": Metric("Pearson correlation over voxels", "cov(x, y) / (σx σy)", "1", -1, 1, "higher"),
-    "wass": Metric(
+    "mae": ("mean |x − y|", "1", 0, INF, "lower", "Mean absolute error, as a share of the data range"),
+    "nmse": ("‖x − y‖² / ‖y‖²", "1", 0, INF, "lower", "Squared error relative to the reference (fastMRI's form)"),
+    "ncc": ("cov(x, y) / (σx σy)", "1", -1, 1, "higher", "Pearson correlation over voxels"),
+    "wass": (
+        *("mean |sort(x) − sort(y)|", "1", 0, INF, "lower"),
         "1-D Wasserstein distance of the intensities where the reference exceeds 1 % of its maximum; all voxels, none "
         "subsampled",
-        "mean |sort(x) − sort(y)|",
-        "1",
-        0,
-        INF,
-        "lower",
     ),
-    "hncc": Metric("Pearson correlation of the two histograms, 256 bins on [0, 1]", "corr(p, q)", "1", -1, 1, "higher"),
-    "bhat": Metric("Bhattacharyya distance of the two histograms", "−ln Σ √(pq)", "1", 0, INF, "lower"),
-    "js": Metric(
+    "hncc": ("corr(p, q)", "1", -1, 1, "higher", "Pearson correlation of the two histograms, 256 bins on [0, 1]"),
+    "bhat": ("−ln Σ √(pq)", "1", 0, INF, "lower", "Bhattacharyya distance of the two histograms"),
+    "js": (
+        *("½ KL(p‖m) + ½ KL(q‖m), m = (p + q)/2", "nat", 0, 0.6931, "lower"),
         "Jensen–Shannon divergence of the two histograms, natural log (scipy's function returns its root)",
-        "½ KL(p‖m) + ½ KL(q‖m), m = (p + q)/2",
-        "nat",
-        0,
-        0.6931,
-        "lower",
     ),
     **{
-        name: Metric(
+        name: (
+            "mean |FFT(x·w)|² / mean |FFT(y·w)|²",
+            *("1", 0, INF, "one"),
             f"Power of the image over power of the reference between {low:g} and {high:g} cycles/mm, inside the "
             "softened brain mask: below 1 is blur, above 1 is noise or invention",
-            "mean |FFT(x·w)|² / mean |FFT(y·w)|²",
-            "1",
-            0,
-            INF,
-            "one",
         )
         for name, (low, high) in zip(band_names(), BANDS, strict=True)
     },
-    "edge_f1": Metric(
+    "edge_f1": (
+        *("2PR/(P + R)", "1", 0, 1, "higher"),
         "F1 of the image's edges against the reference's: steepest tenth of the brain by Gaussian derivative (σ 1 "
         "voxel), 4 voxels and more inside the mask, thinned, one voxel of tolerance. Our definition: S2 gives none",
-        "2PR/(P + R)",
-        "1",
-        0,
-        1,
-        "higher",
     ),
-    "lpips": Metric(
+    "lpips": (
+        *("Zhang et al. 2018", "1", 0, INF, "lower"),
         "Learned perceptual distance (AlexNet), mean over axial slices; absent where lpips is not installed",
-        "Zhang et al. 2018",
-        "1",
-        0,
-        INF,
-        "lower",
     ),
-    DICE: Metric(
+    DICE: (
+        *("2|A∩B| / (|A| + |B|)", "1", 0, 1, "higher"),
         "Overlap of a region with that of the high field, both segmented alike (protocols seg-…)",
-        "2|A∩B| / (|A| + |B|)",
-        "1",
-        0,
-        1,
-        "higher",
     ),
-    VOLUME_DIFFERENCE: Metric(
+    VOLUME_DIFFERENCE: (
+        *("100 (|A| − |B|) / |B|", "%", -100, INF, "none"),
         "Volume of a region (voxels that carry the label) against that of the high field, both segmented alike "
         "(protocols seg-…); 0 is ideal",
-        "100 (|A| − |B|) / |B|",
-        "%",
-        -100,
-        INF,
-        "none",
     ),
-    "empty": Metric(
+    "empty": (
+        *("mean [x = 0 and y = 0]", "1", 0, 1, "none"),
         "Share of the region's voxels where both images are zero, as given or stripped: they agree for free",
-        "mean [x = 0 and y = 0]",
-        "1",
-        0,
-        1,
-        "none",
     ),
 }
+"""Equation, unit, range, which way is better, description."""
+
+METRICS: Mapping[str, Metric] = {name: Metric(*row) for name, row in _ROWS.items()}
 """Name → metric, in the order of the tables."""
 
 SEGMENTATIONS: Mapping[str, str] = {

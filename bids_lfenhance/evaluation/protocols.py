@@ -72,23 +72,15 @@ def make_pair(image: np.ndarray, reference: np.ndarray, mask: np.ndarray) -> Pai
             f"image, reference and mask must share one 3D grid, found {shapes}: resample them first", code="other-grid"
         )
     if not mask.any():
-        raise InputError(
-            "a brain mask with at least one voxel is needed to compare images, found none: check the mask",
-            code="no-mask",
-        )
+        message = "a brain mask with at least one voxel is needed to compare images, found none: check the mask"
+        raise InputError(message, code="no-mask")
     for name, data in (("image", image), ("reference", reference)):
         if not np.isfinite(data).all():
-            raise InputError(
-                f"the {name} must be finite to be measured, found NaN or infinity: repair it first",
-                code="bad-values",
-                image=name,
-            )
+            message = f"the {name} must be finite to be measured, found NaN or infinity: repair it first"
+            raise InputError(message, code="bad-values", image=name)
         if np.ptp(data[mask]) <= 0 or data[mask].max() <= 0:
-            raise InputError(
-                f"the {name} must vary and be positive inside the brain, found it empty or flat: leave it out",
-                code="bad-values",
-                image=name,
-            )
+            message = f"the {name} must vary and be positive inside the brain, found it empty or flat: leave it out"
+            raise InputError(message, code="bad-values", image=name)
     return Pair(image, reference, mask)
 
 

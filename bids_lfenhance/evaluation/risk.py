@@ -71,15 +71,11 @@ def risk_map(
     stacks that see the voxel, smoothed by 3 mm inside the brain. Zero outside the brain; NaN where no stack saw it.
     """
     if not stacks:
-        raise InputError(
-            "a risk map needs at least one acquired stack of its contrast, found none: leave the map out",
-            code="no-scans",
-        )
+        message = "a risk map needs at least one acquired stack of its contrast, found none: leave the map out"
+        raise InputError(message, code="no-scans")
     if not mask.any() or not np.isfinite(output[mask]).all():
-        raise InputError(
-            "a risk map needs a brain mask and a finite output in it, found none or NaN: check the output",
-            code="no-mask",
-        )
+        message = "a risk map needs a brain mask and a finite output in it, found none or NaN: check the output"
+        raise InputError(message, code="no-mask")
     box = box_of(mask, [math.ceil(MARGIN_MM / zoom) for zoom in grid.zooms])
     small = grid.cut(box)
     inside = np.asarray(mask, dtype=bool)[box]
@@ -92,10 +88,8 @@ def risk_map(
         if where.any():
             fits.append(_fit_stack(stack, Acquisition.of(stack, small, where, frame), spectra, where))
     if not fits:
-        raise InputError(
-            "the stacks and the brain mask must overlap, found no common voxel: check the registration",
-            code="no-overlap",
-        )
+        message = "the stacks and the brain mask must overlap, found no common voxel: check the registration"
+        raise InputError(message, code="no-overlap")
     risk = np.zeros(grid.shape, dtype=np.float32)
     risk[box] = _combine(fits, small, inside)
     return risk, _record(risk[mask], fits)

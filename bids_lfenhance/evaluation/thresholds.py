@@ -95,275 +95,126 @@ def _similarity(across: bool) -> Read:
 INF = float("inf")
 ALL, LABELS, VOLUMES = tuple(PURPOSES), ("segment", "measure"), ("measure",)
 
-THRESHOLDS: tuple[Threshold, ...] = (
-    Threshold(
-        "SNR",
-        "",
-        ALL,
-        (8, 60),
-        (3, INF),
-        "of each scan; 64 mT reaches 10 to 20; below 3 the Rician floor shifts every mean by more than 5 %, above 60 "
-        "the noise was smoothed away before we saw it",
-        _of_scans("SNR"),
-    ),
-    Threshold(
-        "rotation",
-        "°",
-        ALL,
-        (0, 10),
-        (0, 30),
-        "between stacks; registration is tested to 10°, beyond 30° it has more likely failed than the head turned",
-        _of_scans("RotationDeg"),
-    ),
-    Threshold(
-        "voxel",
-        " mm³",
-        ALL,
-        (2.5, INF),
-        (0, INF),
-        "of each scan; low field acquires 5 to 13; a smaller one was interpolated or enhanced, or is of high field",
-        _voxel_of_scans,
-        needed=False,
-    ),
-    Threshold(
-        "head at the highest intensity",
-        " %",
-        ALL,
-        (0, 0.5),
-        (0, 40),
-        "of each scan; voxels within 1 % of the largest; without clipping they are fewer than .01 %",
-        _of_scans("Clipped", 100),
-        needed=False,
-    ),
-    Threshold(
-        "ghosts",
-        " %",
-        ALL,
-        (0, 3),
-        (0, INF),
-        "of each scan; signal in the air beside the head along one axis, over that of the head: the head moved",
-        _of_scans("Ghosts", 100),
-        needed=False,
-    ),
-    Threshold(
-        "alternation of the slices",
-        "",
-        ALL,
-        (0, 0.75),
-        (0, INF),
-        "of each thick stack; power of what alternates from slice to slice over that of what repeats every third: of "
-        "anatomy .3 to .6, from .9 where the head moved by 4 mm and 5° between odd and even slices",
-        _of_scans("Alternation"),
-        needed=False,
-    ),
-    Threshold("shift", " mm", ALL, (0, 10), (0, 30), "between stacks; the same to 10 mm", _of_scans("TranslationMm")),
-    Threshold(
-        "agreement of the stacks",
-        "",
-        ALL,
-        (0.5, 1),
-        (0.1, 1),
-        "of each with the first of its contrast, share of variance explained; that of aligned stacks is above .9",
-        _of_scans("Similarity"),
-        needed=False,
-    ),
-    Threshold(
-        "coverage by a scan",
-        " %",
-        ALL,
-        (90, 100),
-        (30, 100),
-        "of the brain that the template expects; what one scan misses is left to the others",
-        _of_scans("Coverage", 100),
-    ),
-    Threshold(
-        "brain in the field of view",
-        " %",
-        ALL,
-        (98, 100),
-        (50, 100),
-        "of the brain that the template expects, all scans together",
-        _of("Coverage", "Brain", 100),
-    ),
-    Threshold(
+_LIMITS: tuple[tuple[str, str, tuple[str, ...], Limits, Limits, Read, bool], ...] = (
+    ("SNR", "", ALL, (8, 60), (3, INF), _of_scans("SNR"), True),
+    ("rotation", "°", ALL, (0, 10), (0, 30), _of_scans("RotationDeg"), True),
+    ("voxel", " mm³", ALL, (2.5, INF), (0, INF), _voxel_of_scans, False),
+    ("head at the highest intensity", " %", ALL, (0, 0.5), (0, 40), _of_scans("Clipped", 100), False),
+    ("ghosts", " %", ALL, (0, 3), (0, INF), _of_scans("Ghosts", 100), False),
+    ("alternation of the slices", "", ALL, (0, 0.75), (0, INF), _of_scans("Alternation"), False),
+    ("shift", " mm", ALL, (0, 10), (0, 30), _of_scans("TranslationMm"), True),
+    ("agreement of the stacks", "", ALL, (0.5, 1), (0.1, 1), _of_scans("Similarity"), False),
+    ("coverage by a scan", " %", ALL, (90, 100), (30, 100), _of_scans("Coverage", 100), True),
+    ("brain in the field of view", " %", ALL, (98, 100), (50, 100), _of("Coverage", "Brain", 100), True),
+    (
         "brain in the field of view, for volumes",
         " %",
         VOLUMES,
         (98, 100),
         (90, 100),
-        "volumes of what is cut are n/a",
         _of("Coverage", "Brain", 100),
+        True,
     ),
-    Threshold(
-        "brain on a face of the field of view",
-        " cm²",
-        ALL,
-        (0, 2.5),
-        (0, INF),
-        "where the mask ends there, the brain most likely goes on: a vertex cut by 3 mm has 13, whole heads to 1.2",
-        _of("Coverage", "OnFaceCm2"),
-    ),
-    Threshold(
+    ("brain on a face of the field of view", " cm²", ALL, (0, 2.5), (0, INF), _of("Coverage", "OnFaceCm2"), True),
+    (
         "brain in the field of view of high field",
         " %",
         ALL,
         (98, 100),
         (50, 100),
-        "of the brain that the template expects; the brain mask is that of high field, and ends where it is cut",
         _of("Anatomy", "BrainShown", 100),
-        needed=False,
+        False,
     ),
-    Threshold(
-        "coarsest direction",
-        " mm",
-        LABELS,
-        (0, 4),
-        (0, 10),
-        "voxel size along the axis that no stack resolves better: with one thick stack deep structures were found "
-        "with a Dice of .82 and .76 in the enhanced image, .84 and .83 at high field (docs/results.md)",
-        _of("Session", "CoarsestMm"),
+    ("coarsest direction", " mm", LABELS, (0, 4), (0, 10), _of("Session", "CoarsestMm"), True),
+    ("brain mask", " mL", ALL, (900, 1900), (250, 2500), _of("Anatomy", "MaskVolumeMl"), True),
+    ("fit of the template", "", ALL, (0.6, 1), (0.2, 1), _of("Anatomy", "TemplateCorrelation"), False),
+    ("similarity to high field", "", ALL, (0.5, 1), (0.3, 1), _similarity(False), False),
+    ("similarity to the other contrast", "", ALL, (0.3, 1), (0.05, 1), _similarity(True), False),
+    ("correlation with high field", "", ALL, (0.5, 1), (0.2, 1), _enhanced("NCC", 0), False),
+    ("standard deviation of the error", " %", ALL, (0, 12), (0, 30), _of("Image", "ErrorStdPercent"), False),
+    ("brain above the risk threshold", " %", ALL, (0, 2), (0, 25), _of("Risk", "FractionAbove", 100), True),
+    ("brain that some scan saw", " %", ALL, (98, 100), (60, 100), _of("Risk", "FractionSeen", 100), True),
+    ("loss of SSIM", "", ALL, (-INF, 0.005), (-INF, 0.1), _loss("SSIM", 1), False),
+    ("loss of PSNR", " dB", ALL, (-INF, 0.1), (-INF, 3), _loss("PSNR", 1), False),
+    ("loss of edges", "", ALL, (-INF, 0.02), (-INF, 0.4), _loss("Edges", 1), False),
+    ("loss of detail", "", ALL, (-INF, 0.05), (-INF, 0.7), _loss("Spectrum", -1), False),
+    ("loss of Dice", "", LABELS, (-INF, 0.005), (-INF, 0.05), _loss("Dice", 1), False),
+    ("mean volume error", " %", VOLUMES, (0, 5), (0, 15), _enhanced("VolumeError"), False),
+    ("90th percentile of the volume errors", " %", VOLUMES, (0, 8), (0, 30), _enhanced("VolumeErrorP90"), False),
+    ("rise of the volume error", " points", VOLUMES, (-INF, 1), (-INF, 10), _loss("VolumeError", -1), False),
+)
+"""Quantity, unit, purposes, yes, check, how it is read, whether it is needed."""
+
+_WHY = {
+    "SNR": (
+        "of each scan; 64 mT reaches 10 to 20; below 3 the Rician floor shifts every mean by more than 5 %, above 60 "
+        "the noise was smoothed away before we saw it"
     ),
-    Threshold(
-        "brain mask",
-        " mL",
-        ALL,
-        (900, 1900),
-        (250, 2500),
-        "adult intracranial volume is 1000 to 1800 mL, 250 is a newborn's",
-        _of("Anatomy", "MaskVolumeMl"),
+    "rotation": (
+        "between stacks; registration is tested to 10°, beyond 30° it has more likely failed than the head turned"
     ),
-    Threshold(
-        "fit of the template",
-        "",
-        ALL,
-        (0.6, 1),
-        (0.2, 1),
-        "correlation; the mask is found by warping a template to the head, which may have gone wrong below .6",
-        _of("Anatomy", "TemplateCorrelation"),
-        needed=False,
+    "voxel": (
+        "of each scan; low field acquires 5 to 13; a smaller one was interpolated or enhanced, or is of high field"
     ),
-    Threshold(
-        "similarity to high field",
-        "",
-        ALL,
-        (0.5, 1),
-        (0.3, 1),
-        "of the aligned low field of the same contrast, share of variance explained: .98 of the demo, .43 upside down",
-        _similarity(False),
-        needed=False,
+    "head at the highest intensity": (
+        "of each scan; voxels within 1 % of the largest; without clipping they are fewer than .01 %"
     ),
-    Threshold(
-        "similarity to the other contrast",
-        "",
-        ALL,
-        (0.3, 1),
-        (0.05, 1),
-        "where it was aligned to an image of another contrast",
-        _similarity(True),
-        needed=False,
+    "ghosts": "of each scan; signal in the air beside the head along one axis, over that of the head: the head moved",
+    "alternation of the slices": (
+        "of each thick stack; power of what alternates from slice to slice over that of what repeats every third: of "
+        "anatomy .3 to .6, from .9 where the head moved by 4 mm and 5° between odd and even slices"
     ),
-    Threshold(
-        "correlation with high field",
-        "",
-        ALL,
-        (0.5, 1),
-        (0.2, 1),
-        "of the plain mean, inside the brain: the same head, the right way up, in the same contrast; .15 upside down",
-        _enhanced("NCC", 0),
-        needed=False,
+    "shift": "between stacks; the same to 10 mm",
+    "agreement of the stacks": (
+        "of each with the first of its contrast, share of variance explained; that of aligned stacks is above .9"
     ),
-    Threshold(
-        "standard deviation of the error",
-        " %",
-        ALL,
-        (0, 12),
-        (0, 30),
-        "median over the median of the brain, of methods that tell it; in FLAIR it is not calibrated",
-        _of("Image", "ErrorStdPercent"),
-        needed=False,
+    "coverage by a scan": "of the brain that the template expects; what one scan misses is left to the others",
+    "brain in the field of view": "of the brain that the template expects, all scans together",
+    "brain in the field of view, for volumes": "volumes of what is cut are n/a",
+    "brain on a face of the field of view": (
+        "where the mask ends there, the brain most likely goes on: a vertex cut by 3 mm has 13, whole heads to 1.2"
     ),
-    Threshold(
-        "brain above the risk threshold",
-        " %",
-        ALL,
-        (0, 2),
-        (0, 25),
-        "well aligned simulated stacks stay below .5 %, stacks misaligned by 2 mm and 2° reach 5 %",
-        _of("Risk", "FractionAbove", 100),
+    "brain in the field of view of high field": (
+        "of the brain that the template expects; the brain mask is that of high field, and ends where it is cut"
     ),
-    Threshold(
-        "brain that some scan saw",
-        " %",
-        ALL,
-        (98, 100),
-        (60, 100),
-        "elsewhere nothing can be checked",
-        _of("Risk", "FractionSeen", 100),
+    "coarsest direction": (
+        "voxel size along the axis that no stack resolves better: with one thick stack deep structures were found with "
+        "a Dice of .82 and .76 in the enhanced image, .84 and .83 at high field (docs/results.md)"
     ),
-    Threshold("loss of SSIM", "", ALL, (-INF, 0.005), (-INF, 0.1), "against the plain mean", _loss("SSIM", 1), False),
-    Threshold(
-        "loss of PSNR", " dB", ALL, (-INF, 0.1), (-INF, 3), "against the plain mean", _loss("PSNR", 1), needed=False
+    "brain mask": "adult intracranial volume is 1000 to 1800 mL, 250 is a newborn's",
+    "fit of the template": (
+        "correlation; the mask is found by warping a template to the head, which may have gone wrong below .6"
     ),
-    Threshold(
-        "loss of edges",
-        "",
-        ALL,
-        (-INF, 0.02),
-        (-INF, 0.4),
-        "F1 of the edges of high field, plain mean minus enhanced",
-        _loss("Edges", 1),
-        needed=False,
+    "similarity to high field": (
+        "of the aligned low field of the same contrast, share of variance explained: .98 of the demo, .43 upside down"
     ),
-    Threshold(
-        "loss of detail",
-        "",
-        ALL,
-        (-INF, 0.05),
-        (-INF, 0.7),
-        "mean |ln| of the power over that of high field in the bands up to .3 /mm, enhanced minus plain mean",
-        _loss("Spectrum", -1),
-        needed=False,
+    "similarity to the other contrast": "where it was aligned to an image of another contrast",
+    "correlation with high field": (
+        "of the plain mean, inside the brain: the same head, the right way up, in the same contrast; .15 upside down"
     ),
-    Threshold(
-        "loss of Dice",
-        "",
-        LABELS,
-        (-INF, 0.005),
-        (-INF, 0.05),
-        "mean over the structures, plain mean minus enhanced",
-        _loss("Dice", 1),
-        needed=False,
+    "standard deviation of the error": (
+        "median over the median of the brain, of methods that tell it; in FLAIR it is not calibrated"
     ),
-    Threshold(
-        "mean volume error",
-        " %",
-        VOLUMES,
-        (0, 5),
-        (0, 15),
-        "over the structures, against high field",
-        _enhanced("VolumeError"),
-        needed=False,
+    "brain above the risk threshold": (
+        "well aligned simulated stacks stay below .5 %, stacks misaligned by 2 mm and 2° reach 5 %"
     ),
-    Threshold(
-        "90th percentile of the volume errors",
-        " %",
-        VOLUMES,
-        (0, 8),
-        (0, 30),
-        "what they stay below, against high field",
-        _enhanced("VolumeErrorP90"),
-        needed=False,
+    "brain that some scan saw": "elsewhere nothing can be checked",
+    "loss of SSIM": "against the plain mean",
+    "loss of PSNR": "against the plain mean",
+    "loss of edges": "F1 of the edges of high field, plain mean minus enhanced",
+    "loss of detail": (
+        "mean |ln| of the power over that of high field in the bands up to .3 /mm, enhanced minus plain mean"
     ),
-    Threshold(
-        "rise of the volume error",
-        " points",
-        VOLUMES,
-        (-INF, 1),
-        (-INF, 10),
-        "mean volume error, enhanced minus plain mean",
-        _loss("VolumeError", -1),
-        needed=False,
-    ),
+    "loss of Dice": "mean over the structures, plain mean minus enhanced",
+    "mean volume error": "over the structures, against high field",
+    "90th percentile of the volume errors": "what they stay below, against high field",
+    "rise of the volume error": "mean volume error, enhanced minus plain mean",
+}
+"""Why the limits of a quantity are what they are."""
+
+THRESHOLDS: tuple[Threshold, ...] = tuple(
+    Threshold(quantity, unit, purposes, yes, check, _WHY[quantity], read, needed)
+    for quantity, unit, purposes, yes, check, read, needed in _LIMITS
 )
 """The table of thresholds, printed in docs/metrics.md."""
 

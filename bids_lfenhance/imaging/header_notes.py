@@ -152,12 +152,11 @@ def check_values(path: Path, data: np.ndarray) -> tuple[np.ndarray, list[str]]:
     lost = int(data.size - finite.sum())
     outside = _surrounding(~finite) if lost > MOST_NON_FINITE * data.size else 0
     if lost - outside > MOST_NON_FINITE * data.size:
-        raise InputError(
+        message = (
             f"{path.name} has {100 * lost / data.size:.1f} % of its voxels not finite (NaN or infinite), "
-            f"at most {100 * MOST_NON_FINITE:.0f} % can be repaired: export it again.",
-            code="bad-values",
-            path=path,
+            f"at most {100 * MOST_NON_FINITE:.0f} % can be repaired: export it again."
         )
+        raise InputError(message, code="bad-values", path=path)
     if lost:
         data = np.where(finite, data, np.float32(0))
         where = f", {outside} of them around the head" if outside else ""
@@ -168,12 +167,11 @@ def check_values(path: Path, data: np.ndarray) -> tuple[np.ndarray, list[str]]:
             f"{path.name} holds {what}: there is no image in it, export it again.", code="no-image", path=path
         )
     if np.mean(data <= 0) > 0.98 and np.mean(data < 0) > 0.5:
-        raise InputError(
+        message = (
             f"{path.name} holds negative numbers only, from {data.min():g} to {data.max():g} (a slope of -1?): "
-            "a magnitude image has none, export it again.",
-            code="bad-values",
-            path=path,
+            "a magnitude image has none, export it again."
         )
+        raise InputError(message, code="bad-values", path=path)
     data, scaled = _usual_size(path.name, data)
     warnings += scaled
     if data.min() < -0.2 * data.max() and data.min() >= -0.5001 and data.max() <= 0.5001 and np.mean(data < 0) > 0.05:

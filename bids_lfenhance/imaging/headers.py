@@ -75,31 +75,23 @@ def copies(images: Mapping[str, nib.Nifti1Image]) -> list[str]:
 
 def _check_present(path: Path) -> None:
     if path.is_symlink() and not path.exists():
-        raise InputError(
+        message = (
             f"{path.name} is a link to a file that is not there: get its content first "
-            f"(datalad get or git annex get {path.name}).",
-            code="missing-file",
-            path=path,
+            f"(datalad get or git annex get {path.name})."
         )
+        raise InputError(message, code="missing-file", path=path)
     if path.is_file() and _starts_with(path, _ANNEX_POINTER):
-        raise InputError(
+        message = (
             f"{path.name} is the pointer to a file of an annex, not the file: get its content first "
-            f"(datalad get or git annex get {path.name}).",
-            code="missing-file",
-            path=path,
+            f"(datalad get or git annex get {path.name})."
         )
+        raise InputError(message, code="missing-file", path=path)
     if not path.is_file():
-        raise InputError(
-            f"Expected the image {path.name} in {path.parent.resolve()}, found no such file; check the path.",
-            code="missing-file",
-            path=path,
-        )
+        message = f"Expected the image {path.name} in {path.parent.resolve()}, found no such file; check the path."
+        raise InputError(message, code="missing-file", path=path)
     if path.stat().st_size == 0:
-        raise InputError(
-            f"{path.name} is empty (0 bytes): download it again, it should hold a NIfTI image.",
-            code="empty-file",
-            path=path,
-        )
+        message = f"{path.name} is empty (0 bytes): download it again, it should hold a NIfTI image."
+        raise InputError(message, code="empty-file", path=path)
     for (place, words), what in _FOREIGN.items():
         if _starts_with(path, words, place):
             raise InputError(f"{path.name} is {what}.", code="foreign-file", path=path)
@@ -117,23 +109,14 @@ def _load(path: Path) -> tuple[nib.Nifti1Image, list[str]]:
             ]
         image = _unpacked(path, gzipped) if packing or path.name.endswith(".nii.gz") else _plain(path)
     except (EOFError, zlib.error) as error:
-        raise InputError(
-            f"{path.name} is cut short or damaged ({_first_line(error)}): copy it again.",
-            code="damaged-file",
-            path=path,
-        ) from error
+        message = f"{path.name} is cut short or damaged ({_first_line(error)}): copy it again."
+        raise InputError(message, code="damaged-file", path=path) from error
     except Exception as error:  # a damaged header makes nibabel raise whatever its arithmetic does
-        raise InputError(
-            f"{path.name} is not a readable NIfTI image ({_first_line(error)}): export it again.",
-            code="bad-image",
-            path=path,
-        ) from error
+        message = f"{path.name} is not a readable NIfTI image ({_first_line(error)}): export it again."
+        raise InputError(message, code="bad-image", path=path) from error
     if not isinstance(image, nib.Nifti1Image):
-        raise InputError(
-            f"{path.name} should be a NIfTI image, found {type(image).__name__}: convert it first.",
-            code="bad-image",
-            path=path,
-        )
+        message = f"{path.name} should be a NIfTI image, found {type(image).__name__}: convert it first."
+        raise InputError(message, code="bad-image", path=path)
     return image, packing
 
 
@@ -178,28 +161,23 @@ def _read(path: Path, image: nib.Nifti1Image) -> tuple[np.ndarray, list[str]]:
     shape = image.shape
     lengths = [n for n in shape[3:] if n != 1]
     if len(shape) < 3 or min(shape[:3]) < 2 or lengths:
-        raise InputError(
+        message = (
             f"{path.name} should be one 3D volume, found shape {' × '.join(map(str, shape))}: "
-            "keep one volume of it or leave the file out with --bids-filter-file.",
-            code="bad-shape",
-            path=path,
+            "keep one volume of it or leave the file out with --bids-filter-file."
         )
+        raise InputError(message, code="bad-shape", path=path)
     if image.get_data_dtype().fields is not None or image.get_data_dtype().kind not in "iuf":
-        raise InputError(
-            f"{path.name} should hold real numbers, found {image.get_data_dtype()}: export the magnitude.",
-            code="bad-values",
-            path=path,
-        )
+        message = f"{path.name} should hold real numbers, found {image.get_data_dtype()}: export the magnitude."
+        raise InputError(message, code="bad-values", path=path)
     try:
         _check_size(path, image)
         data = np.asarray(image.dataobj, dtype=np.float32).reshape(shape[:3])
     except Exception as error:  # also a MemoryError: a header may promise more voxels than there is memory
-        raise InputError(
+        message = (
             f"{path.name} is cut short or damaged, its header promises {' × '.join(map(str, shape))} voxels "
-            f"({_first_line(error)}): copy it again.",
-            code="damaged-file",
-            path=path,
-        ) from error
+            f"({_first_line(error)}): copy it again."
+        )
+        raise InputError(message, code="damaged-file", path=path) from error
     dropped = [f"{path.name} has a fourth axis of length 1, which was dropped."] if len(shape) > 3 else []
     return data, dropped
 
@@ -218,27 +196,22 @@ def _check_size(path: Path, image: nib.Nifti1Image) -> None:
 def _check_geometry(path: Path, affine: np.ndarray, shape: tuple[int, ...]) -> None:
     """Refuse voxel sizes and fields of view that no head scan has."""
     if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-9:
-        raise InputError(
-            f"{path.name} has no usable orientation (its affine is singular): repair its header.",
-            code="bad-affine",
-            path=path,
-        )
+        message = f"{path.name} has no usable orientation (its affine is singular): repair its header."
+        raise InputError(message, code="bad-affine", path=path)
     zooms = zooms_of(affine)
     if min(zooms) <= ZOOM_RANGE[0] or max(zooms) > ZOOM_RANGE[1]:
-        raise InputError(
+        message = (
             f"{path.name} should have voxels between {ZOOM_RANGE[0]} and {ZOOM_RANGE[1]} mm, "
-            f"found {_by(zooms)} mm: repair its header (unit other than mm?).",
-            code="bad-zooms",
-            path=path,
+            f"found {_by(zooms)} mm: repair its header (unit other than mm?)."
         )
+        raise InputError(message, code="bad-zooms", path=path)
     view = [zoom * n for zoom, n in zip(zooms, shape, strict=True)]
     if min(view) < FIELD_OF_VIEW[0] or max(view) > FIELD_OF_VIEW[1]:
-        raise InputError(
+        message = (
             f"{path.name} should show a head, between {FIELD_OF_VIEW[0]:.0f} and {FIELD_OF_VIEW[1]:.0f} mm a side, "
-            f"found {_by(view)} mm: check its voxel sizes, or leave the file out with --bids-filter-file.",
-            code="bad-field-of-view",
-            path=path,
+            f"found {_by(view)} mm: check its voxel sizes, or leave the file out with --bids-filter-file."
         )
+        raise InputError(message, code="bad-field-of-view", path=path)
 
 
 def _by(values: tuple[float, ...] | list[float]) -> str:

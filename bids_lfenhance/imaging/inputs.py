@@ -50,10 +50,8 @@ def _unlike(name: str, images: Sequence[Opened]) -> str:
 def _file_of(image: Any) -> str | None:
     """The file an image was read from; raises ``InputError`` for what is no NIfTI image."""
     if not isinstance(image, nib.Nifti1Image):
-        raise InputError(
-            f"Expected a path or a NIfTI image of nibabel, found {type(image).__name__}; convert it first.",
-            code="bad-image",
-        )
+        message = f"Expected a path or a NIfTI image of nibabel, found {type(image).__name__}; convert it first."
+        raise InputError(message, code="bad-image")
     name: str | None = image.get_filename()
     return name
 
@@ -80,22 +78,19 @@ def of_one_contrast(images: Sequence[Opened], suffix: str | None) -> tuple[Seque
     ``suffix`` is the contrast that was asked for, or None. Raises ``InputError`` where scans of several are left.
     """
     if suffix is not None and suffix not in CONTRASTS:
-        raise InputError(
-            f"Expected one of {', '.join(CONTRASTS)} for the contrast, found {suffix!r}; choose one of these.",
-            code="unknown-contrast",
-        )
+        message = f"Expected one of {', '.join(CONTRASTS)} for the contrast, found {suffix!r}; choose one of these."
+        raise InputError(message, code="unknown-contrast")
     contrasts = {name: contrast_of_name(name) for name, _ in images}
     if suffix is None:
         kinds = dict.fromkeys(contrasts.values())
         if len(kinds) > 1:
             listed = "; ".join(f"{name}: {contrast or 'not said'}" for name, contrast in contrasts.items())
-            raise InputError(
+            message = (
                 f"Expected scans of one contrast, as one run makes one image, found by their names {listed}; choose "
                 "one with --suffix (suffix=) and run again for the others, or enhance a BIDS dataset, which takes all "
-                "contrasts at once.",
-                code="several-contrasts",
-                contrasts=tuple(kinds),
+                "contrasts at once."
             )
+            raise InputError(message, code="several-contrasts", contrasts=tuple(kinds))
         return images, next(iter(kinds)), []
     kept = [(name, image) for name, image in images if contrasts[name] in (None, suffix)]
     if not kept:

@@ -61,30 +61,26 @@ def check_space(space: str) -> None:
     known = client.templates()
     if name not in known:
         near = get_close_matches(name, known, n=1)
-        raise InputError(
-            f"Expected a template of TemplateFlow as output space, found '{name}'; "
-            + (f"did you mean {near[0]}?" if near else f"choose one of {', '.join(known)}."),
-            code="bad-space",
-            space=space,
+        message = f"Expected a template of TemplateFlow as output space, found '{name}'; " + (
+            f"did you mean {near[0]}?" if near else f"choose one of {', '.join(known)}."
         )
+        raise InputError(message, code="bad-space", space=space)
     if not client.ls(name, suffix=["T1w", "T2w"], desc=None, **_query(resolution)):
-        raise InputError(
-            f"Expected a resolution that the template {name} has, found {resolution}; try another, as in {name}:res-1.",
-            code="bad-space",
-            space=space,
+        message = (
+            f"Expected a resolution that the template {name} has, found {resolution}; try another, as in {name}:res-1."
         )
+        raise InputError(message, code="bad-space", space=space)
 
 
 def _name_and_resolution(space: str) -> tuple[str, int]:
     name, _, modifier = space.partition(":")
     resolution = modifier.removeprefix("res-") or "1"
     if not name.isalnum() or not resolution.isdigit() or (modifier and not modifier.startswith("res-")):
-        raise InputError(
+        message = (
             f"Expected an output space written NAME:res-N, as in MNI152NLin2009cAsym:res-1, found {space!r}; "
-            "write it so.",
-            code="bad-space",
-            space=space,
+            "write it so."
         )
+        raise InputError(message, code="bad-space", space=space)
     return name, int(resolution)
 
 
@@ -99,13 +95,12 @@ def template_files(space: str) -> TemplateFiles:
     client, where = _client(), _query(resolution)
     images = _fetch(client, name, suffix=["T1w", "T2w"], desc=None, **where)
     if not images:
-        raise InputError(
+        message = (
             f"Expected the template {name} at resolution {resolution} in {client.cache.config.root} or on the network, "
             "found neither; fetch it with templateflow where there is a network, set TEMPLATEFLOW_HOME to where it "
-            "lies, or choose another output space.",
-            code="no-template",
-            space=space,
+            "lies, or choose another output space."
         )
+        raise InputError(message, code="no-template", space=space)
     masks = _fetch(client, name, suffix="mask", desc="brain", **where)
     return TemplateFiles(sorted(images)[0], masks[0] if masks else None)
 

@@ -82,20 +82,14 @@ def prepare_scan(
     ``thickness`` of its slices, mm, where it is known.
     """
     if contrast not in CONTRASTS:
-        raise InputError(
-            f"{name} should be one of {', '.join(CONTRASTS)}, found {contrast}: leave it out.",
-            code="unknown-contrast",
-            scan=name,
-        )
+        message = f"{name} should be one of {', '.join(CONTRASTS)}, found {contrast}: leave it out."
+        raise InputError(message, code="unknown-contrast", scan=name)
     data = np.asarray(image.dataobj, dtype=np.float32)
     affine = np.asarray(image.affine, dtype=np.float64)
     mask = head_mask(data, affine)
     if mask.sum() * np.prod(zooms_of(affine)) < SMALLEST_HEAD:
-        raise InputError(
-            f"{name} should show a head of at least {SMALLEST_HEAD / 1e3:.0f} ml, found none: look at it.",
-            code="no-head",
-            scan=name,
-        )
+        message = f"{name} should show a head of at least {SMALLEST_HEAD / 1e3:.0f} ml, found none: look at it."
+        raise InputError(message, code="no-head", scan=name)
     corrected, field = correct_bias(np.maximum(data, 0), affine, mask, sloppy=sloppy)
     inside = field[mask]
     steps = tuple(min(LONGEST_STEP, round(2 * acquired / z)) if z < 0.9 * acquired else 1 for z in zooms_of(affine))
@@ -149,13 +143,12 @@ def check_overlap(scan: PreparedScan, other: PreparedScan) -> None:
         for a, b in ((scan, other), (other, scan))
     ]
     if max(shares) < LEAST_OVERLAP:
-        raise InputError(
+        message = (
             f"{scan.name} and {other.name} are of one session and should overlap, by their headers at most "
             f"{100 * max(shares):.0f} % of one head lies inside the other: check the headers, or leave one out with "
-            "--bids-filter-file.",
-            code="no-overlap",
-            scans=(scan.name, other.name),
+            "--bids-filter-file."
         )
+        raise InputError(message, code="no-overlap", scans=(scan.name, other.name))
 
 
 def head_grid(placed: Sequence[tuple[PreparedScan, np.ndarray]], zoom: float = 1.0, multiple: int = 16) -> Grid:

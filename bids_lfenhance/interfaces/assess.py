@@ -9,15 +9,11 @@ from .base import Step, StepInputs
 
 
 class SegmentInputs(StepInputs):
-    """Inputs of tissue segmentation."""
-
     volume = File(exists=True, mandatory=True, desc="the volume to segment, each contrast for itself")
     anatomy = File(exists=True, mandatory=True, desc="brain mask and tissue priors on the same grid")
 
 
 class SegmentOutputs(TraitedSpec):
-    """Tissue of every contrast of a volume."""
-
     volume = File(exists=True, desc="the volume, now with mask and tissue posteriors")
     labels = File(exists=True, desc="one label image per contrast")
     volumes = traits.Dict(desc="rows of tissue volumes, by contrast")
@@ -44,16 +40,12 @@ class SegmentTissue(Step):
 
 
 class RiskInputs(StepInputs):
-    """Inputs of the risk map."""
-
     enhanced = File(exists=True, mandatory=True)
     acquired = File(exists=True, mandatory=True, desc="low-field volume with stacks, mask and tissue")
     std = traits.Either(File(exists=True), None, desc="SD of the error, of methods that tell it")
 
 
 class RiskOutputs(TraitedSpec):
-    """The risk map, and the expected error where the method tells its scale."""
-
     volume = File(exists=True, desc="risk in noise units, as the image of a volume")
     error = traits.Either(File(exists=True), None)
     record = traits.Dict(desc="by contrast: band limit, fitted contrast, residual")
@@ -80,22 +72,16 @@ class MapRisk(Step):
 
 
 class CompareInputs(StepInputs):
-    """Inputs of a comparison with high field."""
-
     baseline = File(exists=True, mandatory=True, desc="volume: plain mean of the stacks")
     label = traits.Str(mandatory=True, desc="name of the enhanced image in the table")
 
 
 class CompareImagesInputs(CompareInputs):
-    """Inputs of the comparison of images with high field."""
-
     enhanced = File(exists=True, mandatory=True, desc="volume")
     reference = File(exists=True, mandatory=True, desc="volume of high field")
 
 
 class CompareLabelsInputs(CompareInputs):
-    """Inputs of the comparison of one segmentation with that of high field."""
-
     anatomy = File(exists=True, mandatory=True, desc="what high field that is cut shows")
     seg = traits.Str(mandatory=True, desc="its seg- in file names")
     labels = File(exists=True, mandatory=True, desc="labels of the baseline by contrast")
@@ -105,8 +91,6 @@ class CompareLabelsInputs(CompareInputs):
 
 
 class CompareOutputs(TraitedSpec):
-    """Metrics."""
-
     metrics = traits.List(traits.Dict)
 
 
@@ -148,15 +132,11 @@ class CompareLabels(Step):
 
 
 class NormaliseInputs(StepInputs):
-    """Inputs of the registration to one template."""
-
     volume = File(exists=True, mandatory=True, desc="the volume that is registered to the template")
     spaces = traits.List(traits.Str, mandatory=True, desc="one TemplateFlow name, e.g. MNI152NLin2009cAsym:res-1")
 
 
 class NormaliseOutputs(TraitedSpec):
-    """Transforms to and from a template."""
-
     transforms = traits.List(traits.Dict, desc="of each space: its name, and paths by direction")
 
 

@@ -13,8 +13,6 @@ from .base import Step, StepInputs
 
 
 class EnhanceInputs(StepInputs):
-    """Inputs of enhancement."""
-
     volume = File(exists=True, mandatory=True, desc="low-field volume with stacks, mask and tissue")
     method = traits.Str(mandatory=True)
     method_settings = traits.Dict(desc="values for the fields of the method's settings")
@@ -28,8 +26,6 @@ class EnhanceInputs(StepInputs):
 
 
 class EnhanceOutputs(TraitedSpec):
-    """The enhanced volume, its uncertainty, and how it was made."""
-
     volume = File(exists=True)
     std = traits.Either(File(exists=True), None)
     provenance = traits.Dict()
@@ -73,8 +69,6 @@ class Enhance(Step):
 
 
 class RestoreInputs(StepInputs):
-    """Inputs of the session with the contrast of high field."""
-
     volume = File(exists=True, mandatory=True, desc="low-field volume with stacks and mask")
     weights = traits.Str("auto", usedefault=True, desc="of fusionnet")
     precision = traits.Str("bf16", usedefault=True)
@@ -84,8 +78,6 @@ class RestoreInputs(StepInputs):
 
 
 class RestoreOutputs(TraitedSpec):
-    """The contrasts that have one at high field."""
-
     volume = traits.Either(File(exists=True), None)
 
 

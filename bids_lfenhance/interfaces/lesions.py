@@ -10,8 +10,6 @@ from .base import Step, StepInputs
 
 
 class LesionInputs(StepInputs):
-    """Inputs of the measurement."""
-
     session = traits.Instance(LowFieldSession, mandatory=True, desc="with masks of lesions")
     acquired = File(exists=True, mandatory=True, desc="low-field volume with its stacks")
     enhanced = File(exists=True, mandatory=True)
@@ -21,8 +19,6 @@ class LesionInputs(StepInputs):
 
 
 class LesionOutputs(TraitedSpec):
-    """What was measured."""
-
     record = traits.Dict()
 
 

@@ -9,15 +9,11 @@ from .base import Step, StepInputs
 
 
 class ScanInputs(StepInputs):
-    """Inputs of the steps that read raw scans."""
-
     scans = traits.List(traits.Dict, desc="one {name, contrast, plane, thickness, path} per scan")
     reference = File(exists=True, desc="the high-field volume that gives the frame, if there is one")
 
 
 class VolumeOutputs(TraitedSpec):
-    """A volume and what there is to say of its quality."""
-
     volume = File(exists=True)
     qc = traits.Dict()
 
@@ -76,15 +72,11 @@ def opened(scans: list[dict[str, Any]]) -> tuple[list[tuple[str, str, str | None
 
 
 class AnatomyInputs(StepInputs):
-    """Inputs of brain extraction."""
-
     volume = File(exists=True, mandatory=True, desc="the volume of which the brain is segmented")
     qc = traits.Dict(desc="of high field alone: it tells what its scans show")
 
 
 class AnatomyOutputs(TraitedSpec):
-    """Brain mask and tissue priors, shared by everything on the same grid."""
-
     anatomy = File(
         exists=True,
         desc="mask, priors, affine of the template, points of the expected brain; what cut high field shows",

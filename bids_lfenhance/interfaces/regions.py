@@ -9,8 +9,6 @@ from .base import Step, StepInputs
 
 
 class RegionsInputs(StepInputs):
-    """Inputs of the segmentation."""
-
     volume = File(exists=True, mandatory=True, desc="the volume to segment, each contrast for itself")
     anatomy = File(exists=True, mandatory=True, desc="brain mask and registration of the template on the same grid")
     sloppy = traits.Bool(False, usedefault=True, desc="fit the template coarsely")
@@ -20,15 +18,11 @@ class RegionsInputs(StepInputs):
 
 
 class RegionsOutputs(TraitedSpec):
-    """The regions of every contrast."""
-
     labels = File(exists=True, desc="one label image per contrast")
     volumes = traits.Dict(desc="rows of volumes, by contrast")
 
 
 class SegmentRegionsInputs(RegionsInputs):
-    """Inputs of the segmentation by the network of ``regions``."""
-
     restored = traits.Either(
         File(exists=True), None, desc="contrasts of the volume with that of high field, to be segmented together"
     )
@@ -55,8 +49,6 @@ class SegmentRegions(Step):
 
 
 class SynthSegInputs(CommandLineInputSpec):
-    """Inputs of ``mri_synthseg``."""
-
     in_file = File(exists=True, mandatory=True, argstr="--i %s")
     out_file = File("labels.nii.gz", usedefault=True, argstr="--o %s", desc="labels, FreeSurfer's numbers")
     volumes_file = File("volumes.csv", usedefault=True, argstr="--vol %s", desc="mm³ by posteriors")
@@ -65,8 +57,6 @@ class SynthSegInputs(CommandLineInputSpec):
 
 
 class SynthSegOutputs(TraitedSpec):
-    """What ``mri_synthseg`` writes."""
-
     out_file = File(exists=True)
     volumes_file = File(exists=True)
 

@@ -9,8 +9,6 @@ from .base import Step, StepInputs
 
 
 class EnhanceScansInputs(StepInputs):
-    """Inputs of ``bids_lfenhance.enhance``."""
-
     scans = InputMultiObject(File(exists=True), mandatory=True, desc="the stacks of one contrast, NIfTI")
     suffix = traits.Enum("T1w", "T2w", "FLAIR", desc="contrast, where names do not say it")
     keep_geometry = traits.Bool(False, usedefault=True, desc="results on the voxels of the first scan")
@@ -21,8 +19,6 @@ class EnhanceScansInputs(StepInputs):
 
 
 class EnhanceScansOutputs(TraitedSpec):
-    """What ``EnhancedScan.save`` writes."""
-
     image = File(exists=True, desc="the enhanced image")
     std = File(exists=True, desc="standard deviation of its error")
     mask = File(exists=True, desc="the brain")

@@ -12,8 +12,6 @@ from .base import Step, StepInputs
 
 
 class WriteInputs(StepInputs):
-    """Inputs every writing step has."""
-
     session = traits.Instance(LowFieldSession, mandatory=True)
     spec = traits.Instance(RunSpec, mandatory=True, desc="without resources, which change no file")
     qc = traits.Dict(mandatory=True)
@@ -26,14 +24,10 @@ class WriteInputs(StepInputs):
 
 
 class WriteOutputs(TraitedSpec):
-    """What was written."""
-
     files = traits.List(traits.Str)
 
 
 class WriteReferenceInputs(WriteInputs):
-    """Inputs of the writing of a high-field session."""
-
     volume = File(exists=True, mandatory=True)
 
 
@@ -58,8 +52,6 @@ class WriteReference(Step):
 
 
 class WriteSessionInputs(WriteInputs):
-    """Inputs of the writing of a low-field session."""
-
     acquired = File(exists=True, mandatory=True)
     enhanced = File(exists=True, mandatory=True)
     enhanced_labels = File(exists=True, mandatory=True)
@@ -103,8 +95,6 @@ class WriteSession(Step):
 
 
 class WriteVolumesInputs(StepInputs):
-    """Inputs of the table of volumes."""
-
     out_dir = traits.Str(mandatory=True)
     subject = traits.Str(mandatory=True)
     written = traits.List(traits.Any, desc="makes the table wait for the files it is read from")
@@ -124,8 +114,6 @@ class WriteVolumes(Step):
 
 
 class WriteReportInputs(StepInputs):
-    """Inputs of the report."""
-
     out_dir = traits.Str(mandatory=True)
     subject = traits.Str(mandatory=True)
     run_dir = traits.Str(mandatory=True)

@@ -39,11 +39,8 @@ class Checked:
             for name in _HOLDS.keys() & field.metadata.keys():
                 (words, holds), bound, value = _HOLDS[name], field.metadata[name], getattr(self, field.name)
                 if not holds(value, bound):
-                    raise InputError(
-                        f"Expected {field.name} {words} {bound:g}, found {value}; change it.",
-                        code="bad-setting",
-                        key=field.name,
-                    )
+                    message = f"Expected {field.name} {words} {bound:g}, found {value}; change it."
+                    raise InputError(message, code="bad-setting", key=field.name)
 
 
 def plain(settings: object, *kinds: type) -> dict[str, object]:

@@ -141,28 +141,23 @@ def load_weights(source: str | Path, method: str, contrasts: Sequence[str]) -> L
     recipe = _recipe(path.with_name(RECIPE)) if path.name == WEIGHTS else {}
     expected = expected or recipe.get("weights_sha256")
     if expected and digest != expected:
-        raise InputError(
+        message = (
             f"Expected weights with the hash {expected[:12]}… in {path}, found {digest[:12]}…: the file was changed or "
-            "cut short; copy or download it again.",
-            code="other-hash",
-            path=path,
+            "cut short; copy or download it again."
         )
+        raise InputError(message, code="other-hash", path=path)
     header, tensors = _parse(content, path)
     found, known = header["method"], header["contrasts"]
     if found != method:
-        raise InputError(
-            f"Expected weights of {method} in {path}, found those of {found}; choose others.",
-            code="other-weights",
-            found=found,
-        )
+        message = f"Expected weights of {method} in {path}, found those of {found}; choose others."
+        raise InputError(message, code="other-weights", found=found)
     missing = [name for name in contrasts if name not in known]
     if missing:
-        raise InputError(
+        message = (
             f"Expected weights that know {', '.join(missing)}, found {path} trained on {', '.join(known)}; leave out "
-            f"the other contrasts, or train on them: bids_lfenhance DATASET OUT train --method {method}.",
-            code="unknown-contrast",
-            contrasts=tuple(missing),
+            f"the other contrasts, or train on them: bids_lfenhance DATASET OUT train --method {method}."
         )
+        raise InputError(message, code="unknown-contrast", contrasts=tuple(missing))
     state: dict[str, dict[str, Tensor]] = {}
     for key, value in tensors.items():
         net, _, parameter = key.partition(".")
@@ -276,17 +271,11 @@ def _download(url: str, digest: str, path: Path) -> None:
         with urlopen(url, timeout=60) as response:
             content: bytes = response.read()
     except (OSError, ValueError) as error:
-        raise InputError(
-            f"Expected weights at {url}, found no way to fetch them ({error}); put the file at {path} by hand.",
-            code="not-fetched",
-            url=url,
-        ) from error
+        message = f"Expected weights at {url}, found no way to fetch them ({error}); put the file at {path} by hand."
+        raise InputError(message, code="not-fetched", url=url) from error
     if hashlib.sha256(content).hexdigest() != digest:
-        raise InputError(
-            f"Expected weights with the hash {digest[:12]}… at {url}, found a file with another; do not use it.",
-            code="other-hash",
-            url=url,
-        )
+        message = f"Expected weights with the hash {digest[:12]}… at {url}, found a file with another; do not use it."
+        raise InputError(message, code="other-hash", url=url)
     atomic_write(path, content)
 
 
@@ -294,11 +283,8 @@ def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise InputError(
-            f"Expected weights in {path}, found a file that cannot be read ({error.strerror}).",
-            code="not-readable",
-            path=path,
-        ) from error
+        message = f"Expected weights in {path}, found a file that cannot be read ({error.strerror})."
+        raise InputError(message, code="not-readable", path=path) from error
 
 
 def _recipe(path: Path) -> JsonObject:
@@ -307,11 +293,8 @@ def _recipe(path: Path) -> JsonObject:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise InputError(
-            f"Expected a recipe in {path}, found no TOML ({error}); copy the training again.",
-            code="bad-toml",
-            path=path,
-        ) from error
+        message = f"Expected a recipe in {path}, found no TOML ({error}); copy the training again."
+        raise InputError(message, code="bad-toml", path=path) from error
 
 
 def _parse(content: bytes, path: Path) -> "tuple[Header, dict[str, Tensor]]":
@@ -335,14 +318,8 @@ def _parse(content: bytes, path: Path) -> "tuple[Header, dict[str, Tensor]]":
         }
         return header, whole
     except SafetensorError as error:
-        raise InputError(
-            f"Expected safetensors in {path}, found something else ({error}); choose another.",
-            code="not-safetensors",
-            path=path,
-        ) from error
+        message = f"Expected safetensors in {path}, found something else ({error}); choose another."
+        raise InputError(message, code="not-safetensors", path=path) from error
     except (ValueError, KeyError, TypeError) as error:
-        raise InputError(
-            f"Expected weights made by bids_lfenhance in {path}, found others; choose another.",
-            code="other-maker",
-            path=path,
-        ) from error
+        message = f"Expected weights made by bids_lfenhance in {path}, found others; choose another."
+        raise InputError(message, code="other-maker", path=path) from error

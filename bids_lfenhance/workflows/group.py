@@ -38,21 +38,17 @@ class GroupOutcome:
 def chosen_subjects(settings: GroupSettings) -> list[str]:
     """The labels to report on, all of the derivative or those asked for; raise ``InputError`` for an unknown one."""
     if not settings.out_dir.is_dir():
-        raise InputError(
-            f"Expected a derivative at {settings.out_dir}, found no such folder; run the participant level first.",
-            code="no-derivative",
-            path=settings.out_dir,
-        )
+        message = f"Expected a derivative at {settings.out_dir}, found no such folder; run the participant level first."
+        raise InputError(message, code="no-derivative", path=settings.out_dir)
     check_ours(settings.out_dir)
     known = known_subjects(settings.out_dir)
     asked = [label.removeprefix("sub-") for label in settings.participant_label]
     if unknown := [label for label in asked if label not in known]:
-        raise InputError(
+        message = (
             f"Expected sub-{unknown[0]} in {settings.out_dir}, found no such subject; run the participant level on it "
-            "first, or leave it out.",
-            code="unknown-subject",
-            subjects=unknown,
+            "first, or leave it out."
         )
+        raise InputError(message, code="unknown-subject", subjects=unknown)
     return sorted(set(asked)) or known
 
 

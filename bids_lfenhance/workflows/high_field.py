@@ -43,18 +43,12 @@ def replay_scan(sidecar: Path, source_dir: Path, weights: str | Path | None = No
         paths = [source_dir / uri.partition(f"bids:{SOURCE}:")[2] for uri in about["Sources"]]
         hashes, record, word = about["SourceSha256"], json.dumps(about["Simulation"]), about["SimulationPreset"]
     except (KeyError, TypeError, AttributeError) as error:
-        raise InputError(
-            f"Expected {sidecar} to be of a simulated scan, found no {error}; give another.",
-            code="not-simulated",
-            path=sidecar,
-        ) from error
+        message = f"Expected {sidecar} to be of a simulated scan, found no {error}; give another."
+        raise InputError(message, code="not-simulated", path=sidecar) from error
     for path, known in zip(paths, hashes, strict=True):
         if sha256(path) != known:
-            raise InputError(
-                f"Expected {path} as it was simulated from, found another file; restore it.",
-                code="other-file",
-                path=path,
-            )
+            message = f"Expected {path} as it was simulated from, found another file; restore it."
+            raise InputError(message, code="other-file", path=path)
     sources, _ = load_high_field([(path.name, split_name(path.name)[1], path) for path in paths])
     source = next(one for one in sources if one.contrast == contrast)
     return replay(record, source, stack_geometry(named_preset(word, contrast), source.grid), weights)

@@ -92,11 +92,10 @@ def choose_segmenter(settings: Settings) -> Segmenter:
 
     own, name = settings.segmentation_weights, settings.segmentation
     if own and name not in (None, "builtin"):
-        raise InputError(
-            f"Expected --segmentation builtin with --segmentation-weights, found '{name}', which uses none; drop one.",
-            code="no-effect",
-            option="segmentation_weights",
+        message = (
+            f"Expected --segmentation builtin with --segmentation-weights, found '{name}', which uses none; drop one."
         )
+        raise InputError(message, code="no-effect", option="segmentation_weights")
     if name is None:
         name = "builtin" if own or (default_weights("regions") and not settings.sloppy) else "none"
     if name == "synthseg":

@@ -73,11 +73,8 @@ def processes(settings: SimulateSettings) -> int:
     """How many processes run at once: what was asked for, as far as memory goes."""
     memory = settings.mem_gb or available_memory_gb()
     if memory < MEMORY_GB:
-        raise InputError(
-            f"Expected {MEMORY_GB:g} GiB of memory, found {memory:.1f}; ask for more.",
-            code="no-memory",
-            needed=MEMORY_GB,
-        )
+        message = f"Expected {MEMORY_GB:g} GiB of memory, found {memory:.1f}; ask for more."
+        raise InputError(message, code="no-memory", needed=MEMORY_GB)
     return min(settings.nprocs or available_cpus(), int(memory // MEMORY_GB))
 
 

@@ -78,12 +78,11 @@ def simulator_settings(settings: SimulateSettings) -> dict[str, Any]:
     try:
         return dataclasses.asdict(get_simulator(settings.simulator).settings(**settings.simulator_options))
     except (TypeError, ValueError) as error:
-        raise InputError(
+        message = (
             f"Expected settings simulator '{settings.simulator}' can use, found: {error}; see --help-method "
-            f"{settings.simulator}.",
-            code="bad-method-settings",
-            method=settings.simulator,
-        ) from error
+            f"{settings.simulator}."
+        )
+        raise InputError(message, code="bad-method-settings", method=settings.simulator) from error
 
 
 def simulation_toml(settings: SimulateSettings, options: Mapping[str, Any], contrasts: Sequence[str]) -> str:
@@ -111,10 +110,8 @@ def weights_digest(options: Mapping[str, Any], contrasts: Sequence[str]) -> str:
 def make_tasks(settings: SimulateSettings, plan: SimulationPlan, options: Mapping[str, Any]) -> dict[str, Task]:
     """A task by the name of each high-field session; raise ``InputError`` if a preset cannot be used."""
     if len(set(settings.presets)) < len(settings.presets):
-        raise InputError(
-            f"Expected each preset once, found {' '.join(settings.presets)}; drop the repeated one.",
-            code="repeated-preset",
-        )
+        message = f"Expected each preset once, found {' '.join(settings.presets)}; drop the repeated one."
+        raise InputError(message, code="repeated-preset")
     tasks, weights = {}, weights_digest(options, plan.contrasts)
     for source in plan.sessions:
         stacks = tuple((word, contrast) for contrast in source.contrasts for word in settings.presets)

@@ -63,18 +63,14 @@ def run_train(settings: TrainSettings) -> str:
 def _check_pack(settings: TrainSettings, method: "Trainable[Any]") -> None:
     """Raise ``InputError`` for what cannot be packed."""
     if settings.pack and method.about.learns_from != "heads":
-        raise InputError(
+        message = (
             f"Expected --pack with a method that learns from high field alone (fusionnet, cfm), found {method.name}; "
-            "leave it out.",
-            code="no-effect",
-            option="pack",
+            "leave it out."
         )
+        raise InputError(message, code="no-effect", option="pack")
     if settings.pack and settings.pack.exists():
-        raise InputError(
-            f"Expected a new folder for --pack, found {settings.pack}; choose another, or delete it.",
-            code="folder-exists",
-            path=settings.pack,
-        )
+        message = f"Expected a new folder for --pack, found {settings.pack}; choose another, or delete it."
+        raise InputError(message, code="folder-exists", path=settings.pack)
 
 
 def _check_stages(settings: TrainSettings, method: "Trainable[Any]", own: Any, jobs: Sequence[Job]) -> None:
@@ -88,12 +84,11 @@ def _check_stages(settings: TrainSettings, method: "Trainable[Any]", own: Any, j
         )
     only_pairs = all(stage.data == "pairs" for stage in stages)
     if only_pairs and settings.augment not in PLAIN and any(job.low for job in jobs):
-        raise InputError(
+        message = (
             f"Expected --augment none or flip with pairs for {method.name}, which learns from them alone, found "
-            f"'{settings.augment}'; change --augment.",
-            code="no-effect",
-            option="augment",
+            f"'{settings.augment}'; change --augment."
         )
+        raise InputError(message, code="no-effect", option="augment")
 
 
 def _fusion(settings: TrainSettings, own: Any) -> Any:
@@ -102,12 +97,11 @@ def _fusion(settings: TrainSettings, own: Any) -> Any:
 
     fusion = getattr(own, "fusion", "mean")
     if fusion != "mean" and settings.augment not in PLAIN and get_simulator(settings.augment).fused:
-        raise InputError(
+        message = (
             f"Expected --set fusion=mean with --augment {settings.augment}, which makes images that are "
-            f"fused already, found {fusion}; change one of them.",
-            code="conflicting-options",
-            options=("fusion", "augment"),
+            f"fused already, found {fusion}; change one of them."
         )
+        raise InputError(message, code="conflicting-options", options=("fusion", "augment"))
     return fusion
 
 
@@ -228,21 +222,16 @@ def resolve(settings: TrainSettings, method: "Trainable[Any]") -> Any:
 
     presets = method.about.presets
     if settings.preset not in presets:
-        raise InputError(
-            f"Expected a --preset of {method.name} out of {', '.join(presets)}, found '{settings.preset}'; change it.",
-            code="unknown-choice",
-            option="preset",
-            value=settings.preset,
+        message = (
+            f"Expected a --preset of {method.name} out of {', '.join(presets)}, found '{settings.preset}'; change it."
         )
+        raise InputError(message, code="unknown-choice", option="preset", value=settings.preset)
     chosen = {**presets[settings.preset], **settings.method_options}
     try:
         return method.about.settings(**chosen, device=choose_device(settings.device))
     except (TypeError, ValueError) as error:
-        raise InputError(
-            f"Expected settings method '{method.name}' can use, found: {error}; see --help-method {method.name}.",
-            code="bad-method-settings",
-            method=method.name,
-        ) from error
+        message = f"Expected settings method '{method.name}' can use, found: {error}; see --help-method {method.name}."
+        raise InputError(message, code="bad-method-settings", method=method.name) from error
 
 
 def make_examples(jobs: Sequence[Job], root: Path, nprocs: int) -> list[str]:

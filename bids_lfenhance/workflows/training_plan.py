@@ -29,41 +29,37 @@ def plan_jobs(settings: TrainSettings) -> list[Job]:
     plain = settings.augment in PLAIN
     if description(settings.method).learns_from == "labels":
         if not plain or settings.augment_dataset:
-            raise InputError(
+            message = (
                 f"Expected label maps alone for {settings.method}, found --augment or --augment-dataset, which would "
-                "have no effect; leave them out.",
-                code="no-effect",
-                option="augment",
+                "have no effect; leave them out."
             )
+            raise InputError(message, code="no-effect", option="augment")
         return _label_maps(settings.label_maps or settings.bids_dir, {})
     if description(settings.method).learns_from == "heads":
         return _heads(settings)
     if plain and (settings.augment_dataset or settings.label_maps):
-        raise InputError(
+        message = (
             f"Expected --augment with a simulator, found '{settings.augment}', with which --augment-dataset and "
-            "--label-maps have no effect; choose --augment physics, or leave them out.",
-            code="no-effect",
-            option="augment_dataset",
+            "--label-maps have no effect; choose --augment physics, or leave them out."
         )
+        raise InputError(message, code="no-effect", option="augment_dataset")
     if settings.method == settings.augment:
-        raise InputError(
+        message = (
             f"Expected --augment with another simulator than the one that is trained, found '{settings.augment}' for "
-            "both; choose --augment none.",
-            code="conflicting-options",
-            options=("augment", "method"),
+            "both; choose --augment none."
         )
+        raise InputError(message, code="conflicting-options", options=("augment", "method"))
     jobs = _pairs(settings)
     if not plain:
         jobs += _high_field(settings)
         if settings.label_maps:
             jobs += _label_maps(settings.label_maps, simulation(settings))
     if not jobs:
-        raise InputError(
+        message = (
             f"Expected pairs of low and high field in {settings.bids_dir}, found none; to learn from high field alone "
-            "add --augment physics.",
-            code="no-pairs",
-            path=settings.bids_dir,
+            "add --augment physics."
         )
+        raise InputError(message, code="no-pairs", path=settings.bids_dir)
     return jobs
 
 
@@ -72,12 +68,11 @@ def _heads(settings: TrainSettings) -> list[Job]:
     learns.
     """
     if settings.augment not in PLAIN[:1]:
-        raise InputError(
+        message = (
             f"Expected no --augment for {settings.method}, which simulates low field as it learns, found "
-            f"'{settings.augment}'; leave it out.",
-            code="no-effect",
-            option="augment",
+            f"'{settings.augment}'; leave it out."
         )
+        raise InputError(message, code="no-effect", option="augment")
     roots = [settings.bids_dir, *([settings.augment_dataset] if settings.augment_dataset else [])]
     jobs = [job for root in roots for job in _high_field_of(settings, root, {"contrasts": settings.contrasts})]
     if settings.label_maps:
@@ -176,11 +171,8 @@ def _high_field_of(settings: TrainSettings, root: Path, more: Mapping[str, Any])
 def _label_maps(folder: Path, simulated: Mapping[str, Any]) -> list[Job]:
     files = sorted(path for path in folder.glob("*") if path.name.endswith((".nii.gz", ".nii", ".mgz")))
     if not files:
-        raise InputError(
-            f"Expected label maps (*.nii.gz) in {folder}, found none; name their folder with --label-maps.",
-            code="no-label-maps",
-            path=folder,
-        )
+        message = f"Expected label maps (*.nii.gz) in {folder}, found none; name their folder with --label-maps."
+        raise InputError(message, code="no-label-maps", path=folder)
     return [Job(LABEL_MAPS, path.name.partition(".")[0], "", label_map=str(path), **simulated) for path in files]
 
 
@@ -228,11 +220,8 @@ def choose_split(settings: TrainSettings, jobs: Sequence[Job]) -> Split:
     own = dataset_name(settings.bids_dir)
     if settings.split:
         if settings.folds:
-            raise InputError(
-                "Expected --split or --folds, found both; leave one out.",
-                code="conflicting-options",
-                options=("split", "folds"),
-            )
+            message = "Expected --split or --folds, found both; leave one out."
+            raise InputError(message, code="conflicting-options", options=("split", "folds"))
         given = read_split(settings.split)
         parts = {part: tuple(_full_name(name, own) for name in getattr(given, part)) for part in PARTS}
         split = Split(**parts, how=given.how)
@@ -243,12 +232,11 @@ def choose_split(settings: TrainSettings, jobs: Sequence[Job]) -> Split:
     named = {*split.train, *split.validation, *split.test}
     unknown = named - {job.person for job in jobs}
     if unknown:
-        raise InputError(
+        message = (
             f"Expected the subjects of the split in the dataset, found none named {', '.join(sorted(unknown))}; "
-            f"correct the split (subjects here are named as {jobs[0].person}).",
-            code="unknown-subject",
-            subjects=sorted(unknown),
+            f"correct the split (subjects here are named as {jobs[0].person})."
         )
+        raise InputError(message, code="unknown-subject", subjects=sorted(unknown))
     others = dict.fromkeys(job.person for job in jobs if job.person not in named and job.dataset != own)
     return dataclasses.replace(split, train=(*split.train, *others))
 
