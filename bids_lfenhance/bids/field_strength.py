@@ -132,7 +132,7 @@ def field_kind(tesla: float) -> Literal["low", "mid", "high"]:
 
 
 def session_warnings(scans: Sequence[Scan]) -> tuple[str, ...]:
-    """A sentence each where sidecars of one session disagree, hold values that are none, or say nothing."""
+    """A sentence each where sidecars of one session disagree, hold unusable values, or say nothing."""
     readings = [(scan, read_field_strength(scan.sidecar)) for scan in scans]
     sentences = []
     if silent := [scan for scan, reading in readings if reading.tesla is None]:

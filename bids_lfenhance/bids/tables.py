@@ -30,7 +30,7 @@ def table_lines(path: Path) -> list[list[str]]:
         return []
     except UnicodeDecodeError as error:
         raise InputError(
-            f"Expected text in {path}, found half a UTF-16 file; save it as UTF-8.", code="not-readable", path=path
+            f"Expected text in {path}, found a truncated UTF-16 file; save it as UTF-8.", code="not-readable", path=path
         ) from error
     except OSError as error:
         raise InputError(

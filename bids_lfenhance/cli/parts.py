@@ -22,7 +22,7 @@ RUN_WIDE = frozenset({"device"})
 SHARED = ("weights", "precision", "target_contrast")
 """Settings with an option of their own, as most methods have them."""
 
-WORDS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
+BOOLEANS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 """How a setting that is on or off may be given."""
 
 
@@ -190,9 +190,9 @@ def typed(kind: Any, given: Any) -> Any:
     kind = base_type(kind)
     if isinstance(given, str):
         if kind is bool:
-            if given.lower() not in WORDS:
+            if given.lower() not in BOOLEANS:
                 raise ValueError(given)
-            return WORDS[given.lower()]
+            return BOOLEANS[given.lower()]
         return kind(given)
     if kind is float and type(given) is int:
         return float(given)

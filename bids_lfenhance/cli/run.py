@@ -14,7 +14,7 @@ from .enhance import is_enhance_command, run_enhance
 from .help import print_lines
 from .parser import parse
 
-DONE, FAILED, USAGE, NOTHING, STOPPED = 0, 1, 2, 3, 130
+DONE, FAILED, USAGE, NOTHING_TO_DO, STOPPED = 0, 1, 2, 3, 130
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -136,7 +136,7 @@ def _participant(settings: Settings) -> int:
         print_lines(describe(plan), "", to_toml(settings, method=method_settings))
     if not plan.sessions and not plan.failed:
         _to_stderr(f"bids_lfenhance: nothing was done: {why_nothing(plan)}")
-        return NOTHING
+        return NOTHING_TO_DO
     if settings.dry_run:
         return FAILED if plan.failed else DONE
     if settings.segmentation is None and spec.segmentation == "none" and not settings.sloppy:

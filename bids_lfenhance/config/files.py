@@ -21,7 +21,7 @@ _MADE_BY = "made_by"
 """Table of a file that tells what made it; nothing to set."""
 
 _NOT_TO_RUN = {"dry_run", "reports_only", "boilerplate_only"}
-"""Fields that tell not how to run, but not to."""
+"""Options that stop before the run."""
 
 
 def to_toml(settings: Common, **tables: Mapping[str, Any]) -> str:

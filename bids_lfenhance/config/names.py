@@ -8,6 +8,7 @@ TISSUES = ("CSF", "GM", "WM")
 
 TOTAL_INTRACRANIAL = "total intracranial"
 """Name of the row of all regions together: no label, and no region."""
+
 METHOD_MAPS = {
     "Sample": ": one possible image, drawn around the enhanced one",
     "DrawsStd": ": standard deviation over draws, a check of that of the error",

@@ -10,7 +10,7 @@ import numpy as np
 from ..imaging.ssim import RADIUS
 from . import intensity, sharpness
 from .metric_definitions import DATA_DICTIONARY
-from .protocols import CEILING_CLIP, PROTOCOLS, Line, Pair, Protocol, Scales, make_pair
+from .protocols import CEILING_CLIP, PROTOCOLS, LinearScaling, Pair, Protocol, Scales, make_pair
 from .ssim import Moments, local_moments, rescale, ssim_map, valid_area
 
 __all__ = ["DATA_DICTIONARY", "image_metrics"]
@@ -145,7 +145,7 @@ def _slicewise(pair: Pair, scales: Scales) -> Iterator[tuple[str, str, float]]:
     """Means over the axial slices with enough brain; whole slices, clipped to [0, 1.05]."""
     enough = pair.mask.mean(axis=(0, 1)) >= MIN_BRAIN_SHARE
 
-    def prepare(data: np.ndarray, line: Line) -> np.ndarray:
+    def prepare(data: np.ndarray, line: LinearScaling) -> np.ndarray:
         return np.clip(line(data[:, :, enough]), 0, CEILING_CLIP)
 
     x, y = prepare(pair.image, scales.image), prepare(pair.reference, scales.reference)

@@ -25,7 +25,7 @@ CEILING_CLIP = 1.05
 """``slice2d``: intensities above this share of the ceiling are cut."""
 
 
-class Line(NamedTuple):
+class LinearScaling(NamedTuple):
     """``value · gain + offset``: what a protocol does to the intensities of one image."""
 
     gain: float
@@ -87,13 +87,13 @@ def make_pair(image: np.ndarray, reference: np.ndarray, mask: np.ndarray) -> Pai
 class Scales(NamedTuple):
     """One line for the image, one for the reference; after them the data range is 1."""
 
-    image: Line
-    reference: Line
+    image: LinearScaling
+    reference: LinearScaling
 
 
 def by_target_max(pair: Pair) -> Scales:
     """Both divided by the largest intensity of the reference (no per-image rescaling)."""
-    line = Line(1 / pair.reference_max)
+    line = LinearScaling(1 / pair.reference_max)
     return Scales(line, line)
 
 
@@ -104,13 +104,13 @@ def by_brain_fit(pair: Pair) -> Scales:
     gain = float(centred @ (reference - reference.mean()) / (centred @ centred))
     offset = float(reference.mean() - gain * image.mean())
     ceiling = float(np.percentile(reference, CEILING_PERCENTILE))
-    return Scales(Line(gain / ceiling, offset / ceiling), Line(1 / ceiling))
+    return Scales(LinearScaling(gain / ceiling, offset / ceiling), LinearScaling(1 / ceiling))
 
 
 def by_own_max(pair: Pair) -> Scales:
     """Each divided by its own largest intensity inside the brain (H2LO, after skull stripping)."""
     image, reference = pair.brain
-    return Scales(Line(1 / float(image.max())), Line(1 / float(reference.max())))
+    return Scales(LinearScaling(1 / float(image.max())), LinearScaling(1 / float(reference.max())))
 
 
 def by_own_range(pair: Pair) -> Scales:
@@ -118,13 +118,13 @@ def by_own_range(pair: Pair) -> Scales:
     lines = []
     for data in (pair.image, pair.reference):
         low, high = float(data.min()), float(data.max())
-        lines.append(Line(1 / (high - low), -low / (high - low)))
+        lines.append(LinearScaling(1 / (high - low), -low / (high - low)))
     return Scales(*lines)
 
 
 def by_own_ceiling(pair: Pair) -> Scales:
     """Each divided by the 99.9th percentile of its own brain (on [0, 1])."""
-    image, reference = (Line(1 / max(float(np.percentile(v, CEILING_PERCENTILE)), 1e-12)) for v in pair.brain)
+    image, reference = (LinearScaling(1 / max(float(np.percentile(v, CEILING_PERCENTILE)), 1e-12)) for v in pair.brain)
     return Scales(image, reference)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 from scipy import ndimage
 
 from ..imaging.ssim import RADIUS, SIGMA, similarity
-from .protocols import Line, Window
+from .protocols import LinearScaling, Window
 
 UNIFORM_SIZE = 7
 """Voxels a side of the uniform window: scikit-image's default."""
@@ -55,12 +55,12 @@ def local_moments(x: np.ndarray, y: np.ndarray, window: Window = "gaussian", ndi
     return rescale(Moments(mean_x, mean_y, var_x, var_y, cov, pad), line_x, line_y)
 
 
-def _near_unit(data: np.ndarray) -> tuple[Line, np.ndarray]:
+def _near_unit(data: np.ndarray) -> tuple[LinearScaling, np.ndarray]:
     middle, spread = float(data.mean(dtype=np.float64)), float(np.abs(data).max()) or 1.0
-    return Line(spread, middle), (data - np.float32(middle)) / np.float32(spread)
+    return LinearScaling(spread, middle), (data - np.float32(middle)) / np.float32(spread)
 
 
-def rescale(moments: Moments, line_x: Line, line_y: Line) -> Moments:
+def rescale(moments: Moments, line_x: LinearScaling, line_y: LinearScaling) -> Moments:
     """The local statistics of ``line_x(x)`` and ``line_y(y)``."""
     gain_x, gain_y = np.float32(line_x.gain), np.float32(line_y.gain)
     return Moments(

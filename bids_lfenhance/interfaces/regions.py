@@ -73,7 +73,7 @@ class SynthSeg(CommandLine):
 
 
 class SegmentBySynthSeg(Step):
-    """The same by ``mri_synthseg``; the anatomy is not needed."""
+    """The regions of each image by ``mri_synthseg``; the anatomy is not needed."""
 
     input_spec = RegionsInputs
     output_spec = RegionsOutputs

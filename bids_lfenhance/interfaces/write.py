@@ -68,7 +68,7 @@ class WriteSessionInputs(WriteInputs):
     reference_qc = traits.Dict(desc="only of a paired session")
     space_transforms = traits.List(traits.Dict, desc="of each output space")
     lesions = traits.Dict(desc="only of a session with masks of lesions")
-    run = traits.Str("", usedefault=True, nohash=True, desc="name of the run, in which nothing depends on it")
+    run = traits.Str("", usedefault=True, nohash=True, desc="name of the run; no output depends on it")
 
 
 class WriteSession(Step):

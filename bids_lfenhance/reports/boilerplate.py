@@ -63,13 +63,14 @@ class Methods:
         return tuple(reference_text(key) for key in self.keys)
 
 
-class _Citing:
+class ReferenceNumbers:
     """Numbers references by key, in the order in which they are first named."""
 
     def __init__(self) -> None:
         self.keys: list[str] = []
 
     def __call__(self, *keys: str) -> str:
+        """The numbers of these references in brackets, as they stand in the text."""
         self.keys += [key for key in keys if key not in self.keys]
         return "[" + ", ".join(str(self.keys.index(key) + 1) for key in keys) + "]"
 
@@ -121,7 +122,7 @@ def _subjects(out_dir: Path, subject: str | None) -> list[Subject]:
 
 def describe(subjects: list[Subject]) -> Methods:
     """What was done, from the first subject's sidecars; counts are over all of them."""
-    cite, first = _Citing(), subjects[0]
+    cite, first = ReferenceNumbers(), subjects[0]
     if not any(subject.sessions for subject in subjects):
         return Methods(("No session was finished, so there is no method to describe.",), (), LICENCES)
     images = _enhanced(first)
@@ -145,7 +146,7 @@ def _one_per_label(images: Iterable[Output]) -> list[Output]:
     return list({output.desc: output for output in images}.values())
 
 
-def _opening(subjects: list[Subject], sidecar: Any, cite: _Citing) -> str:
+def _opening(subjects: list[Subject], sidecar: Any, cite: ReferenceNumbers) -> str:
     sessions = [session for subject in subjects for session in subject.sessions]
     version = str(sidecar.get("GeneratedWith", "")).removeprefix("bids_lfenhance ")
     low = sorted({field_strength(s.get("FieldStrength")) for x in sessions for s in _scans(x)} - {"–"})
@@ -168,7 +169,7 @@ def _scans(session: Session) -> list[Any]:
     return [scan for scan in scans if isinstance(scan, dict)] if isinstance(scans, list) else []
 
 
-def _preparation(subject: Subject, cite: _Citing) -> str:
+def _preparation(subject: Subject, cite: ReferenceNumbers) -> str:
     paired = any(session.reference for session in subject.sessions)
     target = " and then to the high-field reference" if paired else ""
     grids = sorted({str(session.record.get("Resolution", "1mm")).removesuffix("mm") for session in subject.sessions})
@@ -181,7 +182,7 @@ def _preparation(subject: Subject, cite: _Citing) -> str:
     )
 
 
-def _regions(subject: Subject, cite: _Citing) -> str:
+def _regions(subject: Subject, cite: ReferenceNumbers) -> str:
     """The segmentation of the anatomical regions; empty if there was none."""
     channels = [channel for session in subject.sessions for channel in session.channels]
     outputs = [one.output for channel in channels for one in channel.regions.values()]
@@ -202,7 +203,7 @@ def _regions(subject: Subject, cite: _Citing) -> str:
     )
 
 
-def _enhancement(output: Output, cite: _Citing) -> str:
+def _enhancement(output: Output, cite: ReferenceNumbers) -> str:
     sidecar = output.sidecar
     method, settings = str(sidecar.get("Method", output.desc)), sidecar.get("MethodSettings") or {}
     draws = sidecar.get("Draws")
@@ -227,7 +228,7 @@ def _enhancement(output: Output, cite: _Citing) -> str:
     return f"{text} Settings of {output.desc}: {listed or 'defaults'}{seed}."
 
 
-def _trust(subject: Subject, cite: _Citing) -> str:
+def _trust(subject: Subject, cite: ReferenceNumbers) -> str:
     text = (
         "A risk map compares the result, degraded again as each scan was acquired, with that scan, in units of the "
         "noise; it is blind to detail finer than the scans resolve."

@@ -21,7 +21,7 @@ from ..evaluation.cohort import BASELINE, METRIC_KEYS
 from ..evaluation.metric_definitions import DICE, VOLUME_DIFFERENCE
 from ..evaluation.structures import HIGH, OVERLAP_KEYS, VOLUME_KEYS
 from ..evaluation.subject_values import SubjectValues
-from .collect import REGION_SEGMENTATIONS, Channel, Output, Session, Subject, Tissue, collect, read_run
+from .collect import REGION_SEGMENTATIONS, Channel, Output, SegmentationOutputs, Session, Subject, collect, read_run
 from .tables import lesion_contrast
 from .usable import summed_up, usable_images
 
@@ -58,7 +58,7 @@ class Cohort:
     people: dict[str, dict[str, Any]] = field(default_factory=dict)
     absent: tuple[str, ...] = ()
     notes: list[str] = field(default_factory=list)
-    segmentations: dict[Path, tuple[dict[str, Any], Tissue]] = field(default_factory=dict)
+    segmentations: dict[Path, tuple[dict[str, Any], SegmentationOutputs]] = field(default_factory=dict)
     dates: dict[tuple[str, str], datetime | None] = field(default_factory=dict)
 
     @property
@@ -127,7 +127,7 @@ def _add_session(cohort: Cohort, subject: Subject, session: Session) -> None:
     name = session.name or NO_SESSION
     where = subject.name, name
     outputs = [o for c in session.channels for o in (c.low, c.high, *c.enhanced.values()) if o]
-    broken = {output.path.name: wrong for output in outputs if (wrong := damage(output.path))}
+    broken = {output.path.name: wrong for output in outputs if (wrong := file_defect(output.path))}
     images = usable_images(session, broken)
     cohort.quality.append({"subject": subject.name, "session": name} | _quality(session) | summed_up(images))
     words = {(one.contrast, one.label): one.usable.words for one in images}
@@ -163,20 +163,24 @@ def _add_session(cohort: Cohort, subject: Subject, session: Session) -> None:
         cohort.images.append(_image_row(*where, "n/a", "n/a", MISSING, "no image on disk"))
 
 
-def _segmented(channel: Channel, label: str) -> list[Tissue]:
+def _segmented(channel: Channel, label: str) -> list[SegmentationOutputs]:
     """The segmentations of an image: of its tissue, of its regions."""
     if label == HIGH:
         return [tissue for tissue in (channel.tissue_high, channel.regions_high) if tissue]
     return [tissue for tissue in (channel.tissue.get(label), channel.regions.get(label)) if tissue]
 
 
-def _add_volumes(cohort: Cohort, where: tuple[str, str], contrast: str, label: str, tissue: Tissue) -> None:
+def _add_volumes(
+    cohort: Cohort, where: tuple[str, str], contrast: str, label: str, tissue: SegmentationOutputs
+) -> None:
     for measure, volumes in (("volume_mm3", tissue.volumes or {}), ("volume_soft_mm3", tissue.soft)):
         for name, volume in volumes.items():
             cohort.volumes.add((contrast, label, tissue.segmentation, name, measure), where, volume)
 
 
-def _add_segmentation(cohort: Cohort, where: tuple[str, str], contrast: str, label: str, tissue: Tissue) -> None:
+def _add_segmentation(
+    cohort: Cohort, where: tuple[str, str], contrast: str, label: str, tissue: SegmentationOutputs
+) -> None:
     """High field comes with each low-field session it is compared with, and is one image of its own session."""
     session = tissue.output.entities.get("ses", NO_SESSION) if label == HIGH else where[1]
     about = {"subject": where[0], "session": session, "contrast": contrast, "image": label}
@@ -230,7 +234,7 @@ def _status(
     return (HALF, f"{output.path.name}: {wrong}") if wrong else (COMPLETE, "")
 
 
-def damage(path: Path) -> str:
+def file_defect(path: Path) -> str:
     """What is wrong with a NIfTI file, or nothing: from its header and its end, without reading the image.
 
     The last four bytes of a gzip file are the length of its content modulo 2³² (RFC 1952), which the header implies.

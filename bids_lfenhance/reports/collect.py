@@ -54,7 +54,7 @@ class Output:
 
 
 @dataclass(frozen=True)
-class Tissue:
+class SegmentationOutputs:
     """A segmentation, and the volume of every tissue or region in mm³ by name (None where the table is missing).
 
     ``confidence`` of the regions, 0 to 1; empty where the table tells none. ``soft``: the volumes by posteriors.
@@ -89,10 +89,10 @@ class Channel:
     enhanced: Mapping[str, Output] = field(default_factory=dict)
     std: Mapping[str, Output] = field(default_factory=dict)
     risk: Mapping[str, Output] = field(default_factory=dict)
-    tissue: Mapping[str, Tissue] = field(default_factory=dict)
-    tissue_high: Tissue | None = None
-    regions: Mapping[str, Tissue] = field(default_factory=dict)
-    regions_high: Tissue | None = None
+    tissue: Mapping[str, SegmentationOutputs] = field(default_factory=dict)
+    tissue_high: SegmentationOutputs | None = None
+    regions: Mapping[str, SegmentationOutputs] = field(default_factory=dict)
+    regions_high: SegmentationOutputs | None = None
     maps: Mapping[str, Mapping[str, Output]] = field(default_factory=dict)
     stacks: Mapping[str, Output] = field(default_factory=dict)
 
@@ -325,7 +325,7 @@ def _channel(contrast: str, low: list[Output], reference: list[Output]) -> Chann
     return Channel(contrast, images.get("preproc"), high, enhanced, *maps_of, *segmented, own)
 
 
-def _segmented(outputs: Iterable[Output], contrast: str, seg: str) -> dict[str, Tissue]:
+def _segmented(outputs: Iterable[Output], contrast: str, seg: str) -> dict[str, SegmentationOutputs]:
     """The segmentations of one kind of the images of a contrast, by what the image is called."""
     return {
         o.desc[: -len(contrast)]: _tissue(o)
@@ -334,7 +334,7 @@ def _segmented(outputs: Iterable[Output], contrast: str, seg: str) -> dict[str, 
     }
 
 
-def _tissue(output: Output) -> Tissue:
+def _tissue(output: Output) -> SegmentationOutputs:
     columns = read_columns(output.path.with_name(output.path.name.split(".nii")[0] + ".tsv"))
     names = list(map(str, columns.get("name", ())))
     volumes, confidence, soft, error, percent = (
@@ -343,7 +343,7 @@ def _tissue(output: Output) -> Tissue:
     )
     errors = {name: (error[name], percent[name]) for name in error.keys() & percent.keys()}
     cut = tuple(name for name, value in zip(names, columns.get("volume_mm3", ()), strict=False) if value == "n/a")
-    return Tissue(output, volumes if volumes or cut else None, confidence, soft, errors, cut)
+    return SegmentationOutputs(output, volumes if volumes or cut else None, confidence, soft, errors, cut)
 
 
 def _missing(session: Session, head: str, wanted: str | None) -> Iterable[str]:

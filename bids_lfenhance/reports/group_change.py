@@ -9,7 +9,7 @@ from ..config import TISSUES, TOTAL_INTRACRANIAL
 from ..evaluation.cohort import BASELINE
 from ..evaluation.structures import HIGH
 from .cohort import Cohort, Rows
-from .collect import Tissue
+from .collect import SegmentationOutputs
 from .group_data import bids_keys
 from .group_tables import Cell, Table
 from .tables import number, signed
@@ -36,7 +36,7 @@ def longitudinal(cohort: Cohort) -> Rows:
 
     The change is from the first session; its expected error is √(a² + b²) of the expected errors of both volumes.
     """
-    series: dict[tuple[str, ...], dict[str, Tissue]] = {}
+    series: dict[tuple[str, ...], dict[str, SegmentationOutputs]] = {}
     for about, tissue in cohort.segmentations.values():
         if about["image"] not in (BASELINE, HIGH):
             key = about["subject"], about["contrast"], about["image"], tissue.segmentation
@@ -56,7 +56,7 @@ def _days(cohort: Cohort, subject: str, first: str, session: str) -> int | None:
     return (after.date() - before.date()).days if before and after else None
 
 
-def _changes(first: Tissue, later: Tissue) -> Rows:
+def _changes(first: SegmentationOutputs, later: SegmentationOutputs) -> Rows:
     rows, before = [], first.volumes or {}
     for name, volume in (later.volumes or {}).items():
         if before.get(name):

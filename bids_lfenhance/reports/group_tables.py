@@ -43,7 +43,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Table:
-    """A caption, (title, explanation) of every column, and rows of cells; the first ``words`` columns hold words.
+    """A caption, (title, explanation) of every column, and rows of cells; the first ``text_columns`` hold text.
 
     ``groups``: (title, number of columns) above the columns, where several belong together.
     """
@@ -51,7 +51,7 @@ class Table:
     caption: str
     columns: Sequence[tuple[str, str]]
     rows: Sequence[Sequence[Cell]]
-    words: int = 1
+    text_columns: int = 1
     groups: Sequence[tuple[str, int]] = ()
 
     @property

@@ -92,7 +92,7 @@ def _painted(
     index: int,
 ) -> fig.Tile:
     ground, over, where = (fig.plane_slice(volume, plane, index) for volume in (image, values, brain))
-    return fig.Tile(fig.painted(fig.grey(ground, window), over, where, scale))
+    return fig.Tile(fig.overlay_map(fig.grey(ground, window), over, where, scale))
 
 
 def _at(brain: np.ndarray, plane: str, share: float) -> int:

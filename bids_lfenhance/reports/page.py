@@ -14,7 +14,6 @@ from .summary import shown_rows, summary_of
 from .tables import (
     field_strength,
     lesion_rows,
-    losses,
     metric_description,
     metric_name,
     metric_rows,
@@ -23,11 +22,12 @@ from .tables import (
     protocols,
     region_colour,
     region_rows,
+    regressions,
     scan_rows,
     signed,
     volume_rows,
 )
-from .usable import gaps_of, usable_images, warnings_of
+from .usable import missing_outputs, usable_images, warnings_of
 from .viewer import quality_for
 
 __all__ = ["boilerplate", "reports_failure", "write_report"]
@@ -115,10 +115,10 @@ def session_part(session: Session, subject: Subject, figures: SessionFigures) ->
         "session": session,
         "names": image_names(session),
         "summaries": [summary_of(session, one, figures) for one in usable_images(session, broken_of(session, figures))],
-        "gaps": gaps_of(session, subject.run, figures.problems),
+        "missing_outputs": missing_outputs(session, subject.run, figures.problems),
         "act": act,
         "know": know,
-        "losses": losses(session),
+        "regressions": regressions(session),
         "facts": facts(session),
         "scans": scan_rows(session),
         "viewer": figures.viewer,

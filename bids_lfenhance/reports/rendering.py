@@ -105,7 +105,7 @@ def colour_table(name: str) -> np.ndarray:
     return (matplotlib.colormaps[name](np.arange(256))[:, :3] * 255).round().astype(np.uint8)
 
 
-def painted(anatomy: np.ndarray, values: np.ndarray, where: np.ndarray, scale: Scale) -> np.ndarray:
+def overlay_map(anatomy: np.ndarray, values: np.ndarray, where: np.ndarray, scale: Scale) -> np.ndarray:
     """(rows, cols, 3) uint8: values in colour over a grey image, inside the mask ``where``; NaN is flat."""
     table = colour_table(scale.colours)
     ground = anatomy if scale.threshold is None else (anatomy * DIMMED).astype(np.uint8)
@@ -118,7 +118,7 @@ def painted(anatomy: np.ndarray, values: np.ndarray, where: np.ndarray, scale: S
     return rgb
 
 
-def tinted(ground: np.ndarray, labels: np.ndarray, colours: np.ndarray, strength: float = 0.45) -> np.ndarray:
+def overlay_labels(ground: np.ndarray, labels: np.ndarray, colours: np.ndarray, strength: float = 0.45) -> np.ndarray:
     """(rows, cols, 3) uint8: labels (rows, cols) in their ``colours`` (256, 3) over a grey picture (rows, cols)."""
     rgb = np.repeat(ground[..., None], 3, axis=-1).astype(np.float32)
     labelled = labels > 0
@@ -150,7 +150,7 @@ def columns_of(count: int) -> int:
     return max(1, math.ceil(math.sqrt(count)))
 
 
-def sheet(volume: np.ndarray) -> np.ndarray:
+def mosaic(volume: np.ndarray) -> np.ndarray:
     """All axial slices of a volume (X, Y, Z[, 3]) uint8 side by side, row after row: the page cuts every plane from it.
 
     (rows · Y, columns · X[, 3]); each slice as ``plane_slice`` draws it, ``columns_of(Z)`` in a row.
@@ -166,17 +166,17 @@ def sheet(volume: np.ndarray) -> np.ndarray:
     return whole
 
 
-def lossy(volume: np.ndarray, quality: int) -> bytes:
+def encode_webp(volume: np.ndarray, quality: int) -> bytes:
     """The sheet of an image (X, Y, Z) or (X, Y, Z, 3) uint8 as WebP."""
-    return _encoded(sheet(volume), "WEBP", quality=quality, method=1)
+    return _encoded(mosaic(volume), "WEBP", quality=quality, method=1)
 
 
-def lossless(labels: np.ndarray) -> bytes:
+def encode_png(labels: np.ndarray) -> bytes:
     """The sheet of labels (X, Y, Z) uint8 as PNG, which keeps them."""
-    return _encoded(sheet(labels), "PNG")
+    return _encoded(mosaic(labels), "PNG")
 
 
-def small(picture: np.ndarray, height: int) -> bytes:
+def encode_thumbnail(picture: np.ndarray, height: int) -> bytes:
     """A grey picture (rows, cols) uint8 as a JPEG of so many rows."""
     from PIL import Image
 

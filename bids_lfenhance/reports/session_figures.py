@@ -95,7 +95,7 @@ def _print_maps(
             )
             for plane, index in frame.choice()
         ]
-        rows.append([fig.Tile(fig.painted(fig.grey(i, window), v, m, layer.scale)) for i, v, m in cut])
+        rows.append([fig.Tile(fig.overlay_map(fig.grey(i, window), v, m, layer.scale)) for i, v, m in cut])
     heads = [names.get(label, label), *(layer.name for layer in layers)]
     scales = {number: layer.scale for number, layer in enumerate(layers, start=1)}
     figures.files[f"desc-{label}Maps_{contrast.name}"] = fig.sheet_figure(rows, heads, frame.columns(), scales)
@@ -105,7 +105,7 @@ def _thumbnail(contrast: ContrastImages, frame: Frame, figures: SessionFigures) 
     """One axial slice of the first result."""
     for label in contrast.labels[:1]:
         data = fig.plane_slice(contrast.images[label], "axial", frame.start("axial"))
-        figures.files[f"{THUMBNAIL}_{contrast.name}"] = fig.small(
+        figures.files[f"{THUMBNAIL}_{contrast.name}"] = fig.encode_thumbnail(
             fig.grey(data, contrast.windows[label]), THUMBNAIL_PIXELS
         )
 
@@ -169,7 +169,7 @@ def _print_regions(contrast: ContrastImages, frame: Frame, names: Mapping[str, s
     colours = region_colours()
     rows = [
         [
-            fig.Tile(fig.tinted(tile.pixels, fig.plane_slice(contrast.regions[key], plane, index), colours))
+            fig.Tile(fig.overlay_labels(tile.pixels, fig.plane_slice(contrast.regions[key], plane, index), colours))
             for tile, (plane, index) in zip(
                 _tiles(contrast.images[key], contrast.windows[key], frame), frame.choice(), strict=True
             )

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..imaging.grid import Box, Grid, box_of, resample, zooms_of
 from . import rendering as fig
-from .collect import Channel, Output, Session, Tissue, load
+from .collect import Channel, Output, SegmentationOutputs, Session, load
 
 MARGIN_MM = 24
 """Around the brain, in every picture: the scalp, and air beside it."""
@@ -94,17 +94,17 @@ class ContrastImages:
 def find_frame(session: Session) -> Frame | None:
     """Where the pictures of a session are, from the first image that can be read; None where none can."""
     candidates = [o for c in session.channels for o in (c.low, *c.enhanced.values()) if o is not None]
-    first = next((image for o in candidates if (image := attempt(o, None, [])) is not None), None)
+    first = next((image for o in candidates if (image := load_on_grid(o, None, [])) is not None), None)
     if first is None:
         return None
     data, grid = np.nan_to_num(first[0]), first[1]
-    brain = attempt(session.mask, grid, [], order=0)
+    brain = load_on_grid(session.mask, grid, [], order=0)
     mask = brain[0] > 0.5 if brain is not None and (brain[0] > 0.5).any() else data > 0.2 * np.percentile(data, 99)
     box = box_of(mask, [round(MARGIN_MM / zoom) for zoom in zooms_of(grid.affine)])
     return Frame(grid, box, mask[box], {plane: fig.slice_range(mask[box], plane) for plane in fig.AXES})
 
 
-def attempt(
+def load_on_grid(
     output: Output | None, grid: Grid | None, problems: list[str], order: int = 1
 ) -> tuple[np.ndarray, Grid] | None:
     """An image on the grid (its own where none is given), or None and a sentence among the problems."""
@@ -124,13 +124,15 @@ def load_channel(channel: Channel, frame: Frame, problems: list[str]) -> Contras
     """Everything of a contrast that can be read; what cannot is listed among the problems."""
 
     def cut(output: Output | None, order: int = 1) -> np.ndarray | None:
-        loaded = attempt(output, frame.grid, problems, order)
+        loaded = load_on_grid(output, frame.grid, problems, order)
         return None if loaded is None else loaded[0][frame.box]
 
     def cut_all(outputs: Mapping[str, Output], order: int = 1) -> dict[str, np.ndarray]:
         return {key: np.nan_to_num(d) for key, output in outputs.items() if (d := cut(output, order)) is not None}
 
-    def cut_labels(segmentations: Mapping[str, Tissue], high: Tissue | None) -> dict[str, np.ndarray]:
+    def cut_labels(
+        segmentations: Mapping[str, SegmentationOutputs], high: SegmentationOutputs | None
+    ) -> dict[str, np.ndarray]:
         outputs = {("low" if key == "preproc" else key): one.output for key, one in segmentations.items()}
         outputs |= {"high": high.output} if high is not None else {}
         return {key: data.astype(np.uint8) for key, data in cut_all(outputs, 0).items()}
@@ -156,7 +158,7 @@ def _moved(output: Output, problems: list[str]) -> tuple[np.ndarray, np.ndarray]
     """A scan on its own voxels and the affine (4, 4) by which its transform moved it; None without a transform."""
     from nitransforms.io.itk import ITKLinearTransform
 
-    loaded, path = attempt(output, None, problems), transform_of(output)
+    loaded, path = load_on_grid(output, None, problems), transform_of(output)
     if loaded is None or path is None:
         return None
     to_stack = ITKLinearTransform.from_filename(path).to_ras()  # ITK carries points from the fixed to the moving image

@@ -9,7 +9,7 @@ from typing import Any
 from ..config import TISSUES
 from ..evaluation.metric_definitions import DICE, METRICS
 from ..evaluation.protocols import PRIMARY
-from .collect import Channel, Session, Tissue
+from .collect import Channel, SegmentationOutputs, Session
 
 HEADLINE = ("psnr", "ssim")
 """Metrics whose loss against the plain mean is reported at the top."""
@@ -107,10 +107,14 @@ def region_rows(channel: Channel, session: Session) -> list[dict[str, Any]]:
 
 
 def _rows_of(
-    segmented: Mapping[str, Tissue], high: Tissue | None, session: Session, contrast: str, digits: int = 1
+    segmented: Mapping[str, SegmentationOutputs],
+    high: SegmentationOutputs | None,
+    session: Session,
+    contrast: str,
+    digits: int = 1,
 ) -> list[dict[str, Any]]:
     keys = (*(key for key in ("preproc",) if key in segmented), *session.labels)
-    columns: list[Tissue | None] = [segmented.get(key) for key in keys]
+    columns: list[SegmentationOutputs | None] = [segmented.get(key) for key in keys]
     reference = high.volumes if high else None
     segs = {f"seg-{tissue.segmentation}" for tissue in segmented.values()}
     dice = {
@@ -127,7 +131,7 @@ def _rows_of(
 
 def _volume_row(
     name: str,
-    columns: Iterable[tuple[Tissue | None, Mapping[str, Any]]],
+    columns: Iterable[tuple[SegmentationOutputs | None, Mapping[str, Any]]],
     reference: Mapping[str, float] | None,
     digits: int,
 ) -> dict[str, Any]:
@@ -282,7 +286,7 @@ def metric_description(metric: str) -> str:
     return METRICS[metric].description if metric in METRICS else ""
 
 
-def losses(session: Session) -> list[str]:
+def regressions(session: Session) -> list[str]:
     """A sentence for each headline metric, inside the brain and by the decisive protocol, that is worse than before."""
     sentences = []
     for row in metric_rows(session, PRIMARY):

@@ -57,7 +57,7 @@ def summed_up(images: Sequence[Judged]) -> dict[str, str]:
     return words | {"reasons": "; ".join(listed)}
 
 
-def gaps_of(session: Session, run: Run | None, problems: Iterable[str]) -> list[str]:
+def missing_outputs(session: Session, run: Run | None, problems: Iterable[str]) -> list[str]:
     """Sentences on what should be here and is not, or cannot be read."""
     sentences = [f"Missing: {sentence}." for sentence in session.missing] + list(problems)
     if run and run.crashes:

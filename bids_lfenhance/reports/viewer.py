@@ -10,13 +10,11 @@ from typing import Any
 import numpy as np
 
 from ..config import DERIVED_MAPS
+from ..evaluation.risk import THRESHOLD as RISK_THRESHOLD
 from ..imaging.grid import zooms_of
 from . import rendering as fig
 from .session_images import ContrastImages, Frame
 from .tables import band_limit
-
-RISK_THRESHOLD = 2.0
-"""Noise units below which a residual is what noise does and is not painted, where the sidecar names no threshold."""
 
 PERCENT = "% of median brain intensity"
 
@@ -45,7 +43,7 @@ class Layer:
 
     def painted(self, anatomy: np.ndarray, mask: np.ndarray) -> np.ndarray:
         """(X, Y, Z, 3) uint8: in colour over a grey image, black outside the brain."""
-        return fig.painted(np.where(mask, anatomy, 0).astype(np.uint8), self.values, mask, self.scale)
+        return fig.overlay_map(np.where(mask, anatomy, 0).astype(np.uint8), self.values, mask, self.scale)
 
 
 @dataclass
@@ -65,23 +63,23 @@ class Viewer:
         for key, data in _images(contrast):
             grey = fig.grey(data, contrast.windows[key.removesuffix(DRAWN)])
             entry["images"].append({"key": key, "name": _name(key, names)})
-            self.pictures[f"{home}/{key}"] = fig.lossy(grey, self.quality)
+            self.pictures[f"{home}/{key}"] = fig.encode_webp(grey, self.quality)
         for label, own in layers.items():
             anatomy = fig.grey(contrast.images[label], contrast.windows[label])
             entry["maps"].append({"key": label, "name": names.get(label, label)})
             for layer in own:
                 entry["maps"].append({"key": f"{label}-{layer.kind}", "name": layer.name})
-                self.pictures[f"{home}/{label}-{layer.kind}"] = fig.lossy(
+                self.pictures[f"{home}/{label}-{layer.kind}"] = fig.encode_webp(
                     layer.painted(anatomy, self.frame.mask), self.quality
                 )
         for key in contrast.images:
             inside = self.frame.mask.astype(np.uint8)
             labels = np.maximum(contrast.tissue[key], inside) if key in contrast.tissue else inside
             entry["tissue"][key] = f"{home}/{key}/tissue"
-            self.pictures[f"{home}/{key}/tissue"] = fig.lossless(labels)
+            self.pictures[f"{home}/{key}/tissue"] = fig.encode_png(labels)
             if key in contrast.regions and key in layers:  # one parcellation for every image: they lie on one grid
                 entry["regions"][key] = f"{home}/{key}/regions"
-                self.pictures[f"{home}/{key}/regions"] = fig.lossless(contrast.regions[key])
+                self.pictures[f"{home}/{key}/regions"] = fig.encode_png(contrast.regions[key])
         self.contrasts.append(entry)
 
     def described(self) -> dict[str, Any] | None:

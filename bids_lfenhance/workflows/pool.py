@@ -28,10 +28,10 @@ def start_worker() -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)  # of the fork server, whose child this is
-    _die_with_the_run()
+    _exit_with_parent()
 
 
-def _die_with_the_run() -> None:
+def _exit_with_parent() -> None:
     """From here on the kernel ends this process when the run that started it is gone.
 
     The fork server outlives a killed run as long as there are workers, and a worker may be deep in foreign code: so no

@@ -198,7 +198,7 @@ def preflight(settings: Settings, spec: RunSpec) -> None:
 def run_participants(settings: Settings, spec: RunSpec, plan: Plan) -> Outcome:
     """Run all subjects of a plan; the outcome is checked against what is on disk."""
     spec = replace(spec, threads=_threads(settings, spec, len(plan.sessions)))
-    spec = replace(spec, enhance_gb=_share(settings, spec, len(plan.sessions)))
+    spec = replace(spec, enhance_gb=_memory_per_enhancement(settings, spec, len(plan.sessions)))
     outcome = Outcome(_start_run(settings, spec, plan), skipped=plan.skipped)
     for subject, sentence in plan.failed:
         outcome.failed.setdefault(subject, []).append(sentence)
@@ -223,7 +223,7 @@ def run_participants(settings: Settings, spec: RunSpec, plan: Plan) -> Outcome:
     if settings.strict:
         _apply_strict(outcome)
     if outcome.done:
-        _cite(settings.out_dir)
+        _write_citation(settings.out_dir)
     append_log(outcome.run_dir, summary(outcome, settings.out_dir))
     return outcome
 
@@ -246,7 +246,7 @@ def _threads(settings: Settings, spec: RunSpec, sessions: int) -> int:
     return max(1, min(spec.threads, (settings.nprocs or available_cpus()) // max(sessions, 1)))
 
 
-def _share(settings: Settings, spec: RunSpec, sessions: int) -> float:
+def _memory_per_enhancement(settings: Settings, spec: RunSpec, sessions: int) -> float:
     """GiB for the arrays of one enhancement, such that as many as can go at once fit beside each other."""
     at_once = [sessions, (settings.nprocs or available_cpus()) // spec.threads]
     at_once.append(int(spec.mem_gb // MINIMUM_MEMORY_GB[settings.sloppy]))
@@ -261,7 +261,7 @@ def _tidy(settings: Settings, spec: RunSpec, subject: str) -> None:
             shutil.rmtree(left, ignore_errors=True)
 
 
-def _cite(out_dir: Path) -> None:
+def _write_citation(out_dir: Path) -> None:
     """The methods text of all subjects is on disk: read under the lock, so that the last to write saw them all."""
     with locked(out_dir / "logs" / ".citation.lock"):
         for end, text in zip(("md", "bib"), citation(out_dir), strict=True):

@@ -81,10 +81,10 @@ class WorkerPlugin(MultiProcPlugin):
         Steps that take no time come alone: what waits for them must not lose its turn to another subject.
         """
         at_once = [j for j in jobids if self.procs[j].run_without_submitting]
-        line = sorted(jobids, key=lambda j: (not self.procs[j].is_gpu_node(), -self._depth[self.procs[j].fullname], j))
-        return at_once or self._none_passes(line)
+        queue = sorted(jobids, key=lambda j: (not self.procs[j].is_gpu_node(), -self._depth[self.procs[j].fullname], j))
+        return at_once or self._startable_jobs(queue)
 
-    def _none_passes(self, line: list[int]) -> list[int]:
+    def _startable_jobs(self, queue: list[int]) -> list[int]:
         """The first steps of the queue as far as resources allow; a step that waits only for the GPU is skipped.
 
         Were a step that needs more passed by those that need less, it would wait until there are none left: every
@@ -92,7 +92,7 @@ class WorkerPlugin(MultiProcPlugin):
         """
         memory, processors, gpu = self._check_resources(self.pending_tasks)
         started = []
-        for job in line:
+        for job in queue:
             node = self.procs[job]
             if node.is_gpu_node():
                 if gpu < 1:
@@ -198,7 +198,7 @@ def _sentence(text: str) -> str:
                     f"expected room for intermediate files, found no space left on the device ({summary}); {MORE_ROOM}"
                 )
             return f"the step ran out of memory ({summary}); {LESS_MEMORY}" if _NO_MEMORY.search(summary) else summary
-    return text.strip().splitlines()[-1] if text.strip() else "the step ended without a word"
+    return text.strip().splitlines()[-1] if text.strip() else "the step ended without a message"
 
 
 def _write_crash(folder: Path, name: str, text: str) -> Path | None:

@@ -36,7 +36,7 @@ MEMORY_GB = 2.0
 
 
 @dataclass
-class Simulated:
+class SimulationOutcome:
     """What a run came to: high-field sessions done, found done, failed (name, sentence), and what to know of them."""
 
     done: list[str] = field(default_factory=list)
@@ -51,12 +51,14 @@ class Simulated:
         return 1 if self.failed else 0
 
 
-def run_simulation(settings: SimulateSettings, plan: SimulationPlan, tasks: Mapping[str, Task], toml: str) -> Simulated:
+def run_simulation(
+    settings: SimulateSettings, plan: SimulationPlan, tasks: Mapping[str, Task], toml: str
+) -> SimulationOutcome:
     """What the run came to; every claim in it was checked against the disk.
 
     ``toml`` is the TOML of the settings that change an image.
     """
-    outcome = Simulated(failed={f"sub-{subject}": sentence for subject, sentence in plan.failed})
+    outcome = SimulationOutcome(failed={f"sub-{subject}": sentence for subject, sentence in plan.failed})
     nprocs = processes(settings)
     check_room(settings.out_dir, "OUT_DIR")
     write_simulated_dataset(settings.out_dir, settings.bids_dir, __version__, toml)
@@ -81,7 +83,7 @@ def processes(settings: SimulateSettings) -> int:
 class _ProgressReporter:
     """Told of each session as it ends: checks the disk, says a line, moves the bar."""
 
-    def __init__(self, settings: SimulateSettings, tasks: Mapping[str, Task], outcome: Simulated) -> None:
+    def __init__(self, settings: SimulateSettings, tasks: Mapping[str, Task], outcome: SimulationOutcome) -> None:
         from tqdm import tqdm
 
         self._settings, self._tasks, self._outcome = settings, tasks, outcome
@@ -89,7 +91,7 @@ class _ProgressReporter:
             total=len(tasks), unit="session", file=sys.stderr, dynamic_ncols=True, disable=not sys.stderr.isatty()
         )
 
-    def __call__(self, name: str, result: "Made | None", sentence: str) -> None:
+    def __call__(self, name: str, result: "WorkerResult | None", sentence: str) -> None:
         outcome, task = self._outcome, self._tasks[name]
         if result is None:
             outcome.failed[name] = sentence
@@ -136,7 +138,7 @@ def missing_high_field(task: Task) -> list[str]:
 
 
 @dataclass(frozen=True)
-class Made:
+class WorkerResult:
     """What a worker tells: how many sessions it made, the SHA-256 of the source files, what it took, warnings."""
 
     made: int
@@ -145,14 +147,14 @@ class Made:
     warnings: tuple[str, ...] = ()
 
 
-def simulate_one(task: Task) -> Made:
+def simulate_one(task: Task) -> WorkerResult:
     """What was made of one high-field session; what is on disk already is left alone."""
     with measured() as usage:
         made = _simulate(task)
     return replace(made, usage=usage)
 
 
-def _simulate(task: Task) -> Made:
+def _simulate(task: Task) -> WorkerResult:
     settings, source = task.settings, task.source
     hashes = {scan.path: sha256(scan.path) for scan in source.scans}
     todo = missing(task, hashes)
@@ -166,7 +168,7 @@ def _simulate(task: Task) -> Made:
     if settings.high_field != "none":
         about = {scan.path: _about_high_field(task, scan.path, hashes) for scan in source.scans}
         add_high_field(settings.out_dir, source.scans, source.label, settings.high_field, about)
-    return Made(len(todo), hashes, warnings=warnings)
+    return WorkerResult(len(todo), hashes, warnings=warnings)
 
 
 def _scans(task: Task, high_field: Sequence[Any], session: str, hashes: Mapping[Path, str]) -> list[SimulatedScan]:
@@ -218,7 +220,7 @@ def _about_high_field(task: Task, path: Path, hashes: Mapping[Path, str]) -> dic
     return about
 
 
-def summary(outcome: Simulated, plan: SimulationPlan, settings: SimulateSettings) -> str:
+def summary(outcome: SimulationOutcome, plan: SimulationPlan, settings: SimulateSettings) -> str:
     """One screen: what was made, what was there, what failed and why, what comes next."""
     lines = [""]
     if outcome.done:

@@ -261,7 +261,5 @@ def _by_workers(work: Callable[[Job], Any], jobs: Sequence[Job], nprocs: int, wh
         run_in_workers(work, tasks, min(nprocs, len(tasks)), ended)
     if failed:
         more = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
-        raise MethodError(
-            f"Expected an example of every subject, but {failed[0]}{more}; leave these out, or mend them."
-        )
+        raise MethodError(f"Expected an example of every subject, but {failed[0]}{more}; leave these out, or fix them.")
     return [made[name] for name in tasks]

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from bids_lfenhance.cli.parser import parse
-from bids_lfenhance.cli.run import NOTHING, main, resolve_method
+from bids_lfenhance.cli.run import NOTHING_TO_DO, main, resolve_method
 from bids_lfenhance.config import to_toml
 from bids_lfenhance.workflows.run import make_run_spec
 
@@ -100,7 +100,7 @@ def test_where_nothing_matches_nothing_is_done_and_said_to_be(make_tree: Any, tm
     nowhere.write_text('{"lf": {"acquisition": "none"}}')
     words = ["participant", "--method", "interp", "--segmentation", "none", *(["--dry-run"] if dry else [])]
     low = make_tree({"01/A/acq-axi_T1w": LOW, "02/A/acq-axi_T1w": LOW})
-    assert main([str(low), str(out), *words, "--bids-filter-file", str(nowhere)]) == NOTHING
+    assert main([str(low), str(out), *words, "--bids-filter-file", str(nowhere)]) == NOTHING_TO_DO
     said = capsys.readouterr()
     assert "nothing was done: no low-field session matches." in said.err
     assert "2 of 2 subjects: The filters leave no low-field image." in said.err

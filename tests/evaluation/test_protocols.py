@@ -28,7 +28,7 @@ def test_brain_fit_undoes_gain_and_offset(pair):
 
 def test_target_max_leaves_the_image_its_units(pair):
     scales = protocols.by_target_max(pair)
-    assert scales.image == scales.reference == protocols.Line(1 / 50)
+    assert scales.image == scales.reference == protocols.LinearScaling(1 / 50)
 
 
 def test_own_max_is_that_of_the_brain(pair):

@@ -5,7 +5,7 @@ import pytest
 from scipy import ndimage
 from skimage.metrics import structural_similarity
 
-from bids_lfenhance.evaluation.protocols import Line
+from bids_lfenhance.evaluation.protocols import LinearScaling
 from bids_lfenhance.evaluation.ssim import local_moments, rescale, ssim_map, valid_area
 
 
@@ -46,7 +46,7 @@ def test_two_dimensional_is_skimage_slice_by_slice(images):
 @pytest.mark.parametrize("window", ["gaussian", "uniform"])
 def test_rescaling_the_moments_is_rescaling_the_images(images, window):
     x, y = images
-    lines = Line(-0.7, 1.2), Line(3.0, -0.4)
+    lines = LinearScaling(-0.7, 1.2), LinearScaling(3.0, -0.4)
     direct = ssim_map(local_moments(lines[0](x), lines[1](y), window))
     by_algebra = ssim_map(rescale(local_moments(x, y, window), *lines))
     np.testing.assert_allclose(by_algebra, direct, atol=1e-5)
@@ -54,7 +54,7 @@ def test_rescaling_the_moments_is_rescaling_the_images(images, window):
 
 def test_arbitrary_units_lose_no_digits(images):
     x, y = (np.float32(1000) + np.float32(500) * data for data in images)
-    raw = rescale(local_moments(x, y), Line(1 / 500, -2), Line(1 / 500, -2))
+    raw = rescale(local_moments(x, y), LinearScaling(1 / 500, -2), LinearScaling(1 / 500, -2))
     np.testing.assert_allclose(ssim_map(raw), ssim_map(local_moments(*images)), atol=1e-4)
 
 

@@ -9,7 +9,7 @@ import pytest
 from bids_lfenhance.bids.dataset import write_dataset_files
 from bids_lfenhance.bids.lock import exclusive_run
 from bids_lfenhance.bids.tables import read_table
-from bids_lfenhance.workflows.run import _cite
+from bids_lfenhance.workflows.run import _write_citation
 
 PROCESSES, SUBJECTS = 16, 64
 
@@ -40,7 +40,7 @@ def _begin(task: tuple[Path, int]) -> bool:
         anat.mkdir(parents=True)
         (anat / f"sub-{subject}_res-1mm_desc-interp_T1w.json").write_text('{"Draws": 1}')
         (anat / f"sub-{subject}_res-1mm_desc-interp_T1w.nii.gz").touch()
-        _cite(out)
+        _write_citation(out)
         return whole and f"sub-{subject}" in mine
 
 

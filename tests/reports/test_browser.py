@@ -13,7 +13,7 @@ import pytest
 
 from bids_lfenhance.config import GroupSettings
 from bids_lfenhance.reports.page import write_report
-from bids_lfenhance.reports.rendering import small
+from bids_lfenhance.reports.rendering import encode_thumbnail
 from bids_lfenhance.workflows.group import run_group
 
 from .browser import BROWSER, DRIVER, Browser, browser
@@ -232,7 +232,9 @@ def test_a_dot_and_a_small_picture_of_the_group_lead_to_the_subject(one: Browser
         (derivative / f"{name}.html").write_text("<title>it</title>")
         folder = derivative / name / "figures"
         folder.mkdir()
-        (folder / f"{name}_ses-A_desc-thumbnail_T1w.jpg").write_bytes(small(phantom((24, 28, 24))[:, :, 12] * 60, 20))
+        (folder / f"{name}_ses-A_desc-thumbnail_T1w.jpg").write_bytes(
+            encode_thumbnail(phantom((24, 28, 24))[:, :, 12] * 60, 20)
+        )
     run_group(GroupSettings(tmp_path / "raw", derivative))
     for what in ("svg a circle", ".wall a img"):
         one.open(derivative / "group.html")

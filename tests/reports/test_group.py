@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from bids_lfenhance.config import GroupSettings
-from bids_lfenhance.reports.cohort import damage
+from bids_lfenhance.reports.cohort import file_defect
 from bids_lfenhance.reports.group_dictionary import TABLES
 from bids_lfenhance.reports.group_figures import _metric_plot
 from bids_lfenhance.reports.svg import FAINT
@@ -305,10 +305,10 @@ def test_damage_is_seen_from_header_and_end(tmp_path):
     for name in ("a.nii.gz", "b.nii"):
         path = tmp_path / name
         nib.save(nib.Nifti1Image(np.random.default_rng(0).normal(size=(9, 8, 7)), np.eye(4)), path)
-        assert damage(path) == ""
+        assert file_defect(path) == ""
         path.write_bytes(path.read_bytes()[:-5])
-        assert damage(path) == "cut short"
+        assert file_defect(path) == "cut short"
         path.write_bytes(b"")
-        assert damage(path) == "empty file"
+        assert file_defect(path) == "empty file"
         path.write_bytes(b"not an image at all" * 9)
-        assert damage(path) == "not a readable NIfTI file"
+        assert file_defect(path) == "not a readable NIfTI file"

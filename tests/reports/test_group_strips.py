@@ -11,7 +11,7 @@ import pytest
 from bids_lfenhance.config import TISSUES
 from bids_lfenhance.reports.cohort import Cohort as Read
 from bids_lfenhance.reports.group_strips import MEASURES, STEP, outside, quality_strips, thumbnails
-from bids_lfenhance.reports.rendering import small
+from bids_lfenhance.reports.rendering import encode_thumbnail
 
 from .fake_cohort import Cohort, build
 from .group_reader import read
@@ -97,7 +97,9 @@ def test_the_wall_shows_the_worst_first_and_nothing_of_few(tmp_path: Path) -> No
         name = f"{number:02d}"
         figures = tmp_path / f"sub-{name}" / "figures"
         figures.mkdir(parents=True)
-        (figures / f"sub-{name}_ses-A_desc-thumbnail_T1w.jpg").write_bytes(small(np.zeros((9, 7), np.uint8), 5))
+        (figures / f"sub-{name}_ses-A_desc-thumbnail_T1w.jpg").write_bytes(
+            encode_thumbnail(np.zeros((9, 7), np.uint8), 5)
+        )
         quality.append({"subject": name, "session": "A", "look": word, "segment": word, "measure": "no"})
     made = Read(tmp_path, ("00", "01", "02"), (), *[None] * 3, quality=quality)  # type: ignore[arg-type]
     words = [one.text.partition(" T1w: to look at ")[::2] for one in thumbnails(made)]

@@ -48,7 +48,7 @@ def test_a_map_is_painted_above_its_threshold_inside_the_brain_only():
     values = np.array([[0.0, 1.9, 2.1, 6.0, np.nan, 6.0]])
     where = np.array([[True, True, True, True, True, False]])
     grey = np.full(values.shape, 100, np.uint8)
-    rgb = fig.painted(grey, values, where, fig.Scale("magma", (0, 6), "noise units", 2.0))
+    rgb = fig.overlay_map(grey, values, where, fig.Scale("magma", (0, 6), "noise units", 2.0))
     table = fig.colour_table("magma")
     assert (rgb[0, [0, 1, 5]] == 100 * fig.DIMMED).all()
     assert tuple(rgb[0, 3]) == tuple(table[255])
@@ -58,22 +58,22 @@ def test_a_map_is_painted_above_its_threshold_inside_the_brain_only():
 
 def test_a_sheet_holds_the_axial_slices_in_reading_order():
     volume = np.random.default_rng(3).integers(0, 256, (6, 8, 5)).astype(np.uint8)
-    sheet, across = fig.sheet(volume), fig.columns_of(5)
+    sheet, across = fig.mosaic(volume), fig.columns_of(5)
     assert sheet.shape == (2 * 8, across * 6)
     for number in range(5):
         row, column = divmod(number, across)
         tile = sheet[row * 8 : (row + 1) * 8, column * 6 : (column + 1) * 6]
         assert (tile == fig.plane_slice(volume, "axial", number)).all()
-    coloured = fig.sheet(np.repeat(volume[..., None], 3, axis=-1))
+    coloured = fig.mosaic(np.repeat(volume[..., None], 3, axis=-1))
     assert (coloured == sheet[..., None]).all()
 
 
 def test_labels_come_back_from_the_page_as_they_were_and_images_nearly():
     labels = np.random.default_rng(3).integers(0, 60, (16, 16, 9)).astype(np.uint8)
-    assert (opened(fig.lossless(labels))[..., 0] == fig.sheet(labels)).all()
+    assert (opened(fig.encode_png(labels))[..., 0] == fig.mosaic(labels)).all()
     image = (phantom((40, 40, 40)) * 60).astype(np.uint8)
-    assert np.abs(opened(fig.lossy(image, 75))[..., 0] - fig.sheet(image)).mean() < 3
-    assert [fig.data_uri(one)[:15] for one in (fig.lossless(labels), fig.lossy(image, 50))] == [
+    assert np.abs(opened(fig.encode_webp(image, 75))[..., 0] - fig.mosaic(image)).mean() < 3
+    assert [fig.data_uri(one)[:15] for one in (fig.encode_png(labels), fig.encode_webp(image, 50))] == [
         "data:image/png;",
         "data:image/webp",
     ]
@@ -109,6 +109,6 @@ def test_labels_are_tinted_and_the_rest_is_grey() -> None:
     ground = np.full((2, 2), 100, np.uint8)
     colours = np.zeros((256, 3), np.uint8)
     colours[17] = (200, 100, 0)
-    found = fig.tinted(ground, np.array([[17, 0], [0, 0]], np.uint8), colours, strength=0.5)
+    found = fig.overlay_labels(ground, np.array([[17, 0], [0, 0]], np.uint8), colours, strength=0.5)
     assert found[0, 0].tolist() == [150, 100, 50]
     assert (found[1] == 100).all()

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from bids_lfenhance.evaluation.usable import Usable, judge
 from bids_lfenhance.reports.collect import Channel, Output, Session
-from bids_lfenhance.reports.usable import gaps_of, summed_up, usable_images, warnings_of
+from bids_lfenhance.reports.usable import missing_outputs, summed_up, usable_images, warnings_of
 
 GOOD, BAD = Usable("yes", "yes", "check", ("check to measure volumes: a",)), Usable("no", "no", "no", ("no: b",))
 
@@ -62,7 +62,7 @@ def test_a_session_has_the_worst_word_of_its_images_and_all_reasons_once():
 
 def test_gaps_name_what_is_missing():
     lacking = replace(session({}), missing=("a file",))
-    assert gaps_of(lacking, None, ["y cannot be read."]) == ["Missing: a file.", "y cannot be read."]
+    assert missing_outputs(lacking, None, ["y cannot be read."]) == ["Missing: a file.", "y cannot be read."]
 
 
 def test_a_warning_is_told_once_though_it_stands_beside_every_contrast():

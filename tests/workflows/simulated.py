@@ -51,20 +51,20 @@ def phantom_high_field(scans):
     return [phantom_source(contrast, size=32) for _, contrast, _ in scans], ("a warning",)
 
 
-def one(task: Task) -> simulate.Made:
+def one(task: Task) -> simulate.WorkerResult:
     """``simulate_one`` on phantoms, in whatever process this runs."""
     high_field.load_high_field = phantom_high_field
     return simulate.simulate_one(task)
 
 
-def one_killed(task: Task) -> simulate.Made:
+def one_killed(task: Task) -> simulate.WorkerResult:
     """The same, but the worker of sub-01 is killed, as by the kernel for want of memory."""
     if task.source.subject == "01":
         os.kill(os.getpid(), signal.SIGKILL)
     return one(task)
 
 
-def one_slow(task: Task) -> simulate.Made:
+def one_slow(task: Task) -> simulate.WorkerResult:
     """The same, but sub-02 would take for ever."""
     if task.source.subject == "02":
         Path(task.settings.out_dir, "begun").touch()

@@ -40,7 +40,7 @@ def test_enhancements_that_go_at_once_share_the_memory(
 ) -> None:
     """Each would fill all of it otherwise, and together be killed; never less than the scheduler sets aside for one."""
     settings = Settings(tmp_path, tmp_path / "out", nprocs=processors)
-    assert run._share(settings, spec(mem_gb=memory, threads=1), sessions) == share - run.LIBRARIES_GB
+    assert run._memory_per_enhancement(settings, spec(mem_gb=memory, threads=1), sessions) == share - run.LIBRARIES_GB
 
 
 def test_only_networks_get_several_threads() -> None:
