@@ -1,14 +1,14 @@
 """The methods text for a paper, made from what the sidecars say was done, with its references and licences."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from .._version import __version__
+from ..bids.describe import plural
 from ..data.references import bibtex, reference_text
 from ..methods import METHODS, description
-from .collect import Output, Session, Subject, collect
+from .collect import Output, Subject, collect
 from .tables import field_strength
 
 LICENCES = (
@@ -130,7 +130,7 @@ def describe(subjects: list[Subject]) -> Methods:
     parts = [
         _opening(subjects, sidecar, cite),
         _preparation(first, cite),
-        *(_enhancement(output, cite) for output in _one_per_label(images)),
+        *(_enhancement(output, cite) for output in {output.desc: output for output in images}.values()),
         _regions(first, cite),
         _trust(first, cite),
         "The images are estimates for research use and not for diagnosis.",
@@ -139,34 +139,21 @@ def describe(subjects: list[Subject]) -> Methods:
 
 
 def _enhanced(subject: Subject) -> list[Output]:
-    return [o for session in subject.sessions for channel in session.channels for o in channel.enhanced.values()]
-
-
-def _one_per_label(images: Iterable[Output]) -> list[Output]:
-    return list({output.desc: output for output in images}.values())
+    return [output for session in subject.sessions for output in session.enhanced]
 
 
 def _opening(subjects: list[Subject], sidecar: Any, cite: ReferenceNumbers) -> str:
     sessions = [session for subject in subjects for session in subject.sessions]
     version = str(sidecar.get("GeneratedWith", "")).removeprefix("bids_lfenhance ")
-    low = sorted({field_strength(s.get("FieldStrength")) for x in sessions for s in _scans(x)} - {"–"})
-    stacks = sum(len(_scans(session)) for session in sessions)
+    low = sorted({field_strength(s.get("FieldStrength")) for session in sessions for s in session.scans} - {"–"})
+    stacks = sum(len(session.scans) for session in sessions)
     paired = sum(session.reference is not None for session in sessions)
     return (
         f"Low-field brain MRI{' (' + ', '.join(low) + ')' if low else ''}, organised as BIDS {cite('bids')}, was "
         f"processed with the BIDS App {cite('apps')} bids_lfenhance{' ' + version if version else ''}, a workflow on "
-        f"Nipype {cite('nipype')}: {_count(len(subjects), 'subject')}, {_count(len(sessions), 'low-field session')}, "
-        f"{_count(stacks, 'scan')}, {paired} of the sessions with a high-field reference."
+        f"Nipype {cite('nipype')}: {plural(len(subjects), 'subject')}, {plural(len(sessions), 'low-field session')}, "
+        f"{plural(stacks, 'scan')}, {paired} of the sessions with a high-field reference."
     )
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
-
-
-def _scans(session: Session) -> list[Any]:
-    scans = session.record.get("Scans")
-    return [scan for scan in scans if isinstance(scan, dict)] if isinstance(scans, list) else []
 
 
 def _preparation(subject: Subject, cite: ReferenceNumbers) -> str:

@@ -71,6 +71,11 @@ class Cohort:
         """The name of the derivative, or nothing."""
         return str(optional_json(self.out_dir / "dataset_description.json").get("Name") or "")
 
+    def page(self, subject: str) -> str:
+        """The file name of the page of a subject, or nothing where there is none."""
+        name = f"sub-{subject}.html"
+        return name if (self.out_dir / name).is_file() else ""
+
 
 def known_subjects(out_dir: Path) -> list[str]:
     """Subjects that have a folder in the derivative, or a row in its participants.tsv."""
@@ -147,14 +152,9 @@ def _add_session(cohort: Cohort, subject: Subject, session: Session) -> None:
                     _add_segmentation(cohort, where, channel.contrast, label, tissue)
                 if label in cohort.methods and paired and (channel.contrast, label) not in measured:
                     status, detail = UNMEASURED, f"no row of {label} in its desc-{label}_qc.tsv"
-            row = _image_row(subject.name, name, channel.contrast, label, status, detail) | _risk(
-                channel, label, session
-            )
-            row |= {
-                "segmentations": " ".join(
-                    sorted(tissue.segmentation for tissue in segmented if tissue.volumes is not None)
-                )
-            }
+            row = _image_row(subject.name, name, channel.contrast, label, status, detail)
+            with_volumes = sorted(tissue.segmentation for tissue in segmented if tissue.volumes is not None)
+            row |= _risk(channel, label, session) | {"segmentations": " ".join(with_volumes)}
             row |= words.get((channel.contrast, label), {}) | _lesions(channel, label)
             own = {"own_session": output.entities.get("ses", NO_SESSION)} if output and label == HIGH else {}
             cohort.images.append(row | own | {"high_field": "yes" if paired else "no"})
@@ -188,8 +188,7 @@ def _add_segmentation(
 
 
 def _is_sloppy(session: Session) -> bool:
-    enhanced = [output for channel in session.channels for output in channel.enhanced.values()]
-    return any(output.sidecar.get("Sloppy") is True for output in enhanced)
+    return any(output.sidecar.get("Sloppy") is True for output in session.enhanced)
 
 
 def _find_unsegmented(cohort: Cohort, sloppy: Collection[tuple[str, str]]) -> None:
@@ -288,11 +287,9 @@ _WORST = {
 
 def _quality(session: Session) -> dict[str, Any]:
     """The worst figure of a session's scans, and how well the template fitted."""
-    listed = session.record.get("Scans")
-    scans = [scan for scan in listed if isinstance(scan, Mapping)] if isinstance(listed, list) else []
-    row: dict[str, Any] = {"scans": len(scans)}
+    row: dict[str, Any] = {"scans": len(session.scans)}
     for column, (key, worst) in _WORST.items():
-        figures = [value for scan in scans if (value := _figure(scan.get(key))) is not None]
+        figures = [value for scan in session.scans if (value := _figure(scan.get(key))) is not None]
         row[column] = worst(figures) if figures else None
     anatomy = _mapping(session.record.get("Anatomy"))
     row |= {"mask_ml": _figure(anatomy.get("MaskVolumeMl"))}

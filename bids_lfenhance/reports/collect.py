@@ -11,14 +11,12 @@ from typing import Any
 import numpy as np
 
 from ..bids.dataset import optional_json
+from ..bids.field_strength import HIGH_FIELD_FROM
 from ..bids.tables import read_columns
 from ..config import CONTRASTS, DERIVED_MAPS, MAP_ENDS, METHOD_MAPS
 from ..evaluation.metric_definitions import DATA_DICTIONARY
 from ..evaluation.volume_error import COLUMNS as ERROR_COLUMNS
 from ..imaging.grid import Grid, canonical_zoom
-
-HIGH_FIELD_TESLA = 1.0
-"""At this strength and above an image is high field (it is never judged by its name)."""
 
 GRID_LABELS = tuple(f"{canonical_zoom(sloppy):g}mm" for sloppy in (False, True))
 """The ``res-`` of the canonical grid, the finer first; what is in template spaces carries another or none."""
@@ -50,7 +48,7 @@ class Output:
     def is_high_field(self) -> bool:
         """Whether it was acquired at high field: by the sidecar's true field strength."""
         strength = self.sidecar.get("MagneticFieldStrength")
-        return isinstance(strength, int | float) and strength >= HIGH_FIELD_TESLA and not self.sidecar.get("Synthetic")
+        return isinstance(strength, int | float) and strength >= HIGH_FIELD_FROM and not self.sidecar.get("Synthetic")
 
 
 @dataclass(frozen=True)
@@ -123,6 +121,17 @@ class Session:
         )
 
     @property
+    def enhanced(self) -> list[Output]:
+        """The enhanced images."""
+        return [output for channel in self.channels for output in channel.enhanced.values()]
+
+    @property
+    def scans(self) -> list[Mapping[str, Any]]:
+        """What the record tells of each scan that was found."""
+        scans = self.record.get("Scans")
+        return [scan for scan in scans if isinstance(scan, Mapping)] if isinstance(scans, list) else []
+
+    @property
     def reference(self) -> Mapping[str, Any] | None:
         """The high-field session it was compared with, or None."""
         reference = self.record.get("Reference")
@@ -167,8 +176,7 @@ def collect(out_dir: Path, subject: str, run_dir: Path | None = None) -> Subject
 
 def _runs_of(out_dir: Path, subject: str, sessions: Iterable[Session]) -> Iterable[Run]:
     """The runs that the sidecars of the enhanced images name, each once, as far as their folders are here."""
-    images = [output for session in sessions for channel in session.channels for output in channel.enhanced.values()]
-    runtimes = [output.sidecar.get("Runtime") for output in images]
+    runtimes = [output.sidecar.get("Runtime") for session in sessions for output in session.enhanced]
     for name in dict.fromkeys(str(about.get("Run") or "") for about in runtimes if isinstance(about, Mapping)):
         folder = out_dir / "logs" / Path(name).name
         if name and (run := read_run(out_dir, subject, folder)):
@@ -261,8 +269,7 @@ def _session(out_dir: Path, subject: str, name: str | None, outputs: Iterable[Ou
         for contrast in _contrasts(record, own)
     )
     labels = tuple(dict.fromkeys(label for channel in channels for label in channel.enhanced))
-    if wanted in labels:
-        labels = (str(wanted), *(label for label in labels if label != wanted))
+    labels = tuple(sorted(labels, key=lambda label: label != wanted))
     tables = [folder / f"{head}_desc-{label}_qc.tsv" for label in sorted(labels)]
     mask = next((o for o in own if o.suffix == "mask"), None)
     session = Session(name, labels, channels, mask, record, _metric_columns(tables), ())
@@ -314,10 +321,8 @@ def _channel(contrast: str, low: list[Output], reference: list[Output]) -> Chann
     high = next((o for o in reference if o.suffix == contrast and o.desc == "preproc" and o.is_high_field), None)
     seg_regions = next((seg for seg in REGION_SEGMENTATIONS if _segmented(low, contrast, seg)), REGION_SEGMENTATIONS[0])
     tissue, regions = (_segmented(low, contrast, seg) for seg in ("tissue", seg_regions))
-    of_high = [
-        next(iter(_segmented(reference, contrast, seg).values()), None) if high else None
-        for seg in ("tissue", seg_regions)
-    ]
+    own_high = [next(iter(_segmented(reference, contrast, seg).values()), None) for seg in ("tissue", seg_regions)]
+    of_high = own_high if high else [None, None]
     maps_of = maps["Std"], maps["Risk"]
     kinds = (*DERIVED_MAPS, *METHOD_MAPS)
     own = {label: {kind: maps[kind][label] for kind in kinds if label in maps[kind]} for label in enhanced}
@@ -359,10 +364,8 @@ def _missing(session: Session, head: str, wanted: str | None) -> Iterable[str]:
     for channel in session.channels:
         yield from _missing_of(channel, head, labels, bool(session.reference))
     measured = set(map(str, session.metric_columns["image"]))
-    if session.reference:
-        yield from (
-            f"{head}_desc-{label}_qc.tsv: metrics against high field" for label in labels if label not in measured
-        )
+    unmeasured = [label for label in labels if session.reference and label not in measured]
+    yield from (f"{head}_desc-{label}_qc.tsv: metrics against high field" for label in unmeasured)
 
 
 def _missing_of(channel: Channel, head: str, labels: Iterable[str], paired: bool) -> Iterable[str]:

@@ -8,47 +8,40 @@ from ..evaluation.volume_error import COLUMNS as ERROR_COLUMNS
 from ..segmentation.regions import regions
 from .group_data import INTRACRANIAL
 
-Columns = dict[str, Mapping[str, Any]]
+Columns = dict[str, str | Mapping[str, Any]]
+"""What each column means: a sentence, or its description and units."""
 
 
-def _column(description: str, units: str = "") -> Mapping[str, Any]:
+def _column(description: str, units: str) -> Mapping[str, Any]:
     return {"Description": description} | ({"Units": units} if units else {})
 
 
 def _interval(name: str, what: str, units: str = "") -> Columns:
     ends = {"low": "lower", "high": "upper"}
-    columns = {name: _column(what, units)}
+    columns: Columns = {name: _column(what, units)}
     return columns | {f"{name}_{end}": _column(f"{word} end of its 95 % interval", units) for end, word in ends.items()}
 
 
 _KEYS: Columns = {
-    "participant_id": _column("Subject, as in participants.tsv"),
-    "session_id": _column("Session, as in file names; n/a for a dataset without sessions"),
+    "participant_id": "Subject, as in participants.tsv",
+    "session_id": "Session, as in file names; n/a for a dataset without sessions",
 }
 _SESSION: Columns = {
-    "session": _column(
-        "Low-field session; 'all': each subject's sessions averaged first; 'n/a': dataset without sessions"
-    )
+    "session": "Low-field session; 'all': each subject's sessions averaged first; 'n/a': dataset without sessions"
 }
-_CONTRAST: Columns = {"contrast": _column("Contrast (BIDS suffix)")}
+_CONTRAST: Columns = {"contrast": "Contrast (BIDS suffix)"}
 _IMAGE: Columns = {
-    "image": _column(
-        "'preproc' is the low-field baseline (plain mean of the stacks), any other word the desc- of a method"
-    )
+    "image": "'preproc' is the low-field baseline (plain mean of the stacks), any other word the desc- of a method"
 }
-_N: Columns = {"n": _column("Subjects that the row is over")}
+_N: Columns = {"n": "Subjects that the row is over"}
 _NAME: Columns = {
-    "name": _column("Region as the dseg.tsv names it; without 'left' or 'right': both sides together"),
+    "name": "Region as the dseg.tsv names it; without 'left' or 'right': both sides together",
 }
 _SEGMENTATION: Columns = {
-    "segmentation": _column(
-        "seg- of the segmentation: 'tissue', 'regions' or 'synthseg'; n/a for metrics of intensities"
-    )
+    "segmentation": "seg- of the segmentation: 'tissue', 'regions' or 'synthseg'; n/a for metrics of intensities"
 }
 _MEASURE: Columns = {
-    "measure": _column(
-        "Volume by labelled voxels (volume_mm3) or by sum of posteriors (volume_soft_mm3); bias and limits mm^3"
-    )
+    "measure": "Volume by labelled voxels (volume_mm3) or by sum of posteriors (volume_soft_mm3); bias and limits mm^3"
 }
 
 
@@ -66,7 +59,7 @@ def _agreement(reference: str) -> Columns:
         **_interval("lower", "Lower limit of agreement, bias - 1.96 SD", mm3),
         **_interval("upper", "Upper limit of agreement, bias + 1.96 SD", mm3),
         **_interval("r", "Pearson correlation"),
-        "r_p": _column("p of r, two-sided, not corrected"),
+        "r_p": "p of r, two-sided, not corrected",
         **_interval("icc", "ICC(2,1), absolute agreement (Shrout and Fleiss 1979)"),
         **_interval("ccc", "Lin's concordance correlation coefficient (1989)"),
     }
@@ -75,13 +68,13 @@ def _agreement(reference: str) -> Columns:
 def _compared(family: str) -> Columns:
     return {
         **_N,
-        "mean": _column("Mean over subjects, in the unit of what is measured"),
-        "sd": _column("Standard deviation over subjects"),
-        "pairs": _column("Subjects that have this image and the baseline"),
-        "difference_mean": _column("Mean over those of image minus baseline"),
-        "difference_sd": _column("Standard deviation of the difference"),
-        "p": _column("Wilcoxon signed-rank test of the difference, two-sided; n/a below 6 pairs"),
-        "p_holm": _column(f"p after Holm's correction over {family}"),
+        "mean": "Mean over subjects, in the unit of what is measured",
+        "sd": "Standard deviation over subjects",
+        "pairs": "Subjects that have this image and the baseline",
+        "difference_mean": "Mean over those of image minus baseline",
+        "difference_sd": "Standard deviation of the difference",
+        "p": "Wilcoxon signed-rank test of the difference, two-sided; n/a below 6 pairs",
+        "p_holm": f"p after Holm's correction over {family}",
     }
 
 
@@ -90,7 +83,7 @@ SUMMARY: Columns = {
     **_SESSION,
     **_IMAGE,
     **_SEGMENTATION,
-    "quantity": _column(
+    "quantity": (
         "One figure per subject. psnr, ssim, lpips: protocol brain-fit, inside the brain. dice: mean over structures, "
         "left and right as one. volume_error_percent: mean over structures of |V - V_ref| / V_ref, high field the "
         "reference. repeat_percent: mean over structures of |V2 - V1| / ((V1 + V2) / 2), two low-field sessions. "
@@ -103,11 +96,9 @@ METRICS: Columns = {
     **_CONTRAST,
     **_SESSION,
     **_IMAGE,
-    "protocol": _column(
-        "How both images were scaled first (docs/metrics.md); figures of different protocols do not compare"
-    ),
-    "region": _column("Where it was measured"),
-    "metric": _column("What was measured; the data dictionary of desc-<method>_qc.tsv defines it"),
+    "protocol": "How both images were scaled first (docs/metrics.md); figures of different protocols do not compare",
+    "region": "Where it was measured",
+    "metric": "What was measured; the data dictionary of desc-<method>_qc.tsv defines it",
     **_compared("all rows of one metric, region and protocol"),
 }
 
@@ -124,7 +115,7 @@ VOLUMES: Columns = {**_CONTRAST, **_SESSION, **_SEGMENTATION, **_NAME, **_IMAGE,
 
 RETEST: Columns = {
     **_CONTRAST,
-    "session": _column("The two low-field sessions, reference first"),
+    "session": "The two low-field sessions, reference first",
     **_SEGMENTATION,
     **_NAME,
     **_IMAGE,
@@ -135,56 +126,54 @@ RETEST: Columns = {
 
 PEOPLE: Columns = {
     **_CONTRAST,
-    "image": _column("As in the other tables; 'high' is high field"),
+    "image": "As in the other tables; 'high' is high field",
     **_SEGMENTATION,
-    "quantity": _column(
-        "As in summary.tsv; volume_mm3; or volume_difference_percent, 100 (V - V_ref) / V_ref to high field"
-    ),
-    "name": _column("Structure of a volume, both sides together; n/a where the quantity is of all"),
-    "by": _column("'sex' or 'age'"),
-    "level": _column("The sex; n/a for age"),
+    "quantity": "As in summary.tsv; volume_mm3; or volume_difference_percent, 100 (V - V_ref) / V_ref to high field",
+    "name": "Structure of a volume, both sides together; n/a where the quantity is of all",
+    "by": "'sex' or 'age'",
+    "level": "The sex; n/a for age",
     **_N,
-    "mean": _column("Mean over subjects"),
-    "sd": _column("Standard deviation over subjects"),
+    "mean": "Mean over subjects",
+    "sd": "Standard deviation over subjects",
     **_interval("r", "Pearson correlation with age"),
-    "r_p": _column("p of r, two-sided, not corrected"),
+    "r_p": "p of r, two-sided, not corrected",
 }
 
 _USABLE = "yes, check or no (docs/metrics.md): whether it is usable"
 
 QUALITY: Columns = {
     **_KEYS,
-    **{purpose: _column(f"{_USABLE} {words}: the worst word of its images") for purpose, words in PURPOSES.items()},
-    "scans": _column("Low-field scans found"),
-    "snr_min": _column("Lowest signal-to-noise ratio of a scan"),
+    **{purpose: f"{_USABLE} {words}: the worst word of its images" for purpose, words in PURPOSES.items()},
+    "scans": "Low-field scans found",
+    "snr_min": "Lowest signal-to-noise ratio of a scan",
     "rotation_max_deg": _column("Largest rotation between stacks", "degree"),
     "translation_max_mm": _column("Largest shift between stacks", "mm"),
-    "coverage_min": _column("Smallest share of the brain that the template expects in a scan's field of view"),
-    "similarity_min": _column("Lowest share of variance explained after alignment"),
-    "template_correlation": _column("Correlation with the template from which the brain mask is taken"),
+    "coverage_min": "Smallest share of the brain that the template expects in a scan's field of view",
+    "similarity_min": "Lowest share of variance explained after alignment",
+    "template_correlation": "Correlation with the template from which the brain mask is taken",
     "mask_ml": _column("Volume of the brain mask", "mL"),
-    "confidence_min": _column("Lowest mean confidence of the regions of an image, 0 to 1"),
-    "high_field": _column("High-field session it is compared with"),
-    "reasons": _column("Why its images are not usable, or must be looked at before"),
+    "confidence_min": "Lowest mean confidence of the regions of an image, 0 to 1",
+    "high_field": "High-field session it is compared with",
+    "reasons": "Why its images are not usable, or must be looked at before",
 }
 
 IMAGES: Columns = {
     **_KEYS,
     **_CONTRAST,
-    "image": _column("As in the other tables; 'high' is high field"),
-    "status": _column(
+    "image": "As in the other tables; 'high' is high field",
+    "status": (
         "complete, missing, half-written (not counted), no metrics (high field is there, metrics are not), or no "
         "volumes (a segmentation is missing that other images have)"
     ),
-    "detail": _column("What is wrong"),
-    **{purpose: _column(f"{_USABLE} {words}; only of enhanced images") for purpose, words in PURPOSES.items()},
-    "high_field": _column("Whether there is high field of this contrast: yes or no"),
-    "segmentations": _column("seg- of the tables of volumes that there are"),
-    "risk_fraction": _column("Share of the brain above the risk threshold"),
+    "detail": "What is wrong",
+    **{purpose: f"{_USABLE} {words}; only of enhanced images" for purpose, words in PURPOSES.items()},
+    "high_field": "Whether there is high field of this contrast: yes or no",
+    "segmentations": "seg- of the tables of volumes that there are",
+    "risk_fraction": "Share of the brain above the risk threshold",
     "risk_ml": _column("That share of the brain mask's volume", "mL"),
-    "risk_seen": _column("Share of the brain that some stack saw"),
+    "risk_seen": "Share of the brain that some stack saw",
     "lesion_ml": _column("Volume of the lesions that the dataset's masks outline", "mL"),
-    "lesion_contrast": _column("(mean of the lesions - mean of the white matter 2 to 8 mm around) / the latter"),
+    "lesion_contrast": "(mean of the lesions - mean of the white matter 2 to 8 mm around) / the latter",
 }
 
 _ONE_IMAGE: Columns = {**_KEYS, **_CONTRAST, "image": IMAGES["image"]}
@@ -192,14 +181,14 @@ _ONE_IMAGE: Columns = {**_KEYS, **_CONTRAST, "image": IMAGES["image"]}
 VOLUMES_LONG: Columns = {
     **_ONE_IMAGE,
     **_SEGMENTATION,
-    "index": _column("Label in the image; of regions FreeSurfer's number"),
-    "name": _column("Tissue or region, as the dseg.tsv names it; 'total intracranial': all regions together"),
-    "freesurfer_name": _column("Name of the region in FreeSurfer's colour table; n/a for tissues"),
+    "index": "Label in the image; of regions FreeSurfer's number",
+    "name": "Tissue or region, as the dseg.tsv names it; 'total intracranial': all regions together",
+    "freesurfer_name": "Name of the region in FreeSurfer's colour table; n/a for tissues",
     "volume_mm3": _column("Volume of the voxels that carry the label", "mm^3"),
     "volume_soft_mm3": _column("Sum of the posterior times the voxel volume", "mm^3"),
     **{name: _column(about["Description"], about["Units"]) for name, about in ERROR_COLUMNS.items()},
     "volume_etiv_percent": _column("100 volume_mm3 / the total intracranial volume of the same image", "%"),
-    "confidence": _column("Mean over the region's voxels of its own posterior, 0 to 1"),
+    "confidence": "Mean over the region's voxels of its own posterior, 0 to 1",
 }
 
 VOLUMES_WIDE: Columns = {
@@ -212,7 +201,7 @@ VOLUMES_WIDE: Columns = {
 METRICS_LONG: Columns = {
     **_ONE_IMAGE,
     **{name: METRICS[name] for name in ("protocol", "region", "metric")},
-    "value": _column("The figure, of this image against high field; of the metric 'dice' the overlap of the structure"),
+    "value": "The figure, of this image against high field; of the metric 'dice' the overlap of the structure",
 }
 
 LONGITUDINAL: Columns = {
@@ -233,7 +222,7 @@ LONGITUDINAL: Columns = {
     ),
 }
 
-TABLES: Mapping[str, Columns] = {
+_COLUMNS: Mapping[str, Columns] = {
     "summary": SUMMARY,
     "metrics": METRICS,
     "overlap": OVERLAP,
@@ -246,5 +235,9 @@ TABLES: Mapping[str, Columns] = {
     "volumes_wide": VOLUMES_WIDE,
     "metrics_long": METRICS_LONG,
     "longitudinal": LONGITUDINAL,
+}
+TABLES: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
+    table: {name: {"Description": about} if isinstance(about, str) else about for name, about in columns.items()}
+    for table, columns in _COLUMNS.items()
 }
 """Name of the file in ``group/`` → its columns, in order."""

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 from ..config import CONTRASTS
@@ -40,7 +40,7 @@ from .group_change import change_table, longitudinal
 from .group_dictionary import TABLES
 from .group_figures import FEWEST, Figure, agreement_figure, metric_figure, retest_figure, structure_figure
 from .group_strips import quality_strips, thumbnails, volume_strips
-from .rendering import templates
+from .rendering import render
 from .tables import number
 
 TEMPLATE = "group.html.jinja"
@@ -101,18 +101,14 @@ def group_figures(cohort: Cohort, tables: Tables) -> list[Figure]:
     """Every figure that there is something to draw in."""
     volumes, images = with_both_sides(cohort.volumes), (BASELINE, *cohort.methods)
     figures = [metric_figure(cohort.metrics, cohort.methods)]
+    structures = [row for name in ("volumes", "retest", "overlap") for row in tables[name]]
     for contrast in _contrasts(tables, "volumes", "retest", "overlap"):
-        for seg in regions.segmentations_of([r for r in cohort_rows(tables) if r["contrast"] == contrast])[:1]:
+        for seg in regions.segmentations_of([row for row in structures if row["contrast"] == contrast])[:1]:
             dice, sizes = (regions.structure_rows(tables[name], contrast, seg) for name in ("overlap", "volumes"))
             figures.append(structure_figure(dice, sizes, contrast, images))
             figures.append(agreement_figure(volumes, contrast, seg, images))
             figures.append(retest_figure(volumes, contrast, seg, images))
     return [figure for figure in figures if figure]
-
-
-def cohort_rows(tables: Tables) -> list[Mapping[str, Any]]:
-    """The rows of every table of structures."""
-    return [row for name in ("volumes", "retest", "overlap") for row in tables[name]]
 
 
 def _contrasts(tables: Tables, *names: str) -> list[str]:
@@ -123,15 +119,14 @@ def group_page(cohort: Cohort, tables: Tables, figures: Sequence[Figure]) -> str
     """The HTML text; every string from the dataset is escaped."""
     from markupsafe import Markup
 
-    from .._version import __version__
-    from ..data import read_text
-
-    environment = templates()
     images = (BASELINE, *cohort.methods)
     titles = {name: title for name, (title, _, _) in regions.QUANTITIES.items()}
     people = regions.of_finest(tables["people"])
     ages = [tab.age_table(people, contrast, images) for contrast in _contrasts(tables, "people")]
-    return environment.get_template(TEMPLATE).render(
+    return render(
+        TEMPLATE,
+        styles=("report.css", "group.css"),
+        scripts=("group.js",),
         cohort=cohort,
         facts=facts(cohort),
         segmentation=_segmentation_names(tables),
@@ -143,7 +138,7 @@ def group_page(cohort: Cohort, tables: Tables, figures: Sequence[Figure]) -> str
         quality=tab.quality_table(tables["metrics"]),
         overlaps=_sections(tables["overlap"], images, _overlap_tables),
         volumes=_sections(tables["volumes"], images, _volume_tables),
-        retest=_sections(tables["retest"], images, _retest_tables),
+        retest=_sections(tables["retest"], images, partial(_volume_tables, retest=True)),
         people=tab.people_page_table(people, titles),
         ages=[table for table in ages if table.rows],
         control=tab.control_table(cohort),
@@ -156,9 +151,6 @@ def group_page(cohort: Cohort, tables: Tables, figures: Sequence[Figure]) -> str
         files=[(name, len(tables[name]), list(TABLES[name])) for name in TABLES],
         fewest=FEWEST,
         protocol=PRIMARY,
-        version=__version__,
-        style=Markup(read_text("report.css") + read_text("group.css")),  # our own files, not the dataset's
-        script=Markup(read_text("group.js")),
     )
 
 
@@ -205,20 +197,12 @@ def _overlap_tables(rows: Any, contrast: str, seg: str, images: Sequence[str]) -
     return shown, regions.every_overlap_table(rows, contrast, seg)
 
 
-def _volume_tables(rows: Any, contrast: str, seg: str, images: Sequence[str]) -> Any:
+def _volume_tables(rows: Any, contrast: str, seg: str, images: Sequence[str], retest: bool = False) -> Any:
     shown = [
-        ("Bias and limits of agreement", regions.bias_table(rows, contrast, seg, images)),
+        ("Bias and limits of agreement", regions.bias_table(rows, contrast, seg, images, retest)),
         ("Correlation and agreement", regions.agreement_table(rows, contrast, seg, images)),
     ]
-    return shown, regions.every_volume_table(rows, contrast, seg)
-
-
-def _retest_tables(rows: Any, contrast: str, seg: str, images: Sequence[str]) -> Any:
-    shown = [
-        ("Bias and limits of agreement", regions.bias_table(rows, contrast, seg, images, retest=True)),
-        ("Correlation and agreement", regions.agreement_table(rows, contrast, seg, images)),
-    ]
-    return shown, regions.every_volume_table(rows, contrast, seg, retest=True)
+    return shown, regions.every_volume_table(rows, contrast, seg, retest)
 
 
 def facts(cohort: Cohort) -> list[tuple[str, str]]:
@@ -269,8 +253,3 @@ def problems(cohort: Cohort) -> list[str]:
 
 def _order(contrast: str) -> tuple[int, str]:
     return (CONTRASTS.index(contrast) if contrast in CONTRASTS else len(CONTRASTS)), contrast
-
-
-def figure_paths(folder: Path, figures: Sequence[Figure]) -> dict[Path, bytes]:
-    """Where each figure goes, and its bytes."""
-    return {folder / f"{figure.name}.svg": figure.svg.encode() for figure in figures}

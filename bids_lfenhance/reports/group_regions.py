@@ -20,6 +20,7 @@ from .group_tables import (
     p_text,
     plain,
     session_text,
+    side_by_side,
     spread,
 )
 from .tables import number
@@ -167,22 +168,15 @@ def _chosen(rows: Rows, contrast: str, seg: str) -> list[Row]:
 def overlap_page_table(rows: Rows, contrast: str, seg: str, images: Sequence[str]) -> Table:
     """Dice per structure: low field, then each method with its change and p."""
     by_structure = _side_by_side(rows, contrast, seg, images)
-    columns, groups = [("Structure", "left and right as one"), ("n", "subjects")], [("", 2)]
-    for image in images:
-        columns.append(("Dice", "mean ± SD over subjects"))
-        if image != BASELINE:
-            columns += [
-                ("Change", "image minus low field"),
-                ("p", "Wilcoxon signed-rank, Holm-corrected over this table"),
-            ]
-        groups.append((name_of(image), 1 if image == BASELINE else 3))
-    lines = []
-    for name, of in by_structure.items():
-        line = [Cell(name), counted(of.values())]
-        for image in images:
-            line += _overlap_cells(of.get(image, {}), image)
-        lines.append(line)
-    return Table(contrast, columns, lines, 1, groups)
+    head = [("Structure", "left and right as one"), ("n", "subjects")]
+    dice = ("Dice", "mean ± SD over subjects")
+    change = [("Change", "image minus low field"), ("p", "Wilcoxon signed-rank, Holm-corrected over this table")]
+
+    def columns(image: str) -> list[tuple[str, str]]:
+        return [dice] if image == BASELINE else [dice, *change]
+
+    lines = [([Cell(name), counted(of.values())], of) for name, of in by_structure.items()]
+    return side_by_side(contrast, head, lines, images, columns, _overlap_cells)
 
 
 def _overlap_cells(row: Row, image: str) -> list[Cell]:
@@ -198,32 +192,26 @@ def bias_table(rows: Rows, contrast: str, seg: str, images: Sequence[str], retes
     """Difference, bias and limits of agreement of volumes (by label) per structure, images side by side."""
     by_structure = _side_by_side(rows, contrast, seg, images)
     reference = "first session" if retest else "high field"
-    columns = [("Structure", "left and right as one"), ("n", "subjects")]
-    columns += [] if retest else [("High field, mL", "mean ± SD over subjects")]
-    groups = [("", len(columns))]
-    for image in images:
-        columns += [
-            ("Difference, %", f"100 (V − V_ref) / V_ref, mean ± SD over subjects; V_ref: {reference}"),
-            (
-                "Bias and limits, mL",
-                f"mean of volume minus {reference} [95 % interval]; below it the limits of agreement, bias ± 1.96 SD: "
-                "rest on them for their 95 % intervals",
-            ),
-        ]
-        columns += [("CV, %", "within-subject coefficient of variation")] if retest else []
-        groups.append((name_of(image), 3 if retest else 2))
+    bias = (
+        f"mean of volume minus {reference} [95 % interval]; below it the limits of agreement, bias ± 1.96 SD: rest on "
+        "them for their 95 % intervals"
+    )
+    columns = [("Difference, %", f"100 (V − V_ref) / V_ref, mean ± SD over subjects; V_ref: {reference}")]
+    columns += [("Bias and limits, mL", bias)]
+    columns += [("CV, %", "within-subject coefficient of variation")] if retest else []
+    head = [("Structure", "left and right as one"), ("n", "subjects")]
+    head += [] if retest else [("High field, mL", "mean ± SD over subjects")]
     lines = []
     for name, of in by_structure.items():
-        line = [Cell(name), counted(of.values())]
-        first = next(iter(of.values()))
-        line += [] if retest else [spread(first["reference_mean"], first["reference_sd"], scale=1000)]
-        for image in images:
-            row = of.get(image, {})
-            line.append(spread(row.get("difference_percent_mean"), row.get("difference_percent_sd"), sign=True))
-            line.append(_bias_cell(row))
-            line += [plain(row.get("within_subject_cv_percent"))] if retest else []
-        lines.append(line)
-    return Table(contrast, columns, lines, 1, groups)
+        row = next(iter(of.values()))
+        high = [] if retest else [spread(row["reference_mean"], row["reference_sd"], scale=1000)]
+        lines.append(([Cell(name), counted(of.values()), *high], of))
+
+    def cells(row: Row, _: str) -> list[Cell]:
+        percent = spread(row.get("difference_percent_mean"), row.get("difference_percent_sd"), sign=True)
+        return [percent, _bias_cell(row), *([plain(row.get("within_subject_cv_percent"))] if retest else [])]
+
+    return side_by_side(contrast, head, lines, images, lambda _: columns, cells)
 
 
 def _bias_cell(row: Row) -> Cell:
@@ -244,17 +232,13 @@ def limits(row: Row) -> Cell:
 def agreement_table(rows: Rows, contrast: str, seg: str, images: Sequence[str]) -> Table:
     """Correlation and agreement of volumes per structure, low field and enhanced side by side."""
     by_structure = _side_by_side(rows, contrast, seg, images)
-    columns, groups = [("Structure", "left and right as one")], [("", 1)]
-    for image in images:
-        columns += [("r", "Pearson; p in the TSV"), ("ICC(2,1)", "absolute agreement"), ("CCC", "Lin's concordance")]
-        groups.append((name_of(image), 3))
-    lines = []
-    for name, of in by_structure.items():
-        line = [Cell(name)]
-        for image in images:
-            line += [coefficient(of.get(image, {}), figure) for figure in ("r", "icc", "ccc")]
-        lines.append(line)
-    return Table(contrast, columns, lines, 1, groups)
+    columns = [("r", "Pearson; p in the TSV"), ("ICC(2,1)", "absolute agreement"), ("CCC", "Lin's concordance")]
+
+    def cells(row: Row, _: str) -> list[Cell]:
+        return [coefficient(row, name) for name in ("r", "icc", "ccc")]
+
+    lines = [([Cell(name)], of) for name, of in by_structure.items()]
+    return side_by_side(contrast, [("Structure", "left and right as one")], lines, images, lambda _: columns, cells)
 
 
 def every_volume_table(rows: Rows, contrast: str, seg: str, retest: bool = False) -> Table:
@@ -277,10 +261,8 @@ def every_volume_table(rows: Rows, contrast: str, seg: str, retest: bool = False
             [
                 *(Cell(row["name"]), Cell(session_text(row["session"]), row["session"])),
                 *(Cell(name_of(row["image"]), row["image"]), plain(row["n"])),
-                *(
-                    spread(row["mean"], row["sd"], scale=1000),
-                    spread(row["reference_mean"], row["reference_sd"], scale=1000),
-                ),
+                spread(row["mean"], row["sd"], scale=1000),
+                spread(row["reference_mean"], row["reference_sd"], scale=1000),
                 spread(row["difference_percent_mean"], row["difference_percent_sd"], sign=True),
                 *(interval(row, "bias", scale=1000), limits(row)),
                 *([plain(row["within_subject_cv_percent"])] if retest else []),

@@ -74,7 +74,7 @@ class Strip:
 
 def quality_strips(cohort: Cohort) -> list[Strip]:
     """A strip for each measure that three subjects and more have."""
-    pages = _pages(cohort)
+    pages = {name: cohort.page(name) for name in cohort.subjects}
     found = ((about, [row for row in cohort.quality if row.get(of) is not None], of) for of, about in MEASURES.items())
     return [strip for about, rows, of in found if (strip := _strip(about, [(row, row[of]) for row in rows], pages))]
 
@@ -84,7 +84,7 @@ def volume_strips(cohort: Cohort) -> list[Strip]:
 
     The contrast and the method are the first with regions, or with tissues where there are none.
     """
-    volumes, pages = with_both_sides(cohort.volumes), _pages(cohort)
+    volumes, pages = with_both_sides(cohort.volumes), {name: cohort.page(name) for name in cohort.subjects}
     kinds = ((c, m, seg) for c in CONTRASTS for m in cohort.methods for seg in ("regions", "synthseg", "tissue"))
     measured = {key[:3] for key in volumes.cells}
     of = min((kind for kind in kinds if kind in measured), key=lambda kind: kind[2] == "tissue", default=None)
@@ -93,14 +93,12 @@ def volume_strips(cohort: Cohort) -> list[Strip]:
     names = TISSUES if of[2] == "tissue" else SHOWN_REGIONS
     each = {name: volumes.get(*of, name, "volume_mm3") for name in names}
     whole = sum(each.values()) if of[2] == "tissue" else each[TOTAL_INTRACRANIAL]
-    image = f"{of[0]}, enhanced ({of[1]})"
+    image, base = f"{of[0]}, enhanced ({of[1]})", "all tissue" if of[2] == "tissue" else "the intracranial volume"
     strips = []
     for name, values in each.items():
         total = name == TOTAL_INTRACRANIAL
         shown = values / 1000 if total else 100 * values / np.where(whole > 0, whole, np.nan)
-        meaning = (
-            image if total else f"{image}; share of {'all tissue' if of[2] == 'tissue' else 'the intracranial volume'}"
-        )
+        meaning = image if total else f"{image}; share of {base}"
         dots = [
             ({"subject": volumes.subjects[i], "session": volumes.sessions[j]}, float(shown[i, j]))
             for i, j in np.argwhere(np.isfinite(shown)).tolist()
@@ -121,10 +119,6 @@ def _strip(
     return Strip(*about, number(values[0], 3), number(values[-1], 3), dots)
 
 
-def _pages(cohort: Cohort) -> dict[str, str]:
-    return {name: _page(cohort, name) for name in cohort.subjects}
-
-
 @dataclass(frozen=True)
 class Thumbnail:
     """An enhanced image, small: its ``data:`` address, what it says, its page, whether the session is to look at."""
@@ -139,7 +133,7 @@ def thumbnails(cohort: Cohort) -> list[Thumbnail]:
     """Of every session of which one lies on disk, those that are not to be looked at first; none of fewer than three
     subjects.
     """
-    found, pages = [], _pages(cohort)
+    found = []
     for row in cohort.quality:
         session = "" if row["session"] == NO_SESSION else f"_ses-{row['session']}"
         folder = cohort.out_dir / f"sub-{row['subject']}" / "figures"
@@ -147,18 +141,11 @@ def thumbnails(cohort: Cohort) -> list[Thumbnail]:
         for contrast in CONTRASTS:
             path = folder / f"sub-{row['subject']}{session}_{THUMBNAIL}_{contrast}.jpg"
             if path.is_file():
-                text = f"{_name(row)} {contrast}: to look at {word}"
-                found.append(
-                    (row["subject"], Thumbnail(data_uri(path.read_bytes()), text, pages[row["subject"]], word))
-                )
+                text, page = f"{_name(row)} {contrast}: to look at {word}", cohort.page(row["subject"])
+                found.append((row["subject"], Thumbnail(data_uri(path.read_bytes()), text, page, word)))
     if len({subject for subject, _ in found}) < FEWEST:
         return []
     return sorted((one for _, one in found), key=lambda one: -WORDS.index(one.word))
-
-
-def _page(cohort: Cohort, subject: str) -> str:
-    name = f"sub-{subject}.html"
-    return name if (cohort.out_dir / name).is_file() else ""
 
 
 def _dots(rows: Sequence[Mapping[str, Any]], values: np.ndarray, pages: Mapping[str, str]) -> tuple[Dot, ...]:

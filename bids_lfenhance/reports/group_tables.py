@@ -1,7 +1,7 @@
 """The tables of the group page: rows of the TSVs as cells, each with its text and the figure it is sorted by."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any, TypeGuard
@@ -60,6 +60,24 @@ class Table:
         return set(accumulate(span for _, span in self.groups[:-1]))
 
 
+def side_by_side(
+    caption: str,
+    head: Sequence[tuple[str, str]],
+    lines: Sequence[tuple[Sequence[Cell], Mapping[str, Mapping[str, Any]]]],
+    images: Sequence[str],
+    columns: Callable[[str], Sequence[tuple[str, str]]],
+    cells: Callable[[Mapping[str, Any], str], Sequence[Cell]],
+) -> Table:
+    """A table with a group of columns for each image, beside the columns ``head`` that all share.
+
+    ``lines``: first cells of a line, and its row by image; ``columns(image)`` and ``cells(row, image)`` of one image.
+    """
+    own = [(image, columns(image)) for image in images]
+    groups = [("", len(head)), *((name_of(image), len(titles)) for image, titles in own)]
+    rows = [[*first, *(cell for image in images for cell in cells(by.get(image, {}), image))] for first, by in lines]
+    return Table(caption, [*head, *(title for _, titles in own for title in titles)], rows, 1, groups)
+
+
 def plain(value: Any, digits: int = 3, unit: str = "") -> Cell:
     """One figure."""
     text = number(value, digits)
@@ -71,7 +89,7 @@ def known(value: Any) -> TypeGuard[float]:
     return isinstance(value, int | float) and not math.isnan(value)
 
 
-def spread(mean: Any, sd: Any, digits: int = 3, scale: float = 1, sign: bool = False) -> Cell:
+def spread(mean: Any, sd: Any, scale: float = 1, sign: bool = False) -> Cell:
     """Mean ± SD, both to the second digit of the SD; without an SD where there is one subject.
 
     >>> spread(0.66541, 0.0137).text, spread(-512.3, 48.2, sign=True).text, spread(3.14159, None).text
@@ -80,7 +98,7 @@ def spread(mean: Any, sd: Any, digits: int = 3, scale: float = 1, sign: bool = F
     if not known(mean):
         return Cell("–")
     if not known(sd) or not math.isfinite(sd) or sd <= 0:
-        shown = signed(mean / scale, digits) if sign else number(mean / scale, digits)
+        shown = signed(mean / scale) if sign else number(mean / scale)
         return Cell(shown + (" ± 0" if known(sd) else ""), mean)
     decimals = decimals_for(sd / scale)
     texts = f"{mean / scale:{'+' if sign else ''}.{decimals}f}", f"{sd / scale:.{decimals}f}"
@@ -195,29 +213,24 @@ def people_page_table(rows: Rows, titles: Mapping[str, str]) -> Table:
             row = by.get(sex, {})
             cell = spread(row.get("mean"), row.get("sd"))
             line.append(Cell(f"{cell.text} ({row['n']})" if row else "–", cell.value))
-        row = by.get("age", {})
-        line += [interval(row, "r"), Cell(p_text(row.get("r_p")), row.get("r_p")), plain(row.get("n"))]
-        lines.append(line)
+        lines.append([*line, *_age_cells(by.get("age", {}))])
     return Table("By sex and age", columns, lines, 3)
 
 
 def age_table(rows: Rows, contrast: str, images: Sequence[str]) -> Table:
     """Correlation of volumes with age, a row per structure: high field, low field and enhanced side by side."""
     shown = [r for r in rows if r["quantity"] == "volume_mm3" and r["by"] == "age" and r["contrast"] == contrast]
-    slopes = {key[1:2] + key[3:]: by["age"] for key, by in _by_people(shown).items()}
-    images = [image for image in (HIGH, *images) if any(key[1] == image for key in slopes)]
-    columns, groups = [("Structure", "")], [("", 1)]
-    for image in images:
-        columns += [("r with age", "Pearson [95 % interval]"), ("p", "not corrected"), ("n", "subjects with age")]
-        groups.append((name_of(image), 3))
-    lines = []
-    for name in dict.fromkeys(key[0] for key in slopes):
-        line = [Cell(name)]
-        for image in images:
-            row = slopes.get((name, image), {})
-            line += [interval(row, "r"), Cell(p_text(row.get("r_p")), row.get("r_p")), plain(row.get("n"))]
-        lines.append(line)
-    return Table(contrast, columns, lines, 1, groups)
+    by_structure: dict[str, dict[str, Mapping[str, Any]]] = {}
+    for (_, name, _, image), by in _by_people(shown).items():
+        by_structure.setdefault(name, {})[image] = by["age"]
+    images = [image for image in (HIGH, *images) if any(image in by for by in by_structure.values())]
+    columns = [("r with age", "Pearson [95 % interval]"), ("p", "not corrected"), ("n", "subjects with age")]
+    lines = [([Cell(name)], by) for name, by in by_structure.items()]
+    return side_by_side(contrast, [("Structure", "")], lines, images, lambda _: columns, lambda row, _: _age_cells(row))
+
+
+def _age_cells(row: Mapping[str, Any]) -> list[Cell]:
+    return [interval(row, "r"), Cell(p_text(row.get("r_p")), row.get("r_p")), plain(row.get("n"))]
 
 
 def _by_people(rows: Rows) -> dict[tuple, dict[str, Mapping[str, Any]]]:
@@ -249,12 +262,11 @@ def control_table(cohort: Cohort) -> Table:
     rows = []
     for row in cohort.quality:
         name = f"sub-{row['subject']}"
-        page = f"{name}.html" if (cohort.out_dir / f"{name}.html").is_file() else ""
         coverage, risk = row["coverage_min"], risks.get((row["subject"], row["session"]), {})
         where = f" ({risk['contrast']}, {risk['image']})" if risk else ""
         rows.append(
             [
-                *(Cell(name, link=page), Cell(session_text(row["session"]), row["session"])),
+                *(Cell(name, link=cohort.page(row["subject"])), Cell(session_text(row["session"]), row["session"])),
                 *(Cell(row[purpose], style=f"verdict {row[purpose]}") for purpose in PURPOSES),
                 plain(row["scans"]),
                 *(plain(row["snr_min"]), plain(row["rotation_max_deg"], 2), plain(row["translation_max_mm"], 2)),

@@ -40,11 +40,8 @@ def page(
     usable, scans, std_percent, warnings : the verdict, records of the scans, %, sentences
     provenance : of ``Enhanced``
     """
-    from .._version import __version__
-    from ..data import read_text
-
-    environment = fig.templates()
-    return environment.from_string(read_text(TEMPLATE)).render(
+    return fig.render(
+        TEMPLATE,
         usable=usable,
         purposes=PURPOSES,
         explained=explained(usable.reasons),
@@ -58,7 +55,6 @@ def page(
             for key, value in provenance.items()
             if isinstance(value, str | int | float) and not isinstance(value, bool) and value != ""
         ],
-        version=__version__,
     )
 
 

@@ -1,10 +1,11 @@
 """The page of one subject: one HTML file that opens anywhere, made from what lies on disk."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from ..bids.atomic import atomic_write
+from ..evaluation.protocols import PROTOCOLS
 from ..evaluation.thresholds import PURPOSES, explained
 from . import rendering as fig
 from .boilerplate import boilerplate, describe
@@ -78,11 +79,7 @@ def render(subject: Subject, parts: list[dict[str, Any]], pictures: Mapping[str,
     """The HTML text; every string from the dataset is escaped."""
     from markupsafe import Markup
 
-    from .._version import __version__
-    from ..data import read_text
-
-    environment = fig.templates()
-    environment.filters |= {
+    filters: dict[str, Callable] = {
         "explained": explained,
         "number": number,
         "metric": metric_name,
@@ -91,23 +88,24 @@ def render(subject: Subject, parts: list[dict[str, Any]], pictures: Mapping[str,
         "signed": signed,
         "colour": region_colour,
     }
-    return environment.get_template(TEMPLATE).render(
+    return fig.render(
+        TEMPLATE,
+        styles=("report.css",),
+        scripts=("report_pixels.js", "report.js"),
+        filters=filters,
         subject=subject,
         sessions=parts,
         pictures=pictures,
         methods=describe([subject]),
         provenance=provenance(subject),
-        version=__version__,
         failed=Markup(FAILED),
-        style=Markup(read_text("report.css")),  # our own file, not the dataset's
-        script=Markup(read_text("report_pixels.js") + read_text("report.js")),
     )
 
 
 def session_part(session: Session, subject: Subject, figures: SessionFigures) -> dict[str, Any]:
     """What the template needs of one session."""
     shown = shown_rows(session)
-    folded = [(name, protocol_description(name), metric_rows(session, name)) for name in protocols(session)]
+    about = {name: PROTOCOLS[name].description if name in PROTOCOLS else "" for name in protocols(session)}
     act, know = warnings_of(session)
     return {
         "id": f"ses-{session.name}" if session.name else "session",
@@ -129,7 +127,7 @@ def session_part(session: Session, subject: Subject, figures: SessionFigures) ->
         "volumes": {channel.contrast: volume_rows(channel, session) for channel in session.channels},
         "regions": {channel.contrast: region_rows(channel, session) for channel in session.channels},
         "metrics": shown,
-        "protocols": folded,
+        "protocols": [(name, description, metric_rows(session, name)) for name, description in about.items()],
         "lesions": lesion_rows(session),
         "purposes": PURPOSES,
         "rated": rated(session, subject),
@@ -151,7 +149,7 @@ def rated(session: Session, subject: Subject) -> dict[str, Any]:
 
 def broken_of(session: Session, figures: SessionFigures) -> dict[str, str]:
     """The enhanced images that could not be read, by name, each with the sentence that says so."""
-    names = [output.path.name for channel in session.channels for output in channel.enhanced.values()]
+    names = [output.path.name for output in session.enhanced]
     return {name: problem for name in names for problem in figures.problems if problem.startswith(name)}
 
 
@@ -159,7 +157,7 @@ def facts(session: Session) -> list[tuple[str, str]]:
     """The first things to know about a session: (what, value)."""
     scans = scan_rows(session)
     strengths = ", ".join(dict.fromkeys(row["field"] for row in scans)) or "unknown"
-    methods = {str(o.sidecar.get("Method", label)) for c in session.channels for label, o in c.enhanced.items()}
+    methods = {str(output.sidecar.get("Method", output.desc)) for output in session.enhanced}
     reference = session.reference
     name = f"session {reference.get('Session') or '(the same)'}" if reference else "none"
     aside = [("Not shown, of another run", "; ".join(session.other_grids))] if session.other_grids else []
@@ -192,24 +190,16 @@ def scale_part(entry: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def protocol_description(name: str) -> str:
-    """What a protocol does, in the words of the evaluation."""
-    from ..evaluation.protocols import PROTOCOLS
-
-    return PROTOCOLS[name].description if name in PROTOCOLS else ""
-
-
 def provenance(subject: Subject) -> list[dict[str, Any]]:
     """One entry per enhanced image: how it was made, as its sidecar says."""
-    channels = [channel for session in subject.sessions for channel in session.channels]
-    images = [output for channel in channels for output in channel.enhanced.values()]
     return [
         {
             "file": output.path.name,
             "rows": list(_provenance_rows(output.sidecar)),
             "sources": [str(source) for source in output.sidecar.get("Sources") or []],
         }
-        for output in images
+        for session in subject.sessions
+        for output in session.enhanced
     ]
 
 

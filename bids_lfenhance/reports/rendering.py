@@ -3,13 +3,14 @@
 import base64
 import io
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from ..data import data_path
+from .._version import __version__
+from ..data import data_path, read_text
 
 AXES = {"axial": 2, "coronal": 1, "sagittal": 0}
 """Plane → the voxel axis (of an RAS image) that its slices are counted along."""
@@ -23,6 +24,8 @@ UNKNOWN_COLOUR = (70, 84, 128)
 
 DIMMED = 0.6
 """Brightness of the anatomy under a map that covers little of it, so that dark colours are seen."""
+
+LIKENESS = 1.6
 
 Window = tuple[float, float]
 
@@ -66,8 +69,8 @@ def plane_slice(volume: np.ndarray, plane: str, index: int) -> np.ndarray:
     return volume[tuple(where)].T[::-1]
 
 
-def shared_windows(values: Mapping[str, np.ndarray], likeness: float = 1.6) -> dict[str, Window]:
-    """Display limits by name: images whose bright ends differ by less than ``likeness`` times share one window.
+def shared_windows(values: Mapping[str, np.ndarray]) -> dict[str, Window]:
+    """Display limits by name: images whose bright ends differ by less than ``LIKENESS`` times share one window.
 
     ``values`` are the intensities inside the brain. A window goes from zero (or the 0.5th percentile, if negative) to
     the highest 99.7th percentile of those that share it: images in the same units are shown alike, others each fully.
@@ -80,7 +83,7 @@ def shared_windows(values: Mapping[str, np.ndarray], likeness: float = 1.6) -> d
     for name, (_, top) in ends.items():
         for group in groups:
             first = max(float(ends[group[0]][1]), 1e-9)
-            if 1 / likeness < max(float(top), 1e-9) / first < likeness:
+            if 1 / LIKENESS < max(float(top), 1e-9) / first < LIKENESS:
                 group.append(name)
                 break
         else:
@@ -126,10 +129,10 @@ def overlay_labels(ground: np.ndarray, labels: np.ndarray, colours: np.ndarray, 
     return np.asarray(rgb.round().astype(np.uint8))
 
 
-def colour_stops(name: str, count: int = 9) -> list[str]:
-    """Colours of a map from low to high as CSS words, for a gradient."""
+def colour_stops(name: str) -> list[str]:
+    """Nine colours of a map from low to high as CSS words, for a gradient."""
     table = colour_table(name)
-    return ["#{:02x}{:02x}{:02x}".format(*table[i]) for i in np.linspace(0, 255, count).astype(int)]
+    return ["#{:02x}{:02x}{:02x}".format(*table[i]) for i in np.linspace(0, 255, 9).astype(int)]
 
 
 def nice_limit(value: float) -> float:
@@ -155,15 +158,12 @@ def mosaic(volume: np.ndarray) -> np.ndarray:
 
     (rows · Y, columns · X[, 3]); each slice as ``plane_slice`` draws it, ``columns_of(Z)`` in a row.
     """
-    x, y, z = volume.shape[:3]
-    across = columns_of(z)
-    whole = np.zeros((-(-z // across) * y, across * x, *volume.shape[3:]), np.uint8)
-    slices = np.ascontiguousarray(volume[:, ::-1].swapaxes(0, 2))
-    for number in range(z):
-        row, column = divmod(number, across)
-        tile = slices[number]
-        whole[row * y : (row + 1) * y, column * x : (column + 1) * x] = tile
-    return whole
+    from skimage.util import montage
+
+    slices = volume[:, ::-1].swapaxes(0, 2)
+    across = columns_of(len(slices))
+    colours: dict[str, Any] = {"fill": [0] * volume.shape[3], "channel_axis": 3} if volume.ndim == 4 else {"fill": 0}
+    return np.asarray(montage(slices, grid_shape=(-(-len(slices) // across), across), **colours))
 
 
 def encode_webp(volume: np.ndarray, quality: int) -> bytes:
@@ -243,23 +243,23 @@ def sheet_figure(
     y = total - top
     for number, (row, height) in enumerate(zip(rows, heights, strict=True)):
         y -= height
-        _draw_row(figure, row, (left, y / total, 1 - left - right, height / total))
-        figure.text(
-            left * 0.42, (y + height / 2) / total, row_names[number], rotation=90, ha="center", va="center", size=9
-        )
+        middles = _draw_row(figure, row, (left, y / total, 1 - left - right, height / total))
+        middle = (y + height / 2) / total
+        figure.text(left * 0.42, middle, row_names[number], rotation=90, ha="center", va="center", size=9)
+        for x, name in zip(middles, column_names if number == 0 else (), strict=False):
+            figure.text(x, 1 - 0.5 * top / total, name, ha="center", va="center", size=9)
         if number in scales:
-            _draw_bar(
-                figure, scales[number], (1 - right + 0.012, (y + 0.08 * height) / total, 0.013, 0.84 * height / total)
-            )
+            bar = (1 - right + 0.012, (y + 0.08 * height) / total, 0.013, 0.84 * height / total)
+            _draw_bar(figure, scales[number], bar)
         y -= gap
-    _name_columns(figure, rows[0], column_names, left, 1 - left - right, 1 - 0.5 * top / total)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="jpg", pil_kwargs={"quality": 80, "optimize": True, "subsampling": 0})
     return buffer.getvalue()
 
 
-def _draw_row(figure: "object", row: Sequence[Tile], place: tuple[float, float, float, float]) -> None:
-    x, y, width, height = place
+def _draw_row(figure: "object", row: Sequence[Tile], place: tuple[float, float, float, float]) -> list[float]:
+    """Draws the tiles; returns where the middle of each lies."""
+    (x, y, width, height), middles = place, []
     whole = sum(tile.pixels.shape[1] / tile.pixels.shape[0] for tile in row)
     for tile in row:
         share = width * tile.pixels.shape[1] / tile.pixels.shape[0] / whole
@@ -269,7 +269,9 @@ def _draw_row(figure: "object", row: Sequence[Tile], place: tuple[float, float, 
             if mask.any() and not mask.all():
                 axes.contour(mask, [0.5], colors=[tuple(c / 255 for c in colour)], linewidths=0.9)
         axes.set_axis_off()
+        middles.append(x + share / 2)
         x += share
+    return middles
 
 
 def _draw_bar(figure: "object", scale: Scale, place: tuple[float, float, float, float]) -> None:
@@ -284,23 +286,27 @@ def _draw_bar(figure: "object", scale: Scale, place: tuple[float, float, float, 
         axes.axhline(scale.threshold, color="white", linewidth=1.2)
 
 
-def _name_columns(
-    figure: "object", row: Sequence[Tile], names: Sequence[str], left: float, width: float, height: float
-) -> None:
-    whole = sum(tile.pixels.shape[1] / tile.pixels.shape[0] for tile in row)
-    x = left
-    for tile, name in zip(row, names, strict=False):
-        share = width * tile.pixels.shape[1] / tile.pixels.shape[0] / whole
-        figure.text(x + share / 2, height, name, ha="center", va="center", size=9)  # type: ignore[attr-defined]
-        x += share
+def render(
+    template: str,
+    *,
+    styles: Sequence[str] = (),
+    scripts: Sequence[str] = (),
+    filters: Mapping[str, Callable] | None = None,
+    **content: Any,
+) -> str:
+    """The HTML text of a page; every string of the content is escaped, a name that is not there is an error.
 
-
-def templates() -> Any:
-    """The pages' templates, a jinja2 environment: strings are escaped, a name that is not there is an error."""
+    ``styles`` and ``scripts`` are our own files, put into the page as they are.
+    """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    from markupsafe import Markup
 
     options: dict[str, Any] = {"autoescape": True, "undefined": StrictUndefined}
-    return Environment(loader=FileSystemLoader(data_path("")), trim_blocks=True, lstrip_blocks=True, **options)
+    environment = Environment(loader=FileSystemLoader(data_path("")), trim_blocks=True, lstrip_blocks=True, **options)
+    environment.filters |= filters or {}
+    style, script = (Markup("".join(map(read_text, files))) for files in (styles, scripts))
+    own = {"version": __version__, "style": style, "script": script}
+    return environment.get_template(template).render(own, **content)
 
 
 def data_uri(content: bytes) -> str:

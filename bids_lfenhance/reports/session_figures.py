@@ -105,17 +105,24 @@ def _thumbnail(contrast: ContrastImages, frame: Frame, figures: SessionFigures) 
     """One axial slice of the first result."""
     for label in contrast.labels[:1]:
         data = fig.plane_slice(contrast.images[label], "axial", frame.start("axial"))
-        figures.files[f"{THUMBNAIL}_{contrast.name}"] = fig.encode_thumbnail(
-            fig.grey(data, contrast.windows[label]), THUMBNAIL_PIXELS
-        )
+        picture = fig.grey(data, contrast.windows[label])
+        figures.files[f"{THUMBNAIL}_{contrast.name}"] = fig.encode_thumbnail(picture, THUMBNAIL_PIXELS)
 
 
 def _print_comparison(
     contrast: ContrastImages, frame: Frame, names: Mapping[str, str], figures: SessionFigures
 ) -> None:
-    rows = [_tiles(data, contrast.windows[key], frame) for key, data in contrast.images.items()]
-    heads = [names.get(key, key) for key in contrast.images]
-    figures.files[f"desc-comparison_{contrast.name}"] = fig.sheet_figure(rows, heads, frame.columns())
+    rows = {key: _tiles(data, contrast.windows[key], frame) for key, data in contrast.images.items()}
+    _print(f"desc-comparison_{contrast.name}", rows, frame, names, figures)
+
+
+def _print(
+    name: str, rows: Mapping[str, list[fig.Tile]], frame: Frame, names: Mapping[str, str], figures: SessionFigures
+) -> None:
+    """A printed figure of some rows, by the key of their image; none without rows."""
+    if rows:
+        heads = [names.get(key, key) for key in rows]
+        figures.files[name] = fig.sheet_figure([*rows.values()], heads, frame.columns())
 
 
 def _print_alignment(contrast: ContrastImages, frame: Frame, figures: SessionFigures) -> None:
@@ -141,11 +148,8 @@ def _print_alignment(contrast: ContrastImages, frame: Frame, figures: SessionFig
 
 
 def _print_tissue(contrast: ContrastImages, frame: Frame, names: Mapping[str, str], figures: SessionFigures) -> None:
-    keys = [key for key in contrast.images if key in contrast.tissue]
-    if not keys:
-        return
-    rows = []
-    for key in keys:
+    rows: dict[str, list[fig.Tile]] = {}
+    for key in (key for key in contrast.images if key in contrast.tissue):
         row = []
         for plane, index in frame.choice():
             labels = fig.plane_slice(contrast.tissue[key], plane, index)
@@ -156,28 +160,19 @@ def _print_tissue(contrast: ContrastImages, frame: Frame, names: Mapping[str, st
             )
             ground = fig.grey(fig.plane_slice(contrast.images[key], plane, index), contrast.windows[key])
             row.append(fig.Tile(ground, lines))
-        rows.append(row)
-    heads = [names.get(key, key) for key in keys]
-    figures.files[f"desc-tissue_{contrast.name}"] = fig.sheet_figure(rows, heads, frame.columns())
+        rows[key] = row
+    _print(f"desc-tissue_{contrast.name}", rows, frame, names, figures)
 
 
 def _print_regions(contrast: ContrastImages, frame: Frame, names: Mapping[str, str], figures: SessionFigures) -> None:
     """The regions in colour on every image that has them."""
-    keys = [key for key in contrast.images if key in contrast.regions]
-    if not keys:
-        return
-    colours = region_colours()
-    rows = [
-        [
-            fig.Tile(fig.overlay_labels(tile.pixels, fig.plane_slice(contrast.regions[key], plane, index), colours))
-            for tile, (plane, index) in zip(
-                _tiles(contrast.images[key], contrast.windows[key], frame), frame.choice(), strict=True
-            )
-        ]
-        for key in keys
-    ]
-    heads = [names.get(key, key) for key in keys]
-    figures.files[f"desc-regions_{contrast.name}"] = fig.sheet_figure(rows, heads, frame.columns())
+    rows, colours = {}, region_colours()
+    for key in (key for key in contrast.images if key in contrast.regions):
+        tiles = _tiles(contrast.images[key], contrast.windows[key], frame)
+        labels = [fig.plane_slice(contrast.regions[key], *place) for place in frame.choice()]
+        pairs = zip(tiles, labels, strict=True)
+        rows[key] = [fig.Tile(fig.overlay_labels(tile.pixels, own, colours)) for tile, own in pairs]
+    _print(f"desc-regions_{contrast.name}", rows, frame, names, figures)
 
 
 def region_colours() -> np.ndarray:

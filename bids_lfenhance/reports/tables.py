@@ -64,8 +64,7 @@ def signed(value: float, digits: int = 3) -> str:
 
 def scan_rows(session: Session) -> list[dict[str, str]]:
     """One row per scan that was found."""
-    scans = session.record.get("Scans")
-    return [_scan_row(scan) for scan in scans if isinstance(scan, Mapping)] if isinstance(scans, Sequence) else []
+    return [_scan_row(scan) for scan in session.scans]
 
 
 def _scan_row(scan: Mapping[str, Any]) -> dict[str, str]:
@@ -219,9 +218,8 @@ def _metric_row(table: Mapping, contrast: str, region: str, metric: str, labels:
         value = _value(table, contrast, region, metric, label)
         known = baseline is not None and value is not None and math.isfinite(baseline) and math.isfinite(value)
         change = signed(value - baseline) if known else ""  # type: ignore[operator]
-        results.append(
-            Compared(label, number(value, 4), change, verdict_of_change(metric, baseline, value) if known else "")
-        )
+        judged = verdict_of_change(metric, baseline, value) if known else ""
+        results.append(Compared(label, number(value, 4), change, judged))
     return MetricRow(contrast, region, metric, unit, sense, number(baseline, 4), tuple(results))
 
 

@@ -69,9 +69,8 @@ class Viewer:
             entry["maps"].append({"key": label, "name": names.get(label, label)})
             for layer in own:
                 entry["maps"].append({"key": f"{label}-{layer.kind}", "name": layer.name})
-                self.pictures[f"{home}/{label}-{layer.kind}"] = fig.encode_webp(
-                    layer.painted(anatomy, self.frame.mask), self.quality
-                )
+                painted = layer.painted(anatomy, self.frame.mask)
+                self.pictures[f"{home}/{label}-{layer.kind}"] = fig.encode_webp(painted, self.quality)
         for key in contrast.images:
             inside = self.frame.mask.astype(np.uint8)
             labels = np.maximum(contrast.tissue[key], inside) if key in contrast.tissue else inside

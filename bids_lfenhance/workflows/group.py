@@ -12,7 +12,7 @@ from ..errors import InputError
 from ..reports.cohort import Cohort, known_subjects, read_cohort
 from ..reports.group_data import synthseg_table
 from ..reports.group_dictionary import TABLES
-from ..reports.group_page import figure_paths, group_figures, group_page, group_tables, problems
+from ..reports.group_page import group_figures, group_page, group_tables, problems
 from ..resources import check_room
 
 FOLDER = "group"
@@ -95,7 +95,7 @@ def run_group(settings: GroupSettings) -> GroupOutcome:
         write_table(path, tables[name], columns)
         files.append(path)
     files.append(atomic_write(out / FOLDER / "volumes_synthseg.csv", synthseg_table(cohort)))
-    pictures = figure_paths(out / FOLDER / "figures", figures)
+    pictures = {out / FOLDER / "figures" / f"{figure.name}.svg": figure.svg for figure in figures}
     for path, content in pictures.items():
         files.append(atomic_write(path, content))
     for stale in set((out / FOLDER / "figures").glob("*.*")) - set(pictures):
