@@ -66,7 +66,7 @@ def allow_open_files() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
-def check_room(folder: Path, name: str, free_gb: float = MINIMUM_DISK_GB) -> None:
+def check_room(folder: Path, name: str) -> None:
     """Raise ``InputError`` if a folder (created if missing) cannot be written to or its disk is full."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -79,8 +79,8 @@ def check_room(folder: Path, name: str, free_gb: float = MINIMUM_DISK_GB) -> Non
         )
         raise InputError(message, code="not-writable", path=folder) from error
     free = shutil.disk_usage(folder).free / GIB
-    if free < free_gb:
-        message = f"Expected {free_gb:g} GiB free for {name} {folder}, found {free:.1f}; make room there."
+    if free < MINIMUM_DISK_GB:
+        message = f"Expected {MINIMUM_DISK_GB:g} GiB free for {name} {folder}, found {free:.1f}; make room there."
         raise InputError(message, code="no-room", path=folder)
 
 

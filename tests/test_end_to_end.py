@@ -12,8 +12,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from bids_lfenhance.bids.dataset import optional_json
-from bids_lfenhance.bids.tables import read_numbers
+from bids_lfenhance.bids.sidecars import optional_json
 from bids_lfenhance.cli.run import main
 from bids_lfenhance.reports.summary import usable_sentence
 from bids_lfenhance.reports.tables import number
@@ -21,6 +20,7 @@ from bids_lfenhance.reports.tables import number
 from .dataset import tiny_regions, write_dataset
 from .reports.page_reader import read
 from .reports.verdicts import verdicts
+from .tables import read_numbers
 
 PLAIN = ("--segmentation", "none")
 """For runs whose regions nobody looks at: 15 CPU-s an image."""

@@ -28,17 +28,15 @@ def atomic_write(path: str | Path, content: bytes | str | Callable[[Path], objec
     # the extension stays, as nibabel chooses the format by it
     draft = path.with_name(f".tmp-{uuid.uuid4().hex[:12]}-{path.name}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if callable(content):
-            content(draft)
-        else:
-            draft.write_bytes(content.encode() if isinstance(content, str) else content)
-        _flush(draft)
-        draft.replace(path)
-        _flush(path.parent)
-    except OSError as error:
-        _refuse(error, path)
-        raise
+        with _writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if callable(content):
+                content(draft)
+            else:
+                draft.write_bytes(content.encode() if isinstance(content, str) else content)
+            _flush(draft)
+            draft.replace(path)
+            _flush(path.parent)
     finally:
         with suppress(OSError):
             draft.unlink()
@@ -57,12 +55,16 @@ def remove_drafts(folder: Path, name: str = "*") -> None:
             draft.unlink(missing_ok=True)
 
 
-def _refuse(error: OSError, path: Path) -> None:
-    """Raise ``InputError`` for an error in writing ``path`` that a user can mend."""
-    if error.errno in REASONS:
-        raise InputError(
-            f"Expected to write {path}, found {REASONS[error.errno]}.", code="not-writable", path=path
-        ) from error
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """A block that writes ``path``: an error that a user can fix is an ``InputError``."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in REASONS:
+            raise
+        message = f"Expected to write {path}, found {REASONS[error.errno]}."
+        raise InputError(message, code="not-writable", path=path) from error
 
 
 def _flush(path: Path) -> None:
@@ -84,12 +86,9 @@ def locked(path: str | Path) -> Iterator[None]:
     import fcntl
 
     path = Path(path)
-    try:
+    with _writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         file = path.open("a")
-    except OSError as error:
-        _refuse(error, path)
-        raise
     with file:
         with suppress(OSError):
             fcntl.lockf(file, fcntl.LOCK_EX)
@@ -104,18 +103,16 @@ def atomic_folder(path: str | Path, fill: Callable[[Path], object]) -> Path:
     path = Path(path)
     draft, old = (path.with_name(f".tmp-{uuid.uuid4().hex[:12]}-{word}-{path.name}") for word in ("new", "old"))
     try:
-        draft.mkdir(parents=True)
-        fill(draft)
-        for file in filter(Path.is_file, draft.rglob("*")):
-            _flush(file)
-        _flush(draft)
-        if path.exists():
-            path.rename(old)
-        draft.rename(path)
-        _flush(path.parent)
-    except OSError as error:
-        _refuse(error, path)
-        raise
+        with _writing(path):
+            draft.mkdir(parents=True)
+            fill(draft)
+            for file in filter(Path.is_file, draft.rglob("*")):
+                _flush(file)
+            _flush(draft)
+            if path.exists():
+                path.rename(old)
+            draft.rename(path)
+            _flush(path.parent)
     finally:
         for leftover in (draft, old):
             shutil.rmtree(leftover, ignore_errors=True)

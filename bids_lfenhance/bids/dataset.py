@@ -7,11 +7,11 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..config import DERIVED_MAPS, METHOD_MAPS, TISSUES
+from ..config import CONTRASTS, DERIVED_MAPS, METHOD_MAPS, TISSUES
 from ..errors import InputError
 from .atomic import atomic_write, locked
 from .participants import columns_of, merged_participants
-from .sidecars import read_json
+from .sidecars import optional_json, read_json
 from .tables import read_table, table_text
 
 APP = "bids_lfenhance"
@@ -64,7 +64,6 @@ def write_dataset_files(
     version: str,
     *,
     subjects: Iterable[str] = (),
-    contrasts: Iterable[str] = ("T1w", "T2w", "FLAIR"),
     labels: Mapping[str, Iterable[tuple[str, str, str, str]]] | None = None,
     maps: Iterable[str] = (),
 ) -> tuple[Path, ...]:
@@ -88,7 +87,7 @@ def write_dataset_files(
     with locked(out / LOCK):
         check_ours(out)
         texts[".bidsignore"] = _merged_lines(out / ".bidsignore", BIDSIGNORE)
-        texts["descriptions.tsv"] = _merged_descriptions(out / "descriptions.tsv", methods, contrasts, maps)
+        texts["descriptions.tsv"] = _merged_descriptions(out / "descriptions.tsv", methods, maps)
         texts["participants.tsv"] = merged_participants(out / "participants.tsv", source, subjects)
         if not (out / "README.md").exists():  # a person may have added to it
             texts["README.md"] = README.format(app=APP, name=description.get("Name", source.name))
@@ -154,14 +153,6 @@ def check_ours(out_dir: Path, kind: str = "derivative") -> None:
 def source_description(bids_dir: Path) -> dict[str, Any]:
     """The source's dataset_description.json; empty where there is none to be read (planning has warned of it)."""
     return optional_json(bids_dir / "dataset_description.json")
-
-
-def optional_json(path: Path) -> dict[str, Any]:
-    """The object a JSON file holds; empty where there is none to be read."""
-    try:
-        return read_json(path)
-    except InputError:
-        return {}
 
 
 def derivative_description(out_dir: Path, bids_dir: Path, source: Mapping[str, Any], version: str) -> dict[str, Any]:
@@ -237,16 +228,16 @@ def generated_by(version: str, environment: Mapping[str, str]) -> dict[str, Any]
     return maker
 
 
-def _merged_descriptions(path: Path, methods: Mapping[str, str], contrasts: Iterable[str], maps: Iterable[str]) -> str:
+def _merged_descriptions(path: Path, methods: Mapping[str, str], maps: Iterable[str]) -> str:
     """descriptions.tsv with a row for every ``desc-`` that the methods write."""
-    contrasts, tails = tuple(contrasts), MAPS | {kind: METHOD_MAPS[kind] for kind in maps}
+    tails = MAPS | {kind: METHOD_MAPS[kind] for kind in maps}
     rows = {row["desc_id"]: row for row in read_table(path) if "desc_id" in row}
     sentences = dict(OWN_DESCRIPTIONS)
     for label, sentence in methods.items():
         sentences |= {label + kind: sentence + tail for kind, tail in tails.items()}
     for label in ("preproc", *methods):
         of_what = "the fused image" if label == "preproc" else f"the image enhanced by {label}"
-        sentences |= {label + contrast: f"Made from {of_what}, contrast {contrast}" for contrast in contrasts}
+        sentences |= {label + contrast: f"Made from {of_what}, contrast {contrast}" for contrast in CONTRASTS}
     rows |= {
         f"desc-{key}": {"desc_id": f"desc-{key}", "description": " ".join(text.split())}
         for key, text in sentences.items()

@@ -1,7 +1,7 @@
 """The plan as text: one line a session, then warnings."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ..config import CONTRASTS
@@ -9,6 +9,7 @@ from .field_strength import read_field_strength
 from .scans import Scan, shorten
 
 if TYPE_CHECKING:
+    from .highfield import SimulationPlan
     from .sessions import LowFieldSession, Plan
 
 _IDENTIFYING = re.compile(r"\S*sub-\S*|\d[\d.]*")
@@ -25,15 +26,20 @@ def describe(plan: "Plan") -> str:
             "No high-field reference",
             [(session.name, "no metrics.") for session in plan.sessions if not session.paired],
         ),
+    ]
+    return plan_text(plan, *parts)
+
+
+def plan_text(plan: "Plan | SimulationPlan", *parts: str) -> str:
+    """The text of a plan: the parts, then what is skipped, or to be warned of; what is empty is left out."""
+    warnings = [("", sentence) for sentence in plan.warnings]
+    warnings += [(session.name, sentence) for session in plan.sessions for sentence in session.warnings]
+    ends = (
         section("Skipped", [(f"sub-{subject}", reason) for subject, reason in plan.skipped]),
         section("Cannot be processed", [(f"sub-{subject}", reason) for subject, reason in plan.failed]),
-        section("Warnings", [*(("", w) for w in plan.warnings), *_session_warnings(plan.sessions)]),
-    ]
-    return "\n\n".join(part for part in parts if part) + "\n"
-
-
-def _session_warnings(sessions: Iterable["LowFieldSession"]) -> list[tuple[str, str]]:
-    return [(session.name, sentence) for session in sessions for sentence in session.warnings]
+        section("Warnings", warnings),
+    )
+    return "\n\n".join(part for part in (*parts, *ends) if part) + "\n"
 
 
 def _totals(plan: "Plan") -> str:

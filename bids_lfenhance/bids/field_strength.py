@@ -135,33 +135,27 @@ def session_warnings(scans: Sequence[Scan]) -> tuple[str, ...]:
     """A sentence each where sidecars of one session disagree, hold unusable values, or say nothing."""
     readings = [(scan, read_field_strength(scan.sidecar)) for scan in scans]
     sentences = []
+
+    def share(found: Sequence[tuple[Scan, Reading]]) -> str:
+        first = found[0][0]
+        file = first.sidecars[-1].name if first.sidecars else first.path.name
+        return f"in {len(found)} of {len(scans)} sidecars (first: {file})"
+
     if silent := [scan for scan, reading in readings if reading.tesla is None]:
         sentences.append(
             f"{silent[0].field_strength or 0:.3g} T was assumed as --assume-field-strength says "
             f"for {len(silent)} of {len(scans)} images (first: {silent[0].path.name})."
         )
     if disagree := [(scan, reading) for scan, reading in readings if reading.contradicted_by]:
-        scan, reading = disagree[0]
+        reading = disagree[0][1]
         source, value = reading.contradicted_by or ("", math.nan)
         used, tesla = reading.values[0]
         sentences.append(
-            f"{used} says {tesla:.3g} T, which is used, but {source} says {value:.3g} T "
-            f"in {len(disagree)} of {len(scans)} sidecars (first: {_file(scan)})."
+            f"{used} says {tesla:.3g} T, which is used, but {source} says {value:.3g} T {share(disagree)}."
         )
     if reread := [(scan, reading) for scan, reading in readings if reading.reread]:
-        scan, reading = reread[0]
-        sentences.append(
-            f"{reading.reread[0]} in {len(reread)} of {len(scans)} sidecars (first: {_file(scan)}); "
-            "write MagneticFieldStrength as a number in tesla, ImagingFrequency in MHz."
-        )
+        advice = "write MagneticFieldStrength as a number in tesla, ImagingFrequency in MHz"
+        sentences.append(f"{reread[0][1].reread[0]} {share(reread)}; {advice}.")
     if unusable := [(scan, reading) for scan, reading in readings if reading.unusable]:
-        scan, reading = unusable[0]
-        sentences.append(
-            f"{reading.unusable[0]} is no field strength and was ignored "
-            f"in {len(unusable)} of {len(scans)} sidecars (first: {_file(scan)})."
-        )
+        sentences.append(f"{unusable[0][1].unusable[0]} is no field strength and was ignored {share(unusable)}.")
     return tuple(sentences)
-
-
-def _file(scan: Scan) -> str:
-    return scan.sidecars[-1].name if scan.sidecars else scan.path.name

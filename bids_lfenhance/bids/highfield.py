@@ -7,7 +7,7 @@ from typing import Any
 
 from ..config import CONTRASTS
 from ..errors import InputError
-from .describe import plain_table, plural, section
+from .describe import plain_table, plan_text, plural
 from .field_strength import HIGH_FIELD_FROM, field_kind, read_field_strength
 from .filters import Filters, check_filters, passes
 from .layout import list_images
@@ -215,14 +215,4 @@ def describe_simulation(plan: SimulationPlan, draws: int, stacks: int) -> str:
         to = shorten((f"ses-{label}" for label in one.labels(draws)), 4)
         source = f"ses-{one.session}" if one.session else "-"
         rows.append([f"sub-{one.subject}", source, " ".join(one.contrasts), " ".join(fields), to])
-    parts = [
-        "Plan: " + " · ".join(counts),
-        plain_table(rows),
-        section("Skipped", [(f"sub-{subject}", reason) for subject, reason in plan.skipped]),
-        section("Cannot be processed", [(f"sub-{subject}", reason) for subject, reason in plan.failed]),
-        section(
-            "Warnings",
-            [*(("", w) for w in plan.warnings), *((o.name, w) for o in plan.sessions for w in o.warnings)],
-        ),
-    ]
-    return "\n\n".join(part for part in parts if part) + "\n"
+    return plan_text(plan, "Plan: " + " · ".join(counts), plain_table(rows))

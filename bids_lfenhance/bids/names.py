@@ -19,7 +19,9 @@ _EXTENSION = re.compile(r"(?:\.[0-9a-zA-Z]+)+")
 Owner = LowFieldSession | Scan | tuple[str, str | None]
 
 
-def derivative_name(out_dir: str | Path, owner: Owner, suffix: str, extension: str, **entities: str | None) -> Path:
+def derivative_name(
+    out_dir: str | Path, owner: Owner, suffix: str, extension: str = ".nii.gz", **entities: str | None
+) -> Path:
     """Path of one derivative of a session, a scan or a (subject, session), its entities in the order of the schema.
 
     An entity that is None is left out. Labels are letters, digits and ``+`` only, so no name leaves ``out_dir``.

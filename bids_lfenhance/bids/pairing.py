@@ -2,15 +2,13 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
 from ..config import CONTRASTS
-from ..errors import InputError
 from .scans import Scan, shorten
 from .sidecars import split_name
-from .tables import read_table
+from .tables import optional_table
 
 Session = str | None
 
@@ -117,46 +115,35 @@ def one_per_contrast(scans: Sequence[Scan]) -> tuple[tuple[Scan, ...], tuple[str
 def session_time(scans: Sequence[Scan]) -> datetime | None:
     """When the first of the scans was acquired, by scans.tsv, sidecars or sessions.tsv, or None where no date is."""
     listed = _scans_table(scans[0])
-    times = [time for scan in scans if (time := _listed_time(scan, listed) or _sidecar_time(scan))]
-    return min(times) if times else _sessions_time(scans[0])
+    times = [time for scan in scans if (time := _parse(listed.get(scan.stem, "")) or _sidecar_time(scan))]
+    if times:
+        return min(times)
+    first = scans[0]
+    return _sessions_time(first.path.parents[2 if first.session else 1], first.subject, first.session)
 
 
 def listed_time(bids_dir: Path, subject: str, session: str) -> datetime | None:
     """When a session was acquired, by its scans.tsv or the subject's sessions.tsv, or None where neither says it."""
     folder = bids_dir / f"sub-{subject}"
-    scans = _rows(folder / f"ses-{session}" / f"sub-{subject}_ses-{session}_scans.tsv")
+    scans = optional_table(folder / f"ses-{session}" / f"sub-{subject}_ses-{session}_scans.tsv")
     if times := [time for row in scans if (time := _parse(row.get("acq_time", "")))]:
         return min(times)
-    sessions = _rows(folder / f"sub-{subject}_sessions.tsv")
-    own = [row for row in sessions if row.get("session_id", "").removeprefix("ses-") == session]
-    return _parse(own[0].get("acq_time", "")) if own else None
+    return _sessions_time(folder, subject, session)
 
 
 def _scans_table(scan: Scan) -> dict[str, str]:
     """``acq_time`` by file name without its extension, of the session's scans.tsv: .nii may be listed as .nii.gz."""
     folder = scan.path.parent.parent
     stem = f"sub-{scan.subject}" + (f"_ses-{scan.session}" if scan.session else "")
-    rows = _rows(folder / f"{stem}_scans.tsv")
+    rows = optional_table(folder / f"{stem}_scans.tsv")
     return {Path(row.get("filename", "")).name.partition(".")[0]: row.get("acq_time", "") for row in rows}
 
 
-def _sessions_time(scan: Scan) -> datetime | None:
-    folder = scan.path.parents[2] if scan.session else scan.path.parents[1]
-    for row in _rows(folder / f"sub-{scan.subject}_sessions.tsv"):
-        if row.get("session_id", "").removeprefix("ses-") == scan.session:
+def _sessions_time(folder: Path, subject: str, session: Session) -> datetime | None:
+    for row in optional_table(folder / f"sub-{subject}_sessions.tsv"):
+        if row.get("session_id", "").removeprefix("ses-") == session:
             return _parse(row.get("acq_time", ""))
     return None
-
-
-def _rows(path: Path) -> list[dict[str, str]]:
-    """Rows of a table, none where it cannot be read: dates only help to choose."""
-    with suppress(InputError):
-        return read_table(path)
-    return []
-
-
-def _listed_time(scan: Scan, listed: Mapping[str, str]) -> datetime | None:
-    return _parse(listed.get(scan.stem, ""))
 
 
 def _sidecar_time(scan: Scan) -> datetime | None:

@@ -9,8 +9,8 @@ from typing import Any
 
 from ..errors import InputError
 from .scans import shorten
-from .sidecars import read_json
-from .tables import read_table, table_text
+from .sidecars import optional_json, read_json
+from .tables import optional_table, read_table, table_text
 
 TABLE = "participants.tsv"
 
@@ -41,10 +41,7 @@ def given_rows(folder: Path) -> list[dict[str, str]]:
 
     None where there is no table, or none that can be read: ``participants_notes`` says so.
     """
-    try:
-        rows = read_table(folder / TABLE)
-    except InputError:
-        return []
+    rows = optional_table(folder / TABLE)
     key = next((name for row in rows[:1] for name in row if name.lower() == "participant_id"), "participant_id")
     return [
         {"participant_id": _prefixed(row[key])} | {name: value for name, value in row.items() if name != key}
@@ -55,10 +52,7 @@ def given_rows(folder: Path) -> list[dict[str, str]]:
 
 def columns_of(folder: Path) -> dict[str, Any]:
     """What participants.json says of the columns; empty where there is none to be read."""
-    try:
-        return read_json(folder / TABLE.replace(".tsv", ".json"))
-    except InputError:
-        return {}
+    return optional_json(folder / TABLE.replace(".tsv", ".json"))
 
 
 def own_rows(given: Sequence[Row], asked: Iterable[str]) -> dict[str, Row]:

@@ -96,6 +96,14 @@ def read_json(path: Path) -> dict[str, Any]:
     return content
 
 
+def optional_json(path: Path) -> dict[str, Any]:
+    """The object a JSON file holds; empty where there is none to be read."""
+    try:
+        return read_json(path)
+    except InputError:
+        return {}
+
+
 def merge_sidecars(paths: Iterable[Path]) -> Mapping[str, Any]:
     """What several sidecars say together; a later (nearer) file overrules an earlier one."""
     merged: dict[str, Any] = {}
@@ -106,6 +114,8 @@ def merge_sidecars(paths: Iterable[Path]) -> Mapping[str, Any]:
 
 def bids_uri(path: str | Path, root: str | Path, dataset: str = "raw") -> str:
     """``bids:<dataset>:<path inside root>``, the way ``Sources`` and ``SpatialReference`` name a file.
+
+    ``dataset`` "" is the one in which this stands.
 
     >>> bids_uri("/data/sub-01/anat/sub-01_T1w.nii.gz", "/data")
     'bids:raw:sub-01/anat/sub-01_T1w.nii.gz'

@@ -22,6 +22,13 @@ def read_table(path: Path) -> list[dict[str, str]]:
     return [dict(zip(head, row if len(row) >= len(head) else [*row, *[""] * len(head)], strict=False)) for row in rows]
 
 
+def optional_table(path: Path) -> list[dict[str, str]]:
+    """The rows of a table; none where there is none to be read."""
+    with suppress(InputError):
+        return read_table(path)
+    return []
+
+
 def table_lines(path: Path) -> list[list[str]]:
     """The head of a table and its rows as they are, see ``read_table``; none where it is not there."""
     try:
@@ -64,12 +71,6 @@ def read_columns(path: Path) -> dict[str, list[Any]]:
         columns = zip(*rows, strict=True) if rows else [()] * wide
         return {name: _meant(column) for name, column in zip(head, columns, strict=True)}
     return {}
-
-
-def read_numbers(path: Path) -> list[dict[str, Any]]:
-    """The rows of ``read_columns``."""
-    columns = read_columns(path)
-    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
 
 def _meant(column: Sequence[str]) -> list[Any]:

@@ -1,13 +1,14 @@
 """Which files a session leaves: one table, used to write them, to verify them and to resume."""
 
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ..bids.dataset import optional_json
 from ..bids.names import derivative_name, sidecar_path, source_entities, space_of
 from ..bids.scans import Scan
 from ..bids.sessions import LowFieldSession
+from ..bids.sidecars import optional_json
 from ..config import CONTRASTS, RunSpec
 
 
@@ -18,10 +19,7 @@ def session_layout(session: LowFieldSession, spec: RunSpec) -> dict[str, Path]:
     """
     label, space = spec.label, space_of(session)
     frame = space or "session"  # what a transform calls the space of the canonical grid
-
-    def name(suffix: str, extension: str = ".nii.gz", **entities: str | None) -> Path:
-        return derivative_name(spec.out_dir, session, suffix, extension, **entities)
-
+    name = partial(derivative_name, spec.out_dir, session)
     files: dict[str, Path] = {}
     for scan in session.stacks:
         own = source_entities(scan)
@@ -69,11 +67,7 @@ def is_enhanced(spec: RunSpec, contrast: str) -> bool:
 
 def reference_layout(session: LowFieldSession, spec: RunSpec) -> dict[str, Path]:
     """The files of the high-field session a low-field session is compared with."""
-    owner = (session.subject, session.reference_session)
-
-    def name(suffix: str, extension: str = ".nii.gz", **entities: str | None) -> Path:
-        return derivative_name(spec.out_dir, owner, suffix, extension, **entities)
-
+    name = partial(derivative_name, spec.out_dir, (session.subject, session.reference_session))
     files: dict[str, Path] = {}
     for contrast in contrasts(session.reference):
         scan = next(scan for scan in session.reference if scan.contrast == contrast)

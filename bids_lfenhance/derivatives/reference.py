@@ -6,13 +6,14 @@ from typing import Any
 import numpy as np
 
 from ..bids.sessions import LowFieldSession
+from ..bids.sidecars import bids_uri
 from ..config import RunSpec
 from ..imaging.field_of_view import without_cut
 from ..imaging.nifti import SCANNER
 from ..imaging.volume import Volume
 from .files import REGION_COLUMNS, Rows, write_image, write_labels
 from .layout import reference_layout
-from .sidecars import BRAIN, grid_metadata, label_metadata, own_source, raw_sources, regions_metadata
+from .sidecars import BRAIN, grid_metadata, label_metadata, raw_sources, regions_metadata
 
 
 def write_reference(
@@ -48,7 +49,7 @@ def write_reference(
         }
         image = files[f"preproc/{contrast}"]
         write_image(image, volume.channel(contrast), grid, SCANNER, about)
-        source = words | {"Sources": [own_source(image, spec.out_dir)]}
+        source = words | {"Sources": [bids_uri(image, spec.out_dir, "")]}
         pair = files[f"tissue/{contrast}"], files[f"tissue_table/{contrast}"]
         tissue = source | label_metadata("tissue", "high field", contrast)
         write_labels(pair, labels[contrast], kept(volumes, labels, contrast), grid, SCANNER, tissue)

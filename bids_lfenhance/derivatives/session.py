@@ -9,10 +9,12 @@ import numpy as np
 
 from ..bids.atomic import atomic_write
 from ..bids.sessions import LowFieldSession
+from ..bids.sidecars import bids_uri
 from ..config import RunSpec
 from ..evaluation import measured
 from ..evaluation.evidence import evidence
 from ..evaluation.expected_error import BLIND, WEIGHTS, is_calibrated, scale_note
+from ..evaluation.metric_definitions import DATA_DICTIONARY
 from ..evaluation.usable import judge
 from ..evaluation.volume_error import with_expected_error
 from ..imaging.field_of_view import seen_in, without_cut
@@ -25,13 +27,11 @@ from .sidecars import (
     BRAIN,
     CHANGE,
     ERROR,
-    METRIC_COLUMNS,
     STD,
     enhanced_sidecar,
     grid_metadata,
     image_sidecar,
     label_metadata,
-    own_source,
     raw_sources,
     regions_metadata,
 )
@@ -111,7 +111,7 @@ def write_session(session: LowFieldSession, spec: RunSpec, content: SessionConte
     for transforms in content.space_transforms:
         _write_space(files, session, spec, content, transforms)
     if content.metrics is not None:
-        write_table(files["metrics"], content.metrics, METRIC_COLUMNS)
+        write_table(files["metrics"], content.metrics, DATA_DICTIONARY)
     write_json(files["qc"], _quality_record(session, spec, content))
     for contrast in content.enhanced.contrasts:
         about = _about(session, spec, content, contrast)
@@ -219,7 +219,7 @@ def _write_segmentations(
             continue
         shown = SHOWN[image] if image == "preproc" or is_enhanced(spec, contrast) else NOT_ENHANCED
         words = label_metadata(kind.removeprefix("enhanced_"), shown, contrast)
-        source = {"Sources": [own_source(files[f"{image}/{contrast}"], spec.out_dir)]}
+        source = {"Sources": [bids_uri(files[f"{image}/{contrast}"], spec.out_dir, "")]}
         about = grid_metadata(spec, session) | words | source | segmenter
         if (kind, contrast) == ("enhanced_regions", "T1w") and segments_restored(session, spec):
             about["SegmentationNote"] = RESTORED_TOO
@@ -261,7 +261,7 @@ def _write_space(
         for kind, by_contrast in (("tissue", content.enhanced_labels), ("regions", content.enhanced_regions)):
             if contrast in by_contrast:
                 labels, _ = to_template_space(by_contrast[contrast], grid, transforms, order=0)
-                source = own_source(files[f"enhanced_{kind}/{contrast}"], spec.out_dir)
+                source = bids_uri(files[f"enhanced_{kind}/{contrast}"], spec.out_dir, "")
                 about = {"Resolution": f"That of {space}", "Sources": [source]}
                 about |= label_metadata(kind, SHOWN["enhanced"], contrast)
                 write_image(files[f"space_{kind}/{space}/{contrast}"], labels.astype(np.uint8), target, ALIGNED, about)

@@ -1,14 +1,13 @@
 """Metadata of the derivatives; keys as BIDS spells them, ours in CamelCase too."""
 
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
 from .._version import __version__
 from ..bids.scans import Scan
 from ..bids.sessions import LowFieldSession
+from ..bids.sidecars import bids_uri
 from ..config import RunSpec
-from ..evaluation.image_metrics import DATA_DICTIONARY
 from .layout import contrasts, is_enhanced, reference_layout
 
 BRAIN = "Brain mask, of high field where the session has it"
@@ -24,12 +23,7 @@ NOTICE = "Research use only. Intensities are estimated, not acquired; read the r
 
 def raw_sources(scans: Iterable[Scan], bids_dir: str) -> list[str]:
     """BIDS URIs of raw scans."""
-    return [f"bids:raw:{scan.path.relative_to(bids_dir).as_posix()}" for scan in scans]
-
-
-def own_source(path: Path, out_dir: str) -> str:
-    """BIDS URI of a file of this derivative."""
-    return f"bids::{path.relative_to(out_dir).as_posix()}"
+    return [bids_uri(scan.path, bids_dir) for scan in scans]
 
 
 def image_sidecar(session: LowFieldSession, spec: RunSpec, contrast: str, skull_stripped: bool) -> dict[str, Any]:
@@ -52,7 +46,7 @@ def grid_metadata(spec: RunSpec, session: LowFieldSession | None = None) -> dict
         return words | {"SpatialReference": "orig"}
     files = reference_layout(session, spec)
     fixed = "T2w" if "preproc/T2w" in files else contrasts(session.reference)[0]
-    return words | {"SpatialReference": own_source(files[f"preproc/{fixed}"], spec.out_dir)}
+    return words | {"SpatialReference": bids_uri(files[f"preproc/{fixed}"], spec.out_dir, "")}
 
 
 def label_metadata(seg: str, image: str, contrast: str) -> dict[str, str]:
@@ -114,6 +108,3 @@ def software_versions() -> dict[str, str]:
 
     names = ("bids_lfenhance", "torch", "SimpleITK", "numpy", "scipy", "nibabel", "nipype", "pybids", "scikit-image")
     return {name: version(name) for name in names}
-
-
-METRIC_COLUMNS = DATA_DICTIONARY

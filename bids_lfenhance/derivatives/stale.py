@@ -3,10 +3,9 @@
 from collections.abc import Set
 from pathlib import Path
 
-from ..bids.dataset import optional_json
 from ..bids.names import sidecar_path, space_of
 from ..bids.sessions import LowFieldSession
-from ..bids.sidecars import split_name
+from ..bids.sidecars import optional_json, split_name
 from ..config import CONTRASTS, MAP_ENDS, RunSpec
 from .layout import reference_layout, session_layout
 

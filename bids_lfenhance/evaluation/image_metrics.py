@@ -9,11 +9,8 @@ import numpy as np
 
 from ..imaging.ssim import RADIUS
 from . import intensity, sharpness
-from .metric_definitions import DATA_DICTIONARY
 from .protocols import CEILING_CLIP, PROTOCOLS, LinearScaling, Pair, Protocol, Scales, make_pair
 from .ssim import Moments, local_moments, rescale, ssim_map, valid_area
-
-__all__ = ["DATA_DICTIONARY", "image_metrics"]
 
 MIN_BRAIN_SHARE = 0.01
 """Axial slices with less brain than this are no part of slice-wise means (for LPIPS)."""
@@ -25,7 +22,7 @@ VOXELWISE = {
     "nmse": intensity.nmse,
     "ncc": intensity.ncc,
 }
-DISTRIBUTION = {"hncc": intensity.histogram_ncc, "bhat": intensity.bhattacharyya, "js": intensity.jensen_shannon}
+DISTRIBUTION = {"hncc": intensity.ncc, "bhat": intensity.bhattacharyya, "js": intensity.jensen_shannon}
 
 
 def image_metrics(
@@ -89,7 +86,8 @@ def _volumewise(
         if "wass" in protocol.metrics:
             values |= _distributions(x, y, bright & pair.mask if brain or protocol.strip else bright)
         if "edge_f1" in protocol.metrics and brain:
-            values |= _rescaled(sharp, scales)
+            gain = (scales.image.gain / scales.reference.gain) ** 2
+            values |= {name: value if name == "edge_f1" else value * gain for name, value in sharp.items()}
         if not brain:
             values["empty"] = _empty(pair, protocol.strip)
         for metric, value in values.items():
@@ -107,11 +105,6 @@ def _distributions(x: np.ndarray, y: np.ndarray, where: np.ndarray) -> dict[str,
     x, y = x[where], y[where]
     p, q = intensity.histogram(x), intensity.histogram(y)
     return {"wass": intensity.wasserstein(x, y)} | {name: f(p, q) for name, f in DISTRIBUTION.items()}
-
-
-def _rescaled(sharp: dict[str, float], scales: Scales) -> dict[str, float]:
-    gain = (scales.image.gain / scales.reference.gain) ** 2
-    return {name: value if name == "edge_f1" else value * gain for name, value in sharp.items()}
 
 
 def _ssim(

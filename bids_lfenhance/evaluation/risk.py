@@ -84,7 +84,7 @@ def risk_map(
     spectra = [frame.spectrum(part) for part in parts]
     fits = []
     for stack in stacks:
-        where = resample(inside, small.affine, _own_grid(stack), order=1) > 0.5
+        where = resample(inside, small.affine, Grid(stack.affine, stack.data.shape), order=1) > 0.5
         if where.any():
             fits.append(_fit_stack(stack, Acquisition.of(stack, small, where, frame), spectra, where))
     if not fits:
@@ -93,10 +93,6 @@ def risk_map(
     risk = np.zeros(grid.shape, dtype=np.float32)
     risk[box] = _combine(fits, small, inside)
     return risk, _record(risk[mask], fits)
-
-
-def _own_grid(stack: Stack) -> Grid:
-    return Grid(stack.affine, (stack.data.shape[0], stack.data.shape[1], stack.data.shape[2]))
 
 
 def _tissue_parts(output: np.ndarray, tissue: np.ndarray) -> list[np.ndarray]:
@@ -155,16 +151,11 @@ def fit_gains(columns: np.ndarray, acquired: np.ndarray, scale: float) -> tuple[
     low = [GAIN_RANGE[0]] * int(present.sum()) + [-OFFSET_RANGE]
     high = [GAIN_RANGE[1]] * int(present.sum()) + [OFFSET_RANGE]
     # A triangular factor has the same least-squares solution as the thousands of rows it stands for.
-    factor, rotated = _triangle(design, acquired / scale)
-    solution = lsq_linear(factor, rotated, bounds=(low, high), method="bvls").x
+    rotation, factor = np.linalg.qr(design)
+    solution = lsq_linear(factor, rotation.T @ (acquired / scale), bounds=(low, high), method="bvls").x
     gains = np.full(columns.shape[1], np.nan)
     gains[present] = solution[:-1] * overall
     return gains, float(solution[-1] * scale)
-
-
-def _triangle(design: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    q, r = np.linalg.qr(design)
-    return r, q.T @ target
 
 
 def band_limit(operator: Acquisition) -> np.ndarray:

@@ -73,9 +73,9 @@ def rescale(moments: Moments, line_x: LinearScaling, line_y: LinearScaling) -> M
     )
 
 
-def ssim_map(moments: Moments, data_range: float = 1.0) -> np.ndarray:
+def ssim_map(moments: Moments) -> np.ndarray:
     """(X, Y, Z) float32 in [−1, 1]: SSIM at every voxel; the outer ``moments.pad`` voxels lean on mirrored data."""
-    return similarity(*moments[:5], data_range)
+    return similarity(*moments[:5])
 
 
 def valid_area(shape: tuple[int, ...], pad: int, ndim: int = 3) -> tuple[slice, ...]:

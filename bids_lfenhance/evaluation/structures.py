@@ -5,6 +5,7 @@ from itertools import combinations
 import numpy as np
 
 from ..config import TOTAL_INTRACRANIAL
+from .agreement import difference_percent
 from .subject_values import SubjectValues
 from .volumes import without_side
 
@@ -67,7 +68,7 @@ def volume_summary(volumes: SubjectValues) -> SubjectValues:
         errors = {}
         for name in names:
             own, high = (volumes.get(contrast, of, segmentation, name, "volume_mm3") for of in (image, HIGH))
-            errors[name] = np.abs(difference(own, high))
+            errors[name] = np.abs(difference_percent(own, high))
         _add_means(summary, (contrast, image, segmentation, "volume_error_percent"), errors)
     return summary
 
@@ -84,15 +85,9 @@ def repeat_summary(volumes: SubjectValues) -> SubjectValues:
         for name in names:
             own = volumes.get(contrast, image, segmentation, name, "volume_mm3")
             first, second = own[:, [a for a, _ in pairs]], own[:, [b for _, b in pairs]]
-            spreads[name] = 2 * np.abs(difference(second, (first + second) / 2))
+            spreads[name] = 2 * np.abs(difference_percent(second, (first + second) / 2))
         _add_means(summary, (contrast, image, segmentation, "repeat_percent"), spreads)
     return summary
-
-
-def difference(cells: np.ndarray, reference: np.ndarray) -> np.ndarray:
-    """100 (V − V_ref) / V_ref, NaN where one is not known or the reference is 0."""
-    known = np.isfinite(reference) & (reference != 0)
-    return np.where(known, 100 * (cells - reference) / np.where(known, reference, 1), np.nan)
 
 
 def _grouped(values: SubjectValues) -> list[tuple[str, str, str, list[str]]]:

@@ -83,17 +83,13 @@ def judge(record: Record) -> Usable:
     """
     if record.get("Failure"):
         return Usable(NO, NO, NO, (f"no: {record['Failure']}",), verified=False)
-    findings = sorted([*_by_rules(record), *_by_thresholds(record)], key=_gravity)
+    findings = [*_by_rules(record), *_by_thresholds(record)]
+    findings.sort(key=lambda found: (-WORDS.index(found[0]), -len(found[1])))  # the worst first, then the widest
     words = [worst(word for word, purposes, _ in findings if purpose in purposes) for purpose in PURPOSES]
     look, segment, measure = (worst(words[: place + 1]) for place in range(len(words)))
     verified = bool(record.get("Fidelity"))
     reasons = [_sentence(*found) for found in findings] + ([] if verified else [NOT_VERIFIABLE])
     return Usable(look, segment, measure, tuple(dict.fromkeys(reasons)), verified)
-
-
-def _gravity(found: Finding) -> tuple[int, int]:
-    """Sorts the worst words first, of those the one that holds for more purposes."""
-    return -WORDS.index(found[0]), -len(found[1])
 
 
 def _by_rules(record: Record) -> Iterator[Finding]:

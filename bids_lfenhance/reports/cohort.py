@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from ..bids.dataset import optional_json
 from ..bids.leftovers import absent_people
 from ..bids.pairing import listed_time
 from ..bids.participants import age_and_sex, columns_of, given_rows, own_rows, participants_notes
 from ..bids.scans import LABEL
+from ..bids.sidecars import optional_json
 from ..config import TOTAL_INTRACRANIAL
 from ..evaluation.cohort import BASELINE, METRIC_KEYS
 from ..evaluation.metric_definitions import DICE, VOLUME_DIFFERENCE

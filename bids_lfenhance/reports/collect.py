@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from ..bids.dataset import optional_json
 from ..bids.field_strength import HIGH_FIELD_FROM
+from ..bids.sidecars import optional_json
 from ..bids.tables import read_columns
 from ..config import CONTRASTS, DERIVED_MAPS, MAP_ENDS, METHOD_MAPS
 from ..evaluation.metric_definitions import DATA_DICTIONARY

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 from ..config import CONTRASTS
+from ..evaluation.agreement import difference_percent
 from ..evaluation.cohort import (
     BASELINE,
     MEASURES,
@@ -22,7 +23,6 @@ from ..evaluation.protocols import PRIMARY
 from ..evaluation.structures import (
     HIGH,
     SUMMARY_KEYS,
-    difference,
     has_side,
     overlap_summary,
     repeat_summary,
@@ -91,7 +91,7 @@ def _quantities(summaries: Sequence[SubjectValues], volumes: SubjectValues) -> S
     for (contrast, image, seg, name, measure), cells in volumes.cells.items():
         if measure == MEASURES[0] and not has_side(name):
             quantities.cells[contrast, image, seg, measure, name] = cells
-            percent = difference(cells, volumes.get(contrast, HIGH, seg, name, measure))
+            percent = difference_percent(cells, volumes.get(contrast, HIGH, seg, name, measure))
             if image != HIGH:
                 quantities.cells[contrast, image, seg, "volume_difference_percent", name] = percent
     return quantities

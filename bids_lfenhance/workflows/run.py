@@ -389,6 +389,6 @@ def summary(outcome: Outcome, out_dir: Path) -> str:
     return "\n".join(lines)
 
 
-def _few(subjects: Sequence[str], most: int = 6) -> str:
-    named = ", ".join(f"sub-{subject}" for subject in subjects[:most])
-    return named if len(subjects) <= most else f"{named}, …"
+def _few(subjects: Sequence[str]) -> str:
+    named = ", ".join(f"sub-{subject}" for subject in subjects[:6])
+    return named if len(subjects) <= 6 else f"{named}, …"

@@ -6,9 +6,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from ..bids.dataset import optional_json
 from ..bids.names import sidecar_path
 from ..bids.sessions import LowFieldSession
+from ..bids.sidecars import optional_json
 from ..config import RunSpec
 from ..derivatives.files import write_json
 from ..derivatives.layout import contrasts, session_layout

@@ -5,7 +5,8 @@ import pytest
 from scipy import ndimage, spatial, stats
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from bids_lfenhance.evaluation.image_metrics import DATA_DICTIONARY, image_metrics
+from bids_lfenhance.evaluation.image_metrics import image_metrics
+from bids_lfenhance.evaluation.metric_definitions import DATA_DICTIONARY
 from tests.oracle import brain_fit_psnr, phantom_head
 
 GAUSSIAN = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}

@@ -3,11 +3,12 @@
 import json
 from pathlib import Path
 
-from bids_lfenhance.bids.dataset import optional_json
-from bids_lfenhance.bids.tables import read_numbers
+from bids_lfenhance.bids.sidecars import optional_json
 from bids_lfenhance.evaluation.evidence import evidence
 from bids_lfenhance.evaluation.usable import Usable, judge
 from bids_lfenhance.reports.collect import list_outputs
+
+from ..tables import read_numbers
 
 
 def verdicts(out: Path) -> dict[Path, Usable]:

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from bids_lfenhance.bids.dataset import optional_json
 from bids_lfenhance.bids.names import sidecar_path
 from bids_lfenhance.bids.sessions import LowFieldSession
+from bids_lfenhance.bids.sidecars import optional_json
 from bids_lfenhance.config import RunSpec
 from bids_lfenhance.derivatives.files import write_json
 from bids_lfenhance.derivatives.layout import session_layout
