@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..config import CONTRASTS
+from ..config import CONTRASTS, Common
 from ..errors import InputError
 from .scans import Scan, shorten, strip_prefix
 from .sidecars import read_json, split_name
@@ -57,6 +57,15 @@ Filters = Mapping[str, Mapping[str, Any]]
 def load_filters(path: str | Path) -> Filters:
     """The filters of a file given to ``--bids-filter-file``, checked."""
     return check_filters(read_json(Path(path)), str(path))
+
+
+def scan_choice(settings: Common) -> dict[str, Any]:
+    """Arguments of every plan: the filters, the field strength to assume, where the index of the dataset is kept."""
+    return {
+        "filters": load_filters(settings.bids_filter_file) if settings.bids_filter_file else None,
+        "assume_field_strength": settings.assume_field_strength,
+        "database_dir": settings.bids_database_dir,
+    }
 
 
 def check_filters(filters: Mapping[str, Any], origin: str = "the BIDS filter") -> Filters:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..config import CONTRASTS
+from ..config.checks import LABEL
 from ..errors import InputError
 from .sidecars import SidecarFinder, merge_sidecars, split_name
 
@@ -18,9 +19,6 @@ ORDER = (
     *("atlas", "seg", "scale", "res", "den", "label", "desc"),
 )
 """Entities after ``sub`` and ``ses`` in the order the BIDS schema demands; ``from, to, mode`` are NiPreps' own."""
-
-LABEL = re.compile(r"[0-9a-zA-Z+]+")
-"""What BIDS allows as the label of an entity."""
 
 PLANES = {
     "axi": ("axi", "ax", "axial", "tra", "transverse"),

@@ -139,11 +139,12 @@ def build_parser(level: str = LEVELS[0]) -> argparse.ArgumentParser:
     parser.add_argument("out_dir", type=Path, help=OUTPUT[level])
     parser.add_argument("level", choices=LEVELS, help="the analysis level")
     parser.add_argument("--version", action="version", version=f"bids_lfenhance {__version__}")
-    parser.add_argument("--citation", action=_Citation, nargs=0, help="print what to cite, with licences, and stop")
-    parser.add_argument("--config-file", type=Path, metavar="TOML", help="settings file, as an earlier run left it")
     parser.add_argument(
-        "--help-method", action=_HelpMethod, metavar="NAME", help="print the settings of one method or simulator, stop"
+        "--citation", action=_Show, nargs=0, const=_citation, help="print what to cite, with licences, and stop"
     )
+    parser.add_argument("--config-file", type=Path, metavar="TOML", help="settings file, as an earlier run left it")
+    about = "print the settings of one method or simulator, stop"
+    parser.add_argument("--help-method", action=_Show, const=describe_method, metavar="NAME", help=about)
     kind = SETTINGS[level]
     items = [item for item in dataclasses.fields(kind) if "group" in item.metadata]
     own = dict.fromkeys(item.metadata["group"] for item in items)
@@ -159,7 +160,8 @@ def build_parser(level: str = LEVELS[0]) -> argparse.ArgumentParser:
 
 
 def _add_option(group: Any, level: str, item: Any) -> None:
-    keywords: dict[str, Any] = {"dest": item.name, "help": item.metadata["help"]}
+    sentence = SETTINGS[level].HELP.get(item.name, item.metadata["help"])
+    keywords: dict[str, Any] = {"dest": item.name, "help": sentence}
     kind = typing.get_type_hints(SETTINGS[level])[item.name]
     words = item.metadata.get("choices") or choices(level, item.name)
     if item.metadata.get("count"):
@@ -243,19 +245,15 @@ class _Words(argparse.Action):
         setattr(namespace, self.dest, (*getattr(namespace, self.dest, ()), *values))
 
 
-class _Citation(argparse.Action):
-    """Prints what to cite and stops, as ``--version`` does."""
+class _Show(argparse.Action):
+    """Prints what the function ``const`` says of the option's value and stops, as ``--version`` does."""
 
     def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
-        from ..reports.boilerplate import what_to_cite
-
-        print_lines(what_to_cite())
+        print_lines(self.const(values))
         parser.exit()
 
 
-class _HelpMethod(argparse.Action):
-    """Prints the settings of a method and stops, as ``--help`` does."""
+def _citation(_: Any) -> str:
+    from ..reports.boilerplate import what_to_cite
 
-    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
-        print_lines(describe_method(values))
-        parser.exit()
+    return what_to_cite()

@@ -108,7 +108,7 @@ def _simulate(settings: SimulateSettings) -> int:
 
 
 def _participant(settings: Settings) -> int:
-    from ..bids.filters import load_filters
+    from ..bids.filters import scan_choice
     from ..bids.plan import describe, make_plan, why_nothing
     from ..nn.device import choose_device
     from ..workflows.run import (
@@ -120,14 +120,7 @@ def _participant(settings: Settings) -> int:
         summary,
     )
 
-    plan = make_plan(
-        settings.bids_dir,
-        participants=settings.participant_label,
-        sessions=settings.session_label,
-        filters=load_filters(settings.bids_filter_file) if settings.bids_filter_file else None,
-        assume_field_strength=settings.assume_field_strength,
-        database_dir=settings.bids_database_dir,
-    )
+    plan = make_plan(settings.bids_dir, settings.participant_label, settings.session_label, **scan_choice(settings))
     device = choose_device(settings.device)
     method_settings = resolve_method(settings, device)
     spec = make_run_spec(settings, method_settings, device)
@@ -154,16 +147,14 @@ def resolve_method(settings: Settings, device: str) -> dict[str, Any]:
     Those that trained weights decide are not among them: sidecars tell them.
     """
     from ..methods import description
+    from ..nn.settings import usable_settings
 
     about = description(settings.method)
     chosen = {**about.budgets.get(settings.budget, {}), **settings.method_options}
     if any(f.name == "device" for f in dataclasses.fields(about.sampling)):
         chosen["device"] = device
-    try:
+    with usable_settings("method", about.name):
         return dataclasses.asdict(about.sampling(**chosen))
-    except (TypeError, ValueError) as error:
-        message = f"Expected settings method '{about.name}' can use, found: {error}; see --help-method {about.name}."
-        raise InputError(message, code="bad-method-settings", method=about.name) from error
 
 
 def _from_disk(settings: Settings) -> int:

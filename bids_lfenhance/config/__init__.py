@@ -21,35 +21,6 @@ from .run_spec import RunSpec
 from .simulate import SimulateSettings
 from .train import TrainSettings
 
-__all__ = [
-    "BUDGETS",
-    "CONTRASTS",
-    "DERIVED_MAPS",
-    "ENDINGS",
-    "LEVELS",
-    "MAP_ENDS",
-    "METHOD_MAPS",
-    "RESOURCES",
-    "RUN",
-    "SCANS",
-    "SEGMENTATIONS",
-    "SETTINGS",
-    "TISSUES",
-    "TOTAL_INTRACRANIAL",
-    "Common",
-    "GroupSettings",
-    "RunSpec",
-    "Settings",
-    "SimulateSettings",
-    "TrainSettings",
-    "flag",
-    "from_toml",
-    "option",
-    "settings_hash",
-    "to_toml",
-    "validated",
-]
-
 SETTINGS: dict[str, type[Common]] = {
     "participant": Settings,
     "group": GroupSettings,

@@ -18,7 +18,7 @@ POSITIVE = (
 """Numbers above 0, in whichever level has them."""
 
 LABEL = re.compile(r"[0-9a-zA-Z+]+")
-"""A label of BIDS."""
+"""What BIDS allows as the label of an entity."""
 
 INPUTS = ("bids_filter_file", "augment_dataset", "label_maps", "split")
 """Files and folders that must be there."""

@@ -1,9 +1,10 @@
 """The settings of the group level: one page about all subjects of a derivative."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
-from .options import RESOURCES, SCANS, Common, option
+from .options import Common
 
 _ALIKE = "accepted for scripts that call every level alike; this level runs in one process, on one thread"
 
@@ -14,16 +15,14 @@ class GroupSettings(Common):
 
     level: str = "group"
 
-    participant_label: tuple[str, ...] = option(
-        (), "participants to report on, with or without 'sub-' (default: all)", SCANS, "--participant_label"
-    )
-    session_label: tuple[str, ...] = option(
-        (), "low-field sessions to report on, with or without 'ses-' (default: all)", SCANS, "--session-id"
-    )
+    HELP: ClassVar[Mapping[str, str]] = {
+        "participant_label": "participants to report on, with or without 'sub-' (default: all)",
+        "session_label": "low-field sessions to report on, with or without 'ses-' (default: all)",
+        "nprocs": _ALIKE,
+        "omp_nthreads": _ALIKE,
+    }
+
     bids_filter_file: Any = None
     bids_database_dir: Any = None
     assume_field_strength: Any = None
     random_seed: int = 0
-
-    nprocs: int | None = option(None, _ALIKE, RESOURCES, "--nthreads")
-    omp_nthreads: int | None = option(None, _ALIKE, RESOURCES)

@@ -1,8 +1,9 @@
 """Settings as dataclasses: a field is documented once, and the command line is made from it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 
 def option(default: Any, text: str, group: str, *flags: str, **extra: Any) -> Any:
@@ -22,7 +23,12 @@ DEVICE = ("auto", "cpu, cuda, cuda:N, or auto", RESOURCES)
 
 @dataclass(frozen=True)
 class Common:
-    """What every level asks: which scans, and how much of the machine."""
+    """What every level asks: which scans, and how much of the machine.
+
+    ``HELP``: what a level says of one of these options in other words.
+    """
+
+    HELP: ClassVar[Mapping[str, str]] = {}
 
     bids_dir: Path
     out_dir: Path

@@ -5,10 +5,10 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from .names import BUDGETS, SEGMENTATIONS
-from .options import DEVICE, RESOURCES, RUN, SCANS, Common, option
+from .options import DEVICE, RESOURCES, RUN, Common, option
 
 ENHANCEMENT = "Enhancement"
 
@@ -19,12 +19,10 @@ class Settings(Common):
 
     level: str = "participant"
 
-    session_label: tuple[str, ...] = option(
-        (), "low-field sessions to process, with or without 'ses-' (default: all)", SCANS, "--session-id"
-    )
-    bids_filter_file: Path | None = option(
-        None, "JSON file of entity filters (docs/usage.md); also chooses the high-field reference", SCANS
-    )
+    HELP: ClassVar[Mapping[str, str]] = {
+        "session_label": "low-field sessions to process, with or without 'ses-' (default: all)",
+        "bids_filter_file": "JSON file of entity filters (docs/usage.md); also chooses the high-field reference",
+    }
 
     method: str = option("fusionnet", "the method of enhancement", ENHANCEMENT)
     budget: str = option("cpu", "how much computing the method may spend", ENHANCEMENT, choices=BUDGETS)

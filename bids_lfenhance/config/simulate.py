@@ -2,11 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from .names import CONTRASTS
-from .options import RESOURCES, SCANS, Common, option
+from .options import RESOURCES, Common, option
 
 SIMULATION = "Simulation"
 
@@ -20,18 +19,12 @@ class SimulateSettings(Common):
 
     level: str = "simulate"
 
-    session_label: tuple[str, ...] = option(
-        (), "high-field sessions to simulate from, with or without 'ses-' (default: all)", SCANS, "--session-id"
-    )
-    bids_filter_file: Path | None = option(
-        None, "JSON file of entity filters (docs/usage.md): t1w, t2w, flair, reference choose high field", SCANS
-    )
-    assume_field_strength: float | None = option(
-        None,
-        "field strength of scans whose sidecar says nothing (default: taken as high field)",
-        SCANS,
-        metavar="TESLA",
-    )
+    HELP: ClassVar[Mapping[str, str]] = {
+        "session_label": "high-field sessions to simulate from, with or without 'ses-' (default: all)",
+        "bids_filter_file": "JSON file of entity filters (docs/usage.md): t1w, t2w, flair, reference choose high field",
+        "assume_field_strength": "field strength of scans whose sidecar says nothing (default: taken as high field)",
+        "omp_nthreads": "threads of one process (default: 1)",
+    }
 
     simulator: str = option("physics", "how high field becomes low field", SIMULATION)
     presets: tuple[str, ...] = option(
@@ -48,7 +41,6 @@ class SimulateSettings(Common):
         choices=("none", "copy", "link"),
     )
 
-    omp_nthreads: int | None = option(None, "threads of one process (default: 1)", RESOURCES)
     mem_gb: float | None = option(
         None, "memory to use, GiB (default: what is available); 2 for each process", RESOURCES, "--mem"
     )

@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from .names import CONTRASTS
-from .options import DEVICE, RESOURCES, RUN, Common, option
+from .options import DEVICE, RUN, Common, option
 
 TRAINING = "Training"
 
@@ -19,6 +19,10 @@ class TrainSettings(Common):
     """Every choice of one training; each field is documented once, here or in ``Common``."""
 
     level: str = "train"
+
+    HELP: ClassVar[Mapping[str, str]] = {
+        "omp_nthreads": "threads of the training (default: all processors, shared by the processes of torchrun)",
+    }
 
     method: str = option("pfsr", "the method to train", TRAINING)
     preset: str = option(
@@ -62,9 +66,6 @@ class TrainSettings(Common):
         TRAINING,
     )
 
-    omp_nthreads: int | None = option(
-        None, "threads of the training (default: all processors, shared by the processes of torchrun)", RESOURCES
-    )
     device: str = option(*DEVICE)
     work_dir: Path | None = option(None, "folder for the examples that training reads (default: OUT_DIR)", RUN, "-w")
 

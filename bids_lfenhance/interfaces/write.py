@@ -97,7 +97,7 @@ class WriteSession(Step):
 class WriteVolumesInputs(StepInputs):
     out_dir = traits.Str(mandatory=True)
     subject = traits.Str(mandatory=True)
-    written = traits.List(traits.Any, desc="makes the table wait for the files it is read from")
+    written = traits.List(traits.Any, desc="makes the step wait for the files that it reads")
 
 
 class WriteVolumes(Step):
@@ -113,11 +113,8 @@ class WriteVolumes(Step):
         return {"files": [str(write_volumes(Path(self.inputs.out_dir), self.inputs.subject))]}
 
 
-class WriteReportInputs(StepInputs):
-    out_dir = traits.Str(mandatory=True)
-    subject = traits.Str(mandatory=True)
+class WriteReportInputs(WriteVolumesInputs):
     run_dir = traits.Str(mandatory=True)
-    written = traits.List(traits.Any, desc="makes the report wait for the files it shows")
 
 
 class WriteReport(Step):

@@ -1,6 +1,7 @@
 """Settings of methods and simulators: what each does, where its default comes from, and what it may be. No torch."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from operator import ge, gt, le, lt
 
@@ -41,6 +42,16 @@ class Checked:
                 if not holds(value, bound):
                     message = f"Expected {field.name} {words} {bound:g}, found {value}; change it."
                     raise InputError(message, code="bad-setting", key=field.name)
+
+
+@contextmanager
+def usable_settings(kind: str, name: str) -> Iterator[None]:
+    """A block that makes the settings of a method or simulator: what it cannot use is an ``InputError``."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        message = f"Expected settings {kind} '{name}' can use, found: {error}; see --help-method {name}."
+        raise InputError(message, code="bad-method-settings", method=name) from error
 
 
 def plain(settings: object, *kinds: type) -> dict[str, object]:

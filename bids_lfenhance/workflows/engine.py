@@ -71,5 +71,5 @@ def _configure(whole: Any, run_dir: Path, settings: Settings) -> None:
 
 def _write_usage(plugin: WorkerPlugin, path: Path) -> None:
     lines = ["node\tseconds\tcpu_seconds\tpeak_memory_mib"]
-    lines += [f"{u.node}\t{u.seconds:.2f}\t{u.cpu_seconds:.2f}\t{u.peak_memory_mib:.0f}" for u in plugin.usages]
+    lines += [f"{node}\t{u.seconds:.2f}\t{u.cpu_seconds:.2f}\t{u.peak_memory_mib:.0f}" for node, u in plugin.usages]
     path.write_text("\n".join(lines) + "\n")

@@ -16,7 +16,7 @@ import networkx as nx
 import numpy as np
 from nipype.pipeline.plugins.multiproc import MultiProcPlugin, run_node
 
-from ..resources import measured
+from ..resources import Usage, measured
 from .pool import LESS_MEMORY, end_worker, killed, new_worker, start_worker
 from .progress import readable_name
 
@@ -42,16 +42,6 @@ class Failure:
     crash_file: Path | None
 
 
-@dataclass(frozen=True)
-class NodeUsage:
-    """What one step took; memory is the worker's peak while the step ran."""
-
-    node: str
-    seconds: float
-    cpu_seconds: float
-    peak_memory_mib: float
-
-
 class WorkerPlugin(MultiProcPlugin):
     """Runs each node in a worker of its own: a pool of one worker, replaced when the kernel kills it.
 
@@ -64,7 +54,7 @@ class WorkerPlugin(MultiProcPlugin):
         super().__init__(plugin_args | {"mp_context": "forkserver"})
         self.pool.shutdown()
         self.failures: list[Failure] = []
-        self.usages: list[NodeUsage] = []
+        self.usages: list[tuple[str, Usage]] = []  # of each step, by its full name
         self._idle: dict[bool, list[ProcessPoolExecutor]] = {False: [], True: []}
         self._busy: dict[int, tuple[bool, ProcessPoolExecutor]] = {}
         self._names: dict[int, str] = {}
@@ -136,7 +126,7 @@ class WorkerPlugin(MultiProcPlugin):
         gpu, worker = self._busy.pop(task)
         try:
             result, usage = future.result()
-            self.usages.append(NodeUsage(self._names[task], *usage))
+            self.usages.append((self._names[task], usage))
             self._idle[gpu].append(worker)
         except BaseException as error:
             worker.shutdown(wait=False)
@@ -167,7 +157,7 @@ def _start_worker(level: int) -> None:
         logging.getLogger(name).setLevel(level)
 
 
-def _run_measured(node: Any, updatehash: bool, task: int) -> tuple[dict[str, Any], tuple[float, float, float]]:
+def _run_measured(node: Any, updatehash: bool, task: int) -> tuple[dict[str, Any], Usage]:
     with measured() as usage:
         try:
             result = run_node(node, updatehash, task)
@@ -175,7 +165,7 @@ def _run_measured(node: Any, updatehash: bool, task: int) -> tuple[dict[str, Any
             # A step that failed has no results, and nipype stumbles over that, too: what came first is the reason.
             first = error.__context__ or error
             result = {"result": None, "traceback": format_exception(first), "taskid": task}
-    return result, (usage.seconds, usage.cpu_seconds, usage.peak_memory_mib)
+    return result, usage
 
 
 def _worker_error(name: str, error: BaseException) -> str:

@@ -58,16 +58,23 @@ def run_simulation(
 
     ``toml`` is the TOML of the settings that change an image.
     """
+    from tqdm import tqdm
+
     outcome = SimulationOutcome(failed={f"sub-{subject}": sentence for subject, sentence in plan.failed})
     nprocs = processes(settings)
     check_room(settings.out_dir, "OUT_DIR")
     write_simulated_dataset(settings.out_dir, settings.bids_dir, __version__, toml)
     limit_threads(settings.omp_nthreads or 1)
-    ended = _ProgressReporter(settings, tasks, outcome)
-    try:
+    shown: dict[str, Any] = {"file": sys.stderr, "dynamic_ncols": True, "disable": not sys.stderr.isatty()}
+    with tqdm(total=len(tasks), unit="session", **shown) as bar:
+
+        def ended(name: str, result: "WorkerResult | None", sentence: str) -> None:
+            words = _record(outcome, tasks[name], result, sentence)
+            count = len(outcome.done) + len(outcome.already) + len(outcome.failed)
+            bar.write(f"{time.strftime('%H:%M:%S')}  {count:>3}/{len(tasks)}  {name:<36} {words}", file=sys.stderr)
+            bar.update()
+
         run_in_workers(simulate_one, tasks, nprocs, ended)
-    finally:
-        ended.close()
     return outcome
 
 
@@ -80,43 +87,21 @@ def processes(settings: SimulateSettings) -> int:
     return min(settings.nprocs or available_cpus(), int(memory // MEMORY_GB))
 
 
-class _ProgressReporter:
-    """Told of each session as it ends: checks the disk, says a line, moves the bar."""
-
-    def __init__(self, settings: SimulateSettings, tasks: Mapping[str, Task], outcome: SimulationOutcome) -> None:
-        from tqdm import tqdm
-
-        self._settings, self._tasks, self._outcome = settings, tasks, outcome
-        self._bar = tqdm(
-            total=len(tasks), unit="session", file=sys.stderr, dynamic_ncols=True, disable=not sys.stderr.isatty()
-        )
-
-    def __call__(self, name: str, result: "WorkerResult | None", sentence: str) -> None:
-        outcome, task = self._outcome, self._tasks[name]
-        if result is None:
-            outcome.failed[name] = sentence
-        elif absent := [*missing(task, result.hashes), *missing_high_field(task)]:
-            outcome.failed[name] = f"expected {', '.join(absent)} in {self._settings.out_dir}, found nothing there"
-        else:
-            (outcome.done if result.made else outcome.already).append(name)
-            outcome.stacks += result.made * len(task.presets)
-            outcome.notes += [f"{name}: {note}" for note in (*task.source.warnings, *result.warnings)]
-            add_participants(self._settings.out_dir, self._settings.bids_dir, [task.source.subject])
-        words = "FAILED" if name in outcome.failed else "done before"
-        if result and result.made and name not in outcome.failed:
-            words = _took(result.usage)
-        ended = len(outcome.done) + len(outcome.already) + len(outcome.failed)
-        line = f"{time.strftime('%H:%M:%S')}  {ended:>3}/{len(self._tasks)}  {name:<36} {words}"
-        self._bar.write(line, file=sys.stderr)
-        self._bar.update()
-
-    def close(self) -> None:
-        """Ends the bar."""
-        self._bar.close()
-
-
-def _took(usage: Usage) -> str:
-    return f"{usage.seconds:.0f} s, {usage.peak_memory_mib / 1024:.1f} GiB"
+def _record(outcome: SimulationOutcome, task: Task, result: "WorkerResult | None", sentence: str) -> str:
+    """Checks the disk once a session has ended, and puts it into the outcome; what became of it in a few words."""
+    name, settings = task.source.name, task.settings
+    if result is None:
+        outcome.failed[name] = sentence
+        return "FAILED"
+    if absent := [*missing(task, result.hashes), *missing_high_field(task)]:
+        outcome.failed[name] = f"expected {', '.join(absent)} in {settings.out_dir}, found nothing there"
+        return "FAILED"
+    (outcome.done if result.made else outcome.already).append(name)
+    outcome.stacks += result.made * len(task.presets)
+    outcome.notes += [f"{name}: {note}" for note in (*task.source.warnings, *result.warnings)]
+    add_participants(settings.out_dir, settings.bids_dir, [task.source.subject])
+    took = f"{result.usage.seconds:.0f} s, {result.usage.peak_memory_mib / 1024:.1f} GiB"
+    return took if result.made else "done before"
 
 
 def missing(task: Task, hashes: Mapping[Path, str]) -> list[str]:

@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from .._version import __version__
-from ..bids.filters import load_filters
+from ..bids.filters import scan_choice
 from ..bids.highfield import HighFieldSession, SimulationPlan, lower_field_note, plan_simulation
 from ..config import SimulateSettings, to_toml
 from ..config.toml import dumps
 from ..errors import InputError
+from ..nn.settings import usable_settings
 from ..simulators import get_simulator
 from ..simulators.presets import named_preset
 
@@ -61,28 +62,15 @@ class Task:
 
 def make_simulation_plan(settings: SimulateSettings) -> SimulationPlan:
     """The plan of a run, which says what is no high field; no image is opened."""
-    plan = plan_simulation(
-        settings.bids_dir,
-        settings.participant_label,
-        settings.session_label,
-        contrasts=settings.contrasts,
-        filters=load_filters(settings.bids_filter_file) if settings.bids_filter_file else None,
-        assume_field_strength=settings.assume_field_strength,
-        database_dir=settings.bids_database_dir,
-    )
+    chosen = settings.participant_label, settings.session_label
+    plan = plan_simulation(settings.bids_dir, *chosen, contrasts=settings.contrasts, **scan_choice(settings))
     return dataclasses.replace(plan, warnings=plan.warnings + lower_field_note(plan))
 
 
 def simulator_settings(settings: SimulateSettings) -> dict[str, Any]:
     """The simulator's own settings, its defaults filled in; raise ``InputError`` if it cannot use them."""
-    try:
+    with usable_settings("simulator", settings.simulator):
         return dataclasses.asdict(get_simulator(settings.simulator).settings(**settings.simulator_options))
-    except (TypeError, ValueError) as error:
-        message = (
-            f"Expected settings simulator '{settings.simulator}' can use, found: {error}; see --help-method "
-            f"{settings.simulator}."
-        )
-        raise InputError(message, code="bad-method-settings", method=settings.simulator) from error
 
 
 def simulation_toml(settings: SimulateSettings, options: Mapping[str, Any], contrasts: Sequence[str]) -> str:

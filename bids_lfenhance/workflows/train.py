@@ -12,6 +12,7 @@ from ..config import TrainSettings, to_toml
 from ..config.train import PLAIN
 from ..errors import InputError, MethodError
 from ..methods import description, get_trainable
+from ..nn.settings import usable_settings
 from ..resources import available_cpus, available_memory_gb, check_room, limit_threads
 from ..training.jobs import Job, run_job
 from ..training.split import Split, refuse_leaks, refuse_seen
@@ -227,11 +228,8 @@ def resolve(settings: TrainSettings, method: "Trainable[Any]") -> Any:
         )
         raise InputError(message, code="unknown-choice", option="preset", value=settings.preset)
     chosen = {**presets[settings.preset], **settings.method_options}
-    try:
+    with usable_settings("method", method.name):
         return method.about.settings(**chosen, device=choose_device(settings.device))
-    except (TypeError, ValueError) as error:
-        message = f"Expected settings method '{method.name}' can use, found: {error}; see --help-method {method.name}."
-        raise InputError(message, code="bad-method-settings", method=method.name) from error
 
 
 def make_examples(jobs: Sequence[Job], root: Path, nprocs: int) -> list[str]:

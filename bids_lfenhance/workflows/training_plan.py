@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..bids.filters import scan_choice
 from ..bids.plan import NoFieldStrengthError, make_plan
 from ..bids.scans import shorten
 from ..bids.simulated import NAME_SUFFIX
@@ -84,7 +85,7 @@ def _heads(settings: TrainSettings) -> list[Job]:
 def _pairs(settings: TrainSettings, optional: bool = False) -> list[Job]:
     """A job for each low-field session with high field; ``optional``: nothing is said where there is no low field."""
     try:
-        plan = make_plan(settings.bids_dir, settings.participant_label, settings.session_label, **_choices(settings))
+        plan = make_plan(settings.bids_dir, settings.participant_label, settings.session_label, **scan_choice(settings))
     except NoFieldStrengthError as error:
         if settings.augment in PLAIN and not optional:
             raise
@@ -119,17 +120,6 @@ def _pairs(settings: TrainSettings, optional: bool = False) -> list[Job]:
     return jobs
 
 
-def _choices(settings: TrainSettings) -> dict[str, Any]:
-    """Arguments that the plans of pairs and of high field share."""
-    from ..bids.filters import load_filters
-
-    return {
-        "filters": load_filters(settings.bids_filter_file) if settings.bids_filter_file else None,
-        "assume_field_strength": settings.assume_field_strength,
-        "database_dir": settings.bids_database_dir,
-    }
-
-
 def _of(settings: TrainSettings, scans: Iterable[Any]) -> tuple[tuple[str, str, str | None, str], ...]:
     """(name, contrast, plane, path) of the scans of the contrasts asked for."""
     return tuple(
@@ -150,7 +140,11 @@ def _high_field_of(settings: TrainSettings, root: Path, more: Mapping[str, Any])
     from ..bids.highfield import plan_simulation
 
     if root.resolve() == settings.bids_dir:
-        chosen = {"participants": settings.participant_label, "sessions": settings.session_label, **_choices(settings)}
+        chosen = {
+            "participants": settings.participant_label,
+            "sessions": settings.session_label,
+            **scan_choice(settings),
+        }
     else:
         chosen = {"assume_field_strength": settings.assume_field_strength}
     plan = plan_simulation(root, contrasts=settings.contrasts, **chosen)
