@@ -27,10 +27,11 @@ from bids_lfenhance.evaluation.protocols import by_brain_fit, make_pair
 from bids_lfenhance.methods import get_trainable
 from bids_lfenhance.methods.options import settings_of_weights
 from bids_lfenhance.nn.batch import required
+from bids_lfenhance.nn.example import Example
 from bids_lfenhance.nn.precision import use_precision
 from bids_lfenhance.nn.weights import load_weights
 from bids_lfenhance.training.assess import brain_fit
-from bids_lfenhance.training.examples import Example, list_examples
+from bids_lfenhance.training.examples import list_examples
 from bids_lfenhance.training.patches import whole
 
 COLUMNS = {

@@ -34,6 +34,7 @@ from bids_lfenhance.imaging.volume import volume_from_channels
 from bids_lfenhance.methods import get_method
 from bids_lfenhance.methods.bridge.settings import K
 from bids_lfenhance.methods.enhance import enhance
+from bids_lfenhance.nn.example import Example
 from bids_lfenhance.nn.flow import even_times, heun, randn_like
 from bids_lfenhance.nn.residual import standardise, time_of
 from bids_lfenhance.resources import measured
@@ -41,7 +42,6 @@ from bids_lfenhance.simulators import get_simulator
 from bids_lfenhance.simulators.iqt import IqtSettings
 from bids_lfenhance.simulators.presets import named_preset, stack_geometry, tissue_snr
 from bids_lfenhance.simulators.source import PURE, HighField
-from bids_lfenhance.training.examples import Example
 from tests import oracle
 
 RESULTS = Path(__file__).resolve().parent / "results" / "papers.tsv"

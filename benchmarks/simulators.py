@@ -28,6 +28,7 @@ from bids_lfenhance.imaging.grid import Grid
 from bids_lfenhance.imaging.volume import Stack
 from bids_lfenhance.methods import get_trainable
 from bids_lfenhance.methods.options import settings_of_weights
+from bids_lfenhance.nn.example import Example
 from bids_lfenhance.nn.precision import bf16_is_native, run_in_bf16
 from bids_lfenhance.nn.weights import load_weights
 from bids_lfenhance.simulators import get_simulator
@@ -35,7 +36,7 @@ from bids_lfenhance.simulators.arnold import Parameters, fit_arnold, save_parame
 from bids_lfenhance.simulators.presets import get_preset
 from bids_lfenhance.simulators.simulator import rows
 from bids_lfenhance.simulators.source import HighField, high_field_source
-from bids_lfenhance.training.examples import Example, list_examples
+from bids_lfenhance.training.examples import list_examples
 from bids_lfenhance.training.patches import whole
 from bids_lfenhance.training.sessions import PLANES, simulated_session
 

@@ -98,7 +98,11 @@ def find_anatomy(
     mask, stripped = extract_brain(image, brain, priors, grid)
     if seen is not None:
         mask &= seen
-    quality = _quality(image, mask, brain, priors, grid) | {"SkullStripped": stripped}
+    quality: dict[str, Any] = {
+        "MaskVolumeMl": round(float(mask.sum()) * grid.voxel_volume / 1000, 1),
+        "TemplateCorrelation": round(_correlation(image, brain, priors), 3),
+        "SkullStripped": stripped,
+    }
     quality["Warnings"] = _warnings(quality, contrast) + contrast_warnings(image, priors, mask, contrast)
     if quality["TemplateCorrelation"] < UNSURE and (turned := looks_turned(image, grid, template, fit, effort)):
         quality["Turned"] = turned
@@ -141,13 +145,6 @@ def anatomy_of(volume: Volume, qc: Mapping[str, Any], *, sloppy: bool) -> tuple[
     shown = share_within(anatomy.expected, [field])
     anatomy.quality["BrainShown"] = round(shown, 4)
     return anatomy, {"seen": seen} if shown < WHOLE else {}
-
-
-def _quality(image: np.ndarray, mask: np.ndarray, brain: np.ndarray, priors: np.ndarray, grid: Grid) -> dict[str, Any]:
-    return {
-        "MaskVolumeMl": round(float(mask.sum()) * grid.voxel_volume / 1000, 1),
-        "TemplateCorrelation": round(_correlation(image, brain, priors), 3),
-    }
 
 
 def _is_cut(image: np.ndarray, seen: np.ndarray, grid: Grid) -> bool:

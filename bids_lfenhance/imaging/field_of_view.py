@@ -32,17 +32,12 @@ Field = tuple[tuple[int, ...], np.ndarray]
 """A field of view: shape (3,), and affine (4, 4) voxel → RAS+ mm."""
 
 
-def seen_by(stacks: Iterable[Stack], grid: Grid) -> np.ndarray:
-    """(X, Y, Z) bool: the voxels that lie in the field of view of some stack."""
-    seen = np.zeros(grid.shape, bool)
-    for stack in stacks:
-        seen |= coverage(stack.data.shape, stack.affine, grid)
-    return seen
-
-
 def seen_in(volume: Volume, contrast: str) -> np.ndarray:
     """(X, Y, Z) bool: where some stack of a contrast saw anything."""
-    return seen_by(volume.stacks_of(contrast), volume.grid)
+    seen = np.zeros(volume.grid.shape, bool)
+    for stack in volume.stacks_of(contrast):
+        seen |= coverage(stack.data.shape, stack.affine, volume.grid)
+    return seen
 
 
 def on_faces(mask: np.ndarray, seen: np.ndarray, grid: Grid, but: Sequence[tuple[int, int]] = ()) -> float:

@@ -98,6 +98,13 @@ def apply_affine(affine: np.ndarray, points: np.ndarray) -> np.ndarray:
     return points @ affine[:3, :3].T + affine[:3, 3]
 
 
+def translation(shift: Sequence[float] | np.ndarray) -> np.ndarray:
+    """(4, 4): the affine that moves every point by ``shift`` (3,)."""
+    affine = np.eye(4)
+    affine[:3, 3] = shift
+    return affine
+
+
 def canonical_grid(points: np.ndarray, zoom: float = CANONICAL_ZOOM, multiple: int = SHAPE_MULTIPLE) -> Grid:
     """The RAS, isotropic grid that holds the points.
 

@@ -8,7 +8,7 @@ SCANNER, ALIGNED = 1, 2
 """NIfTI codes of a frame: the scanner's own, or that of another image."""
 
 
-def encode_nifti(data: np.ndarray, affine: np.ndarray, frame: int = SCANNER) -> bytes:
+def encode_nifti(data: np.ndarray, affine: np.ndarray, frame: int = SCANNER, about: bytes = b"") -> bytes:
     """The bytes of a ``.nii.gz``: the same array gives the same bytes, as no time stamp is written.
 
     Parameters
@@ -16,12 +16,14 @@ def encode_nifti(data: np.ndarray, affine: np.ndarray, frame: int = SCANNER) -> 
     data : (X, Y, Z) image; written in its own type, bool as uint8
     affine : (4, 4) voxel → RAS+ mm, written as sform and qform alike
     frame : NIfTI code of both forms
+    about : description kept in the header, up to 80 bytes
     """
     import nibabel as nib
 
     data = data.astype(np.uint8) if data.dtype == bool else data
     image = nib.Nifti1Image(data, affine)
     image.header.set_xyzt_units("mm", "sec")
+    image.header["descrip"] = about
     image.set_sform(affine, frame)
     image.set_qform(affine, frame, strip_shears=True)
     return gzip.compress(image.to_bytes(), compresslevel=4, mtime=0)

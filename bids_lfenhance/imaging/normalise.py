@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from nibabel import Nifti1Image
 from scipy import ndimage
 
 from ..errors import InputError
@@ -151,8 +152,6 @@ def register_to_template(
 
 def _voxel_volume(files: TemplateFiles) -> float:
     """Of the template's image, mm³."""
-    from nibabel import Nifti1Image
-
     return float(np.prod(Nifti1Image.from_filename(files.image).header.get_zooms()[:3]))
 
 
@@ -178,8 +177,6 @@ def match_template(volume: Volume, files: TemplateFiles, *, sloppy: bool = False
 
 def load_template(files: TemplateFiles) -> tuple[np.ndarray, Grid]:
     """The brain of a template, (X, Y, Z) float32, zero outside, and its grid."""
-    from nibabel import Nifti1Image
-
     loaded = Nifti1Image.from_filename(files.image)
     image = np.asarray(loaded.dataobj, dtype=np.float32)
     grid = Grid(loaded.affine, image.shape)
@@ -283,8 +280,6 @@ def to_template_space(
 
     ``transforms`` one of those that ``register_to_template`` returned; ``order`` 0 for labels, 3 for images.
     """
-    from nibabel import Nifti1Image
-
     template = Nifti1Image.from_filename(transforms["template"])
     x, y, z = template.shape
     target = Grid(template.affine, (x, y, z))

@@ -36,6 +36,11 @@ class Group:
     alignments: tuple[Alignment, ...]
     gains: np.ndarray
 
+    @property
+    def placed(self) -> list[tuple[PreparedScan, np.ndarray]]:
+        """Each stack with its pose (4, 4) on the first."""
+        return [(scan, alignment.pose) for scan, alignment in zip(self.scans, self.alignments, strict=True)]
+
     def stacks(self, pose: np.ndarray) -> tuple[Stack, ...]:
         """The stacks on one intensity scale, in the frame into which ``pose`` (4, 4) carries that of the first."""
         out = []
@@ -52,14 +57,9 @@ class Group:
         """The stacks averaged in the frame of the first, for registration; its point spread is their mean."""
         if len(self.scans) == 1:
             return self.scans[0].registration_image
-        grid = head_grid(
-            [(scan, a.pose) for scan, a in zip(self.scans, self.alignments, strict=True)], WORK_ZOOM, multiple=1
-        )
+        grid = head_grid(self.placed, WORK_ZOOM, multiple=1)
         image = np.maximum(fuse_mean(self.stacks(np.eye(4)), grid), 0)
-        turned = [
-            a.pose[:3, :3] @ scan.registration_image.covariance @ a.pose[:3, :3].T
-            for scan, a in zip(self.scans, self.alignments, strict=True)
-        ]
+        turned = [pose[:3, :3] @ scan.registration_image.covariance @ pose[:3, :3].T for scan, pose in self.placed]
         return make_registration_image(image, grid.affine, head_mask(image, grid.affine), np.mean(turned, axis=0))
 
 
@@ -138,14 +138,7 @@ def prepare_session(
         prepared = [prepare(*scan, thickness=(thickness or {}).get(scan[0])) for scan in scans]
         groups = _grouped(prepared, _levels(sloppy))
         placed = _place(groups, reference, _levels(sloppy))
-        first = groups[0]
-        grid = (
-            reference.grid
-            if reference is not None
-            else head_grid(
-                [(scan, a.pose) for scan, a in zip(first.scans, first.alignments, strict=True)], canonical_zoom(sloppy)
-            )
-        )
+        grid = reference.grid if reference is not None else head_grid(groups[0].placed, canonical_zoom(sloppy))
         stacks = {group.contrast: group.stacks(a.pose) for group, a in zip(groups, placed, strict=True)}
         fused = {contrast: fuse_mean(members, grid) for contrast, members in stacks.items()}
         volume = volume_from_channels(grid, fused, tuple(stack for members in stacks.values() for stack in members))

@@ -16,7 +16,7 @@ from itertools import product
 import numpy as np
 from scipy import fft, ndimage
 
-from .grid import Grid, apply_affine, resample, zooms_of
+from .grid import Grid, apply_affine, resample, translation, zooms_of
 from .local_correlation import local_step
 
 WORK_ZOOM = 2.0
@@ -205,8 +205,11 @@ def _piecewise_linear(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return value, slope
 
 
-def _look_up(term: ImageComparison, pose: np.ndarray, gradient: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Which points the fixed image covers (N,) bool, where they land (M, 3) mm, the image and its gradient there."""
+def look_up(term: ImageComparison, pose: np.ndarray, gradient: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(Which points the fixed image covers (N,) bool, where they land (M, 3) mm, (1, M) the fixed image there).
+
+    With ``gradient`` the last is (4, M): the image, then its gradient along the three axes.
+    """
     landed = apply_affine(pose, term.points)
     voxel = apply_affine(term.to_voxel, landed)
     last = np.array(term.volume.shape[1:]) - 1
@@ -228,7 +231,7 @@ def _normal_equations(
     term: ImageComparison, pose: np.ndarray, centre: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, int]:
     """The (6, 6) matrix and (6,) vector of a Gauss-Newton step, the curve eliminated; and how many points it used."""
-    inside, landed, seen = _look_up(term, pose, gradient=True)
+    inside, landed, seen = look_up(term, pose, gradient=True)
     if inside.sum() < 50:
         return np.zeros((6, 6)), np.zeros(6), 0
     y, x, g = term.values[inside], seen[0], seen[1:].T
@@ -299,7 +302,7 @@ def _bounded_step(matrix: np.ndarray, vector: np.ndarray) -> tuple[np.ndarray, f
 
 def fit_quality(term: ImageComparison, pose: np.ndarray) -> tuple[float, float]:
     """Overlap (share of points covered) and similarity (share of variance explained, points outside count as 0)."""
-    inside, _, seen = _look_up(term, pose, gradient=False)
+    inside, _, seen = look_up(term, pose, gradient=False)
     overlap = float(inside.mean()) if len(inside) else 0.0
     if inside.sum() < 50:
         return overlap, 0.0
@@ -313,8 +316,7 @@ def fit_quality(term: ImageComparison, pose: np.ndarray) -> tuple[float, float]:
 def _starts(moving: RegistrationImage, fixed: RegistrationImage, other_session: bool) -> list[np.ndarray]:
     """Poses to try first: the header's word and the centres of mass, each turned a little about every axis."""
     centre = fixed.centre
-    shift = np.eye(4)
-    shift[:3, 3] = centre - moving.centre
+    shift = translation(centre - moving.centre)
     turns = [
         np.deg2rad(np.array(t)) for t in product(STARTS_DEGREES, repeat=3) if other_session or np.count_nonzero(t) <= 1
     ]
@@ -350,12 +352,6 @@ def align(
         pose = refine_locally(moving, fixed, pose, sigma)
         term = compare(moving, fixed, pose, sigma, stride, cross_contrast)
     return Alignment(pose, *fit_quality(term, pose))
-
-
-def landed_values(term: ImageComparison, pose: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Where the covered points land (M, 3) mm, and there the moving and the fixed image's values (M,), (M,)."""
-    inside, landed, seen = _look_up(term, pose, gradient=False)
-    return landed, term.values[inside], seen[0]
 
 
 def motion_of(pose: np.ndarray, centre: np.ndarray) -> tuple[float, float]:

@@ -90,17 +90,7 @@ def save_volume(volume: Volume, path: str | Path) -> Path:
     arrays: dict[str, np.ndarray] = {"image": volume.image[volume.present], "present": volume.present}
     arrays |= {key: value for key in ("mask", "tissue") if (value := getattr(volume, key)) is not None}
     arrays |= {f"stack{number}": stack.data for number, stack in enumerate(volume.stacks)}
-    stacks = [
-        {
-            "name": stack.name,
-            "contrast": stack.contrast,
-            "affine": stack.affine.tolist(),
-            "native_affine": stack.native_affine.tolist(),
-            "fwhm": list(stack.fwhm),
-            "sigma": stack.sigma,
-        }
-        for stack in volume.stacks
-    ]
+    stacks = [{key: value for key, value in vars(stack).items() if key != "data"} for stack in volume.stacks]
     header = {"affine": volume.grid.affine.tolist(), "shape": volume.grid.shape, "stacks": stacks}
     return save_arrays(path, header, arrays)
 
@@ -111,25 +101,17 @@ def load_volume(path: str | Path) -> Volume:
     grid = Grid(np.array(header["affine"]), tuple(header["shape"]))
     image = np.zeros((len(CONTRASTS), *grid.shape), dtype=np.float32)
     image[arrays["present"]] = arrays["image"]
-    stacks = tuple(
-        Stack(
-            entry["name"],
-            entry["contrast"],
-            arrays[f"stack{number}"],
-            np.array(entry["affine"]),
-            np.array(entry["native_affine"]),
-            tuple(entry["fwhm"]),
-            entry["sigma"],
-        )
-        for number, entry in enumerate(header["stacks"])
-    )
-    return Volume(grid, image, arrays["present"], stacks, arrays.get("mask"), arrays.get("tissue"))
+    stacks = []
+    for number, entry in enumerate(header["stacks"]):
+        affines = {key: np.array(entry[key]) for key in ("affine", "native_affine")}
+        stacks.append(Stack(**entry | affines | {"data": arrays[f"stack{number}"], "fwhm": tuple(entry["fwhm"])}))
+    return Volume(grid, image, arrays["present"], tuple(stacks), arrays.get("mask"), arrays.get("tissue"))
 
 
 def save_arrays(path: str | Path, header: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Path:
     """The path written: an uncompressed ``.npz`` with a JSON header, handed from one node to the next."""
     path = Path(path)
-    keywords: dict[str, Any] = {"header": np.array(json.dumps(header)), **arrays}
+    keywords: dict[str, Any] = {"header": np.array(json.dumps(header, default=np.ndarray.tolist)), **arrays}
     np.savez(path, **keywords)
     return path
 

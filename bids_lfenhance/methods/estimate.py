@@ -11,14 +11,10 @@ from ..config import CONTRASTS
 from ..imaging.slots import SLOTS, SlotImages, fill_slots, fill_with_image
 from ..imaging.volume import Volume
 from ..nn.crop import OUTSIDE, BrainCrop
-from ..nn.estimate import SCALE, network_input, read_output
+from ..nn.estimate import RESTORED, SCALE, network_input, read_output
 from ..nn.method import JsonObject
 from ..nn.unet3d import apply_padded
 from .options import TargetContrast
-
-RESTORED = ("T1w",)
-"""Contrasts whose high field the bundled networks know: an MPRAGE at 3 T."""
-
 
 REACH_MM = 2.0
 """How far around the brain mask the network is used: masks of low field end short of the cortex (8 to 15 % of simulated

@@ -1,20 +1,22 @@
 """The 3D flow of the standardised residual that ``cfm`` and ``bridge`` share, each in its own time parametrisation."""
 
+from collections.abc import Callable
 from dataclasses import replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ..nn.flow import Velocity
 from ..nn.memory import FLOAT, choose_size, peak_bytes
+from ..nn.method import Description, JsonObject
 from ..nn.residual import CONDITION, condition_of, flow_of
 from ..nn.unet3d import UNet3d
 from ..nn.windows import Windows
 from .estimate import ContrastEstimate
 from .options import COARSER
-from .residual import ResidualPrepared
+from .residual import ResidualPrepared, ResidualSampler
 from .residual_options import FlowNetwork, FlowSampling
 
 S = TypeVar("S", bound=FlowSampling)
@@ -58,3 +60,16 @@ def fit(prepared: ResidualPrepared[S], sides: tuple[int, ...], limit: int) -> Re
     sizes = sizes or [size for size in (settings.window, *WINDOWS[1:]) if size <= settings.window] or [0]
     window = choose_size(sizes, needed, limit, sides, COARSER)
     return replace(prepared, settings=replace(settings, window=window))
+
+
+def sampler(
+    about: Description,
+    resolve: Callable[[Any, JsonObject], S],
+    solve: Callable[[Velocity, Tensor, S, torch.Generator], tuple[Tensor, int]],
+) -> ResidualSampler[S]:
+    """What a method adds that draws along the flow: ``solve`` gives (r̂ (1, 1, x, y, z), network calls)."""
+
+    def draw(prepared: ResidualPrepared[S], one: ContrastEstimate, generator: torch.Generator) -> tuple[Tensor, int]:
+        return solve(velocity_of(prepared, one), one.mean, prepared.settings, generator)
+
+    return ResidualSampler(about, resolve, build, draw, fit)  # type: ignore[arg-type]

@@ -13,8 +13,6 @@ Precision = Literal["bf16", "fp32"]
 COARSER = "choose smaller weights, or --sloppy, whose grid is coarser"
 """Advice where the smallest size does not fit into memory."""
 
-ONLINE = "docs/training.md"
-
 IN_HIGH_FIELD_CONTRAST = ("restored", "sharp")
 """Fusions that change contrast, so that a network need not: it aims at high field in the contrast of low field."""
 
@@ -51,38 +49,6 @@ class EstimateSampling(NetworkSampling):
             "their own); auto: own",
             "docs/methods/fusionnet.md",
         ),
-    )
-
-
-@dataclass(frozen=True)
-class OnlineTraining(Checked):
-    """What is simulated, and how often; the weights store it."""
-
-    pool: int = field(
-        default=96, metadata=setting("simulated heads that are kept, and patches cut from", ONLINE, least=2)
-    )
-    renew: int = field(default=2, metadata=setting("steps after which a new one takes the oldest's place", least=1))
-    label_maps: float = field(
-        default=0.3,
-        metadata=setting(
-            "of heads that keep the contrast of their scan, the share painted into label maps",
-            ONLINE,
-            least=0,
-            most=1,
-        ),
-    )
-    other_contrasts: float = field(
-        default=0.3,
-        metadata=setting(
-            "and the share of real T2w and FLAIR; the rest are T1w in any contrast", ONLINE, least=0, most=1
-        ),
-    )
-    lesions: float = field(
-        default=0.4, metadata=setting("share of heads that lesions are planted in", ONLINE, least=0, most=1)
-    )
-    pairs: float = field(
-        default=0.5,
-        metadata=setting("share of the pool that is acquired pairs, where there are any", ONLINE, least=0, most=1),
     )
 
 

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ..errors import InputError
-from ..nn.settings import Checked, setting
+from ..nn.settings import Checked, OnlineTraining, setting
 from ..nn.weights import LoadedWeights
-from .options import EstimateSampling, OnlineTraining
+from .options import EstimateSampling
 
 FLOW = "residualflow"
 """What the weights of the 3D flow say that they are of."""
@@ -149,8 +149,3 @@ def maps_to_come(loaded: LoadedWeights, sampling: ResidualSampling, draws: int) 
     """The maps of so many draws with these options."""
     wanted = {"Sample": sampling.sample, "DrawsStd": sampling.draws_residual and draws > 1}
     return {name: about for name, about in MAPS.items() if wanted[name]}
-
-
-def is_stochastic(sampling: ResidualSampling) -> bool:
-    """Whether draws differ."""
-    return sampling.draws_residual

@@ -14,7 +14,8 @@ MARGIN = 8
 """Voxels around the brain that a network is shown, as in training."""
 
 OUTSIDE = "the input, outside the brain mask"
-"""What stands beyond the mask in an enhanced image, for the record."""
+"""What the record says of what stands beyond the brain in an enhanced image: beyond the mask, and of a method that
+writes a little further (``methods.estimate.REACH_MM``), beyond that."""
 
 
 @dataclass(frozen=True)
@@ -48,10 +49,6 @@ class BrainCrop:
     def grid(self) -> Grid:
         """Where the voxels of the crop lie."""
         return self.volume.grid.cut(self.box)
-
-    def scaled(self) -> np.ndarray:
-        """(C, x, y, z) float32: the image as a network wants it."""
-        return self.scale.apply(self.image, self.mask)
 
     def paste(self, found: np.ndarray) -> np.ndarray:
         """(C, X, Y, Z) float32: the session with a network's result (C, x, y, z) in place of the known contrasts.

@@ -1,4 +1,4 @@
-"""WeightEMA of weights over a training: smoother than the weights themselves, and what a training keeps."""
+"""Exponential moving average of weights over a training: smoother than they are, and what a training keeps."""
 
 from collections.abc import Mapping
 

@@ -14,6 +14,9 @@ LOG_SCALE = (-8.0, 2.0)
 SCALE = (0.006, 0.5)
 """Range of the SD of the error that residuals are divided by: 95th percentile of the brain = 1."""
 
+RESTORED = ("T1w",)
+"""Contrasts whose high field is a target as it is; of others the estimate keeps the contrast of the scan."""
+
 FAR_MM = 99.0
 """A resolution that no stack has: what the least is taken over where a slot is empty."""
 

@@ -6,7 +6,7 @@ and trained; ``Enhancer`` how a session is enhanced.
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -16,7 +16,8 @@ if TYPE_CHECKING:  # torch takes a second to import, and the command line reads 
     import torch
 
     from .batch import Batch, ValidationSession
-    from .source import Example, Source
+    from .example import Example
+    from .source import Source
     from .stage import Nets, Stage
     from .weights import LoadedWeights
 
@@ -108,10 +109,6 @@ class Prepared(Generic[S]):
     settings: S
 
 
-def _always(settings: object) -> bool:
-    return True
-
-
 @dataclass(frozen=True)
 class Description(Generic[S]):
     """A method without its networks; ``settings.py`` of its folder holds it, and needs no torch.
@@ -159,13 +156,6 @@ class Description(Generic[S]):
         return self.weights_of or self.name
 
 
-class MakesSource(Protocol):
-    """How a training turns its examples into what it learns from."""
-
-    def __call__(self, examples: "Sequence[Example]") -> "Source":
-        """A source of items of these examples."""
-
-
 @dataclass(frozen=True)
 class Trainable(Generic[S]):
     """How a method is trained; ``S`` its ``about.settings``.
@@ -187,7 +177,7 @@ class Trainable(Generic[S]):
     build: "Callable[[S], dict[str, torch.nn.Module]]"
     stages: "Callable[[S], tuple[Stage, ...]]"
     predict: "Callable[[Nets, Batch, S, torch.Generator], torch.Tensor]"
-    source: MakesSource | None = None
+    source: "Callable[[Sequence[Example]], Source] | None" = None
     score: "Callable[[Nets, Example, S, torch.device], Mapping[str, float]] | None" = None
     score_sessions: "Callable[[Nets, Iterable[ValidationSession], S], Mapping[str, float]] | None" = None
     scores: tuple[str, ...] = ("psnr",)
@@ -219,7 +209,7 @@ class Enhancer(Generic[S, P]):
     prepare: Callable[[Volume, S], P]
     sample: Callable[[P, np.random.Generator], Draw]
     fit_to_memory: Callable[[P, int], P] | None = None
-    is_stochastic: Callable[[S], bool] = _always
+    is_stochastic: Callable[[S], bool] = lambda settings: True
     resolve: Callable[[S, JsonObject], object] | None = None
     map_metadata: "Callable[[LoadedWeights, S, int], Mapping[str, Mapping[str, str]]] | None" = None
     combine_draws: Callable[[P, np.ndarray, Residuals], tuple[np.ndarray, Mapping[str, np.ndarray]]] | None = None

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from operator import ge, gt, le, lt
 
 from ..errors import InputError
@@ -36,12 +36,48 @@ class Checked:
 
     def __post_init__(self) -> None:
         """Check every field."""
-        for field in fields(self):
-            for name in _HOLDS.keys() & field.metadata.keys():
-                (words, holds), bound, value = _HOLDS[name], field.metadata[name], getattr(self, field.name)
+        for one in fields(self):
+            for name in _HOLDS.keys() & one.metadata.keys():
+                (words, holds), bound, value = _HOLDS[name], one.metadata[name], getattr(self, one.name)
                 if not holds(value, bound):
-                    message = f"Expected {field.name} {words} {bound:g}, found {value}; change it."
-                    raise InputError(message, code="bad-setting", key=field.name)
+                    message = f"Expected {one.name} {words} {bound:g}, found {value}; change it."
+                    raise InputError(message, code="bad-setting", key=one.name)
+
+
+ONLINE = "docs/training.md"
+"""Where the settings of low field simulated in every step are explained."""
+
+
+@dataclass(frozen=True)
+class OnlineTraining(Checked):
+    """What is simulated, and how often; the weights store it."""
+
+    pool: int = field(
+        default=96, metadata=setting("simulated heads that are kept, and patches cut from", ONLINE, least=2)
+    )
+    renew: int = field(default=2, metadata=setting("steps after which a new one takes the oldest's place", least=1))
+    label_maps: float = field(
+        default=0.3,
+        metadata=setting(
+            "of heads that keep the contrast of their scan, the share painted into label maps",
+            ONLINE,
+            least=0,
+            most=1,
+        ),
+    )
+    other_contrasts: float = field(
+        default=0.3,
+        metadata=setting(
+            "and the share of real T2w and FLAIR; the rest are T1w in any contrast", ONLINE, least=0, most=1
+        ),
+    )
+    lesions: float = field(
+        default=0.4, metadata=setting("share of heads that lesions are planted in", ONLINE, least=0, most=1)
+    )
+    pairs: float = field(
+        default=0.5,
+        metadata=setting("share of the pool that is acquired pairs, where there are any", ONLINE, least=0, most=1),
+    )
 
 
 @contextmanager
@@ -56,5 +92,5 @@ def usable_settings(kind: str, name: str) -> Iterator[None]:
 
 def plain(settings: object, *kinds: type) -> dict[str, object]:
     """The values of those fields that dataclasses ``kinds`` have, by name."""
-    names = {field.name: None for kind in kinds for field in fields(kind)}
+    names = {one.name: None for kind in kinds for one in fields(kind)}
     return {name: getattr(settings, name) for name in names}

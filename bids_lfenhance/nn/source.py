@@ -1,6 +1,6 @@
 """What a training learns from, item by item; every item is a function of its position, so nothing has to be saved."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from .batch import Batch, Item
+from .example import Example
 from .stage import Stage
 
 
@@ -39,55 +40,25 @@ def order_of(count: int, stage: Stage, at: Position) -> int:
     return int(order[position])
 
 
-class Example(Protocol):
-    """What methods with a source of their own use of an example (``training.examples.Example``)."""
+def best_corner(
+    mask: np.ndarray, shape: Sequence[int], generator: np.random.Generator, tries: int, enough: float
+) -> tuple[int, int, int]:
+    """The corner of a patch of which a share ``enough`` is in ``mask`` (X, Y, Z) bool, or the best of ``tries``.
 
-    @property
-    def kind(self) -> str:
-        """Which of the following it has.
-
-        "heads" have images, "maps" labels, "labels" these and ``template_coordinates``; "stacks" all else but labels.
-        """
-
-    @property
-    def contrasts(self) -> Mapping[str, tuple[str, ...]]:
-        """``high``: the contrasts of ``high``."""
-
-    @property
-    def high(self) -> np.ndarray:
-        """(n, X, Y, Z) uint8, high field of the brain."""
-
-    @property
-    def slots(self) -> np.ndarray:
-        """(n, 4, X, Y, Z) uint8, acquired stacks."""
-
-    @property
-    def covered(self) -> np.ndarray:
-        """(n, 4, X, Y, Z) uint8, 1 where a stack covers."""
-
-    @property
-    def resolution(self) -> np.ndarray:
-        """(n, 4, 3) float32 mm, zero where there is no stack."""
-
-    @property
-    def mask(self) -> np.ndarray:
-        """(X, Y, Z) bool, brain."""
-
-    @property
-    def curves(self) -> Mapping[str, np.ndarray]:
-        """(2, K) by contrast, from high field to the contrast of low field."""
-
-    @property
-    def person(self) -> str:
-        """``dataset/subject``."""
-
-    @property
-    def labels(self) -> np.ndarray:
-        """(X, Y, Z) uint8, a label map."""
-
-    @property
-    def template_coordinates(self) -> np.ndarray:
-        """(W, 3, X/2, Y/2, Z/2) float16, where its cells lie in common space, by W warps."""
+    A patch, ``shape`` (3,), that is too large is centred.
+    """
+    spare = np.array(mask.shape) - shape
+    best, most = (0, 0, 0), -1.0
+    for _ in range(tries):
+        drawn = np.where(spare > 0, generator.integers(0, np.maximum(spare, 0) + 1), spare // 2)
+        corner = (int(drawn[0]), int(drawn[1]), int(drawn[2]))
+        box = tuple(slice(max(0, start), start + n) for start, n in zip(corner, shape, strict=True))
+        share = float(mask[box].mean())
+        if share > most:
+            best, most = corner, share
+        if share >= enough:
+            break
+    return best
 
 
 def people_of(examples: Sequence[Example]) -> list[str]:

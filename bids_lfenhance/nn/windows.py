@@ -72,7 +72,10 @@ def blend(network: Callable[[Tensor], Tensor], field: Tensor, windows: Windows) 
     shape = tuple(field.shape[2:])
     wide = _mirrored(field, windows.size)
     weight = windows.weight(field)
-    boxes = [tuple(map(_side, corner, windows.size)) for corner in windows.corners(tuple(wide.shape[2:]))]
+    boxes = [
+        tuple(slice(start, start + side) for start, side in zip(corner, windows.size, strict=True))
+        for corner in windows.corners(tuple(wide.shape[2:]))
+    ]
     places = list(product(range(len(wide)), boxes))
     total, weights = field.new_zeros(()), field.new_zeros(wide.shape[2:])
     for first in range(0, len(places), windows.batch):
@@ -85,10 +88,6 @@ def blend(network: Callable[[Tensor], Tensor], field: Tensor, windows: Windows) 
     for box in boxes:
         weights[box] += weight
     return (total / weights)[:, :, *(slice(0, side) for side in shape)]
-
-
-def _side(corner: int, size: int) -> slice:
-    return slice(corner, corner + size)
 
 
 def _mirrored(field: Tensor, size: tuple[int, ...]) -> Tensor:

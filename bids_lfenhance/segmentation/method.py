@@ -6,8 +6,9 @@ import numpy as np
 import torch
 
 from ..nn.batch import Batch, Item, collate
+from ..nn.example import Example
 from ..nn.method import Trainable
-from ..nn.source import Example, Position, order_of, people_of
+from ..nn.source import Position, order_of, people_of
 from ..nn.stage import Nets, Stage
 from .atlas import build_atlas
 from .loss import stages

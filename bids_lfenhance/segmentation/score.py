@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from ..nn.batch import collate
-from ..nn.source import Example
+from ..nn.example import Example
 from ..nn.stage import Nets
 from .network import predict
 from .regions import indices

@@ -7,7 +7,7 @@ import numpy as np
 from scipy import ndimage
 
 from ..imaging.anatomy import CSF_REACH_MM
-from ..imaging.grid import CANONICAL_ZOOM, Grid, resample
+from ..imaging.grid import CANONICAL_ZOOM, Grid, resample, translation
 from ..imaging.volume import Volume
 from ..imaging.warp import Warp
 from ..nn.crop import MARGIN
@@ -67,10 +67,10 @@ def segment(
         images = [resample(image, grid.affine, fine) for image in images]
         mask = resample(mask, grid.affine, fine, order=0) > 0
     corner, shape = _window(mask)
-    where = places(warp, Grid(fine.affine @ _shift(corner), shape))
+    where = places(warp, Grid(fine.affine @ translation(corner), shape))
     found = _mean_seen([_scaled(image, mask, corner, shape) for image in images], where, predict, flip)
     if fine != grid:
-        found = _carried(found, fine.affine @ _shift(corner), grid)
+        found = _carried(found, fine.affine @ translation(corner), grid)
         corner = np.zeros(3, int)
     box, inner = _inside(corner, found.shape[1:], grid.shape)
     posteriors = found[(slice(None), *inner)]
@@ -250,12 +250,6 @@ def _inside(
     box = tuple(slice(int(a), int(b)) for a, b in zip(low, high, strict=True))
     inner = tuple(slice(int(a), int(b)) for a, b in zip(low - corner, high - corner, strict=True))
     return box, inner
-
-
-def _shift(corner: np.ndarray) -> np.ndarray:
-    matrix = np.eye(4)
-    matrix[:3, 3] = corner
-    return matrix
 
 
 def _at_one_mm(grid: Grid) -> Grid:

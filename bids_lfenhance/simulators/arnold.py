@@ -15,7 +15,7 @@ import numpy as np
 from ..bids.atomic import atomic_write
 from ..errors import InputError
 from ..imaging.acquisition import Acquisition, Frame
-from ..imaging.grid import Grid, apply_affine, resample
+from ..imaging.grid import Grid, apply_affine, resample, translation
 from ..imaging.volume import Stack
 from ..nn.settings import setting
 from .physics import add_rician
@@ -91,14 +91,16 @@ def fit_arnold(pairs: Sequence[tuple[HighField, Stack]], seed: int = 0) -> Param
     start = np.log([pairs[0][1].fwhm[0], pairs[0][1].fwhm[2], 0.8])
 
     def best(logarithms: np.ndarray) -> tuple[float, Parameters]:
-        in_plane, through_plane, gamma = (float(v) for v in np.exp(_near(logarithms, start)))
+        near = np.clip(logarithms, start - np.log(REACH), start + np.log(REACH))
+        in_plane, through_plane, gamma = (float(v) for v in np.exp(near))
         return _with_noise(cases, Parameters(NOISE, in_plane, through_plane, gamma))
 
+    simplex = np.concatenate([start[None], start + np.diag([0.25, 0.25, -0.4])])
     fit = minimize(
         lambda logarithms: best(logarithms)[0],
         start,
         method="Nelder-Mead",
-        options={"maxfev": EVALUATIONS, "xatol": 0.01, "fatol": 1e-4, "initial_simplex": _simplex(start)},
+        options={"maxfev": EVALUATIONS, "xatol": 0.01, "fatol": 1e-4, "initial_simplex": simplex},
     )
     return best(fit.x)[1]
 
@@ -117,16 +119,6 @@ def _with_noise(cases: Sequence["_Case"], parameters: Parameters) -> tuple[float
     span = (middle - np.log(REACH), middle + np.log(REACH))
     line = minimize_scalar(distance, bounds=span, method="bounded", options={"xatol": 0.01})
     return float(line.fun), replace(parameters, noise=float(np.exp(line.x)))
-
-
-def _simplex(start: np.ndarray) -> np.ndarray:
-    """(4, 3): the start, and steps of a quarter to two fifths in each parameter."""
-    return np.concatenate([start[None], start + np.diag([0.25, 0.25, -0.4])])
-
-
-def _near(logarithms: np.ndarray, start: np.ndarray) -> np.ndarray:
-    """Logarithms no further than a factor of ``REACH`` from where the search began."""
-    return np.clip(logarithms, start - np.log(REACH), start + np.log(REACH))
 
 
 @dataclass(frozen=True, eq=False)
@@ -188,11 +180,9 @@ def _around(points: np.ndarray, grid: Grid) -> tuple[tuple[slice, ...], Grid]:
     margin = SIGHT / np.array(grid.zooms)
     low = np.clip(np.floor(place.min(axis=0) - margin), 0, np.array(grid.shape) - 1).astype(int)
     high = np.clip(np.ceil(place.max(axis=0) + margin) + 1, low + 1, grid.shape).astype(int)
-    shift = np.eye(4)
-    shift[:3, 3] = low
     x, y, z = high - low
     box = tuple(slice(int(first), int(last)) for first, last in zip(low, high, strict=True))
-    return box, Grid(grid.affine @ shift, (int(x), int(y), int(z)))
+    return box, Grid(grid.affine @ translation(low), (int(x), int(y), int(z)))
 
 
 def curve(source: HighField, gamma: float) -> np.ndarray:

@@ -6,7 +6,6 @@
 
 import argparse
 import dataclasses
-import gzip
 import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -20,19 +19,19 @@ from .._version import __version__
 from ..data import read_text
 from ..errors import InputError
 from ..imaging.grid import Grid
+from ..imaging.nifti import encode_nifti
 from .head import HEAD_GRID, SIGNALS, Head, make_head
 from .physics import add_rician, degrade, draw, level_outside
 from .presets import ORIENTATION, get_preset, stack_geometry
 from .protocol import LOW_FIELD, Protocol, high_field_sidecar, low_field_sidecar
+from .session import POSE_DEGREES, POSE_MM
+from .simulator import random_motion
 
 NAME = "Simulated demo of bids_lfenhance: MNI152 anatomy in the layout of ds006557"
 """Name of the dataset, by which an older copy is recognised."""
 
 SUBJECTS = {"01": (True, LOW_FIELD), "02": (False, LOW_FIELD[:1])}
 """Whether a subject has 3 T, and its 64 mT scans: the first a whole protocol, the second a single axial stack."""
-
-SESSION_POSE = (3.0, 5.0)
-"""Where the head lies in the 64 mT scanner against the 3 T one: rotation about each axis (degrees), shift (mm), SD."""
 
 STACK_MOTION = (0.8, 0.8)
 """Motion between the stacks of a session: rotation about each axis (degrees), shift (mm), SD."""
@@ -88,7 +87,7 @@ def scan_subject(
     if high_field:
         for contrast, signal in signals.items():
             yield _high_field(contrast, signal, generator)
-    pose = _rigid(SESSION_POSE, generator)
+    pose = random_motion(generator, POSE_MM, POSE_DEGREES, np.zeros(3))
     for scan in scans:
         yield _low_field(scan, head, signals[scan.contrast], pose, generator)
 
@@ -117,19 +116,9 @@ def _low_field(
     image = level_outside(signal, head.tissue, record.factor)
     stack = degrade(image, head.tissue, HEAD_GRID, stack_geometry(preset, FIELD_OF_VIEW), record)
     white = means[2] * record.factor[2]
-    truth = {"Simulated": True, "SimulatedDegradation": json.loads(record.to_json())}
+    truth = {"Simulated": True, "SimulatedDegradation": dataclasses.asdict(record)}
     sidecar = low_field_sidecar(scan, preset) | truth
     return Image("HFC", scan.name, stack.data / np.float32(white), stack.native_affine, sidecar)
-
-
-def _rigid(spread: tuple[float, float], generator: np.random.Generator) -> np.ndarray:
-    """(4, 4) RAS+ mm: a random rotation about the origin, ``spread[0]`` degrees SD, and shift, ``spread[1]`` mm SD."""
-    from scipy.spatial.transform import Rotation
-
-    matrix = np.eye(4)
-    matrix[:3, :3] = Rotation.from_rotvec(generator.normal(0, spread[0], 3), degrees=True).as_matrix()
-    matrix[:3, 3] = generator.normal(0, spread[1], 3)
-    return matrix
 
 
 def _reorient(
@@ -147,16 +136,9 @@ def _reorient(
 
 
 def _nifti(image: Image) -> bytes:
-    """A gzipped NIfTI-1 file, int16, qform and sform alike; no time stamp, so that it can be compared."""
-    import nibabel as nib
-
+    """A gzipped NIfTI-1 file, int16."""
     stored = np.clip(np.rint(image.data * STORED_WHITE), 0, np.iinfo(np.int16).max).astype(np.int16)
-    nifti = nib.Nifti1Image(stored, image.affine)
-    nifti.set_qform(image.affine, code=1)
-    nifti.set_sform(image.affine, code=1)
-    nifti.header.set_xyzt_units("mm", "sec")
-    nifti.header["descrip"] = b"simulated"
-    return gzip.compress(nifti.to_bytes(), compresslevel=4, mtime=0)
+    return encode_nifti(stored, image.affine, about=b"simulated")
 
 
 def dataset_files(seed: int) -> dict[str, str]:

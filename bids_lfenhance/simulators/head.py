@@ -11,7 +11,7 @@ import numpy as np
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
-from ..imaging.grid import Grid
+from ..imaging.grid import Grid, translation
 from ..imaging.mni import mni152
 
 HEAD_GRID = Grid(np.array([[1.0, 0, 0, -96], [0, 1, 0, -132], [0, 0, 1, -124], [0, 0, 0, 1]]), (192, 240, 224))
@@ -102,7 +102,7 @@ def _template() -> tuple[tuple[np.ndarray, np.ndarray], ...]:
     """T1w, GM, WM and signed distance (mm) to the brain's hull, each with its affine; the cord goes on to the neck."""
     images, affine = mni152()
     below = 80
-    affine = affine @ _shift((0, 0, -below))
+    affine = affine @ translation((0, 0, -below))
     t1w, gm, wm = (np.pad(image, ((0, 0), (0, 0), (below, 0)), mode="edge") for image in images)
     coarse = ndimage.zoom(t1w, 1 / _COARSE, order=1, grid_mode=True, mode="nearest") > 0.05
     margin = 30
@@ -113,15 +113,9 @@ def _template() -> tuple[tuple[np.ndarray, np.ndarray], ...]:
     distance = ndimage.distance_transform_edt(~hull) - ndimage.distance_transform_edt(hull)
     distance = ndimage.gaussian_filter(distance.astype(np.float32), 1.0) * _COARSE
     coarse_affine = (
-        affine @ _shift((0.5, 0.5, 0.5)) @ np.diag([_COARSE, _COARSE, _COARSE, 1.0]) @ _shift((-margin,) * 3)
+        affine @ translation((0.5, 0.5, 0.5)) @ np.diag([_COARSE, _COARSE, _COARSE, 1.0]) @ translation((-margin,) * 3)
     )
     return (t1w, affine), (gm, affine), (wm, affine), (distance, coarse_affine)
-
-
-def _shift(voxels: tuple[float, ...]) -> np.ndarray:
-    matrix = np.eye(4)
-    matrix[:3, 3] = voxels
-    return matrix
 
 
 def individual_points(generator: np.random.Generator) -> np.ndarray:

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from itertools import product
-from pathlib import Path
 
 import numpy as np
 from scipy import ndimage
@@ -148,14 +147,9 @@ def _check_tissues(number: np.ndarray, present: np.ndarray) -> None:
             )
 
 
-def draw_heads(path: str | Path, contrasts: Sequence[str], generator: np.random.Generator) -> list[HighField]:
-    """High field of a new head in these contrasts, drawn from the label map in a file (NIfTI or MGH)."""
-    return synthesise(load_labels(str(path)), contrasts, int(generator.integers(2**63)))
-
-
 @lru_cache(maxsize=1)
 def load_labels(path: str) -> LabelMap:
-    """The label map of a file, ready; the last one is kept, since many heads are drawn from each."""
+    """The label map of a file (NIfTI or MGH), ready; the last one is kept, since many heads are drawn from each."""
     import nibabel as nib
 
     try:

@@ -26,9 +26,6 @@ def simulate_session(
     presets: Sequence[Preset],
     settings: Any,
     generator: np.random.Generator,
-    *,
-    pose_mm: float = POSE_MM,
-    pose_degrees: float = POSE_DEGREES,
 ) -> list[tuple[Stack, Record]]:
     """One session: a stack for every preset whose contrast is among the sources, in the order of the presets.
 
@@ -37,8 +34,7 @@ def simulate_session(
     sources : one per contrast, all of one subject and grid
     presets : contrast and plane of each stack
     settings : of the simulator
-    generator : decides everything
-    pose_mm, pose_degrees : standard deviations of the pose, drawn once, along and about each axis
+    generator : decides everything; the pose of the head is drawn once
 
     The head moves a little between stacks, as the simulator's settings say; what ``simulator.shared`` names is drawn
     once for a contrast and kept. Same generator, same session; what is drawn for a stack does not depend on which
@@ -52,7 +48,7 @@ def simulate_session(
             "name other contrasts."
         )
     centre = sources[0].grid.corners().mean(axis=0)
-    pose = random_motion(generator, pose_mm, pose_degrees, centre)
+    pose = random_motion(generator, POSE_MM, POSE_DEGREES, centre)
     root = int(generator.integers(2**63))
     session = []
     for preset in presets:
@@ -88,7 +84,7 @@ def replay(text: str, source: HighField, geometry: Grid, weights: str | Path | N
             if "weights" not in entry:
                 raise InputError(f"Expected no weights for {simulator.name}, found {weights}; leave them out.")
             entry["weights"] = str(weights)
-        record = simulator.record.from_json(json.dumps(entry))
+        record = simulator.record.of(entry)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         if isinstance(error, InputError):
             raise

@@ -1,8 +1,7 @@
 """One shape for every simulator: draw → record → apply, a record of functions, never a subclass."""
 
-import json
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
@@ -31,14 +30,10 @@ class Record:
     plane: str
     motion: Rows
 
-    def to_json(self) -> str:
-        """The record as one JSON object; floats keep every bit."""
-        return json.dumps(asdict(self))
-
     @classmethod
-    def from_json(cls, text: str) -> Self:
-        """The record that ``to_json`` wrote."""
-        return cls(**{key: _frozen(value) for key, value in json.loads(text).items()})
+    def of(cls, entry: Mapping[str, Any]) -> Self:
+        """The record whose fields, read from JSON, are these."""
+        return cls(**{key: _frozen(value) for key, value in entry.items()})
 
 
 def _frozen(value: Any) -> Any:

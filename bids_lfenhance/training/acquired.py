@@ -8,13 +8,11 @@ from ..errors import InputError
 from ..imaging.grid import box_of
 from ..imaging.slots import fill_slots
 from ..imaging.volume import Stack, Volume
+from ..methods.estimate import REACH_MM
 from ..nn.normalise import Scale
 from ..simulators.online.pairs import SLOT_FULL
 from .alike import contrast_curve
 from .heads import as_bytes
-
-REGION_MM = 2.0
-"""How far around the brain mask the images are kept, as in use."""
 
 
 def acquired_arrays(
@@ -35,7 +33,7 @@ def acquired_arrays(
     from scipy import ndimage
 
     contrasts = tuple(name for name in low.contrasts if name in high.contrasts)
-    region = ndimage.distance_transform_edt(~mask, low.grid.zooms) <= REGION_MM
+    region = ndimage.distance_transform_edt(~mask, low.grid.zooms) <= REACH_MM
     box = box_of(region)
     grid, inside, region = low.grid.cut(box), mask[box], region[box]
     columns: dict[str, list[np.ndarray]] = {"slots": [], "covered": [], "high": [], "resolution": []}

@@ -10,8 +10,8 @@ from ..evaluation.intensity import ncc, psnr
 from ..evaluation.protocols import by_brain_fit, make_pair
 from ..evaluation.ssim import local_moments, ssim_map
 from ..imaging.ssim import RADIUS
+from ..nn.example import Example
 from ..nn.method import Trainable
-from .examples import Example
 
 if TYPE_CHECKING:
     import torch

@@ -1,7 +1,7 @@
 """What a training leaves for a third person: the weights, how to repeat them, and what to know before using them."""
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 from .._version import __version__
 from ..bids.tables import markdown_table
 from ..config import CONTRASTS
+from ..nn.example import Example
 from ..nn.method import JsonObject
 from ..nn.stage import Stage
 from ..nn.weights import save_weights
-from .examples import Example
 from .split import PARTS, Split
 
 if TYPE_CHECKING:
@@ -120,7 +120,8 @@ def card_text(recipe: JsonObject) -> str:
     columns = ["part", "dataset", "low_field", "people", "sessions", "licence"]
     if recipe["maps"] == "regions":
         columns.remove("low_field")
-    people = [f"- {part}: {', '.join(split[part]) or 'none'}" for part in PARTS]
+    people = "\n".join(f"- {part}: {', '.join(split[part]) or 'none'}" for part in PARTS)
+    limits = "\n".join(f"- {line}" for line in _limits(recipe))
     return f"""# {recipe["method"]}: {", ".join(recipe["contrasts"]) or "any contrast"}
 
 {PURPOSE[recipe["maps"]]} ({outcome["parameters"]:,} parameters).
@@ -128,7 +129,7 @@ Trained with bids_lfenhance {recipe["software"]["bids_lfenhance"]}; the settings
 
 ## Limits
 
-{_lines(f"- {line}" for line in _limits(recipe))}
+{limits}
 
 ## Data
 
@@ -140,7 +141,7 @@ The files and their hashes are in `recipe.toml`.
 
 By subject ({split["how"]}), in `split.json`.
 
-{_lines(people)}
+{people}
 
 ## Training
 
@@ -208,7 +209,3 @@ def _table(rows: Sequence[JsonObject], columns: Sequence[str]) -> str:
 
     head = [name.replace("_", " ") for name in columns]
     return markdown_table(head, [[text(row[name]) for name in columns] for row in rows])
-
-
-def _lines(lines: Iterable[str]) -> str:
-    return "\n".join(lines)

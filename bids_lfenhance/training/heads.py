@@ -5,9 +5,10 @@ import numpy as np
 from ..errors import InputError
 from ..imaging.grid import Grid, box_of, canonical_grid, resample
 from ..imaging.volume import Volume
+from ..simulators.online.material import FULL
 
-FULL, PERCENTILE = 230, 99.9
-"""The byte that a percentile of the brain becomes; what is brighter is kept up to 255."""
+PERCENTILE = 99.9
+"""Of the brain, which becomes the byte ``FULL``; what is brighter is kept up to 255."""
 
 BRAIN = (
     *(2, 3, 4, 5, 7, 8, 10, 11, 12, 13, 14, 15, 16, 17, 18, 24, 26, 28),

@@ -13,9 +13,10 @@ from .._version import __version__
 from ..config import CONTRASTS
 from ..imaging.volume import Volume
 from ..methods.options import IN_HIGH_FIELD_CONTRAST, AskedFusion
+from ..nn.example import Kind
 from ..nn.method import JsonObject
 from ..simulators.source import HighField
-from .examples import RECORD, Kind, write_example, write_head, write_labels
+from .examples import RECORD, write_example, write_head, write_labels
 from .sessions import PLANES, Session, chosen_contrasts, paired_session, simulated_session
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ class Job:
     ``contrasts`` wanted, all where none is named.
     ``seed`` words decide everything random, whatever the order of the jobs. ``inputs`` are the files that the simulator
     reads (weights, parameters). ``made_by`` names the simulator whose scans ``low`` are, "" for a scanner,
-    ``trained_on`` whom it has seen; ``fusion`` is what a network will be shown (``methods.contrast.estimate``);
+    ``trained_on`` whom it has seen; ``fusion`` is what a network will be shown (``methods.contrast.starting_image``);
     ``licence`` is the dataset's.
     """
 
@@ -117,13 +118,15 @@ def paired(job: Job) -> Session:
 
 def _simulate(job: Job, folders: Sequence[Path], absent: Sequence[int]) -> None:
     from ..simulators import get_simulator
+    from ..simulators.labelmap import load_labels, synthesise
 
+    contrasts = job.contrasts or CONTRASTS
     simulator = get_simulator(job.simulator or "")
     settings = simulator.settings(**job.simulator_settings)
     sources = _sources(job) if job.high else []
     for number in absent:
         generator = np.random.default_rng([*job.seed, number])
-        heads = sources or _drawn(job, generator)
+        heads = sources or synthesise(load_labels(job.label_map or ""), contrasts, int(generator.integers(2**63)))
         planes = PLANES[number % len(PLANES)] if job.fixed else None
         session = simulated_session(simulator, heads, settings, generator, planes, job.fusion)
         origin = {**session.origin, "trained_on": _trained_on(settings, simulator.name, session.low.contrasts)}
@@ -211,13 +214,6 @@ def _sources(job: Job) -> list[HighField]:
     high, _, _ = prepare_reference([(name, contrast, image) for name, contrast, _, image in _opened(job.high)])
     names = {contrast: name for name, contrast, *_ in job.high}
     return high_field_sources(chosen_contrasts(high, job.contrasts), names)
-
-
-def _drawn(job: Job, generator: np.random.Generator) -> list[HighField]:
-    """High field drawn from a label map, another head every time."""
-    from ..simulators.labelmap import draw_heads
-
-    return draw_heads(job.label_map or "", job.contrasts or CONTRASTS, generator)
 
 
 def _opened(images: Sequence[Image]) -> "list[tuple[str, str, str | None, Nifti1Image]]":

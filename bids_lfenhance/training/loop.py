@@ -15,13 +15,13 @@ from torch import Tensor, nn
 from ..errors import Interrupted, MethodError
 from ..nn.batch import Batch
 from ..nn.ema import WeightEMA, flat_state, set_state
+from ..nn.example import Example
 from ..nn.method import Trainable
 from ..nn.source import Position, Source
 from ..nn.stage import Phase, Stage
 from ..resources import available_cpus
 from .card import Trained, write_results
 from .checkpoint import State, save_checkpoint
-from .examples import Example
 from .guards import deterministic, stop_requested
 from .parallel import process_group
 from .patches import Group, Prefetch, examples_of_stage

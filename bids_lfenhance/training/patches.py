@@ -9,11 +9,12 @@ import numpy as np
 import torch
 
 from ..config import CONTRASTS
+from ..imaging.grid import translation
 from ..nn.batch import Batch, Item, collate
+from ..nn.example import Example
 from ..nn.method import Direction
-from ..nn.source import Position, Source, order_of, people_of
+from ..nn.source import Position, Source, best_corner, order_of, people_of
 from ..nn.stage import Stage
-from .examples import Example
 
 Flips = Literal["none", "flip", "all"]
 Arrays = dict[str, np.ndarray]
@@ -92,7 +93,8 @@ def draw_patch(
     """
     turned = augmentation.flips == "all" and bool(generator.random() < 0.5)
     shape = (patch[1], patch[0], patch[2]) if turned else patch
-    item = _crop(example, direction, _corner(example.mask, shape, generator), shape)
+    corner = best_corner(example.mask, shape, generator, TRIES, MIN_BRAIN)
+    item = _crop(example, direction, corner, shape)
     for name, curve in example.curves.items() if direction == "lf2hf" else ():
         target = item["target"][CONTRASTS.index(name)]
         target[:] = np.interp(target, *curve)
@@ -107,22 +109,6 @@ def draw_patch(
         item[key] = item[key] * gain[:, None, None, None]
     _drop(item, augmentation.drop, generator)
     return item
-
-
-def _corner(mask: np.ndarray, shape: tuple[int, ...], generator: np.random.Generator) -> tuple[int, int, int]:
-    """The corner of a patch with ``MIN_BRAIN`` brain, or the best of ``TRIES``; a patch too large is centred."""
-    spare = np.array(mask.shape) - shape
-    best, most = (0, 0, 0), -1.0
-    for _ in range(TRIES):
-        drawn = np.where(spare > 0, generator.integers(0, np.maximum(spare, 0) + 1), spare // 2)
-        corner = (int(drawn[0]), int(drawn[1]), int(drawn[2]))
-        box = tuple(slice(max(0, start), start + n) for start, n in zip(corner, shape, strict=True))
-        share = float(mask[box].mean())
-        if share > most:
-            best, most = corner, share
-        if share >= MIN_BRAIN:
-            break
-    return best
 
 
 def _crop(example: Example, direction: Direction, corner: tuple[int, int, int], shape: tuple[int, ...]) -> Arrays:
@@ -144,9 +130,7 @@ def _crop(example: Example, direction: Direction, corner: tuple[int, int, int], 
         item[flag] = np.array([name in example.contrasts[field] for name in CONTRASTS])
     mask = np.zeros((1, *shape), bool)
     mask[0][tuple(room)] = example.mask[tuple(source)]
-    shift = np.eye(4)
-    shift[:3, 3] = corner
-    return item | {"mask": mask, "to_template": (example.to_template @ shift).astype(np.float32)}
+    return item | {"mask": mask, "to_template": (example.to_template @ translation(corner)).astype(np.float32)}
 
 
 def _mirror(axis: int, size: int) -> np.ndarray:

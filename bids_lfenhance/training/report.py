@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING, TypeVar
 
 from ..bids.atomic import atomic_write
 from ..bids.tables import markdown_table, table_text
+from ..nn.example import Example
 from ..nn.method import Trainable
 from ..nn.precision import use_precision
 from ..nn.weights import CARD, load_weights
 from .assess import Row, SummaryRow, assess, summary
 from .card import Trained
-from .examples import Example
 from .split import Split
 from .validate import own_scores, scores_itself
 

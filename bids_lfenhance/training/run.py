@@ -16,6 +16,7 @@ from torch import nn
 from .._version import __version__
 from ..errors import InputError
 from ..nn.ema import WeightEMA, flat_state, set_state
+from ..nn.example import Example
 from ..nn.method import Description, Trainable
 from ..nn.precision import use_precision
 from ..nn.settings import plain
@@ -26,7 +27,6 @@ from ..simulators.online.source import OnlineSource
 from ..simulators.online.validation import fixed_sessions
 from .checkpoint import Progress, State, find_checkpoint, restore
 from .curves import Curves
-from .examples import Example
 from .parallel import ProcessGroup
 from .patches import Augmentation, ExampleSource
 from .split import Split, refuse_leaks, refuse_seen, write_split
@@ -150,7 +150,7 @@ def _source(method: Trainable[S], examples: Sequence[Example], settings: S, opti
     if method.source is not None:
         return method.source(examples)
     if method.about.learns_from == "heads":
-        source: Source = OnlineSource.of(examples, settings)  # type: ignore[arg-type]
+        source: Source = OnlineSource(examples, settings)  # type: ignore[arg-type]
         return method.wrap_source(source, settings) if method.wrap_source else source
     return ExampleSource(examples, method.about.direction, options.augmentation)
 

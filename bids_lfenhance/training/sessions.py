@@ -9,7 +9,7 @@ from ..config import CONTRASTS
 from ..imaging.anatomy import extract_brain, find_anatomy
 from ..imaging.fusion import fuse_mean
 from ..imaging.tissue import segment_session
-from ..imaging.volume import Stack, Volume, volume_from_channels
+from ..imaging.volume import Volume, volume_from_channels
 from ..methods.contrast import starting_image
 from ..methods.options import IN_HIGH_FIELD_CONTRAST, AskedFusion
 from ..nn.method import JsonObject
@@ -140,7 +140,7 @@ def _acquired(
     centre = grid.corners().mean(axis=0)
     # The true resolution of a stack is unknown; in use its voxel size is taken for it.
     read = [replace(stack, fwhm=preset.on(grid).zooms) for (stack, _), preset in zip(made, presets, strict=True)]
-    stacks = [_misaligned(stack, generator, centre) for stack in read]
+    stacks = [replace(one, affine=random_motion(generator, *ALIGNMENT, centre) @ one.affine) for one in read]
     fused = {s.contrast: fuse_mean([k for k in stacks if k.contrast == s.contrast], grid) for s in sources}
     return volume_from_channels(grid, fused, tuple(stacks)), [record for _, record in made]
 
@@ -155,10 +155,6 @@ def _fused(
     pairs = zip(sources, records, strict=True)
     made = {source.contrast: simulator.apply(source, source.grid, record).data for source, record in pairs}
     return volume_from_channels(sources[0].grid, made), records
-
-
-def _misaligned(stack: Stack, generator: np.random.Generator, centre: np.ndarray) -> Stack:
-    return replace(stack, affine=random_motion(generator, *ALIGNMENT, centre) @ stack.affine)
 
 
 def chosen_contrasts(volume: Volume, contrasts: Sequence[str]) -> Volume:

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 PARTS = ("train", "validation", "test")
 
+FRACTIONS = (0.7, 0.1, 0.2)
+"""Of the persons, for each of ``PARTS``."""
+
 
 @dataclass(frozen=True)
 class Split:
@@ -39,21 +42,14 @@ class Split:
             raise InputError("Expected at least one subject to train on, found none; add subjects or change the split.")
 
 
-def make_split(
-    subjects: Iterable[str],
-    seed: int,
-    fractions: tuple[float, float, float] = (0.7, 0.1, 0.2),
-    fold: tuple[int, int] | None = None,
-) -> Split:
+def make_split(subjects: Iterable[str], seed: int, fold: tuple[int, int] | None = None) -> Split:
     """The persons in an order drawn from ``seed``, cut into train, validation and test.
 
-    ``fractions`` of the three parts, which sum to 1; a part that is asked for gets at least one person. ``fold``
-    (k, n), k from 1: test is the k-th of n equal parts instead, so that the n folds test everybody once; validation
-    takes its share (``fractions[1]``) of the rest.
+    Each part gets its share of ``FRACTIONS``, validation and test at least one person. ``fold`` (k, n), k from 1: test
+    is the k-th of n equal parts instead, so that the n folds test everybody once; validation takes its share of the
+    rest.
     """
     persons = sorted(set(subjects))
-    if min(fractions) < 0 or abs(sum(fractions) - 1) > 1e-6:
-        raise InputError(f"Expected three fractions of 0 or more that sum to 1, found {fractions}; change them.")
     order = [persons[i] for i in np.random.default_rng(seed).permutation(len(persons))]
     if fold is not None:
         k, n = fold
@@ -65,16 +61,15 @@ def make_split(
         test = order[k - 1 :: n]
         how = f"fold {k} of {n}, seed {seed}"
     else:
-        test = order[: _count(fractions[2], len(persons))]
-        how = f"fractions {fractions}, seed {seed}"
+        test = order[: _count(FRACTIONS[2], len(persons))]
+        how = f"fractions {FRACTIONS}, seed {seed}"
     rest = [person for person in order if person not in test]
-    share = fractions[1] / (fractions[0] + fractions[1]) if fractions[0] + fractions[1] else 0.0
-    held = _count(share, len(rest))
+    held = _count(FRACTIONS[1] / (FRACTIONS[0] + FRACTIONS[1]), len(rest))
     return Split(tuple(sorted(rest[held:])), tuple(sorted(rest[:held])), tuple(sorted(test)), how)
 
 
 def _count(share: float, persons: int) -> int:
-    return max(1, round(share * persons)) if share else 0
+    return max(1, round(share * persons))
 
 
 def write_split(split: Split, path: str | Path) -> Path:

@@ -9,9 +9,9 @@ from torch import nn
 
 from ..config import CONTRASTS
 from ..nn.batch import required
+from ..nn.example import Example
 from ..nn.method import Trainable
 from ..simulators.online.validation import fixed_sessions
-from .examples import Example
 from .parallel import ProcessGroup
 from .patches import whole
 

@@ -90,9 +90,9 @@ def weights_digest(options: Mapping[str, Any], contrasts: Sequence[str]) -> str:
     """The SHA-256 of the weights that a learned simulator reads; "" for one that reads none."""
     if "weights" not in options:
         return ""
-    from ..simulators.h2lo.inference import weights_for
+    from ..nn.weights import load_weights
 
-    return weights_for(options["weights"], tuple(contrasts)).sha256
+    return load_weights(options["weights"], "h2lo", tuple(contrasts)).sha256
 
 
 def make_tasks(settings: SimulateSettings, plan: SimulationPlan, options: Mapping[str, Any]) -> dict[str, Task]:

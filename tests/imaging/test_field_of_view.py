@@ -11,7 +11,7 @@ from bids_lfenhance.imaging.field_of_view import (
     cut_labels,
     expected_brain,
     on_faces,
-    seen_by,
+    seen_in,
     share_seen,
     without_cut,
 )
@@ -36,7 +36,7 @@ def stack(slices: range) -> Stack:
 
 
 def test_stacks_together_see_what_each_sees():
-    seen = seen_by([stack(range(0, 4)), stack(range(3, 7))], GRID)
+    seen = seen_in(volume_from_channels(GRID, {}, (stack(range(0, 4)), stack(range(3, 7)))), "T1w")
     assert seen.any(axis=(0, 1)).tolist() == [True] * 7 + [False] * 3
     points = np.array([[0.0, 0, z] for z in (0, 5, 11, 15, 40)])
     assert share_seen(points, [stack(range(0, 4))]) == pytest.approx(2 / 5)
@@ -58,7 +58,7 @@ def test_what_ends_on_a_face_has_no_volume():
     labels = np.zeros(GRID.shape, np.uint8)
     labels[2:8, 2:8, 2:8] = 1
     labels[3:5, 3:5, 3:5] = 2
-    seen = seen_by([stack(range(0, 7))], GRID)
+    seen = seen_in(volume_from_channels(GRID, {}, (stack(range(0, 7)),)), "T1w")
     assert cut_labels(labels, seen) == {1}
     rows = [
         {"index": index, "name": str(index), "volume_mm3": volume, "volume_soft_mm3": volume}

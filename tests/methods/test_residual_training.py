@@ -58,7 +58,7 @@ def test_it_learns_from_the_estimate_and_stores_which_it_was(estimate_weights: P
     settings = method.about.settings(**SMALL, estimate_weights=str(estimate_weights))
     people = write_people(tmp_path / "heads", shape=(20, 22, 18))
     assert method.wrap_source is not None
-    source, stage = method.wrap_source(OnlineSource.of(people, settings), settings), method.stages(settings)[0]
+    source, stage = method.wrap_source(OnlineSource(people, settings), settings), method.stages(settings)[0]
     at = [Position(0, 0, 0, number) for number in range(2)]
     batch = source.realise(stage, [source.item(stage, one) for one in at], at, torch.device("cpu"))
     loaded = load_weights(estimate_weights, "fusionnet", ())

@@ -20,14 +20,14 @@ def test_the_brain_with_its_margin_on_the_same_voxels_of_the_world(session: Volu
     assert cut.box == (slice(0, 30 + MARGIN), slice(12 - MARGIN, 31 + MARGIN), slice(14 - MARGIN, 30 + MARGIN))
     np.testing.assert_array_equal(cut.grid.affine[:3, 3], [0, 4, 6])
     assert cut.known.tolist() == [True, False, False]
-    scaled = cut.scaled()
+    scaled = cut.scale.apply(cut.image, cut.mask)
     assert not scaled[:, ~cut.mask].any()
     assert np.percentile(scaled[0][cut.mask], 99.9) == pytest.approx(1)
 
 
 def test_what_is_pasted_is_the_known_contrast_inside_the_mask(session: Volume) -> None:
     cut = BrainCrop.of(session, ("T1w",))
-    np.testing.assert_allclose(cut.paste(cut.scaled()), session.image, rtol=1e-6)
+    np.testing.assert_allclose(cut.paste(cut.scale.apply(cut.image, cut.mask)), session.image, rtol=1e-6)
     out = cut.paste(np.zeros_like(cut.image))
     assert not out[0][session.brain].any()
     np.testing.assert_array_equal(out[0][~session.brain], session.image[0][~session.brain])

@@ -41,7 +41,7 @@ def test_the_record_tells_of_every_setting(simulator):
 def test_the_same_record_gives_the_same_bytes(simulator, source, word):
     preset = named_preset(word, source.contrast)
     record = simulator.draw(source, preset, simulator.settings(), np.random.default_rng(1))
-    assert type(record).from_json(record.to_json()) == record
+    assert type(record).of(json.loads(json.dumps(dataclasses.asdict(record)))) == record
     geometry = stack_geometry(preset, source.grid)
     text = json.dumps(record_json(simulator, record))
     first, second = simulator.apply(source, geometry, record), replay(text, source, geometry)

@@ -12,7 +12,6 @@ from bids_lfenhance.imaging.signal import HF_TESLA, tissue_signal
 from bids_lfenhance.simulators import get_simulator, labelmap
 from bids_lfenhance.simulators.labelmap import (
     LabelMap,
-    draw_heads,
     label_classes,
     load_labels,
     read_labels,
@@ -121,7 +120,7 @@ def test_parcellations_count_as_cortex_and_no_label_is_in_two_classes():
 def test_real_label_maps_become_heads_that_can_be_scanned(shared_data: Path):
     """About a minute: the map is registered, a head is drawn, its low field shows three tissues in order."""
     path = shared_data / "synthseg_label_maps" / "training_seg_01.nii.gz"
-    heads = draw_heads(path, ("T1w", "T2w"), np.random.default_rng(0))
+    heads = synthesise(load_labels(str(path)), ("T1w", "T2w"), int(np.random.default_rng(0).integers(2**63)))
     assert 1000 < heads[0].mask.sum() / 1000 < 2000
     centre = 120 * apply_affine(heads[0].to_template, np.argwhere(heads[0].mask).mean(axis=0)[None])[0]
     np.testing.assert_allclose(centre, [0, -20, 8], atol=12)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from bids_lfenhance.nn.example import Example
 from bids_lfenhance.nn.weights import load_weights
-from bids_lfenhance.training.examples import Example
 from bids_lfenhance.training.loop import train
 
 from .test_loop import OPTIONS, SPLIT, examples, patched_psnr, quiet, same

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import torch
 
+from bids_lfenhance.nn.example import Example
 from bids_lfenhance.nn.weights import load_weights
-from bids_lfenhance.training.examples import Example
 from bids_lfenhance.training.loop import train
 from bids_lfenhance.training.run import TrainOptions
 from bids_lfenhance.training.split import Split

@@ -17,9 +17,9 @@ from safetensors.torch import load_file
 
 from bids_lfenhance.errors import InputError, Interrupted, MethodError
 from bids_lfenhance.evaluation.image_metrics import image_metrics
+from bids_lfenhance.nn.example import Example
 from bids_lfenhance.nn.weights import load_weights
 from bids_lfenhance.training.curves import read_curves
-from bids_lfenhance.training.examples import Example
 from bids_lfenhance.training.loop import train
 from bids_lfenhance.training.patches import Augmentation
 from bids_lfenhance.training.run import TrainOptions, seen_before

@@ -13,9 +13,10 @@ from bids_lfenhance.config import CONTRASTS
 from bids_lfenhance.imaging.grid import Grid, apply_affine
 from bids_lfenhance.imaging.volume import volume_from_channels
 from bids_lfenhance.nn.batch import Batch, required
+from bids_lfenhance.nn.example import Example
 from bids_lfenhance.nn.source import Position
 from bids_lfenhance.nn.stage import Stage
-from bids_lfenhance.training.examples import Example, read_example, write_example
+from bids_lfenhance.training.examples import read_example, write_example
 from bids_lfenhance.training.patches import Augmentation, ExampleSource, Prefetch, draw_patch, whole
 
 from .toy import make_example

@@ -13,10 +13,11 @@ from bids_lfenhance.config import CONTRASTS
 from bids_lfenhance.imaging.grid import Grid
 from bids_lfenhance.imaging.volume import Volume, volume_from_channels
 from bids_lfenhance.nn.batch import Batch
+from bids_lfenhance.nn.example import Example
 from bids_lfenhance.nn.method import Description, Trainable
 from bids_lfenhance.nn.settings import Checked
 from bids_lfenhance.nn.stage import Phase, Stage
-from bids_lfenhance.training.examples import Example, read_example, write_example
+from bids_lfenhance.training.examples import read_example, write_example
 
 PLACE = np.diag([1 / 60, 1 / 70, 1 / 50, 1.0])
 PLACE[:3, 3] = (-0.3, 0.1, -0.2)

@@ -5,9 +5,7 @@ from torch import Tensor
 
 from ...nn.flow import Velocity, even_times, heun, randn_like
 from ...nn.residual import coloured, time_of
-from ..estimate import ContrastEstimate
-from ..flow import build, fit, velocity_of
-from ..residual import ResidualPrepared, ResidualSampler
+from ..flow import sampler
 from .settings import ABOUT, BridgeSettings, resolve
 
 
@@ -29,11 +27,4 @@ def solve(velocity: Velocity, like: Tensor, settings: BridgeSettings, generator:
     return heun(velocity, initial_state(like, settings, generator), times), 2 * settings.steps - 1
 
 
-def draw(
-    prepared: ResidualPrepared[BridgeSettings], one: ContrastEstimate, generator: torch.Generator
-) -> tuple[Tensor, int]:
-    """(r̂ (1, 1, x, y, z), network calls) of one contrast."""
-    return solve(velocity_of(prepared, one), one.mean, prepared.settings, generator)
-
-
-SAMPLER: ResidualSampler[BridgeSettings] = ResidualSampler(ABOUT, resolve, build, draw, fit)
+SAMPLER = sampler(ABOUT, resolve, solve)

@@ -10,10 +10,8 @@ from ...nn.estimate import SCALE
 from ...nn.flow import Velocity, euler, even_times, heun, randn_like
 from ...nn.residual import condition_of, flow_of
 from ...nn.stage import Nets
-from ..estimate import ContrastEstimate
-from ..flow import build, fit, velocity_of
+from ..flow import sampler
 from ..options import settings_with
-from ..residual import ResidualPrepared, ResidualSampler
 from .settings import ABOUT, CfmSettings
 
 
@@ -25,14 +23,7 @@ def solve(velocity: Velocity, like: Tensor, settings: CfmSettings, generator: to
     return heun(velocity, noise, even_times(settings.steps)), 2 * settings.steps - 1
 
 
-def draw(
-    prepared: ResidualPrepared[CfmSettings], one: ContrastEstimate, generator: torch.Generator
-) -> tuple[Tensor, int]:
-    """(r̂ (1, 1, x, y, z), network calls) of one contrast."""
-    return solve(velocity_of(prepared, one), one.mean, prepared.settings, generator)
-
-
-SAMPLER: ResidualSampler[CfmSettings] = ResidualSampler(ABOUT, partial(settings_with, ABOUT), build, draw, fit)
+SAMPLER = sampler(ABOUT, partial(settings_with, ABOUT), solve)
 
 
 def predict(nets: Nets, batch: Batch, settings: CfmSettings, generator: torch.Generator) -> Tensor:

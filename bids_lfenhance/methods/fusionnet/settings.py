@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ...nn.method import Description, JsonObject
-from ...nn.settings import Checked, setting
-from ..options import EstimateSampling, OnlineTraining
+from ...nn.settings import Checked, OnlineTraining, setting
+from ..options import EstimateSampling
 
 
 @dataclass(frozen=True)

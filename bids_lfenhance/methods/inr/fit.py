@@ -1,8 +1,7 @@
 """Fitting the network to the session, and asking it for the grid."""
 
 import math
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 
 import numpy as np
 import torch
@@ -10,7 +9,7 @@ from torch import Tensor
 
 from ...errors import MethodError
 from ...nn.method import JsonObject
-from .loss import reconstruction, rician_mean, segmentation, total_variation
+from .loss import rician_mean, segmentation
 from .network import Field
 from .observations import Observations
 from .settings import InrSettings
@@ -28,14 +27,6 @@ CHUNK = 1 << 16
 """Points per evaluation of the grid."""
 
 
-@dataclass(frozen=True)
-class Fit:
-    """A fitted network and how the fit went."""
-
-    network: Field
-    record: JsonObject
-
-
 def omega_for(settings: InrSettings, seen: Observations) -> float:
     """ω₀: as set, or scaled to the number of low-field samples across the field of view."""
     if settings.omega > 0:
@@ -44,23 +35,24 @@ def omega_for(settings: InrSettings, seen: Observations) -> float:
     return min(30.0, max(2.0, 2 / finest / SAMPLES_PER_RADIAN))
 
 
-def fit(seen: Observations, settings: InrSettings, generator: np.random.Generator, step_mm: float) -> Fit:
-    """The network fitted to the session; begun again at ω₀/2 if it diverges.
+def fit(
+    seen: Observations, settings: InrSettings, generator: np.random.Generator, step_mm: float
+) -> tuple[Field, JsonObject]:
+    """The network fitted to the session, and how the fit went, for the record; begun again at ω₀/2 if it diverges.
 
     ``step_mm`` is one millimetre in the network's coordinates, the step of the total variation.
     """
     omega = omega_for(settings, seen)
     warnings: list[str] = []
-    for attempt in range(RESTARTS + 1):
+    for _ in range(RESTARTS + 1):
         seed = int(generator.integers(2**63))
         network, errors = _fit_once(seen, settings, omega, seed, step_mm)
         start, end = errors[0], float(np.mean(errors[-10:]))
         if math.isfinite(end) and end <= DIVERGED * start:
             record = {"omega": omega, "steps": len(errors), "mae_start": start, "mae_end": end, "warnings": warnings}
-            return Fit(network, record)
+            return network, record
         warnings.append(f"the fit diverged at omega {omega:.3g} and was begun again at half of it")
         omega /= 2
-        del attempt
     raise MethodError(
         f"inr diverged {RESTARTS + 1} times, last at omega {2 * omega:.3g}: set omega lower (--set omega=…), or "
         "use interp"
@@ -72,13 +64,14 @@ def _fit_once(
 ) -> tuple[Field, list[float]]:
     device = torch.device(settings.device)
     noise = torch.Generator().manual_seed(seed)
-    network = _network(seen, settings, omega, noise).to(device)
+    network = Field(int(seen.contrast.max()) + 1, settings, omega, noise).to(device)
     optimiser = torch.optim.Adam(network.parameters(), lr=settings.rate)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, settings.steps)
     data = {key: torch.from_numpy(value).to(device) for key, value in vars(seen).items()}
     floor = 0.8 * math.sqrt(2 / math.pi) * float(np.median(seen.sigma))
     errors: list[float] = []
-    for batch in _batches(len(seen.value), settings, noise):
+    for _ in range(settings.steps):
+        batch = torch.randint(len(seen.value), (settings.batch,), generator=noise)
         optimiser.zero_grad(set_to_none=True)
         total, error = _loss(network, data, batch.to(device), settings, noise, step_mm)
         total.backward()
@@ -90,25 +83,6 @@ def _fit_once(
     return network, errors
 
 
-def _network(seen: Observations, settings: InrSettings, omega: float, noise: torch.Generator) -> Field:
-    contrasts = int(seen.contrast.max()) + 1
-    return Field(
-        contrasts,
-        settings.base != "none",
-        settings.activation,
-        settings.width,
-        settings.layers,
-        omega,
-        settings.spread,
-        noise,
-    )
-
-
-def _batches(count: int, settings: InrSettings, noise: torch.Generator) -> Iterator[Tensor]:
-    for _ in range(settings.steps):
-        yield torch.randint(count, (settings.batch,), generator=noise)
-
-
 def _loss(
     network: Field,
     data: Mapping[str, Tensor],
@@ -117,12 +91,12 @@ def _loss(
     noise: torch.Generator,
     step_mm: float,
 ) -> tuple[Tensor, Tensor]:
-    """(total, reconstruction error) of one batch of low-field voxels."""
+    """(total, mean absolute error) of one batch of low-field voxels."""
     points, count = _profile_points(data, batch, settings, noise)
     intensity, logits = network(points)
     mean = intensity.view(len(batch), count, -1).mean(dim=1)
     signal = mean.gather(1, data["contrast"][batch, None])[:, 0] + data["base"][batch]
-    error = reconstruction(rician_mean(signal, data["sigma"][data["stack"][batch]]), data["value"][batch])
+    error = (rician_mean(signal, data["sigma"][data["stack"][batch]]) - data["value"][batch]).abs().mean()
     total = error
     if settings.seg:
         share = torch.softmax(logits, dim=1).view(len(batch), count, -1).mean(dim=1)
@@ -158,7 +132,7 @@ def _variation(
     there = here + step_mm * torch.nn.functional.one_hot(axis, 3)
     intensity, _ = network(torch.cat([here, there]))
     first, second = intensity.chunk(2)
-    return total_variation(first, second)
+    return (second - first).abs().mean()
 
 
 def render(network: Field, points: np.ndarray, settings: InrSettings) -> tuple[np.ndarray, np.ndarray]:

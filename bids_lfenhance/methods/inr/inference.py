@@ -10,11 +10,10 @@ from scipy import ndimage
 from ...config import CONTRASTS, TISSUES
 from ...errors import InputError
 from ...imaging.acquisition import Acquisition, Frame
-from ...imaging.contrast import SMOOTH_MM, restoring_gain
+from ...imaging.contrast import SMOOTH_MM, fit_contrast, restoring_gain
 from ...imaging.grid import apply_affine
 from ...imaging.volume import Volume
 from ...nn.method import Draw, Prepared
-from .contrast import vectors_of
 from .fit import fit, render
 from .observations import (
     Coordinates,
@@ -77,10 +76,10 @@ def sample(prepared: InrPrepared, generator: np.random.Generator) -> Draw:
     volume, settings, support = prepared.volume, prepared.settings, prepared.support
     coordinates = Coordinates.of(volume.grid)
     with torch.random.fork_rng(devices=[]):
-        fitted = fit(prepared.seen, settings, generator, 1 / coordinates.half)
+        network, fitted = fit(prepared.seen, settings, generator, 1 / coordinates.half)
         inside = np.argwhere(support)
         points = coordinates(apply_affine(volume.grid.affine, inside))
-        intensity, posterior = render(fitted.network, points, settings)
+        intensity, posterior = render(network, points, settings)
     signal = prepared.base.copy()
     signal[:, support] += intensity * prepared.scales[:, None]
     np.maximum(signal, 0, out=signal)
@@ -92,14 +91,52 @@ def sample(prepared: InrPrepared, generator: np.random.Generator) -> Draw:
     vectors, warnings = vectors_of(volume, signal, tissue, settings)
     image = _restored(volume, signal, tissue, support, vectors, settings)
     record = {
-        **fitted.record,
+        **fitted,
         "contrast_vector": {name: vector.tolist() for name, vector in vectors.items()},
         "reduced_chi2": chi2,
         "outside": "the fused low field, blended over the edge of the mask",
         "nfe": 1,
-        "warnings": [*fitted.record["warnings"], *warnings, *_fit_warnings(chi2)],
+        "warnings": [*fitted["warnings"], *warnings, *_fit_warnings(chi2)],
     }
     return Draw(image, record)
+
+
+def vectors_of(
+    volume: Volume, signal: np.ndarray, tissue: np.ndarray, settings: InrSettings
+) -> tuple[dict[str, np.ndarray], list[str]]:
+    """({contrast: (3,) c}, warnings) of the fitted ``signal`` (C, X, Y, Z), one channel per contrast present."""
+    flat = {name: np.ones(len(TISSUES)) for name in volume.contrasts}
+    if settings.contrast == "none":
+        return flat, []
+    if volume.tissue is None or volume.mask is None:
+        return flat, ["the low-field contrast was kept: the volume came without brain mask and tissue"]
+    vectors, warnings = flat, []
+    for channel, name in enumerate(volume.contrasts):
+        if settings.contrast != "auto":
+            vectors[name] = parse_contrast(settings.contrast)
+            continue
+        sigma = float(np.median([stack.sigma for stack in volume.stacks_of(name)]))
+        vectors[name], doubts = fit_contrast(name, signal[channel], tissue, volume.mask, sigma)
+        warnings += doubts
+    return vectors, warnings
+
+
+def parse_contrast(text: str) -> np.ndarray:
+    """(3,) the vector given by hand, CSF,GM,WM.
+
+    >>> parse_contrast("1,0.62,0.47").tolist()
+    [1.0, 0.62, 0.47]
+    """
+    try:
+        vector = np.array([float(part) for part in text.split(",")])
+    except ValueError:
+        vector = np.zeros(0)
+    if vector.shape != (len(TISSUES),) or not ((vector >= 0.1) & (vector <= 10)).all():
+        raise InputError(
+            "expected the contrast as auto, none or three numbers CSF,GM,WM between 0.1 and 10, "
+            f"found {text!r}: write for example 1,0.62,0.47"
+        )
+    return vector
 
 
 def _restored(

@@ -12,19 +12,9 @@ def rician_mean(signal: Tensor, sigma: Tensor) -> Tensor:
     return torch.where(signal.abs() < RICIAN_BELOW * sigma, torch.sqrt(signal**2 + sigma**2), signal)
 
 
-def reconstruction(predicted: Tensor, measured: Tensor) -> Tensor:
-    """Mean absolute error between predicted and measured voxels, both (B,)."""
-    return (predicted - measured).abs().mean()
-
-
 def segmentation(share: Tensor, target: Tensor, epsilon: float = 1e-5) -> Tensor:
     """Dice + cross-entropy between PSF-averaged posteriors (B, 4) and those of the scan (B, 4)."""
     entropy = -(target * torch.log(share + epsilon)).sum(dim=1).mean()
     overlap = 2 * (share * target).sum(dim=0) + epsilon
     dice = 1 - (overlap / (share.sum(dim=0) + target.sum(dim=0) + epsilon)).mean()
     return dice + entropy
-
-
-def total_variation(here: Tensor, there: Tensor) -> Tensor:
-    """Mean absolute difference between two points one step apart, (M, C) each."""
-    return (there - here).abs().mean()

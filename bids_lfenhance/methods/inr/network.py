@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from ...nn.implicit import Activation, linear, trunk
+from ...nn.implicit import linear, trunk
+from .settings import InrSettings
 
 CLASSES = 4
 """Background, CSF, GM, WM: what the tissue head tells apart."""
@@ -12,28 +13,19 @@ CLASSES = 4
 class Field(nn.Module):
     """Coordinates (N, 3) in [−1, 1] → intensity (N, C), tissue logits (N, 4).
 
-    ``residual`` starts the intensity at zero (to be added to a fused base); otherwise it is softplus, hence positive.
+    With a fused base, to which it is added, the intensity starts at zero; otherwise it is softplus, hence positive.
     """
 
-    def __init__(
-        self,
-        contrasts: int,
-        residual: bool,
-        activation: Activation,
-        width: int,
-        layers: int,
-        omega: float,
-        scale: float,
-        generator: torch.Generator,
-    ) -> None:
+    def __init__(self, contrasts: int, settings: InrSettings, omega: float, generator: torch.Generator) -> None:
         super().__init__()
-        self.residual = residual
-        self.trunk = trunk(activation, 3, width, layers, omega, scale, generator)
-        features = width if activation != "wire" else 2 * max(1, round(width / 2**0.5))
-        self.complex = activation == "wire"
-        self.intensity = linear(features, contrasts, 0.0 if residual else features**-0.5, generator, torch.float32)
+        self.residual, self.complex = settings.base != "none", settings.activation == "wire"
+        width = settings.width
+        self.trunk = trunk(settings.activation, 3, width, settings.layers, omega, settings.spread, generator)
+        features = 2 * max(1, round(width / 2**0.5)) if self.complex else width
+        bound = 0.0 if self.residual else features**-0.5
+        self.intensity = linear(features, contrasts, bound, generator, torch.float32)
         self.tissue = linear(features, CLASSES, features**-0.5, generator, torch.float32)
-        if residual:
+        if self.residual:
             nn.init.zeros_(self.intensity.bias)
 
     def forward(self, points: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,13 +1,14 @@
 """The session as ``inr`` sees it: one long list of low-field voxels, and the fused base below the network."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 from scipy import ndimage
 
 from ...config import CONTRASTS
-from ...imaging import fusion
 from ...imaging.acquisition import Acquisition, Frame
+from ...imaging.fusion import Fusion, fuse_session
 from ...imaging.grid import Grid, apply_affine, zooms_of
 from ...imaging.profile import FWHM_PER_SD
 from ...imaging.volume import Stack, Volume
@@ -67,19 +68,11 @@ def support_of(volume: Volume) -> np.ndarray:
     return np.asarray(ndimage.binary_dilation(volume.mask, iterations=steps))
 
 
-def fused_base(volume: Volume, kind: str, support: np.ndarray) -> np.ndarray:
+def fused_base(volume: Volume, kind: Fusion | Literal["none"], support: np.ndarray) -> np.ndarray:
     """(C, X, Y, Z) float32, one channel per present contrast: ``mean``, ``sr``, or zeros for ``none``."""
-    channels = []
-    for contrast in volume.contrasts:
-        stacks = sorted_stacks(volume)
-        own = [stack for stack in stacks if stack.contrast == contrast]
-        if kind == "none":
-            channels.append(np.zeros(volume.grid.shape, dtype=np.float32))
-        elif kind == "mean":
-            channels.append(fusion.fuse_mean(own, volume.grid))
-        else:
-            channels.append(fusion.fuse_sr(own, volume.grid, mask=support))
-    return np.stack(channels)
+    if kind == "none":
+        return np.zeros((len(volume.contrasts), *volume.grid.shape), np.float32)
+    return fuse_session(replace(volume, mask=support), kind)[volume.present]
 
 
 def scales_of(volume: Volume, support: np.ndarray) -> np.ndarray:

@@ -7,8 +7,6 @@ it is shown, and its answer in windows is not its answer in one piece. ``local``
 say there (reach: no further than the convolutions), so that patch, window and whole volume agree to rounding.
 """
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -91,17 +89,13 @@ class Enhancer(nn.Module):
     def forward(self, image: Tensor, contrast: Tensor) -> Tensor:
         """(N, 1, X, Y, Z), normalised as the input; ``contrast`` (N,) int64 indices into ``CONTRASTS``."""
         sides = image.shape[2:]
-        padded = functional.pad(image, _up_to(sides, self.shuffle))
+        ends = [amount for side in reversed(sides) for amount in (0, -side % self.shuffle)]  # last axis first
+        padded = functional.pad(image, ends)
         one = (len(contrast), -1, 1, 1, 1)
         shallow = self.head(pixel_unshuffle3d(padded, self.shuffle))
         shallow = shallow * self.gain[contrast].view(one) + self.offset[contrast].view(one)
         residual = pixel_shuffle3d(self.tail(shallow + self.body(shallow)), self.shuffle)
         return image + residual[..., : sides[0], : sides[1], : sides[2]]
-
-
-def _up_to(sides: Sequence[int], multiple: int) -> list[int]:
-    """Zeros to add at the far end of each axis, as ``functional.pad`` takes them: last axis first."""
-    return [amount for side in reversed(sides) for amount in (0, -side % multiple)]
 
 
 def build(settings: PfsrSettings) -> dict[str, nn.Module]:

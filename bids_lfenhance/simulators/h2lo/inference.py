@@ -9,12 +9,12 @@ from torch.nn import functional
 
 from ...config import CONTRASTS
 from ...errors import InputError
-from ...imaging.grid import Grid, box_of, resample
+from ...imaging.grid import Grid, box_of, resample, translation
 from ...imaging.volume import Stack
 from ...nn.batch import Batch, required
 from ...nn.normalise import Scale
 from ...nn.stage import Nets
-from ...nn.weights import LoadedWeights, default_weights, load_weights
+from ...nn.weights import LoadedWeights, load_weights
 from ..physics import add_rician
 from ..simulator import stack_of
 from ..source import HighField, mean_of
@@ -52,13 +52,6 @@ def whole(network: nn.Module, image: Tensor, to_template: Tensor, slab: int = SL
     return torch.cat(parts).float()
 
 
-def weights_for(source: str, contrasts: tuple[str, ...]) -> LoadedWeights:
-    """Trained operators for these contrasts."""
-    if source == "auto":
-        source = default_weights("h2lo", contrasts) or "auto"
-    return load_weights(source, "h2lo", contrasts)
-
-
 def operators(loaded: LoadedWeights, device: str = "cpu") -> dict[str, nn.Module]:
     """The operators of trained weights, by contrast, ready to be used; ``InputError`` where one is missing."""
     if absent := [name for name in loaded.contrasts if name not in loaded.state]:
@@ -89,7 +82,7 @@ def apply(source: HighField, geometry: Grid, record: LearnedRecord) -> Stack:
 @lru_cache(maxsize=1)
 def _low(source: HighField, weights: str, sha256: str) -> np.ndarray:
     """(X, Y, Z) float32 ≥ 0 in units of the source, on its grid, zero outside its mask; always made on the CPU."""
-    loaded = weights_for(weights, (source.contrast,))
+    loaded = load_weights(weights, "h2lo", (source.contrast,))
     if loaded.sha256 != sha256:
         raise InputError(
             f"Expected the weights of h2lo that the record names ({sha256[:12]}…), found {loaded.sha256[:12]}… under "
@@ -99,8 +92,7 @@ def _low(source: HighField, weights: str, sha256: str) -> np.ndarray:
     box = box_of(source.mask)
     scale = Scale.of(source.image[None], source.mask)
     image = scale.apply(source.image[None], source.mask)[0][box]
-    offset = np.eye(4)
-    offset[:3, 3] = [one.start for one in box]
+    offset = translation([one.start for one in box])
     with torch.no_grad():
         signal = whole(network, torch.from_numpy(image), torch.from_numpy(source.to_template @ offset).float())
     low = np.zeros(source.grid.shape, np.float32)

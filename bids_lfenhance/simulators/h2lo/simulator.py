@@ -15,11 +15,11 @@ def _draw(
 ) -> LearnedRecord:
     """Motion and the seed of the noise: all that is random about a map that was learned."""
     # Torch is heavy: the command line reads this record without it.
-    from .inference import weights_for
+    from ...nn.weights import load_weights
 
     motion = random_motion(generator, settings.motion_mm, settings.motion_deg, source.grid.corners().mean(axis=0))
     seed = int(generator.integers(2**63))
-    loaded = weights_for(settings.weights, (source.contrast,))
+    loaded = load_weights(settings.weights, "h2lo", (source.contrast,))
     made_by = (str(settings.weights), loaded.sha256, settings.snr, seed, tuple(loaded.trained_on))
     return LearnedRecord(source.contrast, preset.plane, rows(motion), *made_by)
 

@@ -6,7 +6,7 @@ from typing import Literal
 
 import numpy as np
 
-from ...nn.source import Example
+from ...nn.example import Example
 
 Kind = Literal["head", "image", "labels"]
 
@@ -15,6 +15,9 @@ WHITE, CSF = frozenset({2, 41, 7, 46, 16, 28, 60}), frozenset({4, 5, 14, 15, 24,
 
 MIRRORED = {41: 2, 42: 3, 43: 4, 44: 5, 46: 7, 47: 8, 49: 10, 50: 11, 51: 12, 52: 13, 53: 17, 54: 18, 58: 26, 60: 28}
 """Labels of the right side, which are painted as those of the left."""
+
+FULL = 230.0
+"""The byte that the 99.9th percentile of a brain becomes."""
 
 ROUNDS = 60
 """Of the mixture's fit, on a histogram."""
@@ -27,9 +30,9 @@ TRIES = 1000
 class Head:
     """One image or label map, RAS, 1 mm, brain only.
 
-    ``image`` (X, Y, Z) uint8, 0 outside the brain: intensities of which 230 is the 99.9th percentile, or labels.
+    ``image`` (X, Y, Z) uint8, 0 outside the brain: intensities of which ``FULL`` is the 99.9th percentile, or labels.
     ``posterior`` (256, 3) float32: share of CSF, GM and WM of each intensity of a T1w "head", whose ``means`` (3,) are
-    in units of 230; other kinds have none. ``person`` as ``dataset/subject``.
+    in units of it; other kinds have none. ``person`` as ``dataset/subject``.
     """
 
     kind: Kind
@@ -79,7 +82,7 @@ def t1w_head(image: np.ndarray, person: str) -> Head:
 
 
 def tissue_of_intensity(counts: np.ndarray) -> tuple[np.ndarray, tuple[float, ...]]:
-    """((256, 3) float32 posteriors, (3,) means in units of 230) of three Gaussians fitted to a histogram (256,).
+    """((256, 3) float32 posteriors, (3,) means in units of ``FULL``) of three Gaussians fitted to a histogram (256,).
 
     They share one spread: with three, that of fluid, of which there is least, grows over the others, and neither the
     darkest nor the brightest voxels are of one tissue.
@@ -100,7 +103,7 @@ def tissue_of_intensity(counts: np.ndarray) -> tuple[np.ndarray, tuple[float, ..
         mean = (mass * level[:, None]).sum(axis=0) / total
         spread = float(np.sqrt((mass * (level[:, None] - mean) ** 2).sum() / counts.sum())) + 0.5
         weight = total / total.sum()
-    return posterior.astype(np.float32), tuple(float(value) / 230 for value in mean)
+    return posterior.astype(np.float32), tuple(float(value) / FULL for value in mean)
 
 
 def heads_of(examples: Sequence[Example]) -> list[Head]:

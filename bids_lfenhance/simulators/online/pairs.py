@@ -7,21 +7,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...nn.source import Example
+from ...nn.estimate import RESTORED
+from ...nn.example import Example
 from .fields import percentile
+from .material import FULL
 from .stacks import Simulated
 
 SLOT_FULL = 120
 """The byte that the 95th percentile of a slot, in the brain, becomes."""
 
-HIGH_FULL = 230.0
-"""The byte that the 99.9th percentile of high field becomes."""
-
 ALL_STACKS = 0.5
 """How often all stacks of a pair are shown; else some of them."""
-
-RESTORED = ("T1w",)
-"""Contrasts whose high field is a target as it is; of others the estimate keeps the contrast of the scan."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +56,7 @@ class Pair:
         present = torch.zeros(4, device=device)
         present[[slot for slot in kept if self.resolution[slot, 0] > 0]] = 1
         brain = tensor(self.mask)
-        own = np.interp(self.high / HIGH_FULL, *self.curve).astype(np.float32)
+        own = np.interp(self.high / FULL, *self.curve).astype(np.float32)
         own, high = (tensor(one) for one in (own, self.high.astype(np.float32)))
         return Simulated(
             tensor(self.slots).float() / SLOT_FULL * present[:, None, None, None],
@@ -79,18 +75,13 @@ class PlannedPair:
     """A pair that joins the pool as ``number``, with the stacks of the slots ``kept``."""
 
     number: int
-    pair: Pair
+    source: Pair
     kept: tuple[int, ...]
     flip: bool
 
-    @property
-    def person(self) -> str:
-        """``dataset/subject``."""
-        return self.pair.person
-
     def make(self, device: torch.device) -> Simulated:
         """What a network is shown and its targets."""
-        return self.pair.session(self.kept, self.flip, device)
+        return self.source.session(self.kept, self.flip, device)
 
 
 def plan_pair(number: int, pair: Pair, generator: np.random.Generator) -> PlannedPair:

@@ -24,21 +24,6 @@ THICK_AXIS = {AXIAL: 2, CORONAL: 1, SAGITTAL: 0}
 
 
 @dataclass(frozen=True)
-class Mixture:
-    """How often what is drawn; of what there is none, the others take the place.
-
-    ``labels`` and ``images``: shares of heads whose contrast is kept that come from label maps, and from real T2w,
-    FLAIR and such; the rest are T1w heads in any contrast. ``lesions``: share of heads with planted lesions.
-    ``pairs``: share of the pool that is acquired at both fields.
-    """
-
-    labels: float = 0.3
-    images: float = 0.3
-    lesions: float = 0.4
-    pairs: float = 0.5
-
-
-@dataclass(frozen=True)
 class Warp:
     """Another head: ``scale`` (3,) along the axes, turned by ``degrees`` (3,), and bent by fields of ``bend`` mm SD.
 
@@ -153,9 +138,12 @@ class Session:
     rim: tuple[float, float]
 
 
-def draw_session(generator: np.random.Generator, head: Head, restored: bool, mixture: Mixture) -> Session:
-    """A session of a head; ``restored``: of a T1w head, whose T1w contrast at high field is a target too."""
-    subject = _draw_subject(generator, head, restored, mixture)
+def draw_session(generator: np.random.Generator, head: Head, restored: bool, lesions: float) -> Session:
+    """A session of a head; ``restored``: of a T1w head, whose T1w contrast at high field is a target too.
+
+    ``lesions``: chance that some are planted in it.
+    """
+    subject = _draw_subject(generator, head, restored, lesions)
     rim = (_between(generator, 0.02, 0.2), _between(generator, 0.1, 1.1)) if _chance(generator, 0.7) else (0.0, 0.0)
     return Session(
         int(generator.integers(2**62)),
@@ -230,7 +218,7 @@ def _draw_stack(
     )
 
 
-def _draw_subject(generator: np.random.Generator, head: Head, restored: bool, mixture: Mixture) -> Subject:
+def _draw_subject(generator: np.random.Generator, head: Head, restored: bool, share: float) -> Subject:
     contrast = _draw_contrast(generator, head, restored)
     bent = _chance(generator, 0.8 if head.kind == "labels" else 0.0 if head.kind == "image" else 0.4)
     warp = None
@@ -245,7 +233,7 @@ def _draw_subject(generator: np.random.Generator, head: Head, restored: bool, mi
     low = _between(generator, 0.05, 1.25)
     if isinstance(contrast, Tissues) and contrast.restored:
         low = _between(generator, 0.2, 1.0) if _chance(generator, 0.8) else _between(generator, 1.0, 1.25)
-    if _chance(generator, mixture.lesions):
+    if _chance(generator, share):
         lesions = tuple(_draw_lesion(generator, head) for _ in range(int(generator.integers(1, 9))))
     # A dark lesion is about as much darker than white matter in the target as at low field.
     high = (1 - (1 - low) * _between(generator, 0.8, 1.3)) if low < 1 else low

@@ -6,21 +6,21 @@ of the items of a step, those with an even number aim at the T1w, the others at 
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
-from typing import Protocol
+from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from ...nn.batch import Batch, Item
 from ...nn.estimate import network_input
-from ...nn.source import Example, Position
+from ...nn.example import Example
+from ...nn.settings import OnlineTraining
+from ...nn.source import Position, best_corner
 from ...nn.stage import Stage
 from .fields import Noise
 from .material import Head, heads_of
 from .pairs import PlannedPair, pairs_of, plan_pair
-from .parameters import Mixture, Session, draw_session
+from .parameters import Session, draw_session
 from .stacks import Simulated, prepare_noise, simulate
 
 FIRST = 8
@@ -32,22 +32,11 @@ MARGIN = 8
 BOTH = 0.15
 """How often an item in the contrast of the scan is cut from a head whose T1w is a target in the same step."""
 
-TRIES, LEAST_BRAIN = 8, 0.2
-"""Corners tried for a patch, and the share of brain that is enough."""
+TRIES, ENOUGH_BRAIN = 8, float(np.nextafter(0.2, 1))
+"""Corners tried for a patch, and the share of brain that is enough: any above 0.2."""
 
 _POOL = 3
 """Stream of the heads of a pool, beside those of ``nn.source``."""
-
-
-class OnlineSettings(Protocol):
-    """What the settings of a method say of its source."""
-
-    pool: int
-    renew: int
-    label_maps: float
-    other_contrasts: float
-    lesions: float
-    pairs: float
 
 
 @dataclass(frozen=True)
@@ -55,18 +44,13 @@ class Planned:
     """A head of the pool before it is simulated: number in the pool, what was drawn, and the noise made ahead."""
 
     number: int
-    head: Head
+    source: Head
     drawn: Session
     noise: Noise
 
-    @property
-    def person(self) -> str:
-        """``dataset/subject``."""
-        return self.head.person
-
     def make(self, device: torch.device) -> Simulated:
         """What a network is shown and its targets."""
-        return simulate(self.head, self.drawn, device, self.noise)
+        return simulate(self.source, self.drawn, device, self.noise)
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,56 +63,53 @@ class Entry:
 
 
 class OnlineSource:
-    """Patches of low field simulated anew; ``size`` heads in the pool, a new one every ``renew`` steps."""
+    """Patches of low field simulated anew; heads of a kind of which there are none are replaced by the others."""
 
-    def __init__(self, examples: Sequence[Example], mixture: Mixture, size: int, renew: int) -> None:
+    def __init__(self, examples: Sequence[Example], settings: OnlineTraining) -> None:
         heads, self._pairs = heads_of(examples), pairs_of(examples)
         self.people = sorted({head.person for head in heads} | {pair.person for pair in self._pairs})
-        self.mixture, self.size, self.renew = mixture, size, renew
+        self.settings = settings
         self._heads = {kind: [head for head in heads if head.kind == kind] for kind in ("head", "labels", "image")}
         self._pool: dict[tuple[int, int, int], Entry] = {}
 
-    @classmethod
-    def of(cls, examples: Sequence[Example], settings: OnlineSettings) -> "OnlineSource":
-        """As the settings of a method say."""
-        mixture = Mixture(settings.label_maps, settings.other_contrasts, settings.lesions, settings.pairs)
-        return cls(examples, mixture, settings.pool, settings.renew)
-
     @property
     def identity(self) -> object:
-        """The mixture and the pool; the heads are the training's examples."""
-        return {"mixture": asdict(self.mixture), "pool": self.size, "renew": self.renew}
+        """How often what is drawn, and the pool; the heads are the training's examples."""
+        s = self.settings
+        mixture = {"labels": s.label_maps, "images": s.other_contrasts, "lesions": s.lesions, "pairs": s.pairs}
+        return {"mixture": mixture, "pool": s.pool, "renew": s.renew}
 
     def heads_in(self, step: int) -> range:
         """Numbers of the heads that are in the pool at a step."""
-        newest = min(FIRST, self.size) + step // self.renew
-        return range(max(0, newest - self.size), newest)
+        size = self.settings.pool
+        newest = min(FIRST, size) + step // self.settings.renew
+        return range(max(0, newest - size), newest)
 
     def item(self, stage: Stage, at: Position) -> Item:
         """The head that joins the pool at this step, with its noise, where one does; in the step's first item."""
-        joins = at.number == 0 and at.step > 0 and at.step % self.renew == 0
+        joins = at.number == 0 and at.step > 0 and at.step % self.settings.renew == 0
         new = [self.plan(stage, at.seed, at.stage, self.heads_in(at.step)[-1])] if joins else []
         for planned in new:
             if isinstance(planned, Planned):
-                prepare_noise(planned.drawn, planned.head.image.shape, planned.noise)
+                prepare_noise(planned.drawn, planned.source.image.shape, planned.noise)
         return {"new": new}
 
     def plan(self, stage: Stage, seed: int, number_of_stage: int, number: int) -> Planned | PlannedPair:
         """Head ``number`` of the pool of a stage: whose it is and what is drawn of it."""
         generator = np.random.default_rng([seed, number_of_stage, _POOL, number])
         pairs = [pair for pair in self._pairs if pair.restored or number % 2]
-        if pairs and generator.random() < self.mixture.pairs:
+        if pairs and generator.random() < self.settings.pairs:
             pair = pairs[int(generator.integers(len(pairs)))].with_room(stage.patch, MARGIN)
             return plan_pair(number, pair, generator)
         restored = number % 2 == 0 and bool(self._heads["head"])
         heads = self._heads["head"] if restored else self._of_any_kind(generator)
         head = heads[int(generator.integers(len(heads)))].with_room(stage.patch, MARGIN)
-        drawn = draw_session(generator, head, restored, self.mixture)
+        drawn = draw_session(generator, head, restored, self.settings.lesions)
         return Planned(number, head, drawn, Noise(drawn.seed))
 
     def _of_any_kind(self, generator: np.random.Generator) -> list[Head]:
-        """The heads of a kind, drawn by the mixture from the kinds available."""
-        labels, images = self.mixture.labels, self.mixture.images
+        """The heads of a kind, drawn from the kinds available."""
+        labels, images = self.settings.label_maps, self.settings.other_contrasts
         shares = {"head": max(0.0, 1 - labels - images), "labels": labels, "image": images}
         available = {kind: share for kind, share in shares.items() if self._heads[kind]}
         kinds, weights = list(available), np.array(list(available.values())) + 1e-9
@@ -148,7 +129,7 @@ class OnlineSource:
         for key in sorted(wanted - self._pool.keys()):
             planned = ready.get(key[2]) or self.plan(stage, *key)
             simulated = planned.make(device).packed()
-            person = self.people.index(planned.person)
+            person = self.people.index(planned.source.person)
             self._pool[key] = Entry(simulated, person, simulated.brain.cpu().numpy())
 
     def _cut(self, stage: Stage, at: Position) -> Batch:
@@ -158,24 +139,8 @@ class OnlineSource:
         odd = own and generator.random() >= BOTH
         numbers = [number for number in self.heads_in(at.step) if number % 2 == int(odd)]
         entry = self._pool[(at.seed, at.stage, numbers[int(generator.integers(len(numbers)))])]
-        return patch_of(entry.simulated, own, corner_of(entry.brain, stage.patch, generator), stage.patch, entry.person)
-
-
-def corner_of(brain: np.ndarray, patch: Sequence[int], generator: np.random.Generator) -> tuple[int, ...]:
-    """The corner of a patch with enough brain, or the best of those tried; ``brain`` (X, Y, Z) bool."""
-    spare = np.array(brain.shape) - np.array(patch)
-    best: tuple[int, ...] = (0, 0, 0)
-    most = -1.0
-    for _ in range(TRIES):
-        corner = tuple(int(start) for start in generator.integers(0, spare + 1))
-        share = float(
-            brain[tuple(slice(start, start + side) for start, side in zip(corner, patch, strict=True))].mean()
-        )
-        if share > most:
-            best, most = corner, share
-        if share > LEAST_BRAIN:
-            break
-    return best
+        corner = best_corner(entry.brain, stage.patch, generator, TRIES, ENOUGH_BRAIN)
+        return patch_of(entry.simulated, own, corner, stage.patch, entry.person)
 
 
 def patch_of(simulated: Simulated, own: bool, corner: Sequence[int], patch: Sequence[int], person: int = 0) -> Batch:
@@ -208,15 +173,5 @@ def whole_head(simulated: Simulated, own: bool) -> Batch:
 
 def joined(batches: Sequence[Batch]) -> Batch:
     """The items of several batches of ``patch_of`` in one."""
-
-    def all_of(name: str) -> Tensor:
-        return torch.cat([getattr(batch, name) for batch in batches])
-
-    return Batch(
-        all_of("input"),
-        all_of("present"),
-        all_of("mask"),
-        all_of("target"),
-        person=all_of("person"),
-        lesions=all_of("lesions"),
-    )
+    names = ("input", "present", "mask", "target", "person", "lesions")
+    return Batch(**{name: torch.cat([getattr(batch, name) for batch in batches]) for name in names})

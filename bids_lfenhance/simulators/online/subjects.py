@@ -2,16 +2,13 @@
 
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from ...imaging.grid import translation
 from .fields import Noise, bend, blurred, indices, look_up, percentile, smooth_field
-from .material import Head
+from .material import FULL, Head
 from .parameters import Gamma, Lesion, Painting, Subject, Tissues
-
-FULL = 230.0
-"""The uint8 value of a brain's 99.9th percentile."""
 
 SHADE = 0.05
 """SD of the logarithm of each tissue's brightness over a head, which no contrast tells."""
@@ -75,8 +72,7 @@ def planted(lesions: tuple[Lesion, ...], brain: Tensor, noise: Noise) -> Tensor:
             for at, side in zip(lesion.centre, brain.shape, strict=True)
         )
         shape = tuple(part.stop - part.start for part in box)
-        place = np.eye(4)
-        place[:3, 3] = [part.start - at for part, at in zip(box, lesion.centre, strict=True)]
+        place = translation([part.start - at for part, at in zip(box, lesion.centre, strict=True)])
         squares = [
             (at * stretch) ** 2 for at, stretch in zip(indices(place, shape, brain.device), lesion.stretch, strict=True)
         ]

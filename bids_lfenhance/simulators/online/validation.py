@@ -8,10 +8,11 @@ import numpy as np
 import torch
 
 from ...nn.batch import PAIR, ValidationSession
-from ...nn.source import Example
+from ...nn.example import Example
+from ...nn.settings import OnlineTraining
 from .material import heads_of
 from .pairs import pairs_of
-from .parameters import Mixture, draw_session, draw_stacks
+from .parameters import draw_session, draw_stacks
 from .source import MARGIN, whole_head
 from .stacks import simulate
 
@@ -35,7 +36,7 @@ def fixed_sessions(example: Example, device: torch.device) -> Iterator[Validatio
         for name, slots, restored in SESSIONS:
             generator = np.random.default_rng([zlib.crc32(head.person.encode()), number, *name.encode()])
             restored = restored and head.kind == "head"  # noqa: PLW2901  (of others there is no such target)
-            drawn = draw_session(generator, head, restored, Mixture())
+            drawn = draw_session(generator, head, restored, OnlineTraining.lesions)
             drawn = replace(drawn, stacks=draw_stacks(generator, slots, head.image.shape))
             simulated = simulate(head, drawn, device)
             for own in (False, True) if restored else (True,):

@@ -14,11 +14,11 @@ from bids_lfenhance.methods.fusionnet.network import build
 from bids_lfenhance.methods.fusionnet.settings import ABOUT, FusionNetSettings
 from bids_lfenhance.methods.fusionnet.validation import SCORES, estimates, measure, score_sessions
 from bids_lfenhance.nn.batch import Batch
+from bids_lfenhance.nn.example import Example
 from bids_lfenhance.nn.source import Position
 from bids_lfenhance.nn.weights import load_weights
 from bids_lfenhance.simulators.online.source import OnlineSource
 from bids_lfenhance.simulators.online.validation import fixed_sessions
-from bids_lfenhance.training.examples import Example
 from bids_lfenhance.training.loop import train
 from bids_lfenhance.training.run import TrainOptions
 from bids_lfenhance.training.split import Split
@@ -71,7 +71,7 @@ def test_it_ends_in_the_same_bytes_whether_or_not_it_was_killed(tmp_path: Path, 
 
 def test_the_loss_falls_on_one_batch(people: list[Example]) -> None:
     settings = replace(SMALL, batch=2, patch=24)
-    source, stage = OnlineSource.of(people[:1], settings), METHOD.stages(settings)[0]
+    source, stage = OnlineSource(people[:1], settings), METHOD.stages(settings)[0]
     at = [Position(0, 0, 0, number) for number in range(2)]
     batch = source.realise(stage, [source.item(stage, one) for one in at], at, CPU)
     torch.manual_seed(0)

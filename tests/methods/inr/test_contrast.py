@@ -1,7 +1,7 @@
 import pytest
 
 from bids_lfenhance.errors import InputError
-from bids_lfenhance.methods.inr.contrast import parse_contrast
+from bids_lfenhance.methods.inr.inference import parse_contrast
 
 
 @pytest.mark.parametrize("text", ["", "1,2", "a,b,c", "1,1,0", "1,1,nan"])

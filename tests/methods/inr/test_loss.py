@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from bids_lfenhance.methods.inr.loss import rician_mean, segmentation, total_variation
+from bids_lfenhance.methods.inr.loss import rician_mean, segmentation
 
 
 @pytest.mark.parametrize("snr", [0.0, 1.0, 3.0, 8.0])
@@ -20,8 +20,3 @@ def test_segmentation_is_least_for_the_right_tissue() -> None:
     right = segmentation(truth, truth)
     assert float(right) == pytest.approx(0, abs=1e-3)
     assert segmentation(truth.roll(1, dims=1), truth) > segmentation(torch.full((100, 4), 0.25), truth) > right
-
-
-def test_total_variation_of_a_ramp_is_its_slope() -> None:
-    ramp = torch.arange(10.0)[:, None] * 0.3
-    assert float(total_variation(ramp[:-1], ramp[1:])) == pytest.approx(0.3)

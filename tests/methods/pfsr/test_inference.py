@@ -13,7 +13,7 @@ from bids_lfenhance.imaging.grid import Grid
 from bids_lfenhance.imaging.volume import Volume
 from bids_lfenhance.methods.enhance import enhance
 from bids_lfenhance.methods.pfsr.loss import stages
-from bids_lfenhance.methods.pfsr.method import ENHANCER, TRAINABLE, predict
+from bids_lfenhance.methods.pfsr.method import ENHANCER, TRAINABLE
 from bids_lfenhance.methods.pfsr.network import build
 from bids_lfenhance.methods.pfsr.settings import PfsrSettings
 from bids_lfenhance.nn.method import Enhanced
@@ -51,9 +51,9 @@ def run(volume: Volume, weights: Path, draws: int = 1, seed: int = 0, **changes:
 def test_windows_give_what_one_piece_gives(shuffle: int, window: int) -> None:
     settings = replace(SMALL, shuffle=shuffle)
     nets, batch = untrained(TRAINABLE, settings, spread=0.1), batch_of("lf2hf", size=23)
-    whole = predict(nets, batch, settings, torch.Generator())
+    whole = TRAINABLE.predict(nets, batch, settings, torch.Generator())
     assert (whole - batch.input).abs().max() > 0.05
-    parts = predict(nets, batch, replace(settings, window=window), torch.Generator())
+    parts = TRAINABLE.predict(nets, batch, replace(settings, window=window), torch.Generator())
     torch.testing.assert_close(parts, whole, atol=1e-5, rtol=0)
 
 

@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,9 @@ import torch
 from bids_lfenhance.errors import InputError
 from bids_lfenhance.nn.batch import Batch
 from bids_lfenhance.nn.normalise import Scale
+from bids_lfenhance.nn.weights import load_weights
 from bids_lfenhance.simulators import get_simulator
-from bids_lfenhance.simulators.h2lo.inference import degrade_batch, operators, weights_for
+from bids_lfenhance.simulators.h2lo.inference import degrade_batch, operators
 from bids_lfenhance.simulators.h2lo.method import TRAINABLE
 from bids_lfenhance.simulators.h2lo.network import REACH
 from bids_lfenhance.simulators.h2lo.settings import H2loSettings, SimulateSettings
@@ -60,7 +61,8 @@ def test_on_the_grid_of_high_field_it_is_what_the_operator_predicts(source: High
     image = torch.from_numpy(scale.apply(source.image[None], source.mask)).expand(3, -1, -1, -1)[None]
     present, place = torch.tensor([[True, False, False]]), torch.from_numpy(source.to_template).float()[None]
     batch = Batch(image, present, torch.from_numpy(source.mask)[None, None], to_template=place)
-    expected = degrade_batch(operators(weights_for(str(weights), ("T1w",))), batch)[0, 0].numpy() * scale.values[0]
+    loaded = load_weights(str(weights), "h2lo", ("T1w",))
+    expected = degrade_batch(operators(loaded), batch)[0, 0].numpy() * scale.values[0]
     assert expected.std() > 0
     np.testing.assert_allclose(stack.data, expected, atol=1e-4 * expected.max())
     assert (stack.sigma, stack.fwhm) == (0.0, source.grid.zooms)
@@ -68,7 +70,7 @@ def test_on_the_grid_of_high_field_it_is_what_the_operator_predicts(source: High
 
 def test_the_same_record_gives_the_same_bytes(source: HighField, weights: Path) -> None:
     record = drawn(source, weights, word="hyperfine-sag", snr=15.0)
-    assert type(record).from_json(record.to_json()) == record
+    assert type(record).of(json.loads(json.dumps(asdict(record)))) == record
     geometry = stack_geometry(named_preset("hyperfine-sag", "T1w"), source.grid)
     first = SIMULATOR.apply(source, geometry, record)
     again = replay(json.dumps(record_json(SIMULATOR, record)), phantom_source(size=32), geometry)
@@ -133,7 +135,7 @@ def test_a_contrast_without_an_operator_is_refused(source: HighField, weights: P
 
 
 def test_weights_that_claim_more_than_they_hold_are_refused(weights: Path) -> None:
-    loaded = weights_for(str(weights), ("T1w",))
+    loaded = load_weights(str(weights), "h2lo", ("T1w",))
     state = {name: net for name, net in loaded.state.items() if name != "FLAIR"}
     with pytest.raises(InputError, match=r"operator for FLAIR .* found those of T"):
         operators(replace(loaded, state=state))

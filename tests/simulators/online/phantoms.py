@@ -4,8 +4,9 @@ from pathlib import Path
 
 import numpy as np
 
+from bids_lfenhance.nn.example import Example
 from bids_lfenhance.simulators.online.material import Head, t1w_head
-from bids_lfenhance.training.examples import Example, read_example, write_head
+from bids_lfenhance.training.examples import read_example, write_head
 
 FLUID, GREY, WHITE = 70, 130, 210
 """Bytes of the tissues."""

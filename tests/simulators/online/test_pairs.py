@@ -12,14 +12,15 @@ from bids_lfenhance.imaging.grid import Grid
 from bids_lfenhance.imaging.slots import fill_slots
 from bids_lfenhance.imaging.volume import Stack, Volume, volume_from_channels
 from bids_lfenhance.nn.batch import PAIR
+from bids_lfenhance.nn.example import Example
+from bids_lfenhance.nn.settings import OnlineTraining
 from bids_lfenhance.nn.source import Position
 from bids_lfenhance.nn.stage import Stage
 from bids_lfenhance.simulators.online.pairs import pairs_of, plan_pair
-from bids_lfenhance.simulators.online.parameters import Mixture
 from bids_lfenhance.simulators.online.source import OnlineSource
 from bids_lfenhance.simulators.online.validation import fixed_sessions
 from bids_lfenhance.training.acquired import acquired_arrays
-from bids_lfenhance.training.examples import Example, read_example, write_stacks
+from bids_lfenhance.training.examples import read_example, write_stacks
 from tests import oracle
 from tests.simulators.online.phantoms import write_people
 
@@ -99,7 +100,7 @@ def test_pairs_and_heads_share_the_pool(example: Example, tmp_path: Path) -> Non
     stage = Stage("estimate", (), 100, 4, (16, 16, 16))
     kinds = {}
     for share in (0.0, 0.5, 1.0):
-        source = OnlineSource(examples, Mixture(pairs=share), size=8, renew=2)
+        source = OnlineSource(examples, OnlineTraining(pairs=share, pool=8, renew=2))
         kinds[share] = {type(source.plan(stage, 0, 0, number)).__name__ for number in range(12)}
     assert kinds == {0.0: {"Planned"}, 0.5: {"Planned", "PlannedPair"}, 1.0: {"PlannedPair"}}
     at = [Position(0, 0, 0, number) for number in range(4)]

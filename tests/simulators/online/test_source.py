@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from bids_lfenhance.nn.batch import Batch
-from bids_lfenhance.nn.source import Position
+from bids_lfenhance.nn.settings import OnlineTraining
+from bids_lfenhance.nn.source import Position, best_corner
 from bids_lfenhance.nn.stage import Stage
-from bids_lfenhance.simulators.online.parameters import Mixture
-from bids_lfenhance.simulators.online.source import OnlineSource, corner_of
+from bids_lfenhance.simulators.online.source import ENOUGH_BRAIN, TRIES, OnlineSource
 from bids_lfenhance.training.examples import read_example, write_head
 
 from .phantoms import head_image, label_image, write_people
@@ -30,7 +30,7 @@ def source_of(folder: Path) -> OnlineSource:
     examples = write_people(folder, "ab", SHAPE) if not (folder / "a").exists() else [
         read_example(folder / name) for name in "ab"
     ]  # fmt: skip
-    return OnlineSource(examples, Mixture(), size=10, renew=2)
+    return OnlineSource(examples, OnlineTraining(pool=10, renew=2))
 
 
 def batch_at(source: OnlineSource, step: int, numbers: range = range(4)) -> Batch:
@@ -78,8 +78,8 @@ def test_label_maps_and_other_contrasts_keep_their_own(tmp_path: Path) -> None:
     write_head(tmp_path / "m", label_image(SHAPE), ("T1w", "T2w", "FLAIR"), "m", dataset="maps", origin={})
     write_head(tmp_path / "t", head_image(SHAPE)[None], ("T2w",), "t", dataset="ds", origin={})
     examples = [read_example(tmp_path / name) for name in "mt"]
-    source = OnlineSource(examples, Mixture(labels=0.5, images=0.5), size=8, renew=1)
-    kinds = {source.plan(STAGE, 0, 0, number).head.kind for number in range(12)}
+    source = OnlineSource(examples, OnlineTraining(label_maps=0.5, other_contrasts=0.5, pool=8, renew=1))
+    kinds = {source.plan(STAGE, 0, 0, number).source.kind for number in range(12)}
     assert kinds == {"labels", "image"}
     assert batch_at(source, 0).input[:, 16].min() == 1, "there is no T1w to restore"
     assert source.people == ["ds/t", "maps/m"]
@@ -94,7 +94,8 @@ def test_its_identity_is_plain(tmp_path: Path) -> None:
 def test_patches_are_cut_where_there_is_brain() -> None:
     brain = np.zeros((60, 60, 60), bool)
     brain[30:, 30:] = True
-    corners = [corner_of(brain, (24, 24, 24), np.random.default_rng(seed)) for seed in range(40)]
+    drawn = [np.random.default_rng(seed) for seed in range(40)]
+    corners = [best_corner(brain, (24, 24, 24), one, TRIES, ENOUGH_BRAIN) for one in drawn]
     shares = [brain[tuple(slice(start, start + 24) for start in corner)].mean() for corner in corners]
     assert np.mean([share > 0.2 for share in shares]) > 0.95
     assert all(0 <= start <= 36 for corner in corners for start in corner)

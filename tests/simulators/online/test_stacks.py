@@ -12,9 +12,10 @@ from bids_lfenhance.imaging.acquisition import Acquisition
 from bids_lfenhance.imaging.grid import Grid, resample
 from bids_lfenhance.imaging.profile import FWHM_PER_SD
 from bids_lfenhance.nn.acquisition import frequencies, padded_spectrum
+from bids_lfenhance.nn.settings import OnlineTraining
 from bids_lfenhance.simulators.online.fields import Noise
 from bids_lfenhance.simulators.online.material import Head, tissue_of_intensity
-from bids_lfenhance.simulators.online.parameters import Lesion, Mixture, Painting, Session, StackDraw, draw_session
+from bids_lfenhance.simulators.online.parameters import Lesion, Painting, Session, StackDraw, draw_session
 from bids_lfenhance.simulators.online.stacks import (
     believed_affine,
     interpolated,
@@ -135,7 +136,7 @@ def test_it_is_brought_back_as_the_app_resamples() -> None:
 
 def session(material: Head, seed: int = 3, **changes: Any) -> Session:
     """A session of all four stacks without faults."""
-    drawn = draw_session(np.random.default_rng(seed), material, material.kind == "head", Mixture(lesions=0.0))
+    drawn = draw_session(np.random.default_rng(seed), material, material.kind == "head", 0.0)
     stacks = tuple(
         replace(PLAIN, slot=slot, voxel=voxel, width=voxel)
         for slot, voxel in enumerate([(1.5, 1.5, 4.0), (1.5, 4.0, 1.5), (4.0, 1.5, 1.5), (2.2, 2.2, 2.2)])
@@ -202,7 +203,7 @@ def test_all_stacks_show_the_head_on_its_scale() -> None:
 
 def test_the_order_of_the_stacks_is_nothing() -> None:
     material = head()
-    drawn = draw_session(np.random.default_rng(8), material, True, Mixture())
+    drawn = draw_session(np.random.default_rng(8), material, True, OnlineTraining.lesions)
     stacks = session(material).stacks
     one = simulate(material, replace(drawn, stacks=stacks), CPU)
     other = simulate(material, replace(drawn, stacks=stacks[::-1]), CPU)
@@ -213,8 +214,8 @@ def test_the_order_of_the_stacks_is_nothing() -> None:
 def test_a_session_is_a_function_of_what_was_drawn() -> None:
     material = head()
     for seed in range(3):
-        drawn = draw_session(np.random.default_rng(seed), material, bool(seed % 2), Mixture())
-        assert drawn == draw_session(np.random.default_rng(seed), material, bool(seed % 2), Mixture())
+        drawn = draw_session(np.random.default_rng(seed), material, bool(seed % 2), OnlineTraining.lesions)
+        assert drawn == draw_session(np.random.default_rng(seed), material, bool(seed % 2), OnlineTraining.lesions)
         one, other = simulate(material, drawn, CPU), simulate(material, drawn, CPU)
         assert torch.equal(one.image, other.image)
         assert torch.isfinite(one.image).all()
@@ -225,7 +226,7 @@ def test_a_session_is_a_function_of_what_was_drawn() -> None:
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_a_gpu_makes_what_the_processor_makes() -> None:
     material = head()
-    drawn = draw_session(np.random.default_rng(1), material, True, Mixture())
+    drawn = draw_session(np.random.default_rng(1), material, True, OnlineTraining.lesions)
     here, there = simulate(material, drawn, CPU), simulate(material, drawn, torch.device("cuda"))
     torch.testing.assert_close(there.image.cpu(), here.image, atol=1e-3, rtol=0)
 
