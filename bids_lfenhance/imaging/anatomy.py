@@ -20,7 +20,7 @@ from .field_of_view import (
 )
 from .grid import Grid, box_of, coverage, resample
 from .guess import contrast_warnings
-from .morphology import closed, filled, grown, largest, opened
+from .morphology import close, dilate, fill_holes, largest, open_
 from .template import FULL, ROUGH, Effort, HeadTemplate, explained, fit_affine, gains, load_head_template, shell_weight
 from .tissue import moments, responsibilities, without_removed
 from .volume import Volume
@@ -317,7 +317,7 @@ def _foreground(image: np.ndarray, expected: np.ndarray, grid: Grid) -> np.ndarr
     radius = max(1, round(2 / min(grid.zooms)))
     near = ndimage.binary_dilation(expected, iterations=4 * radius)
     standing = largest((image > level) & near)
-    return without_removed(filled(closed(standing, radius)), image)
+    return without_removed(fill_holes(close(standing, radius)), image)
 
 
 def refine_mask(image: np.ndarray, expected: np.ndarray, priors: np.ndarray, grid: Grid) -> np.ndarray:
@@ -337,11 +337,11 @@ def refine_mask(image: np.ndarray, expected: np.ndarray, priors: np.ndarray, gri
     solid, brain = _posteriors(image[box], depth.astype(np.float32), priors[:, *box])
     radius = 2 / float(np.mean(zooms))
     tissue = solid > 0.5
-    tissue = largest(opened(tissue, radius) | (tissue & (depth < -6)))
-    near = grown(tissue, CSF_REACH_MM, zooms)
-    solid = closed(tissue | (near & (brain > 0.5)), 2 * radius)
+    tissue = largest(open_(tissue, radius) | (tissue & (depth < -6)))
+    near = dilate(tissue, CSF_REACH_MM, zooms)
+    solid = close(tissue | (near & (brain > 0.5)), 2 * radius)
     mask = np.zeros(expected.shape, bool)
-    mask[box] = filled(largest(opened(solid, radius)))
+    mask[box] = fill_holes(largest(open_(solid, radius)))
     return mask
 
 

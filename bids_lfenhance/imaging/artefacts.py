@@ -4,7 +4,7 @@ import numpy as np
 from scipy import ndimage
 
 from .grid import zooms_of
-from .morphology import grown
+from .morphology import dilate
 
 TOP = 0.99
 """Share of the largest intensity from which a voxel counts as cut off: rounding and a later resampling move it."""
@@ -51,7 +51,7 @@ def ghosts(data: np.ndarray, affine: np.ndarray, mask: np.ndarray) -> float | No
     along an axis, less that of all other air; of the three axes the largest less the middle one, so that noise which
     is louder in the middle of the field of view on all sides is no ghost. Powers of noise and signal add up.
     """
-    air = ~grown(mask, CLEAR_MM, zooms_of(affine))
+    air = ~dilate(mask, CLEAR_MM, zooms_of(affine))
     if not air.any() or np.mean(data[air] > 0) < 0.5:
         return None
     power, excess = np.square(data, dtype=np.float64), []

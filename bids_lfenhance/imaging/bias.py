@@ -4,7 +4,7 @@ import numpy as np
 from scipy import ndimage
 
 from .grid import Grid, apply_affine, coverage, resample, zooms_of
-from .morphology import filled, largest
+from .morphology import fill_holes, largest
 from .noise import threshold_otsu
 
 SHRUNK_ZOOM = 8.0
@@ -27,7 +27,7 @@ def head_mask(data: np.ndarray, affine: np.ndarray) -> np.ndarray:
     Otsu's threshold, lowered, on the image smoothed by 3 mm; the largest connected part, its holes filled.
     """
     smooth = ndimage.gaussian_filter(np.asarray(data, dtype=np.float32), 3.0 / np.array(zooms_of(affine)))
-    return filled(largest(smooth > 0.6 * threshold_otsu(smooth)))
+    return fill_holes(largest(smooth > 0.6 * threshold_otsu(smooth)))
 
 
 def correct_bias(

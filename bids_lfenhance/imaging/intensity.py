@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from .grid import apply_affine
-from .registration import LEVELS, RegistrationImage, compare, look_up
+from .registration import LEVELS, RegistrationImage, compare, interpolate
 
 LEVER = 80.0
 """Positions are measured from the head's centre in units of this, mm, so that the coefficients are of one size."""
@@ -29,7 +29,7 @@ def gain_coefficients(images: Sequence[RegistrationImage], poses: Sequence[np.nd
     rows = [np.zeros(10)]
     for image, pose in zip(images[1:], poses[1:], strict=True):
         term = compare(image, images[0], pose, *LEVELS[0])
-        inside, points, seen = look_up(term, pose, gradient=False)
+        inside, points, seen = interpolate(term, pose, gradient=False)
         y, x = term.values[inside], seen[0]
         both = (y > 0.5) & (x > 0.5)
         ratio = np.log(x[both] * images[0].scale / (y[both] * image.scale)) if both.sum() > 200 else None

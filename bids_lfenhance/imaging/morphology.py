@@ -6,13 +6,13 @@ import numpy as np
 from scipy import ndimage
 
 
-def grown(mask: np.ndarray, radius: float, zooms: Sequence[float] = (1.0, 1.0, 1.0)) -> np.ndarray:
+def dilate(mask: np.ndarray, radius: float, zooms: Sequence[float] = (1.0, 1.0, 1.0)) -> np.ndarray:
     """(X, Y, Z) bool: what lies within ``radius`` of the mask (centre to centre), in the units of ``zooms`` (3,).
 
     The ball is a bundle of columns along the last axis; shifted copies are cheaper than distances as long as it is a
     few voxels wide.
 
-    >>> grown(np.eye(3, dtype=bool)[None, :1], 1.0).astype(int).tolist()
+    >>> dilate(np.eye(3, dtype=bool)[None, :1], 1.0).astype(int).tolist()
     [[[1, 1, 0]]]
     """
     dx, dy, dz = zooms
@@ -34,14 +34,14 @@ def grown(mask: np.ndarray, radius: float, zooms: Sequence[float] = (1.0, 1.0, 1
     return out
 
 
-def closed(mask: np.ndarray, radius: float) -> np.ndarray:
+def close(mask: np.ndarray, radius: float) -> np.ndarray:
     """(X, Y, Z) bool: the mask with gaps narrower than twice ``radius`` voxels filled."""
-    return ~grown(~grown(mask, radius), radius)
+    return ~dilate(~dilate(mask, radius), radius)
 
 
-def opened(mask: np.ndarray, radius: float) -> np.ndarray:
+def open_(mask: np.ndarray, radius: float) -> np.ndarray:
     """(X, Y, Z) bool: the mask without what is thinner than twice ``radius`` voxels."""
-    return grown(~grown(~mask, radius), radius)
+    return dilate(~dilate(~mask, radius), radius)
 
 
 def largest(mask: np.ndarray) -> np.ndarray:
@@ -50,7 +50,7 @@ def largest(mask: np.ndarray) -> np.ndarray:
     return pieces == np.argmax(np.bincount(pieces.ravel())[1:]) + 1 if count else mask
 
 
-def filled(mask: np.ndarray) -> np.ndarray:
+def fill_holes(mask: np.ndarray) -> np.ndarray:
     """(X, Y, Z) bool: the mask and all that it encloses, as ``scipy.ndimage.binary_fill_holes``, but sooner."""
     padded = np.pad(~mask, 1, constant_values=True)
     pieces, _ = ndimage.label(padded)

@@ -28,7 +28,7 @@ FIXED_ORDER = ("T2w", "T1w", "FLAIR")
 
 
 @dataclass(frozen=True)
-class Group:
+class ContrastStacks:
     """The stacks of one contrast, their alignments on the first of them, the gains (S, 10) of ``gain_coefficients``."""
 
     contrast: str
@@ -168,9 +168,9 @@ def _first_of_each(
     return list(chosen.values()), warnings
 
 
-def _grouped(prepared: Sequence[PreparedScan], levels: Sequence[tuple[float, int]]) -> list[Group]:
+def _grouped(prepared: Sequence[PreparedScan], levels: Sequence[tuple[float, int]]) -> list[ContrastStacks]:
     """The stacks by contrast, registered to the first of each: iso where there is one, else axial; then by name."""
-    groups: list[Group] = []
+    groups: list[ContrastStacks] = []
     for contrast in FIXED_ORDER:
         members = sorted(
             (scan for scan in prepared if scan.contrast == contrast),
@@ -186,11 +186,13 @@ def _grouped(prepared: Sequence[PreparedScan], levels: Sequence[tuple[float, int
             *(align_and_mirror(scan.registration_image, fixed, levels=levels) for scan in members[1:]),
         ]
         gains = gain_coefficients([scan.registration_image for scan in members], [a.pose for a in alignments])
-        groups.append(Group(contrast, tuple(members), tuple(alignments), gains))
+        groups.append(ContrastStacks(contrast, tuple(members), tuple(alignments), gains))
     return groups
 
 
-def _place(groups: Sequence[Group], reference: Volume | None, levels: Sequence[tuple[float, int]]) -> list[Alignment]:
+def _place(
+    groups: Sequence[ContrastStacks], reference: Volume | None, levels: Sequence[tuple[float, int]]
+) -> list[Alignment]:
     """Each contrast on the frame: on the reference's same contrast, else across contrasts."""
     if reference is None:
         fixed = groups[0].registration_image() if len(groups) > 1 else groups[0].scans[0].registration_image
@@ -217,7 +219,7 @@ def _target(contrast: str, reference: Volume) -> str:
 
 
 def _quality(
-    groups: Sequence[Group], placed: Sequence[Alignment], volume: Volume, reference: Volume | None
+    groups: Sequence[ContrastStacks], placed: Sequence[Alignment], volume: Volume, reference: Volume | None
 ) -> dict[str, Any]:
     """The quality record of a session."""
     shown = volume if reference is None else reference

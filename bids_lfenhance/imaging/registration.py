@@ -205,7 +205,7 @@ def _piecewise_linear(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return value, slope
 
 
-def look_up(term: ImageComparison, pose: np.ndarray, gradient: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def interpolate(term: ImageComparison, pose: np.ndarray, gradient: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(Which points the fixed image covers (N,) bool, where they land (M, 3) mm, (1, M) the fixed image there).
 
     With ``gradient`` the last is (4, M): the image, then its gradient along the three axes.
@@ -231,7 +231,7 @@ def _normal_equations(
     term: ImageComparison, pose: np.ndarray, centre: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, int]:
     """The (6, 6) matrix and (6,) vector of a Gauss-Newton step, the curve eliminated; and how many points it used."""
-    inside, landed, seen = look_up(term, pose, gradient=True)
+    inside, landed, seen = interpolate(term, pose, gradient=True)
     if inside.sum() < 50:
         return np.zeros((6, 6)), np.zeros(6), 0
     y, x, g = term.values[inside], seen[0], seen[1:].T
@@ -302,7 +302,7 @@ def _bounded_step(matrix: np.ndarray, vector: np.ndarray) -> tuple[np.ndarray, f
 
 def fit_quality(term: ImageComparison, pose: np.ndarray) -> tuple[float, float]:
     """Overlap (share of points covered) and similarity (share of variance explained, points outside count as 0)."""
-    inside, _, seen = look_up(term, pose, gradient=False)
+    inside, _, seen = interpolate(term, pose, gradient=False)
     overlap = float(inside.mean()) if len(inside) else 0.0
     if inside.sum() < 50:
         return overlap, 0.0

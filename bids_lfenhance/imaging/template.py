@@ -14,7 +14,7 @@ from scipy import ndimage, optimize
 
 from .grid import Grid, apply_affine, resample
 from .mni import mni152
-from .morphology import filled
+from .morphology import fill_holes
 
 CLASSES = ("CSF", "GM", "WM", "skull", "scalp", "air", "below")
 """Order of the class maps; the first three are ``config.TISSUES``."""
@@ -72,7 +72,7 @@ def load_head_template() -> HeadTemplate:
 def _padded_priors() -> tuple[Grid, np.ndarray, np.ndarray]:
     """Grid at 2 mm, (3, X, Y, Z) CSF/GM/WM and (X, Y, Z) brain, float32 in [0, 1], padded by ``MARGIN_MM``."""
     (t1w, grey, white), affine = mni152()
-    brain = filled(t1w > 0.02).astype(np.float32)
+    brain = fill_holes(t1w > 0.02).astype(np.float32)
     maps = np.stack([brain * np.clip(1 - grey - white, 0, 1), brain * grey, brain * white])
     maps *= brain / np.maximum(maps.sum(axis=0), 1e-3)
     pad = MARGIN_MM // ZOOM_MM

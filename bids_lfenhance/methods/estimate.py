@@ -121,10 +121,10 @@ def estimate_session(
     network : (1, 17, x, y, z) → (1, 2, x, y, z), on ``device``
     known : contrasts the network has learned
     """
-    from ..imaging.morphology import grown  # a training on a machine without scipy reads this module too
+    from ..imaging.morphology import dilate  # a training on a machine without scipy reads this module too
 
     crop = BrainCrop.of(volume, known, MARGIN)
-    region = grown(crop.mask, REACH_MM, crop.grid.zooms)
+    region = dilate(crop.mask, REACH_MM, crop.grid.zooms)
     warnings = list(crop.warnings(known))
     estimates: dict[str, ContrastEstimate] = {}
     for name in (name for name in volume.contrasts if name in known):
