@@ -74,7 +74,7 @@ def segment(
         corner = np.zeros(3, int)
     box, inner = _inside(corner, found.shape[1:], grid.shape)
     posteriors = found[(slice(None), *inner)]
-    channels = one_piece(posteriors)
+    channels = keep_largest_components(posteriors)
     labels = np.zeros(grid.shape, np.uint8)
     labels[box] = indices().astype(np.uint8)[channels]
     return Segmentation(labels, brain_of(labels, grid), posteriors, box, _confidence(channels, posteriors), grid)
@@ -152,7 +152,7 @@ def _uncertain(posterior: np.ndarray) -> float:
     return float(np.sum(wide * (1 - wide), dtype=np.float64))
 
 
-def one_piece(posteriors: np.ndarray) -> np.ndarray:
+def keep_largest_components(posteriors: np.ndarray) -> np.ndarray:
     """(x, y, z) uint8 channels, the likeliest ones, but each region in one piece and the background too.
 
     A piece that hangs together with its region over no face, edge or corner goes to the next likely channel; so do
@@ -161,21 +161,21 @@ def one_piece(posteriors: np.ndarray) -> np.ndarray:
     """
     channels = posteriors.argmax(axis=0).astype(np.uint8)
     for _ in range(ROUNDS):
-        loose = _loose(channels)
+        loose = _minor_components(channels)
         if not loose.any():
             return channels
         left = posteriors[:, loose].astype(np.float32)
         left[channels[loose], np.arange(left.shape[1])] = 0
         posteriors[:, loose] = left / np.maximum(left.sum(axis=0), 1e-6)
         channels[loose] = left.argmax(axis=0)
-    loose = _loose(channels)
+    loose = _minor_components(channels)
     if loose.any():
         nearest = ndimage.distance_transform_edt(loose, return_distances=False, return_indices=True)
         channels = channels[tuple(nearest)]
     return channels
 
 
-def _loose(channels: np.ndarray) -> np.ndarray:
+def _minor_components(channels: np.ndarray) -> np.ndarray:
     """(x, y, z) bool: every piece of a channel but its largest one; those of the CSF stay.
 
     The background is joined around the edges: a head that reaches them does not cut it in two.

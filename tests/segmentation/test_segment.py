@@ -18,7 +18,7 @@ from bids_lfenhance.segmentation.segment import (
     BRIGHTEST,
     _seen,
     brain_of,
-    one_piece,
+    keep_largest_components,
     predictor,
     segment,
     segment_volume,
@@ -132,14 +132,14 @@ def test_islands_go_to_the_next_likely_region_and_holes_are_filled():
     wrong[10, 20, 20] = 0  # a hole
     wrong[0, 0, 0] = 53  # and a speck of the right one in the air
     scores = posteriors_of(wrong, LABELS)
-    np.testing.assert_array_equal(indices()[one_piece(scores)], LABELS)
+    np.testing.assert_array_equal(indices()[keep_largest_components(scores)], LABELS)
     np.testing.assert_allclose(scores.sum(axis=0, dtype=np.float64), 1, atol=5e-3)
 
 
 def test_noise_becomes_one_piece_of_each_but_the_csf():
     rng = np.random.default_rng(1)
     scores = rng.dirichlet(np.ones(33), (20, 20, 20)).transpose(3, 0, 1, 2).astype(np.float16)
-    channels = one_piece(scores)
+    channels = keep_largest_components(scores)
     for channel in np.unique(channels):
         if indices()[channel] not in (0, 24):
             assert ndimage.label(channels == channel, np.ones((3, 3, 3)))[1] == 1
@@ -148,7 +148,9 @@ def test_noise_becomes_one_piece_of_each_but_the_csf():
 def test_pieces_of_csf_stay():
     labels = np.zeros((20, 20, 20), np.uint8)
     labels[2:4], labels[10:12] = 24, 24
-    np.testing.assert_array_equal(indices()[one_piece(posteriors_of(labels, np.zeros_like(labels)))], labels)
+    np.testing.assert_array_equal(
+        indices()[keep_largest_components(posteriors_of(labels, np.zeros_like(labels)))], labels
+    )
 
 
 def test_the_brain_is_every_region_and_the_csf_beside_it():
