@@ -73,7 +73,7 @@ class LabelMap:
 
     def on_grid(self, values: np.ndarray) -> np.ndarray:
         """(X, Y, Z): an array of the map's voxels on ``grid``, by nearest neighbour; 0 outside the map."""
-        return _look_up(values, self, lattice(np.eye(4), self.grid.shape))
+        return _interpolate(values, self, lattice(np.eye(4), self.grid.shape))
 
     def to_template(self) -> np.ndarray:
         """(4, 4): voxel of ``grid`` → common space, as ``HighField.to_template``."""
@@ -176,7 +176,7 @@ def synthesise(labels: LabelMap, contrasts: Sequence[str], seed: int) -> list[Hi
     for axis in range(3):
         for width, amplitude in WARP:
             index[axis] += np.float32(amplitude) * random_field(shape, width, generator)
-    classes = _look_up(labels.classes, labels, index)
+    classes = _interpolate(labels.classes, labels, index)
     shares = np.array([(0, 0, 0), *(kind.tissue for kind in label_classes())], np.float32)
     tissue = np.stack([ndimage.gaussian_filter(one[classes], BLUR) for one in shares.T])
     mask = ndimage.binary_fill_holes(tissue.sum(axis=0) > 0.5)
@@ -223,7 +223,7 @@ def _random_affine(grid: Grid, generator: np.random.Generator) -> np.ndarray:
     return affine
 
 
-def _look_up(values: np.ndarray, labels: LabelMap, index: np.ndarray) -> np.ndarray:
+def _interpolate(values: np.ndarray, labels: LabelMap, index: np.ndarray) -> np.ndarray:
     """(X, Y, Z): the value (I, J, K) at each place (3, X, Y, Z), voxels of ``labels.grid``; 0 outside the map."""
     to_map = (np.linalg.inv(labels.affine) @ labels.grid.affine).astype(np.float32)
     voxels = np.einsum("ij,jxyz->ixyz", to_map[:3, :3], index) + to_map[:3, 3, None, None, None]

@@ -79,7 +79,7 @@ ABOUT = Description(
 
 
 @dataclass(frozen=True)
-class SimulateSettings:
+class H2loSimulatorSettings:
     """Options of ``h2lo`` as a simulator."""
 
     weights: str = field(

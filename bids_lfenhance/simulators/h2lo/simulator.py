@@ -7,11 +7,11 @@ from ...imaging.volume import Stack
 from ..presets import Preset
 from ..simulator import Simulator, random_motion, rows
 from ..source import HighField
-from .settings import LearnedRecord, SimulateSettings
+from .settings import H2loSimulatorSettings, LearnedRecord
 
 
 def _draw(
-    source: HighField, preset: Preset, settings: SimulateSettings, generator: np.random.Generator
+    source: HighField, preset: Preset, settings: H2loSimulatorSettings, generator: np.random.Generator
 ) -> LearnedRecord:
     """Motion and the seed of the noise: all that is random about a map that was learned."""
     # Torch is heavy: the command line reads this record without it.
@@ -33,7 +33,7 @@ def _apply(source: HighField, geometry: Grid, record: LearnedRecord) -> Stack:
 
 SIMULATOR = Simulator(
     "h2lo",
-    SimulateSettings,
+    H2loSimulatorSettings,
     LearnedRecord,
     _draw,
     _apply,

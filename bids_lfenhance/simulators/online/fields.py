@@ -105,7 +105,7 @@ def indices(matrix: np.ndarray, shape: Shape, device: torch.device) -> list[Tens
     ]
 
 
-def look_up(images: Tensor, index: Sequence[Tensor], mode: str = "bilinear", beyond: str = "zeros") -> Tensor:
+def interpolate(images: Tensor, index: Sequence[Tensor], mode: str = "bilinear", beyond: str = "zeros") -> Tensor:
     """(N, X, Y, Z) images (N, I, J, K) at voxel indices, three (X, Y, Z); ``beyond`` the border "zeros" or "border"."""
     sides = images.shape[1:]
     place = torch.stack([(2 * at + 1) / side - 1 for at, side in zip(index, sides, strict=True)][::-1], dim=-1)

@@ -27,7 +27,7 @@ TRIES = 1000
 
 
 @dataclass(frozen=True, eq=False)
-class Head:
+class TrainingHead:
     """One image or label map, RAS, 1 mm, brain only.
 
     ``image`` (X, Y, Z) uint8, 0 outside the brain: intensities of which ``FULL`` is the 99.9th percentile, or labels.
@@ -66,7 +66,7 @@ class Head:
                 means[label], spreads[label] = means[left], spreads[left]
         return tuple(means), tuple(spreads)
 
-    def with_room(self, patch: Sequence[int], margin: int) -> "Head":
+    def with_room(self, patch: Sequence[int], margin: int) -> "TrainingHead":
         """The head with ``margin`` voxels of nothing around it, and no side shorter than ``patch`` (3,)."""
         room = []
         for side, least in zip(self.image.shape, patch, strict=True):
@@ -75,10 +75,10 @@ class Head:
         return replace(self, image=np.pad(self.image, room))
 
 
-def t1w_head(image: np.ndarray, person: str) -> Head:
+def t1w_head(image: np.ndarray, person: str) -> TrainingHead:
     """A T1w head with its tissues, found in the histogram of ``image`` (X, Y, Z) uint8."""
     posterior, means = tissue_of_intensity(np.bincount(image.ravel(), minlength=256))
-    return Head("head", image, person, posterior, means)
+    return TrainingHead("head", image, person, posterior, means)
 
 
 def tissue_of_intensity(counts: np.ndarray) -> tuple[np.ndarray, tuple[float, ...]]:
@@ -106,17 +106,17 @@ def tissue_of_intensity(counts: np.ndarray) -> tuple[np.ndarray, tuple[float, ..
     return posterior.astype(np.float32), tuple(float(value) / FULL for value in mean)
 
 
-def heads_of(examples: Sequence[Example]) -> list[Head]:
+def heads_of(examples: Sequence[Example]) -> list[TrainingHead]:
     """Every image and label map of the examples."""
     heads = []
     for example in examples:
         if example.kind == "stacks":
             continue
         if example.kind == "maps":
-            heads.append(Head("labels", np.asarray(example.labels), example.person))
+            heads.append(TrainingHead("labels", np.asarray(example.labels), example.person))
             continue
         for contrast, stored in zip(example.contrasts["high"], example.high, strict=True):
             image = np.asarray(stored)
             known = contrast == "T1w"
-            heads.append(t1w_head(image, example.person) if known else Head("image", image, example.person))
+            heads.append(t1w_head(image, example.person) if known else TrainingHead("image", image, example.person))
     return heads

@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 
-from .material import Head
+from .material import TrainingHead
 
 Numbers = tuple[float, ...]
 
@@ -124,7 +124,7 @@ class StackDraw:
 
 
 @dataclass(frozen=True)
-class Session:
+class SessionParameters:
     """All that is drawn of one session; what is drawn voxel by voxel follows from ``seed``.
 
     ``mask``: the brain as it will be found reaches as far as its blurred edge exceeds this. ``rim``: (how far, how
@@ -138,14 +138,16 @@ class Session:
     rim: tuple[float, float]
 
 
-def draw_session(generator: np.random.Generator, head: Head, restored: bool, lesions: float) -> Session:
+def draw_session(
+    generator: np.random.Generator, head: TrainingHead, restored: bool, lesions: float
+) -> SessionParameters:
     """A session of a head; ``restored``: of a T1w head, whose T1w contrast at high field is a target too.
 
     ``lesions``: chance that some are planted in it.
     """
     subject = _draw_subject(generator, head, restored, lesions)
     rim = (_between(generator, 0.02, 0.2), _between(generator, 0.1, 1.1)) if _chance(generator, 0.7) else (0.0, 0.0)
-    return Session(
+    return SessionParameters(
         int(generator.integers(2**62)),
         subject,
         draw_stacks(generator, draw_slots(generator), head.image.shape),
@@ -218,7 +220,7 @@ def _draw_stack(
     )
 
 
-def _draw_subject(generator: np.random.Generator, head: Head, restored: bool, share: float) -> Subject:
+def _draw_subject(generator: np.random.Generator, head: TrainingHead, restored: bool, share: float) -> Subject:
     contrast = _draw_contrast(generator, head, restored)
     bent = _chance(generator, 0.8 if head.kind == "labels" else 0.0 if head.kind == "image" else 0.4)
     warp = None
@@ -241,7 +243,7 @@ def _draw_subject(generator: np.random.Generator, head: Head, restored: bool, sh
     return Subject(_chance(generator, 0.5), warp, contrast, lesions, low, max(0.05, white * high))
 
 
-def _draw_contrast(generator: np.random.Generator, head: Head, restored: bool) -> Tissues | Painting | Gamma:
+def _draw_contrast(generator: np.random.Generator, head: TrainingHead, restored: bool) -> Tissues | Painting | Gamma:
     if head.kind == "image":
         return Gamma(_between(generator, 0.8, 1.25))
     if head.kind == "labels":
@@ -263,7 +265,7 @@ def _draw_contrast(generator: np.random.Generator, head: Head, restored: bool) -
     return Tissues((_between(generator, 0.12, 0.62), low_grey, 1.0), textures, restored=True)
 
 
-def _draw_lesion(generator: np.random.Generator, head: Head) -> Lesion:
+def _draw_lesion(generator: np.random.Generator, head: TrainingHead) -> Lesion:
     centre = head.place_of_lesion(generator)
     return Lesion(centre, _log_between(generator, 1.3, 9), _uniform(generator, 0.7, 1.4, 3))
 

@@ -18,9 +18,9 @@ from ...nn.settings import OnlineTraining
 from ...nn.source import Position, best_corner
 from ...nn.stage import Stage
 from .fields import Noise
-from .material import Head, heads_of
+from .material import TrainingHead, heads_of
 from .pairs import PlannedPair, pairs_of, plan_pair
-from .parameters import Session, draw_session
+from .parameters import SessionParameters, draw_session
 from .stacks import Simulated, prepare_noise, simulate
 
 FIRST = 8
@@ -44,8 +44,8 @@ class Planned:
     """A head of the pool before it is simulated: number in the pool, what was drawn, and the noise made ahead."""
 
     number: int
-    source: Head
-    drawn: Session
+    source: TrainingHead
+    drawn: SessionParameters
     noise: Noise
 
     def make(self, device: torch.device) -> Simulated:
@@ -107,7 +107,7 @@ class OnlineSource:
         drawn = draw_session(generator, head, restored, self.settings.lesions)
         return Planned(number, head, drawn, Noise(drawn.seed))
 
-    def _of_any_kind(self, generator: np.random.Generator) -> list[Head]:
+    def _of_any_kind(self, generator: np.random.Generator) -> list[TrainingHead]:
         """The heads of a kind, drawn from the kinds available."""
         labels, images = self.settings.label_maps, self.settings.other_contrasts
         shares = {"head": max(0.0, 1 - labels - images), "labels": labels, "image": images}

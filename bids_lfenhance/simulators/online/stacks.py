@@ -10,9 +10,9 @@ from torch import Tensor
 
 from ...imaging.profile import FWHM_PER_SD, PAD_MM
 from ...nn.acquisition import frequencies, padded_spectrum, sample
-from .fields import Noise, blurred, indices, look_up, percentile, rigid, smooth_field, softened
-from .material import Head
-from .parameters import Profile, Session, StackDraw
+from .fields import Noise, blurred, indices, interpolate, percentile, rigid, smooth_field, softened
+from .material import TrainingHead
+from .parameters import Profile, SessionParameters, StackDraw
 from .subjects import Sharp, make_subject, normalised
 
 EDGE, REGION, SCANS = 30, 31, 100
@@ -52,7 +52,9 @@ class Simulated:
         return replace(self, image=self.image.half(), own=self.own.half(), high=high, lesions=self.lesions.half())
 
 
-def simulate(head: Head, drawn: Session, device: torch.device, noise: Noise | None = None) -> Simulated:
+def simulate(
+    head: TrainingHead, drawn: SessionParameters, device: torch.device, noise: Noise | None = None
+) -> Simulated:
     """What was drawn of a session, done; the same numbers on every device, but for rounding.
 
     ``noise``: that of ``drawn.seed``, where some of it was prepared.
@@ -87,7 +89,7 @@ def simulate(head: Head, drawn: Session, device: torch.device, noise: Noise | No
     )
 
 
-def prepare_noise(drawn: Session, shape: Sequence[int], noise: Noise) -> None:
+def prepare_noise(drawn: SessionParameters, shape: Sequence[int], noise: Noise) -> None:
     """Draw the costly random numbers of a session ahead of time, on whatever thread: the noise of its scans."""
     for stack in drawn.stacks:
         noise.prepare(SCANS + 10 * stack.slot + GRAIN, (2, *lattice(stack, shape)))
@@ -168,7 +170,7 @@ def true_affine(stack: StackDraw, shape: Sequence[int]) -> np.ndarray:
     return rigid(stack.degrees, stack.shift, centre) @ voxels
 
 
-def believed_affine(stack: StackDraw, shape: Sequence[int]) -> np.ndarray:
+def registered_affine(stack: StackDraw, shape: Sequence[int]) -> np.ndarray:
     """(4, 4) voxel of the stack, as it is cut, → voxel of the head, as registration has it."""
     centre = [(side - 1) / 2 for side in shape]
     begin = np.eye(4)
@@ -179,11 +181,11 @@ def believed_affine(stack: StackDraw, shape: Sequence[int]) -> np.ndarray:
 
 def interpolated(data: Tensor, stack: StackDraw, shape: tuple[int, ...]) -> tuple[Tensor, Tensor]:
     """((X, Y, Z) the stack on the grid of the head, as ``grid.resample`` has it; (X, Y, Z) bool its field of view)."""
-    index = indices(np.linalg.inv(believed_affine(stack, shape)), shape, data.device)
+    index = indices(np.linalg.inv(registered_affine(stack, shape)), shape, data.device)
     inside = torch.ones(shape, dtype=torch.bool, device=data.device)
     for at, side in zip(index, data.shape, strict=True):
         inside &= (at > -0.5) & (at < side - 0.5)
-    return look_up(data[None], index, beyond="border")[0] * inside, inside
+    return interpolate(data[None], index, beyond="border")[0] * inside, inside
 
 
 def transfer_of(stack: StackDraw, parts: tuple[Tensor, Tensor, Tensor]) -> Tensor:

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from ...imaging.grid import translation
-from .fields import Noise, bend, blurred, indices, look_up, percentile, smooth_field
-from .material import FULL, Head
+from .fields import Noise, bend, blurred, indices, interpolate, percentile, smooth_field
+from .material import FULL, TrainingHead
 from .parameters import Gamma, Lesion, Painting, Subject, Tissues
 
 SHADE = 0.05
@@ -31,7 +31,7 @@ class Sharp:
     lesions: Tensor
 
 
-def make_subject(head: Head, drawn: Subject, noise: Noise, device: torch.device) -> Sharp:
+def make_subject(head: TrainingHead, drawn: Subject, noise: Noise, device: torch.device) -> Sharp:
     """The head with its contrast and lesions; left and right exchanged last, where that was drawn."""
     source = torch.from_numpy(head.image).to(device)
     brain = source > 0
@@ -40,8 +40,8 @@ def make_subject(head: Head, drawn: Subject, noise: Noise, device: torch.device)
     if drawn.warp is not None:
         index = bend(drawn.warp, noise, BENT, source.shape, device)
         solid = torch.stack([brain.float(), value]) if head.kind == "labels" else brain.float()[None]
-        moved = look_up(solid, index, "nearest")
-        smooth = look_up(lesions[None] if head.kind == "labels" else torch.stack([lesions, value]), index)
+        moved = interpolate(solid, index, "nearest")
+        smooth = interpolate(lesions[None] if head.kind == "labels" else torch.stack([lesions, value]), index)
         brain, lesions = moved[0] > 0.5, smooth[0]
         value = (moved[1] if head.kind == "labels" else smooth[1]) * brain
     lesions = lesions * brain
@@ -83,7 +83,7 @@ def planted(lesions: tuple[Lesion, ...], brain: Tensor, noise: Noise) -> Tensor:
     return share * brain
 
 
-def _of_tissues(value: Tensor, head: Head, drawn: Tissues, brain: Tensor, noise: Noise) -> Tensor:
+def _of_tissues(value: Tensor, head: TrainingHead, drawn: Tissues, brain: Tensor, noise: Noise) -> Tensor:
     """Σ p_k (mean_k shade_k + texture_k (x − μ_k)), and a curve of x."""
     assert head.posterior is not None
     table = torch.from_numpy(head.posterior).to(value.device)

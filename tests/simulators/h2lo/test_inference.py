@@ -18,7 +18,7 @@ from bids_lfenhance.simulators import get_simulator
 from bids_lfenhance.simulators.h2lo.inference import degrade_batch, operators
 from bids_lfenhance.simulators.h2lo.method import TRAINABLE
 from bids_lfenhance.simulators.h2lo.network import REACH
-from bids_lfenhance.simulators.h2lo.settings import H2loSettings, SimulateSettings
+from bids_lfenhance.simulators.h2lo.settings import H2loSettings, H2loSimulatorSettings
 from bids_lfenhance.simulators.h2lo.simulator import SIMULATOR
 from bids_lfenhance.simulators.presets import named_preset, stack_geometry
 from bids_lfenhance.simulators.session import record_json, replay, simulate_session
@@ -46,7 +46,7 @@ def source() -> HighField:
 
 
 def drawn(source: HighField, weights: Path, seed: int = 1, word: str = "hyperfine-axi", **changes: Any) -> Any:
-    settings = SimulateSettings(weights=str(weights), **changes)
+    settings = H2loSimulatorSettings(weights=str(weights), **changes)
     return SIMULATOR.draw(source, named_preset(word, source.contrast), settings, np.random.default_rng(seed))
 
 
@@ -101,7 +101,7 @@ def test_the_units_of_high_field_do_not_matter(source: HighField, weights: Path)
 
 def test_a_session_is_read_from_one_low_field(source: HighField, weights: Path) -> None:
     presets = [named_preset(word, "T1w") for word in ("hyperfine-axi", "hyperfine-cor")]
-    settings = SimulateSettings(weights=str(weights))
+    settings = H2loSimulatorSettings(weights=str(weights))
     session = simulate_session(SIMULATOR, [source], presets, settings, np.random.default_rng(0))
     assert [record.plane for _, record in session] == ["axi", "cor"]
     assert all(np.isfinite(stack.data).all() and stack.data.any() for stack, _ in session)
@@ -188,7 +188,7 @@ def test_the_bundled_weights_work_without_a_word(contrast: str) -> None:
     """A phantom is no brain, so this says only that something of it is seen, and that they say whom they know."""
     source = phantom_source(size=32, contrast=contrast)
     preset, rng = named_preset("hyperfine-axi", contrast), np.random.default_rng(1)
-    record = SIMULATOR.draw(source, preset, SimulateSettings(), rng)
+    record = SIMULATOR.draw(source, preset, H2loSimulatorSettings(), rng)
     made = SIMULATOR.apply(source, source.grid, replace(record, motion=STILL)).data
     assert np.isfinite(made).all()
     assert made[source.mask].mean() > 2 * made[~source.mask].mean()

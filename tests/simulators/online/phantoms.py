@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from bids_lfenhance.nn.example import Example
-from bids_lfenhance.simulators.online.material import Head, t1w_head
+from bids_lfenhance.simulators.online.material import TrainingHead, t1w_head
 from bids_lfenhance.training.examples import read_example, write_head
 
 FLUID, GREY, WHITE = 70, 130, 210
@@ -35,7 +35,7 @@ def label_image(shape: tuple[int, int, int] = (44, 48, 40)) -> np.ndarray:
     return np.where(np.arange(shape[0])[:, None, None] < shape[0] // 2, left, right).astype(np.uint8)
 
 
-def head(shape: tuple[int, int, int] = (44, 48, 40), texture: float = 5.0) -> Head:
+def head(shape: tuple[int, int, int] = (44, 48, 40), texture: float = 5.0) -> TrainingHead:
     """A T1w head with room around it."""
     return t1w_head(head_image(shape, texture=texture), "ds/a").with_room((0, 0, 0), 8)
 

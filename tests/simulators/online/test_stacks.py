@@ -14,12 +14,12 @@ from bids_lfenhance.imaging.profile import FWHM_PER_SD
 from bids_lfenhance.nn.acquisition import frequencies, padded_spectrum
 from bids_lfenhance.nn.settings import OnlineTraining
 from bids_lfenhance.simulators.online.fields import Noise
-from bids_lfenhance.simulators.online.material import Head, tissue_of_intensity
-from bids_lfenhance.simulators.online.parameters import Lesion, Painting, Session, StackDraw, draw_session
+from bids_lfenhance.simulators.online.material import TrainingHead, tissue_of_intensity
+from bids_lfenhance.simulators.online.parameters import Lesion, Painting, SessionParameters, StackDraw, draw_session
 from bids_lfenhance.simulators.online.stacks import (
-    believed_affine,
     interpolated,
     lattice,
+    registered_affine,
     scan,
     simulate,
     transfer_of,
@@ -129,12 +129,12 @@ def test_it_is_brought_back_as_the_app_resamples() -> None:
     )
     data = scanned(image, stack)
     found, inside = interpolated(data, stack, image.shape)
-    expected = resample(data.numpy(), believed_affine(stack, image.shape), Grid(np.eye(4), image.shape))
+    expected = resample(data.numpy(), registered_affine(stack, image.shape), Grid(np.eye(4), image.shape))
     np.testing.assert_allclose(found.numpy(), expected, atol=2e-4)
     assert not inside[:, :, :3].any()
 
 
-def session(material: Head, seed: int = 3, **changes: Any) -> Session:
+def session(material: TrainingHead, seed: int = 3, **changes: Any) -> SessionParameters:
     """A session of all four stacks without faults."""
     drawn = draw_session(np.random.default_rng(seed), material, material.kind == "head", 0.0)
     stacks = tuple(
@@ -162,7 +162,7 @@ def test_tissues_are_as_bright_as_drawn() -> None:
 
 
 def test_labels_are_painted_as_drawn() -> None:
-    material = Head("labels", np.pad(label_image(), 8), "m/1")
+    material = TrainingHead("labels", np.pad(label_image(), 8), "m/1")
     drawn = session(material)
     assert isinstance(drawn.subject.contrast, Painting)
     sharp = make_subject(material, drawn.subject, Noise(drawn.seed), CPU)
