@@ -40,12 +40,12 @@ def clean(state: Tensor, v: Tensor, level: float) -> Tensor:
     return math.cos(angle) * state - math.sin(angle) * v
 
 
-def bent_times(steps: int) -> list[float]:
+def power_schedule(steps: int) -> list[float]:
     """``steps`` + 1 times from 0, noise, to 1, finer where there is little noise left."""
     return [1 - (1 - step / steps) ** BEND for step in range(steps + 1)]
 
 
-def contrast(low: Tensor, high: Tensor) -> Tensor:
+def contrastive_loss(low: Tensor, high: Tensor) -> Tensor:
     """InfoNCE (Eq. 19) of unit vectors (N, F) of low and high field, the positives being the same slices."""
     likeness = low @ high.T / TEMPERATURE
     return functional.cross_entropy(likeness, torch.arange(len(low), device=low.device))

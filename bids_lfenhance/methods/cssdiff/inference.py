@@ -17,7 +17,7 @@ from ...nn.unet3d import apply_padded
 from ..estimate import ContrastEstimate
 from ..options import COARSER, settings_with
 from ..residual import ResidualPrepared, ResidualSampler
-from .diffusion import bent_times, clean
+from .diffusion import clean, power_schedule
 from .network import (
     CHANNELS,
     GRID,
@@ -66,7 +66,7 @@ def draw(
     """(r̂ (1, 1, x, y, z), network calls) of one contrast, a call being that of all slices."""
     settings = prepared.settings
     velocity = velocity_of(prepared.nets, one.mean, one.scale, one.inputs, settings.slices_at_once)
-    residual = heun(velocity, slices_of(randn_like(one.mean, generator)), bent_times(settings.steps))
+    residual = heun(velocity, slices_of(randn_like(one.mean, generator)), power_schedule(settings.steps))
     return residual.movedim(0, -1)[None, None], 2 * settings.steps - 1
 
 

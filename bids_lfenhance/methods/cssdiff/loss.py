@@ -6,7 +6,7 @@ from torch import Tensor
 from ...nn.batch import Batch, required
 from ...nn.residual import standardise
 from ...nn.stage import Nets, Phase, Stage
-from .diffusion import contrast, draw_levels, mix
+from .diffusion import contrastive_loss, draw_levels, mix
 from .network import STATE_OFFSETS, TOKEN_OFFSETS, condition_channels, neighbours, slices_of
 from .settings import CssDiffSettings
 
@@ -31,7 +31,7 @@ def _of_item(nets: Nets, item: Batch, settings: CssDiffSettings, generator: torc
     around = nets["encoder"](neighbours(low, index, TOKEN_OFFSETS).flatten(0, 1)[:, None]).unflatten(
         0, (-1, len(TOKEN_OFFSETS))
     )
-    contrastive = contrast(
+    contrastive = contrastive_loss(
         nets["encoder"].vector(around[:, TOKEN_OFFSETS.index(0)]),  # type: ignore[operator]
         nets["encoder"].vector(nets["encoder"](slices_of(target)[index][:, None])),  # type: ignore[operator]
     )

@@ -14,7 +14,7 @@ from .settings import HEADS, CssDiffNetwork
 CHANNELS = 3 + 2 + CONDITION
 """State of slices i − 1, i, i + 1; estimate of i − 1 and i + 1; the condition of slice i."""
 
-FOLD = 2
+UNSHUFFLE = 2
 """Pixels a side that are folded into features."""
 
 STATE_OFFSETS, ESTIMATE_OFFSETS, TOKEN_OFFSETS = (-1, 0, 1), (-1, 1), (-6, 0, 6)
@@ -104,8 +104,8 @@ class SliceDenoiser(nn.Module):
 
     def __init__(self, widths: Sequence[int]) -> None:
         super().__init__()
-        self.multiple = FOLD * 2 ** (len(widths) - 1)
-        ins = (FOLD**2 * CHANNELS, *widths[:-1])
+        self.multiple = UNSHUFFLE * 2 ** (len(widths) - 1)
+        ins = (UNSHUFFLE**2 * CHANNELS, *widths[:-1])
         up = list(reversed(widths[:-1]))
         self.encoder = nn.ModuleList(Block(a, b) for a, b in zip(ins, widths, strict=True))
         self.down = nn.ModuleList(nn.Conv2d(width, width, 2, stride=2) for width in widths[:-1])
@@ -115,7 +115,7 @@ class SliceDenoiser(nn.Module):
             nn.ConvTranspose2d(a, b, 2, stride=2) for a, b in zip(list(reversed(widths))[:-1], up, strict=True)
         )
         self.decoder = nn.ModuleList(Block(2 * width, width) for width in up)
-        self.last = nn.Conv2d(widths[0], FOLD**2, 1)
+        self.last = nn.Conv2d(widths[0], UNSHUFFLE**2, 1)
         self.level = embedding_network()
         nn.init.zeros_(self.last.weight)
         assert self.last.bias is not None
@@ -124,7 +124,7 @@ class SliceDenoiser(nn.Module):
     def forward(self, x: Tensor, level: Tensor, tokens: Tensor) -> Tensor:
         """(N, 1, X, Y)."""
         embedding, tokens = self.level(sinusoids(level)), tokens + self.place
-        x = functional.pixel_unshuffle(x, FOLD).contiguous(memory_format=torch.channels_last)
+        x = functional.pixel_unshuffle(x, UNSHUFFLE).contiguous(memory_format=torch.channels_last)
         skips: list[Tensor] = []
         coarsest = len(self.down)
         for number, block in enumerate(self.encoder):
@@ -138,7 +138,7 @@ class SliceDenoiser(nn.Module):
             x = block(torch.cat([widen(x), skips.pop()], dim=1), embedding)
             if number == 0:
                 x = self.attend[2](x, tokens)
-        return functional.pixel_shuffle(self.last(x), FOLD)
+        return functional.pixel_shuffle(self.last(x), UNSHUFFLE)
 
 
 def build(settings: CssDiffNetwork) -> dict[str, nn.Module]:

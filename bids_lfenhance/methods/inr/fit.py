@@ -10,7 +10,7 @@ from torch import Tensor
 from ...errors import MethodError
 from ...nn.method import JsonObject
 from .loss import rician_mean, segmentation
-from .network import Field
+from .network import NeuralField
 from .observations import Observations
 from .settings import InrSettings
 
@@ -37,7 +37,7 @@ def omega_for(settings: InrSettings, seen: Observations) -> float:
 
 def fit(
     seen: Observations, settings: InrSettings, generator: np.random.Generator, step_mm: float
-) -> tuple[Field, JsonObject]:
+) -> tuple[NeuralField, JsonObject]:
     """The network fitted to the session, and how the fit went, for the record; begun again at ω₀/2 if it diverges.
 
     ``step_mm`` is one millimetre in the network's coordinates, the step of the total variation.
@@ -61,10 +61,10 @@ def fit(
 
 def _fit_once(
     seen: Observations, settings: InrSettings, omega: float, seed: int, step_mm: float
-) -> tuple[Field, list[float]]:
+) -> tuple[NeuralField, list[float]]:
     device = torch.device(settings.device)
     noise = torch.Generator().manual_seed(seed)
-    network = Field(int(seen.contrast.max()) + 1, settings, omega, noise).to(device)
+    network = NeuralField(int(seen.contrast.max()) + 1, settings, omega, noise).to(device)
     optimiser = torch.optim.Adam(network.parameters(), lr=settings.rate)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, settings.steps)
     data = {key: torch.from_numpy(value).to(device) for key, value in vars(seen).items()}
@@ -84,7 +84,7 @@ def _fit_once(
 
 
 def _loss(
-    network: Field,
+    network: NeuralField,
     data: Mapping[str, Tensor],
     batch: Tensor,
     settings: InrSettings,
@@ -119,7 +119,7 @@ def _profile_points(
 
 
 def _variation(
-    network: Field,
+    network: NeuralField,
     data: Mapping[str, Tensor],
     batch: Tensor,
     noise: torch.Generator,
@@ -135,7 +135,7 @@ def _variation(
     return (second - first).abs().mean()
 
 
-def render(network: Field, points: np.ndarray, settings: InrSettings) -> tuple[np.ndarray, np.ndarray]:
+def render(network: NeuralField, points: np.ndarray, settings: InrSettings) -> tuple[np.ndarray, np.ndarray]:
     """((C, N) intensity, (3, N) posteriors of CSF, GM, WM), float32, at points (N, 3), in chunks."""
     device = torch.device(settings.device)
     images, shares = [], []

@@ -10,7 +10,7 @@ CLASSES = 4
 """Background, CSF, GM, WM: what the tissue head tells apart."""
 
 
-class Field(nn.Module):
+class NeuralField(nn.Module):
     """Coordinates (N, 3) in [−1, 1] → intensity (N, C), tissue logits (N, 4).
 
     With a fused base, to which it is added, the intensity starts at zero; otherwise it is softplus, hence positive.

@@ -20,7 +20,7 @@ from ...nn.weights import LoadedWeights, load_for_session
 from ..contrast import restore, starting_image
 from ..options import COARSER
 from .loss import singles
-from .network import Enhancer, build
+from .network import PfsrNet, build
 from .settings import ABOUT, PfsrSampling, PfsrSettings, resolve
 
 FIELDS = 12
@@ -62,7 +62,7 @@ def fit_to_memory(prepared: PfsrPrepared, limit: int) -> PfsrPrepared:
     settings, sides = prepared.settings, prepared.crop.mask.shape
     with torch.device("meta"):
         network = build(settings)["enhancer"]
-    assert isinstance(network, Enhancer)
+    assert isinstance(network, PfsrNet)
     halo = 2 * network.reach
 
     def needed(window: int) -> int:
@@ -82,7 +82,7 @@ def enhance_batch(nets: Nets, batch: Batch, settings: PfsrSettings) -> Tensor:
     ``settings.strength`` of the way from the input to what the network says (0: all of it).
     """
     network = nets["enhancer"]
-    assert isinstance(network, Enhancer)
+    assert isinstance(network, PfsrNet)
     out = torch.zeros_like(batch.input)
     with torch.no_grad():
         items, contrasts, images = singles(batch, batch.present)
@@ -93,7 +93,7 @@ def enhance_batch(nets: Nets, batch: Batch, settings: PfsrSettings) -> Tensor:
     return out * batch.mask
 
 
-def _whole(network: Enhancer, image: Tensor, contrast: Tensor, window: int) -> Tensor:
+def _whole(network: PfsrNet, image: Tensor, contrast: Tensor, window: int) -> Tensor:
     """(1, 1, X, Y, Z) float32, in one piece or in windows that see as far around themselves as the network reaches."""
     if not window:
         answer: Tensor = network(image, contrast).float()

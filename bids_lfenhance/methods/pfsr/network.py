@@ -64,7 +64,7 @@ class Group(nn.Module):
         return out
 
 
-class Enhancer(nn.Module):
+class PfsrNet(nn.Module):
     """Low field (N, 1, X, Y, Z) and its contrast → high field of the same shape, ŷ = x + r(x).
 
     One network serves every contrast: after the first convolution each contrast has its own gain and offset per
@@ -99,11 +99,11 @@ class Enhancer(nn.Module):
 
 
 def build(settings: PfsrSettings) -> dict[str, nn.Module]:
-    """``enhancer``: see ``Enhancer``."""
+    """``enhancer``: see ``PfsrNet``."""
     s = settings
     if s.attention == "global" and s.window:
         raise InputError(
             f"Expected window = 0 with global attention, which looks at the whole brain, found {s.window}; leave "
             "it out."
         )
-    return {"enhancer": Enhancer(s.width, s.groups, s.blocks, s.reduction, s.shuffle, s.attention)}
+    return {"enhancer": PfsrNet(s.width, s.groups, s.blocks, s.reduction, s.shuffle, s.attention)}

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from bids_lfenhance.methods.cssdiff.diffusion import bent_times, clean, contrast, draw_levels, mix
+from bids_lfenhance.methods.cssdiff.diffusion import clean, contrastive_loss, draw_levels, mix, power_schedule
 from bids_lfenhance.nn.flow import heun
 
 
@@ -22,7 +22,7 @@ def test_an_exact_network_keeps_the_spread_in_eight_steps(sd: float) -> None:
         return -math.pi / 2 * state * a * s * (1 - sd**2) / (a**2 * sd**2 + s**2)
 
     noise = torch.randn(20000, generator=seeded(1), dtype=torch.float64)
-    assert float(heun(exact, noise, bent_times(8)).std() / noise.std()) == pytest.approx(sd, rel=0.02)
+    assert float(heun(exact, noise, power_schedule(8)).std() / noise.std()) == pytest.approx(sd, rel=0.02)
 
 
 def test_state_and_v_give_the_residual_back() -> None:
@@ -47,5 +47,5 @@ def test_every_level_is_trained() -> None:
 
 def test_slices_are_told_apart_when_vectors_match_their_own() -> None:
     vectors = torch.eye(6)
-    assert contrast(vectors, vectors) < 0.01
-    assert contrast(vectors, vectors.roll(1, 0)) > 5
+    assert contrastive_loss(vectors, vectors) < 0.01
+    assert contrastive_loss(vectors, vectors.roll(1, 0)) > 5

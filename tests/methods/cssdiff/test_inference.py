@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from bids_lfenhance.errors import InputError
 from bids_lfenhance.methods import description
-from bids_lfenhance.methods.cssdiff.diffusion import bent_times
+from bids_lfenhance.methods.cssdiff.diffusion import power_schedule
 from bids_lfenhance.methods.cssdiff.inference import velocity_of
 from bids_lfenhance.methods.cssdiff.network import Encoder, build
 from bids_lfenhance.methods.cssdiff.settings import CssDiffNetwork
@@ -49,7 +49,7 @@ def drawn(denoiser: nn.Module, encoder: nn.Module, shape: tuple[int, int, int], 
     nets = {"denoiser": denoiser, "encoder": encoder}
     with torch.no_grad():
         velocity = velocity_of(nets, mean, torch.full_like(mean, 0.1), inputs, at_once)
-        return heun(velocity, noise, bent_times(steps))
+        return heun(velocity, noise, power_schedule(steps))
 
 
 @pytest.mark.parametrize(("reach", "correlation", "near"), [(1, 0.5, 0.08), (0, 0.0, 0.02)])

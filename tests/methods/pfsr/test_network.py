@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 import torch
 
-from bids_lfenhance.methods.pfsr.network import Enhancer
+from bids_lfenhance.methods.pfsr.network import PfsrNet
 
 WIDTH = 8
 
@@ -13,13 +13,13 @@ def _one_thread() -> None:
     torch.set_num_threads(1)
 
 
-def network(**changes: Any) -> Enhancer:
+def network(**changes: Any) -> PfsrNet:
     torch.manual_seed(0)
     settings = {"width": WIDTH, "groups": 1, "blocks": 1, "reduction": 4, "shuffle": 2, "attention": "local"} | changes
-    return Enhancer(**settings)
+    return PfsrNet(**settings)
 
 
-def stirred(net: Enhancer) -> Enhancer:
+def stirred(net: PfsrNet) -> PfsrNet:
     """Every parameter moved: an answer that differs from the input."""
     with torch.no_grad():
         for parameter in net.parameters():
