@@ -24,7 +24,7 @@ from .card import Trained, write_results
 from .checkpoint import State, save_checkpoint
 from .guards import deterministic, stop_requested
 from .parallel import process_group
-from .patches import Group, Prefetch, examples_of_stage
+from .patches import MicroBatch, Prefetch, examples_of_stage
 from .run import Run, Show, TrainOptions, optimisers_of, prepare, with_measured
 from .split import Split
 from .validate import validate
@@ -145,7 +145,7 @@ def _run_stage(run: Run, state: State, stage: Stage) -> None:
         batches.close()
 
 
-def _one_step(run: Run, state: State, stage: Stage, groups: Sequence[Group]) -> dict[str, float]:
+def _one_step(run: Run, state: State, stage: Stage, groups: Sequence[MicroBatch]) -> dict[str, float]:
     """Every phase of the stage moves its networks once; the losses by name, over the whole batch.
 
     The items become tensors on the device once, before the phases; the host waits for the device once, after them.

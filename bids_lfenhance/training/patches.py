@@ -166,7 +166,7 @@ def _drop(item: Arrays, chance: float, generator: np.random.Generator) -> None:
         item["present"][channel] = False
 
 
-Group = tuple[Sequence[Position], Sequence[Item]]
+MicroBatch = tuple[Sequence[Position], Sequence[Item]]
 """The items of a step that go through the networks at once, and their positions."""
 
 
@@ -184,10 +184,10 @@ class Prefetch:
         """``numbers``: the items of each group of a step; ``start``: the position of the next step's first item."""
         self._source, self._stage, self._numbers, self._ahead = source, stage, numbers, workers + 1
         self._pool = ThreadPoolExecutor(workers, "patches")
-        self._queue: list[Future[list[Group]]] = []
+        self._queue: list[Future[list[MicroBatch]]] = []
         self._next = start
 
-    def get(self) -> list[Group]:
+    def get(self) -> list[MicroBatch]:
         """The groups of the next step."""
         while len(self._queue) <= self._ahead and self._next.step < self._stage.steps:
             self._queue.append(self._pool.submit(self._make, self._next))
@@ -198,6 +198,6 @@ class Prefetch:
         """End the background threads."""
         self._pool.shutdown(wait=True, cancel_futures=True)
 
-    def _make(self, at: Position) -> list[Group]:
+    def _make(self, at: Position) -> list[MicroBatch]:
         groups = [[replace(at, number=number) for number in numbers] for numbers in self._numbers]
         return [(group, [self._source.item(self._stage, one) for one in group]) for group in groups]

@@ -29,7 +29,7 @@ from .checkpoint import Progress, State, find_checkpoint, restore
 from .curves import Curves
 from .parallel import ProcessGroup
 from .patches import Augmentation, ExampleSource
-from .split import Split, refuse_leaks, refuse_seen, write_split
+from .split import Split, check_no_leakage, refuse_seen, write_split
 
 LOG = logging.getLogger(__name__)
 
@@ -116,7 +116,7 @@ def prepare(
         )
     if options.start is not None:
         refuse_seen(split, options.start)
-    refuse_leaks(split, seen_before(examples, options.start, settings))
+    check_no_leakage(split, seen_before(examples, options.start, settings))
     source = source or _source(method, parts["train"], settings, options)
     stages = method.stages(settings)
     nets = _networks(method, settings, options, group)

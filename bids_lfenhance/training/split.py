@@ -91,7 +91,9 @@ def read_split(path: str | Path) -> Split:
         ) from error
 
 
-def refuse_leaks(split: Split, seen: Mapping[str, Iterable[str]], part: Literal["validation", "test"] = "test") -> None:
+def check_no_leakage(
+    split: Split, seen: Mapping[str, Iterable[str]], part: Literal["validation", "test"] = "test"
+) -> None:
     """Raise InputError if a test subject was seen; ``seen``: whom weights or a simulator were trained on.
 
     Who is to be tested must not have been seen by any of them; who decides when to stop (``part`` "validation"), not
@@ -112,5 +114,5 @@ def refuse_seen(split: Split, start: "LoadedWeights") -> None:
     Who only validated them, as their recipe says, may validate again.
     """
     name, validated = f"the weights {start.path}", start.recipe.get("split", {}).get("validation", ())
-    refuse_leaks(split, {name: start.trained_on})
-    refuse_leaks(split, {name: set(start.trained_on) - set(validated)}, "validation")
+    check_no_leakage(split, {name: start.trained_on})
+    check_no_leakage(split, {name: set(start.trained_on) - set(validated)}, "validation")

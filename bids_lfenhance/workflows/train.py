@@ -15,7 +15,7 @@ from ..methods import description, get_trainable
 from ..nn.settings import usable_settings
 from ..resources import available_cpus, available_memory_gb, check_room, limit_threads
 from ..training.jobs import Job, run_job
-from ..training.split import Split, refuse_leaks, refuse_seen
+from ..training.split import Split, check_no_leakage, refuse_seen
 from .pool import run_in_workers
 from .training_plan import assign, choose_split, describe, plan_jobs, simulation
 
@@ -119,7 +119,7 @@ def _weights(settings: TrainSettings, split: Split) -> tuple["LoadedWeights | No
     made_by = None if settings.augment in PLAIN else get_simulator(settings.augment).settings(**options)
     if own := getattr(made_by, "weights", ""):
         learned = load_weights(own, settings.augment, settings.contrasts)
-        refuse_leaks(split, {f"the simulator {learned.path}": learned.trained_on})
+        check_no_leakage(split, {f"the simulator {learned.path}": learned.trained_on})
         return start, (str(learned.path),)
     return start, tuple(str(value) for key, value in options.items() if key == "parameters" and value)
 

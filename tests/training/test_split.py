@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from bids_lfenhance.errors import InputError
-from bids_lfenhance.training.split import Split, make_split, read_split, refuse_leaks, refuse_seen, write_split
+from bids_lfenhance.training.split import Split, check_no_leakage, make_split, read_split, refuse_seen, write_split
 
 PEOPLE = [f"ds/{i:02d}" for i in range(16)]
 
@@ -61,9 +61,9 @@ def test_the_same_person_in_two_parts_is_refused_by_name(tmp_path: Path) -> None
 
 def test_a_test_person_that_an_earlier_stage_saw_is_refused_by_name() -> None:
     split = Split(("ds/1",), ("ds/2",), ("ds/3", "ds/4"))
-    refuse_leaks(split, {"weights x": ["ds/1", "other/3"]})
+    check_no_leakage(split, {"weights x": ["ds/1", "other/3"]})
     with pytest.raises(InputError, match=r"weights y was trained on ds/4"):
-        refuse_leaks(split, {"weights x": [], "weights y": ["ds/4", "ds/1"]})
+        check_no_leakage(split, {"weights x": [], "weights y": ["ds/4", "ds/1"]})
 
 
 def test_weights_to_begin_with_must_not_have_learned_from_who_validates() -> None:
