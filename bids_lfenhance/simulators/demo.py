@@ -21,7 +21,7 @@ from ..errors import InputError
 from ..imaging.grid import Grid
 from ..imaging.nifti import encode_nifti
 from .head import HEAD_GRID, SIGNALS, Head, make_head
-from .physics import add_rician, degrade, draw, level_outside
+from .physics import PhysicsSettings, add_rician, degrade, draw, level_outside
 from .presets import ORIENTATION, get_preset, stack_geometry
 from .protocol import LOW_FIELD, Protocol, high_field_sidecar, low_field_sidecar
 from .session import POSE_DEGREES, POSE_MM
@@ -33,14 +33,13 @@ NAME = "Simulated demo of bids_lfenhance: MNI152 anatomy in the layout of ds0065
 SUBJECTS = {"01": (True, LOW_FIELD), "02": (False, LOW_FIELD[:1])}
 """Whether a subject has 3 T, and its 64 mT scans: the first a whole protocol, the second a single axial stack."""
 
-STACK_MOTION = (0.8, 0.8)
-"""Motion between the stacks of a session: rotation about each axis (degrees), shift (mm), SD."""
-
 FIELD_OF_VIEW = Grid(np.array([[1.0, 0, 0, -90], [0, 1, 0, -126], [0, 0, 1, -88], [0, 0, 0, 1]]), (180, 220, 200))
 """What the 64 mT stacks are centred on: the head without the neck, RAS+ mm."""
 
-BIAS = 0.08
-"""Standard deviation of each coefficient of the low field's log bias field."""
+DEGRADATION = PhysicsSettings(
+    motion_mm=0.8, motion_deg=0.8, bias=0.08, snr_jitter=0.0, contrast_jitter=0.0, fwhm_jitter=0.0
+)
+"""Of the 64 mT stacks: all alike but for motion, bias and noise."""
 
 HIGH_FIELD_SHIFT = {"T1w": (0.6, -0.8, 0.5), "T2w": (0.0, 0.0, 0.0)}
 """How far the head had moved, mm, when each 3 T scan was made."""
@@ -108,9 +107,8 @@ def _low_field(
 ) -> Image:
     """One 64 mT stack, all that was drawn for it kept in its sidecar."""
     preset = get_preset(scan.contrast, scan.plane)
-    turn, shift = STACK_MOTION
     means = np.array(SIGNALS[scan.contrast][:3])
-    record = draw(preset, generator, hf_means=means, motion_deg=turn, motion_mm=shift, bias=BIAS)
+    record = draw(preset, DEGRADATION, generator, means)
     motion = pose @ np.array(record.motion)
     record = dataclasses.replace(record, motion=tuple(tuple(row) for row in motion.tolist()))
     image = level_outside(signal, head.tissue, record.factor)

@@ -4,7 +4,7 @@ Draw → record → apply: ``draw`` takes every random number once into a frozen
 and gives the same bits again whenever it is replayed.
 """
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from itertools import combinations_with_replacement
 from typing import Literal
 
@@ -72,42 +72,31 @@ class Degradation(Record):
 
 def draw(
     preset: Preset,
+    settings: PhysicsSettings,
     generator: np.random.Generator,
-    *,
     hf_means: np.ndarray | None = None,
-    motion_mm: float = 2.0,
-    motion_deg: float = 2.0,
-    bias: float = 0.1,
-    snr: float | None = None,
-    snr_jitter: float = 0.0,
-    contrast_jitter: float = 0.0,
-    contrast_back: float = 0.0,
-    fwhm: float = 1.0,
-    fwhm_jitter: float = 0.0,
-    contrast_form: Form = "factor",
-    centre: tuple[float, float, float] = (0.0, 0.0, 0.0),
+    centre: np.ndarray | tuple[float, float, float] = (0.0, 0.0, 0.0),
 ) -> Degradation:
-    """One random degradation for a stack of this preset.
+    """One random degradation for a stack of this preset; the head turns about ``centre`` (3,) RAS+ mm.
 
-    ``motion_mm``, ``motion_deg`` are standard deviations of each shift and rotation about ``centre`` (RAS+ mm);
-    ``bias`` is that of each coefficient of the log field; ``hf_means`` (3,) tissue means of the high-field image, if
-    known; ``snr`` of white matter, the preset's unless given; ``fwhm`` and the jitters as in ``PhysicsSettings``.
+    ``hf_means`` (3,) tissue means of the high-field image, if known.
     """
-    motion = random_motion(generator, motion_mm, motion_deg, np.array(centre))
+    s = settings
+    motion = random_motion(generator, s.motion_mm, s.motion_deg, np.array(centre))
     factor = contrast_factor(preset.contrast, hf_means)
-    field_terms = tuple(generator.normal(0, bias, len(BIAS_TERMS)).tolist())
+    field_terms = tuple(generator.normal(0, s.bias, len(BIAS_TERMS)).tolist())
     seed = int(generator.integers(2**63))
-    if contrast_back:
+    if s.contrast_back:
         # Between all of the change and none of it on the scale of ratios, so that the order of the tissues is kept.
-        factor = np.power(factor, 1 - contrast_back * generator.uniform())
-    c_csf, c_gm, c_wm = (float(c) * jitter(generator, contrast_jitter) for c in factor)
-    wide, thick = (fwhm * jitter(generator, fwhm_jitter) for _ in range(2))
+        factor = np.power(factor, 1 - s.contrast_back * generator.uniform())
+    c_csf, c_gm, c_wm = (float(c) * jitter(generator, s.contrast_jitter) for c in factor)
+    wide, thick = (s.fwhm * jitter(generator, s.fwhm_jitter) for _ in range(2))
     x, y, z = preset.fwhm
     width = (x * wide, y * wide, z * thick)
-    level = (preset.snr if snr is None else snr) * jitter(generator, snr_jitter)
+    level = (preset.snr if s.snr is None else s.snr) * jitter(generator, s.snr_jitter)
     factors = (c_csf, c_gm, c_wm)
     return Degradation(
-        preset.contrast, preset.plane, rows(motion), factors, width, field_terms, level, seed, contrast_form
+        preset.contrast, preset.plane, rows(motion), factors, width, field_terms, level, seed, s.contrast_form
     )
 
 
@@ -189,8 +178,8 @@ def add_rician(signal: np.ndarray, sigma: float, generator: np.random.Generator)
 
 def _draw(source: HighField, preset: Preset, settings: PhysicsSettings, generator: np.random.Generator) -> Degradation:
     """One random degradation of this subject: the contrast factors start from its own tissue means."""
-    x, y, z = source.grid.corners().mean(axis=0).tolist()
-    return draw(preset.on(source.grid), generator, hf_means=source.tissue_means(), centre=(x, y, z), **asdict(settings))
+    centre = source.grid.corners().mean(axis=0)
+    return draw(preset.on(source.grid), settings, generator, source.tissue_means(), centre)
 
 
 def _apply(source: HighField, geometry: Grid, record: Degradation) -> Stack:

@@ -25,6 +25,8 @@ from bids_lfenhance.simulators.presets import PLANES, get_preset, stack_geometry
 from tests.oracle import phantom_head
 from tests.simulators.sources import phantom_source, slab_source
 
+PLAIN = PhysicsSettings(motion_mm=2.0, motion_deg=2.0, snr_jitter=0.0, contrast_jitter=0.0, fwhm_jitter=0.0)
+
 
 @pytest.fixture(scope="module")
 def head() -> tuple[np.ndarray, np.ndarray, Grid]:
@@ -59,19 +61,19 @@ def test_a_record_survives_json_and_replays_bit_for_bit(head):
     image, tissue, grid = head
     preset = get_preset("T1w", "sag")
     geometry = stack_geometry(preset, grid)
-    record = draw(preset, np.random.default_rng(5))
+    record = draw(preset, PLAIN, np.random.default_rng(5))
     replayed = Degradation.of(json.loads(json.dumps(asdict(record))))
     assert replayed == record
     first, again = (degrade(image, tissue, grid, geometry, one) for one in (record, replayed))
     assert np.array_equal(first.data, again.data)
-    other = degrade(image, tissue, grid, geometry, draw(preset, np.random.default_rng(6)))
+    other = degrade(image, tissue, grid, geometry, draw(preset, PLAIN, np.random.default_rng(6)))
     assert not np.array_equal(first.data, other.data)
 
 
 def test_degrade_places_the_stack_where_it_was_drawn(head):
     image, tissue, grid = head
     preset = get_preset("T1w", "cor")
-    record = draw(preset, np.random.default_rng(8))
+    record = draw(preset, PLAIN, np.random.default_rng(8))
     stack = degrade(image, tissue, grid, stack_geometry(preset, grid), record)
     assert stack.lf2hf_xfm == pytest.approx(np.array(record.motion))
     weight = np.maximum(stack.data - 4 * stack.sigma, 0)
@@ -90,7 +92,7 @@ def test_white_matter_snr_is_the_one_asked_for(head):
     image, tissue, grid = head
     preset = get_preset("T1w", "axi")
     geometry = stack_geometry(preset, grid)
-    noisy = draw(preset, np.random.default_rng(1), bias=0.0)
+    noisy = draw(preset, replace(PLAIN, bias=0.0), np.random.default_rng(1))
     clean = degrade(image, tissue, grid, geometry, Degradation(**vars(noisy) | {"snr": 0.0}))
     stack = degrade(image, tissue, grid, geometry, noisy)
     bright = clean.data > 0.7 * np.percentile(clean.data, 99.9)
@@ -172,7 +174,9 @@ def test_a_curve_moves_the_tissue_means_and_never_reorders_intensities(head, con
 def test_a_curve_is_recorded_and_other_records_keep_their_factors(head):
     image, tissue, grid = head
     preset = get_preset("T1w", "axi")
-    curved, factors = (draw(preset, np.random.default_rng(4), contrast_form=form) for form in ("curve", "factor"))
+    curved, factors = (
+        draw(preset, replace(PLAIN, contrast_form=form), np.random.default_rng(4)) for form in ("curve", "factor")
+    )
     entry = json.loads(json.dumps(asdict(factors)))
     assert entry.pop("form") == "factor"
     assert Degradation.of(entry) == factors
@@ -183,9 +187,10 @@ def test_a_curve_is_recorded_and_other_records_keep_their_factors(head):
 
 def test_the_contrast_may_lie_anywhere_between_all_of_the_change_and_none() -> None:
     preset, means, generator = get_preset("T1w", "axi"), np.array([0.2, 0.6, 1.0]), np.random.default_rng(0)
-    full = np.array(draw(preset, generator, hf_means=means).factor)
+    full = np.array(draw(preset, PLAIN, generator, means).factor)
     for back in (1.0, 0.5):
-        drawn = [draw(preset, generator, hf_means=means, contrast_back=back).factor for _ in range(100)]
+        settings = replace(PLAIN, contrast_back=back)
+        drawn = [draw(preset, settings, generator, means).factor for _ in range(100)]
         share = np.log(drawn) @ np.log(full) / (np.log(full) @ np.log(full))
         np.testing.assert_allclose(drawn, full ** share[:, None], rtol=1e-6)
         assert 1 - back <= share.min() < 1 - 0.9 * back
