@@ -81,8 +81,7 @@ class Acquisition:
     @classmethod
     def of(cls, stack: Stack, grid: Grid, where: np.ndarray | None = None, frame: Frame | None = None) -> "Acquisition":
         """The operator of an acquired stack."""
-        shape = (stack.data.shape[0], stack.data.shape[1], stack.data.shape[2])
-        return cls(Grid(stack.affine, shape), stack.fwhm, grid, where, frame)
+        return cls(Grid(stack.affine, stack.data.shape), stack.fwhm, grid, where, frame)
 
     def forward(self, image: np.ndarray) -> np.ndarray:
         """(I, J, K) float32: what the stack would measure of an (X, Y, Z) image, without noise."""

@@ -169,7 +169,7 @@ def _compare(stack: Stack, spectrum: np.ndarray, depth: np.ndarray, frame: Frame
 
     ``depth`` (x, y, z): mm from the border of the brain.
     """
-    geometry = Grid(stack.affine, (stack.data.shape[0], stack.data.shape[1], stack.data.shape[2]))
+    geometry = Grid(stack.affine, stack.data.shape)
     where = resample(depth, frame.grid.affine, geometry) > INSIDE_MM
     if where.sum() < LEAST_VOXELS:
         return None

@@ -128,7 +128,7 @@ class _Data:
         operators, precisions, target = [], [], np.zeros((), np.complex64)
         everywhere = frame.spectrum(np.ones(grid.shape, np.float32))
         for stack, sigma in zip(stacks, sigmas, strict=True):
-            geometry = Grid(stack.affine, (stack.data.shape[0], stack.data.shape[1], stack.data.shape[2]))
+            geometry = Grid(stack.affine, stack.data.shape)
             where = coverage(grid.shape, grid.affine, geometry)
             operator = Acquisition(geometry, slab_profile(stack.fwhm), grid, where, frame)
             precision = (operator.measure(everywhere) > REACH).astype(np.float32) / np.float32(sigma**2)

@@ -139,8 +139,7 @@ class _Case:
 
     @classmethod
     def of(cls, source: HighField, stack: Stack, generator: np.random.Generator) -> "_Case":
-        i, j, k = stack.data.shape
-        geometry = Grid(stack.affine, (i, j, k))
+        geometry = Grid(stack.affine, stack.data.shape)
         inside = np.argwhere(resample(source.mask.astype(np.float32), source.grid.affine, geometry) > 0.5)
         if len(inside) < 100:
             raise InputError(

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from nibabel.orientations import apply_orientation, inv_ornt_aff
 
 from .._version import __version__
 from ..data import read_text
@@ -95,7 +96,9 @@ def _high_field(contrast: str, signal: np.ndarray, generator: np.random.Generato
     """The 3 T scan: the head's own voxels in sagittal order, so nothing is interpolated."""
     white = SIGNALS[contrast][2]
     noisy = add_rician(signal / np.float32(white), 1 / HIGH_FIELD_SNR, generator)
-    data, affine = _reorient(noisy, HEAD_GRID.affine, ORIENTATION["sag"])
+    # Of each axis of the head: which axis of the scan it becomes, and its direction.
+    order = np.array(sorted((world, axis, sign) for axis, (world, sign) in enumerate(ORIENTATION["sag"])))[:, 1:]
+    data, affine = apply_orientation(noisy, order), HEAD_GRID.affine @ inv_ornt_aff(order, noisy.shape)
     affine[:3, 3] += HIGH_FIELD_SHIFT[contrast]
     truth = {"Simulated": True, "SimulatedShift": HIGH_FIELD_SHIFT[contrast], "SimulatedSNR": HIGH_FIELD_SNR}
     name = "acq-MPRAGE_T1w" if contrast == "T1w" else "T2w"
@@ -117,20 +120,6 @@ def _low_field(
     truth = {"Simulated": True, "SimulatedDegradation": dataclasses.asdict(record)}
     sidecar = low_field_sidecar(scan, preset) | truth
     return Image("HFC", scan.name, stack.data / np.float32(white), stack.native_affine, sidecar)
-
-
-def _reorient(
-    data: np.ndarray, affine: np.ndarray, orientation: Sequence[tuple[int, int]]
-) -> tuple[np.ndarray, np.ndarray]:
-    """The RAS image with its voxel axes along other (world axis, direction) pairs, and its affine; nothing moves."""
-    axes, signs = zip(*orientation, strict=True)
-    turned = data.transpose(axes)[tuple(slice(None, None, sign) for sign in signs)]
-    step = np.zeros((4, 4))
-    for axis, (world, sign) in enumerate(orientation):
-        step[world, axis] = sign
-        step[world, 3] = data.shape[world] - 1 if sign < 0 else 0
-    step[3, 3] = 1
-    return turned, affine @ step
 
 
 def _nifti(image: Image) -> bytes:
