@@ -9,7 +9,7 @@ import torch
 
 from bids_lfenhance.config import CONTRASTS
 from bids_lfenhance.imaging import consistency
-from bids_lfenhance.imaging.morphology import grown
+from bids_lfenhance.imaging.morphology import dilate
 from bids_lfenhance.imaging.volume import Volume
 from bids_lfenhance.methods import get_method
 from bids_lfenhance.methods.enhance import enhance
@@ -64,7 +64,7 @@ def test_a_network_that_changes_nothing_gives_the_mean_of_the_slots_and_its_scal
         assert result.image[here][where].mean() == pytest.approx(low.mean(), rel=0.1)
         unit = result.provenance["records"][0]["contrasts"][name]["unit"]
         np.testing.assert_allclose(result.std[here][where], 0.5 * np.sqrt(2) * np.exp(LOG_SCALE) * unit, rtol=1e-4)
-    assert not result.std[:, ~grown(session.mask, REACH_MM, session.grid.zooms)].any()
+    assert not result.std[:, ~dilate(session.mask, REACH_MM, session.grid.zooms)].any()
 
 
 def test_the_scale_is_calibrated_by_contrast_where_the_stacks_correct_the_estimate(
@@ -99,7 +99,7 @@ def test_what_the_stacks_say_beyond_the_network_is_added_but_not_to_another_cont
 def test_beyond_the_brain_and_its_surroundings_the_input_stays(session: Volume, tmp_path: Path) -> None:
     result = run(session, saved(tmp_path, 0.05))
     assert session.mask is not None
-    outside = ~grown(session.mask, REACH_MM, session.grid.zooms)
+    outside = ~dilate(session.mask, REACH_MM, session.grid.zooms)
     np.testing.assert_array_equal(result.image[:, outside], session.image[:, outside])
 
 
