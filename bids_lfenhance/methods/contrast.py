@@ -9,7 +9,8 @@ from ..config import CONTRASTS
 from ..imaging.contrast import POWER, SMOOTH_MM, fit_contrast, restoring_gain
 from ..imaging.fusion import fuse_session
 from ..imaging.volume import Volume
-from ..nn.method import Draw, JsonObject, StartingImage
+from ..nn.method import Draw, StartingImage
+from ..nn.settings import JsonObject
 
 PRIOR = 0.25
 """Weight of the prior of the super-resolution with fusion "sharp", over the usual: what it would take for noise, a

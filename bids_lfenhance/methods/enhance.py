@@ -11,8 +11,8 @@ import numpy as np
 from ..config import CONTRASTS
 from ..errors import InputError, MethodError
 from ..imaging.volume import Volume
-from ..nn.method import Draw, Enhanced, Enhancer, JsonObject, Prepared, Residuals
-from ..nn.settings import plain
+from ..nn.method import Draw, Enhanced, Enhancer, Prepared, Residuals
+from ..nn.settings import JsonObject, plain
 
 Progress = Callable[[int, int], None]
 

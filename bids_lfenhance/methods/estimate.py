@@ -12,7 +12,7 @@ from ..imaging.slots import SLOTS, SlotImages, fill_slots, fill_with_image
 from ..imaging.volume import Volume
 from ..nn.crop import OUTSIDE, BrainCrop
 from ..nn.estimate import RESTORED, SCALE, network_input, read_output
-from ..nn.method import JsonObject
+from ..nn.settings import JsonObject
 from ..nn.unet3d import apply_padded
 from .options import TargetContrast
 

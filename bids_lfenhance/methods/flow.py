@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 from ..nn.flow import Velocity
 from ..nn.memory import FLOAT, choose_size, peak_bytes
-from ..nn.method import Description, JsonObject
+from ..nn.method import Description
 from ..nn.residual import CONDITION, condition_of, flow_of
+from ..nn.settings import JsonObject
 from ..nn.unet3d import UNet3d
 from ..nn.windows import Windows
 from .estimate import ContrastEstimate

@@ -3,8 +3,8 @@
 from dataclasses import dataclass, field, fields
 from typing import Literal, TypeVar
 
-from ..nn.method import Description, JsonObject
-from ..nn.settings import Checked, setting
+from ..nn.method import Description
+from ..nn.settings import Checked, JsonObject, setting
 
 AskedFusion = Literal["mean", "sr", "restored", "sharp"]
 

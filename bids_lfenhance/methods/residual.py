@@ -13,9 +13,10 @@ from ..config import CONTRASTS
 from ..imaging.volume import Volume
 from ..nn.crop import BrainCrop
 from ..nn.estimate import SCALE
-from ..nn.method import Description, Draw, Enhancer, JsonObject, Prepared, Residuals
+from ..nn.method import Description, Draw, Enhancer, Prepared, Residuals
 from ..nn.precision import use_precision
 from ..nn.residual import CLIP
+from ..nn.settings import JsonObject
 from ..nn.stage import Nets
 from ..nn.weights import LoadedWeights, load_weights
 from . import get_method

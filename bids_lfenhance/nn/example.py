@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 
 from ..errors import InputError
-from .method import JsonObject
+from .settings import JsonObject
 
 Kind = Literal["simulated", "pairs", "labels", "heads", "maps", "stacks"]
 """Low and high field, simulated or acquired; a label map with its warps, of the whole head; high field, or a label map

@@ -6,11 +6,12 @@ and trained; ``Enhancer`` how a session is enhanced.
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Generic, Literal, TypeVar
 
 import numpy as np
 
 from ..imaging.volume import Volume
+from .settings import JsonObject
 
 if TYPE_CHECKING:  # torch takes a second to import, and the command line reads these records without it
     import torch
@@ -33,9 +34,6 @@ S = TypeVar("S")
 
 P = TypeVar("P")
 """What all draws of a session share: a ``Prepared``."""
-
-JsonObject: TypeAlias = Mapping[str, Any]
-"""JSON values by name."""
 
 
 @dataclass(frozen=True)

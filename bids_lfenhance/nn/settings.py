@@ -4,8 +4,12 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from operator import ge, gt, le, lt
+from typing import Any, TypeAlias
 
 from ..errors import InputError
+
+JsonObject: TypeAlias = Mapping[str, Any]
+"""JSON values by name."""
 
 
 def setting(

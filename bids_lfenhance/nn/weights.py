@@ -14,7 +14,7 @@ from ..bids.atomic import atomic_write
 from ..config.toml import dumps
 from ..data import data_path, read_text
 from ..errors import InputError
-from .method import JsonObject
+from .settings import JsonObject
 
 if TYPE_CHECKING:
     import torch

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from ..nn.method import Description, JsonObject
-from ..nn.settings import Checked, setting
+from ..nn.method import Description
+from ..nn.settings import Checked, JsonObject, setting
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from .._version import __version__
 from ..bids.tables import markdown_table
 from ..config import CONTRASTS
 from ..nn.example import Example
-from ..nn.method import JsonObject
+from ..nn.settings import JsonObject
 from ..nn.stage import Stage
 from ..nn.weights import save_weights
 from .split import PARTS, Split

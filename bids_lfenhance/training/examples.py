@@ -12,8 +12,8 @@ from ..imaging.grid import box_of, translation
 from ..imaging.volume import Volume
 from ..nn.crop import MARGIN
 from ..nn.example import Example, Kind
-from ..nn.method import JsonObject
 from ..nn.normalise import Scale
+from ..nn.settings import JsonObject
 
 RECORD = "example.json"
 FIELDS = ("low", "high")

@@ -14,7 +14,7 @@ from ..config import CONTRASTS
 from ..imaging.volume import Volume
 from ..methods.options import IN_HIGH_FIELD_CONTRAST, AskedFusion
 from ..nn.example import Kind
-from ..nn.method import JsonObject
+from ..nn.settings import JsonObject
 from ..simulators.source import HighField
 from .examples import RECORD, write_example, write_head, write_labels
 from .sessions import PLANES, Session, chosen_contrasts, paired_session, simulated_session

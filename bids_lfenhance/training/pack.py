@@ -15,7 +15,7 @@ import numpy as np
 from ..bids.atomic import atomic_folder
 from ..errors import InputError
 from ..nn.example import Example
-from ..nn.method import JsonObject
+from ..nn.settings import JsonObject
 from ..nn.weights import LoadedWeights, load_weights
 from .examples import RECORD, read_example
 from .split import Split

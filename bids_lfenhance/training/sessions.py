@@ -12,7 +12,7 @@ from ..imaging.tissue import segment_session
 from ..imaging.volume import Volume, volume_from_channels
 from ..methods.contrast import starting_image
 from ..methods.options import IN_HIGH_FIELD_CONTRAST, AskedFusion
-from ..nn.method import JsonObject
+from ..nn.settings import JsonObject
 from ..simulators.physics import BIAS_TERMS, bias_field
 from ..simulators.presets import get_preset
 from ..simulators.session import record_json, simulate_session

@@ -3,8 +3,8 @@
 from dataclasses import dataclass, field
 
 from ...errors import InputError
-from ...nn.method import Description, JsonObject
-from ...nn.settings import setting
+from ...nn.method import Description
+from ...nn.settings import JsonObject, setting
 from ..options import settings_with
 from ..residual_options import FLOW, FlowMeasured, FlowNetwork, FlowSampling
 

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from ...nn.method import Description, JsonObject
-from ...nn.settings import setting
+from ...nn.method import Description
+from ...nn.settings import JsonObject, setting
 from ..residual_options import FLOW, FlowMeasured, FlowNetwork, FlowSampling, FlowTraining, ResidualTraining
 
 

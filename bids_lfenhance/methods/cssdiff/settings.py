@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ...errors import InputError
-from ...nn.method import Description, JsonObject
-from ...nn.settings import Checked, setting
+from ...nn.method import Description
+from ...nn.settings import Checked, JsonObject, setting
 from ..residual_options import ResidualMeasured, ResidualSampling, ResidualTraining, ResidualTrainingSettings
 
 HEADS = 4

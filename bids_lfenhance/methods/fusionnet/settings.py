@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from ...nn.method import Description, JsonObject
-from ...nn.settings import Checked, OnlineTraining, setting
+from ...nn.method import Description
+from ...nn.settings import Checked, JsonObject, OnlineTraining, setting
 from ..options import EstimateSampling
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ...errors import MethodError
-from ...nn.method import JsonObject
+from ...nn.settings import JsonObject
 from .loss import rician_mean, segmentation
 from .network import NeuralField
 from .observations import Observations

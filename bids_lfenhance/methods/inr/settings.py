@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from ...imaging.contrast import POWER
-from ...nn.method import Description, JsonObject
-from ...nn.settings import setting
+from ...nn.method import Description
+from ...nn.settings import JsonObject, setting
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,9 @@ from ...imaging.volume import Stack, Volume
 from ...nn.batch import Batch, collate
 from ...nn.crop import OUTSIDE, BrainCrop
 from ...nn.memory import FLOAT, choose_size, peak_bytes
-from ...nn.method import Draw, JsonObject, Prepared, StartingImage
+from ...nn.method import Draw, Prepared, StartingImage
 from ...nn.precision import use_precision
+from ...nn.settings import JsonObject
 from ...nn.stage import Nets
 from ...nn.weights import LoadedWeights, load_for_session
 from ..contrast import restore, starting_image

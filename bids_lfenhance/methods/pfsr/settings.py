@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from ...nn.method import Description, JsonObject
-from ...nn.settings import Checked, setting
+from ...nn.method import Description
+from ...nn.settings import Checked, JsonObject, setting
 from ..options import AskedFusion, NetworkSampling, settings_with
 
 
