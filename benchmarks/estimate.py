@@ -23,7 +23,7 @@ from bids_lfenhance.config import CONTRASTS
 from bids_lfenhance.imaging.noise import noise_sigma
 from bids_lfenhance.methods import get_method
 from bids_lfenhance.methods.enhance import enhance
-from bids_lfenhance.resources import measured
+from bids_lfenhance.resources import track_usage
 from tests import oracle
 
 BANDS = (0.1, 0.2, 0.3)
@@ -88,7 +88,7 @@ def main() -> None:
             scanner = {"snr": 15.0, "error_mm": 0.3, "error_deg": 0.3, "seed": 0}
             options = argparse.Namespace(contrasts=given.contrasts, planes=planes.split("+"), **scanner)
             case = make_case(given.data, subject, options)
-            with measured() as usage:
+            with track_usage() as usage:
                 result = enhance(case.volume, method, sampling, np.random.default_rng(0))
             assert result.std is not None
             for contrast in given.contrasts:

@@ -38,8 +38,8 @@ from bids_lfenhance.imaging.tissue import segment_tissue
 from bids_lfenhance.imaging.volume import Volume, volume_from_channels
 from bids_lfenhance.methods import METHODS, get_method
 from bids_lfenhance.methods.enhance import enhance
-from bids_lfenhance.nn.normalise import Scale
-from bids_lfenhance.resources import measured
+from bids_lfenhance.nn.intensity_scale import Scale
+from bids_lfenhance.resources import track_usage
 from bids_lfenhance.training.assess import MonotoneMap
 from bids_lfenhance.training.examples import list_examples
 from tests import oracle
@@ -208,7 +208,7 @@ def run_case(case: Case, options: argparse.Namespace) -> dict[tuple[str, str], f
     """PSNR by (way, contrast); prints one line for each."""
     found: dict[tuple[str, str], float] = {}
     for name, way in ways(options).items():
-        with measured() as usage:
+        with track_usage() as usage:
             images = way(case.volume)
         for contrast in options.contrasts:
             psnr, ssim = score(case, images, contrast)

@@ -16,7 +16,7 @@ from fidelity import by_method, make_case, parse, score
 
 from bids_lfenhance.methods import get_method
 from bids_lfenhance.methods.enhance import enhance
-from bids_lfenhance.resources import measured
+from bids_lfenhance.resources import track_usage
 
 VARIANTS = (
     "contrast='none',steps=1",
@@ -57,7 +57,7 @@ def main() -> None:
         baseline = {name: score(case, mean, name)[0] for name in options.contrasts}
         for variant in ours.variants:
             settings = replace(inr.about.sampling(), **settings_of(variant))
-            with measured() as usage:
+            with track_usage() as usage:
                 image = enhance(case.volume, inr, settings, np.random.default_rng(options.seed), 1).image
             for name in options.contrasts:
                 psnr = score(case, [image], name)[0]

@@ -31,7 +31,7 @@ from bids_lfenhance.evaluation.image_metrics import image_metrics
 from bids_lfenhance.methods import get_method
 from bids_lfenhance.methods.enhance import enhance
 from bids_lfenhance.nn.precision import bf16_is_native, run_in_bf16
-from bids_lfenhance.resources import measured
+from bids_lfenhance.resources import track_usage
 
 STEPPED = ("cfm", "bridge")
 """Methods that walk in as many steps as one likes, whose image is the sample here, not the estimate."""
@@ -85,7 +85,7 @@ def yardstick(case: Case, device: torch.device) -> tuple[str, Cost]:
     if bf16_is_native(device):
         run_in_bf16(net, device)
     x = torch.zeros(1, 1, *(-(-side // 16) * 16 for side in case.volume.grid.shape), device=device)
-    with torch.no_grad(), FlopCounterMode(display=False) as counter, measured() as usage:
+    with torch.no_grad(), FlopCounterMode(display=False) as counter, track_usage() as usage:
         start = time.perf_counter()
         net(x)
         _wait(device)
@@ -99,7 +99,7 @@ def run(case: Case, name: str, changed: Mapping[str, Any], device: torch.device)
     """The image, (C, X, Y, Z), of one draw, and what it cost, loading of the weights included."""
     method = get_method(name)
     settings = method.about.sampling(**changed, device=str(device))
-    with FlopCounterMode(display=False) as counter, measured() as usage:
+    with FlopCounterMode(display=False) as counter, track_usage() as usage:
         start = time.perf_counter()
         found = enhance(case.volume, method, settings, np.random.default_rng(0), n_samples=1)
         seconds = time.perf_counter() - start

@@ -35,9 +35,9 @@ from bids_lfenhance.methods import get_method
 from bids_lfenhance.methods.bridge.settings import K
 from bids_lfenhance.methods.enhance import enhance
 from bids_lfenhance.nn.example import Example
-from bids_lfenhance.nn.flow import even_times, heun, randn_like
+from bids_lfenhance.nn.flow import heun, randn_like, uniform_times
 from bids_lfenhance.nn.residual import standardise, time_of
-from bids_lfenhance.resources import measured
+from bids_lfenhance.resources import track_usage
 from bids_lfenhance.simulators import get_simulator
 from bids_lfenhance.simulators.iqt import IqtSettings
 from bids_lfenhance.simulators.presets import named_preset, stack_geometry, tissue_snr
@@ -93,7 +93,7 @@ def from_latent(clean: Tensor, scene: residual.Scene, given: argparse.Namespace)
     known = standardise(clean, scene.mean, scene.sigma)[None, None]
     state = time * known + (1 - time) * randn_like(known, generator)
     with torch.no_grad():
-        return scene.around(heun(scene.velocity(), state, even_times(given.steps, time))[0, 0])
+        return scene.around(heun(scene.velocity(), state, uniform_times(given.steps, time))[0, 0])
 
 
 def latent_mse(image: Tensor, scene: residual.Scene) -> float:
@@ -247,7 +247,7 @@ def measure(name: str, subjects: Sequence[str], given: argparse.Namespace) -> No
         for subject, row, make in TABLES[name].rows(about, given):
             if (subject, row) in done:
                 continue
-            with measured() as usage:
+            with track_usage() as usage:
                 figures = make()
             lines = [[name, subject, row, key, f"{figures[key]:.5g}"] for key in TABLES[name].columns if key in figures]
             lines = lines if given.out.exists() else [list(HEAD), *lines]

@@ -33,7 +33,7 @@ from bids_lfenhance.imaging.warp import Warp
 from bids_lfenhance.methods import get_method
 from bids_lfenhance.methods.enhance import enhance
 from bids_lfenhance.methods.restored import restore
-from bids_lfenhance.resources import measured
+from bids_lfenhance.resources import track_usage
 from bids_lfenhance.segmentation.regions import channels_of_kinds, indices, kinds, mirrored_channels, regions
 from bids_lfenhance.segmentation.segment import CSF, Segmentation, predictor, segment
 from bids_lfenhance.segmentation.warps import warp_to_template
@@ -135,7 +135,7 @@ def look(
 
     ``also``: images that are segmented together with it.
     """
-    with measured() as usage:
+    with track_usage() as usage:
         warp = warp or warp_to_template(np.maximum(image, 0), grid, anatomy.warp.affine)
         found = segment([image, *also], grid, anatomy.mask, warp, predict, flip=flip)
     shape = "x".join(map(str, found.posteriors.shape[1:]))

@@ -42,7 +42,7 @@ from bids_lfenhance.methods.cssdiff.inference import draw as by_slices
 from bids_lfenhance.methods.estimate import ContrastEstimate
 from bids_lfenhance.methods.residual import ResidualPrepared
 from bids_lfenhance.nn.estimate import SCALE
-from bids_lfenhance.nn.flow import Velocity, even_times, heun, randn_like
+from bids_lfenhance.nn.flow import Velocity, heun, randn_like, uniform_times
 from bids_lfenhance.nn.residual import CLIP, condition_of, flow_of, radial_power, standardise, time_of
 from bids_lfenhance.training.assess import brain_fit
 from tests import oracle
@@ -56,7 +56,7 @@ def ways(steps: int, spectrum: tuple[float, ...]) -> Mapping[str, Way]:
 
     def white(velocity: Velocity, like: Tensor, generator: torch.Generator) -> Tensor:
         first = time_of(K)
-        return heun(velocity, (1 - first) * randn_like(like, generator), even_times(steps, first))
+        return heun(velocity, (1 - first) * randn_like(like, generator), uniform_times(steps, first))
 
     def crossed(like: Tensor, generator: torch.Generator) -> Tensor:
         return roots(K)[1] * randn_like(like, generator)

@@ -34,7 +34,7 @@ from bids_lfenhance.imaging.warp import Warp
 from bids_lfenhance.methods import get_method
 from bids_lfenhance.methods.enhance import enhance
 from bids_lfenhance.methods.restored import restore
-from bids_lfenhance.resources import measured
+from bids_lfenhance.resources import track_usage
 from bids_lfenhance.segmentation.segment import Predictor, predictor, segment, volume_rows
 from bids_lfenhance.segmentation.warps import warp_to_template
 
@@ -75,11 +75,11 @@ def make(name: str, data: Path, folder: Path, with_volumes: bool) -> None:
     paths = {name: path for name, path in paths.items() if not all(path.with_suffix(end).exists() for end in ends)}
     if not paths:
         return
-    with measured() as usage:
+    with track_usage() as usage:
         case = make_case(data, subject, argparse.Namespace(contrasts=contrasts, planes=planes.split("+"), **SCANNER))
     print(f"{name}: simulated, {usage.cpu_seconds:.0f} CPU-s", flush=True)
     method, predict = get_method("fusionnet"), predictor("auto")
-    with measured() as usage:
+    with track_usage() as usage:
         sampling = method.about.sampling()
         result = enhance(case.volume, method, sampling, np.random.default_rng(0))
         restored = restore(case.volume, sampling) if with_volumes else None
@@ -89,7 +89,7 @@ def make(name: str, data: Path, folder: Path, with_volumes: bool) -> None:
     first, grid = contrasts[0], case.volume.grid
     low = Segmenter(grid, first, case.volume.channel(first), enhanced.channel(first), predict)
     high = Segmenter(grid, first, case.truth[first], case.truth[first], predict)
-    with measured() as usage:
+    with track_usage() as usage:
         for contrast, path in paths.items():
             of_high = folder / f"high_{subject}_{contrast}.json"  # the same for every set of planes
             if with_volumes and not of_high.exists():

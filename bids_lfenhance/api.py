@@ -73,7 +73,7 @@ class _Session:
     @cached_property
     def record(self) -> dict[str, Any]:
         """What the participant level writes of a session as ``desc-preproc_qc.json``, as far as it is known here."""
-        from .evaluation import measured
+        from .evaluation import scan_quality
         from .evaluation.session import compute_risk
         from .imaging.field_of_view import seen_in
         from .imaging.tissue import segment_session
@@ -85,10 +85,10 @@ class _Session:
         return {
             **self.quality,
             "Scans": [
-                {**scan, "File": scan["Name"], **measured.of_scan(stacks[scan["Name"]], self.acquired, expected)}
+                {**scan, "File": scan["Name"], **scan_quality.of_scan(stacks[scan["Name"]], self.acquired, expected)}
                 for scan in self.quality["Scans"]
             ],
-            "Coverage": {contrast: measured.of_view(self.acquired, contrast, expected, seen)},
+            "Coverage": {contrast: scan_quality.of_view(self.acquired, contrast, expected, seen)},
             "Anatomy": self.anatomy.quality,
             "Risk": compute_risk(self.enhanced, segmented)[1],
         }
@@ -96,7 +96,7 @@ class _Session:
     @cached_property
     def std_percent(self) -> float | None:
         """Median standard deviation of the error in the brain, in % of its median intensity."""
-        from .evaluation.measured import std_percent
+        from .evaluation.scan_quality import std_percent
 
         return std_percent(self.std, self.enhanced.channel(self.contrast), self.anatomy.mask)
 

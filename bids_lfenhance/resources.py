@@ -125,7 +125,7 @@ class Usage:
 
 
 @contextmanager
-def measured(interval: float = 0.2) -> Iterator[Usage]:
+def track_usage(interval: float = 0.2) -> Iterator[Usage]:
     """A ``Usage`` that is filled in when the block ends; memory is sampled every ``interval`` seconds.
 
     The kernel's own high-water mark is not used: it never falls, and a worker serves many steps.

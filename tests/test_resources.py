@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bids_lfenhance.resources import available_cpus, available_memory_gb, measured
+from bids_lfenhance.resources import available_cpus, available_memory_gb, track_usage
 
 
 def test_slurm_limits_the_processors(monkeypatch: pytest.MonkeyPatch):
@@ -76,7 +76,7 @@ def test_a_control_group_limits_the_processors(control_group):
 
 
 def test_work_is_measured():
-    with measured(interval=0.01) as usage:
+    with track_usage(interval=0.01) as usage:
         held = np.ones(50 * 2**17)  # 50 MiB, touched
         end = time.process_time() + 0.05
         while time.process_time() < end:

@@ -11,11 +11,11 @@ from .describe import plain_table, plan_text, plural
 from .field_strength import HIGH_FIELD_FROM, field_kind, read_field_strength
 from .filters import Filters, check_filters, passes
 from .layout import list_images
-from .leftovers import odd_folders, unread_images, without_ignored
 from .pairing import one_per_contrast
 from .plan import check_sessions
 from .scans import Scan, choose_subjects, make_scans, shorten, strip_prefix
 from .sidecars import SidecarFinder
+from .unread_files import odd_folders, unread_images, without_ignored
 
 SIMULATED = "SIM"
 """Label of a simulated session; with the label of the high-field session before it where one would not be enough."""

@@ -11,7 +11,6 @@ from .describe import describe
 from .field_strength import HIGH_FIELD_FROM, LOW_FIELD_BELOW, field_kind, read_field_strength, session_warnings
 from .filters import Filters, check_filters, passes
 from .layout import list_images
-from .leftovers import odd_folders, people_without_data, unread_images, without_ignored
 from .lesions import lesion_masks
 from .pairing import choose_reference
 from .participants import participants_notes
@@ -19,6 +18,7 @@ from .scans import Scan, choose_subjects, make_scans, shorten, strip_prefix
 from .sessions import LowFieldSession, Plan
 from .sidecars import SidecarFinder, read_json
 from .stack_choice import choose_stacks
+from .unread_files import odd_folders, participants_without_data, unread_images, without_ignored
 
 __all__ = ["LowFieldSession", "Plan", "describe", "make_plan", "why_nothing"]
 
@@ -71,7 +71,7 @@ def make_plan(
     finder = SidecarFinder(root)
     wanted = frozenset(strip_prefix(label, "ses") for label in sessions)
     scans_of = {subject: make_scans(images[subject], finder) for subject in subjects}
-    warnings += ignored + _dataset_warnings(root, subjects) + (() if asked else people_without_data(root))
+    warnings += ignored + _dataset_warnings(root, subjects) + (() if asked else participants_without_data(root))
     warnings += participants_notes(root, subjects)
     warnings += tuple(sentence for _, left_out in scans_of.values() for sentence in left_out)
     check_sessions(wanted, [scan for scans, _ in scans_of.values() for scan in scans])

@@ -11,7 +11,7 @@ from ..bids.atomic import atomic_write
 from ..bids.sessions import LowFieldSession
 from ..bids.sidecars import bids_uri
 from ..config import RunSpec
-from ..evaluation import measured
+from ..evaluation import scan_quality
 from ..evaluation.evidence import evidence
 from ..evaluation.expected_error import BLIND, WEIGHTS, is_calibrated, scale_note
 from ..evaluation.metric_definitions import DATA_DICTIONARY
@@ -136,7 +136,7 @@ def _about(session: LowFieldSession, spec: RunSpec, content: SessionContent, con
     about["Runtime"] |= {"Run": content.run}
     if (std := _error_scale(content, spec, contrast)) is not None:
         image, brain = content.enhanced.channel(contrast), content.acquired.brain
-        about["ErrorStdPercent"] = measured.std_percent(std, image, brain)
+        about["ErrorStdPercent"] = scan_quality.std_percent(std, image, brain)
         about["ErrorStdCalibrated"] = is_calibrated(contrast)
     if content.lesions:
         about["Lesions"] = {**content.lesions, "Contrast": content.lesions.get("Contrast", {}).get(contrast, {})}
@@ -250,7 +250,7 @@ def _write_space(
     transforms: Mapping[str, Any],
 ) -> None:
     """Enhanced images and labels in one template space, and the transforms to and from it."""
-    from ..imaging.normalise import to_template_space
+    from ..imaging.spatial_normalisation import to_template_space
 
     space, grid = transforms["space"], content.enhanced.grid
     for contrast in content.enhanced.contrasts:
@@ -280,7 +280,7 @@ def _quality_record(session: LowFieldSession, spec: RunSpec, content: SessionCon
             "Contrast": scan.contrast,
             "Plane": scan.plane,
             "FieldStrength": scan.tesla,
-            **measured.of_scan(stacks[scan.stem], content.acquired, content.expected),
+            **scan_quality.of_scan(stacks[scan.stem], content.acquired, content.expected),
         }
         for scan in session.stacks
     ]
@@ -314,4 +314,4 @@ def _covered(content: SessionContent, contrast: str) -> dict[str, Any]:
     seen = content.seen(contrast)
     kept = without_cut(rows[contrast], labels[contrast], seen)
     cut = [row["name"] for row in kept if row["volume_mm3"] is None]
-    return measured.of_view(volume, contrast, content.expected, seen) | {"Cut": cut}
+    return scan_quality.of_view(volume, contrast, content.expected, seen) | {"Cut": cut}

@@ -23,7 +23,7 @@ BLIND = (
 """What the map cannot show, and how far it was tried (docs/methods/uncertainty.md)."""
 
 
-TRIED: Mapping[str, str] = {
+VALIDATED_CONTRASTS: Mapping[str, str] = {
     "T1w": "Tried on simulated low field of nine people of five scanners: within 2 SD lay 93 to 97 % of the voxels of "
     "the brain",
     "T2w": "Tried on simulated low field of one person: within 2 SD lay 96 % of the voxels of the brain",
@@ -43,7 +43,7 @@ def is_calibrated(contrast: str) -> bool:
 
 def scale_note(contrast: str) -> str:
     """How far the standard deviation of the error was tried in this contrast, a sentence."""
-    return TRIED.get(contrast, f"Not calibrated in {contrast}")
+    return VALIDATED_CONTRASTS.get(contrast, f"Not calibrated in {contrast}")
 
 
 def expected_error(std: np.ndarray, cycle: np.ndarray, mask: np.ndarray, grid: Grid) -> np.ndarray:

@@ -11,9 +11,9 @@ from ..imaging.field_of_view import cut_labels
 from ..imaging.volume import Volume
 from .expected_error import expected_error
 from .image_metrics import image_metrics
+from .label_overlap import agreements, structures
 from .metric_definitions import DICE, VOLUME_DIFFERENCE
 from .risk import risk_map
-from .volumes import agreements, structures
 
 
 def compute_risk(enhanced: Volume, acquired: Volume) -> tuple[Volume, dict[str, Any]]:

@@ -6,8 +6,8 @@ import numpy as np
 
 from ..config import TOTAL_INTRACRANIAL
 from .agreement import difference_percent
+from .label_overlap import without_side
 from .subject_values import SubjectValues
-from .volumes import without_side
 
 HIGH = "high"
 """The image under which high field stands, beside each low-field session that is compared with it."""

@@ -11,7 +11,7 @@ Fitted by benchmarks/reliability.py volumes to T1w whose regions are found in it
 two contrasts it would be smaller: docs/methods/uncertainty.md.
 """
 
-TRIED = ("T1w", "T2w")
+VALIDATED_CONTRASTS = ("T1w", "T2w")
 """Contrasts that the factor was tried on."""
 
 COLUMNS: Mapping[str, Mapping[str, str]] = {
@@ -31,7 +31,7 @@ def with_expected_error(rows: Sequence[Mapping[str, Any]], segmentation: str, co
     ``uncertain_mm3`` of a row is Σ p (1 − p) over the posteriors p of its label. None is said where that is not known,
     where there is no volume, of another ``segmentation`` than our regions, and of a contrast that it was not tried on.
     """
-    known = segmentation == "regions" and contrast in TRIED
+    known = segmentation == "regions" and contrast in VALIDATED_CONTRASTS
     return [{**row, **dict(zip(COLUMNS, _error(row) if known else (None, None), strict=True))} for row in rows]
 
 

@@ -104,7 +104,7 @@ def find_anatomy(
         "SkullStripped": stripped,
     }
     quality["Warnings"] = _warnings(quality, contrast) + contrast_warnings(image, priors, mask, contrast)
-    if quality["TemplateCorrelation"] < UNSURE and (turned := looks_turned(image, grid, template, fit, effort)):
+    if quality["TemplateCorrelation"] < UNSURE and (turned := flipped_orientation(image, grid, template, fit, effort)):
         quality["Turned"] = turned
         quality["Warnings"].append(
             f"The {contrast} fits the template better {turned}: check orientation, in the image and in its header."
@@ -154,7 +154,9 @@ def _is_cut(image: np.ndarray, seen: np.ndarray, grid: Grid) -> bool:
     return on_faces(head, seen, grid, but=(BELOW,)) > HEAD_ON_FACE_CM2
 
 
-def looks_turned(image: np.ndarray, grid: Grid, template: HeadTemplate, fit: float, effort: Effort = FULL) -> str:
+def flipped_orientation(
+    image: np.ndarray, grid: Grid, template: HeadTemplate, fit: float, effort: Effort = FULL
+) -> str:
     """How the head seems to lie, in words, where the template fits it better mirrored than as it is; else nothing.
 
     ``fit`` is the share of variance that the template explains of the image (X, Y, Z) as it lies on ``grid``.

@@ -13,8 +13,8 @@ from ..errors import InputError
 from .bias import head_mask
 from .fusion import fuse_mean
 from .grid import Grid, canonical_zoom, resample
-from .handedness import align_and_mirror
 from .intensity import gain, gain_coefficients
+from .left_right import align_and_mirror
 from .registration import IN_PLACE, LEVELS, WORK_ZOOM, Alignment, RegistrationImage, align, make_registration_image
 from .scan import PreparedScan, check_overlap, covered_share, head_grid, prepare_scan
 from .scan_notes import doubts, gap_notes, motion_doubts, scan_record

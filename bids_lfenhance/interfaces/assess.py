@@ -148,7 +148,7 @@ class Normalise(Step):
 
     def run_step(self, cwd: Path) -> dict[str, Any]:
         """The paths of the transforms."""
-        from ..imaging.normalise import register_to_template
+        from ..imaging.spatial_normalisation import register_to_template
         from ..imaging.volume import load_volume
 
         volume = load_volume(self.inputs.volume)

@@ -49,12 +49,12 @@ class Enhance(Step):
         from ..imaging.volume import load_volume, save_volume
         from ..methods import get_method
         from ..methods.enhance import enhance
-        from ..resources import measured
+        from ..resources import track_usage
 
         volume, method = load_volume(self.inputs.volume), get_method(self.inputs.method)
         settings, rng = method.about.sampling(**self.inputs.method_settings), default_rng(self.inputs.seed)
         draws, memory = self.inputs.n_samples or None, self.inputs.mem_gb or None
-        with measured() as usage:
+        with track_usage() as usage:
             result = enhance(volume, method, settings, rng, draws, progress=_show_draws, memory_gb=memory)
 
         def save(image: np.ndarray, name: str) -> str:

@@ -21,7 +21,7 @@ from ..nn.stage import Nets
 from ..nn.weights import LoadedWeights, load_weights
 from . import get_method
 from .estimate import MARGIN, ContrastEstimate, SessionEstimate, estimate_session
-from .residual_options import ESTIMATE, ResidualSampling, check_estimate, maps_to_come
+from .residual_options import ESTIMATE, ResidualSampling, check_estimate, output_maps
 
 S = TypeVar("S", bound=ResidualSampling)
 
@@ -72,7 +72,7 @@ def enhancer(sampler: ResidualSampler[S]) -> Enhancer[Any, ResidualPrepared[S]]:
         fit_to_memory=partial(fit_to_memory, sampler),
         is_stochastic=lambda sampling: sampling.draws_residual,
         resolve=sampler.resolve,
-        map_metadata=maps_to_come,
+        map_metadata=output_maps,
         combine_draws=combine_draws,
     )
 

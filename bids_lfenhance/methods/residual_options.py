@@ -145,7 +145,7 @@ MAPS: Mapping[str, Mapping[str, str]] = {
 """Metadata of each map in its sidecar."""
 
 
-def maps_to_come(loaded: LoadedWeights, sampling: ResidualSampling, draws: int) -> Mapping[str, Mapping[str, str]]:
+def output_maps(loaded: LoadedWeights, sampling: ResidualSampling, draws: int) -> Mapping[str, Mapping[str, str]]:
     """The maps of so many draws with these options."""
     wanted = {"Sample": sampling.sample, "DrawsStd": sampling.draws_residual and draws > 1}
     return {name: about for name, about in MAPS.items() if wanted[name]}

@@ -8,7 +8,7 @@ import numpy as np
 from ..config import CONTRASTS
 from ..imaging.grid import CANONICAL_ZOOM, Box, Grid, box_of
 from ..imaging.volume import Volume
-from .normalise import Scale
+from .intensity_scale import Scale
 
 MARGIN = 8
 """Voxels around the brain that a network is shown, as in training."""

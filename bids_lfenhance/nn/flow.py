@@ -24,7 +24,7 @@ def logit_normal_times(count: int, generator: torch.Generator) -> Tensor:
     return torch.sigmoid(torch.randn(count, generator=generator, device=generator.device))
 
 
-def even_times(steps: int, first: float = 0.0) -> list[float]:
+def uniform_times(steps: int, first: float = 0.0) -> list[float]:
     """``steps`` + 1 times from ``first`` to exactly 1, evenly."""
     return [first + (1 - first) * step / steps for step in range(steps)] + [1.0]
 

@@ -33,7 +33,7 @@ _ORDER, _ITEM = 1, 2
 """Streams of random numbers: orders of passes; items."""
 
 
-def order_of(count: int, stage: Stage, at: Position) -> int:
+def shuffled_index(count: int, stage: Stage, at: Position) -> int:
     """Which of ``count`` examples an item is of: in every pass each is seen once, in an order of the pass's own."""
     passes, position = divmod(at.step * stage.batch + at.number, count)
     order = np.random.default_rng([at.seed, at.stage, _ORDER, passes]).permutation(count)

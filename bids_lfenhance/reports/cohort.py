@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from ..bids.leftovers import absent_people
 from ..bids.pairing import listed_time
 from ..bids.participants import age_and_sex, columns_of, given_rows, own_rows, participants_notes
 from ..bids.scans import LABEL
 from ..bids.sidecars import optional_json
+from ..bids.unread_files import absent_participants
 from ..config import TOTAL_INTRACRANIAL
 from ..evaluation.cohort import BASELINE, METRIC_KEYS
 from ..evaluation.metric_definitions import DICE, VOLUME_DIFFERENCE
@@ -123,7 +123,7 @@ def read_cohort(out_dir: Path, bids_dir: Path, subjects: Iterable[str], sessions
     cohort.dates = {place: listed_time(bids_dir, *place) for place in places}
     cohort.people = _people(out_dir, bids_dir, wanted)
     cohort.notes += participants_notes(bids_dir, wanted)
-    absent, _ = absent_people(bids_dir, [f"sub-{name}" for name in known_subjects(out_dir)])
+    absent, _ = absent_participants(bids_dir, [f"sub-{name}" for name in known_subjects(out_dir)])
     cohort.absent = tuple(sorted(name.removeprefix("sub-") for name in absent))
     return cohort
 

@@ -13,7 +13,7 @@ from .session_figures import SessionFigures
 from .tables import MetricRow, metric_name, metric_rows, number
 from .usable import Judged
 
-OPEN = ("psnr", "ssim", "edge_f1", "mae", "ncc", "nmse")
+SUMMARY_METRICS = ("psnr", "ssim", "edge_f1", "mae", "ncc", "nmse")
 """Metrics in the order in which they are shown; the first four that are there stand open, the others are folded."""
 
 IN_SENTENCE = ("psnr", "ssim", "edge_f1")
@@ -67,8 +67,8 @@ def _listed(words: list[str]) -> str:
 
 def shown_rows(session: Session) -> list[MetricRow]:
     """The four metrics of each contrast that stand open: inside the brain, by the deciding protocol."""
-    rows = [row for row in metric_rows(session, PRIMARY) if row.region == "brain" and row.metric in OPEN]
-    rows.sort(key=lambda row: OPEN.index(row.metric))
+    rows = [row for row in metric_rows(session, PRIMARY) if row.region == "brain" and row.metric in SUMMARY_METRICS]
+    rows.sort(key=lambda row: SUMMARY_METRICS.index(row.metric))
     contrasts = dict.fromkeys(row.contrast for row in metric_rows(session, PRIMARY))
     return [row for contrast in contrasts for row in [one for one in rows if one.contrast == contrast][:4]]
 

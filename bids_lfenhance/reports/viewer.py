@@ -137,7 +137,7 @@ def layers_of(contrast: ContrastImages, label: str, mask: np.ndarray) -> list[La
         percent = 100 * error / contrast.level(label, mask)
         said = contrast.about_maps.get(label, {}).get("Error")
         about = _spread(percent[mask]) | ({"about": said} if said else {})
-        layers.append(Layer("Error", name, percent, _upwards("viridis", percent[mask], PERCENT), about))
+        layers.append(Layer("Error", name, percent, _sequential_scale("viridis", percent[mask], PERCENT), about))
     if label in contrast.risk:
         layers.append(_risk(contrast, label, mask))
     own = [kind for kind in contrast.maps.get(label, {}) if kind not in (DRAWN, *DERIVED_MAPS)]
@@ -169,11 +169,11 @@ def _risk(contrast: ContrastImages, label: str, mask: np.ndarray) -> Layer:
 
 def _own(kind: str, contrast: ContrastImages, label: str, mask: np.ndarray) -> Layer:
     values, about = contrast.maps[label][kind], contrast.about_maps[label][kind]
-    scale = _upwards("magma", values[mask], str(about.get("Units", "arbitrary units")))
+    scale = _sequential_scale("magma", values[mask], str(about.get("Units", "arbitrary units")))
     return Layer(kind, OWN_NAMES.get(kind, f"{kind} map"), values, scale, {"about": about} | _spread(values[mask]))
 
 
-def _upwards(colours: str, inside: np.ndarray, unit: str) -> fig.Scale:
+def _sequential_scale(colours: str, inside: np.ndarray, unit: str) -> fig.Scale:
     return fig.Scale(colours, (0.0, fig.nice_limit(float(np.percentile(inside, 99)))), unit)
 
 

@@ -8,7 +8,7 @@ import torch
 from ..nn.batch import Batch, Item, collate
 from ..nn.example import Example
 from ..nn.method import Trainable
-from ..nn.source import Position, order_of, people_of
+from ..nn.source import Position, people_of, shuffled_index
 from ..nn.stage import Nets, Stage
 from .atlas import build_atlas
 from .loss import stages
@@ -32,7 +32,7 @@ class LabelSource:
 
     def item(self, stage: Stage, at: Position) -> Item:
         """An image of a label map, its regions, and where they lie in common space."""
-        example = self.examples[order_of(len(self.examples), stage, at)]
+        example = self.examples[shuffled_index(len(self.examples), stage, at)]
         item = paint_patch(example.labels, example.template_coordinates, stage.patch, at.generator())
         return item | {"person": np.array(self.people.index(example.person))}
 

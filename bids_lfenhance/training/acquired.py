@@ -9,9 +9,9 @@ from ..imaging.grid import box_of
 from ..imaging.slots import fill_slots
 from ..imaging.volume import Stack, Volume
 from ..methods.estimate import REACH_MM
-from ..nn.normalise import Scale
+from ..nn.intensity_scale import Scale
 from ..simulators.online.pairs import SLOT_FULL
-from .alike import contrast_curve
+from .contrast_matching import contrast_curve
 from .heads import as_bytes
 
 

@@ -43,11 +43,13 @@ def make_recipe(run: "Run", state: "State", split: Split) -> JsonObject:
     """Plain values from which the training can be repeated: settings, options, stages, data, split, outcome."""
     import torch
 
-    from .run import seen_before, stored_settings
+    from .run import stored_settings, training_subjects_of
 
     used = [*run.train, *run.validation]
     known = {name for e in run.train for name in e.contrasts["low"] if name in e.contrasts["high"]}
-    before = {person for persons in seen_before(used, run.options.start, run.settings).values() for person in persons}
+    before = {
+        person for persons in training_subjects_of(used, run.options.start, run.settings).values() for person in persons
+    }
     progress = state.progress
     return {
         "method": run.method.about.weights_name,

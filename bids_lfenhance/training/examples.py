@@ -12,7 +12,7 @@ from ..imaging.grid import box_of, translation
 from ..imaging.volume import Volume
 from ..nn.crop import MARGIN
 from ..nn.example import Example, Kind
-from ..nn.normalise import Scale
+from ..nn.intensity_scale import Scale
 from ..nn.settings import JsonObject
 
 RECORD = "example.json"
@@ -74,7 +74,7 @@ def _curves(
     low: Mapping[str, np.ndarray], high: Mapping[str, np.ndarray], inside: np.ndarray
 ) -> dict[str, list[list[float]]]:
     """``alike.contrast_curve`` of every contrast that both fields have: contrast → (X, Y, Z) scaled."""
-    from .alike import contrast_curve  # here, so that examples are read without scipy
+    from .contrast_matching import contrast_curve  # here, so that examples are read without scipy
 
     return {name: contrast_curve(image, high[name], inside).tolist() for name, image in low.items() if name in high}
 

@@ -13,7 +13,7 @@ from ..imaging.grid import translation
 from ..nn.batch import Batch, Item, collate
 from ..nn.example import Example
 from ..nn.method import Direction
-from ..nn.source import Position, Source, best_corner, order_of, people_of
+from ..nn.source import Position, Source, best_corner, people_of, shuffled_index
 from ..nn.stage import Stage
 
 Flips = Literal["none", "flip", "all"]
@@ -61,7 +61,7 @@ class ExampleSource:
     def item(self, stage: Stage, at: Position) -> Arrays:
         """One patch, flipped, scaled and thinned out at random."""
         examples = examples_of_stage(self.examples, stage)
-        example = examples[order_of(len(examples), stage, at)]
+        example = examples[shuffled_index(len(examples), stage, at)]
         item = draw_patch(example, self.direction, stage.patch, self.augmentation, at.generator())
         return item | {"person": np.array(self.people.index(example.person))}
 

@@ -29,7 +29,7 @@ from .checkpoint import Progress, State, find_checkpoint, restore
 from .curves import Curves
 from .parallel import ProcessGroup
 from .patches import Augmentation, ExampleSource
-from .split import Split, check_no_leakage, refuse_seen, write_split
+from .split import Split, check_no_leakage, check_unseen, write_split
 
 LOG = logging.getLogger(__name__)
 
@@ -115,8 +115,8 @@ def prepare(
             "Expected examples of the training subjects, found none; check the split against the examples."
         )
     if options.start is not None:
-        refuse_seen(split, options.start)
-    check_no_leakage(split, seen_before(examples, options.start, settings))
+        check_unseen(split, options.start)
+    check_no_leakage(split, training_subjects_of(examples, options.start, settings))
     source = source or _source(method, parts["train"], settings, options)
     stages = method.stages(settings)
     nets = _networks(method, settings, options, group)
@@ -193,7 +193,7 @@ def optimisers_of(stage: Stage, trainable: Mapping[str, list[nn.Parameter]]) -> 
     }
 
 
-def seen_before(
+def training_subjects_of(
     examples: Sequence[Example], start: LoadedWeights | None, settings: object = None
 ) -> dict[str, list[str]]:
     """{what: persons}: who the weights that a training builds on were trained on.

@@ -108,7 +108,7 @@ def check_no_leakage(
             )
 
 
-def refuse_seen(split: Split, start: "LoadedWeights") -> None:
+def check_unseen(split: Split, start: "LoadedWeights") -> None:
     """Raise InputError if the weights to begin with have learned from validation or test subjects.
 
     Who only validated them, as their recipe says, may validate again.

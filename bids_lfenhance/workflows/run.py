@@ -177,7 +177,7 @@ def check_request(settings: Settings, spec: RunSpec) -> None:
             f"Expected {needed:g} GiB of memory, found {spec.mem_gb:.1f}; {advice}.", code="no-memory", needed=needed
         )
     if spec.spaces:
-        from ..imaging.normalise import check_space
+        from ..imaging.spatial_normalisation import check_space
 
         for space in spec.spaces:
             check_space(space)
@@ -189,7 +189,7 @@ def preflight(settings: Settings, spec: RunSpec) -> None:
     for folder, name in ((settings.out_dir, "OUT_DIR"), (work_dir, "the work folder")):
         check_room(folder, name)
     if spec.spaces:
-        from ..imaging.normalise import template_files
+        from ..imaging.spatial_normalisation import template_files
 
         for space in spec.spaces:
             template_files(space)

@@ -16,7 +16,7 @@ import networkx as nx
 import numpy as np
 from nipype.pipeline.plugins.multiproc import MultiProcPlugin, run_node
 
-from ..resources import Usage, measured
+from ..resources import Usage, track_usage
 from .pool import LESS_MEMORY, end_worker, killed, new_worker, start_worker
 from .progress import readable_name
 
@@ -158,7 +158,7 @@ def _start_worker(level: int) -> None:
 
 
 def _run_measured(node: Any, updatehash: bool, task: int) -> tuple[dict[str, Any], Usage]:
-    with measured() as usage:
+    with track_usage() as usage:
         try:
             result = run_node(node, updatehash, task)
         except Exception as error:

@@ -25,7 +25,7 @@ from ..derivatives.simulated import (
     write_session,
 )
 from ..errors import InputError
-from ..resources import Usage, available_cpus, available_memory_gb, check_room, limit_threads, measured
+from ..resources import Usage, available_cpus, available_memory_gb, check_room, limit_threads, track_usage
 from ..simulators import get_simulator
 from ..simulators.presets import Preset, named_preset
 from .pool import run_in_workers
@@ -134,7 +134,7 @@ class WorkerResult:
 
 def simulate_one(task: Task) -> WorkerResult:
     """What was made of one high-field session; what is on disk already is left alone."""
-    with measured() as usage:
+    with track_usage() as usage:
         made = _simulate(task)
     return replace(made, usage=usage)
 

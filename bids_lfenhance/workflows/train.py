@@ -15,7 +15,7 @@ from ..methods import description, get_trainable
 from ..nn.settings import usable_settings
 from ..resources import available_cpus, available_memory_gb, check_room, limit_threads
 from ..training.jobs import Job, run_job
-from ..training.split import Split, check_no_leakage, refuse_seen
+from ..training.split import Split, check_no_leakage, check_unseen
 from .pool import run_in_workers
 from .training_plan import assign, choose_split, describe, plan_jobs, simulation
 
@@ -114,7 +114,7 @@ def _weights(settings: TrainSettings, split: Split) -> tuple["LoadedWeights | No
     start = None
     if settings.init_weights:
         start = load_weights(settings.init_weights, description(settings.method).weights_name, settings.contrasts)
-        refuse_seen(split, start)
+        check_unseen(split, start)
     options = {} if settings.augment in PLAIN else simulation(settings)["simulator_settings"]
     made_by = None if settings.augment in PLAIN else get_simulator(settings.augment).settings(**options)
     if own := getattr(made_by, "weights", ""):

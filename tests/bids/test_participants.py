@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from bids_lfenhance.bids.leftovers import absent_people
 from bids_lfenhance.bids.participants import (
     age_and_sex,
     columns_of,
@@ -16,6 +15,7 @@ from bids_lfenhance.bids.participants import (
     participants_notes,
 )
 from bids_lfenhance.bids.plan import make_plan
+from bids_lfenhance.bids.unread_files import absent_participants
 
 from .conftest import MakeTree
 
@@ -139,6 +139,6 @@ def test_half_a_table_stops_nothing(tmp_path: Path) -> None:
 @pytest.mark.parametrize("written", ["sub-1", "1", "01"])
 def test_who_is_listed_and_has_no_folder(tmp_path: Path, written: str) -> None:
     (tmp_path / "participants.tsv").write_text(f"participant_id\n{written}\nsub-07\n")
-    absent, listed = absent_people(tmp_path, ["sub-01"])
+    absent, listed = absent_participants(tmp_path, ["sub-01"])
     assert absent == ["sub-07"]
     assert len(listed) == 2

@@ -7,7 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bids_lfenhance.evaluation.expected_error import TRIED, WEIGHTS, expected_error, is_calibrated, scale_note, smoothed
+from bids_lfenhance.evaluation.expected_error import (
+    VALIDATED_CONTRASTS,
+    WEIGHTS,
+    expected_error,
+    is_calibrated,
+    scale_note,
+    smoothed,
+)
 from bids_lfenhance.imaging.grid import Grid
 
 SHAPE = (40, 44, 36)
@@ -62,7 +69,7 @@ def test_what_is_said_of_the_scale_is_what_was_measured(contrast: str) -> None:
     path = Path(__file__).resolve().parents[2] / "benchmarks" / "results" / "estimate.tsv"
     rows = list(csv.DictReader(path.read_text().splitlines(), delimiter="\t"))
     shares = {round(100 * float(row["coverage"])) for row in rows if row["contrast"] == contrast}
-    said = [int(number) for number in re.findall(r"\d+(?= (?:to|%))", TRIED[contrast])]
+    said = [int(number) for number in re.findall(r"\d+(?= (?:to|%))", VALIDATED_CONTRASTS[contrast])]
     assert {min(shares), max(shares)} <= set(said) <= shares
     assert not is_calibrated(contrast) or np.median(list(shares)) >= 93
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bids_lfenhance.evaluation.volume_error import FACTOR, TRIED, with_expected_error
+from bids_lfenhance.evaluation.volume_error import FACTOR, VALIDATED_CONTRASTS, with_expected_error
 
 ROW = {"index": 17, "name": "left hippocampus", "volume_mm3": 4000.0, "uncertain_mm3": 200.0}
 
@@ -17,7 +17,7 @@ def test_it_grows_with_what_the_segmentation_doubts_and_is_told_in_mm3_and_per_c
     assert one["volume_error_percent"] == pytest.approx(100 * one["volume_error_mm3"] / 4000)
     assert 0 < one["volume_error_mm3"] < 4000
     assert {key: one[key] for key in ROW} == ROW
-    assert all(with_expected_error([ROW], "regions", contrast) == [one] for contrast in TRIED)
+    assert all(with_expected_error([ROW], "regions", contrast) == [one] for contrast in VALIDATED_CONTRASTS)
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from bids_lfenhance.nn.flow import euler, even_times, flow_pair, heun, logit_normal_times
+from bids_lfenhance.nn.flow import euler, flow_pair, heun, logit_normal_times, uniform_times
 
 torch.set_num_threads(1)
 SPREAD = torch.tensor([0.15, 0.05], dtype=torch.float64)
@@ -25,7 +25,7 @@ def ratio(solver, steps: int) -> list[float]:  # type: ignore[no-untyped-def]
     """Variance of what the solver returns over the true one: exact, as it is affine in its start."""
     mean = torch.tensor([0.3, -1.0], dtype=torch.float64)
     ends = [
-        solver(lambda x, t: analytic(x, t, mean), torch.full((1, 2), start, dtype=torch.float64), even_times(steps))
+        solver(lambda x, t: analytic(x, t, mean), torch.full((1, 2), start, dtype=torch.float64), uniform_times(steps))
         for start in (0.0, 1.0)
     ]
     return ((ends[1] - ends[0]).square() / SPREAD)[0].tolist()
@@ -34,7 +34,7 @@ def ratio(solver, steps: int) -> list[float]:  # type: ignore[no-untyped-def]
 def test_one_euler_step_is_the_conditional_mean() -> None:
     mean = torch.randn(50, 2, dtype=torch.float64, generator=seeded(1))
     start = torch.randn(50, 2, dtype=torch.float64, generator=seeded(2))
-    found = euler(lambda x, t: analytic(x, t, mean), start, even_times(1))
+    found = euler(lambda x, t: analytic(x, t, mean), start, uniform_times(1))
     torch.testing.assert_close(found, mean, rtol=0, atol=1e-12)
     assert ratio(euler, 1) == pytest.approx([0, 0], abs=1e-20)
 
@@ -51,9 +51,9 @@ def test_steps_keep_so_much_of_the_variance() -> None:
 def test_heun_is_of_second_order() -> None:
     # Oracle: dx/dt = x, whose solution is e; the Euler step at the end adds an error that falls as fast.
     start = torch.ones(1, dtype=torch.float64)
-    errors = [abs(float(heun(lambda x, _: x, start, even_times(n))) - torch.e) for n in (20, 40)]
+    errors = [abs(float(heun(lambda x, _: x, start, uniform_times(n))) - torch.e) for n in (20, 40)]
     assert errors[0] / errors[1] > 3.5
-    assert abs(float(euler(lambda x, _: x, start, even_times(40))) - torch.e) > 10 * errors[1]
+    assert abs(float(euler(lambda x, _: x, start, uniform_times(40))) - torch.e) > 10 * errors[1]
 
 
 def test_straight_ways_are_walked_exactly() -> None:
@@ -64,13 +64,13 @@ def test_straight_ways_are_walked_exactly() -> None:
     torch.testing.assert_close(state[1], 0.75 * source[1] + 0.25 * target[1])
     torch.testing.assert_close(state[2], target[2])
     for solver in (euler, heun):
-        torch.testing.assert_close(solver(lambda *_: velocity, source, even_times(5)), target)
+        torch.testing.assert_close(solver(lambda *_: velocity, source, uniform_times(5)), target)
 
 
 def test_times_are_even_and_end_at_the_target() -> None:
-    assert even_times(4) == [0.0, 0.25, 0.5, 0.75, 1.0]
-    assert even_times(2, 0.5) == [0.5, 0.75, 1.0]
-    assert even_times(3, 0.0155)[-1] == 1.0
+    assert uniform_times(4) == [0.0, 0.25, 0.5, 0.75, 1.0]
+    assert uniform_times(2, 0.5) == [0.5, 0.75, 1.0]
+    assert uniform_times(3, 0.0155)[-1] == 1.0
 
 
 def test_a_way_may_be_walked_in_parts() -> None:
@@ -95,7 +95,7 @@ def test_the_network_is_not_asked_at_the_end(solver, calls: int) -> None:  # typ
         times.append(t)
         return x
 
-    solver(velocity, torch.zeros(1), even_times(6))
+    solver(velocity, torch.zeros(1), uniform_times(6))
     assert len(times) == calls
     assert max(times) < 1
 
@@ -150,8 +150,8 @@ def check_trained(net: nn.Module, error: float) -> None:
     def velocity(x: Tensor, t: float) -> Tensor:
         return net(features(x, torch.full((len(x),), t), condition))
 
-    one = euler(velocity, source, even_times(1)) - condition
+    one = euler(velocity, source, uniform_times(1)) - condition
     assert one.var(dim=0).max() < 0.03
     if error < 0.1:
-        many = heun(velocity, source, even_times(16)) - condition
+        many = heun(velocity, source, uniform_times(16)) - condition
         assert (many.var(dim=0) / SPREAD).min() >= 0.9

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from bids_lfenhance.nn.flow import euler, even_times, heun
+from bids_lfenhance.nn.flow import euler, heun, uniform_times
 from bids_lfenhance.nn.windows import Windows, blend
 
 from ..refusals import refused
@@ -109,15 +109,15 @@ def test_overlapping_windows_see_the_same_state() -> None:
     def velocity(state: Tensor, time: float) -> Tensor:
         return blend(lambda crops: net(crops, time), torch.cat([state, place], dim=1), SMALL)
 
-    euler(velocity, field(*shape), even_times(3))
+    euler(velocity, field(*shape), uniform_times(3))
     assert len(seen) == 3 * place.numel()
     assert all(len(values) == 1 for values in seen.values())
 
 
 def test_windows_within_every_step_are_the_whole_field_for_a_network_without_surroundings() -> None:
     volume = field(2, 1, 12, 12, 12)
-    whole = heun(lambda x, t: torch.sin(3 * x) - t, volume, even_times(4))
-    parts = heun(lambda x, t: blend(lambda crops: torch.sin(3 * crops) - t, x, SMALL), volume, even_times(4))
+    whole = heun(lambda x, t: torch.sin(3 * x) - t, volume, uniform_times(4))
+    parts = heun(lambda x, t: blend(lambda crops: torch.sin(3 * crops) - t, x, SMALL), volume, uniform_times(4))
     torch.testing.assert_close(parts, whole, rtol=0, atol=1e-5)
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
+from bids_lfenhance.evaluation.label_overlap import structures
 from bids_lfenhance.evaluation.metric_definitions import METRICS
-from bids_lfenhance.evaluation.volumes import structures
 
 from .verdicts import write_verdicts
 

@@ -22,7 +22,7 @@ from bids_lfenhance.nn.weights import load_weights
 from bids_lfenhance.training.curves import read_curves
 from bids_lfenhance.training.loop import train
 from bids_lfenhance.training.patches import Augmentation
-from bids_lfenhance.training.run import TrainOptions, seen_before
+from bids_lfenhance.training.run import TrainOptions, training_subjects_of
 from bids_lfenhance.training.split import Split, read_split
 from bids_lfenhance.training.validate import brain_psnr
 
@@ -339,7 +339,7 @@ def test_a_simulator_that_has_seen_the_test_subject_is_refused(tmp_path: Path) -
 
 
 def test_the_estimate_behind_a_residual_has_seen_people_too() -> None:
-    (people,) = seen_before([], None, SimpleNamespace(estimate_weights="auto")).values()
+    (people,) = training_subjects_of([], None, SimpleNamespace(estimate_weights="auto")).values()
     assert people == list(load_weights("auto", "fusionnet", ()).trained_on)
     assert people
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from bids_lfenhance.errors import InputError
-from bids_lfenhance.training.split import Split, check_no_leakage, make_split, read_split, refuse_seen, write_split
+from bids_lfenhance.training.split import Split, check_no_leakage, check_unseen, make_split, read_split, write_split
 
 PEOPLE = [f"ds/{i:02d}" for i in range(16)]
 
@@ -68,11 +68,11 @@ def test_a_test_person_that_an_earlier_stage_saw_is_refused_by_name() -> None:
 
 def test_weights_to_begin_with_must_not_have_learned_from_who_validates() -> None:
     start: Any = SimpleNamespace(path="w", trained_on=("ds/1", "ds/2"), recipe={"split": {"validation": ["ds/2"]}})
-    refuse_seen(Split(("ds/1",), ("ds/2",), ("ds/3",)), start)  # who only validated them may do so again
+    check_unseen(Split(("ds/1",), ("ds/2",), ("ds/3",)), start)  # who only validated them may do so again
     with pytest.raises(InputError, match=r"validation subjects .* was trained on ds/1; move"):
-        refuse_seen(Split(("ds/2",), ("ds/1",), ("ds/3",)), start)
+        check_unseen(Split(("ds/2",), ("ds/1",), ("ds/3",)), start)
     with pytest.raises(InputError, match=r"test subjects .* was trained on ds/2; move"):
-        refuse_seen(Split(("ds/1",), (), ("ds/2",)), start)
+        check_unseen(Split(("ds/1",), (), ("ds/2",)), start)
     start.recipe = {}  # nothing tells who only validated
     with pytest.raises(InputError, match=r"validation subjects .* was trained on ds/2; move"):
-        refuse_seen(Split(("ds/1",), ("ds/2",), ("ds/3",)), start)
+        check_unseen(Split(("ds/1",), ("ds/2",), ("ds/3",)), start)

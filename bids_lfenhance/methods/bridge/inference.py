@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from ...nn.flow import Velocity, even_times, heun, randn_like
+from ...nn.flow import Velocity, heun, randn_like, uniform_times
 from ...nn.residual import coloured, time_of
 from ..flow import sampler
 from .settings import ABOUT, BridgeSettings, resolve
@@ -23,7 +23,7 @@ def initial_state(like: Tensor, settings: BridgeSettings, generator: torch.Gener
 
 def solve(velocity: Velocity, like: Tensor, settings: BridgeSettings, generator: torch.Generator) -> tuple[Tensor, int]:
     """(r̂, network calls): the diffusion in the time of the flow, where DDIM is Euler, and Heun is better."""
-    times = even_times(settings.steps, time_of(settings.start_level))
+    times = uniform_times(settings.steps, time_of(settings.start_level))
     return heun(velocity, initial_state(like, settings, generator), times), 2 * settings.steps - 1
 
 

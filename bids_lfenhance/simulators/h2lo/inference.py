@@ -12,7 +12,7 @@ from ...errors import InputError
 from ...imaging.grid import Grid, box_of, resample, translation
 from ...imaging.volume import Stack
 from ...nn.batch import Batch, required
-from ...nn.normalise import Scale
+from ...nn.intensity_scale import Scale
 from ...nn.stage import Nets
 from ...nn.weights import LoadedWeights, load_weights
 from ..physics import add_rician

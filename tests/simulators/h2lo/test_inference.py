@@ -12,7 +12,7 @@ import torch
 
 from bids_lfenhance.errors import InputError
 from bids_lfenhance.nn.batch import Batch
-from bids_lfenhance.nn.normalise import Scale
+from bids_lfenhance.nn.intensity_scale import Scale
 from bids_lfenhance.nn.weights import load_weights
 from bids_lfenhance.simulators import get_simulator
 from bids_lfenhance.simulators.h2lo.inference import degrade_batch, operators

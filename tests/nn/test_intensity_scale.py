@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from bids_lfenhance.nn.normalise import Scale
+from bids_lfenhance.nn.intensity_scale import Scale
 
 
 def test_the_999th_permille_of_the_brain_becomes_one(rng: np.random.Generator) -> None:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from bids_lfenhance.evaluation.volumes import agreements, structures
+from bids_lfenhance.evaluation.label_overlap import agreements, structures
 
 
 @pytest.fixture

@@ -49,7 +49,7 @@ def _is_label(name: str) -> bool:
     return LABEL.fullmatch(name.partition("-")[2]) is not None
 
 
-def absent_people(root: Path, folders: Iterable[str]) -> tuple[list[str], list[str]]:
+def absent_participants(root: Path, folders: Iterable[str]) -> tuple[list[str], list[str]]:
     """(Those of participants.tsv, ``sub-01`` …, who have none of these ``folders``; all who are listed)."""
     rows = given_rows(root)
     with_data = {row["participant_id"] for row in own_rows(rows, folders).values()}
@@ -57,9 +57,9 @@ def absent_people(root: Path, folders: Iterable[str]) -> tuple[list[str], list[s
     return [label for label in listed if label not in with_data], listed
 
 
-def people_without_data(root: Path) -> tuple[str, ...]:
+def participants_without_data(root: Path) -> tuple[str, ...]:
     """A sentence that counts the people of participants.tsv who have no folder; none where all have."""
-    absent, listed = absent_people(root, _folders(root, "sub-*"))
+    absent, listed = absent_participants(root, _folders(root, "sub-*"))
     if not absent:
         return ()
     are = "is" if len(absent) == 1 else "are"

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from bids_lfenhance.imaging.bias import head_mask
-from bids_lfenhance.imaging.handedness import align_and_mirror
+from bids_lfenhance.imaging.left_right import align_and_mirror
 from bids_lfenhance.imaging.registration import RegistrationImage, make_registration_image
 from tests import oracle
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from bids_lfenhance.evaluation import measured
+from bids_lfenhance.evaluation import scan_quality
 from bids_lfenhance.imaging.field_of_view import seen_in
 from bids_lfenhance.imaging.grid import Grid
 from bids_lfenhance.imaging.volume import Stack, Volume, volume_from_channels
@@ -24,26 +24,26 @@ def half_seen() -> tuple[Stack, Volume]:
 def test_snr_and_coverage_of_a_scan() -> None:
     stack, volume = half_seen()
     expected = np.argwhere(volume.brain).astype(float)
-    found = measured.of_scan(stack, volume, expected)
+    found = scan_quality.of_scan(stack, volume, expected)
     assert found["SNR"] == pytest.approx(20.0)
     assert found["Coverage"] == pytest.approx(0.5, abs=0.03)
-    assert measured.of_view(volume, "T1w", expected, seen_in(volume, "T1w"))["Brain"] == found["Coverage"]
+    assert scan_quality.of_view(volume, "T1w", expected, seen_in(volume, "T1w"))["Brain"] == found["Coverage"]
 
 
 def test_a_brain_that_ends_on_a_face_is_measured_in_cm2() -> None:
     _, volume = half_seen()
-    found = measured.of_view(volume, "T1w", np.argwhere(volume.brain), seen_in(volume, "T1w"))
+    found = scan_quality.of_view(volume, "T1w", np.argwhere(volume.brain), seen_in(volume, "T1w"))
     assert found["OnFaceCm2"] == pytest.approx(7 * 14 / 100)
 
 
 def test_no_noise_and_no_brain_are_no_figure() -> None:
     stack, volume = half_seen()
     silent = Stack(stack.name, "T1w", stack.data, stack.affine, stack.native_affine, stack.fwhm, 0.0)
-    assert measured.of_scan(silent, volume, np.zeros((1, 3)))["SNR"] is None
-    assert measured.std_percent(np.ones(SHAPE), np.ones(SHAPE), np.zeros(SHAPE, bool)) is None
+    assert scan_quality.of_scan(silent, volume, np.zeros((1, 3)))["SNR"] is None
+    assert scan_quality.std_percent(np.ones(SHAPE), np.ones(SHAPE), np.zeros(SHAPE, bool)) is None
 
 
 def test_the_sd_of_the_error_is_a_share_of_the_brain_alone() -> None:
     _, volume = half_seen()
     std = np.where(volume.brain, 7.0, 900.0)
-    assert measured.std_percent(std, volume.channel("T1w"), volume.brain) == pytest.approx(7.0)
+    assert scan_quality.std_percent(std, volume.channel("T1w"), volume.brain) == pytest.approx(7.0)

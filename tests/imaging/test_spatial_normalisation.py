@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from bids_lfenhance.imaging import normalise
+from bids_lfenhance.imaging import spatial_normalisation
 from bids_lfenhance.imaging.grid import Grid, apply_affine, resample
-from bids_lfenhance.imaging.normalise import (
+from bids_lfenhance.imaging.spatial_normalisation import (
     LPS,
     Displacement,
     carry_image,
@@ -119,7 +119,7 @@ def test_a_space_that_is_not_one_says_how_to_write_it(space):
 
 @pytest.mark.parametrize(("space", "advice"), [("Smal", NAME), (f"{NAME}:res-7", "res-1")])
 def test_a_space_that_templateflow_does_not_know_is_refused_without_fetching(template_home, monkeypatch, space, advice):
-    monkeypatch.setattr("bids_lfenhance.imaging.normalise._fetch", None)
+    monkeypatch.setattr("bids_lfenhance.imaging.spatial_normalisation._fetch", None)
     check_space(f"{NAME}:res-1")
     with refused("bad-space", space=space) as caught:
         check_space(space)
@@ -162,7 +162,7 @@ def test_resolutions_of_one_template_share_the_transforms_of_the_finest(template
         still = Displacement(np.zeros((3, 2, 2, 2), np.float32), volume.grid)
         return still, still
 
-    monkeypatch.setattr(normalise, "match_template", stay)
+    monkeypatch.setattr(spatial_normalisation, "match_template", stay)
     volume = volume_from_channels(Grid(np.eye(4), (2, 2, 2)), {"T2w": np.ones((2, 2, 2), np.float32)})
     spaces = [f"{NAME}:res-2", f"{NAME}:res-1"]
     coarse, fine = register_to_template(volume, spaces, tmp_path, sloppy=True)

@@ -1,4 +1,4 @@
-"""High field in the contrast of its low field: what a network is to aim at that shall learn sharpness, not contrast.
+"""High field in the contrast of its low field: the target of a network that is to learn sharpness, not contrast.
 
 Whatever is done about the contrast of a scan, a little of it stays wrong, another way for every scanner and person.
 A network takes what its own simulator leaves wrong for a law, and makes other scanners' images worse by it.
@@ -23,8 +23,9 @@ STIFF = 1e-4
 def contrast_curve(low: np.ndarray, high: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """(2, K): the rising curve of intensity from high field to what, blurred, is nearest to low field.
 
-    ``low`` and ``high`` (X, Y, Z) of one contrast, scaled (nn/normalise.py); ``mask`` (X, Y, Z) bool, brain. Blur mixes
-    tissues; so the curve is fitted before the blur, not to the blurred intensities. Least squares in its K − 1 heights.
+    ``low`` and ``high`` (X, Y, Z) of one contrast, scaled (nn/intensity_scale.py); ``mask`` (X, Y, Z) bool, brain.
+    Blur mixes tissues; so the curve is fitted before the blur, not to the blurred intensities. Least squares in its
+    K − 1 heights.
     """
     deep = ndimage.binary_erosion(mask, iterations=EDGE)
     rows = np.flatnonzero(deep if deep.any() else mask)[::3]

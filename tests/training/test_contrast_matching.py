@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from bids_lfenhance.training.alike import KNOTS, contrast_curve
+from bids_lfenhance.training.contrast_matching import KNOTS, contrast_curve
 from bids_lfenhance.training.patches import Augmentation, draw_patch, whole
 
 from ..oracle import phantom_head
