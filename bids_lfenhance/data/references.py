@@ -26,11 +26,13 @@ def references() -> Mapping[str, Mapping[str, Any]]:
 
 
 def reference_text(key: str) -> str:
-    """An entry in one line.
+    """An entry in one line; what is no key is a reference written out, and stays as it is.
 
     >>> reference_text("kendall")[-64:]
     'for computer vision? NeurIPS 2017. doi:10.48550/arXiv.1703.04977'
     """
+    if key not in references():
+        return key
     entry = references()[key]
     place = f";{entry['volume']}:{entry['pages'].replace('--', '-')}" if "volume" in entry else ""
     title = entry["title"] + ("" if entry["title"].endswith("?") else ".")
@@ -53,7 +55,9 @@ def _initials(name: str) -> str:
 
 def bibtex(keys: Iterable[str]) -> str:
     """These entries as BibTeX, each once, in this order."""
-    return "\n".join(_entry(key, references()[key]) for key in dict.fromkeys(keys))
+    known, written_out = references(), "@misc{{reference{},\n  note = {{{}}},\n}}\n"
+    entries = enumerate(dict.fromkeys(keys), start=1)
+    return "\n".join(_entry(key, known[key]) if key in known else written_out.format(n, key) for n, key in entries)
 
 
 def _entry(key: str, entry: Mapping[str, Any]) -> str:

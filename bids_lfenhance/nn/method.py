@@ -119,7 +119,8 @@ class Description(Generic[S]):
     settings of a training that it changes; ``measured`` is what a training measures in the end and its weights store.
     ``draws`` is how many ``enhance`` takes by default; with ``gives_error_std`` each comes with the SD of its error.
     ``weights_of`` is the name in the weights that it is used with, where that is not its own. ``sentence`` and
-    ``references`` go into the methods text of a paper: "<sentence> [references]", keys of ``data/references.json``.
+    ``references`` go into the methods text of a paper: "<sentence> [references]", keys of ``data/references.json`` or
+    written out.
     """
 
     name: str

@@ -97,7 +97,6 @@ def test_the_command_line_knows_its_options(copy: Path) -> None:
     assert "sigma" in run(copy, "bids_lfenhance", "--help-method", "smooth")
 
 
-@pytest.mark.slow  # the whole command
 def test_a_participant_is_enhanced_by_it(copy: Path, tmp_path: Path) -> None:
     write_dataset(tmp_path / "bids")
     words = ["--method", "smooth", "--sloppy", "--segmentation", "none", "--participant-label", "02"]
@@ -114,3 +113,4 @@ def test_a_participant_is_enhanced_by_it(copy: Path, tmp_path: Path) -> None:
     assert list((tmp_path / "out").rglob("*_desc-smooth_T1w.nii.gz"))
     assert list((tmp_path / "out").rglob("*_desc-smoothStd_T1w.nii.gz")), "a method may say its own error"
     assert "Gauss" in (tmp_path / "out" / "sub-02.html").read_text(encoding="utf-8")
+    assert "note = {Gauss" in (tmp_path / "out" / "logs" / "CITATION.bib").read_text(encoding="utf-8")
