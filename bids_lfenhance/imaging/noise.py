@@ -14,6 +14,12 @@ RAYLEIGH_STD = 0.655
 BACKGROUND_SHARE = 0.02
 """Least share of voxels that a noise background must hold to be believed."""
 
+CLEARED = 0.25
+"""Share of zeros beyond which the air was probably cleared, and what is left of faint voxels may be tissue."""
+
+MOST_OVER_TISSUE = 3.0
+"""How many times the noise of the tissue that of the air may then be."""
+
 
 def noise_sigma(data: np.ndarray, steps: tuple[int, ...] = (1, 1, 1)) -> float:
     """Standard deviation of the noise of one receiver channel, in the units of ``data``.
@@ -30,7 +36,12 @@ def noise_sigma(data: np.ndarray, steps: tuple[int, ...] = (1, 1, 1)) -> float:
     """
     data = _without_padding(np.asarray(data, dtype=np.float32))
     air = _air_sigma(data)
-    return _tissue_sigma(data, steps) if air is None else air
+    if air is None:
+        return _tissue_sigma(data, steps)
+    if np.mean(data == 0) > CLEARED:
+        tissue = _tissue_sigma(data, steps)
+        return tissue if air > MOST_OVER_TISSUE * tissue else air
+    return air
 
 
 def _without_padding(data: np.ndarray) -> np.ndarray:

@@ -55,6 +55,16 @@ def test_with_faint_air_set_to_zero(anatomy, rng, share, stored):
     assert noise_sigma(data) == pytest.approx(100, rel=0.15)
 
 
+def test_faint_tissue_in_cleared_air_is_no_noise(anatomy, rng):
+    """Its intensities may be spread as those of noise are, but they are smooth."""
+    smooth = [ndimage.gaussian_filter(rng.normal(size=SHAPE), 4) for _ in range(2)]
+    faint = np.hypot(*(25 * one / one.std() for one in smooth))
+    data = rician(np.where(anatomy > 0, anatomy, faint), 5.0, rng)
+    x = np.linspace(-1, 1, SHAPE[0])
+    data[(anatomy == 0) & (np.abs(x) > 0.4)[:, None, None]] = 0
+    assert noise_sigma(data) == pytest.approx(5.0, rel=0.15)
+
+
 @pytest.mark.parametrize("sigma", [1.0, 2.0])
 def test_with_steps_as_coarse_as_the_noise(anatomy, rng, sigma):
     assert noise_sigma(np.rint(rician(anatomy, sigma, rng))) == pytest.approx(sigma, rel=0.15)
