@@ -226,7 +226,7 @@ def other_field(head: Head, rng: np.random.Generator, form: int) -> list[File]:
     """High field with the sidecar of low field; stacks whose sidecar says 0.35 T."""
     if not form:
         return [_as_low_field(head.images["T1w"], head.affine)]
-    said = {"MagneticFieldStrength": 0.35, "ImagingFrequency": 14.9, "Manufacturer": "Open"}
+    said: dict[str, Any] = {"MagneticFieldStrength": 0.35, "ImagingFrequency": 14.9, "Manufacturer": "Open"}
     return [as_file(scan, **said) for scan in acquire(head, "T1w", THREE, rng)]
 
 

@@ -110,9 +110,9 @@ def degrade_head(image: np.ndarray, grid: Grid, rng: np.random.Generator, snr: f
         low, high = grid.corners().min(axis=0), grid.corners().max(axis=0)
         affine = np.diag([*zooms, 1.0])
         affine[:3, 3] = low + zooms / 2
-        shape = tuple(int(n) for n in (high - low) // zooms)
+        i, j, k = (int(n) for n in (high - low) // zooms)
         blurred = ndimage.gaussian_filter(image, zooms / 2.355 / np.array(zooms_of(grid.affine)))
-        stack = resample(blurred, grid.affine, Grid(affine, shape), order=1)
+        stack = resample(blurred, grid.affine, Grid(affine, (i, j, k)), order=1)
         stack = rician(stack, float(np.percentile(stack, 95)) / snr, rng)
         stacks.append(Stack(str(axis), "T1w", stack, affine, affine, tuple(zooms), 1.0))
     return np.clip(fuse_mean(stacks, grid), 0, None)

@@ -8,6 +8,7 @@ CPU-seconds of the best of three, taken in turns, of the sizes that `fusionnet` 
 import argparse
 import time
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -31,16 +32,16 @@ def seconds(*works: Callable[[], object]) -> list[float]:
     return best
 
 
-def torchs(network: nn.Module) -> nn.Module:
-    """The network with torch's convolutions in place of ours."""
+def use_torch(network: nn.Module) -> None:
+    """Put torch's convolutions in the place of ours."""
     for name, child in network.named_children():
         if isinstance(child, nn.Conv3d):
-            plain = nn.Conv3d(child.in_channels, child.out_channels, child.kernel_size, child.stride, child.padding)
+            sizes: Any = child.kernel_size, child.stride, child.padding
+            plain = nn.Conv3d(child.in_channels, child.out_channels, *sizes)
             plain.load_state_dict(child.state_dict())
             setattr(network, name, plain)
         else:
-            torchs(child)
-    return network
+            use_torch(child)
 
 
 def row(name: str, ours: nn.Module, theirs: nn.Module, x: Tensor) -> None:
@@ -64,10 +65,11 @@ def main() -> None:
             x = x.contiguous(memory_format=torch.channels_last_3d)
             theirs = nn.Conv3d(features_in, features_out, 3, padding=1)
             row(f"{features_in} to {features_out}", Conv3x3x3(features_in, features_out), theirs, x)
-        ours, theirs = UNet3d(17, 2, (32, 64, 128, 256)), torchs(UNet3d(17, 2, (32, 64, 128, 256)))
+        ours, plain = UNet3d(17, 2, (32, 64, 128, 256)), UNet3d(17, 2, (32, 64, 128, 256))
+        use_torch(plain)
         nn.init.normal_(ours.last.weight)
         x = torch.randn(1, 17, *BOX)
-        row("network", _padded(ours), _padded(theirs), x)
+        row("network", _padded(ours), _padded(plain), x)
 
 
 def _padded(network: UNet3d) -> nn.Module:

@@ -90,8 +90,9 @@ def write_pairs(folder: Path, data: Path, subject: str, contrast: str, scans: in
         )
         stacks = oracle.misaligned(session, rng, oracle.head_centre(head.image, head.grid.affine))
         low = volume_from_channels(head.grid, {contrast: fuse_mean(stacks, head.grid)})
-        about = (head.brain, place, "pairs", label, str(number), origin)
-        write_example(folder / f"{subject}_{number}", low, high, *about, dataset=dataset, sources=[source])
+        to = folder / f"{subject}_{number}"
+        about = (label, str(number), origin)
+        write_example(to, low, high, head.brain, place, "pairs", *about, dataset=dataset, sources=[source])
         print(f"{subject} {number} written", flush=True)
 
 
@@ -111,7 +112,8 @@ def main() -> None:
     parts = {name: getattr(given, name) for name in ("train", "validation", "test")}
     for subject in (one for part in parts.values() for one in part):
         write_pairs(given.out / "examples", given.data, subject, given.contrast, given.scans)
-    split = Split(**{name: tuple("/".join(person_of(one)) for one in part) for name, part in parts.items()})
+    people = [tuple("/".join(person_of(one)) for one in part) for part in parts.values()]
+    split = Split(people[0], people[1], people[2])
     method = get_trainable("h2lo")
     changed = dict(method.about.presets[given.preset]) | ({"steps": given.steps} if given.steps else {})
     settings = method.about.settings(**changed, contrast=given.contrast)

@@ -57,7 +57,7 @@ def contrast_of(image: np.ndarray, lesion: np.ndarray, around: np.ndarray) -> fl
 def real(given: argparse.Namespace, subject: str, planes: str) -> None:
     case = make_case(given.data, subject, session(given, planes, given.contrasts))
     file = given.data / "open_ms" / "cross_sectional" / subject / "lesions.nii.gz"
-    outlined = nib.load(file)
+    outlined = nib.Nifti1Image.from_filename(file)
     lesion = resample(np.asarray(outlined.dataobj, np.float32), outlined.affine, case.volume.grid, order=1) > 0.5
     white = oracle.tissue_by_intensity(case.truth["T1w"], case.brain & ~lesion)[2] > 0.8
     distance = ndimage.distance_transform_edt(~lesion)

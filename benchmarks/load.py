@@ -45,8 +45,8 @@ def write_subjects(root: Path, count: int) -> None:
     (root / "README").write_text("Simulated.\n")
     scan = next(image for image in scan_subject(np.random.default_rng(3)) if image.name == NAME)
     zooms = np.linalg.norm(scan.affine[:3, :3], axis=0)
-    shape = tuple(int(n * z / 4) for n, z in zip(scan.data.shape, zooms, strict=True))
-    grid = Grid(scan.affine @ np.diag([*(4 / zooms), 1.0]), shape)
+    i, j, k = (int(n * z / 4) for n, z in zip(scan.data.shape, zooms, strict=True))
+    grid = Grid(scan.affine @ np.diag([*(4 / zooms), 1.0]), (i, j, k))
     small = resample(scan.data.astype(np.float32), scan.affine, grid)
     image = nib.Nifti1Image((small * 1000).astype(np.int16), grid.affine)
     for number in range(count):

@@ -70,8 +70,8 @@ def by_protocol(name: str, image: np.ndarray, truth: np.ndarray, mask: np.ndarra
 
 def compare(name: str, image: Tensor, scene: residual.Scene) -> dict[str, float]:
     """The same of an image (x, y, z) in a scene, zero outside the brain."""
-    shown = (image.clamp(min=0) * scene.mask, scene.truth * scene.mask)
-    return by_protocol(name, *(one.numpy() for one in shown), scene.mask.numpy())
+    shown, truth = image.clamp(min=0) * scene.mask, scene.truth * scene.mask
+    return by_protocol(name, shown.numpy(), truth.numpy(), scene.mask.numpy())
 
 
 def scene_of(subject: str, given: argparse.Namespace) -> residual.Scene:

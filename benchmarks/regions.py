@@ -35,7 +35,7 @@ from bids_lfenhance.methods.enhance import enhance
 from bids_lfenhance.methods.restored import restore
 from bids_lfenhance.resources import track_usage
 from bids_lfenhance.segmentation.regions import channels_of_kinds, indices, kinds, mirrored_channels, regions
-from bids_lfenhance.segmentation.segment import CSF, Segmentation, predictor, segment
+from bids_lfenhance.segmentation.segment import CSF, Predictor, Segmentation, predictor, segment
 from bids_lfenhance.segmentation.warps import warp_to_template
 from bids_lfenhance.simulators.source import COMMON_MM, common_place
 
@@ -72,7 +72,7 @@ def pair(data: Path, name: str) -> tuple[np.ndarray, np.ndarray, Grid]:
     """(T1w, FreeSurfer's numbers as they are, grid) of one of the two pairs."""
     folder = data / "freesurfer_pairs"
     if name == "norm":
-        image, labels = (nib.load(folder / file) for file in ("norm.mgz", "aparc.a2009s+aseg.mgz"))
+        image, labels = (nib.MGHImage.from_filename(folder / file) for file in ("norm.mgz", "aparc.a2009s+aseg.mgz"))
         return together(np.asarray(image.dataobj, np.float32), np.asarray(labels.dataobj), image.affine)
     with np.load(folder / "test_scan.npz") as file:
         image, labels = file["vol"].astype(np.float32), file["seg"]
@@ -126,7 +126,7 @@ def look(
     image: np.ndarray,
     grid: Grid,
     anatomy: Anatomy,
-    predict,
+    predict: Predictor,
     flip: bool,
     warp: Warp | None = None,
     also: Sequence[np.ndarray] = (),
@@ -162,7 +162,7 @@ def low_field(data: Path, name: str, planes: str) -> tuple[dict[str, list[np.nda
     return images, case
 
 
-def mirror(image: np.ndarray, grid: Grid, known: Anatomy, first: Segmentation, predict, flip: bool) -> None:
+def mirror(image: np.ndarray, grid: Grid, known: Anatomy, first: Segmentation, predict: Predictor, flip: bool) -> None:
     """What the image in a mirror is cut into."""
     anatomy = find_anatomy(image[::-1], grid, "T1w")
     found = look(image[::-1], grid, anatomy, predict, flip)
@@ -184,7 +184,7 @@ def wrong_side(found: Segmentation, place: np.ndarray) -> float:
     return float(wrong.sum() / max(1, (left | right).sum()))
 
 
-def freesurfer(data: Path, name: str, predict, flip: bool) -> None:
+def freesurfer(data: Path, name: str, predict: Predictor, flip: bool) -> None:
     """One real T1w against FreeSurfer, as acquired, in the mirror, and as low field."""
     image, labels, grid = pair(data, name)
     truth = indices()[truth_of(labels, grid)]
@@ -204,7 +204,7 @@ def freesurfer(data: Path, name: str, predict, flip: bool) -> None:
     by_region(columns)
 
 
-def unlabelled(data: Path, name: str, predict, flip: bool) -> None:
+def unlabelled(data: Path, name: str, predict: Predictor, flip: bool) -> None:
     """One axial stack of a head that has no labels, against our own regions of its high field."""
     images, case = low_field(data, name, "axi")
     place, high = case.volume.grid, case.truth["T1w"]
@@ -214,7 +214,7 @@ def unlabelled(data: Path, name: str, predict, flip: bool) -> None:
         row(f"{name}, axi at 64 mT (simulated), {how}, against ours of high field", dice(found.labels, truth))
 
 
-def open_ms(data: Path, predict, flip: bool) -> None:
+def open_ms(data: Path, predict: Predictor, flip: bool) -> None:
     """Three contrasts of one brain against each other."""
     for folder in sorted((data / "open_ms" / "cross_sectional").glob("patient*")):
         images = {}

@@ -45,8 +45,8 @@ def registration_image(data: np.ndarray, affine: np.ndarray) -> RegistrationImag
 
 
 def ours(moving: ts.Moved, fixed: ts.Moved, cross_contrast: bool) -> np.ndarray:
-    images = [registration_image(s.image.get_fdata(dtype=np.float32), s.image.affine) for s in (moving, fixed)]
-    return align(*images, cross_contrast=cross_contrast).pose
+    first, second = (registration_image(s.image.get_fdata(dtype=np.float32), s.image.affine) for s in (moving, fixed))
+    return align(first, second, cross_contrast=cross_contrast).pose
 
 
 def ants_image(data: np.ndarray, affine: np.ndarray) -> Any:
@@ -86,7 +86,7 @@ def row(label: str, errors: np.ndarray, seconds: float) -> None:
 
 
 def inside(seeds: int, with_ants: bool) -> None:
-    programs = {"ours": ours}
+    programs: dict[str, Callable[[ts.Moved, ts.Moved, bool], np.ndarray]] = {"ours": ours}
     if with_ants:
         programs |= {"ants Rigid": ants_rigid("Rigid"), "ants QuickRigid": ants_rigid("QuickRigid")}
     for label, path in HEADS.items():
@@ -116,7 +116,8 @@ def paired(seeds: int) -> None:
         start = time.process_time()
         reference, xfms, _ = prepare_reference(images)
         spent = time.process_time() - start
-        errors, seconds = {c: [] for c in heads}, 0.0
+        errors: dict[str, list[np.ndarray]] = {c: [] for c in heads}
+        seconds = 0.0
         for seed in range(seeds):
             rng = np.random.default_rng(seed)
             stacks = ts.session({c: data for c, (data, _) in heads.items()}, affine, rng)

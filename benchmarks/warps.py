@@ -48,7 +48,7 @@ def atlas() -> RegionNet:
 def overlap(net: RegionNet, where: np.ndarray, target: np.ndarray) -> str:
     """Mean Dice of the deep and of all regions."""
     with torch.no_grad():
-        found = net.expected(torch.from_numpy(where.astype(np.float32))[None])[0].argmax(0).numpy()
+        found = net.warped_prior(torch.from_numpy(where.astype(np.float32))[None])[0].argmax(0).numpy()
     truth = target[::2, ::2, ::2][tuple(slice(0, side) for side in found.shape)]
     scores = {}
     for channel, index in enumerate(indices()[1:], start=1):

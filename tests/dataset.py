@@ -28,10 +28,10 @@ def head_scan(name: str = "acq-axi_T1w", seed: int = 3) -> nib.Nifti1Image:
     head, rng = load_head_template(), np.random.default_rng(seed)
     motion = affine_of(np.array([0.8, -0.6, 0.4, 1.0, 0.3, -0.6, -2.6, -2.2, -2.4, 0, 0, 0]), np.zeros(3))
     affine = np.diag([*SCANS[name], 1.0])
-    shape = [int(side) for side in SIDES // SCANS[name]]
+    x, y, z = shape = tuple(int(side) for side in SIDES // SCANS[name])
     affine[:3, 3] = MIDDLE - (np.array(shape) - 1) / 2 * SCANS[name]
     signal = np.tensordot(GAINS, head.maps, 1)
-    image = resample(signal, motion @ head.grid.affine, Grid(affine, tuple(shape)))
+    image = resample(signal, motion @ head.grid.affine, Grid(affine, (x, y, z)))
     noise = 3 * rng.standard_normal((2, *shape))
     return nib.Nifti1Image((10 * np.hypot(image + noise[0], noise[1])).astype(np.int16), affine)
 
@@ -86,13 +86,15 @@ def tiny_regions(folder: Path) -> Path:
     from bids_lfenhance.nn.weights import save_weights
     from bids_lfenhance.segmentation.atlas import NODES
     from bids_lfenhance.segmentation.method import TRAINABLE
+    from bids_lfenhance.segmentation.network import RegionNet
 
     settings = replace(TRAINABLE.about.settings(), width=2, levels=2)
     torch.manual_seed(0)
-    assert TRAINABLE is not None
     nets = TRAINABLE.build(settings)
     x, y, z = (place // 8 for place in np.indices(NODES))
     patch = torch.from_numpy((x + 4 * y + 36 * z) % 33)
-    nets["regions"].atlas.copy_(torch.nn.functional.one_hot(patch, 33).movedim(-1, 0))
+    network = nets["regions"]
+    assert isinstance(network, RegionNet)
+    network.atlas.copy_(torch.nn.functional.one_hot(patch, 33).movedim(-1, 0))
     about = {"method": "regions", "contrasts": ["T1w"], "settings": asdict(settings)}
     return save_weights(folder, nets, about, "drawn")
