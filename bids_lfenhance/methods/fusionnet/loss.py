@@ -44,6 +44,7 @@ def losses(nets: Nets, batch: Batch, settings: FusionNetSettings, generator: tor
 def stages(settings: FusionNetSettings) -> tuple[Stage, ...]:
     """One stage: the rate climbs for a sixtieth of the steps, then falls as a cosine."""
     phase = Phase("estimate", ("estimate",), losses, settings.rate, betas=(0.9, 0.98), decay=1e-4)
-    patch = (settings.patch,) * 3
     warmup = settings.train_steps // 60
-    return (Stage("estimate", (phase,), settings.train_steps, settings.batch, patch, warmup=warmup, floor=0.001),)
+    return (
+        Stage("estimate", (phase,), settings.train_steps, settings.batch, settings.shape, warmup=warmup, floor=0.001),
+    )

@@ -32,8 +32,16 @@ class FusionNetTraining(OnlineTraining):
 
     train_steps: int = field(default=12000, metadata=setting("training steps", least=1))
     rate: float = field(default=5e-4, metadata=setting("learning rate, falling as a cosine", above=0))
-    batch: int = field(default=4, metadata=setting("patches a step, half of them in each target contrast", least=2))
-    patch: int = field(default=128, metadata=setting("voxels a side of a patch, best a multiple of 8", least=16))
+    batch: int = field(default=2, metadata=setting("patches a step, half of them in each target contrast", least=2))
+    patch: int = field(
+        default=144,
+        metadata=setting("voxels a side of a patch, a fifth more front to back; 144 holds a brain", least=16),
+    )
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Voxels of a patch; the network sees whole heads in use, and normalises otherwise where there is less air."""
+        return self.patch, max(self.patch, self.patch * 11 // 9 // 16 * 16), self.patch
 
 
 @dataclass(frozen=True)
@@ -49,7 +57,7 @@ class FusionNetSettings(EstimateSampling, FusionNetTraining, FusionNetNetwork, F
 PRESETS: Mapping[str, JsonObject] = {
     "default": {},
     "tiny": {"width": 16, "train_steps": 4000, "batch": 2, "patch": 48, "pool": 16, "renew": 4},
-    "finetune": {"rate": 1e-4, "train_steps": 600, "batch": 2, "patch": 96, "pool": 24, "renew": 4},
+    "finetune": {"rate": 5e-5, "train_steps": 600, "pool": 24, "renew": 4},
 }
 """What each preset changes; "default": the size of the bundled weights, 5.9 M parameters, for a GPU; "tiny": 1.5 M,
 for two cores; "finetune": from the bundled weights on, on pairs of a scanner."""

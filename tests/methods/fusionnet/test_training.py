@@ -5,9 +5,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
+from bids_lfenhance.imaging.template import load_head_template
 from bids_lfenhance.methods import get_trainable
 from bids_lfenhance.methods.fusionnet.loss import losses
 from bids_lfenhance.methods.fusionnet.network import build
@@ -155,3 +157,14 @@ def test_presets_have_the_sizes_that_are_told() -> None:
         with torch.device("meta"):
             network = build(FusionNetSettings(**ABOUT.presets[name]))["estimate"]
         assert least < sum(weight.numel() for weight in network.parameters()) <= most
+
+
+def test_patches_of_a_training_for_use_hold_nearly_a_whole_brain() -> None:
+    """With parts of it the losses fall and whole heads get worse: GroupNorm is over all that is shown."""
+    template = load_head_template()
+    where = np.argwhere(template.brain > 0.5)
+    sides = (np.ptp(where, axis=0) + 1) * template.grid.zooms  # mm, voxels of a patch; larger than most people's
+    for preset in ("default", "finetune"):
+        (stage,) = METHOD.stages(METHOD.about.settings(**METHOD.about.presets[preset]))
+        assert all(patch > 0.9 * side for patch, side in zip(stage.patch, sides, strict=True))
+        assert all(patch % 8 == 0 for patch in stage.patch)
