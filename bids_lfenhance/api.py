@@ -62,13 +62,15 @@ class _Session:
     @cached_property
     def regions(self) -> tuple["np.ndarray", list[dict[str, Any]]]:
         """(X, Y, Z) uint8 labels, and the rows of their volumes."""
+        from .imaging.field_of_view import seen_in, without_cut
         from .methods.restored import restore
         from .segmentation.segment import predictor, segment_volume
 
         head = self.enhanced, self.anatomy.mask, self.anatomy.warp.affine
         restored = restore(self.acquired, self.sampling)
         labels, rows = segment_volume(*head, predictor("auto", self.sampling.device), restored=restored)
-        return labels[self.contrast], rows[self.contrast]
+        rest = without_cut(rows[self.contrast], labels[self.contrast], seen_in(self.acquired, self.contrast))
+        return labels[self.contrast], rest
 
     @cached_property
     def record(self) -> dict[str, Any]:
@@ -208,8 +210,8 @@ class EnhancedScan:
     def _write_volumes(self, path: Path) -> Path:
         from .bids.atomic import atomic_write
 
-        separator = "\t" if path.suffix == ".tsv" else ","
-        return atomic_write(path, self.volumes.to_csv(index=False, sep=separator, na_rep="n/a"))
+        comma = path.suffix == ".csv"
+        return atomic_write(path, self.volumes.to_csv(index=False, sep="," if comma else "\t", na_rep="n/a"))
 
     def _write_page(self, path: Path) -> Path:
         from .bids.atomic import atomic_write

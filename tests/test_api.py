@@ -127,8 +127,25 @@ def test_regions_are_found_in_both_contrasts_and_once(monkeypatch: pytest.Monkey
     monkeypatch.setattr("bids_lfenhance.segmentation.segment.predictor", lambda *_: None)
     assert set(np.unique(np.asarray(result.regions.dataobj))) == {0, 17}
     assert result.volumes["name"].tolist() == ["left hippocampus"]
+    assert result.volumes["volume_mm3"].tolist() == [1.0]
     ((enhanced, restored),) = calls
     assert enhanced < 200 < restored
+
+
+def test_what_the_field_of_view_cuts_has_no_volume(monkeypatch: pytest.MonkeyPatch) -> None:
+    result = enhanced_scan(6.0)
+    seen = np.indices((36, 36, 36))[2] < 18
+
+    def segment(volume: Volume, *given: Any, restored: Volume) -> tuple[dict[str, Any], dict[str, Any]]:
+        labels = np.where(volume.channel("T1w") > 90, 17, 0).astype(np.uint8)
+        row = {"index": 17, "name": "left hippocampus", "volume_mm3": 1.0, "volume_soft_mm3": 1.0}
+        return {"T1w": labels}, {"T1w": [row | {"confidence": 1.0, "uncertain_mm3": 2.0}]}
+
+    monkeypatch.setattr("bids_lfenhance.methods.restored.restore", lambda volume, sampling: volume)
+    monkeypatch.setattr("bids_lfenhance.segmentation.segment.segment_volume", segment)
+    monkeypatch.setattr("bids_lfenhance.segmentation.segment.predictor", lambda *_: None)
+    monkeypatch.setattr("bids_lfenhance.imaging.field_of_view.seen_in", lambda *_: seen)
+    assert result.volumes["volume_mm3"].isna().all()
 
 
 def test_a_page_and_images_are_saved_where_they_are_asked_for(tmp_path: Path) -> None:

@@ -44,6 +44,8 @@ def test_a_link_into_the_raw_dataset_is_seen_through(settings, tmp_path):
         {"random_seed": -1},
         {"nprocs": 0},
         {"mem_gb": -2.0},
+        {"mem_gb": float("nan")},
+        {"mem_gb": float("inf")},
         {"n_samples": 0},
         {"assume_field_strength": 0.0},
         {"output_label": "a_b"},
@@ -75,7 +77,7 @@ def test_the_hash_ignores_what_does_not(settings, changes):
 def test_toml_round_trip(settings, tmp_path):
     given = replace(settings, participant_label=("01", "02"), mem_gb=3.5, sloppy=True)
     path = tmp_path / "config.toml"
-    path.write_text(to_toml(given, method={"fusion": "sr", "device": "cuda"}))
+    path.write_text("\ufeff" + to_toml(given, method={"fusion": "sr", "device": "cuda"}), "utf-8")  # as editors do
     tables = from_toml(path)
     assert tables["method"] == {"fusion": "sr"}, "the device is the run's"
     assert tables["run"]["participant_label"] == ["01", "02"]

@@ -49,6 +49,10 @@ The licence and the terms of the source dataset apply. Research use only.
 """
 
 
+THEIRS = ("README.md", "CHANGES")
+"""Files at the root that stay as they are where they are there."""
+
+
 def write_simulated_dataset(out_dir: Path, bids_dir: Path, version: str, toml: str) -> None:
     """Write the files at the root of the dataset.
 
@@ -56,6 +60,13 @@ def write_simulated_dataset(out_dir: Path, bids_dir: Path, version: str, toml: s
     another dataset, or one made with other settings.
     """
     check_ours(out_dir, "raw")
+    if not (out_dir / "dataset_description.json").exists() and any(out_dir.glob("sub-*")):
+        raise InputError(
+            f"Expected an empty OUT_DIR or an earlier output of {APP}, found subjects of another dataset in {out_dir}; "
+            "give a folder of its own.",
+            code="out-dir-taken",
+            path=out_dir,
+        )
     source = source_description(bids_dir)
     name = str(source.get("Name", bids_dir.name))
     texts = {
@@ -70,7 +81,8 @@ def write_simulated_dataset(out_dir: Path, bids_dir: Path, version: str, toml: s
         check_ours(out_dir, "raw")
         check_settings(out_dir, toml)
         for file, text in texts.items():
-            write_changed(out_dir / file, text)
+            if file not in THEIRS or not (out_dir / file).exists():
+                write_changed(out_dir / file, text)
 
 
 def add_participants(out_dir: Path, bids_dir: Path, subjects: Iterable[str]) -> None:

@@ -1,6 +1,7 @@
 """What settings must meet before anything is read."""
 
 import dataclasses
+import math
 import re
 from pathlib import Path
 from typing import Any, TypeVar
@@ -41,8 +42,8 @@ def validated(settings: Level) -> Level:
         raise InputError(message, code="bad-option", option="random_seed")
     for name in POSITIVE:
         value = getattr(settings, name, None)
-        if value is not None and value <= 0:
-            message = f"Expected {flag(name)} above 0, found {value}; leave it out or raise it."
+        if value is not None and not 0 < value < math.inf:
+            message = f"Expected {flag(name)} above 0, found {value}; leave it out or give a finite number above 0."
             raise InputError(message, code="bad-option", option=name)
     for name in INPUTS:
         path = getattr(settings, name, None)

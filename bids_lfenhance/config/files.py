@@ -49,7 +49,7 @@ def _plain(table: Mapping[str, Any]) -> dict[str, Any]:
 def from_toml(path: Path, kind: type[Common] = Settings) -> dict[str, dict[str, Any]]:
     """The tables of a settings file by name: ``run`` in any case, ``method`` and ``simulator`` where they are there."""
     try:
-        tables = tomllib.loads(path.read_text())
+        tables = tomllib.loads(path.read_text("utf-8-sig"))
     except OSError as error:
         raise InputError(
             f"Expected a settings file at {path}, found none ({error.strerror}).", code="missing-file", path=path

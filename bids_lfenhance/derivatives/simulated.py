@@ -3,7 +3,7 @@
 import hashlib
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,9 +48,22 @@ def write_session(out_dir: Path, subject: str, session: str, scans: Sequence[Sim
             stack = scan.stack
             write_image(path, stack.data, Grid(stack.native_affine, stack.data.shape), 1, scan.sidecar)
 
-    folder = out_dir / f"sub-{subject}" / f"ses-{session}"
+    _write_folder(out_dir / f"sub-{subject}" / f"ses-{session}", fill)
+
+
+def _write_folder(folder: Path, fill: Callable[[Path], object]) -> None:
+    """A session's folder as ``fill`` makes it, and what else lay there: lesion masks and notes are their owner's."""
+
+    def fill_and_keep(draft: Path) -> None:
+        fill(draft)
+        for path in folder.rglob("*"):
+            kept = draft / path.relative_to(folder)
+            if not path.is_dir() and not os.path.lexists(kept):
+                kept.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(path, kept, follow_symlinks=False)
+
     remove_drafts(folder.parent, folder.name)
-    atomic_folder(folder, fill)
+    atomic_folder(folder, fill_and_keep)
 
 
 def session_exists(out_dir: Path, subject: str, session: str, names: Sequence[tuple[str, str]], digest: str) -> bool:
@@ -101,8 +114,7 @@ def add_high_field(
             else:
                 shutil.copyfile(scan.path, path)
 
-    remove_drafts(folder.parent, folder.name)
-    atomic_folder(folder, fill)
+    _write_folder(folder, fill)
 
 
 def sha256(path: Path) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ..errors import InputError, Interrupted, MethodError
 from ..methods import get_trainable
+from ..nn.device import choose_device
 from .checkpoint import seconds_spent
 from .curves import CSV, read_curves
 from .loop import train
@@ -33,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--max-minutes", type=float, default=9.0, help="of this call, pool and all (default: 9)")
     asked = parser.parse_args(argv)
     try:
-        done = run(asked.folder, asked.out, asked.device, asked.max_minutes)
+        done = run(asked.folder, asked.out, choose_device(asked.device), asked.max_minutes)
     except (InputError, MethodError, Interrupted) as error:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201
         return 2 if isinstance(error, InputError) else 1

@@ -138,6 +138,29 @@ def test_a_lost_session_is_made_again_the_same(raw, tmp_path):
     assert not list(out.rglob(".tmp-*"))
 
 
+def test_what_is_not_ours_stays_where_a_session_is_made_again(raw, tmp_path):
+    out = tmp_path / "out"
+    settings = simulated.settings(raw, out, high_field="copy", **SMALL)
+    assert run(settings) == 0
+    folders = [out / "sub-02" / "ses-ASIM" / "anat", out / "sub-01" / "ses-HF" / "anat"]
+    theirs = [folder / "lesion_mask.nii.gz" for folder in folders]
+    for file in (*theirs, out / "README.md", out / "CHANGES"):
+        file.write_text("mine")
+    for folder in folders:
+        next(folder.glob("*_T1w.nii.gz")).unlink()
+    assert run(settings) == 0
+    assert all(file.read_text() == "mine" for file in (*theirs, out / "README.md", out / "CHANGES"))
+
+
+def test_subjects_of_an_undescribed_dataset_are_left_alone(raw, tmp_path):
+    scan = tmp_path / "sub-02" / "ses-SIM" / "anat" / "sub-02_ses-SIM_acq-axi_T1w.nii.gz"
+    scan.parent.mkdir(parents=True)
+    scan.write_text("mine")
+    with refused("out-dir-taken"):
+        run(simulated.settings(raw, tmp_path))
+    assert scan.read_text() == "mine"
+
+
 def test_draws_have_sessions_of_their_own(raw, tmp_path):
     assert run(simulated.settings(raw, tmp_path / "out", draws=2, contrasts=("T1w",), **SMALL)) == 0
     first, second = sorted((tmp_path / "out").glob("sub-01/ses-SIM?/anat/*_T1w.nii.gz"))
