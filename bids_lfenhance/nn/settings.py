@@ -43,7 +43,7 @@ class Checked:
         for one in fields(self):
             for name in _HOLDS.keys() & one.metadata.keys():
                 (words, holds), bound, value = _HOLDS[name], one.metadata[name], getattr(self, one.name)
-                if not holds(value, bound):
+                if value is not None and not holds(value, bound):
                     message = f"Expected {one.name} {words} {bound:g}, found {value}; change it."
                     raise InputError(message, code="bad-setting", key=one.name)
 
@@ -90,7 +90,8 @@ def usable_settings(kind: str, name: str) -> Iterator[None]:
     try:
         yield
     except (TypeError, ValueError) as error:
-        message = f"Expected settings {kind} '{name}' can use, found: {error}; see --help-method {name}."
+        found = str(error).removesuffix(".").removesuffix("; change it")
+        message = f"Expected settings {kind} '{name}' can use, found: {found}; see --help-method {name}."
         raise InputError(message, code="bad-method-settings", method=name) from error
 
 

@@ -14,7 +14,7 @@ from ..imaging.contrast import GAP
 from ..imaging.grid import Grid
 from ..imaging.signal import contrast_factor
 from ..imaging.volume import Stack
-from ..nn.settings import setting
+from ..nn.settings import Checked, setting
 from .presets import Preset
 from .simulator import Record, Simulator, acquire, jitter, random_motion, rows, stack_of
 from .source import HighField, mean_of
@@ -28,25 +28,38 @@ Form = Literal["factor", "curve"]
 
 
 @dataclass(frozen=True)
-class PhysicsSettings:
+class PhysicsSettings(Checked):
     """Options of ``physics``; the spread that a network should see in training."""
 
-    motion_mm: float = field(default=0.8, metadata=setting("motion between stacks: shift along each axis, mm, SD"))
-    motion_deg: float = field(default=0.8, metadata=setting("motion between stacks: turn about each axis, degrees, SD"))
-    bias: float = field(default=0.1, metadata=setting("SD of each coefficient of the log bias field"))
-    snr: float | None = field(default=None, metadata=setting("white-matter SNR; 0: no noise (None: the preset's)"))
-    snr_jitter: float = field(default=0.2, metadata=setting("lognormal SD of the SNR"))
-    contrast_jitter: float = field(default=0.05, metadata=setting("lognormal SD of each tissue's contrast factor"))
+    motion_mm: float = field(
+        default=0.8, metadata=setting("motion between stacks: shift along each axis, mm, SD", least=0)
+    )
+    motion_deg: float = field(
+        default=0.8, metadata=setting("motion between stacks: turn about each axis, degrees, SD", least=0)
+    )
+    bias: float = field(default=0.1, metadata=setting("SD of each coefficient of the log bias field", least=0))
+    snr: float | None = field(
+        default=None, metadata=setting("white-matter SNR; 0: no noise (None: the preset's)", least=0)
+    )
+    snr_jitter: float = field(default=0.2, metadata=setting("lognormal SD of the SNR", least=0))
+    contrast_jitter: float = field(
+        default=0.05, metadata=setting("lognormal SD of each tissue's contrast factor", least=0)
+    )
     contrast_back: float = field(
         default=0.0,
         metadata=setting(
             "most of the way back to the high field's own contrast: where between 0 and this is drawn; 0: the contrast "
-            "that relaxation times say, 1: up to none of the change"
+            "that relaxation times say, 1: up to none of the change",
+            least=0,
+            most=1,
         ),
     )
-    fwhm: float = field(default=1.0, metadata=setting("width of the profile over the preset's, all axes together"))
+    fwhm: float = field(
+        default=1.0, metadata=setting("width of the profile over the preset's, all axes together", above=0)
+    )
     fwhm_jitter: float = field(
-        default=0.05, metadata=setting("lognormal SD of the resolution, in plane and through it each by itself")
+        default=0.05,
+        metadata=setting("lognormal SD of the resolution, in plane and through it each by itself", least=0),
     )
     contrast_form: Form = field(
         default="factor",

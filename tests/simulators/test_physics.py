@@ -23,6 +23,7 @@ from bids_lfenhance.simulators.physics import (
 )
 from bids_lfenhance.simulators.presets import PLANES, get_preset, stack_geometry
 from tests.oracle import phantom_head
+from tests.refusals import refused
 from tests.simulators.sources import phantom_source, slab_source
 
 PLAIN = PhysicsSettings(motion_mm=2.0, motion_deg=2.0, snr_jitter=0.0, contrast_jitter=0.0, fwhm_jitter=0.0)
@@ -195,3 +196,11 @@ def test_the_contrast_may_lie_anywhere_between_all_of_the_change_and_none() -> N
         np.testing.assert_allclose(drawn, full ** share[:, None], rtol=1e-6)
         assert 1 - back <= share.min() < 1 - 0.9 * back
         assert 1 - 0.1 * back < share.max() <= 1
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"snr": float("nan")}, {"snr": -4.0}, {"fwhm": 0.0}, {"bias": -1.0}, {"contrast_back": 1.5}]
+)
+def test_settings_that_no_scanner_has_are_refused(wrong):
+    with refused("bad-setting"):
+        PhysicsSettings(**wrong)
