@@ -69,8 +69,8 @@ class _Session:
         head = self.enhanced, self.anatomy.mask, self.anatomy.warp.affine
         restored = restore(self.acquired, self.sampling)
         labels, rows = segment_volume(*head, predictor("auto", self.sampling.device), restored=restored)
-        rest = without_cut(rows[self.contrast], labels[self.contrast], seen_in(self.acquired, self.contrast))
-        return labels[self.contrast], rest
+        kept = without_cut(rows[self.contrast], labels[self.contrast], seen_in(self.acquired, self.contrast))
+        return labels[self.contrast], kept
 
     @cached_property
     def record(self) -> dict[str, Any]:
@@ -210,8 +210,8 @@ class EnhancedScan:
     def _write_volumes(self, path: Path) -> Path:
         from .bids.atomic import atomic_write
 
-        comma = path.suffix == ".csv"
-        return atomic_write(path, self.volumes.to_csv(index=False, sep="," if comma else "\t", na_rep="n/a"))
+        separator = "\t" if path.suffix == ".tsv" else ","
+        return atomic_write(path, self.volumes.to_csv(index=False, sep=separator, na_rep="n/a"))
 
     def _write_page(self, path: Path) -> Path:
         from .bids.atomic import atomic_write

@@ -50,11 +50,11 @@ The licence and the terms of the source dataset apply. Research use only.
 
 
 THEIRS = ("README.md", "CHANGES")
-"""Files at the root that stay as they are where they are there."""
+"""Files at the root that a user may have written or changed: what is there stays."""
 
 
 def write_simulated_dataset(out_dir: Path, bids_dir: Path, version: str, toml: str) -> None:
-    """Write the files at the root of the dataset.
+    """Write the files at the root of the dataset; a README.md or CHANGES that is there stays.
 
     ``toml`` is the TOML of the settings that change an image. Raise ``InputError`` if the folder holds
     another dataset, or one made with other settings.

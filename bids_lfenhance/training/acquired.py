@@ -28,7 +28,7 @@ def acquired_arrays(
     Arrays: ``slots`` (n, 4, x, y, z) uint8, ``SLOT_FULL`` the 95th percentile of the slot; ``covered`` (n, 4, x, y, z)
     uint8, 1 where a stack covers; ``high`` (n, x, y, z) uint8, 230 the 99.9th percentile of the brain; ``mask`` (x, y,
     z) bool; ``resolution`` (n, 4, 3) float32 mm, zero where there is no stack. Curves by contrast:
-    ``alike.contrast_curve``, from high field to the contrast of low field.
+    ``contrast_matching.contrast_curve``, from high field to the contrast of low field.
     """
     from scipy import ndimage
 

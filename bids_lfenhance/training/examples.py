@@ -73,7 +73,7 @@ def write_example(
 def _curves(
     low: Mapping[str, np.ndarray], high: Mapping[str, np.ndarray], inside: np.ndarray
 ) -> dict[str, list[list[float]]]:
-    """``alike.contrast_curve`` of every contrast that both fields have: contrast → (X, Y, Z) scaled."""
+    """``contrast_matching.contrast_curve`` of every contrast that both fields have: contrast → (X, Y, Z) scaled."""
     from .contrast_matching import contrast_curve  # here, so that examples are read without scipy
 
     return {name: contrast_curve(image, high[name], inside).tolist() for name, image in low.items() if name in high}

@@ -160,7 +160,7 @@ def test_presets_have_the_sizes_that_are_told() -> None:
 
 
 def test_patches_of_a_training_for_use_hold_nearly_a_whole_brain() -> None:
-    """With parts of it the losses fall and whole heads get worse: GroupNorm is over all that is shown."""
+    """GroupNorm is over all that is shown: with parts of it, parts get better and whole heads worse."""
     template = load_head_template()
     where = np.argwhere(template.brain > 0.5)
     sides = (np.ptp(where, axis=0) + 1) * template.grid.zooms  # mm, voxels of a patch; larger than most people's
