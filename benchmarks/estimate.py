@@ -75,7 +75,7 @@ def main() -> None:
     parser.add_argument("subjects", nargs="+")
     parser.add_argument("--contrasts", nargs="+", default=["T1w"], choices=CONTRASTS)
     parser.add_argument("--planes", nargs="+", default=["axi", "axi+cor+sag"])
-    parser.add_argument("--target-contrast", default="own", choices=["own", "high-field"])
+    parser.add_argument("--target-contrast", default="auto", choices=["auto", "own", "high-field"])
     parser.add_argument("--data", type=Path, default=SHARED)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--picture", type=Path, help="file for a picture of the last row: axial, coronal, sagittal")

@@ -75,9 +75,9 @@ def compare(name: str, image: Tensor, scene: residual.Scene) -> dict[str, float]
 
 
 def scene_of(subject: str, given: argparse.Namespace) -> residual.Scene:
-    """Of a slab by the independent oracle, towards high field's contrast."""
+    """Of a slab by the independent oracle, in the contrast of its scans."""
     image, volume = residual.make_slab(given.data, subject, given.slices, ["axi", "cor", "sag"], given.seed)
-    return residual.scene_of(volume, image, given.side, given.target_contrast)
+    return residual.scene_of(volume, image, given.side)
 
 
 def one_draw(row: str, scene: residual.Scene, given: argparse.Namespace) -> Tensor:
@@ -152,7 +152,7 @@ def hcp_scene(subject: str, beyond: bool, given: argparse.Namespace) -> residual
             break
     stack = simulator.apply(source, stack_geometry(preset, grid), drawn)
     volume = volume_from_channels(grid, {"T1w": fuse_mean([stack], grid)}, (stack,))
-    return residual.scene_of(volume.with_anatomy(brain, tissue), image, given.side, given.target_contrast)
+    return residual.scene_of(volume.with_anatomy(brain, tissue), image, given.side)
 
 
 def inr(subject: str, given: argparse.Namespace) -> Iterator[Way]:
@@ -264,7 +264,6 @@ def main() -> None:
     parser.add_argument("--slices", type=int, default=64)
     parser.add_argument("--side", type=int, default=64, help="voxels of the box that is drawn and scored")
     parser.add_argument("--steps", type=int, default=8, help="of Heun")
-    parser.add_argument("--target-contrast", default="own", choices=["own", "high-field"], help="of what is made")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=RESULTS)
     given = parser.parse_args()

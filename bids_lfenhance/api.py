@@ -78,9 +78,7 @@ class _Session:
         from .evaluation import scan_quality
         from .evaluation.session import compute_risk
         from .imaging.field_of_view import seen_in
-        from .imaging.tissue import segment_session
 
-        segmented, *_ = segment_session(self.acquired, self.anatomy.mask, self.anatomy.priors)
         stacks = {stack.name: stack for stack in self.acquired.stacks}
         expected, contrast = self.anatomy.expected, self.contrast
         seen = seen_in(self.acquired, contrast)
@@ -92,7 +90,7 @@ class _Session:
             ],
             "Coverage": {contrast: scan_quality.of_view(self.acquired, contrast, expected, seen)},
             "Anatomy": self.anatomy.quality,
-            "Risk": compute_risk(self.enhanced, segmented)[1],
+            "Risk": compute_risk(self.enhanced, self.acquired)[1],
         }
 
     @cached_property
@@ -256,8 +254,8 @@ def enhance(
         warning. None: by name, and where no name says it, by the brightness of the tissues, with a warning
     keep_geometry : the results on the voxels of the first scan; else 1 mm RAS+ around the head, in the scanner space
         of an isotropic stack or, where there is none, of the axial one
-    target_contrast : "own", that of the scan; "high-field", T1w as an MPRAGE at 3 T has it; others keep their
-        own; "auto", own
+    target_contrast : "own", that of the scan; "high-field", T1w as an MPRAGE at 3 T has it; "auto", T1w half way
+        between the two; others keep their own
     precision : what the network multiplies: "bf16", where the processor does so natively, or "fp32"
     device : auto, cpu, cuda or cuda:N
     weights : of ``fusionnet``: a folder of a training, a file, a name; auto: the bundled
@@ -297,6 +295,7 @@ def _prepare(
     from .imaging.guess import guess_contrast
     from .imaging.preprocess import prepare_session
     from .imaging.template import QUICK
+    from .imaging.tissue import segment_session
 
     progress("correcting the bias field" + (" and aligning the stacks" if len(images) > 1 else ""))
     working = contrast or CONTRASTS[0]
@@ -321,7 +320,7 @@ def _prepare(
         quality["Scans"] = [scan | {"Contrast": contrast} for scan in quality["Scans"]]
     else:
         progress(f"contrast {contrast}")
-    return replace(volume, mask=anatomy.mask), anatomy, quality
+    return segment_session(volume, anatomy.mask, anatomy.priors)[0], anatomy, quality
 
 
 def _renamed(volume: "Volume", old: str, new: str) -> "Volume":

@@ -84,7 +84,7 @@ def prepared(noise: float, *warnings: str) -> tuple[Volume, Anatomy, dict[str, A
         {"method": "fusionnet", "warnings": []},
     )
     quality = {"Scans": [record], "Alignment": {}, "Warnings": [*warnings]}
-    return replace(volume, mask=mask), anatomy, quality, result
+    return volume.with_anatomy(mask, priors), anatomy, quality, result
 
 
 def enhanced_scan(noise: float) -> api.EnhancedScan:

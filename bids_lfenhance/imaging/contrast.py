@@ -1,5 +1,7 @@
 """From low-field to high-field contrast: the contrast vector, and its inverse voxel by voxel."""
 
+from dataclasses import dataclass
+
 import numpy as np
 from scipy import ndimage
 
@@ -139,9 +141,40 @@ def gain_by_tissue(contrast: str, vector: np.ndarray, shares: np.ndarray) -> np.
 
 
 def _gain_by_intensity(contrast: str, vector: np.ndarray, level: np.ndarray) -> np.ndarray:
-    """(X, Y, Z) float32: a smooth rising curve through 0 and every c_k μ_k → μ_k, over its argument ``level`` ≥ 0.
+    """(X, Y, Z) float32: the gain of ``contrast_curve`` over its argument ``level`` ≥ 0, white matter at 1."""
+    curve = contrast_curve(contrast, vector)
+    found: np.ndarray = np.interp(level, curve.levels[1:], curve.values[1:] / curve.levels[1:]).astype(np.float32)
+    return found
 
-    All in units of white matter. Above the brightest tissue the gain stays that of this tissue.
+
+@dataclass(frozen=True, eq=False)
+class ContrastCurve:
+    """A rising curve of intensity: ``values`` (N,) at ``levels`` (N,) ≥ 0, from (0, 0), in the units of an image.
+
+    Above the last level it goes on by the gain that it has there.
+    """
+
+    levels: np.ndarray
+    values: np.ndarray
+
+    def __call__(self, image: np.ndarray) -> np.ndarray:
+        """float32 of the shape of ``image``, whose values are ≥ 0: what the curve makes of it."""
+        last = np.float32(self.values[-1] / self.levels[-1])
+        curved = np.interp(image, self.levels, self.values)
+        made: np.ndarray = np.where(image > self.levels[-1], last * image, curved).astype(np.float32)
+        return made
+
+    def slope(self, image: np.ndarray) -> np.ndarray:
+        """float32 > 0 of the shape of ``image``: what a small error of each of its values is multiplied by."""
+        found: np.ndarray = np.interp(image, self.levels, np.gradient(self.values, self.levels)).astype(np.float32)
+        return found
+
+
+def contrast_curve(contrast: str, vector: np.ndarray, white: float = 1.0, share: float = 1.0) -> ContrastCurve:
+    """The smooth rising curve through 0 and every c_k μ_k → μ_k, which leaves white matter at its intensity ``white``.
+
+    ``vector`` (3,) c; ``share`` of the way that is gone, 0 to 1: the power of the gain, so that a share of 0 leaves
+    the image as it is.
     """
     from scipy.interpolate import PchipInterpolator
 
@@ -152,8 +185,9 @@ def _gain_by_intensity(contrast: str, vector: np.ndarray, level: np.ndarray) -> 
     kept = np.diff(found, prepend=0.0) > GAP * found[-1]
     found, wanted = found[kept], wanted[kept]
     curve = PchipInterpolator(np.r_[0, found, 2 * found[-1]], np.r_[0, wanted, 2 * wanted[-1]])
-    table = np.linspace(0, 2 * found[-1], 1024)[1:]
-    return np.interp(level, table, curve(table) / table).astype(np.float32)
+    levels = np.linspace(0, 2 * found[-1], 1024)
+    values = np.r_[0, levels[1:] * (curve(levels[1:]) / levels[1:]) ** share]
+    return ContrastCurve(white * levels, white * values)
 
 
 def _smoothed(image: np.ndarray, voxels: float) -> np.ndarray:

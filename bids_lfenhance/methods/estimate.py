@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -16,9 +17,18 @@ from ..nn.settings import JsonObject
 from ..nn.unet3d import apply_padded
 from .options import TargetContrast
 
+if TYPE_CHECKING:
+    from ..imaging.contrast import ContrastCurve
+
 REACH_MM = 2.0
 """How far around the brain mask the network is used: masks of low field end short of the cortex (8 to 15 % of simulated
 brains lay outside), and the training perturbed them by as much."""
+
+
+SHARES: Mapping[TargetContrast, float] = {"own": 0.0, "auto": 0.5, "high-field": 1.0}
+"""Of the way from the contrast of the scan to that of high field, for those in ``RESTORED``. No low-field scan tells
+which contrast the high field of its site has: half way was better in the mean of four people of three scanners than
+either end, and never much worse than the better one (docs/notebook/2026-11.md)."""
 
 
 MARGIN = 4
@@ -30,29 +40,39 @@ class ContrastEstimate:
     """The estimate of one contrast in the box of the brain, scaled so that the 95th percentile of the brain is near 1.
 
     ``inputs`` (1, 17, x, y, z) what the network was given; ``mean`` and ``scale`` (1, 1, x, y, z), the estimate and the
-    SD of its error as predicted, not yet calibrated; ``slots`` the stacks behind it; ``target`` the contrast
-    it aims at; ``correction`` (1, 1, x, y, z) of the mean by the stacks (``imaging.consistency``), zero where the
-    target is not their contrast.
+    SD of its error as predicted, not yet calibrated; ``slots`` the stacks behind it; ``correction`` (1, 1, x, y, z) of
+    the mean by the stacks (``imaging.consistency``); all in the contrast of the scan. ``curve`` is what this contrast
+    is changed by, in the units of the scan, None where it is kept; ``vector`` the c of CSF, GM and WM behind it.
     """
 
     inputs: Tensor
     mean: Tensor
     scale: Tensor
     slots: SlotImages
-    target: str
     correction: Tensor
+    curve: "ContrastCurve | None" = None
+    vector: tuple[float, ...] = ()
 
     @property
     def image(self) -> Tensor:
-        """(1, 1, x, y, z): the estimate as it is written."""
+        """(1, 1, x, y, z): the estimate in the contrast of the scan."""
         return self.mean + self.correction
+
+    def in_units(self, image: Tensor) -> np.ndarray:
+        """(x, y, z) float32 ≥ 0: an image (1, 1, x, y, z) in the units of the scan."""
+        found: np.ndarray = image[0, 0].clamp(min=0).cpu().numpy() * np.float32(self.slots.unit)
+        return found
+
+    def curved(self, image: np.ndarray) -> np.ndarray:
+        """float32: an image in the units and the contrast of the scan, in the contrast that is written."""
+        return self.curve(image) if self.curve else image
 
     def record(self) -> JsonObject:
         """Plain JSON for the sidecar."""
         names = [name for name, there in zip(SLOTS, self.slots.present, strict=True) if there]
         rms = float(self.correction[self.correction != 0].square().mean().sqrt()) if self.correction.any() else 0.0
-        about = {"slots": names, "stacks": self.slots.stacks, "target": self.target, "unit": self.slots.unit}
-        return {**about, "correction_rms": rms * self.slots.unit}
+        about = {"slots": names, "stacks": self.slots.stacks, "unit": self.slots.unit}
+        return {**about, "correction_rms": rms * self.slots.unit, "contrast_vector": list(self.vector)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,24 +89,28 @@ class SessionEstimate:
     warnings: tuple[str, ...]
 
     def paste(self, images: Mapping[str, Tensor]) -> np.ndarray:
-        """(C, X, Y, Z) float32: images (1, 1, x, y, z) by contrast in place of the brain, in the units of the scan."""
+        """(C, X, Y, Z) float32: images (1, 1, x, y, z) by contrast in place of the brain, in the units of the scan.
+
+        The images are in the contrast of the scan; the result, what lies around the brain included, in that asked for.
+        """
         out = self.volume.image.astype(np.float32)
         for name, image in images.items():
             here: tuple[int | slice, ...] = (CONTRASTS.index(name), *self.crop.box)
-            result = image[0, 0].clamp(min=0).cpu().numpy() * np.float32(self.contrasts[name].slots.unit)
-            out[here] = np.where(self.region, result, out[here])
+            out[here] = np.where(self.region, self.contrasts[name].in_units(image), out[here])
+            out[here[0]] = self.contrasts[name].curved(out[here[0]])
         return out
 
     def error_scale(self, factors: Mapping[str, float]) -> np.ndarray:
         """(C, X, Y, Z) float32: SD of the error in the units of the scan, times a factor by contrast.
 
-        Within ``nn.estimate.SCALE`` before the factor, zero beyond the brain.
+        Within ``nn.estimate.SCALE`` before the factor and the slope of the contrast's curve, zero beyond the brain.
         """
         out = np.zeros(self.volume.image.shape, np.float32)
         for name, one in self.contrasts.items():
             here: tuple[int | slice, ...] = (CONTRASTS.index(name), *self.crop.box)
-            factor = factors[name] * one.slots.unit
-            out[here] = np.where(self.region, one.scale[0, 0].cpu().numpy().clip(*SCALE) * factor, 0)
+            slope = one.curve.slope(one.in_units(one.image)) if one.curve else np.float32(1)
+            scale = one.scale[0, 0].cpu().numpy().clip(*SCALE) * (factors[name] * one.slots.unit) * slope
+            out[here] = np.where(self.region, scale, 0)
         return out
 
     def record(self) -> JsonObject:
@@ -98,18 +122,6 @@ class SessionEstimate:
         }
 
 
-def target_of(contrast: str, asked: TargetContrast) -> str:
-    """The contrast an estimate aims at: "own" or "high-field", which only ``RESTORED`` have.
-
-    "auto" is "own": judged against high field it was as good on the scanner that the network learned from and better
-    by 1 dB on another, and no low-field scan tells which contrast the high field of its site has.
-
-    >>> target_of("T1w", "high-field"), target_of("T2w", "high-field"), target_of("T1w", "auto")
-    ('high-field', 'own', 'own')
-    """
-    return "high-field" if contrast in RESTORED and asked == "high-field" else "own"
-
-
 def estimate_session(
     volume: Volume, network: nn.Module, known: Sequence[str], asked: TargetContrast, device: str
 ) -> SessionEstimate:
@@ -117,9 +129,24 @@ def estimate_session(
 
     Parameters
     ----------
-    volume : with brain mask; without stacks its image is taken for one isotropic scan
+    volume : with brain mask, and tissue where a contrast is to be changed; without stacks its image is taken for one
+        isotropic scan
     network : (1, 17, x, y, z) → (1, 2, x, y, z), on ``device``
     known : contrasts the network has learned
+    asked : the contrast that is written (``SHARES``); estimated is that of the scan
+    """
+    found = estimate_as_learned(volume, network, known, device, own=True)
+    found = replace(found, contrasts={name: _corrected(found, name) for name in found.contrasts})
+    for name in (name for name in found.contrasts if name in RESTORED and SHARES[asked] > 0):
+        found = _in_contrast(found, name, SHARES[asked])
+    return found
+
+
+def estimate_as_learned(
+    volume: Volume, network: nn.Module, known: Sequence[str], device: str, own: bool
+) -> SessionEstimate:
+    """What the network makes of a session, by itself: in the contrast of the scans, or else in that of the high field
+    that it learned from.
     """
     from ..imaging.morphology import dilate  # a training on a machine without scipy reads this module too
 
@@ -136,9 +163,8 @@ def estimate_session(
         if not slots.present.any():
             warnings.append(f"{name} was not enhanced: no stack shows any of the brain")
             continue
-        estimates[name] = _estimate(slots, network, target_of(name, asked), device)
-    found = SessionEstimate(volume, crop, region, estimates, tuple(warnings))
-    return replace(found, contrasts={name: _corrected(found, name) for name in estimates})
+        estimates[name] = _estimate(slots, network, own, device)
+    return SessionEstimate(volume, crop, region, estimates, tuple(warnings))
 
 
 def _corrected(found: SessionEstimate, name: str) -> ContrastEstimate:
@@ -149,7 +175,7 @@ def _corrected(found: SessionEstimate, name: str) -> ContrastEstimate:
 
     one = found.contrasts[name]
     stacks = found.volume.stacks_of(name)
-    if one.target != "own" or not stacks:
+    if not stacks:
         return one
     channel, grid = CONTRASTS.index(name), found.volume.grid
     where = found.crop.mask & one.slots.covered.any(axis=0)
@@ -165,10 +191,28 @@ def _corrected(found: SessionEstimate, name: str) -> ContrastEstimate:
     return replace(one, correction=level - one.mean + torch.from_numpy(change)[None, None].to(one.mean.device))
 
 
-def _estimate(slots: SlotImages, network: nn.Module, target: str, device: str) -> ContrastEstimate:
-    arrays = (slots.image, slots.covered, slots.present, slots.resolution, np.float32(target == "own"))
+def _in_contrast(found: SessionEstimate, name: str, share: float) -> SessionEstimate:
+    """The same, with the curve that goes ``share`` of the way from a contrast to that of high field."""
+    from ..imaging.contrast import WM, contrast_curve, fit_contrast, tissue_means  # as above
+
+    volume, one = found.volume, found.contrasts[name]
+    if volume.tissue is None:
+        kept = f"{name} keeps its low-field contrast: the session came without tissue"
+        return replace(found, warnings=(*found.warnings, kept))
+    image = found.paste({name: one.image})[CONTRASTS.index(name)]
+    sigma = float(np.median([stack.sigma for stack in volume.stacks_of(name)] or [0.0]))
+    vector, doubts = fit_contrast(name, image, volume.tissue, volume.brain, sigma)
+    if doubts:
+        return replace(found, warnings=(*found.warnings, *doubts))
+    white = float(tissue_means(image, volume.tissue, volume.brain)[WM])
+    changed = replace(one, curve=contrast_curve(name, vector, white, share), vector=tuple(vector.tolist()))
+    return replace(found, contrasts={**found.contrasts, name: changed})
+
+
+def _estimate(slots: SlotImages, network: nn.Module, own: bool, device: str) -> ContrastEstimate:
+    arrays = (slots.image, slots.covered, slots.present, slots.resolution, np.float32(own))
     tensors = [torch.from_numpy(np.asarray(one))[None].to(device) for one in arrays]
     with torch.no_grad():
         inputs = network_input(*tensors)
         mean, scale = read_output(inputs, apply_padded(network, inputs))
-    return ContrastEstimate(inputs, mean, scale, slots, target, torch.zeros_like(mean))
+    return ContrastEstimate(inputs, mean, scale, slots, torch.zeros_like(mean))

@@ -45,8 +45,8 @@ class EstimateSampling(NetworkSampling):
     target_contrast: TargetContrast = field(
         default="auto",
         metadata=setting(
-            "contrast of the result: own, that of the scan; high-field, T1w as an MPRAGE at 3 T has it (others keep "
-            "their own); auto: own",
+            "contrast of the result: own, that of the scan; high-field, T1w as an MPRAGE at 3 T has it; auto, T1w half "
+            "way between the two (T2w and FLAIR always keep their own)",
             "docs/methods/fusionnet.md",
         ),
     )

@@ -143,10 +143,18 @@ def draw_residual(
         channel = CONTRASTS.index(name)
         with torch.no_grad():
             drawn, calls[name] = sampler.draw(prepared, one, torch.Generator().manual_seed(int(seeds[channel])))
-        residual = (one.scale.clamp(*SCALE) * drawn.clamp(-CLIP, CLIP))[0, 0].cpu().numpy() * one.slots.unit
+        residual = _as_written(one, one.scale.clamp(*SCALE) * drawn.clamp(-CLIP, CLIP))
         here: tuple[int | slice, ...] = (channel, *estimate.crop.box)
         out[here] = np.where(estimate.crop.mask, residual, 0)
     return out, calls
+
+
+def _as_written(one: ContrastEstimate, residual: Tensor) -> np.ndarray:
+    """(x, y, z) float32: a residual (1, 1, x, y, z) in the units of the scan and the contrast asked for."""
+    if one.curve is None:
+        plain: np.ndarray = residual[0, 0].cpu().numpy() * one.slots.unit
+        return plain
+    return one.curved(one.in_units(one.image + residual)) - one.curved(one.in_units(one.image))
 
 
 def combine_draws(

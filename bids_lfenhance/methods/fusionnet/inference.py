@@ -13,7 +13,7 @@ from ...nn.memory import choose_size, peak_bytes
 from ...nn.method import Draw, Prepared
 from ...nn.precision import use_precision
 from ...nn.weights import LoadedWeights, load_for_session
-from ..estimate import MARGIN, SessionEstimate, estimate_session, target_of
+from ..estimate import MARGIN, SessionEstimate, estimate_session
 from ..options import COARSER, EstimateSampling, settings_with
 from .network import build
 from .settings import ABOUT, FusionNetSettings
@@ -31,13 +31,11 @@ class FusionNetPrepared(Prepared[FusionNetSettings]):
     def error_factors(self) -> Mapping[str, float]:
         """What the SD of the network is multiplied by, by contrast.
 
-        The factor that its training measured; of the contrast of the scans, whose estimate the stacks correct, also
-        the one under ``calibration`` in the recipe of the weights, fitted to the corrected estimate.
+        The factor that its training measured, times the one under ``calibration`` in the recipe of the weights, fitted
+        to the estimate that the stacks have corrected.
         """
-        fitted = self.loaded.recipe.get("calibration", {})
-        asked, factor = self.settings.target_contrast, self.settings.error_factor
-        own = {name: fitted.get(name, 1.0) for name in self.loaded.contrasts if target_of(name, asked) == "own"}
-        return {name: factor * own.get(name, 1.0) for name in self.loaded.contrasts}
+        fitted, factor = self.loaded.recipe.get("calibration", {}), self.settings.error_factor
+        return {name: factor * fitted.get(name, 1.0) for name in self.loaded.contrasts}
 
 
 def prepare(volume: Volume, sampling: EstimateSampling) -> FusionNetPrepared:

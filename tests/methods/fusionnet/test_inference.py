@@ -9,11 +9,13 @@ import torch
 
 from bids_lfenhance.config import CONTRASTS
 from bids_lfenhance.imaging import consistency
+from bids_lfenhance.imaging.contrast import seen_signal
 from bids_lfenhance.imaging.morphology import dilate
+from bids_lfenhance.imaging.signal import HF_TESLA
 from bids_lfenhance.imaging.volume import Volume
 from bids_lfenhance.methods import get_method
 from bids_lfenhance.methods.enhance import enhance
-from bids_lfenhance.methods.estimate import REACH_MM, target_of
+from bids_lfenhance.methods.estimate import REACH_MM
 from bids_lfenhance.methods.fusionnet.network import build
 from bids_lfenhance.methods.fusionnet.settings import FusionNetSettings
 from bids_lfenhance.nn.method import Enhanced
@@ -54,7 +56,7 @@ def run(volume: Volume, weights: Path, **asked: str) -> Enhanced:
 def test_a_network_that_changes_nothing_gives_the_mean_of_the_slots_and_its_scale(
     session: Volume, tmp_path: Path
 ) -> None:
-    result = run(session, saved(tmp_path, 0.0))
+    result = run(session, saved(tmp_path, 0.0), target_contrast="own")
     assert session.mask is not None
     assert result.std is not None
     for name in ("T1w", "T2w"):
@@ -67,37 +69,30 @@ def test_a_network_that_changes_nothing_gives_the_mean_of_the_slots_and_its_scal
     assert not result.std[:, ~dilate(session.mask, REACH_MM, session.grid.zooms)].any()
 
 
-def test_the_scale_is_calibrated_by_contrast_where_the_stacks_correct_the_estimate(
-    session: Volume, tmp_path: Path
-) -> None:
+def test_the_scale_is_calibrated_by_contrast(session: Volume, tmp_path: Path) -> None:
     weights = saved(tmp_path, 0.05)
-    plain = {how: run(session, weights, target_contrast=how).std for how in ("own", "high-field")}
+    plain = run(session, weights).std
     with (weights / "recipe.toml").open("a") as file:
         file.write("[calibration]\nT1w = 3.0\n")
-    for how, factor in (("own", 3.0), ("high-field", 1.0)):
-        result = run(session, weights, target_contrast=how)
-        assert result.std is not None
-        np.testing.assert_allclose(result.std[0], factor * plain[how][0], rtol=1e-5)
-        np.testing.assert_array_equal(result.std[1], plain[how][1])
-        assert result.provenance["records"][0]["error_factors"]["T1w"] == pytest.approx(factor * 0.5)
+    result = run(session, weights)
+    assert plain is not None
+    assert result.std is not None
+    np.testing.assert_allclose(result.std[0], 3.0 * plain[0], rtol=1e-5)
+    np.testing.assert_array_equal(result.std[1], plain[1])
+    assert result.provenance["records"][0]["error_factors"]["T1w"] == pytest.approx(3.0 * 0.5)
 
 
-def test_what_the_stacks_say_beyond_the_network_is_added_but_not_to_another_contrast(
+def test_what_the_stacks_say_beyond_the_network_is_added(
     session: Volume, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     weights = saved(tmp_path, 0.0)
-    both = {}
-    for how in ("own", "high-field"):
-        corrected = run(session, weights, target_contrast=how)
-        with monkeypatch.context() as patch:
-            patch.setattr(consistency, "correction", lambda image, *_: np.zeros_like(image))
-            both[how] = (corrected.image[0], run(session, weights, target_contrast=how).image[0])
-    assert np.abs(both["own"][0] - both["own"][1]).max() > 0
-    np.testing.assert_array_equal(*both["high-field"])
+    corrected = run(session, weights).image
+    monkeypatch.setattr(consistency, "correction", lambda image, *_: np.zeros_like(image))
+    assert np.abs(corrected[0] - run(session, weights).image[0]).max() > 0
 
 
 def test_beyond_the_brain_and_its_surroundings_the_input_stays(session: Volume, tmp_path: Path) -> None:
-    result = run(session, saved(tmp_path, 0.05))
+    result = run(session, saved(tmp_path, 0.05), target_contrast="own")
     assert session.mask is not None
     outside = ~dilate(session.mask, REACH_MM, session.grid.zooms)
     np.testing.assert_array_equal(result.image[:, outside], session.image[:, outside])
@@ -109,14 +104,47 @@ def test_permuting_stacks_changes_no_byte(session: Volume, tmp_path: Path) -> No
     assert run(session, weights).image.tobytes() == run(turned, weights).image.tobytes()
 
 
-def test_the_target_contrast_reaches_the_network_for_t1w_alone(session: Volume, tmp_path: Path) -> None:
+def ratio(image: np.ndarray, session: Volume) -> float:
+    """CSF over white matter, in the core of both."""
+    assert session.tissue is not None
+    csf, _, white = (image[part > 0.9].mean() for part in session.tissue)
+    return float(csf / white)
+
+
+def test_t1w_goes_from_the_contrast_of_the_scan_to_that_of_high_field_and_nothing_else_does(
+    session: Volume, tmp_path: Path
+) -> None:
+    weights = saved(tmp_path, 0.0)
+    own, half, high = (run(session, weights, target_contrast=asked) for asked in ("own", "auto", "high-field"))
+    assert ratio(own.image[0], session) > ratio(half.image[0], session) > ratio(high.image[0], session)
+    wanted = seen_signal("T1w", HF_TESLA)
+    assert ratio(high.image[0], session) == pytest.approx(wanted[0] / wanted[2], rel=0.15)
+    for other in (half, high):
+        np.testing.assert_array_equal(own.image[1], other.image[1])
+        # The order of two voxels, and so what is brighter than its surroundings, is never turned round.
+        order = np.argsort(own.image[0].ravel())
+        assert np.diff(other.image[0].ravel()[order]).min() >= 0
+
+
+def test_the_error_scale_follows_the_curve(session: Volume, tmp_path: Path) -> None:
+    """It is multiplied by how far a small change of the image is carried."""
     weights = saved(tmp_path, 0.05)
-    high, own, auto = (run(session, weights, target_contrast=asked) for asked in ("high-field", "own", "auto"))
-    t1w, t2w = CONTRASTS.index("T1w"), CONTRASTS.index("T2w")
-    assert np.abs(high.image[t1w] - own.image[t1w]).max() > 0
-    np.testing.assert_array_equal(high.image[t2w], own.image[t2w])
-    targets = {name: one["target"] for name, one in auto.provenance["records"][0]["contrasts"].items()}
-    assert targets == {"T1w": target_of("T1w", "auto"), "T2w": "own"}
+    own, high = (run(session, weights, target_contrast=asked) for asked in ("own", "high-field"))
+    assert own.std is not None
+    assert high.std is not None
+    inside = own.std[0] > 0
+    order = np.argsort(own.image[0][inside])
+    x, y = (one.image[0][inside][order].astype(float)[::50] for one in (own, high))
+    slope = (high.std[0] / np.where(inside, own.std[0], 1))[inside][order][::50]
+    carried = np.cumsum(np.diff(x) * (slope[1:] + slope[:-1]) / 2)
+    np.testing.assert_allclose(carried, y[1:] - y[0], atol=0.01 * y.max())
+
+
+def test_without_tissue_the_contrast_stays_and_that_is_said(session: Volume, tmp_path: Path) -> None:
+    weights = saved(tmp_path, 0.05)
+    result = run(replace(session, tissue=None), weights)
+    np.testing.assert_array_equal(result.image, run(session, weights, target_contrast="own").image)
+    assert any("T1w keeps its low-field contrast" in text for text in result.provenance["warnings"])
 
 
 def test_a_contrast_that_the_weights_do_not_know_keeps_its_image_and_is_named(session: Volume, tmp_path: Path) -> None:
