@@ -12,6 +12,7 @@ import argparse
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 from scipy import ndimage
@@ -23,6 +24,7 @@ from bids_lfenhance.config import CONTRASTS
 from bids_lfenhance.imaging.noise import noise_sigma
 from bids_lfenhance.methods import get_method
 from bids_lfenhance.methods.enhance import enhance
+from bids_lfenhance.methods.options import TargetContrast
 from bids_lfenhance.resources import track_usage
 from tests import oracle
 
@@ -75,7 +77,7 @@ def main() -> None:
     parser.add_argument("subjects", nargs="+")
     parser.add_argument("--contrasts", nargs="+", default=["T1w"], choices=CONTRASTS)
     parser.add_argument("--planes", nargs="+", default=["axi", "axi+cor+sag"])
-    parser.add_argument("--target-contrast", default="auto", choices=["auto", "own", "high-field"])
+    parser.add_argument("--target-contrast", default="auto", choices=get_args(TargetContrast))
     parser.add_argument("--data", type=Path, default=SHARED)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--picture", type=Path, help="file for a picture of the last row: axial, coronal, sagittal")

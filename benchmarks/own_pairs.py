@@ -94,7 +94,7 @@ def test(weights: str, data: Path) -> None:
     """The table: both weights, both target contrasts."""
     rows, method = [], get_method("fusionnet")
     for scanner, case in cases(data):
-        for target in ("own", "high-field"):
+        for target in ("own", "learned"):
             row: dict[str, Any] = {"low field of scanner": scanner, "subject": case.name, "target": target}
             for name, given in (("bundled", "auto"), ("fine-tuned", weights)):
                 sampling = method.about.sampling(target_contrast=target, weights=given)

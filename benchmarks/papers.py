@@ -77,7 +77,7 @@ def compare(name: str, image: Tensor, scene: residual.Scene) -> dict[str, float]
 def scene_of(subject: str, given: argparse.Namespace) -> residual.Scene:
     """Of a slab by the independent oracle, in the contrast of its scans."""
     image, volume = residual.make_slab(given.data, subject, given.slices, ["axi", "cor", "sag"], given.seed)
-    return residual.scene_of(volume, image, given.side)
+    return residual.scene_of(volume, image, given.side, "own")
 
 
 def one_draw(row: str, scene: residual.Scene, given: argparse.Namespace) -> Tensor:
@@ -152,7 +152,7 @@ def hcp_scene(subject: str, beyond: bool, given: argparse.Namespace) -> residual
             break
     stack = simulator.apply(source, stack_geometry(preset, grid), drawn)
     volume = volume_from_channels(grid, {"T1w": fuse_mean([stack], grid)}, (stack,))
-    return residual.scene_of(volume.with_anatomy(brain, tissue), image, given.side)
+    return residual.scene_of(volume.with_anatomy(brain, tissue), image, given.side, "own")
 
 
 def inr(subject: str, given: argparse.Namespace) -> Iterator[Way]:

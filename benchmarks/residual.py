@@ -1,19 +1,18 @@
 """Draws around the learned estimate against high field, SIMULATED low field: the residual methods and literal readings.
 
 python benchmarks/residual.py sub-11 --rows cfm bridge [--draws 4] [--slices 64] [--planes axi cor sag] [--spectrum]
-    [--restored]
+    [--target-contrast learned]
 
 One slab of axial slices through the brain of a ds002748 person (other names: see fidelity.py), scanned by the
 independent oracle of tests/; T1w in the contrast of the scan, draws shown around the estimate as its stacks correct it,
-of which the networks know nothing (without that: "uncorrected"); --restored: in the contrast of high field that
-fusionnet learned, which regions are found in too. Rows: cfm, cfm:euler,
-cssdiff (which sees whole slices), bridge (its level from the weights), bridge:white (the paper's √(1−ᾱ_K) ε alone),
-and, as published, on the prior that sees the estimate: ddim, algorithm1, algorithm1:literal (Eq. 11 as printed),
-repaint. PSNR: brain-fit. "rms" is that of the true residual (after one gain, by least squares) in SDs of the estimate's
-error; "variance" that of the draws (ddof 1) over the squared error of the estimate, in the brain; "CRPS" the fair one
-of the draws, and that of the estimate with its calibrated Laplace error, in % of the brain's 95th percentile; then the
-power of one draw over high field's in bands of .05 cycles per mm. ``--spectrum`` prints the power of the true residual,
-less its mean, which weights store for ``bridge``.
+of which the networks know nothing (without that: "uncorrected"), or in the contrast of high field that fusionnet has
+learned. Rows: cfm, cfm:euler, cssdiff (which sees whole slices), bridge (its level from the weights), bridge:white (the
+paper's √(1−ᾱ_K) ε alone), and, as published, on the prior that sees the estimate: ddim, algorithm1, algorithm1:literal
+(Eq. 11 as printed), repaint. PSNR: brain-fit. "rms" is that of the true residual (after one gain, by least squares) in
+SDs of the estimate's error; "variance" that of the draws (ddof 1) over the squared error of the estimate, in the brain;
+"CRPS" the fair one of the draws, and that of the estimate with its calibrated Laplace error, in % of the brain's 95th
+percentile; then the power of one draw over high field's in bands of .05 cycles per mm. ``--spectrum`` prints the power
+of the true residual, less its mean, which weights store for ``bridge``.
 """
 
 import argparse
@@ -40,7 +39,7 @@ from bids_lfenhance.methods.bridge.settings import BridgeSettings, K
 from bids_lfenhance.methods.cfm.inference import solve as cfm
 from bids_lfenhance.methods.cfm.settings import CfmSettings
 from bids_lfenhance.methods.cssdiff.inference import draw as by_slices
-from bids_lfenhance.methods.estimate import ContrastEstimate, estimate_as_learned
+from bids_lfenhance.methods.estimate import ContrastEstimate
 from bids_lfenhance.methods.residual import ResidualPrepared
 from bids_lfenhance.nn.estimate import SCALE
 from bids_lfenhance.nn.flow import Velocity, heun, randn_like, uniform_times
@@ -127,17 +126,11 @@ class Scene:
         return self.image + self.sigma * residual.clamp(-CLIP, CLIP)
 
 
-def scene_of(volume: Volume, high: np.ndarray, side: int, restored: bool = False) -> Scene:
-    """The estimate of a session against high field (X, Y, Z) on its grid, in the contrast of the scan.
-
-    ``restored``: in that of high field, as the network has learned it.
-    """
+def scene_of(volume: Volume, high: np.ndarray, side: int, target: str) -> Scene:
+    """The estimate of a session against high field (X, Y, Z) on its grid; ``target`` "own" or "learned"."""
     method = get_method("cfm")
-    flow = method.prepare(volume, method.about.sampling(target_contrast="own"))
-    found = flow.estimate
-    if restored:
-        found = estimate_as_learned(volume, flow.estimator.network, ["T1w"], "cpu", own=False)
-    one, crop = found.contrasts["T1w"], found.crop
+    flow = method.prepare(volume, method.about.sampling(target_contrast=target))
+    one, crop = flow.estimate.contrasts["T1w"], flow.estimate.crop
     mask, truth = torch.from_numpy(crop.mask), torch.from_numpy(high[crop.box])
     truth = truth * float((truth * one.image[0, 0])[mask].sum() / truth[mask].square().sum())
     box = [slice((n - min(n, side)) // 2, (n + min(n, side)) // 2) for n in mask.shape]
@@ -213,12 +206,12 @@ def main() -> None:
     parser.add_argument("--slices", type=int, default=64)
     parser.add_argument("--side", type=int, default=96, help="voxels of the box in the middle that is drawn and scored")
     parser.add_argument("--planes", nargs="+", default=["axi", "cor", "sag"])
-    parser.add_argument("--restored", action="store_true", help="in the contrast of high field that fusionnet learned")
+    parser.add_argument("--target-contrast", default="own", choices=["own", "learned"])
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--spectrum", action="store_true")
     given = parser.parse_args()
     image, volume = make_slab(given.data, given.subject, given.slices, given.planes, given.seed)
-    scene = scene_of(volume, image, given.side, given.restored)
+    scene = scene_of(volume, image, given.side, given.target_contrast)
     (truth, mask), one, none = scene.whole, scene.one, (float("nan"), float("nan"))
     residual = standardise(truth[None, None], one.mean, one.scale)[0, 0]
     print(f"SIMULATED low field: {given.subject}, {given.slices} slices, {'+'.join(given.planes)}, seed {given.seed}")

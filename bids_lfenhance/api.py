@@ -254,8 +254,8 @@ def enhance(
         warning. None: by name, and where no name says it, by the brightness of the tissues, with a warning
     keep_geometry : the results on the voxels of the first scan; else 1 mm RAS+ around the head, in the scanner space
         of an isotropic stack or, where there is none, of the axial one
-    target_contrast : "own", that of the scan; "high-field", T1w as an MPRAGE at 3 T has it; "auto", T1w half way
-        between the two; others keep their own
+    target_contrast : of T1w: "own", that of the scan; "high-field", as an MPRAGE at 3 T has it; "auto", half way
+        between the two; "learned", that of the high field that the weights were trained on; others keep their own
     precision : what the network multiplies: "bf16", where the processor does so natively, or "fp32"
     device : auto, cpu, cuda or cuda:N
     weights : of ``fusionnet``: a folder of a training, a file, a name; auto: the bundled

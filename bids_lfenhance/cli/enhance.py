@@ -9,12 +9,14 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import get_args
 
 from ..api import OUTPUTS, check_ending, enhance
 from ..config import CONTRASTS
 from ..errors import InputError, ScanWarning
 from ..evaluation.thresholds import PURPOSES
 from ..imaging.inputs import scan_files
+from ..methods.options import TargetContrast
 from .help import print_lines
 from .parts import refuse_misspelt
 
@@ -65,10 +67,10 @@ def build_parser() -> argparse.ArgumentParser:
     add("--keep-geometry", action="store_true", help="results on the voxels of the first scan, not 1 mm RAS")
     add(
         "--target-contrast",
-        choices=("auto", "own", "high-field"),
+        choices=get_args(TargetContrast),
         default="auto",
-        help="contrast of the result: own, that of the scan; high-field, T1w as an MPRAGE at 3 T (others keep "
-        "their own); auto: own (default: auto)",
+        help="contrast of T1w: own, that of the scan; high-field, as an MPRAGE at 3 T; auto, half way; learned, of the "
+        "high field that the weights were trained on; others keep their own (default: auto)",
     )
     add("--precision", choices=("bf16", "fp32"), default="bf16", help="arithmetic of the network (default: bf16)")
     add("--device", default="auto", help="auto, cpu, cuda, cuda:N (default: auto)")

@@ -99,9 +99,9 @@ def segments_low_field(kind: str, session: LowFieldSession) -> bool:
 
 def segments_restored(session: LowFieldSession, spec: RunSpec) -> bool:
     """Whether regions of the enhanced T1w are found in the same session with the contrast of high field too."""
-    learned = "target_contrast" in spec.method_settings
+    other = spec.method_settings.get("target_contrast", "learned") != "learned"
     enhanced = "T1w" in session.contrasts and is_enhanced(spec, "T1w")
-    return learned and enhanced and spec.segmentation == "builtin" and not spec.sloppy
+    return other and enhanced and spec.segmentation == "builtin" and not spec.sloppy
 
 
 def contrasts(scans: Iterable[Scan]) -> list[str]:

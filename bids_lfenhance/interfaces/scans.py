@@ -12,7 +12,7 @@ class EnhanceScansInputs(StepInputs):
     scans = InputMultiObject(File(exists=True), mandatory=True, desc="the stacks of one contrast, NIfTI")
     suffix = traits.Enum("T1w", "T2w", "FLAIR", desc="contrast, where names do not say it")
     keep_geometry = traits.Bool(False, usedefault=True, desc="results on the voxels of the first scan")
-    target_contrast = traits.Enum("auto", "own", "high-field", usedefault=True)
+    target_contrast = traits.Enum("auto", "own", "high-field", "learned", usedefault=True)
     precision = traits.Enum("bf16", "fp32", usedefault=True)
     device = traits.Str("auto", usedefault=True, desc="auto, cpu, cuda or cuda:N")
     weights = traits.Str("auto", usedefault=True, desc="of fusionnet")

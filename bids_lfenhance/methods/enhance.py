@@ -49,11 +49,12 @@ def enhance(
     start, cpu = time.perf_counter(), time.process_time()
     children = generator.spawn(count)
     prepared = method.prepare(volume, sampling)
+    limit = _limit(method, sampling, memory_gb)
     warnings: list[str] = []
-    sums = _draw_all(fitted(method, prepared, sampling, memory_gb), method, children, progress)
+    sums = _draw_all(_fitted(method, prepared, limit), method, children, progress)
     if isinstance(sums, str) and method.fit_to_memory:
         warnings = [f"The memory of the device did not suffice ({sums}): went on with a quarter of it, more slowly."]
-        sums = _draw_all(fitted(method, prepared, sampling, memory_gb, 0.25), method, children, progress)
+        sums = _draw_all(_fitted(method, prepared, limit // 4), method, children, progress)
     if isinstance(sums, str):
         raise MethodError(
             f"{method.name} ran out of memory on its device, with the smallest windows that it has ({sums}): end what "
@@ -110,16 +111,17 @@ class _Sums:
         return None if self.scale is None else self.scale.astype(np.float32)
 
 
-def fitted(method: Enhancer[S, P], prepared: P, sampling: S, memory_gb: float | None = None, share: float = 1.0) -> P:
-    """What a method prepared, for as much at once as fits into a ``share`` of ``memory_gb`` GiB, or of what is free.
-
-    The same where the method does not ask; an InputError where nothing fits.
-    """
+def _limit(method: Enhancer[S, P], sampling: S, memory_gb: float | None) -> int:
+    """Bytes that the networks may use; 0 where the method does not ask."""
     if not method.fit_to_memory:
-        return prepared
+        return 0
     from ..nn.memory import limit_of
 
-    return method.fit_to_memory(prepared, int(share * limit_of(getattr(sampling, "device", "cpu"), memory_gb)))
+    return limit_of(getattr(sampling, "device", "cpu"), memory_gb)
+
+
+def _fitted(method: Enhancer[S, P], prepared: P, limit: int) -> P:
+    return method.fit_to_memory(prepared, limit) if method.fit_to_memory else prepared
 
 
 def _draw_all(

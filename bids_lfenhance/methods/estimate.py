@@ -25,7 +25,7 @@ REACH_MM = 2.0
 brains lay outside), and the training perturbed them by as much."""
 
 
-SHARES: Mapping[TargetContrast, float] = {"own": 0.0, "auto": 0.5, "high-field": 1.0}
+SHARES: Mapping[str, float] = {"own": 0.0, "auto": 0.5, "high-field": 1.0}
 """Of the way from the contrast of the scan to that of high field, for those in ``RESTORED``. No low-field scan tells
 which contrast the high field of its site has: half way was better in the mean of four people of three scanners than
 either end, and never much worse than the better one (docs/notebook/2026-11.md)."""
@@ -41,8 +41,9 @@ class ContrastEstimate:
 
     ``inputs`` (1, 17, x, y, z) what the network was given; ``mean`` and ``scale`` (1, 1, x, y, z), the estimate and the
     SD of its error as predicted, not yet calibrated; ``slots`` the stacks behind it; ``correction`` (1, 1, x, y, z) of
-    the mean by the stacks (``imaging.consistency``); all in the contrast of the scan. ``curve`` is what this contrast
-    is changed by, in the units of the scan, None where it is kept; ``vector`` the c of CSF, GM and WM behind it.
+    the mean by the stacks (``imaging.consistency``); all in the contrast that the network was asked for.
+    ``curve`` is what this is changed by, in the units of the scan, None where it is kept; ``vector`` the c of CSF, GM
+    and WM behind it.
     """
 
     inputs: Tensor
@@ -55,7 +56,7 @@ class ContrastEstimate:
 
     @property
     def image(self) -> Tensor:
-        """(1, 1, x, y, z): the estimate in the contrast of the scan."""
+        """(1, 1, x, y, z): the estimate, before the curve."""
         return self.mean + self.correction
 
     def in_units(self, image: Tensor) -> np.ndarray:
@@ -64,7 +65,7 @@ class ContrastEstimate:
         return found
 
     def curved(self, image: np.ndarray) -> np.ndarray:
-        """float32: an image in the units and the contrast of the scan, in the contrast that is written."""
+        """float32: an image in the units of the scan, in the contrast that is written."""
         return self.curve(image) if self.curve else image
 
     def record(self) -> JsonObject:
@@ -91,7 +92,7 @@ class SessionEstimate:
     def paste(self, images: Mapping[str, Tensor]) -> np.ndarray:
         """(C, X, Y, Z) float32: images (1, 1, x, y, z) by contrast in place of the brain, in the units of the scan.
 
-        The images are in the contrast of the scan; the result, what lies around the brain included, in that asked for.
+        The curves change them, and what lies around the brain.
         """
         out = self.volume.image.astype(np.float32)
         for name, image in images.items():
@@ -122,6 +123,16 @@ class SessionEstimate:
         }
 
 
+def keeps_contrast(contrast: str, asked: TargetContrast) -> bool:
+    """Whether the network estimates a contrast as the scans have it: asked for what it has learned, all but
+    ``RESTORED``.
+
+    >>> keeps_contrast("T1w", "learned"), keeps_contrast("T2w", "learned"), keeps_contrast("T1w", "auto")
+    (False, True, True)
+    """
+    return asked != "learned" or contrast not in RESTORED
+
+
 def estimate_session(
     volume: Volume, network: nn.Module, known: Sequence[str], asked: TargetContrast, device: str
 ) -> SessionEstimate:
@@ -133,20 +144,7 @@ def estimate_session(
         isotropic scan
     network : (1, 17, x, y, z) → (1, 2, x, y, z), on ``device``
     known : contrasts the network has learned
-    asked : the contrast that is written (``SHARES``); estimated is that of the scan
-    """
-    found = estimate_as_learned(volume, network, known, device, own=True)
-    found = replace(found, contrasts={name: _corrected(found, name) for name in found.contrasts})
-    for name in (name for name in found.contrasts if name in RESTORED and SHARES[asked] > 0):
-        found = _in_contrast(found, name, SHARES[asked])
-    return found
-
-
-def estimate_as_learned(
-    volume: Volume, network: nn.Module, known: Sequence[str], device: str, own: bool
-) -> SessionEstimate:
-    """What the network makes of a session, by itself: in the contrast of the scans, or else in that of the high field
-    that it learned from.
+    asked : the contrast that is written; what a curve makes of that of the scan (``SHARES``), or "learned"
     """
     from ..imaging.morphology import dilate  # a training on a machine without scipy reads this module too
 
@@ -163,12 +161,15 @@ def estimate_as_learned(
         if not slots.present.any():
             warnings.append(f"{name} was not enhanced: no stack shows any of the brain")
             continue
-        estimates[name] = _estimate(slots, network, own, device)
-    return SessionEstimate(volume, crop, region, estimates, tuple(warnings))
+        estimates[name] = _estimate(slots, network, keeps_contrast(name, asked), device)
+    found = SessionEstimate(volume, crop, region, estimates, tuple(warnings))
+    for name in (name for name in estimates if keeps_contrast(name, asked)):
+        found = _in_contrast(_corrected(found, name), name, asked)
+    return found
 
 
-def _corrected(found: SessionEstimate, name: str) -> ContrastEstimate:
-    """The estimate of one contrast with what its stacks say beyond it."""
+def _corrected(found: SessionEstimate, name: str) -> SessionEstimate:
+    """The same, with what the stacks of one contrast say beyond its estimate."""
     from scipy import fft  # as above
 
     from ..imaging.consistency import correction, shading
@@ -176,7 +177,7 @@ def _corrected(found: SessionEstimate, name: str) -> ContrastEstimate:
     one = found.contrasts[name]
     stacks = found.volume.stacks_of(name)
     if not stacks:
-        return one
+        return found
     channel, grid = CONTRASTS.index(name), found.volume.grid
     where = found.crop.mask & one.slots.covered.any(axis=0)
     mean, fused = (image[0, 0].cpu().numpy() for image in (one.mean, one.inputs[:, :1]))
@@ -188,11 +189,15 @@ def _corrected(found: SessionEstimate, name: str) -> ContrastEstimate:
     mask[found.crop.box] = found.crop.mask
     with fft.set_workers(torch.get_num_threads()):  # each line of a transform is one thread's: the same to the bit
         change = correction(image, scale, stacks, mask, grid)[found.crop.box] / np.float32(one.slots.unit)
-    return replace(one, correction=level - one.mean + torch.from_numpy(change)[None, None].to(one.mean.device))
+    correct = level - one.mean + torch.from_numpy(change)[None, None].to(one.mean.device)
+    return replace(found, contrasts={**found.contrasts, name: replace(one, correction=correct)})
 
 
-def _in_contrast(found: SessionEstimate, name: str, share: float) -> SessionEstimate:
-    """The same, with the curve that goes ``share`` of the way from a contrast to that of high field."""
+def _in_contrast(found: SessionEstimate, name: str, asked: TargetContrast) -> SessionEstimate:
+    """The same, with the curve from one contrast towards that of high field."""
+    share = SHARES[asked] if name in RESTORED else 0.0
+    if share == 0:
+        return found
     from ..imaging.contrast import WM, contrast_curve, fit_contrast, tissue_means  # as above
 
     volume, one = found.volume, found.contrasts[name]

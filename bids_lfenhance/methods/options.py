@@ -35,7 +35,7 @@ class NetworkSampling(Checked):
     )
 
 
-TargetContrast = Literal["auto", "own", "high-field"]
+TargetContrast = Literal["auto", "own", "high-field", "learned"]
 
 
 @dataclass(frozen=True)
@@ -45,8 +45,9 @@ class EstimateSampling(NetworkSampling):
     target_contrast: TargetContrast = field(
         default="auto",
         metadata=setting(
-            "contrast of the result: own, that of the scan; high-field, T1w as an MPRAGE at 3 T has it; auto, T1w half "
-            "way between the two (T2w and FLAIR always keep their own)",
+            "contrast of T1w: own, that of the scan; high-field, as an MPRAGE at 3 T has it, by a curve of intensity; "
+            "auto, half way between the two; learned, that of the high field that the weights were trained on (T2w and "
+            "FLAIR keep their own)",
             "docs/methods/fusionnet.md",
         ),
     )

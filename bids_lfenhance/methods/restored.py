@@ -1,31 +1,32 @@
-"""A session with the contrast of high field, which regions are found in beside its own contrast."""
+"""A session with the contrast of high field as a network has learned it, which regions are found in too."""
 
 from dataclasses import replace
 
 import numpy as np
+from numpy.random import default_rng
 
 from ..config import CONTRASTS
 from ..imaging.volume import Volume
 from . import get_method
-from .enhance import fitted
-from .estimate import RESTORED, estimate_as_learned
+from .enhance import enhance
+from .estimate import RESTORED
 from .options import EstimateSampling
 from .residual_options import ESTIMATE
 
 
 def restore(volume: Volume, sampling: EstimateSampling, memory_gb: float | None = None) -> Volume | None:
-    """The contrasts of a session that ``fusionnet`` has learned to give the contrast of high field; None without any.
+    """The contrasts of a session that ``fusionnet`` has learned to give the contrast of high field.
 
-    Deep grey matter stands out from white matter there as it does at 3 T (docs/methods/regions.md); ``sampling`` are
-    the options that the session was enhanced with, whatever contrast they ask for.
+    None where it has none of these, or where ``sampling``, the options that the session was enhanced with, asked for
+    that contrast already. Deep grey matter stands out from white matter there as it does at 3 T
+    (docs/methods/regions.md).
     """
     present = np.array([name in RESTORED and name in volume.contrasts for name in CONTRASTS])
-    if not present.any():
+    if sampling.target_contrast == "learned" or not present.any():
         return None
     stacks = tuple(stack for stack in volume.stacks if stack.contrast in RESTORED)
     part = replace(volume, present=present, stacks=stacks)
-    method = get_method(ESTIMATE)
-    ready = fitted(method, method.prepare(part, sampling), sampling, memory_gb)
-    found = estimate_as_learned(part, ready.network, ready.loaded.contrasts, sampling.device, own=False)
-    image = found.paste({name: one.image for name, one in found.contrasts.items()})
-    return replace(part, image=image, stacks=(), tissue=None) if found.contrasts else None
+    asked = replace(sampling, target_contrast="learned")
+    result = enhance(part, get_method(ESTIMATE), asked, default_rng(0), memory_gb=memory_gb)
+    made = result.provenance["records"][0]["contrasts"]
+    return replace(part, image=result.image, stacks=(), tissue=None) if made else None

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from operator import ge, gt, le, lt
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias, get_args, get_origin, get_type_hints
 
 from ..errors import InputError
 
@@ -36,10 +36,16 @@ _HOLDS: Mapping[str, tuple[str, Callable[[float, float], bool]]] = {
 
 @dataclass(frozen=True)
 class Checked:
-    """Settings that raise InputError where a value is out of the range that its field names."""
+    """Settings that raise InputError where a value is out of the range that its field names, or none of its choices."""
 
     def __post_init__(self) -> None:
         """Check every field."""
+        for name, kind in get_type_hints(type(self)).items():
+            if get_origin(kind) is Literal and (value := getattr(self, name)) not in get_args(kind):
+                message = (
+                    f"Expected {name} to be one of {', '.join(map(str, get_args(kind)))}, found {value}; change it."
+                )
+                raise InputError(message, code="bad-setting", key=name)
         for one in fields(self):
             for name in _HOLDS.keys() & one.metadata.keys():
                 (words, holds), bound, value = _HOLDS[name], one.metadata[name], getattr(self, one.name)

@@ -1,5 +1,6 @@
 """The methods text for a paper, made from what the sidecars say was done, with its references and licences."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -196,10 +197,11 @@ def _enhancement(output: Output, cite: ReferenceNumbers) -> str:
     draws = sidecar.get("Draws")
     about = description(method) if method in METHODS else None
     if about and about.sentence:
-        digest = str((sidecar.get("Records") or [{}])[0].get("weights_sha256", ""))
+        record = (sidecar.get("Records") or [{}])[0]
+        digest = str(record.get("weights_sha256", ""))
         text = (
             f"High-field-like images were estimated by {about.sentence} {cite(*about.references)}"
-            f"{f', weights {digest[:12]}' if digest else ''}."
+            f"{f', weights {digest[:12]}' if digest else ''}.{_contrast(record, settings)}"
         )
     elif method == "interp":
         how = {"mean": "their plain mean", "sr": "super-resolution that models their slice profiles"}
@@ -213,6 +215,18 @@ def _enhancement(output: Output, cite: ReferenceNumbers) -> str:
     listed = ", ".join(f"{key} = {value}" for key, value in settings.items())
     seed = f"; seed {sidecar['Seed']}" if "Seed" in sidecar else ""
     return f"{text} Settings of {output.desc}: {listed or 'defaults'}{seed}."
+
+
+def _contrast(record: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
+    """What was done to the contrast of the estimate, from the record of a draw."""
+    changed = [name for name, one in record.get("contrasts", {}).items() if one.get("contrast_vector")]
+    if not changed:
+        return ""
+    way = {"auto": "half of the way", "high-field": "the whole way"}[settings["target_contrast"]]
+    return (
+        f" The contrast of {' and '.join(changed)} was carried {way} to that of an MPRAGE at 3 T by a rising curve of "
+        "intensity through its tissue means."
+    )
 
 
 def _trust(subject: Subject, cite: ReferenceNumbers) -> str:

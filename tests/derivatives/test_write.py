@@ -231,14 +231,14 @@ def test_regions_are_written_with_who_found_them(raw, spec, rng, who, label):
         assert rows[2].split("\t")[0] == "n/a"
 
 
-@pytest.mark.parametrize("settings", [{"target_contrast": "high-field"}, {}])
-def test_the_sidecar_says_what_regions_were_found_in(raw, spec, rng, settings):
+@pytest.mark.parametrize("asked", ["auto", "learned"])
+def test_the_sidecar_says_what_regions_were_found_in(raw, spec, rng, asked):
     record = session(raw)
-    spec = replace(spec, segmentation="builtin", sloppy=False, method_settings=settings)
+    spec = replace(spec, segmentation="builtin", sloppy=False, method_settings={"target_contrast": asked})
     write_all(record, spec, rng)
     files = session_layout(record, spec)
     told = [json.loads(sidecar_path(files[f"enhanced_regions/{name}"]).read_text()) for name in ("T1w", "T2w")]
-    assert ["SegmentationNote" in one for one in told] == [bool(settings), False]
+    assert ["SegmentationNote" in one for one in told] == [asked == "auto", False]
 
 
 def test_nobody_finds_regions_where_nobody_was_asked(raw, spec):

@@ -118,7 +118,7 @@ LEARNED = {"weights": "auto", "precision": "bf16", "target_contrast": "auto", "d
     ("changes", "expected"),
     [
         ({}, True),
-        ({"method_settings": LEARNED | {"target_contrast": "high-field"}}, True),
+        ({"method_settings": LEARNED | {"target_contrast": "learned"}}, False),
         ({"method_settings": {"fusion": "mean"}}, False),
         ({"segmentation": "synthseg"}, False),
         ({"weights_contrasts": ("T2w",)}, False),

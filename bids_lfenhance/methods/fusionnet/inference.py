@@ -13,7 +13,7 @@ from ...nn.memory import choose_size, peak_bytes
 from ...nn.method import Draw, Prepared
 from ...nn.precision import use_precision
 from ...nn.weights import LoadedWeights, load_for_session
-from ..estimate import MARGIN, SessionEstimate, estimate_session
+from ..estimate import MARGIN, SessionEstimate, estimate_session, keeps_contrast
 from ..options import COARSER, EstimateSampling, settings_with
 from .network import build
 from .settings import ABOUT, FusionNetSettings
@@ -31,11 +31,12 @@ class FusionNetPrepared(Prepared[FusionNetSettings]):
     def error_factors(self) -> Mapping[str, float]:
         """What the SD of the network is multiplied by, by contrast.
 
-        The factor that its training measured, times the one under ``calibration`` in the recipe of the weights, fitted
-        to the estimate that the stacks have corrected.
+        The factor that its training measured; where the estimate is in the contrast of the scans, and they correct it,
+        also the one under ``calibration`` in the recipe of the weights, fitted to the corrected estimate.
         """
         fitted, factor = self.loaded.recipe.get("calibration", {}), self.settings.error_factor
-        return {name: factor * fitted.get(name, 1.0) for name in self.loaded.contrasts}
+        own = {name: keeps_contrast(name, self.settings.target_contrast) for name in self.loaded.contrasts}
+        return {name: factor * (fitted.get(name, 1.0) if kept else 1.0) for name, kept in own.items()}
 
 
 def prepare(volume: Volume, sampling: EstimateSampling) -> FusionNetPrepared:

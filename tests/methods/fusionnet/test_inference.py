@@ -20,6 +20,7 @@ from bids_lfenhance.methods.fusionnet.network import build
 from bids_lfenhance.methods.fusionnet.settings import FusionNetSettings
 from bids_lfenhance.nn.method import Enhanced
 from bids_lfenhance.nn.weights import save_weights
+from tests.refusals import refused
 
 from ..phantoms import small_session
 
@@ -69,26 +70,33 @@ def test_a_network_that_changes_nothing_gives_the_mean_of_the_slots_and_its_scal
     assert not result.std[:, ~dilate(session.mask, REACH_MM, session.grid.zooms)].any()
 
 
-def test_the_scale_is_calibrated_by_contrast(session: Volume, tmp_path: Path) -> None:
+def test_the_scale_is_calibrated_by_contrast_where_the_stacks_correct_the_estimate(
+    session: Volume, tmp_path: Path
+) -> None:
     weights = saved(tmp_path, 0.05)
-    plain = run(session, weights).std
+    plain = {how: run(session, weights, target_contrast=how).std for how in ("auto", "learned")}
     with (weights / "recipe.toml").open("a") as file:
         file.write("[calibration]\nT1w = 3.0\n")
-    result = run(session, weights)
-    assert plain is not None
-    assert result.std is not None
-    np.testing.assert_allclose(result.std[0], 3.0 * plain[0], rtol=1e-5)
-    np.testing.assert_array_equal(result.std[1], plain[1])
-    assert result.provenance["records"][0]["error_factors"]["T1w"] == pytest.approx(3.0 * 0.5)
+    for how, factor in (("auto", 3.0), ("learned", 1.0)):
+        result = run(session, weights, target_contrast=how)
+        assert result.std is not None
+        np.testing.assert_allclose(result.std[0], factor * plain[how][0], rtol=1e-5)
+        np.testing.assert_array_equal(result.std[1], plain[how][1])
+        assert result.provenance["records"][0]["error_factors"]["T1w"] == pytest.approx(factor * 0.5)
 
 
-def test_what_the_stacks_say_beyond_the_network_is_added(
+def test_what_the_stacks_say_beyond_the_network_is_added_but_not_to_another_contrast(
     session: Volume, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     weights = saved(tmp_path, 0.0)
-    corrected = run(session, weights).image
-    monkeypatch.setattr(consistency, "correction", lambda image, *_: np.zeros_like(image))
-    assert np.abs(corrected[0] - run(session, weights).image[0]).max() > 0
+    both = {}
+    for how in ("own", "learned"):
+        corrected = run(session, weights, target_contrast=how)
+        with monkeypatch.context() as patch:
+            patch.setattr(consistency, "correction", lambda image, *_: np.zeros_like(image))
+            both[how] = (corrected.image[0], run(session, weights, target_contrast=how).image[0])
+    assert np.abs(both["own"][0] - both["own"][1]).max() > 0
+    np.testing.assert_array_equal(*both["learned"])
 
 
 def test_beyond_the_brain_and_its_surroundings_the_input_stays(session: Volume, tmp_path: Path) -> None:
@@ -102,6 +110,18 @@ def test_permuting_stacks_changes_no_byte(session: Volume, tmp_path: Path) -> No
     weights = saved(tmp_path, 0.05)
     turned = replace(session, stacks=session.stacks[::-1])
     assert run(session, weights).image.tobytes() == run(turned, weights).image.tobytes()
+
+
+def test_a_contrast_that_is_none_of_the_choices_is_refused() -> None:
+    with refused("bad-setting", key="target_contrast"):
+        get_method("fusionnet").about.sampling(target_contrast="high")
+
+
+def test_what_was_learned_reaches_the_network_for_t1w_alone(session: Volume, tmp_path: Path) -> None:
+    weights = saved(tmp_path, 0.05)
+    learned, own = (run(session, weights, target_contrast=asked) for asked in ("learned", "own"))
+    assert np.abs(learned.image[0] - own.image[0]).max() > 0
+    np.testing.assert_array_equal(learned.image[1], own.image[1])
 
 
 def ratio(image: np.ndarray, session: Volume) -> float:
