@@ -5,6 +5,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from ..bids.defects import file_defect
 from ..bids.names import derivative_name, sidecar_path, source_entities, space_of
 from ..bids.scans import Scan
 from ..bids.sessions import LowFieldSession
@@ -120,12 +121,12 @@ def split_space(space: str) -> tuple[str, str | None]:
 
 
 def missing_outputs(session: LowFieldSession, spec: RunSpec) -> list[Path]:
-    """What should be on disk after a session was processed and is not, or is empty."""
+    """What should be on disk after a session was processed and is not, or not whole."""
     files = [*session_layout(session, spec).values()]
     if session.paired:
         files += reference_layout(session, spec).values()
     files += [sidecar_path(path) for path in files if path.name.endswith((".nii.gz", ".tsv"))]
-    return [path for path in dict.fromkeys(files) if not path.is_file() or path.stat().st_size == 0]
+    return [path for path in dict.fromkeys(files) if file_defect(path)]
 
 
 def is_complete(session: LowFieldSession, spec: RunSpec) -> bool:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..bids.atomic import atomic_folder, remove_drafts
+from ..bids.defects import file_defect
 from ..bids.names import derivative_name, sidecar_path, source_entities
 from ..bids.scans import Scan
 from ..bids.sidecars import read_json
@@ -75,14 +76,14 @@ def session_exists(out_dir: Path, subject: str, session: str, names: Sequence[tu
         return False
     for acq, contrast in names:
         path = scan_path(out_dir, subject, session, acq, contrast)
-        known = read_json(sidecar_path(path)).get(HASH) if sidecar_path(path).is_file() else None
+        known = None if file_defect(sidecar_path(path)) else read_json(sidecar_path(path)).get(HASH)
         if known is not None and known != digest:
             message = (
                 f"Expected {path.name} made from the same source file with the same settings, found another image; "
                 f"remove {path.parents[1]} to have it made again, or give another OUT_DIR."
             )
             raise InputError(message, code="other-settings", path=path)
-        if known is None or not path.is_file():
+        if known is None or file_defect(path):
             return False
     return True
 
@@ -93,15 +94,22 @@ def high_field_path(out_dir: Path, scan: Scan, session: str) -> Path:
     return derivative_name(out_dir, (scan.subject, session), scan.contrast, extension, **source_entities(scan))
 
 
+def has_high_field(out_dir: Path, scan: Scan, session: str) -> bool:
+    """Whether the high field of a scan is there, as large as its source, with its sidecar."""
+    path = high_field_path(out_dir, scan, session)
+    whole = path.is_file() and path.stat().st_size == scan.path.stat().st_size
+    return whole and not file_defect(sidecar_path(path))
+
+
 def add_high_field(
     out_dir: Path, scans: Sequence[Scan], session: str, how: str, about: Mapping[Path, Mapping[str, Any]]
 ) -> None:
     """Put the scans into the session of that label, as copies or links, ``about`` in their sidecars.
 
-    What is there already stays.
+    What is there already, and whole, stays.
     """
     folder = out_dir / f"sub-{scans[0].subject}" / f"ses-{session}"
-    if all(high_field_path(out_dir, scan, session).is_file() for scan in scans):
+    if all(has_high_field(out_dir, scan, session) for scan in scans):
         return
 
     def fill(draft: Path) -> None:

@@ -1,6 +1,5 @@
 """What lies on disk for a cohort, as tidy rows: the group level knows nothing else."""
 
-import gzip
 import math
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
@@ -9,8 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from ..bids.defects import file_defect
 from ..bids.pairing import listed_time
 from ..bids.participants import age_and_sex, columns_of, given_rows, own_rows, participants_notes
 from ..bids.scans import LABEL
@@ -78,15 +76,34 @@ class Cohort:
 
 
 def known_subjects(out_dir: Path) -> list[str]:
-    """Subjects that have a folder in the derivative, or a row in its participants.tsv."""
+    """Subjects that have a folder or a page in the derivative, or a row in its participants.tsv."""
     folders = {path.name for path in out_dir.glob("sub-*") if path.is_dir()}
+    pages = {path.stem for path in out_dir.glob("sub-*.html")}  # all there is of a subject that could not be begun
     listed = {row["participant_id"] for row in given_rows(out_dir)}
-    return sorted(name.removeprefix("sub-") for name in folders | listed if LABEL.fullmatch(name.removeprefix("sub-")))
+    names = {name.removeprefix("sub-") for name in folders | pages | listed}
+    return sorted(name for name in names if LABEL.fullmatch(name))
+
+
+def sessions_gone(out_dir: Path, bids_dir: Path) -> list[tuple[str, str | None]]:
+    """(subject, session) of the derivative, session None for all, that were renamed in the dataset or taken out of it.
+
+    Where the dataset has no subject, or a subject no session, nothing is: it may have been archived.
+    """
+    gone: list[tuple[str, str | None]] = []
+    for folder in sorted(path for path in out_dir.glob("sub-*") if path.is_dir()):
+        raw, name = bids_dir / folder.name, folder.name.removeprefix("sub-")
+        if not raw.is_dir():
+            gone += [(name, None)] if any(bids_dir.glob("sub-*/")) else []
+        elif any(raw.glob("ses-*/")):
+            made = sorted(path.name for path in folder.glob("ses-*/"))
+            gone += [(name, one.removeprefix("ses-")) for one in made if not (raw / one).is_dir()]
+    return gone
 
 
 def read_cohort(out_dir: Path, bids_dir: Path, subjects: Iterable[str], sessions: Iterable[str] = ()) -> Cohort:
     """Everything there is of the subjects, and what should be and is not; ``sessions`` restricts the low-field ones."""
-    wanted = tuple(subjects)
+    gone = sessions_gone(out_dir, bids_dir)
+    wanted = tuple(name for name in subjects if (name, None) not in gone)
     latest = read_run(out_dir, "")
     run_dir = out_dir / "logs" / latest.name if latest else None
     collected = {name: collect(out_dir, name, run_dir) for name in wanted}
@@ -95,7 +112,7 @@ def read_cohort(out_dir: Path, bids_dir: Path, subjects: Iterable[str], sessions
         (subject, session)
         for subject in collected.values()
         for session in subject.sessions
-        if not labels or (session.name or NO_SESSION) in labels
+        if (not labels or (session.name or NO_SESSION) in labels) and (subject.name, session.name) not in gone
     ]
     methods = tuple(sorted({label for _, session in pairs for label in session.labels}))
     names = sorted({session.name or NO_SESSION for _, session in pairs})
@@ -108,12 +125,6 @@ def read_cohort(out_dir: Path, bids_dir: Path, subjects: Iterable[str], sessions
     sloppy = {(subject.name, session.name or NO_SESSION) for subject, session in pairs if _is_sloppy(session)}
     _find_unsegmented(cohort, sloppy)
     _count_high_field_once(cohort)
-    if sloppy:
-        some = ", ".join(f"sub-{name}" for name in sorted({subject for subject, _ in sloppy})[:8])
-        cohort.notes.append(
-            f"{len(sloppy)} session{'s' * (len(sloppy) != 1)} made with --sloppy, never for a study, in every table "
-            f"and figure: {some}; run the participant level again without it."
-        )
     started = {subject.name for subject, _ in pairs}
     for name in wanted:
         if name not in started:
@@ -123,9 +134,26 @@ def read_cohort(out_dir: Path, bids_dir: Path, subjects: Iterable[str], sessions
     cohort.dates = {place: listed_time(bids_dir, *place) for place in places}
     cohort.people = _people(out_dir, bids_dir, wanted)
     cohort.notes += participants_notes(bids_dir, wanted)
+    cohort.notes += _notes_on(gone, sloppy)
     absent, _ = absent_participants(bids_dir, [f"sub-{name}" for name in known_subjects(out_dir)])
     cohort.absent = tuple(sorted(name.removeprefix("sub-") for name in absent))
     return cohort
+
+
+def _notes_on(gone: Collection[tuple[str, str | None]], sloppy: Collection[tuple[str, str]]) -> Iterable[str]:
+    """Sentences on what was left out, and on what should have been."""
+    if sloppy:
+        some = ", ".join(f"sub-{name}" for name in sorted({subject for subject, _ in sloppy})[:8])
+        yield (
+            f"{len(sloppy)} session{'s' * (len(sloppy) != 1)} made with --sloppy, never for a study, in every table "
+            f"and figure: {some}; run the participant level again without it."
+        )
+    if gone:
+        names = [f"sub-{subject}{f'/ses-{session}' if session else ''}" for subject, session in gone]
+        yield (
+            f"{len(gone)} of the subjects and sessions in OUT_DIR are not in BIDS_DIR (renamed, or taken out) and were "
+            f"left out: {', '.join(names[:8])}; remove their folders and pages from OUT_DIR."
+        )
 
 
 def _add_session(cohort: Cohort, subject: Subject, session: Session) -> None:
@@ -161,6 +189,10 @@ def _add_session(cohort: Cohort, subject: Subject, session: Session) -> None:
     _add_metrics(cohort, where, session, counted)
     if not session.channels:
         cohort.images.append(_image_row(*where, "n/a", "n/a", MISSING, "no image on disk"))
+    elif not session.record:
+        cohort.images.append(
+            _image_row(*where, "n/a", "n/a", MISSING, "no desc-preproc_qc.json, the record of its scans")
+        )
 
 
 def _segmented(channel: Channel, label: str) -> list[SegmentationOutputs]:
@@ -231,32 +263,6 @@ def _status(
         return HALF, f"{output.path.name} has no readable sidecar"
     wrong = broken.get(output.path.name)
     return (HALF, f"{output.path.name}: {wrong}") if wrong else (COMPLETE, "")
-
-
-def file_defect(path: Path) -> str:
-    """What is wrong with a NIfTI file, or nothing: from its header and its end, without reading the image.
-
-    The last four bytes of a gzip file are the length of its content modulo 2³² (RFC 1952), which the header implies.
-    """
-    import nibabel as nib
-
-    try:
-        size = path.stat().st_size
-        if not size:
-            return "empty file"
-        packed = path.name.endswith(".gz")
-        with gzip.open(path) if packed else path.open("rb") as file:
-            header = nib.Nifti1Header.from_fileobj(file, check=False)
-        expected = (
-            int(header.get_data_offset()) + int(np.prod(header.get_data_shape())) * header.get_data_dtype().itemsize
-        )
-        if packed:
-            with path.open("rb") as file:
-                file.seek(-4, 2)
-                return "" if int.from_bytes(file.read(4), "little") == expected % 2**32 else "cut short"
-        return "" if size >= expected else "cut short"
-    except (OSError, EOFError, ValueError, nib.spatialimages.HeaderDataError, nib.wrapstruct.WrapStructError):
-        return "not a readable NIfTI file"
 
 
 def _risk(channel: Channel, label: str, session: Session) -> dict[str, Any]:

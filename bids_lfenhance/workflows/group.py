@@ -53,9 +53,14 @@ def chosen_subjects(settings: GroupSettings) -> list[str]:
 
 
 def read_group(settings: GroupSettings) -> Cohort:
-    """Everything that is reported on."""
-    sessions = [label.removeprefix("ses-") for label in settings.session_label]
-    return read_cohort(settings.out_dir, settings.bids_dir, chosen_subjects(settings), sessions)
+    """Everything that is reported on; raise ``InputError`` for a subject or session that nothing was made of."""
+    subjects, sessions = chosen_subjects(settings), [label.removeprefix("ses-") for label in settings.session_label]
+    known = {path.name.removeprefix("ses-") for path in settings.out_dir.glob("sub-*/ses-*/")}
+    if unknown := [label for label in sessions if known and label not in known]:
+        found = ", ".join(f"ses-{name}" for name in sorted(known))
+        message = f"Expected ses-{unknown[0]} in {settings.out_dir}, found {found}; ask for one of these."
+        raise InputError(message, code="unknown-session", sessions=unknown)
+    return read_cohort(settings.out_dir, settings.bids_dir, subjects, sessions)
 
 
 def describe_group(settings: GroupSettings) -> str:

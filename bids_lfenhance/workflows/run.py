@@ -202,6 +202,8 @@ def run_participants(settings: Settings, spec: RunSpec, plan: Plan) -> Outcome:
     outcome = Outcome(_start_run(settings, spec, plan), skipped=plan.skipped)
     for subject, sentence in plan.failed:
         outcome.failed.setdefault(subject, []).append(sentence)
+        atomic_write(outcome.run_dir / f"crash-sub-{subject}-plan.txt", f"{sentence}\n")
+        _failure_page(settings.out_dir, subject, outcome)
     todo: dict[str, Sequence[LowFieldSession]] = {}
     allow_open_files()  # a lock is held on every subject
     with ExitStack() as locks:

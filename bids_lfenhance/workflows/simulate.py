@@ -19,6 +19,7 @@ from ..derivatives.simulated import (
     HASH,
     SimulatedScan,
     add_high_field,
+    has_high_field,
     high_field_path,
     session_exists,
     sha256,
@@ -118,8 +119,9 @@ def missing_high_field(task: Task) -> list[str]:
     """Names of the high-field images that should be in the dataset and are not."""
     if task.settings.high_field == "none":
         return []
-    paths = [high_field_path(task.settings.out_dir, scan, task.source.label) for scan in task.source.scans]
-    return [path.name for path in paths if not path.is_file()]
+    out, label = task.settings.out_dir, task.source.label
+    lost = [scan for scan in task.source.scans if not has_high_field(out, scan, label)]
+    return [high_field_path(out, scan, label).name for scan in lost]
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,8 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+import nibabel as nib
+import numpy as np
 import pytest
 
 from bids_lfenhance.bids.names import sidecar_path
@@ -188,14 +190,17 @@ def test_nothing_leaves_the_folder(bad: str, where: str) -> None:
 
 
 def fill(session: LowFieldSession, spec: RunSpec) -> set[Path]:
-    """The files a session should leave, each with something in it."""
+    """The files a session should leave, each whole."""
     files = set(session_layout(session, spec).values())
     if session.paired:
         files |= set(reference_layout(session, spec).values())
     files |= {sidecar_path(path) for path in files if path.suffix in (".gz", ".tsv")}
     for path in files:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("x")
+        if path.name.endswith(".nii.gz"):
+            nib.save(nib.Nifti1Image(np.zeros((2, 2, 2), np.uint8), np.eye(4)), path)
+        else:
+            path.write_text("{}\n")
     made = {"SettingsHash": spec.settings_hash, "ScanStates": scan_states(session)}
     for key, path in session_layout(session, spec).items():
         if key.startswith("enhanced/"):
@@ -204,7 +209,7 @@ def fill(session: LowFieldSession, spec: RunSpec) -> set[Path]:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_whichever_file_is_empty_or_gone_is_missed(tmp_path: Path, kind: str) -> None:
+def test_whichever_file_is_empty_cut_short_or_gone_is_missed(tmp_path: Path, kind: str) -> None:
     session, made = record(kind), spec(tmp_path, spaces=(f"{TEMPLATE}:res-1",))
     assert not is_complete(session, made)
     files = fill(session, made)
@@ -212,8 +217,9 @@ def test_whichever_file_is_empty_or_gone_is_missed(tmp_path: Path, kind: str) ->
     assert is_complete(session, made)
     for path in files:
         content = path.read_bytes()
-        path.write_bytes(b"")
-        assert missing_outputs(session, made) == [path]
+        for cut in (b"", content[: len(content) // 2]) if path.name.endswith((".nii.gz", ".json", ".tsv")) else (b"",):
+            path.write_bytes(cut)
+            assert missing_outputs(session, made) == [path]
         path.unlink()
         assert missing_outputs(session, made) == [path]
         assert not is_complete(session, made)

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 from bids_lfenhance.config import GroupSettings
-from bids_lfenhance.reports.cohort import file_defect
 from bids_lfenhance.reports.group_dictionary import TABLES
 from bids_lfenhance.reports.group_figures import _metric_plot
 from bids_lfenhance.reports.svg import FAINT
 from bids_lfenhance.workflows.group import run_group
+from tests.refusals import refused
 
 from .fake_cohort import BIAS_SHARE, DICE, LOW_SHARE, PSNR_GAIN, TISSUES, Cohort, build
 from .group_reader import Tables, read, record
@@ -258,6 +258,45 @@ def test_a_session_of_which_no_image_could_be_made_has_its_row(tmp_path):
     assert re.search(r"Images usable to look at</dt><dd>2 <span[^>]*>yes</span>, 1 <span[^>]*>no", page)
 
 
+def test_a_session_without_its_record_is_not_complete(tmp_path):
+    _, out = build(tmp_path, Cohort(subjects=2, sessions=("A",), contrasts=("T1w",)))
+    assert report(tmp_path).exit_code == 0
+    next(out.glob("sub-002/ses-A/anat/*_desc-preproc_qc.json")).unlink()
+    assert report(tmp_path).incomplete == ("002",)
+
+
+def test_a_subject_that_has_only_a_page_is_incomplete(tmp_path):
+    """As the participant level leaves one that it could not begin with."""
+    _, out = build(tmp_path, Cohort(subjects=2, sessions=("A",), contrasts=("T1w",)))
+    (out / "sub-003.html").write_text("<p>two scans of one name</p>")
+    outcome = report(tmp_path)
+    assert (outcome.incomplete, outcome.exit_code) == (("003",), 1)
+
+
+def test_who_left_the_dataset_is_left_out_and_named(tmp_path):
+    raw, out = build(tmp_path, Cohort(subjects=3, sessions=("A", "B"), contrasts=("T1w",)))
+    rows = lambda: {(r["participant_id"], r["session_id"]) for r in read(out / "group" / "quality.tsv")}  # noqa: E731
+    everything = {(f"sub-00{n}", f"ses-{s}") for n in (1, 2, 3) for s in "AB"}
+    report(tmp_path)
+    assert rows() == everything, "a dataset without images was archived"
+    for one, session in (("001", "A"), ("001", "B"), ("002", "A"), ("002", "C")):
+        (raw / f"sub-{one}" / f"ses-{session}" / "anat").mkdir(parents=True)
+    outcome = report(tmp_path)
+    assert rows() == {("sub-001", "ses-A"), ("sub-001", "ses-B"), ("sub-002", "ses-A")}
+    (sentence,) = [sentence for sentence in outcome.problems if "left out" in sentence]
+    assert "sub-002/ses-B" in sentence
+    assert sentence.count("sub-003") == 1
+
+
+def test_a_session_that_is_nowhere_is_refused_and_the_report_stays(tmp_path):
+    build(tmp_path, Cohort(subjects=2, sessions=("A",), contrasts=("T1w",)))
+    page = report(tmp_path).page
+    before = page.read_bytes()
+    with refused("unknown-session", sessions=["NOPE"]):
+        report(tmp_path, session_label=("NOPE",))
+    assert page.read_bytes() == before
+
+
 def test_a_derivative_with_all_of_the_group_level_is_valid(tmp_path):
     if not (validator := shutil.which("bids-validator-deno")):
         pytest.skip("bids-validator-deno is not installed")
@@ -297,18 +336,3 @@ def test_subjects_and_sessions_can_be_chosen(tmp_path):
     report(tmp_path, participant_label=("sub-001", "003"), session_label=("ses-HFC",))
     rows = read(tmp_path / "derivative" / "group" / "quality.tsv")
     assert [(r["participant_id"], r["session_id"]) for r in rows] == [("sub-001", "ses-HFC"), ("sub-003", "ses-HFC")]
-
-
-def test_damage_is_seen_from_header_and_end(tmp_path):
-    import nibabel as nib
-
-    for name in ("a.nii.gz", "b.nii"):
-        path = tmp_path / name
-        nib.save(nib.Nifti1Image(np.random.default_rng(0).normal(size=(9, 8, 7)), np.eye(4)), path)
-        assert file_defect(path) == ""
-        path.write_bytes(path.read_bytes()[:-5])
-        assert file_defect(path) == "cut short"
-        path.write_bytes(b"")
-        assert file_defect(path) == "empty file"
-        path.write_bytes(b"not an image at all" * 9)
-        assert file_defect(path) == "not a readable NIfTI file"

@@ -127,13 +127,15 @@ def test_two_processes_and_one_subject_at_a_time_give_the_same_files(made, raw, 
     assert {k: v for k, v in files(out).items() if k != links} == {k: v for k, v in files(made).items() if k != links}
 
 
-def test_a_lost_session_is_made_again_the_same(raw, tmp_path):
-    out = tmp_path / "out"
-    assert run(simulated.settings(raw, out, **SMALL)) == 0
+def test_a_session_that_is_lost_or_cut_short_is_made_again_the_same(raw, tmp_path):
+    out, asked = tmp_path / "out", SMALL | {"high_field": "copy"}
+    assert run(simulated.settings(raw, out, **asked)) == 0
     before = files(out)
     next(out.glob("sub-02/ses-ASIM/anat/*iqt*.nii.gz")).unlink()
     (out / "sub-02" / ".tmp-abc-new-ses-ASIM").mkdir()
-    assert run(simulated.settings(raw, out, **SMALL)) == 0
+    for path in (*out.glob("sub-01/ses-*SIM/anat/*.nii.gz"), *out.glob("sub-01/ses-HF/anat/*")):
+        path.write_bytes(path.read_bytes()[:40])
+    assert run(simulated.settings(raw, out, **asked)) == 0
     assert files(out) == before
     assert not list(out.rglob(".tmp-*"))
 

@@ -1,0 +1,59 @@
+"""What is wrong with a file that should hold the output of a step: missing, empty, cut short."""
+
+import gzip
+import json
+import math
+from pathlib import Path
+
+
+def file_defect(path: Path) -> str:
+    """What is wrong with a file, or nothing: NIfTI and JSON files, and tables (.tsv), beyond being there.
+
+    ``missing``, ``empty file``, ``cut short``, or that it is not readable.
+    """
+    try:
+        size = path.stat().st_size
+    except OSError:
+        return "missing"
+    if not size:
+        return "empty file"
+    if path.name.endswith((".nii", ".nii.gz")):
+        return _image_defect(path, size)
+    if path.suffix == ".json":
+        return _json_defect(path)
+    return _ends_without_newline(path) if path.suffix == ".tsv" else ""
+
+
+def _image_defect(path: Path, size: int) -> str:
+    """From header and end, without reading the image.
+
+    The last four bytes of a gzip file are the length of its content modulo 2³² (RFC 1952), which the header implies.
+    """
+    import nibabel as nib
+
+    try:
+        packed = path.name.endswith(".gz")
+        with gzip.open(path) if packed else path.open("rb") as file:
+            header = nib.Nifti1Header.from_fileobj(file, check=False)
+        expected = int(header.get_data_offset()) + math.prod(header.get_data_shape()) * header.get_data_dtype().itemsize
+        if packed:
+            with path.open("rb") as file:
+                file.seek(-4, 2)
+                return "" if int.from_bytes(file.read(4), "little") == expected % 2**32 else "cut short"
+        return "" if size >= expected else "cut short"
+    except (OSError, EOFError, ValueError, nib.spatialimages.HeaderDataError, nib.wrapstruct.WrapStructError):
+        return "not a readable NIfTI file"
+
+
+def _json_defect(path: Path) -> str:
+    try:
+        json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return "not a readable JSON file"
+    return ""
+
+
+def _ends_without_newline(path: Path) -> str:
+    with path.open("rb") as file:
+        file.seek(-1, 2)
+        return "" if file.read(1) == b"\n" else "cut short"
