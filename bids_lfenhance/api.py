@@ -7,8 +7,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from .config import CONTRASTS, ENDINGS
+from .config import CONTRASTS
 from .errors import InputError, ScanWarning
+from .methods.options import Precision, TargetContrast
+from .outputs import check_outputs, write_image
 
 if TYPE_CHECKING:
     import nibabel as nib
@@ -23,20 +25,11 @@ if TYPE_CHECKING:
     from .nn.method import Enhanced
 
 Contrast = Literal["T1w", "T2w", "FLAIR"]
-TargetContrast = Literal["auto", "own", "high-field"]
-Precision = Literal["bf16", "fp32"]
 
 Progress = Callable[[str], None]
 
 METHOD = "fusionnet"
 """The method: the one that takes any number of stacks of any contrast and says how large its error is."""
-
-OUTPUTS: Mapping[str, tuple[str, ...]] = {
-    **dict.fromkeys(("image", "std", "mask", "regions"), ENDINGS),
-    "volumes": (".tsv", ".csv"),
-    "qc": (".html",),
-}
-"""What ``EnhancedScan.save`` writes, and how the name of such a file ends."""
 
 
 def _silent(text: str) -> None:
@@ -197,11 +190,10 @@ class EnhancedScan:
         """
         given = {"image": image, "std": std, "mask": mask, "regions": regions, "volumes": volumes, "qc": qc}
         wanted = {name: Path(path) for name, path in given.items() if path is not None}
-        for name, path in wanted.items():
-            check_ending(path, OUTPUTS[name])
+        check_outputs(wanted)
         writers = {"volumes": self._write_volumes, "qc": self._write_page}
         return tuple(
-            writers[name](path) if name in writers else _write_image(path, getattr(self, name))
+            writers[name](path) if name in writers else write_image(path, getattr(self, name))
             for name, path in wanted.items()
         )
 
@@ -377,22 +369,3 @@ def _result(
     enhanced = replace(volume, image=result.image, stacks=())
     session = _Session(volume, enhanced, result.std[channel], anatomy, quality, sampling)
     return EnhancedScan(image, std, mask, contrast, plain, result.provenance, session, output)
-
-
-def check_ending(path: Path, endings: Sequence[str]) -> None:
-    """Raise ``InputError`` for a file to be written whose name does not end in one of ``endings``."""
-    if not path.name.endswith(tuple(endings)):
-        message = f"Expected a file name that ends in {' or '.join(endings)} for the output, found {path}; change it."
-        raise InputError(message, code="bad-output", path=path)
-
-
-def _write_image(path: Path, image: "nib.Nifti1Image") -> Path:
-    import gzip
-
-    import numpy as np
-
-    from .bids.atomic import atomic_write
-    from .imaging.nifti import encode_nifti
-
-    content = encode_nifti(np.asanyarray(image.dataobj), image.affine)
-    return atomic_write(path, content if path.name.endswith(".gz") else gzip.decompress(content))

@@ -15,6 +15,7 @@ from bids_lfenhance import api
 from bids_lfenhance.errors import ScanWarning
 from bids_lfenhance.imaging.anatomy import Anatomy
 from bids_lfenhance.imaging.grid import Grid
+from bids_lfenhance.imaging.inputs import read_scans
 from bids_lfenhance.imaging.volume import Stack, Volume, volume_from_channels
 from bids_lfenhance.imaging.warp import Warp
 from bids_lfenhance.methods.fusionnet.settings import ABOUT
@@ -155,5 +156,10 @@ def test_a_page_and_images_are_saved_where_they_are_asked_for(tmp_path: Path) ->
     assert "a_T1w" in (tmp_path / "page.html").read_text(encoding="utf-8")
     image, std = (nib.load(path).get_fdata() for path in written[:2])
     assert std.max() == pytest.approx(0.04 * image.max(), rel=1e-3)
-    with refused("bad-output"):
-        result.save(qc=tmp_path / "page.pdf")
+    for bad in ({"qc": tmp_path / "page.pdf"}, {"image": tmp_path / "a.nii", "std": tmp_path / "." / "a.nii"}):
+        with refused("bad-output"):
+            result.save(**bad)
+    assert not (tmp_path / "a.nii").exists()
+    again, notes = read_scans([tmp_path, scan()], lambda text: None)
+    assert [name for name, _ in again] == ["scan 2"], "what was made here is no scan"
+    assert {"out.nii was left out: bids_lfenhance made it."} <= set(notes)

@@ -11,10 +11,10 @@ from pathlib import Path
 from ..errors import InputError
 
 REASONS = {
-    errno.ENOSPC: "no space left on the device; free some, or give an OUT_DIR elsewhere",
-    errno.EDQUOT: "the disk quota is used up; free some, or give an OUT_DIR elsewhere",
-    errno.EROFS: "a read-only file system; give an OUT_DIR elsewhere",
-    errno.EACCES: "no permission to write; change it, or give an OUT_DIR elsewhere",
+    errno.ENOSPC: "no space left on the device; free some, or write elsewhere",
+    errno.EDQUOT: "the disk quota is used up; free some, or write elsewhere",
+    errno.EROFS: "a read-only file system; write elsewhere",
+    errno.EACCES: "no permission to write; change it, or write elsewhere",
 }
 
 

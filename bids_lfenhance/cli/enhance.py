@@ -11,12 +11,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import get_args
 
-from ..api import OUTPUTS, check_ending, enhance
+from ..api import enhance
 from ..config import CONTRASTS
 from ..errors import InputError, ScanWarning
 from ..evaluation.thresholds import PURPOSES
 from ..imaging.inputs import scan_files
 from ..methods.options import TargetContrast
+from ..outputs import OUTPUTS, check_outputs
 from .help import print_lines
 from .parts import refuse_misspelt
 
@@ -165,18 +166,12 @@ def _check_scans(scans: Sequence[str]) -> None:
 def _check_outputs(given: argparse.Namespace) -> None:
     """Refuse before anything is computed what could not be written."""
     outputs = _outputs(given)
-    for name, path in outputs.items():
-        check_ending(path, OUTPUTS[name])
-    resolved = [path.resolve() for path in outputs.values()]
+    check_outputs(outputs)
     scans = {path.resolve() for word in given.scans for path in scan_files(word)}
-    for path in resolved:
-        if resolved.count(path) > 1 or path in scans:
-            message = f"Expected outputs that are neither inputs nor each other, found {path} twice; name another."
+    for path in (path.resolve() for path in outputs.values()):
+        if path in scans:
+            message = f"Expected outputs that are no inputs, found {path} as both; name another."
             raise InputError(message, code="bad-output", path=path)
-        if path.is_dir():
-            raise InputError(
-                f"Expected a file to write, found the folder {path}; add a name.", code="bad-output", path=path
-            )
         _check_writable(path)
 
 

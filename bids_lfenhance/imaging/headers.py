@@ -53,6 +53,7 @@ def check_scan(path: Path, image: nib.Nifti1Image) -> tuple[nib.Nifti1Image, tup
     header = nib.Nifti1Header()
     header.set_xyzt_units("mm", "sec")
     header.set_data_dtype(np.float32)
+    header["descrip"] = image.header["descrip"]  # which tells what was made here
     header.set_slope_inter(1, 0)
     return nib.Nifti1Image(data, affine, header), tuple(warnings + more)
 
@@ -163,7 +164,7 @@ def _read(path: Path, image: nib.Nifti1Image) -> tuple[np.ndarray, list[str]]:
     if len(shape) < 3 or min(shape[:3]) < 2 or lengths:
         message = (
             f"{path.name} should be one 3D volume, found shape {' × '.join(map(str, shape))}: "
-            "keep one volume of it or leave the file out with --bids-filter-file."
+            "keep one volume of it or leave the file out."
         )
         raise InputError(message, code="bad-shape", path=path)
     if image.get_data_dtype().fields is not None or image.get_data_dtype().kind not in "iuf":
@@ -211,7 +212,7 @@ def _check_geometry(path: Path, affine: np.ndarray, shape: tuple[int, ...]) -> N
     if min(view) < FIELD_OF_VIEW[0] or max(view) > FIELD_OF_VIEW[1]:
         message = (
             f"{path.name} should show a head, between {FIELD_OF_VIEW[0]:.0f} and {FIELD_OF_VIEW[1]:.0f} mm a side, "
-            f"found {_by(view)} mm: check its voxel sizes, or leave the file out with --bids-filter-file."
+            f"found {_by(view)} mm: check its voxel sizes, or leave the file out."
         )
         raise InputError(message, code="bad-field-of-view", path=path)
 

@@ -11,6 +11,7 @@ from ..config import CONTRASTS, ENDINGS
 from ..errors import InputError
 from .guess import contrast_of_name
 from .headers import check_scan, copies, open_scan
+from .nifti import MADE_HERE
 
 Opened = tuple[str, nib.Nifti1Image]
 """The name of a scan, and its image."""
@@ -29,6 +30,10 @@ def read_scans(
     for number, scan in enumerate(scans, start=1):
         if isinstance(scan, str | Path):
             found = [(path.name, open_scan(path)) for path in scan_files(str(scan))]
+            if len(found) > 1:  # a folder or a pattern: what was asked for by its own name is taken as it is
+                ours = [name for name, (image, _) in found if image.header["descrip"].item() == MADE_HERE]
+                warnings += [f"{name} was left out: bids_lfenhance made it." for name in ours]
+                found = [one for one in found if one[0] not in ours]
         else:
             name = Path(_file_of(scan) or f"scan {number}")
             found = [(name.name, check_scan(name, scan))]

@@ -8,6 +8,10 @@ SCANNER, ALIGNED = 1, 2
 """NIfTI codes of a frame: the scanner's own, or that of another image."""
 
 
+MADE_HERE = b"made by bids_lfenhance"
+"""Description in the header of images that ``enhance`` writes, which it does not take for scans."""
+
+
 def encode_nifti(data: np.ndarray, affine: np.ndarray, frame: int = SCANNER, about: bytes = b"") -> bytes:
     """The bytes of a ``.nii.gz``: the same array gives the same bytes, as no time stamp is written.
 

@@ -35,7 +35,8 @@ class EnhanceScans(Step):
 
     def run_step(self, cwd: Path) -> dict[str, Any]:
         """The paths of the outputs, in ``cwd``."""
-        from ..api import OUTPUTS, enhance
+        from ..api import enhance
+        from ..outputs import OUTPUTS
 
         given = self.inputs.get_traitsfree()
         scans = given.pop("scans")
