@@ -264,7 +264,9 @@ def enhance(
     # torch comes in only now: a wrong path is reported at once
     from .methods import get_method
     from .nn.device import choose_device
+    from .nn.weights import load_weights
 
+    load_weights(weights, METHOD, ())  # wrong ones are reported before anything is computed
     sampling = get_method(METHOD).about.sampling(
         weights=str(weights), device=choose_device(device), target_contrast=target_contrast, precision=precision
     )

@@ -12,7 +12,7 @@ import pytest
 
 import bids_lfenhance
 from bids_lfenhance import api
-from bids_lfenhance.errors import ScanWarning
+from bids_lfenhance.errors import InputError, ScanWarning
 from bids_lfenhance.imaging.anatomy import Anatomy
 from bids_lfenhance.imaging.grid import Grid
 from bids_lfenhance.imaging.inputs import read_scans
@@ -62,6 +62,12 @@ def test_no_scan_no_file_and_no_head_are_refused(tmp_path: Path) -> None:
         api.enhance(tmp_path / "none_T1w.nii.gz")
     with refused("bad-image"):
         api.enhance(np.zeros((3, 3, 3)))  # type: ignore[arg-type]
+
+
+def test_weights_that_are_nowhere_are_refused_before_anything_is_computed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(api, "_prepare", lambda *_: pytest.fail("it began"))
+    with pytest.raises(InputError, match="nosuch"):
+        api.enhance(scan(), suffix="T1w", weights="nosuch")
 
 
 def prepared(noise: float, *warnings: str) -> tuple[Volume, Anatomy, dict[str, Any], Enhanced]:

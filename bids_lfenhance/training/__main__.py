@@ -26,7 +26,9 @@ SHOWN = 50
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The exit code: 0 when ``--out`` holds the weights so far, 1 if the training failed, 2 for bad input."""
+    """The exit code: 0 when ``--out`` holds the weights so far, 1 if the training failed, 2 for bad input, 130 where it
+    was asked to end; the same command goes on then.
+    """
     parser = argparse.ArgumentParser(prog="python -m bids_lfenhance.training", description=__doc__)
     parser.add_argument("folder", type=Path, help="what train --pack wrote")
     parser.add_argument("--out", type=Path, required=True, help="gets the weights so far, their card and the curves")
@@ -37,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         done = run(asked.folder, asked.out, choose_device(asked.device), asked.max_minutes)
     except (InputError, MethodError, Interrupted) as error:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201
-        return 2 if isinstance(error, InputError) else 1
+        return 2 if isinstance(error, InputError) else 130 if isinstance(error, Interrupted) else 1
     print(done)  # noqa: T201
     return 0
 
@@ -55,10 +57,10 @@ def run(folder: Path, out: Path, device: str, minutes: float) -> str:
     out.mkdir(parents=True, exist_ok=True)
     for name in KEPT:
         shutil.copyfile(folder / RUN / name, out / name)
-    scores = {row["quantity"]: row["value"] for row in read_curves(folder / RUN) if row["quantity"] in method.scores}
+    scores = {row["quantity"]: row for row in read_curves(folder / RUN) if row["quantity"] in method.scores}
     steps = sum(stage.steps for stage in method.stages(settings))
     lines = [f"{trained.steps} of {steps} steps, {trained.seconds / 60:.1f} min; weights so far: {out}"]
-    lines += [f"{name} {float(value):.3f}" for name, value in scores.items()]
+    lines += [f"{name} {float(row['value']):.3f} (step {row['step']})" for name, row in scores.items()]
     if trained.steps < steps:
         lines.append("The same command goes on from here.")
     return "\n".join(lines)

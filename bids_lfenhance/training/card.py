@@ -150,7 +150,7 @@ By subject ({split["how"]}), in `split.json`.
 {_table(recipe["stages"], ("name", "data", "steps", "batch", "patch"))}
 
 Seed {recipe["options"]["seed"]}; {outcome["steps"]} steps in {outcome["seconds"] / 60:.1f} min.
-Learning curves: `curves.csv`, `curves.png`.
+Learning curves: `curves.csv`.
 
 ## Validation
 

@@ -11,7 +11,7 @@ from ..bids.atomic import atomic_write, locked
 from ..config import TrainSettings, to_toml
 from ..config.train import PLAIN
 from ..errors import InputError, MethodError
-from ..methods import description, get_trainable
+from ..methods import METHODS, description, get_trainable
 from ..nn.settings import usable_settings
 from ..resources import available_cpus, available_memory_gb, check_room, limit_threads
 from ..training.jobs import Job, run_job
@@ -64,9 +64,10 @@ def run_train(settings: TrainSettings) -> str:
 def _check_pack(settings: TrainSettings, method: "Trainable[Any]") -> None:
     """Raise ``InputError`` for what cannot be packed."""
     if settings.pack and method.about.learns_from != "heads":
+        able = ", ".join(name for name in METHODS if description(name).learns_from == "heads")
         message = (
-            f"Expected --pack with a method that learns from high field alone (fusionnet, cfm), found {method.name}; "
-            "leave it out."
+            f"Expected --pack with a method that learns from high field alone ({able}), found {method.name}; leave it "
+            "out."
         )
         raise InputError(message, code="no-effect", option="pack")
     if settings.pack and settings.pack.exists():
