@@ -40,7 +40,7 @@ SEED = 3
 
 
 def estimated(case: Case) -> np.ndarray:
-    """(C, X, Y, Z) the default method's image, in the contrast of the scan."""
+    """(C, X, Y, Z) the image of the default method."""
     method = get_method("fusionnet")
     return enhance(case.volume, method, method.about.sampling(), np.random.default_rng(0)).image
 

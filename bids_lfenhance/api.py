@@ -88,7 +88,7 @@ class _Session:
 
     @cached_property
     def std_percent(self) -> float | None:
-        """Median standard deviation of the error in the brain, in % of its median intensity."""
+        """Median standard deviation of the error in the brain, in % of its range (5th to 95th percentile)."""
         from .evaluation.scan_quality import std_percent
 
         return std_percent(self.std, self.enhanced.channel(self.contrast), self.anatomy.mask)

@@ -25,9 +25,12 @@ def of_view(acquired: Volume, contrast: str, expected: np.ndarray, seen: np.ndar
 
 
 def std_percent(std: np.ndarray, image: np.ndarray, brain: np.ndarray) -> float | None:
-    """Median SD of the error (X, Y, Z) over the median of the image, both inside the brain, in %."""
-    level = float(np.median(image[brain])) if brain.any() else 0.0
-    return round(100 * float(np.median(std[brain])) / level, 3) if level > 0 else None
+    """Median SD of the error (X, Y, Z) over the range of the image, 5th to 95th percentile, inside the brain, in %.
+
+    The range, and not the median: a T1w that is given more contrast has more of both, the range and the error.
+    """
+    low, high = np.percentile(image[brain], [5, 95]) if brain.any() else (0.0, 0.0)
+    return round(100 * float(np.median(std[brain])) / float(high - low), 3) if high > low else None
 
 
 def _snr(stack: Stack, acquired: Volume) -> float | None:

@@ -46,4 +46,7 @@ def test_no_noise_and_no_brain_are_no_figure() -> None:
 def test_the_sd_of_the_error_is_a_share_of_the_brain_alone() -> None:
     _, volume = half_seen()
     std = np.where(volume.brain, 7.0, 900.0)
-    assert scan_quality.std_percent(std, volume.channel("T1w"), volume.brain) == pytest.approx(7.0)
+    image = np.linspace(0, 1, volume.brain.size).reshape(volume.brain.shape)
+    image[volume.brain] = np.linspace(100, 300, volume.brain.sum())
+    assert scan_quality.std_percent(std, image, volume.brain) == pytest.approx(100 * 7 / 180, rel=1e-3)
+    assert scan_quality.std_percent(std, np.ones(std.shape), volume.brain) is None

@@ -4,6 +4,7 @@ import pytest
 from bids_lfenhance.errors import MethodError
 from bids_lfenhance.imaging.contrast import (
     GREY_IN_CSF,
+    contrast_curve,
     contrast_vector,
     fit_contrast,
     gain_by_tissue,
@@ -77,6 +78,23 @@ def test_the_vector_that_low_field_lost_is_given_back(
     for gain in (gain_by_tissue("T1w", c, tissue), restoring_gain("T1w", c, image, tissue)):
         for number in range(3):
             np.testing.assert_allclose(gain[tissue[number] == 1], c[2] / c[number], rtol=1e-3)
+
+
+@pytest.mark.parametrize("vector", [(1.0, 0.8, 0.7), (0.9, 1.0, 0.85), (1.0, 0.69, 0.54)])
+def test_a_curve_carries_the_tissues_of_low_field_to_those_of_high_field(vector: tuple[float, float, float]) -> None:
+    c, wanted = np.array(vector), seen_signal("T1w", HF_TESLA)
+    low = 300 * wanted * c / c[2]
+    whole, half, none = (contrast_curve("T1w", c, 300.0, share) for share in (1.0, 0.5, 0.0))
+    np.testing.assert_allclose(whole(low), 300 * wanted, rtol=1e-3)
+    np.testing.assert_allclose(half(low), np.sqrt(low * 300 * wanted), rtol=1e-3)
+    np.testing.assert_allclose(none(np.array([0.0, 70.0, 500.0, 2000.0])), [0, 70, 500, 2000], rtol=1e-5)
+    levels = np.linspace(0, 900, 4001)
+    for curve in (whole, half):
+        made = curve(levels)
+        assert (made[0], np.diff(made).min() >= 0) == (0, True)
+        inside = levels < 590
+        np.testing.assert_allclose(np.gradient(made, levels)[inside][9:], curve.slope(levels)[inside][9:], rtol=0.1)
+        np.testing.assert_allclose(curve(np.array([800.0])), 800 * curve(np.array([600.0])) / 600, rtol=1e-4)
 
 
 def test_white_matter_and_what_is_no_tissue_keep_their_intensity(head: tuple[np.ndarray, np.ndarray]) -> None:
