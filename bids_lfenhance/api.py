@@ -133,6 +133,7 @@ class EnhancedScan:
     provenance: Mapping[str, Any]
     _session: _Session = field(repr=False)
     _output: _Output = field(repr=False)
+    _scans: frozenset[Path] = field(default=frozenset(), repr=False)
 
     @cached_property
     def regions(self) -> "nib.Nifti1Image":
@@ -186,11 +187,11 @@ class EnhancedScan:
 
         Images end in ``.nii.gz`` or ``.nii``, ``volumes`` in ``.tsv`` or ``.csv``; ``qc``, a page with the verdict and
         pictures, in ``.html``. A file is there whole or not at all, and replaces one that was there. Raises
-        ``InputError`` for another ending or a folder that cannot be written.
+        ``InputError`` for another ending, a folder that cannot be written, and a scan that it was made of.
         """
         given = {"image": image, "std": std, "mask": mask, "regions": regions, "volumes": volumes, "qc": qc}
         wanted = {name: Path(path) for name, path in given.items() if path is not None}
-        check_outputs(wanted)
+        check_outputs(wanted, self._scans)
         writers = {"volumes": self._write_volumes, "qc": self._write_page}
         return tuple(
             writers[name](path) if name in writers else write_image(path, getattr(self, name))
@@ -257,7 +258,7 @@ def enhance(
     more than one contrast: one call makes one image), ``MethodError`` where memory runs out. Each of the result's
     ``warnings`` is also a ``ScanWarning`` of Python's.
     """
-    from .imaging.inputs import of_one_contrast, read_scans
+    from .imaging.inputs import files_of, of_one_contrast, read_scans
 
     images, notes = read_scans(scans, progress)
     chosen, contrast, left_out = of_one_contrast(images, suffix)
@@ -274,7 +275,7 @@ def enhance(
     result = _run(volume, sampling, progress)
     output = _output_of(volume, chosen[0][0] if keep_geometry else None)
     notes = [*notes, *left_out, *quality["Warnings"]]
-    scan = _result(result, volume, anatomy, quality, output, notes, sampling)
+    scan = replace(_result(result, volume, anatomy, quality, output, notes, sampling), _scans=files_of(scans))
     for text in scan.warnings:
         warnings.warn(text, ScanWarning, stacklevel=2)
     return scan

@@ -1,6 +1,6 @@
 """The files that ``enhance`` writes: what they are named, and its images."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,14 +18,18 @@ OUTPUTS: Mapping[str, tuple[str, ...]] = {
 """What ``EnhancedScan.save`` writes, and how the name of such a file ends."""
 
 
-def check_outputs(paths: Mapping[str, Path]) -> None:
-    """Raise ``InputError`` for files, by name as in ``OUTPUTS``, that could not be what they should, or one for two."""
+def check_outputs(paths: Mapping[str, Path], scans: Collection[Path] = ()) -> None:
+    """Raise ``InputError`` for files, by name as in ``OUTPUTS``, that could not be what they should, one for two, and
+    one of the ``scans``, resolved.
+    """
     resolved = [path.resolve() for path in paths.values()]
     for (name, path), place in zip(paths.items(), resolved, strict=True):
         if not path.name.endswith(tuple(OUTPUTS[name])):
             found = f"a file name that ends in {' or '.join(OUTPUTS[name])} for the output, found {path}; change it"
         elif resolved.count(place) > 1:
             found = f"another file for each output, found {path} twice; name another"
+        elif place in scans:
+            found = f"outputs that are no inputs, found {path} as both; name another"
         elif path.is_dir():
             found = f"a file to write, found the folder {path}; add a name"
         else:

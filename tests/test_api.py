@@ -15,7 +15,7 @@ from bids_lfenhance import api
 from bids_lfenhance.errors import InputError, ScanWarning
 from bids_lfenhance.imaging.anatomy import Anatomy
 from bids_lfenhance.imaging.grid import Grid
-from bids_lfenhance.imaging.inputs import read_scans
+from bids_lfenhance.imaging.inputs import files_of, scan_files
 from bids_lfenhance.imaging.volume import Stack, Volume, volume_from_channels
 from bids_lfenhance.imaging.warp import Warp
 from bids_lfenhance.methods.fusionnet.settings import ABOUT
@@ -166,6 +166,10 @@ def test_a_page_and_images_are_saved_where_they_are_asked_for(tmp_path: Path) ->
         with refused("bad-output"):
             result.save(**bad)
     assert not (tmp_path / "a.nii").exists()
-    again, notes = read_scans([tmp_path, scan()], lambda text: None)
-    assert [name for name, _ in again] == ["scan 2"], "what was made here is no scan"
-    assert {"out.nii was left out: bids_lfenhance made it."} <= set(notes)
+    with refused("missing-file"):
+        scan_files(str(tmp_path))
+    nib.save(scan(), tmp_path / "raw_T1w.nii.gz")
+    for word in (tmp_path, tmp_path / "*.nii*"):
+        assert [path.name for path in scan_files(str(word))] == ["raw_T1w.nii.gz"], "what was made here is no scan"
+    with refused("bad-output"):
+        replace(result, _scans=files_of([tmp_path])).save(tmp_path / "raw_T1w.nii.gz")

@@ -14,6 +14,7 @@ import pytest
 
 from bids_lfenhance.bids.sidecars import optional_json
 from bids_lfenhance.cli.run import main
+from bids_lfenhance.reports.page import reports_failure
 from bids_lfenhance.reports.summary import usable_sentence
 from bids_lfenhance.reports.tables import number
 
@@ -92,8 +93,9 @@ def test_one_warning_a_session_for_a_wrong_field_strength(first):
 
 def test_the_report_of_a_failed_subject_says_why(first, place):
     assert "cut short" in (place / "out" / "sub-04.html").read_text()
-    page = (place / "out" / "sub-05.html").read_text()
-    assert "JSON" in page, "its sidecar let nothing be planned"
+    page = place / "out" / "sub-05.html"
+    assert "sub-05_ses-HFC_acq-axi_T1w.json" in page.read_text(), "its sidecar let nothing be planned"
+    assert reports_failure(page)
 
 
 def test_the_report_shows_what_was_made_on_the_coarser_grid(first, place):

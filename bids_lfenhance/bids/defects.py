@@ -3,7 +3,14 @@
 import gzip
 import json
 import math
+import zlib
 from pathlib import Path
+
+NIFTI2 = 540
+"""Size of the header of a NIfTI-2 file, its first four bytes."""
+
+UNREADABLE = (OSError, EOFError, ValueError, OverflowError, zlib.error)
+"""What reading damaged bytes may raise."""
 
 
 def file_defect(path: Path) -> str:
@@ -34,14 +41,17 @@ def _image_defect(path: Path, size: int) -> str:
     try:
         packed = path.name.endswith(".gz")
         with gzip.open(path) if packed else path.open("rb") as file:
-            header = nib.Nifti1Header.from_fileobj(file, check=False)
+            start = file.read(4)
+            second = NIFTI2 in (int.from_bytes(start, "little"), int.from_bytes(start, "big"))
+            file.seek(0)
+            header = (nib.Nifti2Header if second else nib.Nifti1Header).from_fileobj(file, check=False)
         expected = int(header.get_data_offset()) + math.prod(header.get_data_shape()) * header.get_data_dtype().itemsize
         if packed:
             with path.open("rb") as file:
                 file.seek(-4, 2)
                 return "" if int.from_bytes(file.read(4), "little") == expected % 2**32 else "cut short"
         return "" if size >= expected else "cut short"
-    except (OSError, EOFError, ValueError, nib.spatialimages.HeaderDataError, nib.wrapstruct.WrapStructError):
+    except (*UNREADABLE, nib.spatialimages.HeaderDataError, nib.wrapstruct.WrapStructError):
         return "not a readable NIfTI file"
 
 
@@ -54,6 +64,9 @@ def _json_defect(path: Path) -> str:
 
 
 def _ends_without_newline(path: Path) -> str:
-    with path.open("rb") as file:
-        file.seek(-1, 2)
-        return "" if file.read(1) == b"\n" else "cut short"
+    try:
+        with path.open("rb") as file:
+            file.seek(-1, 2)
+            return "" if file.read(1) == b"\n" else "cut short"
+    except OSError:
+        return "not a readable table"

@@ -15,7 +15,7 @@ from ..api import enhance
 from ..config import CONTRASTS
 from ..errors import InputError, ScanWarning
 from ..evaluation.thresholds import PURPOSES
-from ..imaging.inputs import scan_files
+from ..imaging.inputs import files_of
 from ..methods.options import TargetContrast
 from ..outputs import OUTPUTS, check_outputs
 from .help import print_lines
@@ -166,13 +166,9 @@ def _check_scans(scans: Sequence[str]) -> None:
 def _check_outputs(given: argparse.Namespace) -> None:
     """Refuse before anything is computed what could not be written."""
     outputs = _outputs(given)
-    check_outputs(outputs)
-    scans = {path.resolve() for word in given.scans for path in scan_files(word)}
-    for path in (path.resolve() for path in outputs.values()):
-        if path in scans:
-            message = f"Expected outputs that are no inputs, found {path} as both; name another."
-            raise InputError(message, code="bad-output", path=path)
-        _check_writable(path)
+    check_outputs(outputs, files_of(given.scans))
+    for path in outputs.values():
+        _check_writable(path.resolve())
 
 
 def _check_writable(path: Path) -> None:

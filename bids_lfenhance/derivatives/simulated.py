@@ -95,10 +95,9 @@ def high_field_path(out_dir: Path, scan: Scan, session: str) -> Path:
 
 
 def has_high_field(out_dir: Path, scan: Scan, session: str) -> bool:
-    """Whether the high field of a scan is there, as large as its source, with its sidecar."""
+    """Whether the high field of a scan is there and whole, with its sidecar; it may have been defaced since."""
     path = high_field_path(out_dir, scan, session)
-    whole = path.is_file() and path.stat().st_size == scan.path.stat().st_size
-    return whole and not file_defect(sidecar_path(path))
+    return not file_defect(path) and not file_defect(sidecar_path(path))
 
 
 def add_high_field(

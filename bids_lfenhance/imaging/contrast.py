@@ -25,6 +25,10 @@ SMOOTH_MM = 1.0
 FACTOR_BOUNDS = (0.1, 1.0)
 """Allowed contrast factors c_k."""
 
+STEEPEST = 3.0
+"""Greatest slope of a curve of contrast: noise is amplified as the difference of two tissues is. Those of validation
+people reach 2.1 where the whole way is gone."""
+
 GAP = 0.02
 """Least distance of two tissue means, over the brightest, that a curve can go through both of."""
 
@@ -166,7 +170,9 @@ class ContrastCurve:
 
     def slope(self, image: np.ndarray) -> np.ndarray:
         """float32 > 0 of the shape of ``image``: what a small error of each of its values is multiplied by."""
-        found: np.ndarray = np.interp(image, self.levels, np.gradient(self.values, self.levels)).astype(np.float32)
+        last = self.values[-1] / self.levels[-1]
+        slopes = np.interp(image, self.levels, np.gradient(self.values, self.levels))
+        found: np.ndarray = np.where(image > self.levels[-1], last, slopes).astype(np.float32)
         return found
 
 

@@ -53,7 +53,6 @@ def check_scan(path: Path, image: nib.Nifti1Image) -> tuple[nib.Nifti1Image, tup
     header = nib.Nifti1Header()
     header.set_xyzt_units("mm", "sec")
     header.set_data_dtype(np.float32)
-    header["descrip"] = image.header["descrip"]  # which tells what was made here
     header.set_slope_inter(1, 0)
     return nib.Nifti1Image(data, affine, header), tuple(warnings + more)
 

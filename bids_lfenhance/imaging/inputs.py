@@ -1,5 +1,7 @@
 """The scans of one run without a dataset: files, folders, patterns or images in memory; and their one contrast."""
 
+import gzip
+import zlib
 from collections.abc import Callable, Sequence
 from glob import glob
 from pathlib import Path
@@ -30,10 +32,6 @@ def read_scans(
     for number, scan in enumerate(scans, start=1):
         if isinstance(scan, str | Path):
             found = [(path.name, open_scan(path)) for path in scan_files(str(scan))]
-            if len(found) > 1:  # a folder or a pattern: what was asked for by its own name is taken as it is
-                ours = [name for name, (image, _) in found if image.header["descrip"].item() == MADE_HERE]
-                warnings += [f"{name} was left out: bids_lfenhance made it." for name in ours]
-                found = [one for one in found if one[0] not in ours]
         else:
             name = Path(_file_of(scan) or f"scan {number}")
             found = [(name.name, check_scan(name, scan))]
@@ -44,6 +42,17 @@ def read_scans(
     if not images:
         raise InputError("Expected at least one scan, found none; give the path of a NIfTI image.", code="no-scans")
     return images, warnings + copies(dict(images))
+
+
+def files_of(scans: Sequence[str | Path | nib.Nifti1Image]) -> frozenset[Path]:
+    """The files that scans were read from, resolved."""
+    files: list[Path] = []
+    for scan in scans:
+        if isinstance(scan, str | Path):
+            files += scan_files(str(scan))
+        elif name := _file_of(scan):
+            files.append(Path(name))
+    return frozenset(path.resolve() for path in files)
 
 
 def _unlike(name: str, images: Sequence[Opened]) -> str:
@@ -62,7 +71,10 @@ def _file_of(image: Any) -> str | None:
 
 
 def scan_files(word: str) -> list[Path]:
-    """The images that a path, a folder or a pattern means, by name; one that does not exist is reported when read."""
+    """The images that a path, a folder or a pattern means, by name; one that does not exist is reported when read.
+
+    Of a folder or pattern those that ``enhance`` made are left out.
+    """
     path = Path(word)
     if path.is_dir():
         found = sorted(one for one in path.iterdir() if one.name.endswith(ENDINGS) and not one.name.startswith("."))
@@ -72,9 +84,20 @@ def scan_files(word: str) -> list[Path]:
     else:
         found = sorted(Path(one) for one in glob(word, recursive=True) if one.endswith(ENDINGS))  # noqa: PTH207  (patterns may be absolute)
         expected = f"images ({' or '.join(ENDINGS)}) that match {word}"
-    if not found:
-        raise InputError(f"Expected {expected}, found none; check the path.", code="missing-file", path=path)
-    return found
+    scans = [one for one in found if not _made_here(one)]
+    if not scans:
+        what = "only images that bids_lfenhance made" if found else "none"
+        raise InputError(f"Expected {expected}, found {what}; check the path.", code="missing-file", path=path)
+    return scans
+
+
+def _made_here(path: Path) -> bool:
+    """Whether the header of an image says so; one that cannot be read is reported when it is."""
+    try:
+        with gzip.open(path) if path.name.endswith(".gz") else path.open("rb") as file:
+            return MADE_HERE in file.read(348)
+    except (OSError, EOFError, zlib.error):
+        return False
 
 
 def of_one_contrast(images: Sequence[Opened], suffix: str | None) -> tuple[Sequence[Opened], str | None, list[str]]:

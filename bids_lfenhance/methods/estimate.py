@@ -15,7 +15,7 @@ from ..nn.crop import OUTSIDE, BrainCrop
 from ..nn.estimate import RESTORED, SCALE, network_input, read_output
 from ..nn.settings import JsonObject
 from ..nn.unet3d import apply_padded
-from .options import TargetContrast
+from .options import SHARES, TargetContrast
 
 if TYPE_CHECKING:
     from ..imaging.contrast import ContrastCurve
@@ -23,12 +23,6 @@ if TYPE_CHECKING:
 REACH_MM = 2.0
 """How far around the brain mask the network is used: masks of low field end short of the cortex (8 to 15 % of simulated
 brains lay outside), and the training perturbed them by as much."""
-
-
-SHARES: Mapping[str, float] = {"own": 0.0, "auto": 0.5, "high-field": 1.0}
-"""Of the way from the contrast of the scan to that of high field, for those in ``RESTORED``. No low-field scan tells
-which contrast the high field of its site has: half way was better in the mean of four people of three scanners than
-either end, and never much worse than the better one (docs/notebook/2026-11.md)."""
 
 
 MARGIN = 4
@@ -198,19 +192,25 @@ def _in_contrast(found: SessionEstimate, name: str, asked: TargetContrast) -> Se
     share = SHARES[asked] if name in RESTORED else 0.0
     if share == 0:
         return found
-    from ..imaging.contrast import WM, contrast_curve, fit_contrast, tissue_means  # as above
+    from ..imaging.contrast import STEEPEST, WM, contrast_curve, fit_contrast, tissue_means  # as above
 
     volume, one = found.volume, found.contrasts[name]
     if volume.tissue is None:
         kept = f"{name} keeps its low-field contrast: the session came without tissue"
         return replace(found, warnings=(*found.warnings, kept))
     image = found.paste({name: one.image})[CONTRASTS.index(name)]
+    seen = np.zeros(volume.grid.shape, bool)
+    seen[found.crop.box] = found.crop.mask & one.slots.covered.any(axis=0)
     sigma = float(np.median([stack.sigma for stack in volume.stacks_of(name)] or [0.0]))
-    vector, doubts = fit_contrast(name, image, volume.tissue, volume.brain, sigma)
+    vector, doubts = fit_contrast(name, image, volume.tissue, seen, sigma)
+    if not doubts:
+        white = float(tissue_means(image, volume.tissue, seen)[WM])
+        curve = contrast_curve(name, vector, white, share)
+        if abs(float(curve(np.array(white))) / white - 1) > 0.01 or curve.slope(curve.levels).max() > STEEPEST:
+            doubts = [f"{name} keeps its low-field contrast: its tissues are too much alike"]
     if doubts:
         return replace(found, warnings=(*found.warnings, *doubts))
-    white = float(tissue_means(image, volume.tissue, volume.brain)[WM])
-    changed = replace(one, curve=contrast_curve(name, vector, white, share), vector=tuple(vector.tolist()))
+    changed = replace(one, curve=curve, vector=tuple(vector.tolist()))
     return replace(found, contrasts={**found.contrasts, name: changed})
 
 

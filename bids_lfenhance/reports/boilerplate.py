@@ -1,6 +1,6 @@
 """The methods text for a paper, made from what the sidecars say was done, with its references and licences."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -201,7 +201,7 @@ def _enhancement(output: Output, cite: ReferenceNumbers) -> str:
         digest = str(record.get("weights_sha256", ""))
         text = (
             f"High-field-like images were estimated by {about.sentence} {cite(*about.references)}"
-            f"{f', weights {digest[:12]}' if digest else ''}.{_contrast(record, settings)}"
+            f"{f', weights {digest[:12]}' if digest else ''}.{_contrast(record.get('contrasts', ()), settings)}"
         )
     elif method == "interp":
         how = {"mean": "their plain mean", "sr": "super-resolution that models their slice profiles"}
@@ -217,15 +217,14 @@ def _enhancement(output: Output, cite: ReferenceNumbers) -> str:
     return f"{text} Settings of {output.desc}: {listed or 'defaults'}{seed}."
 
 
-def _contrast(record: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
-    """What was done to the contrast of the estimate, from the record of a draw."""
-    changed = [name for name, one in record.get("contrasts", {}).items() if one.get("contrast_vector")]
-    if not changed:
+def _contrast(contrasts: Collection[str], settings: Mapping[str, Any]) -> str:
+    """What was done to the contrast of the estimate, by the settings."""
+    way = {"auto": "half of the way", "high-field": "the whole way"}.get(str(settings.get("target_contrast")))
+    if not way or "T1w" not in contrasts:
         return ""
-    way = {"auto": "half of the way", "high-field": "the whole way"}[settings["target_contrast"]]
     return (
-        f" The contrast of {' and '.join(changed)} was carried {way} to that of an MPRAGE at 3 T by a rising curve of "
-        "intensity through its tissue means."
+        f" The contrast of T1w was carried {way} to that of an MPRAGE at 3 T by a rising curve of intensity through "
+        "its tissue means, where these have the order of a T1w."
     )
 
 

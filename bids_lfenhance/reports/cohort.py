@@ -84,26 +84,31 @@ def known_subjects(out_dir: Path) -> list[str]:
     return sorted(name for name in names if LABEL.fullmatch(name))
 
 
-def sessions_gone(out_dir: Path, bids_dir: Path) -> list[tuple[str, str | None]]:
-    """(subject, session) of the derivative, session None for all, that were renamed in the dataset or taken out of it.
+def left_dataset(out_dir: Path, bids_dir: Path) -> tuple[set[str], set[tuple[str, str | None]]]:
+    """(Subjects, sessions of the others) of the derivative that were renamed in the dataset or taken out of it.
 
-    Where the dataset has no subject, or a subject no session, nothing is: it may have been archived.
+    Where the dataset has no subject, or a subject neither sessions nor images, nothing is: it may have been archived.
     """
-    gone: list[tuple[str, str | None]] = []
-    for folder in sorted(path for path in out_dir.glob("sub-*") if path.is_dir()):
-        raw, name = bids_dir / folder.name, folder.name.removeprefix("sub-")
+    subjects: set[str] = set()
+    sessions: set[tuple[str, str | None]] = set()
+    any_there = any(bids_dir.glob("sub-*/"))
+    for name in known_subjects(out_dir):
+        raw, made = bids_dir / f"sub-{name}", out_dir / f"sub-{name}"
         if not raw.is_dir():
-            gone += [(name, None)] if any(bids_dir.glob("sub-*/")) else []
-        elif any(raw.glob("ses-*/")):
-            made = sorted(path.name for path in folder.glob("ses-*/"))
-            gone += [(name, one.removeprefix("ses-")) for one in made if not (raw / one).is_dir()]
-    return gone
+            subjects |= {name} if any_there else set()
+            continue
+        there: set[str | None] = {path.name.removeprefix("ses-") for path in raw.glob("ses-*/")}
+        there |= {None} if (raw / "anat").is_dir() else set()
+        ours: set[str | None] = {path.name.removeprefix("ses-") for path in made.glob("ses-*/")}
+        ours |= {None} if (made / "anat").is_dir() else set()
+        sessions |= {(name, one) for one in ours - there} if there else set()
+    return subjects, sessions
 
 
 def read_cohort(out_dir: Path, bids_dir: Path, subjects: Iterable[str], sessions: Iterable[str] = ()) -> Cohort:
     """Everything there is of the subjects, and what should be and is not; ``sessions`` restricts the low-field ones."""
-    gone = sessions_gone(out_dir, bids_dir)
-    wanted = tuple(name for name in subjects if (name, None) not in gone)
+    absent_now, gone = left_dataset(out_dir, bids_dir)
+    wanted = tuple(name for name in subjects if name not in absent_now)
     latest = read_run(out_dir, "")
     run_dir = out_dir / "logs" / latest.name if latest else None
     collected = {name: collect(out_dir, name, run_dir) for name in wanted}
@@ -134,7 +139,7 @@ def read_cohort(out_dir: Path, bids_dir: Path, subjects: Iterable[str], sessions
     cohort.dates = {place: listed_time(bids_dir, *place) for place in places}
     cohort.people = _people(out_dir, bids_dir, wanted)
     cohort.notes += participants_notes(bids_dir, wanted)
-    cohort.notes += _notes_on(gone, sloppy)
+    cohort.notes += _notes_on([*((name, None) for name in sorted(absent_now)), *sorted(gone, key=str)], sloppy)
     absent, _ = absent_participants(bids_dir, [f"sub-{name}" for name in known_subjects(out_dir)])
     cohort.absent = tuple(sorted(name.removeprefix("sub-") for name in absent))
     return cohort

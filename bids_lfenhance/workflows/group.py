@@ -54,13 +54,18 @@ def chosen_subjects(settings: GroupSettings) -> list[str]:
 
 def read_group(settings: GroupSettings) -> Cohort:
     """Everything that is reported on; raise ``InputError`` for a subject or session that nothing was made of."""
-    subjects, sessions = chosen_subjects(settings), [label.removeprefix("ses-") for label in settings.session_label]
-    known = {path.name.removeprefix("ses-") for path in settings.out_dir.glob("sub-*/ses-*/")}
-    if unknown := [label for label in sessions if known and label not in known]:
-        found = ", ".join(f"ses-{name}" for name in sorted(known))
-        message = f"Expected ses-{unknown[0]} in {settings.out_dir}, found {found}; ask for one of these."
+    sessions = [label.removeprefix("ses-") for label in settings.session_label]
+    cohort = read_cohort(settings.out_dir, settings.bids_dir, chosen_subjects(settings), sessions)
+    if settings.participant_label and not cohort.subjects:
+        message = (
+            f"Expected {settings.participant_label[0]} in {settings.bids_dir}, found no such subject; leave it out."
+        )
+        raise InputError(message, code="unknown-subject", subjects=list(settings.participant_label))
+    known = {row["session"] for row in cohort.quality}
+    if unknown := [label for label in sessions if label not in known]:
+        message = f"Expected low field of ses-{unknown[0]} in {settings.out_dir}, found none; ask for another session."
         raise InputError(message, code="unknown-session", sessions=unknown)
-    return read_cohort(settings.out_dir, settings.bids_dir, subjects, sessions)
+    return cohort
 
 
 def describe_group(settings: GroupSettings) -> str:

@@ -25,6 +25,7 @@ from ..errors import InputError
 from ..imaging.grid import canonical_zoom
 from ..methods import get_method
 from ..methods.enhance import check_draws
+from ..methods.options import SHARES
 from ..reports.boilerplate import citation
 from ..reports.page import reports_failure, write_report
 from ..resources import allow_open_files, available_cpus, available_memory_gb, check_room, limit_threads
@@ -135,6 +136,7 @@ def make_run_spec(settings: Settings, method_settings: Mapping[str, Any], device
         if chosen["weights"] != "auto" and not is_address(chosen["weights"]):
             chosen["weights"] = str(weights.path.resolve())  # steps run in folders of their own
         hashed["weights"] = weights.sha256
+        hashed["contrast_share"] = SHARES.get(chosen.get("target_contrast", ""))
         if hasattr(asked, "estimate"):
             chosen["estimate"], hashed["estimate"] = _estimate(method.name, asked.estimate, weights)
         maps = method.map_metadata(weights, asked, draws) if method.map_metadata else {}
@@ -202,8 +204,10 @@ def run_participants(settings: Settings, spec: RunSpec, plan: Plan) -> Outcome:
     outcome = Outcome(_start_run(settings, spec, plan), skipped=plan.skipped)
     for subject, sentence in plan.failed:
         outcome.failed.setdefault(subject, []).append(sentence)
-        atomic_write(outcome.run_dir / f"crash-sub-{subject}-plan.txt", f"{sentence}\n")
-        _failure_page(settings.out_dir, subject, outcome)
+        page = settings.out_dir / f"sub-{subject}.html"
+        if not page.exists() or reports_failure(page):  # the page of what an earlier run finished stays
+            atomic_write(outcome.run_dir / f"crash-sub-{subject}-plan.txt", f"{sentence}\n")
+            _failure_page(settings.out_dir, subject, outcome)
     todo: dict[str, Sequence[LowFieldSession]] = {}
     allow_open_files()  # a lock is held on every subject
     with ExitStack() as locks:

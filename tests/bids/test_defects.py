@@ -20,6 +20,22 @@ def test_damage_is_seen_from_header_and_end(tmp_path):
         assert file_defect(path) == "not a readable NIfTI file"
 
 
+def test_damage_anywhere_is_a_word_and_no_traceback(tmp_path):
+    path = tmp_path / "a.nii.gz"
+    nib.save(nib.Nifti1Image(np.random.default_rng(0).normal(size=(9, 8, 7)), np.eye(4)), path)
+    whole = path.read_bytes()
+    for start, end in ((64, 512), (10, 4096), (0, 4), (30, 31)):
+        path.write_bytes(whole[:start] + bytes(min(end, len(whole)) - start) + whole[end:])
+        assert file_defect(path) in ("", "cut short", "not a readable NIfTI file")
+    assert file_defect(tmp_path / "a.nii.gz") != ""
+
+
+def test_a_nifti_2_image_is_whole(tmp_path):
+    path = tmp_path / "a.nii.gz"
+    nib.save(nib.Nifti2Image(np.ones((5, 4, 3), np.float32), np.eye(4)), path)
+    assert file_defect(path) == ""
+
+
 @pytest.mark.parametrize(
     ("name", "text", "wrong"),
     [

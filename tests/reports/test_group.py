@@ -286,14 +286,23 @@ def test_who_left_the_dataset_is_left_out_and_named(tmp_path):
     (sentence,) = [sentence for sentence in outcome.problems if "left out" in sentence]
     assert "sub-002/ses-B" in sentence
     assert sentence.count("sub-003") == 1
+    with refused("unknown-subject"):
+        report(tmp_path, participant_label=("003",))
+    (raw / "sub-001" / "ses-A" / "anat").rename(raw / "sub-001" / "anat")
+    (raw / "sub-001" / "ses-A").rmdir()
+    (raw / "sub-001" / "ses-B" / "anat").rmdir()
+    (raw / "sub-001" / "ses-B").rmdir()
+    report(tmp_path)
+    assert rows() == {("sub-002", "ses-A")}, "it has no sessions any more"
 
 
 def test_a_session_that_is_nowhere_is_refused_and_the_report_stays(tmp_path):
     build(tmp_path, Cohort(subjects=2, sessions=("A",), contrasts=("T1w",)))
     page = report(tmp_path).page
     before = page.read_bytes()
-    with refused("unknown-session", sessions=["NOPE"]):
-        report(tmp_path, session_label=("NOPE",))
+    for nowhere in ("NOPE", "GE"):
+        with refused("unknown-session", sessions=[nowhere]):
+            report(tmp_path, session_label=(nowhere,))
     assert page.read_bytes() == before
 
 
