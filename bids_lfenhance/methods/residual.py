@@ -151,10 +151,11 @@ def draw_residual(
 
 def _as_written(one: ContrastEstimate, residual: Tensor) -> np.ndarray:
     """(x, y, z) float32: a residual (1, 1, x, y, z) in the units of the scan and the contrast asked for."""
+    plain: np.ndarray = residual[0, 0].cpu().numpy() * one.slots.unit
     if one.curve is None:
-        plain: np.ndarray = residual[0, 0].cpu().numpy() * one.slots.unit
         return plain
-    return one.curved(one.in_units(one.image + residual)) - one.curved(one.in_units(one.image))
+    image = one.in_units(one.image)
+    return one.curve(np.maximum(image + plain, 0)) - one.curve(image)
 
 
 def combine_draws(

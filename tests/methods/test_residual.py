@@ -95,6 +95,17 @@ def test_the_image_and_its_error_are_the_estimates_to_the_byte(
         assert {record["image"] for record in found.provenance["records"]} == {"estimate"}
 
 
+@every_network
+def test_a_draw_is_carried_to_the_contrast_of_the_image(name: str, session: Volume, weights: dict[str, str]) -> None:
+    """As the image is: the order of intensities of the sample is that of the sample in the scan's contrast."""
+    own, high = (run(name, session, weights, target_contrast=asked) for asked in ("own", "high-field"))
+    t1w, t2w = (CONTRASTS.index(contrast) for contrast in ("T1w", "T2w"))
+    np.testing.assert_array_equal(own.maps["Sample"][t2w], high.maps["Sample"][t2w])
+    before, after = (found.maps["Sample"][t1w][session.brain] for found in (own, high))
+    assert np.abs(after - before).max() > 0
+    assert np.diff(after[np.argsort(before)]).min() >= -1e-5 * after.max()
+
+
 @every_method
 def test_one_draw_is_the_estimate_plus_its_residual_inside_the_brain(
     name: str, session: Volume, plain: Enhanced
