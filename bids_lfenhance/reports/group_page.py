@@ -245,8 +245,8 @@ def problems(cohort: Cohort) -> list[str]:
     if cohort.absent:
         some = ", ".join(f"sub-{name}" for name in cohort.absent[:8]) + (" and more" if len(cohort.absent) > 8 else "")
         sentences.append(
-            f"{len(cohort.absent)} in participants.tsv of the dataset, but not in this derivative (not run yet, refused "
-            f"before it began, or without low field): {some}."
+            f"{len(cohort.absent)} in participants.tsv of the dataset, but not in this derivative (not run yet, "
+            f"refused before it began, or without low field): {some}."
         )
     return sentences + cohort.notes
 
