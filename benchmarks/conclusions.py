@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from math import isnan
+from math import isfinite
 from statistics import mean, stdev
 
 Row = Mapping[str, str]
@@ -31,7 +31,7 @@ def printed(table: str, rows: Sequence[Row]) -> str:
 
 def cell(values: Sequence[float]) -> str:
     """Mean ± SD; nothing where nothing was measured, or nothing is to be."""
-    if not values or any(map(isnan, values)):
+    if not values or not all(map(isfinite, values)):
         return ""
     spread = f" ± {stdev(values):.2g}" if len(values) > 1 else ""
     return f"{mean(values):.4g}{spread}"
