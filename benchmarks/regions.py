@@ -4,7 +4,7 @@ python benchmarks/regions.py [--weights FOLDER] [--only norm test_scan open_ms s
 
 ``norm`` and ``test_scan`` are freesurfer_pairs against FreeSurfer's labels, as acquired and as SIMULATED low field (the
 independent oracle of fidelity.py): the plain mean of the stacks, what ``fusionnet`` makes of them in each of its two
-contrasts, and both together, as the pipeline does; where the brain lies is sought on each image.
+contrasts, and both together, as the pipeline does; where the brain lies is sought on the plain mean, as there.
 ``open_ms``: T1w, T2w and FLAIR of two people, each segmented for itself, Dice between each two. ``sub-11`` and ``head``
 have no labels: against our own regions of their high field.
 FreeSurfer's "CSF" is another thing than ours and is left out of every mean. Deep: thalamus, caudate, putamen, pallidum,
@@ -196,9 +196,9 @@ def freesurfer(data: Path, name: str, predict: Predictor, flip: bool) -> None:
     for planes in ("axi", "axi+cor+sag"):
         images, case = low_field(data, name, planes)
         place = case.volume.grid
-        there = resample(truth, grid.affine, place, order=0)
+        there, brain = resample(truth, grid.affine, place, order=0), find_anatomy(images["plain mean"][0], place, "T1w")
         for how, (one, *also) in images.items():
-            found = look(one, place, find_anatomy(one, place, "T1w"), predict, flip, also=also)
+            found = look(one, place, brain, predict, flip, also=also)
             columns[f"{planes}, {how}"] = dice(found.labels, there)
             row(f"{name}, {planes} at 64 mT (simulated), {how}", columns[f"{planes}, {how}"])
     by_region(columns)
@@ -209,8 +209,9 @@ def unlabelled(data: Path, name: str, predict: Predictor, flip: bool) -> None:
     images, case = low_field(data, name, "axi")
     place, high = case.volume.grid, case.truth["T1w"]
     truth = look(high, place, find_anatomy(high, place, "T1w"), predict, flip).labels
+    brain = find_anatomy(images["plain mean"][0], place, "T1w")
     for how, (one, *also) in images.items():
-        found = look(one, place, find_anatomy(one, place, "T1w"), predict, flip, also=also)
+        found = look(one, place, brain, predict, flip, also=also)
         row(f"{name}, axi at 64 mT (simulated), {how}, against ours of high field", dice(found.labels, truth))
 
 
