@@ -262,15 +262,7 @@ def enhance(
 
     images, notes = read_scans(scans, progress)
     chosen, contrast, left_out = of_one_contrast(images, suffix)
-    # torch comes in only now: a wrong path is reported at once
-    from .methods import get_method
-    from .nn.device import choose_device
-    from .nn.weights import load_weights
-
-    load_weights(weights, METHOD, ())  # wrong ones are reported before anything is computed
-    sampling = get_method(METHOD).about.sampling(
-        weights=str(weights), device=choose_device(device), target_contrast=target_contrast, precision=precision
-    )
+    sampling = _sampling(str(weights), device, target_contrast=target_contrast, precision=precision)
     volume, anatomy, quality = _prepare(chosen, contrast, progress)
     result = _run(volume, sampling, progress)
     output = _output_of(volume, chosen[0][0] if keep_geometry else None)
@@ -279,6 +271,18 @@ def enhance(
     for text in scan.warnings:
         warnings.warn(text, ScanWarning, stacklevel=2)
     return scan
+
+
+def _sampling(weights: str, device: str, **options: str) -> Any:
+    """The options of the method; torch comes in only now, so a wrong path was reported at once, and wrong weights are
+    before anything is computed.
+    """
+    from .methods import get_method
+    from .nn.device import choose_device
+    from .nn.weights import load_weights
+
+    load_weights(weights, METHOD, ())
+    return get_method(METHOD).about.sampling(weights=weights, device=choose_device(device), **options)
 
 
 def _prepare(

@@ -4,11 +4,11 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-FACTOR = 0.83
+FACTOR = 0.63
 """Expected error of a region's volume over the uncertain volume Σ p (1 − p).
 
-Fitted by benchmarks/reliability.py volumes to T1w whose regions are found in its own contrast, as those of T2w are; in
-two contrasts it would be smaller: docs/methods/uncertainty.md.
+Fitted by benchmarks/reliability.py volumes to enhanced T1w in the contrast of the scan; half way to that of high field
+it is a little smaller: docs/methods/uncertainty.md.
 """
 
 VALIDATED_CONTRASTS = ("T1w", "T2w")

@@ -135,8 +135,7 @@ def make_run_spec(settings: Settings, method_settings: Mapping[str, Any], device
             method.resolve(asked, weights.settings)  # what does not go with these weights is refused here
         if chosen["weights"] != "auto" and not is_address(chosen["weights"]):
             chosen["weights"] = str(weights.path.resolve())  # steps run in folders of their own
-        hashed["weights"] = weights.sha256
-        hashed["contrast_share"] = SHARES.get(chosen.get("target_contrast", ""))
+        hashed |= {"weights": weights.sha256, "contrast_share": SHARES.get(chosen.get("target_contrast", ""))}
         if hasattr(asked, "estimate"):
             chosen["estimate"], hashed["estimate"] = _estimate(method.name, asked.estimate, weights)
         maps = method.map_metadata(weights, asked, draws) if method.map_metadata else {}
