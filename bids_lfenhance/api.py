@@ -119,7 +119,8 @@ class _Output:
 class EnhancedScan:
     """What ``enhance`` made of one scan; images are ``nibabel`` images on one grid.
 
-    ``image`` the enhanced image, float32, in the units of the scan; outside the brain the plain mean of the stacks.
+    ``image`` the enhanced image, float32, in the units of the scan; outside the brain the plain mean of the stacks,
+    in the same contrast.
     ``std`` the standard deviation of its error in the same units, as the network gives it; zero outside the brain.
     ``mask`` the brain, uint8. ``contrast`` T1w, T2w or FLAIR. ``warnings`` sentences that a user should read.
     ``provenance`` plain values: method, weights and their hash, settings, target contrast, time.

@@ -112,7 +112,7 @@ class SessionEstimate:
         """Plain JSON for the sidecar."""
         return {
             "contrasts": {name: one.record() for name, one in self.contrasts.items()},
-            "outside": OUTSIDE,
+            "outside": f"{OUTSIDE}, in the contrast of the result",
             "warnings": list(self.warnings),
         }
 
