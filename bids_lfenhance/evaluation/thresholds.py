@@ -179,7 +179,7 @@ _WHY = {
     ),
     "coarsest direction": (
         "voxel size along the axis that no stack resolves better: with one thick stack deep structures were found with "
-        "a Dice of .82 and .76 in the enhanced image, .84 and .83 at high field (docs/results.md)"
+        "a Dice of .84 and .80 in the enhanced image, .84 and .83 at high field (docs/results.md)"
     ),
     "brain mask": "adult intracranial volume is 1000 to 1800 mL, 250 is a newborn's",
     "fit of the template": (
