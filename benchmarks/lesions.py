@@ -1,7 +1,7 @@
 """Lesions through the learned estimate, on SIMULATED low field (independent oracle).
 
 python benchmarks/lesions.py real patient26 --contrasts T1w T2w FLAIR --planes axi axi+cor+sag [--out TABLE]
-python benchmarks/lesions.py planted norm sub-11 --planes axi axi+cor+sag [--out TABLE]
+python benchmarks/lesions.py planted norm sub-11 --planes axi axi+cor+sag [--target-contrast own] [--out TABLE]
 
 ``real``: lesions outlined in a person of open_ms. Contrast = (mean of the lesions − mean of the white matter around
 them) / that mean, in high field, in the plain mean of the stacks and in the estimate. ``planted``: cubes, crosses and
@@ -13,6 +13,7 @@ to the estimate / the same of the plain mean. Subjects as of fidelity.py.
 import argparse
 import sys
 from pathlib import Path
+from typing import get_args
 
 import nibabel as nib
 import numpy as np
@@ -26,6 +27,7 @@ from bids_lfenhance.config import CONTRASTS
 from bids_lfenhance.imaging.grid import Grid, resample
 from bids_lfenhance.methods import get_method
 from bids_lfenhance.methods.enhance import enhance
+from bids_lfenhance.methods.options import TargetContrast
 from tests import oracle
 
 SIZES_MM = (12, 8, 6, 4, 3, 2)
@@ -39,10 +41,11 @@ RING = (2, 5)
 SEED = 3
 
 
-def estimated(case: Case) -> np.ndarray:
+def estimated(case: Case, target: TargetContrast) -> np.ndarray:
     """(C, X, Y, Z) the image of the default method."""
     method = get_method("fusionnet")
-    return enhance(case.volume, method, method.about.sampling(), np.random.default_rng(0)).image
+    sampling = method.about.sampling(target_contrast=target)
+    return enhance(case.volume, method, sampling, np.random.default_rng(0)).image
 
 
 def session(given: argparse.Namespace, planes: str, contrasts: list[str]) -> argparse.Namespace:
@@ -62,7 +65,7 @@ def real(given: argparse.Namespace, subject: str, planes: str) -> None:
     white = oracle.tissue_by_intensity(case.truth["T1w"], case.brain & ~lesion)[2] > 0.8
     distance = ndimage.distance_transform_edt(~lesion)
     around = white & (distance > RING[0]) & (distance <= RING[1])
-    image = estimated(case)
+    image = estimated(case, given.target_contrast)
     for contrast in given.contrasts:
         channel = CONTRASTS.index(contrast)
         images = {"high": case.truth[contrast], "mean": case.volume.image[channel], "estimate": image[channel]}
@@ -119,7 +122,9 @@ def planted(given: argparse.Namespace, subject: str, planes: str) -> None:
     added, lesions = plant(image["T1w"], grid, brain)
     options = session(given, planes, ["T1w"])
     cases = [make_case(given.data, subject, options, one) for one in (None, {"T1w": added})]
-    without, with_ = ({"mean": case.volume.image[0], "estimate": estimated(case)[0]} for case in cases)
+    without, with_ = (
+        {"mean": case.volume.image[0], "estimate": estimated(case, given.target_contrast)[0]} for case in cases
+    )
     for kind in KINDS:
         for size in SIZES_MM:
             made = {
@@ -139,6 +144,7 @@ def main() -> None:
     parser.add_argument("subjects", nargs="+")
     parser.add_argument("--contrasts", nargs="+", default=["T1w", "T2w", "FLAIR"], choices=CONTRASTS)
     parser.add_argument("--planes", nargs="+", default=["axi", "axi+cor+sag"])
+    parser.add_argument("--target-contrast", default="auto", choices=get_args(TargetContrast))
     parser.add_argument("--data", type=Path, default=SHARED)
     parser.add_argument("--out", type=Path, help="table of tab-separated values that the rows are added to")
     given = parser.parse_args()

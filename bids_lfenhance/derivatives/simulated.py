@@ -113,7 +113,7 @@ def add_high_field(
 
     def fill(draft: Path) -> None:
         (draft / "anat").mkdir()
-        for scan in scans:
+        for scan in (scan for scan in scans if not has_high_field(out_dir, scan, session)):
             path = draft / "anat" / high_field_path(out_dir, scan, session).name
             write_json(sidecar_path(path), {**scan.sidecar, **about[scan.path]})
             if how == "link":

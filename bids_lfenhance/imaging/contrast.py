@@ -169,7 +169,7 @@ class ContrastCurve:
         return made
 
     def slope(self, image: np.ndarray) -> np.ndarray:
-        """float32 > 0 of the shape of ``image``: what a small error of each of its values is multiplied by."""
+        """float32 ≥ 0 of the shape of ``image``: what a small error of each of its values is multiplied by."""
         last = self.values[-1] / self.levels[-1]
         slopes = np.interp(image, self.levels, np.gradient(self.values, self.levels))
         found: np.ndarray = np.where(image > self.levels[-1], last, slopes).astype(np.float32)

@@ -205,7 +205,7 @@ def _in_contrast(found: SessionEstimate, name: str, asked: TargetContrast) -> Se
     vector, doubts = fit_contrast(name, image, volume.tissue, seen, sigma)
     if not doubts:
         white = float(tissue_means(image, volume.tissue, seen)[WM])
-        curve = contrast_curve(name, vector, white, share)
+        curve = contrast_curve(name, vector, white, share)  # does not go through white matter that grey is too near
         if abs(float(curve(np.array(white))) / white - 1) > 0.01 or curve.slope(curve.levels).max() > STEEPEST:
             doubts = [f"{name} keeps its low-field contrast: its tissues are too much alike"]
     if doubts:

@@ -39,9 +39,9 @@ class NetworkSampling(Checked):
 TargetContrast = Literal["auto", "own", "high-field", "learned"]
 
 SHARES: Mapping[str, float] = {"own": 0.0, "auto": 0.5, "high-field": 1.0}
-"""Of the way from the contrast of the scan to that of high field, for T1w. No low-field scan tells
-which contrast the high field of its site has: half way was better in the mean of four people of three scanners than
-either end, and never much worse than the better one (docs/notebook/2026-11.md)."""
+"""Of the way from the contrast of the scan to that of high field, for T1w. No low-field scan tells which contrast the
+high field of its site has: half way was better in the mean of four people of three scanners than either end, and at
+most .25 dB worse than the better one (docs/methods/fusionnet.md)."""
 
 
 @dataclass(frozen=True)

@@ -107,8 +107,8 @@ def left_dataset(out_dir: Path, bids_dir: Path) -> tuple[set[str], set[tuple[str
 
 def read_cohort(out_dir: Path, bids_dir: Path, subjects: Iterable[str], sessions: Iterable[str] = ()) -> Cohort:
     """Everything there is of the subjects, and what should be and is not; ``sessions`` restricts the low-field ones."""
-    absent_now, gone = left_dataset(out_dir, bids_dir)
-    wanted = tuple(name for name in subjects if name not in absent_now)
+    left, gone = left_dataset(out_dir, bids_dir)
+    wanted = tuple(name for name in subjects if name not in left)
     latest = read_run(out_dir, "")
     run_dir = out_dir / "logs" / latest.name if latest else None
     collected = {name: collect(out_dir, name, run_dir) for name in wanted}
@@ -139,7 +139,7 @@ def read_cohort(out_dir: Path, bids_dir: Path, subjects: Iterable[str], sessions
     cohort.dates = {place: listed_time(bids_dir, *place) for place in places}
     cohort.people = _people(out_dir, bids_dir, wanted)
     cohort.notes += participants_notes(bids_dir, wanted)
-    cohort.notes += _notes_on([*((name, None) for name in sorted(absent_now)), *sorted(gone, key=str)], sloppy)
+    cohort.notes += _notes_on([*((name, None) for name in sorted(left)), *sorted(gone, key=str)], sloppy)
     absent, _ = absent_participants(bids_dir, [f"sub-{name}" for name in known_subjects(out_dir)])
     cohort.absent = tuple(sorted(name.removeprefix("sub-") for name in absent))
     return cohort

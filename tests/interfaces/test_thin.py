@@ -2,10 +2,13 @@
 
 import ast
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 import bids_lfenhance.interfaces
+from bids_lfenhance.interfaces.scans import EnhanceScans
+from bids_lfenhance.methods.options import TargetContrast
 
 FILES = sorted(Path(bids_lfenhance.interfaces.__file__).parent.glob("*.py"))
 MOST_STATEMENTS = 10
@@ -31,3 +34,9 @@ def test_a_step_is_ten_statements_at_most(path):
 def test_nothing_of_ours_is_imported_at_the_top(path):
     tops = [n for n in ast.parse(path.read_text()).body if isinstance(n, ast.ImportFrom) and n.level]
     assert {n.module for n in tops} <= {"base", "bids.sessions", "config"}, "records that are traits, and nothing heavy"
+
+
+def test_a_step_takes_the_contrasts_that_the_methods_know():
+    """Written out there, as nothing of ours is imported at the top."""
+    choices = EnhanceScans.input_spec().trait("target_contrast").trait_type.values
+    assert tuple(choices) == get_args(TargetContrast)

@@ -140,6 +140,19 @@ def test_a_session_that_is_lost_or_cut_short_is_made_again_the_same(raw, tmp_pat
     assert not list(out.rglob(".tmp-*"))
 
 
+def test_high_field_that_was_defaced_stays_where_its_neighbour_is_made_again(raw, tmp_path):
+    out, asked = tmp_path / "out", SMALL | {"high_field": "copy"}
+    assert run(simulated.settings(raw, out, **asked)) == 0
+    anat = out / "sub-01" / "ses-HF" / "anat"
+    mine, cut = (anat / f"sub-01_ses-HF_{contrast}.nii.gz" for contrast in ("T1w", "T2w"))
+    before = cut.read_bytes()
+    nib.save(nib.Nifti1Image(np.zeros((4, 4, 4), np.uint8), np.eye(4)), mine)
+    defaced = mine.read_bytes()
+    cut.write_bytes(before[:40])
+    assert run(simulated.settings(raw, out, **asked)) == 0
+    assert (mine.read_bytes(), cut.read_bytes()) == (defaced, before)
+
+
 def test_what_is_not_ours_stays_where_a_session_is_made_again(raw, tmp_path):
     out = tmp_path / "out"
     settings = simulated.settings(raw, out, high_field="copy", **SMALL)
