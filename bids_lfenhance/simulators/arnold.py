@@ -245,6 +245,12 @@ def _apply(source: HighField, geometry: Grid, record: ArnoldRecord) -> Stack:
     return stack_of(level * data, geometry, record.fwhm, level * record.noise, record)
 
 
+def _check(settings: ArnoldSettings, contrasts: Sequence[str]) -> None:
+    if settings.parameters:
+        for contrast in contrasts:
+            load_parameters(Path(settings.parameters), contrast)
+
+
 FITTED = frozenset({"parameters", "noise", "in_plane", "through_plane", "gamma"})
 
-SIMULATOR = Simulator("arnold", ArnoldSettings, ArnoldRecord, _draw, _apply, fitted=FITTED)
+SIMULATOR = Simulator("arnold", ArnoldSettings, ArnoldRecord, _draw, _apply, fitted=FITTED, check=_check)

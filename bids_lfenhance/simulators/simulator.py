@@ -1,6 +1,6 @@
 """One shape for every simulator: draw → record → apply, a record of functions, never a subclass."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -51,7 +51,8 @@ class Simulator:
     record that all stacks of one subject and contrast have in common: how the tissues look, not where the head lay.
     ``fused``: it learned from fused stacks, so that on the grid of the high field it gives what fusion would.
     ``is_stochastic(settings)``: whether two sessions of one head differ in more than motion. ``fitted`` names the
-    options that a training fits to its pairs where none of them is given; empty: none.
+    options that a training fits to its pairs where none of them is given; empty: none. ``check(settings, contrasts)``
+    raises InputError where a file that the settings name cannot be used for these.
     """
 
     name: str
@@ -63,6 +64,7 @@ class Simulator:
     fused: bool = False
     is_stochastic: Callable[[Any], bool] = lambda settings: True
     fitted: frozenset[str] = frozenset()
+    check: Callable[[Any, Sequence[str]], None] = lambda settings, contrasts: None
 
 
 def acquire(image: np.ndarray, grid: Grid, geometry: Grid, fwhm: Width, record: Record) -> np.ndarray:

@@ -96,10 +96,12 @@ def weights_digest(options: Mapping[str, Any], contrasts: Sequence[str]) -> str:
 
 
 def make_tasks(settings: SimulateSettings, plan: SimulationPlan, options: Mapping[str, Any]) -> dict[str, Task]:
-    """A task by the name of each high-field session; raise ``InputError`` if a preset cannot be used."""
+    """A task by the name of each high-field session; ``InputError`` if a preset or a simulator's file is of no use."""
     if len(set(settings.presets)) < len(settings.presets):
         message = f"Expected each preset once, found {' '.join(settings.presets)}; drop the repeated one."
         raise InputError(message, code="repeated-preset")
+    simulator = get_simulator(settings.simulator)
+    simulator.check(simulator.settings(**options), plan.contrasts)
     tasks, weights = {}, weights_digest(options, plan.contrasts)
     for source in plan.sessions:
         stacks = tuple((word, contrast) for contrast in source.contrasts for word in settings.presets)

@@ -279,6 +279,7 @@ def test_a_terminated_run_leaves_soon_and_goes_on(raw, tmp_path):
         (["--set", "bias=0.1", "--simulator", "iqt"], "--set bias=0.1"),
         (["--draws", "0"], "--draws"),
         (["--simulator", "h2lo", "--weights", "/no/such/weights"], "weights"),
+        (["--simulator", "arnold", "--set", "parameters=/no/such/arnold.json"], "/no/such/arnold.json"),
     ],
 )
 def test_what_cannot_be_simulated_is_one_sentence_and_2(raw, tmp_path, capsys, words, sentence):
