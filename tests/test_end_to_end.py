@@ -211,6 +211,19 @@ def test_a_rerun_does_nothing_twice(first, place, capsys):
     assert images(place) == before
 
 
+def test_a_figure_and_the_methods_text_that_are_lost_are_made_again(first, place, capsys):
+    before, out = images(place), place / "out"
+    figure = min((out / "sub-02" / "figures").iterdir())
+    figure.unlink()
+    again = app(place, "--participant-label", "02", *PLAIN)
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert figure.is_file()
+    (out / "logs" / "CITATION.md").unlink()
+    assert asked(place, capsys, "--participant-label", "02", *PLAIN)[0] == 0
+    assert (out / "logs" / "CITATION.md").is_file()
+    assert images(place) == before
+
+
 def test_a_second_recipe_stands_beside_the_first(first, place, capsys):
     before = images(place)
     second = ("--participant-label", "02", "--set", "fusion=mean", "--output-label", "plain", *PLAIN)

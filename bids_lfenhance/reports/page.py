@@ -1,6 +1,7 @@
 """The page of one subject: one HTML file that opens anywhere, made from what lies on disk."""
 
-from collections.abc import Callable, Iterator, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -52,14 +53,16 @@ def write_report(out_dir: Path, subject: str, run_dir: Path | None = None) -> Pa
     subject_data = collect(out_dir, subject, run_dir)
     parts: list[dict[str, Any]] = []
     pictures: dict[str, str] = {}
+    saved: list[str] = []
     quality = quality_for(sum(len(session.channels) for session in subject_data.sessions))
     for session in subject_data.sessions:
         figures = draw_session(session, image_names(session), quality)
         head = f"sub-{subject}" + (f"_ses-{session.name}" if session.name else "")
-        save_figures(figures, out_dir / f"sub-{subject}" / "figures", head)
+        folder = Path(f"sub-{subject}", "figures")
+        saved += (str(folder / name) for name in save_figures(figures, out_dir / folder, head).values())
         pictures |= {key: fig.data_uri(content) for key, content in figures.pictures.items()}
         parts.append(session_part(session, subject_data, figures))
-    return atomic_write(out_dir / f"sub-{subject}.html", render(subject_data, parts, pictures))
+    return atomic_write(out_dir / f"sub-{subject}.html", render(subject_data, parts, pictures, saved))
 
 
 def reports_failure(page: Path) -> bool:
@@ -70,13 +73,23 @@ def reports_failure(page: Path) -> bool:
         return True
 
 
+def is_whole(page: Path) -> bool:
+    """Whether a page is there, tells of no failed step, and has all figures beside it that were saved with it."""
+    if reports_failure(page):
+        return False
+    saved = re.search(
+        r'<meta name="figures" content="([^"]*)">', page.read_text(encoding="utf-8").partition("<style>")[0]
+    )
+    return saved is not None and all((page.parent / name).is_file() for name in saved[1].split())
+
+
 def image_names(session: Session) -> dict[str, str]:
     """What each image is called on the page."""
     return {"low": "Low field", "high": "High field"} | {label: f"Enhanced ({label})" for label in session.labels}
 
 
-def render(subject: Subject, parts: list[dict[str, Any]], pictures: Mapping[str, str]) -> str:
-    """The HTML text; every string from the dataset is escaped."""
+def render(subject: Subject, parts: list[dict[str, Any]], pictures: Mapping[str, str], saved: Sequence[str]) -> str:
+    """The HTML text, which names the figures ``saved`` beside it; every string from the dataset is escaped."""
     from markupsafe import Markup
 
     filters: dict[str, Callable] = {
@@ -99,6 +112,7 @@ def render(subject: Subject, parts: list[dict[str, Any]], pictures: Mapping[str,
         methods=describe([subject]),
         provenance=provenance(subject),
         failed=Markup(FAILED),
+        saved=saved,
     )
 
 

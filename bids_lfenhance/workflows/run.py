@@ -27,7 +27,7 @@ from ..methods import get_method
 from ..methods.enhance import check_draws
 from ..methods.options import SHARES
 from ..reports.boilerplate import citation
-from ..reports.page import reports_failure, write_report
+from ..reports.page import is_whole, reports_failure, write_report
 from ..resources import allow_open_files, available_cpus, available_memory_gb, check_room, limit_threads
 from ..segmentation.regions import label_table
 from .inputs import graph_label, reference_key, session_key
@@ -227,7 +227,7 @@ def run_participants(settings: Settings, spec: RunSpec, plan: Plan) -> Outcome:
     outcome.images = image_verdicts(plan.sessions, spec, outcome.failed)
     if settings.strict:
         _apply_strict(outcome)
-    if outcome.done:
+    if outcome.done or (outcome.already and not (settings.out_dir / "logs" / "CITATION.md").exists()):
         _write_citation(settings.out_dir)
     append_log(outcome.run_dir, summary(outcome, settings.out_dir))
     return outcome
@@ -274,7 +274,7 @@ def _write_citation(out_dir: Path) -> None:
 
 
 def _is_done(settings: Settings, subject: str, sessions: Sequence[LowFieldSession], spec: RunSpec) -> bool:
-    if reports_failure(settings.out_dir / f"sub-{subject}.html"):
+    if not is_whole(settings.out_dir / f"sub-{subject}.html"):
         return False
     return volumes_path(settings.out_dir, subject).is_file() and all(is_complete(session, spec) for session in sessions)
 

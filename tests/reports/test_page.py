@@ -13,7 +13,7 @@ from PIL import Image
 
 from bids_lfenhance.reports import rendering
 from bids_lfenhance.reports.collect import collect
-from bids_lfenhance.reports.page import boilerplate, reports_failure, write_report
+from bids_lfenhance.reports.page import boilerplate, is_whole, reports_failure, write_report
 from bids_lfenhance.reports.session_images import MARGIN_MM
 from bids_lfenhance.reports.tables import number
 
@@ -188,6 +188,19 @@ def test_figures_can_be_printed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         with Image.open(path) as image:
             assert image.width == 1200
             assert np.asarray(image).std() > 20
+
+
+def test_a_page_is_whole_with_the_figures_that_were_saved_beside_it(tmp_path: Path):
+    page = write_report(build(tmp_path, phantom(SMALL), Recipe(contrasts=("T1w",))), "01")
+    figures = sorted((page.parent / "sub-01" / "figures").iterdir())
+    assert figures
+    assert is_whole(page)
+    figures[0].unlink()
+    assert not is_whole(page)
+    write_report(page.parent, "01")
+    assert is_whole(page)
+    page.unlink()
+    assert not is_whole(page)
 
 
 def test_what_the_dataset_says_is_shown_and_never_run(tmp_path: Path):
