@@ -77,10 +77,9 @@ def is_whole(page: Path) -> bool:
     """Whether a page is there, tells of no failed step, and has all figures beside it that were saved with it."""
     if reports_failure(page):
         return False
-    saved = re.search(
-        r'<meta name="figures" content="([^"]*)">', page.read_text(encoding="utf-8").partition("<style>")[0]
-    )
-    return saved is not None and all((page.parent / name).is_file() for name in saved[1].split())
+    head = page.read_text(encoding="utf-8").partition("<style>")[0]
+    saved = re.search(r'<meta name="figures" content="([^"]*)">', head)
+    return saved is None or all((page.parent / name).is_file() for name in saved[1].split())
 
 
 def image_names(session: Session) -> dict[str, str]:

@@ -9,11 +9,9 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
-from PIL import Image
 
-from bids_lfenhance.reports import rendering
 from bids_lfenhance.reports.collect import collect
-from bids_lfenhance.reports.page import boilerplate, is_whole, reports_failure, write_report
+from bids_lfenhance.reports.page import boilerplate, reports_failure, write_report
 from bids_lfenhance.reports.session_images import MARGIN_MM
 from bids_lfenhance.reports.tables import number
 
@@ -23,7 +21,6 @@ from .page_reader import Reader, read
 from .verdicts import verdicts
 
 SMALL = (24, 28, 24)
-DRAW = rendering.sheet_figure
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)> {{ 7 * 7 }} \u2028 & \"'"
 
 
@@ -164,43 +161,6 @@ def test_of_two_grids_the_page_shows_that_of_the_last_run_and_names_the_other(tm
 
 def test_the_page_names_the_files_of_its_reference(page: str):
     assert "High field: sub-01_ses-GE_T1w.nii.gz, sub-01_ses-GE_T2w.nii.gz" in read(page).text
-
-
-def test_figures_are_left_beside_the_images(derivative: Path):
-    names = {path.name for path in (derivative / "sub-01" / "figures").iterdir()}
-    expected = {
-        f"sub-01_ses-{session}_desc-{kind}_{contrast}.jpg"
-        for session in ("HFC", "HFE")
-        for kind in ("comparison", "registration", "inrMaps", "tissue", "thumbnail")
-        for contrast in ("T1w", "T2w")
-    }
-    assert names == expected
-    assert not list(derivative.rglob("*.part"))
-
-
-def test_figures_can_be_printed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(rendering, "sheet_figure", DRAW)
-    out = build(tmp_path, phantom(SMALL), Recipe(contrasts=("T1w",)))
-    write_report(out, "01")
-    figures = [path for path in (out / "sub-01" / "figures").iterdir() if "thumbnail" not in path.name]
-    assert len(figures) == 4
-    for path in figures:
-        with Image.open(path) as image:
-            assert image.width == 1200
-            assert np.asarray(image).std() > 20
-
-
-def test_a_page_is_whole_with_the_figures_that_were_saved_beside_it(tmp_path: Path):
-    page = write_report(build(tmp_path, phantom(SMALL), Recipe(contrasts=("T1w",))), "01")
-    figures = sorted((page.parent / "sub-01" / "figures").iterdir())
-    assert figures
-    assert is_whole(page)
-    figures[0].unlink()
-    assert not is_whole(page)
-    write_report(page.parent, "01")
-    assert is_whole(page)
-    page.unlink()
-    assert not is_whole(page)
 
 
 def test_what_the_dataset_says_is_shown_and_never_run(tmp_path: Path):
