@@ -1,17 +1,17 @@
 """What a flow learns from: the residual of a given estimate, of low field simulated anew; how it is scored."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import TypeVar
 
 import torch
 from torch import nn
 
-from ..nn.batch import Batch, Item, ValidationSession, required
+from ..nn.batch import Batch, ValidationSession, required
 from ..nn.estimate import read_output
+from ..nn.precision import use_precision
 from ..nn.residual import radial_power, standardise
-from ..nn.source import Position, Source
-from ..nn.stage import Losses, Nets, Stage
+from ..nn.stage import Losses, Nets
 from ..nn.unet3d import apply_padded
 from ..nn.weights import LoadedWeights, load_weights
 from . import get_trainable
@@ -24,36 +24,34 @@ SCORES = ("velocity-r2",)
 """Share of the velocity's variance that is explained."""
 
 
-class EstimateSource:
-    """Items of another source with the estimate of each, and the SD of its error as predicted."""
+class EstimateOfHeads:
+    """Adds to whole heads their estimate by given weights, and the SD of its error as predicted.
 
-    def __init__(self, source: Source, settings: ResidualTraining) -> None:
-        self._source = source
+    ``precision``: "bf16", where the processor has it, as in use by default, or "fp32".
+    """
+
+    def __init__(self, settings: ResidualTraining, precision: str = "bf16") -> None:
+        self._precision = precision
         self._loaded = load_weights(settings.estimate_weights, ESTIMATE, ())
         self._network: nn.Module | None = None
-        self.people = source.people
 
     @property
-    def identity(self) -> object:
-        """What decides the items: also the estimate."""
-        return {"source": self._source.identity, "estimate": self._loaded.sha256}
+    def identity(self) -> str:
+        """SHA-256 of the weights."""
+        return self._loaded.sha256
 
-    def item(self, stage: Stage, at: Position) -> Item:
-        """As of the other source."""
-        return self._source.item(stage, at)
-
-    def realise(self, stage: Stage, items: Sequence[Item], at: Sequence[Position], device: torch.device) -> Batch:
-        """The patches with ``mean`` and ``scale``."""
-        if self._network is None:
-            self._network = estimator(self._loaded, device)
-        return with_estimate(self._source.realise(stage, items, at, device), self._network)
+    def __call__(self, batch: Batch) -> Batch:
+        """The batch with ``mean`` and ``scale``, (B, 1, X, Y, Z)."""
+        self._network = self._network or estimator(self._loaded, batch.input.device, self._precision)
+        return with_estimate(batch, self._network)
 
 
-def estimator(loaded: LoadedWeights, device: torch.device) -> nn.Module:
+def estimator(loaded: LoadedWeights, device: torch.device, precision: str) -> nn.Module:
     """The network of the estimate with its weights, which never move."""
     record = get_trainable(ESTIMATE)
     kept = {name: value for name, value in loaded.settings.items() if hasattr(record.about.settings, name)}
     nets = loaded.into(record.build(record.about.settings(**kept)), device)
+    use_precision(nets, precision, device)
     return nets["estimate"].requires_grad_(False)
 
 
@@ -96,8 +94,6 @@ def measure(nets: Nets, sessions: Iterable[ValidationSession], settings: F) -> F
 
 
 def _with_estimates(sessions: Iterable[ValidationSession], settings: ResidualTraining) -> Iterator[Batch]:
-    loaded = load_weights(settings.estimate_weights, ESTIMATE, ())
-    network: nn.Module | None = None
+    estimate = EstimateOfHeads(settings)
     for session in sessions:
-        network = network or estimator(loaded, session.batch.input.device)
-        yield with_estimate(session.batch, network)
+        yield estimate(session.batch)

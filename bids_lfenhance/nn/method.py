@@ -18,7 +18,7 @@ if TYPE_CHECKING:  # torch takes a second to import, and the command line reads 
 
     from .batch import Batch, ValidationSession
     from .example import Example
-    from .source import Source
+    from .source import HeadEstimate, Source
     from .stage import Nets, Stage
     from .weights import LoadedWeights
 
@@ -162,11 +162,11 @@ class Trainable(Generic[S]):
     ``build(settings)`` makes its networks, by name, randomly initialised from torch's global generator, which the
     caller seeds; ``stages(settings)`` are run in order; ``predict(nets, batch, settings, generator)`` maps a batch of
     whole volumes without target to (B, C, X, Y, Z), for validation. ``source`` makes what is learned from of the
-    examples; None: patches of them, or, where ``about`` learns from heads, low field simulated anew, of which
-    ``wrap_source(source, settings)`` makes what this method needs. ``score(nets, example, settings, device)`` gives a
-    validation example its ``scores``, by name, the higher the better, and the first decides which weights are kept;
-    ``score_sessions(nets, sessions, settings)`` does so by the fixed sessions of a head; with neither, PSNR in the
-    brain does.
+    examples; None: patches of them, or, where ``about`` learns from heads, low field simulated anew, to whose heads
+    ``estimate(settings, precision)`` adds the estimate that the method builds on. ``score(nets, example, settings,
+    device)`` gives a validation example its ``scores``, by name, the higher the better, and the first decides which
+    weights are kept; ``score_sessions(nets, sessions, settings)`` does so by the fixed sessions of a head; with
+    neither, PSNR in the brain does.
     ``initialise(nets, examples)`` sets parameters that are estimated in closed form, before the first step.
     ``measure(nets, sessions, settings)`` returns the settings with what is measured on the trained networks
     (``about.measured``), on the fixed sessions of the validation subjects, or the training's where there are none.
@@ -180,7 +180,7 @@ class Trainable(Generic[S]):
     score: "Callable[[Nets, Example, S, torch.device], Mapping[str, float]] | None" = None
     score_sessions: "Callable[[Nets, Iterable[ValidationSession], S], Mapping[str, float]] | None" = None
     scores: tuple[str, ...] = ("psnr",)
-    wrap_source: "Callable[[Source, S], Source] | None" = None
+    estimate: "Callable[[S, str], HeadEstimate] | None" = None
     initialise: "Callable[[Nets, Sequence[Example]], None] | None" = None
     measure: "Callable[[Nets, Iterable[ValidationSession], S], S] | None" = None
 

@@ -66,6 +66,17 @@ def people_of(examples: Sequence[Example]) -> list[str]:
     return sorted({example.person for example in examples})
 
 
+class HeadEstimate(Protocol):
+    """Adds the estimate that a method builds on to whole heads."""
+
+    @property
+    def identity(self) -> str:
+        """SHA-256 of the weights of the estimate."""
+
+    def __call__(self, batch: Batch) -> Batch:
+        """The batch, of one whole head, with ``mean`` and ``scale``."""
+
+
 class Source(Protocol):
     """What a training learns from. An item is a function of the stage and of its position, and of nothing else."""
 

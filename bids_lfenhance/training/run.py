@@ -150,8 +150,8 @@ def _source(method: Trainable[S], examples: Sequence[Example], settings: S, opti
     if method.source is not None:
         return method.source(examples)
     if method.about.learns_from == "heads":
-        source: Source = OnlineSource(examples, settings)  # type: ignore[arg-type]
-        return method.wrap_source(source, settings) if method.wrap_source else source
+        estimate = method.estimate(settings, options.precision) if method.estimate else None
+        return OnlineSource(examples, settings, estimate)  # type: ignore[arg-type]
     return ExampleSource(examples, method.about.direction, options.augmentation)
 
 

@@ -57,8 +57,9 @@ def test_it_learns_from_the_estimate_and_stores_which_it_was(estimate_weights: P
     method = get_trainable("cfm")
     settings = method.about.settings(**SMALL, estimate_weights=str(estimate_weights))
     people = write_people(tmp_path / "heads", shape=(20, 22, 18))
-    assert method.wrap_source is not None
-    source, stage = method.wrap_source(OnlineSource(people, settings), settings), method.stages(settings)[0]
+    assert method.estimate is not None
+    source, stage = OnlineSource(people, settings, method.estimate(settings, "fp32")), method.stages(settings)[0]
+    stage = replace(stage, patch=(36, 38, 34))  # whole heads with their margin
     at = [Position(0, 0, 0, number) for number in range(2)]
     batch = source.realise(stage, [source.item(stage, one) for one in at], at, torch.device("cpu"))
     loaded = load_weights(estimate_weights, "fusionnet", ())
@@ -66,7 +67,7 @@ def test_it_learns_from_the_estimate_and_stores_which_it_was(estimate_weights: P
     network.load_state_dict(loaded.state["estimate"])
     with torch.no_grad():
         mean, scale = read_output(batch.input, apply_padded(network, batch.input))
-    torch.testing.assert_close((batch.mean, batch.scale), (mean, scale))
+    torch.testing.assert_close((batch.mean, batch.scale), (mean, scale), rtol=2e-3, atol=2e-3)  # kept in half precision
 
     options = TrainOptions(precision="fp32", validate_every=100, log_every=1)
     train(method, settings, people, Split(("ds/a", "ds/b"), ("ds/c",)), tmp_path / "out", options, quiet)

@@ -3,7 +3,7 @@
 from ...nn.method import Trainable
 from ..flow import build
 from ..residual import enhancer
-from ..residual_training import SCORES, EstimateSource, measure, score_sessions
+from ..residual_training import SCORES, EstimateOfHeads, measure, score_sessions
 from .inference import SAMPLER, predict
 from .loss import losses, stages
 from .settings import ABOUT, CfmSettings
@@ -13,7 +13,7 @@ TRAINABLE: Trainable[CfmSettings] = Trainable(
     build,
     stages,
     predict,
-    wrap_source=EstimateSource,
+    estimate=EstimateOfHeads,
     score_sessions=score_sessions(losses, 2.0),
     scores=SCORES,
     measure=measure,

@@ -2,7 +2,7 @@
 
 from ...nn.method import Trainable
 from ..residual import enhancer
-from ..residual_training import SCORES, EstimateSource, score_sessions, store_estimate_hash
+from ..residual_training import SCORES, EstimateOfHeads, score_sessions, store_estimate_hash
 from .inference import SAMPLER, predict
 from .loss import losses, stages
 from .network import build
@@ -13,7 +13,7 @@ TRAINABLE: Trainable[CssDiffSettings] = Trainable(
     build,
     stages,
     predict,
-    wrap_source=EstimateSource,
+    estimate=EstimateOfHeads,
     score_sessions=score_sessions(losses, 1.0),
     scores=SCORES,
     measure=store_estimate_hash,

@@ -6,16 +6,17 @@ of the items of a step, those with an even number aim at the T1w, the others at 
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from ...nn.batch import Batch, Item
+from ...nn.batch import Batch, Item, required
 from ...nn.estimate import network_input
 from ...nn.example import Example
 from ...nn.settings import OnlineTraining
-from ...nn.source import Position, best_corner
+from ...nn.source import HeadEstimate, Position, best_corner
 from ...nn.stage import Stage
 from .fields import Noise
 from .material import TrainingHead, heads_of
@@ -55,29 +56,48 @@ class Planned:
 
 @dataclass(frozen=True, eq=False)
 class Entry:
-    """A head of the pool: ``person`` number of the person; ``brain`` (X, Y, Z) bool on the processor."""
+    """A head of the pool: ``person`` number of the person; ``brain`` (X, Y, Z) bool on the processor.
+
+    ``estimates``: what a patch's ``mean`` and ``scale`` are cut from, (1, 1, X, Y, Z) in half precision, by whether
+    the contrast of the scan is kept; made when first asked for.
+    """
 
     simulated: Simulated
     person: int
     brain: np.ndarray
+    estimates: dict[bool, tuple[Tensor, Tensor]] = field(default_factory=dict)
+
+    def estimate(self, make: HeadEstimate, own: bool) -> tuple[Tensor, Tensor]:
+        """The estimate of the whole head, as in use: a network that normalises would make another of a patch."""
+        own = own or self.simulated.high is None
+        if own not in self.estimates:
+            made = make(whole_head(self.simulated, own))
+            self.estimates[own] = required(made.mean).half(), required(made.scale).half()
+        return self.estimates[own]
 
 
 class OnlineSource:
-    """Patches of low field simulated anew; heads of a kind of which there are none are replaced by the others."""
+    """Patches of low field simulated anew; heads of a kind of which there are none are replaced by the others.
 
-    def __init__(self, examples: Sequence[Example], settings: OnlineTraining) -> None:
+    ``estimate`` adds ``mean`` and ``scale`` to whole heads, once for each in the pool; None: patches have neither.
+    """
+
+    def __init__(
+        self, examples: Sequence[Example], settings: OnlineTraining, estimate: HeadEstimate | None = None
+    ) -> None:
         heads, self._pairs = heads_of(examples), pairs_of(examples)
         self.people = sorted({head.person for head in heads} | {pair.person for pair in self._pairs})
-        self.settings = settings
+        self.settings, self._estimate = settings, estimate
         self._heads = {kind: [head for head in heads if head.kind == kind] for kind in ("head", "labels", "image")}
         self._pool: dict[tuple[int, int, int], Entry] = {}
 
     @property
     def identity(self) -> object:
-        """How often what is drawn, and the pool; the heads are the training's examples."""
+        """How often what is drawn, the pool, and the estimate; the heads are the training's examples."""
         s = self.settings
         mixture = {"labels": s.label_maps, "images": s.other_contrasts, "lesions": s.lesions, "pairs": s.pairs}
-        return {"mixture": mixture, "pool": s.pool, "renew": s.renew}
+        estimate = {"estimate": self._estimate.identity} if self._estimate else {}
+        return {"mixture": mixture, "pool": s.pool, "renew": s.renew, **estimate}
 
     def heads_in(self, step: int) -> range:
         """Numbers of the heads that are in the pool at a step."""
@@ -140,12 +160,17 @@ class OnlineSource:
         numbers = [number for number in self.heads_in(at.step) if number % 2 == int(odd)]
         entry = self._pool[(at.seed, at.stage, numbers[int(generator.integers(len(numbers)))])]
         corner = best_corner(entry.brain, stage.patch, generator, TRIES, ENOUGH_BRAIN)
-        return patch_of(entry.simulated, own, corner, stage.patch, entry.person)
+        batch = patch_of(entry.simulated, own, corner, stage.patch, entry.person)
+        if self._estimate is None:
+            return batch
+        box = _box(corner, stage.patch)
+        mean, scale = (whole[0, 0][box].float()[None, None] for whole in entry.estimate(self._estimate, own))
+        return replace(batch, mean=mean, scale=scale)
 
 
 def patch_of(simulated: Simulated, own: bool, corner: Sequence[int], patch: Sequence[int], person: int = 0) -> Batch:
     """A batch of one, (1, C, *patch): ``input`` of the network, target in the contrast asked for, brain, lesions."""
-    box = tuple(slice(start, start + side) for start, side in zip(corner, patch, strict=True))
+    box = _box(corner, patch)
     device = simulated.image.device
     target = simulated.own if own or simulated.high is None else simulated.high
     kept = own or simulated.high is None
@@ -166,12 +191,16 @@ def patch_of(simulated: Simulated, own: bool, corner: Sequence[int], patch: Sequ
     )
 
 
+def _box(corner: Sequence[int], patch: Sequence[int]) -> tuple[slice, ...]:
+    return tuple(slice(start, start + side) for start, side in zip(corner, patch, strict=True))
+
+
 def whole_head(simulated: Simulated, own: bool) -> Batch:
     """All of a head as a batch of one."""
     return patch_of(simulated, own, (0, 0, 0), simulated.brain.shape)
 
 
 def joined(batches: Sequence[Batch]) -> Batch:
-    """The items of several batches of ``patch_of`` in one."""
-    names = ("input", "present", "mask", "target", "person", "lesions")
+    """The items of several batches that have the same fields in one."""
+    names = [name for name, value in vars(batches[0]).items() if value is not None]
     return Batch(**{name: torch.cat([getattr(batch, name) for batch in batches]) for name in names})

@@ -1,7 +1,9 @@
 """Items of an online source are functions of (seed, stage, step, number), whatever was asked for before."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -83,6 +85,30 @@ def test_label_maps_and_other_contrasts_keep_their_own(tmp_path: Path) -> None:
     assert kinds == {"labels", "image"}
     assert batch_at(source, 0).input[:, 16].min() == 1, "there is no T1w to restore"
     assert source.people == ["ds/t", "maps/m"]
+
+
+class Doubled:
+    """An estimate that shows where it was cut from: twice the mean of the stacks, and how often it was made."""
+
+    identity = "doubled"
+    shapes: ClassVar[list[tuple[int, ...]]] = []
+
+    def __call__(self, batch: Batch) -> Batch:
+        self.shapes.append(tuple(batch.input.shape))
+        return replace(batch, mean=2 * batch.input[:, :1], scale=batch.input[:, :1] + 1)
+
+
+def test_patches_are_cut_from_the_estimate_of_their_whole_head_made_once(tmp_path: Path) -> None:
+    examples = write_people(tmp_path, "ab", SHAPE)
+    source = OnlineSource(examples, OnlineTraining(pool=4, renew=100), Doubled())
+    for step in range(12):
+        batch = batch_at(source, step)
+        torch.testing.assert_close(batch.mean, 2 * batch.input[:, :1], rtol=2e-3, atol=2e-3)
+        torch.testing.assert_close(batch.scale, batch.input[:, :1] + 1, rtol=2e-3, atol=2e-3)
+    whole = tuple(side + 16 for side in SHAPE)
+    assert 4 <= len(Doubled.shapes) <= 6, "four heads, two of them with two targets"
+    assert set(Doubled.shapes) == {(1, 17, *whole)}
+    assert source.identity["estimate"] == "doubled"
 
 
 def test_its_identity_is_plain(tmp_path: Path) -> None:
