@@ -1,7 +1,7 @@
-"""What the stacks say beyond an estimate: a correction on which its error model and the scans agree."""
+"""What the stacks say beyond an estimate: the error on which its error model and the scans agree, and draws of it."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import ndimage
@@ -25,6 +25,9 @@ person of each of two scanners, docs/methods/fusionnet.md)."""
 
 STEPS = 5
 """Conjugate-gradient steps of one solution."""
+
+DRAW_ROUNDS = 2
+"""Solutions, each from the last, for what the scans contradict of a draw, which no start is near."""
 
 WIDENINGS = 3
 """How often the correction is sought once more with wider SDs."""
@@ -78,10 +81,44 @@ class _Scan:
     noise: float
 
 
-def correction(
+@dataclass(frozen=True, eq=False)
+class ErrorPosterior:
+    """What an estimate's error can be where its error model and the scans agree: a Gaussian.
+
+    ``mean`` (X, Y, Z) float32, what is to be added to the estimate, in its units; zero outside the mask.
+    """
+
+    mean: np.ndarray
+    box: tuple[slice, ...]
+    inside: np.ndarray
+    sigma: np.ndarray
+    root: np.ndarray
+    frame: Frame
+    scans: Sequence[_Scan]
+
+    def draw(self, prior: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+        """(X, Y, Z) float32 a draw less ``mean``, of one of the error model, ``prior`` (X, Y, Z), less its mean.
+
+        By Matheron's rule: with K what makes ``mean`` of the scans, A their acquisition and n a draw of their noise,
+        prior − K (A prior + n). K is that of the SD as stated; the mean alone has it widened, for lesions.
+        """
+        out = prior.astype(np.float32)
+        spectrum = self.frame.spectrum(out[self.box])
+        scans = []
+        for scan in self.scans:
+            noise = generator.standard_normal(scan.left.shape, np.float32) * np.float32(scan.noise / TRUST**0.5)
+            scans.append(replace(scan, left=scan.gain * scan.operator.measure(spectrum) + noise))
+        change = np.zeros_like(self.sigma)
+        for _ in range(DRAW_ROUNDS):
+            change = _posterior_mean(scans, self.sigma, self.root, self.frame, change)
+        out[self.box] -= np.where(self.inside > 0, change, 0)
+        return out
+
+
+def posterior_of_error(
     estimate: np.ndarray, scale: np.ndarray, stacks: Sequence[Stack], mask: np.ndarray, grid: Grid
-) -> np.ndarray:
-    """(X, Y, Z) float32 what is to be added to ``estimate``, in its units; zero outside the mask.
+) -> ErrorPosterior | None:
+    """What the scans say of the error of ``estimate``; None where they show too little of the brain.
 
     Parameters
     ----------
@@ -89,14 +126,13 @@ def correction(
     stacks : of one contrast, aligned with the grid
     mask : (X, Y, Z) bool, brain
 
-    δ minimises Σ_k τ ‖g_k A_k (μ + δ) − y_k‖² / s_k² + ‖C^(−½) δ / σ‖²: y_k the scans, A_k their slice profiles and
+    The mean δ minimises Σ_k τ ‖g_k A_k (μ + δ) − y_k‖² / s_k² + ‖C^(−½) δ / σ‖²: y_k the scans, A_k their slice profiles and
     sampling, g_k a gain, s_k their noise (no less than what is left of a good fit), σ the SD and C the correlation
     (``SPECTRUM``) of the estimate's error, τ = ``TRUST``. Then ``WIDENINGS`` times more, with σ widened where δ says
     that it was too small (``TAIL``).
     """
-    out = np.zeros(estimate.shape, np.float32)
     if not stacks or not mask.any():
-        return out
+        return None
     box = box_of(mask, MARGIN)
     image, sigma, inside = (np.asarray(one[box], np.float32) for one in (estimate, scale, mask))
     frame = Frame(grid.cut(box))
@@ -106,18 +142,19 @@ def correction(
     compared = [_compare(stack, spectrum, depth, frame) for stack in sorted(stacks, key=_order)]
     scans = [scan for scan in compared if scan is not None]
     if not scans:
-        return out
+        return None
 
     change, wider = np.zeros_like(image), sigma
     for _ in range(1 + WIDENINGS):
-        change = _posterior(scans, wider, root, frame, change)
+        change = _posterior_mean(scans, wider, root, frame, change)
         excess = _local_rms(change / np.maximum(sigma, 1e-9), inside, frame.grid.zooms) / np.float32(TAIL)
         wider = np.maximum(excess, 1) * sigma
-    out[box] = np.where(inside > 0, change, 0)
-    return out
+    mean = np.zeros(estimate.shape, np.float32)
+    mean[box] = np.where(inside > 0, change, 0)
+    return ErrorPosterior(mean, box, inside, sigma, root, frame, scans)
 
 
-def _posterior(
+def _posterior_mean(
     scans: Sequence[_Scan], sigma: np.ndarray, root: np.ndarray, frame: Frame, start: np.ndarray
 ) -> np.ndarray:
     """(x, y, z) float32 δ, sought from ``start`` on, for a ``sigma`` of the error with the correlation ``root``².

@@ -18,6 +18,7 @@ from ..nn.unet3d import apply_padded
 from .options import SHARES, TargetContrast
 
 if TYPE_CHECKING:
+    from ..imaging.consistency import ErrorPosterior
     from ..imaging.contrast import ContrastCurve
 
 REACH_MM = 2.0
@@ -35,7 +36,8 @@ class ContrastEstimate:
 
     ``inputs`` (1, 17, x, y, z) what the network was given; ``mean`` and ``scale`` (1, 1, x, y, z), the estimate and the
     SD of its error as predicted, not yet calibrated; ``slots`` the stacks behind it; ``correction`` (1, 1, x, y, z) of
-    the mean by the stacks (``imaging.consistency``); all in the contrast that the network was asked for.
+    the mean by the stacks, and ``posterior``, what these say of its error (``imaging.consistency``), in the units of
+    the scan, None where they were not asked; all in the contrast that the network was asked for.
     ``curve`` is what this is changed by, in the units of the scan, None where it is kept; ``vector`` the c of CSF, GM
     and WM behind it.
     """
@@ -45,6 +47,7 @@ class ContrastEstimate:
     scale: Tensor
     slots: SlotImages
     correction: Tensor
+    posterior: "ErrorPosterior | None" = None
     curve: "ContrastCurve | None" = None
     vector: tuple[float, ...] = ()
 
@@ -166,7 +169,7 @@ def _corrected(found: SessionEstimate, name: str) -> SessionEstimate:
     """The same, with what the stacks of one contrast say beyond its estimate."""
     from scipy import fft  # as above
 
-    from ..imaging.consistency import correction, shading
+    from ..imaging.consistency import posterior_of_error, shading
 
     one = found.contrasts[name]
     stacks = found.volume.stacks_of(name)
@@ -182,9 +185,13 @@ def _corrected(found: SessionEstimate, name: str) -> SessionEstimate:
     scale[found.crop.box] = np.where(found.region, predicted, 0)
     mask[found.crop.box] = found.crop.mask
     with fft.set_workers(torch.get_num_threads()):  # each line of a transform is one thread's: the same to the bit
-        change = correction(image, scale, stacks, mask, grid)[found.crop.box] / np.float32(one.slots.unit)
-    correct = level - one.mean + torch.from_numpy(change)[None, None].to(one.mean.device)
-    return replace(found, contrasts={**found.contrasts, name: replace(one, correction=correct)})
+        posterior = posterior_of_error(image, scale, stacks, mask, grid)
+    correct = level - one.mean
+    if posterior is not None:
+        change = posterior.mean[found.crop.box] / np.float32(one.slots.unit)
+        correct = correct + torch.from_numpy(change)[None, None].to(one.mean.device)
+    changed = replace(one, correction=correct, posterior=posterior)
+    return replace(found, contrasts={**found.contrasts, name: changed})
 
 
 def _in_contrast(found: SessionEstimate, name: str, asked: TargetContrast) -> SessionEstimate:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
 import torch
@@ -22,6 +22,9 @@ from ..nn.weights import LoadedWeights, load_weights
 from . import get_method
 from .estimate import MARGIN, ContrastEstimate, SessionEstimate, estimate_session
 from .residual_options import ESTIMATE, ResidualSampling, check_estimate, output_maps
+
+if TYPE_CHECKING:
+    from ..imaging.consistency import ErrorPosterior
 
 S = TypeVar("S", bound=ResidualSampling)
 
@@ -131,9 +134,9 @@ def sample(sampler: ResidualSampler[S], prepared: ResidualPrepared[S], generator
 def draw_residual(
     sampler: ResidualSampler[S], prepared: ResidualPrepared[S], generator: np.random.Generator
 ) -> tuple[np.ndarray, Mapping[str, int]]:
-    """(σ r̂ (C, X, Y, Z) float32 in the units of the scan, zero beyond the brain; network calls by contrast).
+    """(Residual (C, X, Y, Z) float32 in the units of the scan, zero beyond the brain; network calls by contrast).
 
-    Each contrast has its own seed, whatever the others are; its noise is drawn on the processor, whatever the device.
+    That is σ r̂, less what the stacks contradict of it where the estimate is corrected by them. Each contrast has its own seed, whatever the others are; its noise is drawn on the processor, whatever the device.
     """
     estimate = prepared.estimate
     seeds = generator.integers(2**63, size=len(CONTRASTS))
@@ -143,19 +146,29 @@ def draw_residual(
         channel = CONTRASTS.index(name)
         with torch.no_grad():
             drawn, calls[name] = sampler.draw(prepared, one, torch.Generator().manual_seed(int(seeds[channel])))
-        residual = _as_written(one, one.scale.clamp(*SCALE) * drawn.clamp(-CLIP, CLIP))
+        residual = (one.scale.clamp(*SCALE) * drawn.clamp(-CLIP, CLIP))[0, 0].cpu().numpy()
         here: tuple[int | slice, ...] = (channel, *estimate.crop.box)
-        out[here] = np.where(estimate.crop.mask, residual, 0)
+        out[here] = np.where(estimate.crop.mask, residual * one.slots.unit, 0)
+        if one.posterior is not None:
+            out[channel] = _given_the_scans(one.posterior, out[channel], int(seeds[channel]))
+        out[here] = _as_written(one, out[here])
     return out, calls
 
 
-def _as_written(one: ContrastEstimate, residual: Tensor) -> np.ndarray:
-    """(x, y, z) float32: a residual (1, 1, x, y, z) in the units of the scan and the contrast asked for."""
-    plain: np.ndarray = residual[0, 0].cpu().numpy() * one.slots.unit
+def _given_the_scans(posterior: "ErrorPosterior", residual: np.ndarray, seed: int) -> np.ndarray:
+    """(X, Y, Z) float32: a residual without what the scans contradict of it."""
+    from scipy import fft  # a training on a machine without scipy reads this module too
+
+    with fft.set_workers(torch.get_num_threads()):  # each line of a transform is one thread's: the same to the bit
+        return posterior.draw(residual, np.random.default_rng([seed, 1]))
+
+
+def _as_written(one: ContrastEstimate, residual: np.ndarray) -> np.ndarray:
+    """(x, y, z) float32: a residual in the units of the scan, in the contrast asked for."""
     if one.curve is None:
-        return plain
+        return residual
     image = one.in_units(one.image)
-    return one.curve(np.maximum(image + plain, 0)) - one.curve(image)
+    return one.curve(np.maximum(image + residual, 0)) - one.curve(image)
 
 
 def combine_draws(

@@ -4,9 +4,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
-from bids_lfenhance.imaging.consistency import correction, shading
-from bids_lfenhance.imaging.grid import Grid
+from bids_lfenhance.imaging.consistency import posterior_of_error, shading
+from bids_lfenhance.imaging.grid import Grid, resample
 from bids_lfenhance.imaging.volume import Stack
 from tests import oracle
 
@@ -28,6 +29,12 @@ def head() -> tuple[np.ndarray, np.ndarray, Grid, list[Stack]]:
         for plane in ("axi", "cor", "sag")
     ]
     return oracle.low_field_image(image, tissue, MEANS), lesion, Grid(affine, image.shape), stacks
+
+
+def correction(*asked) -> np.ndarray:
+    found = posterior_of_error(*asked)
+    assert found is not None
+    return found.mean
 
 
 def mask_of(truth: np.ndarray) -> np.ndarray:
@@ -121,9 +128,39 @@ def test_the_order_of_stacks_changes_no_byte_and_none_changes_nothing(head) -> N
     mask, scale = mask_of(truth), np.full(truth.shape, 0.05, np.float32)
     one, other = (correction(truth, scale, order, mask, grid) for order in (stacks, stacks[::-1]))
     assert one.tobytes() == other.tobytes()
-    for nothing in (
-        correction(truth, scale, [], mask, grid),
-        correction(truth, scale, stacks, np.zeros_like(mask), grid),
-        correction(truth, 0 * scale, stacks, mask, grid),
-    ):
-        assert not nothing.any()
+    assert posterior_of_error(truth, scale, [], mask, grid) is None
+    assert posterior_of_error(truth, scale, stacks, np.zeros_like(mask), grid) is None
+    assert not correction(truth, 0 * scale, stacks, mask, grid).any()
+
+
+def test_draws_spread_as_the_corrected_estimate_errs_and_agree_with_the_scans(head) -> None:
+    truth, _, grid, stacks = head
+    mask, sd, rng = mask_of(truth), 0.15, np.random.default_rng(1)
+
+    def error() -> np.ndarray:
+        """Of the error model: smooth over some 3 mm, like ``SPECTRUM``."""
+        smooth = ndimage.gaussian_filter(rng.standard_normal(truth.shape), 1.2)
+        return np.where(mask, sd * smooth / smooth.std(), 0).astype(np.float32)
+
+    estimate = truth + error()
+    found = posterior_of_error(estimate, np.full(truth.shape, sd, np.float32), stacks, mask, grid)
+    assert found is not None
+    corrected = estimate + found.mean
+    prior = error()
+    drawn = found.draw(prior, np.random.default_rng(2))
+    left = rms((corrected - truth)[mask])
+    assert left < 0.8 * sd, "the scans say something"
+    assert 0.8 * left < rms(drawn[mask]) < 1.2 * left < rms(prior[mask])
+    assert not drawn[~mask].any()
+
+    def misfit(image: np.ndarray) -> float:
+        scan = stacks[0]
+        inside = (
+            resample(ndimage.binary_erosion(mask, iterations=3), grid.affine, Grid(scan.affine, scan.data.shape), 0) > 0
+        )
+        shown = resample(ndimage.uniform_filter1d(image, 5, axis=2), grid.affine, Grid(scan.affine, scan.data.shape))
+        return rms((scan.data - np.median(scan.data[inside] / shown[inside]) * shown)[inside])
+
+    assert misfit(corrected + drawn) < misfit(corrected + prior)
+    assert found.draw(prior, np.random.default_rng(2)).tobytes() == drawn.tobytes()
+    assert found.draw(prior, np.random.default_rng(3)).tobytes() != drawn.tobytes()

@@ -1,0 +1,170 @@
+"""Draws of cfm, bridge and cssdiff against high field, as a user gets them: SIMULATED low field, T1w.
+
+python benchmarks/draws.py sub-11 [--methods cfm bridge cssdiff] [--draws 2] [--slices 48] [--planes axi cor sag]
+    [--target-contrast auto] [--out benchmarks/results/draws.tsv] [--picture FILE.jpg]
+
+A slab of axial slices through the brain (names: see fidelity.py), scanned by the independent oracle of tests/; brain
+and tissue are given, the rest is the method. In the brain, after one gain and one offset of high field:
+"psnr" of one draw and "mean_psnr" of the mean of all, both of the image itself in the row "estimate";
+"variance" of the draws (ddof 1) over the squared error of the estimate, 1 where they spread as they should; "crps" the
+fair one of the draws, and that of the estimate with its calibrated Laplace error, % of the brain's 95th percentile;
+"rms" of the error in units of its SD, as stated by the estimate; "power" of one draw over high field's, by bands of .05
+cycles per mm; "along" and "across": correlation of neighbouring voxels of what is drawn, along the slice axis and in
+plane, and of the true residual in the row "estimate". ``--picture``: low field, estimate, one draw of each, high field.
+"""
+
+import argparse
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import get_args
+
+import numpy as np
+import torch
+from scipy import ndimage
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from benchmarks.estimate import report
+from benchmarks.fidelity import SHARED
+from benchmarks.residual import fair_crps, laplace_crps, make_slab
+from bids_lfenhance.config import CONTRASTS
+from bids_lfenhance.imaging.volume import Volume
+from bids_lfenhance.methods import get_method
+from bids_lfenhance.methods.options import TargetContrast
+from bids_lfenhance.nn.residual import radial_power
+from bids_lfenhance.resources import track_usage
+from tests import oracle
+
+T1W = CONTRASTS.index("T1w")
+METHODS = ("cfm", "bridge", "cssdiff")
+BANDS = range(1, 9)
+"""Of the power that is reported: .05 to .45 cycles per mm."""
+
+
+@dataclass(frozen=True, eq=False)
+class Drawn:
+    """What a method gave, (X, Y, Z) in the units of the scan: its image, the SD of its error, draws (N, X, Y, Z)."""
+
+    image: np.ndarray
+    sd: np.ndarray
+    draws: np.ndarray
+    cpu_seconds: float
+
+
+def draw(volume: Volume, name: str, count: int, options: Mapping[str, object]) -> Drawn:
+    """The estimate and ``count`` raw draws of a method."""
+    method = get_method(name)
+    prepared = method.prepare(volume, method.about.sampling(**options))
+    with track_usage() as usage:
+        made = [method.sample(prepared, np.random.default_rng(seed)) for seed in range(count)]
+    first = made[0]
+    assert first.scale is not None
+    residuals = [one.residual[T1W] for one in made if one.residual is not None]
+    image = first.image[T1W]
+    return Drawn(image, first.scale[T1W], image + np.stack(residuals), usage.cpu_seconds / count)
+
+
+def scaled(truth: np.ndarray, image: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """High field after one gain and one offset, by least squares on an image in ``mask``."""
+    gain, offset = np.polyfit(truth[mask], image[mask], 1)
+    return np.where(mask, gain * truth + offset, 0)
+
+
+def neighbours(field: np.ndarray, mask: np.ndarray, axes: Sequence[int]) -> float:
+    """Correlation of voxels of ``field`` with the next one along ``axes``, their mean, inside ``mask``."""
+    found = []
+    for axis in axes:
+        one, other = (np.moveaxis(field, axis, 0)[part] for part in (slice(None, -1), slice(1, None)))
+        both = np.moveaxis(mask, axis, 0)
+        both = both[:-1] & both[1:]
+        found.append(float(np.corrcoef(one[both], other[both])[0, 1]))
+    return float(np.mean(found))
+
+
+def relative_power(image: np.ndarray, truth: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Power over high field's in ``BANDS``."""
+    powers = [np.array(radial_power(torch.from_numpy(one), torch.from_numpy(mask))) for one in (image, truth)]
+    return (powers[0] / powers[1])[list(BANDS)]
+
+
+def figures_of(row: str, got: Drawn, truth: np.ndarray, mask: np.ndarray) -> dict[str, float]:
+    """A row of the table, of the estimate or of a method's draws."""
+    fit = scaled(truth, got.image, mask)
+    error, unit = fit - got.image, float(np.quantile(fit[mask], 0.95)) / 100
+    one, mean = (got.image, got.image) if row == "estimate" else (got.draws[0], got.draws.mean(axis=0))
+    if row == "estimate":
+        crps = laplace_crps(torch.from_numpy(error[mask]), torch.from_numpy(got.sd[mask])).mean()
+        residual, variance = error, float("nan")
+    else:
+        shown = torch.from_numpy(got.draws[:, mask])
+        crps = fair_crps(shown, torch.from_numpy(fit[mask])).mean()
+        residual = got.draws[0] - got.image
+        variance = float(got.draws.var(axis=0, ddof=1)[mask].mean() / np.square(error[mask]).mean())
+    power = relative_power(one, fit, mask)
+    return {
+        "psnr": oracle.brain_fit_psnr(one, truth, mask),
+        "mean_psnr": oracle.brain_fit_psnr(mean, truth, mask),
+        "variance": variance,
+        "crps": float(crps) / unit,
+        "rms": float(np.sqrt(np.square(error / np.maximum(got.sd, 1e-6))[mask].mean())),
+        **{f"power_{band / 20:.2f}": value for band, value in zip(BANDS, power, strict=True)},
+        "along": neighbours(residual, mask, [2]),
+        "across": neighbours(residual, mask, [0, 1]),
+        "cpu_seconds": got.cpu_seconds,
+    }
+
+
+def picture(images: Mapping[str, np.ndarray], mask: np.ndarray, path: Path) -> None:
+    """An axial and a coronal cut of each image."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    box = ndimage.find_objects(mask.astype(np.uint8))[0]
+    sides = [part.stop - part.start for part in box]
+    figure, axes = plt.subplots(2, len(images), height_ratios=sides[1:], facecolor="black")
+    figure.set_size_inches(2.2 * len(images), 2.2 * (sides[1] + sides[2]) / sides[0] + 0.3)
+    for column, (name, image) in enumerate(images.items()):
+        shown = np.where(mask, image / np.percentile(image[mask], 98), 0)[box]
+        for row, axis in enumerate((2, 1)):
+            plane = shown.take(sides[axis] // 2, axis=axis).T
+            axes[row, column].imshow(plane, cmap="gray", origin="lower", vmin=0, vmax=1)
+            axes[row, column].axis("off")
+        axes[0, column].set_title(name, color="white", fontsize=9)
+    figure.tight_layout(pad=0.2)
+    figure.savefig(path, dpi=110, facecolor="black", pil_kwargs={"quality": 90})
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("subjects", nargs="+")
+    parser.add_argument("--data", type=Path, default=SHARED)
+    parser.add_argument("--methods", nargs="+", default=METHODS, choices=METHODS)
+    parser.add_argument("--weights", default="auto", help="of the method, where it is one")
+    parser.add_argument("--draws", type=int, default=2)
+    parser.add_argument("--steps", type=int, default=8)
+    parser.add_argument("--slices", type=int, default=48)
+    parser.add_argument("--planes", nargs="+", default=["axi", "cor", "sag"])
+    parser.add_argument("--target-contrast", default="auto", choices=get_args(TargetContrast))
+    parser.add_argument("--out", type=Path, help="table of tab-separated values that the rows are added to")
+    parser.add_argument("--picture", type=Path, help="of the last subject")
+    given = parser.parse_args()
+    options = {"target_contrast": given.target_contrast, "steps": given.steps, "weights": given.weights}
+    for subject in given.subjects:
+        truth, volume = make_slab(given.data, subject, given.slices, given.planes, 0)
+        about = {"subject": subject, "planes": "+".join(given.planes), "target": given.target_contrast}
+        images = {"low field": volume.image[T1W]}
+        for name in given.methods:
+            got = draw(volume, name, given.draws, options)
+            for row in ["estimate", name] if name == given.methods[0] else [name]:
+                report(about | {"row": row}, figures_of(row, got, truth, volume.brain), given.out)
+            images |= {"estimate": got.image, f"one draw of {name}": np.maximum(got.draws[0], 0)}
+        if given.picture:
+            picture(images | {"high field": truth}, volume.brain, given.picture)
+
+
+if __name__ == "__main__":
+    main()
