@@ -126,8 +126,8 @@ def posterior_of_error(
     stacks : of one contrast, aligned with the grid
     mask : (X, Y, Z) bool, brain
 
-    The mean δ minimises Σ_k τ ‖g_k A_k (μ + δ) − y_k‖² / s_k² + ‖C^(−½) δ / σ‖²: y_k the scans, A_k their slice profiles and
-    sampling, g_k a gain, s_k their noise (no less than what is left of a good fit), σ the SD and C the correlation
+    The mean δ minimises Σ_k τ ‖g_k A_k (μ + δ) − y_k‖² / s_k² + ‖C^(−½) δ / σ‖²: y_k the scans, A_k their slice
+    profiles and sampling, g_k a gain, s_k their noise (no less than what is left of a good fit), σ the SD and C the correlation
     (``SPECTRUM``) of the estimate's error, τ = ``TRUST``. Then ``WIDENINGS`` times more, with σ widened where δ says
     that it was too small (``TAIL``).
     """

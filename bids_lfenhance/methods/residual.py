@@ -136,7 +136,8 @@ def draw_residual(
 ) -> tuple[np.ndarray, Mapping[str, int]]:
     """(Residual (C, X, Y, Z) float32 in the units of the scan, zero beyond the brain; network calls by contrast).
 
-    That is σ r̂, less what the stacks contradict of it where the estimate is corrected by them. Each contrast has its own seed, whatever the others are; its noise is drawn on the processor, whatever the device.
+    That is σ r̂, less what the stacks contradict of it where the estimate is corrected by them. Each contrast has its
+    own seed, whatever the others are; its noise is drawn on the processor, whatever the device.
     """
     estimate = prepared.estimate
     seeds = generator.integers(2**63, size=len(CONTRASTS))
