@@ -127,9 +127,9 @@ def posterior_of_error(
     mask : (X, Y, Z) bool, brain
 
     The mean δ minimises Σ_k τ ‖g_k A_k (μ + δ) − y_k‖² / s_k² + ‖C^(−½) δ / σ‖²: y_k the scans, A_k their slice
-    profiles and sampling, g_k a gain, s_k their noise (no less than what is left of a good fit), σ the SD and C the correlation
-    (``SPECTRUM``) of the estimate's error, τ = ``TRUST``. Then ``WIDENINGS`` times more, with σ widened where δ says
-    that it was too small (``TAIL``).
+    profiles and sampling, g_k a gain, s_k their noise (no less than what is left of a good fit), σ the SD and C the
+    correlation (``SPECTRUM``) of the estimate's error, τ = ``TRUST``. Then ``WIDENINGS`` times more, with σ widened
+    where δ says that it was too small (``TAIL``).
     """
     if not stacks or not mask.any():
         return None
