@@ -2,12 +2,15 @@
 
 python benchmarks/lesions.py real patient26 --contrasts T1w T2w FLAIR --planes axi axi+cor+sag [--out TABLE]
 python benchmarks/lesions.py planted norm sub-11 --planes axi axi+cor+sag [--target-contrast own] [--out TABLE]
+python benchmarks/lesions.py drawn patient26 --method cssdiff --draws 5 --contrasts T1w T2w --planes axi+cor+sag
 
 ``real``: lesions outlined in a person of open_ms. Contrast = (mean of the lesions − mean of the white matter around
 them) / that mean, in high field, in the plain mean of the stacks and in the estimate. ``planted``: cubes, crosses and
 shells of 2 to 12 mm, brighter and darker than the white matter they lie in, put into high field before it is acquired.
 Each session is made twice, with and without them; what is kept = the sum over a lesion of the difference that they make
-to the estimate / the same of the plain mean. Subjects as of fidelity.py.
+to the estimate / the same of the plain mean. ``drawn``: the contrast of real lesions in draws of a method, over that
+in the estimate; and "grown", the share of healthy places (balls of 5 mm deep in white matter, in each draw) that differ
+from the white matter around them by more than half the contrast of the lesions. Subjects as of fidelity.py.
 """
 
 import argparse
@@ -38,6 +41,9 @@ APART_MM = 10.0
 RING = (2, 5)
 """Voxels from a real lesion between which the white matter around it is taken."""
 
+HEALTHY, BALL = 20, 2.5
+"""Healthy places where a draw may grow a lesion, and their radius in mm."""
+
 SEED = 3
 
 
@@ -57,14 +63,19 @@ def contrast_of(image: np.ndarray, lesion: np.ndarray, around: np.ndarray) -> fl
     return float(image[lesion].mean() / image[around].mean() - 1)
 
 
-def real(given: argparse.Namespace, subject: str, planes: str) -> None:
-    case = make_case(given.data, subject, session(given, planes, given.contrasts))
+def outlined_lesions(given: argparse.Namespace, subject: str, case: Case) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(X, Y, Z) bool each: the lesions, the white matter around them, all white matter."""
     file = given.data / "open_ms" / "cross_sectional" / subject / "lesions.nii.gz"
     outlined = nib.Nifti1Image.from_filename(file)
     lesion = resample(np.asarray(outlined.dataobj, np.float32), outlined.affine, case.volume.grid, order=1) > 0.5
     white = oracle.tissue_by_intensity(case.truth["T1w"], case.brain & ~lesion)[2] > 0.8
     distance = ndimage.distance_transform_edt(~lesion)
-    around = white & (distance > RING[0]) & (distance <= RING[1])
+    return lesion, white & (distance > RING[0]) & (distance <= RING[1]), white
+
+
+def real(given: argparse.Namespace, subject: str, planes: str) -> None:
+    case = make_case(given.data, subject, session(given, planes, given.contrasts))
+    lesion, around, _ = outlined_lesions(given, subject, case)
     image = estimated(case, given.target_contrast)
     for contrast in given.contrasts:
         channel = CONTRASTS.index(contrast)
@@ -72,6 +83,38 @@ def real(given: argparse.Namespace, subject: str, planes: str) -> None:
         figures = {name: contrast_of(one, lesion, around) for name, one in images.items()}
         about = {"subject": subject, "planes": planes, "kind": "real", "contrast": contrast}
         report(about, figures | {"kept": figures["estimate"] / figures["mean"]}, given.out)
+
+
+def drawn(given: argparse.Namespace, subject: str, planes: str) -> None:
+    case = make_case(given.data, subject, session(given, planes, given.contrasts))
+    lesion, around, white = outlined_lesions(given, subject, case)
+    method = get_method(given.method)
+    prepared = method.prepare(case.volume, method.about.sampling(target_contrast=given.target_contrast))
+    made = [method.sample(prepared, np.random.default_rng(seed)) for seed in range(given.draws)]
+    healthy = white & (ndimage.distance_transform_edt(~lesion) > APART_MM)
+    balls = [
+        ndimage.distance_transform_edt(~_at(point, white.shape))
+        for point in places(healthy, HEALTHY, np.random.default_rng(SEED))
+    ]
+    for contrast in given.contrasts:
+        channel = CONTRASTS.index(contrast)
+        image = made[0].image[channel]
+        draws = [np.maximum(image + one.residual[channel], 0) for one in made if one.residual is not None]
+        kept = [contrast_of(one, lesion, around) / contrast_of(image, lesion, around) for one in draws]
+        half = abs(contrast_of(image, lesion, around)) / 2
+        seen = [
+            contrast_of(one, ball <= BALL, healthy & (ball > BALL) & (ball <= BALL + RING[1]))
+            for one in draws for ball in balls
+        ]  # fmt: skip
+        figures = {"estimate": contrast_of(image, lesion, around), "drawn": float(np.mean(kept))}
+        figures |= {"drawn_sd": float(np.std(kept, ddof=1)), "grown": float(np.mean(np.abs(seen) > half))}
+        report({"subject": subject, "planes": planes, "kind": given.method, "contrast": contrast}, figures, given.out)
+
+
+def _at(point: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    found = np.zeros(shape, bool)
+    found[tuple(point)] = True
+    return found
 
 
 def shape(kind: int, size: int) -> np.ndarray:
@@ -140,15 +183,17 @@ def planted(given: argparse.Namespace, subject: str, planes: str) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("how", choices=["real", "planted"])
+    parser.add_argument("how", choices=["real", "planted", "drawn"])
     parser.add_argument("subjects", nargs="+")
     parser.add_argument("--contrasts", nargs="+", default=["T1w", "T2w", "FLAIR"], choices=CONTRASTS)
     parser.add_argument("--planes", nargs="+", default=["axi", "axi+cor+sag"])
     parser.add_argument("--target-contrast", default="auto", choices=get_args(TargetContrast))
     parser.add_argument("--data", type=Path, default=SHARED)
+    parser.add_argument("--method", default="cfm", help="whose draws")
+    parser.add_argument("--draws", type=int, default=5)
     parser.add_argument("--out", type=Path, help="table of tab-separated values that the rows are added to")
     given = parser.parse_args()
-    run = {"real": real, "planted": planted}[given.how]
+    run = {"real": real, "planted": planted, "drawn": drawn}[given.how]
     for subject in given.subjects:
         for planes in given.planes:
             run(given, subject, planes)

@@ -5,6 +5,7 @@ A table stands between ``<!-- table: NAME -->`` and ``<!-- end -->``; what is be
 python benchmarks/estimate.py SUBJECT ... --out benchmarks/results/estimate.tsv
 python benchmarks/lesions.py planted norm --planes axi --out benchmarks/results/planted-lesions.tsv
 python benchmarks/reliability.py scale|error|volumes --cache FOLDER
+python benchmarks/draws.py SUBJECT ... --out benchmarks/results/draws.tsv
 python benchmarks/papers.py TABLE
 python benchmarks/own_pairs.py test WEIGHTS
 
@@ -143,6 +144,25 @@ def planted_table() -> str:
     return "\n".join(lines)
 
 
+def draws_table() -> str:
+    """Of each subject the estimate, then one draw of each method."""
+    lines = [
+        "| who | | PSNR, dB | mean of all | variance | CRPS, % | power .1–.2 | .2–.3 | .3–.4 /mm | slices alike |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for row in rows_of("draws"):
+        powers = [
+            (float(row[f"power_{low:.2f}"]) + float(row[f"power_{low + 0.05:.2f}"])) / 2 for low in (0.1, 0.2, 0.3)
+        ]
+        shown = [f"{float(row['psnr']):.2f}"]
+        shown += (
+            ["", ""] if row["row"] == "estimate" else [f"{float(row[key]):.2f}" for key in ("mean_psnr", "variance")]
+        )
+        shown += [f"{float(row['crps']):.2f}", *(f"{one:.2f}" for one in powers), f"{float(row['along']):.2f}"]
+        lines.append(f"| `{row['subject']}` | {row['row']} | {' | '.join(shown)} |")
+    return "\n".join(lines)
+
+
 def as_it_is(name: str) -> str:
     """All of a table of benchmarks/results."""
     rows = rows_of(name)
@@ -156,6 +176,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "thresholds": thresholds.table,
     "verdicts": verdict_table,
     "planted-lesions": planted_table,
+    "draws": draws_table,
     "conclusions": lambda: conclusions(rows_of("papers")),
     **{
         name: partial(as_it_is, name)
