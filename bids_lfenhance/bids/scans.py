@@ -1,5 +1,7 @@
 """Scans: one frozen record per image of the requested subjects, made without opening an image."""
 
+import hashlib
+import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
@@ -110,15 +112,16 @@ class Scan:
     def contrast_agent(self) -> bool:
         """Whether the name (``ce-``) or the sidecar (``ContrastBolusAgent`` …) says that an agent was given."""
         agents = (self.sidecar.get(key) for key in ("ContrastBolusAgent", "ContrastBolusIngredient"))
-        return "ce" in self.entities or any(value and str(value).strip().lower() not in _NO_AGENT for value in agents)
+        return "ce" in self.entities or any(map(_names_agent, agents))
 
     @property
     def slice_thickness(self) -> float | None:
         """Thickness of the slices by the sidecar, mm; None where it gives no number."""
         try:
-            return float(str(self.sidecar.get("SliceThickness")).replace(",", "."))
+            thickness = float(str(self.sidecar.get("SliceThickness")).replace(",", "."))
         except ValueError:
             return None
+        return thickness if math.isfinite(thickness) else None
 
     @property
     def plane(self) -> str | None:
@@ -126,7 +129,19 @@ class Scan:
         return plane_in(self.entities.get("acq", "")) or plane_of_sidecar(self.sidecar)
 
 
-_NO_AGENT = ("", "n/a", "na", "none", "no", "false", "[]", "null")
+_NO_AGENT = ("n/a", "na", "none", "no", "not", "without", "false", "null", "nil")
+"""First words of what sidecars say where no contrast agent was given."""
+
+
+def _names_agent(value: object) -> bool:
+    """Whether what a sidecar says of a contrast agent means that one was given.
+
+    >>> [_names_agent(value) for value in ("Gadovist", ["NONE"], "No contrast", "not applicable", "", None, ["Gd"])]
+    [True, False, False, False, False, False, True]
+    """
+    values = value if isinstance(value, list) else [value]
+    texts = [str(one).strip().lower() for one in values if one]
+    return any(text and re.split(r"[\s:,(]", text)[0] not in _NO_AGENT for text in texts)
 
 
 def plane_in(text: str) -> str | None:
@@ -255,6 +270,15 @@ def file_state(path: Path) -> tuple[int, ...]:
     except OSError:
         return ()
     return state.st_size, state.st_mtime_ns
+
+
+def file_digest(path: Path) -> str:
+    """The SHA-256 of a file; empty where it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return ""
 
 
 def _unusable(entities: Mapping[str, str], suffix: str, path: Path) -> str | None:

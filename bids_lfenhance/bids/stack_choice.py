@@ -1,5 +1,8 @@
-"""Which low-field stacks of a session are fused: none with contrast agent beside plain ones, no acquisition twice."""
+"""Which low-field stacks of a session are fused: none with contrast agent beside plain ones of its contrast, no
+acquisition twice.
+"""
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 
@@ -8,19 +11,22 @@ from .scans import PLANES, Scan, shorten
 _REFORMATS = {"MPR", "REFORMATTED", "MPR_THICK", "RESAMPLED", "PROJECTION IMAGE"}
 """Words of DICOM's ImageType by which an image was computed from a volume that was acquired."""
 
-_ONE_ACQUISITION = {"rec": "reconstructions", "echo": "echoes", "inv": "inversions", "flip": "flip angles"}
+_ONE_ACQUISITION = {
+    **{"rec": "reconstructions", "echo": "echoes", "inv": "inversions", "flip": "flip angles"},
+    "part": "parts",
+}
 """Entities by which images of one acquisition differ."""
 
 
 def choose_stacks(stacks: Sequence[Scan]) -> tuple[tuple[Scan, ...], tuple[str, ...]]:
     """The stacks that are fused, in their order, at least one; and a sentence on each choice."""
-    plain = [scan for scan in stacks if not scan.contrast_agent]
-    used, notes = tuple(plain or stacks), []
-    if plain and len(plain) < len(stacks):
-        agent = [scan.name for scan in stacks if scan.contrast_agent]
+    plain = {scan.contrast for scan in stacks if not scan.contrast_agent}
+    agent = [scan for scan in stacks if scan.contrast_agent and scan.contrast in plain]
+    used, notes = tuple(scan for scan in stacks if scan not in agent), []
+    if agent:
         notes.append(
             f"{len(agent)} stacks with contrast agent (ce-, or ContrastBolusAgent in the sidecar) were left out: "
-            f"{shorten(agent, 3)}."
+            f"{shorten((scan.name for scan in agent), 3)}."
         )
     used, sentences = _without_reformats(used)
     return used, (*notes, *sentences, *_several_of_one(used))
@@ -47,8 +53,8 @@ def _without_reformats(stacks: Sequence[Scan]) -> tuple[tuple[Scan, ...], list[s
 
 def is_reformat(scan: Scan) -> bool:
     """Whether the sidecar says that the image was computed from another by resampling."""
-    kind = scan.sidecar.get("ImageType")
-    words = {str(word).strip().upper() for word in kind} if isinstance(kind, list) else set()
+    kind = scan.sidecar.get("ImageType") or []
+    words = {str(word).strip().upper() for word in (kind if isinstance(kind, list) else re.split(r"\\+|,", str(kind)))}
     return "DERIVED" in words and bool(words & _REFORMATS)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from ..bids.defects import file_defect
 from ..bids.names import derivative_name, sidecar_path, source_entities, space_of
-from ..bids.scans import Scan
+from ..bids.scans import Scan, file_digest
 from ..bids.sessions import LowFieldSession
 from ..bids.sidecars import optional_json
 from ..config import CONTRASTS, RunSpec
@@ -136,7 +136,7 @@ def is_complete(session: LowFieldSession, spec: RunSpec) -> bool:
     files = session_layout(session, spec)
     for contrast in contrasts(session.stacks):
         made = optional_json(sidecar_path(files[f"enhanced/{contrast}"]))
-        if made.get("SettingsHash") != spec.settings_hash or made.get("ScanStates") != scan_states(session):
+        if made.get("SettingsHash") != spec.settings_hash or not are_of(made.get("ScanStates"), session):
             return False
     return True
 
@@ -144,7 +144,36 @@ def is_complete(session: LowFieldSession, spec: RunSpec) -> bool:
 def scan_states(session: LowFieldSession) -> list[list[Any]]:
     """Of all scans that went in, of both field strengths, and of lesion masks, what changes the result.
 
-    That is the name, size and time of change, and of the sidecar field strength, plane and slice thickness.
+    That is the name; of the sidecar field strength, plane and slice thickness; and of the file size, time of change and
+    SHA-256.
     """
-    scans = (*session.stacks, *session.reference, *session.lesions)
-    return [[one.stem, *one.state, one.tesla, one.plane, one.slice_thickness] for one in scans]
+    return [[*_what(scan), [*scan.state, file_digest(scan.path)]] for scan in _scans_of(session)]
+
+
+def are_of(states: object, session: LowFieldSession) -> bool:
+    """Whether recorded ``scan_states`` are those of a session's scans as they are now.
+
+    A file that was copied or fetched again has another time of change and the same content. One that was dropped since
+    (a link to annexed content) is taken for what it was.
+    """
+    scans = _scans_of(session)
+    if not isinstance(states, list) or len(states) != len(scans):
+        return False
+    return all(_is_of(state, scan) for state, scan in zip(states, scans, strict=True))
+
+
+def _is_of(state: object, scan: Scan) -> bool:
+    if not isinstance(state, list) or state[:-1] != _what(scan) or not isinstance(state[-1], list):
+        return False
+    *before, digest = state[-1]
+    if not scan.state or tuple(before) == scan.state:
+        return True
+    return before[:1] == [scan.state[0]] and digest == file_digest(scan.path)
+
+
+def _scans_of(session: LowFieldSession) -> tuple[Scan, ...]:
+    return (*session.stacks, *session.reference, *session.lesions)
+
+
+def _what(scan: Scan) -> list[Any]:
+    return [scan.stem, scan.tesla, scan.plane, scan.slice_thickness]

@@ -1,4 +1,7 @@
-"""Files of earlier runs that the scans of a session, as they are now, do not account for."""
+"""Files of earlier runs that the scans of a session, as they are now, do not account for.
+
+An image without a sidecar that says what it is and what it was made of is somebody's own, and never among them.
+"""
 
 from collections.abc import Set
 from pathlib import Path
@@ -21,13 +24,15 @@ def superseded(session: LowFieldSession, spec: RunSpec) -> list[Path]:
     shown = [path for key, path in promised.items() if key.startswith("enhanced/")]
     if all(optional_json(sidecar_path(path)).get("SettingsHash") == spec.settings_hash for path in shown):
         return []
-    descs = {f"{spec.label}{end}" for end in ("", *MAP_ENDS, *CONTRASTS)}
+    images = {f"{spec.label}{end}" for end in ("", *MAP_ENDS)}
+    labels = {f"{spec.label}{contrast}" for contrast in CONTRASTS}
     space = space_of(session)
     found = []
     for path in promised["qc"].parent.glob("*"):
-        entities, _, end = split_name(path.name)
+        entities, suffix, end = split_name(path.name)
         here = entities.get("res") == spec.resolution or entities.get("space", space) != space
-        if end in (".nii.gz", ".tsv") and here and entities.get("desc") in descs:
+        named = entities.get("desc") in (labels if suffix == "dseg" else images)
+        if end in (".nii.gz", ".tsv") and here and named and _is_ours(path):
             found.append(path)
     return sorted(set(found) - set(promised.values()))
 
@@ -46,7 +51,9 @@ def stale_files(session: LowFieldSession, spec: RunSpec, frame: str) -> list[Pat
     low |= {str(entry.get("File")) for entry in before.get("Scans", []) if isinstance(entry, dict)}
     moved = before.get("ReferenceScan", frame) != frame
     files = sorted(promised["qc"].parent.glob("*"))
-    stale = {path for path in files if path not in own and _is_stale(path, session, spec, low, moved)}
+    stale = {
+        path for path in files if path not in own and _is_ours(path) and _is_stale(path, session, spec, low, moved)
+    }
     images = {path for path in files if path.name.endswith(".nii.gz")} - stale
     measured = {split_name(path.name)[0].get("desc") for path in images if session.paired}
     metrics = {path for path in files if path.name.endswith(METRICS)} - own
@@ -60,6 +67,13 @@ def remove(path: Path) -> None:
         with_it.append(sidecar_path(path).with_suffix(".tsv"))
     for one in (path, *with_it):
         one.unlink(missing_ok=True)
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether a run wrote a file: of images and tables, whether their sidecar says what they are and are made of."""
+    if not path.name.endswith((".nii.gz", "_dseg.tsv")):
+        return True  # only transforms and metrics are meant beside them
+    return {"Description", "Sources"} <= optional_json(sidecar_path(path)).keys()
 
 
 def _is_stale(path: Path, session: LowFieldSession, spec: RunSpec, low: Set[str], moved: bool) -> bool:

@@ -154,6 +154,21 @@ def test_contrast_agent_in_the_sidecar_alone(make_tree: MakeTree, low: Sidecar, 
     assert any("contrast agent" in sentence and "acq-cor_T1w" in sentence for sentence in session.warnings)
 
 
+@pytest.mark.parametrize("words", [["NONE"], "No contrast", "Not applicable", "", "without"])
+def test_no_contrast_agent_in_other_words(make_tree: MakeTree, low: Sidecar, words: object) -> None:
+    tree = {"01/A/acq-axi_T1w": low, "01/A/acq-cor_T1w": low | {"ContrastBolusAgent": words}}
+    (session,) = make_plan(make_tree(tree)).sessions
+    assert len(session.stacks) == 2
+
+
+def test_a_contrast_that_there_is_with_agent_only_is_enhanced_beside_another_without(
+    make_tree: MakeTree, low: Sidecar
+) -> None:
+    tree = {"01/A/acq-axi_ce-gad_T1w": low, "01/A/acq-axi_T2w": low, "01/A/acq-cor_ce-gad_T2w": low}
+    (session,) = make_plan(make_tree(tree)).sessions
+    assert [scan.name for scan in session.stacks] == ["acq-axi_ce-gad_T1w", "acq-axi_T2w"]
+
+
 def test_a_reference_with_contrast_agent_is_said(make_tree: MakeTree, low: Sidecar, high: Sidecar) -> None:
     """The kind of bids-specification issue 1542, where there is nothing better."""
     tree = {"01/A/T1w": low, "01/B/T1w": high | {"ContrastBolusIngredient": "GADOLINIUM"}}
@@ -167,7 +182,8 @@ def test_reformats_of_one_acquisition_are_not_three(make_tree: MakeTree, low: Si
     computed = low | {"ImageType": ["DERIVED", "SECONDARY", "MPR", "CORONAL"]}
     tree: dict[str, Any] = {"01/A/acq-axi_T1w": low | {"ImageType": ["DERIVED", "PRIMARY", "M"]}}
     tree |= {f"01/A/acq-{plane}_T1w": computed for plane in ("cor", "sag")}
-    tree |= {f"02/A/acq-{plane}_T1w": computed for plane in ("axi", "cor", "sag")}
+    as_text = computed | {"ImageType": "DERIVED\\SECONDARY\\MPR\\CORONAL"}
+    tree |= {f"02/A/acq-{plane}_T1w": as_text for plane in ("axi", "cor", "sag")}
     for session in make_plan(make_tree(tree)).sessions:
         assert [scan.name for scan in session.stacks] == ["acq-axi_T1w"]
         assert any("2 reformats" in s and "acq-cor_T1w, acq-sag_T1w" in s for s in session.warnings)

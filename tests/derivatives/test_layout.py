@@ -1,7 +1,9 @@
 """The one table of names: those of the contract, never one for two files, never outside OUT_DIR."""
 
 import json
+import os
 from collections import Counter
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -11,9 +13,11 @@ import numpy as np
 import pytest
 
 from bids_lfenhance.bids.names import sidecar_path
+from bids_lfenhance.bids.scans import file_state
 from bids_lfenhance.bids.sessions import LowFieldSession
 from bids_lfenhance.config import RunSpec
 from bids_lfenhance.derivatives.layout import (
+    are_of,
     is_complete,
     missing_outputs,
     reference_layout,
@@ -225,3 +229,30 @@ def test_whichever_file_is_empty_cut_short_or_gone_is_missed(tmp_path: Path, kin
         assert not is_complete(session, made)
         path.write_bytes(content)
     assert is_complete(session, made)
+
+
+def test_scans_fetched_again_or_dropped_are_those_it_was_made_of(tmp_path: Path) -> None:
+    """``datalad drop`` and ``get``, or a copy, change the time of a file and not what it holds."""
+    session, made = make_session(tmp_path / "raw", "paired"), spec(tmp_path / "out")
+    paths = [tmp_path / scan.path.name for scan in session.stacks]
+    for path in paths:
+        path.write_bytes(b"one")
+
+    def now() -> LowFieldSession:
+        found = zip(session.stacks, paths, strict=True)
+        return replace(session, stacks=tuple(replace(scan, path=path, state=file_state(path)) for scan, path in found))
+
+    fill(now(), made)
+    assert is_complete(now(), made)
+    os.utime(paths[0], (1, 1))
+    assert is_complete(now(), made)
+    paths[0].write_bytes(b"two")
+    assert not is_complete(now(), made)
+    paths[0].unlink()
+    assert is_complete(now(), made), "what was dropped is taken for what it was"
+    assert not is_complete(replace(now(), stacks=session.stacks[1:]), made), "a scan fewer is not the same session"
+
+
+@pytest.mark.parametrize("states", [None, [], "x", [1], [[]], [["a", 1.0, None, None]], [["a", 1.0, None, None, "x"]]])
+def test_states_of_another_kind_are_of_no_session(states: object) -> None:
+    assert not are_of(states, record("paired"))

@@ -138,6 +138,30 @@ def test_low_field_beside_the_reference_of_another_session_shares_no_file_with_i
     assert [one.mask.path for one in (shown, other)] == [session_layout(one, spec)["mask"] for one in (first, second)]
 
 
+def test_what_a_user_put_there_stays_whatever_its_name(tmp_path, spec):
+    """Lesion masks drawn on a session may lie in the derivative; so may images of other programs."""
+    record = make_session(tmp_path / "raw", "paired")
+    run(record, spec)
+    folder = session_layout(record, spec)["qc"].parent
+    names = ("label-lesion_mask", "space-GE_label-lesion_mask", "desc-mine_roi", "space-GE_res-1mm_desc-mine_T1w")
+    own = {folder / f"sub-01_ses-HFC_{name}.nii.gz" for name in names}
+    for path in own:
+        path.write_bytes(b"mine")
+    (folder / "sub-01_ses-HFC_label-lesion_mask.json").write_text('{"Sources": ["drawn by hand"]}')
+    left = replace(record, stacks=record.stacks[1:2])
+    run(left, replace(spec, settings_hash="other"))
+    assert {path.read_bytes() for path in own} == {b"mine"}
+
+
+def test_a_label_that_another_one_ends_with_a_contrast_keeps_its_images(tmp_path, spec):
+    record = make_session(tmp_path / "raw", "paired")
+    both = [replace(spec, label=label) for label in ("ownT1w", "own")]
+    for recipe in both:
+        run(record, recipe)
+    run(record, replace(both[1], settings_hash="other"))
+    assert on_disk(spec) >= promised(record, *both)
+
+
 def test_another_frame_makes_all_that_lay_in_the_first_untrue(tmp_path, spec):
     """The reference stack changed: nothing of another recipe is left beside it, its frame is told."""
     record, other = make_session(tmp_path / "raw", "unpaired"), replace(spec, label="other")
