@@ -7,14 +7,16 @@ from typing import TypeVar
 import torch
 from torch import nn
 
+from ..imaging.grid import box_of
 from ..nn.batch import Batch, ValidationSession, required
-from ..nn.estimate import read_output
+from ..nn.estimate import SCALE, read_output
 from ..nn.precision import use_precision
 from ..nn.residual import radial_power, standardise
 from ..nn.stage import Losses, Nets
 from ..nn.unet3d import apply_padded
 from ..nn.weights import LoadedWeights, load_weights
 from . import get_trainable
+from .estimate import MARGIN, REACH_MM
 from .residual_options import ESTIMATE, FlowTraining, ResidualTraining, ResidualTrainingSettings
 
 S = TypeVar("S", bound=ResidualTrainingSettings)
@@ -41,7 +43,7 @@ class EstimateOfHeads:
         return self._loaded.sha256
 
     def __call__(self, batch: Batch) -> Batch:
-        """The batch with ``mean`` and ``scale``, (B, 1, X, Y, Z)."""
+        """The batch, of one head, with ``mean`` and ``scale``, (1, 1, X, Y, Z)."""
         self._network = self._network or estimator(self._loaded, batch.input.device, self._precision)
         return with_estimate(batch, self._network)
 
@@ -56,9 +58,18 @@ def estimator(loaded: LoadedWeights, device: torch.device, precision: str) -> nn
 
 
 def with_estimate(batch: Batch, network: nn.Module) -> Batch:
-    """The batch with ``mean`` and ``scale``, (B, 1, X, Y, Z)."""
+    """The batch, of one head, with ``mean`` and ``scale``, (1, 1, X, Y, Z).
+
+    The network is given as much around the brain as in use (``methods.estimate.MARGIN``): its normalisation is over all
+    that it sees. Beyond, there is nothing, and nothing to draw.
+    """
+    shown = (batch.input[0, 0] != 0) | batch.mask[0, 0]  # the scans as far as 2 mm around the mask that was found
+    box = (slice(None), slice(None), *box_of(shown.cpu().numpy(), MARGIN - round(REACH_MM)))
     with torch.no_grad():
-        mean, scale = read_output(batch.input, apply_padded(network, batch.input))
+        part = batch.input[box]
+        here = read_output(part, apply_padded(network, part))
+    mean, scale = torch.zeros_like(batch.input[:, :1]), torch.full_like(batch.input[:, :1], SCALE[0])
+    mean[box], scale[box] = here
     return replace(batch, mean=mean, scale=scale)
 
 

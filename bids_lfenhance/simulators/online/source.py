@@ -27,8 +27,9 @@ from .stacks import Simulated, prepare_noise, simulate
 FIRST = 8
 """Heads in the pool when a stage begins."""
 
-MARGIN = 8
-"""Voxels of nothing around a brain: what the blur of a stack and its motion need, and what the network is shown."""
+MARGIN = 16
+"""Voxels of nothing around a brain: what its deformation, the blur of a stack and its motion need. With 8, one deformed
+head in six touched the walls."""
 
 BOTH = 0.15
 """How often an item in the contrast of the scan is cut from a head whose T1w is a target in the same step."""
