@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from scipy import ndimage
@@ -73,12 +74,46 @@ def shading(estimate: np.ndarray, fused: np.ndarray, where: np.ndarray, zooms: S
 
 @dataclass(frozen=True, eq=False)
 class _Scan:
-    """One stack against the estimate: operator, ``gain`` between their units, what is left, SD of its noise."""
+    """One stack against the estimate: operator, ``gain`` between their units, what is left, SD of its noise.
+
+    ``left`` (n,) of the voxels that are compared, without what is smoother than ``FIELD_MM`` (``field``).
+    """
 
     operator: Acquisition
     gain: float
     left: np.ndarray
     noise: float
+    field: "_Field"
+
+    def of_draw(self, spectrum: np.ndarray, generator: np.random.Generator) -> "_Scan":
+        """The stack as it would be of an error with this ``spectrum`` alone, with a draw of its noise."""
+        noise = generator.standard_normal(self.left.shape, np.float32) * np.float32(self.noise / TRUST**0.5)
+        return replace(self, left=self.field.taken_from(self.gain * self.operator.measure(spectrum) + noise))
+
+
+@dataclass(frozen=True, eq=False)
+class _Field:
+    """What is smooth of values at the voxels ``where`` of a stack; ``widths`` (3,) of the smoothing in voxels."""
+
+    where: np.ndarray
+    widths: np.ndarray
+
+    @cached_property
+    def share(self) -> np.ndarray:
+        """(I, J, K) how much of the smoothing's weight lies within ``where``."""
+        return self._smooth(self.where.astype(np.float32))
+
+    def taken_from(self, values: np.ndarray) -> np.ndarray:
+        """(n,) float32: values (n,) of the voxels ``where`` without what is smooth of them."""
+        image = np.zeros(self.where.shape, np.float32)
+        image[self.where] = values
+        image -= self._smooth(image) / np.maximum(self.share, 1e-3)
+        found: np.ndarray = image[self.where]
+        return found
+
+    def _smooth(self, image: np.ndarray) -> np.ndarray:
+        found: np.ndarray = ndimage.gaussian_filter(image, self.widths, mode="constant", truncate=2.5)
+        return found
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,10 +139,7 @@ class ErrorPosterior:
         """
         out = prior.astype(np.float32)
         spectrum = self.frame.spectrum(out[self.box])
-        scans = []
-        for scan in self.scans:
-            noise = generator.standard_normal(scan.left.shape, np.float32) * np.float32(scan.noise / TRUST**0.5)
-            scans.append(replace(scan, left=scan.gain * scan.operator.measure(spectrum) + noise))
+        scans = [scan.of_draw(spectrum, generator) for scan in self.scans]
         change = np.zeros_like(self.sigma)
         for _ in range(DRAW_ROUNDS):
             change = _posterior_mean(scans, self.sigma, self.root, self.frame, change)
@@ -217,14 +249,10 @@ def _compare(stack: Stack, spectrum: np.ndarray, depth: np.ndarray, frame: Frame
     signal = np.sqrt(np.maximum(np.square(data[where], dtype=np.float32) - stack.sigma**2, 0))
     expected = operator.measure(spectrum)
     gain = float(np.vdot(expected, signal)) / max(float(np.vdot(expected, expected)), 1e-12)
-    left = np.zeros(geometry.shape, np.float32)
-    left[where] = signal - gain * expected
-    widths = FIELD_MM / np.array(geometry.zooms)
-    share = ndimage.gaussian_filter(where.astype(np.float32), widths, mode="constant", truncate=2.5)
-    left -= ndimage.gaussian_filter(left, widths, mode="constant", truncate=2.5) / np.maximum(share, 1e-3)
-    values = left[where]
-    noise = max(float(stack.sigma), 1.4826 * float(np.median(np.abs(values))))
-    return _Scan(operator, gain, values, noise) if noise > 0 and gain > 0 else None
+    field = _Field(where, FIELD_MM / np.array(geometry.zooms))
+    left = field.taken_from(signal - gain * expected)
+    noise = max(float(stack.sigma), 1.4826 * float(np.median(np.abs(left))))
+    return _Scan(operator, gain, left, noise, field) if noise > 0 and gain > 0 else None
 
 
 def _root_of_correlation(frame: Frame) -> np.ndarray:

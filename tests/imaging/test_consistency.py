@@ -133,13 +133,14 @@ def test_the_order_of_stacks_changes_no_byte_and_none_changes_nothing(head) -> N
     assert not correction(truth, 0 * scale, stacks, mask, grid).any()
 
 
-def test_draws_spread_as_the_corrected_estimate_errs_and_agree_with_the_scans(head) -> None:
+@pytest.mark.parametrize("width", [1.2, 8.0])
+def test_draws_spread_as_the_corrected_estimate_errs_and_agree_with_the_scans(head, width) -> None:
     truth, _, grid, stacks = head
     mask, sd, rng = mask_of(truth), 0.15, np.random.default_rng(1)
 
     def error() -> np.ndarray:
-        """Of the error model: smooth over some 3 mm, like ``SPECTRUM``."""
-        smooth = ndimage.gaussian_filter(rng.standard_normal(truth.shape), 1.2)
+        """Smooth over some 3 mm, like ``SPECTRUM``, or so much that the scans are not asked."""
+        smooth = ndimage.gaussian_filter(rng.standard_normal(truth.shape), width)
         return np.where(mask, sd * smooth / smooth.std(), 0).astype(np.float32)
 
     estimate = truth + error()
