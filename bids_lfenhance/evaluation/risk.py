@@ -88,8 +88,7 @@ def risk_map(
         if where.any():
             fits.append(_fit_stack(stack, Acquisition.of(stack, small, where, frame), spectra, where))
     if not fits:
-        message = "the stacks and the brain mask must overlap, found no common voxel: check the registration"
-        raise InputError(message, code="no-overlap")
+        return np.where(mask, np.float32(np.nan), np.float32(0)), _UNSEEN
     risk = np.zeros(grid.shape, dtype=np.float32)
     risk[box] = _combine(fits, small, inside)
     return risk, _record(risk[mask], fits)
@@ -195,6 +194,14 @@ def _combine(fits: Sequence[_Fit], grid: Grid, inside: np.ndarray) -> np.ndarray
     risk = np.where(inside, np.float32(np.nan), np.float32(0))
     risk[known] = blurred[known] / share[known]
     return risk
+
+
+_UNSEEN: dict[str, Any] = {
+    "Threshold": THRESHOLD,
+    "FractionSeen": 0.0,
+    "Stacks": [],
+    "Warnings": ["no stack saw any of the brain: the risk is unknown"],
+}
 
 
 def _record(values: np.ndarray, fits: Sequence[_Fit]) -> dict[str, Any]:

@@ -43,7 +43,7 @@ def compute_expected_error(std: Volume, risk: Volume, records: Mapping[str, Any]
     """
     image = np.zeros_like(std.image)
     for contrast, record in records.items():
-        unit = float(np.mean([stack["NoiseUnit"] for stack in record["Stacks"]]))
+        unit = float(np.mean([stack["NoiseUnit"] for stack in record["Stacks"]] or [0.0]))
         cycle = unit * risk.channel(contrast)
         image[CONTRASTS.index(contrast)] = expected_error(std.channel(contrast), cycle, mask, std.grid)
     return replace(std, image=image)
@@ -63,7 +63,7 @@ def evaluate_session(images: Mapping[str, Volume], reference: Volume, mask: np.n
         for contrast in reference.contrasts
         for name, volume in images.items()
         if contrast in volume.contrasts
-        for row in image_metrics(volume.channel(contrast), reference.channel(contrast), mask)
+        for row in image_metrics(volume.channel(contrast), reference.channel(contrast), mask, reference.grid.zooms)
     ]
 
 

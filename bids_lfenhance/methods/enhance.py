@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -42,7 +43,7 @@ def enhance(
     progress : called with (draws done, draws in all)
     memory_gb : GiB that the networks may use; None: what is free. How much runs at once is chosen to fit; an
         InputError, before anything runs, where nothing fits. A device that runs out all the same is asked once more
-        for a quarter; ``MethodError`` where that is too much
+        for a quarter, or for half where nothing fits into that; ``MethodError`` where that is too much
     """
     _check(volume, method, sampling, n_samples)
     count = n_samples or method.about.draws
@@ -52,9 +53,10 @@ def enhance(
     limit = _limit(method, sampling, memory_gb)
     warnings: list[str] = []
     sums = _draw_all(_fitted(method, prepared, limit), method, children, progress)
-    if isinstance(sums, str) and method.fit_to_memory:
-        warnings = [f"The memory of the device did not suffice ({sums}): went on with a quarter of it, more slowly."]
-        sums = _draw_all(_fitted(method, prepared, limit // 4), method, children, progress)
+    smaller = _smaller(method, prepared, limit) if isinstance(sums, str) else None
+    if smaller is not None:
+        warnings = [f"The memory of the device did not suffice ({sums}): went on with less of it at once, more slowly."]
+        sums = _draw_all(smaller, method, children, progress)
     if isinstance(sums, str):
         raise MethodError(
             f"{method.name} ran out of memory on its device, with the smallest windows that it has ({sums}): end what "
@@ -122,6 +124,14 @@ def _limit(method: Enhancer[S, P], sampling: S, memory_gb: float | None) -> int:
 
 def _fitted(method: Enhancer[S, P], prepared: P, limit: int) -> P:
     return method.fit_to_memory(prepared, limit) if method.fit_to_memory else prepared
+
+
+def _smaller(method: Enhancer[S, P], prepared: P, limit: int) -> P | None:
+    """What asks for a quarter of the memory at once, or half; None where nothing is made to fit into that."""
+    for share in (4, 2) if method.fit_to_memory else ():
+        with suppress(InputError):
+            return _fitted(method, prepared, limit // share)
+    return None
 
 
 def _draw_all(

@@ -46,7 +46,7 @@ def acquired_arrays(
         target = high.channel(name)[box]
         columns["slots"].append(np.clip(np.round(slots.image * SLOT_FULL), 0, 255).astype(np.uint8))
         columns["covered"].append(slots.covered.astype(np.uint8))
-        columns["high"].append(as_bytes(target, region))
+        columns["high"].append(as_bytes(target, inside, region))
         columns["resolution"].append(slots.resolution)
         both = [np.stack([one]) for one in (low.channel(name)[box], target)]
         seen, wanted = (Scale.of(one, inside).apply(one, inside)[0] for one in both)

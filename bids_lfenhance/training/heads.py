@@ -20,13 +20,15 @@ CORTEX = {1000: 3, 2000: 42}
 """Parcels of the cortex: a thousand numbers from each of these are one label."""
 
 
-def as_bytes(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """(X, Y, Z) uint8: ``FULL`` is the brain's 99.9th percentile, at least 1 inside ``mask`` and 0 outside."""
+def as_bytes(image: np.ndarray, mask: np.ndarray, kept: np.ndarray | None = None) -> np.ndarray:
+    """(X, Y, Z) uint8: ``FULL`` is the 99.9th percentile of the brain, ``mask``; at least 1 inside ``kept``, by default
+    the same, and 0 outside.
+    """
     level = float(np.percentile(image[mask], PERCENTILE))
     if not level > 0:
         raise InputError("Expected a brain that is brighter than nothing, found none; look at the image.")
     values = np.clip(np.round(image * (FULL / level)), 1, 255).astype(np.uint8)
-    return np.where(mask, values, np.uint8(0))
+    return np.where(mask if kept is None else kept, values, np.uint8(0))
 
 
 def head_bytes(high: Volume, mask: np.ndarray) -> np.ndarray:

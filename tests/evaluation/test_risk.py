@@ -193,5 +193,7 @@ def test_what_cannot_be_compared_is_refused(scene):
     with refused("bad-values"):
         scene.risk(np.zeros_like(scene.image), planes=1)
     away = replace(scene.stacks[0], affine=rigid((900, 0, 0), (0, 0, 0), (0, 0, 0)) @ scene.stacks[0].affine)
-    with refused("no-overlap"):
-        risk_map(scene.image, [away], scene.tissue, scene.mask, scene.grid)
+    risk, record = risk_map(scene.image, [away], scene.tissue, scene.mask, scene.grid)
+    assert np.isnan(risk[scene.mask]).all()
+    assert not risk[~scene.mask].any()
+    assert record["FractionSeen"] == 0

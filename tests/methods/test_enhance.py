@@ -118,8 +118,8 @@ class Windowed:
     window: int = 10**12
 
 
-def hungry(most: int, fits: bool = True) -> Enhancer[Any, Any]:
-    """A method whose third draw finds too little memory with a window above ``most``."""
+def hungry(most: int, fits: bool = True, least: int = 0) -> Enhancer[Any, Any]:
+    """A method whose third draw finds too little memory with a window above ``most``; ``least`` is what it takes."""
     import torch
 
     calls: list[int] = []
@@ -128,6 +128,8 @@ def hungry(most: int, fits: bool = True) -> Enhancer[Any, Any]:
         return Prepared(volume, settings)
 
     def fit(prepared: Prepared[Windowed], limit: int) -> Prepared[Windowed]:
+        if limit < least:
+            raise InputError(f"Expected {least} bytes, found {limit}; give more.")
         return replace(prepared, settings=Windowed(window=limit))
 
     def sample(prepared: Prepared[Windowed], generator: np.random.Generator) -> Draw:
@@ -147,8 +149,16 @@ def test_too_little_memory_takes_a_quarter_once_and_changes_nothing_else(volume:
     np.testing.assert_array_equal(result.image, plenty.image)
     np.testing.assert_array_equal(result.std, plenty.std)
     (warning,) = result.provenance["warnings"]
-    assert "a quarter of it" in warning
+    assert "went on with less" in warning
     assert not plenty.provenance["warnings"]
+
+
+def test_what_does_not_fit_into_a_quarter_is_tried_in_half(volume: Volume) -> None:
+    gib = 2**30
+    result = enhance(volume, hungry(gib // 2, least=gib // 3), Windowed(), np.random.default_rng(0), memory_gb=1)
+    assert len(result.provenance["warnings"]) == 1
+    with pytest.raises(MethodError, match="ran out of memory"):
+        enhance(volume, hungry(gib // 2, least=gib * 2 // 3), Windowed(), np.random.default_rng(0), memory_gb=1)
 
 
 @pytest.mark.parametrize("fits", [True, False])

@@ -119,7 +119,7 @@ class OnlineSource:
         """Head ``number`` of the pool of a stage: whose it is and what is drawn of it."""
         generator = np.random.default_rng([seed, number_of_stage, _POOL, number])
         pairs = [pair for pair in self._pairs if pair.restored or number % 2]
-        if pairs and generator.random() < self.settings.pairs:
+        if pairs and (generator.random() < self.settings.pairs or not any(self._heads.values())):
             pair = pairs[int(generator.integers(len(pairs)))].with_room(stage.patch, MARGIN)
             return plan_pair(number, pair, generator)
         restored = number % 2 == 0 and bool(self._heads["head"])

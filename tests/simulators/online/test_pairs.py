@@ -83,6 +83,23 @@ def test_targets_are_high_field_and_high_field_in_the_contrast_of_the_scan(sessi
     assert np.abs(made.high.numpy()[inside] - wanted).mean() > 0.05, "the contrasts differ"
 
 
+def test_fat_around_the_brain_does_not_set_the_level_of_the_target(session) -> None:
+    low, high, brain = session
+    rim = ndimage.binary_dilation(brain, iterations=2) & ~brain
+    image = np.where(rim, 3 * high.channel("T1w").max(), high.channel("T1w"))
+    fat = volume_from_channels(high.grid, {"T1w": image})
+    plain = volume_from_channels(high.grid, {"T1w": high.channel("T1w")})
+    one, other = (acquired_arrays(low, each, brain)[0] for each in (plain, fat))
+    inside = one["mask"]
+    np.testing.assert_array_equal(one["high"][0][inside], other["high"][0][inside])
+
+
+def test_pairs_alone_fill_the_pool(example: Example) -> None:
+    source = OnlineSource([example], OnlineTraining(pairs=0.5, pool=8, renew=2))
+    stage = Stage("estimate", (), 100, 4, (16, 16, 16))
+    assert {type(source.plan(stage, 0, 0, number)).__name__ for number in range(12)} == {"PlannedPair"}
+
+
 def test_stacks_are_left_out_and_sides_exchanged(example: Example) -> None:
     (pair,) = pairs_of([example])
     plans = [plan_pair(0, pair, np.random.default_rng(seed)) for seed in range(30)]
