@@ -53,8 +53,9 @@ def parse(argv: Sequence[str] | None = None) -> Common:
     run = {key: _typed(kind, key, value) for key, value in file["run"].items()}
     run |= {key: value for key, value in given.items() if key in names}
     if run.get("sloppy"):
-        if run.get("budget", "sloppy") != "sloppy":
-            parser.error(f"--sloppy and --budget {run['budget']} contradict each other: leave out one")
+        both = given if "sloppy" in given else run  # a file's budget gives way to --sloppy
+        if both.get("budget", "sloppy") != "sloppy":
+            parser.error(f"--sloppy and --budget {both['budget']} contradict each other: leave out one")
         run["budget"] = "sloppy"
     run |= settings_of_parts(level, run, file, {key: value for key, value in given.items() if key not in names})
     return validated(kind(**run))

@@ -22,6 +22,9 @@ RUN_WIDE = frozenset({"device"})
 SHARED = ("weights", "precision", "target_contrast")
 """Settings with an option of their own, as most methods have them."""
 
+BUNDLES = ("budget", "preset")
+"""Options of a level that stand for several settings of the method."""
+
 BOOLEANS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 """How a setting that is on or off may be given."""
 
@@ -124,7 +127,10 @@ def settings_of_parts(
     for table, part in chosen.items():
         if run.get(part.kind) == file["run"].get(part.kind, run.get(part.kind)):
             where = f"in the [{table}] table of the settings file"
-            tables[table] = {key: part.value(key, value, where) for key, value in file.get(table, {}).items()}
+            kept = file.get(table, {}).keys() - _replaced(part, run, file["run"])
+            tables[table] = {
+                key: part.value(key, file[table][key], where) for key in file.get(table, {}) if key in kept
+            }
     main = next(iter(chosen), "")
     for word in given.get("set", ()):
         table, key, value = _split(word, main)
@@ -139,6 +145,16 @@ def settings_of_parts(
         if name in given and name in shared(level):
             tables[main][name] = _shared_value(level, chosen[main], name, given[name])
     return {f"{table}_options": options for table, options in tables.items()}
+
+
+def _replaced(part: Part, run: Mapping[str, Any], before: Mapping[str, Any]) -> set[str]:
+    """Settings of a method that a file has from its budget or preset, where another was asked for since."""
+    changed = [name for name in BUNDLES if name in run and name in before and run[name] != before[name]]
+    if not changed or part.kind != "method":
+        return set()
+    about = description(part.name)
+    bundles = {"budget": about.budgets, "preset": about.presets}
+    return {key for name in changed for choice in (run[name], before[name]) for key in bundles[name].get(choice, {})}
 
 
 def _chosen(level: str, run: Mapping[str, Any]) -> list[Part]:

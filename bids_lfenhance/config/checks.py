@@ -54,6 +54,8 @@ def validated(settings: Level) -> Level:
     paths: dict[str, Any] = {name: value.resolve() for name, value in given.items() if isinstance(value, Path)}
     if "work_dir" in paths:
         _outside(paths["work_dir"], bids_dir)
+    if (own := given.get("segmentation_weights")) and Path(own).exists():  # or a name of the registry
+        paths["segmentation_weights"] = str(Path(own).resolve())
     _check_labels(settings)
     _check_label(getattr(settings, "output_label", None))
     _check_fold(getattr(settings, "folds", None), getattr(settings, "fold", 0))

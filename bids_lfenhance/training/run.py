@@ -239,6 +239,11 @@ def identity_of(
     return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
 
 
+def settings_to_give(about: Description, settings: object) -> dict[str, object]:
+    """The settings that a training can be given: what shapes the networks, and how they learn."""
+    return plain(settings, *(kind for kind in (about.network, about.training) if kind))
+
+
 def stored_settings(about: Description, settings: object) -> dict[str, object]:
     """The settings that belong to the weights: what shapes the networks, how they learn, and what was found of them."""
     return plain(settings, *(kind for kind in (about.network, about.training, about.measured) if kind))

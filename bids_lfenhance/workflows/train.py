@@ -29,7 +29,7 @@ MEMORY_GB = 2.0
 
 def run_train(settings: TrainSettings) -> str:
     """Text for the console, once weights, card, curves and the test are on disk; empty on all ranks but the first."""
-    from ..training.run import stored_settings
+    from ..training.run import settings_to_give
 
     method = get_trainable(settings.method)
     _check_pack(settings, method)
@@ -45,7 +45,7 @@ def run_train(settings: TrainSettings) -> str:
     jobs = [dataclasses.replace(job, inputs=inputs, fusion=fusion) for job in assign(settings, jobs, split)]
     pairs = _pairs_of_arnold(settings, jobs, split)
     simulator = {} if settings.augment in PLAIN else {"simulator": simulation(settings)["simulator_settings"]}
-    text = to_toml(settings, method=stored_settings(method.about, own), **simulator)
+    text = to_toml(settings, method=settings_to_give(method.about, own), **simulator)
     if settings.dry_run:
         fitted = f"arnold is fitted to {len(pairs)} pair(s) of the training subjects" if pairs else ""
         return "\n".join((describe(settings, jobs, split), fitted, text))

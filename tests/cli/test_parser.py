@@ -10,7 +10,7 @@ import pytest
 from bids_lfenhance.cli.help import describe_method
 from bids_lfenhance.cli.parser import build_parser, level_of, parse
 from bids_lfenhance.cli.parts import Part, parts_of, settings_of_parts
-from bids_lfenhance.cli.run import main
+from bids_lfenhance.cli.run import main, resolve_method
 from bids_lfenhance.config import SETTINGS, Common, Settings, SimulateSettings, TrainSettings, to_toml
 from bids_lfenhance.errors import InputError
 
@@ -62,6 +62,33 @@ def test_the_file_a_run_leaves_gives_the_same_run(folders, tmp_path):
     assert parse([*folders, "--config-file", str(path)]) == first
     other = parse([*folders, "--config-file", str(path), "--method", "inr"])
     assert other.method_options == {}, "the file's are those of the method that was replaced"
+
+
+@pytest.mark.parametrize("words", [["--budget", "gpu"], ["--sloppy"]])
+def test_another_budget_replaces_what_the_file_has_from_its_own(folders, tmp_path, words):
+    first = parse([*folders, "--method", "inr", "--budget", "cpu", "--set", "tv=0.05"])
+    path = tmp_path / "config.toml"
+    path.write_text(to_toml(first, method=resolve_method(first, "cpu")))
+    again = parse([*folders, "--config-file", str(path), *words])
+    asked = parse([*folders, "--method", "inr", *words, "--set", "tv=0.05"])
+    assert again.budget == asked.budget != "cpu"
+    assert resolve_method(again, "cpu") == resolve_method(asked, "cpu")
+    assert parse([*folders, "--config-file", str(path)]).budget == "cpu"
+
+
+def test_another_preset_replaces_what_the_file_has_from_its_own(folders, tmp_path):
+    path = tmp_path / "config.toml"
+    path.write_text('[run]\nlevel = "train"\nmethod = "pfsr"\npreset = "tiny"\n[method]\nwidth = 16\nrate = 0.5\n')
+    again = parse([*folders[:2], "train", "--config-file", str(path), "--preset", "paper"])
+    assert "width" not in again.method_options
+    assert parse([*folders[:2], "train", "--config-file", str(path)]).method_options["width"] == 16
+
+
+def test_a_file_that_asks_for_two_budgets_is_refused(folders, tmp_path):
+    path = tmp_path / "config.toml"
+    path.write_text('[run]\nsloppy = true\nbudget = "gpu"\n')
+    with pytest.raises(SystemExit):
+        parse([*folders, "--config-file", str(path)])
 
 
 @pytest.mark.parametrize(

@@ -13,13 +13,14 @@ import pytest
 
 from bids_lfenhance.cli.parser import parse
 from bids_lfenhance.cli.run import main
-from bids_lfenhance.config import Settings
+from bids_lfenhance.config import Settings, TrainSettings, to_toml
 from bids_lfenhance.errors import InputError
-from bids_lfenhance.methods import get_method
+from bids_lfenhance.methods import get_method, get_trainable, trained_methods
 from bids_lfenhance.methods.enhance import enhance
 from bids_lfenhance.nn.weights import load_weights
 from bids_lfenhance.simulators import get_simulator
 from bids_lfenhance.training import jobs
+from bids_lfenhance.training.run import settings_to_give
 from bids_lfenhance.training.sessions import simulated_session
 from bids_lfenhance.workflows import train
 from bids_lfenhance.workflows.run import make_run_spec
@@ -96,6 +97,15 @@ def test_the_settings_it_leaves_are_those_of_the_same_training(dataset: Path, tr
     assert (again.method_options, again.simulator_options) == (given["method"], given["simulator"])
     assert (again.augment, again.draws, again.precision) == ("physics", 1, "fp32")
     assert again.method_options["pretrain_steps"] == 4
+
+
+@pytest.mark.parametrize("name", trained_methods())
+def test_the_settings_of_every_method_can_be_given_again(dataset: Path, tmp_path: Path, name: str) -> None:
+    file, about = tmp_path / "config.toml", get_trainable(name).about
+    asked = TrainSettings(dataset, tmp_path / "out", method=name)
+    file.write_text(to_toml(asked, method=settings_to_give(about, about.settings())))
+    again = parse([str(dataset), str(tmp_path / "out"), "train", "--config-file", str(file)])
+    assert again.method_options == tomllib.loads(file.read_text())["method"]
 
 
 def test_the_weights_enhance(trained: Path) -> None:
