@@ -118,11 +118,20 @@ def _reference(session: "LowFieldSession") -> str:
 
 def section(title: str, entries: Sequence[tuple[str, str]]) -> str:
     """A titled list; sentences that differ only in names and figures are merged into one with all subjects."""
+    lines = _merged(entries)
+    return "\n".join([f"{title}:", *(f"  {line}" for line in lines)]) if lines else ""
+
+
+def merged(sentences: Sequence[str]) -> list[str]:
+    """Sentences, those that differ only in names and figures merged into one."""
+    return _merged([("", sentence) for sentence in sentences])
+
+
+def _merged(entries: Sequence[tuple[str, str]]) -> list[str]:
     groups: dict[str, list[tuple[str, str]]] = {}
     for owner, sentence in entries:
         groups.setdefault(_IDENTIFYING.sub("#", sentence), []).append((owner, sentence))
-    lines = [_line(group) for group in groups.values()]
-    return "\n".join([f"{title}:", *(f"  {line}" for line in lines)]) if lines else ""
+    return [_line(group) for group in groups.values()]
 
 
 def _line(group: Sequence[tuple[str, str]]) -> str:

@@ -24,8 +24,8 @@ def list_images(
     """Images (T1w, T2w, FLAIR) of each subject, and sentences on what was odd.
 
     With ``database_dir`` the index there answers, and it is made for all subjects where there is none yet. It is
-    built beside itself and moved into place whole, so runs that start together can share the folder. A subject
-    the index does not know is listed from its folder.
+    built beside itself and moved into place whole, so runs that start together can share the folder. A subject of whom
+    the index does not know every image is listed from its folder.
     """
     subjects = tuple(subjects)
     if database_dir is None:
@@ -38,15 +38,30 @@ def list_images(
             "delete it to have it made anew."
         )
         images = {subject: [path for path in paths if path not in gone] for subject, paths in images.items()}
-    if unknown := [subject for subject in subjects if not images[subject]]:
+    if unknown := [subject for subject in subjects if _names_in(bids_dir, subject) - _names(images[subject])]:
         fresh = images_of(index_tree(bids_dir, unknown), unknown)
-        images |= fresh
-        if stale := [subject for subject in unknown if fresh[subject]]:
+        if stale := [subject for subject in unknown if _names(fresh[subject]) != _names(images[subject])]:
             warnings.append(
-                f"The database in {database_dir} does not know sub-{', sub-'.join(stale)}, listed from the folder "
-                "instead; delete it to have it made anew."
+                f"The database in {database_dir} does not know all images of sub-{', sub-'.join(stale)}, listed from "
+                "the folder instead; delete it to have it made anew."
             )
+        images |= fresh
     return images, tuple(warnings)
+
+
+def _names(paths: Iterable[Path]) -> set[str]:
+    return {path.name for path in paths}
+
+
+def _names_in(bids_dir: Path, subject: str) -> set[str]:
+    """Names of what may be images of a subject, by its folders alone."""
+    own = bids_dir / f"sub-{subject}"
+    return _names(
+        path
+        for folder in (own, *own.glob("ses-*"))
+        for contrast in CONTRASTS
+        for path in folder.glob(f"anat/*_{contrast}.nii*")
+    )
 
 
 def index_tree(bids_dir: Path, subjects: Iterable[str] | None, database_dir: Path | None = None) -> "BIDSLayout":

@@ -122,10 +122,11 @@ def session_time(scans: Sequence[Scan]) -> datetime | None:
     return _sessions_time(first.path.parents[2 if first.session else 1], first.subject, first.session)
 
 
-def listed_time(bids_dir: Path, subject: str, session: str) -> datetime | None:
+def listed_time(bids_dir: Path, subject: str, session: Session) -> datetime | None:
     """When a session was acquired, by its scans.tsv or the subject's sessions.tsv, or None where neither says it."""
     folder = bids_dir / f"sub-{subject}"
-    scans = optional_table(folder / f"ses-{session}" / f"sub-{subject}_ses-{session}_scans.tsv")
+    place = f"ses-{session}/sub-{subject}_ses-{session}" if session else f"sub-{subject}"
+    scans = optional_table(folder / f"{place}_scans.tsv")
     if times := [time for row in scans if (time := _parse(row.get("acq_time", "")))]:
         return min(times)
     return _sessions_time(folder, subject, session)

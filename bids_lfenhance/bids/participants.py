@@ -86,7 +86,7 @@ def merged_participants(path: Path, source: Path, subjects: Iterable[str]) -> st
     }
     rows = {row["participant_id"]: row for row in before if "participant_id" in row}
     rows |= {subject: rows.get(subject, {"participant_id": subject}) for subject in asked}
-    rows |= own
+    rows |= {label: rows.get(label, {}) | row for label, row in own.items()}
     head = list(dict.fromkeys(["participant_id", *(key for row in [*given[:1], *before[:1]] for key in row)]))
     return table_text(head, [[row.get(key) or "n/a" for key in head] for _, row in sorted(rows.items())])
 

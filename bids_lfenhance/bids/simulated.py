@@ -59,14 +59,7 @@ def write_simulated_dataset(out_dir: Path, bids_dir: Path, version: str, toml: s
     ``toml`` is the TOML of the settings that change an image. Raise ``InputError`` if the folder holds
     another dataset, or one made with other settings.
     """
-    check_ours(out_dir, "raw")
-    if not (out_dir / "dataset_description.json").exists() and any(out_dir.glob("sub-*")):
-        raise InputError(
-            f"Expected an empty OUT_DIR or an earlier output of {APP}, found subjects of another dataset in {out_dir}; "
-            "give a folder of its own.",
-            code="out-dir-taken",
-            path=out_dir,
-        )
+    check_folder(out_dir, toml)
     source = source_description(bids_dir)
     name = str(source.get("Name", bids_dir.name))
     texts = {
@@ -78,8 +71,7 @@ def write_simulated_dataset(out_dir: Path, bids_dir: Path, version: str, toml: s
     if columns := columns_of(bids_dir):
         texts["participants.json"] = json_text(columns)
     with locked(out_dir / LOCK):
-        check_ours(out_dir, "raw")
-        check_settings(out_dir, toml)
+        check_folder(out_dir, toml)
         for file, text in texts.items():
             if file not in THEIRS or not (out_dir / file).exists():
                 write_changed(out_dir / file, text)
@@ -92,7 +84,20 @@ def add_participants(out_dir: Path, bids_dir: Path, subjects: Iterable[str]) -> 
         write_changed(path, merged_participants(path, bids_dir, subjects))
 
 
-def check_settings(out_dir: Path, toml: str) -> None:
+def check_folder(out_dir: Path, toml: str) -> None:
+    """Raise ``InputError`` if the folder holds another dataset, or one made with other settings."""
+    check_ours(out_dir, "raw")
+    if not (out_dir / "dataset_description.json").exists() and any(out_dir.glob("sub-*")):
+        raise InputError(
+            f"Expected an empty OUT_DIR or an earlier output of {APP}, found subjects of another dataset in {out_dir}; "
+            "give a folder of its own.",
+            code="out-dir-taken",
+            path=out_dir,
+        )
+    _check_settings(out_dir, toml)
+
+
+def _check_settings(out_dir: Path, toml: str) -> None:
     """Raise ``InputError``, naming the first setting, if the existing dataset was made with others.
 
     Weights are compared by their SHA-256 (``made_by.weights``), not by where they lie.

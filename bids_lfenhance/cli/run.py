@@ -85,8 +85,9 @@ def _group(settings: GroupSettings) -> int:
 
 
 def _simulate(settings: SimulateSettings) -> int:
+    from ..bids.describe import merged
     from ..bids.highfield import describe_simulation
-    from ..bids.simulated import check_settings
+    from ..bids.simulated import check_folder
     from ..workflows.simulate import processes, run_simulation, summary
     from ..workflows.simulation import make_simulation_plan, make_tasks, simulation_toml, simulator_settings
 
@@ -94,13 +95,13 @@ def _simulate(settings: SimulateSettings) -> int:
     plan = make_simulation_plan(settings)
     tasks = make_tasks(settings, plan, options)
     toml = simulation_toml(settings, options, plan.contrasts)
-    check_settings(settings.out_dir, toml)
+    check_folder(settings.out_dir, toml)
     processes(settings)  # refused for want of memory, in a dry run too
     if settings.dry_run:
         stacks = settings.draws * sum(len(task.presets) for task in tasks.values())
         print_lines(describe_simulation(plan, settings.draws, stacks), "", to_toml(settings, simulator=options))
         return FAILED if plan.failed else DONE
-    _to_stderr(*(f"Warning: {warning}" for warning in plan.warnings))
+    _to_stderr(*(f"Warning: {warning}" for warning in merged(plan.warnings)))
     outcome = run_simulation(settings, plan, tasks, toml)
     _to_stderr(*(f"Warning: {note}" for note in outcome.notes))
     print_lines(summary(outcome, plan, settings))
@@ -108,6 +109,8 @@ def _simulate(settings: SimulateSettings) -> int:
 
 
 def _participant(settings: Settings) -> int:
+    from ..bids.dataset import check_ours
+    from ..bids.describe import merged
     from ..bids.filters import scan_choice
     from ..bids.plan import describe, make_plan, why_nothing
     from ..nn.device import choose_device
@@ -124,6 +127,7 @@ def _participant(settings: Settings) -> int:
     device = choose_device(settings.device)
     method_settings = resolve_method(settings, device)
     spec = make_run_spec(settings, method_settings, device)
+    check_ours(settings.out_dir)
     check_request(settings, spec)
     if settings.dry_run:
         print_lines(describe(plan), "", to_toml(settings, method=method_settings))
@@ -134,7 +138,7 @@ def _participant(settings: Settings) -> int:
         return FAILED if plan.failed else DONE
     if settings.segmentation is None and spec.segmentation == "none" and not settings.sloppy:
         _to_stderr(f"Warning: {NOTHING_BUNDLED}")
-    _to_stderr(*(f"Warning: {warning}" for warning in plan.warnings))
+    _to_stderr(*(f"Warning: {warning}" for warning in merged(plan.warnings)))
     preflight(settings, spec)
     outcome = run_participants(settings, spec, plan)
     print_lines(summary(outcome, settings.out_dir))

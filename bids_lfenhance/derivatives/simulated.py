@@ -11,7 +11,7 @@ from typing import Any
 from ..bids.atomic import atomic_folder, remove_drafts
 from ..bids.defects import file_defect
 from ..bids.names import derivative_name, sidecar_path, source_entities
-from ..bids.scans import Scan
+from ..bids.scans import Scan, file_state
 from ..bids.sidecars import read_json
 from ..errors import InputError
 from ..imaging.grid import Grid
@@ -95,9 +95,13 @@ def high_field_path(out_dir: Path, scan: Scan, session: str) -> Path:
 
 
 def has_high_field(out_dir: Path, scan: Scan, session: str) -> bool:
-    """Whether the high field of a scan is there and whole, with its sidecar; it may have been defaced since."""
+    """Whether the high field of a scan is there and whole, with its sidecar; it may have been defaced since.
+
+    As large as the source it is a copy of it, whatever may be odd about that (bytes behind the end of a gzip file).
+    """
     path = high_field_path(out_dir, scan, session)
-    return not file_defect(path) and not file_defect(sidecar_path(path))
+    whole = (bool(scan.state) and file_state(path)[:1] == scan.state[:1]) or not file_defect(path)
+    return whole and not file_defect(sidecar_path(path))
 
 
 def add_high_field(

@@ -135,8 +135,8 @@ def read_cohort(out_dir: Path, bids_dir: Path, subjects: Iterable[str], sessions
         if name not in started:
             cohort.images.append(_image_row(name, NO_SESSION, "n/a", "n/a", MISSING, "no low-field session on disk"))
     several = Counter(subject.name for subject, _ in pairs)
-    places = [(subject.name, str(session.name)) for subject, session in pairs if several[subject.name] > 1]
-    cohort.dates = {place: listed_time(bids_dir, *place) for place in places}
+    places = [(subject.name, session.name) for subject, session in pairs if several[subject.name] > 1]
+    cohort.dates = {(name, session or NO_SESSION): listed_time(bids_dir, name, session) for name, session in places}
     cohort.people = _people(out_dir, bids_dir, wanted)
     cohort.notes += participants_notes(bids_dir, wanted)
     cohort.notes += _notes_on([*((name, None) for name in sorted(left)), *sorted(gone, key=str)], sloppy)
@@ -333,9 +333,9 @@ def _add_metrics(cohort: Cohort, where: tuple[str, str], session: Session, count
 
 
 def _people(out_dir: Path, bids_dir: Path, subjects: Iterable[str]) -> dict[str, dict[str, Any]]:
-    """Age in years and sex of each subject, from the derivative's participants.tsv, else from the dataset's."""
+    """Age in years and sex of each subject, from the dataset's participants.tsv, else from the derivative's copy."""
     people: dict[str, dict[str, Any]] = {}
-    for folder in (bids_dir, out_dir):
+    for folder in (out_dir, bids_dir):
         columns = columns_of(folder)
         for label, row in own_rows(given_rows(folder), [f"sub-{subject}" for subject in subjects]).items():
             known = {key: value for key, value in age_and_sex(row, columns).items() if value is not None}

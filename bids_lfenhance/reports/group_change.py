@@ -1,6 +1,7 @@
 """Several low-field sessions of one person in time order: how much each volume changed, and how far that is known."""
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -22,13 +23,20 @@ SHOWN = (
 
 
 def time_order(cohort: Cohort, subject: str, sessions: Sequence[str]) -> list[str]:
-    """Sessions by the date on which they were acquired; by their labels where one has no date."""
+    """Sessions by the date on which they were acquired; by their labels where one has no date, 9 before 10."""
     dates = {session: cohort.dates.get((subject, session)) for session in sessions}
-    return (
-        sorted(sessions, key=lambda session: (dates[session] or datetime.min, session))
-        if all(dates.values())
-        else sorted(sessions)
-    )
+    dated = all(dates.values())
+    return sorted(sessions, key=lambda one: ((dated and dates[one]) or datetime.min, _by_number(one)))
+
+
+def _by_number(label: str) -> list[tuple[bool, int, str]]:
+    """Sort key of a label in which numbers count as such.
+
+    >>> sorted(["month12", "month6", "baseline", "10", "9"], key=_by_number)
+    ['9', '10', 'baseline', 'month6', 'month12']
+    """
+    parts = re.findall(r"\d+|\D+", label)
+    return [(not part.isdigit(), int(part) if part.isdigit() else 0, part) for part in parts]
 
 
 def longitudinal(cohort: Cohort) -> Rows:
@@ -73,7 +81,7 @@ def change_table(rows: Sequence[Mapping[str, Any]]) -> Table:
     names = [name for name in SHOWN if any(row["name"] == name for row in rows)]
     columns = [
         ("Subject", ""),
-        ("Session", "in time order"),
+        ("Session", "by date (acq_time of scans.tsv or sessions.tsv), else by label"),
         ("Days", "since the first"),
         ("Contrast", ""),
         ("Image", ""),

@@ -327,7 +327,7 @@ def _execute(
         if settings.clean_workdir:  # theirs alone: other runs may be at other subjects in the same folder
             shutil.rmtree(folder, ignore_errors=True)
         for session in own:
-            if missing_outputs(session, spec):  # perhaps written before, and lost: a step that is done would stay so
+            if not is_complete(session, spec):  # perhaps written, and lost or replaced: what is done would stay so
                 for graph in (f"session_{session_key(session)}_wf", f"reference_{reference_key(session)}_wf"):
                     shutil.rmtree(folder / graph / "write", ignore_errors=True)
     graphs = [init_subject_wf(subject, own, spec, str(run_dir)) for subject, own in sessions.items()]

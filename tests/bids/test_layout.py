@@ -2,6 +2,9 @@ import multiprocessing
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from bids_lfenhance.bids import layout
 from bids_lfenhance.bids.layout import DATABASE, index_tree, list_images
 
 from ..refusals import refused
@@ -43,14 +46,16 @@ def test_odd_folders_are_walked(make_tree: MakeTree, low: dict[str, Any], tmp_pa
         assert all(path.is_relative_to(start) for paths in images.values() for path in paths)
 
 
-def test_database_is_made_once_and_then_answers(make_tree: MakeTree, low: dict[str, Any], tmp_path: Path) -> None:
+def test_database_is_made_once_and_then_answers(
+    make_tree: MakeTree, low: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     root, database = make_tree({"01/-/T1w": low, "02/-/T1w": low}), tmp_path / "db" / "here"
     first, _ = list_images(root, ["01"], database)
     assert [path.name for path in database.iterdir()] == [DATABASE]
     before = (database / DATABASE).read_bytes()
-    make_tree({"01/-/T2w": low})
+    monkeypatch.setattr(layout, "index_tree", None)  # nothing is listed anew
     second, warnings = list_images(root, ["01"], database)
-    assert names(first) == names(second) == {"01": ["sub-01_T1w.nii.gz"]}  # the new T2w is not looked for
+    assert names(first) == names(second) == {"01": ["sub-01_T1w.nii.gz"]}
     assert warnings == ()
     assert (database / DATABASE).read_bytes() == before
     assert names(list_images(root, ["02"], database)[0]) == {"02": ["sub-02_T1w.nii.gz"]}
@@ -66,6 +71,20 @@ def test_database_that_is_out_of_date_says_so(make_tree: MakeTree, low: dict[str
     assert len(warnings) == 2
     assert "sub-01_T2w.nii.gz" in warnings[0]
     assert "sub-03" in warnings[1]
+
+
+def test_images_and_sessions_that_came_since_are_not_passed_over(
+    make_tree: MakeTree, low: dict[str, Any], tmp_path: Path
+) -> None:
+    root = make_tree({"01/A/acq-axi_T1w": low, "02/A/acq-axi_T1w": low})
+    list_images(root, ["01", "02"], tmp_path / "db")
+    make_tree({"01/A/acq-cor_T1w": low, "01/B/acq-axi_T1w": low})
+    images, (warning,) = list_images(root, ["01", "02"], tmp_path / "db")
+    assert {path.name for path in images["01"]} == {
+        *("sub-01_ses-A_acq-axi_T1w.nii.gz", "sub-01_ses-A_acq-cor_T1w.nii.gz", "sub-01_ses-B_acq-axi_T1w.nii.gz")
+    }
+    assert "sub-01" in warning
+    assert "sub-02" not in warning
 
 
 def test_database_of_another_dataset_or_none_at_all(make_tree: MakeTree, low: dict[str, Any], tmp_path: Path) -> None:

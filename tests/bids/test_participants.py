@@ -142,3 +142,11 @@ def test_who_is_listed_and_has_no_folder(tmp_path: Path, written: str) -> None:
     absent, listed = absent_participants(tmp_path, ["sub-01"])
     assert absent == ["sub-07"]
     assert len(listed) == 2
+
+
+def test_columns_a_user_added_to_the_derivative_stay_and_the_dataset_wins_elsewhere(tmp_path: Path) -> None:
+    source, own = tmp_path / "raw", tmp_path / "participants.tsv"
+    source.mkdir()
+    (source / "participants.tsv").write_text("participant_id\tage\nsub-01\t65\n")
+    own.write_text("participant_id\tage\tgroup\nsub-01\t6.5\tpatient\n")
+    assert merged_participants(own, source, ["01"]).splitlines()[1].split("\t") == ["sub-01", "65", "patient"]

@@ -175,12 +175,15 @@ def test_a_dataset_without_description_is_planned_with_a_warning(make_tree: Make
     assert "dataset_description.json" in plan.warnings[0]
 
 
-def test_database_is_used(make_tree: MakeTree, low: Sidecar, tmp_path: Path) -> None:
+def test_what_came_since_the_database_was_made_is_in_the_plan(
+    make_tree: MakeTree, low: Sidecar, tmp_path: Path
+) -> None:
     root = make_tree({"01/A/acq-axi_T1w": low})
     make_plan(root, database_dir=tmp_path / "db")
     make_tree({"01/A/acq-cor_T1w": low})
-    assert stacks(make_plan(root, database_dir=tmp_path / "db").sessions[0]) == ["acq-axi_T1w"]
-    assert len(make_plan(root).sessions[0].stacks) == 2
+    plan = make_plan(root, database_dir=tmp_path / "db")
+    assert stacks(plan.sessions[0]) == ["acq-axi_T1w", "acq-cor_T1w"]
+    assert any("delete it to have it made anew" in warning for warning in plan.warnings)
 
 
 def test_one_of_many_subjects_touches_no_other(

@@ -11,10 +11,10 @@ from bids_lfenhance.reports.group_change import change_table, longitudinal
 from .fake_cohort import Cohort, build
 
 
-def planted(root: Path, dates: dict[str, str]) -> list[dict]:
-    """Changes of one person whose white matter is 500, 550 and 400 mL in the sessions A, B, C, ± 6, 8 and 0 mL."""
-    raw, out = build(root, Cohort(1, ("A", "B", "C"), ("T1w",), reference=None))
-    for session, volume, error in (("A", 500e3, 6e3), ("B", 550e3, 8e3), ("C", 400e3, None)):
+def planted(root: Path, dates: dict[str, str], sessions: tuple[str, str, str] = ("A", "B", "C")) -> list[dict]:
+    """Changes of one person whose white matter is 500, 550 and 400 mL in three sessions, ± 6, 8 and 0 mL."""
+    raw, out = build(root, Cohort(1, sessions, ("T1w",), reference=None))
+    for session, volume, error in zip(sessions, (500e3, 550e3, 400e3), (6e3, 8e3, None), strict=True):
         (table,) = out.glob(f"sub-001/ses-{session}/anat/*_seg-tissue_*desc-inrT1w_dseg.tsv")
         told = f"{error}\t1" if error else "n/a\tn/a"
         head = "index\tname\tvolume_mm3\tvolume_error_mm3\tvolume_error_percent\n"
@@ -35,6 +35,11 @@ def test_without_dates_labels_say_the_order(tmp_path: Path):
     assert third["change_percent"] == pytest.approx(-20)
     assert third["change_error_percent"] is None
     assert second["days"] is None
+
+
+@pytest.mark.parametrize("sessions", [("9", "10", "11"), ("6mo", "12mo", "24mo"), ("month6", "month12", "month24")])
+def test_numbers_in_labels_count_as_numbers(tmp_path: Path, sessions: tuple[str, str, str]):
+    assert [row["session_id"] for row in planted(tmp_path, {}, sessions)] == [f"ses-{one}" for one in sessions[1:]]
 
 
 def test_dates_say_the_order_where_every_session_has_one(tmp_path: Path):
