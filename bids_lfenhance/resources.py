@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import tempfile
 import threading
 import time
@@ -9,8 +10,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 
-from .errors import InputError
+from .errors import InputError, Interrupted
 
 GIB = 2**30
 
@@ -28,11 +30,15 @@ def available_cpus() -> int:
     for limit, period in zip(_cgroup("cpu", "cpu.cfs_quota_us"), _cgroup("cpu", "cpu.cfs_period_us"), strict=False):
         if int(limit) > 0:
             counts.append(max(1, int(limit) // int(period)))
-    for name in ("SLURM_CPUS_PER_TASK", "SLURM_CPUS_ON_NODE"):
-        if os.environ.get(name, "").isdigit():
-            counts.append(int(os.environ[name]))
-            break
+    if given := _slurm_cpus():
+        counts.append(given)
     return max(1, min(counts))
+
+
+def _slurm_cpus() -> int | None:
+    """Processors that SLURM gave to this job; None outside of one."""
+    names = ("SLURM_CPUS_PER_TASK", "SLURM_CPUS_ON_NODE")
+    return next((int(os.environ[name]) for name in names if os.environ.get(name, "").isdigit()), None)
 
 
 def available_memory_gb() -> float:
@@ -42,8 +48,9 @@ def available_memory_gb() -> float:
     amounts = [float(psutil.virtual_memory().available)]
     for name in ("memory.max", "memory.limit_in_bytes"):
         amounts += [float(limit) for limit in _cgroup("memory", name) if limit.isdigit()]
-    if os.environ.get("SLURM_MEM_PER_NODE", "").isdigit():
-        amounts.append(float(os.environ["SLURM_MEM_PER_NODE"]) * 2**20)
+    for name, times in (("SLURM_MEM_PER_NODE", 1), ("SLURM_MEM_PER_CPU", _slurm_cpus() or 1)):
+        if os.environ.get(name, "").isdigit() and int(os.environ[name]):  # 0: all there is
+            amounts.append(float(os.environ[name]) * times * 2**20)
     return min(amounts) / GIB
 
 
@@ -64,6 +71,25 @@ def allow_open_files() -> None:
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     with suppress(ValueError, OSError):  # where "as many as you like" is more than the kernel takes
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """A block in which SIGTERM and Ctrl-C raise ``Interrupted``; in a thread beside the main one it changes nothing."""
+    if threading.current_thread() is not threading.main_thread():  # Python lets no other handle signals
+        yield
+        return
+    previous = signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        raise Interrupted("interrupted from the keyboard") from error
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise Interrupted("ended by a SIGTERM, as a scheduler sends it")
 
 
 def check_room(folder: Path, name: str) -> None:

@@ -72,7 +72,14 @@ def index_tree(bids_dir: Path, subjects: Iterable[str] | None, database_dir: Pat
     # pybids walks a folder unless a pattern refuses it, so everything off the way to anat is refused
     elsewhere = re.compile(rf"^(?!/sub-{chosen}(?:/ses-[^/]+)?(?:/anat(?:/[^/]+)?)?$)", re.DOTALL)
     indexer = BIDSLayoutIndexer(validate=False, ignore=[elsewhere], index_metadata=False)
-    return BIDSLayout(bids_dir, validate=False, indexer=indexer, database_path=database_dir)
+    try:
+        return BIDSLayout(bids_dir, validate=False, indexer=indexer, database_path=database_dir)
+    except (OSError, TypeError, AttributeError, ValueError, KeyError) as error:  # of its dataset_description.json
+        message = (
+            f"Expected a dataset in {bids_dir} that pybids can list, found one that it cannot "
+            f"({type(error).__name__}: {error}); look at its dataset_description.json."
+        )
+        raise InputError(message, code="not-bids", path=bids_dir) from error
 
 
 def images_of(layout: "BIDSLayout", subjects: Iterable[str]) -> dict[str, list[Path]]:
@@ -98,6 +105,8 @@ def open_database(bids_dir: Path, database_dir: Path) -> "BIDSLayout":
         if not (database_dir / DATABASE).exists():
             _build_database(bids_dir, database_dir)
         layout = BIDSLayout(bids_dir, validate=False, database_path=database_dir)
+    except InputError:
+        raise
     except OSError as error:
         message = (
             f"Expected to keep the index of the dataset in {database_dir}, found {error.strerror}; "

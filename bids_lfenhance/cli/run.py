@@ -10,6 +10,7 @@ from typing import Any
 
 from ..config import Common, GroupSettings, Settings, SimulateSettings, TrainSettings, to_toml
 from ..errors import InputError, Interrupted, MethodError
+from ..resources import interruptible
 from .enhance import is_enhance_command, run_enhance
 from .help import print_lines
 from .parser import parse
@@ -29,7 +30,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="replace")  # a terminal in ASCII shows "?", and stops nothing
     words = list(sys.argv[1:] if argv is None else argv)
     try:
-        return run_enhance(words[1:]) if is_enhance_command(words) else run(parse(words))
+        with interruptible():
+            return run_enhance(words[1:]) if is_enhance_command(words) else run(parse(words))
     except InputError as error:
         _to_stderr(f"bids_lfenhance: error: {error}")
         return USAGE

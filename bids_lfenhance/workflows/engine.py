@@ -9,8 +9,7 @@ from typing import Any
 
 from ..config import RunSpec, Settings
 from ..errors import Interrupted
-from ..resources import available_cpus
-from .pool import interruptible
+from ..resources import available_cpus, interruptible
 from .progress import Progress, append_log
 from .runner import NIPYPE_LOGGERS, Failure, WorkerPlugin
 

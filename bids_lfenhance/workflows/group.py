@@ -108,8 +108,9 @@ def run_group(settings: GroupSettings) -> GroupOutcome:
     pictures = {out / FOLDER / "figures" / f"{figure.name}.svg": figure.svg for figure in figures}
     for path, content in pictures.items():
         files.append(atomic_write(path, content))
-    for stale in set((out / FOLDER / "figures").glob("*.*")) - set(pictures):
-        stale.unlink()  # of an earlier run over other subjects: not what the page shows
+    for stale in set((out / FOLDER / "figures").glob("*.svg")) - set(pictures):
+        if not stale.name.startswith("."):  # another run's draft
+            stale.unlink(missing_ok=True)  # of an earlier run over other subjects: not what the page shows
     page = atomic_write(out / PAGE, group_page(cohort, tables, figures))
     incomplete = sorted({row["subject"] for row in cohort.incomplete})
     return GroupOutcome(page, tuple(files), tuple(problems(cohort)), tuple(incomplete), len(cohort.subjects))

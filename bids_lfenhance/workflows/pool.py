@@ -7,14 +7,13 @@ import multiprocessing.connection
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
-from types import FrameType
 from typing import Any
 
-from ..errors import InputError, Interrupted, MethodError
+from ..errors import InputError, MethodError
+from ..resources import interruptible
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
@@ -69,22 +68,6 @@ def killed(what: str) -> str:
         f"expected {what} to finish, found its process killed from outside (most often by the "
         f"kernel, for want of memory); {LESS_MEMORY}"
     )
-
-
-@contextmanager
-def interruptible() -> Iterator[None]:
-    """A block in which SIGTERM and Ctrl-C raise ``Interrupted``."""
-    previous = signal.signal(signal.SIGTERM, _interrupt)
-    try:
-        yield
-    except KeyboardInterrupt as error:
-        raise Interrupted("interrupted from the keyboard") from error
-    finally:
-        signal.signal(signal.SIGTERM, previous)
-
-
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    raise Interrupted("ended by a SIGTERM, as a scheduler sends it")
 
 
 def run_in_workers(
