@@ -26,6 +26,13 @@ def test_slurm_limits_the_memory(monkeypatch: pytest.MonkeyPatch):
     assert available_memory_gb() == pytest.approx(1.0)
 
 
+def test_slurm_limits_the_memory_of_each_processor(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv("SLURM_MEM_PER_NODE", raising=False)
+    monkeypatch.setenv("SLURM_CPUS_PER_TASK", "2")
+    monkeypatch.setenv("SLURM_MEM_PER_CPU", "512")
+    assert available_memory_gb() == pytest.approx(1.0)
+
+
 @pytest.fixture
 def control_group():
     """Makes a control group of the kernel, version 1, below that of this process; its path, and a process's way in."""

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -68,6 +69,33 @@ def test_a_dry_run_refuses_what_the_run_would(
     assert "Expected" in capsys.readouterr().err
     assert main([*command, "--mem-gb", "4", "--dry-run"]) == 0
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("level", ["participant", "simulate"])
+def test_a_dry_run_refuses_the_folder_of_another_program(make_tree: Any, tmp_path: Path, level: str) -> None:
+    root, out = make_tree({"01/A/acq-axi_T1w": LOW, "01/B/T1w": {"MagneticFieldStrength": 3}}), tmp_path / "out"
+    out.mkdir()
+    (out / "dataset_description.json").write_text('{"Name": "x", "GeneratedBy": [{"Name": "fMRIPrep"}]}')
+    assert main([str(root), str(out), level, "--dry-run"]) == 2
+
+
+def test_a_termination_is_said_while_nothing_runs_yet(
+    make_tree: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = make_tree({"01/A/acq-axi_T1w": LOW})
+    monkeypatch.setattr("bids_lfenhance.cli.run.resolve_method", lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+    assert main([str(root), str(tmp_path / "out"), "participant", "--dry-run"]) == 130
+    assert "SIGTERM" in capsys.readouterr().err
+
+
+def test_one_thing_wrong_with_many_scans_is_one_warning(
+    make_tree: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tree = {f"{number:02}/A/acq-axi_T1w": LOW for number in range(30)}
+    root = make_tree(tree | {f"{number:02}/A/acq-axi_part-phase_T1w": LOW for number in range(30)})
+    monkeypatch.setattr("bids_lfenhance.workflows.run.preflight", lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+    main([str(root), str(tmp_path / "out"), "participant", "--segmentation", "none"])
+    assert capsys.readouterr().err.count("Warning") <= 3
 
 
 @pytest.mark.parametrize(

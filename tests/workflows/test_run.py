@@ -74,11 +74,13 @@ def test_clean_workdir_takes_only_what_is_of_its_subjects(tmp_path: Path, monkey
         assert left["02"].exists(), "another run may be at it"
 
 
-def test_what_was_written_and_lost_is_written_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of a session that lacks a file the step that writes is forgotten, though it was done; no other step is."""
+def test_what_was_written_and_lost_or_replaced_is_written_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a session that is not complete the step that writes is forgotten, though it was done; no other step is."""
     monkeypatch.setattr(engine, "execute_graph", lambda *given: [])
     monkeypatch.setattr(run, "limit_threads", lambda threads: None)
-    monkeypatch.setattr(run, "missing_outputs", lambda session, _: ["lost"] if session.session == "A" else [])
+    monkeypatch.setattr(run, "is_complete", lambda session, _: session.session == "B")
     settings = Settings(tmp_path, tmp_path / "out", work_dir=tmp_path / "work", method="interp", sloppy=True)
     graph = run.subject_folder(run.work_folder(settings, spec()), "01")
     steps = [graph / f"session_{name}_wf" / step for name in "AB" for step in ("write", "enhance")]
