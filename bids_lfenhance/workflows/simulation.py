@@ -5,6 +5,7 @@ import hashlib
 import json
 import re
 import tomllib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -100,6 +101,13 @@ def make_tasks(settings: SimulateSettings, plan: SimulationPlan, options: Mappin
     if len(set(settings.presets)) < len(settings.presets):
         message = f"Expected each preset once, found {' '.join(settings.presets)}; drop the repeated one."
         raise InputError(message, code="repeated-preset")
+    places = Counter((source.subject, source.label) for source in plan.sessions)
+    if settings.high_field != "none" and (twice := [place for place, count in places.items() if count > 1]):
+        message = (
+            f"Expected one session of high field for ses-{twice[0][1]} of sub-{twice[0][0]}, found that and scans "
+            "without a session, which would go there too; give these a session of their own."
+        )
+        raise InputError(message, code="repeated-session", subjects=(twice[0][0],))
     simulator = get_simulator(settings.simulator)
     simulator.check(simulator.settings(**options), plan.contrasts)
     tasks, weights = {}, weights_digest(options, plan.contrasts)

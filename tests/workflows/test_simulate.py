@@ -335,3 +335,12 @@ def test_a_real_subject_of_ds002748(shared_data, tmp_path, monkeypatch):
     (path,) = (tmp_path / "out").rglob("*.nii.gz")
     stack = replay_scan(path.with_name(path.name.replace(".nii.gz", ".json")), raw)
     assert stack.data.tobytes() == np.asarray(nib.load(path).dataobj).tobytes()
+
+
+def test_two_sessions_of_high_field_do_not_go_to_one_place(tmp_path: Path, capsys) -> None:
+    raw = simulated.write_dataset(tmp_path / "raw")
+    simulated.write_scan(raw, "sub-01/ses-HF", "T1w", simulated.HIGH)
+    command = [str(raw), str(tmp_path / "out"), "simulate", "--dry-run"]
+    assert main([*command, "--high-field", "copy"]) == 2
+    assert "sub-01" in capsys.readouterr().err
+    assert main(command) == 0
