@@ -1,6 +1,6 @@
 """What a flow learns from: the residual of a given estimate, of low field simulated anew; how it is scored."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import TypeVar
 
@@ -32,7 +32,7 @@ class EstimateOfHeads:
     ``precision``: "bf16", where the processor has it, as in use by default, or "fp32".
     """
 
-    def __init__(self, settings: ResidualTraining, precision: str = "bf16") -> None:
+    def __init__(self, settings: ResidualTraining, precision: str) -> None:
         self._precision = precision
         self._loaded = load_weights(settings.estimate_weights, ESTIMATE, ())
         self._network: nn.Module | None = None
@@ -80,7 +80,7 @@ def score_sessions(
 
     def of_sessions(nets: Nets, sessions: Iterable[ValidationSession], settings: S) -> Mapping[str, float]:
         scores = []
-        for batch in _with_estimates(sessions, settings):
+        for batch in (session.batch for session in sessions):
             generator = torch.Generator(batch.input.device).manual_seed(0)
             with torch.no_grad():
                 scores.append(1 - float(losses(nets, batch, settings, generator)["velocity"]) / variance)
@@ -97,14 +97,8 @@ def store_estimate_hash(nets: Nets, sessions: Iterable[ValidationSession], setti
 def measure(nets: Nets, sessions: Iterable[ValidationSession], settings: F) -> F:
     """The settings with the hash of the estimate and the power of its residual in bands."""
     power = []
-    for batch in _with_estimates(sessions, settings):
+    for batch in (session.batch for session in sessions):
         residual = standardise(required(batch.target), required(batch.mean), required(batch.scale))
         power.append(torch.tensor(radial_power(residual[0, 0], batch.mask[0, 0])))
     spectrum = tuple(float(value) for value in torch.stack(power).mean(dim=0))
     return replace(store_estimate_hash(nets, (), settings), spectrum=spectrum)
-
-
-def _with_estimates(sessions: Iterable[ValidationSession], settings: ResidualTraining) -> Iterator[Batch]:
-    estimate = EstimateOfHeads(settings)
-    for session in sessions:
-        yield estimate(session.batch)

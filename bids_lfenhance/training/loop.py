@@ -252,7 +252,9 @@ def _validate(run: Run, state: State, stage: Stage) -> None:
     if volumes:
         raw = {key: value.clone() for key, value in flat_state(state.nets).items()}
         set_state(state.nets, state.ema.state)
-        scores = validate(state.nets, run.method, run.settings, volumes, run.options.seed, run.group)
+        scores = validate(
+            state.nets, run.method, run.settings, volumes, run.options.seed, run.group, run.options.precision
+        )
         set_state(state.nets, raw)
         run.curves.add(progress.total, stage.name, scores)
         run.curves.draw()

@@ -59,7 +59,7 @@ def evaluate_test_set(
         rows: Sequence[Mapping[str, object]] = assessed
     else:
         with torch.no_grad():
-            scores = [own_scores(method, nets, example, settings, device) for example in tested]
+            scores = [own_scores(method, nets, example, settings, device, options.precision) for example in tested]
         columns = dict.fromkeys(score_names(scores))
         rows = [{"person": e.person} | columns | dict(one) for e, one in zip(tested, scores, strict=True)]
         about, table = f"{len(tested)} examples of test subjects, mean and least.\n\n", scores_table(scores)

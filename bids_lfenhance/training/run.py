@@ -24,12 +24,12 @@ from ..nn.source import Source
 from ..nn.stage import Stage
 from ..nn.weights import LoadedWeights, load_weights
 from ..simulators.online.source import OnlineSource
-from ..simulators.online.validation import fixed_sessions
 from .checkpoint import Progress, State, find_checkpoint, restore
 from .curves import Curves
 from .parallel import ProcessGroup
 from .patches import Augmentation, ExampleSource
 from .split import Split, check_no_leakage, check_unseen, write_split
+from .validate import sessions_of
 
 LOG = logging.getLogger(__name__)
 
@@ -175,7 +175,7 @@ def with_measured(run: Run, state: State) -> Run:
     device = run.group.device
     with torch.no_grad():
         people = run.validation or run.train[:FEW]
-        sessions = (one for example in people for one in fixed_sessions(example, device))
+        sessions = sessions_of(run.method, people, run.settings, device, run.options.precision)
         return dataclasses.replace(run, settings=run.method.measure(state.nets, sessions, run.settings))
 
 

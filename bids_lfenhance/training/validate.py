@@ -1,6 +1,7 @@
 """How good the networks are on whole volumes that they did not learn from."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TypeVar
 
 import numpy as np
@@ -8,7 +9,7 @@ import torch
 from torch import nn
 
 from ..config import CONTRASTS
-from ..nn.batch import required
+from ..nn.batch import ValidationSession, required
 from ..nn.example import Example
 from ..nn.method import Trainable
 from ..simulators.online.validation import fixed_sessions
@@ -26,6 +27,7 @@ def validate(
     examples: Sequence[Example],
     seed: int,
     group: ProcessGroup,
+    precision: str,
 ) -> dict[str, float]:
     """``psnr`` and, per contrast, ``psnr-<contrast>``: means over the examples, dB, inside the brain.
 
@@ -40,7 +42,7 @@ def validate(
         net.eval()
     for number in range(group.rank, len(examples), group.size):
         if own:
-            scores = own_scores(method, nets, examples[number], settings, group.device)
+            scores = own_scores(method, nets, examples[number], settings, group.device, precision)
         else:
             scores = _psnr(nets, method, settings, examples[number], seed + number, group.device)
         for place, name in enumerate(names):
@@ -81,13 +83,28 @@ def scores_itself(method: Trainable[S]) -> bool:
 
 
 def own_scores(
-    method: Trainable[S], nets: Mapping[str, nn.Module], example: Example, settings: S, device: torch.device
+    method: Trainable[S],
+    nets: Mapping[str, nn.Module],
+    example: Example,
+    settings: S,
+    device: torch.device,
+    precision: str,
 ) -> Mapping[str, float]:
     """The method's own scores of an example, or of the sessions that are simulated from it."""
     if method.score_sessions is not None:
-        return method.score_sessions(nets, fixed_sessions(example, device), settings)
+        return method.score_sessions(nets, sessions_of(method, [example], settings, device, precision), settings)
     assert method.score is not None
     return method.score(nets, example, settings, device)
+
+
+def sessions_of(
+    method: Trainable[S], examples: Sequence[Example], settings: S, device: torch.device, precision: str
+) -> Iterator[ValidationSession]:
+    """The fixed sessions of examples, with the estimate where the method builds on one."""
+    estimate = method.estimate(settings, precision) if method.estimate else None
+    for example in examples:
+        for session in fixed_sessions(example, device):
+            yield replace(session, batch=estimate(session.batch)) if estimate else session
 
 
 def brain_psnr(image: np.ndarray, target: np.ndarray, mask: np.ndarray, fit: bool) -> float:
