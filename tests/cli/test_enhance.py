@@ -90,5 +90,5 @@ def test_an_interruption_does_not_promise_to_go_on(
     monkeypatch.setattr(run, "run_enhance", interrupted)
     assert main(["enhance", "scan.nii.gz", "-o", "out.nii.gz"]) == 130
     said = capsys.readouterr().err
-    assert said.startswith("bids_lfenhance: interrupted;")
+    assert said.startswith("bids_lfenhance: interrupted")
     assert "begin anew" in said
