@@ -5,7 +5,8 @@ python benchmarks/residual.py sub-11 --rows cfm bridge [--draws 4] [--slices 64]
 
 One slab of axial slices through the brain of a ds002748 person (other names: see fidelity.py), scanned by the
 independent oracle of tests/; T1w in the contrast of the scan, draws shown around the estimate as its stacks correct it,
-of which the networks know nothing (without that: "uncorrected"), or in the contrast of high field that fusionnet has
+of which the networks know nothing (without that: "uncorrected"; and not conditioned on the stacks, as a user's draws
+are: draws.py), or in the contrast of high field that fusionnet has
 learned. Rows: cfm, cfm:euler, cssdiff (which sees whole slices), bridge (its level from the weights), bridge:white (the
 paper's √(1−ᾱ_K) ε alone), and, as published, on the prior that sees the estimate: ddim, algorithm1, algorithm1:literal
 (Eq. 11 as printed), repaint. PSNR: brain-fit. "rms" is that of the true residual (after one gain, by least squares) in

@@ -12,7 +12,10 @@ _REFORMATS = {"MPR", "REFORMATTED", "MPR_THICK", "RESAMPLED", "PROJECTION IMAGE"
 """Words of DICOM's ImageType by which an image was computed from a volume that was acquired."""
 
 _ONE_ACQUISITION = {
-    **{"rec": "reconstructions", "echo": "echoes", "inv": "inversions", "flip": "flip angles"},
+    "rec": "reconstructions",
+    "echo": "echoes",
+    "inv": "inversions",
+    "flip": "flip angles",
     "part": "parts",
 }
 """Entities by which images of one acquisition differ."""

@@ -88,7 +88,7 @@ def risk_map(
         if where.any():
             fits.append(_fit_stack(stack, Acquisition.of(stack, small, where, frame), spectra, where))
     if not fits:
-        return np.where(mask, np.float32(np.nan), np.float32(0)), _UNSEEN
+        return np.where(mask, np.float32(np.nan), np.float32(0)), dict(_UNSEEN)
     risk = np.zeros(grid.shape, dtype=np.float32)
     risk[box] = _combine(fits, small, inside)
     return risk, _record(risk[mask], fits)

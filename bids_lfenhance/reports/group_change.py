@@ -36,7 +36,7 @@ def _by_number(label: str) -> list[tuple[bool, int, str]]:
     ['9', '10', 'baseline', 'month6', 'month12']
     """
     parts = re.findall(r"\d+|\D+", label)
-    return [(not part.isdigit(), int(part) if part.isdigit() else 0, part) for part in parts]
+    return [(not part.isdecimal(), int(part) if part.isdecimal() else 0, part) for part in parts]
 
 
 def longitudinal(cohort: Cohort) -> Rows:
