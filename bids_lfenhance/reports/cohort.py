@@ -20,6 +20,7 @@ from ..evaluation.metric_definitions import DICE, VOLUME_DIFFERENCE
 from ..evaluation.structures import HIGH, OVERLAP_KEYS, VOLUME_KEYS
 from ..evaluation.subject_values import SubjectValues
 from .collect import REGION_SEGMENTATIONS, Channel, Output, SegmentationOutputs, Session, Subject, collect, read_run
+from .session_order import labels_in_time
 from .tables import lesion_contrast
 from .usable import summed_up, usable_images
 
@@ -120,7 +121,10 @@ def read_cohort(out_dir: Path, bids_dir: Path, subjects: Iterable[str], sessions
         if (not labels or (session.name or NO_SESSION) in labels) and (subject.name, session.name) not in gone
     ]
     methods = tuple(sorted({label for _, session in pairs for label in session.labels}))
-    names = sorted({session.name or NO_SESSION for _, session in pairs})
+    several = Counter(subject.name for subject, _ in pairs)
+    places = [(subject.name, session.name) for subject, session in pairs if several[subject.name] > 1]
+    dates = {(name, session or NO_SESSION): listed_time(bids_dir, name, session) for name, session in places}
+    names = labels_in_time(dates, (session.name or NO_SESSION for _, session in pairs))
     metrics, overlaps, volumes = (
         SubjectValues(keys, wanted, names) for keys in (METRIC_KEYS, OVERLAP_KEYS, VOLUME_KEYS)
     )
@@ -134,9 +138,7 @@ def read_cohort(out_dir: Path, bids_dir: Path, subjects: Iterable[str], sessions
     for name in wanted:
         if name not in started:
             cohort.images.append(_image_row(name, NO_SESSION, "n/a", "n/a", MISSING, "no low-field session on disk"))
-    several = Counter(subject.name for subject, _ in pairs)
-    places = [(subject.name, session.name) for subject, session in pairs if several[subject.name] > 1]
-    cohort.dates = {(name, session or NO_SESSION): listed_time(bids_dir, name, session) for name, session in places}
+    cohort.dates = dates
     cohort.people = _people(out_dir, bids_dir, wanted)
     cohort.notes += participants_notes(bids_dir, wanted)
     cohort.notes += _notes_on([*((name, None) for name in sorted(left)), *sorted(gone, key=str)], sloppy)

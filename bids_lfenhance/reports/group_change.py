@@ -1,9 +1,7 @@
 """Several low-field sessions of one person in time order: how much each volume changed, and how far that is known."""
 
 import math
-import re
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from typing import Any
 
 from ..config import TISSUES, TOTAL_INTRACRANIAL
@@ -13,6 +11,7 @@ from .cohort import Cohort, Rows
 from .collect import SegmentationOutputs
 from .group_data import bids_keys
 from .group_tables import Cell, Table
+from .session_order import in_time
 from .tables import number, signed
 
 SHOWN = (
@@ -20,23 +19,6 @@ SHOWN = (
     *("right lateral ventricle", "left hippocampus", "right hippocampus", *TISSUES),
 )
 """What has a column on the page; everything is in longitudinal.tsv."""
-
-
-def time_order(cohort: Cohort, subject: str, sessions: Sequence[str]) -> list[str]:
-    """Sessions by the date on which they were acquired; by their labels where one has no date, 9 before 10."""
-    dates = {session: cohort.dates.get((subject, session)) for session in sessions}
-    dated = all(dates.values())
-    return sorted(sessions, key=lambda one: ((dated and dates[one]) or datetime.min, _by_number(one)))
-
-
-def _by_number(label: str) -> list[tuple[bool, int, str]]:
-    """Sort key of a label in which numbers count as such.
-
-    >>> sorted(["month12", "month6", "baseline", "10", "9"], key=_by_number)
-    ['9', '10', 'baseline', 'month6', 'month12']
-    """
-    parts = re.findall(r"\d+|\D+", label)
-    return [(not part.isdecimal(), int(part) if part.isdecimal() else 0, part) for part in parts]
 
 
 def longitudinal(cohort: Cohort) -> Rows:
@@ -51,7 +33,7 @@ def longitudinal(cohort: Cohort) -> Rows:
             series.setdefault(key, {})[about["session"]] = tissue
     rows: Rows = []
     for (subject, contrast, image, seg), by_session in series.items():
-        first, *later = time_order(cohort, subject, list(by_session))
+        first, *later = in_time(cohort.dates, subject, by_session)
         for session in later:
             about = bids_keys({"subject": subject, "session": session})
             about |= {"days": _days(cohort, subject, first, session), "contrast": contrast, "image": image}
@@ -76,8 +58,9 @@ def _changes(first: SegmentationOutputs, later: SegmentationOutputs) -> Rows:
     return rows
 
 
-def change_table(rows: Sequence[Mapping[str, Any]]) -> Table:
+def change_table(rows: Sequence[Mapping[str, Any]], cohort: Cohort) -> Table:
     """A row per person, session and image: change since the first session ± its expected error, %."""
+    rows = [row for row in rows if row["name"] not in TISSUES or row["segmentation"] == "tissue"]
     names = [name for name in SHOWN if any(row["name"] == name for row in rows)]
     columns = [
         ("Subject", ""),
@@ -93,7 +76,8 @@ def change_table(rows: Sequence[Mapping[str, Any]]) -> Table:
     heads: dict[tuple, list[Cell]] = {}
     for row in rows:
         key = tuple(row[name] for name in ("participant_id", "session_id", "contrast", "image"))
-        heads[key] = [Cell(key[0], link=f"{key[0]}.html"), Cell(key[1] or "–"), Cell(number(row["days"]), row["days"])]
+        page = cohort.page(key[0].removeprefix("sub-"))
+        heads[key] = [Cell(key[0], link=page), Cell(key[1] or "–"), Cell(number(row["days"]), row["days"])]
         heads[key] += [Cell(key[2]), Cell(key[3])]
         lines.setdefault(key, {})[row["name"]] = _cell(row)
     return Table(

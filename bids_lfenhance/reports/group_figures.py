@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..config import TOTAL_INTRACRANIAL
+from ..config import CONTRASTS, TOTAL_INTRACRANIAL
 from ..evaluation.agreement import bland_altman, pearson
 from ..evaluation.cohort import BASELINE
 from ..evaluation.protocols import PRIMARY
@@ -37,6 +37,13 @@ class Figure:
     title: str
     caption: str
     svg: str
+
+
+NAMES = (
+    "metrics",
+    *(f"{kind}_{contrast}" for kind in ("structures", "bland-altman", "retest") for contrast in CONTRASTS),
+)
+"""What a figure may be called."""
 
 
 def name_of(image: str) -> str:

@@ -41,6 +41,7 @@ from .group_dictionary import TABLES
 from .group_figures import FEWEST, Figure, agreement_figure, metric_figure, retest_figure, structure_figure
 from .group_strips import quality_strips, thumbnails, volume_strips
 from .rendering import render
+from .session_order import labels_in_time
 from .tables import number
 
 TEMPLATE = "group.html.jinja"
@@ -145,7 +146,7 @@ def group_page(cohort: Cohort, tables: Tables, figures: Sequence[Figure]) -> str
         strips=quality_strips(cohort),
         volume_strips=volume_strips(cohort),
         wall=thumbnails(cohort),
-        changes=change_table(tables["longitudinal"]),
+        changes=change_table(tables["longitudinal"], cohort),
         missing=tab.missing_table(cohort),
         figures=[(figure, Markup(figure.svg)) for figure in figures],  # what is of the dataset is escaped there
         files=[(name, len(tables[name]), list(TABLES[name])) for name in TABLES],
@@ -207,7 +208,7 @@ def _volume_tables(rows: Any, contrast: str, seg: str, images: Sequence[str], re
 
 def facts(cohort: Cohort) -> list[tuple[str, str]]:
     """The first things to know of a cohort: (what, value)."""
-    sessions = sorted({row["session"] for row in cohort.quality})
+    sessions = labels_in_time(cohort.dates, (row["session"] for row in cohort.quality))
     contrasts = sorted({row["contrast"] for row in cohort.images} - {NO_SESSION}, key=_order)
     paired = {row["subject"] for row in cohort.quality if row["high_field"]}
     people = [cohort.people.get(subject, {}) for subject in cohort.subjects]

@@ -65,8 +65,8 @@ def of_finest(rows: Rows) -> list[Row]:
 
 def overall(rows: Rows) -> list[Row]:
     """The rows of all sessions averaged, or of the only session (for two sessions against each other: of the first)."""
-    sessions = {row["session"] for row in rows}
-    chosen = ALL if ALL in sessions else min(sessions, default="")
+    sessions = [row["session"] for row in rows]
+    chosen = ALL if ALL in sessions else next(iter(sessions), "")
     return [row for row in rows if row["session"] == chosen]
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from ..config import CONTRASTS, TISSUES, TOTAL_INTRACRANIAL
 from ..evaluation.structures import with_both_sides
 from ..evaluation.usable import WORDS
-from .cohort import NO_SESSION, Cohort
+from .cohort import COMPLETE, NO_SESSION, UNMEASURED, Cohort
 from .group_figures import FEWEST
 from .rendering import data_uri
 from .session_figures import THUMBNAIL
@@ -121,7 +121,7 @@ def _strip(
 
 @dataclass(frozen=True)
 class Thumbnail:
-    """An enhanced image, small: its ``data:`` address, what it says, its page, whether the session is to look at."""
+    """An enhanced image, small: its ``data:`` address, what it says, its page, whether it is to look at."""
 
     picture: str
     text: str
@@ -130,22 +130,30 @@ class Thumbnail:
 
 
 def thumbnails(cohort: Cohort) -> list[Thumbnail]:
-    """Of every session of which one lies on disk, those that are not to be looked at first; none of fewer than three
-    subjects.
-    """
-    found = []
+    """One of every enhanced image, those that are not to be looked at first; none of fewer than three subjects."""
+    found, looks = [], _looks(cohort)
     for row in cohort.quality:
         session = "" if row["session"] == NO_SESSION else f"_ses-{row['session']}"
         folder = cohort.out_dir / f"sub-{row['subject']}" / "figures"
-        word = str(row.get("look")) if row.get("look") in WORDS else WORDS[1]
         for contrast in CONTRASTS:
             path = folder / f"sub-{row['subject']}{session}_{THUMBNAIL}_{contrast}.jpg"
-            if path.is_file():
+            word = looks.get((row["subject"], row["session"], contrast))
+            if word is not None and path.is_file():
                 text, page = f"{_name(row)} {contrast}: to look at {word}", cohort.page(row["subject"])
                 found.append((row["subject"], Thumbnail(data_uri(path.read_bytes()), text, page, word)))
     if len({subject for subject, _ in found}) < FEWEST:
         return []
     return sorted((one for _, one in found), key=lambda one: -WORDS.index(one.word))
+
+
+def _looks(cohort: Cohort) -> dict[tuple[str, str, str], str]:
+    """(subject, session, contrast) → whether to look at the first enhanced image of those that are on disk."""
+    looks: dict[tuple[str, str, str], str] = {}
+    for row in cohort.images:
+        if row["image"] in cohort.methods and row["status"] in (COMPLETE, UNMEASURED):
+            word = row.get("look")
+            looks.setdefault((row["subject"], row["session"], row["contrast"]), word if word in WORDS else WORDS[1])
+    return looks
 
 
 def _dots(rows: Sequence[Mapping[str, Any]], values: np.ndarray, pages: Mapping[str, str]) -> tuple[Dot, ...]:

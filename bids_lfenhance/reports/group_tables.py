@@ -20,7 +20,7 @@ Rows = Sequence[Mapping[str, Any]]
 SHOWN = (*HEADLINE, "ncc", "nmse", "lpips")
 """Metrics in the table of image quality; the others are in the TSV."""
 
-MOST_DECIMALS = 3
+MOST_DECIMALS = 5
 """Of a mean and its SD as they are printed."""
 
 SIGNIFICANT = 0.05
@@ -101,8 +101,9 @@ def spread(mean: Any, sd: Any, scale: float = 1, sign: bool = False) -> Cell:
         shown = signed(mean / scale) if sign else number(mean / scale)
         return Cell(shown + (" ± 0" if known(sd) else ""), mean)
     decimals = decimals_for(sd / scale)
-    texts = f"{mean / scale:{'+' if sign else ''}.{decimals}f}", f"{sd / scale:.{decimals}f}"
-    return Cell(" ± ".join(texts).replace("-", "−"), mean)
+    shown = fixed(mean / scale, decimals)
+    plus = "+" if sign and mean > 0 and shown != fixed(0, decimals) else ""
+    return Cell(f"{plus}{shown} ± {fixed(sd / scale, decimals)}", mean)
 
 
 def interval(row: Mapping[str, Any], name: str, scale: float = 1) -> Cell:
@@ -130,7 +131,7 @@ def decimals_for(width: float) -> int:
     """So many decimals that two digits of a width are seen, and no more than ``MOST_DECIMALS``.
 
     >>> decimals_for(12.3), decimals_for(0.123), decimals_for(1e-9)
-    (0, 2, 3)
+    (0, 2, 5)
     """
     return min(MOST_DECIMALS, max(0, 1 - math.floor(math.log10(width)))) if width > 0 else MOST_DECIMALS
 

@@ -43,6 +43,8 @@ FAILED = '<meta name="bids_lfenhance" content="a step failed">'
 def write_report(out_dir: Path, subject: str, run_dir: Path | None = None) -> Path:
     """The path of ``sub-<subject>.html``, which is on disk when this returns, as are the figures beside the images.
 
+    Figures that an earlier page saved and this one has not are removed.
+
     Parameters
     ----------
     out_dir : the derivative
@@ -62,7 +64,12 @@ def write_report(out_dir: Path, subject: str, run_dir: Path | None = None) -> Pa
         saved += (str(folder / name) for name in save_figures(figures, out_dir / folder, head).values())
         pictures |= {key: fig.data_uri(content) for key, content in figures.pictures.items()}
         parts.append(session_part(session, subject_data, figures))
-    return atomic_write(out_dir / f"sub-{subject}.html", render(subject_data, parts, pictures, saved))
+    page = out_dir / f"sub-{subject}.html"
+    before = figures_of(page)
+    atomic_write(page, render(subject_data, parts, pictures, saved))
+    for name in before - set(saved):
+        (out_dir / name).unlink(missing_ok=True)  # of what is no longer in the derivative
+    return page
 
 
 def reports_failure(page: Path) -> bool:
@@ -75,11 +82,17 @@ def reports_failure(page: Path) -> bool:
 
 def is_whole(page: Path) -> bool:
     """Whether a page is there, tells of no failed step, and has all figures beside it that were saved with it."""
-    if reports_failure(page):
-        return False
-    head = page.read_text(encoding="utf-8").partition("<style>")[0]
+    return not reports_failure(page) and all((page.parent / name).is_file() for name in figures_of(page))
+
+
+def figures_of(page: Path) -> set[str]:
+    """The figures that were saved beside a page, as paths from where it is."""
+    try:
+        head = page.read_text(encoding="utf-8").partition("<style>")[0]
+    except (OSError, ValueError):
+        return set()
     saved = re.search(r'<meta name="figures" content="([^"]*)">', head)
-    return saved is None or all((page.parent / name).is_file() for name in saved[1].split())
+    return set(saved[1].split()) if saved else set()
 
 
 def image_names(session: Session) -> dict[str, str]:

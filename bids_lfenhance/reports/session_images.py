@@ -100,6 +100,7 @@ def find_frame(session: Session) -> Frame | None:
     data, grid = np.nan_to_num(first[0]), first[1]
     brain = load_on_grid(session.mask, grid, [], order=0)
     mask = brain[0] > 0.5 if brain is not None and (brain[0] > 0.5).any() else data > 0.2 * np.percentile(data, 99)
+    mask = mask if mask.any() else np.ones_like(mask)
     box = box_of(mask, [round(MARGIN_MM / zoom) for zoom in zooms_of(grid.affine)])
     return Frame(grid, box, mask[box], {plane: fig.slice_range(mask[box], plane) for plane in fig.AXES})
 
@@ -161,7 +162,11 @@ def _moved(output: Output, problems: list[str]) -> tuple[np.ndarray, np.ndarray]
     loaded, path = load_on_grid(output, None, problems), transform_of(output)
     if loaded is None or path is None:
         return None
-    to_stack = ITKLinearTransform.from_filename(path).to_ras()  # ITK carries points from the fixed to the moving image
+    try:
+        to_stack = ITKLinearTransform.from_filename(path).to_ras()  # carries points from the fixed to the moving image
+    except Exception as error:  # nitransforms has as many kinds as there are ways for a file to be damaged
+        problems.append(f"{path.name} cannot be read ({str(error).rstrip('.') or type(error).__name__}).")
+        return None
     return np.nan_to_num(loaded[0]), np.linalg.inv(to_stack) @ loaded[1].affine
 
 

@@ -12,6 +12,7 @@ from ..errors import InputError
 from ..reports.cohort import Cohort, known_subjects, read_cohort
 from ..reports.group_data import synthseg_table
 from ..reports.group_dictionary import TABLES
+from ..reports.group_figures import NAMES
 from ..reports.group_page import group_figures, group_page, group_tables, problems
 from ..resources import check_room
 
@@ -108,9 +109,8 @@ def run_group(settings: GroupSettings) -> GroupOutcome:
     pictures = {out / FOLDER / "figures" / f"{figure.name}.svg": figure.svg for figure in figures}
     for path, content in pictures.items():
         files.append(atomic_write(path, content))
-    for stale in set((out / FOLDER / "figures").glob("*.svg")) - set(pictures):
-        if not stale.name.startswith("."):  # another run's draft
-            stale.unlink(missing_ok=True)  # of an earlier run over other subjects: not what the page shows
+    for stale in {out / FOLDER / "figures" / f"{name}.svg" for name in NAMES} - set(pictures):
+        stale.unlink(missing_ok=True)  # of an earlier run over other subjects: not what the page shows
     page = atomic_write(out / PAGE, group_page(cohort, tables, figures))
     incomplete = sorted({row["subject"] for row in cohort.incomplete})
     return GroupOutcome(page, tuple(files), tuple(problems(cohort)), tuple(incomplete), len(cohort.subjects))

@@ -49,3 +49,19 @@ def test_a_page_is_whole_with_the_figures_that_were_saved_beside_it(tmp_path: Pa
     assert is_whole(page)
     page.unlink()
     assert not is_whole(page)
+
+
+def test_figures_of_what_is_gone_go_and_others_stay(tmp_path: Path):
+    out = build(tmp_path, phantom(SMALL), Recipe(contrasts=("T1w", "T2w")))
+    with undrawn():
+        write_report(out, "01")
+    folder = out / "sub-01" / "figures"
+    (folder / "mine_T2w.jpg").write_bytes(b"mine")
+    assert list(folder.glob("sub-01*_T2w.jpg"))
+    for path in out.glob("sub-01/ses-*/anat/*T2w*"):
+        path.unlink()
+    with undrawn():
+        write_report(out, "01")
+    assert not list(folder.glob("sub-01*_T2w.jpg"))
+    assert (folder / "mine_T2w.jpg").is_file()
+    assert list(folder.glob("sub-01*_T1w.jpg"))

@@ -136,11 +136,16 @@ def test_planted_dice_is_found_and_tested(made):
 @pytest.mark.parametrize("segmentations", [(), ("tissue",), ("regions",), ("synthseg",)])
 def test_any_segmentation_alone_or_none_makes_a_page(tmp_path, segmentations):
     build(tmp_path, Cohort(subjects=3, contrasts=("T1w",), segmentations=segmentations))
+    folder = tmp_path / "derivative" / "group" / "figures"
+    folder.mkdir(parents=True)
+    for name in ("mine", "structures_FLAIR"):
+        (folder / f"{name}.svg").write_text("")
     outcome = report(tmp_path, drawn=True)
     page = outcome.page.read_text()
     assert outcome.exit_code == 0
     assert ("Dice is not in this derivative" in page) is not segmentations
-    figures = {path.stem for path in (tmp_path / "derivative" / "group" / "figures").glob("*.svg")}
+    figures = {path.stem for path in folder.glob("*.svg")} - {"mine"}
+    assert (folder / "mine.svg").is_file(), "what an earlier run drew goes, and nothing else"
     assert figures == {"metrics"} | ({"structures_T1w", "bland-altman_T1w", "retest_T1w"} if segmentations else set())
     heads = Tables(page).heads[0]
     assert ("Dice, deep" in heads) is (segmentations not in ((), ("tissue",)))

@@ -92,7 +92,7 @@ def test_volumes_without_high_field_are_dots_too_as_shares_of_the_whole(page: tu
 
 
 def test_the_wall_shows_the_worst_first_and_nothing_of_few(tmp_path: Path) -> None:
-    quality = []
+    quality, images = [], []
     for number, word in enumerate(("yes", "no", "check")):
         name = f"{number:02d}"
         figures = tmp_path / f"sub-{name}" / "figures"
@@ -100,13 +100,16 @@ def test_the_wall_shows_the_worst_first_and_nothing_of_few(tmp_path: Path) -> No
         (figures / f"sub-{name}_ses-A_desc-thumbnail_T1w.jpg").write_bytes(
             encode_thumbnail(np.zeros((9, 7), np.uint8), 5)
         )
-        quality.append({"subject": name, "session": "A", "look": word, "segment": word, "measure": "no"})
-    made = Read(tmp_path, ("00", "01", "02"), (), *[None] * 3, quality=quality)  # type: ignore[arg-type]
+        quality.append({"subject": name, "session": "A", "look": "no"})  # its T2w is not to be looked at
+        about = quality[-1] | {"image": "inr", "status": "complete"}
+        images += [about | {"contrast": "T1w", "look": word}, about | {"contrast": "T2w", "look": "no"}]
+    people, none = ("00", "01", "02"), [None] * 3
+    made = Read(tmp_path, people, ("inr",), *none, quality=quality, images=images)  # type: ignore[arg-type]
     words = [one.text.partition(" T1w: to look at ")[::2] for one in thumbnails(made)]
     assert words == [("sub-01 ses-A", "no"), ("sub-02 ses-A", "check"), ("sub-00 ses-A", "yes")]
     assert all(one.picture.startswith("data:image/jpeg") for one in thumbnails(made))
-    made = Read(tmp_path, ("00", "01"), (), *[None] * 3, quality=quality[:2])  # type: ignore[arg-type]
-    assert thumbnails(made) == []
+    images[0]["status"] = "no such image"
+    assert thumbnails(made) == [], "of two subjects, as an image that is gone is not shown"
 
 
 def cohort(values: list[float], tmp_path: Path) -> Read:

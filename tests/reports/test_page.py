@@ -339,6 +339,16 @@ def test_the_methods_own_maps_are_shown_and_told(tmp_path: Path):
     assert "Missing" not in reader.text
 
 
+@pytest.mark.parametrize("field", ["Description", "FractionSeen", "FractionAbove", "Median"])
+def test_a_map_whose_sidecar_lacks_a_field_is_shown(tmp_path: Path, field: str):
+    out = build(tmp_path, phantom(SMALL), Recipe(maps=("Error",), contrasts=("T1w",)))
+    for path in (*out.glob("sub-01/ses-*/anat/*Error_T1w.json"), *out.glob("sub-01/ses-*/anat/*Risk_T1w.json")):
+        record = json.loads(path.read_text())
+        record[field] = None
+        path.write_text(json.dumps(record))
+    assert "T1w expected error" in write_report(out, "01").read_text(encoding="utf-8")
+
+
 def test_what_was_changed_is_shown_with_its_sign(tmp_path: Path):
     out = build(tmp_path, phantom(SMALL), Recipe(maps=("Change",), contrasts=("T1w",)))
     path = next(out.glob("sub-01/ses-HFC/anat/*_desc-inrChange_T1w.nii.gz"))

@@ -54,6 +54,9 @@ def test_a_scan_is_shown_where_its_transform_puts_it_and_on_the_page_without_hig
     assert np.corrcoef(plane_slice(native[frame.box], *place)[where], wanted[where])[0, 1] < 0.8
     write_report(out, "01")
     assert (out / "sub-01" / "figures" / "sub-01_ses-HFC_desc-registration_T1w.jpg").is_file()
+    (anat / "sub-01_ses-HFC_acq-axi_from-T1w_to-session_mode-image_xfm.txt").write_text("")
+    page = write_report(out, "01").read_text(encoding="utf-8")
+    assert "sub-01_ses-HFC_acq-axi_from-T1w_to-session_mode-image_xfm.txt cannot be read" in page
 
 
 def test_what_changed_leaves_out_brightness_and_contrast(tmp_path: Path):
