@@ -259,14 +259,14 @@ def enhance(
     more than one contrast: one call makes one image), ``MethodError`` where memory runs out. Each of the result's
     ``warnings`` is also a ``ScanWarning`` of Python's.
     """
-    from .imaging.inputs import files_of, of_one_contrast, read_scans
+    from .imaging.inputs import files_of, find_scans, of_one_contrast, read_scans
 
-    images, notes = read_scans(scans, progress)
-    chosen, contrast, left_out = of_one_contrast(images, suffix)
+    named, contrast, left_out = of_one_contrast(find_scans(scans), suffix)
+    chosen, notes = read_scans(named, progress)
     sampling = _sampling(str(weights), device, target_contrast=target_contrast, precision=precision)
     volume, anatomy, quality = _prepare(chosen, contrast, progress)
     result = _run(volume, sampling, progress)
-    output = _output_of(volume, chosen[0][0] if keep_geometry else None)
+    output = _output_of(volume, chosen[0] if keep_geometry else None)
     notes = [*notes, *left_out, *quality["Warnings"]]
     scan = replace(_result(result, volume, anatomy, quality, output, notes, sampling), _scans=files_of(scans))
     for text in scan.warnings:
@@ -290,7 +290,7 @@ def _prepare(
     images: "Sequence[Opened]", contrast: str | None, progress: Progress
 ) -> tuple["Volume", "Anatomy", dict[str, Any]]:
     """The session on 1 mm with its brain, and its quality record; the contrast guessed where it is None."""
-    from .imaging.anatomy import find_anatomy
+    from .imaging.anatomy import find_anatomy, further_warnings
     from .imaging.field_of_view import seen_in
     from .imaging.guess import guess_contrast
     from .imaging.preprocess import prepare_session
@@ -320,6 +320,7 @@ def _prepare(
         quality["Scans"] = [scan | {"Contrast": contrast} for scan in quality["Scans"]]
     else:
         progress(f"contrast {contrast}")
+    quality["Warnings"] += further_warnings(volume, anatomy)
     return segment_session(volume, anatomy.mask, anatomy.priors)[0], anatomy, quality
 
 
@@ -344,15 +345,16 @@ def _run(volume: "Volume", sampling: Any, progress: Progress) -> "Enhanced":
     return enhance_volume(volume, get_method(METHOD), sampling, default_rng(0))
 
 
-def _output_of(volume: "Volume", first: str | None) -> _Output:
-    """The canonical grid, or the voxels of the stack named ``first``."""
+def _output_of(volume: "Volume", first: "Opened | None") -> _Output:
+    """The canonical grid, or the voxels of the ``first`` scan as it was given."""
     from .imaging.grid import Grid
 
     if first is None:
         return _Output(volume.grid, volume.grid.affine)
-    stack = next(stack for stack in volume.stacks if stack.name == first)
-    i, j, k = stack.data.shape
-    return _Output(Grid(stack.affine, (i, j, k)), stack.native_affine)
+    name, image = first
+    stack = next(stack for stack in volume.stacks if stack.name == name)
+    i, j, k = image.shape
+    return _Output(Grid(stack.lf2hf_xfm @ image.affine, (i, j, k)), image.affine)
 
 
 def _result(

@@ -129,16 +129,20 @@ def _carried(warp: Warp, maps: np.ndarray, affine: np.ndarray, grid: Grid) -> np
 
 
 def anatomy_of(volume: Volume, qc: Mapping[str, Any], *, sloppy: bool) -> tuple[Anatomy, dict[str, np.ndarray]]:
-    """The anatomy of a session by its first contrast, its further doubts among the warnings; and what cuts it.
+    """The anatomy of a session, its further doubts among the warnings; and what cuts it.
 
-    ``qc`` quality record of a high-field session, which comes without stacks: it tells the fields of view. Then the
-    quality has ``BrainShown``, the share of the expected brain in it; and where that is not all of it, the second value
-    is ``{"seen": (X, Y, Z) bool}``, else empty.
+    It is found in the first contrast or, where that is cut, in the one whose scans show most: ``Contrast`` of its
+    quality. ``qc`` quality record of a high-field session, which comes without stacks: it tells the fields of view.
+    Then the quality has ``BrainShown``, the share of the expected brain in it; and where that is not all of it, the
+    second value is ``{"seen": (X, Y, Z) bool}``, else empty.
     """
-    contrast = volume.contrasts[0]
-    field = field_of_scan(qc, contrast)
+    contrast, field = volume.contrasts[0], field_of_scan(qc, volume.contrasts[0])
     seen = coverage(*field, volume.grid) if field else seen_in(volume, contrast) if volume.stacks else None
+    if field is None and seen is not None and _is_cut(volume.channel(contrast), seen, volume.grid):
+        views = {one: seen_in(volume, one) for one in volume.contrasts}
+        contrast, seen = max(views.items(), key=lambda view: int(view[1].sum()))
     anatomy = find_anatomy(volume.channel(contrast), volume.grid, contrast, seen=seen, effort=ROUGH if sloppy else FULL)
+    anatomy.quality["Contrast"] = contrast
     anatomy.quality["Warnings"] += further_warnings(volume, anatomy)
     if field is None or seen is None:
         return anatomy, {}
@@ -171,11 +175,12 @@ def flipped_orientation(
 
 
 def further_warnings(volume: Volume, anatomy: Anatomy) -> list[str]:
-    """``contrast_warnings`` of the contrasts after the first, by which the anatomy was found, and of single stacks."""
+    """``contrast_warnings`` of the contrasts but that by which the anatomy was found, and of single stacks."""
     priors, mask = anatomy.priors, anatomy.mask
     sentences = [
         sentence
-        for contrast in volume.contrasts[1:]
+        for contrast in volume.contrasts
+        if contrast != anatomy.quality.get("Contrast", volume.contrasts[0])
         for sentence in contrast_warnings(volume.channel(contrast), priors, mask, contrast)
     ]
     several = len(volume.stacks) > len(volume.contrasts)

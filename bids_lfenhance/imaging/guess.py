@@ -21,11 +21,15 @@ HARDLY = 0.95
 
 
 def contrast_of_name(name: str) -> str | None:
-    """The contrast that the name of a file says, if it says one.
+    """The contrast that the name of a file says, if it says one: that of BIDS by its suffix.
 
     >>> contrast_of_name("sub-01_acq-axi_T2w.nii.gz"), contrast_of_name("AX_T2_FLAIR.nii"), contrast_of_name("at1.nii")
     ('T2w', 'FLAIR', None)
+    >>> contrast_of_name("sub-01_space-T2w_T1w.nii.gz")
+    'T1w'
     """
+    if suffix := re.search(rf"_({'|'.join(NAMED)})\.nii(\.gz)?$", name):
+        return suffix[1]
     for contrast, words in NAMED.items():
         if re.search(rf"(?<![a-z0-9])(t2[_-]?)?({words})(?![a-z0-9])", name.lower()):
             return contrast
@@ -63,7 +67,7 @@ def contrast_warnings(
     ``channel`` (X, Y, Z); ``priors`` (3, X, Y, Z) of CSF, GM, WM; ``mask`` (X, Y, Z) bool, the brain; ``name`` of the
     scan, where it is one.
     """
-    if mask.sum() < 100:
+    if mask.sum() < 100 or contrast not in NAMED:
         return []
     csf, grey, white = gains(priors[:, mask], channel[mask])
     bright, dark = csf > CLEARLY * max(grey, white), csf * CLEARLY < min(grey, white)

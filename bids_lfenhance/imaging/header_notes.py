@@ -32,6 +32,9 @@ MOST_NOISE = 0.95
 USUAL_LARGEST = (1e-4, 1e8)
 """The largest voxel of an image is scaled into this range where it lies outside: squares must fit in float32."""
 
+DEEP = -0.2
+"""Negative voxels (their 0.1st percentile) below this share of the brightest are no ringing of an interpolation."""
+
 WILD = 1e6
 """Voxels above this many times the 99.9th percentile are damage, not signal: one such would scale all others away."""
 
@@ -96,6 +99,12 @@ def header_warnings(name: str, image: nib.Nifti1Image, affine: np.ndarray) -> li
         )
     elif sform[1] and qform[1] and qform[0] is not None and not _same_place(sform[0], qform[0], image.shape):
         warnings.append(f"{name}: sform and qform disagree; the sform is used.")
+    sizes = np.array(header.get_zooms()[:3], float)
+    if sform[1] and not qform[1] and not np.allclose(sizes, zooms_of(sform[0]), rtol=0.01):
+        found, used = (" × ".join(f"{size:.3g}" for size in one) for one in (sizes, zooms_of(sform[0])))
+        warnings.append(
+            f"{name} has voxels of {found} mm by its header, of {used} mm by its sform, which is used; check it."
+        )
     tilt = _tilt(affine)
     if tilt > OBLIQUE_DEGREES:
         warnings.append(f"{name} is oblique, tilted by {tilt:.0f}° against the scanner's axes.")
@@ -166,6 +175,9 @@ def check_values(path: Path, data: np.ndarray) -> tuple[np.ndarray, list[str]]:
         raise InputError(
             f"{path.name} holds {what}: there is no image in it, export it again.", code="no-image", path=path
         )
+    if ((data == 0) | (data == 1)).all():
+        message = f"{path.name} holds zeros and ones only: a mask is no scan, leave it out."
+        raise InputError(message, code="no-image", path=path)
     if np.mean(data <= 0) > 0.98 and np.mean(data < 0) > 0.5:
         message = (
             f"{path.name} holds negative numbers only, from {data.min():g} to {data.max():g} (a slope of -1?): "
@@ -179,8 +191,12 @@ def check_values(path: Path, data: np.ndarray) -> tuple[np.ndarray, list[str]]:
         data = data + np.float32(0.5)
     data, removed = _without_loud_background(path.name, data)
     warnings += removed
-    if np.mean(data < 0) > 0.25:
-        warnings.append(f"{path.name} has {100 * np.mean(data < 0):.0f} % negative voxels; a magnitude image has none.")
+    low, high = np.percentile(data, (0.1, 99.9))
+    if (share := float(np.mean(data < 0))) > 0.25 or low < DEEP * high:
+        warnings.append(
+            f"{path.name} has {100 * share:.2g} % negative voxels, down to {data.min():g} where {data.max():g} is the "
+            "largest; a magnitude image has none (unsigned numbers stored as signed?), and they count as 0: check it."
+        )
     return data, warnings
 
 

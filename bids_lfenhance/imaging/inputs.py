@@ -1,6 +1,7 @@
 """The scans of one run without a dataset: files, folders, patterns or images in memory; and their one contrast."""
 
 import gzip
+import re
 import zlib
 from collections.abc import Callable, Sequence
 from glob import glob
@@ -15,32 +16,46 @@ from .guess import contrast_of_name
 from .headers import check_scan, copies, open_scan
 from .nifti import MADE_HERE
 
+LABELS = r"_(mask|roi|dseg|probseg)\.nii(\.gz)?$"
+"""How names of masks and labels end in BIDS."""
+
+Found = tuple[str, Path | nib.Nifti1Image]
+"""The name of a scan, and its file or its image."""
+
 Opened = tuple[str, nib.Nifti1Image]
-"""The name of a scan, and its image."""
+"""The name of a scan, and its image after the check of its header."""
 
 
-def read_scans(
-    scans: Sequence[str | Path | nib.Nifti1Image], progress: Callable[[str], None]
-) -> tuple[list[Opened], list[str]]:
-    """Every scan by name, after the check of its header, and the warnings of these checks.
+def find_scans(scans: Sequence[str | Path | nib.Nifti1Image]) -> list[Found]:
+    """Every scan by name, unopened; ``scans`` are paths, folders, patterns or images.
 
-    ``scans`` are paths, folders, patterns or images; ``progress`` is called once a scan. Raises ``InputError`` where
-    there is none, or one that is no NIfTI image of a head.
+    Raises ``InputError`` where there is none.
+    """
+    found: list[Found] = []
+    for number, scan in enumerate(scans, start=1):
+        if isinstance(scan, str | Path):
+            named: list[Found] = [(path.name, path) for path in scan_files(str(scan))]
+        else:
+            named = [(Path(_file_of(scan) or f"scan {number}").name, scan)]
+        for name, one in named:
+            found.append((_unlike(name, found), one))
+    if not found:
+        raise InputError("Expected at least one scan, found none; give the path of a NIfTI image.", code="no-scans")
+    return found
+
+
+def read_scans(scans: Sequence[Found], progress: Callable[[str], None]) -> tuple[list[Opened], list[str]]:
+    """The scans after the check of their headers, and the warnings of these checks; ``progress`` is called once a scan.
+
+    Raises ``InputError`` for one that is no NIfTI image of a head.
     """
     images: list[Opened] = []
     warnings: list[str] = []
-    for number, scan in enumerate(scans, start=1):
-        if isinstance(scan, str | Path):
-            found = [(path.name, open_scan(path)) for path in scan_files(str(scan))]
-        else:
-            name = Path(_file_of(scan) or f"scan {number}")
-            found = [(name.name, check_scan(name, scan))]
-        for name_, (image, notes) in found:
-            progress(f"read {name_}, {' × '.join(map(str, image.shape))} voxels")
-            images.append((_unlike(name_, images), image))
-            warnings += notes
-    if not images:
-        raise InputError("Expected at least one scan, found none; give the path of a NIfTI image.", code="no-scans")
+    for name, scan in scans:
+        image, notes = open_scan(scan) if isinstance(scan, Path) else check_scan(Path(_file_of(scan) or name), scan)
+        progress(f"read {name}, {' × '.join(map(str, image.shape))} voxels")
+        images.append((name, image))
+        warnings += notes
     return images, warnings + copies(dict(images))
 
 
@@ -55,9 +70,9 @@ def files_of(scans: Sequence[str | Path | nib.Nifti1Image]) -> frozenset[Path]:
     return frozenset(path.resolve() for path in files)
 
 
-def _unlike(name: str, images: Sequence[Opened]) -> str:
+def _unlike(name: str, others: Sequence[Found]) -> str:
     """The name, numbered where another scan bears it."""
-    same = sum(other == name or other.startswith(f"{name} (") for other, _ in images)
+    same = sum(other == name or other.startswith(f"{name} (") for other, _ in others)
     return f"{name} ({same + 1})" if same else name
 
 
@@ -73,7 +88,7 @@ def _file_of(image: Any) -> str | None:
 def scan_files(word: str) -> list[Path]:
     """The images that a path, a folder or a pattern means, by name; one that does not exist is reported when read.
 
-    Of a folder or pattern those that ``enhance`` made are left out.
+    Of a folder or pattern those that ``enhance`` made are left out, and masks and labels by their names in BIDS.
     """
     path = Path(word)
     if path.is_dir():
@@ -84,9 +99,9 @@ def scan_files(word: str) -> list[Path]:
     else:
         found = sorted(Path(one) for one in glob(word, recursive=True) if one.endswith(ENDINGS))  # noqa: PTH207  (patterns may be absolute)
         expected = f"images ({' or '.join(ENDINGS)}) that match {word}"
-    scans = [one for one in found if not _made_here(one)]
+    scans = [one for one in found if not (_made_here(one) or re.search(LABELS, one.name))]
     if not scans:
-        what = "only images that bids_lfenhance made" if found else "none"
+        what = "only masks, labels and images that bids_lfenhance made" if found else "none"
         raise InputError(f"Expected {expected}, found {what}; check the path.", code="missing-file", path=path)
     return scans
 
@@ -100,7 +115,7 @@ def _made_here(path: Path) -> bool:
         return False
 
 
-def of_one_contrast(images: Sequence[Opened], suffix: str | None) -> tuple[Sequence[Opened], str | None, list[str]]:
+def of_one_contrast(scans: Sequence[Found], suffix: str | None) -> tuple[Sequence[Found], str | None, list[str]]:
     """The scans of the one contrast; that contrast, None where no name says it; warnings on scans left out.
 
     ``suffix`` is the contrast that was asked for, or None. Raises ``InputError`` where scans of several are left.
@@ -108,7 +123,7 @@ def of_one_contrast(images: Sequence[Opened], suffix: str | None) -> tuple[Seque
     if suffix is not None and suffix not in CONTRASTS:
         message = f"Expected one of {', '.join(CONTRASTS)} for the contrast, found {suffix!r}; choose one of these."
         raise InputError(message, code="unknown-contrast")
-    contrasts = {name: contrast_of_name(name) for name, _ in images}
+    contrasts = {name: contrast_of_name(name) for name, _ in scans}
     if suffix is None:
         kinds = dict.fromkeys(contrasts.values())
         if len(kinds) > 1:
@@ -119,13 +134,13 @@ def of_one_contrast(images: Sequence[Opened], suffix: str | None) -> tuple[Seque
                 "contrasts at once."
             )
             raise InputError(message, code="several-contrasts", contrasts=tuple(kinds))
-        return images, next(iter(kinds)), []
-    kept = [(name, image) for name, image in images if contrasts[name] in (None, suffix)]
+        return scans, next(iter(kinds)), []
+    kept = [(name, scan) for name, scan in scans if contrasts[name] in (None, suffix)]
     if not kept:
         raise InputError(
             f"Expected a scan of contrast {suffix}, found by their names {', '.join(map(str, contrasts.values()))}; "
             "correct the contrast or rename the files.",
             code="several-contrasts",
         )
-    others = [name for name, _ in images if contrasts[name] not in (None, suffix)]
+    others = [name for name, _ in scans if contrasts[name] not in (None, suffix)]
     return kept, suffix, [f"{name} was left out: its name says {contrasts[name]}, not {suffix}." for name in others]

@@ -31,10 +31,9 @@ def noise_sigma(data: np.ndarray, steps: tuple[int, ...] = (1, 1, 1)) -> float:
         neighbours share their noise: there twice the voxels per acquired voxel, which still shows only half of it
 
     Where there is air with noise in it, from the air (Rayleigh); where the background was removed or filled with
-    zeros, or its faint part was, from the high-pass residual inside the head. Planes of zeros around an image, which
-    was padded, count for nothing.
+    zeros, or its faint part was, from the high-pass residual inside the head.
     """
-    data = _without_padding(np.asarray(data, dtype=np.float32))
+    data = np.asarray(data, dtype=np.float32)
     air = _air_sigma(data)
     if air is None:
         return _tissue_sigma(data, steps)
@@ -42,13 +41,6 @@ def noise_sigma(data: np.ndarray, steps: tuple[int, ...] = (1, 1, 1)) -> float:
         tissue = _tissue_sigma(data, steps)
         return tissue if air > MOST_OVER_TISSUE * tissue else air
     return air
-
-
-def _without_padding(data: np.ndarray) -> np.ndarray:
-    """The image without the planes of zeros around it; all of it where its outermost planes have no air in them."""
-    inner = data[box_of(data > 0)]
-    faces = [inner.take(end, axis) for axis in range(3) for end in (0, -1)]
-    return inner if all(np.mean(face > 0) > 0.5 for face in faces) else data
 
 
 def _air_sigma(data: np.ndarray) -> float | None:

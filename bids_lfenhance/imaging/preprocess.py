@@ -138,7 +138,7 @@ def prepare_session(
         prepared = [prepare(*scan, thickness=(thickness or {}).get(scan[0])) for scan in scans]
         groups = _grouped(prepared, _levels(sloppy))
         placed = _place(groups, reference, _levels(sloppy))
-        grid = reference.grid if reference is not None else head_grid(groups[0].placed, canonical_zoom(sloppy))
+        grid = reference.grid if reference is not None else _grid_of(groups, placed, canonical_zoom(sloppy))
         stacks = {group.contrast: group.stacks(a.pose) for group, a in zip(groups, placed, strict=True)}
         fused = {contrast: fuse_mean(members, grid) for contrast, members in stacks.items()}
         volume = volume_from_channels(grid, fused, tuple(stack for members in stacks.values() for stack in members))
@@ -213,6 +213,12 @@ def _place(
     return alignments
 
 
+def _grid_of(groups: Sequence[ContrastStacks], placed: Sequence[Alignment], zoom: float) -> Grid:
+    """The canonical grid around the heads of all contrasts, as one may show more of it than another."""
+    pairs = zip(groups, placed, strict=True)
+    return head_grid([(scan, place.pose @ pose) for group, place in pairs for scan, pose in group.placed], zoom)
+
+
 def _target(contrast: str, reference: Volume) -> str:
     """The contrast of the reference to which one of the session is registered."""
     return contrast if contrast in reference.contrasts else next(c for c in FIXED_ORDER if c in reference.contrasts)
@@ -223,9 +229,9 @@ def _quality(
 ) -> dict[str, Any]:
     """The quality record of a session."""
     shown = volume if reference is None else reference
-    image = shown.channel(next(c for c in FIXED_ORDER if c in shown.contrasts))[::2, ::2, ::2]
-    grid = Grid(volume.grid.affine @ np.diag([2, 2, 2, 1.0]), image.shape)
-    head = head_mask(image, grid.affine)
+    images = [shown.channel(contrast)[::2, ::2, ::2] for contrast in shown.contrasts]
+    grid = Grid(volume.grid.affine @ np.diag([2, 2, 2, 1.0]), images[0].shape)
+    head = np.any([head_mask(image, grid.affine) for image in images], axis=0)
     first = groups[0].scans[0]
     scans, alignment = [], {}
     warnings = gap_notes([scan for group in groups for scan in group.scans])

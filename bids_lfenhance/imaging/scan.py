@@ -10,7 +10,7 @@ from ..config import CONTRASTS
 from ..errors import InputError
 from .artefacts import artefacts
 from .bias import correct_bias, head_mask
-from .grid import Grid, apply_affine, canonical_grid, coverage, zooms_of
+from .grid import Box, Grid, apply_affine, box_of, canonical_grid, coverage, translation, zooms_of
 from .noise import noise_sigma
 from .registration import RegistrationImage, make_registration_image
 
@@ -28,6 +28,9 @@ LONGEST_STEP = 3
 
 GAP = 0.9
 """Slices thinner than this share of their spacing have gaps between them."""
+
+FILLED = 0.5
+"""Share of a plane above zero from which the planes of zeros beyond it were not acquired."""
 
 LEAST_NOISE = 1e-3
 """Noise is never believed to be below this share of the head's median, so that dividing by it stays safe."""
@@ -78,14 +81,15 @@ def prepare_scan(
 ) -> PreparedScan:
     """One scan, bias-corrected, its noise and head found.
 
-    ``plane`` None is derived from the voxel sizes; ``acquired`` mm, a voxel size finer than which nothing was acquired;
-    ``thickness`` of its slices, mm, where it is known.
+    Planes of zeros that it was padded with are left out. ``plane`` None is derived from the voxel sizes; ``acquired``
+    mm, a voxel size finer than which nothing was acquired; ``thickness`` of its slices, mm, where it is known.
     """
     if contrast not in CONTRASTS:
         message = f"{name} should be one of {', '.join(CONTRASTS)}, found {contrast}: leave it out."
         raise InputError(message, code="unknown-contrast", scan=name)
     data = np.asarray(image.dataobj, dtype=np.float32)
-    affine = np.asarray(image.affine, dtype=np.float64)
+    box = unpadded(data)
+    data, affine = data[box], image.affine @ translation([part.start for part in box])
     mask = head_mask(data, affine)
     if mask.sum() * np.prod(zooms_of(affine)) < SMALLEST_HEAD:
         message = f"{name} should show a head of at least {SMALLEST_HEAD / 1e3:.0f} ml, found none: look at it."
@@ -101,6 +105,20 @@ def prepare_scan(
     plane, fwhm = plane or plane_of(affine), slice_profile(affine, thickness)
     found = artefacts(np.maximum(data, 0), affine, mask, noise)
     return PreparedScan(name, contrast, plane, corrected, affine, mask, sigma, span, registration_image, fwhm, found)
+
+
+def unpadded(data: np.ndarray) -> Box:
+    """The part of an image (I, J, K) that was acquired: without the planes of zeros that a program added at its ends.
+
+    Zeros beside a plane that is mostly above zero were added, for air has noise, and a head from which the air was
+    removed ends in a small plane. Counted as seen, they would be averaged with what other scans saw there.
+    """
+    acquired = box_of(data > 0)
+    ends = []
+    for axis, (part, side) in enumerate(zip(acquired, data.shape, strict=True)):
+        first, last = (data[acquired].take(end, axis) > 0 for end in (0, -1))
+        ends.append(slice(part.start if first.mean() > FILLED else 0, part.stop if last.mean() > FILLED else side))
+    return ends[0], ends[1], ends[2]
 
 
 def slice_profile(affine: np.ndarray, thickness: float | None) -> tuple[float, float, float]:
@@ -145,8 +163,7 @@ def check_overlap(scan: PreparedScan, other: PreparedScan) -> None:
     if max(shares) < LEAST_OVERLAP:
         message = (
             f"{scan.name} and {other.name} are of one session and should overlap, by their headers at most "
-            f"{100 * max(shares):.0f} % of one head lies inside the other: check the headers, or leave one out with "
-            "--bids-filter-file."
+            f"{100 * max(shares):.0f} % of one head lies inside the other: check the headers, or leave one out."
         )
         raise InputError(message, code="no-overlap", scans=(scan.name, other.name))
 

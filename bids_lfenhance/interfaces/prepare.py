@@ -85,7 +85,7 @@ class AnatomyOutputs(TraitedSpec):
 
 
 class FindAnatomy(Step):
-    """A volume → its brain mask and tissue priors, from the first contrast it has (T1w, T2w, FLAIR)."""
+    """A volume → its brain mask and tissue priors, from the first contrast (T1w, T2w, FLAIR) that is not cut."""
 
     input_spec = AnatomyInputs
     output_spec = AnatomyOutputs
@@ -100,6 +100,5 @@ class FindAnatomy(Step):
         anatomy, cut = anatomy_of(volume, qc, sloppy=self.inputs.sloppy)
         arrays = {"mask": anatomy.mask, "priors": anatomy.priors, "affine": anatomy.warp.affine}
         arrays |= {"expected": anatomy.expected, **cut}
-        contrast = volume.contrasts[0]
-        path = save_arrays(cwd / "anatomy.npz", {"contrast": contrast}, arrays)
-        return {"anatomy": str(path), "quality": {**anatomy.quality, "Contrast": contrast}}
+        path = save_arrays(cwd / "anatomy.npz", {"contrast": anatomy.quality["Contrast"]}, arrays)
+        return {"anatomy": str(path), "quality": anatomy.quality}

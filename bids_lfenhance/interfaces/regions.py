@@ -40,11 +40,11 @@ class SegmentRegions(Step):
         from ..segmentation.segment import predictor, segment_volume
 
         given, volume = self.inputs, load_volume(self.inputs.volume)
-        _, anatomy = load_arrays(given.anatomy)
+        about, anatomy = load_arrays(given.anatomy)
         restored = load_volume(given.restored) if isdefined(given.restored) and given.restored else None
         network = predictor(given.weights, given.device)
         head = volume, anatomy["mask"], anatomy["affine"]
-        labels, rows = segment_volume(*head, network, restored=restored, sloppy=given.sloppy)
+        labels, rows = segment_volume(*head, network, by=about["contrast"], restored=restored, sloppy=given.sloppy)
         return {"labels": str(save_arrays(cwd / "regions.npz", {}, labels)), "volumes": rows}
 
 

@@ -49,19 +49,20 @@ def enhance(
     count = n_samples or method.about.draws
     start, cpu = time.perf_counter(), time.process_time()
     children = generator.spawn(count)
-    prepared = method.prepare(volume, sampling)
+    try:
+        prepared = method.prepare(volume, sampling)
+    except (RuntimeError, MemoryError) as error:
+        raise _no_memory(method.name, _lack_of_memory(error)) from None
     limit = _limit(method, sampling, memory_gb)
     warnings: list[str] = []
-    sums = _draw_all(_fitted(method, prepared, limit), method, children, progress)
+    fitted = _fitted(method, prepared, limit)
+    sums = _draw_all(fitted, method, children, progress)
     smaller = _smaller(method, prepared, limit) if isinstance(sums, str) else None
-    if smaller is not None:
+    if smaller is not None and smaller is not fitted:
         warnings = [f"The memory of the device did not suffice ({sums}): went on with less of it at once, more slowly."]
         sums = _draw_all(smaller, method, children, progress)
     if isinstance(sums, str):
-        raise MethodError(
-            f"{method.name} ran out of memory on its device, with the smallest windows that it has ({sums}): end what "
-            "else is on that device, choose another with --device, or --device cpu"
-        )
+        raise _no_memory(method.name, sums)
     provenance = _provenance(volume, method, prepared.settings, generator, sums.records, warnings)
     provenance |= {"seconds": time.perf_counter() - start, "cpu_seconds": time.process_time() - cpu}
     image: np.ndarray = sums.mean.astype(np.float32)
@@ -148,11 +149,29 @@ def _draw_all(
             sums.add(method.sample(prepared, child), lambda image: _checked(image, volume, method.name))
             if progress is not None:
                 progress(number, len(children))
-    except RuntimeError as error:
-        if type(error).__name__ != "OutOfMemoryError":  # torch's; torch is not imported for methods without it
-            raise
-        return str(error).partition(". ")[0]
+    except (RuntimeError, MemoryError) as error:
+        return _lack_of_memory(error)
     return sums
+
+
+def _lack_of_memory(error: Exception) -> str:
+    """What an error says of too little memory; any other is raised again.
+
+    Torch, which is not imported for methods without it, has several kinds.
+    """
+    text = str(error)
+    if not isinstance(error, MemoryError) and not any(
+        words in text for words in ("out of memory", "can't allocate memory")
+    ):
+        raise error
+    return text.partition("\n")[0].partition(". ")[0] or "no memory is left"
+
+
+def _no_memory(method: str, why: str) -> MethodError:
+    return MethodError(
+        f"{method} ran out of memory on its device ({why}): end what else is on that device, or choose another, as "
+        "--device cpu"
+    )
 
 
 def _check(volume: Volume, method: Enhancer[S, P], sampling: S, n_samples: int | None) -> None:

@@ -116,18 +116,19 @@ def segment_volume(
     template_to_subject: np.ndarray,
     predict: Predictor,
     *,
+    by: str | None = None,
     restored: Volume | None = None,
     sloppy: bool = False,
 ) -> tuple[dict[str, np.ndarray], dict[str, Rows]]:
     """Labels (X, Y, Z) uint8 and rows of volumes (``volume_rows``) of every contrast of a volume.
 
     ``mask`` (X, Y, Z) bool, brain; ``template_to_subject`` (4, 4) RAS+ mm, the affine registration to the template. The
-    warp is fitted to the first contrast here, even where the high field has one: what is reported of low
-    field must not come from there. ``restored``: contrasts of the same session with the contrast of high field, which
-    are segmented too. ``sloppy``: coarsely, and the network does not look in the mirror.
+    warp is fitted to the contrast ``by`` which the brain was found, or to the first here, even where the high field has
+    one: what is reported of low field must not come from there. ``restored``: contrasts of the same session with the
+    contrast of high field, which are segmented too. ``sloppy``: coarsely, and the network does not look in the mirror.
     """
-    first = np.maximum(np.nan_to_num(volume.channel(volume.contrasts[0])), 0)
-    warp = warp_to_template(first, volume.grid, template_to_subject, sloppy=sloppy)
+    found_in = volume.channel(by if by in volume.contrasts else volume.contrasts[0])
+    warp = warp_to_template(np.maximum(np.nan_to_num(found_in), 0), volume.grid, template_to_subject, sloppy=sloppy)
     labels, rows = {}, {}
     for contrast in volume.contrasts:
         also = [restored] if restored is not None and contrast in restored.contrasts else []

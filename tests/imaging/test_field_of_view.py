@@ -6,6 +6,7 @@ import pytest
 
 from bids_lfenhance.imaging import anatomy
 from bids_lfenhance.imaging.anatomy import UNSURE, Anatomy, find_anatomy
+from bids_lfenhance.imaging.bias import head_mask
 from bids_lfenhance.imaging.field_of_view import (
     BELOW,
     cut_labels,
@@ -16,9 +17,10 @@ from bids_lfenhance.imaging.field_of_view import (
     without_cut,
 )
 from bids_lfenhance.imaging.grid import Grid, apply_affine
-from bids_lfenhance.imaging.preprocess import prepare_reference
+from bids_lfenhance.imaging.preprocess import prepare_reference, prepare_session
+from bids_lfenhance.imaging.scan import prepare_scan, unpadded
 from bids_lfenhance.imaging.template import ROUGH, HeadTemplate, load_head_template
-from bids_lfenhance.imaging.volume import Stack, load_arrays, save_volume, volume_from_channels
+from bids_lfenhance.imaging.volume import Stack, Volume, load_arrays, save_volume, volume_from_channels
 from bids_lfenhance.interfaces.prepare import FindAnatomy
 
 from .test_anatomy import small
@@ -154,3 +156,56 @@ def test_the_expected_brain_is_that_of_the_template_in_its_place():
     ml = len(points) * 8**3 / 1000 / 8
     assert 1200 < ml < 1900
     assert np.abs(points[:, 0].mean()) < 3
+
+
+@pytest.mark.parametrize("background", ["noise", "none"])
+def test_zeros_that_a_scan_was_padded_with_were_not_acquired(small, rng, background):
+    """A head cut at its middle: what is prepared is the same with and without planes of zeros beyond the cut."""
+    scans, _, grid = small
+    half = scans["T1w"][:, :, : grid.shape[2] // 2] + rng.uniform(1, 20, (*grid.shape[:2], grid.shape[2] // 2))
+    if background == "none":
+        half *= head_mask(half, grid.affine)
+        half = half[:, :, : np.flatnonzero(half.any(axis=(0, 1)))[-1] + 1]
+    room = ((0, 0), (0, 0), (0, 12))
+    cut, padded = (
+        prepare_scan("a_T1w", "T1w", None, nib.Nifti1Image(data.astype(np.float32), grid.affine), sloppy=True)
+        for data in (half, np.pad(half, room))
+    )
+    np.testing.assert_array_equal(padded.data, cut.data)
+    np.testing.assert_array_equal(padded.affine, cut.affine)
+    assert padded.sigma == cut.sigma
+
+
+def test_air_that_was_removed_around_a_head_was_acquired():
+    ball = np.linalg.norm(np.indices((30, 30, 30)) - 15, axis=0) < 10
+    assert unpadded(ball.astype(np.float32)) == (slice(0, 30),) * 3
+    shifted = np.pad(np.ones((6, 7, 8), np.float32), ((2, 0), (0, 3), (0, 0)))
+    assert unpadded(shifted) == (slice(2, 8), slice(0, 7), slice(0, 8))
+
+
+def two_contrasts(small, t1w: int, t2w: int) -> tuple[Volume, dict]:
+    """The session of a head of which each contrast shows so many slices."""
+    scans, _, grid = small
+    images = [(f"a_{name}", name, None, scans[name][:, :, :top]) for name, top in (("T1w", t1w), ("T2w", t2w))]
+    given = [(*about, nib.Nifti1Image(data, grid.affine)) for *about, data in images]
+    return prepare_session(given, sloppy=True)
+
+
+def test_the_grid_holds_what_any_contrast_shows_and_the_brain_is_sought_where_most_is_seen(small, monkeypatch):
+    depth, sought = small[2].shape[2], []
+
+    def found(image, grid, contrast, **_):
+        sought.append(contrast)
+        return Anatomy(image > 0, np.zeros((3, *grid.shape)), {"Warnings": []}, None, None)
+
+    monkeypatch.setattr(anatomy, "find_anatomy", found)
+    monkeypatch.setattr(anatomy, "further_warnings", lambda *_: [])
+    whole, _ = two_contrasts(small, depth, depth)
+    for t1w, t2w in ((depth, depth // 2), (depth // 2, depth)):
+        volume, quality = two_contrasts(small, t1w, t2w)
+        assert volume.grid.shape == whole.grid.shape
+        np.testing.assert_allclose(volume.grid.affine, whole.grid.affine, atol=4)
+        shares = {scan["Contrast"]: scan["Coverage"] for scan in quality["Scans"]}
+        assert (shares["T1w"] > 0.95, shares["T2w"] > 0.95) == (t1w == depth, t2w == depth)
+        made, _ = anatomy.anatomy_of(volume, {}, sloppy=True)
+        assert made.quality["Contrast"] == sought[-1] == ("T1w" if t1w == depth else "T2w")

@@ -8,7 +8,13 @@ from bids_lfenhance.imaging.guess import contrast_of_name, guess_contrast
 
 @pytest.mark.parametrize(
     ("name", "contrast"),
-    [("sub-1_T1w.nii.gz", "T1w"), ("AX_T2_FLAIR.nii", "FLAIR"), ("T2FLAIR.nii", "FLAIR"), ("axi.nii", None)],
+    [
+        ("sub-1_T1w.nii.gz", "T1w"),
+        ("AX_T2_FLAIR.nii", "FLAIR"),
+        ("T2FLAIR.nii", "FLAIR"),
+        ("axi.nii", None),
+        ("sub-FLAIR_space-T2w_T1w.nii.gz", "T1w"),
+    ],
 )
 def test_names_say_contrasts(name: str, contrast: str | None) -> None:
     assert contrast_of_name(name) == contrast

@@ -199,3 +199,25 @@ def test_axes_that_are_not_at_right_angles_stop_nothing(tmp_path, data):
         corrected, field = correct_bias(image.get_fdata(dtype=np.float32), image.affine, mask, sloppy=True)
         assert np.isfinite(corrected).all()
         assert field[mask].std() < 0.05
+
+
+def test_unsigned_numbers_stored_as_signed_are_told(tmp_path, data):
+    """The brightest voxels wrap around and become the darkest."""
+    bright = data.copy()
+    bright[10:14, 10:14, 4:8] = 40000
+    wrapped = bright.astype(np.uint16).view(np.int16)
+    assert any("negative voxels" in text for text in open_scan(write(tmp_path, wrapped))[1])
+    assert not any("negative voxels" in text for text in open_scan(write(tmp_path, data - 1))[1]), "ringing"
+
+
+def test_a_mask_is_no_scan(tmp_path, data):
+    refused(write(tmp_path, (data > 400).astype(np.uint8)), "a mask is no scan")
+
+
+def test_voxel_sizes_that_contradict_the_sform_are_told(tmp_path, data):
+    image = nib.Nifti1Image(data, np.diag([4.0, 4.0, 4.0, 1.0]))
+    image.header.set_qform(None, 0)
+    for sizes, count in (((4.0, 4.0, 4.0), 0), ((1.6, 1.6, 5.0), 1)):
+        image.header.set_zooms(sizes)
+        image.to_filename(tmp_path / NAME)
+        assert sum("by its sform" in text for text in open_scan(tmp_path / NAME)[1]) == count

@@ -8,7 +8,7 @@ import pytest
 
 from bids_lfenhance.errors import InputError
 from bids_lfenhance.imaging.headers import copies, open_scan
-from bids_lfenhance.imaging.inputs import read_scans
+from bids_lfenhance.imaging.inputs import find_scans, read_scans
 
 from . import thick_stacks as ts
 
@@ -217,8 +217,8 @@ def test_a_loaded_image_is_as_good_as_its_path(tmp_path, name):
     """Zeros compress well: the file is much smaller than what it holds."""
     nib.save(nib.Nifti1Image(np.pad(np.full((8, 8, 8), 100, np.int16), 20), AFFINE), tmp_path / name)
     image = nib.load(tmp_path / name)
-    (from_image,), _ = read_scans([image], lambda _: None)
-    (from_path,), _ = read_scans([tmp_path / name], lambda _: None)
+    (from_image,), _ = read_scans(find_scans([image]), lambda _: None)
+    (from_path,), _ = read_scans(find_scans([tmp_path / name]), lambda _: None)
     np.testing.assert_array_equal(from_image[1].get_fdata(), from_path[1].get_fdata())
     image.get_fdata()
-    read_scans([image], lambda _: None)
+    read_scans(find_scans([image]), lambda _: None)

@@ -25,7 +25,7 @@ def test_a_suffix_keeps_the_scans_that_may_have_it() -> None:
 
 
 def test_folders_and_patterns_give_images_alone(tmp_path: Path) -> None:
-    for name in ("b.nii", "a.nii.gz", "notes.txt", ".hidden.nii"):
+    for name in ("b.nii", "a.nii.gz", "notes.txt", ".hidden.nii", "b_mask.nii", "a_dseg.nii.gz"):
         (tmp_path / name).touch()
     assert [path.name for path in inputs.scan_files(str(tmp_path))] == ["a.nii.gz", "b.nii"]
     assert [path.name for path in inputs.scan_files(f"{tmp_path}/a*")] == ["a.nii.gz"]

@@ -40,12 +40,6 @@ def test_with_zeros_outside_a_circle_of_reconstruction(anatomy, rng):
     assert noise_sigma(data) == pytest.approx(8.0, rel=0.1)
 
 
-@pytest.mark.parametrize("room", [((10, 10),) * 3, ((60, 40), (0, 0), (0, 0)), ((50, 50),) * 3])
-def test_zeros_that_an_image_was_padded_with_count_for_nothing(anatomy, rng, room):
-    data = rician(anatomy, 2.0, rng)
-    assert noise_sigma(np.pad(data, room)) == noise_sigma(data)
-
-
 @pytest.mark.parametrize("stored", [np.float32, np.int16])
 @pytest.mark.parametrize("share", [0.0, 0.7, 1.0, 1.4, 1.6, 1.8, 2.0, 2.5])
 def test_with_faint_air_set_to_zero(anatomy, rng, share, stored):

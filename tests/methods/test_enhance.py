@@ -161,6 +161,38 @@ def test_what_does_not_fit_into_a_quarter_is_tried_in_half(volume: Volume) -> No
         enhance(volume, hungry(gib // 2, least=gib * 2 // 3), Windowed(), np.random.default_rng(0), memory_gb=1)
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:124] DefaultCPUAllocator: can't allocate memory: you tried"),
+        RuntimeError("CUDA error: out of memory"),
+    ],
+)
+def test_memory_that_is_gone_before_the_first_draw_is_named(volume: Volume, error: Exception) -> None:
+    def prepare(volume: Volume, settings: Any) -> Prepared[Windowed]:
+        raise error
+
+    method = replace(hungry(32), prepare=prepare)
+    with pytest.raises(MethodError, match="hungry ran out of memory on its device"):
+        enhance(volume, method, Windowed(), np.random.default_rng(0), memory_gb=1)
+
+
+def test_nothing_is_tried_twice_alike_and_other_errors_stay_as_they_are(volume: Volume) -> None:
+    asked: list[int] = []
+
+    def sample(prepared: Prepared[Windowed], generator: np.random.Generator) -> Draw:
+        asked.append(1)
+        raise RuntimeError("out of memory" if len(asked) == 1 else "another fault")
+
+    method = replace(hungry(32), sample=sample, fit_to_memory=lambda prepared, limit: prepared)
+    with pytest.raises(MethodError, match="out of memory"):
+        enhance(volume, method, Windowed(), np.random.default_rng(0), memory_gb=1)
+    assert len(asked) == 1
+    with pytest.raises(RuntimeError, match="another fault"):
+        enhance(volume, method, Windowed(), np.random.default_rng(0), memory_gb=1)
+
+
 @pytest.mark.parametrize("fits", [True, False])
 def test_too_little_memory_for_the_smallest_window_is_named(volume: Volume, fits: bool) -> None:
     with pytest.raises(MethodError, match=r"hungry ran out of memory on its device.*CUDA out of memory.*--device cpu"):
