@@ -116,26 +116,29 @@ def figures_of(row: str, got: Drawn, truth: np.ndarray, mask: np.ndarray) -> dic
     }
 
 
-def picture(images: Mapping[str, np.ndarray], mask: np.ndarray, path: Path) -> None:
-    """An axial and a coronal cut of each image."""
+def picture(people: Mapping[str, tuple[Mapping[str, np.ndarray], np.ndarray]], path: Path) -> None:
+    """An axial and a coronal cut of each image of each person; ``people``: images and mask by name."""
     import matplotlib
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    box = ndimage.find_objects(mask.astype(np.uint8))[0]
-    sides = [part.stop - part.start for part in box]
-    figure, axes = plt.subplots(2, len(images), height_ratios=sides[1:], facecolor="black")
-    figure.set_size_inches(2.2 * len(images), 2.2 * (sides[1] + sides[2]) / sides[0] + 0.3)
-    for column, (name, image) in enumerate(images.items()):
-        shown = np.where(mask, image / np.percentile(image[mask], 98), 0)[box]
-        for row, axis in enumerate((2, 1)):
-            plane = shown.take(sides[axis] // 2, axis=axis).T
-            axes[row, column].imshow(plane, cmap="gray", origin="lower", vmin=0, vmax=1)
-            axes[row, column].axis("off")
-        axes[0, column].set_title(name, color="white", fontsize=9)
+    boxes = {name: ndimage.find_objects(mask.astype(np.uint8))[0] for name, (_, mask) in people.items()}
+    sides = {name: [part.stop - part.start for part in box] for name, box in boxes.items()}
+    heights = [size / one[0] for one in sides.values() for size in one[1:]]
+    columns = len(next(iter(people.values()))[0])
+    figure, axes = plt.subplots(len(heights), columns, height_ratios=heights, facecolor="black")
+    figure.set_size_inches(1.9 * columns, 1.9 * sum(heights) + 0.3)
+    for number, (name, (images, mask)) in enumerate(people.items()):
+        for column, (title, image) in enumerate(images.items()):
+            shown = np.where(mask, image / np.percentile(image[mask], 98), 0)[boxes[name]]
+            for row, axis in ((2 * number, 2), (2 * number + 1, 1)):
+                plane = shown.take(sides[name][axis] // 2, axis=axis).T
+                axes[row, column].imshow(plane, cmap="gray", origin="lower", vmin=0, vmax=1, aspect="auto")
+                axes[row, column].axis("off")
+            axes[2 * number, column].set_title(title if column else f"{name}: {title}", color="white", fontsize=8)
     figure.tight_layout(pad=0.2)
-    figure.savefig(path, dpi=110, facecolor="black", pil_kwargs={"quality": 90})
+    figure.savefig(path, dpi=100, facecolor="black", pil_kwargs={"quality": 85})
 
 
 def main() -> None:
@@ -150,9 +153,10 @@ def main() -> None:
     parser.add_argument("--planes", nargs="+", default=["axi", "cor", "sag"])
     parser.add_argument("--target-contrast", default="auto", choices=get_args(TargetContrast))
     parser.add_argument("--out", type=Path, help="table of tab-separated values that the rows are added to")
-    parser.add_argument("--picture", type=Path, help="of the last subject")
+    parser.add_argument("--picture", type=Path, help="of all subjects")
     given = parser.parse_args()
     options = {"target_contrast": given.target_contrast, "steps": given.steps, "weights": given.weights}
+    people: dict[str, tuple[Mapping[str, np.ndarray], np.ndarray]] = {}
     for subject in given.subjects:
         truth, volume = make_slab(given.data, subject, given.slices, given.planes, 0)
         about = {"subject": subject, "planes": "+".join(given.planes), "target": given.target_contrast}
@@ -162,8 +166,9 @@ def main() -> None:
             for row in ["estimate", name] if name == given.methods[0] else [name]:
                 report(about | {"row": row}, figures_of(row, got, truth, volume.brain), given.out)
             images |= {"estimate": got.image, f"one draw of {name}": np.maximum(got.draws[0], 0)}
-        if given.picture:
-            picture(images | {"high field": truth}, volume.brain, given.picture)
+        people[subject] = images | {"high field": truth}, volume.brain
+    if given.picture:
+        picture(people, given.picture)
 
 
 if __name__ == "__main__":

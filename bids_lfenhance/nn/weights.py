@@ -50,7 +50,14 @@ class LoadedWeights:
     def into(self, nets: "dict[str, nn.Module]", device: "torch.device | str") -> "dict[str, nn.Module]":
         """The networks with these weights, on the device, in evaluation mode."""
         for name, net in nets.items():
-            net.load_state_dict(self.state[name])
+            try:
+                net.load_state_dict(self.state[name])
+            except (KeyError, RuntimeError) as error:
+                message = (
+                    f"Expected weights of the network '{name}' of {self.method} in {self.path}, as its settings shape "
+                    f"it, found others ({str(error).partition(chr(10))[0]}); choose other weights."
+                )
+                raise InputError(message, code="other-weights", path=self.path) from None
             net.to(device).eval()
         return nets
 
@@ -212,6 +219,12 @@ def _find(source: str, method: str, contrasts: Sequence[str]) -> tuple[Path, str
         source = name
     entries = registry()
     if source in entries:
+        if (Path(source) / WEIGHTS).is_file():
+            message = (
+                f"Expected one meaning of '{source}', found bundled weights of that name and a folder with weights "
+                f"here; name the folder as ./{source}, or start elsewhere for the bundled ones."
+            )
+            raise InputError(message, code="ambiguous-weights", name=source)
         return _of_registry(source, entries[source], method)
     if is_address(source):
         return _of_url(source)
@@ -316,6 +329,8 @@ def _parse(content: bytes, path: Path) -> "tuple[Header, dict[str, Tensor]]":
             "settings": about["settings"],
             "trained_on": about["trained_on"],
         }
+        if not isinstance(header["settings"], Mapping):
+            raise TypeError("settings have names")
         return header, whole
     except SafetensorError as error:
         message = f"Expected safetensors in {path}, found something else ({error}); choose another."

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class Trained:
     """What came out: the ``folder``; best validation ``score`` (None without); steps and seconds spent; ``unchanged``:
-    no step was better than the weights it began with.
+    no step was better than the weights it began with; ``finished``: no step is left to be done.
     """
 
     folder: Path
@@ -31,6 +31,7 @@ class Trained:
     steps: int
     seconds: float
     unchanged: bool = False
+    finished: bool = True
 
 
 def write_results(run: "Run", state: "State", split: Split) -> Path:

@@ -71,6 +71,8 @@ def train(
                 _run_stage(run, state, run.stages[state.progress.stage])
         finally:
             run.curves.close()
+            if isinstance(show, Bar):
+                show.close()
         _use_best(state)
         run = with_measured(run, state)
         run.curves.draw(now=True)
@@ -79,7 +81,7 @@ def train(
         group.barrier()
         done = state.progress
         unchanged = bool(run.options.start) and done.best is not None and not done.best_step
-        return Trained(run.folder, done.best, done.total, done.seconds, unchanged)
+        return Trained(run.folder, done.best, done.total, done.seconds, unchanged, done.stage >= len(run.stages))
 
 
 class Bar:
@@ -100,7 +102,10 @@ class Bar:
             )
         self._bar.set_postfix({name: f"{value:.4g}" for name, value in losses.items()}, refresh=False)
         self._bar.update(done - self._bar.n if self._shown else 0)
-        if done == steps:
+
+    def close(self) -> None:
+        """End the line of the bar, so that what is said next begins its own."""
+        if self._bar is not None:
             self._bar.close()
 
 

@@ -1,6 +1,7 @@
 """The test of a training, written beside the weights and printed."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING, TypeVar
 
 from ..bids.atomic import atomic_write
@@ -43,12 +44,18 @@ def evaluate_test_set(
     import torch
 
     lines = [f"Weights: {trained.folder} ({trained.steps} steps, {trained.seconds / 60:.1f} min)"]
+    if not trained.finished:
+        steps = sum(stage.steps for stage in method.stages(settings))
+        lines.append(f"{trained.steps} of {steps} steps are done; the same command goes on from there.")
     if trained.unchanged:
         lines.append(UNCHANGED)
     tested = [example for example in examples if example.person in split.test]
     if not tested:
         return "\n".join([*lines, "No test subjects: how good the weights are is not known."])
     loaded = load_weights(trained.folder, method.about.weights_name, ())
+    measured = fields(method.about.measured) if method.about.measured else ()
+    found = {one.name: loaded.settings[one.name] for one in measured if one.name in loaded.settings}
+    settings = replace(settings, **found)  # type: ignore[type-var]
     device = torch.device(options.device)
     nets = loaded.into(method.build(settings), device)
     use_precision(nets, options.precision, device)

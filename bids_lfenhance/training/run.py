@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from .._version import __version__
+from ..bids.atomic import atomic_write
 from ..errors import InputError
 from ..nn.ema import WeightEMA, flat_state, set_state
 from ..nn.example import Example
@@ -48,7 +49,8 @@ class TrainOptions:
     ``validate_every`` steps, on at most ``validate_volumes`` volumes (0: all); ``patience`` validations without a gain
     that end a stage (0: never); ``checkpoint_every`` steps and ``checkpoint_seconds``, whichever comes first;
     ``log_every`` steps a row in the curves; ``max_seconds`` ends the training in good order (0: never); ``dtype`` of
-    the weights written; ``start`` weights to begin with.
+    the weights written; ``start`` weights to begin with; ``config`` what is written as ``config.toml`` once the
+    training is known to be possible.
     """
 
     seed: int = 0
@@ -66,10 +68,12 @@ class TrainOptions:
     max_seconds: float = 0.0
     dtype: Literal["fp32", "bf16", "fp16"] = "fp32"
     start: LoadedWeights | None = None
+    config: str = ""
 
     def record(self) -> dict[str, object]:
         """Plain values of what decides the result: not the machine, and not how often something is written."""
         left_out = {"device", "checkpoint_every", "checkpoint_seconds", "log_every", "max_seconds", "dtype", "start"}
+        left_out |= {"config"}
         kept = dataclasses.asdict(dataclasses.replace(self, start=None))
         settings = {key: value for key, value in kept.items() if key not in left_out}
         return settings | ({"start": self.start.sha256} if self.start else {})
@@ -138,6 +142,8 @@ def prepare(
         for leftover in folder.glob("checkpoint/.tmp-*"):
             shutil.rmtree(leftover, ignore_errors=True)
         write_split(split, folder / "split.json")
+        if options.config:
+            atomic_write(folder / "config.toml", options.config)
     curves = Curves(folder, state.progress.total, group.writes)
     run = Run(
         method, settings, source, parts["train"], parts["validation"], options, group, folder, identity, half, stages,
@@ -251,11 +257,23 @@ def stored_settings(about: Description, settings: object) -> dict[str, object]:
 
 def _begin_with(nets: Mapping[str, nn.Module], start: LoadedWeights) -> None:
     """Copy the weights to begin with into the networks; raise InputError where the networks are of another shape."""
+    set_state(nets, _of_size(nets, start))
+
+
+def check_sizes(method: Trainable[S], settings: S, start: LoadedWeights) -> None:
+    """Raise InputError where the networks of these settings are of another shape than the weights to begin with."""
+    with torch.device("meta"):
+        _of_size(method.build(settings), start)
+
+
+def _of_size(nets: Mapping[str, nn.Module], start: LoadedWeights) -> dict[str, torch.Tensor]:
+    """The weights by network and name, joined by a dot."""
     state = {f"{net}.{key}": value for net, values in start.state.items() for key, value in values.items()}
-    own = flat_state(nets)
-    if {key: value.shape for key, value in own.items()} != {key: value.shape for key, value in state.items()}:
+    if {key: value.shape for key, value in flat_state(nets).items()} != {
+        key: value.shape for key, value in state.items()
+    }:
         raise InputError(
             f"Expected weights of networks of this size in {start.path}, found others; use the settings they were "
             "trained with, or other weights."
         )
-    set_state(nets, state)
+    return state

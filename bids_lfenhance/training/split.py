@@ -81,6 +81,8 @@ def read_split(path: str | Path) -> Split:
     """The split of a JSON file with ``train``, ``validation`` and ``test``: lists of subjects."""
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
+        if unknown := sorted(set(content) - {*PARTS, "how"}):
+            raise ValueError(f"it has {', '.join(unknown)}")
         parts = {part: tuple(str(person) for person in content.get(part, ())) for part in PARTS}
         return Split(**parts, how=str(content.get("how", f"read from {Path(path).name}")))
     except InputError:

@@ -41,7 +41,7 @@ def run_train(settings: TrainSettings) -> str:
     split = choose_split(settings, jobs)
     _check_stages(settings, method, own, jobs)
     fusion = _fusion(settings, own)
-    start, inputs = _weights(settings, split)
+    start, inputs = _weights(settings, split, method, own)
     jobs = [dataclasses.replace(job, inputs=inputs, fusion=fusion) for job in assign(settings, jobs, split)]
     pairs = _pairs_of_arnold(settings, jobs, split)
     simulator = {} if settings.augment in PLAIN else {"simulator": simulation(settings)["simulator_settings"]}
@@ -107,15 +107,29 @@ def _fusion(settings: TrainSettings, own: Any) -> Any:
     return fusion
 
 
-def _weights(settings: TrainSettings, split: Split) -> tuple["LoadedWeights | None", tuple[str, ...]]:
-    """Weights to begin with, and the files that a simulator reads: found, and their leaks refused, before the work."""
+def _weights(
+    settings: TrainSettings, split: Split, method: "Trainable[Any]", own: Any
+) -> tuple["LoadedWeights | None", tuple[str, ...]]:
+    """Weights to begin with, and the files that a simulator reads: found, and what is wrong refused, before the work.
+
+    That is networks of another size, and people to be tested whom these weights or those of the estimate have seen.
+    """
     from ..nn.weights import load_weights
     from ..simulators import get_simulator
+    from ..training.run import check_sizes, training_subjects_of
 
     start = None
     if settings.init_weights:
         start = load_weights(settings.init_weights, description(settings.method).weights_name, settings.contrasts)
         check_unseen(split, start)
+        check_sizes(method, own, start)
+    elif settings.preset == "finetune":
+        message = (
+            "Expected --init-weights with --preset finetune, which goes on from weights, found none; name some, as "
+            f"{description(settings.method).weights_name}."
+        )
+        raise InputError(message, code="no-effect", option="preset")
+    check_no_leakage(split, training_subjects_of([], start, own))
     options = {} if settings.augment in PLAIN else simulation(settings)["simulator_settings"]
     made_by = None if settings.augment in PLAIN else get_simulator(settings.augment).settings(**options)
     if own := getattr(made_by, "weights", ""):
@@ -193,6 +207,7 @@ def learn(
 ) -> str:
     """What came out, as a text; weights, card, curves and the scores of the test are on disk then."""
     from ..nn.device import use_threads
+    from ..training.checkpoint import seconds_spent
     from ..training.examples import read_example
     from ..training.loop import train
     from ..training.patches import Augmentation
@@ -200,6 +215,7 @@ def learn(
     from ..training.run import TrainOptions
 
     use_threads(settings.omp_nthreads)
+    minutes = settings.max_minutes
     examples = [read_example(folder) for folder in folders]
     options = TrainOptions(
         seed=settings.random_seed,
@@ -208,10 +224,10 @@ def learn(
         augmentation=Augmentation(flips="all" if settings.augment == "flip" else "flip"),
         validate_every=settings.validate_every or TrainOptions.validate_every,
         patience=settings.patience or 0,
-        max_seconds=60 * (settings.max_minutes or 0),
+        max_seconds=seconds_spent(settings.out_dir / "checkpoint") + 60 * minutes if minutes else 0,
         start=start,
+        config=text,
     )
-    atomic_write(settings.out_dir / "config.toml", text)
     trained = train(method, own, examples, split, settings.out_dir, options)
     if int(os.environ.get("RANK", "0")):  # of several processes (torchrun) the first tests and reports
         return ""

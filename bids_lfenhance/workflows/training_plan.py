@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -35,7 +36,7 @@ def plan_jobs(settings: TrainSettings) -> list[Job]:
                 "have no effect; leave them out."
             )
             raise InputError(message, code="no-effect", option="augment")
-        return _label_maps(settings.label_maps or settings.bids_dir, {})
+        return _labelled(settings)
     if description(settings.method).learns_from == "heads":
         return _heads(settings)
     if plain and (settings.augment_dataset or settings.label_maps):
@@ -62,6 +63,25 @@ def plan_jobs(settings: TrainSettings) -> list[Job]:
         )
         raise InputError(message, code="no-pairs", path=settings.bids_dir)
     return jobs
+
+
+def _labelled(settings: TrainSettings) -> list[Job]:
+    """The label maps of the participants asked for, for a method that learns from them alone."""
+    for option in ("contrasts", "session_label"):
+        if getattr(settings, option):
+            message = (
+                f"Expected no --{option.replace('_', '-')} for {settings.method}, which learns from label maps alone; "
+                "leave it out."
+            )
+            raise InputError(message, code="no-effect", option=option)
+    jobs = _label_maps(settings.label_maps or settings.bids_dir, {})
+    wanted = {label.removeprefix("sub-") for label in settings.participant_label or ()}
+    if unknown := sorted(wanted - {job.subject.removeprefix("sub-") for job in jobs}):
+        message = (
+            f"Expected label maps of {', '.join(unknown)}, found none (they begin with {jobs[0].subject}); correct it."
+        )
+        raise InputError(message, code="unknown-subject", subjects=tuple(unknown))
+    return [job for job in jobs if not wanted or job.subject.removeprefix("sub-") in wanted]
 
 
 def _heads(settings: TrainSettings) -> list[Job]:
@@ -167,7 +187,18 @@ def _label_maps(folder: Path, simulated: Mapping[str, Any]) -> list[Job]:
     if not files:
         message = f"Expected label maps (*.nii.gz) in {folder}, found none; name their folder with --label-maps."
         raise InputError(message, code="no-label-maps", path=folder)
-    return [Job(LABEL_MAPS, path.name.partition(".")[0], "", label_map=str(path), **simulated) for path in files]
+    return [Job(LABEL_MAPS, *_person_of(path), label_map=str(path), **simulated) for path in files]
+
+
+def _person_of(path: Path) -> tuple[str, str]:
+    """(Subject, session) of a label map: by its name in BIDS, for a person may have several; else each is a person.
+
+    >>> _person_of(Path("sub-01_ses-2_dseg.nii.gz")), _person_of(Path("training_seg_13.nii.gz"))
+    (('sub-01', 'ses-2_dseg'), ('training_seg_13', ''))
+    """
+    stem = path.name.partition(".")[0]
+    named = re.fullmatch(r"(sub-[0-9A-Za-z+]+)(?:_(.+))?", stem)
+    return (named[1], named[2] or "") if named else (stem, "")
 
 
 def simulation(settings: TrainSettings) -> dict[str, Any]:
@@ -231,6 +262,15 @@ def choose_split(settings: TrainSettings, jobs: Sequence[Job]) -> Split:
             f"correct the split (subjects here are named as {jobs[0].person})."
         )
         raise InputError(message, code="unknown-subject", subjects=sorted(unknown))
+    held = {person.rpartition("/")[2] for person in (*split.validation, *split.test)}
+    alike = sorted(
+        {job.subject for job in jobs if job.dataset == LABEL_MAPS and job.subject.removeprefix("sub-") in held}
+    )
+    if alike and own != LABEL_MAPS:
+        to_stderr(
+            f"label maps of {', '.join(alike)} are learned from, and subjects of these names decide or are tested: if "
+            "they are the same people, leave their label maps out"
+        )
     others = dict.fromkeys(job.person for job in jobs if job.person not in named and job.dataset != own)
     return dataclasses.replace(split, train=(*split.train, *others))
 
@@ -272,6 +312,8 @@ def describe(settings: TrainSettings, jobs: Sequence[Job], split: Split) -> str:
     simulated = sum(job.draws for job in jobs if not job.low and not job.heads)
     real = f"{pairs} real pairs"
     learned = f"{heads} heads" + f" · {real}" * bool(pairs) if heads else f"{real} · {simulated} simulated sessions"
+    if all(job.label_map and not job.low for job in jobs) and not heads:
+        learned = f"{len(jobs)} label maps"
     lines = [f"Plan: train {settings.method} ({settings.preset}) · {learned}"]
     for part in PARTS:
         subjects = [person.rpartition("/")[2] for person in getattr(split, part)]

@@ -118,6 +118,22 @@ def test_missing_weights_say_how_to_train(tmp_path: Path, monkeypatch: pytest.Mo
     refuses("no-weights", tmp_path)
 
 
+def test_a_folder_of_the_same_name_as_bundled_weights_is_asked_about(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    register(monkeypatch, {"run": {"method": "toy", "contrasts": ["T1w"], "file": "x", "sha256": "0"}})
+    monkeypatch.chdir(folder.parent)
+    refuses("ambiguous-weights", "run", name="run")
+    assert load_weights("./run", "toy", ()).card == "# card\n"
+
+
+def test_weights_of_other_networks_are_refused_in_a_sentence(folder: Path) -> None:
+    loaded = load_weights(folder, "toy", ())
+    for other in ({"one": nn.Linear(4, 2)}, {"three": nn.Linear(4, 3)}):
+        with refused("other-weights"):
+            loaded.into(other, "cpu")
+
+
 def test_registry_looks_bundled_then_cache_then_url(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

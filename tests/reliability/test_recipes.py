@@ -129,6 +129,22 @@ def test_slurm_recipes_refuse_what_is_no_dataset(tmp_path: Path) -> None:
     done = run(RECIPES / "slurm/submit.sh", tmp_path / "empty", tmp_path / "out")
     assert done.returncode == 2
     assert "found none" in done.stderr
+    bids = folders(tmp_path, "01", "02")
+    done = run(RECIPES / "slurm/submit.sh", bids, tmp_path / "out", "--participant-label", "01")
+    assert done.returncode == 2, "every task would take sub-01 besides its own"
+    assert "SUBJECTS" in done.stderr
+    done = run(RECIPES / "slurm/submit.sh", bids, tmp_path / "out", SUBJECTS="07")
+    assert "of 07, found none" in done.stderr
+
+
+def test_slurm_takes_the_subjects_asked_for(stub, tmp_path: Path) -> None:
+    bids = folders(tmp_path, "01", "02", "03")
+    stub("sbatch")
+    path = f"{stub.folder}:{os.environ['PATH']}"
+    run(RECIPES / "slurm/submit.sh", bids, tmp_path / "out", PATH=path, SUBJECTS="03 sub-01")
+    (listed,) = (tmp_path / "out/logs/slurm").glob("subjects-*.txt")
+    assert listed.read_text().split() == ["sub-01", "sub-03"]
+    assert "--array=1-2%50" in calls(stub)[0]
 
 
 @pytest.mark.slow
@@ -166,6 +182,26 @@ def test_apptainer_is_given_the_folders_and_no_more(stub, tmp_path: Path) -> Non
     assert "--env SLURM_CPUS_PER_TASK=3" in said
     assert said.endswith(f"{image} /data /out participant -w /work --participant-label 01")
     assert run(RECIPES / "apptainer/run.sh", tmp_path / "no.sif", bids, "out", "participant").returncode == 2
+
+
+def test_apptainer_sees_the_files_that_options_name(stub, tmp_path: Path) -> None:
+    bids, image, split = folders(tmp_path, "01"), tmp_path / "image.sif", tmp_path / "s 3.json"
+    image.touch()
+    split.touch()
+    (tmp_path / "own").mkdir()
+    stub("apptainer")
+    path = f"{stub.folder}:{os.environ['PATH']}"
+    words = [RECIPES / "apptainer/run.sh", image, bids, tmp_path / "out", "train", f"--work-dir={tmp_path}/work"]
+    done = run(*words, "--split", split, f"--init-weights={tmp_path}/own/../own", "--set", "patch=16", PATH=path)
+    assert done.returncode == 0, done.stderr
+    (said,) = calls(stub)
+    assert f"--bind {split}:{split}:ro" in said
+    assert f"--bind {tmp_path}/own:{tmp_path}/own:ro" in said
+    assert f"--bind {tmp_path}/work:/work" in said
+    assert said.endswith(f"train -w /work --split {split} --init-weights={tmp_path}/own --set patch=16")
+    done = run(*words[:-1], "-w", PATH=path)
+    assert done.returncode == 2
+    assert "Expected a folder after -w" in done.stderr
 
 
 def test_openneuro_fetches_and_drops_each_subject(stub, tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """The test of a training: on the device and with the numbers that the training was told to use."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -95,3 +95,31 @@ def test_an_example_may_lack_a_score(trained: Trained, tmp_path: Path, monkeypat
     table = pd.read_csv(trained.folder / report.TEST, sep="\t", na_values="n/a")
     assert table["psnr-axial"].tolist()[0] == 19.0
     assert table.isna().to_numpy().tolist() == [[False, False, False, True], [False, False, True, False]]
+
+
+@dataclass(frozen=True)
+class Found:
+    factor: float = 1.0
+
+
+@dataclass(frozen=True)
+class Measured(ToySettings, Found):
+    """Settings of a method that measures a factor in the end."""
+
+
+def test_what_was_measured_in_the_end_is_tested_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = {"method": "toy", "contrasts": ["T1w"], "settings": {"factor": 3.0}}
+    folder = save_weights(tmp_path / "out", build(ToySettings()), recipe, "a card")
+    method = replace(TOY, about=replace(TOY.about, settings=Measured, measured=Found))
+    judged: list[float] = []
+
+    def rows(nets: Any, method: Any, settings: Any, *_: Any) -> Any:
+        judged.append(settings.factor)
+        about = {"kind": "pairs", "contrast": "T1w", "method": "input", "simulator": "", "person": "ds/b"}
+        return [about | {"psnr": 1.0, "ssim": 1.0, "ncc": 1.0}]
+
+    monkeypatch.setattr(report, "assess", rows)
+    examples = [make_example(tmp_path, name, seed) for seed, name in enumerate("ab")]
+    trained = Trained(folder, None, 1, 1.0)
+    report.evaluate_test_set(trained, method, Measured(), SPLIT, examples, TrainOptions())
+    assert judged == [3.0]

@@ -44,7 +44,7 @@ def test_a_split_is_read_as_it_was_written(tmp_path: Path) -> None:
     assert read_split(write_split(split, tmp_path / "split.json")) == split
 
 
-@pytest.mark.parametrize("text", ["", "[1]", '{"train": 3}', '{"train": []}'])
+@pytest.mark.parametrize("text", ["", "[1]", '{"train": 3}', '{"train": []}', '{"train": ["a"], "val": ["b"]}'])
 def test_what_is_no_split_is_said(tmp_path: Path, text: str) -> None:
     (tmp_path / "split.json").write_text(text)
     with pytest.raises(InputError, match="Expected"):

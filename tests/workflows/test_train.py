@@ -128,8 +128,10 @@ def test_the_same_command_again_changes_nothing(dataset: Path, trained: Path) ->
 
 
 def test_other_settings_in_the_same_folder_are_refused(dataset: Path, trained: Path, capsys) -> None:
+    before = (trained / "config.toml").read_text()
     assert run(dataset, trained, "--split", str(split(trained.parent)), "--random-seed", "5") == 2
     assert "another output folder" in capsys.readouterr().err
+    assert (trained / "config.toml").read_text() == before, "it is that of the weights beside it"
 
 
 @pytest.mark.parametrize(

@@ -125,12 +125,42 @@ def test_a_pack_has_no_test_people_and_goes_on_from_given_weights(
     [
         (("--augment", "physics"), "simulates low field as it learns"),
         (("--method", "pfsr", "--pack", "there"), "Expected --pack with a method"),
+        (("--init-weights", "fusionnet"), "Expected weights of networks of this size"),
+        (("--preset", "finetune"), "Expected --init-weights with --preset finetune"),
     ],
 )
 def test_what_has_no_effect_is_refused(dataset: Path, tmp_path: Path, capsys, more, sentence) -> None:
     words = [word for word in SMALL[:2] if "--method" not in more] if "--method" in more else SMALL
     assert main([str(dataset), str(tmp_path / "out"), "train", *words, *more]) == 2
     assert sentence in capsys.readouterr().err
+
+
+def test_time_is_of_each_command(dataset: Path, tmp_path: Path, capsys) -> None:
+    told = []
+    for _ in range(4):
+        assert run(dataset, tmp_path / "out", "--max-minutes", "0.0001") == 0
+        told.append(capsys.readouterr().out)
+    assert "1 of 2 steps are done; the same command goes on from there" in told[0]
+    assert "goes on" not in told[-1]
+
+
+def test_label_maps_named_as_who_is_tested_are_told(dataset: Path, tmp_path: Path, capsys) -> None:
+    (tmp_path / "maps").mkdir()
+    for name in ("sub-03", "sub-01"):
+        nib.save(nib.Nifti1Image(np.ones((4, 4, 4), np.uint8), np.eye(4)), tmp_path / "maps" / f"{name}.nii.gz")
+    assert run(dataset, tmp_path / "out", "--label-maps", str(tmp_path / "maps"), "--dry-run") == 0
+    assert "label maps of sub-03 are learned from" in capsys.readouterr().err
+
+
+def test_an_estimate_that_saw_who_is_tested_is_refused_before_the_work(
+    dataset: Path, trained: Path, tmp_path: Path, capsys
+) -> None:
+    split = dataset.parent / "split-given.json"
+    split.write_text(json.dumps({"train": ["03"], "validation": ["02"], "test": ["01"]}))
+    words = ["train", "--method", "cfm", "--split", str(split), "--set", f"estimate_weights={trained}"]
+    for more in (["--dry-run"], ["--pack", str(tmp_path / "pack")]):
+        assert main([str(dataset), str(tmp_path / "out"), *words, *more]) == 2
+        assert "was trained on Phantoms/01" in capsys.readouterr().err
 
 
 def test_bytes_of_a_brain() -> None:

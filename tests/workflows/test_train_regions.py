@@ -70,6 +70,8 @@ def test_a_dataset_may_stand_beside_the_label_maps(maps, tmp_path, capsys):
     [
         (("--set", "patch=63"), "Expected an even patch"),
         (("--augment", "physics"), "Expected label maps alone for regions"),
+        (("--contrasts", "T2w"), "Expected no --contrasts for regions"),
+        (("--participant-label", "nosuch"), "Expected label maps of nosuch"),
     ],
 )
 def test_what_cannot_be_trained_is_refused(maps, tmp_path, capsys, more, sentence):
@@ -77,6 +79,20 @@ def test_what_cannot_be_trained_is_refused(maps, tmp_path, capsys, more, sentenc
     told = capsys.readouterr().err
     assert sentence in told
     assert "Traceback" not in told
+
+
+def test_all_maps_of_a_person_are_in_one_part(maps, tmp_path, capsys):
+    for number, path in enumerate(sorted(maps.iterdir())):
+        path.rename(maps / f"sub-0{number // 2}_ses-{number % 2}.nii.gz")
+    path = next(maps.iterdir())
+    for session in (0, 1):
+        (maps / f"sub-09_ses-{session}_dseg.nii.gz").write_bytes(path.read_bytes())
+    assert planned(maps, tmp_path / "out") == 0
+    told = capsys.readouterr().out
+    assert "6 label maps" in told
+    assert [told.count(f"sub-0{number}") for number in (0, 1, 9)] == [1, 1, 1]
+    assert planned(maps, tmp_path / "out", "--participant-label", "00", "09") == 2, "too few for three parts"
+    assert "at least" in capsys.readouterr().err
 
 
 def test_no_label_maps_at_all_are_refused(tmp_path, capsys):

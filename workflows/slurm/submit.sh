@@ -4,6 +4,7 @@
 # The command that starts the app is $LFENHANCE (default: bids_lfenhance; a container: see ../apptainer/run.sh).
 # Enhancement on a GPU: GPU=1, then options of sbatch such as --partition in SBATCH_GPU. Without, all goes to CPU nodes.
 #   GPU=1 SBATCH_GPU="--partition=gpu" submit.sh data out --method cfm
+#   SUBJECTS="01 02"  these alone (default: all)
 #   MAX_TASKS  tasks at once (default 50)    SBATCH_ALL  options of sbatch for every job, such as --account=x
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -14,12 +15,23 @@ if (($# < 2)) || [[ ! -d $1 ]]; then
 fi
 bids=$(realpath "$1") out=$(realpath -m "$2")
 shift 2
+for word in "$@"; do # beside the label of each task it would have every task take them as well
+    case $word in
+        --participant-label* | --participant_label*)
+            echo "Expected the subjects in SUBJECTS=\"01 02\", found $word; leave it out" >&2
+            exit 2
+            ;;
+    esac
+done
 logs=$out/logs/slurm
 mkdir -p "$logs"
 list=$(mktemp "$logs/subjects-XXXXXX.txt") # of its own: another submission must not change what a waiting task is about
-(cd "$bids" && for folder in sub-*/; do [[ ! -d $folder ]] || echo "${folder%/}"; done) > "$list"
+(cd "$bids" && for folder in sub-*/; do
+    label=${folder%/} label=${label#sub-}
+    [[ ! -d $folder ]] || [[ -n ${SUBJECTS:-} && " $SUBJECTS " != *" $label "* && " $SUBJECTS " != *" sub-$label "* ]] || echo "sub-$label"
+done) > "$list"
 count=$(wc -l < "$list")
-((count > 0)) || { echo "Expected sub-* folders in $bids, found none" >&2 && exit 2; }
+((count > 0)) || { echo "Expected sub-* folders in $bids${SUBJECTS:+ of $SUBJECTS}, found none" >&2 && exit 2; }
 
 read -ra all <<< "${SBATCH_ALL:-}"
 read -ra gpu <<< "${SBATCH_GPU:-}"
