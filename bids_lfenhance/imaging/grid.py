@@ -142,21 +142,32 @@ def resample(data: np.ndarray, affine: np.ndarray, grid: Grid, order: int = 1, c
     """
     from scipy import ndimage
 
-    to_voxel = np.linalg.inv(affine) @ grid.affine
     source = np.asarray(data, dtype=np.float32)
-    moved = ndimage.affine_transform(
-        source, to_voxel[:3, :3], to_voxel[:3, 3], output_shape=grid.shape, order=order, mode="nearest"
-    )
-    return np.where(coverage(source.shape, affine, grid), moved, np.float32(cval)).astype(np.float32)
+    out = np.full(grid.shape, cval, np.float32)
+    seen = coverage(source.shape, affine, grid)
+    if seen.any():
+        box = box_of(seen)
+        to_voxel = np.linalg.inv(affine) @ grid.cut(box).affine
+        moved = ndimage.affine_transform(
+            source, to_voxel[:3, :3], to_voxel[:3, 3], output_shape=seen[box].shape, order=order, mode="nearest"
+        )
+        np.copyto(out[box], moved, where=seen[box])
+    return out
 
 
 def coverage(shape: tuple[int, ...], affine: np.ndarray, grid: Grid) -> np.ndarray:
-    """(X, Y, Z) bool: the voxels of ``grid`` whose centre lies in the field of view of an image."""
+    """(X, Y, Z) bool: the voxels of ``grid`` whose centre lies in the field of view of an image.
+
+    The index of a voxel along an axis of the image is linear in z, so what is seen of each line of voxels is one piece.
+    """
     to_voxel = np.linalg.inv(affine) @ grid.affine
     x, y, z = (np.arange(n, dtype=np.float64) for n in grid.shape)
-    inside = np.ones(grid.shape, dtype=bool)
-    for axis, n in enumerate(shape):
-        row = to_voxel[axis]
-        index = (row[0] * x)[:, None, None] + (row[1] * y)[None, :, None] + (row[2] * z + row[3])[None, None, :]
-        inside &= (index > -0.5) & (index < n - 0.5)
-    return inside
+    low, high = np.full(grid.shape[:2], -np.inf), np.full(grid.shape[:2], np.inf)
+    for row, n in zip(to_voxel[:3], shape, strict=True):
+        start = row[0] * x[:, None] + row[1] * y + row[3]
+        if abs(row[2]) * grid.shape[2] < 1e-9:
+            low[(start <= -0.5) | (start >= n - 0.5)] = np.inf
+            continue
+        ends = (-0.5 - start) / row[2], (n - 0.5 - start) / row[2]
+        low, high = np.maximum(low, np.minimum(*ends)), np.minimum(high, np.maximum(*ends))
+    return (z > low[..., None]) & (z < high[..., None])
