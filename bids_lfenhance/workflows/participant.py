@@ -30,6 +30,9 @@ MEMORY_GB = {
 }
 """Memory that the scheduler reserves for a step at the full size of a head, GiB (measured: docs/results.md)."""
 
+OF_A_PAIR = 3
+"""Volumes of which regions are found where there is high field: that, the low field, the enhanced image."""
+
 OF_REFERENCE = ("reference", "qc", "anatomy", "quality", "tissue", "regions")
 """What a session takes from its high field; the last only if segmentation of regions is enabled."""
 
@@ -94,7 +97,7 @@ def init_reference_wf(session: LowFieldSession, spec: RunSpec) -> Workflow:
             (write, outputnode, [("files", "files")]),
         ]
     )
-    for regions in _connect_regions(workflow, {"": prepare}, anatomy, write, spec):
+    for regions in _connect_regions(workflow, {"": prepare}, anatomy, write, spec, OF_A_PAIR):
         workflow.connect(regions, "labels", outputnode, "regions")
     return workflow
 
@@ -139,7 +142,8 @@ def init_session_wf(session: LowFieldSession, spec: RunSpec, run: str = "") -> W
     )
     _connect_spaces(workflow, enhance, write, spec)
     segmented = {"": prepare} if segments_low_field("regions", session) else {}
-    regions = _connect_regions(workflow, segmented | {"enhanced_": enhance}, anatomy, write, spec)
+    together = OF_A_PAIR if session.paired else 1
+    regions = _connect_regions(workflow, segmented | {"enhanced_": enhance}, anatomy, write, spec, together)
     _connect_restored(workflow, session, tissue, regions, spec)
     images = {"acquired": (tissue, "volume"), "enhanced": (enhance, "volume"), "tissue": (enhanced_tissue, "labels")}
     images |= {"reference": (inputnode, "reference")} if session.paired else {}
@@ -243,9 +247,12 @@ def _connect_evaluation(
 
 
 def _connect_regions(
-    workflow: Workflow, volumes: Mapping[str, Node], anatomy: Node, write: Node, spec: RunSpec
+    workflow: Workflow, volumes: Mapping[str, Node], anatomy: Node, write: Node, spec: RunSpec, together: int
 ) -> list[Node]:
-    """The segmentation of each volume, by the prefix of the writer's inputs; none if it is disabled."""
+    """The segmentation of each volume, by the prefix of the writer's inputs; none if it is disabled.
+
+    ``together``: how many there are of the session and its high field, which share the threads.
+    """
     if spec.segmentation == "none":
         return []
     steps, use_gpu = [], spec.device.startswith("cuda")
@@ -254,7 +261,7 @@ def _connect_regions(
             interface = SegmentBySynthSeg(use_gpu=use_gpu)
         else:
             interface = SegmentRegions(weights=spec.segmentation_weights, device=spec.device, use_gpu=use_gpu)
-        regions = _step(interface, f"{prefix}regions", spec)
+        regions = _step(interface, f"{prefix}regions", spec, together)
         outputs = [("labels", f"{prefix}regions"), ("volumes", f"{prefix}region_volumes")]
         workflow.connect([(source, regions, [("volume", "volume")]), (anatomy, regions, [("anatomy", "anatomy")])])
         workflow.connect([(regions, write, outputs)])
@@ -267,13 +274,13 @@ def memory_gb(step: str, sloppy: bool) -> float:
     return SLOPPY_MEMORY_GB if sloppy else MEMORY_GB.get(step.removeprefix("enhanced_").split("_")[0], 1.0)
 
 
-def _step(interface: Any, name: str, spec: RunSpec) -> Node:
-    """A node with the memory and threads it may use."""
+def _step(interface: Any, name: str, spec: RunSpec, together: int = 1) -> Node:
+    """A node with the memory and threads it may use; ``together`` such steps can run at once."""
     if hasattr(interface.inputs, "sloppy"):
         interface.inputs.sloppy = spec.sloppy
     memory = min(memory_gb(name, spec.sloppy), spec.mem_gb)
     # only the networks use threads: two single-threaded steps at once finish sooner than one after the other in two
     networks = name in ("restore", "regions", "enhanced_regions")
     networks |= name == "enhance" and "device" in spec.method_settings
-    threads = spec.threads if networks and not interface.inputs.use_gpu else 1
+    threads = max(1, spec.threads // together) if networks and not interface.inputs.use_gpu else 1
     return Node(interface, name=name, mem_gb=memory, n_procs=threads)
