@@ -90,6 +90,7 @@ CLAIMS = (
     Claim("cfm-1", "a draw beats interpolation out of it", rises("out: low field", "out: cfm, one draw", "psnr")),
     Claim("cfm-1", "out of distribution costs PSNR", rises("out: cfm, one draw", "in: cfm, one draw", "psnr")),
     Claim("cssdiff-1", "what is drawn beats low field", rises("low field", "cssdiff, one draw", "psnr")),
+    Claim("cssdiff-1", "the same, by SSIM", rises("low field", "cssdiff, one draw", "ssim", 3)),
     Claim("inr", "more contrast of white and grey matter", rises(PLAIN, "inr", "contrast gain, %", 0)),
     Claim("inr", "edges nearer to high field's", rises(PLAIN, "inr", "edge_f1")),
     Claim("h2lo-1", "nearer to low field than Arnold, T1w", rises("T1w: arnold", "T1w: h2lo", "h2lo psnr")),

@@ -32,7 +32,7 @@ OWN_DESCRIPTIONS = {
 MAPS = {
     "": "",
     "Std": ": standard deviation of its error",
-    "Risk": ": re-degraded minus acquired, in noise units",
+    "Risk": ": re-degraded against acquired, in noise units",
     **DERIVED_MAPS,
 }
 
@@ -45,7 +45,7 @@ Research use only: an enhanced image is an estimate, never a basis for a diagnos
 - `sub-*.html`: one report per subject. Start here.
 - `*_desc-preproc_T1w`: what was acquired (with `res-`: all stacks of the session fused by their plain mean).
 - `*_desc-<method>_T1w`: the enhanced image; `<method>Std` the standard deviation of its error, `<method>Error` the
-  error to expect; `<method>Change` what was changed; `<method>Risk` the output degraded again minus what was
+  error to expect; `<method>Change` what was changed; `<method>Risk` the output degraded again against what was
   acquired, in noise units: large values mark what the scan does not support. Methods
   that draw add `<method>Sample`, one possible image, and `<method>DrawsStd`: the sidecars say what these are.
 - `*_desc-brain_mask`, `*_seg-tissue_*_dseg` with volumes in mm³ in the `.tsv`; labels in `seg-tissue_dseg.tsv`.

@@ -38,7 +38,8 @@ from .sidecars import (
 from .stale import remove, stale_files, superseded
 
 RISK = (
-    "The resulting image degraded again by each stack's acquisition, minus what was acquired (methods: docs/metrics.md)"
+    "How far the resulting image, degraded again by each stack's acquisition, differs from what was acquired "
+    "(methods: docs/metrics.md)"
 )
 
 SHOWN = {"preproc": "the plain mean of the stacks", "enhanced": "the enhanced image"}

@@ -186,7 +186,7 @@ _WHY = {
         "correlation; the mask is found by warping a template to the head, which may have gone wrong below .6"
     ),
     "similarity to high field": (
-        "of the aligned low field of the same contrast, share of variance explained: .98 of the demo, .43 upside down"
+        "of the aligned low field of the same contrast, share of variance explained: .91 to .93 of the demo, .43 upside down"
     ),
     "similarity to the other contrast": "where it was aligned to an image of another contrast",
     "correlation with high field": (

@@ -52,7 +52,7 @@ class RiskOutputs(TraitedSpec):
 
 
 class MapRisk(Step):
-    """The enhanced volume degraded again, minus what was acquired."""
+    """How far the enhanced volume, degraded again, differs from what was acquired."""
 
     input_spec = RiskInputs
     output_spec = RiskOutputs

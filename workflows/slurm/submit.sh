@@ -5,6 +5,7 @@
 # Enhancement on a GPU: GPU=1, then options of sbatch such as --partition in SBATCH_GPU. Without, all goes to CPU nodes.
 #   GPU=1 SBATCH_GPU="--partition=gpu" submit.sh data out --method cfm
 #   SUBJECTS="01 02"  these alone (default: all)
+#   WORK  folder of intermediate files, which a submission after a kill goes on from (default: TMPDIR of the node)
 #   MAX_TASKS  tasks at once (default 50)    SBATCH_ALL  options of sbatch for every job, such as --account=x
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
