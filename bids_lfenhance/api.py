@@ -165,9 +165,13 @@ class EnhancedScan:
         """
         from .evaluation.evidence import evidence
         from .evaluation.expected_error import is_calibrated
+        from .evaluation.scan_quality import likeness
         from .evaluation.usable import judge
 
+        session, name = self._session, self.contrast
+        images = session.enhanced.channel(name), session.acquired.channel(name), session.anatomy.mask
         sidecar = {
+            "CorrelationWithLowField": likeness(*images),
             "ErrorStdPercent": self._session.std_percent,
             "ErrorStdCalibrated": is_calibrated(self.contrast),
             "Warnings": list(self.warnings),

@@ -135,8 +135,9 @@ def _about(session: LowFieldSession, spec: RunSpec, content: SessionContent, con
     common = image_sidecar(session, spec, contrast, bool(content.quality.get("SkullStripped", False)))
     about = enhanced_sidecar(common, spec, content.provenance, contrast)
     about["Runtime"] |= {"Run": content.run}
+    image, low, brain = content.enhanced.channel(contrast), content.acquired.channel(contrast), content.acquired.brain
+    about["CorrelationWithLowField"] = scan_quality.likeness(image, low, brain)
     if (std := _error_scale(content, spec, contrast)) is not None:
-        image, brain = content.enhanced.channel(contrast), content.acquired.brain
         about["ErrorStdPercent"] = scan_quality.std_percent(std, image, brain)
         about["ErrorStdCalibrated"] = is_calibrated(contrast)
     if content.lesions:

@@ -30,7 +30,7 @@ def evidence(
     session : content of ``desc-preproc_qc.json``
     contrast, label : of the image that is judged
     metrics : rows of ``desc-<label>_qc.tsv``; none without high field
-    sidecar : of the image: ``Sloppy``, ``Enhanced``, ``Warnings``; ``ErrorStdPercent``,
+    sidecar : of the image: ``Sloppy``, ``Enhanced``, ``Warnings``, ``CorrelationWithLowField``; ``ErrorStdPercent``,
         ``ErrorStdCalibrated`` where its method tells its error
     """
     scans = [scan for scan in _list(session.get("Scans")) if isinstance(scan, Mapping)]

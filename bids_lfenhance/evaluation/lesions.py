@@ -32,6 +32,9 @@ def lesion_contrast(image: np.ndarray, lesion: np.ndarray, around: np.ndarray) -
     return float(inside.mean(dtype=np.float64)) / level - 1
 
 
+CHECK = "check in which scan's coordinates it is."
+
+
 def white_around(lesion: np.ndarray, white: np.ndarray, grid: Grid) -> np.ndarray:
     """(X, Y, Z) bool: white matter, (X, Y, Z) bool, within ``AROUND_MM`` of a lesion."""
     distance = ndimage.distance_transform_edt(~lesion, sampling=grid.zooms) if lesion.any() else np.inf
@@ -54,14 +57,20 @@ def lesions_session(
     placed = [
         mask_on_grid(path, np.eye(4) if stack is None else moves[stack], acquired.grid) for path, stack in masks.items()
     ]
+    for path, found in zip(masks, placed, strict=True):
+        if found.any() and acquired.mask is not None and not (found & acquired.mask).any():
+            message = f"Expected lesions of {path.name} in the brain, found them all outside its mask; {CHECK}"
+            raise InputError(message, code="elsewhere", path=path)
     white = next(iter(tissue.values())) == 1 + TISSUES.index("WM")
     return measure_lesions(np.logical_or.reduce(placed), white, images, acquired.grid)
 
 
 def mask_on_grid(path: Path, to_canonical: np.ndarray, grid: Grid) -> np.ndarray:
-    """(X, Y, Z) bool: what is above zero in a mask, at least half of each voxel.
+    """(X, Y, Z) bool: the voxels whose centre lies in a voxel of a mask that is above zero.
 
-    ``to_canonical`` (4, 4) RAS+ mm of the mask's scanner → RAS+ mm of the grid. ``InputError`` where it is no 3D image.
+    Not what a linear interpolation has above one half: that cuts the corners of lesions a few voxels wide.
+    ``to_canonical`` (4, 4) RAS+ mm of the mask's scanner → RAS+ mm of the grid. ``InputError`` where it is no 3D image,
+    or lies elsewhere.
     """
     try:
         image: Any = nib.load(path)
@@ -78,7 +87,12 @@ def mask_on_grid(path: Path, to_canonical: np.ndarray, grid: Grid) -> np.ndarray
             "keep one volume of it."
         )
         raise InputError(message, code="bad-shape", path=path)
-    return resample(np.nan_to_num(data) > 0, to_canonical @ image.affine, grid, order=1) >= 0.5
+    outlined = np.nan_to_num(data) > 0
+    found = resample(outlined, to_canonical @ image.affine, grid, order=0) > 0
+    if outlined.any() and not found.any():
+        message = f"Expected the lesions of {path.name} on its session's images, found none of them there; {CHECK}"
+        raise InputError(message, code="elsewhere", path=path)
+    return found
 
 
 def measure_lesions(lesion: np.ndarray, white: np.ndarray, images: Mapping[str, Volume], grid: Grid) -> dict[str, Any]:

@@ -33,6 +33,13 @@ def std_percent(std: np.ndarray, image: np.ndarray, brain: np.ndarray) -> float 
     return round(100 * float(np.median(std[brain])) / float(high - low), 3) if high > low else None
 
 
+def likeness(image: np.ndarray, low: np.ndarray, brain: np.ndarray) -> float:
+    """Correlation in the brain of an enhanced image and the plain mean of its stacks, (X, Y, Z); 0 of a flat one."""
+    one, other = image[brain].astype(np.float64), low[brain].astype(np.float64)
+    flat = one.size < 2 or not one.std() or not other.std()
+    return 0.0 if flat else round(float(np.corrcoef(one, other)[0, 1]), 3)
+
+
 def _snr(stack: Stack, acquired: Volume) -> float | None:
     if not acquired.brain.any() or stack.sigma <= 0:
         return None

@@ -60,10 +60,10 @@ def enhance(
     smaller = _smaller(method, prepared, limit) if isinstance(sums, str) else None
     if smaller is not None and smaller is not fitted:
         warnings = [f"The memory of the device did not suffice ({sums}): went on with less of it at once, more slowly."]
-        sums = _draw_all(smaller, method, children, progress)
+        fitted, sums = smaller, _draw_all(smaller, method, children, progress)
     if isinstance(sums, str):
         raise _no_memory(method.name, sums)
-    provenance = _provenance(volume, method, prepared.settings, generator, sums.records, warnings)
+    provenance = _provenance(volume, method, fitted.settings, generator, sums.records, warnings)
     provenance |= {"seconds": time.perf_counter() - start, "cpu_seconds": time.process_time() - cpu}
     image: np.ndarray = sums.mean.astype(np.float32)
     maps: Mapping[str, np.ndarray] = {}

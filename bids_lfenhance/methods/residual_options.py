@@ -132,8 +132,9 @@ def check_estimate(method: str, wanted: str, estimate: LoadedWeights) -> None:
 
 MAPS: Mapping[str, Mapping[str, str]] = {
     "Sample": {
-        "Description": "One possible high-field image: the enhanced image plus one draw of what the scan leaves open, "
-        "less the mean of the draws, which are spread to match. Its texture is invented: plausible, not measured.",
+        "Description": "One possible high-field image: the learned estimate plus one draw of what the scan leaves "
+        "open, less the mean of the draws, which are spread to match. Its texture is invented: plausible, not "
+        "measured.",
         "Units": "as the enhanced image",
     },
     "DrawsStd": {

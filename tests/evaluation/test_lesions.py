@@ -1,12 +1,20 @@
 """The contrast of lesions, on a phantom with one planted."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import pytest
+from scipy import ndimage
 
-from bids_lfenhance.evaluation.lesions import AROUND_MM, lesions_session, measure_lesions, white_around
+from bids_lfenhance.evaluation.lesions import (
+    AROUND_MM,
+    lesions_session,
+    mask_on_grid,
+    measure_lesions,
+    white_around,
+)
 from bids_lfenhance.imaging.grid import Grid
 from bids_lfenhance.imaging.volume import Stack, Volume, volume_from_channels
 
@@ -72,6 +80,34 @@ def test_a_mask_drawn_on_a_scan_is_moved_as_that_scan_was(tmp_path: Path) -> Non
     ]
     assert contrasts[0] == pytest.approx(-0.2, abs=1e-3)
     assert contrasts[1] > -0.1, "it lies beside the lesion"
+
+
+@pytest.mark.parametrize("radius", [1.5, 3.0])
+def test_small_lesions_on_thick_voxels_keep_their_volume(tmp_path: Path, radius: float) -> None:
+    affine, path = np.diag([1.6, 1.6, 5.0, 1.0]), tmp_path / "sub-01_label-lesion_mask.nii.gz"
+    rng, ratios = np.random.default_rng(0), []
+    points = np.stack(np.meshgrid(*(np.arange(n) for n in (25, 25, 8)), indexing="ij"), axis=-1) * [1.6, 1.6, 5.0]
+    for _ in range(12):
+        ball = np.linalg.norm(points - rng.uniform(12, 28, 3), axis=-1) < radius + 0.8
+        nib.Nifti1Image(ball.astype(np.uint8), affine).to_filename(path)
+        found = mask_on_grid(path, np.eye(4), Grid(np.eye(4), (40, 40, 40)))
+        ratios.append((found.sum(), ball.sum() * 1.6 * 1.6 * 5))
+    found, drawn = np.sum(ratios, axis=0)
+    assert found == pytest.approx(drawn, rel=0.12)
+
+
+def test_lesions_beside_the_head_or_the_brain_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "sub-01_label-lesion_mask.nii.gz"
+    acquired = volume(T1w=image(80))
+    tissue, away = {"T1w": np.where(WHITE, 3, 2).astype(np.uint8)}, np.eye(4)
+    away[0, 3] = 500
+    nib.Nifti1Image(LESION.astype(np.uint8), away).to_filename(path)
+    with refused("elsewhere"):
+        lesions_session({path: None}, acquired, {}, tissue)
+    nib.Nifti1Image(LESION.astype(np.uint8), np.eye(4)).to_filename(path)
+    lesions_session({path: None}, acquired, {}, tissue)
+    with refused("elsewhere"):
+        lesions_session({path: None}, replace(acquired, mask=~ndimage.binary_dilation(LESION)), {}, tissue)
 
 
 def test_a_file_that_is_no_mask_is_refused(tmp_path: Path) -> None:

@@ -264,3 +264,8 @@ def test_an_odd_record_is_to_be_checked():
 )
 def test_the_coarsest_direction_is_that_which_no_plane_resolves(stacks, mm):
     assert coarsest([{"Plane": plane, "Zooms": list(zooms)} for plane, zooms in stacks]) == mm
+
+
+def test_an_image_unlike_its_scans_is_not_usable_whatever_its_risk():
+    for correlation, word in ((0.95, "yes"), (0.5, "check"), (0.0, "no"), (-0.8, "no")):
+        assert judge(GOOD | {"Image": {"CorrelationWithLowField": correlation}}).words["look"] == word

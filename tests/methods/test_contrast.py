@@ -1,5 +1,6 @@
 """The contrast of high field, given back to what a method made: one step, one option, for every method that has it."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from bids_lfenhance.config import CONTRASTS
 from bids_lfenhance.imaging.contrast import POWER, seen_signal, tissue_means
 from bids_lfenhance.imaging.grid import Grid
 from bids_lfenhance.imaging.signal import HF_TESLA
-from bids_lfenhance.imaging.volume import Volume, volume_from_channels
+from bids_lfenhance.imaging.volume import Stack, Volume, volume_from_channels
 from bids_lfenhance.methods import get_method
 from bids_lfenhance.methods.contrast import restore, starting_image, with_contrast
 from bids_lfenhance.methods.enhance import enhance
@@ -141,6 +142,23 @@ def test_pfsr_can_start_from_it(painted: Volume, tmp_path: Path) -> None:
     )
     assert set(record["input"]["contrast_vector"]) == {"T1w"}
     assert any(text.startswith("T2w was not enhanced") for text in found.provenance["warnings"])
+
+
+def test_outside_the_mask_a_draw_is_the_smooth_image_of_its_own_noise(
+    painted: Volume, tmp_path: Path, rng: np.random.Generator
+) -> None:
+    """What smoothing has left of a magnitude is not below zero."""
+    method = get_method("pfsr")
+    weights = untrained_weights(method.name, tmp_path, ("T1w",), fusion="sharp", strength=1e-9, **FAST)
+    sampling = method.about.sampling(weights=str(weights), noise=1.0)
+    noise = 0.1 * float(painted.image[0].max())
+    data = np.abs(painted.image[0] + rng.normal(0, noise, painted.grid.shape)).astype(np.float32)
+    affine = painted.grid.affine
+    stack = Stack("acq-iso_T1w", "T1w", data, affine, affine, (1.0, 1.0, 1.0), noise)
+    noisy = replace(painted, stacks=(stack,), image=np.stack([data, *painted.image[1:]]))
+    found = enhance(noisy, method, sampling, np.random.default_rng(0), 1)
+    assert noisy.mask is not None
+    assert (found.image[0][~noisy.mask] >= 0).all()
 
 
 def test_the_scan_s_own_contrast_can_be_kept(painted: Volume, tmp_path: Path) -> None:

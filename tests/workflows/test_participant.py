@@ -68,7 +68,9 @@ def test_a_gpu_node_takes_one_slot():
 
 def test_three_segmentations_of_a_pair_share_the_threads_and_a_single_one_has_them_all():
     for paired, threads in ((True, 2), (False, 6)):
-        workflow = init_subject_wf("01", [session("HFC", paired)], spec(threads=6, segmentation="builtin"), "/out/logs/x")
+        workflow = init_subject_wf(
+            "01", [session("HFC", paired)], spec(threads=6, segmentation="builtin"), "/out/logs/x"
+        )
         steps = {name: node for name, node in nodes(workflow).items() if name.endswith("regions")}
         found = {name: node.n_procs for name, node in steps.items() if not name.endswith("compare_regions")}
         assert set(found.values()) == {threads}, found

@@ -25,7 +25,7 @@ from .observations import (
     support_of,
     voxels_in,
 )
-from .settings import InrSettings
+from .settings import InrSettings, parse_contrast
 
 CHI2 = (0.8, 1.3)
 """Reduced χ² of a fit that explains the scan and not its noise."""
@@ -118,25 +118,9 @@ def vectors_of(
         sigma = float(np.median([stack.sigma for stack in volume.stacks_of(name)]))
         vectors[name], doubts = fit_contrast(name, signal[channel], tissue, volume.mask, sigma)
         warnings += doubts
+    if settings.contrast != "auto" and len(vectors) > 1:
+        warnings = [f"one contrast vector, {settings.contrast}, was used for {', '.join(vectors)}, which differ"]
     return vectors, warnings
-
-
-def parse_contrast(text: str) -> np.ndarray:
-    """(3,) the vector given by hand, CSF,GM,WM.
-
-    >>> parse_contrast("1,0.62,0.47").tolist()
-    [1.0, 0.62, 0.47]
-    """
-    try:
-        vector = np.array([float(part) for part in text.split(",")])
-    except ValueError:
-        vector = np.zeros(0)
-    if vector.shape != (len(TISSUES),) or not ((vector >= 0.1) & (vector <= 10)).all():
-        raise InputError(
-            "expected the contrast as auto, none or three numbers CSF,GM,WM between 0.1 and 10, "
-            f"found {text!r}: write for example 1,0.62,0.47"
-        )
-    return vector
 
 
 def _restored(

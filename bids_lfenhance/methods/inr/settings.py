@@ -4,13 +4,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+import numpy as np
+
+from ...config import TISSUES
+from ...errors import InputError
 from ...imaging.contrast import POWER
 from ...nn.method import Description
-from ...nn.settings import JsonObject, setting
+from ...nn.settings import Checked, JsonObject, setting
 
 
 @dataclass(frozen=True)
-class InrSettings:
+class InrSettings(Checked):
     """Options of ``inr``; the defaults are those of the ``cpu`` budget."""
 
     base: Literal["sr", "mean", "none"] = field(
@@ -20,45 +24,83 @@ class InrSettings:
     activation: Literal["gabor", "wire", "siren", "ff"] = field(
         default="gabor", metadata=setting("wavelet of the trunk", "docs/methods/inr.md")
     )
-    width: int = field(default=64, metadata=setting("features per layer", "published 256"))
-    layers: int = field(default=3, metadata=setting("hidden layers", "docs/methods/inr.md"))
+    width: int = field(default=64, metadata=setting("features per layer", "published 256", least=2))
+    layers: int = field(default=3, metadata=setting("hidden layers", "docs/methods/inr.md", least=1))
     omega: float = field(
         default=0.0,
         metadata=setting(
-            "frequency of the wavelets, radians per half field of view; 0: from the sampling", "docs/methods/inr.md"
+            "frequency of the wavelets, radians per half field of view; 0: from the sampling",
+            "docs/methods/inr.md",
+            least=0,
         ),
     )
-    spread: float = field(default=3.0, metadata=setting("inverse width of the wavelets, s₀", "docs/methods/inr.md"))
+    spread: float = field(
+        default=3.0, metadata=setting("inverse width of the wavelets, s₀", "docs/methods/inr.md", above=0)
+    )
     psf: bool = field(
         default=True,
         metadata=setting("integrate over the slice profile; off fits voxel centres", "docs/methods/inr.md"),
     )
     psf_points: int = field(
-        default=8, metadata=setting("Monte-Carlo points per low-field voxel and step, even", "published 16-24")
+        default=8, metadata=setting("Monte-Carlo points per low-field voxel and step, even", "published 16-24", least=2)
     )
     seg: float = field(
         default=0.1,
-        metadata=setting("weight of Dice + cross-entropy; 0 drops the tissue head's loss", "docs/methods/inr.md"),
+        metadata=setting(
+            "weight of Dice + cross-entropy; 0 drops the tissue head's loss", "docs/methods/inr.md", least=0
+        ),
     )
-    tv: float = field(default=0.02, metadata=setting("weight of total variation; 0 drops it", "docs/methods/inr.md"))
+    tv: float = field(
+        default=0.02, metadata=setting("weight of total variation; 0 drops it", "docs/methods/inr.md", least=0)
+    )
     contrast: str = field(
         default="auto",
         metadata=setting(
             "auto fits the contrast vector, none keeps the low-field contrast; or the vector itself, CSF,GM,WM as low "
-            "over high field",
+            "over high field, where a session has one contrast",
             "docs/methods/inr.md",
         ),
     )
     restore: float = field(
         default=POWER,
-        metadata=setting("power of the contrast vector: 1 trusts the tissue wholly, 0 changes no contrast"),
+        metadata=setting("power of the contrast vector: 1 trusts the tissue wholly, 0 changes no contrast", least=0),
     )
-    steps: int = field(default=300, metadata=setting("steps of Adam", "published 2000"))
-    batch: int = field(default=4096, metadata=setting("low-field voxels per step", "published 8192"))
+    steps: int = field(default=300, metadata=setting("steps of Adam", "published 2000", least=1))
+    batch: int = field(default=4096, metadata=setting("low-field voxels per step", "published 8192", least=1))
     rate: float = field(
-        default=3e-3, metadata=setting("learning rate at the start, falling to 0 as a cosine", "docs/methods/inr.md")
+        default=3e-3,
+        metadata=setting("learning rate at the start, falling to 0 as a cosine", "docs/methods/inr.md", above=0),
     )
     device: str = field(default="cpu", metadata=setting("where the network is fitted; the app's --device"))
+
+    def __post_init__(self) -> None:
+        """Check every field; points and, of ``ff``, features come in pairs."""
+        super().__post_init__()
+        pairs = {"psf_points": self.psf_points} | ({"width": self.width} if self.activation == "ff" else {})
+        for key, value in pairs.items():
+            if value % 2:
+                message = f"Expected an even {key}, as they come in pairs, found {value}; change it."
+                raise InputError(message, code="bad-setting", key=key)
+        if self.contrast not in ("auto", "none"):
+            parse_contrast(self.contrast)
+
+
+def parse_contrast(text: str) -> np.ndarray:
+    """(3,) the contrast vector given by hand, CSF,GM,WM; ``InputError`` for anything else.
+
+    >>> parse_contrast("1,0.62,0.47").tolist()
+    [1.0, 0.62, 0.47]
+    """
+    try:
+        vector = np.array([float(part) for part in text.split(",")])
+    except ValueError:
+        vector = np.zeros(0)
+    if vector.shape != (len(TISSUES),) or not ((vector >= 0.1) & (vector <= 10)).all():
+        raise InputError(
+            "expected the contrast as auto, none or three numbers CSF,GM,WM between 0.1 and 10, "
+            f"found {text!r}: write for example 1,0.62,0.47"
+        )
+    return vector
 
 
 BUDGETS: Mapping[str, JsonObject] = {

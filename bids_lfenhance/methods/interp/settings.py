@@ -5,11 +5,11 @@ from typing import Literal
 
 from ...imaging.fusion import Fusion
 from ...nn.method import Description
-from ...nn.settings import setting
+from ...nn.settings import Checked, setting
 
 
 @dataclass(frozen=True)
-class InterpSettings:
+class InterpSettings(Checked):
     """Options of ``interp``."""
 
     fusion: Fusion = field(

@@ -139,7 +139,8 @@ def sample(prepared: PfsrPrepared, generator: np.random.Generator) -> Draw:
     result = enhance_batch(prepared.nets, collate([item]).to(settings.device), settings)
     enhanced = _moved_back(result[0].cpu().numpy(), mirrored, shift)
     drawn = {"window": settings.window, "mirrored": mirrored, "shift": shift.tolist(), "nfe": 1}
-    draw = Draw(crop.paste(enhanced), _record(prepared, drawn))
+    around = replace(crop, volume=start.volume)  # what is made up for outside the mask is of this draw's noise as well
+    draw = Draw(around.paste(enhanced), _record(prepared, drawn))
     return restore(draw, prepared.volume, settings.contrast, start)
 
 

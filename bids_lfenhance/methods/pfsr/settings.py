@@ -89,11 +89,12 @@ class PfsrSampling(NetworkSampling):
     window: int = field(
         default=0,
         metadata=setting(
-            "voxels a side that are enhanced at once, to save memory; 0: the whole brain; the same result"
+            "voxels a side that are enhanced at once, to save memory; 0: the whole brain; the same result", least=0
         ),
     )
     noise: float = field(
-        default=0.5, metadata=setting("fresh noise of each draw, as a multiple of the scan's; 0: only flips and shifts")
+        default=0.5,
+        metadata=setting("fresh noise of each draw, as a multiple of the scan's; 0: only flips and shifts", least=0),
     )
 
 
