@@ -11,7 +11,7 @@ from ..config import CONTRASTS, DERIVED_MAPS, METHOD_MAPS, TISSUES
 from ..errors import InputError
 from .atomic import atomic_write, locked
 from .participants import columns_of, merged_participants
-from .sidecars import optional_json, read_json
+from .sidecars import decoded, optional_json, read_json
 from .tables import read_table, table_text
 
 APP = "bids_lfenhance"
@@ -155,6 +155,26 @@ def source_description(bids_dir: Path) -> dict[str, Any]:
     return optional_json(bids_dir / "dataset_description.json")
 
 
+def check_same_source(out_dir: Path, bids_dir: Path) -> str:
+    """Raise ``InputError`` if a derivative is of another raw dataset, by name and place, whose people have other names.
+
+    A sentence where only the name is another: it may have been corrected; or else two datasets were mounted at one
+    place, one after the other.
+    """
+    before, source = optional_json(out_dir / "dataset_description.json"), source_description(bids_dir)
+    now = derivative_description(out_dir, bids_dir, source, "")
+    links = [one.get("DatasetLinks") for one in (before, now)]
+    places = [link.get("raw") if isinstance(link, dict) else None for link in links]
+    if not before or before.get("Name") == now["Name"]:
+        return ""
+    names = [str(one.get("Name")).partition(": enhanced low field")[0] for one in (before, now)]
+    sentence = f"OUT_DIR {out_dir} holds what was made of the dataset '{names[0]}', BIDS_DIR is '{names[1]}'"
+    if places[0] != places[1]:
+        message = f"{sentence}: people of the same label would become one; give each dataset an OUT_DIR of its own."
+        raise InputError(message, code="out-dir-taken", path=out_dir)
+    return f"{sentence}; if that is not the same dataset under a new name, give it an OUT_DIR of its own."
+
+
 def derivative_description(out_dir: Path, bids_dir: Path, source: Mapping[str, Any], version: str) -> dict[str, Any]:
     """The dataset_description.json of the derivative."""
     description: dict[str, Any] = {
@@ -248,7 +268,7 @@ def _merged_descriptions(path: Path, methods: Mapping[str, str], maps: Iterable[
 
 
 def _merged_lines(path: Path, lines: Iterable[str]) -> str:
-    before = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    before = decoded(path.read_bytes()).splitlines() if path.exists() else []
     return "\n".join(dict.fromkeys([*before, *lines])) + "\n"
 
 

@@ -32,14 +32,22 @@ def describe(plan: "Plan") -> str:
 
 def plan_text(plan: "Plan | SimulationPlan", *parts: str) -> str:
     """The text of a plan: the parts, then what is skipped, or to be warned of; what is empty is left out."""
-    warnings = [("", sentence) for sentence in plan.warnings]
-    warnings += [(session.name, sentence) for session in plan.sessions for sentence in session.warnings]
     ends = (
         section("Skipped", [(f"sub-{subject}", reason) for subject, reason in plan.skipped]),
         section("Cannot be processed", [(f"sub-{subject}", reason) for subject, reason in plan.failed]),
-        section("Warnings", warnings),
+        section("Warnings", _warnings(plan)),
     )
     return "\n\n".join(part for part in (*parts, *ends) if part) + "\n"
+
+
+def all_warnings(plan: "Plan") -> list[str]:
+    """What is to be warned of, of the dataset and of its sessions; alike sentences merged into one."""
+    return alike(_warnings(plan))
+
+
+def _warnings(plan: "Plan | SimulationPlan") -> list[tuple[str, str]]:
+    of_sessions = [(session.name, sentence) for session in plan.sessions for sentence in session.warnings]
+    return [*(("", sentence) for sentence in plan.warnings), *of_sessions]
 
 
 def _totals(plan: "Plan") -> str:
@@ -118,16 +126,17 @@ def _reference(session: "LowFieldSession") -> str:
 
 def section(title: str, entries: Sequence[tuple[str, str]]) -> str:
     """A titled list; sentences that differ only in names and figures are merged into one with all subjects."""
-    lines = _merged(entries)
+    lines = alike(entries)
     return "\n".join([f"{title}:", *(f"  {line}" for line in lines)]) if lines else ""
 
 
 def merged(sentences: Sequence[str]) -> list[str]:
     """Sentences, those that differ only in names and figures merged into one."""
-    return _merged([("", sentence) for sentence in sentences])
+    return alike([("", sentence) for sentence in sentences])
 
 
-def _merged(entries: Sequence[tuple[str, str]]) -> list[str]:
+def alike(entries: Sequence[tuple[str, str]]) -> list[str]:
+    """(Whose, sentence) as lines; those that differ only in names and figures are one, which names who they are of."""
     groups: dict[str, list[tuple[str, str]]] = {}
     for owner, sentence in entries:
         groups.setdefault(_IDENTIFYING.sub("#", sentence), []).append((owner, sentence))

@@ -116,6 +116,6 @@ def _is(value: str | None, choice: Any, entity: str) -> bool:
     if value is None:
         return False
     label = strip_prefix(str(choice), entity)
-    if entity == "run" and label.isdigit() and value.isdigit():
+    if entity == "run" and label.isdecimal() and value.isdecimal():
         return int(label) == int(value)
     return label.lstrip(".") == value.lstrip(".")

@@ -139,14 +139,20 @@ def plan_subject(
     if not scans:
         return (), ("There is no T1w, T2w or FLAIR in anat.",)
     kept = [scan for scan in scans if passes(scan, filters, scan.contrast.lower())]
-    all_low, mid, high = split_by_field(with_field_strength(kept, assume))
-    low, high = _select(all_low, filters, "lf"), _select(high, filters, "reference")
+    kept = [scan for scan in kept if passes(scan, filters, "lf") or passes(scan, filters, "reference")]
+    read, unread = with_field_strength(kept, assume, wanted)
+    all_low, mid, all_high = split_by_field(read)
+    low, high = _select(all_low, filters, "lf"), _select(all_high, filters, "reference")
     notes = tuple(
         f"sub-{scan.subject}: {scan.path.name} was left out: {scan.field_strength:.3g} T is neither low "
         f"(below {LOW_FIELD_BELOW} T) nor high field (from {HIGH_FIELD_FROM:g} T)."
         for scans_of in mid.values()
         for scan in scans_of
     )
+    notes += tuple(f"sub-{scan.subject}: {scan.path.name} was left out: {why}" for scan, why in unread)
+    if all_high and not high:
+        names = shorten(sorted(scan.path.name for images in all_high.values() for scan in images), 3)
+        notes += (f"sub-{scans[0].subject}: the filter (key reference) leaves none of its high field: {names}.",)
     high = {label: images for label, images in high.items() if label in wanted} or high
     if not low:
         filtered = len(kept) < len(scans) or bool(all_low)
@@ -155,7 +161,7 @@ def plan_subject(
         low = {label: stacks for label, stacks in low.items() if label in wanted}
     if not low:
         return (), (f"No low-field session among the requested ones ({', '.join(sorted(wanted))}).",)
-    return tuple(make_session(label, stacks, high) for label, stacks in low.items()), notes
+    return tuple(make_session(label, stacks, high, label in all_high) for label, stacks in low.items()), notes
 
 
 def _why_nothing(filtered: bool, high: Sessions) -> str:
@@ -173,12 +179,32 @@ def _select(sessions: Sessions, filters: Filters, key: str) -> Sessions:
     return {label: scans for label, scans in passing.items() if scans}
 
 
-def with_field_strength(scans: Sequence[Scan], assume: float | None) -> list[Scan]:
-    """The scans with their field strength read, or assumed where their sidecars say nothing."""
-    read = [replace(scan, field_strength=read_field_strength(scan.sidecar).tesla or assume) for scan in scans]
-    if unknown := [scan for scan in read if scan.field_strength is None]:
+def with_field_strength(
+    scans: Sequence[Scan], assume: float | None, wanted: frozenset[str]
+) -> tuple[list[Scan], list[tuple[Scan, str]]]:
+    """The scans with their field strength read, or assumed where their sidecars say nothing; and others, with why.
+
+    What cannot be read of the ``wanted`` sessions (none: of all) is an ``InputError``; others could only be references.
+    """
+    read, unread, unknown = [], [], []
+    for scan in scans:
+        needed = not wanted or scan.session in wanted
+        try:
+            tesla = read_field_strength(scan.sidecar).tesla or assume
+        except InputError as error:
+            if needed:
+                raise
+            unread.append((scan, str(error)))
+            continue
+        if tesla is not None:
+            read.append(replace(scan, field_strength=tesla))
+        elif needed:
+            unknown.append(scan)
+        else:
+            unread.append((scan, "its sidecar says no field strength."))
+    if unknown:
         raise NoFieldStrengthError(unknown)
-    return read
+    return read, unread
 
 
 def split_by_field(scans: Sequence[Scan]) -> tuple[Sessions, Sessions, Sessions]:
@@ -190,9 +216,9 @@ def split_by_field(scans: Sequence[Scan]) -> tuple[Sessions, Sessions, Sessions]
 
 
 def make_session(
-    label: str | None, stacks: Sequence[Scan], high: Mapping[str | None, Sequence[Scan]]
+    label: str | None, stacks: Sequence[Scan], high: Mapping[str | None, Sequence[Scan]], beside: bool
 ) -> LowFieldSession:
-    """One low-field session: its stacks, its reference, and warnings."""
+    """One low-field session: its stacks, its reference, and warnings; ``beside`` any high field, chosen or not."""
     warnings = [*session_warnings(stacks), *processed_notes(stacks)]
     used, choices = choose_stacks(stacks)
     warnings += choices
@@ -200,7 +226,7 @@ def make_session(
     where = f"ses-{session}: " if session else "Reference: "
     warnings += [*notes, *(where + sentence for sentence in session_warnings(reference))]
     place, pair = (used[0].subject, label), (reference, session)
-    return LowFieldSession(*place, used, *pair, warnings=tuple(warnings), beside_high_field=label in high)
+    return LowFieldSession(*place, used, *pair, warnings=tuple(warnings), beside_high_field=beside)
 
 
 def processed_notes(stacks: Sequence[Scan]) -> list[str]:

@@ -243,6 +243,8 @@ class _Words(argparse.Action):
     def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
         if self.dest.endswith("_label"):  # lists of other tools: "K6,K7", "K6 K7", lines that Windows ended
             values = [label for value in values for label in re.split(r"[\s,;]+", value) if label]
+            if not values:
+                parser.error(f"argument {option_string}: expected a label, found none (an empty variable?)")
         setattr(namespace, self.dest, (*getattr(namespace, self.dest, ()), *values))
 
 

@@ -111,8 +111,8 @@ def _simulate(settings: SimulateSettings) -> int:
 
 
 def _participant(settings: Settings) -> int:
-    from ..bids.dataset import check_ours
-    from ..bids.describe import merged
+    from ..bids.dataset import check_ours, check_same_source
+    from ..bids.describe import all_warnings
     from ..bids.filters import scan_choice
     from ..bids.plan import describe, make_plan, why_nothing
     from ..nn.device import choose_device
@@ -130,6 +130,7 @@ def _participant(settings: Settings) -> int:
     method_settings = resolve_method(settings, device)
     spec = make_run_spec(settings, method_settings, device)
     check_ours(settings.out_dir)
+    renamed = check_same_source(settings.out_dir, settings.bids_dir)
     check_request(settings, spec)
     if settings.dry_run:
         print_lines(describe(plan), "", to_toml(settings, method=method_settings))
@@ -140,7 +141,7 @@ def _participant(settings: Settings) -> int:
         return FAILED if plan.failed else DONE
     if settings.segmentation is None and spec.segmentation == "none" and not settings.sloppy:
         _to_stderr(f"Warning: {NOTHING_BUNDLED}")
-    _to_stderr(*(f"Warning: {warning}" for warning in merged(plan.warnings)))
+    _to_stderr(*(f"Warning: {warning}" for warning in (*filter(None, [renamed]), *all_warnings(plan))))
     preflight(settings, spec)
     outcome = run_participants(settings, spec, plan)
     print_lines(summary(outcome, settings.out_dir))

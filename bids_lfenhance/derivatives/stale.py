@@ -1,15 +1,17 @@
 """Files of earlier runs that the scans of a session, as they are now, do not account for.
 
-An image without a sidecar that says what it is and what it was made of is somebody's own, and never among them.
+An image or a table without a sidecar that says what it is, or a transform of other frames than ours, is somebody's own,
+and never among them.
 """
 
-from collections.abc import Set
+from collections.abc import Collection, Set
 from pathlib import Path
 
 from ..bids.names import sidecar_path, space_of
 from ..bids.sessions import LowFieldSession
 from ..bids.sidecars import optional_json, split_name
 from ..config import CONTRASTS, MAP_ENDS, RunSpec
+from ..evaluation.metric_definitions import DATA_DICTIONARY
 from .layout import reference_layout, session_layout
 
 METRICS = "_qc.tsv"
@@ -32,7 +34,7 @@ def superseded(session: LowFieldSession, spec: RunSpec) -> list[Path]:
         entities, suffix, end = split_name(path.name)
         here = entities.get("res") == spec.resolution or entities.get("space", space) != space
         named = entities.get("desc") in (labels if suffix == "dseg" else images)
-        if end in (".nii.gz", ".tsv") and here and named and _is_ours(path):
+        if end in (".nii.gz", ".tsv") and here and named and _is_ours(path, ()):
             found.append(path)
     return sorted(set(found) - set(promised.values()))
 
@@ -51,12 +53,13 @@ def stale_files(session: LowFieldSession, spec: RunSpec, frame: str) -> list[Pat
     low |= {str(entry.get("File")) for entry in before.get("Scans", []) if isinstance(entry, dict)}
     moved = before.get("ReferenceScan", frame) != frame
     files = sorted(promised["qc"].parent.glob("*"))
-    stale = {
-        path for path in files if path not in own and _is_ours(path) and _is_stale(path, session, spec, low, moved)
-    }
+    sessions = Path(spec.out_dir).glob(f"sub-{session.subject}/ses-*")
+    frames = {"session", "HF", "LF", *(path.name.removeprefix("ses-") for path in sessions)}
+    ours = [path for path in files if path not in own and _is_ours(path, frames)]
+    stale = {path for path in ours if _is_stale(path, session, spec, low, moved)}
     images = {path for path in files if path.name.endswith(".nii.gz")} - stale
     measured = {split_name(path.name)[0].get("desc") for path in images if session.paired}
-    metrics = {path for path in files if path.name.endswith(METRICS)} - own
+    metrics = {path for path in ours if path.name.endswith(METRICS)}
     return sorted(stale | {path for path in metrics if split_name(path.name)[0].get("desc") not in measured})
 
 
@@ -69,11 +72,14 @@ def remove(path: Path) -> None:
         one.unlink(missing_ok=True)
 
 
-def _is_ours(path: Path) -> bool:
-    """Whether a run wrote a file: of images and tables, whether their sidecar says what they are and are made of."""
-    if not path.name.endswith((".nii.gz", "_dseg.tsv")):
-        return True  # only transforms and metrics are meant beside them
-    return {"Description", "Sources"} <= optional_json(sidecar_path(path)).keys()
+def _is_ours(path: Path, frames: Collection[str]) -> bool:
+    """Whether a run wrote a file: an image or a table by what its sidecar says, a transform by its ``frames``."""
+    entities, suffix, end = split_name(path.name)
+    if suffix == "xfm":
+        ends = {entities.get("from"), entities.get("to")} if end == ".h5" else {entities.get("to")}
+        return not ends.isdisjoint(frames)
+    about = optional_json(sidecar_path(path)).keys()
+    return (DATA_DICTIONARY.keys() if path.name.endswith(METRICS) else {"Description", "Sources"}) <= about
 
 
 def _is_stale(path: Path, session: LowFieldSession, spec: RunSpec, low: Set[str], moved: bool) -> bool:

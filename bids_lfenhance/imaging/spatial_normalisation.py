@@ -67,16 +67,18 @@ def check_space(space: str) -> None:
         )
         raise InputError(message, code="bad-space", space=space)
     if not client.ls(name, suffix=["T1w", "T2w"], desc=None, **_query(resolution)):
-        message = (
-            f"Expected a resolution that the template {name} has, found {resolution}; try another, as in {name}:res-1."
-        )
+        message = f"Expected a resolution that {name} has, found {resolution}; try another, as in {name}:res-1."
+        if client.ls(name, suffix=["T1w", "T2w"], extension=".nii.gz", cohort="1"):
+            message = (
+                f"Expected a template of one cohort, as {name} has several, found {space}; choose another template."
+            )
         raise InputError(message, code="bad-space", space=space)
 
 
 def _name_and_resolution(space: str) -> tuple[str, int]:
     name, _, modifier = space.partition(":")
     resolution = modifier.removeprefix("res-") or "1"
-    if not name.isalnum() or not resolution.isdigit() or (modifier and not modifier.startswith("res-")):
+    if not name.isalnum() or not resolution.isdecimal() or (modifier and not modifier.startswith("res-")):
         message = (
             f"Expected an output space written NAME:res-N, as in MNI152NLin2009cAsym:res-1, found {space!r}; "
             "write it so."

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 from .._version import __version__
 from ..bids.atomic import atomic_write, locked, remove_drafts
 from ..bids.dataset import write_dataset_files
+from ..bids.describe import alike, describe
 from ..bids.lock import exclusive_run
-from ..bids.plan import describe
 from ..bids.sessions import LowFieldSession, Plan
 from ..config import RunSpec, Settings, settings_hash, to_toml
 from ..derivatives.layout import REGION_LABELS, is_complete, missing_outputs
@@ -383,8 +383,8 @@ def summary(outcome: Outcome, out_dir: Path) -> str:
     lines += [f"skipped sub-{subject}: {why}" for subject, why in outcome.skipped[:5]]
     if len(outcome.skipped) > 5:
         lines.append(f"… and {len(outcome.skipped) - 5} more skipped")
-    for subject, sentences in outcome.failed.items():
-        lines += [f"FAILED sub-{subject}: {sentence}" for sentence in sentences]
+    failed = [(f"sub-{subject}", sentence) for subject, of_it in outcome.failed.items() for sentence in of_it]
+    lines += [f"FAILED {line}" for line in alike(failed)]
     finished = [*outcome.done, *outcome.already]
     if finished:
         lines.append(f"Report: {out_dir / f'sub-{finished[0]}.html'}" + (" (and others)" if len(finished) > 1 else ""))

@@ -8,6 +8,7 @@ import pytest
 
 from bids_lfenhance.bids.dataset import (
     APP,
+    check_same_source,
     check_source,
     generated_by,
     newest_change,
@@ -170,3 +171,25 @@ def test_what_does_not_declare_itself_raw_is_refused(tmp_path: Path, description
         (tmp_path / "dataset_description.json").write_text(description)
     with refused(code) if code else nullcontext():
         check_source(tmp_path)
+
+
+def test_people_of_two_datasets_are_not_made_one(source: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert check_same_source(out, source) == ""
+    write_dataset_files(out, source, {}, "1")
+    assert check_same_source(out, source) == ""
+    moved = source.rename(source.with_name("moved"))
+    assert check_same_source(out, moved) == "", "the same dataset elsewhere"
+    path = moved / "dataset_description.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"Name": "Another"}))
+    with refused("out-dir-taken"):
+        check_same_source(out, moved)
+    moved.rename(source)
+    assert "Another" in check_same_source(out, source), "at the same place: a new name, or another dataset"
+
+
+def test_an_ignore_file_of_windows_is_kept(source: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / ".bidsignore").write_bytes(b"caf\xe9/\n")
+    write_dataset_files(tmp_path / "out", source, {}, "1")
+    assert "café/" in (tmp_path / "out" / ".bidsignore").read_text(encoding="utf-8")

@@ -121,6 +121,29 @@ def test_requested_sessions_keep_their_reference(make_tree: MakeTree, low: Sidec
         make_plan(root, sessions=["C"])
 
 
+def test_what_was_not_asked_for_does_not_stop_a_subject(make_tree: MakeTree, low: Sidecar, high: Sidecar) -> None:
+    root = make_tree({"01/A/acq-axi_T1w": low, "01/B/T1w": high, "01/Z/T1w": {}})
+    with refused("no-field-strength"):
+        make_plan(root)
+    plan = make_plan(root, sessions=["A"])
+    assert [one.reference_session for one in plan.sessions] == ["B"]
+    assert any("sub-01_ses-Z_T1w.nii.gz was left out" in text for text in plan.warnings)
+    (root / "sub-01/ses-Z/anat/sub-01_ses-Z_T1w.json").write_text("{")
+    assert len(make_plan(root, sessions=["A"]).sessions) == 1
+    chosen = {"lf": {"session": "A"}, "reference": {"session": "B"}}
+    assert [one.paired for one in make_plan(root, filters=chosen).sessions] == [True]
+
+
+def test_a_filter_that_leaves_no_reference_says_so_and_names_stay(
+    make_tree: MakeTree, low: Sidecar, high: Sidecar
+) -> None:
+    root = make_tree({"01/A/acq-axi_T1w": low, "01/A/acq-hf_T1w": high})
+    plan = make_plan(root, filters={"reference": {"session": "B"}})
+    (session,) = plan.sessions
+    assert (session.paired, session.beside_high_field) == (False, True)
+    assert any("leaves none of its high field: sub-01_ses-A_acq-hf_T1w.nii.gz" in text for text in plan.warnings)
+
+
 def test_filters_choose_stacks_and_reference(make_tree: MakeTree, low: Sidecar, high: Sidecar) -> None:
     root = make_tree({"01/A/acq-axi_T1w": low, "01/A/acq-iso_T1w": low, "01/G/T1w": high, "01/H/T1w": high})
     filters = {"lf": {"acquisition": ["axi"]}, "reference": {"session": "H"}}

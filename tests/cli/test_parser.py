@@ -26,6 +26,8 @@ def folders(tmp_path: Path) -> list[str]:
 @pytest.mark.parametrize("flag", ["--participant-label", "--participant_label"])
 def test_participants_in_either_spelling(folders, flag):
     assert parse([*folders, flag, "01", "sub-02"]).participant_label == ("01", "sub-02")
+    with pytest.raises(SystemExit):  # an unset variable must not mean everybody
+        parse([*folders, flag, ""])
     assert parse([*folders, flag, "01,sub-02"]).participant_label == ("01", "sub-02"), "as other tools take lists"
 
 

@@ -71,6 +71,20 @@ def test_nothing_is_left_of_a_stack_or_a_contrast_that_is_gone(tmp_path, spec, k
     assert missing_outputs(left, spec) == []
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_tables_and_transforms_of_somebody_s_own_stay(tmp_path, spec, kind):
+    record, other = make_session(tmp_path / "raw", kind), replace(spec, label="other")
+    run(record, other)
+    folder = next(path.parent for path in Path(spec.out_dir).rglob("*_qc.json"))
+    head = next(folder.glob("*_qc.json")).name.partition("_desc-")[0]
+    names = ("desc-rating_qc.tsv", "desc-rating_qc.json", "from-T1w_to-MNI152NLin6Asym_mode-image_xfm.txt")
+    mine = [folder / f"{head}_{name}" for name in (*names, "from-MNI152NLin6Asym_to-T1w_mode-image_xfm.h5")]
+    for path in mine:
+        path.write_text("{}")
+    run(replace(record, stacks=record.stacks[1:2]), spec)
+    assert all(path.read_text() == "{}" for path in mine)
+
+
 def test_a_rough_and_a_fine_run_are_told_apart_in_the_table(tmp_path, spec):
     """``--sloppy``, then without, in one folder (https://github.com/nipreps/fmriprep/issues/483)."""
     record = make_session(tmp_path / "raw", "paired")
