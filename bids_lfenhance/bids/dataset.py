@@ -156,10 +156,10 @@ def source_description(bids_dir: Path) -> dict[str, Any]:
 
 
 def check_same_source(out_dir: Path, bids_dir: Path) -> str:
-    """Raise ``InputError`` if a derivative is of another raw dataset, by name and place, whose people have other names.
+    """Raise ``InputError`` if a derivative was made of another raw dataset: of another name, at another place.
 
-    A sentence where only the name is another: it may have been corrected; or else two datasets were mounted at one
-    place, one after the other.
+    A sentence where the name alone is another: it was changed, or another dataset is mounted at the same place now.
+    Else an empty text.
     """
     before, source = optional_json(out_dir / "dataset_description.json"), source_description(bids_dir)
     now = derivative_description(out_dir, bids_dir, source, "")
