@@ -36,6 +36,10 @@ def choose_reference(
         chosen, notes = own, no_notes
     else:
         chosen, notes = _nearest(stacks, {label: candidates[label] for label in ranked})
+        if own in fitting:
+            which = f"The reference{_of(chosen)} has more contrasts in common with low field"
+            why = f"{which} than the high field of the same session{_of(own)}"
+            notes += (f"{why}; choose another in a BIDS filter file, key reference.",)
     images, doubts = one_per_contrast(candidates[chosen])
     lacking = [name for name in CONTRASTS if name in contrasts - {scan.contrast for scan in images}]
     if lacking:

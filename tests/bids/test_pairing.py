@@ -57,6 +57,15 @@ def test_more_contrasts_in_common_beat_time(sessions: Callable[[dict[str, Any]],
     assert choose_reference(found["LF"], {"A": found["A"], "B": found["B"]})[0] == "B"
 
 
+def test_another_session_than_the_own_is_said(sessions: Callable[[dict[str, Any]], Sessions]) -> None:
+    found = sessions({"A/acq-lf_T1w": {}, "A/acq-lf_T2w": {}, "A/acq-hf_T1w": {}, "old/T1w": {}, "old/T2w": {}})
+    low = [scan for scan in found["A"] if "lf" in scan.name]
+    high = {"A": [scan for scan in found["A"] if "hf" in scan.name], "old": found["old"]}
+    chosen, _, notes = choose_reference(low, high)
+    assert chosen == "old"
+    assert any("than the high field of the same session of ses-A" in note for note in notes)
+
+
 def test_the_same_session_beats_time(sessions: Callable[[dict[str, Any]], Sessions]) -> None:
     found = sessions({"X/acq-axi_T1w": at("2020-05-10"), "X/acq-hf_T1w": {}, "A/T1w": at("2020-05-10")})
     low, high = found["X"]
