@@ -33,6 +33,9 @@ MEMORY_GB = {
 OF_A_PAIR = 3
 """Volumes of which regions are found where there is high field: that, the low field, the enhanced image."""
 
+BESIDE = 2
+"""Chains of steps at once where there is high field: the image is enhanced while low field is segmented."""
+
 OF_REFERENCE = ("reference", "qc", "anatomy", "quality", "tissue", "regions")
 """What a session takes from its high field; the last only if segmentation of regions is enabled."""
 
@@ -165,7 +168,7 @@ def _init_enhance(session: LowFieldSession, spec: RunSpec) -> Node:
         mem_gb=spec.enhance_gb or spec.mem_gb,
         use_gpu=spec.device.startswith("cuda"),
     )
-    return _step(interface, "enhance", spec)
+    return _step(interface, "enhance", spec, BESIDE if session.paired else 1)
 
 
 def _connect_restored(
@@ -182,7 +185,7 @@ def _connect_restored(
         mem_gb=spec.enhance_gb or spec.mem_gb,
         use_gpu=spec.device.startswith("cuda"),
     )
-    restore = _step(interface, "restore", spec)
+    restore = _step(interface, "restore", spec, BESIDE if session.paired else 1)
     workflow.connect([(tissue, restore, [("volume", "volume")]), (restore, regions[-1], [("volume", "restored")])])
 
 
