@@ -189,7 +189,7 @@ class Effort:
     warp: tuple[tuple[int, int], ...]
 
 
-FULL = Effort(4, 2, (1, 2), ((4, 50), (2, 25)))
+FULL = Effort(4, 2, (1, 2), ((4, 30), (2, 12)))
 
 QUICK = Effort(4, 3, (1, 2), ((4, 20),))
 """Where the brain mask is all that is wanted, which hardly depends on the finest level of the warp."""

@@ -1,7 +1,5 @@
 """Where a label map lies in the template, as the pipeline would find it for images of several qualities."""
 
-from dataclasses import replace
-
 import numpy as np
 
 from ..imaging.anatomy import fit_warp
@@ -22,10 +20,6 @@ ELASTIC = 1.6
 """Smoothness of the warp, SD in voxels of its grids. As yielding as it is for the brain's edge (0.7) it follows noise
 and thick slices: the affine registration alone then finds deep structures better (docs/notebook/2026-11.md)."""
 
-EFFORT = replace(FULL, warp=((4, 30), (2, 12)))
-"""Of the warp: half as many iterations on the fine grid as for the brain mask cost half and lose no Dice
-(docs/methods/regions.md)."""
-
 CELL = np.array([[2, 0, 0, 0.5], [0, 2, 0, 0.5], [0, 0, 2, 0.5], [0, 0, 0, 1]])
 """(4, 4) cell of two by two by two voxels → voxel."""
 
@@ -33,7 +27,7 @@ CELL = np.array([[2, 0, 0, 0.5], [0, 2, 0, 0.5], [0, 0, 2, 0.5], [0, 0, 0, 1]])
 def warp_to_template(image: np.ndarray, grid: Grid, template_to_subject: np.ndarray, *, sloppy: bool = False) -> Warp:
     """Where an image (X, Y, Z) ≥ 0 lies in the template, from the affine (4, 4) RAS+ mm on; 4 to 10 CPU-s."""
     return fit_warp(
-        image, grid, load_head_template(), template_to_subject, effort=ROUGH if sloppy else EFFORT, elastic=ELASTIC
+        image, grid, load_head_template(), template_to_subject, effort=ROUGH if sloppy else FULL, elastic=ELASTIC
     )
 
 
