@@ -30,10 +30,10 @@ MEMORY_GB = {
 }
 """Memory that the scheduler reserves for a step at the full size of a head, GiB (measured: docs/results.md)."""
 
-OF_A_PAIR = 3
+SEGMENTED_OF_PAIR = 3
 """Volumes of which regions are found where there is high field: that, the low field, the enhanced image."""
 
-BESIDE = 2
+CHAINS_OF_PAIR = 2
 """Chains of steps at once where there is high field: the image is enhanced while low field is segmented."""
 
 OF_REFERENCE = ("reference", "qc", "anatomy", "quality", "tissue", "regions")
@@ -100,7 +100,7 @@ def init_reference_wf(session: LowFieldSession, spec: RunSpec) -> Workflow:
             (write, outputnode, [("files", "files")]),
         ]
     )
-    for regions in _connect_regions(workflow, {"": prepare}, anatomy, write, spec, OF_A_PAIR):
+    for regions in _connect_regions(workflow, {"": prepare}, anatomy, write, spec, paired=True):
         workflow.connect(regions, "labels", outputnode, "regions")
     return workflow
 
@@ -145,8 +145,7 @@ def init_session_wf(session: LowFieldSession, spec: RunSpec, run: str = "") -> W
     )
     _connect_spaces(workflow, enhance, write, spec)
     segmented = {"": prepare} if segments_low_field("regions", session) else {}
-    together = OF_A_PAIR if session.paired else 1
-    regions = _connect_regions(workflow, segmented | {"enhanced_": enhance}, anatomy, write, spec, together)
+    regions = _connect_regions(workflow, segmented | {"enhanced_": enhance}, anatomy, write, spec, session.paired)
     _connect_restored(workflow, session, tissue, regions, spec)
     images = {"acquired": (tissue, "volume"), "enhanced": (enhance, "volume"), "tissue": (enhanced_tissue, "labels")}
     images |= {"reference": (inputnode, "reference")} if session.paired else {}
@@ -168,7 +167,7 @@ def _init_enhance(session: LowFieldSession, spec: RunSpec) -> Node:
         mem_gb=spec.enhance_gb or spec.mem_gb,
         use_gpu=spec.device.startswith("cuda"),
     )
-    return _step(interface, "enhance", spec, BESIDE if session.paired else 1)
+    return _step(interface, "enhance", spec, CHAINS_OF_PAIR if session.paired else 1)
 
 
 def _connect_restored(
@@ -185,7 +184,7 @@ def _connect_restored(
         mem_gb=spec.enhance_gb or spec.mem_gb,
         use_gpu=spec.device.startswith("cuda"),
     )
-    restore = _step(interface, "restore", spec, BESIDE if session.paired else 1)
+    restore = _step(interface, "restore", spec, CHAINS_OF_PAIR if session.paired else 1)
     workflow.connect([(tissue, restore, [("volume", "volume")]), (restore, regions[-1], [("volume", "restored")])])
 
 
@@ -250,11 +249,11 @@ def _connect_evaluation(
 
 
 def _connect_regions(
-    workflow: Workflow, volumes: Mapping[str, Node], anatomy: Node, write: Node, spec: RunSpec, together: int
+    workflow: Workflow, volumes: Mapping[str, Node], anatomy: Node, write: Node, spec: RunSpec, paired: bool
 ) -> list[Node]:
     """The segmentation of each volume, by the prefix of the writer's inputs; none if it is disabled.
 
-    ``together``: how many there are of the session and its high field, which share the threads.
+    Those of a ``paired`` session and of its high field share the threads.
     """
     if spec.segmentation == "none":
         return []
@@ -264,7 +263,7 @@ def _connect_regions(
             interface = SegmentBySynthSeg(use_gpu=use_gpu)
         else:
             interface = SegmentRegions(weights=spec.segmentation_weights, device=spec.device, use_gpu=use_gpu)
-        regions = _step(interface, f"{prefix}regions", spec, together)
+        regions = _step(interface, f"{prefix}regions", spec, SEGMENTED_OF_PAIR if paired else 1)
         outputs = [("labels", f"{prefix}regions"), ("volumes", f"{prefix}region_volumes")]
         workflow.connect([(source, regions, [("volume", "volume")]), (anatomy, regions, [("anatomy", "anatomy")])])
         workflow.connect([(regions, write, outputs)])

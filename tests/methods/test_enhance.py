@@ -150,6 +150,7 @@ def test_too_little_memory_takes_a_quarter_once_and_changes_nothing_else(volume:
     np.testing.assert_array_equal(result.std, plenty.std)
     (warning,) = result.provenance["warnings"]
     assert "went on with less" in warning
+    assert [one.provenance["settings"]["window"] for one in (result, plenty)] == [2**28, 2**30], "what was used"
     assert not plenty.provenance["warnings"]
 
 
