@@ -11,6 +11,7 @@ from .names import (
     LEVELS,
     MAP_ENDS,
     METHOD_MAPS,
+    PROTOCOLS,
     SEGMENTATIONS,
     TISSUES,
     TOTAL_INTRACRANIAL,

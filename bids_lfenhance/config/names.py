@@ -30,6 +30,9 @@ LEVELS = ("participant", "group", "simulate", "train")
 SEGMENTATIONS = ("builtin", "synthseg", "none")
 """Segmenters of the regions: the bundled network, FreeSurfer's mri_synthseg, none."""
 
+PROTOCOLS = ("brain-fit", "max", "h2lo", "ulfenc-val", "ulfenc-final", "slice2d")
+"""Protocols of the comparison with high field (``evaluation.protocols``); by the first we decide."""
+
 BUDGETS = ("sloppy", "cpu", "gpu")
 """How much computing a method may spend: a test, two cores, a GPU (the published size)."""
 

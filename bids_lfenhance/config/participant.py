@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
-from .names import BUDGETS, SEGMENTATIONS
+from .names import BUDGETS, PROTOCOLS, SEGMENTATIONS
 from .options import DEVICE, RESOURCES, RUN, Common, option
 
 ENHANCEMENT = "Enhancement"
@@ -45,6 +45,13 @@ class Settings(Common):
     segmentation_weights: str | None = option(
         None, "weights of your own for the builtin segmentation: a folder of a training, or a file", ENHANCEMENT
     )
+    metrics: tuple[str, ...] = option(
+        (),
+        f"protocols of the comparison with high field beside {PROTOCOLS[0]}: those of published tables, or all of them",
+        ENHANCEMENT,
+        choices=(*PROTOCOLS, "all"),
+        metavar="PROTOCOL",
+    )
     sloppy: bool = option(False, "quick and rough, for trying the app out; never for a study", ENHANCEMENT)
 
     device: str = option(*DEVICE)
@@ -68,8 +75,16 @@ class Settings(Common):
         """The ``desc-`` label of the results."""
         return self.output_label or self.method
 
+    @property
+    def protocols(self) -> tuple[str, ...]:
+        """Those of the comparison with high field, in the order of its table."""
+        asked = {PROTOCOLS[0], *(PROTOCOLS if "all" in self.metrics else self.metrics)}
+        return tuple(name for name in PROTOCOLS if name in asked)
 
-_HASHED_FIELDS = ("method", "budget", "n_samples", "random_seed", "sloppy", "assume_field_strength", "output_spaces")
+
+_HASHED_FIELDS = (
+    *("method", "budget", "n_samples", "random_seed", "sloppy", "assume_field_strength", "output_spaces", "protocols"),
+)
 """The settings that change what is written; the others only choose scans or resources."""
 
 

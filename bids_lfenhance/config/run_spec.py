@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from .names import PROTOCOLS
+
 
 @dataclass(frozen=True)
 class RunSpec:
@@ -41,6 +43,7 @@ class RunSpec:
     weights_contrasts: tuple[str, ...] = ()
     enhance_gb: float = 0.0
     gives_error_std: bool = False
+    protocols: tuple[str, ...] = PROTOCOLS[:1]
 
     @property
     def without_resources(self) -> "RunSpec":

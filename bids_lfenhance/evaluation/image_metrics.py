@@ -44,7 +44,7 @@ def image_metrics(
     No voxel is subsampled. An image that cannot be compared is an ``InputError``.
     """
     pair = make_pair(image, reference, mask)
-    shared: dict[str, Moments] = {}
+    shared: dict[tuple[str, bool], Moments] = {}
     sharp = _sharpness(pair, zooms) if any("edge_f1" in PROTOCOLS[name].metrics for name in protocols) else {}
     rows = []
     for name in protocols:
@@ -68,7 +68,7 @@ def _sharpness(pair: Pair, zooms: Sequence[float]) -> dict[str, float]:
 
 
 def _volumewise(
-    pair: Pair, scales: Scales, protocol: Protocol, shared: dict[str, Moments], sharp: dict[str, float]
+    pair: Pair, scales: Scales, protocol: Protocol, shared: dict[tuple[str, bool], Moments], sharp: dict[str, float]
 ) -> Iterator[tuple[str, str, float]]:
     x, y = scales.image(pair.image), scales.reference(pair.reference)
     if protocol.strip:
@@ -108,19 +108,24 @@ def _distributions(x: np.ndarray, y: np.ndarray, where: np.ndarray) -> dict[str,
 
 
 def _ssim(
-    pair: Pair, scales: Scales, protocol: Protocol, shared: dict[str, Moments], x: np.ndarray, y: np.ndarray
+    pair: Pair,
+    scales: Scales,
+    protocol: Protocol,
+    shared: dict[tuple[str, bool], Moments],
+    x: np.ndarray,
+    y: np.ndarray,
 ) -> dict[str, float]:
     """SSIM per region: filtered anew where the brain was cut out, by algebra from one filtering otherwise."""
     window, whole = protocol.window, (slice(None), slice(None), slice(None))
+    field = "field" in protocol.regions
+    # Where only the brain counts, or all else is zero in both images, for which SSIM is exactly 1 under every window.
+    box = whole if field and not protocol.strip else pair.box(2 * RADIUS)
     if protocol.strip:
-        # Outside this box both images are zero under every window, and SSIM is exactly 1.
-        box = pair.box(2 * RADIUS)
         moments = local_moments(x[box], y[box], window)
     else:
-        if window not in shared:
-            shared[window] = local_moments(pair.image, pair.reference, window)
-        box = whole if "field" in protocol.regions else pair.box(0)
-        moments = rescale(shared[window].cut(box), *scales)
+        if (window, field) not in shared:
+            shared[window, field] = local_moments(pair.image[box], pair.reference[box], window)
+        moments = rescale(shared[window, field], *scales)
     similarity = np.ones(pair.mask.shape, dtype=np.float32)
     similarity[box] = ssim_map(moments)
     inner = valid_area(pair.mask.shape, moments.pad) if protocol.crop else whole

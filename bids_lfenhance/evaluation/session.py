@@ -1,12 +1,12 @@
 """Risk, metrics and overlap of every contrast of one session."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from ..config import CONTRASTS
+from ..config import CONTRASTS, PROTOCOLS
 from ..imaging.field_of_view import cut_labels
 from ..imaging.volume import Volume
 from .expected_error import expected_error
@@ -49,7 +49,9 @@ def compute_expected_error(std: Volume, risk: Volume, records: Mapping[str, Any]
     return replace(std, image=image)
 
 
-def evaluate_session(images: Mapping[str, Volume], reference: Volume, mask: np.ndarray) -> list[dict[str, Any]]:
+def evaluate_session(
+    images: Mapping[str, Volume], reference: Volume, mask: np.ndarray, protocols: Sequence[str] = tuple(PROTOCOLS)
+) -> list[dict[str, Any]]:
     """Rows (contrast, image, region, protocol, metric, value) of every image against high field, the baseline first.
 
     Parameters
@@ -57,13 +59,15 @@ def evaluate_session(images: Mapping[str, Volume], reference: Volume, mask: np.n
     images : name of each image ("preproc", then the method's) → its volume
     reference : the high field on the same grid; contrasts it lacks are not evaluated
     mask : (X, Y, Z) bool, brain
+    protocols : those wanted
     """
+    zooms = reference.grid.zooms
     return [
         {"contrast": contrast, "image": name, **row}
         for contrast in reference.contrasts
         for name, volume in images.items()
         if contrast in volume.contrasts
-        for row in image_metrics(volume.channel(contrast), reference.channel(contrast), mask, reference.grid.zooms)
+        for row in image_metrics(volume.channel(contrast), reference.channel(contrast), mask, zooms, protocols)
     ]
 
 

@@ -25,11 +25,6 @@ class Moments(NamedTuple):
     cov: np.ndarray
     pad: int
 
-    def cut(self, box: tuple[slice, ...]) -> "Moments":
-        """The statistics inside a box; they still know what lies around it."""
-        x, y, xx, yy, xy = (field[box] for field in (self.mean_x, self.mean_y, self.var_x, self.var_y, self.cov))
-        return Moments(x, y, xx, yy, xy, self.pad)
-
 
 def local_moments(x: np.ndarray, y: np.ndarray, window: Window = "gaussian", ndim: int = 3) -> Moments:
     """The local statistics of two (X, Y, Z) images.

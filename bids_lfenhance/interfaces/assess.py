@@ -5,6 +5,7 @@ from typing import Any
 
 from nipype.interfaces.base import File, TraitedSpec, isdefined, traits
 
+from ..config import PROTOCOLS
 from .base import Step, StepInputs
 
 
@@ -79,6 +80,7 @@ class CompareInputs(StepInputs):
 class CompareImagesInputs(CompareInputs):
     enhanced = File(exists=True, mandatory=True, desc="volume")
     reference = File(exists=True, mandatory=True, desc="volume of high field")
+    protocols = traits.List(traits.Str, list(PROTOCOLS[:1]), usedefault=True, desc="those of the table")
 
 
 class CompareLabelsInputs(CompareInputs):
@@ -107,7 +109,8 @@ class CompareImages(Step):
 
         given, baseline = self.inputs, load_volume(self.inputs.baseline)
         images = {"preproc": baseline, given.label: load_volume(given.enhanced)}
-        return {"metrics": evaluate_session(images, load_volume(given.reference), baseline.brain)}
+        reference = load_volume(given.reference)
+        return {"metrics": evaluate_session(images, reference, baseline.brain, given.protocols)}
 
 
 class CompareLabels(Step):

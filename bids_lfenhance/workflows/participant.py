@@ -228,7 +228,7 @@ def _connect_evaluation(
     Each is a step of its own, so that images are compared while regions are still being segmented.
     """
     kinds = segmentations(spec)
-    images = _step(CompareImages(label=spec.label), "compare_images", spec)
+    images = _step(CompareImages(label=spec.label, protocols=list(spec.protocols)), "compare_images", spec)
     workflow.connect([(source, images, [("volume", name)]) for name, source in volumes.items()])
     workflow.connect(inputnode, "reference", images, "reference")
     merge = Node(Merge(1 + len(kinds)), name="metrics", run_without_submitting=True)

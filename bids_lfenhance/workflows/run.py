@@ -158,6 +158,7 @@ def make_run_spec(settings: Settings, method_settings: Mapping[str, Any], device
         sloppy=settings.sloppy,
         resolution=f"{canonical_zoom(settings.sloppy):g}mm",
         spaces=settings.output_spaces,
+        protocols=settings.protocols,
         device=device,
         threads=threads,
         mem_gb=settings.mem_gb or available_memory_gb(),

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from bids_lfenhance.config import Settings
 from bids_lfenhance.evaluation import protocols
 from bids_lfenhance.evaluation.metric_definitions import METRICS
 from bids_lfenhance.evaluation.sharpness import band_names
@@ -51,6 +52,11 @@ def test_own_ceiling_is_a_percentile_of_the_own_brain(pair):
 def test_box_holds_the_brain_and_its_margin(pair):
     assert pair.box(0) == (slice(3, 9), slice(2, 10), slice(4, 11))
     assert pair.box(3) == (slice(0, 12), slice(0, 13), slice(1, 14))
+
+
+def test_all_protocols_can_be_asked_for(tmp_path):
+    assert Settings(tmp_path, tmp_path, metrics=("all",)).protocols == tuple(protocols.PROTOCOLS)
+    assert Settings(tmp_path, tmp_path).protocols == (protocols.PRIMARY,)
 
 
 def test_every_metric_named_is_explained():

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bids_lfenhance.config import Settings
 from bids_lfenhance.evaluation.expected_error import WEIGHTS
 from bids_lfenhance.imaging.grid import Grid
 from bids_lfenhance.imaging.volume import Stack, load_volume, save_arrays, save_volume, volume_from_channels
@@ -51,6 +52,14 @@ def test_images_are_compared(given: dict, tmp_path: Path) -> None:
     psnr = {row["image"]: row["value"] for row in rows if (row["protocol"], row["metric"]) == ("brain-fit", "psnr")}
     assert set(psnr) == {"preproc", "inr"}
     assert psnr["inr"] > psnr["preproc"]
+
+
+@pytest.mark.parametrize("asked", [(), ("slice2d",), ("h2lo", "brain-fit")])
+def test_images_are_compared_by_the_protocols_asked_for(given: dict, tmp_path: Path, asked: tuple[str, ...]) -> None:
+    files = {name: given[name] for name in ("baseline", "enhanced", "reference")}
+    protocols = list(Settings(tmp_path, tmp_path, metrics=asked).protocols)
+    rows = CompareImages(label="inr", protocols=protocols, **files).run(cwd=tmp_path).outputs.metrics
+    assert {row["protocol"] for row in rows} == {"brain-fit", *asked}
 
 
 def test_labels_are_compared(given: dict, tmp_path: Path) -> None:
