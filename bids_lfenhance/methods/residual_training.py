@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import TypeVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ..imaging.grid import box_of
 from ..nn.batch import Batch, ValidationSession, required
@@ -74,19 +74,29 @@ def with_estimate(batch: Batch, network: nn.Module) -> Batch:
 
 
 def score_sessions(
-    losses: Losses, variance: float
+    losses: Losses, network: str
 ) -> "Callable[[Nets, Iterable[ValidationSession], S], Mapping[str, float]]":
-    """How a method is scored whose loss ``velocity`` is that of a velocity of so much variance: ``SCORES``."""
+    """How a method is scored whose loss is ``velocity``: against that of a ``network`` which answers 0, ``SCORES``."""
 
     def of_sessions(nets: Nets, sessions: Iterable[ValidationSession], settings: S) -> Mapping[str, float]:
         scores = []
         for batch in (session.batch for session in sessions):
-            generator = torch.Generator(batch.input.device).manual_seed(0)
-            with torch.no_grad():
-                scores.append(1 - float(losses(nets, batch, settings, generator)["velocity"]) / variance)
+            costs = []
+            for each in (nets, {**nets, network: _Nothing()}):
+                generator = torch.Generator(batch.input.device).manual_seed(0)
+                with torch.no_grad():
+                    costs.append(float(losses(each, batch, settings, generator)["velocity"]))
+            scores.append(1 - costs[0] / costs[1])
         return {"velocity-r2": sum(scores) / len(scores)}
 
     return of_sessions
+
+
+class _Nothing(nn.Module):
+    """A network whose answer is 0."""
+
+    def forward(self, channels: Tensor, *_: Tensor) -> Tensor:
+        return torch.zeros_like(channels[:, :1])
 
 
 def store_estimate_hash(nets: Nets, sessions: Iterable[ValidationSession], settings: S) -> S:

@@ -17,10 +17,10 @@ from ..errors import InputError
 from ..imaging.acquisition import Acquisition, Frame
 from ..imaging.grid import Grid, apply_affine, resample, translation
 from ..imaging.volume import Stack
-from ..nn.settings import setting
+from ..nn.settings import Checked, setting
 from .physics import add_rician
 from .presets import Preset
-from .simulator import Record, Simulator, Width, acquire, random_motion, rows, stack_of
+from .simulator import Record, Simulator, Width, acquire, random_motion, resolvable, rows, stack_of
 from .source import HighField
 
 PAIRS = 3
@@ -50,19 +50,31 @@ class Parameters:
 
 
 @dataclass(frozen=True)
-class ArnoldSettings:
+class ArnoldSettings(Checked):
     """Options of ``arnold``."""
 
-    noise: float = field(default=0.08, metadata=setting("noise of one channel over the mean signal of the brain"))
-    in_plane: float | None = field(default=None, metadata=setting("resolution in plane, mm (None: the preset's)"))
-    through_plane: float | None = field(default=None, metadata=setting("slice thickness, mm (None: the preset's)"))
-    gamma: float = field(default=0.6, metadata=setting("exponent of the intensity curve; below 1 flattens contrast"))
+    noise: float = field(
+        default=0.08, metadata=setting("noise of one channel over the mean signal of the brain", least=0)
+    )
+    in_plane: float | None = field(
+        default=None, metadata=setting("resolution in plane, mm (None: the preset's)", above=0)
+    )
+    through_plane: float | None = field(
+        default=None, metadata=setting("slice thickness, mm (None: the preset's)", above=0)
+    )
+    gamma: float = field(
+        default=0.6, metadata=setting("exponent of the intensity curve; below 1 flattens contrast", above=0)
+    )
     parameters: str = field(
         default="",
         metadata=setting("JSON file by contrast that replaces the four above; the train level fits it"),
     )
-    motion_mm: float = field(default=0.0, metadata=setting("motion between stacks: shift along each axis, mm, SD"))
-    motion_deg: float = field(default=0.0, metadata=setting("motion between stacks: turn about each axis, degrees, SD"))
+    motion_mm: float = field(
+        default=0.0, metadata=setting("motion between stacks: shift along each axis, mm, SD", least=0)
+    )
+    motion_deg: float = field(
+        default=0.0, metadata=setting("motion between stacks: turn about each axis, degrees, SD", least=0)
+    )
 
 
 @dataclass(frozen=True)
@@ -233,7 +245,7 @@ def _draw(source: HighField, preset: Preset, settings: ArnoldSettings, generator
         chosen = load_parameters(Path(settings.parameters), preset.contrast)
     centre = source.grid.corners().mean(axis=0)
     motion = random_motion(generator, settings.motion_mm, settings.motion_deg, centre)
-    fwhm = (chosen.in_plane, chosen.in_plane, chosen.through_plane)
+    fwhm = resolvable((chosen.in_plane, chosen.in_plane, chosen.through_plane), source.grid)
     seed = int(generator.integers(2**63))
     return ArnoldRecord(preset.contrast, preset.plane, rows(motion), chosen.noise, chosen.gamma, fwhm, seed)
 

@@ -12,10 +12,10 @@ import numpy as np
 from ..errors import InputError
 from ..imaging.grid import Grid
 from ..imaging.volume import Stack
-from ..nn.settings import setting
+from ..nn.settings import Checked, setting
 from .physics import add_rician
 from .presets import Preset, tissue_snr
-from .simulator import Record, Simulator, Width, acquire, random_motion, rows, stack_of
+from .simulator import Record, Simulator, Width, acquire, random_motion, resolvable, rows, stack_of
 from .source import HighField, mean_of
 
 TRIES = 10_000
@@ -23,10 +23,10 @@ TRIES = 10_000
 
 
 @dataclass(frozen=True)
-class IqtSettings:
+class IqtSettings(Checked):
     """Options of ``iqt``."""
 
-    d_max: float = field(default=2.0, metadata=setting("largest Mahalanobis distance of the SNRs drawn"))
+    d_max: float = field(default=2.0, metadata=setting("largest Mahalanobis distance of the SNRs drawn", above=0))
     fix: Literal["auto", "WM", "GM"] = field(
         default="auto",
         metadata=setting(
@@ -36,8 +36,12 @@ class IqtSettings:
     rician: bool = field(
         default=False, metadata=setting("magnitude of complex noise; off: white Gaussian", "Lin et al.")
     )
-    motion_mm: float = field(default=0.0, metadata=setting("motion between stacks: shift along each axis, mm, SD"))
-    motion_deg: float = field(default=0.0, metadata=setting("motion between stacks: turn about each axis, degrees, SD"))
+    motion_mm: float = field(
+        default=0.0, metadata=setting("motion between stacks: shift along each axis, mm, SD", least=0)
+    )
+    motion_deg: float = field(
+        default=0.0, metadata=setting("motion between stacks: turn about each axis, degrees, SD", least=0)
+    )
 
 
 @dataclass(frozen=True)
@@ -92,7 +96,7 @@ def _draw(source: HighField, preset: Preset, settings: IqtSettings, generator: n
     centre = source.grid.corners().mean(axis=0)
     motion = random_motion(generator, settings.motion_mm, settings.motion_deg, centre)
     fix = settings.fix if settings.fix != "auto" else "GM" if preset.contrast == "FLAIR" else "WM"
-    fwhm = preset.on(source.grid).fwhm
+    fwhm = resolvable(preset.on(source.grid).fwhm, source.grid)
     seed = int(generator.integers(2**63))
     return IqtRecord(preset.contrast, preset.plane, rows(motion), snr, fix, fwhm, settings.rician, seed)
 

@@ -4,7 +4,7 @@ Draw → record → apply: ``draw`` takes every random number once into a frozen
 and gives the same bits again whenever it is replayed.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import combinations_with_replacement
 from typing import Literal
 
@@ -16,7 +16,7 @@ from ..imaging.signal import contrast_factor
 from ..imaging.volume import Stack
 from ..nn.settings import Checked, setting
 from .presets import Preset
-from .simulator import Record, Simulator, acquire, jitter, random_motion, rows, stack_of
+from .simulator import Record, Simulator, acquire, jitter, random_motion, resolvable, rows, stack_of
 from .source import HighField, mean_of
 
 BIAS_TERMS = tuple(powers for degree in (1, 2) for powers in combinations_with_replacement(range(3), degree))
@@ -192,7 +192,8 @@ def add_rician(signal: np.ndarray, sigma: float, generator: np.random.Generator)
 def _draw(source: HighField, preset: Preset, settings: PhysicsSettings, generator: np.random.Generator) -> Degradation:
     """One random degradation of this subject: the contrast factors start from its own tissue means."""
     centre = source.grid.corners().mean(axis=0)
-    return draw(preset.on(source.grid), settings, generator, source.tissue_means(), centre)
+    record = draw(preset.on(source.grid), settings, generator, source.tissue_means(), centre)
+    return replace(record, fwhm=resolvable(record.fwhm, source.grid))
 
 
 def _apply(source: HighField, geometry: Grid, record: Degradation) -> Stack:

@@ -128,7 +128,8 @@ def simulated_sidecar(word: str, preset: Preset) -> dict[str, Any]:
         "SeriesDescription": f"sim_{_SEQUENCES[preset.contrast][0]}_{word}",
         "ProtocolName": f"sim_{_SEQUENCES[preset.contrast][0]}_{word}",
         "ImageType": ["DERIVED", "PRIMARY", preset.contrast.removesuffix("w"), "SIMULATED"],
-        "SliceThickness": preset.zooms[2],
+        "SliceThickness": preset.fwhm[2],
+        "SpacingBetweenSlices": preset.zooms[2],
         "ImageOrientationPatientDICOM": _ORIENTATION[preset.plane],
         **about,
     }

@@ -73,6 +73,12 @@ def acquire(image: np.ndarray, grid: Grid, geometry: Grid, fwhm: Width, record: 
     return Acquisition(moved, fwhm, grid).forward(image)
 
 
+def resolvable(fwhm: Width, grid: Grid) -> Width:
+    """Widths, mm, that an image on ``grid`` can be drawn with: none below its finest voxel (``Acquisition``)."""
+    x, y, z = (max(width, min(grid.zooms)) for width in fwhm)
+    return x, y, z
+
+
 def stack_of(data: np.ndarray, geometry: Grid, fwhm: Width, sigma: float, record: Record) -> Stack:
     """The stack of a record, truly aligned: ``data`` (I, J, K) and the noise in it."""
     affine = np.array(record.motion) @ geometry.affine

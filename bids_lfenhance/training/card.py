@@ -171,7 +171,7 @@ bids_lfenhance (CITATION.cff), the method's paper (`bids_lfenhance --citation`),
 
 SCORES = {
     "dice": "Mean Dice over the regions of images painted for the test",
-    "velocity-r2": "Share of the variance of the flow's velocity that it explains, inside the brain",
+    "velocity-r2": "Share of the variance of the velocity explained in the brain and, at .03 of the weight, around it",
 }
 PSNR = {
     "lf2hf": "PSNR (dB) inside the brain, protocol brain-fit",

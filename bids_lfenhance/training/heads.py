@@ -16,8 +16,16 @@ BRAIN = (
 )
 """FreeSurfer's labels of the brain."""
 
-CORTEX = {1000: 3, 2000: 42}
-"""Parcels of the cortex: a thousand numbers from each of these are one label."""
+JOINED = {
+    2: (25, 77, 78, 85, 251, 252, 253, 254, 255),
+    3: (*range(1000, 2000), *range(11100, 12100)),
+    4: (31, 72, 136, 163),
+    41: (57, 79, 80),
+    42: (*range(2000, 3000), *range(12100, 12200)),
+    43: (63, 137, 164),
+}
+"""What is painted as another label: lesions, chiasm and corpus callosum as the white matter around them, choroid plexus
+and fifth ventricle as the ventricles, parcels of the cortex as cortex."""
 
 
 def as_bytes(image: np.ndarray, mask: np.ndarray, kept: np.ndarray | None = None) -> np.ndarray:
@@ -46,8 +54,8 @@ def brain_labels(path: str) -> np.ndarray:
         numbers = np.rint(np.asarray(image.dataobj, np.float32)).astype(int)  # type: ignore[attr-defined]
     except (OSError, nib.filebasedimages.ImageFileError, EOFError) as error:
         raise InputError(f"Expected a label map (NIfTI or MGH) in {path}, found no image ({error}).") from error
-    for first, label in CORTEX.items():
-        numbers[(numbers >= first) & (numbers < first + 1000)] = label
+    for label, joined in JOINED.items():
+        numbers[np.isin(numbers, joined)] = label
     kept = np.where(np.isin(numbers, BRAIN), numbers, 0)
     if kept.ndim != 3 or not kept.any():
         raise InputError(

@@ -300,7 +300,7 @@ def assign(settings: TrainSettings, jobs: Iterable[Job], split: Split) -> list[J
         if job.person not in named or covered:
             continue
         draws = 1 if same else HELD_OUT_DRAWS if job.person in held else settings.draws
-        seed = (settings.random_seed, *job.person.encode(), *job.session.encode())
+        seed = (settings.random_seed, *f"{job.person}\n{job.session}".encode())
         used.append(dataclasses.replace(job, draws=draws, fixed=job.person in held, seed=seed))
     return used
 

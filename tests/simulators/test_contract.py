@@ -54,6 +54,20 @@ def test_the_same_record_gives_the_same_bytes(simulator, source, word):
     np.testing.assert_allclose(first.lf2hf_xfm, record.motion, atol=1e-12)
 
 
+def test_a_width_is_recorded_as_it_is_drawn(simulator, source):
+    """Nothing finer than the high field can be drawn from it."""
+    finer = dataclasses.replace(named_preset("hyperfine-axi", source.contrast), fwhm=(0.4, 0.4, 5.0))
+    record = simulator.draw(source, finer, simulator.settings(), np.random.default_rng(1))
+    assert min(record.fwhm) == min(source.grid.zooms)
+    stack = simulator.apply(source, stack_geometry(finer, source.grid), record)
+    assert stack.fwhm == record.fwhm
+
+
+def test_settings_out_of_range_are_refused(simulator):
+    with pytest.raises(InputError, match="motion_mm"):
+        simulator.settings(motion_mm=-1)
+
+
 def test_the_generator_decides(simulator, source):
     preset = named_preset("hyperfine-axi", source.contrast)
     one, again, other = (

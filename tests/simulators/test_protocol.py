@@ -59,7 +59,8 @@ def test_a_simulated_sidecar_tells_one_field_strength_and_the_contrast(word: str
     assert reading.tesla == pytest.approx(preset.field_strength, rel=0.02)
     assert reading.contradicted_by is None, "true where ds006557 is not"
     assert contrast.removesuffix("w") in sidecar["ProtocolName"]
-    assert sidecar["SliceThickness"] == preset.zooms[2]
+    assert sidecar["SliceThickness"] == preset.fwhm[2], "of what is excited, however far apart"
+    assert sidecar.get("SpacingBetweenSlices", preset.zooms[2]) == preset.zooms[2]
 
 
 def test_a_simulated_flair_says_what_the_others_say() -> None:

@@ -11,6 +11,7 @@ import torch
 from bids_lfenhance.cli.run import main
 from bids_lfenhance.imaging.volume import Stack, volume_from_channels
 from bids_lfenhance.nn.weights import load_weights
+from bids_lfenhance.simulators.labelmap import label_classes
 from bids_lfenhance.training import jobs
 from bids_lfenhance.training.examples import list_examples
 from bids_lfenhance.training.heads import as_bytes, brain_labels
@@ -171,6 +172,12 @@ def test_bytes_of_a_brain() -> None:
     assert ((found > 0) == mask).all()
     assert np.percentile(found[mask], 99.9) == pytest.approx(230, abs=2)
     assert np.corrcoef(found[mask], image[mask])[0, 1] > 0.999
+
+
+def test_no_label_of_the_brain_is_lost(tmp_path: Path) -> None:
+    brain = sorted(label for kind in label_classes() if any(kind.tissue) for label in kind.labels)
+    nib.save(nib.Nifti1Image(np.array(brain, np.int32)[None, None], np.eye(4)), tmp_path / "map.nii.gz")
+    assert (brain_labels(str(tmp_path / "map.nii.gz")) > 0).sum() == len(brain)
 
 
 def test_labels_of_the_brain_are_kept_and_parcels_joined(tmp_path: Path) -> None:

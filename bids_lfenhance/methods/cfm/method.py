@@ -14,7 +14,7 @@ TRAINABLE: Trainable[CfmSettings] = Trainable(
     stages,
     predict,
     estimate=EstimateOfHeads,
-    score_sessions=score_sessions(losses, 2.0),
+    score_sessions=score_sessions(losses, "flow"),
     scores=SCORES,
     measure=measure,
 )

@@ -14,7 +14,7 @@ TRAINABLE: Trainable[CssDiffSettings] = Trainable(
     stages,
     predict,
     estimate=EstimateOfHeads,
-    score_sessions=score_sessions(losses, 1.0),
+    score_sessions=score_sessions(losses, "denoiser"),
     scores=SCORES,
     measure=store_estimate_hash,
 )

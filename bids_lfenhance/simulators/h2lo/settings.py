@@ -79,17 +79,21 @@ ABOUT = Description(
 
 
 @dataclass(frozen=True)
-class H2loSimulatorSettings:
+class H2loSimulatorSettings(Checked):
     """Options of ``h2lo`` as a simulator."""
 
     weights: str = field(
         default="auto", metadata=setting("folder, .safetensors file or registry name; auto: the bundled ones")
     )
-    motion_mm: float = field(default=0.8, metadata=setting("motion between stacks: shift along each axis, mm, SD"))
-    motion_deg: float = field(default=0.8, metadata=setting("motion between stacks: turn about each axis, degrees, SD"))
+    motion_mm: float = field(
+        default=0.8, metadata=setting("motion between stacks: shift along each axis, mm, SD", least=0)
+    )
+    motion_deg: float = field(
+        default=0.8, metadata=setting("motion between stacks: turn about each axis, degrees, SD", least=0)
+    )
     snr: float = field(
         default=0.0,
-        metadata=setting("white-matter SNR of Rician noise that is added; 0, the published form, adds none"),
+        metadata=setting("white-matter SNR of Rician noise that is added; 0, the published form, adds none", least=0),
     )
 
 

@@ -14,7 +14,8 @@ from .material import TrainingHead
 Numbers = tuple[float, ...]
 
 Profile = Literal["gaussian", "box", "lowpass"]
-"""How a stack blurs along one of its axes: Gaussian; a slab; a k-space that ends, at half a cycle per ``width``."""
+"""How a stack blurs along one of its axes: Gaussian; a slab; a k-space that ends, passing half at half a cycle per
+``width`` and nothing from ⅔ on, whose FWHM is a fifth above ``width``."""
 
 AXIAL, CORONAL, SAGITTAL, ISOTROPIC = range(4)
 """Slots, as ``imaging.slots`` counts them."""
@@ -95,7 +96,7 @@ class Subject:
 class StackDraw:
     """One stack. Lengths in mm along its three axes, which are those of the head turned by ``degrees``.
 
-    ``voxel`` sizes; ``width`` FWHM of the ``profile`` along each axis, the 1 mm of the head included; ``shift`` of the
+    ``voxel`` sizes; ``width`` mm of the ``profile`` along each axis, the 1 mm of the head included; ``shift`` of the
     head, mm; ``offset`` of the lattice, voxels. ``error_degrees``, ``error_shift``: what registration leaves. ``bias``
     SD of the logarithm of its field, ``slices`` SD of the gain of single slices, ``noise`` SD as a share of the brain's
     95th percentile, ``smooth`` FWHM of its correlation in plane, voxels. ``cut`` (axis, voxels below, voxels above)
@@ -190,7 +191,7 @@ def _draw_stack(
     in_plane, through, iso = sizes
     thick = THICK_AXIS.get(slot)
     voxel = tuple(iso if thick is None else through if axis == thick else in_plane for axis in range(3))
-    # Noise falls with the volume of a voxel; the scans of one protocol last about as long.
+    # Of scans that last equally long SNR goes with the volume; protocols give small voxels more time: half of that.
     volume = math.prod(voxel) / (in_plane**2 * through)
     profiles: list[Profile] = []
     widths = []
