@@ -29,7 +29,7 @@ help:
 	@echo 'make format     let ruff rewrite the code'
 	@echo 'make clean      remove what the commands above made'
 	@echo
-	@echo 'PYTHON=...      the Python to use, 3.11 or newer (now: $(PYTHON))'
+	@echo 'PYTHON=...      the Python to use, 3.11 to 3.13 (now: $(PYTHON))'
 	@echo 'TORCH_INDEX=... package index for torch alone; https://download.pytorch.org/whl/cpu has the small CPU build'
 	@echo 'WORKERS=...     processes the tests run in (now: $(WORKERS))'
 
@@ -42,9 +42,9 @@ $(VENV)/torch-index: FORCE
 
 $(VENV)/.created: $(VENV)/torch-index
 	@command -v '$(PYTHON)' > /dev/null || { \
-	  echo "Expected Python 3.11 or newer, found no '$(PYTHON)'; install it (Debian: apt install python3 python3-venv) or name one: make PYTHON=/path/to/python3.11" >&2; exit 2; }
-	@'$(PYTHON)' -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
-	  echo "Expected Python 3.11 or newer, found $$('$(PYTHON)' --version 2>&1 | head -n 1) as '$(PYTHON)'; name a newer one: make PYTHON=/path/to/python3.11" >&2; exit 2; }
+	  echo "Expected Python 3.11 to 3.13, found no '$(PYTHON)'; install it (Debian: apt install python3 python3-venv) or name one: make PYTHON=/path/to/python3.11" >&2; exit 2; }
+	@'$(PYTHON)' -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || { \
+	  echo "Expected Python 3.11 to 3.13, found $$('$(PYTHON)' --version 2>&1 | head -n 1) as '$(PYTHON)'; name another: make PYTHON=/path/to/python3.11" >&2; exit 2; }
 	@'$(PYTHON)' -c 'import venv, ensurepip' 2> /dev/null || { \
 	  echo "Expected the venv module of '$(PYTHON)', found none; install it (Debian: apt install python3-venv)" >&2; exit 2; }
 	@echo '== virtual environment in $(VENV), with $(PYTHON)'

@@ -119,9 +119,9 @@ class _Output:
 class EnhancedScan:
     """What ``enhance`` made of one scan; images are ``nibabel`` images on one grid.
 
-    ``image`` the enhanced image, float32, in the units of the scan; outside the brain the plain mean of the stacks,
-    in the same contrast.
-    ``std`` the standard deviation of its error in the same units, as the network gives it; zero outside the brain.
+    ``image`` the enhanced image, float32, in the units of the scan; beyond 2 mm around the brain the plain mean of
+    the stacks, in the same contrast.
+    ``std`` the standard deviation of its error in the same units, as the network gives it; zero beyond those 2 mm.
     ``mask`` the brain, uint8. ``contrast`` T1w, T2w or FLAIR. ``warnings`` sentences that a user should read.
     ``provenance`` plain values: method, weights and their hash, settings, target contrast, time.
     """
@@ -240,6 +240,7 @@ def enhance(
     precision: Precision = "bf16",
     device: str = "auto",
     weights: str | Path = "auto",
+    threads: int | None = None,
     progress: Progress = _silent,
 ) -> EnhancedScan:
     """The enhanced image of one contrast of one session, from one stack or several.
@@ -257,6 +258,7 @@ def enhance(
     precision : what the network multiplies: "bf16", where the processor does so natively, or "fp32"
     device : auto, cpu, cuda or cuda:N
     weights : of ``fusionnet``: a folder of a training, a file, a name; auto: the bundled
+    threads : of the network; None: as many as this process may use processors
     progress : called with a few words before each step
 
     Raises ``InputError`` with one sentence for what cannot be used (code ``several-contrasts`` where the scans are of
@@ -269,7 +271,7 @@ def enhance(
     chosen, notes = read_scans(named, progress)
     sampling = _sampling(str(weights), device, target_contrast=target_contrast, precision=precision)
     volume, anatomy, quality = _prepare(chosen, contrast, progress)
-    result = _run(volume, sampling, progress)
+    result = _run(volume, sampling, threads, progress)
     output = _output_of(volume, chosen[0] if keep_geometry else None)
     notes = [*notes, *left_out, *quality["Warnings"]]
     scan = replace(_result(result, volume, anatomy, quality, output, notes, sampling), _scans=files_of(scans))
@@ -336,17 +338,17 @@ def _renamed(volume: "Volume", old: str, new: str) -> "Volume":
     return volume_from_channels(volume.grid, {new: volume.channel(old)}, stacks)
 
 
-def _run(volume: "Volume", sampling: Any, progress: Progress) -> "Enhanced":
+def _run(volume: "Volume", sampling: Any, threads: int | None, progress: Progress) -> "Enhanced":
     from numpy.random import default_rng
 
     from .methods import get_method
     from .methods.enhance import enhance as enhance_volume
-    from .nn.device import use_threads
+    from .nn.device import torch_threads
 
     stacks = f"{len(volume.stacks)} stack{'s' if len(volume.stacks) > 1 else ''} on {sampling.device}"
     progress(f"enhancing {volume.contrasts[0]} from {stacks}; the longest step, a minute of two cores")
-    use_threads(None)
-    return enhance_volume(volume, get_method(METHOD), sampling, default_rng(0))
+    with torch_threads(threads):
+        return enhance_volume(volume, get_method(METHOD), sampling, default_rng(0))
 
 
 def _output_of(volume: "Volume", first: "Opened | None") -> _Output:

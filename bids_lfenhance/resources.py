@@ -41,6 +41,11 @@ def _slurm_cpus() -> int | None:
     return next((int(os.environ[name]) for name in names if os.environ.get(name, "").isdigit()), None)
 
 
+def has_gpu_driver() -> bool:
+    """Whether this machine or container shows an NVIDIA driver."""
+    return Path("/dev/nvidiactl").exists() or Path("/dev/nvidia0").exists()
+
+
 def available_memory_gb() -> float:
     """The memory this process may use, GiB: free memory, cgroup limit and SLURM, whichever is least."""
     import psutil
@@ -90,6 +95,17 @@ def interruptible() -> Iterator[None]:
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
     raise Interrupted("ended by a SIGTERM, as a scheduler sends it")
+
+
+def temporary_folder() -> Path:
+    """The folder of temporary files; InputError where there is none, which no process of a run can do without."""
+    try:
+        return Path(tempfile.gettempdir())
+    except FileNotFoundError as error:
+        message = (
+            f"Expected a folder for temporary files, found {error.strerror}; set TMPDIR to one that can be written."
+        )
+        raise InputError(message, code="not-writable") from error
 
 
 def check_room(folder: Path, name: str) -> None:

@@ -16,6 +16,9 @@ from bids_lfenhance.cli.help import ABOUT
 from bids_lfenhance.cli.parser import build_parser
 from bids_lfenhance.config import flag
 
+MADE = ("out_dir", "work_dir", "bids_database_dir")
+"""Folders that need not be there yet, as a File must."""
+
 LEFT_OUT = ("help", "version", "citation", "help_method", "level")
 """What prints and stops, and the level, which the command line names itself."""
 
@@ -28,7 +31,7 @@ def describe_option(action: argparse.Action) -> dict[str, Any]:
         given |= {"optional": True, "command-line-flag": flag(action.dest)}
     if action.nargs == 0:
         given["type"] = "Flag"
-    elif action.type is Path:
+    elif action.type is Path and action.dest not in MADE:
         given["type"] = "File"
     elif action.type in (int, float):
         given["type"] = "Number"
@@ -63,6 +66,8 @@ def descriptor() -> dict[str, Any]:
         "error-codes": [
             {"code": 1, "description": "some subject failed or is incomplete"},
             {"code": 2, "description": "the command or the input cannot be used"},
+            {"code": 3, "description": "nothing to do: no low-field session matches"},
+            {"code": 130, "description": "stopped by Ctrl-C or SIGTERM"},
         ],
     }
 

@@ -37,8 +37,8 @@ templates() {
     mkdir -p "$TEMPLATEFLOW_HOME"
     for space in $SPACES; do
         "$PREFIX/bin/python" -c 'import sys
-from bids_lfenhance.imaging.normalise import template_files
-print("template", *template_files(sys.argv[1]))' "$space"
+from bids_lfenhance.imaging.spatial_normalisation import template_files
+print("template", template_files(sys.argv[1]))' "$space"
     done
     chmod -R a+rX "$TEMPLATEFLOW_HOME"
 }

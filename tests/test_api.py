@@ -60,6 +60,8 @@ def test_no_scan_no_file_and_no_head_are_refused(tmp_path: Path) -> None:
         api.enhance()
     with refused("missing-file"):
         api.enhance(tmp_path / "none_T1w.nii.gz")
+    with refused("missing-file"):  # not the current folder
+        api.enhance("")
     with refused("bad-image"):
         api.enhance(np.zeros((3, 3, 3)))  # type: ignore[arg-type]
 

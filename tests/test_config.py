@@ -69,9 +69,16 @@ def test_the_hash_follows_what_changes_an_output(settings, changes):
     assert settings_hash(settings, {}, "1") != settings_hash(replace(settings, **changes), {}, "1")
 
 
-@pytest.mark.parametrize("changes", [{"nprocs": 1}, {"participant_label": ("01",)}, {"verbose": 2}, {"mem_gb": 3.0}])
+@pytest.mark.parametrize(
+    "changes", [{"nprocs": 1}, {"participant_label": ("01",)}, {"verbose": 2}, {"mem_gb": 3.0}, {"device": "cuda:1"}]
+)
 def test_the_hash_ignores_what_does_not(settings, changes):
     assert settings_hash(settings, {}, "1") == settings_hash(replace(settings, **changes), {}, "1")
+
+
+def test_another_device_is_no_other_run(settings):
+    one, other = (settings_hash(settings, {"device": device, "steps": 3}, "1") for device in ("cpu", "cuda:0"))
+    assert one == other != settings_hash(settings, {"device": "cpu", "steps": 4}, "1")
 
 
 def test_toml_round_trip(settings, tmp_path):

@@ -15,6 +15,8 @@ REASONS = {
     errno.EDQUOT: "the disk quota is used up; free some, or write elsewhere",
     errno.EROFS: "a read-only file system; write elsewhere",
     errno.EACCES: "no permission to write; change it, or write elsewhere",
+    errno.ENAMETOOLONG: "a name that is too long; choose a shorter one",
+    errno.EISDIR: "a folder of that name; choose another",
 }
 
 
@@ -29,7 +31,7 @@ def atomic_write(path: str | Path, content: bytes | str | Callable[[Path], objec
     draft = path.with_name(f".tmp-{uuid.uuid4().hex[:12]}-{path.name}")
     try:
         with _writing(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
+            _make_folder(path.parent)
             if callable(content):
                 content(draft)
             else:
@@ -65,6 +67,15 @@ def _writing(path: Path) -> Iterator[None]:
             raise
         message = f"Expected to write {path}, found {REASONS[error.errno]}."
         raise InputError(message, code="not-writable", path=path) from error
+
+
+def _make_folder(path: Path) -> None:
+    """Make a folder and those above it; InputError where that cannot be, whatever the reason."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        reason = REASONS.get(error.errno or 0) or f"that it cannot be made ({error.strerror}); write elsewhere"
+        raise InputError(f"Expected the folder {path}, found {reason}.", code="not-writable", path=path) from error
 
 
 def _flush(path: Path) -> None:

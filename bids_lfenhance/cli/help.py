@@ -66,7 +66,7 @@ def _first(sentence: str) -> str:
 USES = {
     "participant": "in use (level participant)",
     "simulate": "as a simulator (level simulate; in a training: simulator.KEY)",
-    "train": "in its training (level train; the defaults are those of --preset paper, of fusionnet default)",
+    "train": "in its training (level train)",
 }
 """When the settings of a method or simulator apply, by level."""
 
@@ -123,8 +123,9 @@ def _changes(part: Part) -> list[str]:
     return [
         line
         for name, changed in tables.items()
-        if changed
-        for line in _wrapped(f"{option} {name}", " ".join(f"{k}={_word(v)}" for k, v in changed.items()))
+        for line in _wrapped(
+            f"{option} {name}", " ".join(f"{k}={_word(v)}" for k, v in changed.items()) or "the defaults"
+        )
     ]
 
 

@@ -173,7 +173,10 @@ def _add_option(group: Any, level: str, item: Any) -> None:
         keywords |= {"nargs": "+", "action": _Words, "metavar": item.metadata.get("metavar", "LABEL")}
         keywords |= {"choices": words} if words else {}
     else:
-        keywords |= {"type": base_type(kind), "metavar": item.metadata.get("metavar", item.name.upper())}
+        keywords |= {
+            "type": item.metadata.get("parse", base_type(kind)),
+            "metavar": item.metadata.get("metavar", item.name.upper()),
+        }
         if words:
             keywords["choices"] = words
             del keywords["metavar"]

@@ -18,6 +18,9 @@ POSITIVE = (
 )
 """Numbers above 0, in whichever level has them."""
 
+MOST_GB = 2000
+"""Memory beyond which a number was meant in MB, as other BIDS Apps take ``--mem``."""
+
 LABEL = re.compile(r"[0-9a-zA-Z+]+")
 """What BIDS allows as the label of an entity."""
 
@@ -45,6 +48,9 @@ def validated(settings: Level) -> Level:
         if value is not None and not 0 < value < math.inf:
             message = f"Expected {flag(name)} above 0, found {value}; leave it out or give a finite number above 0."
             raise InputError(message, code="bad-option", option=name)
+    if (memory := getattr(settings, "mem_gb", None) or 0) > MOST_GB:
+        message = f"Expected --mem-gb in GiB, found {memory:g}, more than a machine has; with a unit: {memory:g}M."
+        raise InputError(message, code="bad-option", option="mem_gb")
     for name in INPUTS:
         path = getattr(settings, name, None)
         if path is not None and not path.exists():

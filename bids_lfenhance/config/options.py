@@ -1,5 +1,6 @@
 """Settings as dataclasses: a field is documented once, and the command line is made from it."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,9 +10,21 @@ from typing import Any, ClassVar
 def option(default: Any, text: str, group: str, *flags: str, **extra: Any) -> Any:
     """A dataclass field that is also a command-line option: its default, its help, its help group, its other flags.
 
-    ``extra`` may hold ``choices`` (the words allowed), ``metavar``, and ``count`` (each time it is given counts one).
+    ``extra`` may hold ``choices`` (the words allowed), ``metavar``, ``count`` (each time it is given counts one), and
+    ``parse`` (what makes a value of a word).
     """
     return field(default=default, metadata={"help": text, "group": group, "flags": flags, **extra})
+
+
+def gibibytes(word: str) -> float:
+    """GiB of a word with a unit or without one; ValueError where it is none.
+
+    >>> gibibytes("16"), gibibytes("16G"), gibibytes("8192MB"), gibibytes("1.5 GiB")
+    (16.0, 16.0, 8.0, 1.5)
+    """
+    found = re.fullmatch(r"([\d.]+) ?([MGT]?)(i?B)?", word.strip(), re.IGNORECASE)
+    number, unit = found.group(1, 2) if found else (word, "")
+    return float(number) * {"M": 2**-10, "T": 2**10}.get(unit.upper(), 1)
 
 
 SCANS, RESOURCES, RUN = "Which scans", "Resources", "Run"

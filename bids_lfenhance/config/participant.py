@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from .names import BUDGETS, PROTOCOLS, SEGMENTATIONS
-from .options import DEVICE, RESOURCES, RUN, Common, option
+from .options import DEVICE, RESOURCES, RUN, Common, gibibytes, option
 
 ENHANCEMENT = "Enhancement"
 
@@ -55,7 +55,9 @@ class Settings(Common):
     sloppy: bool = option(False, "quick and rough, for trying the app out; never for a study", ENHANCEMENT)
 
     device: str = option(*DEVICE)
-    mem_gb: float | None = option(None, "memory to use, GiB (default: what is available)", RESOURCES, "--mem")
+    mem_gb: float | None = option(
+        None, "memory to use, GiB, or 16G, 16000M (default: what is available)", RESOURCES, "--mem", parse=gibibytes
+    )
     resource_monitor: bool = option(False, "write time and memory of every step to the log folder", RESOURCES)
 
     work_dir: Path | None = option(None, "folder for intermediate files (default: under TMPDIR)", RUN, "-w")
@@ -91,5 +93,6 @@ _HASHED_FIELDS = (
 def settings_hash(settings: Settings, method_settings: Mapping[str, Any], version: str) -> str:
     """Twelve hexadecimal digits that change whenever the content of an output would."""
     content = {name: getattr(settings, name) for name in _HASHED_FIELDS}
-    content |= {"method_settings": dict(method_settings), "version": version, "device": settings.device}
+    known = {name: value for name, value in method_settings.items() if name != "device"}  # another gives the same image
+    content |= {"method_settings": known, "version": version}
     return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:12]

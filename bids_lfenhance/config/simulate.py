@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from .names import CONTRASTS
-from .options import RESOURCES, Common, option
+from .options import RESOURCES, Common, gibibytes, option
 
 SIMULATION = "Simulation"
 
@@ -42,7 +42,11 @@ class SimulateSettings(Common):
     )
 
     mem_gb: float | None = option(
-        None, "memory to use, GiB (default: what is available); 2 for each process", RESOURCES, "--mem"
+        None,
+        "memory to use, GiB, or 16G, 16000M (default: what is available); 2 for each process",
+        RESOURCES,
+        "--mem",
+        parse=gibibytes,
     )
 
     simulator_options: Mapping[str, Any] = field(default_factory=dict)

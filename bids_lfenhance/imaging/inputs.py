@@ -90,6 +90,10 @@ def scan_files(word: str) -> list[Path]:
 
     Of a folder or pattern those that ``enhance`` made are left out, and masks and labels by their names in BIDS.
     """
+    if not word:
+        raise InputError(
+            "Expected a scan, found an empty word (a variable that is not set?); name a file.", code="missing-file"
+        )
     path = Path(word)
     if path.is_dir():
         found = sorted(one for one in path.iterdir() if one.name.endswith(ENDINGS) and not one.name.startswith("."))

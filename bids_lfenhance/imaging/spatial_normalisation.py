@@ -117,11 +117,20 @@ def _client() -> Any:
 def _client_of(home: str) -> Any:
     """The client of one folder: its index takes seconds to build."""
     with warnings.catch_warnings():
-        # an empty home is filled on first use; that is no concern of the person running the app
+        # that an empty home is filled is no concern of the person running the app
         warnings.simplefilter("ignore", ResourceWarning)
-        from templateflow.client import TemplateFlowClient
+        try:
+            from templateflow.client import TemplateFlowClient
 
-        return TemplateFlowClient()
+            client = TemplateFlowClient()
+            client.templates()  # an empty home is filled here
+            return client
+        except OSError as error:
+            message = (
+                f"Expected a folder of templates that can be written, found: {error}; set TEMPLATEFLOW_HOME to one "
+                "that can, or to one that is filled."
+            )
+            raise InputError(message, code="no-template") from error
 
 
 def _fetch(client: Any, name: str, **query: Any) -> list[Path]:

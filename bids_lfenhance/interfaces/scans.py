@@ -3,19 +3,24 @@
 from pathlib import Path
 from typing import Any
 
-from nipype.interfaces.base import File, InputMultiObject, TraitedSpec, traits
+from nipype.interfaces.base import BaseInterfaceInputSpec, File, InputMultiObject, TraitedSpec, traits
 
-from .base import Step, StepInputs
+from .base import Step
+
+WEIGHTS = "weights.safetensors"
+"""The file of a training's folder that the network is read from."""
 
 
-class EnhanceScansInputs(StepInputs):
-    scans = InputMultiObject(File(exists=True), mandatory=True, desc="the stacks of one contrast, NIfTI")
+class EnhanceScansInputs(BaseInterfaceInputSpec):
+    scans = InputMultiObject(File(exists=True, resolve=True), mandatory=True, desc="the stacks of one contrast, NIfTI")
     suffix = traits.Enum("T1w", "T2w", "FLAIR", desc="contrast, where names do not say it")
     keep_geometry = traits.Bool(False, usedefault=True, desc="results on the voxels of the first scan")
     target_contrast = traits.Enum("auto", "own", "high-field", "learned", usedefault=True)
     precision = traits.Enum("bf16", "fp32", usedefault=True)
     device = traits.Str("auto", usedefault=True, desc="auto, cpu, cuda or cuda:N")
     weights = traits.Str("auto", usedefault=True, desc="of fusionnet")
+    threads = traits.Int(1, usedefault=True, nohash=True, desc="of the network")
+    use_gpu = traits.Bool(False, usedefault=True, nohash=True, desc="nipype then waits for a GPU that is free")
 
 
 class EnhanceScansOutputs(TraitedSpec):
@@ -33,6 +38,12 @@ class EnhanceScans(Step):
     input_spec = EnhanceScansInputs
     output_spec = EnhanceScansOutputs
 
+    def __init__(self, **inputs: Any) -> None:
+        super().__init__(**inputs)
+        given = Path(self.inputs.weights)
+        if given.exists():  # by the file itself, whose content nipype knows, from whatever folder
+            self.inputs.weights = str((given / WEIGHTS if given.is_dir() else given).resolve())
+
     def run_step(self, cwd: Path) -> dict[str, Any]:
         """The paths of the outputs, in ``cwd``."""
         from ..api import enhance
@@ -40,7 +51,7 @@ class EnhanceScans(Step):
 
         given = self.inputs.get_traitsfree()
         scans = given.pop("scans")
-        given.pop("sloppy")
+        given.pop("use_gpu")
         paths = {name: str(cwd / f"{name}{endings[0]}") for name, endings in OUTPUTS.items()}
         enhance(*scans, **given).save(**paths)
         return paths

@@ -48,6 +48,7 @@ def enhance(
     _check(volume, method, sampling, n_samples)
     count = n_samples or method.about.draws
     start, cpu = time.perf_counter(), time.process_time()
+    earlier = _sequence(generator).n_children_spawned
     children = generator.spawn(count)
     try:
         prepared = method.prepare(volume, sampling)
@@ -63,8 +64,12 @@ def enhance(
         fitted, sums = smaller, _draw_all(smaller, method, children, progress)
     if isinstance(sums, str):
         raise _no_memory(method.name, sums)
-    provenance = _provenance(volume, method, fitted.settings, generator, sums.records, warnings)
-    provenance |= {"seconds": time.perf_counter() - start, "cpu_seconds": time.process_time() - cpu}
+    provenance = _provenance(volume, method, fitted.settings, sums.records, warnings)
+    provenance |= {
+        "seed": _seed(generator, earlier),
+        "seconds": time.perf_counter() - start,
+        "cpu_seconds": time.process_time() - cpu,
+    }
     image: np.ndarray = sums.mean.astype(np.float32)
     maps: Mapping[str, np.ndarray] = {}
     if method.combine_draws and sums.residuals is not None:
@@ -224,17 +229,13 @@ def _provenance(
     volume: Volume,
     method: Enhancer[S, P],
     settings: object,
-    generator: np.random.Generator,
     records: list[JsonObject],
     more: list[str],
 ) -> dict[str, object]:
-    sequence = generator.bit_generator.seed_seq
-    assert isinstance(sequence, np.random.SeedSequence)
     warnings = dict.fromkeys(text for record in records for text in record.get("warnings", ()))
     return {
         "method": method.name,
         "settings": plain(settings, *(kind for kind in (method.about.sampling, method.about.network) if kind)),
-        "seed": {"entropy": sequence.entropy, "spawn_key": list(sequence.spawn_key)},
         "draws": len(records),
         "gives_error_std": method.about.gives_error_std,
         "records": [dict(record) for record in records],
@@ -242,3 +243,16 @@ def _provenance(
         "contrasts": list(volume.contrasts),
         "absent": [name for name in CONTRASTS if name not in volume.contrasts],
     }
+
+
+def _sequence(generator: np.random.Generator) -> np.random.SeedSequence:
+    sequence = generator.bit_generator.seed_seq
+    assert isinstance(sequence, np.random.SeedSequence)
+    return sequence
+
+
+def _seed(generator: np.random.Generator, earlier: int) -> JsonObject:
+    """What gives the same draws again; ``earlier``: how many children the generator had before, where it had any."""
+    sequence = _sequence(generator)
+    seed = {"entropy": sequence.entropy, "spawn_key": list(sequence.spawn_key)}
+    return seed | ({"spawned": earlier} if earlier else {})

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from ..config import CONTRASTS
 from ..imaging.slots import SLOTS, SlotImages, fill_slots, fill_with_image
 from ..imaging.volume import Volume
-from ..nn.crop import OUTSIDE, BrainCrop
+from ..nn.crop import BrainCrop
 from ..nn.estimate import RESTORED, SCALE, network_input, read_output
 from ..nn.settings import JsonObject
 from ..nn.unet3d import apply_padded
@@ -115,7 +115,7 @@ class SessionEstimate:
         """Plain JSON for the sidecar."""
         return {
             "contrasts": {name: one.record() for name, one in self.contrasts.items()},
-            "outside": f"{OUTSIDE}, in the contrast of the result",
+            "outside": f"the input, beyond {REACH_MM:g} mm around the brain mask, in the contrast of the result",
             "warnings": list(self.warnings),
         }
 

@@ -14,8 +14,7 @@ MARGIN = 8
 """Voxels around the brain that a network is shown, as in training."""
 
 OUTSIDE = "the input, outside the brain mask"
-"""What the record says of what stands beyond the brain in an enhanced image: beyond the mask, and of a method that
-writes a little further (``methods.estimate.REACH_MM``), beyond that."""
+"""What the record says of what stands beyond the brain in an enhanced image."""
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,11 @@
 
 import os
 import re
-from pathlib import Path
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from ..errors import InputError
+from ..resources import has_gpu_driver
 
 
 def choose_device(name: str) -> str:
@@ -13,7 +15,7 @@ def choose_device(name: str) -> str:
     Raises ``InputError`` where a GPU was asked for and cannot be had, with the likeliest reason. Torch is imported
     only where the machine has an NVIDIA driver or a GPU was asked for by name.
     """
-    driver = Path("/dev/nvidiactl").exists() or Path("/dev/nvidia0").exists()
+    driver = has_gpu_driver()
     if name == "cpu" or (name == "auto" and not driver):
         return "cpu"
     if not re.fullmatch(r"auto|cuda(:\d+)?", name):
@@ -25,8 +27,10 @@ def choose_device(name: str) -> str:
             return "cpu"
         if not driver:
             why = "this machine or container shows no GPU (is Apptainer's --nv or Docker's --gpus missing?)"
-        else:
+        elif torch.version.cuda is None:
             why = f"torch {torch.__version__} was built without CUDA (install the build named in the README)"
+        else:
+            why = "the driver is here, but no GPU is given to this process (CUDA_VISIBLE_DEVICES, SLURM's --gres?)"
         raise InputError(f"Expected a GPU for --device {name}, found none: {why}; or use --device cpu.")
     index = int(name.partition(":")[2] or 0)
     if index >= torch.cuda.device_count():
@@ -45,3 +49,16 @@ def use_threads(count: int | None) -> None:
 
     processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     torch.set_num_threads(count or max(1, available_cpus() // processes))
+
+
+@contextmanager
+def torch_threads(count: int | None) -> Iterator[None]:
+    """A block in which torch uses ``count`` threads, as ``use_threads``; after it as many as before."""
+    import torch
+
+    before = torch.get_num_threads()
+    use_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

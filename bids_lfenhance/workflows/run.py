@@ -1,10 +1,8 @@
 """The participant level: plan → graph → run → what is really on disk."""
 
-import hashlib
 import os
 import secrets
 import shutil
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
@@ -28,11 +26,19 @@ from ..methods.enhance import check_draws
 from ..methods.options import SHARES
 from ..reports.boilerplate import citation
 from ..reports.page import is_whole, reports_failure, write_report
-from ..resources import allow_open_files, available_cpus, available_memory_gb, check_room, limit_threads
+from ..resources import (
+    allow_open_files,
+    available_cpus,
+    available_memory_gb,
+    check_room,
+    limit_threads,
+    temporary_folder,
+)
 from ..segmentation.regions import label_table
 from .inputs import graph_label, reference_key, session_key
 from .progress import append_log, open_log
 from .verdicts import ImageVerdict, image_verdicts, record_failures, unusable_images, verdict_lines
+from .work_folder import subject_folder, work_folder
 
 if TYPE_CHECKING:
     from ..nn.weights import LoadedWeights
@@ -187,8 +193,8 @@ def check_request(settings: Settings, spec: RunSpec) -> None:
 
 def preflight(settings: Settings, spec: RunSpec) -> None:
     """Raise ``InputError`` before any computing if folders or disk do not suffice or a template cannot be had."""
-    work_dir = settings.work_dir or Path(tempfile.gettempdir())
-    for folder, name in ((settings.out_dir, "OUT_DIR"), (work_dir, "the work folder")):
+    work_dir = settings.work_dir or temporary_folder()
+    for folder, name in ((settings.out_dir, "OUT_DIR"), (work_dir, "the work folder"), (temporary_folder(), "TMPDIR")):
         check_room(folder, name)
     if spec.spaces:
         from ..imaging.spatial_normalisation import template_files
@@ -299,18 +305,6 @@ def _start_run(settings: Settings, spec: RunSpec, plan: Plan) -> Path:
     atomic_write(run_dir / "config.toml", to_toml(settings, method=spec.method_settings))
     open_log(run_dir, f"{available_cpus()} processors, {spec.mem_gb:.1f} GiB, device {spec.device}", describe(plan))
     return run_dir
-
-
-def work_folder(settings: Settings, spec: RunSpec) -> Path:
-    """The folder of intermediate files: the same for the same work, so that a rerun goes on where it stopped."""
-    key = hashlib.sha256(f"{settings.bids_dir}\n{settings.out_dir}\n{spec.settings_hash}".encode()).hexdigest()[:12]
-    base = settings.work_dir or Path(tempfile.gettempdir()) / f"bids_lfenhance-{os.getuid()}"
-    return base / f"run-{key}"
-
-
-def subject_folder(work: Path, subject: str) -> Path:
-    """Where the intermediate files of one subject lie in the folder of a run."""
-    return work / "lfenhance" / f"sub_{graph_label(subject)}_wf"
 
 
 def _execute(

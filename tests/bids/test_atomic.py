@@ -12,6 +12,14 @@ from bids_lfenhance.bids.atomic import atomic_folder, atomic_write, locked, remo
 from ..refusals import refused
 
 
+@pytest.mark.parametrize("name", ["file/inner/x.txt", "x" * 250 + ".txt", "folder"])
+def test_a_name_that_cannot_be_is_refused(tmp_path, name):
+    (tmp_path / "file").touch()
+    (tmp_path / "folder").mkdir()
+    with refused("not-writable"):
+        atomic_write(tmp_path / name, "text")
+
+
 def test_content_lands_whole_and_leaves_nothing_beside_it(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "file.txt"
     for content in (b"first", "second"):

@@ -31,6 +31,19 @@ def test_participants_in_either_spelling(folders, flag):
     assert parse([*folders, flag, "01,sub-02"]).participant_label == ("01", "sub-02"), "as other tools take lists"
 
 
+@pytest.mark.parametrize(
+    ("word", "gib"), [("16", 16), ("16G", 16), ("8192MB", 8), ("1.5", 1.5), ("500 MiB", 500 / 1024)]
+)
+def test_memory_with_and_without_a_unit(folders, word, gib):
+    assert parse([*folders, "--mem", word]).mem_gb == pytest.approx(gib)
+
+
+def test_memory_that_was_meant_in_megabytes_is_refused(folders):
+    """As fMRIPrep takes ``--mem``: 16000 GiB would start everything at once."""
+    with refused("bad-option", option="mem_gb"):
+        parse([*folders, "--mem", "16000"])
+
+
 def test_options_may_come_before_the_paths(folders):
     """A list before them swallowed them (https://github.com/nipreps/fmriprep/issues/1748)."""
     options = ["--session-label", "A", "--participant-label", "01", "group"]

@@ -170,3 +170,10 @@ def test_resolutions_of_one_template_share_the_transforms_of_the_finest(template
     assert [coarse["space"], fine["space"]] == spaces
     assert (coarse["to"], coarse["from"]) == (fine["to"], fine["from"])
     assert ["res-02" in coarse["template"], "res-01" in fine["template"]] == [True, True]
+
+
+def test_a_home_that_cannot_be_written_is_refused(tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("TEMPLATEFLOW_HOME", str(tmp_path / "file" / "home"))
+    with refused("no-template"):
+        check_space("MNI152NLin2009cAsym:res-1")

@@ -1,6 +1,7 @@
 """The recipes of workflows/ and containers/: checked by shellcheck and hadolint, and run, SLURM's on a real SLURM."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -68,6 +69,18 @@ def test_shellcheck_finds_nothing(path: Path) -> None:
     assert os.access(path, os.X_OK)
 
 
+def test_what_recipes_import_is_there() -> None:
+    files = [path for folder in (ROOT / "containers", RECIPES) for path in folder.rglob("*.*") if path.is_file()]
+    lines = {
+        line
+        for path in files
+        for line in re.findall(r"from bids_lfenhance[\w.]* import \w+", path.read_text(encoding="utf-8"))
+    }
+    assert lines
+    for line in lines:
+        exec(line)  # noqa: S102
+
+
 def test_hadolint_finds_nothing() -> None:
     if not (program := shutil.which("hadolint", path=BESIDE_PYTHON)):
         pytest.skip("needs hadolint, which the extra [test] installs")
@@ -108,15 +121,11 @@ def test_slurm_runs_the_group_though_subjects_failed(slurm, stub, tmp_path: Path
 
 def test_what_slurm_sends_before_the_end_reaches_the_app(slurm, stub, tmp_path: Path) -> None:
     bids, out = folders(tmp_path, "01"), tmp_path / "out"
-    done = run(RECIPES / "slurm/submit.sh", bids, out, **slurm, LFENHANCE=stub("app"), STUB_SECONDS=60)
+    limits = {"SBATCH_ALL": "--time=1", "STUB_SECONDS": 200}
+    done = run(RECIPES / "slurm/submit.sh", bids, out, **slurm, LFENHANCE=stub("app"), **limits)
     assert done.returncode == 0, done.stderr
-    ends = time.monotonic() + 30
-    while not stub.log.exists() and time.monotonic() < ends:
-        time.sleep(0.2)
-    job = done.stdout.split()[2]
-    run("scancel", "--batch", "--signal=TERM", job, **slurm)
-    ends = time.monotonic() + 30
-    while "terminated" not in stub.log.read_text() and time.monotonic() < ends:
+    ends = time.monotonic() + 90
+    while "terminated" not in (stub.log.read_text() if stub.log.exists() else "") and time.monotonic() < ends:
         time.sleep(0.2)
     run("scancel", "--user", "root", **slurm)
     wait_for_jobs(slurm, 60)
@@ -192,16 +201,42 @@ def test_apptainer_sees_the_files_that_options_name(stub, tmp_path: Path) -> Non
     stub("apptainer")
     path = f"{stub.folder}:{os.environ['PATH']}"
     words = [RECIPES / "apptainer/run.sh", image, bids, tmp_path / "out", "train", f"--work-dir={tmp_path}/work"]
-    done = run(*words, "--split", split, f"--init-weights={tmp_path}/own/../own", "--set", "patch=16", PATH=path)
+    words += ["--split", split, f"--init-weights={tmp_path}/own/../own"]
+    done = run(*words, "--set", "patch=16", f"estimate_weights={tmp_path}/own/", PATH=path, SLURM_MEM_PER_CPU=2000)
     assert done.returncode == 0, done.stderr
     (said,) = calls(stub)
     assert f"--bind {split}:{split}:ro" in said
     assert f"--bind {tmp_path}/own:{tmp_path}/own:ro" in said
     assert f"--bind {tmp_path}/work:/work" in said
-    assert said.endswith(f"train -w /work --split {split} --init-weights={tmp_path}/own --set patch=16")
-    done = run(*words[:-1], "-w", PATH=path)
+    assert "--env SLURM_MEM_PER_CPU=2000" in said
+    options = f"--split {split} --init-weights={tmp_path}/own --set patch=16 estimate_weights={tmp_path}/own"
+    assert said.endswith(f"train -w /work {options}")
+    done = run(*words, "-w", PATH=path)
     assert done.returncode == 2
     assert "Expected a folder after -w" in done.stderr
+
+
+def test_apptainer_may_write_the_index(stub, tmp_path: Path) -> None:
+    bids, image, index = folders(tmp_path, "01"), tmp_path / "image.sif", tmp_path / "index"
+    image.touch()
+    stub("apptainer")
+    words = [RECIPES / "apptainer/run.sh", image, bids, tmp_path / "out", "participant", "--bids-database-dir", index]
+    done = run(*words, PATH=f"{stub.folder}:{os.environ['PATH']}", WORK=tmp_path / "work")
+    assert done.returncode == 0, done.stderr
+    (said,) = calls(stub)
+    assert index.is_dir()
+    assert f"--bind {index}:/index " in said
+    assert said.endswith("--bids-database-dir /index")
+
+
+def test_openneuro_does_not_take_a_subject_without_low_field_for_a_failure(stub, tmp_path: Path) -> None:
+    bids, out = folders(tmp_path, "01"), tmp_path / "out"
+    stub("datalad")
+    app = stub.folder / "app"
+    app.write_text('#!/bin/sh\ncase "$3" in participant) exit 3;; esac\n')
+    app.chmod(0o755)
+    path = f"{stub.folder}:{os.environ['PATH']}"
+    assert run(RECIPES / "openneuro/run.sh", bids, out, PATH=path, LFENHANCE=app).returncode == 0
 
 
 def test_openneuro_fetches_and_drops_each_subject(stub, tmp_path: Path) -> None:

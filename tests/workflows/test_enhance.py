@@ -1,5 +1,6 @@
 """The graph that other workflows import: wired into one, run with the enhancement replaced by a record of its call."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,12 @@ def find(folder: str) -> list[str]:
     return sorted(map(str, Path(folder).glob("*.nii.gz")))
 
 
-def test_it_runs_inside_the_graph_of_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """What the enhancement is called with, of two files in the current folder."""
     for name in ("a.nii.gz", "b.nii.gz"):
         (tmp_path / name).touch()
-    seen: dict[str, Any] = {}
+    seen: list[dict[str, Any]] = []
 
     class Result:
         def save(self, **paths: str) -> None:
@@ -27,22 +30,55 @@ def test_it_runs_inside_the_graph_of_another(tmp_path: Path, monkeypatch: pytest
                 Path(path).touch()
 
     def enhance(*scans: str, **settings: Any) -> Result:
-        seen.update(settings, scans=[Path(scan).name for scan in scans])
+        seen.append(settings | {"scans": [Path(scan).name for scan in scans]})
+        assert all(Path(scan).exists() for scan in scans), "steps run in folders of their own"
         return Result()
 
     monkeypatch.setattr(api, "enhance", enhance)
+    monkeypatch.chdir(tmp_path)
+    return seen
+
+
+def test_it_runs_inside_the_graph_of_another(tmp_path: Path, calls: list[dict[str, Any]]) -> None:
     outer = Workflow(name="study", base_dir=str(tmp_path / "work"))
     source = Node(Function(["folder"], ["files"], find), name="source")
     source.inputs.folder = str(tmp_path)
-    ours = init_enhance_wf(suffix="T2w", device="cpu")
+    ours = init_enhance_wf(suffix="T2w", device="cpu", threads=3)
     outer.connect(source, "files", ours, "inputnode.scans")
     graph = outer.run()
-    assert seen["scans"] == ["a.nii.gz", "b.nii.gz"]
-    assert (seen["suffix"], seen["device"], seen["keep_geometry"]) == ("T2w", "cpu", False)
+    assert calls[0]["scans"] == ["a.nii.gz", "b.nii.gz"]
+    assert (calls[0]["suffix"], calls[0]["device"], calls[0]["keep_geometry"]) == ("T2w", "cpu", False)
+    assert calls[0]["threads"] == 3
     (step,) = (node for node in graph.nodes if node.name == "enhance")
     assert Path(step.result.outputs.qc).name == "qc.html"
 
 
+def test_other_weights_in_the_same_place_are_used(tmp_path: Path, calls: list[dict[str, Any]]) -> None:
+    """Files and folders may be named from the current folder; what is done is not done again."""
+    (tmp_path / "mine").mkdir()
+    for content, runs in (("one", 1), ("one", 1), ("other", 2)):
+        (tmp_path / "mine" / "weights.safetensors").write_text(content)
+        os.utime(tmp_path / "mine" / "weights.safetensors", (len(content), len(content)))
+        study = Workflow(name="study", base_dir=str(tmp_path / "work"))
+        ours = init_enhance_wf(suffix="T1w", device="cpu", weights="mine")
+        ours.inputs.inputnode.scans = ["a.nii.gz", "b.nii.gz"]
+        study.add_nodes([ours])
+        study.run()
+        assert len(calls) == runs
+    assert Path(calls[0]["weights"]).is_absolute()
+
+
+@pytest.mark.parametrize(
+    ("device", "driver", "slot"), [("cuda", False, True), ("auto", True, True), ("cpu", True, False)]
+)
+def test_the_scheduler_keeps_a_gpu_for_it(
+    monkeypatch: pytest.MonkeyPatch, device: str, driver: bool, slot: bool
+) -> None:
+    monkeypatch.setattr("bids_lfenhance.workflows.enhance.has_gpu_driver", lambda: driver)
+    assert init_enhance_wf(device=device).get_node("enhance").is_gpu_node() == slot
+
+
 def test_an_unknown_setting_is_refused() -> None:
-    with pytest.raises(Exception, match="sufix"):
-        init_enhance_wf(sufix="T1w")
+    for name in ("sufix", "sloppy"):
+        with pytest.raises(Exception, match=name):
+            init_enhance_wf(**{name: "T1w"})

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -44,6 +45,27 @@ def test_a_signal_ends_it():
     with pytest.raises(Interrupted):
         run_in_workers(work, {"one": "one", "two": "two"}, 1, stop)
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+def test_a_long_temporary_folder_is_no_obstacle(tmp_path: Path):
+    """Addresses of sockets may have 107 letters; schedulers make long names."""
+    folder = tmp_path / ("a" * 90)
+    folder.mkdir()
+    words = ["-c", "from tests.workflows.test_pool import one; one()"]
+    done = subprocess.run(
+        [sys.executable, *words],
+        env=os.environ | {"TMPDIR": str(folder)},
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=Path(__file__).parents[2],
+    )
+    assert (done.returncode, done.stdout) == (0, f"ONE\n{folder}\n"), done.stderr
+
+
+def one() -> None:
+    run_in_workers(work, {"one": "one"}, 1, lambda name, result, why: print(result))
+    print(tempfile.gettempdir())
 
 
 ORPHANS = """

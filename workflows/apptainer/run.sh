@@ -19,9 +19,13 @@ while (($# > 0)); do # what the recipes give as -w must be seen inside, too
             WORK=$2 && shift 2
             ;;
         --work-dir=*) WORK=${1#*=} && shift ;;
+        --bids-database-dir)
+            (($# > 1)) || { echo "Expected a folder after $1, found nothing" >&2 && exit 2; }
+            mkdir -p "$2" && named+=(--bind "$(realpath "$2"):/index") && options+=("$1" /index) && shift 2
+            ;;
         *)
             word=$1 value=$1 && shift
-            [[ $word != --*=* ]] || value=${word#*=}
+            while [[ $value == *=* && ! -e $value ]]; do value=${value#*=}; done # --split=FILE, weights=FOLDER
             if [[ $value == */* || $value == *.* ]] && [[ -e $value ]]; then
                 path=$(realpath "$value")
                 named+=(--bind "$path:$path:ro")
@@ -38,7 +42,7 @@ program=$(command -v apptainer || command -v singularity) || { echo "Expected ap
 flags=(--cleanenv --containall --bind "$bids:/data:ro" --bind "$out:/out" --bind "$work:/work" "${named[@]}")
 [[ ! -e /dev/nvidiactl ]] || flags+=(--nv)
 # --cleanenv takes the limits of the job away as well: what the app must know of them is given back.
-for name in SLURM_CPUS_PER_TASK SLURM_CPUS_ON_NODE SLURM_MEM_PER_NODE CUDA_VISIBLE_DEVICES; do
+for name in SLURM_CPUS_PER_TASK SLURM_CPUS_ON_NODE SLURM_MEM_PER_NODE SLURM_MEM_PER_CPU CUDA_VISIBLE_DEVICES; do
     [[ ! -v $name ]] || flags+=(--env "$name=${!name}")
 done
 [[ $level != participant && $level != train ]] || options=(-w /work "${options[@]}")
