@@ -66,15 +66,15 @@ document.documentElement.classList.remove("no-js");
       if (!state.b) state.mode = "side";
     }
 
-    // The labels that are drawn on an image: its own, or those of the first that has some.
-    function labels(key) {
-      const from = state.contrast[state.over === "regions" ? "regions" : "tissue"];
-      return from[key] || Object.values(from).at(-1);
+    // The labels of an image: its own, those of the image that a map or one possible image is of, or none.
+    function labels(key, over) {
+      const from = state.contrast[over === "regions" ? "regions" : "tissue"];
+      return from[key] || from[key.split("-")[0].replace(/Sample$/, "")];
     }
 
     async function overlay(key) {
-      if (state.over === "none" || !labels(key)) return [];
-      const slice = cut(await sheet(labels(key)), data, state.plane, state.slice[state.plane]);
+      if (state.over === "none" || !labels(key, state.over)) return [];
+      const slice = cut(await sheet(labels(key, state.over)), data, state.plane, state.slice[state.plane]);
       if (state.over === "regions") return [tinted(slice, data.regions)];
       return FLOORS[state.over].flatMap((name, i) => (name ? [outline(slice, i + 1, data.colours[name])] : []));
     }
@@ -97,6 +97,7 @@ document.documentElement.classList.remove("no-js");
       for (const layer of drawn) pen.drawImage(layer, -state.x * width, -state.y * height, width, height);
       pen.restore();
       one.canvas.dataset.slice = state.slice[state.plane];
+      one.frame.dataset.image = entry.key;
     }
 
     function tile(caption) {
@@ -231,17 +232,24 @@ document.documentElement.classList.remove("no-js");
       m: () => act.mode(after(["side", "slider", "flicker"], state.mode)), n: act.noise,
       o: () => act.over(after(overlays().map(([name]) => name), state.over)), " ": act.swap,
     };
-    stage.addEventListener("keydown", (event) => {
-      if (!KEYS[event.key] || event.ctrlKey || event.metaKey || event.target !== stage) return;
+    root.addEventListener("keydown", (event) => {
+      const key = event.key.length === 1 ? event.key.toLowerCase() : event.key, on = event.target;
+      if (!KEYS[key] || event.ctrlKey || event.metaKey || event.altKey || on.matches("select, [type=range]")) return;
+      if (on !== stage && (key === " " || (on.type === "radio" && key.startsWith("Arrow")))) return; // a control's own
       event.preventDefault();
-      KEYS[event.key]();
+      KEYS[key]();
+    });
+    // Who chose with the mouse goes on with the keys of the images.
+    controls.addEventListener("click", (event) => {
+      if (event.detail && !event.target.closest("select, .slice")) setTimeout(() => stage.focus({ preventScroll: true }));
     });
 
     function placed(event) {
       const frame = event.target.closest && event.target.closest(".frame");
       if (!frame) return null;
       const box = frame.getBoundingClientRect();
-      return { x: (event.clientX - box.left) / box.width - 0.5, y: (event.clientY - box.top) / box.height - 0.5, box };
+      const x = (event.clientX - box.left) / box.width - 0.5, y = (event.clientY - box.top) / box.height - 0.5;
+      return { x, y, box, image: frame.dataset.image };
     }
 
     stage.addEventListener("wheel", (event) => {
@@ -282,14 +290,14 @@ document.documentElement.classList.remove("no-js");
     }
 
     // Where the pointer is, in mm, and in which region.
-    async function showPlace({ x, y }) {
+    async function showPlace({ x, y, image }) {
       const { across, up, along } = PLANES[state.plane];
       const voxel = [0, 0, 0];
       voxel[along] = state.slice[state.plane];
       voxel[across] = Math.floor((state.x + x / state.zoom) * data.size[across]);
       voxel[up] = data.size[up] - 1 - Math.floor((state.y + y / state.zoom) * data.size[up]);
       const millimetres = voxel.map((index, axis) => Math.round(data.origin[axis] + data.zoom[axis] * index));
-      const from = Object.values(state.contrast.regions).at(-1);
+      const from = image && labels(image, "regions");
       let name = "";
       if (from) {
         const one = await sheet(from);
@@ -306,6 +314,7 @@ document.documentElement.classList.remove("no-js");
     });
 
     function panel() {
+      const playing = state.timer && state.mode === "flicker";
       clearInterval(state.timer);
       state.timer = null;
       defaults();
@@ -333,6 +342,7 @@ document.documentElement.classList.remove("no-js");
           state.timer = state.timer ? null : setInterval(act.swap, FLICKER_MS);
           play.textContent = state.timer ? "Pause" : "Play";
         });
+        if (playing) play.click();
         parts.push(play, button("Swap", "show the other image", act.swap));
       }
       parts.push(select("outlines", overlays(), state.over, act.over));
@@ -343,11 +353,11 @@ document.documentElement.classList.remove("no-js");
       }
       parts.push(make("span", { class: "zoom" }, button("−", "zoom out", () => act.zoom(0.8)), button("+", "zoom in", () => act.zoom(1.25))));
       parts.push(make("label", { class: "slice" }, make("span", { text: "Slice" }), scroll, position), where);
-      const focused = document.activeElement;
-      const group = controls.contains(focused) && focused.closest("fieldset") ? focused.closest("fieldset").className : null;
+      const focused = controls.contains(document.activeElement) ? document.activeElement : null;
+      const group = focused && focused.closest("fieldset"), label = focused && focused.getAttribute("aria-label");
       controls.replaceChildren(...parts);
-      const again = group && controls.querySelector("fieldset." + group + " input:checked");
-      if (again) again.focus();
+      const again = group ? "fieldset." + group.className + " input:checked" : label && '[aria-label="' + label + '"]';
+      if (again && controls.querySelector(again)) controls.querySelector(again).focus();
       build();
     }
 
@@ -372,6 +382,8 @@ document.documentElement.classList.remove("no-js");
     }
   }, { rootMargin: "400px" });
   document.querySelectorAll(".viewer").forEach((one) => near.observe(one));
+
+  addEventListener("beforeprint", () => document.querySelectorAll(".banner details").forEach((one) => (one.open = true)));
 
   document.querySelectorAll("form.rating").forEach((form) => {
     form.addEventListener("submit", (event) => {

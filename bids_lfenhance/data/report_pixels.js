@@ -26,7 +26,7 @@ function sheet(key) {
   if (!loaded.has(key)) {
     loaded.set(key, (async () => {
       const image = new Image();
-      image.src = PICTURES[key];
+      image.src = PICTURES[PICTURES[key]] || PICTURES[key]; // its own, or that of the same picture
       await image.decode();
       const canvas = make("canvas", { width: image.width, height: image.height });
       const pen = canvas.getContext("2d", { willReadFrequently: true });

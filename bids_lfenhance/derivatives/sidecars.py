@@ -16,7 +16,7 @@ STD = "Standard deviation of the error of the image in each voxel, as its method
 
 CHANGE = "The enhanced image minus the plain mean of the stacks, in the same units: what the method changed"
 
-ERROR = "Expected absolute error of the image, in its units, smoothed by 3 mm (methods: docs/methods/uncertainty.md)"
+ERROR = "Expected absolute error of the image, smoothed by 3 mm; values in the file in the units of the image"
 
 NOTICE = "Research use only. Intensities are estimated, not acquired; read the risk map beside the image."
 

@@ -17,7 +17,7 @@ FINEST_BAND = 0.3
 
 SINGLE = {"SSIM": "ssim", "PSNR": "psnr", "NCC": "ncc", "Edges": "edge_f1"}
 
-Rows = Iterable[Mapping[str, Any]]
+Rows = Sequence[Mapping[str, Any]]
 
 
 def evidence(
@@ -93,28 +93,50 @@ def fidelity(metrics: Rows, contrast: str, label: str) -> dict[str, tuple[float,
     structures of the finest segmentation, both sides together, ``VolumeErrorP90`` (%, absolute) what nine in ten of
     them stay below.
     """
-    values = {
-        (row["image"], row["protocol"], row["metric"], row["region"]): float(row["value"])
-        for row in metrics
-        if row.get("contrast") == contrast and isinstance(row.get("value"), int | float) and math.isfinite(row["value"])
-    }
-    pairs = [_figures(values, image) for image in ("preproc", label)]
+    pairs = [_figures(metrics, contrast, image) for image in ("preproc", label)]
     return {name: (low, pairs[1][name]) for name, low in pairs[0].items() if math.isfinite(low + pairs[1][name])}
 
 
-def _figures(values: Mapping[tuple, float], image: str) -> dict[str, float]:
+def volume_errors(metrics: Rows, contrast: str, image: str) -> dict[str, float]:
+    """By structure of the finest segmentation, both sides together: (volume − that of high field) / that, in %."""
+    values = _values(metrics, contrast, image)
+    return {
+        region: value
+        for (seg, metric, region), value in values.items()
+        if metric == VOLUME_DIFFERENCE and seg == _finest(values) and is_structure(region)
+    }
+
+
+Values = Mapping[tuple[str, str, str], float]
+"""Figures of one image by protocol, metric and region."""
+
+
+def _values(metrics: Rows, contrast: str, image: str) -> Values:
+    return {
+        (row["protocol"], row["metric"], row["region"]): float(row["value"])
+        for row in metrics
+        if (row.get("contrast"), row.get("image")) == (contrast, image)
+        and isinstance(row.get("value"), int | float)
+        and math.isfinite(row["value"])
+    }
+
+
+def _finest(values: Values) -> str:
+    """The segmentation with the most structures that there is overlap of."""
+    names = {protocol for protocol, metric, _ in values if metric == DICE}
+    return max(names, key=lambda name: (name != "seg-tissue", name), default="")
+
+
+def _figures(metrics: Rows, contrast: str, image: str) -> dict[str, float]:
     """The figures of one image, NaN where unknown."""
-    brain = {key[2]: value for key, value in values.items() if (*key[:2], key[3]) == (image, PRIMARY, "brain")}
-    seg = max((key[1] for key in values if key[2] == DICE), key=lambda name: (name != "seg-tissue", name), default="")
-    dice, change = (
-        np.array([v for key, v in values.items() if key[:3] == (image, seg, metric) and is_structure(key[3])])
-        for metric in (DICE, VOLUME_DIFFERENCE)
-    )
-    errors = np.abs(change)
+    values = _values(metrics, contrast, image)
+    brain = {metric: value for (name, metric, where), value in values.items() if (name, where) == (PRIMARY, "brain")}
+    dice = [v for (seg, m, name), v in values.items() if (seg, m) == (_finest(values), DICE) and is_structure(name)]
+    errors = np.abs(list(volume_errors(metrics, contrast, image).values()))
     return {
         **{name: brain.get(metric, math.nan) for name, metric in SINGLE.items()},
         "Spectrum": _spectrum(brain),
-        "Dice": float(dice.mean()) if dice.size else math.nan,
+        "Dice": float(np.mean(dice)) if dice else math.nan,
         "VolumeError": float(errors.mean()) if errors.size else math.nan,
         "VolumeErrorP90": float(np.percentile(errors, 90)) if errors.size else math.nan,
     }

@@ -135,6 +135,7 @@ def describe(subjects: list[Subject]) -> Methods:
         _regions(first, cite),
         _trust(first, cite),
         "The images are estimates for research use and not for diagnosis.",
+        "Made with --sloppy, for trying the app out: not to be published." if sidecar.get("Sloppy") is True else "",
     ]
     return Methods(tuple(p for p in parts if p), tuple(cite.keys), (*_data_licences(first), *LICENCES))
 

@@ -10,7 +10,8 @@ from ..evaluation.structures import HIGH
 from .cohort import Cohort, Rows
 from .collect import SegmentationOutputs
 from .group_data import bids_keys
-from .group_tables import Cell, Table
+from .group_figures import name_of
+from .group_tables import Cell, Table, session_text
 from .session_order import in_time
 from .tables import number, signed
 
@@ -70,21 +71,22 @@ def change_table(rows: Sequence[Mapping[str, Any]], cohort: Cohort) -> Table:
         ("Image", ""),
     ]
     columns += [
-        (name[:1].upper() + name[1:], "change since the first session ± its expected error, %") for name in names
+        (name[:1].upper() + name[1:], "change since the first session, %, ± the errors of both against high field")
+        for name in names
     ]
     lines: dict[tuple, dict[str, Cell]] = {}
     heads: dict[tuple, list[Cell]] = {}
     for row in rows:
         key = tuple(row[name] for name in ("participant_id", "session_id", "contrast", "image"))
         page = cohort.page(key[0].removeprefix("sub-"))
-        heads[key] = [Cell(key[0], link=page), Cell(key[1] or "–"), Cell(number(row["days"]), row["days"])]
-        heads[key] += [Cell(key[2]), Cell(key[3])]
+        heads[key] = [Cell(key[0], link=page), Cell(session_text((key[1] or "").removeprefix("ses-")))]
+        heads[key] += [Cell(number(row["days"]), row["days"]), Cell(key[2]), Cell(name_of(key[3]))]
         lines.setdefault(key, {})[row["name"]] = _cell(row)
     return Table(
         "Change",
         columns,
         [[*heads[key], *(line.get(name, Cell("–")) for name in names)] for key, line in lines.items()],
-        2,
+        5,
     )
 
 

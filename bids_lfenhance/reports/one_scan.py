@@ -9,6 +9,7 @@ from ..evaluation.thresholds import PURPOSES, explained
 from ..evaluation.usable import Usable
 from ..imaging.grid import box_of
 from . import rendering as fig
+from .tables import number, plane_name
 
 TEMPLATE = "scan.html.jinja"
 
@@ -46,8 +47,10 @@ def page(
         purposes=PURPOSES,
         explained=explained(usable.reasons),
         contrast=contrast,
+        filters={"number": number, "plane": plane_name},
         scans=scans,
         std_percent=std_percent,
+        std_median=float(np.median(_percent(std, list(images.values())[-1], mask)[mask])) if mask.any() else None,
         warnings=warnings,
         picture=fig.data_uri(picture(images, std, mask)),
         made=[
@@ -71,11 +74,17 @@ def picture(images: Mapping[str, np.ndarray], std: np.ndarray, mask: np.ndarray)
         outlines = [((fig.plane_slice(brain, p, i), fig.TISSUE_COLOURS["mask"]),) if not rows else () for p, i in shown]
         rows.append([fig.Tile(tile, lines) for tile, lines in zip(tiles, outlines, strict=True)])
     last = list(cut)[-1]
-    percent = 100 * std[box] / max(float(np.median(cut[last][brain])) if brain.any() else 1.0, 1e-9)
+    percent = _percent(std[box], cut[last], brain)
     top = fig.nice_limit(float(np.percentile(percent[brain], 99))) if brain.any() else 1.0
     scale = fig.Scale("viridis", (0.0, top), "% of median brain intensity")
     rows.append([_painted(cut[last], windows[last], percent, brain, scale, plane, index) for plane, index in shown])
     return fig.sheet_figure(rows, [*cut, "SD of the error"], [plane for plane, _ in shown], {len(rows) - 1: scale})
+
+
+def _percent(std: np.ndarray, image: np.ndarray, brain: np.ndarray) -> np.ndarray:
+    """(X, Y, Z): the SD in % of the median intensity of the brain."""
+    found: np.ndarray = 100 * std / max(float(np.median(image[brain])) if brain.any() else 1.0, 1e-9)
+    return found
 
 
 def _painted(

@@ -21,6 +21,7 @@ from .tables import (
     metric_rows,
     millilitres,
     number,
+    percent,
     protocols,
     region_colour,
     region_rows,
@@ -54,7 +55,7 @@ def write_report(out_dir: Path, subject: str, run_dir: Path | None = None) -> Pa
     out_dir, subject = Path(out_dir), subject.removeprefix("sub-")
     subject_data = collect(out_dir, subject, run_dir)
     parts: list[dict[str, Any]] = []
-    pictures: dict[str, str] = {}
+    pictures: dict[str, bytes] = {}
     saved: list[str] = []
     quality = quality_for(sum(len(session.channels) for session in subject_data.sessions))
     for session in subject_data.sessions:
@@ -62,14 +63,27 @@ def write_report(out_dir: Path, subject: str, run_dir: Path | None = None) -> Pa
         head = f"sub-{subject}" + (f"_ses-{session.name}" if session.name else "")
         folder = Path(f"sub-{subject}", "figures")
         saved += (str(folder / name) for name in save_figures(figures, out_dir / folder, head).values())
-        pictures |= {key: fig.data_uri(content) for key, content in figures.pictures.items()}
+        pictures |= figures.pictures
         parts.append(session_part(session, subject_data, figures))
     page = out_dir / f"sub-{subject}.html"
     before = figures_of(page)
-    atomic_write(page, render(subject_data, parts, pictures, saved))
+    atomic_write(page, render(subject_data, parts, each_once(pictures), saved))
     for name in before - set(saved):
         (out_dir / name).unlink(missing_ok=True)  # of what is no longer in the derivative
     return page
+
+
+def each_once(pictures: Mapping[str, bytes]) -> dict[str, str]:
+    """Each picture as a data URI, or as the name of the first that is the same: sessions share their high field.
+
+    >>> each_once({"A/high": b"x", "B/high": b"x"})["B/high"]
+    'A/high'
+    """
+    first: dict[bytes, str] = {}
+    return {
+        name: fig.data_uri(content) if first.setdefault(content, name) == name else first[content]
+        for name, content in pictures.items()
+    }
 
 
 def reports_failure(page: Path) -> bool:
@@ -107,6 +121,7 @@ def render(subject: Subject, parts: list[dict[str, Any]], pictures: Mapping[str,
     filters: dict[str, Callable] = {
         "explained": explained,
         "number": number,
+        "percent": percent,
         "metric": metric_name,
         "meaning": metric_description,
         "ml": millilitres,

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ..evaluation.evidence import volume_errors
 from ..evaluation.protocols import PRIMARY
 from ..evaluation.thresholds import PURPOSES
 from ..evaluation.usable import WORDS, YES, Usable
@@ -38,7 +39,7 @@ def summary_of(session: Session, image: Judged, figures: SessionFigures) -> Imag
     sentences = (
         usable_sentence(image.usable),
         improved_sentence(session, image, figures),
-        doubt_sentence(image, figures),
+        doubt_sentence(session, image, figures),
     )
     return ImageSummary(image, *sentences)
 
@@ -98,8 +99,8 @@ def improved_sentence(session: Session, image: Judged, figures: SessionFigures) 
     )
 
 
-def doubt_sentence(image: Judged, figures: SessionFigures) -> str:
-    """Where the expected error is largest, what the scans contradict, and the detail they did not record."""
+def doubt_sentence(session: Session, image: Judged, figures: SessionFigures) -> str:
+    """Where the expected error is largest, which volumes are off, what the scans contradict or did not record."""
     error = figures.scale(image.contrast, image.label, "Error")
     weakest = figures.weakest.get((image.contrast, image.label), [])
     risk = figures.scale(image.contrast, image.label, "Risk").get("about", {})
@@ -114,6 +115,8 @@ def doubt_sentence(image: Judged, figures: SessionFigures) -> str:
         parts.append(
             f"Where the map of the expected error is bright; median over the brain {number(error['median'], 2)} %"
         )
+    if off := largest_volume_errors(session, image):
+        parts.append(f"Volumes farthest from high field: {off}")
     share = risk.get("FractionAbove")
     if isinstance(share, int | float) and math.isfinite(share):
         some = (
@@ -122,7 +125,16 @@ def doubt_sentence(image: Judged, figures: SessionFigures) -> str:
         parts.append(f"{some} the scans (risk map)")
     if finest := finest_detail(risk):
         parts.append(f"Detail finer than {finest} mm was not recorded")
-    return ". ".join(parts) + "." if parts else "There is no map that says it: do not trust detail anywhere."
+    if not (weakest or error or risk):
+        parts.append("There is no map that says it: do not trust detail anywhere")
+    return ". ".join(parts) + "."
+
+
+def largest_volume_errors(session: Session, image: Judged, count: int = 3) -> str:
+    """The structures whose volumes are farthest from those of high field, the worst first; nothing without it."""
+    errors = volume_errors(session.metrics, image.contrast, image.label)
+    worst = sorted(errors.items(), key=lambda item: -abs(item[1]))[:count]
+    return ", ".join(f"{name} ({value:+.0f} %)".replace("-", "−") for name, value in worst)
 
 
 def _tally(words: list[str]) -> str:

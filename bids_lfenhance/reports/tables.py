@@ -45,8 +45,8 @@ class MetricRow:
 def number(value: Any, digits: int = 3) -> str:
     """A figure as it is printed: ``digits`` significant digits (whole numbers kept whole), a dash for none.
 
-    >>> [number(v) for v in (22.531, 0.0501, 1502.3, 99.99, None, float("inf"))]
-    ['22.5', '0.0501', '1502', '100', '–', '∞']
+    >>> [number(v) for v in (22.531, 0.0501, 1502.3, 99.99, -0.0000251, None, float("inf"))]
+    ['22.5', '0.0501', '1502', '100', '−0.0000251', '–', '∞']
     """
     if not isinstance(value, int | float) or isinstance(value, bool) or math.isnan(value):
         return "–" if value is None or isinstance(value, float) else str(value)
@@ -54,7 +54,18 @@ def number(value: Any, digits: int = 3) -> str:
         return "∞" if value > 0 else "−∞"
     if abs(value) >= 10 ** (digits - 1) or value == int(value):
         return f"{value:.0f}".replace("-", "−")
+    if abs(value) < 1e-4:
+        return f"{value:.{digits - 1 - math.floor(math.log10(abs(value)))}f}".replace("-", "−")
     return f"{value:#.{digits}g}".removesuffix(".").replace("-", "−")  # 99.99 is rounded to "100."
+
+
+def percent(fraction: float) -> str:
+    """A share of the brain in %, with a sensible number of digits.
+
+    >>> percent(6.2e-7), percent(0.0137), percent(0.0)
+    ('less than 0.01', '1.4', '0')
+    """
+    return "less than 0.01" if 0 < fraction < 1e-4 else number(100 * fraction, 2)
 
 
 def signed(value: float, digits: int = 3) -> str:
@@ -68,13 +79,14 @@ def scan_rows(session: Session) -> list[dict[str, str]]:
 
 
 def _scan_row(scan: Mapping[str, Any]) -> dict[str, str]:
+    """What the page says of one scan, as text."""
     zooms = scan.get("Zooms")
     size = " × ".join(number(z, 2) for z in zooms) if isinstance(zooms, Sequence) and zooms else "–"
     coverage = scan.get("Coverage")
     return {
         "file": str(scan.get("File", "–")).rsplit("/", 1)[-1],
         "contrast": str(scan.get("Contrast", "–")),
-        "plane": _PLANES.get(str(scan.get("Plane")), str(scan.get("Plane") or "–")),
+        "plane": plane_name(scan.get("Plane")),
         "zooms": size,
         "field": field_strength(scan.get("FieldStrength")),
         "snr": number(scan.get("SNR")),
@@ -82,6 +94,15 @@ def _scan_row(scan: Mapping[str, Any]) -> dict[str, str]:
         "translation": number(scan.get("TranslationMm"), 2),
         "coverage": f"{100 * coverage:.0f} %" if isinstance(coverage, int | float) else "–",
     }
+
+
+def plane_name(plane: Any) -> str:
+    """The plane of a scan as text.
+
+    >>> plane_name("axi"), plane_name(None)
+    ('axial', '–')
+    """
+    return _PLANES.get(str(plane), str(plane or "–"))
 
 
 def field_strength(tesla: Any) -> str:
@@ -132,8 +153,9 @@ def _volume_row(
     name: str,
     columns: Iterable[tuple[SegmentationOutputs | None, Mapping[str, Any]]],
     reference: Mapping[str, float] | None,
-    digits: int,
+    most: int,
 ) -> dict[str, Any]:
+    """Volumes in mL with up to ``most`` decimals, those with an error to its second digit."""
     truth = reference.get(name) if reference else None
     cells = []
     for tissue, overlap in columns:
@@ -141,18 +163,20 @@ def _volume_row(
         change = 100 * (value - truth) / truth if value is not None and truth else None
         dice = overlap.get(name)
         error = tissue.error.get(name) if tissue else None
-        parts = [f"{signed(change, 2)} %"] if change is not None else []
+        cut = tissue is not None and name in tissue.cut
+        digits = min(most, max(0, 1 - math.floor(math.log10(error[0] / 1000)))) if error and error[0] > 0 else most
+        parts = [f"{signed(round(change, 1), 2)} %"] if change is not None else []
         parts += [f"Dice {dice:.2f}"] if isinstance(dice, float) and math.isfinite(dice) else []
         cells.append(
             {
-                "ml": "n/a" if tissue and name in tissue.cut else millilitres(value, digits),
+                "ml": "n/a" if cut else millilitres(value, digits),
                 "change": ", ".join(parts),
                 "percent": change,
                 "error": f"± {millilitres(error[0], digits)}, {number(error[1], 2)} %" if error else "",
-                "sure": number(tissue.confidence.get(name), 2) if tissue else "–",
+                "sure": number(tissue.confidence.get(name), 2) if tissue and not cut else "–",
             }
         )
-    return {"name": name, "cells": cells, "high": millilitres(truth, digits) if reference else None}
+    return {"name": name, "cells": cells, "high": millilitres(truth, most) if reference else None}
 
 
 def lesion_rows(session: Session) -> list[dict[str, str]]:

@@ -25,7 +25,7 @@ OWN_NAMES = {"DrawsStd": "Spread of the draws"}
 """What a map of a method is called on the page."""
 
 QUALITIES = (65, 50, 40)
-"""Of the pictures, on a page of up to two, up to four, and more contrasts: it stays near 12 MB."""
+"""Of the pictures, on a page of up to two (some 13 MB), up to four (some 25 MB), and more contrasts."""
 
 FEW_VOXELS = 50
 """Regions smaller than this have no mean worth naming."""
@@ -76,7 +76,7 @@ class Viewer:
             labels = np.maximum(contrast.tissue[key], inside) if key in contrast.tissue else inside
             entry["tissue"][key] = f"{home}/{key}/tissue"
             self.pictures[f"{home}/{key}/tissue"] = fig.encode_png(labels)
-            if key in contrast.regions and key in layers:  # one parcellation for every image: they lie on one grid
+            if key in contrast.regions:
                 entry["regions"][key] = f"{home}/{key}/regions"
                 self.pictures[f"{home}/{key}/regions"] = fig.encode_png(contrast.regions[key])
         self.contrasts.append(entry)

@@ -136,6 +136,32 @@ def test_keys_step_zoom_and_choose(shown: Browser):
     shown.wait(f"return document.querySelector('{CANVAS}').toDataURL() !== arguments[0]", whole)
 
 
+def test_keys_go_on_after_a_click_on_a_control(shown: Browser):
+    """In either case of letters, and from whichever control has the focus."""
+    shown.click(shown.middle(f"{VIEWER} .plane label", 2))
+    shown.wait(f"return document.activeElement === document.querySelector('{STAGE}')")
+    before = index(shown)
+    shown.press(DOWN)
+    settle(shown)
+    assert position(shown).startswith("x = ")
+    assert index(shown) == before - 1
+    shown.press("O")
+    assert shown.run(f"return document.querySelector('{VIEWER} select').value") == "mask"
+    shown.run(f"document.querySelector('{VIEWER} .plane input:checked').focus()")
+    shown.press("1", "o")
+    assert position(shown).startswith("z = ")
+    assert shown.run("return document.activeElement.type") == "radio", "keys leave the focus where it was"
+    assert shown.run(f"return document.querySelector('{VIEWER} select').value") == "tissue"
+
+
+def test_outlines_are_those_of_the_image_they_are_drawn_on(shown: Browser):
+    script = "return JSON.parse(document.querySelector('script.volumes').textContent).contrasts[0]"
+    contrast = shown.run(script)
+    keys = {image["key"] for image in contrast["images"]}
+    assert keys - {"inrSample"} == set(contrast["tissue"])
+    assert {path.split("/")[-2] for path in contrast["tissue"].values()} == set(contrast["tissue"])
+
+
 def test_flicker_and_divider_show_one_image_after_the_other(shown: Browser):
     shown.run(f"document.querySelector('{STAGE}').focus()")
     shown.press("m")

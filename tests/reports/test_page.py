@@ -61,7 +61,7 @@ def test_every_picture_a_viewer_names_is_there(page: str):
             wanted |= {f"{viewer['id']}/{contrast['name']}/{image['key']}" for image in shown}
             wanted |= {*contrast["tissue"].values(), *contrast["regions"].values()}
     assert wanted == set(pictures)
-    assert all(uri.startswith("data:image/") for uri in pictures.values())
+    assert all(uri.startswith("data:image/") or uri in pictures for uri in pictures.values())
 
 
 def test_every_voxel_of_the_head_can_be_looked_at(derivative: Path, page: str):
