@@ -275,10 +275,21 @@ def file_state(path: Path) -> tuple[int, ...]:
 def file_digest(path: Path) -> str:
     """The SHA-256 of a file; empty where it cannot be read."""
     try:
+        return sha256(path)
+    except InputError:
+        return ""
+
+
+def sha256(path: Path) -> str:
+    """The SHA-256 of a file; raise ``InputError`` if it cannot be read."""
+    try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError:
-        return ""
+    except OSError as error:
+        message = (
+            f"Expected to read {path}, found {error.strerror}; get its content (datalad get) or check its permissions."
+        )
+        raise InputError(message, code="not-readable", path=path) from error
 
 
 def _unusable(entities: Mapping[str, str], suffix: str, path: Path) -> str | None:

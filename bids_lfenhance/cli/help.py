@@ -45,9 +45,9 @@ methods: {methods}
 
 {epilog}"""
 
-EPILOG = """exit codes: 0 everything asked for is on disk; 1 some subject failed or is incomplete; 2 usage or preflight;
-3 (participant) nothing to do, as no low-field session matches; 130 stopped by Ctrl-C or SIGTERM.
-Research use only; never for a diagnosis."""
+EPILOG = """exit codes: 0 everything asked for is on disk; 1 a subject failed or is incomplete;
+2 the command or the input cannot be used; 3 (participant) nothing to do, as no low-field session matches;
+130 stopped by Ctrl-C or SIGTERM. Research use only; never for a diagnosis."""
 
 
 def overview() -> str:

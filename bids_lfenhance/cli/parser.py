@@ -14,7 +14,7 @@ from .._version import __version__
 from ..config import LEVELS, RESOURCES, RUN, SCANS, SETTINGS, Common, flag, from_toml, validated
 from ..errors import InputError
 from .help import ABOUT, EPILOG, describe_method, overview, print_lines
-from .parts import base_type, choices, did_you_mean, parts_of, respelt, settings_of_parts, shared
+from .parts import base_type, choices, did_you_mean, parts_of, settings_of_parts, shared
 
 OUTPUT = {
     "participant": "where the derivative goes",
@@ -72,15 +72,8 @@ def _refuse_scan(path: Path) -> None:
 
 
 def _refuse_unknown(parser: argparse.ArgumentParser, level: str, unknown: Sequence[str]) -> typing.NoReturn:
-    """Say of words that a level does not have how they are spelt now, what was meant, or which level has them."""
+    """Say of words that a level does not have what was meant, or which level has them."""
     options = [number for number, word in enumerate(unknown) if word.startswith("--")]
-    for number in options:
-        if spelt := respelt(unknown[number:], level):
-            message = (
-                f"Expected settings of a method or simulator as --set KEY=VALUE, found {unknown[number]}; write "
-                f"{spelt} (--help-method NAME lists them)."
-            )
-            raise InputError(message, code="old-option", option=unknown[number])
     advice = ""
     if options:
         word = unknown[options[0]].partition("=")[0]

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..config import LEVELS, SETTINGS, flag
+from ..config import SETTINGS, flag
 from ..config.train import PLAIN
 from ..errors import InputError
 from ..methods import METHODS, description, trained_methods
@@ -250,27 +250,3 @@ def refuse_misspelt(parser: argparse.ArgumentParser, words: Sequence[str]) -> No
         if option.startswith("--") and option not in known:
             advice = did_you_mean(option, known)
             parser.error(f"unrecognized arguments: {word}" + (f"; {advice.strip()}" if advice else ""))
-
-
-def respelt(words: Sequence[str], level: str) -> str | None:
-    """How the first of these unknown words is spelt now, if it is an option that a method or simulator once had.
-
-    >>> respelt(["--cfm-solver", "euler"], "participant"), respelt(["--no-inr-psf"], "participant")
-    ('--set solver=euler', '--set psf=false')
-    """
-    old, equals, value = words[0].partition("=")
-    off = old.startswith("--no-")
-    name, _, key = old.removeprefix("--no-" if off else "--").partition("-")
-    key = key.replace("-", "_")
-    parts = [part for other in LEVELS for part in parts_of(other) if part.name == name]
-    kinds = [kind for part in parts for field, kind in typing.get_type_hints(part.known).items() if field == key]
-    if not kinds:
-        return None
-    if kinds[0] is bool:
-        value = str(not off).lower()
-    elif not equals:
-        value = words[1] if len(words) > 1 and not words[1].startswith("-") else "VALUE"
-    if key in shared(level):
-        return f"{flag(key)} {value}"
-    own = {part.table for part in parts_of(level) if part.name == name and key in part.fields}
-    return f"--set {'simulator.' if level == 'train' and own == {'simulator'} else ''}{key}={value}"

@@ -117,7 +117,6 @@ def _participant(settings: Settings) -> int:
     from ..bids.plan import describe, make_plan, why_nothing
     from ..nn.device import choose_device
     from ..workflows.run import (
-        NOTHING_BUNDLED,
         check_request,
         make_run_spec,
         preflight,
@@ -139,8 +138,6 @@ def _participant(settings: Settings) -> int:
         return NOTHING_TO_DO
     if settings.dry_run:
         return FAILED if plan.failed else DONE
-    if settings.segmentation is None and spec.segmentation == "none" and not settings.sloppy:
-        _to_stderr(f"Warning: {NOTHING_BUNDLED}")
     _to_stderr(*(f"Warning: {warning}" for warning in (*filter(None, [renamed]), *all_warnings(plan))))
     preflight(settings, spec)
     outcome = run_participants(settings, spec, plan)

@@ -31,7 +31,7 @@ SEGMENTATIONS = ("builtin", "synthseg", "none")
 """Segmenters of the regions: the bundled network, FreeSurfer's mri_synthseg, none."""
 
 PROTOCOLS = ("brain-fit", "max", "h2lo", "ulfenc-val", "ulfenc-final", "slice2d")
-"""Protocols of the comparison with high field (``evaluation.protocols``); by the first we decide."""
+"""Protocols of the comparison with high field (``evaluation.protocols``); the first is the primary one."""
 
 BUDGETS = ("sloppy", "cpu", "gpu")
 """How much computing a method may spend: a test, two cores, a GPU (the published size)."""

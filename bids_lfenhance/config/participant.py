@@ -38,7 +38,7 @@ class Settings(Common):
     segmentation: str | None = option(
         None,
         "segmentation of anatomical regions: the bundled network, FreeSurfer's mri_synthseg, or none (tissue only) "
-        "(default: builtin where its weights are bundled; none with --sloppy)",
+        "(default: builtin; none with --sloppy)",
         ENHANCEMENT,
         choices=SEGMENTATIONS,
     )
@@ -63,7 +63,7 @@ class Settings(Common):
     work_dir: Path | None = option(None, "folder for intermediate files (default: under TMPDIR)", RUN, "-w")
     clean_workdir: bool = option(False, "remove these subjects' earlier intermediate files before starting", RUN)
     stop_on_first_crash: bool = option(False, "stop everything when one subject fails", RUN)
-    strict: bool = option(False, "count subjects with an image that is usable for nothing as failed", RUN)
+    strict: bool = option(False, "count subjects with an image that is not usable for any purpose as failed", RUN)
     write_graph: bool = option(
         False, "write the graph of nodes to the log folder: graph.dot, and a picture where graphviz is", RUN
     )

@@ -54,7 +54,7 @@ class TrainSettings(Common):
     folds: int | None = option(None, "cut the subjects into this many folds, one of them kept for the test", TRAINING)
     fold: int = option(0, "the fold that is kept for the test", TRAINING)
     init_weights: str | None = option(None, "weights to begin with: a folder, a file or a name", TRAINING)
-    precision: str = option("bf16", "numbers of the forward and backward pass", TRAINING, choices=("bf16", "fp32"))
+    precision: str = option("bf16", "arithmetic of the forward and backward pass", TRAINING, choices=("bf16", "fp32"))
     validate_every: int | None = option(None, "steps between validations (default: 200)", TRAINING)
     patience: int | None = option(None, "validations without gain after which to stop (default: never)", TRAINING)
     max_minutes: float | None = option(None, "stop in good order after this many minutes", TRAINING)

@@ -1,6 +1,5 @@
 """Sessions of a simulated dataset: each lands whole, by the renaming of its folder."""
 
-import hashlib
 import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
@@ -126,15 +125,3 @@ def add_high_field(
                 shutil.copyfile(scan.path, path)
 
     _write_folder(folder, fill)
-
-
-def sha256(path: Path) -> str:
-    """The SHA-256 of a file, raise ``InputError`` if it cannot be read."""
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        message = (
-            f"Expected to read {path}, found {error.strerror}; get its content (datalad get) or check its permissions."
-        )
-        raise InputError(message, code="not-readable", path=path) from error

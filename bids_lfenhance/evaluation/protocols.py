@@ -14,7 +14,7 @@ from ..errors import InputError
 from ..imaging.grid import Box, box_of
 
 PRIMARY = "brain-fit"
-"""The protocol we decide by (docs/metrics.md)."""
+"""The primary protocol (docs/metrics.md)."""
 
 Window = Literal["gaussian", "uniform"]
 
@@ -158,7 +158,7 @@ PROTOCOLS: Mapping[str, Protocol] = {
         ("brain",),
         INTENSITY + HISTOGRAM + SHARPNESS,
         "Inside the brain, after the least-squares gain and offset of the image to the reference; data range = 99.9th "
-        "percentile of the reference brain. The protocol we decide by: blind to units, not to contrast.",
+        "percentile of the reference brain. The primary protocol: blind to units, not to contrast.",
     ),
     "max": Protocol(
         by_target_max,

@@ -48,8 +48,7 @@ def enhance(
     _check(volume, method, sampling, n_samples)
     count = n_samples or method.about.draws
     start, cpu = time.perf_counter(), time.process_time()
-    earlier = _sequence(generator).n_children_spawned
-    children = generator.spawn(count)
+    seed, children = _seed(generator), generator.spawn(count)
     try:
         prepared = method.prepare(volume, sampling)
     except (RuntimeError, MemoryError) as error:
@@ -65,11 +64,7 @@ def enhance(
     if isinstance(sums, str):
         raise _no_memory(method.name, sums)
     provenance = _provenance(volume, method, fitted.settings, sums.records, warnings)
-    provenance |= {
-        "seed": _seed(generator, earlier),
-        "seconds": time.perf_counter() - start,
-        "cpu_seconds": time.process_time() - cpu,
-    }
+    provenance |= {"seed": seed, "seconds": time.perf_counter() - start, "cpu_seconds": time.process_time() - cpu}
     image: np.ndarray = sums.mean.astype(np.float32)
     maps: Mapping[str, np.ndarray] = {}
     if method.combine_draws and sums.residuals is not None:
@@ -245,14 +240,9 @@ def _provenance(
     }
 
 
-def _sequence(generator: np.random.Generator) -> np.random.SeedSequence:
+def _seed(generator: np.random.Generator) -> JsonObject:
+    """What gives the same draws again; ``spawned``: how many children the generator had before, where it had any."""
     sequence = generator.bit_generator.seed_seq
     assert isinstance(sequence, np.random.SeedSequence)
-    return sequence
-
-
-def _seed(generator: np.random.Generator, earlier: int) -> JsonObject:
-    """What gives the same draws again; ``earlier``: how many children the generator had before, where it had any."""
-    sequence = _sequence(generator)
     seed = {"entropy": sequence.entropy, "spawn_key": list(sequence.spawn_key)}
-    return seed | ({"spawned": earlier} if earlier else {})
+    return seed | ({"spawned": sequence.n_children_spawned} if sequence.n_children_spawned else {})

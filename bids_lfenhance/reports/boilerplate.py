@@ -238,7 +238,7 @@ def _trust(subject: Subject, cite: ReferenceNumbers) -> str:
         text += (
             " Against high field, peak signal-to-noise ratio, structural similarity "
             f"{cite('ssim')} and further metrics were computed under named protocols, with the plain mean as the "
-            "baseline; we decide by the protocol brain-fit (inside the brain, least-squares gain and offset, data "
+            "baseline; the primary protocol is brain-fit (inside the brain, least-squares gain and offset, data "
             "range the 99.9th percentile of the reference)."
         )
     return text

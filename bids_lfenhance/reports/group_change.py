@@ -71,7 +71,7 @@ def change_table(rows: Sequence[Mapping[str, Any]], cohort: Cohort) -> Table:
         ("Image", ""),
     ]
     columns += [
-        (name[:1].upper() + name[1:], "change since the first session, %, ± the errors of both against high field")
+        (name[:1].upper() + name[1:], "change since the first session, % ± the errors against high field")
         for name in names
     ]
     lines: dict[tuple, dict[str, Cell]] = {}

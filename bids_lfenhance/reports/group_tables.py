@@ -163,7 +163,7 @@ def session_text(session: str) -> str:
 
 
 def quality_table(metrics: Rows) -> Table:
-    """Image metrics under the deciding protocol, the baseline above the methods."""
+    """Image metrics under the primary protocol, the baseline above the methods."""
     cells = {
         (row["contrast"], row["session"], row["image"], row["metric"]): row
         for row in metrics

@@ -67,7 +67,7 @@ def _listed(words: list[str]) -> str:
 
 
 def shown_rows(session: Session) -> list[MetricRow]:
-    """The four metrics of each contrast that stand open: inside the brain, by the deciding protocol."""
+    """The four metrics of each contrast that stand open: inside the brain, by the primary protocol."""
     rows = [row for row in metric_rows(session, PRIMARY) if row.region == "brain" and row.metric in SUMMARY_METRICS]
     rows.sort(key=lambda row: SUMMARY_METRICS.index(row.metric))
     contrasts = dict.fromkeys(row.contrast for row in metric_rows(session, PRIMARY))

@@ -272,7 +272,7 @@ def verdict_of_change(metric: str, baseline: float | None, value: float | None) 
 
 
 def protocols(session: Session) -> list[str]:
-    """The protocols there are figures of intensities for, the one we decide by first."""
+    """The protocols there are figures of intensities for, the primary one first."""
     names = [name for row in session.metrics if not (name := str(row.get("protocol"))).startswith("seg-")]
     names = list(dict.fromkeys(names))
     return sorted(names, key=lambda name: name != PRIMARY)
@@ -309,7 +309,7 @@ def metric_description(metric: str) -> str:
 
 
 def regressions(session: Session) -> list[str]:
-    """A sentence for each headline metric, inside the brain and by the decisive protocol, that is worse than before."""
+    """A sentence for each headline metric, inside the brain and by the primary protocol, that is worse than before."""
     sentences = []
     for row in metric_rows(session, PRIMARY):
         if row.metric not in HEADLINE or row.region != "brain":

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .._version import __version__
+from ..bids.scans import sha256
 from ..config import CONTRASTS
 from ..imaging.volume import Volume
 from ..methods.options import IN_HIGH_FIELD_CONTRAST, AskedFusion
@@ -75,7 +76,7 @@ class Job:
         files = [path for *_, path in (*self.high, *self.low)] + ([self.label_map] if self.label_map else [])
         about = {"draws": None, "made_by": None, "licence": None, "trained_on": None, "version": __version__}
         content = asdict(self) | about | {"states": [_state(path) for path in files]}
-        content["inputs"] = [_digest(path) for path in self.inputs]
+        content["inputs"] = [sha256(Path(path)) for path in self.inputs]
         key = hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:10]
         count = 1 if self.low or not self.simulator else self.draws
         return tuple(root / f"{self.name}_{key}_{number}" for number in range(count))
@@ -145,7 +146,7 @@ def _keep_head(folder: Path, job: Job) -> None:
         images, contrasts = head_bytes(high, mask), high.contrasts
     write_head(
         folder, images, contrasts, job.subject, job.session, dataset=job.dataset, origin={"licence": job.licence},
-        sources=[(str(path), _digest(str(path))) for path in files],
+        sources=[(str(path), sha256(Path(path))) for path in files],
     )  # fmt: skip
 
 
@@ -193,7 +194,7 @@ def _keep_labels(folder: Path, job: Job) -> None:
         job.subject,
         dataset=job.dataset,
         origin=about,
-        sources=[(path, _digest(path))],
+        sources=[(path, sha256(Path(path)))],
     )
 
 
@@ -247,9 +248,4 @@ def _about(job: Job) -> dict[str, object]:
 
 def _files_of(job: Job) -> list[tuple[str, str]]:
     files = [path for *_, path in (*job.high, *job.low)] + ([job.label_map] if job.label_map else [])
-    return [(path, _digest(path)) for path in files]
-
-
-def _digest(path: str) -> str:
-    with Path(path).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return [(path, sha256(Path(path))) for path in files]

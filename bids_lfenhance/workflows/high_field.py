@@ -4,9 +4,9 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from ..bids.scans import sha256
 from ..bids.sidecars import read_json, split_name
 from ..bids.simulated import SOURCE
-from ..derivatives.simulated import sha256
 from ..errors import InputError
 from ..imaging.headers import open_scan
 from ..imaging.preprocess import prepare_reference

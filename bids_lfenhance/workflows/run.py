@@ -53,14 +53,6 @@ MOST_THREADS = 4
 """More threads than this for one step bring little at 1 mm (benchmarks/)."""
 
 
-NOTHING_BUNDLED = (
-    "no regions are segmented, tissue alone: this version bundles no weights for them; train some "
-    "(bids_lfenhance LABEL_MAPS OUT train --method regions) and name them with --segmentation-weights, or choose "
-    "--segmentation synthseg."
-)
-"""The warning of a run without ``--segmentation`` if no weights are bundled."""
-
-
 @dataclass
 class Outcome:
     """Outcome of a run: subjects done, already complete, failed (subject, sentences), what its images are usable for,
@@ -129,8 +121,7 @@ def make_run_spec(settings: Settings, method_settings: Mapping[str, Any], device
     chosen, hashed = dict(method_settings), dict(method_settings)
     asked = method.about.sampling(**chosen)
     check_draws(method, asked, settings.n_samples)
-    maps: Mapping[str, Mapping[str, str]] = {}
-    contrasts: tuple[str, ...] = ()
+    found: dict[str, Any] = {"maps": {}, "weights_contrasts": ()}
     draws = settings.n_samples or method.about.draws
     if method.about.needs_weights:
         from ..nn.weights import is_address, load_weights
@@ -144,8 +135,8 @@ def make_run_spec(settings: Settings, method_settings: Mapping[str, Any], device
         hashed |= {"weights": weights.sha256, "contrast_share": SHARES.get(chosen.get("target_contrast", ""))}
         if hasattr(asked, "estimate"):
             chosen["estimate"], hashed["estimate"] = _estimate(method.name, asked.estimate, weights)
-        maps = method.map_metadata(weights, asked, draws) if method.map_metadata else {}
-        contrasts = weights.contrasts
+        found["maps"] = method.map_metadata(weights, asked, draws) if method.map_metadata else {}
+        found["weights_contrasts"] = weights.contrasts
     segmenter = choose_segmenter(settings)
     hashed["regions"] = [segmenter.name, segmenter.sha256]
     threads = min(settings.omp_nthreads or MOST_THREADS, available_cpus(), settings.nprocs or available_cpus())
@@ -171,8 +162,7 @@ def make_run_spec(settings: Settings, method_settings: Mapping[str, Any], device
         segmentation=segmenter.name,
         segmentation_weights=segmenter.weights,
         segmentation_hash=segmenter.sha256,
-        maps=maps,
-        weights_contrasts=contrasts,
+        **found,
     )
 
 

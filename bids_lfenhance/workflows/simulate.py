@@ -12,6 +12,7 @@ import numpy as np
 
 from .._version import __version__
 from ..bids.highfield import SimulationPlan
+from ..bids.scans import sha256
 from ..bids.sidecars import bids_uri
 from ..bids.simulated import SOURCE, add_participants, write_simulated_dataset
 from ..config import SimulateSettings
@@ -22,7 +23,6 @@ from ..derivatives.simulated import (
     has_high_field,
     high_field_path,
     session_exists,
-    sha256,
     write_session,
 )
 from ..errors import InputError

@@ -329,24 +329,6 @@ def test_the_nearest_name_is_offered(folders, tmp_path, capsys):
         assert meant in capsys.readouterr().err.rpartition("unrecognized")[2]
 
 
-@pytest.mark.parametrize(
-    ("level", "words", "spelt"),
-    [
-        ("participant", ["--fusionnet-weights", "folder"], "--weights folder"),
-        ("participant", ["--fusionnet-target-contrast=own"], "--target-contrast own"),
-        ("participant", ["--no-cfm-sample", "--sloppy"], "--set sample=false"),
-        ("participant", ["--inr-width"], "--set width=VALUE"),
-        ("simulate", ["--physics-snr", "12"], "--set snr=12"),
-        ("train", ["--physics-snr", "12"], "--set simulator.snr=12"),
-        ("train", ["--h2lo-no-siren"], "--set no_siren=true"),
-    ],
-)
-def test_options_that_were_are_answered_with_how_they_are_spelt(folders, level, words, spelt):
-    with refused("old-option", option=words[0]) as caught:
-        parse([*folders[:2], level, *words])
-    assert f"write {spelt} (" in str(caught.value)
-
-
 def test_shared_settings_are_those_of_the_method(folders):
     words = ["--weights", "folder", "--precision", "fp32", "--set", "strength=.5", "contrast=none"]
     expected = {"weights": "folder", "precision": "fp32", "strength": 0.5, "contrast": "none"}

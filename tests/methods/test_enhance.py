@@ -69,6 +69,13 @@ def test_draws_that_never_differ_are_not_counted(volume: Volume) -> None:
     check_draws(cfm, cfm.about.sampling(), 2)
 
 
+def test_other_draws_of_one_generator_have_another_record(volume: Volume) -> None:
+    generator = np.random.default_rng(7)
+    one, other = (enhance(volume, method(noise), Nothing(), generator) for _ in range(2))
+    assert not np.array_equal(one.image, other.image)
+    assert one.provenance["seed"] == {"entropy": 7, "spawn_key": []} != other.provenance["seed"]
+
+
 def test_not_a_number_is_not_handed_on(volume: Volume) -> None:
     with pytest.raises(MethodError, match="360 voxels that are not numbers"):
         enhance(volume, method(lambda generator: np.nan), Nothing(), np.random.default_rng(0))
