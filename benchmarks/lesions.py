@@ -2,14 +2,18 @@
 
 python benchmarks/lesions.py real patient26 --contrasts T1w T2w FLAIR --planes axi axi+cor+sag [--out TABLE]
 python benchmarks/lesions.py planted norm sub-11 --planes axi axi+cor+sag [--target-contrast own] [--out TABLE]
+python benchmarks/lesions.py large norm sub-12 --target-contrast own [--picture FILE] [--out TABLE]
 python benchmarks/lesions.py drawn patient26 --method cssdiff --draws 5 --contrasts T1w T2w --planes axi+cor+sag
 
 ``real``: lesions outlined in a person of open_ms. Contrast = (mean of the lesions − mean of the white matter around
 them) / that mean, in high field, in the plain mean of the stacks and in the estimate. ``planted``: cubes, crosses and
 shells of 2 to 12 mm, brighter and darker than the white matter they lie in, put into high field before it is acquired.
 Each session is made twice, with and without them; what is kept = the sum over a lesion of the difference that they make
-to the estimate / the same of the plain mean. ``drawn``: the contrast of real lesions in draws of a method, over that
-in the estimate; and "grown", the share of healthy places (balls of 5 mm deep in white matter, in each draw) that differ
+to the estimate / the same of the plain mean. ``large``: a ball
+of 44 mm in one half of the brain (dark core, bright rim, grey oedema, as of a tumour) and a cavity of 36 mm that opens to
+the surface of the other, put into high field; contrast of each part as above, to undisturbed white matter, and the share
+of it inside the brain mask that is found. ``drawn``: the contrast of real lesions in draws of a method, over that in
+the estimate; and "grown", the share of healthy places (balls of 5 mm deep in white matter, in each draw) that differ
 from the white matter around them by more than half the contrast of the lesions. Subjects as of fidelity.py.
 """
 
@@ -40,6 +44,12 @@ KINDS = {"bright": 0.5, "dark": -0.35}
 APART_MM = 10.0
 RING = (2, 5)
 """Voxels from a real lesion between which the white matter around it is taken."""
+
+TUMOUR_MM, CAVITY_MM = (11, 15, 22), 18
+"""Radii of core, rim and oedema of a large lesion, and of a cavity, uneven by some mm."""
+
+LARGE = {"core": 0.25, "rim": 1.15, "oedema": 0.6, "cavity": 0.2}
+"""Their intensity at high field, T1w after contrast agent, as a share of white matter."""
 
 HEALTHY, BALL = 20, 2.5
 """Healthy places where a draw may grow a lesion, and their radius in mm."""
@@ -181,9 +191,76 @@ def planted(given: argparse.Namespace, subject: str, planes: str) -> None:
             report(about, figures, given.out)
 
 
+def large_lesions(image: np.ndarray, brain: np.ndarray) -> tuple[np.ndarray, dict[str, np.ndarray], np.ndarray]:
+    """((X, Y, Z) what is added, (X, Y, Z) bool of each part, (X, Y, Z) bool the white matter around all of them)."""
+    white = oracle.tissue_by_intensity(image, brain)[2] > 0.8
+    level, rng = float(np.median(image[white])), np.random.default_rng(SEED)
+    middle = round(ndimage.center_of_mass(brain)[0])
+    left = brain & (np.arange(image.shape[0])[:, None, None] < middle)
+    uneven = ndimage.gaussian_filter(rng.standard_normal(image.shape).astype(np.float32), 4)
+    uneven *= 2 / uneven.std()
+
+    def distance(point: np.ndarray) -> np.ndarray:
+        return ndimage.distance_transform_edt(~_at(point, image.shape)).astype(np.float32) + uneven
+
+    depth = ndimage.distance_transform_edt(brain)
+    tumour = distance(np.argwhere(left & (depth > 24) & (depth < 26))[0])
+    surface = np.argwhere(brain & ~left & (depth <= 1.5))
+    cavity = distance(surface[len(surface) // 2])
+    parts = {
+        "core": tumour < TUMOUR_MM[0],
+        "rim": (tumour >= TUMOUR_MM[0]) & (tumour < TUMOUR_MM[1]),
+        "oedema": (tumour >= TUMOUR_MM[1]) & (tumour < TUMOUR_MM[2]),
+        "cavity": cavity < CAVITY_MM,
+    }
+    parts = {name: part & brain for name, part in parts.items()}
+    values = sum(np.where(part, LARGE[name] * level - image, 0) for name, part in parts.items())
+    untouched = (tumour > TUMOUR_MM[2] + 3) & (cavity > CAVITY_MM + 3)
+    return values.astype(np.float32), parts, white & untouched
+
+
+def large(given: argparse.Namespace, subject: str, planes: str) -> None:
+    image, _, brain = high_field(given.data, subject)
+    added, parts, around = large_lesions(image["T1w"], brain)
+    case = make_case(given.data, subject, session(given, planes, ["T1w"]), {"T1w": added})
+    images = {
+        "high": case.truth["T1w"],
+        "mean": case.volume.image[0],
+        "estimate": estimated(case, given.target_contrast)[0],
+    }
+    for name, part in parts.items():
+        inner = ndimage.binary_erosion(part)
+        figures = {kind: contrast_of(one, inner, around) for kind, one in images.items()}
+        figures |= {"kept": figures["estimate"] / figures["mean"], "masked": float(case.volume.brain[part].mean())}
+        report({"subject": subject, "planes": planes, "kind": name, "contrast": "T1w"}, figures, given.out)
+    if given.picture:
+        show(images, parts, given.picture)
+
+
+def show(images: dict[str, np.ndarray], parts: dict[str, np.ndarray], path: Path) -> None:
+    """Plain mean, estimate and high field: axial and coronal through the tumour, axial through the cavity."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    (_, y, z), cavity = (np.argwhere(parts[name]).mean(axis=0).round().astype(int) for name in ("core", "cavity"))
+    figure, axes = plt.subplots(3, 3, figsize=(9, 9.6), facecolor="black")
+    for column, (name, words) in enumerate(
+        {"mean": "plain mean", "estimate": "fusionnet", "high": "high field"}.items()
+    ):
+        shown = images[name] / np.percentile(images[name][images["high"] > 0], 98)
+        for row, plane in enumerate((shown[:, :, z], shown[:, y], shown[:, :, cavity[2]])):
+            axes[row, column].imshow(plane.T, cmap="gray", origin="lower", vmin=0, vmax=1)
+            axes[row, column].axis("off")
+        axes[0, column].set_title(words, color="white")
+    figure.tight_layout(pad=0.3)
+    figure.savefig(path, dpi=80, facecolor="black", pil_kwargs={"quality": 88})
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("how", choices=["real", "planted", "drawn"])
+    parser.add_argument("how", choices=["real", "planted", "large", "drawn"])
     parser.add_argument("subjects", nargs="+")
     parser.add_argument("--contrasts", nargs="+", default=["T1w", "T2w", "FLAIR"], choices=CONTRASTS)
     parser.add_argument("--planes", nargs="+", default=["axi", "axi+cor+sag"])
@@ -191,9 +268,10 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=SHARED)
     parser.add_argument("--method", default="cfm", help="whose draws")
     parser.add_argument("--draws", type=int, default=5)
+    parser.add_argument("--picture", type=Path, help="of the last session with large lesions")
     parser.add_argument("--out", type=Path, help="table of tab-separated values that the rows are added to")
     given = parser.parse_args()
-    run = {"real": real, "planted": planted, "drawn": drawn}[given.how]
+    run = {"real": real, "planted": planted, "large": large, "drawn": drawn}[given.how]
     for subject in given.subjects:
         for planes in given.planes:
             run(given, subject, planes)
