@@ -9,12 +9,12 @@ python benchmarks/lesions.py drawn patient26 --method cssdiff --draws 5 --contra
 them) / that mean, in high field, in the plain mean of the stacks and in the estimate. ``planted``: cubes, crosses and
 shells of 2 to 12 mm, brighter and darker than the white matter they lie in, put into high field before it is acquired.
 Each session is made twice, with and without them; what is kept = the sum over a lesion of the difference that they make
-to the estimate / the same of the plain mean. ``large``: a ball
-of 44 mm in one half of the brain (dark core, bright rim, grey oedema, as of a tumour) and a cavity of 36 mm that opens to
-the surface of the other, put into high field; contrast of each part as above, to undisturbed white matter, and the share
-of it inside the brain mask that is found. ``drawn``: the contrast of real lesions in draws of a method, over that in
-the estimate; and "grown", the share of healthy places (balls of 5 mm deep in white matter, in each draw) that differ
-from the white matter around them by more than half the contrast of the lesions. Subjects as of fidelity.py.
+to the estimate / the same of the plain mean. ``large``: a ball of 44 mm in one half of the brain (dark core, bright
+rim, grey oedema, as of a tumour) and a cavity of 36 mm that opens to the surface of the other, put into high field;
+contrast of each part as above, to undisturbed white matter, and the share of it inside the brain mask that is found.
+``drawn``: the contrast of real lesions in draws of a method, over that in the estimate; and "grown", the share of
+healthy places (balls of 5 mm deep in white matter, in each draw) that differ from the white matter around them by more
+than half the contrast of the lesions. Subjects as of fidelity.py.
 """
 
 import argparse
