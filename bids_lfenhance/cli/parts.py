@@ -131,6 +131,7 @@ def settings_of_parts(
             tables[table] = {
                 key: part.value(key, file[table][key], where) for key in file.get(table, {}) if key in kept
             }
+    _refuse_unread(level, run, file, chosen)
     main = next(iter(chosen), "")
     for word in given.get("set", ()):
         table, key, value = _split(word, main)
@@ -145,6 +146,21 @@ def settings_of_parts(
         if name in given and name in shared(level):
             tables[main][name] = _shared_value(level, chosen[main], name, given[name])
     return {f"{table}_options": options for table, options in tables.items()}
+
+
+def _refuse_unread(
+    level: str, run: Mapping[str, Any], file: Mapping[str, Mapping[str, Any]], chosen: Mapping[str, Part]
+) -> None:
+    """Raise ``InputError`` for a table of a settings file that nothing reads, unless its reader was replaced."""
+    kinds = {part.table: part.kind for part in parts_of(level)}
+    for table in [name for name in ("method", "simulator") if file.get(name) and name not in chosen]:
+        kind = kinds.get(table, "")
+        if run.get(kind) == file["run"].get(kind):
+            message = (
+                f"Expected settings of what is used ({_used(chosen.values())}), found a [{table}] table in the "
+                "settings file, which would have no effect; drop it, or choose what it belongs to."
+            )
+            raise InputError(message, code="no-effect", key=table)
 
 
 def _replaced(part: Part, run: Mapping[str, Any], before: Mapping[str, Any]) -> set[str]:

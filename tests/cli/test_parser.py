@@ -316,6 +316,18 @@ def test_what_a_settings_file_may_not_say(folders, tmp_path, text):
         parse([*folders, "--config-file", str(path)])
 
 
+def test_a_table_that_nothing_reads_is_refused(folders, tmp_path):
+    path = tmp_path / "config.toml"
+    path.write_text("[simulator]\nsnr = 5.0\n")
+    for level in ("participant", "train"):
+        with refused("no-effect", key="simulator"):
+            parse([*folders[:2], level, "--config-file", str(path)])
+    path.write_text('[run]\naugment = "physics"\n[simulator]\nsnr = 5.0\n')
+    words = [*folders[:2], "train", "--method", "pfsr", "--config-file", str(path)]
+    assert parse(words).simulator_options == {"snr": 5.0}
+    assert parse([*words, "--augment", "none"]).simulator_options == {}, "the command line wins"
+
+
 def test_the_nearest_name_is_offered(folders, tmp_path, capsys):
     path = tmp_path / "config.toml"
     path.write_text("[run]\noutput_lable = 'a'\n")
