@@ -214,9 +214,11 @@ def large_lesions(image: np.ndarray, brain: np.ndarray) -> tuple[np.ndarray, dic
         "cavity": cavity < CAVITY_MM,
     }
     parts = {name: part & brain for name, part in parts.items()}
-    values = sum(np.where(part, LARGE[name] * level - image, 0) for name, part in parts.items())
+    values = np.zeros_like(image, np.float32)
+    for name, part in parts.items():
+        values[part] = LARGE[name] * level - image[part]
     untouched = (tumour > TUMOUR_MM[2] + 3) & (cavity > CAVITY_MM + 3)
-    return values.astype(np.float32), parts, white & untouched
+    return values, parts, white & untouched
 
 
 def large(given: argparse.Namespace, subject: str, planes: str) -> None:

@@ -25,13 +25,22 @@ IMAGE_VARIABLE = "BIDS_LFENHANCE_IMAGE"
 BIDSIGNORE = ("*.html", "figures", "group", "*_xfm.*", "*_morph.*", "*_qc.*")
 """What the schema does not know. "figures", not "figures/": the slash form does not silence the validator."""
 
+FREESURFER_NAME = "Name of the region in FreeSurfer's colour table"
+
 OWN_DESCRIPTIONS = {
     "preproc": "Bias-corrected images as acquired; with res-, stacks fused by their plain mean on the canonical grid",
     "brain": "Mask of the brain",
+    "volumes": "Volumes of all tissues and regions of a subject in one table",
+    "comparison": "Figure: low field, enhanced and high field",
+    "registration": "Figure: scans with the edges of all scans together",
+    "tissue": "Figure: outlines of tissue and brain mask",
+    "regions": "Figure: regions in colour",
+    "thumbnail": "Figure: a small picture for the page of the group",
 }
 MAPS = {
     "": "",
     "Std": ": standard deviation of its error",
+    "Maps": ": figure of its maps",
     "Risk": ": re-degraded against acquired, in noise units",
     **DERIVED_MAPS,
 }
@@ -84,6 +93,7 @@ def write_dataset_files(
     }
     for name, rows in (labels or {}).items():
         texts[f"seg-{name}_dseg.tsv"] = table_text(["index", "name", "color", "freesurfer_name"], rows)
+        texts[f"seg-{name}_dseg.json"] = json_text({"freesurfer_name": {"Description": FREESURFER_NAME}})
     with locked(out / LOCK):
         check_ours(out)
         texts[".bidsignore"] = _merged_lines(out / ".bidsignore", BIDSIGNORE)

@@ -62,7 +62,9 @@ class Reading:
 
 
 def read_field_strength(sidecar: Mapping[str, Any]) -> Reading:
-    """What a sidecar says of the field: ImagingFrequency first, MagneticFieldStrength, then Manufacturer.
+    """What a sidecar says of the field: ImagingFrequency, MagneticFieldStrength, then Manufacturer.
+
+    Where the first two agree, the second, the nominal one, comes first.
 
     >>> read_field_strength({"MagneticFieldStrength": 0.006, "ImagingFrequency": 2.7}).values
     (('ImagingFrequency', 0.0634...), ('MagneticFieldStrength', 0.006))
@@ -79,6 +81,8 @@ def read_field_strength(sidecar: Mapping[str, Any]) -> Reading:
             unusable.append(f"{source}: {entry!r}")
         else:
             values.append((source, tesla))
+    if len(values) == 2 and abs(values[1][1] - values[0][1]) <= DISAGREEMENT * values[0][1]:
+        values.reverse()  # they agree: the nominal value then, by which BIDS has scans looked up
     maker = str(sidecar.get("Manufacturer", "")).lower()
     values += [("Manufacturer", tesla) for name, tesla in MANUFACTURERS.items() if name in maker]
     return Reading(tuple(values), tuple(unusable), tuple(reread))

@@ -58,6 +58,16 @@ def write_labels(
     atomic_write(image, encode_nifti(labels, grid.affine, frame))
 
 
+def write_rigid(path: Path, pose: np.ndarray) -> None:
+    """Write as ITK text how an image moves to the canonical grid; ``pose`` (4, 4) carries its points, RAS+ mm, there.
+
+    ITK resamples by carrying points the other way, from the fixed (canonical) to the moving space.
+    """
+    from nitransforms.io.itk import ITKLinearTransform
+
+    atomic_write(path, ITKLinearTransform.from_ras(np.linalg.inv(pose)).to_string(banner=True).encode())
+
+
 def write_table(path: Path, rows: Rows, columns: Mapping[str, Any]) -> None:
     """Write the data dictionary, then the TSV, its columns in the order of the dictionary."""
     write_json(sidecar_path(path), columns)

@@ -70,15 +70,26 @@ def reference_layout(session: LowFieldSession, spec: RunSpec) -> dict[str, Path]
     """The files of the high-field session a low-field session is compared with."""
     name = partial(derivative_name, spec.out_dir, (session.subject, session.reference_session))
     files: dict[str, Path] = {}
+    fixed = fixed_contrast(session)
     for contrast in contrasts(session.reference):
         scan = next(scan for scan in session.reference if scan.contrast == contrast)
-        files[f"preproc/{contrast}"] = name(contrast, **source_entities(scan), res=spec.resolution, desc="preproc")
+        own = source_entities(scan)
+        files[f"preproc/{contrast}"] = name(contrast, **own, res=spec.resolution, desc="preproc")
+        if contrast != fixed:
+            route = {"from": contrast, "to": space_of(session), "mode": "image"}
+            files[f"xfm/{contrast}"] = name("xfm", ".txt", **own, **route)
         for kind, seg in segmentations(spec).items():
             entities = {"seg": seg, "res": spec.resolution, "desc": f"preproc{contrast}"}
             files[f"{kind}/{contrast}"] = name("dseg", **entities)
             files[f"{kind}_table/{contrast}"] = name("dseg", ".tsv", **entities)
     files["mask"] = name("mask", res=spec.resolution, desc="brain")
     return files
+
+
+def fixed_contrast(session: LowFieldSession) -> str:
+    """The contrast of high field whose scan stayed where it was, and which the others were moved to."""
+    there = contrasts(session.reference)
+    return "T2w" if "T2w" in there else there[0]
 
 
 REGION_LABELS = {"builtin": "regions", "synthseg": "synthseg"}

@@ -21,7 +21,17 @@ from ..imaging.field_of_view import seen_in, without_cut
 from ..imaging.grid import Grid
 from ..imaging.nifti import ALIGNED, SCANNER
 from ..imaging.volume import Volume
-from .files import REGION_COLUMNS, VOLUME_COLUMNS, Rows, plain, write_image, write_json, write_labels, write_table
+from .files import (
+    REGION_COLUMNS,
+    VOLUME_COLUMNS,
+    Rows,
+    plain,
+    write_image,
+    write_json,
+    write_labels,
+    write_rigid,
+    write_table,
+)
 from .layout import is_enhanced, scan_states, segments_restored, session_layout
 from .sidecars import (
     BRAIN,
@@ -153,8 +163,6 @@ def _error_scale(content: SessionContent, spec: RunSpec, contrast: str) -> np.nd
 
 
 def _write_stacks(files: Mapping[str, Path], session: LowFieldSession, spec: RunSpec, content: SessionContent) -> None:
-    from nitransforms.io.itk import ITKLinearTransform
-
     stacks = {stack.name: stack for stack in content.acquired.stacks}
     for scan in session.stacks:
         stack = stacks[scan.stem]
@@ -167,9 +175,7 @@ def _write_stacks(files: Mapping[str, Path], session: LowFieldSession, spec: Run
         }
         grid = Grid(stack.native_affine, stack.data.shape)
         write_image(files[f"stack/{scan.stem}"], stack.data, grid, SCANNER, about)
-        # ITK resamples by carrying points from the fixed (canonical) to the moving (stack) space.
-        inverse = ITKLinearTransform.from_ras(np.linalg.inv(stack.lf2hf_xfm))
-        atomic_write(files[f"xfm/{scan.stem}"], inverse.to_string(banner=True).encode())
+        write_rigid(files[f"xfm/{scan.stem}"], stack.lf2hf_xfm)
 
 
 def _write_maps(

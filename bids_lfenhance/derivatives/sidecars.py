@@ -8,7 +8,7 @@ from ..bids.scans import Scan
 from ..bids.sessions import LowFieldSession
 from ..bids.sidecars import bids_uri
 from ..config import RunSpec
-from .layout import contrasts, is_enhanced, reference_layout
+from .layout import fixed_contrast, is_enhanced, reference_layout
 
 BRAIN = "Brain mask, of high field where the session has it"
 
@@ -44,9 +44,8 @@ def grid_metadata(spec: RunSpec, session: LowFieldSession | None = None) -> dict
     words = {"Resolution": f"{size} mm isotropic, RAS, sized to the head (canonical grid)"}
     if session is None or not session.paired:
         return words | {"SpatialReference": "orig"}
-    files = reference_layout(session, spec)
-    fixed = "T2w" if "preproc/T2w" in files else contrasts(session.reference)[0]
-    return words | {"SpatialReference": bids_uri(files[f"preproc/{fixed}"], spec.out_dir, "")}
+    fixed = reference_layout(session, spec)[f"preproc/{fixed_contrast(session)}"]
+    return words | {"SpatialReference": bids_uri(fixed, spec.out_dir, "")}
 
 
 def label_metadata(seg: str, image: str, contrast: str) -> dict[str, str]:

@@ -120,8 +120,14 @@ def add_high_field(
             path = draft / "anat" / high_field_path(out_dir, scan, session).name
             write_json(sidecar_path(path), {**scan.sidecar, **about[scan.path]})
             if how == "link":
-                path.symlink_to(os.path.realpath(scan.path))
+                path.symlink_to(_link_from(folder.resolve() / "anat", Path(os.path.realpath(scan.path))))
             else:
                 shutil.copyfile(scan.path, path)
 
     _write_folder(folder, fill)
+
+
+def _link_from(folder: Path, target: Path) -> str:
+    """What a link in a folder says: the way there, where both lie below one folder and may be moved together."""
+    common = os.path.commonpath([folder, target])
+    return str(target) if common == "/" else os.path.relpath(target, folder)

@@ -28,6 +28,7 @@ LPS = np.diag([-1.0, -1.0, 1.0])
 """RAS+ to the frame of ITK, and back."""
 
 ITK_KIND = "DisplacementFieldTransform_float_3_3"
+ITK_COMPOSITE = "CompositeTransform_float_3_3"
 
 
 @dataclass(frozen=True)
@@ -281,6 +282,8 @@ def carry_image(
     index = _carried(np.linalg.inv(affine), transform.points(grid))
     inside = np.all([(one > -0.5) & (one < n - 0.5) for one, n in zip(index, data.shape, strict=True)], axis=0)
     moved = ndimage.map_coordinates(np.asarray(data, np.float32), index, order=order, mode="nearest")
+    if order > 1 and data.min() >= 0:  # a cubic rings below zero beside bright edges; a magnitude has no such values
+        moved = np.maximum(moved, 0)
     return np.where(inside, moved, 0).astype(np.float32)
 
 
@@ -308,7 +311,9 @@ def write_displacement(transform: Displacement, path: str | Path) -> None:
     with h5py.File(path, "w") as file:
         for name, value in (("ITKVersion", "5.4.0"), ("HDFVersion", "1.14.3"), ("OSName", ""), ("OSVersion", "")):
             file.create_dataset(name, data=[value], dtype=h5py.string_dtype("ascii"))
-        group = file.create_group("TransformGroup/0")
+        group = file.create_group("TransformGroup/0")  # without it nitransforms, which expects one, finds nothing
+        group.create_dataset("TransformType", data=[ITK_COMPOSITE], dtype=h5py.string_dtype("ascii"))
+        group = file.create_group("TransformGroup/1")
         group.create_dataset("TransformType", data=[ITK_KIND], dtype=h5py.string_dtype("ascii"))
         group.create_dataset("TransformFixedParameters", data=fixed.astype(np.float64))
         group.create_dataset("TransformParameters", data=flipped.ravel(order="F"), compression=4)
@@ -319,7 +324,7 @@ def read_displacement(path: str | Path) -> Displacement:
     import h5py
 
     with h5py.File(path, "r") as file:
-        group = file["TransformGroup/0"]
+        group = file["TransformGroup/1"]
         fixed, values = group["TransformFixedParameters"][:], group["TransformParameters"][:]
     x, y, z = (int(n) for n in fixed[:3])
     affine = np.eye(4)

@@ -15,7 +15,7 @@ from bids_lfenhance.derivatives.simulated import add_high_field, has_high_field,
 from .sessions import HIGH, make_scan
 
 
-@pytest.mark.parametrize("odd", [b"", b"\0" * 700, gzip.compress(b"")])
+@pytest.mark.parametrize("odd", [b"", b"\0" * 700, gzip.compress(b"", mtime=0)])
 def test_a_copy_of_a_source_that_is_odd_and_readable_is_there(tmp_path: Path, odd: bytes) -> None:
     source = tmp_path / "sub-01_ses-A_T1w.nii.gz"
     nib.save(nib.Nifti1Image(np.ones((4, 4, 4), np.float32), np.eye(4)), source)

@@ -358,3 +358,23 @@ def test_the_sidecar_tells_how_far_lesions_stand_out(raw, spec, rng):
     assert about["Lesions"] == common | {"Contrast": {"preproc": -0.2, "inr": -0.1}}
     write_session(record, spec, replace(content(record, rng), lesions={"Masks": ["a"], "Failure": "It is damaged."}))
     assert "It is damaged." in json.loads(session_layout(record, spec)["qc"].read_text())["Warnings"]
+
+
+def test_high_field_that_was_moved_says_so_and_how(raw, spec, rng):
+    """Its T1w was moved to its T2w: only that is where its scanner had it."""
+    from nitransforms.linear import load
+
+    record, given = session(raw), content(session(raw), rng)
+    pose = np.eye(4)
+    pose[:3, 3] = (1.0, -2.0, 3.0)
+    moved, regions = {"Transforms": {"T1w": pose.tolist()}}, (given.regions, given.region_volumes)
+    volume, quality = replace(given.acquired, stacks=()), {"Contrast": "T1w"}
+    write_reference(record, spec, volume, given.labels, given.volumes, moved, quality, *regions)
+    files = reference_layout(record, spec)
+    about = {key: json.loads(sidecar_path(path).read_text()) for key, path in files.items() if "xfm" not in key}
+    assert about["preproc/T2w"]["SpatialReference"] == "orig"
+    assert about["preproc/T1w"]["SpatialReference"].endswith(files["preproc/T2w"].name)
+    codes = [int(nib.load(files[f"preproc/{name}"]).header["sform_code"]) for name in ("T1w", "T2w")]
+    assert codes == [2, 1]
+    np.testing.assert_allclose(load(files["xfm/T1w"], fmt="itk").matrix, np.linalg.inv(pose), atol=1e-6)
+    assert about["mask"]["Sources"] == about["preproc/T1w"]["Sources"], "of the contrast that it was found in"
