@@ -125,6 +125,8 @@ def atomic_folder(path: str | Path, fill: Callable[[Path], object]) -> Path:
             draft.rename(path)
             _flush(path.parent)
     finally:
+        if old.exists() and not path.exists():  # ended between the two renamings
+            old.rename(path)
         for leftover in (draft, old):
             shutil.rmtree(leftover, ignore_errors=True)
     return path

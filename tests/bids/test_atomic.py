@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from bids_lfenhance.bids import atomic
 from bids_lfenhance.bids.atomic import atomic_folder, atomic_write, locked, remove_drafts
 
 from ..refusals import refused
@@ -126,3 +127,37 @@ def test_what_killed_runs_left_half_written_goes_and_nothing_else(tmp_path: Path
     assert [path.name[-13:] for path in tmp_path.rglob(".tmp-*")] == ["-image.nii.gz"]
     remove_drafts(tmp_path)
     assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["whole.json"]
+
+
+@pytest.mark.parametrize("write", [atomic_write, atomic_folder])
+def test_content_is_on_the_disk_before_its_name(tmp_path: Path, monkeypatch, write):
+    flushed = []
+    monkeypatch.setattr(atomic, "_flush", lambda path: flushed.append((path.name, (tmp_path / "x").exists())))
+    write(tmp_path / "x", (lambda draft: (draft / "file").touch()) if write is atomic_folder else b"1")
+    assert [name.startswith(".tmp-") for name, _ in flushed[:-1]].count(True) == 1
+    assert all(not there for _, there in flushed[:-1])
+    assert flushed[-1] == (tmp_path.name, True)
+
+
+def test_the_old_folder_is_renamed_never_removed_before_the_new_one_is_there(tmp_path: Path, monkeypatch):
+    """A run that is killed between the two renamings leaves both; removing takes time, and may be stopped half way."""
+    path = atomic_folder(tmp_path / "folder", lambda draft: (draft / "old").touch())
+    there = []
+    monkeypatch.setattr(atomic.shutil, "rmtree", lambda *_, **__: there.append((path / "new").exists()))
+    atomic_folder(path, lambda draft: (draft / "new").touch())
+    assert there
+    assert all(there)
+
+
+def test_the_old_folder_comes_back_where_the_new_one_cannot_take_its_place(tmp_path: Path, monkeypatch):
+    path, rename = atomic_folder(tmp_path / "folder", lambda draft: (draft / "old").touch()), Path.rename
+
+    def interrupted(self, target):
+        if "-new-" in self.name:
+            raise KeyboardInterrupt
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        atomic_folder(path, lambda draft: (draft / "new").touch())
+    assert [file.name for file in path.iterdir()] == ["old"]

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from bids_lfenhance.bids.field_strength import read_field_strength, session_warnings
+from bids_lfenhance.bids.field_strength import field_kind, read_field_strength, session_warnings
 from bids_lfenhance.bids.scans import make_scans
 from bids_lfenhance.bids.sidecars import SidecarFinder
 
@@ -58,3 +58,8 @@ def test_no_warning_without_reason(tmp_path: Path, make_tree: MakeTree, high: di
     root = make_tree({"01/A/T1w": high, "01/A/T2w": high})
     scans, _ = make_scans(root.rglob("*.nii.gz"), SidecarFinder(root))
     assert session_warnings(scans) == ()
+
+
+@pytest.mark.parametrize(("tesla", "kind"), [(0.299, "low"), (0.3, "mid"), (0.999, "mid"), (1.0, "high")])
+def test_limits_of_field(tesla, kind):
+    assert field_kind(tesla) == kind

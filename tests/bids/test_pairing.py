@@ -102,3 +102,14 @@ def test_dates_of_tables(sessions: Callable[[dict[str, Any]], Sessions], tmp_pat
     (subject / "sub-01_sessions.tsv").write_text("session_id\tacq_time\nses-B\t2001-02-03T04:05:06\nses-LF\tn/a\n")
     days = {label: session_time(scans) for label, scans in found.items()}
     assert [str(days["A"]), str(days["B"]), days["LF"]] == ["1999-12-31 23:00:00", "2001-02-03 04:05:06", None]
+
+
+def test_a_plain_scan_of_a_later_session_beats_one_with_contrast_agent(sessions):
+    found = sessions({"LF/T1w": at("2020-05-10"), "A/ce-gad_T1w": at("2020-05-10"), "B/T1w": at("2020-06-10")})
+    chosen, images, _ = choose_reference(found["LF"], {"A": found["A"], "B": found["B"]})
+    assert (chosen, [scan.contrast_agent for scan in images]) == ("B", [False])
+
+
+def test_a_session_began_with_its_first_scan(sessions):
+    found = sessions({"A/acq-axi_T1w": at("2020-05-10"), "A/acq-cor_T1w": at("2020-05-02"), "A/T2w": {}})
+    assert session_time(found["A"]).day == 2

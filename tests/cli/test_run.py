@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from bids_lfenhance.cli.parser import parse
-from bids_lfenhance.cli.run import NOTHING_TO_DO, main, resolve_method
+from bids_lfenhance.cli.run import FAILED, NOTHING_TO_DO, main, resolve_method
 from bids_lfenhance.config import to_toml
 from bids_lfenhance.workflows.run import make_run_spec
 
@@ -153,3 +153,11 @@ def test_reports_only_comes_alone(tmp_path: Path, other: str) -> None:
     (tmp_path / "out" / "sub-01").mkdir(parents=True)
     assert main([str(tmp_path / "raw"), str(tmp_path / "out"), "participant", "--reports-only", other]) == 2
     assert not list((tmp_path / "out").glob("*.html"))
+
+
+def test_a_dry_run_counts_a_subject_that_cannot_be_planned_as_failed(make_tree, tmp_path, capsys):
+    root = make_tree({"01/A/acq-axi_T1w": LOW, "02/A/acq-axi_T1w": {}})
+    command = [str(root), str(tmp_path / "out"), "participant", "--method", "interp", "--segmentation", "none"]
+    assert main([*command, "--mem-gb", "4", "--dry-run"]) == FAILED
+    assert "sub-02" in capsys.readouterr().out
+    assert main([*command, "--participant-label", "01", "--mem-gb", "4", "--dry-run"]) == 0

@@ -18,10 +18,13 @@ from bids_lfenhance.bids.dataset import write_dataset_files
 from bids_lfenhance.bids.names import sidecar_path
 from bids_lfenhance.bids.sessions import LowFieldSession
 from bids_lfenhance.config import RunSpec
+from bids_lfenhance.derivatives import session as writer
 from bids_lfenhance.derivatives.layout import is_complete, missing_outputs, reference_layout, session_layout
 from bids_lfenhance.derivatives.reference import write_reference
 from bids_lfenhance.derivatives.session import write_session
 from bids_lfenhance.derivatives.volumes import COLUMNS, volumes_path, write_volumes
+from bids_lfenhance.imaging.grid import Grid
+from bids_lfenhance.imaging.spatial_normalisation import Displacement, write_displacement
 from bids_lfenhance.segmentation.regions import label_table
 
 from .contents import REGION_LABELS, REGION_ROWS, SHAPE, content, write_all
@@ -378,3 +381,41 @@ def test_high_field_that_was_moved_says_so_and_how(raw, spec, rng):
     assert codes == [2, 1]
     np.testing.assert_allclose(load(files["xfm/T1w"], fmt="itk").matrix, np.linalg.inv(pose), atol=1e-6)
     assert about["mask"]["Sources"] == about["preproc/T1w"]["Sources"], "of the contrast that it was found in"
+
+
+def test_labels_in_template_space_are_labels(raw, spec, rng, tmp_path):
+    record, spec = session(raw), replace(spec, spaces=("MNI152NLin2009cAsym:res-1",))
+    given, grid = content(record, rng), Grid(np.eye(4), SHAPE)
+    nib.save(nib.Nifti1Image(np.zeros(SHAPE, np.float32), grid.affine), tmp_path / "template.nii.gz")
+    paths = {key: str(tmp_path / f"{key}.h5") for key in ("to", "from")}
+    for path in paths.values():
+        write_displacement(Displacement(np.full((3, *SHAPE), 0.4, np.float32), grid), path)
+    there = {"space": spec.spaces[0], "template": str(tmp_path / "template.nii.gz"), **paths}
+    writer.write_session(record, spec, replace(given, space_transforms=[there]))
+    files = session_layout(record, spec)
+    for kind, label in (("tissue", 1), ("regions", 17)):
+        found = np.asarray(nib.load(files[f"space_{kind}/{spec.spaces[0]}/T1w"]).dataobj)
+        assert np.unique(found).tolist() == [0, label]
+        assert (found > 0).sum() == 64
+
+
+def test_while_a_session_is_written_again_no_image_vouches_for_it(raw, spec, rng, monkeypatch):
+    record = session(raw)
+    given, image = write_all(record, spec, rng), session_layout(record, spec)["enhanced/T1w"]
+    assert image.is_file()
+
+    def die(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(writer, "_write_mask", die)
+    with pytest.raises(KeyboardInterrupt):
+        writer.write_session(record, spec, given)
+    assert not image.exists()
+
+
+def test_images_say_that_they_are_in_mm(raw, spec, rng):
+    record = session(raw)
+    write_all(record, spec, rng)
+    found = sorted(Path(spec.out_dir).rglob("*.nii.gz"))
+    assert found
+    assert {nib.load(path).header.get_xyzt_units() for path in found} == {("mm", "sec")}

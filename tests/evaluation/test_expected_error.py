@@ -15,7 +15,9 @@ from bids_lfenhance.evaluation.expected_error import (
     scale_note,
     smoothed,
 )
+from bids_lfenhance.evaluation.session import compute_expected_error
 from bids_lfenhance.imaging.grid import Grid
+from bids_lfenhance.imaging.volume import volume_from_channels
 
 SHAPE = (40, 44, 36)
 GRID = Grid(np.eye(4), SHAPE)
@@ -77,3 +79,12 @@ def test_what_is_said_of_the_scale_is_what_was_measured(contrast: str) -> None:
 def test_a_contrast_that_was_never_tried_is_not_calibrated() -> None:
     assert not is_calibrated("PDw")
     assert "Not calibrated" in scale_note("PDw")
+
+
+def test_what_the_scans_contradict_is_in_the_units_of_the_image():
+    """A risk counts noise units, of which each stack has its own."""
+    grid, whole = Grid(np.eye(4), (8, 8, 8)), np.ones((8, 8, 8), bool)
+    std, risk = (volume_from_channels(grid, {"T1w": np.full(grid.shape, value, np.float32)}) for value in (0.0, 2.0))
+    record = {"T1w": {"Stacks": [{"NoiseUnit": 30.0}, {"NoiseUnit": 50.0}]}}
+    found = compute_expected_error(std, risk, record, whole).channel("T1w")
+    np.testing.assert_allclose(found, WEIGHTS["Cycle"] * 2 * 40, rtol=1e-5)

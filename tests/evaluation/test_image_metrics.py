@@ -156,3 +156,19 @@ def test_the_inputs_are_left_alone(head):
     image_metrics(*head)
     for before, after in zip(copies, head, strict=True):
         np.testing.assert_array_equal(before, after)
+
+
+def test_a_gain_changes_no_band_of_the_spectrum():
+    from scipy import ndimage
+
+    from bids_lfenhance.evaluation.image_metrics import image_metrics
+    from bids_lfenhance.evaluation.sharpness import band_names
+
+    rng, shape = np.random.default_rng(5), (48, 48, 48)
+    mask = ((np.indices(shape) - 23.5) ** 2).sum(axis=0) < 18**2
+    reference = (100 + 40 * ndimage.gaussian_filter(rng.standard_normal(shape), 1)).astype(np.float32)
+    image = (reference + 5 * rng.standard_normal(shape)).astype(np.float32)
+    rows = [image_metrics(gain * image, reference, mask, protocols=("brain-fit",)) for gain in (1, 7)]
+    one, other = ({row["metric"]: row["value"] for row in some if row["metric"] in band_names()} for some in rows)
+    assert len(one) == len(band_names())
+    assert other == pytest.approx(one, rel=1e-3)

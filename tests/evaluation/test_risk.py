@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from bids_lfenhance.evaluation.risk import band_limit, fit_gains, risk_map
+from bids_lfenhance.evaluation.risk import _combine, _Fit, band_limit, fit_gains, risk_map
 from bids_lfenhance.imaging.acquisition import Acquisition
-from bids_lfenhance.imaging.grid import Grid
+from bids_lfenhance.imaging.grid import Grid, coverage
 from bids_lfenhance.imaging.volume import Stack
 from tests.oracle import acquire_session, phantom_head, rigid
 
@@ -197,3 +197,20 @@ def test_what_cannot_be_compared_is_refused(scene):
     assert np.isnan(risk[scene.mask]).all()
     assert not risk[~scene.mask].any()
     assert record["FractionSeen"] == 0
+
+
+def test_a_stack_that_errs_alike_everywhere_is_the_same_risk_up_to_the_rim_and_none_beyond_its_view():
+    """A voxel at the rim of the brain, or of a stack, is not half a risk; one beyond the stack has no neighbour's."""
+    grid, affine = Grid(np.eye(4), (30, 30, 30)), np.diag([2.0, 2.0, 5.0, 1.0])
+    affine[:3, 3] = 0.5, 0.5, 2.0
+    brain = ((np.indices(grid.shape) - 14.5) ** 2).sum(axis=0) < 11**2
+    where = ((np.indices((15, 15, 4)) * [[[[2]]], [[[2]]], [[[5]]]] + affine[:3, 3, None, None, None] - 14.5) ** 2).sum(
+        axis=0
+    ) < 11**2
+    fit = _Fit(np.where(where, 2, 0).astype(np.float32), where, affine, np.ones(3), {})
+    risk = _combine([fit], grid, brain)
+    seen = coverage(where.shape, affine, grid)
+    assert 0.1 < (brain & ~seen).sum() / brain.sum() < 0.5
+    assert np.isnan(risk[brain & ~seen]).all()
+    np.testing.assert_allclose(risk[brain & seen], 2, rtol=1e-3)
+    assert not risk[~brain].any()

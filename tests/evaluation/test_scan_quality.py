@@ -50,3 +50,11 @@ def test_the_sd_of_the_error_is_a_share_of_the_brain_alone() -> None:
     image[volume.brain] = np.linspace(100, 300, volume.brain.sum())
     assert scan_quality.std_percent(std, image, volume.brain) == pytest.approx(100 * 7 / 180, rel=1e-3)
     assert scan_quality.std_percent(std, np.ones(std.shape), volume.brain) is None
+
+
+def test_likeness_is_signed():
+    low = np.random.default_rng(0).random((6, 6, 6))
+    brain = np.ones(low.shape, bool)
+    assert scan_quality.likeness(3 * low + 1, low, brain) == 1
+    assert scan_quality.likeness(1 - low, low, brain) == -1
+    assert scan_quality.likeness(np.ones(low.shape), low, brain) == 0

@@ -269,3 +269,22 @@ def test_the_coarsest_direction_is_that_which_no_plane_resolves(stacks, mm):
 def test_an_image_unlike_its_scans_is_not_usable_whatever_its_risk():
     for correlation, word in ((0.95, "yes"), (0.5, "check"), (0.0, "no"), (-0.8, "no")):
         assert judge(GOOD | {"Image": {"CorrelationWithLowField": correlation}}).words["look"] == word
+
+
+def test_coarsest_in_plane():
+    stacks = [("axi", (1.0, 3.0, 6.0)), ("cor", (1.0, 3.0, 6.0)), ("sag", (1.0, 3.0, 6.0))]
+    assert coarsest([{"Plane": plane, "Zooms": list(zooms)} for plane, zooms in stacks]) == 3.0
+
+
+def test_doubt_of_the_least_demanding_purpose_is_doubt_of_all(monkeypatch):
+    """No threshold is of one purpose alone today: the rule must not hang on that."""
+    from dataclasses import replace
+
+    from bids_lfenhance.evaluation import usable
+
+    from .test_usable import GOOD
+
+    rows = [replace(row, purposes=("look",)) for row in usable.THRESHOLDS if row.quantity == "SNR"]
+    monkeypatch.setattr(usable, "THRESHOLDS", rows)
+    bad = GOOD | {"Scans": [GOOD["Scans"][0] | {"SNR": 1.0}]}
+    assert set(usable.judge(bad).words.values()) == {"no"}

@@ -10,6 +10,7 @@ import pytest
 from scipy import ndimage
 
 from bids_lfenhance.config import CONTRASTS
+from bids_lfenhance.imaging import anatomy
 from bids_lfenhance.imaging.anatomy import (
     Anatomy,
     extract_brain,
@@ -216,3 +217,23 @@ def test_a_stripped_64_mt_scan_keeps_what_is_left_of_it(shared_data):
     assert found.quality["SkullStripped"]
     assert not found.quality["Warnings"]
     assert _dice(found.mask, image > 0.05 * np.percentile(image, 99)) > 0.93
+
+
+def test_there_is_no_brain_where_nothing_was_seen(monkeypatch):
+    """Whatever the extraction adds beyond the field of view: no image, mask, volume there."""
+    grid, seen = Grid(np.eye(4), (12, 12, 12)), np.zeros((12, 12, 12), bool)
+    seen[:, :, :7] = True
+    for name, answer in {
+        "fit_affine": (np.eye(4), 0.9),
+        "fit_warp": None,
+        "_carried": np.ones((4, *grid.shape), np.float32),
+        "extract_brain": (np.ones(grid.shape, bool), False),
+        "_is_cut": True,
+        "_correlation": 0.9,
+        "contrast_warnings": [],
+        "expected_brain": np.zeros((1, 3)),
+    }.items():
+        monkeypatch.setattr(anatomy, name, lambda *_, answer=answer, **__: answer)
+    found = anatomy.find_anatomy(np.ones(grid.shape), grid, "T1w", seen=seen)
+    np.testing.assert_array_equal(found.mask, seen)
+    assert found.quality["MaskVolumeMl"] == round(seen.sum() / 1000, 1)

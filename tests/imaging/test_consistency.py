@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from bids_lfenhance.imaging.consistency import posterior_of_error, shading
+from bids_lfenhance.imaging.acquisition import Acquisition, Frame
+from bids_lfenhance.imaging.consistency import TRUST, _compare, posterior_of_error, shading
+from bids_lfenhance.imaging.fusion import slab_profile
 from bids_lfenhance.imaging.grid import Grid, resample
 from bids_lfenhance.imaging.volume import Stack
 from tests import oracle
@@ -165,3 +167,63 @@ def test_draws_spread_as_the_corrected_estimate_errs_and_agree_with_the_scans(he
     assert misfit(corrected + drawn) < misfit(corrected + prior)
     assert found.draw(prior, np.random.default_rng(2)).tobytes() == drawn.tobytes()
     assert found.draw(prior, np.random.default_rng(3)).tobytes() != drawn.tobytes()
+
+
+SIZE = 56
+
+
+MEANS = (0.4, 0.8, 1.0)
+
+
+@pytest.fixture(scope="module")
+def compared():
+    rng = np.random.default_rng(4)
+    image, affine, tissue = oracle.phantom_head(SIZE, rng)
+    truth, grid = oracle.low_field_image(image, tissue, MEANS), Grid(affine, image.shape)
+    stack = oracle.acquire_stack(
+        image, affine, tissue, "T1w", plane="axi", rng=rng, snr=15, bias=0.0, means=MEANS
+    ).stack()
+    frame = Frame(grid)
+    depth = ndimage.distance_transform_edt(truth > 0.2, grid.zooms).astype(np.float32)
+    return truth, stack, depth, frame
+
+
+def test_a_draw_of_the_noise_is_as_wide_as_the_scans_are_trusted(compared):
+    """By Matheron's rule the draw needs the noise that the solution believes in, TRUST and all."""
+    truth, stack, depth, frame = compared
+    scan = _compare(stack, frame.spectrum(truth), depth, frame)
+    drawn = scan.of_draw(0 * frame.spectrum(truth), np.random.default_rng(1))
+    assert drawn.left.std() == pytest.approx(scan.noise / TRUST**0.5, rel=0.05)
+
+
+def test_noise_is_no_less_than_what_a_good_fit_leaves_nor_than_the_scan_says(compared):
+    truth, stack, depth, frame = compared
+    spectrum = frame.spectrum(truth)
+    left = _compare(stack, spectrum, depth, frame).left
+    robust = 1.4826 * np.median(np.abs(left))
+    for sigma, noise in ((0.01 * stack.sigma, robust), (3 * stack.sigma, 3 * stack.sigma)):
+        found = _compare(replace(stack, sigma=sigma), spectrum, depth, frame)
+        assert found.noise == pytest.approx(noise, rel=0.15), sigma
+
+
+def test_the_mean_of_a_magnitude_is_no_signal(compared):
+    """At SNR 3 a magnitude lies 5 % above its signal, and more where it is dark: no error of the estimate."""
+    truth, stack, depth, frame = compared
+    rng = np.random.default_rng(2)
+    geometry = Grid(stack.affine, stack.data.shape)
+    signal = Acquisition(geometry, slab_profile(stack.fwhm), frame.grid, None, frame).forward(truth)
+    sigma = 0.3
+    data = np.hypot(signal + rng.normal(0, sigma, signal.shape), rng.normal(0, sigma, signal.shape)).astype(np.float32)
+    scan = _compare(replace(stack, data=data, sigma=sigma), frame.spectrum(truth), depth, frame)
+    assert scan.gain == pytest.approx(1, abs=0.03)
+
+
+def test_level_half_way():
+    from bids_lfenhance.imaging.consistency import shading
+
+    slope = np.exp(np.linspace(-0.4, 0.4, SIZE))[:, None, None]
+    truth = np.ones((SIZE,) * 3)
+    factor = shading(truth, truth * slope, truth > 0, (1.0, 1.0, 1.0))
+    middle = slice(SIZE // 4, -SIZE // 4)
+    share = np.polyfit(np.log(slope)[middle, 0, 0], np.log(factor)[middle, SIZE // 2, SIZE // 2], 1)[0]
+    assert share == pytest.approx(0.5, abs=0.1)

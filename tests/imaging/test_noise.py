@@ -83,3 +83,17 @@ def test_nothing_in_it():
 def test_otsu_splits_two_heaps(rng):
     heaps = np.concatenate([rng.normal(20, 3, 5000), rng.normal(100, 10, 5000)])
     assert 30 < threshold_otsu(heaps) < 75
+
+
+def test_what_is_left_of_the_air_is_not_believed_where_it_is_far_noisier_than_the_tissue():
+    """Air that a program cleared but for a ghost: that is no noise of the scanner's."""
+    rng, side = np.random.default_rng(2), 64
+    x, y, z = np.indices((side,) * 3) - side / 2
+    head = x**2 + y**2 + z**2 < 24**2
+    data = np.where(head, 100 + rng.normal(0, 2, head.shape), 0)
+    ghost = ~head & (y > 4)
+    data[ghost] = np.hypot(*rng.normal(0, 10, (2, int(ghost.sum()))))
+    assert np.mean(data == 0) > 0.25
+    assert noise_sigma(data.astype(np.float32)) == pytest.approx(2, rel=0.15)
+    data[ghost] /= 5  # noise as in the tissue: the air is asked, as it is where nothing was cleared
+    assert noise_sigma(data.astype(np.float32)) == pytest.approx(2, rel=0.1)

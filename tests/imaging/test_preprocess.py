@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from bids_lfenhance.imaging.grid import apply_affine
-from bids_lfenhance.imaging.preprocess import prepare_reference, prepare_session
-from bids_lfenhance.imaging.registration import Alignment
-from bids_lfenhance.imaging.scan import slice_profile
+from bids_lfenhance.imaging.preprocess import ContrastStacks, prepare_reference, prepare_session
+from bids_lfenhance.imaging.registration import IN_PLACE, Alignment, make_registration_image
+from bids_lfenhance.imaging.scan import PreparedScan, slice_profile
 from bids_lfenhance.imaging.scan_notes import doubts, motion_doubts
 from bids_lfenhance.imaging.slots import SLOTS, resolution_of, slot_of
 
@@ -195,3 +195,16 @@ def test_doubts_are_said():
     still = {"Name": "a", "RotationDeg": 3.0, "TranslationMm": 4.0}
     assert motion_doubts(still, "b") == []
     assert "20° and 4 mm" in motion_doubts(still | {"RotationDeg": 20.0}, "b")[0]
+
+
+def test_the_noise_of_a_stack_goes_with_its_gain():
+    rng, affine = np.random.default_rng(1), np.diag([4.0, 4.0, 4.0, 1.0])
+    data = rng.uniform(50, 100, (20, 20, 20)).astype(np.float32)
+    mask = np.ones(data.shape, bool)
+    image = make_registration_image(data, affine, mask)
+    scan = PreparedScan("a", "T1w", "axi", data, affine, mask, 2.0, (1, 1), image, (4.0, 4.0, 4.0), {})
+    gains = np.zeros((1, 10))
+    gains[0, 0] = np.log(3)
+    (stack,) = ContrastStacks("T1w", (scan,), (IN_PLACE,), gains).stacks(np.eye(4))
+    assert np.median(stack.data / data) == pytest.approx(3, rel=1e-3)
+    assert stack.sigma == pytest.approx(3 * scan.sigma, rel=1e-3)

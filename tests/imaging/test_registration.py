@@ -1,6 +1,7 @@
 """Poses against poses that were put there, on stacks made by code that shares nothing with the package."""
 
 import hashlib
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,6 +12,8 @@ from bids_lfenhance.imaging.grid import apply_affine
 from bids_lfenhance.imaging.intensity import gain, gain_coefficients
 from bids_lfenhance.imaging.registration import (
     IN_PLACE,
+    RegistrationImage,
+    _blurred_pair,
     align,
     blurred,
     fit_quality,
@@ -198,3 +201,25 @@ def test_gate_across_contrasts_on_drawn_heads(shared_data):
             ts.errors(placed([fixed, moving], cross_contrast=True), [fixed.truth, moving.truth], points, 0)[1]
         )
     assert np.median(errors) <= GATE_MM
+
+
+def spread_of(image: np.ndarray, affine: np.ndarray) -> np.ndarray:
+    """(3, 3) mm²: the covariance of an image taken for a density."""
+    points = apply_affine(affine, np.argwhere(np.ones(image.shape)).astype(float))
+    return np.cov(points.T, aweights=np.maximum(image, 0).ravel())
+
+
+def test_each_image_is_blurred_by_the_slices_of_the_other_as_the_pose_turns_them():
+    """A blob in thick slices, tilted by 30°: turned the other way the two would differ by the whole slice profile."""
+    affine = np.diag([2.0, 2.0, 2.0, 1.0])
+    affine[:3, 3] = -40
+    x, y, z = apply_affine(affine, np.argwhere(np.ones((41, 41, 41))).astype(float)).T
+    blob = np.exp(-(x**2 + y**2 + z**2) / (2 * 6.0**2)).reshape(41, 41, 41).astype(np.float32)
+    thin, thick = np.eye(3), np.diag([1.0, 1.0, 25.0])
+    image = RegistrationImage(blob, affine, thin, blob > 0.1, 1.0)
+    turn = step_of(np.deg2rad([30.0, 0, 0]), np.zeros(3), np.zeros(3))
+    own, rotation = spread_of(blob, affine), turn[:3, :3]
+    _, fixed = _blurred_pair(replace(image, covariance=thick), image, turn, 0.0)
+    np.testing.assert_allclose(spread_of(fixed[0], affine) - own, rotation @ thick @ rotation.T, atol=0.7)
+    moving, _ = _blurred_pair(image, replace(image, covariance=thick), turn, 0.0)
+    np.testing.assert_allclose(spread_of(moving, affine) - own, rotation.T @ thick @ rotation, atol=0.7)

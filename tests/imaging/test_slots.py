@@ -107,3 +107,16 @@ def test_a_fused_image_is_one_isotropic_scan() -> None:
     assert filled.present.tolist() == [False, False, False, True]
     np.testing.assert_allclose(filled.image[3][MASK], 1)
     np.testing.assert_array_equal(filled.resolution[3], GRID.zooms)
+
+
+def test_unit_is_of_the_brain_not_of_what_is_kept_around_it():
+    from bids_lfenhance.imaging.slots import fill_slots
+
+    from .test_slots import GRID, MASK, stack
+
+    scan = stack("a", (1.6, 1.6, 5.0))
+    wide = fill_slots([scan], GRID, MASK, np.ones_like(MASK))
+    narrow = fill_slots([scan], GRID, MASK)
+    assert wide.unit == narrow.unit
+    np.testing.assert_array_equal(wide.image[:, MASK], narrow.image[:, MASK])
+    assert wide.covered.sum() > narrow.covered.sum()

@@ -1,8 +1,10 @@
 """Half precision inside networks only."""
 
+import pytest
 import torch
 from torch import nn
 
+from bids_lfenhance.nn import precision
 from bids_lfenhance.nn.precision import run_in_bf16
 
 
@@ -33,3 +35,18 @@ def test_other_outputs_pass_through() -> None:
     product, told = net(torch.ones(2, 2))
     assert product.dtype == torch.float32
     assert told["count"] == 3
+
+
+@pytest.mark.parametrize(
+    ("asked", "native", "half"), [("bf16", True, True), ("bf16", False, False), ("fp32", True, False)]
+)
+def test_half_precision_is_for_processors_that_have_it(monkeypatch, asked, native, half):
+    """Where it is emulated it is slower, and rounds all the same."""
+    monkeypatch.setattr(precision, "bf16_is_native", lambda _: native)
+    net, seen = nn.Linear(4, 4), []
+    net.register_forward_hook(lambda _, __, out: seen.append(out))
+    x = torch.randn(2, 4, generator=torch.Generator().manual_seed(0))
+    plain = net.forward(x)
+    assert precision.use_precision({"a": net}, asked, torch.device("cpu")) is half
+    assert torch.equal(net(x), plain) is not half
+    assert net(x).dtype == torch.float32

@@ -12,6 +12,7 @@ from bids_lfenhance.errors import InputError
 from bids_lfenhance.imaging.grid import Grid
 from bids_lfenhance.imaging.volume import volume_from_channels
 from bids_lfenhance.nn.weights import save_weights
+from bids_lfenhance.segmentation import segment as module
 from bids_lfenhance.segmentation.method import TRAINABLE
 from bids_lfenhance.segmentation.regions import indices, mirrored_channels, regions
 from bids_lfenhance.segmentation.segment import (
@@ -243,3 +244,25 @@ def test_weights_of_another_method_are_refused(tmp_path):
     save_weights(tmp_path, {}, {"method": "pfsr", "contrasts": ["T1w"], "settings": {}}, "")
     with pytest.raises(InputError, match="Expected weights of regions"):
         predictor(str(tmp_path))
+
+
+LABELS, GRID = head_of_blocks(), grid_of()
+
+
+IMAGE = np.where(LABELS > 0, 3.0, 0.0).astype(np.float32)
+
+
+def test_the_grid_of_1_mm_shows_what_the_coarse_one_does():
+    """Face to face: half a coarse voxel to the side, every border of a --sloppy run would be."""
+    coarse = Grid(np.array([[-2.0, 0, 0, 9], [0, 0, 2, -5], [0, 2, 0, 3], [0, 0, 0, 1]]), (20, 24, 18))
+    fine = module._at_one_mm(coarse)
+    assert fine.zooms == pytest.approx((1, 1, 1))
+    np.testing.assert_allclose(fine.corners(), coarse.corners())
+
+
+def test_the_warp_is_fitted_to_the_contrast_that_the_brain_was_found_in(monkeypatch):
+    volume, seen = volume_from_channels(GRID, {"T1w": IMAGE, "T2w": 2 * IMAGE}), []
+    monkeypatch.setattr(module, "warp_to_template", lambda image, *_, **__: seen.append(image.max()) or STRAIGHT)
+    for by in ("T2w", "FLAIR", None):
+        module.segment_volume(volume, LABELS > 0, np.eye(4), seer(LABELS, GRID), by=by, sloppy=True)
+    assert seen == [6, 3, 3]  # the first where it was found in high field's

@@ -5,6 +5,7 @@ import stat
 import sys
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pytest
 
@@ -18,6 +19,7 @@ GRID = Grid(np.diag([2.0, 2.0, 2.0, 1.0]), (10, 12, 8))
 
 STAND_IN = """#!{python}
 import json, sys
+import nibabel as nib
 import nibabel as nib
 import numpy as np
 given = {{}}
@@ -86,3 +88,15 @@ def test_a_table_without_volumes_is_said(tmp_path):
     (tmp_path / "v.csv").write_text("subject,total intracranial\n")
     with pytest.raises(MethodError, match="found none"):
         read_synthseg(tmp_path / "o.nii.gz", tmp_path / "v.csv", GRID)
+
+
+def test_synthseg_s_labels_on_another_grid_stay_labels(tmp_path: Path):
+    """Between white matter (2) and a ventricle (4) lies no cortex (3)."""
+    labels = np.full((8, 8, 8), 2, np.int32)
+    labels[4:] = 4
+    nib.save(nib.Nifti1Image(labels, np.eye(4)), tmp_path / "o.nii.gz")
+    (tmp_path / "vol.csv").write_text("subject,total intracranial\nimage,512\n")
+    shifted = np.eye(4)
+    shifted[:3, 3] = 0.4
+    found, _ = read_synthseg(tmp_path / "o.nii.gz", tmp_path / "vol.csv", Grid(shifted, (7, 7, 7)))
+    assert np.unique(found).tolist() == [2, 4]

@@ -5,6 +5,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from bids_lfenhance.errors import InputError
 from bids_lfenhance.imaging.grid import Grid, apply_affine
@@ -128,3 +129,11 @@ def test_real_label_maps_become_heads_that_can_be_scanned(shared_data: Path):
     presets = [get_preset(head.contrast, "axi") for head in heads]
     session = simulate_session(physics, heads, presets, physics.settings(), np.random.default_rng(1))
     assert all(stack.data.max() > 10 * stack.sigma for stack, _ in session)
+
+
+def test_contrasts_have_noise_of_their_own(labels):
+    """A network that is shown two contrasts with one noise learns to read it off the other."""
+    one, other = synthesise(labels, ("T1w", "T2w"), 5)
+    inside = ndimage.binary_erosion(one.tissue[2] > 0.99, iterations=2)
+    fine = [(head.image - ndimage.uniform_filter(head.image, 3))[inside] for head in (one, other)]
+    assert abs(np.corrcoef(*fine)[0, 1]) < 0.1

@@ -127,3 +127,48 @@ def write_edges(workflow) -> list[tuple]:
     """The edges that lead to the node that writes: (from, to, [(output, input)])."""
     edges = workflow._graph.edges(data=True)
     return [(start, end, about["connect"]) for start, end, about in edges if end.name == "write"]
+
+
+def wiring(workflow) -> dict[tuple[str, str], tuple[str, str]]:
+    """(Step, input) → (step, output) that it comes from."""
+    edges = workflow._create_flat_graph().edges(data=True)
+    return {
+        (step.name, given): (source.name, output) for source, step, edge in edges for output, given in edge["connect"]
+    }
+
+
+@pytest.mark.parametrize(
+    ("step", "given", "source"),
+    [
+        ("enhance", "volume", ("tissue", "volume")),
+        ("enhanced_tissue", "volume", ("enhance", "volume")),
+        ("risk", "enhanced", ("enhance", "volume")),
+        ("risk", "acquired", ("tissue", "volume")),
+        ("risk", "std", ("enhance", "std")),
+        ("normalise_1", "volume", ("enhance", "volume")),
+        ("compare_images", "baseline", ("tissue", "volume")),
+        ("compare_images", "enhanced", ("enhance", "volume")),
+        ("compare_tissue", "labels", ("tissue", "labels")),
+        ("compare_tissue", "enhanced_labels", ("enhanced_tissue", "labels")),
+        ("compare_regions", "labels", ("regions", "labels")),
+        ("compare_regions", "enhanced_labels", ("enhanced_regions", "labels")),
+        ("write", "acquired", ("tissue", "volume")),
+        ("write", "enhanced", ("enhance", "volume")),
+        ("write", "volumes", ("tissue", "volumes")),
+        ("write", "enhanced_volumes", ("enhanced_tissue", "volumes")),
+    ],
+)
+def test_what_is_said_of_the_enhanced_image_is_measured_on_it(step, given, source):
+    made = spec(spaces=("MNI152NLin2009cAsym:res-1",), segmentation="builtin")
+    workflow = init_subject_wf("01", [session("HFC", True)], made, "/out/logs/x")
+    workflow.remove_nodes([node for node in workflow._graph.nodes() if node.name.startswith("reference")])
+    assert wiring(workflow)[step, given] == source
+
+
+def test_no_two_sessions_share_their_noise():
+    seeds = set()
+    for subject in ("01", "02"):
+        own = [replace(session(label, False), subject=subject) for label in ("HFC", "HFE")]
+        steps = nodes(init_subject_wf(subject, own, spec(), "/out/logs/x"))
+        seeds |= {steps[f"session_{one.session}_wf.enhance"].interface.inputs.seed for one in own}
+    assert len(seeds) == 4

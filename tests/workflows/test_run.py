@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from bids_lfenhance.config import Settings
+from bids_lfenhance.derivatives.volumes import volumes_path
 from bids_lfenhance.workflows import engine, run
 from bids_lfenhance.workflows.participant import MEMORY_GB, init_session_wf, memory_gb
 
@@ -122,3 +123,17 @@ def test_too_little_memory_is_refused_before_anything_is_computed(tmp_path: Path
     run.check_request(settings, spec(mem_gb=max(steps)))
     with refused("no-memory", needed=max(steps)):
         run.check_request(settings, spec(mem_gb=max(steps) - 0.2))
+
+
+@pytest.mark.parametrize("lost", ["", "page", "figure", "volumes", "images"])
+def test_a_subject_is_done_with_its_page_its_table_and_its_images(tmp_path: Path, monkeypatch, lost: str):
+    page, table, figure = tmp_path / "sub-01.html", volumes_path(tmp_path, "01"), tmp_path / "sub-01.png"
+    files = {"page": page, "figure": figure, "volumes": table}
+    table.parent.mkdir(parents=True)
+    for path in files.values():
+        path.write_text('<meta name="figures" content="sub-01.png"><style>')
+    if lost in files:
+        files[lost].unlink()
+    monkeypatch.setattr(run, "is_complete", lambda *_: lost != "images")
+    own = [session("A", paired=False)]
+    assert run._is_done(Settings(tmp_path, tmp_path), "01", own, spec()) is (not lost)

@@ -98,3 +98,11 @@ def test_many_images_are_summed_up(given):
     assert lines[12] == "… and 48 more images"
     assert all("60 no" in line for line in lines[-3:])
     assert lines[-3].endswith("…")
+
+
+def test_strict_leaves_what_can_be_looked_at(given):
+    sessions, spec = given
+    leave(sessions[0], spec, Usable("check", "no", "no", ("no to segment: a",)))
+    outcome = Outcome("logs", done=["good"], images=image_verdicts(sessions[:1], spec, {}))
+    _apply_strict(outcome)
+    assert (outcome.done, outcome.exit_code) == (["good"], 0)

@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,11 +12,12 @@ import torch
 
 from bids_lfenhance.imaging.template import load_head_template
 from bids_lfenhance.methods import get_trainable
+from bids_lfenhance.methods.fusionnet import validation
 from bids_lfenhance.methods.fusionnet.loss import losses
 from bids_lfenhance.methods.fusionnet.network import build
 from bids_lfenhance.methods.fusionnet.settings import ABOUT, FusionNetSettings
 from bids_lfenhance.methods.fusionnet.validation import SCORES, estimates, measure, score_sessions
-from bids_lfenhance.nn.batch import Batch
+from bids_lfenhance.nn.batch import PAIR, Batch
 from bids_lfenhance.nn.example import Example
 from bids_lfenhance.nn.source import Position
 from bids_lfenhance.nn.weights import load_weights
@@ -168,3 +170,19 @@ def test_patches_of_a_training_for_use_hold_nearly_a_whole_brain() -> None:
         (stage,) = METHOD.stages(METHOD.about.settings(**METHOD.about.presets[preset]))
         assert all(patch > 0.9 * side for patch, side in zip(stage.patch, sides, strict=True))
         assert all(patch % 8 == 0 for patch in stage.patch)
+
+
+@pytest.mark.parametrize(("names", "factor"), [(("own", PAIR, "three"), 3.0), (("own", "three"), 2.0)])
+def test_the_error_is_measured_on_acquired_pairs_where_there_are_any(monkeypatch, names, factor):
+    """Those made by the simulator that was learned from say nothing of scanners."""
+    zeros, mask = torch.zeros(1, 1, 4, 4, 4), torch.ones(1, 1, 4, 4, 4, dtype=torch.bool)
+    made = [
+        (
+            SimpleNamespace(name=name, batch=SimpleNamespace(target=zeros, mask=mask)),
+            zeros + (3 if name == PAIR else 2),
+            1,
+        )
+        for name in names
+    ]
+    monkeypatch.setattr(validation, "estimates", lambda *_: made)
+    assert validation.measure({}, (), FusionNetSettings()).error_factor == pytest.approx(factor)
