@@ -15,6 +15,7 @@ from .names import (
     SEGMENTATIONS,
     TISSUES,
     TOTAL_INTRACRANIAL,
+    WHOLE,
 )
 from .options import RESOURCES, RUN, SCANS, Common, option
 from .participant import Settings, settings_hash

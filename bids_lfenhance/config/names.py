@@ -9,6 +9,9 @@ TISSUES = ("CSF", "GM", "WM")
 TOTAL_INTRACRANIAL = "total intracranial"
 """Name of the row of all regions together: no label, and no region."""
 
+WHOLE = "TotalIntracranial"
+"""Key, in the sidecar of a segmentation, of the row of all regions together, the CSF as far as the image shows it."""
+
 METHOD_MAPS = {
     "Sample": ": one possible image, drawn around the enhanced one",
     "DrawsStd": ": standard deviation over draws, a check of that of the error",

@@ -12,6 +12,7 @@ import numpy as np
 
 from ..bids.atomic import atomic_write
 from ..bids.names import sidecar_path
+from ..config import WHOLE
 from ..evaluation.volume_error import COLUMNS as ERROR_COLUMNS
 from ..imaging.grid import Grid
 from ..imaging.nifti import encode_nifti
@@ -30,7 +31,7 @@ VOLUME_COLUMNS = {**_VOLUMES, **ERROR_COLUMNS}
 
 REGION_COLUMNS = {
     **_VOLUMES,
-    "name": {"Description": "Region; 'total intracranial': all of them, the CSF as far as the image shows it"},
+    "name": {"Description": "Region"},
     "confidence": {"Description": "Mean over the region's voxels of its own posterior, 0 to 1"},
     **ERROR_COLUMNS,
 }
@@ -51,10 +52,16 @@ def write_labels(
     about: Mapping[str, Any],
     columns: Mapping[str, Any] = VOLUME_COLUMNS,
 ) -> None:
-    """Write the one JSON of both, then the table of volumes, then the label image."""
+    """Write the one JSON of both, then the table of volumes, then the label image.
+
+    A row that is no label, that of all regions together, goes into the JSON: by its table a program looks labels up.
+    """
     image, table = paths
-    write_json(sidecar_path(image), {**columns, **about})
-    atomic_write(table, table_bytes(volumes, columns))
+    content = {**columns, **about}
+    for row in (row for row in volumes if row["index"] is None):
+        content[WHOLE] = {key: row.get(key) for key in columns if key != "index"}
+    write_json(sidecar_path(image), content)
+    atomic_write(table, table_bytes([row for row in volumes if row["index"] is not None], columns))
     atomic_write(image, encode_nifti(labels, grid.affine, frame))
 
 

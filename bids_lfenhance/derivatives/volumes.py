@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from ..bids.names import sidecar_path
-from ..bids.sidecars import split_name
+from ..bids.sidecars import optional_json, split_name
 from ..bids.tables import read_table
-from ..config import CONTRASTS
+from ..config import CONTRASTS, WHOLE
 from .files import REGION_COLUMNS, write_table
 
 COLUMNS = {
@@ -22,6 +22,7 @@ COLUMNS = {
     "space": {"Description": "space- of the grid: the high-field session's, n/a where the image lies in its own frame"},
     "resolution": {"Description": "res- of the grid: tells a --sloppy run from another"},
     **REGION_COLUMNS,
+    "name": {"Description": "Region; 'total intracranial': all of them, the CSF as far as the image shows it"},
 }
 """The data dictionary: one row per image, segmentation and region."""
 
@@ -62,7 +63,8 @@ def _rows(out_dir: Path, subject: str, table: Path) -> Iterator[dict[str, Any]]:
         "space": entities.get("space"),
         "resolution": entities.get("res"),
     }
-    for row in read_table(table):
+    whole = optional_json(sidecar_path(table)).get(WHOLE)
+    for row in [*read_table(table), *([whole] if isinstance(whole, dict) else [])]:
         yield about | {key: row.get(key) for key in REGION_COLUMNS}
 
 

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 
 from ..bids.field_strength import HIGH_FIELD_FROM
-from ..bids.sidecars import optional_json
+from ..bids.names import sidecar_path
+from ..bids.sidecars import optional_json, split_name
 from ..bids.tables import read_columns
-from ..config import CONTRASTS, DERIVED_MAPS, MAP_ENDS, METHOD_MAPS
+from ..config import CONTRASTS, DERIVED_MAPS, ENDINGS, MAP_ENDS, METHOD_MAPS, WHOLE
 from ..evaluation.metric_definitions import DATA_DICTIONARY
 from ..evaluation.volume_error import COLUMNS as ERROR_COLUMNS
 from ..imaging.grid import Grid, canonical_zoom
@@ -23,8 +24,6 @@ GRID_LABELS = tuple(f"{canonical_zoom(sloppy):g}mm" for sloppy in (False, True))
 
 CRASH_TAIL = 6000
 """Characters of a crash text that are shown: the end, where the reason is."""
-
-_IMAGE = re.compile(r"^(?P<entities>(?:[a-zA-Z]+-[0-9a-zA-Z+]+_)+)(?P<suffix>[0-9a-zA-Z]+)\.nii(?:\.gz)?$")
 
 REGION_SEGMENTATIONS = ("regions", "synthseg")
 """The ``seg-`` of anatomical regions; where a contrast has both, the first is shown."""
@@ -187,11 +186,9 @@ def list_outputs(folder: Path) -> tuple[Output, ...]:
     """The images under a subject's folder, in the order of their names; figures and odd names are left out."""
     outputs = []
     for path in sorted([*folder.glob("anat/*.nii*"), *folder.glob("ses-*/anat/*.nii*")]):
-        match = _IMAGE.match(path.name)
-        if match:
-            entities = dict(part.split("-", 1) for part in match["entities"].rstrip("_").split("_"))
-            sidecar = optional_json(path.with_name(path.name.split(".nii")[0] + ".json"))
-            outputs.append(Output(path, entities, match["suffix"], sidecar))
+        entities, suffix, end = split_name(path.name)
+        if end in ENDINGS and suffix.isalnum() and 0 < len(entities) == path.name.count("_"):
+            outputs.append(Output(path, entities, suffix, optional_json(sidecar_path(path))))
     return tuple(outputs)
 
 
@@ -340,7 +337,10 @@ def _segmented(outputs: Iterable[Output], contrast: str, seg: str) -> dict[str, 
 
 
 def _tissue(output: Output) -> SegmentationOutputs:
-    columns = read_columns(output.path.with_name(output.path.name.split(".nii")[0] + ".tsv"))
+    columns = read_columns(sidecar_path(output.path).with_suffix(".tsv"))
+    whole = output.sidecar.get(WHOLE)  # the row of all regions together, which is no label
+    for key, value in (whole if isinstance(whole, Mapping) else {}).items():
+        columns.setdefault(key, []).append("n/a" if value is None else value)
     names = list(map(str, columns.get("name", ())))
     volumes, confidence, soft, error, percent = (
         {name: value for name, value in zip(names, columns.get(key, ()), strict=False) if isinstance(value, float)}
