@@ -46,6 +46,7 @@ class _Session:
     anatomy: "Anatomy"
     quality: Mapping[str, Any]
     sampling: Any
+    threads: int | None = None
 
     @property
     def contrast(self) -> str:
@@ -57,11 +58,13 @@ class _Session:
         """(X, Y, Z) uint8 labels, and the rows of their volumes."""
         from .imaging.field_of_view import seen_in, without_cut
         from .methods.restored import restore
+        from .nn.device import torch_threads
         from .segmentation.segment import predictor, segment_volume
 
         head = self.enhanced, self.anatomy.mask, self.anatomy.warp.affine
-        restored = restore(self.acquired, self.sampling)
-        labels, rows = segment_volume(*head, predictor("auto", self.sampling.device), restored=restored)
+        with torch_threads(self.threads):
+            restored = restore(self.acquired, self.sampling)
+            labels, rows = segment_volume(*head, predictor("auto", self.sampling.device), restored=restored)
         kept = without_cut(rows[self.contrast], labels[self.contrast], seen_in(self.acquired, self.contrast))
         return labels[self.contrast], kept
 
@@ -258,7 +261,7 @@ def enhance(
     precision : what the network multiplies: "bf16", where the processor does so natively, or "fp32"
     device : auto, cpu, cuda or cuda:N
     weights : of ``fusionnet``: a folder of a training, a file, a name; auto: the bundled
-    threads : of the network; None: as many as this process may use processors
+    threads : of the networks, those of the regions too; None: as many as this process may use processors
     progress : called with a few words before each step
 
     Raises ``InputError`` with one sentence for what cannot be used (code ``several-contrasts`` where the scans are of
@@ -274,7 +277,7 @@ def enhance(
     result = _run(volume, sampling, threads, progress)
     output = _output_of(volume, chosen[0] if keep_geometry else None)
     notes = [*notes, *left_out, *quality["Warnings"]]
-    scan = replace(_result(result, volume, anatomy, quality, output, notes, sampling), _scans=files_of(scans))
+    scan = replace(_result(result, volume, anatomy, quality, output, notes, sampling, threads), _scans=files_of(scans))
     for text in scan.warnings:
         warnings.warn(text, ScanWarning, stacklevel=2)
     return scan
@@ -371,6 +374,7 @@ def _result(
     output: _Output,
     notes: Sequence[str],
     sampling: Any,
+    threads: int | None = None,
 ) -> EnhancedScan:
     import numpy as np
 
@@ -383,5 +387,5 @@ def _result(
     image, std = (output.image(one[channel], grid) for one in (result.image, result.std))
     mask = output.image(anatomy.mask.astype(np.uint8), grid, order=0)
     enhanced = replace(volume, image=result.image, stacks=())
-    session = _Session(volume, enhanced, result.std[channel], anatomy, quality, sampling)
+    session = _Session(volume, enhanced, result.std[channel], anatomy, quality, sampling, threads)
     return EnhancedScan(image, std, mask, contrast, plain, result.provenance, session, output)

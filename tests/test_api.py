@@ -4,6 +4,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import nibabel as nib
@@ -139,6 +140,29 @@ def test_regions_are_found_in_both_contrasts_and_once(monkeypatch: pytest.Monkey
     assert result.volumes["volume_mm3"].tolist() == [1.0]
     ((enhanced, restored),) = calls
     assert enhanced < 200 < restored
+
+
+def test_the_threads_asked_for_are_those_of_regions_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    seen = []
+    before = torch.get_num_threads()
+    monkeypatch.setattr("bids_lfenhance.methods.restored.restore", lambda *_: seen.append(torch.get_num_threads()))
+    monkeypatch.setattr("bids_lfenhance.segmentation.segment.predictor", lambda *_: None)
+    labels = np.zeros((4, 4, 4), np.uint8)
+    monkeypatch.setattr(
+        "bids_lfenhance.segmentation.segment.segment_volume",
+        lambda *_, **__: seen.append(torch.get_num_threads()) or ({"T1w": labels}, {"T1w": []}),
+    )
+    session = SimpleNamespace(
+        enhanced=None, acquired=None, contrast="T1w", threads=before + 3, sampling=SimpleNamespace(device="cpu"),
+        anatomy=SimpleNamespace(mask=None, warp=SimpleNamespace(affine=None)),
+    )  # fmt: skip
+    monkeypatch.setattr("bids_lfenhance.imaging.field_of_view.seen_in", lambda *_: None)
+    monkeypatch.setattr("bids_lfenhance.imaging.field_of_view.without_cut", lambda rows, *_: rows)
+    api._Session.regions.func(session)  # type: ignore[attr-defined]
+    assert seen == [before + 3] * 2
+    assert torch.get_num_threads() == before
 
 
 def test_what_the_field_of_view_cuts_has_no_volume(monkeypatch: pytest.MonkeyPatch) -> None:

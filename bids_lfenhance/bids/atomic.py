@@ -98,7 +98,7 @@ def locked(path: str | Path) -> Iterator[None]:
 
     path = Path(path)
     with _writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        _make_folder(path.parent)
         file = path.open("a")
     with file:
         with suppress(OSError):
@@ -115,7 +115,7 @@ def atomic_folder(path: str | Path, fill: Callable[[Path], object]) -> Path:
     draft, old = (path.with_name(f".tmp-{uuid.uuid4().hex[:12]}-{word}-{path.name}") for word in ("new", "old"))
     try:
         with _writing(path):
-            draft.mkdir(parents=True)
+            _make_folder(draft)
             fill(draft)
             for file in filter(Path.is_file, draft.rglob("*")):
                 _flush(file)

@@ -61,7 +61,7 @@ Research use only: an enhanced image is an estimate, never a basis for a diagnos
 - `*_seg-regions_*_dseg` (or `seg-synthseg`): anatomical regions, their volumes and how sure the network is of each.
 - `sub-*/sub-*_desc-volumes_morph.tsv`: all volumes of a subject in one table.
 - `*_qc.*`: quality of the input, and metrics against high field where there is one.
-- `*_xfm.txt`: rigid transforms (ITK) from each stack to the canonical grid.
+- `*_xfm.txt`: rigid transforms (ITK) of each stack to the canonical grid, of high field to its T2w.
 - `descriptions.tsv`: what each `desc-` means. `logs/`: settings of every run.
 """
 

@@ -56,7 +56,7 @@ class Reading:
     def contradicted_by(self) -> tuple[str, float] | None:
         """The first (source, tesla) that differs from ``tesla`` by more than 5 %."""
         for source, value in self.values[1:]:
-            if abs(value - self.values[0][1]) > DISAGREEMENT * self.values[0][1]:
+            if not _agree(value, self.values[0][1]):
                 return source, value
         return None
 
@@ -81,11 +81,15 @@ def read_field_strength(sidecar: Mapping[str, Any]) -> Reading:
             unusable.append(f"{source}: {entry!r}")
         else:
             values.append((source, tesla))
-    if len(values) == 2 and abs(values[1][1] - values[0][1]) <= DISAGREEMENT * values[0][1]:
-        values.reverse()  # they agree: the nominal value then, by which BIDS has scans looked up
+    if len(values) == 2 and _agree(values[0][1], values[1][1]):
+        values.reverse()  # the nominal value then, by which BIDS has scans looked up
     maker = str(sidecar.get("Manufacturer", "")).lower()
     values += [("Manufacturer", tesla) for name, tesla in MANUFACTURERS.items() if name in maker]
     return Reading(tuple(values), tuple(unusable), tuple(reread))
+
+
+def _agree(one: float, other: float) -> bool:
+    return abs(one - other) <= DISAGREEMENT * max(one, other)
 
 
 def _tesla(value: Any, per_tesla: float) -> float | None:

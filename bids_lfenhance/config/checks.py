@@ -49,7 +49,7 @@ def validated(settings: Level) -> Level:
             message = f"Expected {flag(name)} above 0, found {value}; leave it out or give a finite number above 0."
             raise InputError(message, code="bad-option", option=name)
     if (memory := getattr(settings, "mem_gb", None) or 0) > MOST_GB:
-        message = f"Expected --mem-gb in GiB, found {memory:g}, more than a machine has; with a unit: {memory:g}M."
+        message = f"Expected --mem-gb of at most {MOST_GB} GiB, found {memory:.0f}; megabytes are written 16000M."
         raise InputError(message, code="bad-option", option="mem_gb")
     for name in INPUTS:
         path = getattr(settings, name, None)

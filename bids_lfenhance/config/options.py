@@ -17,7 +17,7 @@ def option(default: Any, text: str, group: str, *flags: str, **extra: Any) -> An
 
 
 def gibibytes(word: str) -> float:
-    """GiB of a word with a unit or without one; ValueError where it is none.
+    """GiB of a word with a unit or without one; ValueError where it is no number.
 
     >>> gibibytes("16"), gibibytes("16G"), gibibytes("8192MB"), gibibytes("1.5 GiB")
     (16.0, 16.0, 8.0, 1.5)

@@ -249,7 +249,8 @@ document.documentElement.classList.remove("no-js");
       if (!frame) return null;
       const box = frame.getBoundingClientRect();
       const x = (event.clientX - box.left) / box.width - 0.5, y = (event.clientY - box.top) / box.height - 0.5;
-      return { x, y, box, image: frame.dataset.image };
+      const shown = state.mode === "slider" ? (x + 0.5 < state.split ? state.a : state.b) : frame.dataset.image;
+      return { x, y, box, image: shown };
     }
 
     stage.addEventListener("wheel", (event) => {

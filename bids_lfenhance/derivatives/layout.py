@@ -76,7 +76,7 @@ def reference_layout(session: LowFieldSession, spec: RunSpec) -> dict[str, Path]
         own = source_entities(scan)
         files[f"preproc/{contrast}"] = name(contrast, **own, res=spec.resolution, desc="preproc")
         if contrast != fixed:
-            route = {"from": contrast, "to": space_of(session), "mode": "image"}
+            route = {"from": contrast, "to": fixed, "mode": "image"}  # one name for every session that refers to it
             files[f"xfm/{contrast}"] = name("xfm", ".txt", **own, **route)
         for kind, seg in segmentations(spec).items():
             entities = {"seg": seg, "res": spec.resolution, "desc": f"preproc{contrast}"}

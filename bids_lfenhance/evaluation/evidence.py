@@ -100,10 +100,11 @@ def fidelity(metrics: Rows, contrast: str, label: str) -> dict[str, tuple[float,
 def volume_errors(metrics: Rows, contrast: str, image: str) -> dict[str, float]:
     """By structure of the finest segmentation, both sides together: (volume − that of high field) / that, in %."""
     values = _values(metrics, contrast, image)
+    finest = _finest(values)
     return {
         region: value
         for (seg, metric, region), value in values.items()
-        if metric == VOLUME_DIFFERENCE and seg == _finest(values) and is_structure(region)
+        if (seg, metric) == (finest, VOLUME_DIFFERENCE) and is_structure(region)
     }
 
 
@@ -131,7 +132,8 @@ def _figures(metrics: Rows, contrast: str, image: str) -> dict[str, float]:
     """The figures of one image, NaN where unknown."""
     values = _values(metrics, contrast, image)
     brain = {metric: value for (name, metric, where), value in values.items() if (name, where) == (PRIMARY, "brain")}
-    dice = [v for (seg, m, name), v in values.items() if (seg, m) == (_finest(values), DICE) and is_structure(name)]
+    finest = _finest(values)
+    dice = [v for (seg, m, name), v in values.items() if (seg, m) == (finest, DICE) and is_structure(name)]
     errors = np.abs(list(volume_errors(metrics, contrast, image).values()))
     return {
         **{name: brain.get(metric, math.nan) for name, metric in SINGLE.items()},

@@ -1,4 +1,4 @@
-"""Every image metric under every protocol, side by side (docs/methods/metrics.md)."""
+"""Image metrics under one protocol or several, side by side (docs/methods/metrics.md)."""
 
 import logging
 import warnings

@@ -1,10 +1,12 @@
 """One scan without a dataset, as a step for the graphs of others."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 from nipype.interfaces.base import BaseInterfaceInputSpec, File, InputMultiObject, TraitedSpec, traits
 
+from ..data import read_text
 from .base import Step
 
 WEIGHTS = "weights.safetensors"
@@ -40,9 +42,15 @@ class EnhanceScans(Step):
 
     def __init__(self, **inputs: Any) -> None:
         super().__init__(**inputs)
+        self.inputs.on_trait_change(self._name_weights, "weights")
+        self._name_weights()
+
+    def _name_weights(self) -> None:
+        """By the file itself, whose content nipype knows, from whatever folder; but for names of the registry."""
         given = Path(self.inputs.weights)
-        if given.exists():  # by the file itself, whose content nipype knows, from whatever folder
-            self.inputs.weights = str((given / WEIGHTS if given.is_dir() else given).resolve())
+        file = given / WEIGHTS if given.is_dir() else given
+        if file.is_file() and self.inputs.weights not in ("auto", *json.loads(read_text("weights/registry.json"))):
+            self.inputs.weights = str(file.resolve())
 
     def run_step(self, cwd: Path) -> dict[str, Any]:
         """The paths of the outputs, in ``cwd``."""

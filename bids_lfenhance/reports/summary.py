@@ -11,7 +11,7 @@ from ..evaluation.thresholds import PURPOSES
 from ..evaluation.usable import WORDS, YES, Usable
 from .collect import Session
 from .session_figures import SessionFigures
-from .tables import MetricRow, metric_name, metric_rows, number
+from .tables import MetricRow, metric_name, metric_rows, number, signed
 from .usable import Judged
 
 SUMMARY_METRICS = ("psnr", "ssim", "edge_f1", "mae", "ncc", "nmse")
@@ -134,7 +134,7 @@ def largest_volume_errors(session: Session, image: Judged, count: int = 3) -> st
     """The structures whose volumes are farthest from those of high field, the worst first; nothing without it."""
     errors = volume_errors(session.metrics, image.contrast, image.label)
     worst = sorted(errors.items(), key=lambda item: -abs(item[1]))[:count]
-    return ", ".join(f"{name} ({value:+.0f} %)".replace("-", "−") for name, value in worst)
+    return ", ".join(f"{name} ({signed(round(value), 2)} %)" for name, value in worst if round(value))
 
 
 def _tally(words: list[str]) -> str:

@@ -5,7 +5,6 @@ from typing import Any
 from nipype import IdentityInterface, Node, Workflow
 
 from ..interfaces.scans import EnhanceScans
-from ..resources import has_gpu_driver
 
 OUTPUTS = ("image", "std", "mask", "regions", "volumes", "qc")
 
@@ -16,7 +15,8 @@ def init_enhance_wf(name: str = "enhance_wf", *, mem_gb: float = 5.0, threads: i
     Parameters
     ----------
     name : of the graph
-    mem_gb, threads : what the scheduler reserves for the step; the network uses as many threads
+    mem_gb, threads : what the scheduler reserves for the step; the networks use as many threads. With a ``device`` that
+        is named, "cuda" or "cuda:N", nipype waits for a GPU (``plugin_args={"n_gpu_procs": 1}``)
     settings : ``suffix``, ``keep_geometry``, ``target_contrast``, ``precision``, ``device``, ``weights``, as of
         ``bids_lfenhance.enhance``
 
@@ -28,10 +28,10 @@ def init_enhance_wf(name: str = "enhance_wf", *, mem_gb: float = 5.0, threads: i
     """
     workflow = Workflow(name=name)
     inputnode = Node(IdentityInterface(["scans"]), name="inputnode")
-    device = settings.get("device", "auto")
-    use_gpu = device.startswith("cuda") or (device == "auto" and has_gpu_driver())
+    use_gpu = settings.get("device", "auto").startswith("cuda")
     interface = EnhanceScans(**settings, threads=threads, use_gpu=use_gpu)
-    enhance = Node(interface, name="enhance", mem_gb=mem_gb, n_procs=threads)
+    # nipype takes the processors of a step with a GPU for as many GPUs
+    enhance = Node(interface, name="enhance", mem_gb=mem_gb, n_procs=1 if use_gpu else threads)
     outputnode = Node(IdentityInterface(list(OUTPUTS)), name="outputnode")
     workflow.connect(inputnode, "scans", enhance, "scans")
     workflow.connect([(enhance, outputnode, [(output, output) for output in OUTPUTS])])

@@ -20,7 +20,7 @@ from ..resources import interruptible
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 LONGEST_FOLDER = 70
-"""Letters of a folder whose sockets can be addressed: 107, less the names that multiprocessing adds."""
+"""Bytes of a folder whose sockets can be addressed: 107, less the names that multiprocessing adds."""
 
 LESS_MEMORY = "lower --nprocs or give it more memory, and run again to resume."
 """What to do where memory is short."""
@@ -56,14 +56,14 @@ def new_worker(start: Callable[..., None] = start_worker, *arguments: Any) -> Pr
 
     Forkserver, because threads and CUDA do not survive a fork.
     """
-    if len(tempfile.gettempdir()) > LONGEST_FOLDER:
+    if len(os.fsencode(tempfile.gettempdir())) > LONGEST_FOLDER:
         _short_folder()
     forkserver = multiprocessing.get_context("forkserver")
     return ProcessPoolExecutor(1, mp_context=forkserver, initializer=start, initargs=arguments)
 
 
 def _short_folder() -> None:
-    """Let multiprocessing keep its sockets under /tmp: their addresses may have 107 letters, and TMPDIR is too long."""
+    """Let multiprocessing keep its sockets under /tmp: their addresses may have 107 bytes, and TMPDIR is too long."""
     asked, tempfile.tempdir = tempfile.tempdir, "/tmp"
     try:
         multiprocessing.util.get_temp_dir()  # made once a process, and removed when it ends

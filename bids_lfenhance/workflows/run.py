@@ -231,7 +231,7 @@ def run_participants(settings: Settings, spec: RunSpec, plan: Plan) -> Outcome:
 
 
 def _apply_strict(outcome: Outcome) -> None:
-    """Counts subjects with an image that is usable for nothing as failed."""
+    """Counts subjects with an image that is not usable for any purpose as failed."""
     for subject, sentences in unusable_images(outcome.images).items():
         outcome.failed.setdefault(subject, sentences)
     for finished in (outcome.done, outcome.already):

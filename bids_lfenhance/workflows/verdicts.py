@@ -94,7 +94,7 @@ def image_verdicts(
 
 
 def unusable_images(verdicts: Iterable[ImageVerdict]) -> dict[str, list[str]]:
-    """Sentences by subject on the images that are usable for nothing: what ``--strict`` takes for failures."""
+    """Sentences by subject on the images that are not usable for any purpose: what ``--strict`` takes for failures."""
     sentences: dict[str, list[str]] = {}
     for one in verdicts:
         if one.usable.overall == NO:

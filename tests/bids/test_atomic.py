@@ -19,6 +19,10 @@ def test_a_name_that_cannot_be_is_refused(tmp_path, name):
     (tmp_path / "folder").mkdir()
     with refused("not-writable"):
         atomic_write(tmp_path / name, "text")
+    with refused("not-writable"):
+        atomic_folder(tmp_path / "file" / name, lambda draft: None)
+    with refused("not-writable"), locked(tmp_path / "file" / name / "lock"):
+        pass
 
 
 def test_content_lands_whole_and_leaves_nothing_beside_it(tmp_path: Path) -> None:

@@ -63,3 +63,13 @@ def test_no_warning_without_reason(tmp_path: Path, make_tree: MakeTree, high: di
 @pytest.mark.parametrize(("tesla", "kind"), [(0.299, "low"), (0.3, "mid"), (0.999, "mid"), (1.0, "high")])
 def test_limits_of_field(tesla, kind):
     assert field_kind(tesla) == kind
+
+
+@pytest.mark.parametrize(
+    ("frequency", "nominal", "used", "contradicted"),
+    [(127.77, 3, 3, False), (2.7, 0.006, 0.0634, True), (127.73, 2.85, 2.85, False), (12.3, 0.3, 0.3, False)],
+)
+def test_the_nominal_value_is_used_where_the_frequency_agrees(frequency, nominal, used, contradicted):
+    reading = read_field_strength({"ImagingFrequency": frequency, "MagneticFieldStrength": nominal})
+    assert reading.tesla == pytest.approx(used, rel=1e-3)
+    assert (reading.contradicted_by is not None) == contradicted

@@ -220,13 +220,16 @@ def test_apptainer_may_write_the_index(stub, tmp_path: Path) -> None:
     bids, image, index = folders(tmp_path, "01"), tmp_path / "image.sif", tmp_path / "index"
     image.touch()
     stub("apptainer")
-    words = [RECIPES / "apptainer/run.sh", image, bids, tmp_path / "out", "participant", "--bids-database-dir", index]
-    done = run(*words, PATH=f"{stub.folder}:{os.environ['PATH']}", WORK=tmp_path / "work")
-    assert done.returncode == 0, done.stderr
-    (said,) = calls(stub)
+    words = [RECIPES / "apptainer/run.sh", image, bids, tmp_path / "out", "participant"]
+    for option in (["--bids-database-dir", index], [f"--bids-database-dir={index}"]):
+        done = run(*words, *option, PATH=f"{stub.folder}:{os.environ['PATH']}", WORK=tmp_path / "work")
+        assert done.returncode == 0, done.stderr
     assert index.is_dir()
-    assert f"--bind {index}:/index " in said
-    assert said.endswith("--bids-database-dir /index")
+    assert len(calls(stub)) == 2
+    for said in calls(stub):
+        assert f"--bind {index}:/index " in said
+        assert said.endswith("--bids-database-dir /index")
+    assert run(*words, "--bids-database-dir", PATH=f"{stub.folder}:{os.environ['PATH']}").returncode != 0
 
 
 def test_openneuro_does_not_take_a_subject_without_low_field_for_a_failure(stub, tmp_path: Path) -> None:

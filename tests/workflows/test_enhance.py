@@ -8,6 +8,7 @@ import pytest
 from nipype import Function, Node, Workflow
 
 from bids_lfenhance import api
+from bids_lfenhance.interfaces.scans import EnhanceScans
 from bids_lfenhance.workflows.enhance import init_enhance_wf
 
 
@@ -66,16 +67,20 @@ def test_other_weights_in_the_same_place_are_used(tmp_path: Path, calls: list[di
         study.run()
         assert len(calls) == runs
     assert Path(calls[0]["weights"]).is_absolute()
+    (tmp_path / "auto").mkdir()
+    (tmp_path / "auto" / "weights.safetensors").touch()
+    step = EnhanceScans()
+    assert step.inputs.weights == "auto", "the bundled ones, whatever lies here"
+    step.inputs.weights = "mine"
+    assert step.inputs.weights == str((tmp_path / "mine" / "weights.safetensors").resolve())
 
 
-@pytest.mark.parametrize(
-    ("device", "driver", "slot"), [("cuda", False, True), ("auto", True, True), ("cpu", True, False)]
-)
-def test_the_scheduler_keeps_a_gpu_for_it(
-    monkeypatch: pytest.MonkeyPatch, device: str, driver: bool, slot: bool
-) -> None:
-    monkeypatch.setattr("bids_lfenhance.workflows.enhance.has_gpu_driver", lambda: driver)
-    assert init_enhance_wf(device=device).get_node("enhance").is_gpu_node() == slot
+@pytest.mark.parametrize(("device", "gpus"), [("cuda", 1), ("auto", 0), ("cpu", 0)])
+def test_the_scheduler_keeps_a_gpu_for_it(device: str, gpus: int) -> None:
+    """One, however many threads: what MultiProc asks for before it starts anything."""
+    step = init_enhance_wf(device=device, threads=4).get_node("enhance")
+    assert step.is_gpu_node() == (gpus > 0)
+    assert step.n_procs == (gpus or 4)
 
 
 def test_an_unknown_setting_is_refused() -> None:

@@ -19,9 +19,10 @@ while (($# > 0)); do # what the recipes give as -w must be seen inside, too
             WORK=$2 && shift 2
             ;;
         --work-dir=*) WORK=${1#*=} && shift ;;
-        --bids-database-dir)
-            (($# > 1)) || { echo "Expected a folder after $1, found nothing" >&2 && exit 2; }
-            mkdir -p "$2" && named+=(--bind "$(realpath "$2"):/index") && options+=("$1" /index) && shift 2
+        --bids-database-dir | --bids-database-dir=*) # written to, so not as the others
+            [[ $1 == *=* ]] || { shift && set -- "--bids-database-dir=${1:?Expected a folder after --bids-database-dir}" "${@:2}"; }
+            index=${1#*=}
+            mkdir -p "$index" && named+=(--bind "$(realpath "$index"):/index") && options+=(--bids-database-dir /index) && shift
             ;;
         *)
             word=$1 value=$1 && shift
