@@ -123,6 +123,14 @@ def test_names_of_a_reference(kind: str, head: str) -> None:
     assert names(reference_layout(record(kind), spec())) == wanted
 
 
+@pytest.mark.parametrize("kind", ["paired", "both fields in one session"])
+def test_sessions_that_share_high_field_name_its_files_alike(kind: str) -> None:
+    """It is written once, whichever of them is first, the one that has it too."""
+    one = record(kind)
+    others = [replace(one, session=name) for name in ("later", one.reference_session)]
+    assert [reference_layout(other, spec()) for other in others] == [reference_layout(one, spec())] * 2
+
+
 def test_a_standard_deviation_only_where_the_method_gives_its_scale() -> None:
     with_, without = (
         session_layout(record("paired"), spec(gives_error_std=gives, n_samples=4)) for gives in (True, False)

@@ -14,6 +14,7 @@ from bids_lfenhance.config import CONTRASTS, RunSpec
 from bids_lfenhance.derivatives.layout import missing_outputs, reference_layout, session_layout
 from bids_lfenhance.derivatives.reference import write_reference
 from bids_lfenhance.derivatives.session import write_session
+from bids_lfenhance.derivatives.stale import stale_files
 from bids_lfenhance.derivatives.volumes import volumes_path, write_volumes
 from bids_lfenhance.reports.collect import collect
 
@@ -83,6 +84,16 @@ def test_tables_and_transforms_of_somebody_s_own_stay(tmp_path, spec, kind):
         path.write_text("{}")
     run(replace(record, stacks=record.stacks[1:2]), spec)
     assert all(path.read_text() == "{}" for path in mine)
+
+
+def test_high_field_that_another_session_refers_to_stays(tmp_path, spec):
+    """In the folder of a low-field session that does not use it itself."""
+    record = make_session(tmp_path / "raw", "both fields in one session")
+    run(replace(record, session="later"), spec)
+    high = {path for path in reference_layout(record, spec).values() if path.is_file()}
+    assert any("xfm" in path.name for path in high)
+    alone = replace(record, reference=(), reference_session=None, beside_high_field=True)
+    assert high.isdisjoint(stale_files(alone, spec, record.stacks[0].stem))
 
 
 def test_a_rough_and_a_fine_run_are_told_apart_in_the_table(tmp_path, spec):
