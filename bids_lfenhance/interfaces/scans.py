@@ -6,7 +6,6 @@ from typing import Any
 
 from nipype.interfaces.base import BaseInterfaceInputSpec, File, InputMultiObject, TraitedSpec, traits
 
-from ..data import read_text
 from .base import Step
 
 WEIGHTS = "weights.safetensors"
@@ -47,6 +46,8 @@ class EnhanceScans(Step):
 
     def _name_weights(self) -> None:
         """By the file itself, whose content nipype knows, from whatever folder; but for names of the registry."""
+        from ..data import read_text
+
         given = Path(self.inputs.weights)
         file = given / WEIGHTS if given.is_dir() else given
         if file.is_file() and self.inputs.weights not in ("auto", *json.loads(read_text("weights/registry.json"))):
