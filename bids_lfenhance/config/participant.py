@@ -47,7 +47,7 @@ class Settings(Common):
     )
     metrics: tuple[str, ...] = option(
         (),
-        f"protocols of the comparison with high field beside {PROTOCOLS[0]}: those of published tables, or all of them",
+        f"protocols of the comparison with high field beside {PROTOCOLS[0]}: {', '.join(PROTOCOLS[1:])}, or all",
         ENHANCEMENT,
         choices=(*PROTOCOLS, "all"),
         metavar="PROTOCOL",
