@@ -16,6 +16,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from bids_lfenhance.evaluation.image_metrics import image_metrics  # noqa: E402
+from bids_lfenhance.evaluation.protocols import PRIMARY, PROTOCOLS  # noqa: E402
 from bids_lfenhance.evaluation.risk import risk_map  # noqa: E402
 from bids_lfenhance.imaging.fusion import fuse_mean  # noqa: E402
 from bids_lfenhance.imaging.grid import Grid  # noqa: E402
@@ -39,9 +40,11 @@ def head() -> tuple[np.ndarray, np.ndarray]:
 def metrics() -> None:
     reference, mask = head()
     noise = np.random.default_rng(0).normal(0, 3 / 255, SHAPE).astype(np.float32)
-    start = time.process_time()
-    rows = image_metrics(ndimage.gaussian_filter(reference, 1.5) + noise, reference, mask)
-    print(f"{time.process_time() - start:.1f} CPU-s")
+    image = ndimage.gaussian_filter(reference, 1.5) + noise
+    for protocols in ((PRIMARY,), tuple(PROTOCOLS)):
+        start = time.process_time()
+        rows = image_metrics(image, reference, mask, protocols=protocols)
+        print(f"{', '.join(protocols)}: {time.process_time() - start:.1f} CPU-s")
     for row in rows:
         print(f"{row['protocol']:13s} {row['region']:6s} {row['metric']:19s} {row['value']:.4f}")
 

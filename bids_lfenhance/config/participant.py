@@ -93,6 +93,7 @@ _HASHED_FIELDS = (
 def settings_hash(settings: Settings, method_settings: Mapping[str, Any], version: str) -> str:
     """Twelve hexadecimal digits that change whenever the content of an output would."""
     content = {name: getattr(settings, name) for name in _HASHED_FIELDS}
-    known = {name: value for name, value in method_settings.items() if name != "device"}  # another gives the same image
+    # on another device the same run, but for rounding
+    known = {name: value for name, value in method_settings.items() if name != "device"}
     content |= {"method_settings": known, "version": version}
     return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:12]

@@ -58,7 +58,7 @@ def make_scan(root: Path, subject: str, session: str | None, contrast: str, tesl
     return Scan(folder / f"{stem}_{contrast}.nii.gz", pairs, contrast, field_strength=tesla)
 
 
-def make_session(root: Path, kind: str, subject: str = "01") -> LowFieldSession:
+def make_session(root: Path, kind: str = "paired", subject: str = "01") -> LowFieldSession:
     """T1w and T2w in two stacks each, and high field of both where the kind has one."""
     session, reference, paired = PLACES[kind]
     stacks = [{"acq": "axi", "run": "1"}, {"acq": "axi", "run": "2"}] if kind == "runs" else [{"acq": "axi"}, {}]

@@ -16,56 +16,22 @@ from bids_lfenhance import __version__
 from bids_lfenhance.bids.atomic import atomic_write
 from bids_lfenhance.bids.dataset import write_dataset_files
 from bids_lfenhance.bids.names import sidecar_path
-from bids_lfenhance.bids.sessions import LowFieldSession
-from bids_lfenhance.config import RunSpec
 from bids_lfenhance.derivatives import session as writer
 from bids_lfenhance.derivatives.layout import is_complete, missing_outputs, reference_layout, session_layout
 from bids_lfenhance.derivatives.reference import write_reference
 from bids_lfenhance.derivatives.session import write_session
-from bids_lfenhance.derivatives.volumes import COLUMNS, volumes_path, write_volumes
+from bids_lfenhance.derivatives.volumes import write_volumes
 from bids_lfenhance.imaging.grid import Grid
 from bids_lfenhance.imaging.spatial_normalisation import Displacement, write_displacement
 from bids_lfenhance.segmentation.regions import label_table
 
-from .contents import REGION_LABELS, REGION_ROWS, SHAPE, content, write_all
-from .sessions import KINDS, make_session, make_spec
-
-
-@pytest.fixture
-def raw(tmp_path: Path) -> Path:
-    folder = tmp_path / "raw"
-    folder.mkdir()
-    (folder / "dataset_description.json").write_text('{"Name": "Test", "BIDSVersion": "1.10.0"}')
-    return folder
-
-
-@pytest.fixture
-def spec(tmp_path: Path, raw: Path) -> RunSpec:
-    return make_spec(
-        bids_dir=str(raw),
-        out_dir=str(tmp_path / "out"),
-        method="inr",
-        label="inr",
-        settings_hash="abc",
-        n_samples=3,
-        gives_error_std=True,
-        sloppy=False,
-        resolution="1mm",
-        synthetic=True,
-        segmentation="builtin",
-        segmentation_hash="abcd",
-        maps={"Sample": {"Description": "How odd it is.", "Units": "share"}, "DrawsStd": {"Description": "F."}},
-        weights_contrasts=("T1w",),
-    )
-
-
-def session(raw: Path, kind: str = "paired", subject: str = "01") -> LowFieldSession:
-    return make_session(raw, kind, subject)
+from .contents import SHAPE, content, write_all
+from .sessions import KINDS, make_session
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_everything_that_is_promised_is_written_and_nothing_else(raw, spec, rng, kind):
-    record, out = session(raw, kind), Path(spec.out_dir)
+    record, out = make_session(raw, kind), Path(spec.out_dir)
     write_all(record, spec, rng)
     assert missing_outputs(record, spec) == []
     assert is_complete(record, spec)
@@ -92,17 +58,17 @@ def test_the_validator_finds_no_error_whatever_the_session(raw, spec, rng):
     tables = {"regions": label_table()}
     write_dataset_files(out, raw, {"inr": "A method."}, __version__, subjects=subjects, labels=tables)
     for subject, kind in subjects.items():
-        write_all(session(raw, kind, subject), spec, rng)
+        write_all(make_session(raw, kind, subject), spec, rng)
         write_volumes(out, subject)
     for name in ("sub-01.html", "sub-01/figures/sub-01_desc-x_T1w.svg", "logs/run1/config.toml", "logs/CITATION.md"):
         atomic_write(out / name, "x")
     assert validator_errors(out) == []
-    sidecar_path(session_layout(session(raw), spec)["preproc/T1w"]).unlink()
+    sidecar_path(session_layout(make_session(raw), spec)["preproc/T1w"]).unlink()
     assert validator_errors(out), "it does read the sidecars"
 
 
 def test_images_carry_data_and_frame(raw, spec, rng):
-    record = session(raw)
+    record = make_session(raw)
     given = write_all(record, spec, rng)
     files = session_layout(record, spec)
     image = nib.load(files["enhanced/T2w"])
@@ -115,7 +81,7 @@ def test_images_carry_data_and_frame(raw, spec, rng):
 def test_the_transform_carries_stack_points_to_the_canonical_frame(raw, spec, rng):
     from nitransforms.io.itk import ITKLinearTransform
 
-    record = session(raw)
+    record = make_session(raw)
     given = write_all(record, spec, rng)
     path = session_layout(record, spec)["xfm/sub-01_ses-HFC_acq-axi_T1w"]
     to_stack = ITKLinearTransform.from_filename(path).to_ras()  # ITK: from the fixed to the moving image
@@ -124,7 +90,7 @@ def test_the_transform_carries_stack_points_to_the_canonical_frame(raw, spec, rn
 
 def test_every_image_says_what_it_is_and_whose_frame_it_lies_in(raw, spec, rng):
     """What the validator recommends: hundreds of its warnings for a small cohort otherwise."""
-    record = session(raw)
+    record = make_session(raw)
     write_all(record, spec, rng)
     paths = list(Path(spec.out_dir).rglob("*.nii.gz"))
     assert len(paths) > 10
@@ -135,7 +101,7 @@ def test_every_image_says_what_it_is_and_whose_frame_it_lies_in(raw, spec, rng):
 
 
 def test_sidecars_tell_the_truth(raw, spec, rng):
-    record = session(raw)
+    record = make_session(raw)
     write_all(record, spec, rng)
     files = session_layout(record, spec)
     enhanced = json.loads(sidecar_path(files["enhanced/T1w"]).read_text())
@@ -159,7 +125,7 @@ def test_sidecars_tell_the_truth(raw, spec, rng):
 
 
 def test_a_contrast_without_weights_is_the_baseline_and_says_so(raw, spec, rng):
-    record = session(raw)
+    record = make_session(raw)
     write_all(record, spec, rng)
     files = session_layout(record, spec)
     known, other = (json.loads(sidecar_path(files[f"enhanced/{name}"]).read_text()) for name in ("T1w", "T2w"))
@@ -172,7 +138,7 @@ def test_a_contrast_without_weights_is_the_baseline_and_says_so(raw, spec, rng):
 
 def test_spreads_and_maps_that_an_earlier_run_left_and_this_one_does_not_make_go(raw, spec, rng):
     """Or the report would show them beside another image."""
-    record = session(raw)
+    record = make_session(raw)
     every = replace(spec, weights_contrasts=(), settings_hash="other")
     write_all(record, every, rng)
     files = session_layout(record, every)
@@ -185,7 +151,7 @@ def test_spreads_and_maps_that_an_earlier_run_left_and_this_one_does_not_make_go
 
 
 def test_a_rerun_gives_the_same_bytes(raw, spec):
-    record = session(raw)
+    record = make_session(raw)
     write_all(record, spec, np.random.default_rng(1))
     files = [*session_layout(record, spec).values(), *reference_layout(record, spec).values()]
     before = {path: path.read_bytes() for path in files}
@@ -195,7 +161,7 @@ def test_a_rerun_gives_the_same_bytes(raw, spec):
 
 @pytest.mark.parametrize("change", ["settings", "scan", "reference", "field", "gone", "empty", "damaged"])
 def test_what_is_not_the_same_work_is_not_complete(raw, spec, rng, change):
-    record = session(raw)
+    record = make_session(raw)
     write_all(record, spec, rng)
     if change == "settings":
         spec = replace(spec, settings_hash="other")
@@ -214,62 +180,8 @@ def test_what_is_not_the_same_work_is_not_complete(raw, spec, rng, change):
     assert not is_complete(record, spec)
 
 
-@pytest.mark.parametrize(("who", "label"), [("builtin", "regions"), ("synthseg", "synthseg")])
-def test_regions_are_written_with_who_found_them(raw, spec, rng, who, label):
-    record, spec = session(raw), replace(spec, segmentation=who)
-    write_all(record, spec, rng)
-    for files, key in (
-        (session_layout(record, spec), "regions/T1w"),
-        (session_layout(record, spec), "enhanced_regions/T2w"),
-        (reference_layout(record, spec), "regions/T1w"),
-    ):
-        path = files[key]
-        assert f"_seg-{label}_" in path.name
-        np.testing.assert_array_equal(np.asarray(nib.load(path).dataobj), REGION_LABELS)
-        about = json.loads(sidecar_path(path).read_text())
-        assert who == "builtin" or about["SegmentedBy"] == "FreeSurfer mri_synthseg"
-        assert {"confidence", "volume_soft_mm3", "Sources"} <= set(about)
-        rows = path.with_name(path.name.replace(".nii.gz", ".tsv")).read_text().splitlines()
-        assert rows[1].split("\t")[:5] == ["17", "left hippocampus", "720", "700.5", "0.9"]
-        assert len(rows) == 2, "every row is a label"
-        assert about["TotalIntracranial"]["volume_mm3"] == 1.5e6
-
-
-@pytest.mark.parametrize("asked", ["auto", "learned"])
-def test_the_sidecar_says_what_regions_were_found_in(raw, spec, rng, asked):
-    record = session(raw)
-    spec = replace(spec, segmentation="builtin", sloppy=False, method_settings={"target_contrast": asked})
-    write_all(record, spec, rng)
-    files = session_layout(record, spec)
-    told = [json.loads(sidecar_path(files[f"enhanced_regions/{name}"]).read_text()) for name in ("T1w", "T2w")]
-    assert ["SegmentationNote" in one for one in told] == [asked == "auto", False]
-
-
-def test_nobody_finds_regions_where_nobody_was_asked(raw, spec):
-    record, spec = session(raw), replace(spec, segmentation="none")
-    assert not any("regions" in key for key in session_layout(record, spec))
-    assert not any("regions" in key for key in reference_layout(record, spec))
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_one_table_holds_all_volumes_of_a_subject(raw, spec, rng, kind):
-    record, out = session(raw, kind), Path(spec.out_dir)
-    write_all(record, spec, rng)
-    table = pd.read_csv(write_volumes(out, "01"), sep="\t")
-    assert volumes_path(out, "01").is_file()
-    assert list(table.columns) == list(COLUMNS) == list(json.loads(sidecar_path(volumes_path(out, "01")).read_text()))
-    fields = {0.0635: {"preproc", "inr"}} | ({3.0: {"preproc"}} if record.paired else {})
-    assert {f: set(rows["image"]) for f, rows in table.groupby("field_strength")} == fields
-    images = sum(len(images) for images in fields.values())
-    segmented = images if record.paired else images - 1  # regions of low field itself only beside high field
-    assert len(table) == 2 * (images + segmented * len(REGION_ROWS)), "one row of tissue, two of regions, two contrasts"
-    hippocampus = table[table["name"] == "left hippocampus"]
-    assert (hippocampus["volume_soft_mm3"] == 700.5).all()
-    assert set(hippocampus["segmentation"]) == {"regions"}
-
-
 def test_the_methods_own_maps_say_what_they_are_and_a_missing_one_is_missed(raw, spec, rng):
-    record = session(raw)
+    record = make_session(raw)
     given = write_all(record, spec, rng)
     files = session_layout(record, spec)
     path = files["Sample/T1w"]
@@ -286,48 +198,8 @@ def test_the_methods_own_maps_say_what_they_are_and_a_missing_one_is_missed(raw,
     assert missing_outputs(record, spec) == [files["DrawsStd/T1w"]]
 
 
-def test_what_high_field_cuts_has_no_volume_in_either(raw, spec, rng):
-    """Its field of view, and with it the brain mask of the session, ends in the middle of the brain."""
-    record, given = session(raw), content(session(raw), rng)
-    seen = np.ones(SHAPE, bool)
-    seen[:, :, 4:] = False
-    quality = given.quality | {"BrainShown": 0.5}
-    volume = replace(given.acquired, stacks=())
-    regions = given.regions, given.region_volumes
-    write_reference(record, spec, volume, given.labels, given.volumes, {}, quality, *regions, seen=seen)
-    write_session(record, spec, replace(given, quality=quality, reference_seen=seen))
-    own, high = session_layout(record, spec), reference_layout(record, spec)
-    tables = [own["tissue_table/T1w"], own["enhanced_regions_table/T1w"]]
-    tables += [high["tissue_table/T1w"], high["regions_table/T1w"]]
-    assert [table.read_text().splitlines()[1].split("\t")[2] for table in tables] == ["n/a"] * 4
-    about = json.loads(sidecar_path(own["enhanced/T1w"]).read_text())
-    assert about["Usable"]["look"] != "yes"
-    assert any("field of view of high field 50 %" in reason for reason in about["UsableReasons"])
-
-
-def test_what_the_scans_cut_has_no_volume_and_the_record_says_how_much_they_show(raw, spec, rng):
-    """The upper half of the brain is beyond both T1w stacks; those of the T2w show all of it."""
-    record, given = session(raw), content(session(raw), rng)
-    stacks = [replace(s, data=s.data[:, :, :4]) if s.contrast == "T1w" else s for s in given.acquired.stacks]
-    write_session(record, spec, replace(given, acquired=replace(given.acquired, stacks=tuple(stacks))))
-    files = session_layout(record, spec)
-    for contrast, volume in (("T1w", "n/a"), ("T2w", "10")):
-        for key in ("tissue_table", "enhanced_tissue_table"):
-            assert files[f"{key}/{contrast}"].read_text().splitlines()[1].split("\t")[2] == volume
-    told = json.loads(files["qc"].read_text())
-    assert told["Coverage"]["T1w"] == {
-        "Brain": 0.5,
-        "OnFaceCm2": 0.16,
-        "Cut": ["left hippocampus", "total intracranial"],
-    }
-    assert told["Coverage"]["T2w"] == {"Brain": 1.0, "OnFaceCm2": 0.0, "Cut": []}
-    assert {scan["Contrast"]: scan["Coverage"] for scan in told["Scans"]} == {"T1w": 0.5, "T2w": 1.0}
-    usable = json.loads(sidecar_path(files["enhanced/T1w"]).read_text())["Usable"]
-    assert usable["measure"] == "no"
-
-
 def test_the_change_is_what_the_method_did_to_the_plain_mean(raw, spec, rng):
-    record = session(raw)
+    record = make_session(raw)
     given = write_all(record, spec, rng)
     files = session_layout(record, spec)
     change, low, enhanced = (
@@ -338,23 +210,8 @@ def test_the_change_is_what_the_method_did_to_the_plain_mean(raw, spec, rng):
     assert "Change/T2w" not in files, "the weights do not know T2w: nothing was changed"
 
 
-@pytest.mark.parametrize("trusted", [True, False])
-def test_a_volume_has_its_expected_error_where_that_was_measured(raw, spec, rng, trusted):
-    record, spec = session(raw), replace(spec, sloppy=not trusted)
-    write_all(record, spec, rng)
-    files = session_layout(record, spec)
-    keys = ("regions", "enhanced_regions")
-    low, enhanced = (pd.read_csv(files[f"{key}_table/T1w"], sep="\t").set_index("name") for key in keys)
-    high = pd.read_csv(reference_layout(record, spec)["regions_table/T1w"], sep="\t")
-    mm3, percent = (enhanced.loc["left hippocampus", f"volume_error_{unit}"] for unit in ("mm3", "percent"))
-    assert np.isfinite(mm3) == trusted
-    assert not trusted or percent == pytest.approx(100 * mm3 / 720, rel=1e-4)
-    for table in (low, high, enhanced.drop("left hippocampus")):
-        assert table["volume_error_mm3"].isna().all(), "of high field, of low field, of what has no posteriors"
-
-
 def test_the_sidecar_tells_how_far_lesions_stand_out(raw, spec, rng):
-    record = session(raw)
+    record = make_session(raw)
     common = {"Masks": ["a_mask.nii.gz"], "VolumeMl": 1.5}
     found = common | {"Contrast": {"T1w": {"preproc": -0.2, "inr": -0.1}, "T2w": {}}}
     write_session(record, spec, replace(content(record, rng), lesions=found))
@@ -368,7 +225,7 @@ def test_high_field_that_was_moved_says_so_and_how(raw, spec, rng):
     """Its T1w was moved to its T2w: only that is where its scanner had it."""
     from nitransforms.linear import load
 
-    record, given = session(raw), content(session(raw), rng)
+    record, given = make_session(raw), content(make_session(raw), rng)
     pose = np.eye(4)
     pose[:3, 3] = (1.0, -2.0, 3.0)
     moved, regions = {"Transforms": {"T1w": pose.tolist()}}, (given.regions, given.region_volumes)
@@ -385,7 +242,7 @@ def test_high_field_that_was_moved_says_so_and_how(raw, spec, rng):
 
 
 def test_labels_in_template_space_are_labels(raw, spec, rng, tmp_path):
-    record, spec = session(raw), replace(spec, spaces=("MNI152NLin2009cAsym:res-1",))
+    record, spec = make_session(raw), replace(spec, spaces=("MNI152NLin2009cAsym:res-1",))
     given, grid = content(record, rng), Grid(np.eye(4), SHAPE)
     nib.save(nib.Nifti1Image(np.zeros(SHAPE, np.float32), grid.affine), tmp_path / "template.nii.gz")
     paths = {key: str(tmp_path / f"{key}.h5") for key in ("to", "from")}
@@ -401,7 +258,7 @@ def test_labels_in_template_space_are_labels(raw, spec, rng, tmp_path):
 
 
 def test_while_a_session_is_written_again_no_image_vouches_for_it(raw, spec, rng, monkeypatch):
-    record = session(raw)
+    record = make_session(raw)
     given, image = write_all(record, spec, rng), session_layout(record, spec)["enhanced/T1w"]
     assert image.is_file()
 
@@ -415,7 +272,7 @@ def test_while_a_session_is_written_again_no_image_vouches_for_it(raw, spec, rng
 
 
 def test_images_say_that_they_are_in_mm(raw, spec, rng):
-    record = session(raw)
+    record = make_session(raw)
     write_all(record, spec, rng)
     found = sorted(Path(spec.out_dir).rglob("*.nii.gz"))
     assert found
