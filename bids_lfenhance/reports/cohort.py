@@ -43,7 +43,8 @@ class Cohort:
     ``VOLUME_KEYS``; ``images`` one row per image that should be there; ``quality`` one per session; ``people`` age and
     sex by subject; ``absent`` subjects of BIDS_DIR that the derivative does not know; ``notes`` on what was odd;
     ``dates`` of the sessions (subject, session) of those who have several;
-    ``segmentations`` by file: of what (subject, session, contrast, image), and the segmentation.
+    ``segmentations`` by file: of what (subject, session, contrast, image; of an enhanced image what it is usable for),
+    and the segmentation.
     """
 
     out_dir: Path
@@ -120,7 +121,8 @@ def read_cohort(out_dir: Path, bids_dir: Path, subjects: Iterable[str], sessions
         for session in subject.sessions
         if (not labels or (session.name or NO_SESSION) in labels) and (subject.name, session.name) not in gone
     ]
-    methods = tuple(sorted({label for _, session in pairs for label in session.labels}))
+    recorded = {str(session.record.get("Method") or "") for _, session in pairs} - {""}  # some left no image
+    methods = tuple(sorted({label for _, session in pairs for label in session.labels} | recorded))
     several = Counter(subject.name for subject, _ in pairs)
     places = [(subject.name, session.name) for subject, session in pairs if several[subject.name] > 1]
     dates = {(name, session or NO_SESSION): listed_time(bids_dir, name, session) for name, session in places}
@@ -179,12 +181,13 @@ def _add_session(cohort: Cohort, subject: Subject, session: Session) -> None:
         for label in (BASELINE, *cohort.methods, *((HIGH,) if channel.high else ())):
             output = {BASELINE: channel.low, HIGH: channel.high}.get(label, channel.enhanced.get(label))
             status, detail = _status(output, folder, label, channel.contrast, broken)
+            about = {"subject": subject.name, "session": name, "contrast": channel.contrast, "image": label}
             segmented = _segmented(channel, label) if status == COMPLETE else []
             if status == COMPLETE:
                 counted.add((channel.contrast, label))
                 for tissue in segmented:
                     _add_volumes(cohort, where, channel.contrast, label, tissue)
-                    _add_segmentation(cohort, where, channel.contrast, label, tissue)
+                    _add_segmentation(cohort, about | words.get((channel.contrast, label), {}), tissue)
                 if label in cohort.methods and paired and (channel.contrast, label) not in measured:
                     status, detail = UNMEASURED, f"no row of {label} in its desc-{label}_qc.tsv"
             row = _image_row(subject.name, name, channel.contrast, label, status, detail)
@@ -198,7 +201,7 @@ def _add_session(cohort: Cohort, subject: Subject, session: Session) -> None:
         cohort.images.append(_image_row(*where, "n/a", "n/a", MISSING, "no image on disk"))
     elif not session.record:
         cohort.images.append(
-            _image_row(*where, "n/a", "n/a", MISSING, "no desc-preproc_qc.json, the record of its scans")
+            _image_row(*where, "n/a", "n/a", MISSING, f"no readable {session.missing[0]}")  # its name comes first
         )
 
 
@@ -217,13 +220,10 @@ def _add_volumes(
             cohort.volumes.add((contrast, label, tissue.segmentation, name, measure), where, volume)
 
 
-def _add_segmentation(
-    cohort: Cohort, where: tuple[str, str], contrast: str, label: str, tissue: SegmentationOutputs
-) -> None:
+def _add_segmentation(cohort: Cohort, about: dict[str, Any], tissue: SegmentationOutputs) -> None:
     """High field comes with each low-field session it is compared with, and is one image of its own session."""
-    session = tissue.output.entities.get("ses", NO_SESSION) if label == HIGH else where[1]
-    about = {"subject": where[0], "session": session, "contrast": contrast, "image": label}
-    cohort.segmentations[tissue.output.path] = about, tissue
+    own = {"session": tissue.output.entities.get("ses", NO_SESSION)} if about["image"] == HIGH else {}
+    cohort.segmentations[tissue.output.path] = about | own, tissue
 
 
 def _is_sloppy(session: Session) -> bool:

@@ -247,6 +247,7 @@ def _session(out_dir: Path, subject: str, name: str | None, outputs: Iterable[Ou
     folder = out_dir / f"sub-{subject}" / (f"ses-{name}" if name else "") / "anat"
     head = f"sub-{subject}" + (f"_ses-{name}" if name else "")
     record = optional_json(folder / f"{head}_desc-preproc_qc.json")
+    record = record if isinstance(record.get("Scans") or [], list) else {}  # damaged, like what is no JSON
     paired_with = record.get("Reference")
     reference = paired_with if isinstance(paired_with, Mapping) else {}
     other = str(reference.get("Session") or "") or None

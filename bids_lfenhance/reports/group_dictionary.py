@@ -178,9 +178,12 @@ IMAGES: Columns = {
 
 _ONE_IMAGE: Columns = {**_KEYS, **_CONTRAST, "image": IMAGES["image"]}
 
+_JUDGED: Columns = {purpose: IMAGES[purpose] for purpose in PURPOSES}
+
 VOLUMES_LONG: Columns = {
     **_ONE_IMAGE,
     **_SEGMENTATION,
+    **_JUDGED,
     "index": "Label in the image; of regions FreeSurfer's number",
     "name": "Tissue or region, as the dseg.tsv names it; 'total intracranial': all regions together",
     "freesurfer_name": "Name of the region in FreeSurfer's colour table; n/a for tissues",
@@ -194,6 +197,7 @@ VOLUMES_LONG: Columns = {
 VOLUMES_WIDE: Columns = {
     **_ONE_IMAGE,
     **_SEGMENTATION,
+    **_JUDGED,
     INTRACRANIAL: _column("Total intracranial volume: all regions together, CSF as far as the image shows it", "mm^3"),
     **{region.freesurfer: _column(f"Volume of the {region.name} by label", "mm^3") for region in regions()},
 }

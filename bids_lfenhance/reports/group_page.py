@@ -241,6 +241,14 @@ def problems(cohort: Cohort) -> list[str]:
         people = len({row["subject"] for row in cohort.incomplete if row["status"] == status})
         what = "image" if count == 1 else "images"
         sentences.append(f"{count} {what} of {people} subject{'s' * (people != 1)}: {status}; listed at the end.")
+    unfit = [row for row in cohort.images if row.get("measure") == "no" and row["segmentations"]]
+    if unfit:
+        names = (f"sub-{row['subject']} {row['session']} {row['contrast']} ({row['image']})" for row in unfit[:8])
+        sentences.append(
+            f"{len(unfit)} image{'s' * (len(unfit) != 1)} not usable to measure volumes, but in every table and figure "
+            f"of volumes: {', '.join(names)}{' and more' if len(unfit) > 8 else ''}; look at them, and leave out what "
+            "has failed by the column measure of volumes_long.tsv and volumes_wide.tsv."
+        )
     if cohort.subjects and not cohort.metrics.cells:
         sentences.append("No image was compared with high field, so there are no metrics.")
     if cohort.absent:

@@ -66,7 +66,17 @@ def read_group(settings: GroupSettings) -> Cohort:
     if unknown := [label for label in sessions if label not in known]:
         message = f"Expected low field of ses-{unknown[0]} in {settings.out_dir}, found none; ask for another session."
         raise InputError(message, code="unknown-session", sessions=unknown)
+    if asked := _restriction(settings, cohort, sessions):
+        cohort.notes.insert(0, asked)
     return cohort
+
+
+def _restriction(settings: GroupSettings, cohort: Cohort, sessions: Sequence[str]) -> str:
+    """What of the derivative was asked for, where it is not all: the report takes the place of that on all of it."""
+    known, chosen = len(known_subjects(settings.out_dir)), len(cohort.subjects)
+    parts = [f"{chosen} of {known} subjects"] if settings.participant_label and chosen < known else []
+    parts += [f"session{'s' * (len(sessions) != 1)} {', '.join(sessions)}"] if sessions else []
+    return f"Only {' and '.join(parts)}, as asked for; without a restriction the report is on all." if parts else ""
 
 
 def describe_group(settings: GroupSettings) -> str:
