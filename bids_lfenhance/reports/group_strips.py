@@ -33,8 +33,10 @@ SHOWN_REGIONS = (
 )
 """Regions with a strip of their own, left and right as one."""
 
-FENCE = 1.5
-"""Interquartile ranges beyond the quartiles from which a session stands out (Tukey 1977)."""
+FENCE, FEWEST_FENCED = 1.5, 5
+"""Interquartile ranges beyond the quartiles from which a session stands out (Tukey 1977), of so many and more: of fewer
+none can lie that far out.
+"""
 
 WIDTH, STEP = 100.0, 1.4
 """Width of a strip, and that of a dot in its units: two nearer than that stand above each other."""
@@ -60,6 +62,11 @@ class Strip:
     low: str
     high: str
     dots: tuple[Dot, ...]
+
+    @property
+    def few(self) -> bool:
+        """Whether there are too few sessions to tell what stands out."""
+        return len(self.dots) < FEWEST_FENCED
 
     @property
     def far(self) -> tuple[Dot, ...]:
@@ -172,13 +179,13 @@ def _name(row: Mapping[str, Any]) -> str:
 
 
 def outside(values: np.ndarray) -> np.ndarray:
-    """(n,) bool: which of some values lie beyond Tukey's fences.
+    """(n,) bool: which of some values lie beyond Tukey's fences; none where half of them are equal, or of few.
 
     >>> outside(np.array([1.0, 2, 3, 4, 20])).tolist()
     [False, False, False, False, True]
     """
     low, high = np.percentile(values, [25, 75])
-    reach = FENCE * (high - low)
+    reach = FENCE * (high - low) if high > low and values.size >= FEWEST_FENCED else np.inf
     return (values < low - reach) | (values > high + reach)
 
 

@@ -133,3 +133,10 @@ def test_fences_are_tukeys() -> None:
     values = np.random.default_rng(0).normal(size=200_000)
     assert outside(values).mean() == pytest.approx(0.00698, rel=0.05), "of a normal distribution: textbook"
     assert not outside(np.ones(5)).any()
+    assert not outside(np.array([0.992, 0.9996, *np.ones(18)])).any(), "half of them are equal"
+    assert not outside(np.array([1, 1.1, 1.2, 170])).any(), "of few"
+
+
+def test_of_few_sessions_the_strip_says_that_they_are_few(tmp_path: Path) -> None:
+    few, enough = (quality_strips(cohort(values, tmp_path))[0].few for values in ([1, 1.1, 170], [1, 2, 3, 4, 170]))
+    assert (few, enough) == (True, False)
