@@ -20,7 +20,7 @@ from ..evaluation.metric_definitions import DICE, VOLUME_DIFFERENCE
 from ..evaluation.structures import HIGH, OVERLAP_KEYS, VOLUME_KEYS
 from ..evaluation.subject_values import SubjectValues
 from .collect import REGION_SEGMENTATIONS, Channel, Output, SegmentationOutputs, Session, Subject, collect, read_run
-from .session_order import labels_in_time
+from .session_order import labels_in_time, orders_in_time
 from .tables import lesion_contrast
 from .usable import summed_up, usable_images
 
@@ -70,6 +70,11 @@ class Cohort:
     def dataset(self) -> str:
         """The name of the derivative, or nothing."""
         return str(optional_json(self.out_dir / "dataset_description.json").get("Name") or "")
+
+    @property
+    def order(self) -> dict[str, list[str]]:
+        """The low-field sessions, in time, of each subject who has several."""
+        return orders_in_time(self.dates, self.volumes.sessions)
 
     def page(self, subject: str) -> str:
         """The file name of the page of a subject, or nothing where there is none."""

@@ -12,7 +12,6 @@ from .collect import SegmentationOutputs
 from .group_data import bids_keys
 from .group_figures import name_of
 from .group_tables import Cell, Table, session_text
-from .session_order import in_time
 from .tables import number, signed
 
 SHOWN = (
@@ -23,9 +22,10 @@ SHOWN = (
 
 
 def longitudinal(cohort: Cohort) -> Rows:
-    """One row per volume of an enhanced image from the person's second session on (``group_dictionary.LONGITUDINAL``).
+    """One row per volume of an enhanced image after the first session that has it, as in ``LONGITUDINAL``.
 
-    The change is from the first session; its expected error is √(a² + b²) of the expected errors of both volumes.
+    The change is from that session (``late``: not the person's first); its expected error is √(a² + b²) of the expected
+    errors of both volumes.
     """
     series: dict[tuple[str, ...], dict[str, SegmentationOutputs]] = {}
     for about, tissue in cohort.segmentations.values():
@@ -33,12 +33,21 @@ def longitudinal(cohort: Cohort) -> Rows:
             key = about["subject"], about["contrast"], about["image"], tissue.segmentation
             series.setdefault(key, {})[about["session"]] = tissue
     rows: Rows = []
+    order = cohort.order
     for (subject, contrast, image, seg), by_session in series.items():
-        first, *later = in_time(cohort.dates, subject, by_session)
-        for session in later:
+        firsts: dict[str, str] = {}
+        sessions = order.get(subject, [])
+        for session in (one for one in sessions if one in by_session):
             about = bids_keys({"subject": subject, "session": session})
-            about |= {"days": _days(cohort, subject, first, session), "contrast": contrast, "image": image}
-            rows += [about | {"segmentation": seg} | row for row in _changes(by_session[first], by_session[session])]
+            about |= {"days": _days(cohort, subject, sessions[0], session), "contrast": contrast, "image": image}
+            about |= {"segmentation": seg}
+            for name, volume in (by_session[session].volumes or {}).items():
+                if first := firsts.get(name):
+                    begun = bids_keys({"subject": subject, "session": first})["session_id"]
+                    row = about | {"name": name, "first_session_id": begun, "late": first != sessions[0]}
+                    rows.append(row | _change(by_session[first], by_session[session], name))
+                elif volume:
+                    firsts[name] = session
     return rows
 
 
@@ -47,31 +56,29 @@ def _days(cohort: Cohort, subject: str, first: str, session: str) -> int | None:
     return (after.date() - before.date()).days if before and after else None
 
 
-def _changes(first: SegmentationOutputs, later: SegmentationOutputs) -> Rows:
-    rows, before = [], first.volumes or {}
-    for name, volume in (later.volumes or {}).items():
-        if before.get(name):
-            row: dict[str, Any] = {"name": name, "first_mm3": before[name], "volume_mm3": volume}
-            row["change_percent"] = 100 * (volume - before[name]) / before[name]
-            errors = [tissue.error.get(name, (math.nan, math.nan))[0] for tissue in (first, later)]
-            error = 100 * math.hypot(*errors) / before[name]
-            rows.append(row | {"change_error_percent": None if math.isnan(error) else error})
-    return rows
+def _change(first: SegmentationOutputs, later: SegmentationOutputs, name: str) -> dict[str, float | None]:
+    before, after = ((tissue.volumes or {})[name] for tissue in (first, later))
+    errors = (tissue.error.get(name, (math.nan, math.nan))[0] for tissue in (first, later))
+    error = 100 * math.hypot(*errors) / before
+    return {
+        **{"first_mm3": before, "volume_mm3": after, "change_percent": 100 * (after - before) / before},
+        "change_error_percent": None if math.isnan(error) else error,
+    }
 
 
 def change_table(rows: Sequence[Mapping[str, Any]], cohort: Cohort) -> Table:
-    """A row per person, session and image: change since the first session ± its expected error, %."""
+    """A row per person, session and image: change since the first session that has it ± its expected error, %."""
     rows = [row for row in rows if row["name"] not in TISSUES or row["segmentation"] == "tissue"]
     names = [name for name in SHOWN if any(row["name"] == name for row in rows)]
     columns = [
         ("Subject", ""),
         ("Session", "by date (acq_time of scans.tsv or sessions.tsv), else by label"),
-        ("Days", "since the first"),
+        ("Days", "since the person's first session"),
         ("Contrast", ""),
         ("Image", ""),
     ]
     columns += [
-        (name[:1].upper() + name[1:], "change since the first session, % ± the errors against high field")
+        (name[:1].upper() + name[1:], "change since the first session that has it, % ± the errors against high field")
         for name in names
     ]
     lines: dict[tuple, dict[str, Cell]] = {}
@@ -93,4 +100,5 @@ def change_table(rows: Sequence[Mapping[str, Any]], cohort: Cohort) -> Table:
 def _cell(row: Mapping[str, Any]) -> Cell:
     change, error = row["change_percent"], row["change_error_percent"]
     text = signed(change, 2) + (f" ± {number(error, 2)}" if error is not None else "")
+    text += f" since {row['first_session_id']}" if row["late"] else ""
     return Cell(text, change, "check" if error is not None and abs(change) > error else "")

@@ -218,7 +218,8 @@ LONGITUDINAL: Columns = {
     "image": IMAGES["image"],
     **_SEGMENTATION,
     "name": VOLUMES_LONG["name"],
-    "first_mm3": _column("Volume in the person's first session", "mm^3"),
+    "first_session_id": "The person's first session that has this volume: the change is since then",
+    "first_mm3": _column("Volume in first_session_id", "mm^3"),
     "volume_mm3": _column("Volume in this session", "mm^3"),
     "change_percent": _column("100 (volume_mm3 - first_mm3) / first_mm3", "%"),
     "change_error_percent": _column(

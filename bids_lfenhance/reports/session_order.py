@@ -1,7 +1,7 @@
 """Which of several sessions came first."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from itertools import pairwise
 
@@ -9,28 +9,32 @@ Dates = Mapping[tuple[str, str], datetime | None]
 """When each (subject, session) was acquired, where it is known, of subjects with several sessions."""
 
 
-def in_time(dates: Dates, subject: str, sessions: Iterable[str]) -> list[str]:
-    """A subject's sessions by the date on which they were acquired; by label where one has no date, 9 before 10."""
-    wanted = list(sessions)
-    known = {session: dates.get((subject, session)) for session in wanted}
-    dated = all(known.values())
-    return sorted(wanted, key=lambda one: ((dated and known[one]) or datetime.min, by_number(one)))
+def _dated(dates: Dates) -> dict[str, list[str]]:
+    """The sessions by date of each subject all of whose sessions have one."""
+    own: dict[str, dict[str, datetime]] = {}
+    for (subject, session), date in dates.items():
+        own.setdefault(subject, {})[session] = date or datetime.min
+    return {
+        subject: sorted(days, key=lambda one: (days[one], by_number(one)))
+        for subject, days in own.items()
+        if datetime.min not in days.values()
+    }
 
 
 def labels_in_time(dates: Dates, labels: Iterable[str]) -> list[str]:
-    """The labels of a study: none before one that a subject had earlier; by label where no subject had both.
+    """The labels of a study: none before one that a subject had earlier by date; by label where no subject had both.
 
     Dates of two subjects are not compared: each may have been moved by days of its own, to hide who it is.
 
-    >>> days = {("a", "pre"): datetime(1925, 1, 1), ("a", "post"): datetime(1925, 3, 1)}
+    >>> days = {("a", "pre"): datetime(1925, 1, 1), ("a", "post"): datetime(1925, 3, 1), ("b", "pre"): None}
+    >>> days |= {("b", "post"): None}
     >>> labels_in_time(days, ["post", "pre"]), labels_in_time({}, ["10", "2"])
     (['pre', 'post'], ['2', '10'])
     """
     left = sorted(set(labels), key=by_number)
     earlier: dict[str, set[str]] = {label: set() for label in left}
-    for subject in {subject for subject, _ in dates}:
-        own = [session for name, session in dates if name == subject and session in earlier]
-        for before, after in pairwise(in_time(dates, subject, own)):
+    for own in _dated(dates).values():
+        for before, after in pairwise(one for one in own if one in earlier):
             earlier[after].add(before)
     found: list[str] = []
     while left:
@@ -38,6 +42,17 @@ def labels_in_time(dates: Dates, labels: Iterable[str]) -> list[str]:
         found.append(next(free, left[0]))  # none is free where subjects contradict each other
         left.remove(found[-1])
     return found
+
+
+def orders_in_time(dates: Dates, labels: Sequence[str]) -> dict[str, list[str]]:
+    """The sessions of each subject who has several, by date; in the order of ``labels`` where one has no date.
+
+    >>> days = {("a", "1"): datetime(2024, 5, 1), ("a", "2"): datetime(2024, 4, 1), ("b", "1"): None, ("b", "2"): None}
+    >>> orders_in_time(days, ["1", "2"])
+    {'a': ['2', '1'], 'b': ['1', '2']}
+    """
+    dated, subjects = _dated(dates), dict.fromkeys(subject for subject, _ in dates)
+    return {one: dated.get(one) or [label for label in labels if (one, label) in dates] for one in subjects}
 
 
 def by_number(label: str) -> list[tuple[bool, int, str]]:
