@@ -29,7 +29,7 @@ class IntervalEstimate:
 
 @dataclass(frozen=True)
 class BlandAltman:
-    """``bias`` (mean difference), ``sd`` of the differences, and the limits of agreement, in the unit of the values."""
+    """``bias`` (mean difference), ``sd`` of a difference, and the limits of agreement, in the unit of the values."""
 
     bias: IntervalEstimate
     sd: float
@@ -58,18 +58,34 @@ def difference_percent(values: np.ndarray, reference: np.ndarray) -> np.ndarray:
     return np.where(known, 100 * (values - reference) / np.where(known, reference, 1), NAN)
 
 
+def subject_means(values: np.ndarray) -> np.ndarray:
+    """(n,): as they are, or of (n, sessions) the mean of the sessions that a subject has."""
+    return values if values.ndim == 1 else np.nanmean(values, axis=1)
+
+
 def bland_altman(values: np.ndarray, reference: np.ndarray) -> BlandAltman:
     """Bias and limits of agreement of ``values`` − ``reference``, with confidence intervals by Student's t.
 
     Limits: bias ± 1.96 SD. Standard errors SD/√n of the bias and SD √(1/n + 1.96²/(2(n − 1))) of a limit: Bland and
     Altman, Lancet 1986;327:307 and Stat Methods Med Res 1999;8:135, section 2.
+
+    Both may be (n, sessions), NaN where a subject lacks one: the limits are then of a single session, not of a mean.
+    SD² = variance of the subjects' means + (1 − mean of 1/m) × variance within subjects, of m sessions each: section
+    5.2 of 1999; the standard error of a limit from those of both variances.
     """
     difference = np.asarray(values, float) - np.asarray(reference, float)
-    (bias, sd), n = mean_sd(difference), difference.size
+    means, n = subject_means(difference), len(difference)
+    bias, sd = mean_sd(means)
     if n < 2:
         return BlandAltman(IntervalEstimate(bias), NAN, IntervalEstimate(NAN), IntervalEstimate(NAN))
-    t, z = special.stdtrit(n - 1, (1 + CONFIDENCE) / 2), 1.96
-    of_bias, of_limit = t * sd / np.sqrt(n), t * sd * np.sqrt(1 / n + z**2 / (2 * (n - 1)))
+    sessions = np.isfinite(difference.reshape(n, -1)).sum(axis=1)
+    freedom, share = int(sessions.sum()) - n, 1 - float(np.mean(1 / sessions))
+    within = share * float(np.nansum((difference.T - means) ** 2)) / freedom if freedom else 0.0
+    between, variance = sd**2, sd**2 + within
+    doubled = between**2 / (n - 1) + (within**2 / freedom if freedom else 0.0)
+    of_sd = doubled / (2 * variance) if variance else 0.0  # the variance of the SD, by the delta method
+    t, z, sd = special.stdtrit(n - 1, (1 + CONFIDENCE) / 2), 1.96, float(np.sqrt(variance))
+    of_bias, of_limit = t * np.sqrt(between / n), t * np.sqrt(between / n + z**2 * of_sd)
 
     def around(centre: float, half: float) -> IntervalEstimate:
         return IntervalEstimate(float(centre), float(centre - half), float(centre + half))
@@ -178,6 +194,29 @@ def signed_rank_ps(differences: Sequence[np.ndarray]) -> list[float]:
         for number, p in zip(members, values, strict=True):
             p_values[number] = float(p)
     return p_values
+
+
+def least_p(pairs: int) -> float:
+    """The smallest p that the signed-rank test of so many pairs can give; NaN below ``FEWEST_PAIRS``.
+
+    >>> least_p(5), least_p(6)
+    (nan, 0.03125)
+    """
+    return 2.0 ** (1 - pairs) if pairs >= FEWEST_PAIRS else NAN
+
+
+def hodges_lehmann(differences: np.ndarray) -> float:
+    """Median of the means of every two differences, each with itself too, zeros left out; 0 where all are zero.
+
+    Hodges and Lehmann, Ann Math Stat 1963;34:598: the change that belongs to the signed-rank test, with its direction.
+
+    >>> hodges_lehmann(np.array([1.0, 2, 3, 4, 0, -30]))
+    2.0
+    """
+    some = differences[differences != 0]
+    if not some.size:
+        return 0.0 if differences.size else NAN
+    return float(np.median(np.add.outer(some, some)[np.tri(some.size, dtype=bool)]) / 2)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -1,11 +1,11 @@
 """Tables of a cohort: means over subjects, differences to the baseline, agreement with high field, test–retest.
 
 Statistics are over subjects: under the session ``ALL`` a subject's sessions are averaged first. The image "preproc" is
-the baseline, "high" the high field beside a low-field session, any other word a method.
+the baseline, "high" the high field beside a low-field session, any other word a method. ``place`` of a row is that of
+its session: 0 for the one to show first, whose tests are a family of their own.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -13,12 +13,15 @@ import numpy as np
 from .agreement import (
     bland_altman,
     difference_percent,
+    hodges_lehmann,
     holm,
     icc_2_1,
+    least_p,
     lin_ccc,
     mean_sd,
     pearson,
     signed_rank_ps,
+    subject_means,
     within_subject_cv,
 )
 from .structures import HIGH, has_side
@@ -37,7 +40,8 @@ Table = list[dict[str, Any]]
 def metric_table(data: SubjectValues) -> Table:
     """Mean ± SD of every metric over subjects, and the difference to the baseline with Wilcoxon's test.
 
-    Holm's correction is over all tests of one metric in one region under one protocol: contrasts, sessions, methods.
+    Holm's correction is over all tests of one metric in one region under one protocol: contrasts and methods of the
+    sessions averaged, and apart from them contrasts, methods and sessions.
     """
     table = _compared(data)
     _correct(table, ("protocol", "region", "metric"))
@@ -45,7 +49,7 @@ def metric_table(data: SubjectValues) -> Table:
 
 
 def summary_table(data: Sequence[SubjectValues]) -> Table:
-    """The same of what is one figure per subject; corrected over contrasts, sessions and methods of one quantity."""
+    """The same of what is one figure per subject; corrected over one quantity, as above."""
     table = [row for some in data for row in _compared(some)]
     _correct(table, ("segmentation", "quantity"))
     order = list(dict.fromkeys((row["segmentation"], row["quantity"]) for row in table))
@@ -68,46 +72,52 @@ def _compared(data: SubjectValues) -> Table:
     table, tested, image_at, sessions = [], [], data.names.index("image"), data.labels()
     for key, own in data.cells.items():
         base = data.get(*key[:image_at], BASELINE, *key[image_at + 1 :])
-        for session in sessions:
+        for place, session in enumerate(sessions):
             values = data.of(own, session)
             values = values[np.isfinite(values)]
             if values.size:
                 mean, sd = mean_sd(values)
-                row = {"session": session, **dict(zip(data.names, key, strict=True)), "n": values.size}
+                row = {"session": session, "place": place, **dict(zip(data.names, key, strict=True)), "n": values.size}
+                row |= {"sessions": int(np.isfinite(data.columns(own, session)).sum())}
                 table.append(row | {"mean": mean, "sd": sd})
                 if key[image_at] not in (BASELINE, HIGH):
-                    enhanced, baseline = data.paired(own, base, session)
-                    tested.append((table[-1], enhanced - baseline))
-    p_values = signed_rank_ps([difference for _, difference in tested])
-    for (row, difference), p in zip(tested, p_values, strict=True):
-        mean, sd = mean_sd(difference)
-        row |= {"pairs": difference.size, "difference_mean": mean, "difference_sd": sd, "p": p}
+                    tested.append((table[-1], *data.paired(own, base, session)))
+    p_values = signed_rank_ps([enhanced - baseline for _, enhanced, baseline in tested])
+    for (row, enhanced, baseline), p in zip(tested, p_values, strict=True):
+        mean, sd = mean_sd(enhanced - baseline)
+        row |= {"pairs": baseline.size, "baseline_mean": mean_sd(baseline)[0], "difference_mean": mean}
+        row |= {"difference_sd": sd, "difference_hodges_lehmann": hodges_lehmann(enhanced - baseline), "p": p}
     return table
 
 
 def _correct(table: Sequence[dict[str, Any]], family: Sequence[str]) -> None:
-    """Gives every tested row its ``p_holm``, corrected within its family."""
+    """Gives every tested row its ``p_holm``, corrected within its family, and the least that its pairs could reach."""
     families: dict[tuple, list[dict[str, Any]]] = {}
     for row in table:
         if "p" in row:
-            families.setdefault(tuple(row[key] for key in family), []).append(row)
+            families.setdefault((row["place"] == 0, *(row[key] for key in family)), []).append(row)
     for members in families.values():
-        for row, p in zip(members, holm([row["p"] for row in members]), strict=True):
-            row["p_holm"] = p
+        least = holm([least_p(row["pairs"]) for row in members])
+        for row, p, lowest in zip(members, holm([row["p"] for row in members]), least, strict=True):
+            row |= {"p_holm": p, "p_holm_least": lowest}
 
 
 def _place(row: Row) -> tuple:
-    """Order of the tables: contrast, session (ALL first), the baseline before the methods, high field before both."""
+    """Order of the tables: contrast, session, the baseline before the methods, high field before both."""
     from ..config import CONTRASTS
 
     contrast = CONTRASTS.index(row["contrast"]) if row["contrast"] in CONTRASTS else len(CONTRASTS)
     images = {HIGH: 0, BASELINE: 1}
-    return contrast, row["session"] != ALL, row["session"], images.get(row["image"], 2), row["image"]
+    return contrast, row["place"], images.get(row["image"], 2), row["image"]
 
 
 def agreement(values: np.ndarray, reference: np.ndarray) -> dict[str, float]:
-    """Every figure of agreement of paired values, one per subject, as columns of a table."""
-    limits, (r, p) = bland_altman(values, reference), pearson(values, reference)
+    """Every figure of agreement of paired values as columns of a table.
+
+    One value per subject, or (n, sessions): limits of a single session then, all else of the means of subjects.
+    """
+    limits, values, reference = bland_altman(values, reference), subject_means(values), subject_means(reference)
+    r, p = pearson(values, reference)
     both = np.column_stack([values, reference])
     percent = difference_percent(values, reference)
     row: dict[str, float] = {"n": len(values)}
@@ -125,25 +135,26 @@ def volume_table(volumes: SubjectValues) -> Table:
     table, sessions = [], volumes.labels()
     for key, own, where in _images_of(volumes):
         high = volumes.get(key[0], HIGH, *key[2:])
-        for session in sessions:
-            measured, reference = volumes.paired(own, high, session)
-            if measured.size:
-                table.append(where | {"session": session} | agreement(measured, reference))
+        for place, session in enumerate(sessions):
+            measured, reference = volumes.both(own, high, session)
+            known = np.isfinite(measured).any(axis=1)
+            if known.any():
+                row = where | {"session": session, "place": place}
+                table.append(row | agreement(measured[known], reference[known]))
     return _by_structure(table, volumes)
 
 
-def retest_table(volumes: SubjectValues) -> Table:
-    """Agreement of two low-field sessions of the same subjects, for every pair of session labels; volumes by region."""
+def retest_table(earlier: SubjectValues, later: SubjectValues) -> Table:
+    """Agreement of the volumes of two low-field sessions, for every pair of ``session_pairs``."""
     table = []
-    for _, own, where in _images_of(volumes):
-        for first, second in combinations(range(len(volumes.sessions)), 2):
-            both = own[np.isfinite(own[:, first]) & np.isfinite(own[:, second])]
-            if len(both):
-                before, after = both[:, first], both[:, second]
-                row = where | {"session": f"{volumes.sessions[first]}–{volumes.sessions[second]}"}
+    for key, own, where in _images_of(earlier):
+        for place, pair in enumerate(earlier.sessions):
+            before, after = earlier.paired(own, later.cells[key], pair)
+            if before.size:
+                row = where | {"session": pair, "place": place}
                 row |= {"within_subject_cv_percent": within_subject_cv(before, after)}
                 table.append(row | agreement(after, before))
-    return _by_structure(table, volumes)
+    return _by_structure(table, earlier)
 
 
 def _images_of(volumes: SubjectValues) -> Iterator[tuple[tuple[str, ...], np.ndarray, dict[str, Any]]]:
@@ -163,10 +174,10 @@ def _by_structure(table: Table, data: SubjectValues) -> Table:
         return (
             contrast,
             *segmented,
-            *rest[:2],
+            rest[0],
             order[row["segmentation"], row["name"]],
             row.get("measure", ""),
-            *rest[2:],
+            *rest[1:],
         )
 
     return sorted(table, key=place)
@@ -198,7 +209,7 @@ def people_table(quantities: SubjectValues, people: Mapping[str, Row]) -> Table:
     words = {word: number for number, word in enumerate(dict.fromkeys(key[2:] for key in quantities.cells))}
 
     def place(row: Row) -> tuple:
-        contrast, *rest = _place({**row, "session": ALL})
+        contrast, *rest = _place({**row, "place": 0})
         return contrast, words[row["segmentation"], row["quantity"], row["name"]], *rest
 
     return sorted(table, key=place)

@@ -1,7 +1,5 @@
 """Summaries of a segmentation: both sides together, and one value per subject over all structures."""
 
-from itertools import combinations
-
 import numpy as np
 
 from ..config import TOTAL_INTRACRANIAL
@@ -73,18 +71,14 @@ def volume_summary(volumes: SubjectValues) -> SubjectValues:
     return summary
 
 
-def repeat_summary(volumes: SubjectValues) -> SubjectValues:
-    """``repeat_percent``: mean over structures of 2 |V₂ − V₁| / (V₁ + V₂), by label, a column per pair of sessions."""
-    pairs = list(combinations(range(len(volumes.sessions)), 2))
-    labels = [f"{volumes.sessions[a]}–{volumes.sessions[b]}" for a, b in pairs]
-    summary = SubjectValues(SUMMARY_KEYS, volumes.subjects, labels)
-    for contrast, image, segmentation, names in _grouped(volumes):
-        if image == HIGH or not pairs:
-            continue
+def repeat_summary(earlier: SubjectValues, later: SubjectValues) -> SubjectValues:
+    """``repeat_percent``: mean over structures of 2 |V₂ − V₁| / (V₁ + V₂), by label, of every pair of sessions."""
+    summary = earlier.like(SUMMARY_KEYS)
+    for contrast, image, segmentation, names in _grouped(earlier):
         spreads = {}
         for name in names:
-            own = volumes.get(contrast, image, segmentation, name, "volume_mm3")
-            first, second = own[:, [a for a, _ in pairs]], own[:, [b for _, b in pairs]]
+            key = contrast, image, segmentation, name, "volume_mm3"
+            first, second = earlier.get(*key), later.get(*key)
             spreads[name] = 2 * np.abs(difference_percent(second, (first + second) / 2))
         _add_means(summary, (contrast, image, segmentation, "repeat_percent"), spreads)
     return summary

@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from .agreement import subject_means
+
 ALL = "all"
 """The session under which a subject's sessions are averaged."""
 
@@ -15,18 +17,22 @@ Key = tuple[str, ...]
 class SubjectValues:
     """``cells``: key → (subjects, sessions) float64, NaN where there is none; a key has one word per name.
 
-    ``names`` say what the words of a key are; keys stay in the order in which they came.
+    ``names`` say what the words of a key are; keys stay in the order in which they came. ``averaged``: whether a mean
+    over the sessions is one of ``labels``.
     """
 
-    def __init__(self, names: Sequence[str], subjects: Sequence[str], sessions: Sequence[str]) -> None:
+    def __init__(
+        self, names: Sequence[str], subjects: Sequence[str], sessions: Sequence[str], averaged: bool = True
+    ) -> None:
         self.names, self.subjects, self.sessions = tuple(names), tuple(subjects), tuple(sessions)
+        self.averaged = averaged
         self.cells: dict[Key, np.ndarray] = {}
         self._row = {subject: number for number, subject in enumerate(subjects)}
         self._column = {session: number for number, session in enumerate(sessions)}
 
     def like(self, names: Sequence[str]) -> "SubjectValues":
         """As many subjects and sessions, other names, nothing in it."""
-        return SubjectValues(names, self.subjects, self.sessions)
+        return SubjectValues(names, self.subjects, self.sessions, self.averaged)
 
     def empty(self) -> np.ndarray:
         """(subjects, sessions) NaN."""
@@ -53,11 +59,15 @@ class SubjectValues:
         return self.empty() if cells is None else cells
 
     def labels(self) -> tuple[str, ...]:
-        """The sessions with any value, before them ``ALL`` where there is more than one."""
+        """The sessions with any value, before them ``ALL`` where there is more than one and they are ``averaged``."""
         known = [np.isfinite(cells).any(axis=0) for cells in self.cells.values()]
         measured = np.any(known, axis=0) if known else np.zeros(len(self.sessions), bool)
         labels = tuple(label for label, yes in zip(self.sessions, measured, strict=True) if yes)
-        return (ALL, *labels) if len(labels) > 1 else labels
+        return (ALL, *labels) if self.averaged and len(labels) > 1 else labels
+
+    def columns(self, cells: np.ndarray, session: str) -> np.ndarray:
+        """(subjects, 1) of one session, or under ``ALL`` (subjects, sessions)."""
+        return cells if session == ALL else cells[:, [self._column[session]]]
 
     def of(self, cells: np.ndarray, session: str) -> np.ndarray:
         """(subjects,) of one session, or under ``ALL`` the mean of the sessions that a subject has; NaN for none."""
@@ -67,13 +77,13 @@ class SubjectValues:
         return np.where(known, cells, 0).sum(axis=1) / np.where(known.any(axis=1), known.sum(axis=1), np.nan)
 
     def both(self, first: np.ndarray, second: np.ndarray, session: str) -> tuple[np.ndarray, np.ndarray]:
-        """(subjects,) twice, NaN where a subject has not both; under ``ALL`` over the sessions that have both."""
-        known = np.isfinite(first) & np.isfinite(second)
-        a, b = (self.of(np.where(known, cells, np.nan), session) for cells in (first, second))
-        return a, b
+        """(subjects, 1) twice, or under ``ALL`` (subjects, sessions), NaN where a session has not both."""
+        a, b = (self.columns(cells, session) for cells in (first, second))
+        known = np.isfinite(a) & np.isfinite(b)
+        return np.where(known, a, np.nan), np.where(known, b, np.nan)
 
     def paired(self, first: np.ndarray, second: np.ndarray, session: str) -> tuple[np.ndarray, np.ndarray]:
         """(n,) twice: of the subjects that have both; under ``ALL`` over the sessions that have both."""
         a, b = self.both(first, second, session)
-        known = np.isfinite(a) & np.isfinite(b)
-        return a[known], b[known]
+        known = np.isfinite(a).any(axis=1)
+        return subject_means(a[known]), subject_means(b[known])

@@ -46,7 +46,8 @@ _MEASURE: Columns = {
 
 
 def _agreement(reference: str) -> Columns:
-    mm3 = "mm^3"
+    mm3, single = "mm^3", "; of a single session, under 'all' too (Bland and Altman 1999, section 5.2)"
+    mean = "; under 'all' of the means of each subject's sessions, so higher than of single sessions"
     return {
         **_N,
         "mean": _column("Mean volume over subjects", mm3),
@@ -56,26 +57,36 @@ def _agreement(reference: str) -> Columns:
         "difference_percent_mean": _column(f"Mean over subjects of 100 (V - V_ref) / V_ref; V_ref: {reference}", "%"),
         "difference_percent_sd": _column("Standard deviation of it", "%"),
         **_interval("bias", f"Bland-Altman bias: mean of volume minus {reference}", mm3),
-        **_interval("lower", "Lower limit of agreement, bias - 1.96 SD", mm3),
-        **_interval("upper", "Upper limit of agreement, bias + 1.96 SD", mm3),
-        **_interval("r", "Pearson correlation"),
+        **_interval("lower", f"Lower limit of agreement, bias - 1.96 SD{single}", mm3),
+        **_interval("upper", f"Upper limit of agreement, bias + 1.96 SD{single}", mm3),
+        **_interval("r", f"Pearson correlation{mean}"),
         "r_p": "p of r, two-sided, not corrected",
-        **_interval("icc", "ICC(2,1), absolute agreement (Shrout and Fleiss 1979)"),
-        **_interval("ccc", "Lin's concordance correlation coefficient (1989)"),
+        **_interval("icc", f"ICC(2,1), absolute agreement (Shrout and Fleiss 1979){mean}"),
+        **_interval("ccc", f"Lin's concordance correlation coefficient (1989){mean}"),
     }
 
 
 def _compared(family: str) -> Columns:
     return {
         **_N,
+        "sessions": "Sessions of these subjects, all together",
         "mean": "Mean over subjects, in the unit of what is measured",
         "sd": "Standard deviation over subjects",
         "pairs": "Subjects that have this image and the baseline",
+        "baseline_mean": "Mean of the baseline over those, of the sessions that have both",
         "difference_mean": "Mean over those of image minus baseline",
         "difference_sd": "Standard deviation of the difference",
+        "difference_hodges_lehmann": (
+            "Hodges-Lehmann estimate of the difference: median of the means of every two, zeros left out; its sign is "
+            "the direction of the test"
+        ),
         "p": "Wilcoxon signed-rank test of the difference, two-sided; n/a below 6 pairs",
         "p_holm": f"p after Holm's correction over {family}",
+        "p_holm_least": "Least p_holm that so many pairs could reach: from 0.05 on they are too few for the test",
     }
+
+
+_OVERALL = "the sessions averaged (of repeat_percent the pair of sessions shown first) are a family of their own"
 
 
 SUMMARY: Columns = {
@@ -89,7 +100,7 @@ SUMMARY: Columns = {
         "reference. repeat_percent: mean over structures of |V2 - V1| / ((V1 + V2) / 2), two low-field sessions. "
         "…_deep: over thalamus, caudate, putamen, pallidum, hippocampus and amygdala alone"
     ),
-    **_compared("all contrasts, sessions and methods of one quantity and segmentation"),
+    **_compared(f"all contrasts, sessions and methods of one quantity and segmentation; {_OVERALL}"),
 }
 
 METRICS: Columns = {
@@ -99,7 +110,7 @@ METRICS: Columns = {
     "protocol": "How both images were scaled first (docs/metrics.md); figures of different protocols do not compare",
     "region": "Where it was measured",
     "metric": "What was measured; the data dictionary of desc-<method>_qc.tsv defines it",
-    **_compared("all rows of one metric, region and protocol"),
+    **_compared("all rows of one metric, region and protocol; the sessions averaged are a family of their own"),
 }
 
 OVERLAP: Columns = {
@@ -115,7 +126,10 @@ VOLUMES: Columns = {**_CONTRAST, **_SESSION, **_SEGMENTATION, **_NAME, **_IMAGE,
 
 RETEST: Columns = {
     **_CONTRAST,
-    "session": "The two low-field sessions, reference first",
+    "session": (
+        "The two low-field sessions, reference first; 'first–second': each person's own first two in time, where "
+        "labels do not line up"
+    ),
     **_SEGMENTATION,
     **_NAME,
     **_IMAGE,

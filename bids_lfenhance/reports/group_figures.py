@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 
 from ..config import CONTRASTS, TOTAL_INTRACRANIAL
-from ..evaluation.agreement import bland_altman, pearson
+from ..evaluation.agreement import BlandAltman, bland_altman, pearson, subject_means
 from ..evaluation.cohort import BASELINE
 from ..evaluation.protocols import PRIMARY
+from ..evaluation.session_pairs import POOLED
 from ..evaluation.structures import DEEP, HIGH, has_side
 from ..evaluation.subject_values import SubjectValues
 from .svg import FAINT, INK, Limits, Plot, limits_of, tick_texts, ticks, whole
@@ -25,8 +26,16 @@ MIDDLE, BOLD = 'text-anchor="middle"', 'text-anchor="middle" font-size="13"'
 DASHED = 'stroke-dasharray="5 3"'
 
 Rows = Sequence[Mapping[str, Any]]
-Pair = tuple[np.ndarray, np.ndarray, list[str]]
-"""Values of an image and of its reference in mL, and whose they are."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """(n,) values of an image and of its reference in mL, means of the sessions; whose; the limits of one session."""
+
+    values: np.ndarray
+    reference: np.ndarray
+    names: list[str]
+    limits: BlandAltman
 
 
 @dataclass(frozen=True)
@@ -172,33 +181,41 @@ def agreement_figure(volumes: SubjectValues, contrast: str, seg: str, images: Se
             own = volumes.get(contrast, image, seg, name, "volume_mm3")
             panels[name, image] = _pair(volumes, *volumes.both(own, high, session))
     caption = (
-        f"{contrast}, mL. One dot per subject. Upper rows: volume minus high field against the mean of both; solid: "
-        "bias, dashed: limits of agreement (bias ± 1.96 SD), shaded: 95 % intervals; zero is perfect agreement. Last "
-        "row: volume against high field; the line is equality, r is Pearson's."
+        f"{contrast}, mL. One dot per subject, the mean of its sessions. Upper rows: volume minus high field against "
+        "the mean of both; solid: bias, dashed: limits of agreement of a single session (bias ± 1.96 SD), shaded: 95 % "
+        "intervals; zero is perfect agreement. Last row: volume against high field; the line is equality, r is "
+        "Pearson's."
     )
     return _panels(panels, images, f"bland-altman_{contrast}", "Agreement with high field", caption, True)
 
 
-def retest_figure(volumes: SubjectValues, contrast: str, seg: str, images: Sequence[str]) -> Figure | None:
-    """Bland–Altman plots of the second low-field session against the first."""
-    if len(volumes.sessions) < 2:
-        return None
-    panels = {}
-    for name in shown_structures(volumes, contrast, seg):
+def retest_figure(
+    pairs: tuple[SubjectValues, SubjectValues], contrast: str, seg: str, images: Sequence[str], pair: str
+) -> Figure | None:
+    """Bland–Altman plots of the later against the earlier low-field session of a pair of ``session_pairs``."""
+    earlier, later, panels = *pairs, {}
+    for name in shown_structures(earlier, contrast, seg):
         for image in images:
-            own = volumes.get(contrast, image, seg, name, "volume_mm3")
-            panels[name, image] = _pair(volumes, own[:, 1], own[:, 0])
+            first, second = (one.get(contrast, image, seg, name, "volume_mm3") for one in pairs)
+            panels[name, image] = _pair(later, *later.both(second, first, pair))
     caption = (
-        f"{contrast}, mL. Session {volumes.sessions[1]} minus {volumes.sessions[0]} of the same people against the "
-        "mean of both. Solid: bias, dashed: limits of agreement, shaded: 95 % intervals."
+        f"{contrast}, mL, {pair_text(pair)}: second minus first against the mean of both, one dot per subject. Solid: "
+        "bias, dashed: limits of agreement, shaded: 95 % intervals."
     )
     return _panels(panels, images, f"retest_{contrast}", "Test–retest", caption, False)
 
 
+def pair_text(pair: str) -> str:
+    """What a pair of sessions is called."""
+    return "each person's first and second session" if pair == POOLED else f"sessions {pair}"
+
+
 def _pair(volumes: SubjectValues, values: np.ndarray, reference: np.ndarray) -> Pair:
-    """In mL, of the subjects that have both."""
-    known = np.isfinite(values) & np.isfinite(reference)
-    return values[known] / 1000, reference[known] / 1000, [f"sub-{volumes.subjects[i]}" for i in np.flatnonzero(known)]
+    """In mL, of the subjects that have both, from ``SubjectValues.both``."""
+    known = np.isfinite(values).any(axis=1)
+    values, reference = values[known] / 1000, reference[known] / 1000
+    names = [f"sub-{volumes.subjects[i]}" for i in np.flatnonzero(known)]
+    return Pair(subject_means(values), subject_means(reference), names, bland_altman(values, reference))
 
 
 def shown_structures(volumes: SubjectValues, contrast: str, seg: str) -> list[str]:
@@ -212,7 +229,7 @@ def _panels(
     panels: Mapping[tuple[str, str], Pair], images: Sequence[str], name: str, title: str, caption: str, scatter: bool
 ) -> Figure | None:
     """A column per structure; a row per image and, where asked for, one of all images against the reference."""
-    panels = {key: pair for key, pair in panels.items() if pair[0].size >= FEWEST}
+    panels = {key: pair for key, pair in panels.items() if pair.values.size >= FEWEST}
     structures = list(dict.fromkeys(key[0] for key in panels))
     there = [image for image in images if any(key[1] == image for key in panels)]
     if not there:
@@ -226,7 +243,7 @@ def _panels(
             plot = Plot((left, 30 + row * (tall + 22), wide, tall), x, y)
             last = row == len(there) - 1
             if image in own:
-                _bland_altman(plot, *own[image], colour_of(image, images))
+                _bland_altman(plot, own[image], colour_of(image, images))
                 below = [(v, word if last else "") for v, word in _ticks(x, 3)]
                 words = "mean of both, mL" if last else "", f"{name_of(image)}\ndifference, mL" if column == 0 else ""
                 plot.axes(below, _ticks(y), *words)
@@ -242,37 +259,37 @@ def _panels(
 
 def _shared_limits(pairs: Sequence[Pair]) -> tuple[Limits, Limits]:
     """One scale for the plots of a structure, along both axes: a narrower band is then a narrower band."""
-    means = [(values + reference) / 2 for values, reference, _ in pairs]
+    means = [(pair.values + pair.reference) / 2 for pair in pairs]
     ends: list[Any] = [[0.0]]
-    for values, reference, _ in pairs:
-        limits = bland_altman(values, reference)
-        known = [end for line in (limits.lower, limits.upper) for end in (line.value, line.low, line.high)]
-        ends += [values - reference, [end for end in known if np.isfinite(end)]]
+    for pair in pairs:
+        lines = pair.limits.lower, pair.limits.upper
+        known = [end for line in lines for end in (line.value, line.low, line.high)]
+        ends += [pair.values - pair.reference, [end for end in known if np.isfinite(end)]]
     return limits_of(*means), limits_of(*ends)
 
 
-def _bland_altman(plot: Plot, values: np.ndarray, reference: np.ndarray, names: Sequence[str], colour: str) -> None:
+def _bland_altman(plot: Plot, pair: Pair, colour: str) -> None:
     plot.across(0)
-    limits = bland_altman(values, reference)
-    for line, style in ((limits.bias, ""), (limits.lower, DASHED), (limits.upper, DASHED)):
+    for line, style in ((pair.limits.bias, ""), (pair.limits.lower, DASHED), (pair.limits.upper, DASHED)):
         if np.isfinite([line.value, line.low, line.high]).all():
             plot.band(line.low, line.high, colour)
             plot.across(line.value, colour, 1.1, style)
-    labels = [f"{name}: {one:+.2f} mL" for name, one in zip(names, values - reference, strict=True)]
-    plot.dots((values + reference) / 2, values - reference, colour, labels)
+    difference = pair.values - pair.reference
+    labels = [f"{name}: {one:+.2f} mL" for name, one in zip(pair.names, difference, strict=True)]
+    plot.dots((pair.values + pair.reference) / 2, difference, colour, labels)
 
 
 def _scatter(
     place: tuple[float, float, float, float], pairs: Mapping[str, Pair], images: Sequence[str], first: bool
 ) -> Plot:
-    x, y = limits_of(*(pair[1] for pair in pairs.values())), limits_of(*(pair[0] for pair in pairs.values()))
+    x, y = limits_of(*(one.reference for one in pairs.values())), limits_of(*(one.values for one in pairs.values()))
     plot = Plot(place, x, y)
     low, high = max(x[0], y[0]), min(x[1], y[1])
     plot.lines([[(low, low), (high, high)]] if low < high else [], INK, 0.8)
-    for number, (image, (values, reference, names)) in enumerate(pairs.items()):
+    for number, (image, pair) in enumerate(pairs.items()):
         colour = colour_of(image, images)
-        plot.dots(reference, values, colour, names)
-        r = pearson(values, reference)[0].value
+        plot.dots(pair.reference, pair.values, colour, pair.names)
+        r = pearson(pair.values, pair.reference)[0].value
         if np.isfinite(r):
             plot.text(6, 12 + 14 * number, f"r = {r:.2f}", colour=colour)
     plot.axes(_ticks(x, 3), _ticks(y), "high field, mL", "All images\nvolume, mL" if first else "")

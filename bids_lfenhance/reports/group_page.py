@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -20,6 +20,7 @@ from ..evaluation.cohort import (
     volume_table,
 )
 from ..evaluation.protocols import PRIMARY
+from ..evaluation.session_pairs import session_pairs
 from ..evaluation.structures import (
     HIGH,
     SUMMARY_KEYS,
@@ -38,7 +39,7 @@ from . import group_tables as tab
 from .cohort import NO_SESSION, Cohort
 from .group_change import change_table, longitudinal
 from .group_dictionary import TABLES
-from .group_figures import FEWEST, Figure, agreement_figure, metric_figure, retest_figure, structure_figure
+from .group_figures import FEWEST, Figure, agreement_figure, metric_figure, pair_text, retest_figure, structure_figure
 from .group_strips import quality_strips, thumbnails, volume_strips
 from .rendering import render
 from .session_order import labels_in_time
@@ -52,18 +53,19 @@ Tables = Mapping[str, Sequence[Mapping[str, Any]]]
 def group_tables(cohort: Cohort) -> dict[str, list[dict[str, Any]]]:
     """The rows of every table of ``group_dictionary.TABLES``."""
     volumes = with_both_sides(cohort.volumes)
+    pairs = session_pairs(volumes, cohort.order)
     summaries = [
         _metric_summary(cohort.metrics),
         overlap_summary(cohort.overlaps),
         volume_summary(volumes),
-        repeat_summary(volumes),
+        repeat_summary(*pairs),
     ]
     return {
         "summary": summary_table(summaries),
         "metrics": metric_table(cohort.metrics),
         "overlap": overlap_table(cohort.overlaps),
         "volumes": volume_table(volumes),
-        "retest": retest_table(volumes),
+        "retest": retest_table(*pairs),
         "people": people_table(_quantities(summaries[:3], volumes), cohort.people),
         "quality": [data.bids_keys(row) for row in cohort.quality],
         "images": [data.bids_keys(row) for row in cohort.images],
@@ -101,6 +103,7 @@ def _quantities(summaries: Sequence[SubjectValues], volumes: SubjectValues) -> S
 def group_figures(cohort: Cohort, tables: Tables) -> list[Figure]:
     """Every figure that there is something to draw in."""
     volumes, images = with_both_sides(cohort.volumes), (BASELINE, *cohort.methods)
+    pairs = session_pairs(volumes, cohort.order)
     figures = [metric_figure(cohort.metrics, cohort.methods)]
     structures = [row for name in ("volumes", "retest", "overlap") for row in tables[name]]
     for contrast in _contrasts(tables, "volumes", "retest", "overlap"):
@@ -108,7 +111,8 @@ def group_figures(cohort: Cohort, tables: Tables) -> list[Figure]:
             dice, sizes = (regions.structure_rows(tables[name], contrast, seg) for name in ("overlap", "volumes"))
             figures.append(structure_figure(dice, sizes, contrast, images))
             figures.append(agreement_figure(volumes, contrast, seg, images))
-            figures.append(retest_figure(volumes, contrast, seg, images))
+            for row in regions.structure_rows(tables["retest"], contrast, seg)[:1]:
+                figures.append(retest_figure(pairs, contrast, seg, images, row["session"]))
     return [figure for figure in figures if figure]
 
 
@@ -132,14 +136,15 @@ def group_page(cohort: Cohort, tables: Tables, figures: Sequence[Figure]) -> str
         facts=facts(cohort),
         segmentation=_segmentation_names(tables),
         headline=regions.headline_table(tables["summary"]),
+        pairs=_shown_pairs(tables["summary"]),
         findings=list(regions.findings(tables["summary"])),
         problems=problems(cohort),
         purposes=PURPOSES,
         usable={purpose: _counts(row.get(purpose) for row in cohort.images) for purpose in PURPOSES},
         quality=tab.quality_table(tables["metrics"]),
-        overlaps=_sections(tables["overlap"], images, _overlap_tables),
-        volumes=_sections(tables["volumes"], images, _volume_tables),
-        retest=_sections(tables["retest"], images, partial(_volume_tables, retest=True)),
+        overlaps=_sections("Overlap", tables["overlap"], images, _overlap_tables),
+        volumes=_sections("Volumes", tables["volumes"], images, _volume_tables),
+        retest=_sections("Retest", tables["retest"], images, partial(_volume_tables, retest=True)),
         people=tab.people_page_table(people, titles),
         ages=[table for table in ages if table.rows],
         control=tab.control_table(cohort),
@@ -153,6 +158,12 @@ def group_page(cohort: Cohort, tables: Tables, figures: Sequence[Figure]) -> str
         fewest=FEWEST,
         protocol=PRIMARY,
     )
+
+
+def _shown_pairs(summary: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The pairs of sessions whose difference is in the first table, as words."""
+    rows = (of.get("repeat_percent") for of in regions.headline_rows(summary).values())
+    return list(dict.fromkeys(pair_text(row["session"]) for row in rows if row))
 
 
 def _counts(words: Iterable[str | None]) -> dict[str, int]:
@@ -183,13 +194,20 @@ class Section:
     details: tab.Table
 
 
-def _sections(rows: Sequence[Mapping[str, Any]], images: Sequence[str], make: Any) -> list[Section]:
+def _sections(what: str, rows: Sequence[Mapping[str, Any]], images: Sequence[str], make: Any) -> list[Section]:
+    """``what`` begins the name of every table."""
     sections = []
+
+    def named(table: tab.Table) -> tab.Table:
+        return replace(table, caption=f"{what}: {table.caption}")
+
     for contrast in sorted({row["contrast"] for row in rows}, key=_order):
         of = [row for row in rows if row["contrast"] == contrast]
         for number_, seg in enumerate(regions.segmentations_of(of)):
-            shown, details = make(of, contrast, seg, images)
-            sections.append(Section(contrast, regions.SEGMENTATIONS.get(seg, seg), number_ == 0, shown, details))
+            tables, details = make(of, contrast, seg, images)
+            shown = [(title, named(table)) for title, table in tables]
+            title = regions.SEGMENTATIONS.get(seg, seg)
+            sections.append(Section(contrast, title, number_ == 0, shown, named(details)))
     return sections
 
 
@@ -199,9 +217,11 @@ def _overlap_tables(rows: Any, contrast: str, seg: str, images: Sequence[str]) -
 
 
 def _volume_tables(rows: Any, contrast: str, seg: str, images: Sequence[str], retest: bool = False) -> Any:
+    pairs = regions.structure_rows(rows, contrast, seg)[:1] if retest else []
+    of = "".join(f": {pair_text(row['session'])}" for row in pairs)
     shown = [
-        ("Bias and limits of agreement", regions.bias_table(rows, contrast, seg, images, retest)),
-        ("Correlation and agreement", regions.agreement_table(rows, contrast, seg, images)),
+        (f"Bias and limits of agreement{of}", regions.bias_table(rows, contrast, seg, images, retest)),
+        (f"Correlation and agreement{of}", regions.agreement_table(rows, contrast, seg, images)),
     ]
     return shown, regions.every_volume_table(rows, contrast, seg, retest)
 

@@ -13,7 +13,7 @@ from ..evaluation.subject_values import ALL
 from ..evaluation.thresholds import PURPOSES
 from .cohort import COMPLETE, Cohort
 from .group_figures import name_of
-from .tables import HEADLINE, metric_name, number, signed, verdict_of_change
+from .tables import HEADLINE, metric_name, number, signed
 
 Rows = Sequence[Mapping[str, Any]]
 
@@ -30,7 +30,7 @@ SIGNIFICANT = 0.05
 class Cell:
     """``text`` as it is read, ``value`` what it is sorted by (nothing: the text), ``style`` a CSS class, ``link``.
 
-    ``note`` stands smaller below the text, in the same style; ``help`` is what is read when one rests on it.
+    ``note`` stands smaller below the text, in the same style.
     """
 
     text: str
@@ -38,7 +38,6 @@ class Cell:
     style: str = ""
     link: str = ""
     note: str = ""
-    help: str = ""
 
 
 @dataclass(frozen=True)
@@ -68,10 +67,11 @@ def side_by_side(
     columns: Callable[[str], Sequence[tuple[str, str]]],
     cells: Callable[[Mapping[str, Any], str], Sequence[Cell]],
 ) -> Table:
-    """A table with a group of columns for each image, beside the columns ``head`` that all share.
+    """A table with a group of columns for each image that has a row, beside the columns ``head`` that all share.
 
     ``lines``: first cells of a line, and its row by image; ``columns(image)`` and ``cells(row, image)`` of one image.
     """
+    images = [image for image in images if any(image in by for _, by in lines)]
     own = [(image, columns(image)) for image in images]
     groups = [("", len(head)), *((name_of(image), len(titles)) for image, titles in own)]
     rows = [[*first, *(cell for image in images for cell in cells(by.get(image, {}), image))] for first, by in lines]
@@ -146,14 +146,38 @@ def fixed(value: float, decimals: int) -> str:
     return text.removeprefix("-") if float(text) == 0 else text.replace("-", "−")
 
 
-def p_text(p: Any, n: Any = None) -> str:
-    """A p value as it is printed; why there is none where there are too few pairs.
+def verdict(row: Mapping[str, Any], way: int) -> str:
+    """What the signed-rank test says of an image against the low-field baseline; ``way`` 1: more is better, else −1.
 
-    >>> p_text(0.0004), p_text(0.0312), p_text(float("nan"), 4)
-    ('< 0.001', '0.031', 'n = 4')
+    better, worse or even (no difference was shown); mixed: the mean went the other way; untested: too few pairs, of
+    which no result could be significant.
+    """
+    p, change = row.get("p_holm"), row.get("difference_hodges_lehmann")
+    if known(p) and p < SIGNIFICANT and change:
+        mixed = row["difference_mean"] * change < 0
+        return "mixed" if mixed else "better" if change * way > 0 else "worse"
+    return "even" if known(p) and row["p_holm_least"] < SIGNIFICANT else "untested"
+
+
+UNTESTED = "n = pairs where they are too few for any result to fall below 0.05 after the correction"
+"""What ``shown_p`` says, in the heading of a column."""
+
+
+def shown_p(row: Mapping[str, Any]) -> str:
+    """The p of a row as it is printed, or of how few pairs it would be."""
+    if "pairs" in row and verdict(row, 1) == "untested":
+        return f"n = {row['pairs']}"
+    return p_text(row.get("p_holm"))
+
+
+def p_text(p: Any) -> str:
+    """A p value as it is printed.
+
+    >>> p_text(0.0004), p_text(0.0312), p_text(float("nan"))
+    ('< 0.001', '0.031', '–')
     """
     if not known(p):
-        return f"n = {n}" if n is not None else "–"
+        return "–"
     return "< 0.001" if p < 0.001 else f"{p:.3f}" if p < 0.1 else f"{p:.2f}"
 
 
@@ -175,7 +199,7 @@ def quality_table(metrics: Rows) -> Table:
         unit = ", dB" if metric == "psnr" else ""
         columns += [(f"{metric_name(metric)}{unit}", "mean ± SD over subjects")]
         columns += [(f"Change of {metric_name(metric)}", "image minus low field, mean ± SD over subjects")]
-        columns += [("p", "Wilcoxon signed-rank, Holm-corrected; n = pairs where there are fewer than 6")]
+        columns += [("p", f"Wilcoxon signed-rank, Holm-corrected; {UNTESTED}")]
     columns += [(metric_name(metric), "mean ± SD over subjects") for metric in more]
     rows = []
     for contrast, session, image in dict.fromkeys(key[:3] for key in cells):
@@ -185,19 +209,17 @@ def quality_table(metrics: Rows) -> Table:
         for metric in HEADLINE:
             row = values[metric]
             line.append(spread(row.get("mean"), row.get("sd")))
-            line += _change(row, metric) if image != BASELINE else [Cell("baseline", ""), Cell("")]
+            line += change_cells(row) if image != BASELINE else [Cell("baseline", ""), Cell("")]
         line += [spread(values[metric].get("mean"), values[metric].get("sd")) for metric in more]
         rows.append(line)
     return Table("Image quality", columns, rows, 3)
 
 
-def _change(row: Mapping[str, Any], metric: str) -> list[Cell]:
-    """The difference to the baseline, coloured only where the test says that it is one."""
-    p, change = row.get("p_holm"), row.get("difference_mean")
-    style = ""
-    if known(p) and p < SIGNIFICANT and known(change):
-        style = verdict_of_change(metric, row["mean"] - change, row["mean"])
-    return [spread(change, row.get("difference_sd"), sign=True), Cell(p_text(p, row.get("pairs")), p, style)]
+def change_cells(row: Mapping[str, Any]) -> list[Cell]:
+    """The difference to the baseline, of what is better if more, and its p, coloured where the test shows one."""
+    word = verdict(row, 1)
+    change = spread(row.get("difference_mean"), row.get("difference_sd"), sign=True)
+    return [change, Cell(shown_p(row), row.get("p_holm"), word if word in ("better", "worse", "mixed") else "")]
 
 
 def people_page_table(rows: Rows, titles: Mapping[str, str]) -> Table:
@@ -224,10 +246,10 @@ def age_table(rows: Rows, contrast: str, images: Sequence[str]) -> Table:
     by_structure: dict[str, dict[str, Mapping[str, Any]]] = {}
     for (_, name, _, image), by in _by_people(shown).items():
         by_structure.setdefault(name, {})[image] = by["age"]
-    images = [image for image in (HIGH, *images) if any(image in by for by in by_structure.values())]
     columns = [("r with age", "Pearson [95 % interval]"), ("p", "not corrected"), ("n", "subjects with age")]
-    lines = [([Cell(name)], by) for name, by in by_structure.items()]
-    return side_by_side(contrast, [("Structure", "")], lines, images, lambda _: columns, lambda row, _: _age_cells(row))
+    lines, head = [([Cell(name)], by) for name, by in by_structure.items()], [("Structure", "")]
+    caption, images = f"Volumes and age, {contrast}", (HIGH, *images)
+    return side_by_side(caption, head, lines, images, lambda _: columns, lambda row, _: _age_cells(row))
 
 
 def _age_cells(row: Mapping[str, Any]) -> list[Cell]:

@@ -9,6 +9,7 @@ from scipy import stats
 
 from bids_lfenhance.evaluation.agreement import (
     bland_altman,
+    hodges_lehmann,
     holm,
     icc_2_1,
     lin_ccc,
@@ -65,6 +66,40 @@ def test_bland_altman_is_that_of_the_paper() -> None:
     assert found.lower.value == pytest.approx(-2.1 - 1.96 * 38.8, abs=0.1)
     assert found.upper.high == pytest.approx(110.1, abs=2.5)
     assert found.lower.low == pytest.approx(-114.3, abs=2.5)
+
+
+def test_limits_of_repeated_sessions_are_those_of_a_single_one() -> None:
+    rng = np.random.default_rng(4)
+    people, each, offsets, noise = 400, 4, 100, 200
+    reference = np.repeat(rng.normal(4000, 300, (people, 1)), each, axis=1)
+    values = reference + rng.normal(0, offsets, (people, 1)) + rng.normal(0, noise, (people, each))
+    values[::3, 2:] = np.nan  # a third has two sessions alone
+    found = bland_altman(values, reference)
+    assert found.sd == pytest.approx(math.hypot(offsets, noise), rel=0.1)
+    difference = (values - reference)[np.isfinite(values)]
+    assert 0.92 < np.mean((difference > found.lower.value) & (difference < found.upper.value)) < 0.98
+    assert found.bias.value == pytest.approx(np.nanmean(values - reference, axis=1).mean())
+    one = bland_altman(values[:, :1], reference[:, :1])
+    assert one == bland_altman(values[:, 0], reference[:, 0]), "one session each: as ever"
+
+
+def test_interval_of_limits_of_repeated_sessions_covers() -> None:
+    rng, hits = np.random.default_rng(6), 0
+    true = 1.96 * math.hypot(1, 2)
+    for _ in range(300):
+        difference = rng.normal(0, 1, (25, 1)) + rng.normal(0, 2, (25, 3))
+        upper = bland_altman(difference, np.zeros((25, 3))).upper
+        hits += upper.low <= true <= upper.high
+    assert 0.92 < hits / 300 < 0.99
+
+
+def test_hodges_lehmann_has_the_direction_of_the_signed_rank_test(rng: np.random.Generator) -> None:
+    for _ in range(200):
+        some = rng.standard_cauchy(9) + 0.3
+        ranks = stats.rankdata(np.abs(some))
+        assert np.sign(hodges_lehmann(some)) == np.sign(ranks[some > 0].sum() - ranks[some < 0].sum())
+    assert hodges_lehmann(np.zeros(6)) == 0
+    assert math.isnan(hodges_lehmann(np.array([])))
 
 
 def test_ccc_is_its_definition_and_its_interval_covers(pair: tuple[np.ndarray, np.ndarray]) -> None:

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 
+from bids_lfenhance.evaluation.session_pairs import session_pairs
 from bids_lfenhance.evaluation.structures import (
     OVERLAP_KEYS,
     VOLUME_KEYS,
@@ -53,7 +54,7 @@ def test_errors_of_volumes_and_of_repeats(volumes: SubjectValues) -> None:
     ]
     assert errors.get("T1w", "preproc", "regions", "volume_error_percent") == pytest.approx(np.array([[10, 10]]))
     assert errors.get("T1w", "preproc", "regions", "volume_error_percent_deep") == pytest.approx(np.array([[10, 10]]))
-    repeat = repeat_summary(volumes)
+    repeat = repeat_summary(*session_pairs(volumes, {"01": ["A", "B"]}))
     assert repeat.sessions == ("A–B",)
     assert repeat.get("T1w", "preproc", "regions", "repeat_percent")[0, 0] == pytest.approx((20 + 20) / 2)
 

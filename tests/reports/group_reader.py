@@ -12,12 +12,11 @@ import numpy as np
 
 
 class Cell(NamedTuple):
-    """Its text, the figure it is sorted by, the note below the text, and its help."""
+    """Its text, the figure it is sorted by, and the note below the text."""
 
     text: str
     figure: str | None
     note: str
-    help: str
 
 
 class Tables(html.parser.HTMLParser):
@@ -51,9 +50,9 @@ class Tables(html.parser.HTMLParser):
             text = "".join(self._cell).strip()
             if self._grouping:
                 self.groups[-1] += [text] * int(self._about.get("colspan", 1))
-            elif tag == "td":
+            elif tag == "td" or self._about.get("scope") == "row":
                 note = "".join(self._note or []).strip()
-                self.tables[-1][-1].append(Cell(text, self._about.get("data-v"), note, self._about.get("title", "")))
+                self.tables[-1][-1].append(Cell(text, self._about.get("data-v"), note))
             else:
                 self.heads[-1].append(text)
             self._cell = None
@@ -116,13 +115,17 @@ class Sources:
 
     def pairs(self, first: tuple, second: tuple, sessions: tuple[str, ...]) -> np.ndarray:
         """(n, 2): subjects that have both, over the sessions that have both."""
+        return np.array([own.mean(axis=0) for own in self._both(first, second, sessions)])
+
+    def differences(self, first: tuple, second: tuple, sessions: tuple[str, ...]) -> list[np.ndarray]:
+        """First minus second in each session of each subject that has both."""
+        return [own[:, 0] - own[:, 1] for own in self._both(first, second, sessions)]
+
+    def _both(self, first: tuple, second: tuple, sessions: tuple[str, ...]) -> list[np.ndarray]:
         a, b = self.figures[first], self.figures[second]
-        rows = []
-        for subject in sorted({subject for subject, _ in a}):
-            both = [(subject, s) for s in sessions if (subject, s) in a and (subject, s) in b]
-            if both:
-                rows.append([np.mean([x[key] for key in both]) for x in (a, b)])
-        return np.array(rows)
+        people = sorted({subject for subject, _ in a})
+        keys = ([(s, k) for k in sessions if (s, k) in a and (s, k) in b] for s in people)
+        return [np.array([[a[key], b[key]] for key in own]) for own in keys if own]
 
     def values(self, key: tuple, sessions: tuple[str, ...]) -> np.ndarray:
         """(n,): each subject's mean over its sessions."""

@@ -1,6 +1,7 @@
 """Sessions of one person in the order of time, the change between them and how far it is known."""
 
 import math
+import re
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from bids_lfenhance.reports.cohort import known_subjects, read_cohort
 from bids_lfenhance.reports.group_change import change_table, longitudinal
 
 from .fake_cohort import Cohort, build
-from .group_reader import read
+from .group_reader import Tables, read
 from .test_group import report
 
 
@@ -62,6 +63,62 @@ def test_tissue_is_not_mixed_with_a_region_of_the_same_name(tmp_path: Path):
     cohort = read_cohort(tmp_path / "derivative", tmp_path / "raw", ["001"])
     (line,) = change_table([first, region], cohort).rows
     assert line[-1].text.startswith("+10 ")
+
+
+def test_what_the_first_session_lacks_changes_since_the_next_that_has_it(tmp_path: Path):
+    raw, out = build(tmp_path, Cohort(1, ("A", "B", "C"), ("T1w", "T2w"), reference=None))
+    for path in out.glob("sub-001/ses-A/anat/*inrT2w_dseg*"):
+        path.unlink()
+    (table,) = out.glob("sub-001/ses-A/anat/*inrT1w_dseg.tsv")
+    table.write_text(re.sub(r"\tWM\t.*", "\tWM\tn/a\tn/a", table.read_text()))
+    (raw / "sub-001").mkdir()
+    dates = "ses-A\t2020-01-01\nses-B\t2021-01-01\nses-C\t2021-01-31\n"
+    (raw / "sub-001" / "sub-001_sessions.tsv").write_text("session_id\tacq_time\n" + dates)
+    cohort = read_cohort(out, raw, known_subjects(out))
+    rows = longitudinal(cohort)
+    first = {(row["session_id"], row["contrast"], row["name"]): row["first_session_id"] for row in rows}
+    assert first["ses-C", "T1w", "WM"] == first["ses-C", "T2w", "GM"] == "ses-B"
+    assert ("ses-B", "T1w", "WM") not in first
+    assert first["ses-C", "T1w", "GM"] == "ses-A"
+    assert {(row["session_id"], row["days"]) for row in rows} == {("ses-B", 366), ("ses-C", 396)}
+    lines = {(line[1].text, line[3].text): [cell.text for cell in line[5:]] for line in change_table(rows, cohort).rows}
+    assert ["ses-B" in text for text in lines["C", "T1w"]] == [False, False, True]
+
+
+def test_a_crossover_is_by_each_persons_time_in_table_and_figure(tmp_path: Path):
+    """Half of the people had B first; what they had last shows a tenth less."""
+    raw, out = build(tmp_path, Cohort(6, ("A", "B"), ("T1w",), reference=None))
+    for number in range(1, 7):
+        name, (first, last) = f"sub-{number:03d}", "AB" if number % 2 else "BA"
+        (raw / name).mkdir()
+        dates = f"ses-{first}\t2020-01-01\nses-{last}\t2020-07-01\n"
+        (raw / name / f"{name}_sessions.tsv").write_text("session_id\tacq_time\n" + dates)
+        for session, volume in ((first, 500e3), (last, 450e3)):
+            for table in out.glob(f"{name}/ses-{session}/anat/*_seg-tissue_*_dseg.tsv"):
+                table.write_text(f"index\tname\tvolume_mm3\n3\tWM\t{volume + number}\n")
+    page = report(tmp_path, drawn=True).page.read_text()
+    rows = [r for r in read(out / "group" / "retest.tsv") if (r["name"], r["image"]) == ("WM", "inr")]
+    assert [(r["session"], r["n"]) for r in rows] == [("first–second", "6"), ("A–B", "6")]
+    assert float(rows[0]["bias"]) == -50e3
+    assert float(rows[1]["bias"]) == 0
+    figure = (out / "group" / "figures" / "retest_T1w.svg").read_text()
+    assert figure.count(": -50.00 mL") == 2 * 6
+    assert "Bias and limits of agreement: each person" in page
+
+
+def test_of_three_sessions_table_figure_and_title_are_of_one_pair(tmp_path: Path):
+    """The latest of which shows a fifth less."""
+    _, out = build(tmp_path, Cohort(4, ("baseline", "month6", "month12"), ("T1w",), reference=None))
+    for table in out.glob("sub-*/ses-*/anat/*_seg-tissue_*_dseg.tsv"):
+        volume = 400e3 if "month12" in table.name else 500e3
+        table.write_text(f"index\tname\tvolume_mm3\n3\tWM\t{volume}\n")
+    page = report(tmp_path, drawn=True).page.read_text()
+    assert "Bias and limits of agreement: sessions baseline–month6" in page
+    tables = Tables(page)
+    shown = [row for number in tables.where("Structure", "CV, %") for row in tables.rows(number)]
+    assert {row["Enhanced (inr)", "Difference, %"].text for row in shown} == {"±0 ± 0"}
+    assert "-100.00 mL" not in (out / "group" / "figures" / "retest_T1w.svg").read_text()
+    assert {r["mean"] for r in read(out / "group" / "summary.tsv") if r["session"] == "baseline–month6"} == {"0"}
 
 
 @pytest.mark.parametrize(
