@@ -115,7 +115,7 @@ def _headline_cell(row: Row | None, quantity: str, n: int, baseline: Row) -> Cel
         notes.append(f"{change}, {tested}" if word == "untested" else f"{change}, p {tested}")
         there, everywhere = (spread(mean, baseline["sd"]).text for mean in (row["baseline_mean"], baseline["mean"]))
         if there != everywhere:
-            notes.append(f"low field of the same sessions {there.partition(' ±')[0]}")
+            notes.append(f"low field there {there.partition(' ±')[0]}")
     notes += [f"{row['n']} subjects"] if row["n"] != n else []
     return Cell(cell.text, cell.value, word, note="; ".join(notes))
 

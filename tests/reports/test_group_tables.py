@@ -66,7 +66,7 @@ def test_the_first_table_says_where_low_field_is_of_other_sessions_or_people() -
     heads = [title for title, _ in table.columns]
     cell = dict(zip(heads, table.rows[1], strict=True))
     assert cell["n"].text == "8"
-    assert "low field of the same sessions 20" in cell["PSNR, dB"].note
+    assert "low field there 20" in cell["PSNR, dB"].note
     assert cell["SSIM"].note.endswith("3 subjects")
 
 
