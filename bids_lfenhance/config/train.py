@@ -57,7 +57,9 @@ class TrainSettings(Common):
     precision: str = option("bf16", "arithmetic of the forward and backward pass", TRAINING, choices=("bf16", "fp32"))
     validate_every: int | None = option(None, "steps between validations (default: 200)", TRAINING)
     patience: int | None = option(None, "validations without gain after which to stop (default: never)", TRAINING)
-    max_minutes: float | None = option(None, "stop in good order after this many minutes", TRAINING)
+    max_minutes: float | None = option(
+        None, "stop in good order after this many minutes; a validation may come on top", TRAINING
+    )
 
     pack: Path | None = option(
         None,

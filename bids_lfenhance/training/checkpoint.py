@@ -21,9 +21,9 @@ class Progress:
     """Where a training is: plain values, changed as it goes.
 
     ``stage`` and ``step`` (in the stage) to be done next; ``total`` steps done in all stages; ``seconds`` spent;
-    ``best`` the highest validation score of the stage, ``best_step`` (of ``total``) when; ``stale`` validations without
-    a gain since; ``skipped`` by phase the steps in a row without a finite gradient; ``recent`` sums of what is not
-    yet in the curves, by name: (sum, count).
+    ``best`` the highest validation score of the stage, ``best_step`` (of ``total``) that made these weights, in
+    whichever stage, 0 for those it began with; ``stale`` validations without a gain since; ``skipped`` by phase the
+    steps in a row without a finite gradient; ``recent`` sums of what is not yet in the curves, by name: (sum, count).
     """
 
     stage: int = 0

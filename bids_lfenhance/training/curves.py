@@ -28,13 +28,13 @@ class Curves:
     """
 
     def __init__(self, folder: Path, step: int, writes: bool) -> None:
-        """Rows after ``step``, which a stopped run left beyond its checkpoint, are cut off; nothing else is changed."""
+        """Rows that a stopped run left beyond its checkpoint, at ``step``, are cut off; all where it left none (0)."""
         self._path, self._writes = folder / CSV, writes
         self._board: SummaryWriter | None = None
         self._drawn = time.monotonic()
         if not writes:
             return
-        kept = [row for row in read_curves(folder) if int(row["step"]) <= step]
+        kept = [row for row in read_curves(folder) if step and int(row["step"]) <= step]
         text = StringIO()
         table = csv.DictWriter(text, COLUMNS, lineterminator="\n")
         table.writeheader()

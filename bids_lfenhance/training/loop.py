@@ -62,24 +62,26 @@ def train(
     Raises ``Interrupted`` after a checkpoint where the run was asked to end (SIGTERM, Ctrl-C); ``MethodError`` where
     no step gives a finite gradient; ``InputError`` for examples, split, weights or checkpoint that do not fit.
     """
-    options = options or TrainOptions()
+    clock, options = time.monotonic(), options or TrainOptions()
     with process_group(options.device) as group, deterministic(group.device), stop_requested() as stop:
         show = progress if progress is not None and group.writes else Bar(group.writes)
         run, state = prepare(method, settings, examples, split, Path(out_dir), options, group, show, stop, source)
+        done = state.progress
+        clock -= done.seconds
         try:
-            while state.progress.stage < len(run.stages) and not group.any(_out_of_time(run, state)):
-                _run_stage(run, state, run.stages[state.progress.stage])
+            while done.stage < len(run.stages) and not group.any(_out_of_time(run, state)):
+                _run_stage(run, state, run.stages[done.stage], clock)
         finally:
             run.curves.close()
             if isinstance(show, Bar):
                 show.close()
         _use_best(state)
         run = with_measured(run, state)
+        done.seconds = time.monotonic() - clock
         run.curves.draw(now=True)
         if group.writes:
             write_results(run, state, split)
         group.barrier()
-        done = state.progress
         unchanged = bool(run.options.start) and done.best is not None and not done.best_step
         return Trained(run.folder, done.best, done.total, done.seconds, unchanged, done.stage >= len(run.stages))
 
@@ -109,8 +111,11 @@ class Bar:
             self._bar.close()
 
 
-def _run_stage(run: Run, state: State, stage: Stage) -> None:
-    """Step, validate, save, until the steps are done, the validation no longer gains, or the time is up."""
+def _run_stage(run: Run, state: State, stage: Stage, clock: float) -> None:
+    """Step, validate, save, until the steps are done, the validation no longer gains, or the time is up.
+
+    ``clock``: when the training would have begun had it never been stopped, monotonic seconds.
+    """
     progress, options = state.progress, run.options
     if options.start and not progress.total:
         _validate(run, state, stage)  # the weights it begins with are kept where no step is better
@@ -119,25 +124,25 @@ def _run_stage(run: Run, state: State, stage: Stage) -> None:
     workers = 1 if run.group.device.type == "cpu" else max(1, min(8, available_cpus() // (2 * run.group.size)))
     start = Position(options.seed, progress.stage, progress.step, 0)
     batches = Prefetch(run.source, stage, numbers, start, workers)
-    clock, saved = time.monotonic() - progress.seconds, time.monotonic()
+    saved = time.monotonic()
     try:
         while progress.step < stage.steps:
             losses = _one_step(run, state, stage, batches.get())
             progress.step, progress.total = progress.step + 1, progress.total + 1
-            progress.seconds = time.monotonic() - clock
             _note(run, state, stage, losses)
             last = progress.step == stage.steps
-            stop, late = run.group.any(run.stop()), run.group.any(_out_of_time(run, state))
             on_schedule = last or progress.step % options.validate_every == 0
             if on_schedule:
                 _validate(run, state, stage)
             if options.patience and progress.stale >= options.patience:
                 LOG.info("%s ends at step %d: validation no longer gains", stage.name, progress.step)
-                progress.step, last = stage.steps, True
+                last = True
             due = progress.step % options.checkpoint_every == 0
+            if last:
+                _end_stage(run, state)
+            progress.seconds = time.monotonic() - clock
+            stop, late = run.group.any(run.stop()), run.group.any(_out_of_time(run, state))
             if last or late or stop or due or time.monotonic() - saved > options.checkpoint_seconds:
-                if last:
-                    _end_stage(run, state)
                 _save(run, state)
                 saved = time.monotonic()
             if stop:
@@ -248,7 +253,10 @@ def _note(run: Run, state: State, stage: Stage, losses: Mapping[str, float]) -> 
 
 
 def _validate(run: Run, state: State, stage: Stage) -> None:
-    """Measure the running mean of the weights; keep it if it is the best of the stage (a tie goes to the later)."""
+    """Measure the running mean of the weights; keep it if it is the best of the stage (a tie goes to the later).
+
+    At step 0 of a stage it is the weights that the stage begins with, and ``best_step`` stays theirs.
+    """
     progress = state.progress
     volumes = examples_of_stage(run.validation, stage)
     if run.options.validate_volumes and len(volumes) > run.options.validate_volumes:
@@ -268,12 +276,16 @@ def _validate(run: Run, state: State, stage: Stage) -> None:
             progress.stale += 1
             return
         progress.best, progress.stale = score, 0
-    progress.best_step = progress.total
+    if progress.step:
+        progress.best_step = progress.total
     state.best = {key: value.clone() for key, value in state.ema.state.items()}
 
 
 def _end_stage(run: Run, state: State) -> None:
-    """The next stage begins with the best weights of this one, and with a mean and optimisers of its own."""
+    """The next stage begins with the best weights of this one, and with a mean and optimisers of its own.
+
+    They are judged as the next stage judges, which may have other volumes, and kept where none of its steps is better.
+    """
     _use_best(state)
     progress = state.progress
     progress.stage, progress.step, progress.stale, progress.skipped = progress.stage + 1, 0, 0, {}
@@ -281,6 +293,7 @@ def _end_stage(run: Run, state: State) -> None:
         progress.best = None
         state.ema = WeightEMA(state.nets, run.options.ema)
         state.optimisers = optimisers_of(run.stages[progress.stage], run.trainable)
+        _validate(run, state, run.stages[progress.stage])
 
 
 def _use_best(state: State) -> None:
