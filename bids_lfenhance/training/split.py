@@ -31,6 +31,13 @@ class Split:
     how: str = "given"
 
     def __post_init__(self) -> None:
+        for part in PARTS:
+            names = getattr(self, part)
+            if twice := sorted({name for name in names if names.count(name) > 1}):
+                raise InputError(
+                    f"Expected every subject of {part} once, found {', '.join(twice)} more often; name each once.",
+                    code="bad-split",
+                )
         for one, other in combinations(PARTS, 2):
             both = sorted(set(getattr(self, one)) & set(getattr(self, other)))
             if both:
@@ -83,6 +90,8 @@ def read_split(path: str | Path) -> Split:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
         if unknown := sorted(set(content) - {*PARTS, "how"}):
             raise ValueError(f"it has {', '.join(unknown)}")
+        if odd := [part for part in PARTS if not isinstance(content.get(part, []), list)]:
+            raise ValueError(f"{', '.join(odd)} is no list")
         parts = {part: tuple(str(person) for person in content.get(part, ())) for part in PARTS}
         return Split(**parts, how=str(content.get("how", f"read from {Path(path).name}")))
     except InputError:

@@ -44,10 +44,18 @@ def test_a_split_is_read_as_it_was_written(tmp_path: Path) -> None:
     assert read_split(write_split(split, tmp_path / "split.json")) == split
 
 
-@pytest.mark.parametrize("text", ["", "[1]", '{"train": 3}', '{"train": []}', '{"train": ["a"], "val": ["b"]}'])
+@pytest.mark.parametrize(
+    "text", ["", "[1]", '{"train": 3}', '{"train": "12"}', '{"train": []}', '{"train": ["a"], "val": ["b"]}']
+)
 def test_what_is_no_split_is_said(tmp_path: Path, text: str) -> None:
     (tmp_path / "split.json").write_text(text)
     with pytest.raises(InputError, match="Expected"):
+        read_split(tmp_path / "split.json")
+
+
+def test_a_person_named_twice_is_refused_by_name(tmp_path: Path) -> None:
+    (tmp_path / "split.json").write_text('{"train": ["b", "a", "b"]}')
+    with pytest.raises(InputError, match="found b more often"):
         read_split(tmp_path / "split.json")
 
 
