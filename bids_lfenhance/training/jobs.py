@@ -27,6 +27,10 @@ Image = tuple[str, str, str | None, str]
 """Name, contrast, plane (None: from the header) and path of a scan."""
 
 
+SIMULATING = ("simulator", "simulator_settings", "fixed", "seed", "inputs")
+"""Fields that decide the content of a simulated example alone: others have it whatever the seed and the fold."""
+
+
 @dataclass(frozen=True)
 class Job:
     """The examples of one session of one person.
@@ -71,15 +75,20 @@ class Job:
         """Who this is: as in ``Example.person``."""
         return f"{self.dataset}/{self.subject}" if self.dataset else self.subject
 
+    @property
+    def simulates(self) -> bool:
+        """Whether its low field is made here: not acquired, nor left to the training."""
+        return bool(self.simulator) and not self.low and not self.heads
+
     def folders(self, root: Path) -> tuple[Path, ...]:
         """Where its examples go: named by everything that decides their content, so that none is made twice."""
         files = [path for *_, path in (*self.high, *self.low)] + ([self.label_map] if self.label_map else [])
-        about = {"draws": None, "made_by": None, "licence": None, "trained_on": None, "version": __version__}
-        content = asdict(self) | about | {"states": [_state(path) for path in files]}
-        content["inputs"] = [sha256(Path(path)) for path in self.inputs]
+        about = dict.fromkeys(("draws", "made_by", "licence", "trained_on", *(() if self.simulates else SIMULATING)))
+        content = asdict(self) | about | {"version": __version__, "states": [_state(path) for path in files]}
+        if self.simulates:
+            content["inputs"] = [sha256(Path(path)) for path in self.inputs]
         key = hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:10]
-        count = 1 if self.low or not self.simulator else self.draws
-        return tuple(root / f"{self.name}_{key}_{number}" for number in range(count))
+        return tuple(root / f"{self.name}_{key}_{number}" for number in range(self.draws if self.simulates else 1))
 
 
 def _state(path: str) -> tuple[object, ...]:

@@ -44,6 +44,19 @@ def test_folders_are_named_by_what_decides_their_content(scan, tmp_path: Path) -
     assert not set(job.folders(root)) & set(before)
 
 
+def test_what_is_not_simulated_is_made_once_whatever_the_seed_and_the_fold(scan, tmp_path: Path) -> None:
+    root, plain = tmp_path / "examples", Job("Data", "01", "A", high=(scan,))
+    drawn = {"seed": (1,), "fixed": True, "inputs": (scan[3],), "simulator_settings": {"snr": 3}}
+    shown = dataclasses.replace(plain, low=(scan,))
+    for kind in (shown, dataclasses.replace(plain, heads=True), dataclasses.replace(plain, high=(), label_map=scan[3])):
+        assert dataclasses.replace(kind, **drawn).folders(root) == kind.folders(root)
+    for changed in ({"contrasts": ("T1w",)}, {"fusion": "sr"}, {"heads": True}, {"low": ()}):
+        assert dataclasses.replace(shown, **changed).folders(root) != shown.folders(root)
+    simulated = dataclasses.replace(plain, simulator="physics")
+    for name, value in drawn.items():
+        assert dataclasses.replace(simulated, **{name: value}).folders(root) != simulated.folders(root)
+
+
 @pytest.mark.usefixtures("phantoms")
 def test_only_what_is_absent_is_made(scan, tmp_path: Path) -> None:
     job = Job("Data", "01", "", high=(scan,), simulator="physics", draws=1, fixed=True, seed=(3,))
