@@ -155,8 +155,7 @@ Learning curves: `curves.csv`.
 
 ## Validation
 
-{_validation(recipe)}.
-These subjects decided which weights were kept, so this is no test.
+{_validation(recipe)}
 
 ## Identity
 
@@ -184,9 +183,10 @@ def _validation(recipe: JsonObject) -> str:
     """What validation said of the weights that were kept."""
     outcome = recipe["outcome"]
     score = outcome["validation_score"]
-    value = "no validation subjects" if score is None else f"{score:.2f} at step {outcome['best_step']}"
-    value += ", the weights it began with" * (score is not None and not outcome["best_step"])
-    return f"{outcome['score']}: {value}"
+    if score is None:
+        return "No validation subjects."
+    value = f"{score:.2f} at step {outcome['best_step']}" + ", the weights it began with" * (not outcome["best_step"])
+    return f"{outcome['score']}: {value}.\nThese subjects decided which weights were kept, so this is no test."
 
 
 def _limits(recipe: JsonObject) -> list[str]:
@@ -201,6 +201,8 @@ def _limits(recipe: JsonObject) -> list[str]:
         )
     if recipe["outcome"]["validation_score"] is None:
         limits.append("No validation subjects: the weights are those of the last step.")
+        if "error_factor" in recipe["settings"]:
+            limits.append("The scale of its error was fitted on training subjects: probably too small.")
     if recipe["maps"] == "regions":
         return [*limits, "It was shown no acquired image: intensities were painted into the label maps below."]
     return [*limits, f"Knows {', '.join(recipe['contrasts'])} of brains like those below; nothing else was tried."]

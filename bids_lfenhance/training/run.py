@@ -171,7 +171,7 @@ def _networks(method: Trainable[S], settings: S, options: TrainOptions, group: P
 
 
 FEW = 4
-"""Training people that stand in for validation where there is none, at most."""
+"""Training examples that stand in for validation where there is none, at most; real pairs before heads."""
 
 
 def with_measured(run: Run, state: State) -> Run:
@@ -180,8 +180,8 @@ def with_measured(run: Run, state: State) -> Run:
         return run
     device = run.group.device
     with torch.no_grad():
-        people = run.validation or run.train[:FEW]
-        sessions = sessions_of(run.method, people, run.settings, device, run.options.precision)
+        judged = run.validation or sorted(run.train, key=lambda example: example.kind != "stacks")[:FEW]
+        sessions = sessions_of(run.method, judged, run.settings, device, run.options.precision)
         return dataclasses.replace(run, settings=run.method.measure(state.nets, sessions, run.settings))
 
 

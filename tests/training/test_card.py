@@ -2,11 +2,13 @@
 
 import hashlib
 import tomllib
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import pytest
 import torch
 
+from bids_lfenhance.training import run
 from bids_lfenhance.training.loop import train
 from bids_lfenhance.training.patches import Augmentation
 from bids_lfenhance.training.run import TrainOptions
@@ -68,3 +70,32 @@ def test_the_card_admits_that_nobody_judged(tmp_path: Path) -> None:
     assert "low-field-like images from high-field" in card
     assert "No validation subjects" in card
     assert "SIMULATED" not in card
+    assert "so this is no test" not in card
+
+
+@dataclass(frozen=True)
+class Found:
+    error_factor: float = 1.0
+
+
+@dataclass(frozen=True)
+class Measured(ToySettings, Found):
+    """Settings of a method that says the scale of its error."""
+
+
+def test_who_stands_in_for_validation_is_a_real_pair_and_the_card_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = [make_example(tmp_path / "e", name, seed) for seed, name in enumerate("abcdefg")]
+    made[5] = replace(made[5], kind="stacks")
+    judged: list[list[str]] = []
+    monkeypatch.setattr(run, "sessions_of", lambda _, examples, *__: judged.append([one.person for one in examples]))
+    about = replace(TOY.about, settings=Measured, measured=Found)
+    method = replace(TOY, about=about, measure=lambda nets, sessions, settings: replace(settings, error_factor=2.0))
+    said = []
+    for held in ((), ("ds/g",)):
+        split, folder = Split(tuple(f"ds/{name}" for name in "abcdef"), held), tmp_path / f"out{len(held)}"
+        train(method, Measured(), made, split, folder, TrainOptions(precision="fp32"), quiet)
+        said.append("fitted on training subjects" in (folder / "card.md").read_text())
+    assert judged == [["ds/f", "ds/a", "ds/b", "ds/c"], ["ds/g"]]
+    assert said == [True, False]
