@@ -1,4 +1,4 @@
-"""One run at a time for one subject of a derivative."""
+"""One run at a time of those that write the same files."""
 
 import fcntl
 import os
@@ -13,15 +13,22 @@ from ..errors import InputError
 
 @contextmanager
 def exclusive_run(out_dir: Path, subject: str) -> Iterator[None]:
-    """A block in which no other run writes this subject of ``out_dir``; raise ``InputError`` if one does now.
+    """A block in which no other run writes this subject of ``out_dir``; raise ``InputError`` if one does now."""
+    with exclusive(out_dir / "logs" / f".sub-{subject}.lock", f"run on sub-{subject} of {out_dir}"):
+        yield
+
+
+@contextmanager
+def exclusive(path: Path, what: str) -> Iterator[None]:
+    """A block that one process at a time is in, by the lock file ``path``; raise ``InputError`` if another is in it.
+
+    ``what`` says for people what runs there, with its place.
 
     The lock is the kernel's and goes with the process, however it ends: nothing is left behind that a person must
-    remove. It lies in OUT_DIR, for work folders differ between the nodes of a cluster. Where the file system knows
+    remove. It is to lie in OUT_DIR, for work folders differ between the nodes of a cluster. Where the file system knows
     no locks the block runs all the same.
     """
-    path = out_dir / "logs" / f".sub-{subject}.lock"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle = _taken(path, subject, out_dir)
+    handle = _taken(path, what)
     try:
         yield
     finally:
@@ -30,10 +37,11 @@ def exclusive_run(out_dir: Path, subject: str) -> Iterator[None]:
         os.close(handle)
 
 
-def _taken(path: Path, subject: str, out_dir: Path) -> int:
+def _taken(path: Path, what: str) -> int:
     """The descriptor of the lock file, locked; it says who holds it."""
     while True:
         try:
+            path.parent.mkdir(parents=True, exist_ok=True)
             handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         except OSError as error:
             raise InputError(
@@ -45,10 +53,10 @@ def _taken(path: Path, subject: str, out_dir: Path) -> int:
             holder = os.pread(handle, 200, 0).decode(errors="replace").strip() or "another process"
             os.close(handle)
             message = (
-                f"Expected no other run on sub-{subject} of {out_dir}, found {holder} at work on it; "
-                "wait until it has ended, or end it, and run again."
+                f"Expected no other {what}, found {holder} at work on it; wait until it has ended, or end it, and run "
+                "again."
             )
-            raise InputError(message, code="locked", subject=subject, holder=holder) from error
+            raise InputError(message, code="locked", path=path, holder=holder) from error
         except OSError:  # a file system without locks, as some clusters mount them
             return handle
         with suppress(FileNotFoundError):

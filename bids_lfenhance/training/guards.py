@@ -1,14 +1,28 @@
-"""Around a training: arithmetic that repeats itself, and a graceful stop on SIGTERM or SIGINT."""
+"""Around a training: one at a time in a folder, arithmetic that repeats itself, a graceful stop on a signal."""
 
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
 from types import FrameType
 
 import torch
 
+from ..bids.lock import exclusive
+
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+def only_training_in(folder: Path) -> AbstractContextManager[None]:
+    """A block in which no other training writes into a folder; raise ``InputError`` if one does now.
+
+    Of several processes of one training (torchrun) the first sees to that.
+    """
+    if int(os.environ.get("RANK", "0")):
+        return nullcontext()
+    return exclusive(folder / ".training.lock", f"training in {folder}")
 
 
 @contextmanager

@@ -29,6 +29,7 @@ MEMORY_GB = 2.0
 
 def run_train(settings: TrainSettings) -> str:
     """Text for the console, once weights, card, curves and the test are on disk; empty on all ranks but the first."""
+    from ..training.guards import only_training_in
     from ..training.run import settings_to_give
 
     method = get_trainable(settings.method)
@@ -53,12 +54,13 @@ def run_train(settings: TrainSettings) -> str:
     if settings.work_dir:
         check_room(settings.work_dir, "--work-dir")
     root = (settings.work_dir or settings.out_dir) / "examples"
-    with locked(root / ".lock"):  # of several processes (torchrun) the first makes them, the others find them made
-        jobs = _fitted(settings, jobs, pairs, root)
-        folders = make_examples(jobs, root, settings.nprocs or available_cpus())
-    if settings.pack:
-        return pack(settings, method, own, split, folders, start)
-    return learn(settings, method, own, split, folders, text, start)
+    with only_training_in(settings.out_dir):
+        with locked(root / ".lock"):  # of several processes (torchrun) the first makes them, the others find them made
+            jobs = _fitted(settings, jobs, pairs, root)
+            folders = make_examples(jobs, root, settings.nprocs or available_cpus())
+        if settings.pack:
+            return pack(settings, method, own, split, folders, start)
+        return learn(settings, method, own, split, folders, text, start)
 
 
 def _check_pack(settings: TrainSettings, method: "Trainable[Any]") -> None:

@@ -20,6 +20,7 @@ from bids_lfenhance.methods.enhance import enhance
 from bids_lfenhance.nn.weights import load_weights
 from bids_lfenhance.simulators import get_simulator
 from bids_lfenhance.training import jobs
+from bids_lfenhance.training.guards import only_training_in
 from bids_lfenhance.training.run import settings_to_give
 from bids_lfenhance.training.sessions import simulated_session
 from bids_lfenhance.workflows import train
@@ -132,6 +133,14 @@ def test_other_settings_in_the_same_folder_are_refused(dataset: Path, trained: P
     assert run(dataset, trained, "--split", str(split(trained.parent)), "--random-seed", "5") == 2
     assert "another output folder" in capsys.readouterr().err
     assert (trained / "config.toml").read_text() == before, "it is that of the weights beside it"
+
+
+def test_a_second_training_in_the_same_folder_is_refused_while_the_first_runs(dataset: Path, tmp_path: Path, capsys):
+    out = tmp_path / "out"
+    with only_training_in(out):
+        assert run(dataset, out, "--split", str(split(tmp_path))) == 2
+    assert f"other training in {out}" in capsys.readouterr().err
+    assert not (out / "examples").exists()
 
 
 @pytest.mark.parametrize(
