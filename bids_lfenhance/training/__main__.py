@@ -1,16 +1,19 @@
 """``python -m bids_lfenhance.training FOLDER --out OUT``: go on with a packed training, for so many minutes."""
 
 import argparse
-import shutil
+import math
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from ..bids.atomic import atomic_write
 from ..errors import InputError, Interrupted, MethodError
 from ..methods import get_trainable
 from ..nn.device import choose_device
+from ..resources import check_room
 from .checkpoint import seconds_spent
 from .curves import CSV, read_curves
+from .guards import only_training_in
 from .loop import train
 from .pack import read_pack
 from .run import TrainOptions
@@ -33,7 +36,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("folder", type=Path, help="what train --pack wrote")
     parser.add_argument("--out", type=Path, required=True, help="gets the weights so far, their card and the curves")
     parser.add_argument("--device", default="cuda", help="where to train (default: cuda)")
-    parser.add_argument("--max-minutes", type=float, default=9.0, help="of this call, pool and all (default: 9)")
+    parser.add_argument(
+        "--max-minutes",
+        type=float,
+        default=9.0,
+        help="of this call, pool and all; a validation may come on top (default: 9)",
+    )
     asked = parser.parse_args(argv)
     try:
         done = run(asked.folder, asked.out, choose_device(asked.device), asked.max_minutes)
@@ -46,24 +54,36 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def run(folder: Path, out: Path, device: str, minutes: float) -> str:
     """What was reached, as a text; ``out`` holds the weights so far then."""
+    if not 0 < minutes < math.inf:
+        message = f"Expected --max-minutes above 0, found {minutes}; leave it out or give a finite number above 0."
+        raise InputError(message, code="bad-option", option="max_minutes")
     pack = read_pack(folder)
+    check_room(out, "--out")
     method = get_trainable(pack.method)
     settings = method.about.settings(**pack.settings, device=device)
-    spent = seconds_spent(folder / RUN / "checkpoint")
-    options = TrainOptions(
-        **pack.options, device=device, dtype="fp16", start=pack.start, max_seconds=spent + 60 * minutes
-    )
-    trained = train(method, settings, pack.examples, pack.split, folder / RUN, options, show)
-    out.mkdir(parents=True, exist_ok=True)
-    for name in KEPT:
-        shutil.copyfile(folder / RUN / name, out / name)
-    scores = {row["quantity"]: row for row in read_curves(folder / RUN) if row["quantity"] in method.scores}
+    with only_training_in(folder / RUN):
+        until = seconds_spent(folder / RUN / "checkpoint") + 60 * minutes
+        options = TrainOptions(**pack.options, device=device, dtype="fp16", start=pack.start, max_seconds=until)
+        trained = train(method, settings, pack.examples, pack.split, folder / RUN, options, show)
+        for name in KEPT:
+            atomic_write(out / name, (folder / RUN / name).read_bytes())
     steps = sum(stage.steps for stage in method.stages(settings))
     lines = [f"{trained.steps} of {steps} steps, {trained.seconds / 60:.1f} min; weights so far: {out}"]
-    lines += [f"{name} {float(row['value']):.3f} (step {row['step']})" for name, row in scores.items()]
-    if trained.steps < steps:
-        lines.append("The same command goes on from here.")
-    return "\n".join(lines)
+    lines += _scores(out, method.scores, trained.best_step)
+    ended = "All steps are done." if trained.steps == steps else "Ended: validation no longer gains."
+    return "\n".join([*lines, ended if trained.finished else "The same command goes on from here."])
+
+
+def _scores(folder: Path, names: Sequence[str], kept: int) -> list[str]:
+    """A line on the scores of the weights of step ``kept``, and one on the last validation where that was later."""
+    scores: dict[int, dict[str, str]] = {}
+    for row in read_curves(folder):
+        if row["quantity"] in names:
+            scores.setdefault(int(row["step"]), {})[row["quantity"]] = f"{row['quantity']} {float(row['value']):.3f}"
+    said = {max(scores, default=kept): "last", kept: "kept"}
+    return [
+        f"{said[step]}: {', '.join(scores[step].values())} at step {step}" for step in sorted(said) if step in scores
+    ]
 
 
 def show(done: int, steps: int, losses: Mapping[str, float]) -> None:

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class Trained:
     """What came out: the ``folder``; best validation ``score`` (None without); steps and seconds spent; ``unchanged``:
-    no step was better than the weights it began with; ``finished``: no step is left to be done.
+    no step was better than the weights it began with; ``finished``: no step is left to be done; ``best_step``: of all,
+    the one that made the weights that were kept.
     """
 
     folder: Path
@@ -32,6 +33,7 @@ class Trained:
     seconds: float
     unchanged: bool = False
     finished: bool = True
+    best_step: int = 0
 
 
 def write_results(run: "Run", state: "State", split: Split) -> Path:

@@ -83,7 +83,8 @@ def train(
             write_results(run, state, split)
         group.barrier()
         unchanged = bool(run.options.start) and done.best is not None and not done.best_step
-        return Trained(run.folder, done.best, done.total, done.seconds, unchanged, done.stage >= len(run.stages))
+        finished = done.stage >= len(run.stages)
+        return Trained(run.folder, done.best, done.total, done.seconds, unchanged, finished, done.best_step)
 
 
 class Bar:

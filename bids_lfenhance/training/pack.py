@@ -56,6 +56,7 @@ def write_pack(folder: str | Path, pack: Pack, weights_name: str) -> Path:
         "settings": dict(pack.settings),
         "split": asdict(replace(pack.split, test=())),
         "options": dict(pack.options),
+        "start": pack.start is not None,
         "heads": [one.folder.name for one in kept],
     }
     files[PACK] = json.dumps(about, indent=1).encode()
@@ -84,7 +85,7 @@ def read_pack(folder: str | Path) -> Pack:
         settings, options = about["settings"], about["options"]
         given = about["split"]
         split = Split(tuple(given["train"]), tuple(given["validation"]), how=given["how"])
-        names = about["heads"]
+        names, has_start = about["heads"], about["start"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(
             f"Expected a pack in {folder}, written by train --pack, found no {PACK} that can be read ({error})."
@@ -92,7 +93,7 @@ def read_pack(folder: str | Path) -> Pack:
     examples = [_unpacked(folder / HEADS / name, folder / "examples" / name) for name in names]
     if "estimate_weights" in settings:
         settings["estimate_weights"] = str(folder / ESTIMATE_WEIGHTS)
-    start = load_weights(folder / START, about["weights_name"], ()) if (folder / START).is_file() else None
+    start = load_weights(folder / START, about["weights_name"], ()) if has_start else None
     return Pack(about["method"], settings, split, options, examples, start)
 
 
@@ -120,11 +121,21 @@ def _unpacked(source: Path, target: Path) -> Example:
     if not target.is_dir():
 
         def fill(draft: Path) -> None:
+            json.loads((source / RECORD).read_bytes())
             for path in source.iterdir():
                 if path.suffix == ".xz":
                     np.save(draft / f"{path.stem}.npy", expanded(path.read_bytes()))
                 else:
                     (draft / path.name).write_bytes(path.read_bytes())
 
-        atomic_folder(target, fill)
+        try:
+            atomic_folder(target, fill)
+        except InputError:  # of where it is written to
+            raise
+        except (OSError, EOFError, ValueError, lzma.LZMAError) as error:
+            raise InputError(
+                f"Expected a whole head in {source}, found one that cannot be read ({error}); copy the pack again.",
+                code="bad-pack",
+                path=source,
+            ) from error
     return read_example(target)

@@ -17,6 +17,7 @@ from bids_lfenhance.training.loop import train
 from bids_lfenhance.training.pack import Pack, compressed, expanded, read_pack, write_pack
 from bids_lfenhance.training.run import TrainOptions
 from bids_lfenhance.training.split import Split
+from tests.refusals import refused
 from tests.simulators.online.phantoms import head_image, write_people
 
 ABSENT = """
@@ -76,6 +77,31 @@ def test_what_is_packed_is_what_was_there_and_test_people_stay(people: Pack, tmp
         np.testing.assert_array_equal(before.high, after.high)
         assert (before.origin, before.contrasts) == (after.origin, after.contrasts)
     assert found.split == replace(SPLIT, test=())
+
+
+def test_a_pack_that_was_not_copied_whole_is_refused_until_it_is(people: Pack, tmp_path: Path) -> None:
+    folder = write_pack(tmp_path / "pack", people, "fusionnet")
+    head = folder / "heads" / people.examples[0].folder.name
+    for path in (head / "high.xz", head / "example.json"):
+        whole = path.read_bytes()
+        for part in (whole[: len(whole) // 2], b""):
+            path.write_bytes(part)
+            with refused("bad-pack", path=head):
+                read_pack(folder)
+        path.write_bytes(whole)
+    head.rename(folder / "elsewhere")
+    with refused("bad-pack", path=head):
+        read_pack(folder)
+    (folder / "elsewhere").rename(head)
+    assert len(read_pack(folder).examples) == 3
+
+
+def test_weights_to_start_from_that_were_not_copied_are_missed(people: Pack, tmp_path: Path) -> None:
+    start = load_weights("fusionnet", "fusionnet", ())
+    folder = write_pack(tmp_path / "pack", replace(people, start=start), "fusionnet")
+    (folder / packing.START).unlink()
+    with pytest.raises(InputError, match=packing.START):
+        read_pack(folder)
 
 
 def test_heads_take_few_bytes() -> None:
