@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 from scipy import ndimage
 
-from .grid import Grid, apply_affine, coverage
+from .grid import Grid, apply_affine
 from .template import HeadTemplate
-from .volume import Stack, Volume
+from .volume import Stack, Volume, seen_by
 
 BRAIN_DEPTH_MM = 3.0
 """Brain nearer to the template's surface than this is not expected anywhere: the fit is no better."""
@@ -34,10 +34,7 @@ Field = tuple[tuple[int, ...], np.ndarray]
 
 def seen_in(volume: Volume, contrast: str) -> np.ndarray:
     """(X, Y, Z) bool: where some stack of a contrast saw anything."""
-    seen = np.zeros(volume.grid.shape, bool)
-    for stack in volume.stacks_of(contrast):
-        seen |= coverage(stack.data.shape, stack.affine, volume.grid)
-    return seen
+    return seen_by(volume.stacks_of(contrast), volume.grid)
 
 
 def on_faces(mask: np.ndarray, seen: np.ndarray, grid: Grid, but: Sequence[tuple[int, int]] = ()) -> float:

@@ -11,7 +11,7 @@ from scipy import ndimage
 from ..config import CONTRASTS
 from .acquisition import Acquisition, Frame
 from .grid import Grid, box_of, coverage, resample
-from .volume import Stack, Volume
+from .volume import Stack, Volume, seen_by
 
 Fusion = Literal["mean", "sr"]
 """How stacks become one image: ``fuse_mean`` or ``fuse_sr``."""
@@ -94,19 +94,26 @@ def fuse_sr(
 
     Minimises Σ_s ‖A_s x − y_s‖² / 2σ_s² + λ Σ_pairs ‖patch_i − patch_j‖: a total variation of 3×3×3 patches rather
     than of voxels, so that noise does not look like an edge. λ is ``STRENGTH`` times the root of the information
-    Σ ρ_s / σ_s² (ρ_s: stack voxels per grid voxel). Solved by re-weighted least squares from the plain mean.
+    Σ ρ_s / σ_s² (ρ_s: stack voxels per grid voxel). Solved by re-weighted least squares from the plain mean, which goes
+    on beyond the field of view as it ends there: a step to zero would be taken for an edge. The image itself is zero
+    where no stack saw anything.
     """
     mean = fuse_mean(stacks, grid)
-    if not mean.any():
+    if not (mean > 0).any():
         return mean
     start, region = _region(_head(mean) if mask is None or not mask.any() else mask, grid)
     image = _cut(mean, start, region.shape)
+    if not image.any():
+        return mean
+    seen = _cut(seen_by(stacks, grid), start, region.shape)
+    nearest = ndimage.distance_transform_edt(~seen, return_distances=False, return_indices=True)
+    image = image[tuple(nearest)]
     data = _Data.of(stacks, region, floor=FLOOR * float(image.max()))
     strength = prior * STRENGTH * data.information**0.5
     for _ in range(rounds):
         weights = _pair_weights(image, strength, EDGE * data.sigma)
         image = _descend(data, weights, image, steps)
-    return _paste(np.maximum(image, 0, out=image), mean, start, grid)
+    return _paste(np.maximum(image, 0, out=image) * seen, mean, start, grid)
 
 
 @dataclass(frozen=True)

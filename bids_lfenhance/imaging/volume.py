@@ -1,7 +1,7 @@
 """What travels through the graph: the stacks of one session and the volume they become on the canonical grid."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..config import CONTRASTS
-from .grid import Grid
+from .grid import Grid, coverage
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,14 @@ class Stack:
     def lf2hf_xfm(self) -> np.ndarray:
         """(4, 4) RAS+ mm → RAS+ mm: carries a point of the stack's scanner space into the canonical frame."""
         return self.affine @ np.linalg.inv(self.native_affine)
+
+
+def seen_by(stacks: Iterable[Stack], grid: Grid) -> np.ndarray:
+    """(X, Y, Z) bool: where on a grid some stack saw anything."""
+    seen = np.zeros(grid.shape, bool)
+    for stack in stacks:
+        seen |= coverage(stack.data.shape, stack.affine, grid)
+    return seen
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,13 @@
 """Fusion, judged on stacks from the independent oracle."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy import ndimage
 
 from bids_lfenhance.imaging.fusion import fuse_mean, fuse_sr
-from bids_lfenhance.imaging.grid import Grid
+from bids_lfenhance.imaging.grid import Grid, coverage
 from bids_lfenhance.imaging.volume import Stack
 from tests.oracle import (
     LF_MEANS,
@@ -84,6 +86,36 @@ def test_the_mean_keeps_to_the_range_of_its_stacks_and_is_zero_outside(scanned):
     assert mean.min() >= 0
     assert mean.max() <= max(stack.data.max() for stack in stacks)
     assert not mean[-20:].any()
+
+
+def below(stack: Stack, top: float) -> Stack:
+    """An upright stack without the voxels whose centre lies above ``top``, mm."""
+    axis = int(np.argmax(np.abs(stack.affine[2, :3])))
+    heights = stack.affine[2, 3] + stack.affine[2, axis] * np.arange(stack.data.shape[axis])
+    return replace(stack, data=np.compress(heights <= top, stack.data, axis))
+
+
+@pytest.mark.parametrize("planes", [("axi",), ("cor",), ("axi", "cor", "sag")])
+def test_beside_the_face_of_the_field_of_view_nothing_bends_and_beyond_it_is_nothing(planes):
+    rng = np.random.default_rng(0)
+    image, affine, tissue = phantom_head(48, rng)
+    session = acquire_session(image, affine, tissue, rng, planes=planes, motion_mm=0, motion_deg=0, bias=0, snr=50)
+    grid, brain = Grid(affine, image.shape), tissue.sum(axis=0) > 0.5
+    stacks = [below(scan.stack(), top=6.0) for scan in session]
+    seen = np.any([coverage(stack.data.shape, stack.affine, grid) for stack in stacks], axis=0)
+    sharp, mean = fuse_sr(stacks, grid, brain & seen), fuse_mean(stacks, grid)
+    assert not sharp[~seen].any()
+    last = np.flatnonzero(seen.any(axis=(0, 1))).max()
+    truth = low_field_image(image, tissue, LF_MEANS["T1w"])[:, :, last]
+    inside = brain[:, :, last] & seen[:, :, last]
+    error, plain = (np.sqrt(np.mean((one[:, :, last] - truth)[inside] ** 2)) for one in (sharp, mean))
+    assert error < 1.1 * plain
+
+
+def test_scans_without_signal_are_given_back():
+    grid = Grid(np.eye(4), (8, 8, 8))
+    dark = Stack("acq-iso_T1w", "T1w", np.full(grid.shape, -1, np.float32), np.eye(4), np.eye(4), (1, 1, 1), 0.1)
+    np.testing.assert_array_equal(fuse_sr([dark], grid), fuse_mean([dark], grid))
 
 
 def test_no_stack_gives_an_empty_image():
