@@ -1,7 +1,7 @@
 """Whole brains through the network of ``pfsr``: weights, windows, and the draws behind the uncertainty."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 
@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ...imaging.fusion import fuse_session
 from ...imaging.volume import Stack, Volume
 from ...nn.batch import Batch, collate
 from ...nn.crop import OUTSIDE, BrainCrop
@@ -130,7 +131,9 @@ def sample(prepared: PfsrPrepared, generator: np.random.Generator) -> Draw:
     """
     settings, crop, start = prepared.settings, prepared.crop, prepared.estimate
     if settings.noise:
-        noisier = _noisier(prepared.volume, settings.noise, generator)
+        noisier = _noisier(prepared.volume, settings.noise, prepared.loaded.contrasts, generator)
+        if settings.fusion == "mean":  # which is taken as it comes
+            noisier = replace(noisier, image=fuse_session(noisier, "mean"))
         start = starting_image(noisier, settings.fusion, prepared.loaded.contrasts)
     image = start.volume.image[(slice(None), *crop.box)]
     mirrored, shift = bool(generator.integers(2)), generator.integers(0, settings.shuffle, 3)
@@ -160,10 +163,12 @@ def _record(prepared: PfsrPrepared, drawn: JsonObject) -> JsonObject:
     }
 
 
-def _noisier(volume: Volume, times: float, generator: np.random.Generator) -> Volume:
-    """The session with fresh noise in its stacks, ``times`` as strong as their own."""
+def _noisier(volume: Volume, times: float, contrasts: Sequence[str], generator: np.random.Generator) -> Volume:
+    """The session with fresh noise in its stacks of some contrasts, ``times`` as strong as their own."""
 
     def worse(stack: Stack) -> Stack:
+        if stack.contrast not in contrasts:
+            return stack
         noise = generator.normal(0, times * stack.sigma, stack.data.shape).astype(np.float32)
         return replace(stack, data=stack.data + noise, sigma=float(np.hypot(1, times) * stack.sigma))
 

@@ -69,11 +69,13 @@ def test_untrained_weights_return_the_brain_in_its_units(session: Volume, identi
         np.testing.assert_allclose(result.image, session.image, rtol=1e-5, atol=1e-6)
 
 
-def test_a_contrast_that_the_weights_do_not_know_stays_as_it_is(session: Volume, tmp_path: Path) -> None:
-    weights = untrained_weights(TRAINABLE.name, tmp_path, contrasts=("T1w",))
-    result = run(session, weights)
-    np.testing.assert_array_equal(result.image[1], session.channel("T2w"))
-    assert not np.array_equal(result.image[0], session.channel("T1w"))
+@pytest.mark.parametrize("fusion", ["mean", "sr"])
+def test_a_contrast_that_the_weights_do_not_know_is_only_fused(session: Volume, tmp_path: Path, fusion: Any) -> None:
+    """Without the noise that the draws add to what the network enhances."""
+    weights = untrained_weights(TRAINABLE.name, tmp_path, contrasts=("T1w",), fusion=fusion)
+    result, fused = run(session, weights, noise=2.0), fuse_session(session, fusion)
+    np.testing.assert_array_equal(result.image[1], fused[1])
+    assert not np.array_equal(result.image[0], fused[0])
     assert any(text.startswith("T2w was not enhanced") for text in result.provenance["warnings"])
 
 
@@ -103,6 +105,7 @@ def test_the_spread_follows_the_noise_of_the_scan(session: Volume, identity: Pat
         one, other = (run(volume, identity, seed=seed, noise=noise).image[0] for seed in (0, 1))
         return np.abs(one - other)[session.brain]
 
+    assert np.median(spread(session, 1.0)) > 0.1 * session.stacks[0].sigma
     assert np.median(spread(session, 1.0)) == pytest.approx(4 * np.median(spread(quiet, 1.0)), rel=0.1)
     assert spread(session, 0.0).max() < 1e-4 * session.image.max()
 
