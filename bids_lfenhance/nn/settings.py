@@ -1,5 +1,6 @@
 """Settings of methods and simulators: what each does, where its default comes from, and what it may be. No torch."""
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
@@ -36,7 +37,7 @@ _HOLDS: Mapping[str, tuple[str, Callable[[float, float], bool]]] = {
 
 @dataclass(frozen=True)
 class Checked:
-    """Settings that raise InputError where a value is out of the range that its field names, or none of its choices."""
+    """Settings that raise InputError where a value is not finite, out of its field's range, or none of its choices."""
 
     def __post_init__(self) -> None:
         """Check every field."""
@@ -47,8 +48,12 @@ class Checked:
                 )
                 raise InputError(message, code="bad-setting", key=name)
         for one in fields(self):
+            value = getattr(self, one.name)
+            if isinstance(value, float) and not math.isfinite(value):
+                message = f"Expected {one.name} to be a finite number, found {value}; change it."
+                raise InputError(message, code="bad-setting", key=one.name)
             for name in _HOLDS.keys() & one.metadata.keys():
-                (words, holds), bound, value = _HOLDS[name], one.metadata[name], getattr(self, one.name)
+                (words, holds), bound = _HOLDS[name], one.metadata[name]
                 if value is not None and not holds(value, bound):
                     message = f"Expected {one.name} {words} {bound:g}, found {value}; change it."
                     raise InputError(message, code="bad-setting", key=one.name)

@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 
 from bids_lfenhance.errors import InputError
@@ -14,7 +15,8 @@ def test_a_vector_that_is_none_is_refused(text: str) -> None:
 @pytest.mark.parametrize(
     "wrong",
     [{"psf_points": 7}, {"psf_points": 1}, {"steps": 0}, {"layers": 0}, {"batch": 0}, {"width": 1}, {"rate": -1.0},
-     {"activation": "ff", "width": 7}, {"contrast": "foo"}, {"omega": -3.0}, {"tv": -1.0}],
+     {"activation": "ff", "width": 7}, {"contrast": "foo"}, {"omega": -3.0}, {"tv": -1.0}, {"omega": np.inf},
+     {"rate": np.inf}, {"restore": np.nan}],
 )  # fmt: skip
 def test_settings_that_cannot_be_used_are_refused_before_anything_is_computed(wrong: dict) -> None:
     with pytest.raises(InputError, match="xpected"):

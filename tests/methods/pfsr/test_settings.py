@@ -81,3 +81,9 @@ def test_a_value_out_of_its_range_is_refused_by_its_name(value: float, holds: bo
     else:
         with pytest.raises(InputError, match="Expected strength to be at"):
             ABOUT.sampling(strength=value)
+
+
+@pytest.mark.parametrize("value", [float("inf"), float("nan")])
+def test_a_number_without_end_is_refused_by_its_name(value: float) -> None:
+    with pytest.raises(InputError, match="Expected noise to be a finite number"):
+        ABOUT.sampling(noise=value)
