@@ -57,12 +57,11 @@ def fit_contrast(
     """((3,) c of CSF, GM, WM, largest 1; warnings): low-field over high-field intensity.
 
     ``image`` (X, Y, Z) low field, as sharp as it can be had: blur mixes the tissues. The high-field intensities come
-    from the protocol table (``seen_signal``), never from a scan of the subject. All ones, with a warning, where a
-    tissue is nowhere to be found, or the scan does not show its tissues in the order of its contrast.
+    from the protocol table (``seen_signal``), never from a scan of the subject. All ones, with a warning, where nothing
+    can be restored (``kept_contrast``), or the scan does not show its tissues in the order of its contrast.
     """
-    kept = f"{contrast} keeps its low-field contrast"
-    if absent := [name for name, part in zip(TISSUES, tissue, strict=True) if not (part[mask] > 0.5).any()]:
-        return np.ones(len(TISSUES)), [f"{kept}: no {' and no '.join(absent)} was found"]
+    if kept := kept_contrast(contrast, image, tissue, mask):
+        return np.ones(len(TISSUES)), kept
     measured = tissue_means(image, tissue, mask)
     wanted = seen_signal(contrast, HF_TESLA)
     expected = seen_signal(contrast, LF_TESLA) / wanted
@@ -71,7 +70,21 @@ def fit_contrast(
     try:
         return contrast_vector(wanted, measured, max(sigma, 1e-6), contrast, expected / expected.max()), []
     except MethodError as error:
-        return np.ones(len(TISSUES)), [f"{kept}: {error}"]
+        return np.ones(len(TISSUES)), [_kept(contrast, str(error))]
+
+
+def kept_contrast(contrast: str, image: np.ndarray, tissue: np.ndarray, mask: np.ndarray) -> list[str]:
+    """A warning where nothing can be restored, as a tissue is nowhere to be found or white matter without signal.
+
+    ``image`` (X, Y, Z) low field; ``tissue`` (3, X, Y, Z) posteriors; ``mask`` (X, Y, Z) bool.
+    """
+    if absent := [name for name, part in zip(TISSUES, tissue, strict=True) if not (part[mask] > 0.5).any()]:
+        return [_kept(contrast, f"no {' and no '.join(absent)} was found")]
+    return [] if tissue_means(image, tissue, mask)[WM] > 0 else [_kept(contrast, "its white matter has no signal")]
+
+
+def _kept(contrast: str, why: str) -> str:
+    return f"{contrast} keeps its low-field contrast: {why}"
 
 
 def contrast_vector(

@@ -85,5 +85,5 @@ def with_contrast(draw: Draw, volume: Volume, asked: str, contrasts: Sequence[st
         channel *= restoring_gain(name, vector**POWER, channel, volume.tissue, SMOOTH_MM / min(volume.grid.zooms))
         vectors[name] = vector.tolist()
         warnings += doubts
-    record |= {"contrast": "restored", "contrast_vector": vectors, "warnings": warnings}
+    record |= {"contrast": "restored", "contrast_vector": vectors, "contrast_power": POWER, "warnings": warnings}
     return replace(draw, image=image, record=record)

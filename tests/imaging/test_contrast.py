@@ -62,6 +62,14 @@ def test_a_tissue_that_is_nowhere_is_said_and_changes_nothing(head: tuple[np.nda
     assert warnings == ["T1w keeps its low-field contrast: no CSF was found"]
 
 
+def test_an_image_without_signal_is_left_alone_and_said(head: tuple[np.ndarray, np.ndarray]) -> None:
+    tissue, mask = head
+    for image, inside in ((np.zeros_like(tissue[0]), mask), (tissue[2], np.zeros_like(mask))):
+        vector, warnings = fit_contrast("T1w", image, tissue, inside, sigma=0.0)
+        np.testing.assert_array_equal(vector, 1)
+        assert warnings[0].startswith("T1w keeps its low-field contrast: ")
+
+
 def test_what_is_called_csf_is_partly_grey() -> None:
     csf, gm, wm = tissue_signal("T2w", HF_TESLA)
     np.testing.assert_allclose(seen_signal("T2w", HF_TESLA), [csf + GREY_IN_CSF * (gm - csf), gm, wm])
