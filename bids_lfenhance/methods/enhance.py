@@ -11,9 +11,13 @@ import numpy as np
 
 from ..config import CONTRASTS
 from ..errors import InputError, MethodError
+from ..imaging.field_of_view import seen_in
 from ..imaging.volume import Volume
 from ..nn.method import Draw, Enhanced, Enhancer, Prepared, Residuals
 from ..nn.settings import JsonObject, plain
+
+UNSEEN = 0.05
+"""Share of the brain that the scans of a contrast may miss without a warning: a mask is no more exact than that."""
 
 Progress = Callable[[int, int], None]
 
@@ -54,12 +58,12 @@ def enhance(
     except (RuntimeError, MemoryError) as error:
         raise _no_memory(method.name, _lack_of_memory(error)) from None
     limit = _limit(method, sampling, memory_gb)
-    warnings: list[str] = []
+    warnings = unseen_brain(volume)
     fitted = _fitted(method, prepared, limit)
     sums = _draw_all(fitted, method, children, progress)
     smaller = _smaller(method, prepared, limit) if isinstance(sums, str) else None
     if smaller is not None and smaller is not fitted:
-        warnings = [f"The memory of the device did not suffice ({sums}): went on with less of it at once, more slowly."]
+        warnings += [f"The memory of the device did not suffice ({sums}): went on with less at once, more slowly."]
         fitted, sums = smaller, _draw_all(smaller, method, children, progress)
     if isinstance(sums, str):
         raise _no_memory(method.name, sums)
@@ -112,6 +116,19 @@ class _Sums:
     def sd(self) -> np.ndarray | None:
         """(C, X, Y, Z) SD of the error as the method says it; None of a method that does not."""
         return None if self.scale is None else self.scale.astype(np.float32)
+
+
+def unseen_brain(volume: Volume) -> list[str]:
+    """A warning for each contrast whose scans did not see more than ``UNSEEN`` of the brain."""
+    if volume.mask is None or not volume.mask.any():
+        return []
+    scanned = [name for name in volume.contrasts if volume.stacks_of(name)]
+    shares = {name: float(np.mean(~seen_in(volume, name)[volume.mask])) for name in scanned}
+    return [
+        f"no {name} scan saw {share:.0%} of the brain: do not trust the enhanced {name} there"
+        for name, share in shares.items()
+        if share > UNSEEN
+    ]
 
 
 def _limit(method: Enhancer[S, P], sampling: S, memory_gb: float | None) -> int:
