@@ -68,8 +68,7 @@ class WireLayer(nn.Module):
         self, inputs: int, outputs: int, omega: float, scale: float, first: bool, generator: torch.Generator
     ) -> None:
         super().__init__()
-        # The imaginary part of u enters the exponent, which peaks at ω²/4s²: an envelope that is too wide overflows.
-        self.omega, self.scale = omega, max(scale, omega / 3)
+        self.omega, self.scale = omega, scale
         dtype = torch.float32 if first else torch.complex64
         self.linear = linear(inputs, outputs, 1 / math.sqrt(inputs), generator, dtype)
 

@@ -1,11 +1,12 @@
 """Small sessions whose truth is known."""
 
+from typing import Any
+
 import numpy as np
 
-from bids_lfenhance.imaging.acquisition import Acquisition
 from bids_lfenhance.imaging.fusion import fuse_mean
 from bids_lfenhance.imaging.grid import Grid
-from bids_lfenhance.imaging.volume import Stack, Volume, volume_from_channels
+from bids_lfenhance.imaging.volume import Volume, volume_from_channels
 
 from .. import oracle
 
@@ -30,18 +31,17 @@ def small_session(
 
 
 def thick_session(
-    rng: np.random.Generator, size: int = 40, sigma: float = 0.05, zooms: tuple[float, float, float] = (2.0, 2.0, 5.0)
+    rng: np.random.Generator, planes: tuple[str, ...] = ("axi",), size: int = 40, snr: float = 20.0
 ) -> tuple[Volume, np.ndarray]:
-    """One thick, noisy stack with the Gaussian profile of ``imaging.acquisition``, and the sharp image behind it."""
+    """Thick, noisy stacks of a small head by the independent scanner, and the sharp image behind them."""
     image, affine, tissue = oracle.phantom_head(size, rng)
     truth = oracle.low_field_image(image, tissue, MEANS["T1w"])
     grid = Grid(affine, image.shape)
-    placed, shape = oracle.scanner_affine(image, affine, "axi", zooms, margin_mm=2.0)
-    clean = Acquisition(Grid(placed, shape), zooms, grid).forward(truth)
-    noise = sigma * rng.normal(size=(2, *shape))
-    data = np.hypot(clean + noise[0], noise[1]).astype(np.float32)
-    stack = Stack("acq-axi_T1w", "T1w", data, placed, placed, zooms, sigma)
-    volume = volume_from_channels(grid, {"T1w": fuse_mean([stack], grid)}, (stack,))
+    about: dict[str, Any] = {"snr": snr, "bias": 0.0, "zooms": (2.0, 2.0, 5.0), "margin_mm": 2.0}
+    stacks = [
+        oracle.acquire_stack(image, affine, tissue, "T1w", plane=plane, rng=rng, **about).stack() for plane in planes
+    ]
+    volume = volume_from_channels(grid, {"T1w": fuse_mean(stacks, grid)}, tuple(stacks))
     return volume.with_anatomy(tissue.sum(axis=0) > 0.5, tissue), truth
 
 

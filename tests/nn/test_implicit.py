@@ -29,7 +29,7 @@ def test_weights_come_from_the_generator_alone(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_weight_learns_and_nothing_overflows(kind: str) -> None:
-    net = trunk(kind, 3, 12, 3, 20.0, 3.0, seeded())  # type: ignore[arg-type]
+    net = trunk(kind, 3, 12, 3, 20.0, 7.0, seeded())  # type: ignore[arg-type]
     out = net(torch.rand(50, 3, generator=seeded(1)) * 2 - 1)
     (torch.view_as_real(out) if out.is_complex() else out).square().sum().backward()
     for name, weight in net.named_parameters():

@@ -7,12 +7,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...errors import MethodError
+from ...errors import InputError, MethodError
 from ...nn.settings import JsonObject
 from .loss import rician_mean, segmentation
 from .network import NeuralField
 from .observations import Observations
-from .settings import InrSettings
+from .settings import WAVELETS, InrSettings
 
 SAMPLES_PER_RADIAN = 28 / 5
 """Low-field samples across the field of view per unit of ω₀: ω₀ = 5 suited 28 samples."""
@@ -22,6 +22,9 @@ RESTARTS = 2
 
 DIVERGED = 1.5
 """A fit whose error ends above this multiple of its error at the start has diverged."""
+
+SPREAD = 3.0
+"""s₀ where none is set (docs/methods/inr.md)."""
 
 CHUNK = 1 << 16
 """Points per evaluation of the grid."""
@@ -33,6 +36,22 @@ def omega_for(settings: InrSettings, seen: Observations) -> float:
         return settings.omega
     finest = float(np.linalg.norm(seen.profile, axis=1).min()) * 2.3548
     return min(30.0, max(2.0, 2 / finest / SAMPLES_PER_RADIAN))
+
+
+def spread_for(settings: InrSettings, omega: float) -> float:
+    """s₀: as set, or ``SPREAD``; raise InputError where that of ``wire`` is below ω₀/3.
+
+    Its exponent peaks at ω₀²/4s₀²: an envelope that is too wide overflows.
+    """
+    least = omega / 3 if settings.activation == "wire" else 0.0
+    if 0 < settings.spread < least:
+        raise InputError(
+            f"Expected a spread of at least {least:.3g} for wire, a third of omega, found {settings.spread:g}; raise "
+            "it, or lower omega.",
+            code="bad-setting",
+            key="spread",
+        )
+    return settings.spread or max(SPREAD, least)
 
 
 def fit(
@@ -50,6 +69,8 @@ def fit(
         start, end = errors[0], float(np.mean(errors[-10:]))
         if math.isfinite(end) and end <= DIVERGED * start:
             record = {"omega": omega, "steps": len(errors), "mae_start": start, "mae_end": end, "warnings": warnings}
+            if settings.activation in WAVELETS:
+                record["spread"] = spread_for(settings, omega)
             return network, record
         warnings.append(f"the fit diverged at omega {omega:.3g} and was begun again at half of it")
         omega /= 2
@@ -64,11 +85,11 @@ def _fit_once(
 ) -> tuple[NeuralField, list[float]]:
     device = torch.device(settings.device)
     noise = torch.Generator().manual_seed(seed)
-    network = NeuralField(int(seen.contrast.max()) + 1, settings, omega, noise).to(device)
+    network = NeuralField(int(seen.contrast.max()) + 1, settings, omega, spread_for(settings, omega), noise).to(device)
     optimiser = torch.optim.Adam(network.parameters(), lr=settings.rate)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, settings.steps)
     data = {key: torch.from_numpy(value).to(device) for key, value in vars(seen).items()}
-    floor = 0.8 * math.sqrt(2 / math.pi) * float(np.median(seen.sigma))
+    floor = 0.8 * math.sqrt(2 / math.pi) * float(np.mean(seen.sigma[seen.stack]))
     errors: list[float] = []
     for _ in range(settings.steps):
         batch = torch.randint(len(seen.value), (settings.batch,), generator=noise)

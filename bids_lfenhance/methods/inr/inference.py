@@ -9,8 +9,9 @@ from scipy import ndimage
 
 from ...config import CONTRASTS, TISSUES
 from ...errors import InputError
-from ...imaging.acquisition import Acquisition, Frame
-from ...imaging.contrast import SMOOTH_MM, fit_contrast, restoring_gain
+from ...imaging.acquisition import Frame
+from ...imaging.contrast import SMOOTH_MM, fit_contrast, kept_contrast, restoring_gain
+from ...imaging.field_of_view import seen_in
 from ...imaging.grid import apply_affine
 from ...imaging.volume import Volume
 from ...nn.method import Draw, Prepared
@@ -18,6 +19,7 @@ from .fit import fit, render
 from .observations import (
     Coordinates,
     Observations,
+    acquisition_of,
     fused_base,
     observe,
     scales_of,
@@ -58,6 +60,11 @@ def prepare(volume: Volume, settings: InrSettings) -> InrPrepared:
             "use interp for images that were already fused"
         )
     support = support_of(volume)
+    if not support.any():
+        raise InputError(
+            "Expected a brain in the session, found an empty brain mask, or scans of zeros alone; check the scans, or "
+            "use interp."
+        )
     scales = scales_of(volume, support)
     base = fused_base(volume, settings.base, support)
     tissue = volume.tissue if volume.tissue is not None else np.zeros((len(TISSUES), *volume.grid.shape), np.float32)
@@ -93,6 +100,7 @@ def sample(prepared: InrPrepared, generator: np.random.Generator) -> Draw:
     record = {
         **fitted,
         "contrast_vector": {name: vector.tolist() for name, vector in vectors.items()},
+        "contrast_power": settings.restore,
         "reduced_chi2": chi2,
         "outside": "the fused low field, blended over the edge of the mask",
         "nfe": 1,
@@ -112,14 +120,14 @@ def vectors_of(
         return flat, ["the low-field contrast was kept: the volume came without brain mask and tissue"]
     vectors, warnings = flat, []
     for channel, name in enumerate(volume.contrasts):
-        if settings.contrast != "auto":
+        if settings.contrast == "auto":
+            sigma = float(np.median([stack.sigma for stack in volume.stacks_of(name)]))
+            vectors[name], doubts = fit_contrast(name, signal[channel], tissue, volume.mask, sigma)
+        elif not (doubts := kept_contrast(name, signal[channel], tissue, volume.mask)):
             vectors[name] = parse_contrast(settings.contrast)
-            continue
-        sigma = float(np.median([stack.sigma for stack in volume.stacks_of(name)]))
-        vectors[name], doubts = fit_contrast(name, signal[channel], tissue, volume.mask, sigma)
         warnings += doubts
     if settings.contrast != "auto" and len(vectors) > 1:
-        warnings = [f"one contrast vector, {settings.contrast}, was used for {', '.join(vectors)}, which differ"]
+        warnings += [f"one contrast vector, {settings.contrast}, was used for {', '.join(vectors)}, which differ"]
     return vectors, warnings
 
 
@@ -131,7 +139,10 @@ def _restored(
     vectors: Mapping[str, np.ndarray],
     settings: InrSettings,
 ) -> np.ndarray:
-    """(C, X, Y, Z) high-field contrast inside the mask, the fused image outside, one passing into the other."""
+    """(C, X, Y, Z) high-field contrast inside the mask, the fused image outside, one passing into the other.
+
+    Where no scan of a contrast saw anything the fused image stands, which is zero there.
+    """
     zoom = min(volume.grid.zooms)
     inside = volume.mask if volume.mask is not None else support
     weight = ndimage.gaussian_filter(inside.astype(np.float32), BLEND_MM / zoom) * support
@@ -140,7 +151,7 @@ def _restored(
         power = vectors[name] ** settings.restore
         gain = restoring_gain(name, power, signal[channel], tissue, SMOOTH_MM / zoom)
         index = CONTRASTS.index(name)
-        image[index] += weight * (signal[channel] * gain - image[index])
+        image[index] += weight * seen_in(volume, name) * (signal[channel] * gain - image[index])
     return image
 
 
@@ -155,9 +166,7 @@ def _chi2(volume: Volume, signal: np.ndarray) -> dict[str, float]:
         _, where = voxels_in(stack, volume.grid, deep)
         if not where.any() or stack.sigma <= 0:
             continue
-        predicted = Acquisition.of(stack, volume.grid, where=where, frame=frame).measure(
-            spectra[volume.contrasts.index(stack.contrast)]
-        )
+        predicted = acquisition_of(stack, frame, where).measure(spectra[volume.contrasts.index(stack.contrast)])
         chi2[stack.name] = float(np.mean(((predicted - stack.data[where]) / stack.sigma) ** 2))
     return chi2
 

@@ -16,11 +16,13 @@ class NeuralField(nn.Module):
     With a fused base, to which it is added, the intensity starts at zero; otherwise it is softplus, hence positive.
     """
 
-    def __init__(self, contrasts: int, settings: InrSettings, omega: float, generator: torch.Generator) -> None:
+    def __init__(
+        self, contrasts: int, settings: InrSettings, omega: float, spread: float, generator: torch.Generator
+    ) -> None:
         super().__init__()
         self.residual, self.complex = settings.base != "none", settings.activation == "wire"
         width = settings.width
-        self.trunk = trunk(settings.activation, 3, width, settings.layers, omega, settings.spread, generator)
+        self.trunk = trunk(settings.activation, 3, width, settings.layers, omega, spread, generator)
         features = 2 * max(1, round(width / 2**0.5)) if self.complex else width
         bound = 0.0 if self.residual else features**-0.5
         self.intensity = linear(features, contrasts, bound, generator, torch.float32)

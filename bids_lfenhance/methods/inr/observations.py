@@ -8,7 +8,7 @@ from scipy import ndimage
 
 from ...config import CONTRASTS
 from ...imaging.acquisition import Acquisition, Frame
-from ...imaging.fusion import Fusion, fuse_session
+from ...imaging.fusion import Fusion, fuse_session, slab_profile
 from ...imaging.grid import Grid, apply_affine, zooms_of
 from ...imaging.profile import FWHM_PER_SD
 from ...imaging.volume import Stack, Volume
@@ -99,7 +99,7 @@ def observe(
         parts["contrast"].append(np.full(len(world), channel))
         parts["stack"].append(np.full(len(world), number))
         axes = stack.affine[:3, :3] / np.array(zooms_of(stack.affine))
-        profiles.append(axes * (np.array(stack.fwhm) / FWHM_PER_SD / coordinates.half))
+        profiles.append(axes * (np.array(slab_profile(stack.fwhm)) / FWHM_PER_SD / coordinates.half))
         sigmas.append(stack.sigma / scales[channel])
     joined = {key: np.concatenate(value) for key, value in parts.items()}
     for key in ("point", "value", "base", "tissue"):
@@ -117,10 +117,15 @@ def voxels_in(stack: Stack, grid: Grid, region: np.ndarray) -> tuple[np.ndarray,
     return world[known], known.reshape(stack.data.shape)
 
 
+def acquisition_of(stack: Stack, frame: Frame, where: np.ndarray) -> Acquisition:
+    """The operator of some voxels ``where`` (I, J, K) bool of a stack, with the profile that the fused base has."""
+    return Acquisition(Grid(stack.affine, stack.data.shape), slab_profile(stack.fwhm), frame.grid, where, frame)
+
+
 def _predict(stack: Stack, base: np.ndarray, inside: np.ndarray, frame: Frame) -> np.ndarray:
     if not base.any():
         return np.zeros(int(inside.sum()), dtype=np.float32)
-    return Acquisition.of(stack, frame.grid, where=inside, frame=frame).forward(base)[inside]
+    return acquisition_of(stack, frame, inside).forward(base)[inside]
 
 
 def _at(posteriors: np.ndarray, world: np.ndarray, grid: Grid) -> np.ndarray:

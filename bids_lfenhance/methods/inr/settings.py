@@ -12,6 +12,9 @@ from ...imaging.contrast import POWER
 from ...nn.method import Description
 from ...nn.settings import Checked, JsonObject, setting
 
+WAVELETS = ("gabor", "wire")
+"""Activations with an envelope, whose inverse width is ``spread``."""
+
 
 @dataclass(frozen=True)
 class InrSettings(Checked):
@@ -35,7 +38,12 @@ class InrSettings(Checked):
         ),
     )
     spread: float = field(
-        default=3.0, metadata=setting("inverse width of the wavelets, s₀", "docs/methods/inr.md", above=0)
+        default=0.0,
+        metadata=setting(
+            "inverse width of the wavelets of gabor and wire, s₀; 0: 3, and of wire at least a third of omega",
+            "docs/methods/inr.md",
+            least=0,
+        ),
     )
     psf: bool = field(
         default=True,
@@ -74,8 +82,11 @@ class InrSettings(Checked):
     device: str = field(default="cpu", metadata=setting("where the network is fitted; the app's --device"))
 
     def __post_init__(self) -> None:
-        """Check every field; points and, of ``ff``, features come in pairs."""
+        """Check every field; points and, of ``ff``, features come in pairs; only wavelets have a width."""
         super().__post_init__()
+        if self.spread and self.activation not in WAVELETS:
+            message = f"Expected no spread with {self.activation}, which has none, found {self.spread:g}; leave it out."
+            raise InputError(message, code="no-effect", key="spread")
         pairs = {"psf_points": self.psf_points} | ({"width": self.width} if self.activation == "ff" else {})
         for key, value in pairs.items():
             if value % 2:

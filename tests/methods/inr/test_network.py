@@ -5,8 +5,8 @@ from bids_lfenhance.methods.inr.settings import InrSettings
 
 
 def field(residual: bool) -> NeuralField:
-    settings = InrSettings(base="mean" if residual else "none", activation="gabor", width=16, layers=2, spread=3.0)
-    return NeuralField(2, settings, 5.0, torch.Generator().manual_seed(0))
+    settings = InrSettings(base="mean" if residual else "none", activation="gabor", width=16, layers=2)
+    return NeuralField(2, settings, 5.0, 3.0, torch.Generator().manual_seed(0))
 
 
 def test_a_residual_starts_at_nothing_to_correct() -> None:

@@ -1,10 +1,12 @@
 import numpy as np
 
 from bids_lfenhance.imaging.acquisition import Acquisition
+from bids_lfenhance.imaging.fusion import slab_profile
 from bids_lfenhance.imaging.grid import Grid, apply_affine
-from bids_lfenhance.methods.inr.observations import Coordinates, fused_base, observe, scales_of, support_of
+from bids_lfenhance.imaging.profile import FWHM_PER_SD
+from bids_lfenhance.methods.inr.observations import Coordinates, fused_base, observe, scales_of, support_of, voxels_in
 
-from ..phantoms import small_session
+from ..phantoms import small_session, thick_session
 
 
 def test_coordinates_fill_the_longest_side_and_keep_their_proportions() -> None:
@@ -42,3 +44,16 @@ def test_the_profile_has_the_width_of_the_slice(rng: np.random.Generator) -> Non
     assert not seen.base.any()
     width = np.linalg.norm(seen.profile, axis=1) * Coordinates.of(session.grid).half * 2.3548
     np.testing.assert_allclose(width, np.tile([2.0, 2.0, 4.0], (4, 1)), rtol=1e-3)
+
+
+def test_a_slab_has_the_profile_that_the_fusion_takes(rng: np.random.Generator) -> None:
+    session, _ = thick_session(rng)
+    support = support_of(session)
+    base = fused_base(session, "mean", support)
+    seen = observe(session, base, np.ones(1), session.tissue, support)  # type: ignore[arg-type]
+    width = np.linalg.norm(seen.profile, axis=1) * Coordinates.of(session.grid).half * FWHM_PER_SD
+    np.testing.assert_allclose(width, [slab_profile((2.0, 2.0, 5.0))], rtol=1e-3)
+    stack = session.stacks[0]
+    whole = Acquisition(Grid(stack.affine, stack.data.shape), slab_profile(stack.fwhm), session.grid).forward(base[0])
+    _, inside = voxels_in(stack, session.grid, support)
+    np.testing.assert_allclose(seen.base, whole[inside], atol=1e-4)
