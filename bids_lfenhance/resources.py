@@ -1,8 +1,10 @@
 """What this process may use, and what it used."""
 
+import ctypes
 import os
 import shutil
 import signal
+import sys
 import tempfile
 import threading
 import time
@@ -14,7 +16,7 @@ from types import FrameType
 
 from .errors import InputError, Interrupted
 
-GIB = 2**30
+MIB, GIB = 2**20, 2**30
 
 MINIMUM_DISK_GB = 2.0
 """Free space asked of a disk before a run begins."""
@@ -67,6 +69,32 @@ def limit_threads(threads: int) -> None:
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[name] = str(threads)
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that spin while they wait starve the other steps
+
+
+def keep_freed_memory() -> None:
+    """Let this process use again what arrays up to 128 MiB have freed; where the C library is not glibc, do nothing.
+
+    By default every array above 32 MiB is asked of the kernel page by page, and given back: a fifth of the processor
+    time of the regions. Were larger ones kept too, the peak of memory would rise by a third (``fusionnet``).
+    """
+    if _glibc("mallopt", _M_MMAP_THRESHOLD, 128 * MIB) or _glibc("mallopt", _M_MMAP_THRESHOLD, 32 * MIB):
+        _glibc("mallopt", _M_TRIM_THRESHOLD, 512 * MIB)  # an older glibc allows 32, and refuses what is more
+
+
+def return_freed_memory() -> None:
+    """Give back to the kernel what ``keep_freed_memory`` kept."""
+    _glibc("malloc_trim", 0)
+
+
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
+
+
+def _glibc(name: str, *values: int) -> int:
+    """What a function of glibc returns; 0 where there is none."""
+    if sys.platform == "linux":
+        with suppress(OSError, AttributeError):  # musl has no such function
+            return int(getattr(ctypes.CDLL(None), name)(*values))
+    return 0
 
 
 def allow_open_files() -> None:

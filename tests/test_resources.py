@@ -1,6 +1,7 @@
 """What a process may use, and what a piece of work used."""
 
 import os
+import platform
 import subprocess
 import sys
 import time
@@ -92,3 +93,30 @@ def test_work_is_measured():
     assert usage.cpu_seconds >= 0.05
     assert usage.peak_memory_mib > 50
     assert set(usage.sidecar()) == {"Seconds", "CpuSeconds", "PeakMemoryMiB"}
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux") or platform.libc_ver()[0] != "glibc", reason="of glibc")
+def test_freed_arrays_are_used_again_and_given_back_on_request():
+    """The kernel is asked for the pages of an array once; afterwards the process holds no more than before."""
+    code = """
+import resource, psutil, numpy as np
+from bids_lfenhance.resources import keep_freed_memory, return_freed_memory
+def faults():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+def held():
+    return psutil.Process().memory_info().rss >> 20
+keep_freed_memory()
+before = held()
+np.ones(60 << 17)
+first = faults()
+for _ in range(5):
+    np.ones(60 << 17)
+again, kept = faults() - first, held() - before
+return_freed_memory()
+print(again, kept, held() - before)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    again, kept, left = map(int, done.stdout.split())
+    assert again < 1000, "5 x 15360 pages without it"
+    assert kept > 50
+    assert left < 20

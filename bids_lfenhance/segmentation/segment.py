@@ -77,7 +77,9 @@ def segment(
     channels = keep_largest_components(posteriors)
     labels = np.zeros(grid.shape, np.uint8)
     labels[box] = indices().astype(np.uint8)[channels]
-    return Segmentation(labels, brain_of(labels, grid), posteriors, box, _confidence(channels, posteriors), grid)
+    brain = np.zeros(grid.shape, bool)
+    brain[box] = brain_of(labels[box], grid)
+    return Segmentation(labels, brain, posteriors, box, _confidence(channels, posteriors), grid)
 
 
 def predictor(weights: str, device: str = "cpu") -> Predictor:
@@ -140,17 +142,19 @@ def segment_volume(
 
 def volume_rows(found: Segmentation) -> Rows:
     """The table of a segmentation (``region_rows``): soft volumes are sums of posteriors."""
-    soft = found.posteriors.sum(axis=(1, 2, 3), dtype=np.float64)
+    soft, uncertain = np.array([_moments(posterior) for posterior in found.posteriors]).T
     soft[0] = soft[1:].sum()
-    uncertain = np.array([_uncertain(posterior) for posterior in found.posteriors])
     volumes, doubts = ((column * found.grid.voxel_volume).tolist() for column in (soft, uncertain))
     return region_rows(found.labels, found.grid, volumes, found.confidence.tolist(), doubts)
 
 
-def _uncertain(posterior: np.ndarray) -> float:
-    """Σ p (1 − p): the variance of the number of voxels, were they independent; their mean where they err together."""
-    wide = posterior.astype(np.float32)
-    return float(np.sum(wide * (1 - wide), dtype=np.float64))
+def _moments(posterior: np.ndarray) -> tuple[float, float]:
+    """(Σ p, Σ p (1 − p)): the number of voxels, and its variance were they independent."""
+    import torch  # as in ``_seen``
+
+    wide = torch.from_numpy(posterior).float()
+    total = wide.sum(dtype=torch.float64)
+    return float(total), float(total - wide.square_().sum(dtype=torch.float64))
 
 
 def keep_largest_components(posteriors: np.ndarray) -> np.ndarray:

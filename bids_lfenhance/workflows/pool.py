@@ -15,7 +15,7 @@ from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
 from ..errors import InputError, MethodError
-from ..resources import interruptible
+from ..resources import interruptible, keep_freed_memory
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
@@ -33,6 +33,7 @@ def start_worker() -> None:
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)  # of the fork server, whose child this is
     _exit_with_parent()
+    keep_freed_memory()
 
 
 def _exit_with_parent() -> None:
@@ -60,6 +61,15 @@ def new_worker(start: Callable[..., None] = start_worker, *arguments: Any) -> Pr
         _short_folder()
     forkserver = multiprocessing.get_context("forkserver")
     return ProcessPoolExecutor(1, mp_context=forkserver, initializer=start, initargs=arguments)
+
+
+def check_workers() -> None:
+    """Raise ``InputError`` where this system gives no semaphores, which no pool of processes can do without."""
+    try:
+        multiprocessing.get_context("forkserver").Lock()
+    except OSError as error:
+        message = f"Expected to be able to write in /dev/shm, found: {error.strerror}; mount it so that it can be."
+        raise InputError(message, code="not-writable") from error
 
 
 def _short_folder() -> None:

@@ -16,7 +16,7 @@ import networkx as nx
 import numpy as np
 from nipype.pipeline.plugins.multiproc import MultiProcPlugin, run_node
 
-from ..resources import Usage, track_usage
+from ..resources import Usage, return_freed_memory, track_usage
 from .pool import LESS_MEMORY, end_worker, killed, new_worker, start_worker
 from .progress import readable_name
 
@@ -165,6 +165,7 @@ def _run_measured(node: Any, updatehash: bool, task: int) -> tuple[dict[str, Any
             # A step that failed has no results, and nipype stumbles over that, too: what came first is the reason.
             first = error.__context__ or error
             result = {"result": None, "traceback": format_exception(first), "taskid": task}
+    return_freed_memory()  # the other workers' steps may need it while this one is idle
     return result, usage
 
 
