@@ -10,12 +10,16 @@ from typing import Any
 
 import numpy as np
 
+from .._version import __version__
 from ..bids.atomic import atomic_write
 from ..bids.names import sidecar_path
 from ..config import WHOLE
 from ..evaluation.volume_error import COLUMNS as ERROR_COLUMNS
 from ..imaging.grid import Grid
 from ..imaging.nifti import encode_nifti
+
+OURS = {"GeneratedWith": f"bids_lfenhance {__version__}"}
+"""In the sidecar of every image, by which a later run knows that it is not somebody's own."""
 
 Rows = Sequence[Mapping[str, Any]]
 """A table: one mapping per row."""
@@ -39,7 +43,7 @@ REGION_COLUMNS = {
 
 def write_image(path: Path, data: np.ndarray, grid: Grid, frame: int, about: Mapping[str, Any]) -> None:
     """Write the sidecar, then the image (X, Y, Z)."""
-    write_json(sidecar_path(path), about)
+    write_json(sidecar_path(path), {**about, **OURS})
     atomic_write(path, encode_nifti(data, grid.affine, frame))
 
 
@@ -57,7 +61,7 @@ def write_labels(
     A row that is no label, that of all regions together, goes into the JSON: by its table a program looks labels up.
     """
     image, table = paths
-    content = {**columns, **about}
+    content = {**columns, **about, **OURS}
     for row in (row for row in volumes if row["index"] is None):
         content[WHOLE] = {key: row.get(key) for key in columns if key != "index"}
     write_json(sidecar_path(image), content)

@@ -7,10 +7,11 @@ from typing import Any
 
 from ..bids.defects import file_defect
 from ..bids.names import derivative_name, sidecar_path, source_entities, space_of
-from ..bids.scans import Scan, file_digest
+from ..bids.scans import Scan, file_digest, file_state
 from ..bids.sessions import LowFieldSession
 from ..bids.sidecars import optional_json
 from ..config import CONTRASTS, RunSpec
+from ..errors import InputError
 
 
 def session_layout(session: LowFieldSession, spec: RunSpec) -> dict[str, Path]:
@@ -161,6 +162,17 @@ def scan_states(session: LowFieldSession) -> list[list[Any]]:
     return [[*_what(scan), [*scan.state, file_digest(scan.path)]] for scan in _scans_of(session)]
 
 
+def check_scans(session: LowFieldSession) -> None:
+    """Raise ``InputError`` where a scan is not the file that the run was planned with: the image may be of the old one.
+
+    Recorded as of the new one it would never be made again.
+    """
+    for scan in (*session.stacks, *session.reference):
+        if scan.state and file_state(scan.path) not in ((), scan.state):
+            message = f"Expected {scan.path} to stay as it was while the run was at it, found it replaced; run again."
+            raise InputError(message, code="scan-changed", path=scan.path)
+
+
 def are_of(states: object, session: LowFieldSession) -> bool:
     """Whether recorded ``scan_states`` are those of a session's scans as they are now.
 
@@ -174,12 +186,17 @@ def are_of(states: object, session: LowFieldSession) -> bool:
 
 
 def _is_of(state: object, scan: Scan) -> bool:
-    if not isinstance(state, list) or state[:-1] != _what(scan) or not isinstance(state[-1], list):
+    return isinstance(state, list) and state[:-1] == _what(scan) and has_content(state[-1], scan)
+
+
+def has_content(before: object, scan: Scan) -> bool:
+    """Whether the last of what ``scan_states`` recorded (size, time of change, SHA-256) is that of a scan's file."""
+    if not isinstance(before, list):
         return False
-    *before, digest = state[-1]
-    if not scan.state or tuple(before) == scan.state:
+    *known, digest = before
+    if not scan.state or tuple(known) == scan.state:
         return True
-    return before[:1] == [scan.state[0]] and digest == file_digest(scan.path)
+    return known[:1] == [scan.state[0]] and digest == file_digest(scan.path)
 
 
 def _scans_of(session: LowFieldSession) -> tuple[Scan, ...]:

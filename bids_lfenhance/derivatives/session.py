@@ -32,7 +32,7 @@ from .files import (
     write_rigid,
     write_table,
 )
-from .layout import is_enhanced, scan_states, segments_restored, session_layout
+from .layout import check_scans, is_enhanced, scan_states, segments_restored, session_layout
 from .sidecars import (
     BRAIN,
     CHANGE,
@@ -109,6 +109,7 @@ class SessionContent:
 
 def write_session(session: LowFieldSession, spec: RunSpec, content: SessionContent) -> list[str]:
     """The paths of one low-field session, all of them on disk when this returns."""
+    check_scans(session)
     files = session_layout(session, spec)
     for contrast in content.enhanced.contrasts:  # what they vouch for is about to change
         files[f"enhanced/{contrast}"].unlink(missing_ok=True)

@@ -33,7 +33,6 @@ def image_sidecar(session: LowFieldSession, spec: RunSpec, contrast: str, skull_
         "SkullStripped": skull_stripped,
         "MagneticFieldStrength": scans[0].tesla,
         "Sources": raw_sources(scans, spec.bids_dir),
-        "GeneratedWith": f"bids_lfenhance {__version__}",
     }
     return content | grid_metadata(spec, session)
 

@@ -12,7 +12,8 @@ from ..bids.sessions import LowFieldSession
 from ..bids.sidecars import optional_json, split_name
 from ..config import CONTRASTS, MAP_ENDS, RunSpec
 from ..evaluation.metric_definitions import DATA_DICTIONARY
-from .layout import reference_layout, session_layout
+from .files import OURS
+from .layout import has_content, reference_layout, session_layout
 
 METRICS = "_qc.tsv"
 
@@ -57,6 +58,8 @@ def stale_files(session: LowFieldSession, spec: RunSpec, frame: str) -> list[Pat
     frames = {"session", "HF", "LF", *(path.name.removeprefix("ses-") for path in sessions)}
     ours = [path for path in files if path not in own and _is_ours(path, frames)]
     stale = {path for path in ours if _is_stale(path, session, spec, low, moved)}
+    outdated = _outdated(files, session)
+    stale |= {path for path in ours if (split_name(path.name)[0].get("desc"), split_name(path.name)[1]) in outdated}
     images = {path for path in files if path.name.endswith(".nii.gz")} - stale
     measured = {split_name(path.name)[0].get("desc") for path in images if session.paired}
     metrics = {path for path in ours if path.name.endswith(METRICS)}
@@ -79,7 +82,26 @@ def _is_ours(path: Path, frames: Collection[str]) -> bool:
         ends = {entities.get("from"), entities.get("to")} if end == ".h5" else {entities.get("to")}
         return not ends.isdisjoint(frames)
     about = optional_json(sidecar_path(path)).keys()
-    return (DATA_DICTIONARY.keys() if path.name.endswith(METRICS) else {"Description", "Sources"}) <= about
+    return (DATA_DICTIONARY if path.name.endswith(METRICS) else OURS).keys() <= about
+
+
+def _outdated(files: Collection[Path], session: LowFieldSession) -> set[tuple[str | None, str]]:
+    """``desc-`` and suffix of what was made with an enhanced image of which a scan was replaced since."""
+    found: set[tuple[str | None, str]] = set()
+    for path in (path for path in files if path.name.endswith(".nii.gz")):
+        entities, contrast, _ = split_name(path.name)
+        label, states = entities.get("desc"), optional_json(sidecar_path(path)).get("ScanStates")
+        if states and (label, contrast) not in found and _is_replaced(states, session, contrast):
+            found |= {(f"{label}{end}", contrast) for end in ("", *MAP_ENDS)}
+            found |= {(f"{label}{contrast}", "dseg"), (label, "qc")}
+    return found
+
+
+def _is_replaced(states: object, session: LowFieldSession, contrast: str) -> bool:
+    """Whether a scan that an image of this contrast was made of, or its high field, has other content now."""
+    scans = [*(scan for scan in session.stacks if scan.contrast == contrast), *session.reference]
+    before = {state[0]: state[-1] for state in states} if isinstance(states, list) else {}
+    return any(scan.stem in before and not has_content(before[scan.stem], scan) for scan in scans)
 
 
 def _is_stale(path: Path, session: LowFieldSession, spec: RunSpec, low: Set[str], moved: bool) -> bool:

@@ -18,6 +18,7 @@ from bids_lfenhance.bids.sessions import LowFieldSession
 from bids_lfenhance.config import RunSpec
 from bids_lfenhance.derivatives.layout import (
     are_of,
+    check_scans,
     is_complete,
     missing_outputs,
     reference_layout,
@@ -260,6 +261,21 @@ def test_scans_fetched_again_or_dropped_are_those_it_was_made_of(tmp_path: Path)
     paths[0].unlink()
     assert is_complete(now(), made), "what was dropped is taken for what it was"
     assert not is_complete(replace(now(), stacks=session.stacks[1:]), made), "a scan fewer is not the same session"
+
+
+def test_a_scan_that_was_replaced_during_the_run_is_refused(tmp_path: Path) -> None:
+    """The image may be of the old one; recorded as of the new one it would never be made again."""
+    session = make_session(tmp_path / "raw", "paired")
+    path = tmp_path / "scan.nii.gz"
+    path.write_bytes(b"one")
+    session = replace(session, stacks=(replace(session.stacks[0], path=path, state=file_state(path)),))
+    check_scans(session)
+    path.write_bytes(b"two")
+    os.utime(path, (1, 1))
+    with refused("scan-changed", path=path):
+        check_scans(session)
+    path.unlink()
+    check_scans(session)  # dropped: it is taken for what it was
 
 
 @pytest.mark.parametrize("states", [None, [], "x", [1], [[]], [["a", 1.0, None, None]], [["a", 1.0, None, None, "x"]]])

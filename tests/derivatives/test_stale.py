@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from bids_lfenhance.bids.names import sidecar_path
-from bids_lfenhance.bids.scans import Scan
+from bids_lfenhance.bids.scans import Scan, file_state
 from bids_lfenhance.bids.sessions import LowFieldSession
 from bids_lfenhance.config import CONTRASTS, RunSpec
 from bids_lfenhance.derivatives.layout import missing_outputs, reference_layout, session_layout
@@ -173,9 +173,32 @@ def test_what_a_user_put_there_stays_whatever_its_name(tmp_path, spec):
     for path in own:
         path.write_bytes(b"mine")
     (folder / "sub-01_ses-HFC_label-lesion_mask.json").write_text('{"Sources": ["drawn by hand"]}')
+    for name in ("label-lesion_desc-manual_probseg", "desc-manual_dseg", "acq-axi_desc-manual_dseg"):
+        own.add(folder / f"sub-01_ses-HFC_{name}.nii.gz")
+        (folder / f"sub-01_ses-HFC_{name}.nii.gz").write_bytes(b"mine")
+        (folder / f"sub-01_ses-HFC_{name}.json").write_text('{"Description": "drawn by hand", "Sources": ["x"]}')
     left = replace(record, stacks=record.stacks[1:2])
     run(left, replace(spec, settings_hash="other"))
     assert {path.read_bytes() for path in own} == {b"mine"}
+
+
+def test_what_another_recipe_made_of_a_scan_that_was_replaced_goes(tmp_path, spec):
+    """The page would show the new scan beside an image of the old one."""
+    record, other = make_session(tmp_path / "raw", "paired"), replace(spec, label="other")
+    scan = record.stacks[0]
+
+    def export(content: bytes) -> LowFieldSession:
+        scan.path.parent.mkdir(parents=True, exist_ok=True)
+        scan.path.write_bytes(content)
+        return replace(record, stacks=(replace(scan, state=file_state(scan.path)), *record.stacks[1:]))
+
+    t2w = {path for path in promised(record, other) if "desc-other" in path.name and "T2w" in path.name}
+    run(export(b"first"), other)
+    run(export(b"second"), spec)
+    assert on_disk(spec) == promised(record, spec) | t2w, "of the other contrast nothing was replaced"
+    run(export(b"second"), other)
+    run(replace(export(b"second"), stacks=record.stacks, lesions=(record.stacks[0],)), spec)
+    assert on_disk(spec) == promised(record, spec, other), "the scans are the same; a lesion mask changes no image"
 
 
 def test_a_label_that_another_one_ends_with_a_contrast_keeps_its_images(tmp_path, spec):
