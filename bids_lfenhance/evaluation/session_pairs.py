@@ -9,7 +9,7 @@ import numpy as np
 from .structures import HIGH
 from .subject_values import SubjectValues
 
-POOLED = "first–second"
+POOLED = "first–second in time"
 """The pair of each person's own first two sessions."""
 
 

@@ -127,7 +127,7 @@ VOLUMES: Columns = {**_CONTRAST, **_SESSION, **_SEGMENTATION, **_NAME, **_IMAGE,
 RETEST: Columns = {
     **_CONTRAST,
     "session": (
-        "The two low-field sessions, reference first; 'first–second': each person's own first two in time, where "
+        "The two low-field sessions, reference first; 'first–second in time': each person's own first two, where "
         "labels do not line up"
     ),
     **_SEGMENTATION,

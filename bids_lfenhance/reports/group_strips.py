@@ -38,6 +38,9 @@ FENCE, FEWEST_FENCED = 1.5, 5
 none can lie that far out.
 """
 
+NARROWEST = 0.05
+"""Least interquartile range that counts, a share of the median: where half of the sessions are equal it would be 0."""
+
 WIDTH, STEP = 100.0, 1.4
 """Width of a strip, and that of a dot in its units: two nearer than that stand above each other."""
 
@@ -179,13 +182,14 @@ def _name(row: Mapping[str, Any]) -> str:
 
 
 def outside(values: np.ndarray) -> np.ndarray:
-    """(n,) bool: which of some values lie beyond Tukey's fences; none where half of them are equal, or of few.
+    """(n,) bool: which of some values lie beyond Tukey's fences; none of few, and none that is nearly the median.
 
     >>> outside(np.array([1.0, 2, 3, 4, 20])).tolist()
     [False, False, False, False, True]
     """
-    low, high = np.percentile(values, [25, 75])
-    reach = FENCE * (high - low) if high > low and values.size >= FEWEST_FENCED else np.inf
+    low, middle, high = np.percentile(values, [25, 50, 75])
+    spread = max(high - low, NARROWEST * abs(middle))
+    reach = FENCE * spread if spread and values.size >= FEWEST_FENCED else np.inf
     return (values < low - reach) | (values > high + reach)
 
 

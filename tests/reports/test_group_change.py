@@ -98,7 +98,7 @@ def test_a_crossover_is_by_each_persons_time_in_table_and_figure(tmp_path: Path)
                 table.write_text(f"index\tname\tvolume_mm3\n3\tWM\t{volume + number}\n")
     page = report(tmp_path, drawn=True).page.read_text()
     rows = [r for r in read(out / "group" / "retest.tsv") if (r["name"], r["image"]) == ("WM", "inr")]
-    assert [(r["session"], r["n"]) for r in rows] == [("first–second", "6"), ("A–B", "6")]
+    assert [(r["session"], r["n"]) for r in rows] == [("first–second in time", "6"), ("A–B", "6")]
     assert float(rows[0]["bias"]) == -50e3
     assert float(rows[1]["bias"]) == 0
     figure = (out / "group" / "figures" / "retest_T1w.svg").read_text()

@@ -134,6 +134,7 @@ def test_fences_are_tukeys() -> None:
     assert outside(values).mean() == pytest.approx(0.00698, rel=0.05), "of a normal distribution: textbook"
     assert not outside(np.ones(5)).any()
     assert not outside(np.array([0.992, 0.9996, *np.ones(18)])).any(), "half of them are equal"
+    assert outside(np.array([0.3, *np.ones(19)])).tolist() == [True, *[False] * 19]
     assert not outside(np.array([1, 1.1, 1.2, 170])).any(), "of few"
 
 
