@@ -13,11 +13,17 @@ from ..errors import InputError
 REASONS = {
     errno.ENOSPC: "no space left on the device; free some, or write elsewhere",
     errno.EDQUOT: "the disk quota is used up; free some, or write elsewhere",
+    errno.EFBIG: "a file larger than allowed (ulimit -f); raise the limit, or write elsewhere",
+    errno.EIO: "an error of the disk; write elsewhere",
     errno.EROFS: "a read-only file system; write elsewhere",
     errno.EACCES: "no permission to write; change it, or write elsewhere",
     errno.ENAMETOOLONG: "a name that is too long; choose a shorter one",
     errno.EISDIR: "a folder of that name; choose another",
 }
+
+
+LOST = {errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+"""Errors of flushing after which the content is not on the disk."""
 
 
 def atomic_write(path: str | Path, content: bytes | str | Callable[[Path], object]) -> Path:
@@ -82,8 +88,10 @@ def _flush(path: Path) -> None:
     """Ask the kernel to put a file or folder on the disk: a rename must not outlive the content it names."""
     handle = os.open(path, os.O_RDONLY)
     try:
-        with suppress(OSError):  # some network file systems refuse to sync a folder
-            os.fsync(handle)
+        os.fsync(handle)
+    except OSError as error:  # some network file systems refuse to sync a folder, or what is not open for writing
+        if path.is_file() and error.errno in LOST:
+            raise
     finally:
         os.close(handle)
 

@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlparse
+from urllib.request import url2pathname
 
 from ..config import CONTRASTS, DERIVED_MAPS, METHOD_MAPS, TISSUES
 from ..errors import InputError
@@ -168,21 +170,35 @@ def source_description(bids_dir: Path) -> dict[str, Any]:
 def check_same_source(out_dir: Path, bids_dir: Path) -> str:
     """Raise ``InputError`` if a derivative was made of another raw dataset: of another name, at another place.
 
-    A sentence where the name alone is another: it was changed, or another dataset is mounted at the same place now.
+    A name that was never filled in tells no two datasets apart. A sentence where the name alone is another (it was
+    changed, or another dataset is mounted at the same place now), or the place alone though the old one is still there.
     Else an empty text.
     """
     before, source = optional_json(out_dir / "dataset_description.json"), source_description(bids_dir)
     now = derivative_description(out_dir, bids_dir, source, "")
     links = [one.get("DatasetLinks") for one in (before, now)]
     places = [link.get("raw") if isinstance(link, dict) else None for link in links]
-    if not before or before.get("Name") == now["Name"]:
-        return ""
     names = [str(one.get("Name")).partition(": enhanced low field")[0] for one in (before, now)]
-    sentence = f"OUT_DIR {out_dir} holds what was made of the dataset '{names[0]}', BIDS_DIR is '{names[1]}'"
-    if places[0] != places[1]:
+    same, unnamed, there = names[0] == names[1], names[0].upper().startswith("TODO"), _is_there(places[0])
+    if not before or (same and (places[0] == places[1] or not (there or unnamed))):
+        return ""
+    where = [f" at {place}" if same else "" for place in places]
+    sentence = f"OUT_DIR {out_dir} holds what was made of the dataset '{names[0]}'{where[0]}, BIDS_DIR is "
+    sentence += f"'{names[1]}'{where[1]}"
+    if places[0] != places[1] and (not same or (unnamed and there)):
         message = f"{sentence}: people of the same label would become one; give each dataset an OUT_DIR of its own."
         raise InputError(message, code="out-dir-taken", path=out_dir)
-    return f"{sentence}; if that is not the same dataset under a new name, give it an OUT_DIR of its own."
+    return f"{sentence}; if that is not the same dataset, give it an OUT_DIR of its own."
+
+
+def _is_there(place: object) -> bool:
+    """Whether a folder that a file: URI names is there."""
+    if not isinstance(place, str) or not place.startswith("file:"):
+        return False
+    try:
+        return Path(url2pathname(urlparse(place).path)).is_dir()
+    except OSError:  # in a folder that only somebody else may read
+        return False
 
 
 def derivative_description(out_dir: Path, bids_dir: Path, source: Mapping[str, Any], version: str) -> dict[str, Any]:

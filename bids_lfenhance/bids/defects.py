@@ -57,10 +57,10 @@ def _image_defect(path: Path, size: int) -> str:
 
 def _json_defect(path: Path) -> str:
     try:
-        json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return "not a readable JSON file"
-    return ""
+    return "" if isinstance(content, dict) else "a JSON file without entries"
 
 
 def _ends_without_newline(path: Path) -> str:

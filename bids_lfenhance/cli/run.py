@@ -5,12 +5,14 @@ import io
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib import import_module
-from typing import Any
+from pathlib import Path
+from typing import Any, TextIO
 
 from ..config import Common, GroupSettings, Settings, SimulateSettings, TrainSettings, to_toml
 from ..errors import InputError, Interrupted, MethodError
-from ..resources import interruptible
+from ..resources import interruptible, keep_freed_memory
 from .enhance import is_enhance_command, run_enhance
 from .help import print_lines
 from .parser import parse
@@ -25,10 +27,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     request (Ctrl-C, SIGTERM).
     """
     os.environ["MPLBACKEND"] = "agg"  # a notebook's own would be looked for in every process, and is not there
-    for stream in (sys.stdout, sys.stderr):
+    sys.stdout = sys.stdout or Path(os.devnull).open("w")  # noqa: SIM115 (None where it is closed)
+    stderr = sys.stderr or Path(os.devnull).open("w")  # noqa: SIM115
+    if not isinstance(stderr, _Stderr):
+        sys.stderr = _Stderr(stderr)
+    for stream in (sys.stdout, stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal in ASCII shows "?", and stops nothing
     words = list(sys.argv[1:] if argv is None else argv)
+    keep_freed_memory()
     try:
         with interruptible():
             return run_enhance(words[1:]) if is_enhance_command(words) else run(parse(words))
@@ -187,6 +194,25 @@ def _from_disk(settings: Settings) -> int:
         else:
             print_lines(write_report(settings.out_dir, subject))
     return DONE
+
+
+class _Stderr:
+    """A stream that may lose its reader (a closed terminal, ``2>&1 | head``): the run goes on, and its log has all."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
+
+    def write(self, text: str) -> int:
+        with suppress(OSError, ValueError):
+            self.stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with suppress(OSError, ValueError):
+            self.stream.flush()
 
 
 def _to_stderr(*lines: str) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import warnings
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -11,6 +12,7 @@ from typing import Any
 
 import numpy as np
 from nibabel import Nifti1Image
+from nibabel.filebasedimages import ImageFileError
 from scipy import ndimage
 
 from ..errors import InputError
@@ -106,6 +108,12 @@ def template_files(space: str) -> TemplateFiles:
         )
         raise InputError(message, code="no-template", space=space)
     masks = _fetch(client, name, suffix="mask", desc="brain", **where)
+    for path in (*images, *masks):
+        try:
+            Nifti1Image.from_filename(path).get_fdata(dtype=np.float32)
+        except (OSError, EOFError, ValueError, ImageFileError, zlib.error) as error:
+            message = f"Expected the template {path} to be whole, found it damaged; delete it, and it is fetched again."
+            raise InputError(message, code="no-template", space=space) from error
     return TemplateFiles(sorted(images)[0], masks[0] if masks else None)
 
 

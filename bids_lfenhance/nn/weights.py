@@ -170,7 +170,7 @@ def load_weights(source: str | Path, method: str, contrasts: Sequence[str]) -> L
         net, _, parameter = key.partition(".")
         state.setdefault(net, {})[parameter] = value
     card = path.with_name(CARD)
-    text = card.read_text(encoding="utf-8") if path.name == WEIGHTS and card.is_file() else ""
+    text = card.read_text(encoding="utf-8", errors="replace") if path.name == WEIGHTS and card.is_file() else ""
     seen = tuple(header["trained_on"])
     return LoadedWeights(path, method, tuple(known), header["settings"], seen, state, digest, recipe, text)
 
@@ -329,8 +329,10 @@ def _parse(content: bytes, path: Path) -> "tuple[Header, dict[str, Tensor]]":
             "settings": about["settings"],
             "trained_on": about["trained_on"],
         }
-        if not isinstance(header["settings"], Mapping):
-            raise TypeError("settings have names")
+        if not (isinstance(about["settings"], Mapping) and isinstance(about["contrasts"], list)):
+            raise TypeError("settings have names, contrasts are several")
+        if not isinstance(about["trained_on"], list):
+            raise TypeError("people are several")
         return header, whole
     except SafetensorError as error:
         message = f"Expected safetensors in {path}, found something else ({error}); choose another."

@@ -49,14 +49,14 @@ def init_subject_wf(subject: str, sessions: Sequence[LowFieldSession], spec: Run
     Parameters
     ----------
     subject : label without ``sub-``
-    sessions : its low-field sessions; those with the same reference share its preparation and its anatomy
+    sessions : its low-field sessions that are to be made; those with the same reference share its preparation
     spec : what every step must know
     run_dir : log folder of this run, where the report finds its settings
     """
     workflow = Workflow(name=f"sub_{graph_label(subject)}_wf")
     # the report is the last step of all: what it tells of high field must be written too, and files go after it
     paired_with = {reference_key(session) for session in sessions} - {""}
-    written = Node(Merge(len(sessions) + len(paired_with)), name="written", run_without_submitting=True)
+    written = Node(Merge(max(1, len(sessions) + len(paired_with))), name="written", run_without_submitting=True)
     references: dict[str, Workflow] = {}
     for number, session in enumerate(sessions, start=1):
         session_wf = init_session_wf(session, spec, Path(run_dir).name)

@@ -36,9 +36,10 @@ from ..resources import (
 )
 from ..segmentation.regions import label_table
 from .inputs import graph_label, reference_key, session_key
+from .pool import check_workers
 from .progress import append_log, open_log
 from .verdicts import ImageVerdict, image_verdicts, record_failures, unusable_images, verdict_lines
-from .work_folder import subject_folder, work_folder
+from .work_folder import remove_damaged, subject_folder, work_folder
 
 if TYPE_CHECKING:
     from ..nn.weights import LoadedWeights
@@ -186,6 +187,7 @@ def preflight(settings: Settings, spec: RunSpec) -> None:
     work_dir = settings.work_dir or temporary_folder()
     for folder, name in ((settings.out_dir, "OUT_DIR"), (work_dir, "the work folder"), (temporary_folder(), "TMPDIR")):
         check_room(folder, name)
+    check_workers()
     if spec.spaces:
         from ..imaging.spatial_normalisation import template_files
 
@@ -271,9 +273,9 @@ def _write_citation(out_dir: Path) -> None:
 
 
 def _is_done(settings: Settings, subject: str, sessions: Sequence[LowFieldSession], spec: RunSpec) -> bool:
-    if not is_whole(settings.out_dir / f"sub-{subject}.html"):
-        return False
-    return volumes_path(settings.out_dir, subject).is_file() and all(is_complete(session, spec) for session in sessions)
+    table = volumes_path(settings.out_dir, subject)
+    told = is_whole(settings.out_dir / f"sub-{subject}.html") and table.is_file() and table.stat().st_size > 0
+    return told and all(is_complete(session, spec) for session in sessions)
 
 
 def _start_run(settings: Settings, spec: RunSpec, plan: Plan) -> Path:
@@ -306,17 +308,24 @@ def _execute(
     from .engine import execute_graph
     from .participant import init_subject_wf
 
-    work = work_folder(settings, spec)
+    work, graphs = work_folder(settings, spec), []
     for subject, own in sessions.items():
-        folder = subject_folder(work, subject)
-        if settings.clean_workdir:  # theirs alone: other runs may be at other subjects in the same folder
-            shutil.rmtree(folder, ignore_errors=True)
-        for session in own:
-            if not is_complete(session, spec):  # perhaps written, and lost or replaced: what is done would stay so
-                for graph in (f"session_{session_key(session)}_wf", f"reference_{reference_key(session)}_wf"):
-                    shutil.rmtree(folder / graph / "write", ignore_errors=True)
-    graphs = [init_subject_wf(subject, own, spec, str(run_dir)) for subject, own in sessions.items()]
+        left = [session for session in own if not is_complete(session, spec)]
+        _clean(subject_folder(work, subject), left, settings.clean_workdir)
+        graphs.append(init_subject_wf(subject, left, spec, str(run_dir)))
     return execute_graph(graphs, work, run_dir, settings, spec)
+
+
+def _clean(folder: Path, sessions: Sequence[LowFieldSession], everything: bool) -> None:
+    """Removes of a subject's intermediate files what must be made again, or all: theirs alone, not other subjects'."""
+    if everything:
+        shutil.rmtree(folder, ignore_errors=True)
+    for session in sessions:  # perhaps written, and lost or replaced: what is done would stay so
+        for graph in (f"session_{session_key(session)}_wf", f"reference_{reference_key(session)}_wf"):
+            shutil.rmtree(folder / graph / "write", ignore_errors=True)
+    for step in ("volumes", "report"):
+        shutil.rmtree(folder / step, ignore_errors=True)
+    remove_damaged(folder)
 
 
 def _collect_outcomes(
@@ -336,8 +345,8 @@ def _collect_outcomes(
             reasons = [f"expected {absent[0]} and {len(absent) - 1} more file(s), found nothing there"]
         if not reasons and not all(is_complete(session, spec) for session in own):
             reasons = ["expected images of this run, found those of an earlier one: the run ended before this subject"]
-        if not reasons and not page.is_file():
-            reasons = [f"expected the report {page}, found none"]
+        if not reasons and not _is_done(settings, subject, own, spec):
+            reasons = [f"expected the report {page} and the table of volumes, found none of this run"]
         if reasons:
             outcome.failed[subject] = reasons
             record_failures(own, spec, failures)

@@ -12,6 +12,7 @@ from ..bids.sidecars import optional_json
 from ..config import RunSpec
 from ..derivatives.files import write_json
 from ..derivatives.layout import contrasts, session_layout
+from ..errors import InputError
 from ..evaluation.thresholds import PURPOSES
 from ..evaluation.usable import NO, WORDS, Usable, brief, from_sidecar, judge
 from .inputs import graph_label, reference_key, session_key
@@ -43,7 +44,7 @@ def record_failures(sessions: Iterable[LowFieldSession], spec: RunSpec, failures
         if all(files[f"enhanced/{contrast}"].is_file() for contrast in contrasts(session.stacks)):
             continue
         if not record or record.get("Failure"):
-            with suppress(OSError):  # a full disk is reported elsewhere
+            with suppress(OSError, InputError):  # a full disk is reported elsewhere
                 write_json(files["qc"], failure_record(session, spec, _why(session, failures)))
 
 

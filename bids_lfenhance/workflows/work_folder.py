@@ -1,8 +1,14 @@
 """Where the intermediate files of a run lie."""
 
+import gzip
 import hashlib
 import os
+import pickle
+import shutil
+import zipfile
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from ..config import RunSpec, Settings
 from ..resources import temporary_folder
@@ -24,3 +30,35 @@ def work_folder(settings: Settings, spec: RunSpec) -> Path:
 def subject_folder(work: Path, subject: str) -> Path:
     """Where the intermediate files of one subject lie in the folder of a run."""
     return work / "lfenhance" / f"sub_{graph_label(subject)}_wf"
+
+
+def remove_damaged(folder: Path) -> None:
+    """Remove below ``folder`` the steps whose results cannot be read, so that they are made again.
+
+    A run that was killed, or a disk that was full or tidied up, leaves such; nipype takes them for done.
+    """
+    for result in list(folder.rglob("result_*.pklz")):
+        if not _is_readable(result):
+            shutil.rmtree(result.parent, ignore_errors=True)
+
+
+def _is_readable(result: Path) -> bool:
+    """Whether a step's results (nipype's file of them) and all arrays that they name can be read."""
+    try:
+        with gzip.open(result) as file:
+            outputs = pickle.load(file).outputs.get()
+        return not any(zipfile.ZipFile(result.parent / path).testzip() for path in _arrays(outputs))
+    except Exception:  # a damaged pickle raises whatever the bytes come to
+        return False
+
+
+def _arrays(value: Any) -> Iterator[str]:
+    """The paths of arrays among outputs, also in lists and dicts."""
+    if isinstance(value, str) and value.endswith(".npz"):
+        yield value
+    elif isinstance(value, Mapping):
+        for inner in value.values():
+            yield from _arrays(inner)
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            yield from _arrays(inner)

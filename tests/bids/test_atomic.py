@@ -3,6 +3,7 @@ import multiprocessing
 import os
 import signal
 import stat
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,27 @@ def test_a_full_disk_is_a_sentence_and_the_old_file_stays(tmp_path: Path, number
         atomic_write(path, half)
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ENOSPC])
+def test_an_error_that_comes_only_as_the_content_is_flushed_is_one(tmp_path: Path, monkeypatch, number: int) -> None:
+    """Network disks tell then that there was no room; a folder that cannot be flushed is none."""
+    path, flush = atomic_write(tmp_path / "image.nii.gz", b"old"), os.fsync
+
+    def refuse(folders: bool) -> Callable[[int], None]:
+        def fsync(handle: int) -> None:
+            if stat.S_ISDIR(os.fstat(handle).st_mode) == folders:
+                raise OSError(number, os.strerror(number))
+            flush(handle)
+
+        return fsync
+
+    monkeypatch.setattr(os, "fsync", refuse(folders=False))
+    with refused("not-writable", path=path):
+        atomic_write(path, b"new")
+    assert path.read_bytes() == b"old"
+    monkeypatch.setattr(os, "fsync", refuse(folders=True))
+    assert atomic_write(path, b"new").read_bytes() == b"new"
 
 
 def test_a_truly_full_device(tmp_path: Path) -> None:

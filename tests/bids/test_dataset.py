@@ -1,5 +1,6 @@
 import json
 import multiprocessing
+import shutil
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -184,8 +185,25 @@ def test_people_of_two_datasets_are_not_made_one(source: Path, tmp_path: Path) -
     path.write_text(json.dumps(json.loads(path.read_text()) | {"Name": "Another"}))
     with refused("out-dir-taken"):
         check_same_source(out, moved)
+    source.mkdir()
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"Name": "Tiny"}))
+    assert str(moved) in check_same_source(out, moved), "a copy, or another dataset of the same name"
+    source.rmdir()
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"Name": "Another"}))
     moved.rename(source)
     assert "Another" in check_same_source(out, source), "at the same place: a new name, or another dataset"
+
+
+def test_a_name_that_was_never_filled_in_tells_no_two_datasets_apart(source: Path, tmp_path: Path) -> None:
+    """Converters leave such a name; people of the same label would replace each other."""
+    path = source / "dataset_description.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"Name": "TODO: name of the dataset"}))
+    other = tmp_path / "other"
+    shutil.copytree(source, other)
+    write_dataset_files(tmp_path / "out", source, {}, "1")
+    assert check_same_source(tmp_path / "out", source) == ""
+    with refused("out-dir-taken"):
+        check_same_source(tmp_path / "out", other)
 
 
 def test_an_ignore_file_of_windows_is_kept(source: Path, tmp_path: Path) -> None:

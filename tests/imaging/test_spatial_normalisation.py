@@ -126,6 +126,13 @@ def test_a_template_of_the_users_own_is_taken_as_it_lies(template_home):
     assert files.mask.parent == template_home / f"tpl-{NAME}"
 
 
+def test_a_template_that_was_cut_short_is_named_before_anything_is_computed(template_home):
+    image = template_files(f"{NAME}:res-1").image
+    image.write_bytes(image.read_bytes()[:-200])
+    with refused("no-template", space=f"{NAME}:res-1"):
+        template_files(f"{NAME}:res-1")
+
+
 @pytest.mark.parametrize("space", [f"{NAME}:res-2", "Nowhere:res-1"])
 def test_a_template_that_is_nowhere_is_named(template_home, space):
     with refused("no-template", space=space):

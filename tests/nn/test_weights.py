@@ -105,7 +105,9 @@ def test_what_is_no_safetensors_is_refused_and_never_unpickled(tmp_path: Path) -
 def test_safetensors_of_other_makers_are_refused(tmp_path: Path) -> None:
     from safetensors.torch import save_file
 
-    for metadata in (None, {"format": "pt"}, {"bids_lfenhance": "no json"}):
+    about = {"method": "pfsr", "contrasts": ["T1w"], "settings": {}, "trained_on": []}
+    odd = [json.dumps(about | wrong) for wrong in ({"contrasts": 5}, {"trained_on": None}, {"settings": "x"})]
+    for metadata in (None, {"format": "pt"}, *({"bids_lfenhance": text} for text in ("no json", *odd))):
         save_file({"a": torch.zeros(2)}, tmp_path / "other.safetensors", metadata)
         refuses("other-maker", tmp_path / "other.safetensors")
 

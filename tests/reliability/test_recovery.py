@@ -186,12 +186,32 @@ def fill(app: App, step: str, full: Callable[[int | None], None], free: int = 24
     return True
 
 
+def damage_intermediate_files(app: App) -> None:
+    """One is gone, one is cut short, and so is what a step left of its results: they are made again."""
+    steps = {path.parent.name: path for path in app.work.rglob("result_*.pklz")}
+    next(steps["enhance"].parent.glob("*.npz")).unlink()
+    steps["anatomy"].write_bytes(steps["anatomy"].read_bytes()[:100])
+    image = next(steps["tissue"].parent.glob("*.npz"))
+    image.write_bytes(image.read_bytes()[:-100])
+
+
+def test_a_run_goes_on_when_nobody_reads_what_it_says(app: App, undisturbed: Path) -> None:
+    """``2>&1 | head``, or a terminal that was closed: the log has all."""
+    with app.started() as process:
+        process.stderr.close()
+        process.stdout.close()
+        process.wait(timeout=300)
+    assert images(app.out) == images(undisturbed)
+    assert "sub-01 report" in next(app.out.glob("logs/*/run.log")).read_text()
+
+
 def test_a_kill_a_signal_a_full_disk_and_a_half_written_file_one_after_the_other(app: App, undisturbed: Path) -> None:
     """The short form of the tests below."""
     with small_disk(app.out) as full:
         kill_main(app, "anatomy", 0.3)
         assert fill(app, "risk", full)
         end_by_sigterm(app, "write")
+        damage_intermediate_files(app)
         assert kill_worker(app, "report", 0.0)
         half_written = next(app.out.rglob("*_desc-interpRisk_T1w.nii.gz"))
         half_written.rename(half_written.with_name(f".tmp-0123456789ab-{half_written.name}"))

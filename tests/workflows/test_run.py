@@ -1,16 +1,23 @@
 """What a run decides before and after its graph: threads, and which intermediate files go."""
 
+import gzip
+import pickle
 from pathlib import Path
 
+import numpy as np
 import pytest
+from nipype import Workflow
+from nipype.interfaces.base.support import InterfaceResult
 
 from bids_lfenhance.config import Settings
 from bids_lfenhance.derivatives.volumes import volumes_path
 from bids_lfenhance.workflows import engine, run
 from bids_lfenhance.workflows.participant import MEMORY_GB, init_session_wf, memory_gb
+from bids_lfenhance.workflows.work_folder import remove_damaged
 
 from ..refusals import refused
 from .test_participant import nodes, session, spec
+from .toy import ToyOutputs
 
 
 @pytest.mark.parametrize(
@@ -89,6 +96,44 @@ def test_what_was_written_and_lost_or_replaced_is_written_again(
         step.mkdir(parents=True)
     run._execute(settings, spec(), {"01": [session(name, paired=False) for name in "AB"]}, tmp_path / "logs")
     assert [step.exists() for step in steps] == [False, True, True, True]
+
+
+def test_sessions_that_are_there_are_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A follow-up costs a session; a page that was lost costs the page."""
+    given: list[Workflow] = []
+    monkeypatch.setattr(engine, "execute_graph", lambda graphs, *others: given.extend(graphs) or [])
+    monkeypatch.setattr(run, "limit_threads", lambda threads: None)
+    settings = Settings(tmp_path, tmp_path / "out", work_dir=tmp_path / "work", method="interp", sloppy=True)
+    for there, left in (("A", {"session_B_wf"}), ("AB", set())):
+        given.clear()
+        monkeypatch.setattr(run, "is_complete", lambda session, _, there=there: session.session in there)
+        run._execute(settings, spec(), {"01": [session(name, paired=False) for name in "AB"]}, tmp_path / "logs")
+        (graph,) = given
+        assert {name.split(".")[0] for name in graph.list_node_names()} == {"written", "volumes", "report"} | left
+
+
+def test_steps_whose_results_cannot_be_read_are_made_again(tmp_path: Path) -> None:
+    """As a kill, a full disk or a tidied /tmp leaves them; nipype would take them for done."""
+
+    def step(name: str, **outputs: str) -> Path:
+        folder = tmp_path / "graph" / name
+        folder.mkdir(parents=True)
+        np.savez(folder / "image.npz", image=np.arange(99))
+        made = ToyOutputs(**(outputs or {"file": str(folder / "image.npz")}))
+        with gzip.open(folder / f"result_{name}.pklz", "wb") as file:
+            pickle.dump(InterfaceResult(None, None, outputs=made), file)
+        return folder
+
+    whole, words = step("whole"), step("words", word="no file")
+    cut, empty, gone, overwritten, result = (step(name) for name in ("cut", "empty", "gone", "overwritten", "result"))
+    content = (cut / "image.npz").read_bytes()
+    (cut / "image.npz").write_bytes(content[:-30])
+    (empty / "image.npz").write_bytes(b"")
+    (gone / "image.npz").unlink()
+    (overwritten / "image.npz").write_bytes(content[:200] + bytes(64) + content[264:])
+    (result / "result_result.pklz").write_bytes((result / "result_result.pklz").read_bytes()[:40])
+    remove_damaged(tmp_path)
+    assert set((tmp_path / "graph").iterdir()) == {whole, words}
 
 
 def test_a_subject_of_an_earlier_run_that_was_not_begun_is_not_done(

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from nipype import Merge, Node, Workflow
-from nipype.interfaces.base import TraitedSpec, traits
+from nipype.interfaces.base import File, TraitedSpec, traits
 
 from bids_lfenhance.errors import InputError
 from bids_lfenhance.interfaces.base import Step, StepInputs
@@ -26,6 +26,7 @@ class ToyOutputs(TraitedSpec):
     """A word."""
 
     word = traits.Str()
+    file = File(exists=True)
 
 
 class Toy(Step):
