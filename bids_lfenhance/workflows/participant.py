@@ -23,7 +23,7 @@ MEMORY_GB = {
     "tissue": 1.5,
     "enhance": 4.0,
     "restore": 4.0,
-    "regions": 3.0,
+    "regions": 3.2,
     "risk": 2.0,
     "compare": 2.0,
     "write": 1.5,
