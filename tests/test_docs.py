@@ -24,9 +24,8 @@ from bids_lfenhance.reports.group_dictionary import TABLES
 
 ROOT = Path(__file__).resolve().parents[1]
 
-# the notebook is frozen: its commands are those of the day
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "containers" / "README.md"]
-PAGES += sorted(path for path in (ROOT / "docs").rglob("*.md") if path.parent.name != "notebook")
+PAGES += sorted((ROOT / "docs").rglob("*.md"))
 
 FENCE = re.compile(r"^```([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 

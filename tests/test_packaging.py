@@ -20,9 +20,6 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 LONGEST_FILE, LONGEST_FUNCTION, LONGEST_BUILDER = 400, 50, 100
 
-# docs/notebook keeps the commands of past runs as they were run: settings of a method were options of its own then.
-GONE = re.compile("--(no-)?(interp|inr|pfsr|cfm|bridge|cssdiff|h2lo|regions|physics)-")
-
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
@@ -116,8 +113,7 @@ def test_options_in_the_documentation_exist(path: Path) -> None:
         r"^.*bids_lfenhance .*$|`--[a-z].*?`", path.read_text(encoding="utf-8"), flags=re.MULTILINE
     ):
         named |= set(re.findall(r"(?<![\w-])--[a-z][\w-]*", command))
-    assert not any(GONE.match(option) for option in known)
-    assert {option for option in named - known if path.parent.name != "notebook" or not GONE.match(option)} == set()
+    assert named - known == set()
 
 
 @pytest.mark.parametrize("path", [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))], ids=name_of)

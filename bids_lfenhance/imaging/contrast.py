@@ -17,7 +17,7 @@ ds002748 has CSF / WM .33 in that, where the protocol says .19 of CSF alone; ask
 
 POWER = 0.8
 """Power of the contrast vector that is undone: tissue is uncertain, and high fields differ (chosen on training and
-validation people, docs/notebook/2026-11.md)."""
+validation people, docs/notebook.md)."""
 
 SMOOTH_MM = 1.0
 """Smoothing, standard deviation, of what decides the contrast of a voxel."""

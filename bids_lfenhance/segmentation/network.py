@@ -111,7 +111,7 @@ class UNet(nn.Module):
     """Features (B, i, x, y, z) → (B, widths[0], x, y, z); two convolutions a level each way, any sides.
 
     Each channel is normalised over space: normalised over the channels of each place instead, what is the same
-    everywhere outgrew the rest, and 1100 steps of training moved nothing (docs/notebook/2026-11.md).
+    everywhere outgrew the rest, and 1100 steps of training moved nothing (docs/notebook.md).
     """
 
     def __init__(self, inputs: int, widths: Sequence[int]) -> None:

@@ -18,7 +18,7 @@ WARPED = (SHARP, FUSED, AXIAL)
 
 ELASTIC = 1.6
 """Smoothness of the warp, SD in voxels of its grids. As yielding as it is for the brain's edge (0.7) it follows noise
-and thick slices: the affine registration alone then finds deep structures better (docs/notebook/2026-11.md)."""
+and thick slices: the affine registration alone then finds deep structures better (docs/notebook.md)."""
 
 CELL = np.array([[2, 0, 0, 0.5], [0, 2, 0, 0.5], [0, 0, 2, 0.5], [0, 0, 0, 1]])
 """(4, 4) cell of two by two by two voxels → voxel."""

@@ -48,7 +48,7 @@ A Gaussian as wide as a voxel blurs more than a scanner does: through plane it e
 thickness stands (``fusion.SLAB``); in plane it cuts k-space, and a Gaussian of .5 to .8 voxels passes as much up to
 there, by how the edge is rolled off. One width stands for both, which in plane mostly ends at the 1 mm of the head.
 A factor per tissue draws the edges of the segmentation into the image; a network learns to read them, and is lost on a
-scanner that draws none (docs/notebook/2026-11.md).
+scanner that draws none (docs/notebook.md).
 """
 
 SHADING = 0.03
