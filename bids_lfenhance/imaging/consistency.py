@@ -146,6 +146,13 @@ class ErrorPosterior:
         out[self.box] -= np.where(self.inside > 0, change, 0)
         return out
 
+    def without_level(self, error: np.ndarray) -> np.ndarray:
+        """(X, Y, Z) float32: an error (X, Y, Z), zero outside the mask, less what is smoother than ``FIELD_MM``."""
+        out = error.astype(np.float32)
+        field = _Field(self.inside > 0, FIELD_MM / np.array(self.frame.grid.zooms))
+        out[self.box][field.where] = field.taken_from(out[self.box][field.where])
+        return out
+
 
 def posterior_of_error(
     estimate: np.ndarray, scale: np.ndarray, stacks: Sequence[Stack], mask: np.ndarray, grid: Grid

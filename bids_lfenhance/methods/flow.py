@@ -67,10 +67,11 @@ def sampler(
     about: Description,
     resolve: Callable[[Any, JsonObject], S],
     solve: Callable[[Velocity, Tensor, S, torch.Generator], tuple[Tensor, int]],
+    keeps_level: bool = True,
 ) -> ResidualSampler[S]:
     """What a method adds that draws along the flow: ``solve`` gives (r̂ (1, 1, x, y, z), network calls)."""
 
     def draw(prepared: ResidualPrepared[S], one: ContrastEstimate, generator: torch.Generator) -> tuple[Tensor, int]:
         return solve(velocity_of(prepared, one), one.mean, prepared.settings, generator)
 
-    return ResidualSampler(about, resolve, build, draw, fit)  # type: ignore[arg-type]
+    return ResidualSampler(about, resolve, build, draw, fit, keeps_level)  # type: ignore[arg-type]

@@ -56,7 +56,8 @@ class ResidualSampler(Generic[S]):
     ``resolve(sampling, stored)`` are the settings in use of weights that store these; ``build(settings)`` makes the
     networks; ``draw(prepared, estimate of one contrast, generator on the processor)`` returns r̂ (1, 1, x, y, z) and the
     number of network calls; ``fit(prepared, sides of the brain, bytes)`` the same ``prepared``, with settings for as
-    much at once as fits into them, or raises InputError.
+    much at once as fits into them, or raises InputError. ``keeps_level``: what a draw is over centimetres stays in it
+    where the scans have set the level of the estimate.
     """
 
     about: Description
@@ -64,6 +65,7 @@ class ResidualSampler(Generic[S]):
     build: Callable[[S], dict[str, nn.Module]]
     draw: Callable[[ResidualPrepared[S], ContrastEstimate, torch.Generator], tuple[Tensor, int]]
     fit: Callable[[ResidualPrepared[S], tuple[int, ...], int], ResidualPrepared[S]]
+    keeps_level: bool = True
 
 
 def enhancer(sampler: ResidualSampler[S]) -> Enhancer[Any, ResidualPrepared[S]]:
@@ -151,6 +153,8 @@ def draw_residual(
         here: tuple[int | slice, ...] = (channel, *estimate.crop.box)
         out[here] = np.where(estimate.crop.mask, residual * one.slots.unit, 0)
         if one.posterior is not None:
+            if not sampler.keeps_level:
+                out[channel] = one.posterior.without_level(out[channel])
             out[channel] = _given_the_scans(one.posterior, out[channel], int(seeds[channel]))
         out[here] = _as_written(one, out[here])
     return out, calls

@@ -169,6 +169,18 @@ def test_draws_spread_as_the_corrected_estimate_errs_and_agree_with_the_scans(he
     assert found.draw(prior, np.random.default_rng(3)).tobytes() != drawn.tobytes()
 
 
+def test_the_level_of_an_error_is_what_is_smooth_of_it_inside_the_mask(head) -> None:
+    truth, _, grid, stacks = head
+    mask, rng = mask_of(truth), np.random.default_rng(3)
+    found = posterior_of_error(truth, np.full(truth.shape, 0.1, np.float32), stacks, mask, grid)
+    assert found is not None
+    fine = np.where(mask, rng.standard_normal(truth.shape), 0).astype(np.float32)
+    ramp = np.where(mask, 3 + np.linspace(-0.3, 0.3, SIZE)[:, None, None], 0).astype(np.float32)
+    assert rms(found.without_level(ramp)[mask]) < 0.05 * rms(ramp[mask])
+    assert rms((found.without_level(fine + ramp) - fine)[mask]) < 0.15
+    assert not found.without_level(fine + ramp)[~mask].any()
+
+
 SIZE = 56
 
 

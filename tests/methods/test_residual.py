@@ -14,6 +14,7 @@ from bids_lfenhance.imaging.volume import Volume
 from bids_lfenhance.methods import flow, get_method, residual
 from bids_lfenhance.methods.bridge.inference import initial_state
 from bids_lfenhance.methods.bridge.settings import BridgeSettings
+from bids_lfenhance.methods.cfm.inference import SAMPLER
 from bids_lfenhance.methods.enhance import enhance
 from bids_lfenhance.nn.memory import GIB
 from bids_lfenhance.nn.method import Draw, Enhanced
@@ -21,7 +22,7 @@ from bids_lfenhance.nn.residual import radial_power
 from bids_lfenhance.nn.weights import load_weights
 
 from .generative import small_weights
-from .phantoms import small_session
+from .phantoms import small_session, thick_session
 
 NAMES = ("cfm", "bridge", "cssdiff")
 SPECTRUM = (24.0, 24.0, 9.5, 5.9, 3.0, 1.4, 0.8, 0.4, 0.24, 0.2, 0.1)
@@ -104,6 +105,25 @@ def test_a_draw_is_carried_to_the_contrast_of_the_image(name: str, session: Volu
     before, after = (found.maps["Sample"][t1w][session.brain] for found in (own, high))
     assert np.abs(after - before).max() > 0
     assert np.diff(after[np.argsort(before)]).min() >= -1e-5 * after.max()
+
+
+@pytest.mark.parametrize("name", ["cfm"])
+def test_a_flow_from_white_noise_does_not_move_the_level_that_the_scans_have_set(
+    weights: dict[str, str],
+) -> None:
+    """Where nothing but the level is drawn, what is left is what scans of other noise would say."""
+    session, _ = thick_session(np.random.default_rng(5), ("axi", "cor"))
+    method = get_method("cfm")
+    prepared = method.prepare(session, method.about.sampling(**weights, target_contrast="own", precision="fp32"))
+
+    def moved(by: float, keeps_level: bool) -> np.ndarray:
+        drawn = replace(SAMPLER, draw=lambda _, one, __: (torch.full_like(one.mean, by), 1), keeps_level=keeps_level)
+        return residual.draw_residual(drawn, prepared, np.random.default_rng(0))[0]
+
+    noise = moved(0, keeps_level=False)
+    kept, taken = (np.abs(moved(1, keeps_level=level) - noise)[0, session.brain].mean() for level in (True, False))
+    assert taken < 0.2 * kept
+    assert not SAMPLER.keeps_level
 
 
 @every_method

@@ -197,11 +197,12 @@ def damage_intermediate_files(app: App) -> None:
 
 def test_a_run_goes_on_when_nobody_reads_what_it_says(app: App, undisturbed: Path) -> None:
     """``2>&1 | head``, or a terminal that was closed: the log has all."""
-    with app.started() as process:
+    with app.started("--segmentation", "none") as process:
         process.stderr.close()
         process.stdout.close()
         process.wait(timeout=300)
-    assert images(app.out) == images(undisturbed)
+    assert images(app.out)
+    assert images(app.out).items() <= images(undisturbed).items()
     assert "sub-01 report" in next(app.out.glob("logs/*/run.log")).read_text()
 
 

@@ -137,12 +137,12 @@ def test_what_has_no_effect_is_refused(dataset: Path, tmp_path: Path, capsys, mo
 
 
 def test_time_is_of_each_command(dataset: Path, tmp_path: Path, capsys) -> None:
-    told = []
-    for _ in range(4):
+    told: list[str] = []
+    while len(told) < 4 and (not told or "goes on" in told[-1]):
         assert run(dataset, tmp_path / "out", "--max-minutes", "0.0001") == 0
         told.append(capsys.readouterr().out)
     assert "1 of 2 steps are done; the same command goes on from there" in told[0]
-    assert "goes on" not in told[-1]
+    assert "goes on" not in told[-1], "the time of one command is not counted in the next"
 
 
 def test_label_maps_named_as_who_is_tested_are_told(dataset: Path, tmp_path: Path, capsys) -> None:

@@ -23,7 +23,9 @@ def solve(velocity: Velocity, like: Tensor, settings: CfmSettings, generator: to
     return heun(velocity, noise, uniform_times(settings.steps)), 2 * settings.steps - 1
 
 
-SAMPLER = sampler(ABOUT, partial(settings_with, ABOUT), solve)
+SAMPLER = sampler(ABOUT, partial(settings_with, ABOUT), solve, keeps_level=False)
+"""White noise has next to nothing over centimetres, so there draws hardly differ: what they have in common is a shift
+of the level, away from high field (docs/methods/cfm.md)."""
 
 
 def predict(nets: Nets, batch: Batch, settings: CfmSettings, generator: torch.Generator) -> Tensor:
