@@ -1,10 +1,12 @@
-"""Draws of cfm, bridge and cssdiff against high field, as a user gets them: SIMULATED low field, T1w.
+"""Draws of cfm, bridge and cssdiff against high field, as a user gets them: SIMULATED low field.
 
-python benchmarks/draws.py sub-11 [--methods cfm bridge cssdiff] [--draws 2] [--slices 48] [--planes axi cor sag]
-    [--target-contrast auto] [--out benchmarks/results/draws.tsv] [--picture FILE.jpg]
+python benchmarks/draws.py sub-11 [--methods cfm bridge cssdiff] [--draws 2] [--slices 32] [--planes axi cor sag]
+    [--contrast T1w] [--target-contrast auto] [--out benchmarks/results/draws.tsv] [--picture FILE.jpg]
 
-A slab of axial slices through the brain (names: see fidelity.py), scanned by the independent oracle of tests/; brain
-and tissue are given, the rest is the method. In the brain, after one gain and one offset of high field:
+A slab of axial slices through the brain (names: see fidelity.py) of a head that the independent oracle of tests/
+scanned; eight slices more at each end are enhanced and not judged, as networks and thick scans have more beyond in a
+whole head. Brain and tissue are given, the rest is the method. In the brain, after one gain and one offset of high
+field:
 "psnr" of one draw and "mean_psnr" of the mean of all, both of the image itself in the row "estimate";
 "variance" of the draws (ddof 1) over the squared error of the estimate, 1 where they spread as they should; "crps" the
 fair one of the draws, and that of the estimate with its calibrated Laplace error, % of the brain's 95th percentile;
@@ -28,16 +30,15 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.estimate import report
 from benchmarks.fidelity import SHARED
-from benchmarks.residual import fair_crps, laplace_crps, make_slab
+from benchmarks.residual import Head, fair_crps, judged, laplace_crps, make_slab
 from bids_lfenhance.config import CONTRASTS
 from bids_lfenhance.imaging.volume import Volume
 from bids_lfenhance.methods import get_method
 from bids_lfenhance.methods.options import TargetContrast
 from bids_lfenhance.nn.residual import radial_power
-from bids_lfenhance.resources import track_usage
+from bids_lfenhance.resources import keep_freed_memory, track_usage
 from tests import oracle
 
-T1W = CONTRASTS.index("T1w")
 METHODS = ("cfm", "bridge", "cssdiff")
 BANDS = range(1, 9)
 """Of the power that is reported: .05 to .45 cycles per mm."""
@@ -54,16 +55,17 @@ class Drawn:
 
 
 def draw(volume: Volume, name: str, count: int, options: Mapping[str, object]) -> Drawn:
-    """The estimate and ``count`` raw draws of a method."""
+    """The estimate and ``count`` raw draws of a method, of the volume's one contrast."""
+    channel = CONTRASTS.index(volume.contrasts[0])
     method = get_method(name)
     prepared = method.prepare(volume, method.about.sampling(**options))
     with track_usage() as usage:
         made = [method.sample(prepared, np.random.default_rng(seed)) for seed in range(count)]
     first = made[0]
     assert first.scale is not None
-    residuals = [one.residual[T1W] for one in made if one.residual is not None]
-    image = first.image[T1W]
-    return Drawn(image, first.scale[T1W], image + np.stack(residuals), usage.cpu_seconds / count)
+    residuals = [one.residual[channel] for one in made if one.residual is not None]
+    image = first.image[channel]
+    return Drawn(image, first.scale[channel], image + np.stack(residuals), usage.cpu_seconds / count)
 
 
 def scaled(truth: np.ndarray, image: np.ndarray, mask: np.ndarray) -> np.ndarray:
@@ -145,28 +147,31 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("subjects", nargs="+")
     parser.add_argument("--data", type=Path, default=SHARED)
+    parser.add_argument("--contrast", default="T1w", choices=CONTRASTS)
     parser.add_argument("--methods", nargs="+", default=METHODS, choices=METHODS)
     parser.add_argument("--weights", default="auto", help="of the method, where it is one")
     parser.add_argument("--draws", type=int, default=2)
     parser.add_argument("--steps", type=int, default=8)
-    parser.add_argument("--slices", type=int, default=48)
+    parser.add_argument("--slices", type=int, default=32)
     parser.add_argument("--planes", nargs="+", default=["axi", "cor", "sag"])
     parser.add_argument("--target-contrast", default="auto", choices=get_args(TargetContrast))
     parser.add_argument("--out", type=Path, help="table of tab-separated values that the rows are added to")
     parser.add_argument("--picture", type=Path, help="of all subjects")
     given = parser.parse_args()
+    keep_freed_memory()  # as the app does in its workers
     options = {"target_contrast": given.target_contrast, "steps": given.steps, "weights": given.weights}
     people: dict[str, tuple[Mapping[str, np.ndarray], np.ndarray]] = {}
     for subject in given.subjects:
-        truth, volume = make_slab(given.data, subject, given.slices, given.planes, 0)
-        about = {"subject": subject, "planes": "+".join(given.planes), "target": given.target_contrast}
-        images = {"low field": volume.image[T1W]}
+        truth, volume = make_slab(Head.of(given.data, subject, given.contrast), given.slices, given.planes, 0)
+        about = {"subject": subject, "contrast": given.contrast, "planes": "+".join(given.planes)}
+        about |= {"target": given.target_contrast}
+        mask, images = judged(volume.brain), {"low field": volume.channel(given.contrast)}
         for name in given.methods:
             got = draw(volume, name, given.draws, options)
             for row in ["estimate", name] if name == given.methods[0] else [name]:
-                report(about | {"row": row}, figures_of(row, got, truth, volume.brain), given.out)
+                report(about | {"row": row}, figures_of(row, got, truth, mask), given.out)
             images |= {"estimate": got.image, f"one draw of {name}": np.maximum(got.draws[0], 0)}
-        people[subject] = images | {"high field": truth}, volume.brain
+        people[subject] = images | {"high field": truth}, mask
     if given.picture:
         picture(people, given.picture)
 

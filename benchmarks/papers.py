@@ -29,8 +29,6 @@ from benchmarks.conclusions import printed
 from benchmarks.literal import SHARES
 from bids_lfenhance.config import CONTRASTS, TISSUES
 from bids_lfenhance.evaluation.image_metrics import image_metrics
-from bids_lfenhance.imaging.fusion import fuse_mean
-from bids_lfenhance.imaging.volume import volume_from_channels
 from bids_lfenhance.methods import get_method
 from bids_lfenhance.methods.bridge.settings import K
 from bids_lfenhance.methods.enhance import enhance
@@ -76,7 +74,8 @@ def compare(name: str, image: Tensor, scene: residual.Scene) -> dict[str, float]
 
 def scene_of(subject: str, given: argparse.Namespace) -> residual.Scene:
     """Of a slab by the independent oracle, in the contrast of its scans."""
-    image, volume = residual.make_slab(given.data, subject, given.slices, ["axi", "cor", "sag"], given.seed)
+    head, planes = residual.Head.of(given.data, subject), ["axi", "cor", "sag"]
+    image, volume = residual.make_slab(head, given.slices, planes, given.seed)
     return residual.scene_of(volume, image, given.side, "own")
 
 
@@ -140,9 +139,9 @@ def cfm_1(subject: str, given: argparse.Namespace) -> Iterator[Way]:
 
 def hcp_scene(subject: str, beyond: bool, given: argparse.Namespace) -> residual.Scene:
     """Of one scan of the paper's geometry; ``beyond``: its SNRs lie outside the bound of the training's."""
-    image, brain, tissue, grid = residual.slab_of(given.data, subject, given.slices)
+    head = residual.Head.of(given.data, subject)
     preset, simulator = named_preset("iqt-hcp", "T1w"), get_simulator("iqt")
-    source = HighField(image, "T1w", tissue, brain, grid, np.eye(4))
+    source = HighField(head.image, "T1w", head.tissue, head.brain, head.grid, np.eye(4))
     low, high = BOUND if beyond else (0.0, BOUND[0])
     mean, covariance = tissue_snr(preset)
     for seed in count(given.seed):
@@ -150,9 +149,8 @@ def hcp_scene(subject: str, beyond: bool, given: argparse.Namespace) -> residual
         away = np.array(drawn.snr) - mean
         if away @ np.linalg.solve(covariance, away) >= low**2:
             break
-    stack = simulator.apply(source, stack_geometry(preset, grid), drawn)
-    volume = volume_from_channels(grid, {"T1w": fuse_mean([stack], grid)}, (stack,))
-    return residual.scene_of(volume.with_anatomy(brain, tissue), image, given.side, "own")
+    image, volume = head.slab([simulator.apply(source, stack_geometry(preset, head.grid), drawn)], given.slices)
+    return residual.scene_of(volume, image, given.side, "own")
 
 
 def inr(subject: str, given: argparse.Namespace) -> Iterator[Way]:

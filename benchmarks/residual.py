@@ -3,11 +3,12 @@
 python benchmarks/residual.py sub-11 --rows cfm bridge [--draws 4] [--slices 64] [--planes axi cor sag] [--spectrum]
     [--target-contrast learned]
 
-One slab of axial slices through the brain of a ds002748 person (other names: see fidelity.py), scanned by the
-independent oracle of tests/; T1w in the contrast of the scan, draws shown around the estimate as its stacks correct it,
-of which the networks know nothing (without that: "uncorrected"; and not conditioned on the stacks, as a user's draws
-are: draws.py), or in the contrast of high field that fusionnet has
-learned. Rows: cfm, cfm:euler, cssdiff (which sees whole slices), bridge (its level from the weights), bridge:white (the
+One slab of axial slices through the brain of a ds002748 person (other names: see fidelity.py), the head scanned by the
+independent oracle of tests/; eight slices more at each end are enhanced and not judged. T1w in the contrast of the
+scan, draws shown around the estimate as its stacks correct it, of which the networks know nothing (without that:
+"uncorrected"; and not conditioned on the stacks, as a user's draws are: draws.py), or in the contrast of high field
+that fusionnet has learned.
+Rows: cfm, cfm:euler, cssdiff (which sees whole slices), bridge (its level from the weights), bridge:white (the
 paper's √(1−ᾱ_K) ε alone), and, as published, on the prior that sees the estimate: ddim, algorithm1, algorithm1:literal
 (Eq. 11 as printed), repaint. PSNR: brain-fit. "rms" is that of the true residual (after one gain, by least squares) in
 SDs of the estimate's error; "variance" that of the draws (ddof 1) over the squared error of the estimate, in the brain;
@@ -19,7 +20,7 @@ of the true residual, less its mean, which weights store for ``bridge``.
 import argparse
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,7 +34,7 @@ from benchmarks.fidelity import SHARED, high_field
 from benchmarks.literal import algorithm1, as_prior, ddim, repaint, roots, uniform_levels
 from bids_lfenhance.imaging.fusion import fuse_mean
 from bids_lfenhance.imaging.grid import Grid
-from bids_lfenhance.imaging.volume import Volume, volume_from_channels
+from bids_lfenhance.imaging.volume import Stack, Volume, volume_from_channels
 from bids_lfenhance.methods import get_method
 from bids_lfenhance.methods.bridge.inference import solve as bridge
 from bids_lfenhance.methods.bridge.settings import BridgeSettings, K
@@ -132,7 +133,7 @@ def scene_of(volume: Volume, high: np.ndarray, side: int, target: str) -> Scene:
     method = get_method("cfm")
     flow = method.prepare(volume, method.about.sampling(target_contrast=target))
     one, crop = flow.estimate.contrasts["T1w"], flow.estimate.crop
-    mask, truth = torch.from_numpy(crop.mask), torch.from_numpy(high[crop.box])
+    mask, truth = torch.from_numpy(judged(volume.brain)[crop.box]), torch.from_numpy(high[crop.box])
     truth = truth * float((truth * one.image[0, 0])[mask].sum() / truth[mask].square().sum())
     box = [slice((n - min(n, side)) // 2, (n + min(n, side)) // 2) for n in mask.shape]
     return Scene(volume, flow, one, box, (truth, mask))
@@ -148,25 +149,46 @@ def way_of(row: str, scene: Scene, steps: int, cssdiff: str) -> Callable[[torch.
     return lambda generator: way(velocity, scene.mean[None, None], generator)[0, 0]
 
 
-def slab_of(data: Path, subject: str, slices: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, Grid]:
-    """(High field, brain, tissue of some slices through the middle, their grid)."""
-    real, grid, brain = high_field(data, subject)
-    middle = int(np.flatnonzero(brain.any(axis=(0, 1))).mean()) + 8
-    inside = slice(middle - slices // 2, middle + slices // 2)
-    affine = grid.affine.copy()
-    affine[:3, 3] += affine[:3, 2] * inside.start
-    image, brain = real["T1w"][..., inside].astype(np.float32), brain[..., inside]
-    return image, brain, oracle.tissue_by_intensity(image, brain), Grid(affine, image.shape)
+RIM = 8
+"""Slices at each end of a slab that are enhanced and not judged: what networks and thick scans have beyond is cut."""
 
 
-def make_slab(data: Path, subject: str, slices: int, planes: list[str], seed: int) -> tuple[np.ndarray, Volume]:
-    """(High field of the slab, its simulated session)."""
-    image, brain, tissue, here = slab_of(data, subject, slices)
-    rng = np.random.default_rng(seed)
-    session = oracle.acquire_session(image, here.affine, tissue, rng, contrasts=["T1w"], planes=planes, snr=15.0)
-    stacks = tuple(oracle.misaligned(session, rng, oracle.head_centre(image, here.affine), 0.3, 0.3))
-    volume = volume_from_channels(here, {"T1w": fuse_mean(list(stacks), here)}, stacks)
-    return image, volume.with_anatomy(brain, tissue)
+@dataclass(frozen=True, eq=False)
+class Head:
+    """High field (X, Y, Z) of a contrast, where its brain is, tissue (3, X, Y, Z), its grid."""
+
+    contrast: str
+    image: np.ndarray
+    brain: np.ndarray
+    tissue: np.ndarray
+    grid: Grid
+
+    @classmethod
+    def of(cls, data: Path, subject: str, contrast: str = "T1w") -> "Head":
+        real, grid, brain = high_field(data, subject)
+        tissue = oracle.tissue_by_intensity(real["T1w"].astype(np.float32), brain)
+        return cls(contrast, real[contrast].astype(np.float32), brain, tissue, grid)
+
+    def slab(self, stacks: Sequence[Stack], slices: int) -> tuple[np.ndarray, Volume]:
+        """(High field of so many slices through the middle and ``RIM`` more, a session of scans of the head there)."""
+        middle = int(np.flatnonzero(self.brain.any(axis=(0, 1))).mean()) + 8
+        x, y, _ = self.brain.shape
+        part = slice(0, x), slice(0, y), slice(middle - slices // 2 - RIM, middle + slices // 2 + RIM)
+        here = self.grid.cut(part)
+        volume = volume_from_channels(here, {self.contrast: fuse_mean(list(stacks), here)}, tuple(stacks))
+        return self.image[part], volume.with_anatomy(self.brain[part], self.tissue[:, *part])
+
+
+def judged(brain: np.ndarray) -> np.ndarray:
+    """The brain of a slab (X, Y, Z) without its first and last ``RIM`` slices."""
+    return brain & (np.abs(np.arange(brain.shape[2]) - (brain.shape[2] - 1) / 2) < brain.shape[2] / 2 - RIM)
+
+
+def make_slab(head: Head, slices: int, planes: list[str], seed: int) -> tuple[np.ndarray, Volume]:
+    """(High field of a slab, its session in scans of the whole head by the independent oracle)."""
+    rng, place = np.random.default_rng(seed), (head.image, head.grid.affine)
+    session = oracle.acquire_session(*place, head.tissue, rng, contrasts=[head.contrast], planes=planes, snr=15.0)
+    return head.slab(oracle.misaligned(session, rng, oracle.head_centre(*place), 0.3, 0.3), slices)
 
 
 def psnr(image: Tensor, truth: Tensor, mask: Tensor) -> float:
@@ -211,7 +233,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--spectrum", action="store_true")
     given = parser.parse_args()
-    image, volume = make_slab(given.data, given.subject, given.slices, given.planes, given.seed)
+    image, volume = make_slab(Head.of(given.data, given.subject), given.slices, given.planes, given.seed)
     scene = scene_of(volume, image, given.side, given.target_contrast)
     (truth, mask), one, none = scene.whole, scene.one, (float("nan"), float("nan"))
     residual = standardise(truth[None, None], one.mean, one.scale)[0, 0]

@@ -33,13 +33,15 @@ S = TypeVar("S", bound=ResidualSampling)
 class ResidualPrepared(Prepared[S]):
     """The networks in their trained state on their device, multiplying in ``precision``.
 
-    ``estimator``: what the method of the estimate prepared.
+    ``estimator``: what the method of the estimate prepared; ``spread``: what a draw is multiplied by where the scans
+    correct the estimate.
     """
 
     nets: Nets
     loaded: LoadedWeights
     precision: str
     estimator: Any
+    spread: float
 
     @cached_property
     def estimate(self) -> SessionEstimate:
@@ -98,7 +100,8 @@ def prepare(sampler: ResidualSampler[S], volume: Volume, sampling: ResidualSampl
     device = torch.device(settings.device)
     nets = loaded.into(sampler.build(settings), device)
     half = use_precision(nets, settings.precision, device)
-    return ResidualPrepared(volume, settings, nets, loaded, "bf16" if half else "fp32", estimator)
+    spread = loaded.recipe.get("spread", {}).get(sampler.about.name, 1.0)
+    return ResidualPrepared(volume, settings, nets, loaded, "bf16" if half else "fp32", estimator, spread)
 
 
 def fit_to_memory(sampler: ResidualSampler[S], prepared: ResidualPrepared[S], limit: int) -> ResidualPrepared[S]:
@@ -127,6 +130,7 @@ def sample(sampler: ResidualSampler[S], prepared: ResidualPrepared[S], generator
         "estimate_sha256": prepared.estimator.loaded.sha256,
         "precision": prepared.precision,
         "error_factors": factors,
+        "spread": prepared.spread,
         "image": f"estimate plus {settings.sharpness:g} of the draw" if settings.sharpness else "estimate",
         "nfe": len(estimate.contrasts) + sum(calls.values()),
     }
@@ -138,7 +142,7 @@ def draw_residual(
 ) -> tuple[np.ndarray, Mapping[str, int]]:
     """(Residual (C, X, Y, Z) float32 in the units of the scan, zero beyond the brain; network calls by contrast).
 
-    That is σ r̂, less what the stacks contradict of it where the estimate is corrected by them. Each contrast has its
+    That is σ r̂; where the stacks correct the estimate, times ``spread``, less what they contradict of it. Each contrast has its
     own seed, whatever the others are; its noise is drawn on the processor, whatever the device.
     """
     estimate = prepared.estimate
@@ -153,9 +157,8 @@ def draw_residual(
         here: tuple[int | slice, ...] = (channel, *estimate.crop.box)
         out[here] = np.where(estimate.crop.mask, residual * one.slots.unit, 0)
         if one.posterior is not None:
-            if not sampler.keeps_level:
-                out[channel] = one.posterior.without_level(out[channel])
-            out[channel] = _given_the_scans(one.posterior, out[channel], int(seeds[channel]))
+            prior = out[channel] if sampler.keeps_level else one.posterior.without_level(out[channel])
+            out[channel] = _given_the_scans(one.posterior, prepared.spread * prior, int(seeds[channel]))
         out[here] = _as_written(one, out[here])
     return out, calls
 

@@ -1,5 +1,6 @@
 """What ``cfm``, ``bridge`` and ``cssdiff`` promise alike: the estimate is the image, and the draws are around it."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,12 @@ from bids_lfenhance.config import CONTRASTS
 from bids_lfenhance.errors import InputError
 from bids_lfenhance.imaging.volume import Volume
 from bids_lfenhance.methods import flow, get_method, residual
+from bids_lfenhance.methods.bridge.inference import SAMPLER as BRIDGE
 from bids_lfenhance.methods.bridge.inference import initial_state
 from bids_lfenhance.methods.bridge.settings import BridgeSettings
 from bids_lfenhance.methods.cfm.inference import SAMPLER
 from bids_lfenhance.methods.enhance import enhance
+from bids_lfenhance.methods.residual import ResidualPrepared
 from bids_lfenhance.nn.memory import GIB
 from bids_lfenhance.nn.method import Draw, Enhanced
 from bids_lfenhance.nn.residual import radial_power
@@ -107,23 +110,49 @@ def test_a_draw_is_carried_to_the_contrast_of_the_image(name: str, session: Volu
     assert np.diff(after[np.argsort(before)]).min() >= -1e-5 * after.max()
 
 
-@pytest.mark.parametrize("name", ["cfm"])
-def test_a_flow_from_white_noise_does_not_move_the_level_that_the_scans_have_set(
-    weights: dict[str, str],
-) -> None:
-    """Where nothing but the level is drawn, what is left is what scans of other noise would say."""
+@pytest.fixture(scope="module")
+def thick(all_weights: dict[str, dict[str, str]]) -> ResidualPrepared[Any]:
+    """``cfm`` on a session whose scans correct the estimate."""
     session, _ = thick_session(np.random.default_rng(5), ("axi", "cor"))
     method = get_method("cfm")
-    prepared = method.prepare(session, method.about.sampling(**weights, target_contrast="own", precision="fp32"))
+    asked = method.about.sampling(**all_weights["cfm"], target_contrast="own", precision="fp32")
+    prepared: ResidualPrepared[Any] = method.prepare(session, asked)
+    assert prepared.estimate.contrasts["T1w"].posterior is not None
+    return prepared
 
-    def moved(by: float, keeps_level: bool) -> np.ndarray:
-        drawn = replace(SAMPLER, draw=lambda _, one, __: (torch.full_like(one.mean, by), 1), keeps_level=keeps_level)
-        return residual.draw_residual(drawn, prepared, np.random.default_rng(0))[0]
 
-    noise = moved(0, keeps_level=False)
-    kept, taken = (np.abs(moved(1, keeps_level=level) - noise)[0, session.brain].mean() for level in (True, False))
-    assert taken < 0.2 * kept
+def mean_moved(prepared: ResidualPrepared[Any], by: float, keeps_level: bool, spread: float = 1.0) -> float:
+    """Mean change in the brain by a constant that is drawn, beside what scans of other noise would say."""
+
+    def drawn(constant: float) -> np.ndarray:
+        given = replace(
+            SAMPLER, draw=lambda _, one, __: (torch.full_like(one.mean, constant), 1), keeps_level=keeps_level
+        )
+        made, _ = residual.draw_residual(given, replace(prepared, spread=spread), np.random.default_rng(0))
+        return made[0, prepared.volume.brain]
+
+    return float(np.abs(drawn(by) - drawn(0)).mean())
+
+
+def test_a_flow_from_white_noise_does_not_move_the_level_that_the_scans_have_set(thick: ResidualPrepared[Any]) -> None:
+    assert mean_moved(thick, 1, keeps_level=False) < 0.2 * mean_moved(thick, 1, keeps_level=True)
     assert not SAMPLER.keeps_level
+    assert BRIDGE.keeps_level
+
+
+def test_draws_are_spread_as_the_recipe_of_the_weights_says(
+    thick: ResidualPrepared[Any], all_weights: dict[str, dict[str, str]], tmp_path: Path
+) -> None:
+    plain, wide = (mean_moved(thick, 1, keeps_level=True, spread=factor) for factor in (1.0, 1.5))
+    assert wide == pytest.approx(1.5 * plain, rel=0.05)
+    weights = tmp_path / "spread"
+    shutil.copytree(all_weights["cfm"]["weights"], weights)
+    with (weights / "recipe.toml").open("a") as file:
+        file.write("[spread]\ncfm = 1.5\n")
+    for name, factor in (("cfm", 1.5), ("bridge", 1.0)):
+        method = get_method(name)
+        asked = method.about.sampling(weights=str(weights), estimate=all_weights["cfm"]["estimate"])
+        assert method.prepare(thick.volume, asked).spread == factor
 
 
 @every_method
