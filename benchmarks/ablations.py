@@ -88,6 +88,7 @@ def enhanced(
         target = required(batch.target)[0].cpu().numpy()
         with torch.no_grad():
             generator = torch.Generator(device).manual_seed(number)
+            assert method.predict is not None
             image = method.predict(nets, batch.without_target(), settings, generator)[0].float().cpu().numpy()
         there = batch.live[0].cpu().numpy()
         mask = batch.mask[0, 0].cpu().numpy()

@@ -97,6 +97,7 @@ def learnt(example: Example, folder: Path) -> np.ndarray:
         if bf16_is_native(torch.device("cpu")):
             run_in_bf16(net, torch.device("cpu"))
     batch = whole(example, "hf2lf").without_target()
+    assert method.predict is not None
     found = method.predict(nets, batch, settings, torch.Generator())[0]
     return found[batch.present[0]][0].numpy()
 

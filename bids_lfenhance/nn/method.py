@@ -161,12 +161,12 @@ class Trainable(Generic[S]):
 
     ``build(settings)`` makes its networks, by name, randomly initialised from torch's global generator, which the
     caller seeds; ``stages(settings)`` are run in order; ``predict(nets, batch, settings, generator)`` maps a batch of
-    whole volumes without target to (B, C, X, Y, Z), for validation. ``source`` makes what is learned from of the
-    examples; None: patches of them, or, where ``about`` learns from heads, low field simulated anew, to whose heads
-    ``estimate(settings, precision)`` adds the estimate that the method builds on. ``score(nets, example, settings,
-    device)`` gives a validation example its ``scores``, by name, the higher the better, and the first decides which
-    weights are kept; ``score_sessions(nets, sessions, settings)`` does so by the fixed sessions of a head; with
-    neither, PSNR in the brain does.
+    whole volumes without target to (B, C, X, Y, Z), whose PSNR in the brain validates a method without scores.
+    ``source`` makes what is learned from of the examples; None: patches of them, or, where ``about`` learns from
+    heads, low field simulated anew, to whose heads ``estimate(settings, precision)`` adds the estimate that the method
+    builds on. ``score(nets, example, settings, device)`` gives a validation example its ``scores``, by name, the
+    higher the better, and the first decides which weights are kept; ``score_sessions(nets, sessions, settings)`` does
+    so by the fixed sessions of a head.
     ``initialise(nets, examples)`` sets parameters that are estimated in closed form, before the first step.
     ``measure(nets, sessions, settings)`` returns the settings with what is measured on the trained networks
     (``about.measured``), on the fixed sessions of the validation subjects, or the training's where there are none.
@@ -175,7 +175,7 @@ class Trainable(Generic[S]):
     about: Description[S]
     build: "Callable[[S], dict[str, torch.nn.Module]]"
     stages: "Callable[[S], tuple[Stage, ...]]"
-    predict: "Callable[[Nets, Batch, S, torch.Generator], torch.Tensor]"
+    predict: "Callable[[Nets, Batch, S, torch.Generator], torch.Tensor] | None" = None
     source: "Callable[[Sequence[Example]], Source] | None" = None
     score: "Callable[[Nets, Example, S, torch.device], Mapping[str, float]] | None" = None
     score_sessions: "Callable[[Nets, Iterable[ValidationSession], S], Mapping[str, float]] | None" = None

@@ -114,6 +114,7 @@ def assess(
 
     from .patches import whole
 
+    assert method.predict is not None
     monotone = MonotoneMap(learned_from, method.about.direction)
     rows: list[Row] = []
     for number, example in enumerate(examples):

@@ -69,6 +69,7 @@ def _psnr(
     target, mask = required(batch.target)[0].cpu().numpy(), batch.mask[0, 0].cpu().numpy()
     generator = torch.Generator(device).manual_seed(seed)
     torch.manual_seed(seed)
+    assert method.predict is not None
     result = method.predict(nets, batch.without_target(), settings, generator)[0].float().cpu().numpy()
     fit = method.about.direction == "lf2hf"
     return {

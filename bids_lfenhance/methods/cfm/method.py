@@ -4,7 +4,7 @@ from ...nn.method import Trainable
 from ..flow import build
 from ..residual import enhancer
 from ..residual_training import SCORES, EstimateOfHeads, measure, score_sessions
-from .inference import SAMPLER, predict
+from .inference import SAMPLER
 from .loss import losses, stages
 from .settings import ABOUT, CfmSettings
 
@@ -12,7 +12,6 @@ TRAINABLE: Trainable[CfmSettings] = Trainable(
     ABOUT,
     build,
     stages,
-    predict,
     estimate=EstimateOfHeads,
     score_sessions=score_sessions(losses, "flow"),
     scores=SCORES,

@@ -34,12 +34,6 @@ def mix(residual: Tensor, noise: Tensor, level: Tensor) -> tuple[Tensor, Tensor]
     return cosine * residual + sine * noise, cosine * noise - sine * residual
 
 
-def clean(state: Tensor, v: Tensor, level: float) -> Tensor:
-    """The residual that a state (…) and its v at ``level`` mean."""
-    angle = level * math.pi / 2
-    return math.cos(angle) * state - math.sin(angle) * v
-
-
 def power_schedule(steps: int) -> list[float]:
     """``steps`` + 1 times from 0, noise, to 1, finer where there is little noise left."""
     return [1 - (1 - step / steps) ** BEND for step in range(steps + 1)]

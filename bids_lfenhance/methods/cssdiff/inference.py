@@ -8,8 +8,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...nn.batch import Batch, required
-from ...nn.estimate import SCALE
 from ...nn.flow import Velocity, heun, randn_like
 from ...nn.memory import FLOAT, choose_size, halves, peak_bytes
 from ...nn.stage import Nets
@@ -17,7 +15,7 @@ from ...nn.unet3d import apply_padded
 from ..estimate import ContrastEstimate
 from ..options import COARSER, settings_with
 from ..residual import ResidualPrepared, ResidualSampler
-from .diffusion import clean, power_schedule
+from .diffusion import power_schedule
 from .network import (
     CHANNELS,
     GRID,
@@ -91,16 +89,3 @@ def fit(
 
 
 SAMPLER: ResidualSampler[CssDiffSettings] = ResidualSampler(ABOUT, partial(settings_with, ABOUT), build, draw, fit)
-
-
-def predict(nets: Nets, batch: Batch, settings: CssDiffSettings, generator: torch.Generator) -> Tensor:
-    """(B, 1, X, Y, Z) float32: what validation judges, the mean of all draws, which is what v says of noise alone."""
-    residuals = []
-    for number in range(len(batch)):
-        item = batch[number : number + 1]
-        mean, scale = required(item.mean), required(item.scale)
-        noise = slices_of(randn_like(mean, generator))
-        velocity = velocity_of(nets, mean, scale, item.input, settings.slices_at_once)
-        residual = clean(noise, velocity(noise, 0.0) / (-math.pi / 2), 1.0).movedim(0, -1)
-        residuals.append((mean + scale.clamp(*SCALE) * residual).clamp(min=0) * item.mask)
-    return torch.cat(residuals)

@@ -3,7 +3,7 @@
 from ...nn.method import Trainable
 from ..residual import enhancer
 from ..residual_training import SCORES, EstimateOfHeads, score_sessions, store_estimate_hash
-from .inference import SAMPLER, predict
+from .inference import SAMPLER
 from .loss import losses, stages
 from .network import build
 from .settings import ABOUT, CssDiffSettings
@@ -12,7 +12,6 @@ TRAINABLE: Trainable[CssDiffSettings] = Trainable(
     ABOUT,
     build,
     stages,
-    predict,
     estimate=EstimateOfHeads,
     score_sessions=score_sessions(losses, "denoiser"),
     scores=SCORES,

@@ -8,10 +8,10 @@ from .inference import FusionNetPrepared, fit_to_memory, prepare, sample
 from .loss import stages
 from .network import build
 from .settings import ABOUT, FusionNetSettings
-from .validation import SCORES, measure, predict, score_sessions
+from .validation import SCORES, measure, score_sessions
 
 TRAINABLE: Trainable[FusionNetSettings] = Trainable(
-    ABOUT, build, stages, predict, score_sessions=score_sessions, scores=SCORES, measure=measure
+    ABOUT, build, stages, score_sessions=score_sessions, scores=SCORES, measure=measure
 )
 
 ENHANCER: Enhancer[EstimateSampling, FusionNetPrepared] = Enhancer(

@@ -7,7 +7,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from ...nn.batch import PAIR, Batch, ValidationSession, required
+from ...nn.batch import PAIR, ValidationSession, required
 from ...nn.estimate import read_output
 from ...nn.stage import Nets
 from ...nn.unet3d import apply_padded
@@ -22,12 +22,6 @@ CEILING = 0.999
 
 FAR = 6.0
 """Errors count for no more than so many of their SDs."""
-
-
-def predict(nets: Nets, batch: Batch, settings: FusionNetSettings, generator: torch.Generator) -> Tensor:
-    """(B, 1, X, Y, Z) float32: the estimate, zero outside the brain."""
-    mean, _ = read_output(batch.input, apply_padded(nets["estimate"], batch.input))
-    return mean.clamp(min=0) * batch.mask
 
 
 def score_sessions(

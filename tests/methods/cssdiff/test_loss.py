@@ -1,13 +1,10 @@
 """The loss of the slice denoiser: against a Gaussian residual, and on a toy that only tokens can tell."""
 
-from typing import Any
-
 import pytest
 import torch
 from torch import Tensor, nn
 
 from bids_lfenhance.methods.cssdiff import loss as loss_of_slices
-from bids_lfenhance.methods.cssdiff.inference import predict
 from bids_lfenhance.methods.cssdiff.loss import losses, stages
 from bids_lfenhance.methods.cssdiff.network import TOKEN_OFFSETS, Encoder, build
 from bids_lfenhance.methods.cssdiff.settings import PRESETS, CssDiffSettings
@@ -64,14 +61,6 @@ def test_the_best_network_has_the_least_loss() -> None:
     assert loss(Best(mean=0.0), batch) > 1.02 * least
     assert loss(Best(), batch) == least, "the generator alone decides"
     assert loss(Best(), batch, seed=6) != least
-
-
-def test_validation_judges_the_mean_of_all_draws() -> None:
-    batch, nets = gaussian(8), {"denoiser": Best(), "encoder": Encoder()}
-    with torch.no_grad():
-        found: Any = [predict(nets, batch.without_target(), SMALL, seeded(k)) for k in (1, 2)]
-    torch.testing.assert_close(found[0], found[1], atol=1e-5, rtol=0)
-    torch.testing.assert_close(found[0], batch.mean + 0.04, atol=1e-5, rtol=0)
 
 
 def test_every_parameter_is_moved() -> None:
