@@ -20,11 +20,10 @@ class Batch:
     """B items of C contrasts on one grid (1 mm, RAS), scaled and zero outside the brain.
 
     ``input`` (B, C, X, Y, Z) float32, what is mapped; ``present`` (B, C) bool, contrasts in the input; ``mask``
-    (B, 1, X, Y, Z) bool, brain. In training ``target`` (B, C, X, Y, Z) and ``wanted`` (B, C) bool, contrasts in it;
-    ``person`` (B,) int64, number of the person. ``to_template`` (B, 4, 4) voxel → common space;
-    ``template_coordinates`` (B, 3, X/2, Y/2, Z/2) of the cells of a label map in common space. ``mean`` and ``scale``
-    (B, C, X, Y, Z), the estimate and the SD of its error, for methods that sample the residual; ``lesions``
-    (B, 1, X, Y, Z) share of lesion, 0 to 1.
+    (B, 1, X, Y, Z) bool, brain. In training ``target`` (B, C, X, Y, Z) and ``wanted`` (B, C) bool, contrasts in it.
+    ``to_template`` (B, 4, 4) voxel → common space; ``template_coordinates`` (B, 3, X/2, Y/2, Z/2) of the cells of a
+    label map in common space. ``mean`` and ``scale`` (B, C, X, Y, Z), the estimate and the SD of its error, for methods
+    that sample the residual; ``lesions`` (B, 1, X, Y, Z) share of lesion, 0 to 1.
     """
 
     input: Tensor
@@ -32,7 +31,6 @@ class Batch:
     mask: Tensor
     target: Tensor | None = None
     wanted: Tensor | None = None
-    person: Tensor | None = None
     to_template: Tensor | None = None
     template_coordinates: Tensor | None = None
     mean: Tensor | None = None

@@ -8,7 +8,6 @@ import numpy as np
 import torch
 
 from .batch import Batch, Item
-from .example import Example
 from .stage import Stage
 
 
@@ -61,11 +60,6 @@ def best_corner(
     return best
 
 
-def people_of(examples: Sequence[Example]) -> list[str]:
-    """Whose examples these are, in alphabetical order."""
-    return sorted({example.person for example in examples})
-
-
 class HeadEstimate(Protocol):
     """Adds the estimate that a method builds on to whole heads."""
 
@@ -83,10 +77,6 @@ class Source(Protocol):
     @property
     def identity(self) -> object:
         """Plain JSON of all that decides the items: a checkpoint only goes on where it is the same."""
-
-    @property
-    def people(self) -> Sequence[str]:
-        """Names of the persons it draws from, ``dataset/subject``, in the order that ``Batch.person`` counts them."""
 
     def item(self, stage: Stage, at: Position) -> Item:
         """One item as numpy arrays; called on CPU threads, ahead of time, in any order."""

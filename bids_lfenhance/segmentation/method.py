@@ -2,13 +2,12 @@
 
 from collections.abc import Sequence
 
-import numpy as np
 import torch
 
 from ..nn.batch import Batch, Item, collate
 from ..nn.example import Example
 from ..nn.method import Trainable
-from ..nn.source import Position, people_of, shuffled_index
+from ..nn.source import Position, shuffled_index
 from ..nn.stage import Nets, Stage
 from .atlas import build_atlas
 from .loss import stages
@@ -23,7 +22,6 @@ class LabelSource:
 
     def __init__(self, examples: Sequence[Example]) -> None:
         self.examples = examples
-        self.people = people_of(examples)
 
     @property
     def identity(self) -> object:
@@ -33,8 +31,7 @@ class LabelSource:
     def item(self, stage: Stage, at: Position) -> Item:
         """An image of a label map, its regions, and where they lie in common space."""
         example = self.examples[shuffled_index(len(self.examples), stage, at)]
-        item = paint_patch(example.labels, example.template_coordinates, stage.patch, at.generator())
-        return item | {"person": np.array(self.people.index(example.person))}
+        return paint_patch(example.labels, example.template_coordinates, stage.patch, at.generator())
 
     def realise(self, stage: Stage, items: Sequence[Item], at: Sequence[Position], device: torch.device) -> Batch:
         """The items on the device."""

@@ -13,7 +13,7 @@ from ..imaging.grid import translation
 from ..nn.batch import Batch, Item, collate
 from ..nn.example import Example
 from ..nn.method import Direction
-from ..nn.source import Position, Source, best_corner, people_of, shuffled_index
+from ..nn.source import Position, Source, best_corner, shuffled_index
 from ..nn.stage import Stage
 
 Flips = Literal["none", "flip", "all"]
@@ -51,7 +51,6 @@ class ExampleSource:
     ) -> None:
         self.examples, self.direction = examples, direction
         self.augmentation = augmentation or Augmentation()
-        self.people = people_of(examples)
 
     @property
     def identity(self) -> object:
@@ -62,8 +61,7 @@ class ExampleSource:
         """One patch, flipped, scaled and thinned out at random."""
         examples = examples_of_stage(self.examples, stage)
         example = examples[shuffled_index(len(examples), stage, at)]
-        item = draw_patch(example, self.direction, stage.patch, self.augmentation, at.generator())
-        return item | {"person": np.array(self.people.index(example.person))}
+        return draw_patch(example, self.direction, stage.patch, self.augmentation, at.generator())
 
     def realise(self, stage: Stage, items: Sequence[Item], at: Sequence[Position], device: torch.device) -> Batch:
         """The patches on the device."""

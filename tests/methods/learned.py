@@ -56,8 +56,7 @@ def batch_of(maps: str, size: int = 24, seeds: tuple[int, ...] = (0,), missing: 
     given, wanted = (low, high) if maps == "lf2hf" else (high, low)
     given = given * present[:, :, None, None, None]
     everything = torch.ones_like(present)
-    people = torch.arange(len(seeds))
-    return Batch(given, present, mask, target=wanted, wanted=everything, person=people, to_template=to_template)
+    return Batch(given, present, mask, target=wanted, wanted=everything, to_template=to_template)
 
 
 def _pair(seed: int, size: int) -> tuple[np.ndarray, ...]:
@@ -88,7 +87,7 @@ def _painted(size: int, seeds: tuple[int, ...]) -> Batch:
     }
     fields = {key: torch.from_numpy(value) for key, value in arrays.items()}
     present = torch.ones(len(seeds), 1, dtype=torch.bool)
-    return Batch(present=present, person=torch.arange(len(seeds)), **fields)
+    return Batch(present=present, **fields)
 
 
 def joined(batches: Sequence[Batch]) -> Batch:

@@ -29,7 +29,6 @@ class Pair:
     of the scan; ``mask`` (X, Y, Z) bool, brain; ``restored``: high field is a target as it is, too.
     """
 
-    person: str
     slots: np.ndarray
     covered: np.ndarray
     resolution: np.ndarray
@@ -96,7 +95,7 @@ def pairs_of(examples: Sequence[Example]) -> list[Pair]:
     """Every contrast of the acquired pairs among the examples."""
     return [
         Pair(
-            example.person, np.asarray(example.slots[number]), np.asarray(example.covered[number], bool),
+            np.asarray(example.slots[number]), np.asarray(example.covered[number], bool),
             np.asarray(example.resolution[number]), np.asarray(example.high[number]), example.curves[contrast],
             np.asarray(example.mask, bool), contrast in RESTORED,
         )

@@ -57,14 +57,13 @@ class Planned:
 
 @dataclass(frozen=True, eq=False)
 class Entry:
-    """A head of the pool: ``person`` number of the person; ``brain`` (X, Y, Z) bool on the processor.
+    """A head of the pool; ``brain`` (X, Y, Z) bool on the processor.
 
     ``estimates``: what a patch's ``mean`` and ``scale`` are cut from, (1, 1, X, Y, Z) in half precision, by whether
     the contrast of the scan is kept; made when first asked for.
     """
 
     simulated: Simulated
-    person: int
     brain: np.ndarray
     estimates: dict[bool, tuple[Tensor, Tensor]] = field(default_factory=dict)
 
@@ -87,7 +86,6 @@ class OnlineSource:
         self, examples: Sequence[Example], settings: OnlineTraining, estimate: HeadEstimate | None = None
     ) -> None:
         heads, self._pairs = heads_of(examples), pairs_of(examples)
-        self.people = sorted({head.person for head in heads} | {pair.person for pair in self._pairs})
         self.settings, self._estimate = settings, estimate
         self._heads = {kind: [head for head in heads if head.kind == kind] for kind in ("head", "labels", "image")}
         self._pool: dict[tuple[int, int, int], Entry] = {}
@@ -150,8 +148,7 @@ class OnlineSource:
         for key in sorted(wanted - self._pool.keys()):
             planned = ready.get(key[2]) or self.plan(stage, *key)
             simulated = planned.make(device).packed()
-            person = self.people.index(planned.source.person)
-            self._pool[key] = Entry(simulated, person, simulated.brain.cpu().numpy())
+            self._pool[key] = Entry(simulated, simulated.brain.cpu().numpy())
 
     def _cut(self, stage: Stage, at: Position) -> Batch:
         """One item: a patch of a head of the pool, where there is brain."""
@@ -161,7 +158,7 @@ class OnlineSource:
         numbers = [number for number in self.heads_in(at.step) if number % 2 == int(odd)]
         entry = self._pool[(at.seed, at.stage, numbers[int(generator.integers(len(numbers)))])]
         corner = best_corner(entry.brain, stage.patch, generator, TRIES, ENOUGH_BRAIN)
-        batch = patch_of(entry.simulated, own, corner, stage.patch, entry.person)
+        batch = patch_of(entry.simulated, own, corner, stage.patch)
         if self._estimate is None:
             return batch
         box = _box(corner, stage.patch)
@@ -169,7 +166,7 @@ class OnlineSource:
         return replace(batch, mean=mean, scale=scale)
 
 
-def patch_of(simulated: Simulated, own: bool, corner: Sequence[int], patch: Sequence[int], person: int = 0) -> Batch:
+def patch_of(simulated: Simulated, own: bool, corner: Sequence[int], patch: Sequence[int]) -> Batch:
     """A batch of one, (1, C, *patch): ``input`` of the network, target in the contrast asked for, brain, lesions."""
     box = _box(corner, patch)
     device = simulated.image.device
@@ -187,7 +184,6 @@ def patch_of(simulated: Simulated, own: bool, corner: Sequence[int], patch: Sequ
         torch.ones(1, 1, dtype=torch.bool, device=device),
         simulated.brain[box][None, None],
         target[box].float()[None, None],
-        person=torch.tensor([person], device=device),
         lesions=simulated.lesions[box].float()[None, None],
     )
 

@@ -124,7 +124,6 @@ def test_pairs_and_heads_share_the_pool(example: Example, tmp_path: Path) -> Non
     batch = source.realise(stage, [source.item(stage, one) for one in at], at, CPU)
     assert batch.input.shape == (4, 17, 16, 16, 16)
     assert batch.input[:, 16].mean(dim=(1, 2, 3)).tolist() == [0, 1, 0, 1]
-    assert source.people == ["ds/a", "ds/b", "ds/p"]
 
 
 def test_validation_has_both_targets_of_a_pair(example: Example) -> None:

@@ -73,7 +73,6 @@ def test_every_step_has_both_targets(tmp_path: Path) -> None:
     assert batch.input[:, 16].mean(dim=(1, 2, 3)).tolist() == [0, 1, 0, 1]
     assert batch.target.shape == batch.mask.shape == batch.lesions.shape == (4, 1, 16, 16, 16)
     assert (batch.mask.float().mean(dim=(1, 2, 3, 4)) > 0).all()
-    assert set(batch.person.tolist()) <= {0, 1}
 
 
 def test_label_maps_and_other_contrasts_keep_their_own(tmp_path: Path) -> None:
@@ -84,7 +83,6 @@ def test_label_maps_and_other_contrasts_keep_their_own(tmp_path: Path) -> None:
     kinds = {source.plan(STAGE, 0, 0, number).source.kind for number in range(12)}
     assert kinds == {"labels", "image"}
     assert batch_at(source, 0).input[:, 16].min() == 1, "there is no T1w to restore"
-    assert source.people == ["ds/t", "maps/m"]
 
 
 class Doubled:
