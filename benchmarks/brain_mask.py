@@ -145,9 +145,11 @@ def dice(one: np.ndarray, other: np.ndarray) -> float:
 
 
 def of_regions(image: np.ndarray, grid: Grid, anatomy: Anatomy) -> tuple[np.ndarray, np.ndarray]:
-    """(X, Y, Z) bool mask and uint8 tissue of the bundled network."""
+    """(X, Y, Z) bool mask, every region and the CSF next to them without holes, and uint8 tissue, of the network."""
     found = segment([image], grid, anatomy.mask, anatomy.warp, predictor("auto"))
-    return found.mask, tissue_of(found.labels)
+    tissue = (found.labels > 0) & (found.labels != 24)
+    near = ndimage.distance_transform_edt(~tissue, sampling=grid.zooms) <= CSF_REACH_MM
+    return ndimage.binary_fill_holes(tissue | near & (found.labels == 24)), tissue_of(found.labels)
 
 
 def measure_case(number: int, contrast: str, field: str, tilt: float, regions: bool) -> dict[str, float]:

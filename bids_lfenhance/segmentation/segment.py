@@ -6,7 +6,6 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from ..imaging.anatomy import CSF_REACH_MM
 from ..imaging.grid import CANONICAL_ZOOM, Grid, resample, translation
 from ..imaging.volume import Volume
 from ..imaging.warp import Warp
@@ -33,17 +32,14 @@ ROUNDS = 5
 class Segmentation:
     """The regions of one head.
 
-    ``labels`` (X, Y, Z) uint8, FreeSurfer's numbers, 0 where there is none; ``mask`` (X, Y, Z) bool, brain: every
-    region, of the CSF what lies within ``CSF_REACH_MM`` of the others; ``posteriors`` (33, x, y, z) float16 in [0, 1]
-    of the part ``box`` of the grid, outside of which there is no brain; ``confidence`` (33,) mean over the voxels of
-    each region of its own posterior, first over those of all regions that they are of any; NaN where there are none;
+    ``labels`` (X, Y, Z) uint8, FreeSurfer's numbers, 0 where there is none; ``posteriors`` (33, x, y, z) float16 in
+    [0, 1] of the part of the grid outside of which there is no brain; ``confidence`` (33,) mean over the voxels of each
+    region of its own posterior, first over those of all regions that they are of any; NaN where there are none;
     ``grid`` of the labels.
     """
 
     labels: np.ndarray
-    mask: np.ndarray
     posteriors: np.ndarray
-    box: tuple[slice, ...]
     confidence: np.ndarray
     grid: Grid
 
@@ -77,9 +73,7 @@ def segment(
     channels = keep_largest_components(posteriors)
     labels = np.zeros(grid.shape, np.uint8)
     labels[box] = indices().astype(np.uint8)[channels]
-    brain = np.zeros(grid.shape, bool)
-    brain[box] = brain_of(labels[box], grid)
-    return Segmentation(labels, brain, posteriors, box, _confidence(channels, posteriors), grid)
+    return Segmentation(labels, posteriors, _confidence(channels, posteriors), grid)
 
 
 def predictor(weights: str, device: str = "cpu") -> Predictor:
@@ -196,15 +190,6 @@ def _minor_components(channels: np.ndarray) -> np.ndarray:
             largest = np.argmax(np.bincount(pieces.ravel())[1:]) + 1
             loose[box] |= (pieces > 0) & (pieces != largest)
     return loose[1:-1, 1:-1, 1:-1]
-
-
-def brain_of(labels: np.ndarray, grid: Grid) -> np.ndarray:
-    """(X, Y, Z) bool: brain, without holes: every region, and the CSF next to them."""
-    tissue = (labels > 0) & (labels != CSF)
-    if not tissue.any():
-        return tissue
-    near = ndimage.distance_transform_edt(~tissue, sampling=grid.zooms) <= CSF_REACH_MM
-    return np.asarray(ndimage.binary_fill_holes(tissue | (near & (labels == CSF))))
 
 
 def _mean_seen(images: Sequence[np.ndarray], where: np.ndarray, predict: Predictor, flip: bool) -> np.ndarray:

@@ -18,7 +18,6 @@ from bids_lfenhance.segmentation.regions import indices, mirrored_channels, regi
 from bids_lfenhance.segmentation.segment import (
     BRIGHTEST,
     _seen,
-    brain_of,
     keep_largest_components,
     predictor,
     segment,
@@ -154,19 +153,6 @@ def test_pieces_of_csf_stay():
     )
 
 
-def test_the_brain_is_every_region_and_the_csf_beside_it():
-    labels = np.zeros((30, 30, 30), np.uint8)
-    labels[2:28, 2:28, 2:28] = 24
-    labels[8:22, 8:22, 8:22] = 3
-    labels[14, 14, 14] = 0
-    expected = np.zeros(labels.shape, bool)
-    depth = ndimage.distance_transform_edt(labels != 3)
-    expected[(depth <= 3) & (labels > 0)] = True
-    expected[14, 14, 14] = True
-    np.testing.assert_array_equal(brain_of(labels, grid_of(30)), expected)
-    assert not brain_of(np.zeros_like(labels), grid_of(30)).any()
-
-
 def test_the_table_counts_voxels_and_sums_posteriors():
     result = found()
     rows = {row["name"]: row for row in volume_rows(result)}
@@ -188,7 +174,6 @@ def test_nothing_found_is_a_table_without_confidence():
 
     result = found(predict=nothing)
     assert not result.labels.any()
-    assert not result.mask.any()
     rows = volume_rows(result)
     assert sum(row["volume_mm3"] for row in rows) == 0
     assert all(np.isnan(row["confidence"]) for row in rows)
