@@ -51,14 +51,14 @@ class Frame:
 
 
 class Acquisition:
-    """One stack as a linear operator: ``forward`` takes the grid to the stack's voxels, ``adjoint`` takes it back.
+    """One stack as a linear operator: ``forward`` takes the grid to the stack's voxels.
 
     Parameters
     ----------
     geometry : the stack's own voxels, placed in the grid's world (rigid alignment folded in)
     fwhm : (3,) mm, Gaussian resolution along the stack's voxel axes; never less than the grid's own voxel
     grid : the grid of the image
-    where : (I, J, K) bool, the stack voxels to compute; the others are zero in ``forward``, unread in ``adjoint``
+    where : (I, J, K) bool, the stack voxels to compute; the others are zero in ``forward``
     frame : the grid's Fourier box, if several stacks share it
 
     Equation: docs/methods/simulators.md, without the contrast factor. What lies outside the grid counts as zero.
@@ -89,10 +89,6 @@ class Acquisition:
         samples.flat[self._where] = self.measure(self.frame.spectrum(image))
         return samples
 
-    def adjoint(self, samples: np.ndarray) -> np.ndarray:
-        """(X, Y, Z) float32: the adjoint of ``forward``, applied to (I, J, K) samples."""
-        return self.frame.image(self.spread(np.asarray(samples, dtype=np.float32).flat[self._where]))
-
     def measure(self, spectrum: np.ndarray) -> np.ndarray:
         """(N,) float32: the samples at ``where``, from the image's spectrum (shared between stacks)."""
         blurred = fft.irfftn(spectrum * self._transfer, s=self.frame.shape)
@@ -102,12 +98,6 @@ class Acquisition:
         """Half spectrum, complex64: the adjoint of ``measure``, to be added up over stacks and inverted once."""
         scattered = (self._sampling.T @ samples).reshape(self.frame.shape)
         return fft.rfftn(scattered) * self._transfer
-
-    @cached_property
-    def band_limit(self) -> tuple[float, float, float]:
-        """(3,) mm⁻¹, along the stack's voxel axes: the frequency that the profile halves."""
-        x, y, z = (2 * np.log(2) / (np.pi * width) for width in self.fwhm)
-        return x, y, z
 
     def profile_spectrum(self) -> np.ndarray:
         """Half spectrum, float32: Fourier transform of the profile, 1 at frequency 0."""
