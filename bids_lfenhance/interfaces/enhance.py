@@ -18,7 +18,6 @@ class EnhanceInputs(StepInputs):
     method_settings = traits.Dict(desc="values for the fields of the method's settings")
     seed = traits.Int(0, usedefault=True, desc="the step's own, derived from --random-seed")
     n_samples = traits.Int(desc="draws to average; 0 takes the method's own number")
-    device = traits.Str("cpu", usedefault=True)
     mem_gb = traits.Float(
         nohash=True, desc="memory of the step, GiB; 0: what is free; it decides only how much at once"
     )

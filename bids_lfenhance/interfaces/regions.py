@@ -11,7 +11,6 @@ from .base import Step, StepInputs
 class RegionsInputs(StepInputs):
     volume = File(exists=True, mandatory=True, desc="the volume to segment, each contrast for itself")
     anatomy = File(exists=True, mandatory=True, desc="brain mask and registration of the template on the same grid")
-    sloppy = traits.Bool(False, usedefault=True, desc="fit the template coarsely")
     weights = traits.Str("auto", usedefault=True, desc="of the network")
     device = traits.Str("cpu", usedefault=True)
     use_gpu = traits.Bool(False, usedefault=True, desc="nipype gives a GPU slot to a node that has this set")

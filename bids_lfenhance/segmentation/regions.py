@@ -27,13 +27,12 @@ class Region:
 @dataclass(frozen=True)
 class Kind:
     """What is painted alike: ``labels`` of a label map, the ``region`` they belong to (0: none), and the ``group`` of
-    kinds that share one intensity; ``mirror`` the place of the other side's kind in ``kinds()``.
+    kinds that share one intensity.
     """
 
     labels: frozenset[int]
     region: int
     group: str
-    mirror: int
     brain: bool
 
 
@@ -54,16 +53,8 @@ def regions() -> tuple[Region, ...]:
 def kinds() -> tuple[Kind, ...]:
     """What label maps are painted as; kind 0 is background, so a kind's number is its place + 1."""
     rows = json.loads(read_text("regions.json"))["kinds"]
-    place = {label: number for number, row in enumerate(rows) for label in row["labels"]}
     return tuple(
-        Kind(
-            frozenset(row["labels"]),
-            row["region"],
-            row["group"],
-            place[row["mirror"]] if "mirror" in row else number,
-            bool(row["region"]) or row.get("brain", False),
-        )
-        for number, row in enumerate(rows)
+        Kind(frozenset(r["labels"]), r["region"], r["group"], bool(r["region"]) or r.get("brain", False)) for r in rows
     )
 
 

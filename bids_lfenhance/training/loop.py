@@ -260,9 +260,6 @@ def _validate(run: Run, state: State, stage: Stage) -> None:
     """
     progress = state.progress
     volumes = examples_of_stage(run.validation, stage)
-    if run.options.validate_volumes and len(volumes) > run.options.validate_volumes:
-        chosen = np.linspace(0, len(volumes) - 1, run.options.validate_volumes).round().astype(int)
-        volumes = [volumes[number] for number in chosen]
     if volumes:
         raw = {key: value.clone() for key, value in flat_state(state.nets).items()}
         set_state(state.nets, state.ema.state)

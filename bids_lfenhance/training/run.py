@@ -46,11 +46,10 @@ class TrainOptions:
     ``precision`` "bf16" holds for the networks, where the processor has it natively, never for losses; ``ema`` the
     share each update keeps of the running mean of weights; ``chunk`` patches that go through the networks at once, 0:
     all that a process has (with a fixed chunk, a method's random draws too are the same for any number of processes);
-    ``validate_every`` steps, on at most ``validate_volumes`` volumes (0: all); ``patience`` validations without a gain
-    that end a stage (0: never); ``checkpoint_every`` steps and ``checkpoint_seconds``, whichever comes first;
-    ``log_every`` steps a row in the curves; ``max_seconds`` ends the training in good order (0: never); ``dtype`` of
-    the weights written; ``start`` weights to begin with; ``config`` what is written as ``config.toml`` once the
-    training is known to be possible.
+    ``validate_every`` steps; ``patience`` validations without a gain that end a stage (0: never);
+    ``checkpoint_every`` steps and ``checkpoint_seconds``, whichever comes first; ``log_every`` steps a row in the
+    curves; ``max_seconds`` ends the training in good order (0: never); ``dtype`` of the weights written; ``start``
+    weights to begin with; ``config`` what is written as ``config.toml`` once the training is known to be possible.
     """
 
     seed: int = 0
@@ -60,7 +59,6 @@ class TrainOptions:
     augmentation: Augmentation = field(default_factory=Augmentation)
     chunk: int = 0
     validate_every: int = 200
-    validate_volumes: int = 0
     patience: int = 0
     checkpoint_every: int = 200
     checkpoint_seconds: float = 300.0

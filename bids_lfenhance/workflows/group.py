@@ -22,10 +22,9 @@ PAGE = "group.html"
 
 @dataclass(frozen=True)
 class GroupOutcome:
-    """Outcome of a run: the files written, sentences on what is missing, and the incomplete subjects."""
+    """Outcome of a run: the page, sentences on what is missing, and the incomplete subjects."""
 
     page: Path
-    files: tuple[Path, ...]
     problems: tuple[str, ...]
     incomplete: tuple[str, ...]
     subjects: int
@@ -110,20 +109,17 @@ def run_group(settings: GroupSettings) -> GroupOutcome:
     ignore_own_files(out)
     tables = group_tables(cohort)
     figures = group_figures(cohort, tables)
-    files = []
     for name, columns in TABLES.items():
-        path = out / FOLDER / f"{name}.tsv"
-        write_table(path, tables[name], columns)
-        files.append(path)
-    files.append(atomic_write(out / FOLDER / "volumes_synthseg.csv", synthseg_table(cohort)))
+        write_table(out / FOLDER / f"{name}.tsv", tables[name], columns)
+    atomic_write(out / FOLDER / "volumes_synthseg.csv", synthseg_table(cohort))
     pictures = {out / FOLDER / "figures" / f"{figure.name}.svg": figure.svg for figure in figures}
     for path, content in pictures.items():
-        files.append(atomic_write(path, content))
+        atomic_write(path, content)
     for stale in {out / FOLDER / "figures" / f"{name}.svg" for name in NAMES} - set(pictures):
         stale.unlink(missing_ok=True)  # of an earlier run over other subjects: not what the page shows
     page = atomic_write(out / PAGE, group_page(cohort, tables, figures))
     incomplete = sorted({row["subject"] for row in cohort.incomplete})
-    return GroupOutcome(page, tuple(files), tuple(problems(cohort)), tuple(incomplete), len(cohort.subjects))
+    return GroupOutcome(page, tuple(problems(cohort)), tuple(incomplete), len(cohort.subjects))
 
 
 def group_summary(outcome: GroupOutcome) -> str:

@@ -163,7 +163,6 @@ def _init_enhance(session: LowFieldSession, spec: RunSpec) -> Node:
         method_settings=dict(spec.method_settings),
         seed=derive_seed(spec.seed, session.subject, session_key(session), "enhance"),
         n_samples=spec.n_samples,
-        device=spec.device,
         mem_gb=spec.enhance_gb or spec.mem_gb,
         use_gpu=spec.device.startswith("cuda"),
     )

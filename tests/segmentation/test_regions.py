@@ -5,9 +5,7 @@ import pytest
 
 from bids_lfenhance.errors import InputError
 from bids_lfenhance.segmentation.regions import (
-    channels_of_kinds,
     indices,
-    kinds,
     label_table,
     mirrored_channels,
     read_kinds,
@@ -38,10 +36,6 @@ def test_mirrors_are_involutions_that_only_change_the_side():
         other = name[region.mirror]
         assert other.replace("right", "").replace("left", "") == region.name.replace("right", "").replace("left", "")
         assert (other == region.name) is not region.name.startswith(("left", "right"))
-    for place, kind in enumerate(kinds()):
-        assert kinds()[kind.mirror].mirror == place
-        assert kinds()[kind.mirror].group == kind.group
-        assert mirror[channels_of_kinds()[place + 1]] == channels_of_kinds()[kind.mirror + 1]
 
 
 def test_labels_are_read_as_kinds_and_kinds_as_channels():

@@ -17,7 +17,7 @@ Profile = Literal["gaussian", "box", "lowpass"]
 """How a stack blurs along one of its axes: Gaussian; a slab; a k-space that ends, passing half at half a cycle per
 ``width`` and nothing from ⅔ on, whose FWHM is a fifth above ``width``."""
 
-AXIAL, CORONAL, SAGITTAL, ISOTROPIC = range(4)
+AXIAL, CORONAL, SAGITTAL = range(3)
 """Slots, as ``imaging.slots`` counts them."""
 
 THICK_AXIS = {AXIAL: 2, CORONAL: 1, SAGITTAL: 0}
