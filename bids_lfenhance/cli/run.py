@@ -171,7 +171,8 @@ def resolve_method(settings: Settings, device: str) -> dict[str, Any]:
 def _from_disk(settings: Settings) -> int:
     """``--boilerplate-only`` and ``--reports-only``: what the derivative suffices for."""
     from ..bids.dataset import check_ours
-    from ..reports.page import boilerplate, write_report
+    from ..reports.boilerplate import boilerplate
+    from ..reports.page import write_report
 
     alone = ("reports_only", "boilerplate_only", "dry_run")
     if len(together := [name for name in alone if getattr(settings, name)]) > 1:

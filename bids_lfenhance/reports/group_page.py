@@ -156,7 +156,6 @@ def group_page(cohort: Cohort, tables: Tables, figures: Sequence[Figure]) -> str
         figures=[(figure, Markup(figure.svg)) for figure in figures],  # what is of the dataset is escaped there
         files=[(name, len(tables[name]), list(TABLES[name])) for name in TABLES],
         fewest=FEWEST,
-        protocol=PRIMARY,
     )
 
 

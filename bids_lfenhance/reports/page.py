@@ -9,7 +9,7 @@ from ..bids.atomic import atomic_write
 from ..evaluation.protocols import PROTOCOLS
 from ..evaluation.thresholds import PURPOSES, explained
 from . import rendering as fig
-from .boilerplate import boilerplate, describe
+from .boilerplate import describe
 from .collect import Session, Subject, collect
 from .session_figures import SessionFigures, draw_session, save_figures
 from .summary import shown_rows, summary_of
@@ -19,7 +19,6 @@ from .tables import (
     metric_description,
     metric_name,
     metric_rows,
-    millilitres,
     number,
     percent,
     protocols,
@@ -27,13 +26,10 @@ from .tables import (
     region_rows,
     regressions,
     scan_rows,
-    signed,
     volume_rows,
 )
 from .usable import missing_outputs, usable_images, warnings_of
 from .viewer import quality_for
-
-__all__ = ["boilerplate", "reports_failure", "write_report"]
 
 TEMPLATE = "report.html.jinja"
 
@@ -62,7 +58,7 @@ def write_report(out_dir: Path, subject: str, run_dir: Path | None = None) -> Pa
         figures = draw_session(session, image_names(session), quality)
         head = f"sub-{subject}" + (f"_ses-{session.name}" if session.name else "")
         folder = Path(f"sub-{subject}", "figures")
-        saved += (str(folder / name) for name in save_figures(figures, out_dir / folder, head).values())
+        saved += (str(folder / name) for name in save_figures(figures, out_dir / folder, head))
         pictures |= figures.pictures
         parts.append(session_part(session, subject_data, figures))
     page = out_dir / f"sub-{subject}.html"
@@ -124,8 +120,6 @@ def render(subject: Subject, parts: list[dict[str, Any]], pictures: Mapping[str,
         "percent": percent,
         "metric": metric_name,
         "meaning": metric_description,
-        "ml": millilitres,
-        "signed": signed,
         "colour": region_colour,
     }
     return fig.render(

@@ -194,10 +194,9 @@ def _window_sentence(contrast: ContrastImages, names: Mapping[str, str]) -> str:
     return f"{contrast.name}: {'; '.join(parts)}."
 
 
-def save_figures(figures: SessionFigures, folder: Path, head: str) -> dict[str, str]:
-    """The name of every figure file written into ``folder``, by figure."""
-    written = {}
-    for name, content in figures.files.items():
-        written[name] = f"{head}_{name}.jpg"
-        atomic_write(folder / written[name], content)
-    return written
+def save_figures(figures: SessionFigures, folder: Path, head: str) -> list[str]:
+    """The names of the figure files, all written into ``folder``."""
+    written = {f"{head}_{name}.jpg": content for name, content in figures.files.items()}
+    for name, content in written.items():
+        atomic_write(folder / name, content)
+    return list(written)

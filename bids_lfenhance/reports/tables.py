@@ -171,7 +171,6 @@ def _volume_row(
             {
                 "ml": "n/a" if cut else millilitres(value, digits),
                 "change": ", ".join(parts),
-                "percent": change,
                 "error": f"± {millilitres(error[0], digits)}, {number(error[1], 2)} %" if error else "",
                 "sure": number(tissue.confidence.get(name), 2) if tissue and not cut else "–",
             }

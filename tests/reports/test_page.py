@@ -10,8 +10,9 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from bids_lfenhance.reports.boilerplate import boilerplate
 from bids_lfenhance.reports.collect import collect
-from bids_lfenhance.reports.page import boilerplate, reports_failure, write_report
+from bids_lfenhance.reports.page import reports_failure, write_report
 from bids_lfenhance.reports.session_images import MARGIN_MM
 from bids_lfenhance.reports.tables import number
 
