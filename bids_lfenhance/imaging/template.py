@@ -148,12 +148,12 @@ class Samples:
 
 
 @cache
-def head_samples(template: HeadTemplate, step: int, reach: float = 30.0) -> Samples:
-    """Every ``step``-th voxel of the template within ``reach`` mm of its brain; under the brain 8 mm only."""
+def head_samples(template: HeadTemplate, step: int) -> Samples:
+    """Every ``step``-th voxel of the template within 30 mm of its brain; under the brain 8 mm only."""
     every = (slice(None, None, step),) * 3
     wide = np.stack([ndimage.gaussian_filter(one, 0.4 * (step - 1)) for one in template.maps])[:, *every]
     depth, below = template.depth[every], wide[CLASSES.index("below")]
-    chosen = np.argwhere(depth < np.where(below > 0.3, 8.0, reach))
+    chosen = np.argwhere(depth < np.where(below > 0.3, 8.0, 30.0))
     points = apply_affine(template.grid.affine, chosen.astype(np.float64) * step)
     return Samples(points, wide[:, *chosen.T], depth[tuple(chosen.T)])
 

@@ -12,6 +12,12 @@ from scipy import ndimage
 
 from .grid import Grid
 
+FLUID = 2.0
+"""Voxels, SD, over which each step of a deformation is smoothed."""
+
+RADIUS = 2
+"""Half-width of the window of the correlation, voxels."""
+
 
 @dataclass(frozen=True, eq=False)
 class Warp:
@@ -64,9 +70,7 @@ def deform(
     weight: np.ndarray,
     start: np.ndarray | None = None,
     iterations: int = 40,
-    fluid: float = 2.0,
     elastic: float = 0.7,
-    radius: int = 2,
 ) -> np.ndarray:
     """(3, X, Y, Z) float32 displacement in voxels: fixed(x) looks like appearance(x + u).
 
@@ -76,18 +80,17 @@ def deform(
     appearance : from a displacement to the moving image seen through it, (X, Y, Z) float32
     weight : (X, Y, Z) float32 in [0, 1], where the images are to be compared
     start : displacement to begin with, or none
-    iterations : steps of at most half a voxel, each smoothed by ``fluid`` voxels (standard deviation), the sum by
-        ``elastic``
-    radius : half-width of the window of the correlation, voxels
+    iterations : steps of at most half a voxel, each smoothed by ``FLUID``
+    elastic : voxels, SD, over which the sum of the steps is smoothed
     """
     field = np.zeros((3, *fixed.shape), np.float32) if start is None else start.astype(np.float32)
     compared = weight > 0.5
     if not compared.any():
         return field
-    window = _Window(fixed, radius)
+    window = _Window(fixed)
     for step in range(iterations):
         force = window.force(appearance(field)) * weight
-        update = np.stack([ndimage.gaussian_filter(one, fluid, truncate=2.5) for one in force])
+        update = np.stack([ndimage.gaussian_filter(one, FLUID, truncate=2.5) for one in force])
         length = np.sqrt((update**2).sum(axis=0))
         peak = float(np.percentile(length[compared], 99))
         if peak == 0:
@@ -106,17 +109,16 @@ def _compose(field: np.ndarray, update: np.ndarray) -> np.ndarray:
 
 
 class _Window:
-    """Local correlation of a moving image with a fixed one, in boxes of ``2 radius + 1`` voxels."""
+    """Local correlation of a moving image with a fixed one, in boxes of ``2 RADIUS + 1`` voxels."""
 
-    def __init__(self, fixed: np.ndarray, radius: int) -> None:
-        self.size = 2 * radius + 1
+    def __init__(self, fixed: np.ndarray) -> None:
         self.fixed = fixed
         self.mean = self._average(fixed)
         self.variance = np.maximum(self._average(fixed * fixed) - self.mean**2, 0)
         self.floor = 1e-3 * float(fixed.var()) + 1e-20
 
     def _average(self, image: np.ndarray) -> np.ndarray:
-        return ndimage.uniform_filter(image, self.size, mode="nearest")
+        return ndimage.uniform_filter(image, 2 * RADIUS + 1, mode="nearest")
 
     def force(self, moving: np.ndarray) -> np.ndarray:
         """(3, X, Y, Z): gradient of the squared local correlation by the displacement (Avants 2008, eq. 6)."""

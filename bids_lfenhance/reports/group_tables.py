@@ -78,10 +78,9 @@ def side_by_side(
     return Table(caption, [*head, *(title for _, titles in own for title in titles)], rows, 1, groups)
 
 
-def plain(value: Any, digits: int = 3, unit: str = "") -> Cell:
+def plain(value: Any, digits: int = 3) -> Cell:
     """One figure."""
-    text = number(value, digits)
-    return Cell(f"{text}{unit}" if known(value) else "–", value)
+    return Cell(number(value, digits) if known(value) else "–", value)
 
 
 def known(value: Any) -> TypeGuard[float]:

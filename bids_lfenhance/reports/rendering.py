@@ -193,17 +193,17 @@ def _encoded(pixels: np.ndarray, kind: str, **words: int) -> bytes:
     return buffer.getvalue()
 
 
-def edges(image: np.ndarray, where: np.ndarray, enlarge: int = 2) -> np.ndarray:
-    """(rows·n, cols·n) bool: edges of a slice (rows, cols) inside a region, thin lines on the enlarged picture."""
+def edges(image: np.ndarray, where: np.ndarray) -> np.ndarray:
+    """(rows·2, cols·2) bool: edges of a slice (rows, cols) inside a region, thin lines on the enlarged picture."""
     from scipy import ndimage
     from skimage.feature import canny
 
-    large = ndimage.zoom(image.astype(np.float32), enlarge, order=1)
-    region = ndimage.zoom(where.astype(np.uint8), enlarge, order=0).astype(bool)
+    large = ndimage.zoom(image.astype(np.float32), 2, order=1)
+    region = ndimage.zoom(where.astype(np.uint8), 2, order=0).astype(bool)
     if not region.any():
         return region
     spread = float(np.ptp(np.percentile(large[region], (2, 98)))) or 1.0
-    lines = canny(large / spread, 1.5 * enlarge, low_threshold=0.05, high_threshold=0.12, mask=region)
+    lines = canny(large / spread, 3, low_threshold=0.05, high_threshold=0.12, mask=region)
     return ndimage.binary_dilation(lines, np.ones((2, 2)))
 
 

@@ -163,12 +163,12 @@ def _ellipsoid(points: np.ndarray, centre: tuple[float, ...], radii: tuple[float
     return (np.sqrt(square) - 1) * np.float32(min(radii))
 
 
-def _soft_minimum(surfaces: list[np.ndarray], blend: float = 6.0) -> np.ndarray:
-    """Signed distance (mm) to the union of bodies, rounded where they meet."""
+def _soft_minimum(surfaces: list[np.ndarray]) -> np.ndarray:
+    """Signed distance (mm) to the union of bodies, rounded over 6 mm where they meet."""
     union = surfaces[0]
     for surface in surfaces[1:]:
-        overlap = np.maximum(blend - np.abs(union - surface), 0) / np.float32(blend)
-        union = np.minimum(union, surface) - overlap**2 * np.float32(blend / 4)
+        overlap = np.maximum(6.0 - np.abs(union - surface), 0) / np.float32(6)
+        union = np.minimum(union, surface) - overlap**2 * np.float32(1.5)
     return union
 
 

@@ -52,7 +52,7 @@ def whole(network: nn.Module, image: Tensor, to_template: Tensor, slab: int = SL
     return torch.cat(parts).float()
 
 
-def operators(loaded: LoadedWeights, device: str = "cpu") -> dict[str, nn.Module]:
+def operators(loaded: LoadedWeights) -> dict[str, nn.Module]:
     """The operators of trained weights, by contrast, ready to be used; ``InputError`` where one is missing."""
     if absent := [name for name in loaded.contrasts if name not in loaded.state]:
         raise InputError(
@@ -60,7 +60,7 @@ def operators(loaded: LoadedWeights, device: str = "cpu") -> dict[str, nn.Module
             f"{', '.join(loaded.state) or 'none'}; choose other weights, or train on these contrasts."
         )
     every = build(H2loNetwork("all", *(loaded.settings[key] for key in ("features", "no_siren", "no_trunk"))))
-    return loaded.into({name: every[name] for name in loaded.contrasts}, device)
+    return loaded.into({name: every[name] for name in loaded.contrasts}, "cpu")
 
 
 def apply(source: HighField, geometry: Grid, record: LearnedRecord) -> Stack:

@@ -72,11 +72,11 @@ def softened(mask: Tensor, sd: float) -> Tensor:
     return back[tuple(slice(side) for side in sides)]
 
 
-def percentile(values: Tensor, share: float = 0.95) -> Tensor:
-    """The quantile of some 40 000 of the values, evenly taken; at least .001, and 1 where there are none."""
+def percentile(values: Tensor) -> Tensor:
+    """The 95th percentile of some 40 000 of the values, evenly taken; at least .001, and 1 where there are none."""
     if not values.numel():
         return torch.ones((), device=values.device)
-    return torch.quantile(values[:: max(1, values.numel() // 40_000)].float(), share).clamp(min=1e-3)
+    return torch.quantile(values[:: max(1, values.numel() // 40_000)].float(), 0.95).clamp(min=1e-3)
 
 
 def rigid(degrees: Sequence[float], shift: Sequence[float], centre: Sequence[float]) -> np.ndarray:
