@@ -10,7 +10,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, TextIO
 
-from ..config import Common, GroupSettings, Settings, SimulateSettings, TrainSettings, to_toml
+from ..config import Common, GroupSettings, Settings, SimulateSettings, TrainSettings, flag, to_toml
 from ..errors import InputError, Interrupted, MethodError
 from ..resources import interruptible, keep_freed_memory
 from .enhance import is_enhance_command, run_enhance
@@ -176,7 +176,7 @@ def _from_disk(settings: Settings) -> int:
 
     alone = ("reports_only", "boilerplate_only", "dry_run")
     if len(together := [name for name in alone if getattr(settings, name)]) > 1:
-        words = " and ".join(f"--{name.replace('_', '-')}" for name in together)
+        words = " and ".join(map(flag, together))
         message = (
             f"Expected one of --reports-only, --boilerplate-only and --dry-run, found {words}; leave out all but one."
         )

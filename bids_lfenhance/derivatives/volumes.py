@@ -1,6 +1,5 @@
 """All volumes of one subject in one tidy table, read from the tables beside the segmentations."""
 
-import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -71,8 +70,8 @@ def _rows(out_dir: Path, subject: str, table: Path) -> Iterator[dict[str, Any]]:
 def _field_strength(out_dir: Path, table: Path) -> float | None:
     """Tesla, as the sidecar of the segmented image says, which that of the segmentation names."""
     try:
-        sources = json.loads(sidecar_path(table).read_text(encoding="utf-8"))["Sources"]
+        sources = optional_json(sidecar_path(table))["Sources"]
         image = out_dir / sources[0].removeprefix("bids::")
-        return float(json.loads(sidecar_path(image).read_text(encoding="utf-8"))["MagneticFieldStrength"])
-    except (OSError, ValueError, KeyError, IndexError, TypeError):
+        return float(optional_json(sidecar_path(image))["MagneticFieldStrength"])
+    except (ValueError, KeyError, IndexError, TypeError):
         return None

@@ -1,15 +1,11 @@
 """One scan without a dataset, as a step for the graphs of others."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 from nipype.interfaces.base import BaseInterfaceInputSpec, File, InputMultiObject, TraitedSpec, traits
 
 from .base import Step
-
-WEIGHTS = "weights.safetensors"
-"""The file of a training's folder that the network is read from."""
 
 
 class EnhanceScansInputs(BaseInterfaceInputSpec):
@@ -46,11 +42,11 @@ class EnhanceScans(Step):
 
     def _name_weights(self) -> None:
         """By the file itself, whose content nipype knows, from whatever folder; but for names of the registry."""
-        from ..data import read_text
+        from ..nn.weights import WEIGHTS, registry
 
         given = Path(self.inputs.weights)
         file = given / WEIGHTS if given.is_dir() else given
-        if file.is_file() and self.inputs.weights not in ("auto", *json.loads(read_text("weights/registry.json"))):
+        if file.is_file() and self.inputs.weights not in ("auto", *registry()):
             self.inputs.weights = str(file.resolve())
 
     def run_step(self, cwd: Path) -> dict[str, Any]:

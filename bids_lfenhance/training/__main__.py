@@ -10,6 +10,7 @@ from ..bids.atomic import atomic_write
 from ..errors import InputError, Interrupted, MethodError
 from ..methods import get_trainable
 from ..nn.device import choose_device
+from ..nn.weights import CARD, RECIPE, WEIGHTS
 from ..resources import check_room
 from .checkpoint import seconds_spent
 from .curves import CSV, read_curves
@@ -21,7 +22,7 @@ from .run import TrainOptions
 RUN = "run"
 """Folder of the training inside the pack: what a further call goes on from stays there."""
 
-KEPT = ("weights.safetensors", "recipe.toml", "card.md", CSV, "split.json")
+KEPT = (WEIGHTS, RECIPE, CARD, CSV, "split.json")
 """What is copied to ``--out``: at most 16 MB."""
 
 SHOWN = 50

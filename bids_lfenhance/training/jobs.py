@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .._version import __version__
-from ..bids.scans import sha256
+from ..bids.scans import file_state, sha256
 from ..config import CONTRASTS
 from ..imaging.volume import Volume
 from ..methods.options import IN_HIGH_FIELD_CONTRAST, AskedFusion
@@ -84,20 +84,12 @@ class Job:
         """Where its examples go: named by everything that decides their content, so that none is made twice."""
         files = [path for *_, path in (*self.high, *self.low)] + ([self.label_map] if self.label_map else [])
         about = dict.fromkeys(("draws", "made_by", "licence", "trained_on", *(() if self.simulates else SIMULATING)))
-        content = asdict(self) | about | {"version": __version__, "states": [_state(path) for path in files]}
+        states = [(path, *(file_state(Path(path)) or (None,))) for path in files]
+        content = asdict(self) | about | {"version": __version__, "states": states}
         if self.simulates:
             content["inputs"] = [sha256(Path(path)) for path in self.inputs]
         key = hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:10]
         return tuple(root / f"{self.name}_{key}_{number}" for number in range(self.draws if self.simulates else 1))
-
-
-def _state(path: str) -> tuple[object, ...]:
-    """What tells that a file has changed; None where there is none: who opens it says so better."""
-    try:
-        status = Path(path).stat()
-    except OSError:
-        return path, None
-    return path, status.st_size, status.st_mtime_ns
 
 
 def run_job(job: Job, root: Path) -> list[str]:

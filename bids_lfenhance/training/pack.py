@@ -14,6 +14,7 @@ import numpy as np
 
 from ..bids.atomic import atomic_folder
 from ..errors import InputError
+from ..methods.residual_options import ESTIMATE
 from ..nn.example import Example
 from ..nn.settings import JsonObject
 from ..nn.weights import LoadedWeights, load_weights
@@ -49,7 +50,7 @@ def write_pack(folder: str | Path, pack: Pack, weights_name: str) -> Path:
     if pack.start is not None:
         files[START] = pack.start.path.read_bytes()
     if "estimate_weights" in pack.settings:
-        files[ESTIMATE_WEIGHTS] = load_weights(pack.settings["estimate_weights"], "fusionnet", ()).path.read_bytes()
+        files[ESTIMATE_WEIGHTS] = load_weights(pack.settings["estimate_weights"], ESTIMATE, ()).path.read_bytes()
     about = {
         "method": pack.method,
         "weights_name": weights_name,

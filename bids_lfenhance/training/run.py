@@ -16,6 +16,7 @@ from torch import nn
 from .._version import __version__
 from ..bids.atomic import atomic_write
 from ..errors import InputError
+from ..methods.residual_options import ESTIMATE
 from ..nn.ema import WeightEMA, flat_state, set_state
 from ..nn.example import Example
 from ..nn.method import Description, Trainable
@@ -207,7 +208,7 @@ def training_subjects_of(
     """
     seen = {f"the weights {start.path}": list(start.trained_on)} if start else {}
     if estimate := getattr(settings, "estimate_weights", ""):
-        loaded = load_weights(estimate, "fusionnet", ())
+        loaded = load_weights(estimate, ESTIMATE, ())
         seen[f"the estimate {loaded.path}"] = list(loaded.trained_on)
     made = sorted({person for example in examples for person in _trained_on(example.origin)})
     return seen | ({"the simulator behind the examples": made} if made else {})

@@ -5,8 +5,7 @@ from typing import Any
 from nipype import IdentityInterface, Node, Workflow
 
 from ..interfaces.scans import EnhanceScans
-
-OUTPUTS = ("image", "std", "mask", "regions", "volumes", "qc")
+from ..outputs import OUTPUTS
 
 
 def init_enhance_wf(name: str = "enhance_wf", *, mem_gb: float = 5.0, threads: int = 1, **settings: Any) -> Workflow:

@@ -1,18 +1,18 @@
 """The plan of a training: its pairs, high field and label maps, split into training, validation and test subjects."""
 
 import dataclasses
-import json
 import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..bids.dataset import source_description
 from ..bids.filters import scan_choice
 from ..bids.plan import NoFieldStrengthError, make_plan
 from ..bids.scans import shorten
 from ..bids.simulated import NAME_SUFFIX
-from ..config import TrainSettings
+from ..config import TrainSettings, flag
 from ..config.train import PLAIN
 from ..errors import InputError
 from ..methods import description
@@ -70,8 +70,7 @@ def _labelled(settings: TrainSettings) -> list[Job]:
     for option in ("contrasts", "session_label"):
         if getattr(settings, option):
             message = (
-                f"Expected no --{option.replace('_', '-')} for {settings.method}, which learns from label maps alone; "
-                "leave it out."
+                f"Expected no {flag(option)} for {settings.method}, which learns from label maps alone; leave it out."
             )
             raise InputError(message, code="no-effect", option=option)
     jobs = _label_maps(settings.label_maps or settings.bids_dir, {})
@@ -219,21 +218,13 @@ def _is_stochastic(settings: TrainSettings) -> bool:
 
 def dataset_name(root: Path) -> str:
     """The name that prefixes the subjects of a dataset; a simulated dataset keeps that of its high field."""
-    name = str(_description(root).get("Name") or "").removesuffix(NAME_SUFFIX)
+    name = str(source_description(root).get("Name") or "").removesuffix(NAME_SUFFIX)
     return " ".join((name or root.resolve().name).replace("/", " ").split())
 
 
 def licence_of(root: Path) -> str:
     """The licence of a dataset, "" where its description names none."""
-    return str(_description(root).get("License") or "")
-
-
-def _description(root: Path) -> dict[str, Any]:
-    try:
-        description = json.loads((root / "dataset_description.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return description if isinstance(description, dict) else {}
+    return str(source_description(root).get("License") or "")
 
 
 def choose_split(settings: TrainSettings, jobs: Sequence[Job]) -> Split:
