@@ -2,6 +2,7 @@
 
 import math
 import tomllib
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,7 +25,9 @@ def test_what_is_written_is_what_is_read(table: dict[str, Any]) -> None:
 
 
 def test_numbers_keep_their_kind_and_nothing_is_no_value() -> None:
-    found = tomllib.loads(dumps({"one": 1.0, "far": 1e300, "never": math.inf, "yes": True}))
-    assert [type(value) for value in found.values()] == [float, float, float, bool]
+    table = {"one": 1.0, "far": 1e300, "never": math.inf, "yes": True, "nothing": None, "inner": [{"nothing": None}]}
+    found = tomllib.loads(dumps(table | {"where": Path("a/b"), "none": {"nothing": None}}))
+    assert [type(found[key]) for key in ("one", "far", "never", "yes")] == [float, float, float, bool]
+    assert (found["where"], found["inner"], found["none"], "nothing" in found) == ("a/b", [{}], {}, False)
     with pytest.raises(TypeError, match="no word"):
-        dumps({"nothing": None})
+        dumps({"nothing": [None]})

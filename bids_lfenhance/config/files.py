@@ -25,25 +25,13 @@ _NOT_TO_RUN = {"dry_run", "reports_only", "boilerplate_only"}
 
 
 def to_toml(settings: Common, **tables: Mapping[str, Any]) -> str:
-    """The resolved settings as TOML; what is unset (None) is left out, as TOML has no word for it.
+    """The resolved settings as TOML; what is unset (None) is left out.
 
     ``tables`` are the settings of the ``method`` and the ``simulator`` in use; their ``device`` is the run's.
     """
     run = {f.name: getattr(settings, f.name) for f in fields(settings) if f.name not in _PARTS | _NOT_TO_RUN}
     parts = {name: {key: value for key, value in own.items() if key != "device"} for name, own in tables.items()}
-    return dumps({name: _plain(table) for name, table in {"run": run, **parts}.items()})
-
-
-def _plain(table: Mapping[str, Any]) -> dict[str, Any]:
-    plain: dict[str, Any] = {}
-    for key, value in table.items():
-        if isinstance(value, Path):
-            plain[key] = str(value)
-        elif isinstance(value, tuple):
-            plain[key] = list(value)
-        elif value is not None:
-            plain[key] = value
-    return plain
+    return dumps({"run": run, **parts})
 
 
 def from_toml(path: Path, kind: type[Common] = Settings) -> dict[str, dict[str, Any]]:

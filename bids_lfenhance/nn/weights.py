@@ -119,21 +119,8 @@ def save_weights(
     # The recipe names the hash, so it comes last: what it vouches for is there.
     atomic_write(folder / WEIGHTS, content)
     atomic_write(folder / CARD, card.replace("{sha256}", digest))
-    atomic_write(folder / RECIPE, dumps(_for_toml({**recipe, "weights_sha256": digest})))
+    atomic_write(folder / RECIPE, dumps({**recipe, "weights_sha256": digest}))
     return folder
-
-
-def _for_toml(values: JsonObject) -> dict[str, object]:
-    """Plain values for TOML, which has no word for nothing: what is None is left out, paths become text."""
-
-    def item(value: object) -> object:
-        if isinstance(value, Mapping):
-            return _for_toml(value)
-        if isinstance(value, list | tuple):
-            return [item(one) for one in value]
-        return str(value) if isinstance(value, Path) else value
-
-    return {str(key): item(value) for key, value in values.items() if value is not None}
 
 
 def load_weights(source: str | Path, method: str, contrasts: Sequence[str]) -> LoadedWeights:
