@@ -80,11 +80,15 @@ class Job:
         """Whether its low field is made here: not acquired, nor left to the training."""
         return bool(self.simulator) and not self.low and not self.heads
 
+    @property
+    def files(self) -> list[str]:
+        """The paths of what it is made from."""
+        return [path for *_, path in (*self.high, *self.low)] + ([self.label_map] if self.label_map else [])
+
     def folders(self, root: Path) -> tuple[Path, ...]:
         """Where its examples go: named by everything that decides their content, so that none is made twice."""
-        files = [path for *_, path in (*self.high, *self.low)] + ([self.label_map] if self.label_map else [])
         about = dict.fromkeys(("draws", "made_by", "licence", "trained_on", *(() if self.simulates else SIMULATING)))
-        states = [(path, *(file_state(Path(path)) or (None,))) for path in files]
+        states = [(path, *(file_state(Path(path)) or (None,))) for path in self.files]
         content = asdict(self) | about | {"version": __version__, "states": states}
         if self.simulates:
             content["inputs"] = [sha256(Path(path)) for path in self.inputs]
@@ -111,9 +115,9 @@ def run_job(job: Job, root: Path) -> list[str]:
 
 def paired(job: Job) -> Session:
     """The session of a real pair, registered and masked; ``low`` has its stacks, as placed on the high field."""
-    from ..imaging.preprocess import prepare_reference, prepare_session
+    from ..imaging.preprocess import prepare_session
 
-    high, _, _ = prepare_reference([(name, contrast, image) for name, contrast, _, image in _opened(job.high)])
+    high = _high_field(job)
     low, _ = prepare_session(_opened(job.low), high)
     return paired_session(chosen_contrasts(low, job.contrasts), chosen_contrasts(high, job.contrasts), job.fusion)
 
@@ -139,7 +143,6 @@ def _keep_head(folder: Path, job: Job) -> None:
     """High field of one person, bias-corrected and cut to the brain, or the brain of a label map; as bytes."""
     from .heads import brain_labels, head_bytes
 
-    files = [job.label_map] if job.label_map else [path for *_, path in job.high]
     if job.label_map:
         images, contrasts = brain_labels(job.label_map), tuple(CONTRASTS)
     else:
@@ -147,7 +150,7 @@ def _keep_head(folder: Path, job: Job) -> None:
         images, contrasts = head_bytes(high, mask), high.contrasts
     write_head(
         folder, images, contrasts, job.subject, job.session, dataset=job.dataset, origin={"licence": job.licence},
-        sources=[(str(path), sha256(Path(path))) for path in files],
+        sources=_files_of(job),
     )  # fmt: skip
 
 
@@ -166,11 +169,9 @@ def _keep_stacks(folder: Path, job: Job) -> None:
 def _brain_of(job: Job) -> tuple[Volume, np.ndarray]:
     """High field of one person on the canonical grid, and its brain (X, Y, Z) bool."""
     from ..imaging.anatomy import find_anatomy
-    from ..imaging.preprocess import prepare_reference
     from ..simulators.source import check_brain
 
-    high, _, _ = prepare_reference([(name, contrast, image) for name, contrast, _, image in _opened(job.high)])
-    high = chosen_contrasts(high, job.contrasts)
+    high = chosen_contrasts(_high_field(job), job.contrasts)
     anatomy = find_anatomy(high.channel(high.contrasts[0]), high.grid, high.contrasts[0])
     check_brain(anatomy, job.name)
     return high, anatomy.mask
@@ -182,10 +183,8 @@ def _keep_labels(folder: Path, job: Job) -> None:
     from ..segmentation.warps import warps_of_labels
     from ..simulators.labelmap import load_labels
 
-    path = job.label_map or ""
-    label_map = load_labels(path)
+    label_map = load_labels(job.label_map or "")
     kinds = label_map.on_grid(read_kinds(label_map.labels))
-    about = {"licence": job.licence}
     write_labels(
         folder,
         kinds,
@@ -194,8 +193,8 @@ def _keep_labels(folder: Path, job: Job) -> None:
         label_map.grid.affine,
         job.subject,
         dataset=job.dataset,
-        origin=about,
-        sources=[(path, sha256(Path(path)))],
+        origin={"licence": job.licence},
+        sources=_files_of(job),
     )
 
 
@@ -210,12 +209,17 @@ def _trained_on(settings: object, simulator: str, contrasts: Sequence[str]) -> l
 
 def _sources(job: Job) -> list[HighField]:
     """The high field of a real head, one source per contrast."""
-    from ..imaging.preprocess import prepare_reference
     from ..simulators.source import high_field_sources
 
-    high, _, _ = prepare_reference([(name, contrast, image) for name, contrast, _, image in _opened(job.high)])
     names = {contrast: name for name, contrast, *_ in job.high}
-    return high_field_sources(chosen_contrasts(high, job.contrasts), names)
+    return high_field_sources(chosen_contrasts(_high_field(job), job.contrasts), names)
+
+
+def _high_field(job: Job) -> Volume:
+    """High field of one person on the canonical grid, every contrast that there is."""
+    from ..imaging.preprocess import prepare_reference
+
+    return prepare_reference([(name, contrast, image) for name, contrast, _, image in _opened(job.high)])[0]
 
 
 def _opened(images: Sequence[Image]) -> "list[tuple[str, str, str | None, Nifti1Image]]":
@@ -248,5 +252,4 @@ def _about(job: Job) -> dict[str, object]:
 
 
 def _files_of(job: Job) -> list[tuple[str, str]]:
-    files = [path for *_, path in (*job.high, *job.low)] + ([job.label_map] if job.label_map else [])
-    return [(path, sha256(Path(path))) for path in files]
+    return [(path, sha256(Path(path))) for path in job.files]
