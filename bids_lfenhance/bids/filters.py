@@ -19,7 +19,7 @@ from typing import Any
 
 from ..config import CONTRASTS, Common
 from ..errors import InputError
-from .scans import Scan, shorten, strip_prefix
+from .scans import Scan, shorten
 from .sidecars import read_json, split_name
 
 ENTITIES = {
@@ -115,7 +115,7 @@ def _is(value: str | None, choice: Any, entity: str) -> bool:
         return True
     if value is None:
         return False
-    label = strip_prefix(str(choice), entity)
+    label = str(choice).removeprefix(f"{entity}-")
     if entity == "run" and label.isdecimal() and value.isdecimal():
         return int(label) == int(value)
     return label.lstrip(".") == value.lstrip(".")

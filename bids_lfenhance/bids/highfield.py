@@ -13,7 +13,7 @@ from .filters import Filters, check_filters, passes
 from .layout import list_images
 from .pairing import one_per_contrast
 from .plan import check_sessions
-from .scans import Scan, choose_subjects, make_scans, shorten, strip_prefix
+from .scans import Scan, choose_subjects, make_scans, shorten
 from .sidecars import SidecarFinder
 from .unread_files import odd_folders, unread_images, without_ignored
 
@@ -106,7 +106,7 @@ def plan_simulation(
     notes += ignored + odd_folders(root, subjects) + unread_images(root, subjects)
     finder = SidecarFinder(root)
     scans_of = {subject: make_scans(images[subject], finder) for subject in subjects}
-    wanted = frozenset(strip_prefix(label, "ses") for label in sessions)
+    wanted = frozenset(label.removeprefix("ses-") for label in sessions)
     check_sessions(wanted, [scan for scans, _ in scans_of.values() for scan in scans])
     planned: list[HighFieldSession] = []
     skipped: list[tuple[str, str]] = []

@@ -14,7 +14,7 @@ from .layout import list_images
 from .lesions import lesion_masks
 from .pairing import choose_reference
 from .participants import participants_notes
-from .scans import Scan, choose_subjects, make_scans, shorten, strip_prefix
+from .scans import Scan, choose_subjects, make_scans, shorten
 from .sessions import LowFieldSession, Plan
 from .sidecars import SidecarFinder, read_json
 from .stack_choice import choose_stacks
@@ -69,7 +69,7 @@ def make_plan(
     images, warnings = list_images(root, subjects, Path(database_dir).absolute() if database_dir else None)
     images, ignored = without_ignored(root, images)
     finder = SidecarFinder(root)
-    wanted = frozenset(strip_prefix(label, "ses") for label in sessions)
+    wanted = frozenset(label.removeprefix("ses-") for label in sessions)
     scans_of = {subject: make_scans(images[subject], finder) for subject in subjects}
     warnings += ignored + _dataset_warnings(root, subjects) + (() if asked else participants_without_data(root))
     warnings += participants_notes(root, subjects)

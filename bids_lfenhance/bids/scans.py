@@ -170,15 +170,6 @@ def plane_of_sidecar(sidecar: Mapping[str, Any]) -> str | None:
     return ("sag", "cor", "axi")[normal.index(max(normal))]
 
 
-def strip_prefix(label: str, prefix: str) -> str:
-    """The label without its prefix: ``sub-01`` and ``01`` are the same participant.
-
-    >>> strip_prefix("sub-01", "sub"), strip_prefix("01", "sub")
-    ('01', '01')
-    """
-    return label.removeprefix(f"{prefix}-")
-
-
 def list_subjects(bids_dir: Path) -> tuple[str, ...]:
     """Labels of all subjects that have a folder, sorted."""
     if not bids_dir.is_dir():
@@ -211,7 +202,7 @@ def _root_nearby(folder: Path) -> str:
 def choose_subjects(bids_dir: Path, participants: Iterable[str]) -> tuple[str, ...]:
     """The requested subjects (all of them where none is named), each known to have a folder."""
     known = list_subjects(bids_dir)
-    asked = tuple(dict.fromkeys(strip_prefix(label, "sub") for label in participants))
+    asked = tuple(dict.fromkeys(label.removeprefix("sub-") for label in participants))
     if unknown := [label for label in asked if label not in known]:
         folders = [label for label in unknown if (bids_dir / f"sub-{label}").is_dir()]
         why = f" (sub-{folders[0]}: {why_no_label('sub-' + folders[0]).replace(';', ',')})" if folders else ""

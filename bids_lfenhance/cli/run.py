@@ -6,7 +6,6 @@ import os
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
-from importlib import import_module
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -65,7 +64,9 @@ def run(settings: Common) -> int:
         case SimulateSettings():
             return _simulate(settings)
         case TrainSettings():
-            if results := import_module("bids_lfenhance.workflows.train").run_train(settings):
+            from ..workflows.train import run_train
+
+            if results := run_train(settings):
                 print_lines(results)
             return DONE
         case Settings():

@@ -6,6 +6,7 @@ import numpy as np
 from scipy import ndimage
 
 from ..imaging.grid import Grid
+from ..imaging.profile import FWHM_PER_SD
 
 SMOOTHING_FWHM = 3.0
 """Width in mm of the Gaussian that all of it is smoothed by: the error of one voxel cannot be foreseen."""
@@ -64,7 +65,7 @@ def expected_error(std: np.ndarray, cycle: np.ndarray, mask: np.ndarray, grid: G
 
 def smoothed(values: np.ndarray, mask: np.ndarray, grid: Grid) -> np.ndarray:
     """(X, Y, Z) float32: values (X, Y, Z) smoothed by ``SMOOTHING_FWHM``, as if there were nothing but the mask."""
-    sd = [SMOOTHING_FWHM / np.sqrt(8 * np.log(2)) / zoom for zoom in grid.zooms]
+    sd = [SMOOTHING_FWHM / FWHM_PER_SD / zoom for zoom in grid.zooms]
     blurred = ndimage.gaussian_filter(np.where(mask, values, 0).astype(np.float32), sd)
     share = ndimage.gaussian_filter(mask.astype(np.float32), sd)
     return np.where(mask, blurred / np.maximum(share, 1e-6), 0).astype(np.float32)

@@ -17,6 +17,7 @@ from ..config import TISSUES
 from ..errors import InputError
 from ..imaging.acquisition import Acquisition, Frame
 from ..imaging.grid import Grid, box_of, coverage, resample, zooms_of
+from ..imaging.profile import FWHM_PER_SD
 from ..imaging.volume import Stack
 
 FLOOR = 0.02
@@ -185,7 +186,7 @@ def _combine(fits: Sequence[_Fit], grid: Grid, inside: np.ndarray) -> np.ndarray
         total[measured] += value[measured] / weight[measured]
         count += measured
     measured = (count > 0) & inside
-    sd = [SMOOTHING_FWHM / np.sqrt(8 * np.log(2)) / zoom for zoom in grid.zooms]
+    sd = [SMOOTHING_FWHM / FWHM_PER_SD / zoom for zoom in grid.zooms]
     mean = np.divide(total, count, out=np.zeros_like(total), where=measured)
     blurred = ndimage.gaussian_filter(mean, sd)
     share = ndimage.gaussian_filter(measured.astype(np.float32), sd)

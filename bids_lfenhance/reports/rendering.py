@@ -180,9 +180,9 @@ def encode_thumbnail(picture: np.ndarray, height: int) -> bytes:
     """A grey picture (rows, cols) uint8 as a JPEG of so many rows."""
     from PIL import Image
 
-    buffer, width = io.BytesIO(), round(picture.shape[1] * height / picture.shape[0])
-    Image.fromarray(np.ascontiguousarray(picture)).resize((width, height)).save(buffer, "JPEG", quality=70)
-    return buffer.getvalue()
+    width = round(picture.shape[1] * height / picture.shape[0])
+    small = Image.fromarray(np.ascontiguousarray(picture)).resize((width, height))
+    return _encoded(np.asarray(small), "JPEG", quality=70)
 
 
 def _encoded(pixels: np.ndarray, kind: str, **words: int) -> bytes:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ...errors import InputError, MethodError
+from ...imaging.profile import FWHM_PER_SD
 from ...nn.settings import JsonObject
 from .loss import rician_mean, segmentation
 from .network import NeuralField
@@ -34,7 +35,7 @@ def omega_for(settings: InrSettings, seen: Observations) -> float:
     """ω₀: as set, or scaled to the number of low-field samples across the field of view."""
     if settings.omega > 0:
         return settings.omega
-    finest = float(np.linalg.norm(seen.profile, axis=1).min()) * 2.3548
+    finest = float(np.linalg.norm(seen.profile, axis=1).min()) * FWHM_PER_SD
     return min(30.0, max(2.0, 2 / finest / SAMPLES_PER_RADIAN))
 
 
