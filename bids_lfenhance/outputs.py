@@ -19,8 +19,9 @@ OUTPUTS: Mapping[str, tuple[str, ...]] = {
 
 
 def check_outputs(paths: Mapping[str, Path], scans: Collection[Path] = ()) -> None:
-    """Raise ``InputError`` for files, by name as in ``OUTPUTS``, that could not be what they should, one for two, and
-    one of the ``scans``, resolved.
+    """Raise ``InputError`` for an output whose ending does not fit, that is named twice, is an input, or is a folder.
+
+    ``paths`` by name as in ``OUTPUTS``; ``scans`` resolved.
     """
     resolved = [path.resolve() for path in paths.values()]
     for (name, path), place in zip(paths.items(), resolved, strict=True):

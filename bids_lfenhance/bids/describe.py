@@ -136,7 +136,7 @@ def merged(sentences: Sequence[str]) -> list[str]:
 
 
 def alike(entries: Sequence[tuple[str, str]]) -> list[str]:
-    """(Whose, sentence) as lines; those that differ only in names and figures are one, which names who they are of."""
+    """One line for each group of (whose, sentence) that differ in names and numbers only, with whose they are."""
     groups: dict[str, list[tuple[str, str]]] = {}
     for owner, sentence in entries:
         groups.setdefault(_IDENTIFYING.sub("#", sentence), []).append((owner, sentence))

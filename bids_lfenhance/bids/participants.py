@@ -39,7 +39,7 @@ _NUMBER = re.compile(r"0*(?P<number>\d+(?:[.,]\d+)?)\s*(?P<unit>[a-z ]*)\.?", re
 def given_rows(folder: Path) -> list[dict[str, str]]:
     """The rows of a dataset's participants.tsv, ``sub-`` added where it was left out.
 
-    None where there is no table, or none that can be read: ``participants_notes`` says so.
+    Empty where there is no table or it cannot be read: ``participants_notes`` says so.
     """
     rows = optional_table(folder / TABLE)
     key = next((name for row in rows[:1] for name in row if name.lower() == "participant_id"), "participant_id")

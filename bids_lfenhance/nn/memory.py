@@ -65,7 +65,7 @@ class _Alive(TorchDispatchMode):
 
 
 def peak_bytes(work: Callable[[], object]) -> int:
-    """The most bytes that what ``work`` makes takes at once; made without gradients. Its tensors are best meta ones."""
+    """Peak memory in bytes of the tensors that ``work`` allocates, without gradients; of meta tensors none is taken."""
     with torch.no_grad(), _Alive() as alive:
         work()
     return alive.peak

@@ -236,7 +236,7 @@ def _is_sloppy(session: Session) -> bool:
 
 
 def _find_unsegmented(cohort: Cohort, sloppy: Collection[tuple[str, str]]) -> None:
-    """Gives complete images that lack a segmentation which others have a status that says so.
+    """Mark complete images that lack a segmentation which others have.
 
     Regions of low field itself are found only beside high field, and none in a ``sloppy`` session.
     """

@@ -251,7 +251,7 @@ def _threads(settings: Settings, spec: RunSpec, sessions: int) -> int:
 
 
 def _memory_per_enhancement(settings: Settings, spec: RunSpec, sessions: int) -> float:
-    """GiB for the arrays of one enhancement, such that as many as can go at once fit beside each other."""
+    """GiB that each enhancement may take when as many as can run at once do."""
     at_once = [sessions, (settings.nprocs or available_cpus()) // spec.threads]
     at_once.append(int(spec.mem_gb // MINIMUM_MEMORY_GB[settings.sloppy]))
     return spec.mem_gb / max(1, min(at_once)) - LIBRARIES_GB
