@@ -1,6 +1,6 @@
 """The methods text for a paper, made from what the sidecars say was done, with its references and licences."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,8 @@ from .._version import __version__
 from ..bids.describe import plural
 from ..data.references import bibtex, reference_text
 from ..methods import METHODS, description
-from .collect import Output, Subject, collect
+from .collect import Output, Session, Subject, collect
+from .made_with import listed, make_of, mixed_makes, named, version_of
 from .tables import field_strength
 
 LICENCES = (
@@ -79,7 +80,7 @@ class ReferenceNumbers:
 def boilerplate(out_dir: Path, subject: str | None = None) -> str:
     """Markdown: the methods section of a paper about this derivative, of one subject or of all.
 
-    Of all, what is said must hold for every subject, so the settings come from the first that has an enhanced image.
+    What does not hold for every session says for which it does.
     """
     return _markdown(_subjects(out_dir, subject))
 
@@ -122,46 +123,70 @@ def _subjects(out_dir: Path, subject: str | None) -> list[Subject]:
 
 
 def describe(subjects: list[Subject]) -> Methods:
-    """What was done, from the first subject's sidecars; counts are over all of them."""
-    cite, first = ReferenceNumbers(), subjects[0]
-    if not any(subject.sessions for subject in subjects):
+    """What was done, from the sidecars; what does not hold for every session says for which it does."""
+    cite = ReferenceNumbers()
+    sessions = [session for subject in subjects for session in subject.sessions]
+    if not sessions:
         return Methods(("No session was finished, so there is no method to describe.",), (), LICENCES)
-    images = _enhanced(first)
-    sidecar = images[0].sidecar if images else {}
+    pairs = [(subject, session) for subject in subjects for session in subject.sessions]
+    pairs = [pair for pair in pairs if pair[1].enhanced] or pairs
     parts = [
-        _opening(subjects, sidecar, cite),
-        _preparation(first, cite),
-        *(_enhancement(output, cite) for output in {output.desc: output for output in images}.values()),
-        _regions(first, cite),
-        _trust(first, cite),
+        _opening(subjects, sessions, cite),
+        _preparation(sessions, cite),
+        *_each(pairs, lambda session: (_enhancement(one, cite) for one in _results(session))),
+        *_each(pairs, lambda session: [_regions(session, cite)]),
+        _trust(sessions, cite),
         "The images are estimates for research use and not for diagnosis.",
-        "Made with --sloppy, for trying the app out: not to be published." if sidecar.get("Sloppy") is True else "",
+        *_each(pairs, _sloppy),
+        *mixed_makes(pairs),
     ]
-    return Methods(tuple(p for p in parts if p), tuple(cite.keys), (*_data_licences(first), *LICENCES))
+    return Methods(tuple(p for p in parts if p), tuple(cite.keys), (*_data_licences(subjects[0]), *LICENCES))
+
+
+def _each(pairs: Sequence[tuple[Subject, Session]], words: Callable[[Session], Iterable[str]]) -> list[str]:
+    """The paragraphs about each session, each once, with the sessions it is about where it is not about all."""
+    about: dict[str, list[str]] = {}
+    for subject, session in pairs:
+        for text in filter(None, dict.fromkeys(words(session))):
+            about.setdefault(text, []).append(named(subject, session))
+    return [
+        text if len(names) == len(pairs) else f"Of {plural(len(names), 'session')} ({listed(names)}): {text}"
+        for text, names in about.items()
+    ]
+
+
+def _results(session: Session) -> Iterable[Output]:
+    """One image of every result and its settings."""
+    return {(output.desc, make_of(output)): output for output in session.enhanced}.values()
+
+
+def _sloppy(session: Session) -> Iterable[str]:
+    if any(output.sidecar.get("Sloppy") is True for output in session.enhanced):
+        yield "Made with --sloppy, for trying the app out: not to be published."
 
 
 def _enhanced(subject: Subject) -> list[Output]:
     return [output for session in subject.sessions for output in session.enhanced]
 
 
-def _opening(subjects: list[Subject], sidecar: Any, cite: ReferenceNumbers) -> str:
-    sessions = [session for subject in subjects for session in subject.sessions]
-    version = str(sidecar.get("GeneratedWith", "")).removeprefix("bids_lfenhance ")
+def _opening(subjects: list[Subject], sessions: Sequence[Session], cite: ReferenceNumbers) -> str:
+    versions = " and ".join(sorted({version_of(output) for session in sessions for output in session.enhanced} - {""}))
     low = sorted({field_strength(s.get("FieldStrength")) for session in sessions for s in session.scans} - {"–"})
     stacks = sum(len(session.scans) for session in sessions)
     paired = sum(session.reference is not None for session in sessions)
     return (
         f"Low-field brain MRI{' (' + ', '.join(low) + ')' if low else ''}, organised as BIDS {cite('bids')}, was "
-        f"processed with the BIDS App {cite('apps')} bids_lfenhance{' ' + version if version else ''}, a workflow on "
+        f"processed with the BIDS App {cite('apps')} bids_lfenhance{' ' + versions if versions else ''}, a workflow on "
         f"Nipype {cite('nipype')}: {plural(len(subjects), 'subject')}, {plural(len(sessions), 'low-field session')}, "
         f"{plural(stacks, 'scan')}, {paired} of the sessions with a high-field reference."
     )
 
 
-def _preparation(subject: Subject, cite: ReferenceNumbers) -> str:
-    paired = any(session.reference for session in subject.sessions)
-    target = " and then to the high-field reference" if paired else ""
-    grids = sorted({str(session.record.get("Resolution", "1mm")).removesuffix("mm") for session in subject.sessions})
+def _preparation(sessions: Sequence[Session], cite: ReferenceNumbers) -> str:
+    paired = [session.reference is not None for session in sessions]
+    target = " and then to the high-field reference" if any(paired) else ""
+    target += " where there is one" if any(paired) and not all(paired) else ""
+    grids = sorted({str(session.record.get("Resolution", "1mm")).removesuffix("mm") for session in sessions})
     return (
         f"Each scan was corrected for intensity non-uniformity with N4 {cite('n4')}; the scans of a session were "
         f"aligned rigidly to one another{target} by least squares, each blurred by the other's slice profile, and "
@@ -171,10 +196,9 @@ def _preparation(subject: Subject, cite: ReferenceNumbers) -> str:
     )
 
 
-def _regions(subject: Subject, cite: ReferenceNumbers) -> str:
+def _regions(session: Session, cite: ReferenceNumbers) -> str:
     """The segmentation of the anatomical regions; empty if there was none."""
-    channels = [channel for session in subject.sessions for channel in session.channels]
-    outputs = [one.output for channel in channels for one in channel.regions.values()]
+    outputs = [one.output for channel in session.channels for one in channel.regions.values()]
     output = next(iter(outputs), None)
     if output is None:
         return ""
@@ -229,12 +253,12 @@ def _contrast(contrasts: Collection[str], settings: Mapping[str, Any]) -> str:
     )
 
 
-def _trust(subject: Subject, cite: ReferenceNumbers) -> str:
+def _trust(sessions: Sequence[Session], cite: ReferenceNumbers) -> str:
     text = (
         "A risk map compares the result, degraded again as each scan was acquired, with that scan, in units of the "
         "noise; it is blind to detail finer than the scans resolve."
     )
-    if any(session.metrics for session in subject.sessions):
+    if any(session.metrics for session in sessions):
         text += (
             " Against high field, peak signal-to-noise ratio, structural similarity "
             f"{cite('ssim')} and further metrics were computed under named protocols, with the plain mean as the "

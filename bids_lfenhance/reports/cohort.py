@@ -20,6 +20,7 @@ from ..evaluation.metric_definitions import DICE, VOLUME_DIFFERENCE
 from ..evaluation.structures import HIGH, OVERLAP_KEYS, VOLUME_KEYS
 from ..evaluation.subject_values import SubjectValues
 from .collect import REGION_SEGMENTATIONS, Channel, Output, SegmentationOutputs, Session, Subject, collect, read_run
+from .made_with import mixed_makes
 from .session_order import labels_in_time, orders_in_time
 from .tables import lesion_contrast
 from .usable import summed_up, usable_images
@@ -149,6 +150,7 @@ def read_cohort(out_dir: Path, bids_dir: Path, subjects: Iterable[str], sessions
     cohort.people = _people(out_dir, bids_dir, wanted)
     cohort.notes += participants_notes(bids_dir, wanted)
     cohort.notes += _notes_on([*((name, None) for name in sorted(left)), *sorted(gone, key=str)], sloppy)
+    cohort.notes += mixed_makes(pairs)
     absent, _ = absent_participants(bids_dir, [f"sub-{name}" for name in known_subjects(out_dir)])
     cohort.absent = tuple(sorted(name.removeprefix("sub-") for name in absent))
     return cohort
