@@ -1,9 +1,11 @@
-"""What is wrong with a file that should hold the output of a step: missing, empty, cut short."""
+"""What is wrong with a file that should hold the output of a step (missing, empty, cut short), or with a folder."""
 
 import gzip
 import json
 import math
+import os
 import zlib
+from collections.abc import Iterable
 from pathlib import Path
 
 NIFTI2 = 540
@@ -11,6 +13,20 @@ NIFTI2 = 540
 
 UNREADABLE = (OSError, EOFError, ValueError, OverflowError, zlib.error)
 """What reading damaged bytes may raise."""
+
+
+def closed_folder(subject: Path) -> str:
+    """The sentence on a folder of a subject (its own, ``ses-*``, ``anat``) that may not be read; or nothing."""
+    for folder in (subject, *subject.glob("anat"), *subject.glob("ses-*"), *subject.glob("ses-*/anat")):
+        if folder.exists() and not os.access(folder, os.R_OK | os.X_OK):
+            return f"Expected to be able to read {folder}, found no permission to; change it, and run again."
+    return ""
+
+
+def readable_subjects(root: Path, subjects: Iterable[str]) -> tuple[tuple[str, ...], list[tuple[str, str]]]:
+    """(The subjects whose folders may be read; the others, each with the sentence that says why not)."""
+    found = {subject: closed_folder(root / f"sub-{subject}") for subject in subjects}
+    return tuple(name for name, why in found.items() if not why), [(name, why) for name, why in found.items() if why]
 
 
 def file_defect(path: Path) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 from ..config import CONTRASTS
 from ..errors import InputError
+from .defects import readable_subjects
 from .describe import plain_table, plan_text, plural
 from .field_strength import HIGH_FIELD_FROM, field_kind, read_field_strength
 from .filters import Filters, check_filters, passes
@@ -100,7 +101,7 @@ def plan_simulation(
     """
     root = Path(bids_dir).absolute()
     rules = check_filters(filters or {})
-    subjects = choose_subjects(root, participants)
+    subjects, failed = readable_subjects(root, choose_subjects(root, participants))
     images, notes = list_images(root, subjects, Path(database_dir).absolute() if database_dir else None)
     images, ignored = without_ignored(root, images)
     notes += ignored + odd_folders(root, subjects) + unread_images(root, subjects)
@@ -110,7 +111,6 @@ def plan_simulation(
     check_sessions(wanted, [scan for scans, _ in scans_of.values() for scan in scans])
     planned: list[HighFieldSession] = []
     skipped: list[tuple[str, str]] = []
-    failed: list[tuple[str, str]] = []
     lower: list[Scan] = []
     for subject, (scans, _) in scans_of.items():
         try:

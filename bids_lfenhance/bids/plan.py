@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ..errors import InputError
+from .defects import readable_subjects
 from .describe import describe
 from .field_strength import HIGH_FIELD_FROM, LOW_FIELD_BELOW, field_kind, read_field_strength, session_warnings
 from .filters import Filters, check_filters, passes
@@ -65,7 +66,8 @@ def make_plan(
     rules = check_filters(filters or {})
     _check_assumed(assume_field_strength)
     asked = tuple(participants)
-    subjects = choose_subjects(root, asked)
+    every = choose_subjects(root, asked)
+    subjects, failed = readable_subjects(root, every)
     images, warnings = list_images(root, subjects, Path(database_dir).absolute() if database_dir else None)
     images, ignored = without_ignored(root, images)
     finder = SidecarFinder(root)
@@ -77,7 +79,6 @@ def make_plan(
     check_sessions(wanted, [scan for scans, _ in scans_of.values() for scan in scans])
     planned: list[LowFieldSession] = []
     skipped: list[tuple[str, str]] = []
-    failed: list[tuple[str, str]] = []
     unknown: list[Scan] = []
     for subject, (scans, _) in scans_of.items():
         try:
@@ -90,7 +91,7 @@ def make_plan(
             warnings += notes if own else ()
             if not own:
                 skipped.append((subject, " ".join(notes)))
-    if unknown and len(failed) == len(subjects):
+    if unknown and len(failed) == len(every):
         raise NoFieldStrengthError(unknown)
     return Plan(name_missing(planned), tuple(skipped), tuple(failed), warnings)
 

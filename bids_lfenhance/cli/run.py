@@ -172,6 +172,7 @@ def resolve_method(settings: Settings, device: str) -> dict[str, Any]:
 def _from_disk(settings: Settings) -> int:
     """``--boilerplate-only`` and ``--reports-only``: what the derivative suffices for."""
     from ..bids.dataset import check_ours
+    from ..bids.defects import readable_subjects
     from ..reports.boilerplate import boilerplate
     from ..reports.page import write_report
 
@@ -187,15 +188,18 @@ def _from_disk(settings: Settings) -> int:
     if not subjects:
         message = f"Expected subjects in {settings.out_dir}, found none; run the participant level first."
         raise InputError(message, code="no-subjects", path=settings.out_dir)
-    for subject in (name.removeprefix("sub-") for name in subjects):
+    labels = [name.removeprefix("sub-") for name in subjects]
+    for subject in labels:
         if not (settings.out_dir / f"sub-{subject}").is_dir():
             message = f"Expected sub-{subject} in {settings.out_dir}, found no such folder."
             raise InputError(message, code="unknown-subject", subjects=(subject,))
-        if settings.boilerplate_only:
-            print_lines(boilerplate(settings.out_dir, subject))
-        else:
-            print_lines(write_report(settings.out_dir, subject))
-    return DONE
+    readable, closed = readable_subjects(settings.out_dir, labels)
+    if settings.boilerplate_only:
+        print_lines(boilerplate(settings.out_dir, labels))
+    for subject in () if settings.boilerplate_only else readable:
+        print_lines(write_report(settings.out_dir, subject))
+    _to_stderr(*(f"bids_lfenhance: error: {sentence}" for _, sentence in closed))
+    return FAILED if closed else DONE
 
 
 class _Stderr:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from .._version import __version__
+from ..bids.defects import readable_subjects
 from ..bids.describe import plural
 from ..data.references import bibtex, reference_text
 from ..methods import METHODS, description
@@ -77,17 +78,17 @@ class ReferenceNumbers:
         return "[" + ", ".join(str(self.keys.index(key) + 1) for key in keys) + "]"
 
 
-def boilerplate(out_dir: Path, subject: str | None = None) -> str:
-    """Markdown: the methods section of a paper about this derivative, of one subject or of all.
+def boilerplate(out_dir: Path, subjects: Iterable[str] = ()) -> str:
+    """Markdown: the methods section of a paper about this derivative, of these subjects or of all.
 
     What does not hold for every session says for which it does.
     """
-    return _markdown(_subjects(out_dir, subject))
+    return _markdown(_subjects(out_dir, subjects))
 
 
 def citation(out_dir: Path) -> tuple[str, str]:
     """(``boilerplate`` of all subjects; BibTeX: the software, and what that text cites): each subject is read once."""
-    subjects = _subjects(out_dir, None)
+    subjects = _subjects(out_dir)
     return _markdown(subjects), "\n".join([SOFTWARE, bibtex(describe(subjects).keys if subjects else ())])
 
 
@@ -115,10 +116,10 @@ def what_to_cite() -> str:
     return "\n".join([*lines, "Your data come under the licence of your dataset."])
 
 
-def _subjects(out_dir: Path, subject: str | None) -> list[Subject]:
-    """Those of the derivative that have an enhanced image, or all if none has."""
-    names = [subject] if subject else sorted(p.name[4:] for p in out_dir.glob("sub-*") if p.is_dir())
-    collected = [collect(out_dir, name) for name in names]
+def _subjects(out_dir: Path, names: Iterable[str] = ()) -> list[Subject]:
+    """Those of the derivative, or of these, that may be read and have an enhanced image, or all if none has."""
+    found = sorted(names) or sorted(p.name[4:] for p in out_dir.glob("sub-*") if p.is_dir())
+    collected = [collect(out_dir, name) for name in readable_subjects(out_dir, found)[0]]
     return [s for s in collected if _enhanced(s)] or collected
 
 

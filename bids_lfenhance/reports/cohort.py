@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from ..bids.defects import file_defect
+from ..bids.defects import closed_folder, file_defect, readable_subjects
 from ..bids.pairing import listed_time
 from ..bids.participants import age_and_sex, columns_of, given_rows, own_rows, participants_notes
 from ..bids.scans import LABEL
@@ -96,6 +96,7 @@ def left_dataset(out_dir: Path, bids_dir: Path) -> tuple[set[str], set[tuple[str
     """(Subjects, sessions of the others) of the derivative that were renamed in the dataset or taken out of it.
 
     Where the dataset has no subject, or a subject neither sessions nor images, nothing is: it may have been archived.
+    Nor is what lies in folders that may not be read.
     """
     subjects: set[str] = set()
     sessions: set[tuple[str, str | None]] = set()
@@ -104,6 +105,8 @@ def left_dataset(out_dir: Path, bids_dir: Path) -> tuple[set[str], set[tuple[str
         raw, made = bids_dir / f"sub-{name}", out_dir / f"sub-{name}"
         if not raw.is_dir():
             subjects |= {name} if any_there else set()
+            continue
+        if closed_folder(raw) or closed_folder(made):
             continue
         there: set[str | None] = {path.name.removeprefix("ses-") for path in raw.glob("ses-*/")}
         there |= {None} if (raw / "anat").is_dir() else set()
@@ -119,7 +122,8 @@ def read_cohort(out_dir: Path, bids_dir: Path, subjects: Iterable[str], sessions
     wanted = tuple(name for name in subjects if name not in left)
     latest = read_run(out_dir, "")
     run_dir = out_dir / "logs" / latest.name if latest else None
-    collected = {name: collect(out_dir, name, run_dir) for name in wanted}
+    readable, closed = readable_subjects(out_dir, wanted)
+    collected = {name: collect(out_dir, name, run_dir) for name in readable}
     labels = set(sessions)
     pairs = [
         (subject, session)
@@ -145,10 +149,11 @@ def read_cohort(out_dir: Path, bids_dir: Path, subjects: Iterable[str], sessions
     started = {subject.name for subject, _ in pairs}
     for name in wanted:
         if name not in started:
-            cohort.images.append(_image_row(name, NO_SESSION, "n/a", "n/a", MISSING, "no low-field session on disk"))
+            why = dict(closed).get(name, "no low-field session on disk")
+            cohort.images.append(_image_row(name, NO_SESSION, "n/a", "n/a", MISSING, why))
     cohort.dates = dates
     cohort.people = _people(out_dir, bids_dir, wanted)
-    cohort.notes += participants_notes(bids_dir, wanted)
+    cohort.notes += [*dict(closed).values(), *participants_notes(bids_dir, wanted)]
     cohort.notes += _notes_on([*((name, None) for name in sorted(left)), *sorted(gone, key=str)], sloppy)
     cohort.notes += mixed_makes(pairs)
     absent, _ = absent_participants(bids_dir, [f"sub-{name}" for name in known_subjects(out_dir)])

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from .._version import __version__
 from ..bids.atomic import atomic_write, locked, remove_drafts
 from ..bids.dataset import write_dataset_files
+from ..bids.defects import closed_folder
 from ..bids.describe import alike, describe
 from ..bids.lock import exclusive_run
 from ..bids.sessions import LowFieldSession, Plan
@@ -211,6 +212,8 @@ def run_participants(settings: Settings, spec: RunSpec, plan: Plan) -> Outcome:
     with ExitStack() as locks:
         for subject in plan.subjects:
             try:
+                if sentence := closed_folder(settings.out_dir / f"sub-{subject}"):
+                    raise InputError(sentence, code="not-readable")
                 if _is_done(settings, subject, plan.sessions_of(subject), spec):
                     outcome.already.append(subject)
                     _tidy(settings, spec, subject)

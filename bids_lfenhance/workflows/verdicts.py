@@ -1,5 +1,6 @@
 """What a run says of its images: what each is usable for, and why a session has none."""
 
+import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -83,7 +84,7 @@ def image_verdicts(
         files = session_layout(session, spec)
         for contrast in contrasts(session.stacks):
             image = files[f"enhanced/{contrast}"]
-            if image.is_file():
+            if os.path.isfile(image):  # noqa: PTH113  (False too where its folder may not be read)
                 usable = from_sidecar(optional_json(sidecar_path(image)))
             else:
                 usable = judge({"Failure": optional_json(files["qc"]).get("Failure") or "no image was made"})

@@ -1,6 +1,7 @@
 """The plan of a simulation: what counts as high field, what the simulated sessions are called, what is said once."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,15 @@ def test_scans_without_field_strength_are_high_field_and_said_once(raw):
     assert len(plan.unknown) == 2
     (said,) = plan.warnings
     assert said.startswith("2 images (first: sub-01_T1w.nii.gz) without any field strength are taken as high field")
+
+
+def test_a_subject_whose_folder_may_not_be_read_stops_no_other(raw, monkeypatch):
+    for subject in ("01", "02"):
+        scan(raw, f"sub-{subject}_T1w")
+    monkeypatch.setattr(os, "access", lambda path, mode: path != raw / "sub-02")
+    plan = plan_simulation(raw)
+    assert [one.name for one in plan.sessions] == ["sub-01"]
+    assert [subject for subject, _ in plan.failed] == ["02"]
 
 
 def test_an_assumed_strength_settles_it(raw):

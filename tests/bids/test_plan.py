@@ -25,6 +25,19 @@ def test_low_and_high_field_are_told_apart_by_field_alone(make_tree: MakeTree, l
     assert [scan.field_strength for scan in (*one.stacks, *one.reference)] == pytest.approx([0.0634, 3.0007], rel=1e-3)
 
 
+@pytest.mark.parametrize("closed", ["sub-02", "sub-02/ses-A", "sub-02/ses-A/anat"])
+def test_a_subject_whose_folders_may_not_be_read_stops_no_other(
+    make_tree: MakeTree, low: Sidecar, monkeypatch: pytest.MonkeyPatch, closed: str
+) -> None:
+    root = make_tree({"01/A/T1w": low, "02/A/T1w": low})
+    monkeypatch.setattr(os, "access", lambda path, mode: path != root / closed)
+    plan = make_plan(root)
+    assert [session.subject for session in plan.sessions] == ["01"]
+    ((subject, sentence),) = plan.failed
+    assert subject == "02"
+    assert str(root / closed) in sentence
+
+
 def test_dataset_without_sessions(make_tree: MakeTree, low: Sidecar, high: Sidecar) -> None:
     root = make_tree(
         {"01/-/acq-axi_T1w": low, "01/-/acq-cor_T1w": low, "01/-/acq-hf_T1w": high, "02/-/acq-axi_T1w": low}

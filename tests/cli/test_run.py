@@ -147,6 +147,24 @@ def test_reports_only_leaves_what_another_program_made(tmp_path: Path) -> None:
     assert (out / "sub-01.html").read_text() == "theirs"
 
 
+@pytest.mark.parametrize(("word", "made"), [("--reports-only", "sub-01.html"), ("--boilerplate-only", "# Methods")])
+def test_what_is_made_from_disk_is_made_of_those_that_may_be_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], word: str, made: str
+) -> None:
+    """And one text is for one paper, of however many subjects."""
+    raw, out = tmp_path / "raw", tmp_path / "out"
+    for folder in (raw, out / "sub-01", out / "sub-02", out / "sub-03"):
+        folder.mkdir(parents=True)
+    monkeypatch.setattr(os, "access", lambda path, mode: path != out / "sub-02")
+    assert main([str(raw), str(out), "participant", word]) == FAILED
+    said = capsys.readouterr()
+    assert str(out / "sub-02") in said.err
+    assert "sub-02" not in said.out
+    assert said.out.count(made) == 1
+    words = [str(raw), str(out), "participant", word, "--participant-label", "01", "sub-03"]
+    assert main(words) == 0
+
+
 @pytest.mark.parametrize("other", ["--dry-run", "--boilerplate-only"])
 def test_reports_only_comes_alone(tmp_path: Path, other: str) -> None:
     (tmp_path / "raw").mkdir()

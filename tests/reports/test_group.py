@@ -1,6 +1,7 @@
 """The group level on made-up cohorts: what it finds, what it says is missing, what it leaves."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -276,6 +277,17 @@ def test_a_subject_that_has_only_a_page_is_incomplete(tmp_path):
     (out / "sub-003.html").write_text("<p>two scans of one name</p>")
     outcome = report(tmp_path)
     assert (outcome.incomplete, outcome.exit_code) == (("003",), 1)
+
+
+def test_a_subject_whose_folder_may_not_be_read_is_named_and_stops_no_other(tmp_path, monkeypatch):
+    raw, out = build(tmp_path, Cohort(subjects=3, sessions=("A",), contrasts=("T1w",)))
+    (raw / "sub-002").mkdir()
+    monkeypatch.setattr(os, "access", lambda path, mode: path != out / "sub-002")
+    is_dir = Path.is_dir
+    monkeypatch.setattr(Path, "is_dir", lambda self: (out / "sub-002") in self.parents and 1 / 0 or is_dir(self))
+    outcome = report(tmp_path)
+    assert (outcome.exit_code, outcome.incomplete) == (1, ("002",))
+    assert any(str(out / "sub-002") in sentence for sentence in outcome.problems)
 
 
 def test_who_left_the_dataset_is_left_out_and_named(tmp_path):

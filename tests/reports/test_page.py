@@ -269,7 +269,7 @@ def test_two_results_stand_side_by_side(tmp_path: Path):
 
 
 def test_the_boilerplate_says_what_was_done(derivative: Path):
-    text = boilerplate(derivative, "01")
+    text = boilerplate(derivative, ["01"])
     assert boilerplate(derivative) == text
     assert "1 subject, 2 low-field sessions, 12 scans, 2 of the sessions with a high-field reference" in text
     assert "bids_lfenhance 0.1.0" in text

@@ -1,7 +1,9 @@
 """What a run decides before and after its graph: threads, and which intermediate files go."""
 
 import gzip
+import os
 import pickle
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +11,7 @@ import pytest
 from nipype import Workflow
 from nipype.interfaces.base.support import InterfaceResult
 
+from bids_lfenhance.bids.sessions import Plan
 from bids_lfenhance.config import Settings
 from bids_lfenhance.derivatives.volumes import volumes_path
 from bids_lfenhance.workflows import engine, run
@@ -147,6 +150,21 @@ def test_a_subject_of_an_earlier_run_that_was_not_begun_is_not_done(
     outcome = run.Outcome(tmp_path)
     run._collect_outcomes(Settings(tmp_path, tmp_path), spec(), {"01": [session("A", paired=False)]}, [], outcome)
     assert (outcome.done, list(outcome.failed)) == ([], ["01"])
+
+
+def test_a_subject_of_which_nothing_may_be_read_stops_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = Settings(tmp_path, tmp_path / "out", work_dir=tmp_path / "work", method="interp", sloppy=True)
+    (settings.out_dir / "sub-02").mkdir(parents=True)
+    monkeypatch.setattr(os, "access", lambda path, mode: path != settings.out_dir / "sub-02")
+    for name in ("write_dataset_files", "open_log", "append_log", "_write_citation", "_collect_outcomes"):
+        monkeypatch.setattr(run, name, lambda *given, **named: None)
+    begun: list[str] = []
+    monkeypatch.setattr(run, "_execute", lambda settings, spec, todo, run_dir: begun.extend(todo))
+    plan = Plan(tuple(replace(session("A", paired=False), subject=who) for who in ("01", "02", "03")))
+    outcome = run.run_participants(settings, spec(), plan)
+    assert begun == ["01", "03"]
+    assert str(settings.out_dir / "sub-02") in outcome.failed["02"][0]
+    assert outcome.exit_code == 1
 
 
 def test_what_a_finished_subject_left_in_the_work_folder_goes(tmp_path: Path) -> None:
