@@ -16,8 +16,9 @@ UNREADABLE = (OSError, EOFError, ValueError, OverflowError, zlib.error)
 
 
 def closed_folder(subject: Path) -> str:
-    """The sentence on a folder of a subject (its own, ``ses-*``, ``anat``) that may not be read; or nothing."""
-    for folder in (subject, *subject.glob("anat"), *subject.glob("ses-*"), *subject.glob("ses-*/anat")):
+    """The sentence on a folder of a subject that may not be read, of those that are; or nothing."""
+    inner = (path for name in ("anat", "figures", "ses-*", "ses-*/anat") for path in subject.glob(name))
+    for folder in (subject, *inner):
         if folder.exists() and not os.access(folder, os.R_OK | os.X_OK):
             return f"Expected to be able to read {folder}, found no permission to; change it, and run again."
     return ""

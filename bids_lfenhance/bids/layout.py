@@ -75,7 +75,10 @@ def index_tree(bids_dir: Path, subjects: Iterable[str] | None, database_dir: Pat
     try:
         return BIDSLayout(bids_dir, validate=False, indexer=indexer, database_path=database_dir)
     except PermissionError as error:
-        message = f"Expected to be able to read {error.filename}, found {error.strerror}; change the permissions of its folder."
+        message = (
+            f"Expected to be able to read {error.filename}, found {error.strerror}; change the permissions of its "
+            "folder."
+        )
         raise InputError(message, code="not-readable", path=bids_dir) from error
     except (OSError, TypeError, AttributeError, ValueError, KeyError) as error:  # of its dataset_description.json
         message = (

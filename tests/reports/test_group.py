@@ -284,7 +284,7 @@ def test_a_subject_whose_folder_may_not_be_read_is_named_and_stops_no_other(tmp_
     (raw / "sub-002").mkdir()
     monkeypatch.setattr(os, "access", lambda path, mode: path != out / "sub-002")
     is_dir = Path.is_dir
-    monkeypatch.setattr(Path, "is_dir", lambda self: (out / "sub-002") in self.parents and 1 / 0 or is_dir(self))
+    monkeypatch.setattr(Path, "is_dir", lambda self: 1 / 0 if (out / "sub-002") in self.parents else is_dir(self))
     outcome = report(tmp_path)
     assert (outcome.exit_code, outcome.incomplete) == (1, ("002",))
     assert any(str(out / "sub-002") in sentence for sentence in outcome.problems)
