@@ -1,6 +1,12 @@
 """The ways a run can end badly, each with one sentence for the user who started it."""
 
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
+
+UNUSABLE = (errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ELOOP, errno.EIO, errno.ENOTCONN, errno.ESTALE)
+"""Errors of looking up a path that are the path's, or the disk's, and none of the program's."""
 
 
 class InputError(ValueError):
@@ -28,3 +34,19 @@ class Interrupted(BaseException):
 
     Like ``KeyboardInterrupt`` no ``Exception``: it comes at any line, and handlers of errors must let it pass.
     """
+
+
+@contextmanager
+def usable_paths() -> Iterator[None]:
+    """A block, or a function, that looks up paths which somebody gave: one that cannot be looked up is InputError."""
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        if isinstance(error, OSError) and error.filename and error.errno in UNUSABLE:
+            found = f"{error.filename} ({error.strerror})"
+        elif str(error).startswith("Symlink loop"):  # of Path.resolve
+            found = f"a {str(error)[0].lower()}{str(error)[1:]}"
+        else:
+            raise
+        message = f"Expected a path that can be looked up, found {found}; correct it, or the permissions on the way."
+        raise InputError(message, code="bad-path") from error

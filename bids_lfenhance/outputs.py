@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .config import ENDINGS
-from .errors import InputError
+from .errors import InputError, usable_paths
 
 if TYPE_CHECKING:
     import nibabel as nib
@@ -18,6 +18,7 @@ OUTPUTS: Mapping[str, tuple[str, ...]] = {
 """What ``EnhancedScan.save`` writes, and how the name of such a file ends."""
 
 
+@usable_paths()
 def check_outputs(paths: Mapping[str, Path], scans: Collection[Path] = ()) -> None:
     """Raise ``InputError`` for an output whose ending does not fit, that is named twice, is an input, or is a folder.
 

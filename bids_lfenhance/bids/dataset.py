@@ -10,7 +10,7 @@ from urllib.parse import urlparse
 from urllib.request import url2pathname
 
 from ..config import CONTRASTS, DERIVED_MAPS, METHOD_MAPS, TISSUES
-from ..errors import InputError
+from ..errors import InputError, usable_paths
 from .atomic import atomic_write, locked
 from .participants import columns_of, merged_participants
 from .sidecars import decoded, optional_json, read_json
@@ -110,6 +110,7 @@ def write_dataset_files(
     return tuple(out / name for name in texts)
 
 
+@usable_paths()
 def check_source(bids_dir: Path) -> None:
     """Raise ``InputError`` if the folder does not declare itself a raw BIDS dataset.
 
@@ -139,6 +140,7 @@ def ignore_own_files(out_dir: Path) -> None:
         write_changed(out_dir / ".bidsignore", _merged_lines(out_dir / ".bidsignore", BIDSIGNORE))
 
 
+@usable_paths()
 def check_ours(out_dir: Path, kind: str = "derivative") -> None:
     """Raise ``InputError`` if the folder already is another program's dataset or of another type."""
     path = out_dir / "dataset_description.json"

@@ -13,7 +13,7 @@ from typing import get_args
 
 from ..api import enhance
 from ..config import CONTRASTS
-from ..errors import InputError, ScanWarning
+from ..errors import InputError, ScanWarning, usable_paths
 from ..evaluation.thresholds import PURPOSES
 from ..imaging.inputs import files_of
 from ..methods.options import TargetContrast
@@ -152,6 +152,7 @@ def _outputs(given: argparse.Namespace) -> dict[str, Path]:
     return {name: path for name in OUTPUTS if (path := getattr(given, name)) is not None}
 
 
+@usable_paths()
 def _check_scans(scans: Sequence[str]) -> None:
     """Refuse a dataset, which has a command of its own."""
     for scan in scans:
@@ -163,6 +164,7 @@ def _check_scans(scans: Sequence[str]) -> None:
             raise InputError(message, code="bad-image", path=Path(scan))
 
 
+@usable_paths()
 def _check_outputs(given: argparse.Namespace) -> None:
     """Refuse before anything is computed what could not be written."""
     outputs = _outputs(given)

@@ -12,7 +12,7 @@ from typing import Any
 
 from .._version import __version__
 from ..config import LEVELS, RESOURCES, RUN, SCANS, SETTINGS, Common, flag, from_toml, validated
-from ..errors import InputError
+from ..errors import InputError, usable_paths
 from .help import ABOUT, EPILOG, describe_method, overview, print_lines
 from .parts import base_type, choices, did_you_mean, parts_of, settings_of_parts, shared
 
@@ -25,6 +25,7 @@ OUTPUT = {
 """What OUT_DIR is at each level."""
 
 
+@usable_paths()
 def parse(argv: Sequence[str] | None = None) -> Common:
     """The validated settings of a command line, of the class of its level; defaults < --config-file < command line.
 

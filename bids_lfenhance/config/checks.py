@@ -58,6 +58,7 @@ def validated(settings: Level) -> Level:
             raise InputError(message, code="missing-file", option=name, path=path)
     given = {field.name: getattr(settings, field.name) for field in dataclasses.fields(settings)}
     paths: dict[str, Any] = {name: value.resolve() for name, value in given.items() if isinstance(value, Path)}
+    [path.exists() for path in paths.values()]  # one that cannot be looked up at all is refused here
     if "work_dir" in paths:
         _outside(paths["work_dir"], bids_dir)
     if (own := given.get("segmentation_weights")) and Path(own).exists():  # or a name of the registry

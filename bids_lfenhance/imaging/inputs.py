@@ -11,7 +11,7 @@ from typing import Any
 import nibabel as nib
 
 from ..config import CONTRASTS, ENDINGS
-from ..errors import InputError
+from ..errors import InputError, usable_paths
 from .guess import contrast_of_name
 from .headers import check_scan, copies, open_scan
 from .nifti import MADE_HERE
@@ -59,6 +59,7 @@ def read_scans(scans: Sequence[Found], progress: Callable[[str], None]) -> tuple
     return images, warnings + copies(dict(images))
 
 
+@usable_paths()
 def files_of(scans: Sequence[str | Path | nib.Nifti1Image]) -> frozenset[Path]:
     """The files that scans were read from, resolved."""
     files: list[Path] = []
@@ -85,6 +86,7 @@ def _file_of(image: Any) -> str | None:
     return name
 
 
+@usable_paths()
 def scan_files(word: str) -> list[Path]:
     """The images that a path, a folder or a pattern means, by name; one that does not exist is reported when read.
 

@@ -13,7 +13,7 @@ from .._version import __version__
 from ..bids.atomic import atomic_write
 from ..config.toml import dumps
 from ..data import data_path, read_text
-from ..errors import InputError
+from ..errors import InputError, usable_paths
 from .settings import JsonObject
 
 if TYPE_CHECKING:
@@ -197,6 +197,7 @@ def cache_folder() -> Path:
     return Path(named) if named else Path.home() / ".cache" / "bids_lfenhance" / "weights"
 
 
+@usable_paths()
 def _find(source: str, method: str, contrasts: Sequence[str]) -> tuple[Path, str | None]:
     """(The file, the hash it must have or None)."""
     if source == "auto":
