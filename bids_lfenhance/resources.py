@@ -125,13 +125,31 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
     raise Interrupted("ended by a SIGTERM, as a scheduler sends it")
 
 
+def give_home() -> None:
+    """Set HOME where nothing tells it (a container, a user without an entry): pybids and others ask at import."""
+    try:
+        Path.home()
+    except RuntimeError:
+        os.environ["HOME"] = "/"  # as docker does: always there, and nobody else can leave settings in it
+
+
+def check_where_started() -> None:
+    """Raise ``InputError`` where the folder that the run is started from is gone: no relative path means anything."""
+    try:
+        Path.cwd()
+    except OSError as error:
+        message = f"Expected to be started in a folder, found that it is gone ({error.strerror}); cd to another."
+        raise InputError(message, code="no-folder") from error
+
+
 def temporary_folder() -> Path:
     """The folder of temporary files; InputError where there is none, which no process of a run can do without."""
     try:
         return Path(tempfile.gettempdir())
     except FileNotFoundError as error:
         message = (
-            f"Expected a folder for temporary files, found {error.strerror}; set TMPDIR to one that can be written."
+            "Expected a folder for temporary files that can be written, found none (not TMPDIR, nor /tmp, nor "
+            "/var/tmp); set TMPDIR to one."
         )
         raise InputError(message, code="not-writable") from error
 

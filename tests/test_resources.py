@@ -10,7 +10,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bids_lfenhance.resources import available_cpus, available_memory_gb, track_usage
+from bids_lfenhance.resources import (
+    available_cpus,
+    available_memory_gb,
+    check_where_started,
+    give_home,
+    track_usage,
+)
+
+from .refusals import refused
 
 
 def test_slurm_limits_the_processors(monkeypatch: pytest.MonkeyPatch):
@@ -81,6 +89,25 @@ def test_a_control_group_limits_the_memory(control_group):
 def test_a_control_group_limits_the_processors(control_group):
     group = control_group("cpu", cpu__cfs_quota_us=100_000)
     assert inside(group, "available_cpus()") == "1"
+
+
+def test_a_user_without_a_home_gets_one(monkeypatch: pytest.MonkeyPatch):
+    home = Path.home()
+    give_home()
+    assert Path.home() == home
+    monkeypatch.setenv("HOME", str(home))  # for it to be restored
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr("os.path.expanduser", lambda path: os.environ.get("HOME", path))
+    give_home()
+    assert Path.home().is_dir()
+
+
+def test_a_folder_that_is_gone_is_none_to_start_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    with refused("no-folder"):
+        check_where_started()
 
 
 def test_work_is_measured():

@@ -18,6 +18,7 @@ from ..evaluation.thresholds import PURPOSES
 from ..imaging.inputs import files_of
 from ..methods.options import TargetContrast
 from ..outputs import OUTPUTS, check_outputs
+from ..resources import temporary_folder
 from .help import print_lines
 from .parts import refuse_misspelt
 
@@ -116,6 +117,7 @@ def run_enhance(words: Sequence[str]) -> int:
     given = parser.parse_args(list(words))
     _check_scans(given.scans)
     _check_outputs(given)
+    temporary_folder()  # torch makes files when it is imported
     with progress_lines() as show:
         _enhance(given, show)
     return 0

@@ -11,7 +11,7 @@ from typing import Any, TextIO
 
 from ..config import Common, GroupSettings, Settings, SimulateSettings, TrainSettings, flag, to_toml
 from ..errors import InputError, Interrupted, MethodError
-from ..resources import interruptible, keep_freed_memory
+from ..resources import check_where_started, give_home, interruptible, keep_freed_memory
 from .enhance import is_enhance_command, run_enhance
 from .help import print_lines
 from .parser import parse
@@ -35,7 +35,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="replace")  # a terminal in ASCII shows "?", and stops nothing
     words = list(sys.argv[1:] if argv is None else argv)
     keep_freed_memory()
+    give_home()
     try:
+        check_where_started()
         with interruptible():
             return run_enhance(words[1:]) if is_enhance_command(words) else run(parse(words))
     except InputError as error:

@@ -40,7 +40,7 @@ from .inputs import graph_label, reference_key, session_key
 from .pool import check_workers
 from .progress import append_log, open_log
 from .verdicts import ImageVerdict, image_verdicts, record_failures, unusable_images, verdict_lines
-from .work_folder import remove_damaged, subject_folder, work_folder
+from .work_folder import remove_damaged, standing_in, subject_folder, work_folder
 
 if TYPE_CHECKING:
     from ..nn.weights import LoadedWeights
@@ -308,15 +308,16 @@ def _execute(
     """Runs the graphs of all subjects; returns the failures."""
     os.environ["NIPYPE_NO_ET"] = "1"
     limit_threads(spec.threads)
-    from .engine import execute_graph
-    from .participant import init_subject_wf
-
     work, graphs = work_folder(settings, spec), []
-    for subject, own in sessions.items():
-        left = [session for session in own if not is_complete(session, spec)]
-        _clean(subject_folder(work, subject), left, settings.clean_workdir)
-        graphs.append(init_subject_wf(subject, left, spec, str(run_dir)))
-    return execute_graph(graphs, work, run_dir, settings, spec)
+    with standing_in(work):
+        from .engine import execute_graph
+        from .participant import init_subject_wf
+
+        for subject, own in sessions.items():
+            left = [session for session in own if not is_complete(session, spec)]
+            _clean(subject_folder(work, subject), left, settings.clean_workdir)
+            graphs.append(init_subject_wf(subject, left, spec, str(run_dir)))
+        return execute_graph(graphs, work, run_dir, settings, spec)
 
 
 def _clean(folder: Path, sessions: Sequence[LowFieldSession], everything: bool) -> None:

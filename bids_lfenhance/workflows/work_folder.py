@@ -7,6 +7,7 @@ import pickle
 import shutil
 import zipfile
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,39 @@ def work_folder(settings: Settings, spec: RunSpec) -> Path:
     key = hashlib.sha256("\n".join(map(str, words)).encode()).hexdigest()[:12]
     base = settings.work_dir or temporary_folder() / f"bids_lfenhance-{os.getuid()}"
     return base / f"run-{key}"
+
+
+@contextmanager
+def standing_in(work: Path) -> Iterator[None]:
+    """A block in which this process and its workers stand in ``work``, and keep matplotlib's settings there if need be.
+
+    The folder that a run was started from may go while it lasts, and nipype goes back to it after each step.
+    """
+    work.mkdir(parents=True, exist_ok=True)
+    if not _matplotlib_has_a_folder():  # it would say so in each worker, and leave one in TMPDIR
+        os.environ.setdefault("MPLCONFIGDIR", str(work / "matplotlib"))
+    before = work
+    with suppress(OSError):
+        before = Path.cwd()
+    os.chdir(work)
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            os.chdir(before)
+
+
+def _matplotlib_has_a_folder() -> bool:
+    """Whether it can keep settings and fonts where it does by default; made as it makes them."""
+    for name, default in (("XDG_CONFIG_HOME", ".config"), ("XDG_CACHE_HOME", ".cache")):
+        folder = Path(os.environ.get(name) or Path.home() / default, "matplotlib")
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError:
+            return False
+        if not os.access(folder, os.W_OK):
+            return False
+    return True
 
 
 def subject_folder(work: Path, subject: str) -> Path:

@@ -52,6 +52,18 @@ def test_bad_input_is_one_sentence_and_exit_code_2(tmp_path: Path, capsys: pytes
     assert not out.exists()
 
 
+def test_no_folder_for_temporary_files_is_said_before_anything_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none_usable() -> str:
+        raise FileNotFoundError(2, "No usable temporary directory found in ['/tmp']")
+
+    monkeypatch.setattr("tempfile.gettempdir", none_usable)
+    with refused("not-writable") as caught:
+        run_enhance([str(tmp_path / "none.nii.gz"), "-o", str(tmp_path / "out.nii.gz")])
+    assert "set TMPDIR" in str(caught.value)
+
+
 def test_a_long_step_is_said_to_go_on(capsys: pytest.CaptureFixture[str]) -> None:
     with progress_lines(silence=0.05) as show:
         show("enhancing; it takes long")

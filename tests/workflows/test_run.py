@@ -16,7 +16,7 @@ from bids_lfenhance.config import Settings
 from bids_lfenhance.derivatives.volumes import volumes_path
 from bids_lfenhance.workflows import engine, run
 from bids_lfenhance.workflows.participant import MEMORY_GB, init_session_wf, memory_gb
-from bids_lfenhance.workflows.work_folder import remove_damaged
+from bids_lfenhance.workflows.work_folder import remove_damaged, standing_in
 
 from ..refusals import refused
 from .test_participant import nodes, session, spec
@@ -113,6 +113,29 @@ def test_sessions_that_are_there_are_left_alone(tmp_path: Path, monkeypatch: pyt
         run._execute(settings, spec(), {"01": [session(name, paired=False) for name in "AB"]}, tmp_path / "logs")
         (graph,) = given
         assert {name.split(".")[0] for name in graph.list_node_names()} == {"written", "volumes", "report"} | left
+
+
+@pytest.mark.parametrize("home", ["home", "a file"])
+def test_a_run_does_not_stand_in_the_folder_that_it_was_started_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, home: str
+) -> None:
+    """It may go; and matplotlib keeps its fonts in the work folder where it has no other."""
+    (tmp_path / "start").mkdir()
+    (tmp_path / "a file").touch()
+    monkeypatch.chdir(tmp_path / "start")
+    for name in ("XDG_CONFIG_HOME", "XDG_CACHE_HOME"):
+        monkeypatch.setenv(name, str(tmp_path / home))
+    monkeypatch.setenv("MPLCONFIGDIR", "")
+    monkeypatch.delenv("MPLCONFIGDIR")
+    with standing_in(tmp_path / "work"):
+        (tmp_path / "start").rmdir()
+        assert Path.cwd() == tmp_path / "work"
+        kept = {"a file": str(tmp_path / "work" / "matplotlib")}.get(home)
+        assert os.environ.get("MPLCONFIGDIR") == kept
+    monkeypatch.chdir(tmp_path)
+    with standing_in(tmp_path / "work"):
+        pass
+    assert Path.cwd() == tmp_path
 
 
 def test_steps_whose_results_cannot_be_read_are_made_again(tmp_path: Path) -> None:
