@@ -21,6 +21,8 @@ REASONS = {
     errno.EISDIR: "a folder of that name; choose another",
 }
 
+KEPT = 50
+"""Letters, of up to four bytes each, that the name of a draft keeps of the 255 bytes that a name may have."""
 
 LOST = {errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 """Errors of flushing after which the content is not on the disk."""
@@ -33,8 +35,7 @@ def atomic_write(path: str | Path, content: bytes | str | Callable[[Path], objec
     A full disk or a folder that cannot be written is an ``InputError``, and what was there before stays.
     """
     path = Path(path)
-    # the extension stays, as nibabel chooses the format by it
-    draft = path.with_name(f".tmp-{uuid.uuid4().hex[:12]}-{path.name}")
+    draft = _draft(path)
     try:
         with _writing(path):
             _make_folder(path.parent)
@@ -51,12 +52,17 @@ def atomic_write(path: str | Path, content: bytes | str | Callable[[Path], objec
     return path
 
 
+def _draft(path: Path, word: str = "") -> Path:
+    """A name for a draft, not too long for any disk, with its extension: nibabel takes the format from that."""
+    return path.with_name(f".tmp-{uuid.uuid4().hex[:12]}-{word}{path.name[-KEPT:]}")
+
+
 def remove_drafts(folder: Path, name: str = "*") -> None:
     """Remove what killed runs left half written in a folder and below it, of files and folders of that name.
 
     No other run may be writing there.
     """
-    for draft in sorted(folder.rglob(f".tmp-*-{name}")):
+    for draft in sorted(folder.rglob(f".tmp-*-{name[-KEPT:]}")):
         if draft.is_dir():
             shutil.rmtree(draft, ignore_errors=True)
         else:
@@ -120,7 +126,7 @@ def atomic_folder(path: str | Path, fill: Callable[[Path], object]) -> Path:
     ``fill`` is given an empty folder beside ``path``. The errors are those of ``atomic_write``.
     """
     path = Path(path)
-    draft, old = (path.with_name(f".tmp-{uuid.uuid4().hex[:12]}-{word}-{path.name}") for word in ("new", "old"))
+    draft, old = _draft(path, "new-"), _draft(path, "old-")
     try:
         with _writing(path):
             _make_folder(draft)

@@ -14,7 +14,7 @@ from bids_lfenhance.bids.atomic import atomic_folder, atomic_write, locked, remo
 from ..refusals import refused
 
 
-@pytest.mark.parametrize("name", ["file/inner/x.txt", "x" * 250 + ".txt", "folder"])
+@pytest.mark.parametrize("name", ["file/inner/x.txt", "x" * 252 + ".txt", "folder"])
 def test_a_name_that_cannot_be_is_refused(tmp_path, name):
     (tmp_path / "file").touch()
     (tmp_path / "folder").mkdir()
@@ -153,6 +153,14 @@ def test_what_killed_runs_left_half_written_goes_and_nothing_else(tmp_path: Path
     assert [path.name[-13:] for path in tmp_path.rglob(".tmp-*")] == ["-image.nii.gz"]
     remove_drafts(tmp_path)
     assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["whole.json"]
+
+
+@pytest.mark.parametrize("letter", ["x", "\N{BRAIN}"])
+def test_every_name_that_the_disk_takes_can_be_written(tmp_path: Path, letter: str) -> None:
+    name = letter * ((255 - len(".nii.gz")) // len(letter.encode())) + ".nii.gz"
+    assert atomic_write(tmp_path / name, b"1").read_bytes() == b"1"
+    assert (atomic_folder(tmp_path / name[3:], lambda draft: (draft / "file").touch()) / "file").is_file()
+    assert {path.name for path in tmp_path.iterdir()} == {name, name[3:]}
 
 
 @pytest.mark.parametrize("write", [atomic_write, atomic_folder])
