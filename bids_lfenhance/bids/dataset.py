@@ -188,7 +188,9 @@ def check_same_source(out_dir: Path, bids_dir: Path) -> str:
     sentence = f"OUT_DIR {out_dir} holds what was made of the dataset '{names[0]}'{where[0]}, BIDS_DIR is "
     sentence += f"'{names[1]}'{where[1]}"
     if places[0] != places[1] and (not same or (unnamed and there)):
-        message = f"{sentence}: people of the same label would become one; give each dataset an OUT_DIR of its own."
+        message = f"{sentence}: people of the same label would become one; give each dataset an OUT_DIR of its own"
+        renamed = f", or, if it is the same one, set Name in OUT_DIR's dataset_description.json to '{names[1]}'"
+        message += f"{'' if same else renamed}."
         raise InputError(message, code="out-dir-taken", path=out_dir)
     return f"{sentence}; if that is not the same dataset, give it an OUT_DIR of its own."
 

@@ -183,8 +183,14 @@ def test_people_of_two_datasets_are_not_made_one(source: Path, tmp_path: Path) -
     assert check_same_source(out, moved) == "", "the same dataset elsewhere"
     path = moved / "dataset_description.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"Name": "Another"}))
-    with refused("out-dir-taken"):
+    with refused("out-dir-taken") as caught:
         check_same_source(out, moved)
+    ours = out / "dataset_description.json"
+    before = ours.read_text()
+    assert "set Name in OUT_DIR's dataset_description.json to 'Another'" in str(caught.value)
+    ours.write_text(json.dumps(json.loads(before) | {"Name": "Another"}))
+    assert check_same_source(out, moved) == "", "what the sentence advises"
+    ours.write_text(before)
     source.mkdir()
     path.write_text(json.dumps(json.loads(path.read_text()) | {"Name": "Tiny"}))
     assert str(moved) in check_same_source(out, moved), "a copy, or another dataset of the same name"
