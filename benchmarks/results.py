@@ -159,7 +159,8 @@ def draws_table() -> str:
             ["", ""] if row["row"] == "estimate" else [f"{float(row[key]):.2f}" for key in ("mean_psnr", "variance")]
         )
         shown += [f"{float(row['crps']):.2f}", *(f"{one:.2f}" for one in powers), f"{float(row['along']):.2f}"]
-        lines.append(f"| `{row['subject']}` | {row['row']} | {' | '.join(shown)} |")
+        of = "" if row["contrast"] == "T1w" else f", {row['contrast']}"
+        lines.append(f"| `{row['subject']}`{of} | {row['row']} | {' | '.join(shown)} |")
     return "\n".join(lines)
 
 

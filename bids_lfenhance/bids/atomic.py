@@ -1,6 +1,7 @@
 """Files that are there whole or not at all, however many processes write."""
 
 import errno
+import hashlib
 import os
 import shutil
 import uuid
@@ -54,7 +55,13 @@ def atomic_write(path: str | Path, content: bytes | str | Callable[[Path], objec
 
 def _draft(path: Path, word: str = "") -> Path:
     """A name for a draft, not too long for any disk, with its extension: nibabel takes the format from that."""
-    return path.with_name(f".tmp-{uuid.uuid4().hex[:12]}-{word}{path.name[-KEPT:]}")
+    return path.with_name(f".tmp-{uuid.uuid4().hex[:12]}-{word}{_kept(path.name)}")
+
+
+def _kept(name: str) -> str:
+    """A name, or of a long one its end and what tells it from others with that end."""
+    digest = hashlib.sha256(os.fsencode(name)).hexdigest()[:8]
+    return name if len(name) <= KEPT else digest + name[8 - KEPT :]
 
 
 def remove_drafts(folder: Path, name: str = "*") -> None:
@@ -62,7 +69,7 @@ def remove_drafts(folder: Path, name: str = "*") -> None:
 
     No other run may be writing there.
     """
-    for draft in sorted(folder.rglob(f".tmp-*-{name[-KEPT:]}")):
+    for draft in sorted(folder.rglob(f".tmp-*-{_kept(name)}")):
         if draft.is_dir():
             shutil.rmtree(draft, ignore_errors=True)
         else:

@@ -19,7 +19,7 @@ def closed_folder(subject: Path) -> str:
     """The sentence on a folder of a subject that may not be read, of those that are; or nothing."""
     inner = (path for name in ("anat", "figures", "ses-*", "ses-*/anat") for path in subject.glob(name))
     for folder in (subject, *inner):
-        if folder.exists() and not os.access(folder, os.R_OK | os.X_OK):
+        if folder.is_dir() and not os.access(folder, os.R_OK | os.X_OK):
             return f"Expected to be able to read {folder}, found no permission to; change it, and run again."
     return ""
 

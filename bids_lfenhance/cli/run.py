@@ -196,8 +196,8 @@ def _from_disk(settings: Settings) -> int:
             message = f"Expected sub-{subject} in {settings.out_dir}, found no such folder."
             raise InputError(message, code="unknown-subject", subjects=(subject,))
     readable, closed = readable_subjects(settings.out_dir, labels)
-    if settings.boilerplate_only:
-        print_lines(boilerplate(settings.out_dir, labels))
+    if settings.boilerplate_only and readable:
+        print_lines(boilerplate(settings.out_dir, readable))
     for subject in () if settings.boilerplate_only else readable:
         print_lines(write_report(settings.out_dir, subject))
     _to_stderr(*(f"bids_lfenhance: error: {sentence}" for _, sentence in closed))

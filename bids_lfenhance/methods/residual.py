@@ -34,14 +34,14 @@ class ResidualPrepared(Prepared[S]):
     """The networks in their trained state on their device, multiplying in ``precision``.
 
     ``estimator``: what the method of the estimate prepared; ``spread``: what a draw is multiplied by where the scans
-    correct the estimate.
+    correct the estimate, by contrast; where nothing was measured by 1.
     """
 
     nets: Nets
     loaded: LoadedWeights
     precision: str
     estimator: Any
-    spread: float
+    spread: Mapping[str, float]
 
     @cached_property
     def estimate(self) -> SessionEstimate:
@@ -100,7 +100,7 @@ def prepare(sampler: ResidualSampler[S], volume: Volume, sampling: ResidualSampl
     device = torch.device(settings.device)
     nets = loaded.into(sampler.build(settings), device)
     half = use_precision(nets, settings.precision, device)
-    spread = loaded.recipe.get("spread", {}).get(sampler.about.name, 1.0)
+    spread = dict.fromkeys(loaded.contrasts, 1.0) | loaded.recipe.get("spread", {}).get(sampler.about.name, {})
     return ResidualPrepared(volume, settings, nets, loaded, "bf16" if half else "fp32", estimator, spread)
 
 
@@ -123,6 +123,7 @@ def sample(sampler: ResidualSampler[S], prepared: ResidualPrepared[S], generator
     calls: Mapping[str, int] = {}
     if settings.draws_residual:
         residual, calls = draw_residual(sampler, prepared, generator)
+    spread = {name: prepared.spread[name] for name, one in estimate.contrasts.items() if one.posterior is not None}
     record = {
         **estimate.record(),
         "weights": str(prepared.loaded.path),
@@ -130,9 +131,9 @@ def sample(sampler: ResidualSampler[S], prepared: ResidualPrepared[S], generator
         "estimate_sha256": prepared.estimator.loaded.sha256,
         "precision": prepared.precision,
         "error_factors": factors,
-        "spread": prepared.spread,
         "image": f"estimate plus {settings.sharpness:g} of the draw" if settings.sharpness else "estimate",
         "nfe": len(estimate.contrasts) + sum(calls.values()),
+        **({"spread": spread} if calls else {}),
     }
     return Draw(image, record, scale=estimate.error_scale(factors), residual=residual)
 
@@ -142,8 +143,8 @@ def draw_residual(
 ) -> tuple[np.ndarray, Mapping[str, int]]:
     """(Residual (C, X, Y, Z) float32 in the units of the scan, zero beyond the brain; network calls by contrast).
 
-    That is σ r̂; where the stacks correct the estimate, times ``spread``, less what they contradict of it. Each contrast has its
-    own seed, whatever the others are; its noise is drawn on the processor, whatever the device.
+    That is σ r̂; where the stacks correct the estimate, times ``spread``, less what they contradict of it. Each contrast
+    has its own seed, whatever the others are; its noise is drawn on the processor, whatever the device.
     """
     estimate = prepared.estimate
     seeds = generator.integers(2**63, size=len(CONTRASTS))
@@ -158,7 +159,7 @@ def draw_residual(
         out[here] = np.where(estimate.crop.mask, residual * one.slots.unit, 0)
         if one.posterior is not None:
             prior = out[channel] if sampler.keeps_level else one.posterior.without_level(out[channel])
-            out[channel] = _given_the_scans(one.posterior, prepared.spread * prior, int(seeds[channel]))
+            out[channel] = _given_the_scans(one.posterior, prepared.spread[name] * prior, int(seeds[channel]))
         out[here] = _as_written(one, out[here])
     return out, calls
 

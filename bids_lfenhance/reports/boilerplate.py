@@ -238,7 +238,7 @@ def _enhancement(output: Output, cite: ReferenceNumbers) -> str:
         text += f" The result is the mean of {draws} draws."
     if "ErrorStdPercent" in sidecar:
         text += f" The standard deviation of its error is the method's own estimate {cite('kendall')}."
-    listed = ", ".join(f"{key} = {value}" for key, value in settings.items())
+    listed = ", ".join(f"{key} = {value}" for key, value in settings.items() if key != "device")
     seed = f"; seed {sidecar['Seed']}" if "Seed" in sidecar else ""
     return f"{text} Settings of {output.desc}: {listed or 'defaults'}{seed}."
 

@@ -135,6 +135,7 @@ def make_run_spec(settings: Settings, method_settings: Mapping[str, Any], device
         if chosen["weights"] != "auto" and not is_address(chosen["weights"]):
             chosen["weights"] = str(weights.path.resolve())  # steps run in folders of their own
         hashed |= {"weights": weights.sha256, "contrast_share": SHARES.get(chosen.get("target_contrast", ""))}
+        hashed |= {key: weights.recipe[key] for key in ("calibration", "spread") if key in weights.recipe}
         if hasattr(asked, "estimate"):
             chosen["estimate"], hashed["estimate"] = _estimate(method.name, asked.estimate, weights)
         found["maps"] = method.map_metadata(weights, asked, draws) if method.map_metadata else {}

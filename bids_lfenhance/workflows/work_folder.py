@@ -37,6 +37,8 @@ def standing_in(work: Path) -> Iterator[None]:
     work.mkdir(parents=True, exist_ok=True)
     if not _matplotlib_has_a_folder():  # it would say so in each worker, and leave one in TMPDIR
         os.environ.setdefault("MPLCONFIGDIR", str(work / "matplotlib"))
+    if "TMPDIR" in os.environ:  # a relative one would mean another folder from there
+        os.environ["TMPDIR"] = str(temporary_folder())
     before = work
     with suppress(OSError):
         before = Path.cwd()

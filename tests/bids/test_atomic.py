@@ -155,6 +155,19 @@ def test_what_killed_runs_left_half_written_goes_and_nothing_else(tmp_path: Path
     assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["whole.json"]
 
 
+def test_drafts_of_another_name_with_the_same_end_are_left_alone(tmp_path: Path) -> None:
+    one, other = (f"ses-{letter}{'x' * 80}" for letter in "AB")
+
+    def fill(draft: Path) -> None:
+        remove_drafts(tmp_path, other)
+        assert draft.is_dir()
+        remove_drafts(tmp_path, one)
+        assert not draft.exists()
+        draft.mkdir()
+
+    atomic_folder(tmp_path / one, fill)
+
+
 @pytest.mark.parametrize("letter", ["x", "\N{BRAIN}"])
 def test_every_name_that_the_disk_takes_can_be_written(tmp_path: Path, letter: str) -> None:
     name = letter * ((255 - len(".nii.gz")) // len(letter.encode())) + ".nii.gz"

@@ -38,6 +38,12 @@ def test_a_subject_whose_folders_may_not_be_read_stops_no_other(
     assert str(root / closed) in sentence
 
 
+def test_a_file_named_like_a_folder_closes_nothing(make_tree: MakeTree, low: Sidecar) -> None:
+    root = make_tree({"01/A/T1w": low})
+    (root / "sub-01" / "ses-A.zip").touch()
+    assert not make_plan(root).failed
+
+
 def test_dataset_without_sessions(make_tree: MakeTree, low: Sidecar, high: Sidecar) -> None:
     root = make_tree(
         {"01/-/acq-axi_T1w": low, "01/-/acq-cor_T1w": low, "01/-/acq-hf_T1w": high, "02/-/acq-axi_T1w": low}

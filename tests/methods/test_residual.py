@@ -128,7 +128,8 @@ def mean_moved(prepared: ResidualPrepared[Any], by: float, keeps_level: bool, sp
         given = replace(
             SAMPLER, draw=lambda _, one, __: (torch.full_like(one.mean, constant), 1), keeps_level=keeps_level
         )
-        made, _ = residual.draw_residual(given, replace(prepared, spread=spread), np.random.default_rng(0))
+        wide = replace(prepared, spread={"T1w": spread})
+        made, _ = residual.draw_residual(given, wide, np.random.default_rng(0))
         return made[0, prepared.volume.brain]
 
     return float(np.abs(drawn(by) - drawn(0)).mean())
@@ -148,11 +149,11 @@ def test_draws_are_spread_as_the_recipe_of_the_weights_says(
     weights = tmp_path / "spread"
     shutil.copytree(all_weights["cfm"]["weights"], weights)
     with (weights / "recipe.toml").open("a") as file:
-        file.write("[spread]\ncfm = 1.5\n")
+        file.write("[spread]\ncfm = {T1w = 1.5}\n")
     for name, factor in (("cfm", 1.5), ("bridge", 1.0)):
         method = get_method(name)
         asked = method.about.sampling(weights=str(weights), estimate=all_weights["cfm"]["estimate"])
-        assert method.prepare(thick.volume, asked).spread == factor
+        assert method.prepare(thick.volume, asked).spread == {"T1w": factor, "T2w": 1.0, "FLAIR": 1.0}
 
 
 @every_method

@@ -59,6 +59,7 @@ def test_versions_are_named_each(tmp_path: Path) -> None:
 def test_a_device_is_no_difference(tmp_path: Path) -> None:
     text = boilerplate(made(tmp_path, {}, {"MethodSettings": {"steps": 600, "device": "cuda"}}))
     assert "different settings" not in text
+    assert "Of 1 session" not in text
     assert notes_of(tmp_path) == []
 
 

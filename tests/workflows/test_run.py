@@ -3,6 +3,7 @@
 import gzip
 import os
 import pickle
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -133,8 +134,11 @@ def test_a_run_does_not_stand_in_the_folder_that_it_was_started_from(
         kept = {"a file": str(tmp_path / "work" / "matplotlib")}.get(home)
         assert os.environ.get("MPLCONFIGDIR") == kept
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "tmp").mkdir()
+    monkeypatch.setenv("TMPDIR", "tmp")
+    monkeypatch.setattr(tempfile, "tempdir", None)
     with standing_in(tmp_path / "work"):
-        pass
+        assert os.environ["TMPDIR"] == str(tmp_path / "tmp"), "of a relative one workers would make another"
     assert Path.cwd() == tmp_path
 
 
