@@ -21,4 +21,4 @@ def solve(velocity: Velocity, like: Tensor, settings: CfmSettings, generator: to
 
 SAMPLER = sampler(ABOUT, partial(settings_with, ABOUT), solve, keeps_level=False)
 """White noise has next to nothing over centimetres, so there draws hardly differ: what they have in common is a shift
-of the level, away from high field (docs/methods/cfm.md)."""
+of the level, away from high field (docs/methods/uncertainty.md)."""
