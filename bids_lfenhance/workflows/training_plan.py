@@ -253,11 +253,11 @@ def choose_split(settings: TrainSettings, jobs: Sequence[Job]) -> Split:
             f"correct the split (subjects here are named as {jobs[0].person})."
         )
         raise InputError(message, code="unknown-subject", subjects=sorted(unknown))
-    held = {person.rpartition("/")[2] for person in (*split.validation, *split.test)}
-    alike = sorted(
-        {job.subject for job in jobs if job.dataset == LABEL_MAPS and job.subject.removeprefix("sub-") in held}
-    )
-    if alike and own != LABEL_MAPS:
+    held_out = {*split.validation, *split.test}
+    held = {person.rpartition("/")[2] for person in held_out}
+    learned_from = {job.subject for job in jobs if job.dataset == LABEL_MAPS and job.person not in held_out}
+    alike = sorted(subject for subject in learned_from if subject.removeprefix("sub-") in held)
+    if alike:
         to_stderr(
             f"label maps of {', '.join(alike)} are learned from, and subjects of these names decide or are tested: if "
             "they are the same people, leave their label maps out"

@@ -1,5 +1,6 @@
 """The train level for the network of the regions: label maps alone will do, and what cannot be trained is refused."""
 
+import json
 from pathlib import Path
 
 import nibabel as nib
@@ -10,6 +11,7 @@ from bids_lfenhance.cli.run import main
 from bids_lfenhance.segmentation import warps
 from bids_lfenhance.simulators import labelmap
 from bids_lfenhance.workflows import train
+from bids_lfenhance.workflows.training_plan import LABEL_MAPS
 from tests.segmentation.heads import STRAIGHT, head_of_blocks
 
 
@@ -63,6 +65,17 @@ def test_a_dataset_may_stand_beside_the_label_maps(maps, tmp_path, capsys):
     (dataset / "dataset_description.json").write_text('{"Name": "Real", "BIDSVersion": "1.10.0"}')
     assert planned(dataset, tmp_path / "out", "--label-maps", str(maps)) == 0
     assert "train regions" in capsys.readouterr().out
+
+
+def test_label_maps_that_the_split_keeps_for_the_test_are_not_called_learned_from(maps, tmp_path, capsys):
+    split = tmp_path / "split.json"
+    parts = {"train": ["head_0", "head_1"], "validation": ["head_2"], "test": ["head_3"]}
+    names = {part: [f"{LABEL_MAPS}/{name}" for name in parts[part]] for part in parts}
+    split.write_text(json.dumps(names))
+    assert planned(maps, tmp_path / "out", "--split", str(split)) == 0
+    told = capsys.readouterr()
+    assert "train: 2 subjects" in told.out
+    assert "learned from" not in told.err
 
 
 @pytest.mark.parametrize(
