@@ -38,7 +38,7 @@ ROWS = ("input", "monotone map")
 class MonotoneMap:
     """The increasing function of intensity that brings input nearest to target, in the least-squares sense.
 
-    Fitted on training examples, one for each contrast (docs/metrics.md: the second bar after the plain mean).
+    Fitted on training examples, one for each contrast: the second baseline of a learned method (docs/methods/interp.md).
     """
 
     def __init__(self, examples: Sequence[Example], maps: str) -> None:
