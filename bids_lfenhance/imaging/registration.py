@@ -294,7 +294,7 @@ def refine_locally(moving: RegistrationImage, fixed: RegistrationImage, pose: np
 
 
 def _bounded_step(matrix: np.ndarray, vector: np.ndarray) -> tuple[np.ndarray, float]:
-    """The step (6,), rotation vector and shift, at most ``LONGEST_STEP``; and its full length at a head's surface, mm."""
+    """The step (6,), rotation vector and shift, at most ``LONGEST_STEP``; its full length at a head's surface, mm."""
     step = np.linalg.solve(matrix + 1e-6 * np.diag(np.diag(matrix)) + 1e-12 * np.eye(6), vector)
     size = 100 * float(np.linalg.norm(step[:3])) + float(np.linalg.norm(step[3:]))
     return step * min(1.0, LONGEST_STEP / max(size, 1e-9)), size
