@@ -88,7 +88,7 @@ def reference_layout(session: LowFieldSession, spec: RunSpec) -> dict[str, Path]
 
 
 def fixed_contrast(session: LowFieldSession) -> str:
-    """The contrast of high field whose scan stayed where it was, and which the others were moved to."""
+    """The high-field contrast whose scan is the frame to which the others were aligned."""
     there = contrasts(session.reference)
     return "T2w" if "T2w" in there else there[0]
 
