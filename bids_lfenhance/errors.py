@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import Any
 
 UNUSABLE = (errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ELOOP, errno.EIO, errno.ENOTCONN, errno.ESTALE)
-"""Errors of looking up a path that are the path's, or the disk's, and none of the program's."""
+"""Errors of looking up a path that are due to the path or the disk, not to the program."""
 
 
 class InputError(ValueError):
@@ -22,7 +22,7 @@ class InputError(ValueError):
 
 
 class MethodError(RuntimeError):
-    """A method could not produce an image it can stand behind: says what happened and what to do."""
+    """A method could not produce a usable image: says what happened and what to do."""
 
 
 class ScanWarning(UserWarning):
@@ -32,7 +32,7 @@ class ScanWarning(UserWarning):
 class Interrupted(BaseException):
     """A graceful stop was requested: Ctrl-C, or SIGTERM as schedulers send it.
 
-    Like ``KeyboardInterrupt`` no ``Exception``: it comes at any line, and handlers of errors must let it pass.
+    Like ``KeyboardInterrupt`` it is no ``Exception``: it comes at any line, and handlers of errors must let it pass.
     """
 
 

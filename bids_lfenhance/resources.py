@@ -64,7 +64,7 @@ def available_memory_gb() -> float:
 def limit_threads(threads: int) -> None:
     """Let the networks of processes started from here on use this many threads each, everything else one."""
     os.environ["ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"] = "1"  # N4 gives the same bytes only with the same threads
-    # numpy's products are small: a second thread waits for them, spinning, and made the affine fit four times as dear
+    # numpy's products are small: a second thread waits for them, spinning, and made the affine fit four times as slow
     os.environ["OPENBLAS_NUM_THREADS"] = "1"
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[name] = str(threads)
@@ -98,11 +98,11 @@ def _glibc(name: str, *values: int) -> int:
 
 
 def allow_open_files() -> None:
-    """As many files may be open at once as the system allows at all: 1024, the usual start, are few for a cohort."""
+    """Raise the limit of open files to the hard limit: 1024, the usual soft limit, are too few for a cohort."""
     import resource
 
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with suppress(ValueError, OSError):  # where "as many as you like" is more than the kernel takes
+    with suppress(ValueError, OSError):  # an unlimited hard limit may be more than the kernel accepts
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 

@@ -59,7 +59,7 @@ def _draft(path: Path, word: str = "") -> Path:
 
 
 def _kept(name: str) -> str:
-    """A name, or of a long one its end and what tells it from others with that end."""
+    """A name, or for a long one a digest of it and its end."""
     digest = hashlib.sha256(os.fsencode(name)).hexdigest()[:8]
     return name if len(name) <= KEPT else digest + name[8 - KEPT :]
 

@@ -1,4 +1,4 @@
-"""Files at the root of the derivative, kept true by every process that writes there."""
+"""Files at the root of the derivative, kept up to date by every process that writes there."""
 
 import json
 import os
@@ -82,9 +82,9 @@ def write_dataset_files(
 
     ``methods`` maps the ``desc-`` label of each method to one sentence about it; ``subjects`` are those of this
     run, their rows taken from the source's participants.tsv; ``labels`` maps the ``seg-`` of a segmentation to the
-    index, name, colour and FreeSurfer's name of its labels; ``maps`` are what the methods say against their own results
-    (``METHOD_MAPS``). Rows already there stay, so runs of several methods
-    and of several subjects share one derivative; a lock lets one process at a time merge.
+    index, name, colour and FreeSurfer's name of its labels; ``maps`` names the further maps that the methods write
+    (``METHOD_MAPS``). Rows already there stay, so runs of several methods and of several subjects share one
+    derivative; a lock lets one process at a time merge.
     """
     out, source = Path(out_dir), Path(bids_dir)
     check_ours(out)
@@ -172,9 +172,9 @@ def source_description(bids_dir: Path) -> dict[str, Any]:
 def check_same_source(out_dir: Path, bids_dir: Path) -> str:
     """Raise ``InputError`` if a derivative was made of another raw dataset: of another name, at another place.
 
-    A name that was never filled in tells no two datasets apart. A sentence where the name alone is another (it was
-    changed, or another dataset is mounted at the same place now), or the place alone though the old one is still there.
-    Else an empty text.
+    Returns a warning where only the name differs (it was changed, or another dataset is mounted at the same place now),
+    or only the place though the old one is still there; else "". A name that was never filled in tells no datasets
+    apart.
     """
     before, source = optional_json(out_dir / "dataset_description.json"), source_description(bids_dir)
     now = derivative_description(out_dir, bids_dir, source, "")

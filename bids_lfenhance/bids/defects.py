@@ -16,7 +16,7 @@ UNREADABLE = (OSError, EOFError, ValueError, OverflowError, zlib.error)
 
 
 def closed_folder(subject: Path) -> str:
-    """The sentence on a folder of a subject that may not be read, of those that are; or nothing."""
+    """A sentence on the first folder of a subject that is there but may not be read; "" where there is none."""
     inner = (path for name in ("anat", "figures", "ses-*", "ses-*/anat") for path in subject.glob(name))
     for folder in (subject, *inner):
         if folder.is_dir() and not os.access(folder, os.R_OK | os.X_OK):
@@ -31,9 +31,9 @@ def readable_subjects(root: Path, subjects: Iterable[str]) -> tuple[tuple[str, .
 
 
 def file_defect(path: Path) -> str:
-    """What is wrong with a file, or nothing: NIfTI and JSON files, and tables (.tsv), beyond being there.
+    """What is wrong with a file, "" if nothing: "missing", "empty file", "cut short", or that it is not readable.
 
-    ``missing``, ``empty file``, ``cut short``, or that it is not readable.
+    The last two are found in NIfTI and JSON files and in tables (.tsv).
     """
     try:
         size = path.stat().st_size

@@ -31,7 +31,7 @@ def describe(plan: "Plan") -> str:
 
 
 def plan_text(plan: "Plan | SimulationPlan", *parts: str) -> str:
-    """The text of a plan: the parts, then what is skipped, or to be warned of; what is empty is left out."""
+    """The text of a plan: the parts, then what is skipped, what cannot be processed, and warnings, where any."""
     ends = (
         section("Skipped", [(f"sub-{subject}", reason) for subject, reason in plan.skipped]),
         section("Cannot be processed", [(f"sub-{subject}", reason) for subject, reason in plan.failed]),
@@ -41,7 +41,7 @@ def plan_text(plan: "Plan | SimulationPlan", *parts: str) -> str:
 
 
 def all_warnings(plan: "Plan") -> list[str]:
-    """What is to be warned of, of the dataset and of its sessions; alike sentences merged into one."""
+    """The warnings about the dataset and its sessions; similar sentences merged into one."""
     return alike(_warnings(plan))
 
 

@@ -30,7 +30,7 @@ _UNITS = {
     "MagneticFieldStrength": {"t": 1.0, "tesla": 1.0, "mt": 1e-3, "g": 1e-4, "gauss": 1e-4},
     "ImagingFrequency": {"mhz": 1.0, "khz": 1e-3, "hz": 1e-6},
 }
-"""Units by their size in that of the BIDS key, which comes first; those after it are tried where it cannot be meant."""
+"""Factor from each unit to that of the BIDS key, which comes first; the others are tried where that is impossible."""
 
 _NUMBER = re.compile(r"\s*([+-]?(?:\d+(?:[.,]\d*)?|[.,]\d+)(?:[eE][+-]?\d+)?)\s*([a-zA-Z]*)\s*")
 
@@ -49,7 +49,7 @@ class Reading:
 
     @property
     def tesla(self) -> float | None:
-        """Field strength by the most trusted source, tesla, or None where no source speaks."""
+        """Field strength by the most trusted source, tesla, or None where there is none."""
         return self.values[0][1] if self.values else None
 
     @property

@@ -149,7 +149,7 @@ def _is_high(scan: Scan) -> bool:
 def _sessions(
     subject: str, scans: Sequence[Scan], filters: Filters, contrasts: tuple[str, ...], wanted: frozenset[str]
 ) -> list[HighFieldSession]:
-    """The high-field sessions of one subject; what they are called does not hang on which of them are asked for."""
+    """The high-field sessions of one subject; their labels do not depend on which of them are asked for."""
     high = [scan for scan in scans if passes(scan, filters, "reference")]
     labels = sorted({scan.session or "" for scan in high})
     alone = len(labels) == 1 and not labels[0].startswith(SIMULATED)
@@ -192,7 +192,7 @@ def _unknown_field(scans: Sequence[Scan]) -> tuple[str, ...]:
 
 
 def lower_field_note(plan: SimulationPlan) -> tuple[str, ...]:
-    """A sentence on all scans that are no high field, for where nothing else becomes of them."""
+    """A sentence on all scans that are no high field, for a level that makes nothing else of them."""
     if not plan.lower:
         return ()
     return (

@@ -23,9 +23,9 @@ def list_images(
 ) -> tuple[dict[str, list[Path]], tuple[str, ...]]:
     """Images (T1w, T2w, FLAIR) of each subject, and sentences on what was odd.
 
-    With ``database_dir`` the index there answers, and it is made for all subjects where there is none yet. It is
-    built beside itself and moved into place whole, so runs that start together can share the folder. A subject of whom
-    the index does not know every image is listed from its folder.
+    With ``database_dir`` the index there is used, and made first, for all subjects, where there is none. It is built
+    in a folder beside it and moved into place whole, so runs that start together can share it. A subject of whom the
+    index does not know every image is listed from its folder.
     """
     subjects = tuple(subjects)
     if database_dir is None:

@@ -15,7 +15,7 @@ def lesion_masks(bids_dir: Path, session: LowFieldSession) -> tuple[Scan, ...]:
     """The lesion masks of a low-field session and of its high field, by name; no image is opened.
 
     ``sub-01[_ses-…]_label-lesion_mask.nii.gz`` in ``anat`` of the dataset or of a derivative under ``derivatives/``,
-    in the coordinates of the scanner: those with a ``space-`` other than ``orig`` are not meant.
+    in the coordinates of the scanner: those with a ``space-`` other than ``orig`` are left out.
     """
     labels = {session.session} | ({session.reference_session} if session.paired else set())
     masks = {path.name: scan for path in _paths(bids_dir, session.subject) if (scan := _mask(path, session.subject))}

@@ -1,4 +1,4 @@
-"""Names of the derivative: where each output of the app lies. The contract of the files is docs/outputs."""
+"""Names of the derivative: where each output of the app lies (docs/outputs.md)."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Pairs: which high-field session stands beside a low-field one, and which images of it."""
+"""Pairing: which high-field session a low-field one is compared with, and which of its images."""
 
 import math
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""participants.tsv as people have it: which row is whose, and how old that makes them."""
+"""Reading participants.tsv, however it was written: the row of each subject, age and sex."""
 
 import math
 import re
@@ -17,7 +17,7 @@ TABLE = "participants.tsv"
 Row = Mapping[str, str]
 
 NOTHING = ("", "n/a", "na", "nan", "none", "null")
-"""What stands in a cell that holds nothing, in small letters."""
+"""Texts of a cell without a value, in lower case."""
 
 SEXES = {"f": "F", "female": "F", "woman": "F", "m": "M", "male": "M", "man": "M"}
 

@@ -65,7 +65,7 @@ class Scan:
     """One image of a subject.
 
     ``path`` absolute, perhaps an empty file or a dangling link; ``entities`` by short key (``sub, ses, acq, run``
-    …); ``sidecars`` the JSON files that speak for it, least specific first; ``field_strength`` tesla, None until
+    …); ``sidecars`` the JSON files that apply to it, least specific first; ``field_strength`` tesla, None until
     the plan has read it; ``state`` size in bytes and time of change in ns (empty where there is no file), so that a
     replaced file makes another scan.
     """

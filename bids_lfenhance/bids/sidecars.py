@@ -1,4 +1,4 @@
-"""Sidecars: which JSON files speak for an image, and what they say together."""
+"""Sidecars: which JSON files apply to an image, and what they say together."""
 
 import codecs
 import json
@@ -23,7 +23,7 @@ def split_name(name: str) -> tuple[dict[str, str], str, str]:
 
 
 class SidecarFinder:
-    """Finds the JSON files that speak for an image; each folder is listed once."""
+    """Finds the JSON files that apply to an image; each folder is listed once."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
@@ -53,7 +53,7 @@ class SidecarFinder:
 
 
 def _is_of_a_neighbour(sidecar: Path, image: Path, fitting: int) -> bool:
-    """Whether a sidecar is another image's own: T1w.json beside T1w.nii.gz does not speak for acq-late_T1w.nii.gz."""
+    """Whether a sidecar is another image's own: T1w.json beside T1w.nii.gz does not apply to acq-late_T1w.nii.gz."""
     own = sidecar.stem == image.name.partition(".")[0]
     return fitting > 1 and not own and any(os.path.lexists(sidecar.with_suffix(end)) for end in (".nii.gz", ".nii"))
 
@@ -86,7 +86,7 @@ def read_json(path: Path) -> dict[str, Any]:
         raise InputError(
             f"Expected to read {path}, found {error.strerror}; check its permissions.", code="not-readable", path=path
         ) from error
-    except (ValueError, RecursionError) as error:  # not text, not JSON, or nested beyond all measure
+    except (ValueError, RecursionError) as error:  # not text, not JSON, or nested too deeply
         raise InputError(
             f"Expected valid JSON in {path}, found {error}; repair or remove that file.", code="bad-json", path=path
         ) from error

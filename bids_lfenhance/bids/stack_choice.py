@@ -62,7 +62,7 @@ def is_reformat(scan: Scan) -> bool:
 
 
 def _several_of_one(stacks: Sequence[Scan]) -> list[str]:
-    """A sentence where one acquisition is fused several times: its noise would be taken for as many draws."""
+    """A sentence where one acquisition is fused several times: its noise is then taken for independent in each."""
     sentences = []
     for key, noun in _ONE_ACQUISITION.items():
         bare = Counter(scan.name.replace(f"{key}-{scan.entities.get(key)}_", "") for scan in stacks)

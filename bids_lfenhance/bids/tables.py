@@ -14,8 +14,8 @@ from .sidecars import decoded
 def read_table(path: Path) -> list[dict[str, str]]:
     """Rows of a table by column; none where it is not there.
 
-    Tabs part the cells; where the head has none, semicolons or commas do. Quotes around a cell and white space are
-    none of it, a file in UTF-16 or Latin-1 is read as such.
+    Cells are separated by tabs or, where the head has none, by semicolons or commas. Quotes and white space around a
+    cell are dropped; a file in UTF-16 or Latin-1 is read as such.
     """
     head, *rows = table_lines(path) or [[]]
     # a short row is filled up, a long one cut: a table by hand must not stop the run

@@ -13,7 +13,7 @@ from .names import PROTOCOLS
 
 @dataclass(frozen=True)
 class RunSpec:
-    """What every step of a run must know: all that changes the outputs, and the resources of one step.
+    """The settings that every step of a run is given: all that changes the outputs, and the resources of one step.
 
     ``mem_gb`` is for all steps together, ``enhance_gb`` for one enhancement (0: all of it).
     ``weights_contrasts`` are those that trained weights know, empty where there are none: the others are not enhanced.

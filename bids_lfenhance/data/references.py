@@ -1,4 +1,4 @@
-"""The literature that the app stands on, by key: as text for people, as BibTeX for their tools."""
+"""The literature that the app cites, by key: as text and as BibTeX."""
 
 import json
 from collections.abc import Iterable, Mapping

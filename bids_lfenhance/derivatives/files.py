@@ -19,7 +19,7 @@ from ..imaging.grid import Grid
 from ..imaging.nifti import encode_nifti
 
 OURS = {"GeneratedWith": f"bids_lfenhance {__version__}"}
-"""In the sidecar of every image, by which a later run knows that it is not somebody's own."""
+"""In the sidecar of every image, by which a later run tells it from a user's own file."""
 
 Rows = Sequence[Mapping[str, Any]]
 """A table: one mapping per row."""

@@ -88,7 +88,7 @@ def reference_layout(session: LowFieldSession, spec: RunSpec) -> dict[str, Path]
 
 
 def fixed_contrast(session: LowFieldSession) -> str:
-    """The contrast of high field whose scan stayed where it was, and which the others were moved to."""
+    """The high-field contrast whose scan is the frame to which the others were aligned."""
     there = contrasts(session.reference)
     return "T2w" if "T2w" in there else there[0]
 
@@ -159,7 +159,7 @@ def scan_states(session: LowFieldSession) -> list[list[Any]]:
     That is the name; of the sidecar field strength, plane and slice thickness; and of the file size, time of change and
     SHA-256.
     """
-    return [[*_what(scan), [*scan.state, file_digest(scan.path)]] for scan in _scans_of(session)]
+    return [[*_identity(scan), [*scan.state, file_digest(scan.path)]] for scan in _scans_of(session)]
 
 
 def check_scans(session: LowFieldSession) -> None:
@@ -182,11 +182,11 @@ def are_of(states: object, session: LowFieldSession) -> bool:
     scans = _scans_of(session)
     if not isinstance(states, list) or len(states) != len(scans):
         return False
-    return all(_is_of(state, scan) for state, scan in zip(states, scans, strict=True))
+    return all(_is_unchanged(state, scan) for state, scan in zip(states, scans, strict=True))
 
 
-def _is_of(state: object, scan: Scan) -> bool:
-    return isinstance(state, list) and state[:-1] == _what(scan) and has_content(state[-1], scan)
+def _is_unchanged(state: object, scan: Scan) -> bool:
+    return isinstance(state, list) and state[:-1] == _identity(scan) and has_content(state[-1], scan)
 
 
 def has_content(before: object, scan: Scan) -> bool:
@@ -203,5 +203,5 @@ def _scans_of(session: LowFieldSession) -> tuple[Scan, ...]:
     return (*session.stacks, *session.reference, *session.lesions)
 
 
-def _what(scan: Scan) -> list[Any]:
+def _identity(scan: Scan) -> list[Any]:
     return [scan.stem, scan.tesla, scan.plane, scan.slice_thickness]

@@ -1,4 +1,4 @@
-"""Writing one low-field session; the enhanced images land last, so that they vouch for all the rest."""
+"""Writing one low-field session; the enhanced images are written last: where they are, all other files are complete."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -69,10 +69,10 @@ class SessionContent:
 
     Volumes share one grid; ``expected`` (N, 3) are points where the template has brain; ``labels`` are (X, Y, Z) uint8
     and ``volumes`` rows of tissue volumes, both by contrast, and so are ``regions`` and ``region_volumes``, empty if
-    segmentation of regions is disabled; the three before these are there only for a session that is paired, or that
-    goes to template spaces. ``maps`` are the method's own, by kind. ``lesions`` are what ``evaluation.lesions`` found,
-    and the names of the ``Masks``. ``run`` names the log folder of the run.
-    ``reference_seen`` (X, Y, Z) bool: what high field shows whose field of view cuts the brain, and with it the mask.
+    segmentation of regions is disabled; ``metrics`` and ``reference_qc`` are there only for a paired session,
+    ``space_transforms`` for one that goes to template spaces. ``maps`` are the method's own, by kind. ``lesions`` are
+    what ``evaluation.lesions`` found, and the names of the ``Masks``. ``run`` names the log folder of the run.
+    ``reference_seen`` (X, Y, Z) bool: the field of view of high field, where that cuts the brain and so the mask.
     """
 
     acquired: Volume
@@ -111,7 +111,7 @@ def write_session(session: LowFieldSession, spec: RunSpec, content: SessionConte
     """The paths of one low-field session, all of them on disk when this returns."""
     check_scans(session)
     files = session_layout(session, spec)
-    for contrast in content.enhanced.contrasts:  # what they vouch for is about to change
+    for contrast in content.enhanced.contrasts:  # the files that they stand for are about to change
         files[f"enhanced/{contrast}"].unlink(missing_ok=True)
     frame = _reference_scan_name(content)
     for path in (*superseded(session, spec), *stale_files(session, spec, frame)):
@@ -159,7 +159,7 @@ def _about(session: LowFieldSession, spec: RunSpec, content: SessionContent, con
 
 
 def _error_scale(content: SessionContent, spec: RunSpec, contrast: str) -> np.ndarray | None:
-    """(X, Y, Z) SD of the error where the method says it of this contrast; None where it does not."""
+    """(X, Y, Z) SD of the error where the method gives it for this contrast; None where it does not."""
     return content.std.channel(contrast) if content.std is not None and is_enhanced(spec, contrast) else None
 
 
@@ -240,7 +240,7 @@ def _write_segmentations(
 
 
 def _is_estimate(spec: RunSpec, contrast: str) -> bool:
-    """Whether the image is the learned estimate itself, to the full, without a share of a draw."""
+    """Whether the image is the learned estimate itself, without a share of a draw and not sloppy."""
     plain_estimate = spec.gives_error_std and not spec.method_settings.get("sharpness")
     return plain_estimate and is_enhanced(spec, contrast) and not spec.sloppy
 

@@ -129,7 +129,7 @@ def icc_2_1(ratings: np.ndarray) -> IntervalEstimate:
     residual = ratings - rows[:, None] - columns + grand
     error = np.sum(residual**2) / ((n - 1) * (k - 1))
     icc = (between - error) / (between + (k - 1) * error + k * (raters - error) / n)
-    if error <= 1e-12 * (between + raters) or icc >= 1:  # nothing left to be unsure of that could be estimated
+    if error <= 1e-12 * (between + raters) or icc >= 1:  # no error is left from which an interval could be estimated
         return IntervalEstimate(float(icc))
     a, b = k * icc / (n * (1 - icc)), 1 + k * icc * (n - 1) / (n * (1 - icc))
     freedom = (a * raters + b * error) ** 2 / ((a * raters) ** 2 / (k - 1) + (b * error) ** 2 / ((n - 1) * (k - 1)))
@@ -176,8 +176,8 @@ def within_subject_cv(first: np.ndarray, second: np.ndarray) -> float:
 def signed_rank_ps(differences: Sequence[np.ndarray]) -> list[float]:
     """Two-sided p of Wilcoxon's paired signed-rank test of each array of differences, zeros left out.
 
-    NaN below ``FEWEST_PAIRS`` pairs, 1 where every pair is equal. Those of one size without ties go through scipy
-    together, which takes a millisecond to begin.
+    NaN below ``FEWEST_PAIRS`` pairs, 1 where every pair is equal. Arrays of one size without ties are given to scipy
+    together, as each call takes a millisecond to start.
     """
     p_values, alike = [NAN] * len(differences), dict[tuple[int, int], list[int]]()
     for number, difference in enumerate(differences):

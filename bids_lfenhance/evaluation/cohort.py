@@ -40,8 +40,8 @@ Table = list[dict[str, Any]]
 def metric_table(data: SubjectValues) -> Table:
     """Mean ± SD of every metric over subjects, and the difference to the baseline with Wilcoxon's test.
 
-    Holm's correction is over all tests of one metric in one region under one protocol: contrasts and methods of the
-    sessions averaged, and apart from them contrasts, methods and sessions.
+    Holm's correction is over all tests of one metric in one region under one protocol. The sessions to show first
+    (averaged, if there are several), of all contrasts and methods, are one family, all others another.
     """
     table = _compared(data)
     _correct(table, ("protocol", "region", "metric"))
@@ -49,7 +49,7 @@ def metric_table(data: SubjectValues) -> Table:
 
 
 def summary_table(data: Sequence[SubjectValues]) -> Table:
-    """The same of what is one figure per subject; corrected over one quantity, as above."""
+    """As ``metric_table``, of quantities with one figure per subject; corrected over one quantity."""
     table = [row for some in data for row in _compared(some)]
     _correct(table, ("segmentation", "quantity"))
     order = list(dict.fromkeys((row["segmentation"], row["quantity"]) for row in table))
@@ -57,7 +57,7 @@ def summary_table(data: Sequence[SubjectValues]) -> Table:
 
 
 def overlap_table(data: SubjectValues) -> Table:
-    """The same of the Dice of every structure.
+    """As ``metric_table``, of the Dice of every structure.
 
     Corrected over the structures and methods of one contrast and session: those with a side apart from those without.
     """
@@ -91,7 +91,7 @@ def _compared(data: SubjectValues) -> Table:
 
 
 def _correct(table: Sequence[dict[str, Any]], family: Sequence[str]) -> None:
-    """Gives every tested row its ``p_holm``, corrected within its family, and the least that its pairs could reach."""
+    """Add to every tested row ``p_holm``, corrected within its family, and the least that so many pairs can reach."""
     families: dict[tuple, list[dict[str, Any]]] = {}
     for row in table:
         if "p" in row:

@@ -1,4 +1,4 @@
-"""What is known of one contrast of one session, gathered for ``usable.judge`` from what the derivative says of it."""
+"""The evidence on one contrast of one session, read from the derivative, by which ``usable.judge`` decides."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -77,7 +77,7 @@ def coarsest(scans: Sequence[Mapping[str, Any]]) -> float | None:
 
 
 def of_contrast(warnings: Iterable[Any], contrast: str) -> list[str]:
-    """The warnings that are not of other contrasts alone, each once."""
+    """The warnings, each once, but for those that name only other contrasts."""
     kept = []
     for warning in dict.fromkeys(map(str, warnings)):
         named = {name for name in CONTRASTS if name in warning}

@@ -54,7 +54,7 @@ def expected_error(std: np.ndarray, cycle: np.ndarray, mask: np.ndarray, grid: G
     ----------
     std : (X, Y, Z) calibrated standard deviation of the error, in the units of the image
     cycle : (X, Y, Z) |image degraded again − stack|, the mean over the stacks, in the same units; NaN, where no stack
-        looked, counts as what they leave elsewhere
+        saw it, is replaced by the mean elsewhere in the brain
     mask : (X, Y, Z) bool, brain
     grid : of the three arrays
     """

@@ -58,7 +58,7 @@ def image_metrics(
 
 
 def _sharpness(pair: Pair, zooms: Sequence[float]) -> dict[str, float]:
-    """Band power ratios in the images' own units, and edge F1: computed once, for a gain only squares the former."""
+    """Band power ratios in the images' own units, and edge F1: computed once, as a gain only scales the former."""
     box = pair.box(8)
     x, y, mask = pair.image[box], pair.reference[box], pair.mask[box]
     power_x, power_y = (sharpness.band_power(data, mask, zooms) for data in (x, y))
@@ -166,7 +166,7 @@ def lpips_mean(pairs: Iterable[tuple[np.ndarray, np.ndarray]]) -> float | None:
     """Mean LPIPS (AlexNet) over pairs of (X, Y) slices in [0, 1]; None if the package or its weights are missing."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of a call that lpips makes, not we
+            warnings.simplefilter("ignore")  # they are about calls inside lpips
             import lpips
 
             network = lpips.LPIPS(net="alex", verbose=False).eval().requires_grad_(False)

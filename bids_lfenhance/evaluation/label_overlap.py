@@ -45,8 +45,8 @@ def agreements(
 ) -> dict[str, Agreement]:
     """The agreement of each structure: Dice 2|A∩B| / (|A| + |B|), volume difference 100 (|A| − |B|) / |B|.
 
-    Both (X, Y, Z) uint8 on one grid; ``of`` as ``structures`` gives it. Labels of one structure count as the same. Of
-    what has a ``cut`` label nothing is said (NaN).
+    Both (X, Y, Z) uint8 on one grid; ``of`` as ``structures`` gives it. Labels of one structure count as the same. NaN
+    for a structure one of whose labels is ``cut``.
 
     >>> agreements(np.array([1, 1, 2], np.uint8), np.array([1, 2, 2], np.uint8), {"CSF": (1,)})
     {'CSF': Agreement(dice=0.6666666666666666, volume_difference=100.0)}

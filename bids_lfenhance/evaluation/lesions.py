@@ -75,7 +75,7 @@ def mask_on_grid(path: Path, to_canonical: np.ndarray, grid: Grid) -> np.ndarray
     try:
         image: Any = nib.load(path)
         data = np.asarray(image.dataobj, dtype=np.float32)
-    except Exception as error:  # a damaged file raises whatever its reader likes
+    except Exception as error:  # reading a damaged file may raise anything
         message = (
             f"Expected a mask of lesions in {path.name}, found a file that cannot be read ({type(error).__name__}); "
             "copy it again."

@@ -21,7 +21,7 @@ from ..imaging.profile import FWHM_PER_SD
 from ..imaging.volume import Stack
 
 FLOOR = 0.02
-"""Added to the noise, as a share of the stack's scale: a very quiet scan does not make a tiny misfit a risk."""
+"""Added to the noise, as a share of the stack's scale, so that a tiny misfit in a scan with little noise is no risk."""
 SCALE_PERCENTILE = 99.9
 """The scale of a stack: this percentile of what it acquired inside the brain."""
 SMOOTHING_FWHM = 3.0
@@ -37,14 +37,14 @@ THRESHOLD = 1.5
 LEAST_COVERAGE = 0.999
 """Share of the brain that the stacks must see for the map to carry no warning."""
 LEAST_WEIGHT = 0.25
-"""A stack speaks for a voxel if at least this share of the interpolation weight fell on its brain voxels."""
+"""A stack counts for a voxel if at least this share of the interpolation weight fell on its brain voxels."""
 LEAST_SHARE = 0.01
-"""Least weight, under the smoothing Gaussian, of voxels that a stack spoke for."""
+"""Least weight, under the smoothing Gaussian, of voxels for which a stack counts."""
 
 
 @dataclass(frozen=True)
 class _Fit:
-    """One stack against the output: |residual| (I, J, K) in noise units, where known, f50 (3,) mm⁻¹, its record."""
+    """One stack compared with the output: |residual| (I, J, K) in noise units, ``where`` it is known, band limit."""
 
     residual: np.ndarray
     where: np.ndarray

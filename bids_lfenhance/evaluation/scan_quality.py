@@ -1,4 +1,4 @@
-"""What is measured of the scans and of the result for the record by which ``usable.judge`` says what it is good for."""
+"""Measurements of the scans and of the result for the record that ``usable.judge`` reads."""
 
 import numpy as np
 
@@ -34,7 +34,7 @@ def std_percent(std: np.ndarray, image: np.ndarray, brain: np.ndarray) -> float 
 
 
 def likeness(image: np.ndarray, low: np.ndarray, brain: np.ndarray) -> float:
-    """Correlation in the brain of an enhanced image and the plain mean of its stacks, (X, Y, Z); 0 of a flat one."""
+    """Correlation in the brain of an enhanced image and the plain mean of its stacks (X, Y, Z); 0 if one is flat."""
     one, other = image[brain].astype(np.float64), low[brain].astype(np.float64)
     flat = one.size < 2 or not one.std() or not other.std()
     return 0.0 if flat else round(float(np.corrcoef(one, other)[0, 1]), 3)

@@ -21,7 +21,7 @@ def compute_risk(enhanced: Volume, acquired: Volume) -> tuple[Volume, dict[str, 
 
     Parameters
     ----------
-    enhanced : the output whose trustworthiness is asked for
+    enhanced : the output that is checked
     acquired : the low-field session with stacks, mask and tissue
     """
     if acquired.tissue is None or acquired.mask is None:

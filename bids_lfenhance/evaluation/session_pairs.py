@@ -1,4 +1,4 @@
-"""Pairs of low-field sessions of the same people: what test–retest is of."""
+"""Pairs of low-field sessions of the same people, which test–retest compares."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -16,9 +16,10 @@ POOLED = "first–second in time"
 def session_pairs(volumes: SubjectValues, order: Mapping[str, Sequence[str]]) -> tuple[SubjectValues, SubjectValues]:
     """The low-field volumes of the earlier and of the later session of every pair that somebody has.
 
-    Both have the pairs ("A–B") as sessions, first the one to show: that of most people, or ``POOLED`` where labels do
-    not line up, as half of the people lack that pair or one had it the other way round. Others follow by label; beside
-    ``POOLED`` none that one person has alone. ``order``: the sessions of each subject who has several, in time.
+    Both have the pairs ("A–B") as sessions. The one to show comes first: the pair that most people have, or ``POOLED``
+    where half of the people with several sessions lack that pair, or somebody had its sessions in the other order. The
+    other pairs follow by label; beside ``POOLED``, only those of more than one person. ``order``: the sessions of each
+    subject who has several, in time.
     """
     low = [np.isfinite(cells) for key, cells in volumes.cells.items() if key[1] != HIGH]
     known = np.any([np.zeros((len(volumes.subjects), len(volumes.sessions)), bool), *low], axis=0)

@@ -14,8 +14,8 @@ EDGE_SIGMA = 1.0
 EDGE_SHARE = 0.1
 """Edges are sought among this steepest share of the brain's voxels: each image's own, so no gain or offset matters."""
 EDGE_RIM = 4
-"""Voxels inside the mask's border where no edges are compared: the derivative there sees skull, or where somebody
-stripped it, whose edge is the steepest of all and says nothing of the brain."""
+"""Voxels inside the mask's border where no edges are compared: the derivative there sees the skull, or the edge that
+its removal left, which is the steepest of all and tells nothing about the brain."""
 EDGE_TOLERANCE = 1
 """An edge counts as found if the other image has one within so many voxels along the axes; noise alone scores 0.24."""
 

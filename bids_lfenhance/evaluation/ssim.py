@@ -69,7 +69,7 @@ def rescale(moments: Moments, line_x: LinearScaling, line_y: LinearScaling) -> M
 
 
 def ssim_map(moments: Moments) -> np.ndarray:
-    """(X, Y, Z) float32 in [−1, 1]: SSIM at every voxel; the outer ``moments.pad`` voxels lean on mirrored data."""
+    """(X, Y, Z) float32 in [−1, 1]: SSIM at every voxel; the outer ``moments.pad`` voxels depend on mirrored data."""
     return similarity(*moments[:5])
 
 

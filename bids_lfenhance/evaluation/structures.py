@@ -8,7 +8,7 @@ from .label_overlap import without_side
 from .subject_values import SubjectValues
 
 HIGH = "high"
-"""The image under which high field stands, beside each low-field session that is compared with it."""
+"""The image name of high field, beside each low-field session that is compared with it."""
 
 DEEP = ("thalamus", "caudate", "putamen", "pallidum", "hippocampus", "amygdala")
 """The deep grey matter, both sides together: small, and hard to see at low field."""

@@ -31,7 +31,7 @@ class SubjectValues:
         self._column = {session: number for number, session in enumerate(sessions)}
 
     def like(self, names: Sequence[str]) -> "SubjectValues":
-        """As many subjects and sessions, other names, nothing in it."""
+        """An empty table of the same subjects and sessions, with other names."""
         return SubjectValues(names, self.subjects, self.sessions, self.averaged)
 
     def empty(self) -> np.ndarray:
@@ -39,7 +39,7 @@ class SubjectValues:
         return np.full((len(self.subjects), len(self.sessions)), np.nan)
 
     def add(self, key: Key, where: tuple[str, str], value: Any) -> float | None:
-        """The value that was there before, or None; then it is ``value``, where that is a finite number.
+        """Store a value, if it is a finite number; the one that it replaces, or None.
 
         ``where``: subject and session.
         """

@@ -93,7 +93,7 @@ def judge(record: Record) -> Usable:
 
 
 def _by_rules(record: Record) -> Iterator[Finding]:
-    """What no threshold says."""
+    """Findings by rules that are no thresholds."""
     if turned := (record.get("Anatomy") or {}).get("Turned"):
         yield NO, ALL, f"the head fits the template better {turned}"
     if any(one.get("Mirrored") is True for one in (*(record.get("Scans") or ()), record.get("Alignment") or {})):

@@ -28,8 +28,8 @@ COLUMNS: Mapping[str, Mapping[str, str]] = {
 def with_expected_error(rows: Sequence[Mapping[str, Any]], segmentation: str, contrast: str) -> list[dict[str, Any]]:
     """The rows of a table of volumes in an image enhanced by the learned estimate, each with its expected error.
 
-    ``uncertain_mm3`` of a row is Σ p (1 − p) over the posteriors p of its label. None is said where that is not known,
-    where there is no volume, of another ``segmentation`` than our regions, and of a contrast that it was not tried on.
+    ``uncertain_mm3`` of a row is Σ p (1 − p) over the posteriors p of its label. The error is None where that or the
+    volume is not known, for a ``segmentation`` other than "regions", and outside ``VALIDATED_CONTRASTS``.
     """
     known = segmentation == "regions" and contrast in VALIDATED_CONTRASTS
     return [{**row, **dict(zip(COLUMNS, _error(row) if known else (None, None), strict=True))} for row in rows]

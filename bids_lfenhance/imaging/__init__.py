@@ -1,1 +1,1 @@
-"""Grids, reading and writing, intensity, bias, registration, fusion of stacks, masks."""
+"""Image processing on arrays: grids, header checks, bias, noise, registration, fusion of stacks, tissues, contrast."""

@@ -1,8 +1,8 @@
-"""What a scanner does to an image: slice profile and sampling, a linear operator with its exact adjoint.
+"""What a scanner does to an image: blur by the slice profile, then sampling; a linear operator with its exact adjoint.
 
-The Gaussian profile of a stack that lies askew in the grid is still a Gaussian, only with a full covariance. So the
-blur is one product in Fourier space, exact for any rotation, and sampling is a small quadratic B-spline whose own blur
-is divided out of that product beforehand.
+The Gaussian profile of a stack that is oblique to the grid is still Gaussian, with a full covariance matrix. So the
+blur is one product in Fourier space, exact for any rotation. Samples are taken with a quadratic B-spline, whose own
+blur is divided out of that product.
 """
 
 from functools import cached_property
@@ -55,7 +55,7 @@ class Acquisition:
 
     Parameters
     ----------
-    geometry : the stack's own voxels, placed in the grid's world (rigid alignment folded in)
+    geometry : the stack's own voxels, placed in the grid's world (its affine includes the rigid alignment)
     fwhm : (3,) mm, Gaussian resolution along the stack's voxel axes; never less than the grid's own voxel
     grid : the grid of the image
     where : (I, J, K) bool, the stack voxels to compute; the others are zero in ``forward``
@@ -120,7 +120,7 @@ class Acquisition:
         return transfer
 
     def _sample_matrix(self) -> sparse.csr_matrix:
-        """(N, box) float32: quadratic B-spline weights of every sample, 27 to the row."""
+        """(N, box) float32: quadratic B-spline weights of every sample, 27 per row."""
         index = np.stack(np.unravel_index(self._where, self.geometry.shape), axis=1)
         to_box = np.linalg.inv(self.frame.grid.affine) @ self.geometry.affine
         place = apply_affine(to_box, index) + np.array(self.frame.pad)

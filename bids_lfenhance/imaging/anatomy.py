@@ -1,4 +1,4 @@
-"""Where the brain is, and where its tissues are expected: head, bare brain, 3 T or 64 mT, any contrast."""
+"""Brain mask and tissue priors of an image of any contrast and field strength, with its skull or without."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -36,7 +36,7 @@ SURFACE_MM = 1.5
 """How far outside the template's mask the brain is expected to end: that mask hugs the cortex, without its CSF."""
 
 CSF_REACH_MM = 3.0
-"""CSF belongs to the brain within this distance of tissue: sulci and cisterns do, the atrophied vault does not."""
+"""CSF within this distance of tissue counts as brain: that of sulci and cisterns, not that over an atrophied brain."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,13 +57,13 @@ class Anatomy:
 
 
 COARSE = 4
-"""Voxels between those by which the box of the brain is found."""
+"""Step, in voxels, of the coarse grid on which the bounding box of the brain is found."""
 
 UNSURE = 0.65
-"""Correlation with the template below which the head is tried mirrored."""
+"""Correlation with the template below which mirrored versions of the head are tried too."""
 
 BETTER = 0.1
-"""Share of variance by which a mirrored head must fit the template better, to be said."""
+"""A mirrored head is reported if the template explains this much more of its variance (a share)."""
 
 
 @threadpool_limits.wrap(limits=1)  # sums of several threads differ in the last digits
@@ -82,9 +82,9 @@ def find_anatomy(
     channel : (X, Y, Z) image on ``grid``, bias-corrected, arbitrary units
     grid : RAS+ grid, about 1 mm
     contrast : named in warnings; the gains of the tissues are measured, not assumed
-    seen : (X, Y, Z) bool, the field of view; None: all of the grid. A head that ends on its faces is compared with the
-        template inside it alone, and what lies beyond is no brain
-    effort : of the registration to the template
+    seen : (X, Y, Z) bool, the field of view; None: all of the grid. A head that its faces cut is compared with the
+        template only inside it, and nothing beyond it counts as brain
+    effort : how thoroughly the template is registered
     """
     image = np.nan_to_num(np.asarray(channel, np.float32))
     template = load_head_template()
@@ -113,7 +113,7 @@ def find_anatomy(
 
 
 def _carried(warp: Warp, maps: np.ndarray, affine: np.ndarray, grid: Grid) -> np.ndarray:
-    """(K, X, Y, Z) float32: ``maps`` (K, ...) of the template's brain, the last all of it, on the subject's grid.
+    """(K, X, Y, Z) float32: ``maps`` (K, ...) of the template, the last its whole brain, on the subject's grid.
 
     As ``Warp.carry``, but computed only in the box that the brain fills.
     """
@@ -129,12 +129,12 @@ def _carried(warp: Warp, maps: np.ndarray, affine: np.ndarray, grid: Grid) -> np
 
 
 def anatomy_of(volume: Volume, qc: Mapping[str, Any], *, sloppy: bool) -> tuple[Anatomy, dict[str, np.ndarray]]:
-    """The anatomy of a session, its further doubts among the warnings; and what cuts it.
+    """The anatomy of a session, ``further_warnings`` included, and the field of view where that cuts the brain.
 
-    It is found in the first contrast or, where that is cut, in the one whose scans show most: ``Contrast`` of its
-    quality. ``qc`` quality record of a high-field session, which comes without stacks: it tells the fields of view.
-    Then the quality has ``BrainShown``, the share of the expected brain in it; and where that is not all of it, the
-    second value is ``{"seen": (X, Y, Z) bool}``, else empty.
+    The anatomy is found in the first contrast or, where the field of view cuts the head there, in the contrast whose
+    scans cover most; its quality names it as ``Contrast``. ``qc`` is the quality record of a high-field session, which
+    comes without stacks: the field of view is read from it, and the quality has ``BrainShown``, the share of the
+    expected brain inside it. Where that is below ``WHOLE``, the second value is ``{"seen": (X, Y, Z) bool}``, else {}.
     """
     contrast, field = volume.contrasts[0], field_of_scan(qc, volume.contrasts[0])
     seen = coverage(*field, volume.grid) if field else seen_in(volume, contrast) if volume.stacks else None
@@ -152,7 +152,7 @@ def anatomy_of(volume: Volume, qc: Mapping[str, Any], *, sloppy: bool) -> tuple[
 
 
 def _is_cut(image: np.ndarray, seen: np.ndarray, grid: Grid) -> bool:
-    """Whether a head (X, Y, Z) ends on a face of the field of view, the lower one left aside."""
+    """Whether the head in an image (X, Y, Z) reaches a face of the field of view other than the lower one."""
     small = ndimage.uniform_filter(image, 3)
     head = small > 0.15 * np.percentile(small[seen], 98) if seen.any() else seen
     return on_faces(head, seen, grid, but=(BELOW,)) > HEAD_ON_FACE_CM2
@@ -161,7 +161,7 @@ def _is_cut(image: np.ndarray, seen: np.ndarray, grid: Grid) -> bool:
 def flipped_orientation(
     image: np.ndarray, grid: Grid, template: HeadTemplate, fit: float, effort: Effort = FULL
 ) -> str:
-    """How the head seems to lie, in words, where the template fits it better mirrored than as it is; else nothing.
+    """Words ("upside down", "back to front") where the template fits the head better mirrored than as it is; else "".
 
     ``fit`` is the share of variance that the template explains of the image (X, Y, Z) as it lies on ``grid``.
     """
@@ -175,7 +175,7 @@ def flipped_orientation(
 
 
 def further_warnings(volume: Volume, anatomy: Anatomy) -> list[str]:
-    """``contrast_warnings`` of the contrasts but that by which the anatomy was found, and of single stacks."""
+    """``contrast_warnings`` of each stack and of every contrast but the one in which the anatomy was found."""
     priors, mask = anatomy.priors, anatomy.mask
     sentences = [
         sentence
@@ -188,9 +188,9 @@ def further_warnings(volume: Volume, anatomy: Anatomy) -> list[str]:
 
 
 def stack_warnings(volume: Volume, priors: np.ndarray, mask: np.ndarray) -> list[str]:
-    """``contrast_warnings`` of each stack of a session, which it names: one that was named otherwise hides in a mean.
+    """``contrast_warnings`` of each stack of a session, by name: a mean of several would hide a mislabelled one.
 
-    ``priors`` (3, X, Y, Z) and ``mask`` (X, Y, Z) bool as there, on the grid of the volume.
+    ``priors`` (3, X, Y, Z) and ``mask`` (X, Y, Z) bool are on the grid of the volume.
     """
     sentences = []
     for stack in volume.stacks:
@@ -273,7 +273,7 @@ def _refine_warp(
     elastic: float,
     seen: np.ndarray | None,
 ) -> Warp:
-    """The deformation carried on at one voxel size, the template's appearance refitted to the image first."""
+    """The deformation refined at one voxel size, after the template's intensities were refitted to the image."""
     step = [max(1, round(zoom / z)) for z in grid.zooms]
     every = tuple(slice(None, None, s) for s in step)
     sigma = [0.42 * s if s > 1 else 0 for s in step]
@@ -286,8 +286,8 @@ def _refine_warp(
     weight = np.clip((22 - depth) / 6, 0, 1) * shell_weight(depth)
     if seen is not None:
         near, weight = near & seen[every], weight * seen[every]
-    seen = warp.carry(maps, template.grid.affine, coarse)[:, near]
-    look = np.tensordot(gains(seen, fixed[near]), maps, 1).astype(np.float32)
+    carried = warp.carry(maps, template.grid.affine, coarse)[:, near]
+    rendered = np.tensordot(gains(carried, fixed[near]), maps, 1).astype(np.float32)
     to_template = np.linalg.inv(warp.affine @ template.grid.affine) @ coarse.affine
     index, turn = lattice(to_template, coarse.shape), to_template[:3, :3].astype(np.float32)
     zooms = np.array(coarse.zooms, np.float32)[:, None, None, None]
@@ -295,13 +295,13 @@ def _refine_warp(
 
     def appearance(field: np.ndarray) -> np.ndarray:
         where = index + np.einsum("ij,jxyz->ixyz", turn, field)
-        return ndimage.map_coordinates(look, where, order=1, mode="nearest")
+        return ndimage.map_coordinates(rendered, where, order=1, mode="nearest")
 
     return Warp(warp.affine, deform(fixed, appearance, weight, begin, iterations, elastic=elastic) * zooms, coarse)
 
 
 def is_stripped(image: np.ndarray, brain: np.ndarray, grid: Grid) -> bool:
-    """Whether the skull is gone: next to nothing where the scalp should be.
+    """Whether the skull was stripped: there is hardly any signal where the scalp should be.
 
     ``image`` (X, Y, Z), ``brain`` (X, Y, Z) bool from the template.
     """
@@ -316,9 +316,9 @@ def is_stripped(image: np.ndarray, brain: np.ndarray, grid: Grid) -> bool:
 
 
 def _foreground(image: np.ndarray, expected: np.ndarray, grid: Grid) -> np.ndarray:
-    """(X, Y, Z) bool: what a skull-stripped image left standing near the brain the template expects, without holes.
+    """(X, Y, Z) bool: the signal of a skull-stripped image near the brain the template expects, without holes.
 
-    Gaps that are closed are small ones in dim CSF; what the stripper removed from a sulcus stays out.
+    Small gaps in dim CSF are closed; what the stripper removed from a sulcus stays out.
     """
     level = 0.08 * np.median(image[expected])
     radius = max(1, round(2 / min(grid.zooms)))

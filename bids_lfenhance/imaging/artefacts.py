@@ -1,4 +1,4 @@
-"""What is wrong with one scan as it was acquired: intensities cut off, ghosts, slices that alternate."""
+"""Artefacts of one scan as it was acquired: clipped intensities, ghosts, alternating slices."""
 
 import numpy as np
 from scipy import ndimage
@@ -7,23 +7,23 @@ from .grid import zooms_of
 from .morphology import dilate
 
 TOP = 0.99
-"""Share of the largest intensity from which a voxel counts as cut off: rounding and a later resampling move it."""
+"""Share of the largest intensity from which a voxel counts as clipped: rounding and resampling move clipped values."""
 
 CLEAR_MM = 8.0
-"""How far from the head air begins: nearer lies what the finite resolution spreads of it."""
+"""Distance from the head at which air begins: nearer voxels hold signal of the head, by the finite resolution."""
 
 SURE = 4.0
-"""Standard errors of the mean power of noise that a ghost must exceed, and is diminished by."""
+"""This many standard errors of the mean power of noise are subtracted from the power of a ghost."""
 
 LEAST_AIR = 500
-"""Voxels of air, in the shadow of the head and out of it, below which ghosts are not looked for."""
+"""Fewest voxels of air, in the shadow of the head and outside it, for ghosts to be measured."""
 
 FEWEST_SLICES = 16
-"""Slices below which their spectrum is not looked at."""
+"""Fewest slices for which alternation is measured."""
 
 
 def artefacts(data: np.ndarray, affine: np.ndarray, mask: np.ndarray, sigma: float) -> dict[str, float | None]:
-    """``Clipped``, ``Ghosts`` and ``Alternation`` of a scan, None where it does not show them.
+    """``Clipped``, ``Ghosts`` and ``Alternation`` of a scan, None where one cannot be measured.
 
     ``data`` (I, J, K) before bias correction, ``affine`` voxel → mm, ``mask`` (I, J, K) bool the head, ``sigma`` the
     noise in the units of ``data``. See the functions below.
@@ -47,9 +47,9 @@ def clipped(values: np.ndarray) -> float:
 def ghosts(data: np.ndarray, affine: np.ndarray, mask: np.ndarray) -> float | None:
     """Signal of the ghosts over the median of the head, 0 to 1; None where there is too little air with noise in it.
 
-    A ghost lies beside the head along one axis, that of the phase encoding: the power of the air in the head's shadow
-    along an axis, less that of all other air; of the three axes the largest less the middle one, so that noise which
-    is louder in the middle of the field of view on all sides is no ghost. Powers of noise and signal add up.
+    A ghost lies beside the head along the axis of phase encoding. So for each axis, the mean power of the air in the
+    head's shadow along it less that of all other air; and of the three, the largest less the middle one, so that
+    noise which is louder in the middle of the field of view, on all sides, is no ghost. Powers of noise and signal add.
     """
     air = ~dilate(mask, CLEAR_MM, zooms_of(affine))
     if not air.any() or np.mean(data[air] > 0) < 0.5:
@@ -68,9 +68,9 @@ def ghosts(data: np.ndarray, affine: np.ndarray, mask: np.ndarray) -> float | No
 
 
 def alternation(data: np.ndarray, affine: np.ndarray, mask: np.ndarray, sigma: float) -> float | None:
-    """Power of what alternates from slice to slice over that of what repeats every third, both less the noise's.
+    """Power at a period of two slices over that at a period of about three, both less the noise's.
 
-    Anatomy has less the finer it is; slices that were acquired in two turns, between which the head moved, or of which
+    Anatomy has less power at the shorter period; interleaved slices between whose passes the head moved, or of which
     every second is darker, have more. None for isotropic voxels, few slices, and where noise hides the anatomy.
     """
     zooms = zooms_of(affine)

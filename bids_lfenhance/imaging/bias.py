@@ -87,7 +87,7 @@ def _n4(data: np.ndarray, mask: np.ndarray, iterations: tuple[int, ...]) -> np.n
     """The logarithm of the field (I, J, K) by N4, one spline patch at the first level, doubled at each next."""
     import SimpleITK
 
-    # filters within N4 take no other number of threads than this one, and with another the last digits differ
+    # N4's inner filters obey only this global number of threads; with another number the last digits differ
     SimpleITK.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
     fit = SimpleITK.N4BiasFieldCorrectionImageFilter()
     fit.SetMaximumNumberOfIterations(list(iterations))

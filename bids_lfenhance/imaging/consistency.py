@@ -1,4 +1,4 @@
-"""What the stacks say beyond an estimate: the error on which its error model and the scans agree, and draws of it."""
+"""The posterior of an estimate's error, given its error model and the session's stacks: its mean, and draws of it."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -14,38 +14,38 @@ from .volume import Stack
 
 SPECTRUM = (300, 24, 9.5, 5.9, 3.0, 1.4, 0.8, 0.4, 0.24, 0.2)
 """Relative power of an estimate's standardised error in bands of ``BAND`` from 0 on, the last for all above: it errs
-less in single voxels than over a few millimetres. Measured on one simulated head, but for the first, which is about
-half of that: what is smoother than ``FIELD_MM`` is not compared (docs/methods/fusionnet.md)."""
+less in single voxels than over a few millimetres. Measured on one simulated head; the first is about half of what was
+measured, as what is smoother than ``FIELD_MM`` is not compared (docs/methods/fusionnet.md)."""
 
 BAND = 0.05
 """Width of a band, cycles per voxel of about 1 mm."""
 
 TRUST = 0.4
-"""Weight of the scans against their noise alone: registration and slice profiles are not exact either (chosen on one
+"""Weight of the scans, 1 if noise were their only error: registration and slice profiles are not exact (chosen on one
 person of each of two scanners, docs/methods/fusionnet.md)."""
 
 STEPS = 5
 """Conjugate-gradient steps of one solution."""
 
 DRAW_ROUNDS = 2
-"""Solutions, each from the last, for what the scans contradict of a draw, which no start is near."""
+"""How often a draw's correction is solved, each time from the last solution: it has no good first guess."""
 
 WIDENINGS = 3
-"""How often the correction is sought once more with wider SDs."""
+"""How often the correction is solved again with wider SDs."""
 
 TAIL = 0.35
-"""Where the correction exceeds this many SDs of the error over a few millimetres, that SD was too small: it is made as
-wide. Errors have heavier tails than a Gaussian, lesions above all (chosen with ``WIDENINGS`` and ``TAIL_MM`` on lesions
-planted in two people and on the PSNR of three, docs/methods/fusionnet.md)."""
+"""Where the local RMS of the correction exceeds this many SDs of the error, that SD was too small: it is widened in
+proportion. Errors have heavier tails than a Gaussian, lesions above all (chosen with ``WIDENINGS`` and ``TAIL_MM`` on
+lesions planted in two people and on the PSNR of three, docs/methods/fusionnet.md)."""
 
 TAIL_MM = 1.0
-"""SD of the Gaussian that says what a few millimetres are."""
+"""SD of the Gaussian window of that local RMS."""
 
 INSIDE_MM = 2.0
 """How deep in the brain mask a stack's voxel must lie: beyond the mask the estimate is no better than the scans."""
 
 FIELD_MM = 15.0
-"""SD of the smoothing that finds what is left of a bias field, which is no error of the estimate."""
+"""SD of the smoothing that finds the rest of a bias field, which is no error of the estimate."""
 
 SHADING_MM = 10.0
 """SD of the smoothing that finds how the levels of two images differ over centimetres (docs/methods/fusionnet.md)."""
@@ -74,26 +74,26 @@ def shading(estimate: np.ndarray, fused: np.ndarray, where: np.ndarray, zooms: S
 
 @dataclass(frozen=True, eq=False)
 class _Scan:
-    """One stack against the estimate: operator, ``gain`` between their units, what is left, SD of its noise.
+    """One stack compared with the estimate: its operator, the ``gain`` between their units, residual, SD of its noise.
 
-    ``left`` (n,) of the voxels that are compared, without what is smoother than ``FIELD_MM`` (``field``).
+    ``residual`` (n,) in the voxels compared, less its part smoother than ``FIELD_MM`` (``field``).
     """
 
     operator: Acquisition
     gain: float
-    left: np.ndarray
+    residual: np.ndarray
     noise: float
     field: "_Field"
 
     def of_draw(self, spectrum: np.ndarray, generator: np.random.Generator) -> "_Scan":
-        """The stack as it would be of an error with this ``spectrum`` alone, with a draw of its noise."""
-        noise = generator.standard_normal(self.left.shape, np.float32) * np.float32(self.noise / TRUST**0.5)
-        return replace(self, left=self.field.taken_from(self.gain * self.operator.measure(spectrum) + noise))
+        """The stack with the residual that an error of this ``spectrum`` and a draw of its noise would leave."""
+        noise = generator.standard_normal(self.residual.shape, np.float32) * np.float32(self.noise / TRUST**0.5)
+        return replace(self, residual=self.field.taken_from(self.gain * self.operator.measure(spectrum) + noise))
 
 
 @dataclass(frozen=True, eq=False)
 class _Field:
-    """What is smooth of values at the voxels ``where`` of a stack; ``widths`` (3,) of the smoothing in voxels."""
+    """The smooth part of values at the voxels ``where`` of a stack; ``widths`` (3,) SD of the smoothing in voxels."""
 
     where: np.ndarray
     widths: np.ndarray
@@ -104,7 +104,7 @@ class _Field:
         return self._smooth(self.where.astype(np.float32))
 
     def taken_from(self, values: np.ndarray) -> np.ndarray:
-        """(n,) float32: values (n,) of the voxels ``where`` without what is smooth of them."""
+        """(n,) float32: values (n,) of the voxels ``where``, less their smooth part."""
         image = np.zeros(self.where.shape, np.float32)
         image[self.where] = values
         image -= self._smooth(image) / np.maximum(self.share, 1e-3)
@@ -118,7 +118,7 @@ class _Field:
 
 @dataclass(frozen=True, eq=False)
 class ErrorPosterior:
-    """What an estimate's error can be where its error model and the scans agree: a Gaussian.
+    """The Gaussian posterior of an estimate's error, given its error model and the scans.
 
     ``mean`` (X, Y, Z) float32, what is to be added to the estimate, in its units; zero outside the mask.
     """
@@ -132,10 +132,11 @@ class ErrorPosterior:
     scans: Sequence[_Scan]
 
     def draw(self, prior: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-        """(X, Y, Z) float32 a draw less ``mean``, of one of the error model, ``prior`` (X, Y, Z), less its mean.
+        """(X, Y, Z) float32: the deviation of a draw from ``mean``, made of ``prior``, a draw of the error model.
 
-        By Matheron's rule: with K what makes ``mean`` of the scans, A their acquisition and n a draw of their noise,
-        prior − K (A prior + n). K is that of the SD as stated; the mean alone has it widened, for lesions.
+        ``prior`` (X, Y, Z) has mean 0. By Matheron's rule, prior − K (A prior + n): K the gain that makes ``mean`` of
+        the scans, A their acquisition, n a draw of their noise. K is that of the SD as given; only ``mean`` is
+        computed with the SD widened for lesions.
         """
         out = prior.astype(np.float32)
         spectrum = self.frame.spectrum(out[self.box])
@@ -157,7 +158,7 @@ class ErrorPosterior:
 def posterior_of_error(
     estimate: np.ndarray, scale: np.ndarray, stacks: Sequence[Stack], mask: np.ndarray, grid: Grid
 ) -> ErrorPosterior | None:
-    """What the scans say of the error of ``estimate``; None where they show too little of the brain.
+    """What the scans tell about the error of ``estimate``; None where they show too little of the brain.
 
     Parameters
     ----------
@@ -196,7 +197,7 @@ def posterior_of_error(
 def _posterior_mean(
     scans: Sequence[_Scan], sigma: np.ndarray, root: np.ndarray, frame: Frame, start: np.ndarray
 ) -> np.ndarray:
-    """(x, y, z) float32 δ, sought from ``start`` on, for a ``sigma`` of the error with the correlation ``root``².
+    """(x, y, z) float32 δ, by iteration from ``start``, for an error of SD ``sigma`` and correlation ``root``².
 
     Solved for the half spectrum û with δ = σ C^½ u, where the prior is ‖u‖².
     """
@@ -214,7 +215,7 @@ def _posterior_mean(
         delta = frame.spectrum(error_of(u))
         return u + spread([scan.gain * scan.operator.measure(delta) for scan in scans])
 
-    # Of one sigma and of scans that lie everywhere, ``normal`` would be this product.
+    # For a constant sigma and scans that cover all of the box, ``normal`` would be a product with this.
     variance = np.square(sigma).sum() / max(np.count_nonzero(sigma), 1)
     diagonal = np.ones(root.shape, np.float32)
     for scan, weight in zip(scans, weights, strict=True):
@@ -223,7 +224,7 @@ def _posterior_mean(
         diagonal += strength * np.square(scan.operator.profile_spectrum() * root)
     standardised = np.divide(start, sigma, out=np.zeros_like(start), where=sigma > 0)
     u = frame.spectrum(standardised) / root
-    return error_of(_solve(normal, spread([scan.left for scan in scans]), u, diagonal, frame.inner))
+    return error_of(_solve(normal, spread([scan.residual for scan in scans]), u, diagonal, frame.inner))
 
 
 def _local_rms(values: np.ndarray, inside: np.ndarray, zooms: Sequence[float]) -> np.ndarray:
@@ -236,7 +237,7 @@ def _local_rms(values: np.ndarray, inside: np.ndarray, zooms: Sequence[float]) -
 
 
 def _order(stack: Stack) -> tuple[str, bytes]:
-    """Sums of floats depend on their order: the same whatever the stacks' own, also of two with one name."""
+    """Sort key: sums of floats depend on their order, which must not be that of the files, even of two of one name."""
     return stack.name, stack.data.tobytes()[:64]
 
 
@@ -257,9 +258,9 @@ def _compare(stack: Stack, spectrum: np.ndarray, depth: np.ndarray, frame: Frame
     expected = operator.measure(spectrum)
     gain = float(np.vdot(expected, signal)) / max(float(np.vdot(expected, expected)), 1e-12)
     field = _Field(where, FIELD_MM / np.array(geometry.zooms))
-    left = field.taken_from(signal - gain * expected)
-    noise = max(float(stack.sigma), 1.4826 * float(np.median(np.abs(left))))
-    return _Scan(operator, gain, left, noise, field) if noise > 0 and gain > 0 else None
+    residual = field.taken_from(signal - gain * expected)
+    noise = max(float(stack.sigma), 1.4826 * float(np.median(np.abs(residual))))
+    return _Scan(operator, gain, residual, noise, field) if noise > 0 and gain > 0 else None
 
 
 def _root_of_correlation(frame: Frame) -> np.ndarray:

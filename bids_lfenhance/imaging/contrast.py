@@ -12,31 +12,31 @@ from .signal import HF_TESLA, LF_TESLA, check_order, tissue_signal
 GM, WM = TISSUES.index("GM"), TISSUES.index("WM")
 
 GREY_IN_CSF = 0.3
-"""Share of grey matter in what the tissue of a low-field scan calls CSF: thick slices know no sulcus. High-field T1w of
-ds002748 has CSF / WM .33 in that, where the protocol says .19 of CSF alone; asked for that, it comes out too dark."""
+"""Share of grey matter in what the tissue map of a low-field scan calls CSF: thick slices do not resolve sulci. There
+the high-field T1w of ds002748 has CSF / WM .33; the protocol's .19, of CSF alone, would come out too dark."""
 
 POWER = 0.8
-"""Power of the contrast vector that is undone: tissue is uncertain, and high fields differ (chosen on training and
-validation people, docs/notebook.md)."""
+"""Power of the contrast vector that is undone, 1 being all of it: tissue maps are uncertain, and high-field scanners
+differ (chosen on training and validation people, docs/notebook.md)."""
 
 SMOOTH_MM = 1.0
-"""Smoothing, standard deviation, of what decides the contrast of a voxel."""
+"""SD of the smoothing of image and tissue maps before they give the gain of a voxel."""
 
 FACTOR_BOUNDS = (0.1, 1.0)
 """Allowed contrast factors c_k."""
 
 STEEPEST = 3.0
-"""Greatest slope of a curve of contrast: noise is amplified as the difference of two tissues is. Those of validation
-people reach 2.1 where the whole way is gone."""
+"""Greatest slope of a contrast curve: it amplifies noise as much as the difference between two tissues. In validation
+people it reaches 2.1 where all of the contrast is restored."""
 
 GAP = 0.02
-"""Least distance of two tissue means, over the brightest, that a curve can go through both of."""
+"""Two tissue means closer than this, over the brightest, count as one point of a contrast curve."""
 
 
 def seen_signal(contrast: str, tesla: str) -> np.ndarray:
-    """(3,) signal of CSF, GM, WM as the tissue of a low-field scan would find it, the brightest 1 before mixing.
+    """(3,) signal of CSF, GM, WM within the tissue maps of a low-field scan, whose CSF holds ``GREY_IN_CSF``.
 
-    ``tesla`` is ``LF_TESLA`` or ``HF_TESLA``.
+    The brightest is 1 before that mixing; ``tesla`` is ``LF_TESLA`` or ``HF_TESLA``.
 
     >>> seen_signal("T1w", HF_TESLA).round(2).tolist()
     [0.32, 0.62, 1.0]
@@ -56,7 +56,7 @@ def fit_contrast(
 ) -> tuple[np.ndarray, list[str]]:
     """((3,) c of CSF, GM, WM, largest 1; warnings): low-field over high-field intensity.
 
-    ``image`` (X, Y, Z) low field, as sharp as it can be had: blur mixes the tissues. The high-field intensities come
+    ``image`` (X, Y, Z) low field, as sharp as available: blur mixes the tissues. The high-field intensities come
     from the protocol table (``seen_signal``), never from a scan of the subject. All ones, with a warning, where nothing
     can be restored (``kept_contrast``), or the scan does not show its tissues in the order of its contrast.
     """
@@ -74,7 +74,7 @@ def fit_contrast(
 
 
 def kept_contrast(contrast: str, image: np.ndarray, tissue: np.ndarray, mask: np.ndarray) -> list[str]:
-    """A warning where nothing can be restored, as a tissue is nowhere to be found or white matter without signal.
+    """A warning where contrast cannot be restored, as a tissue was not found or white matter has no signal; else none.
 
     ``image`` (X, Y, Z) low field; ``tissue`` (3, X, Y, Z) posteriors; ``mask`` (X, Y, Z) bool.
     """
@@ -127,8 +127,8 @@ def restoring_gain(
     """(X, Y, Z) float32 what the image is multiplied by: 1 in pure white matter and outside, μ_k / c_k μ_k elsewhere.
 
     ``vector`` (3,) c; ``image`` (X, Y, Z) low field; ``tissue`` (3, X, Y, Z) posteriors; both are first smoothed by a
-    Gaussian of ``smooth_voxels``. The mean of two that err in different places: the gain by tissue, which knows where
-    grey matter may be, and the gain by intensity, which knows how much of it a voxel holds.
+    Gaussian of ``smooth_voxels``. The mean of two gains that err in different places: the gain by tissue map tells
+    where grey matter may be, the gain by intensity how much of it a voxel holds.
     """
     if np.ptp(vector) == 0:
         return np.ones(image.shape, np.float32)
@@ -192,8 +192,8 @@ class ContrastCurve:
 def contrast_curve(contrast: str, vector: np.ndarray, white: float = 1.0, share: float = 1.0) -> ContrastCurve:
     """The smooth rising curve through 0 and every c_k μ_k → μ_k, which leaves white matter at its intensity ``white``.
 
-    ``vector`` (3,) c; ``share`` of the way that is gone, 0 to 1: the power of the gain, so that a share of 0 leaves
-    the image as it is.
+    ``vector`` (3,) c; ``share`` of the change that is made: the power of the gain, from 0, which leaves the image as
+    it is, to 1.
     """
     from scipy.interpolate import PchipInterpolator
 

@@ -1,4 +1,4 @@
-"""Where the scans of a session saw anything, how much of the head that is, and what it cuts through."""
+"""The field of view of a session's scans: how much of the head lies in it, and which structures it cuts."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -11,14 +11,14 @@ from .template import HeadTemplate
 from .volume import Stack, Volume, seen_by
 
 BRAIN_DEPTH_MM = 3.0
-"""Brain nearer to the template's surface than this is not expected anywhere: the fit is no better."""
+"""Brain nearer to the template's surface than this does not count as expected: the fit is no more exact."""
 
 CUT_SHARE = 1e-3
 """Share of a structure's voxels on a face of the field of view from which it counts as cut."""
 
 HEAD_ON_FACE_CM2 = 20.0
-"""Area of head on the faces of the field of view, the lower one left aside, from which a head counts as cut: a nose or
-an ear has less, a vault more."""
+"""Area of head on the faces of the field of view, the lower one left aside, from which a head counts as cut: a cut nose
+or ear has less, a cut vault more."""
 
 WHOLE = 0.98
 """Share of the expected brain in the field of view of high field from which it counts as whole, wherever its mask ends:
@@ -67,9 +67,10 @@ def cut_labels(labels: np.ndarray, seen: np.ndarray) -> frozenset[int]:
 
 
 def without_cut(rows: Sequence[Mapping[str, Any]], labels: np.ndarray, seen: np.ndarray) -> list[dict[str, Any]]:
-    """The rows of a table of volumes, no volume where the field of view cuts what it is of.
+    """The rows of a table of volumes, those of structures that the field of view cuts with None for a volume.
 
-    Nor of what is not there at all where something is cut, nor of all regions together (the row without an index).
+    Where anything is cut, so are structures that were not found (they may lie outside), and the sum of all regions
+    (the row without an index).
     """
     cut = cut_labels(labels, seen)
     kept = []

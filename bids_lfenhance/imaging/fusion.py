@@ -27,7 +27,7 @@ MARGIN_MM = 8.0
 """How far around the mask the super-resolution reaches, mm; it fades into the plain mean over the outer half."""
 
 FLOOR = 0.005
-"""Least noise believed, as a share of the brightest voxel: the operator itself is no more exact than that."""
+"""Least noise assumed, as a share of the brightest voxel: the operator itself is no more exact than that."""
 
 SLAB = 0.73
 """Gaussian FWHM that stands for a slice, in slice thicknesses: a slab passes half at 0.60 / thickness, a Gaussian of
@@ -41,7 +41,7 @@ NEIGHBOURS = tuple(offset for offset in product((-1, 0, 1), repeat=3) if offset 
 
 
 def fuse_session(volume: Volume, how: Fusion, prior: float = 1.0) -> np.ndarray:
-    """(C, X, Y, Z) float32: each contrast's stacks as one image; a contrast without stacks keeps the one it came with.
+    """(C, X, Y, Z) float32: each contrast's stacks as one image; a contrast without stacks keeps its image.
 
     Super-resolved inside the volume's mask, where it has one (``fuse_sr``, which ``prior`` is for).
     """
@@ -81,22 +81,22 @@ def fuse_sr(
     steps: int = 6,
     prior: float = 1.0,
 ) -> np.ndarray:
-    """The super-resolved image, (X, Y, Z) float32 ≥ 0: what every stack saw, each in its own voxels.
+    """The super-resolved image, (X, Y, Z) float32 ≥ 0, that agrees with every stack in the stack's own voxels.
 
     Parameters
     ----------
     stacks : one contrast, aligned, in shared units, each with its noise and resolution
     grid : the canonical grid
     mask : (X, Y, Z) bool, where it matters; beyond ``MARGIN_MM`` around its box the plain mean stands. None: the head
-    rounds : times the edges are looked for again
+    rounds : how often the weights of the prior, which spare edges, are computed again
     steps : conjugate-gradient steps in each round
     prior : times the usual weight of the prior; less leaves more detail, and more noise
 
     Minimises Σ_s ‖A_s x − y_s‖² / 2σ_s² + λ Σ_pairs ‖patch_i − patch_j‖: a total variation of 3×3×3 patches rather
     than of voxels, so that noise does not look like an edge. λ is ``STRENGTH`` times the root of the information
-    Σ ρ_s / σ_s² (ρ_s: stack voxels per grid voxel). Solved by re-weighted least squares from the plain mean, which goes
-    on beyond the field of view as it ends there: a step to zero would be taken for an edge. The image itself is zero
-    where no stack saw anything.
+    Σ ρ_s / σ_s² (ρ_s: stack voxels per grid voxel). Solved by re-weighted least squares from the plain mean, whose
+    outermost values are repeated beyond the field of view: a step to zero would be taken for an edge. The image itself
+    is zero where no stack saw anything.
     """
     mean = fuse_mean(stacks, grid)
     if not (mean > 0).any():
@@ -129,7 +129,7 @@ class _Data:
 
     @classmethod
     def of(cls, stacks: Sequence[Stack], grid: Grid, floor: float) -> "_Data":
-        """The data of stacks on a grid; a noise below ``floor`` is not believed."""
+        """The data of stacks on a grid; noise is taken to be at least ``floor``."""
         frame = Frame(grid)
         sigmas = [max(stack.sigma, floor) for stack in stacks]
         operators, precisions, target = [], [], np.zeros((), np.complex64)

@@ -7,10 +7,10 @@ import numpy as np
 from .template import gains
 
 NAMED = {"FLAIR": r"flair", "T2w": r"t2w?", "T1w": r"t1w?|mprage"}
-"""What names of files say of their contrast, the first that is found; a word by itself, in either case."""
+"""Words of a file name that tell a contrast, whole and in either case; the first contrast that matches counts."""
 
 LEAST_DIFFERENCE = 0.05
-"""Brightness of two tissues that differ by less than this share of the brightest do not decide a contrast."""
+"""Two tissues that differ by less than this share of the brightest do not decide a contrast."""
 
 
 CLEARLY = 1.15
@@ -21,7 +21,7 @@ HARDLY = 0.95
 
 
 def contrast_of_name(name: str) -> str | None:
-    """The contrast that the name of a file says, if it says one: that of BIDS by its suffix.
+    """The contrast that a file name tells, by its BIDS suffix or else by a word in it; None where it tells none.
 
     >>> contrast_of_name("sub-01_acq-axi_T2w.nii.gz"), contrast_of_name("AX_T2_FLAIR.nii"), contrast_of_name("at1.nii")
     ('T2w', 'FLAIR', None)
@@ -62,7 +62,7 @@ def guess_contrast(image: np.ndarray, mask: np.ndarray, priors: np.ndarray) -> s
 def contrast_warnings(
     channel: np.ndarray, priors: np.ndarray, mask: np.ndarray, contrast: str, name: str = ""
 ) -> list[str]:
-    """A sentence where the tissues are not as bright as the contrast by its name has them, none where they are.
+    """A sentence where the order of the tissues' intensities contradicts ``contrast``, none where it does not.
 
     ``channel`` (X, Y, Z); ``priors`` (3, X, Y, Z) of CSF, GM, WM; ``mask`` (X, Y, Z) bool, the brain; ``name`` of the
     scan, where it is one.

@@ -1,4 +1,4 @@
-"""What a header or its voxels say that is odd: a sentence where it can be lived with, a refusal where not."""
+"""Checks of a NIfTI header and its voxels: a warning where the image can still be used, ``InputError`` where not."""
 
 from itertools import product
 from pathlib import Path
@@ -15,10 +15,11 @@ CORNER = 8
 """The corners of an image are an eighth of its sides."""
 
 LOUD = 0.2
-"""Noise over the image's whole range: its SD is .29 of that; a magnitude's is below .2 beside any head."""
+"""SD over the image's range above which a corner holds noise of the whole range, of which uniform noise has .29; beside
+a head, that of a magnitude image is below."""
 
 MIDDLE = (0.3, 0.7)
-"""Where the mean of such noise lies in the image's range; a magnitude's lies below."""
+"""Where the mean of such noise lies in the image's range; that of a magnitude image lies below."""
 
 SHARE = 0.6
 """A voxel is noise where the local SD, over 3 voxels and smoothed, is above this share of the corners'."""
@@ -27,13 +28,13 @@ MOST_NON_FINITE = 0.01
 """Share of voxels that may be NaN or infinite and be set to 0, with a warning; above it the scan is refused."""
 
 MOST_NOISE = 0.95
-"""Share of voxels above which an image is noise, and none of it is taken away."""
+"""Share of noise voxels above which an image holds nothing else, and is left as it is."""
 
 USUAL_LARGEST = (1e-4, 1e8)
 """The largest voxel of an image is scaled into this range where it lies outside: squares must fit in float32."""
 
 DEEP = -0.2
-"""Negative voxels (their 0.1st percentile) below this share of the brightest are no ringing of an interpolation."""
+"""A 0.1st percentile below this share of the 99.9th is more than an interpolation's ringing, and is warned about."""
 
 WILD = 1e6
 """Voxels above this many times the 99.9th percentile are damage, not signal: one such would scale all others away."""
@@ -45,11 +46,11 @@ OBLIQUE_DEGREES = 15.0
 """Tilt against the scanner's axes from which a stack is worth a warning."""
 
 _LENIENT = 1e-3
-"""A quaternion whose length, squared, exceeds 1 by no more than this was rounded, and is made of length 1."""
+"""A quaternion whose squared length exceeds 1 by no more than this was rounded, and is normalised."""
 
 
 class _RoundedQuaternion:
-    """Of a header that takes a quaternion a rounding error too long."""
+    """Mixin of a header that accepts a quaternion whose length exceeds 1 by a rounding error."""
 
     def get_qform_quaternion(self) -> np.ndarray:
         """(4,): w, x, y, z."""
@@ -61,21 +62,21 @@ class _RoundedQuaternion:
 
 
 class Header1(_RoundedQuaternion, nib.Nifti1Header):
-    """A NIfTI-1 header."""
+    """A NIfTI-1 header that accepts such a quaternion."""
 
 
 class Header2(_RoundedQuaternion, nib.Nifti2Header):
-    """A NIfTI-2 header."""
+    """A NIfTI-2 header that accepts such a quaternion."""
 
 
 class Image1(nib.Nifti1Image):
-    """A NIfTI-1 image of such a header."""
+    """A NIfTI-1 image with a ``Header1``."""
 
     header_class = Header1
 
 
 class Image2(nib.Nifti2Image):
-    """A NIfTI-2 image of such a header."""
+    """A NIfTI-2 image with a ``Header2``."""
 
     header_class = Header2
 
@@ -85,7 +86,7 @@ IMAGE = {1: Image1, 2: Image2}
 
 
 def header_warnings(name: str, image: nib.Nifti1Image, affine: np.ndarray) -> list[str]:
-    """What is odd in the header but can be lived with."""
+    """Warnings about what is odd in a header but does not prevent its use; ``affine`` (4, 4) is the one used."""
     warnings = []
     header = image.header
     sform, qform, rounded = header.get_sform(coded=True), *_qform(header)
@@ -95,7 +96,7 @@ def header_warnings(name: str, image: nib.Nifti1Image, affine: np.ndarray) -> li
         warnings.append(f"{name} has neither sform nor qform: left and right cannot be known, the affine is a guess.")
     elif sform[1] and qform[1] and qform[0] is not None and np.linalg.det(sform[0][:3, :3] @ qform[0][:3, :3]) < 0:
         warnings.append(
-            f"{name}: sform and qform are mirror images: left and right are at stake; the sform is used, check it."
+            f"{name}: sform and qform are mirror images: left and right may be exchanged; the sform is used, check it."
         )
     elif sform[1] and qform[1] and qform[0] is not None and not _same_place(sform[0], qform[0], image.shape):
         warnings.append(f"{name}: sform and qform disagree; the sform is used.")
@@ -110,7 +111,7 @@ def header_warnings(name: str, image: nib.Nifti1Image, affine: np.ndarray) -> li
         warnings.append(f"{name} is oblique, tilted by {tilt:.0f}° against the scanner's axes.")
     if _sheared(affine):
         warnings.append(f"{name} has an affine with shear: its axes are not at right angles.")
-    # The header of a loaded image has forgotten them: they belong to the stored data.
+    # nibabel resets both in the header of a loaded image and keeps them with the stored data.
     slope, inter = getattr(image.dataobj, "slope", 1), getattr(image.dataobj, "inter", 0)
     integer = image.get_data_dtype().kind in "iu"
     if integer and (slope != 1 or inter != 0):
@@ -155,7 +156,10 @@ def _sheared(affine: np.ndarray) -> bool:
 
 
 def check_values(path: Path, data: np.ndarray) -> tuple[np.ndarray, list[str]]:
-    """The voxels, finite; and what was done to make them so."""
+    """The voxels (I, J, K) float32, finite and of usual size; and warnings about what was changed.
+
+    Raises ``InputError`` for voxels that are no image: too many not finite, one value only, a mask, all negative.
+    """
     warnings = []
     finite = np.isfinite(data)
     lost = int(data.size - finite.sum())
@@ -201,7 +205,7 @@ def check_values(path: Path, data: np.ndarray) -> tuple[np.ndarray, list[str]]:
 
 
 def _without_loud_background(name: str, data: np.ndarray) -> tuple[np.ndarray, list[str]]:
-    """The voxels, noise as bright as the head set to 0 (or the least of them); and the warning that says so."""
+    """The voxels, background noise as bright as the head set to 0 (or to their least, if negative); and a warning."""
     noise = loud_background(data)
     if noise is None or noise.mean() > MOST_NOISE:  # noise alone is no head, and refused as such
         return data, []
@@ -213,7 +217,10 @@ def _without_loud_background(name: str, data: np.ndarray) -> tuple[np.ndarray, l
 
 
 def _surrounding(lost: np.ndarray) -> int:
-    """How many of the voxels lost lie around the head: joined to the faces of the image, of which they cover four."""
+    """How many of the voxels ``lost`` surround the head: joined to the image's faces, of which they cover four or more.
+
+    ``lost`` (I, J, K) bool.
+    """
     faces = [np.take(lost, end, axis=axis).mean() for axis in range(3) for end in (0, -1)]
     if sum(share > 0.95 for share in faces) < 4:
         return 0
@@ -223,7 +230,7 @@ def _surrounding(lost: np.ndarray) -> int:
 
 
 def _usual_size(name: str, data: np.ndarray) -> tuple[np.ndarray, list[str]]:
-    """The voxels in numbers whose squares fit in float32, by a power of ten; and warnings that say so."""
+    """The voxels, multiplied by a power of ten if their squares would not fit in float32; and warnings."""
     size = np.abs(data)
     wild = size > WILD * np.percentile(size, 99.9).astype(np.float64)
     if wild.any() and not wild[size > 0].all():

@@ -1,4 +1,4 @@
-"""Opening a scan: what is wrong with it is said before anything is computed from it."""
+"""Opening a scan: file, header and voxels are checked before anything is computed from them."""
 
 import gzip
 import math
@@ -25,15 +25,15 @@ _ANNEX_POINTER = b"/annex/objects/"
 
 _FOREIGN = {
     (0, b"version https://git-lfs"): "the pointer to a file of Git LFS, not the file: get its content (git lfs pull)",
-    (0, b"<"): "a page of the web (was the download refused?): download it again",
+    (0, b"<"): "a web page (was the download refused?): download it again",
     (0, b"PK\x03\x04"): "a zip archive: unpack it",
     (128, b"DICM"): "a DICOM file: convert the series, with dcm2niix say",
 }
-"""What a file is that bears these bytes at this place, and what to do."""
+"""Files that are no image, by (offset, bytes) found in them: what each is, and what to do."""
 
 
 def open_scan(path: str | Path) -> tuple[nib.Nifti1Image, tuple[str, ...]]:
-    """A 3D image (I, J, K) float32 in memory, finite, with its affine voxel → RAS+ mm; and the warnings it deserves.
+    """A 3D image (I, J, K) float32 in memory, finite, with its affine voxel → RAS+ mm; and warnings about it.
 
     Raises ``InputError`` with one sentence where the file cannot be an anatomical scan.
     """
@@ -44,7 +44,7 @@ def open_scan(path: str | Path) -> tuple[nib.Nifti1Image, tuple[str, ...]]:
 
 
 def check_scan(path: Path, image: nib.Nifti1Image) -> tuple[nib.Nifti1Image, tuple[str, ...]]:
-    """The same for an image that is open already, in memory or on disk; ``path`` names it in messages."""
+    """As ``open_scan``, for an image that is open already, in memory or on disk; ``path`` names it in messages."""
     data, warnings = _read(path, image)
     affine = np.asarray(image.affine, dtype=np.float64)
     _check_geometry(path, affine, data.shape)
@@ -222,5 +222,5 @@ def _by(values: tuple[float, ...] | list[float]) -> str:
 
 
 def _first_line(error: BaseException) -> str:
-    """The reader's own words, cut to one line."""
+    """First line of an error's message, 120 characters at most."""
     return (str(error).splitlines() or [type(error).__name__])[0][:120] or type(error).__name__

@@ -1,4 +1,4 @@
-"""The scans of one run without a dataset: files, folders, patterns or images in memory; and their one contrast."""
+"""The scans of one run without a BIDS dataset: files, folders, patterns or images in memory; and their contrast."""
 
 import gzip
 import re
@@ -38,7 +38,7 @@ def find_scans(scans: Sequence[str | Path | nib.Nifti1Image]) -> list[Found]:
         else:
             named = [(Path(_file_of(scan) or f"scan {number}").name, scan)]
         for name, one in named:
-            found.append((_unlike(name, found), one))
+            found.append((_unique_name(name, found), one))
     if not found:
         raise InputError("Expected at least one scan, found none; give the path of a NIfTI image.", code="no-scans")
     return found
@@ -71,8 +71,8 @@ def files_of(scans: Sequence[str | Path | nib.Nifti1Image]) -> frozenset[Path]:
     return frozenset(path.resolve() for path in files)
 
 
-def _unlike(name: str, others: Sequence[Found]) -> str:
-    """The name, numbered where another scan bears it."""
+def _unique_name(name: str, others: Sequence[Found]) -> str:
+    """The name, with a number where another scan has the same."""
     same = sum(other == name or other.startswith(f"{name} (") for other, _ in others)
     return f"{name} ({same + 1})" if same else name
 
@@ -88,13 +88,14 @@ def _file_of(image: Any) -> str | None:
 
 @usable_paths()
 def scan_files(word: str) -> list[Path]:
-    """The images that a path, a folder or a pattern means, by name; one that does not exist is reported when read.
+    """The image files that a path, a folder or a pattern stands for, sorted; a single path is returned unchecked.
 
-    Of a folder or pattern those that ``enhance`` made are left out, and masks and labels by their names in BIDS.
+    From a folder or pattern, images that ``enhance`` made are left out, and what BIDS names a mask or labels.
+    Raises ``InputError`` where nothing is left.
     """
     if not word:
         raise InputError(
-            "Expected a scan, found an empty word (a variable that is not set?); name a file.", code="missing-file"
+            "Expected a scan, found an empty string (a variable that is not set?); name a file.", code="missing-file"
         )
     path = Path(word)
     if path.is_dir():
@@ -113,7 +114,7 @@ def scan_files(word: str) -> list[Path]:
 
 
 def _made_here(path: Path) -> bool:
-    """Whether the header of an image says so; one that cannot be read is reported when it is."""
+    """Whether the header of an image says that ``enhance`` wrote it; False for files that cannot be read."""
     try:
         with gzip.open(path) if path.name.endswith(".gz") else path.open("rb") as file:
             return MADE_HERE in file.read(348)

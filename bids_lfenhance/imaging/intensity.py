@@ -1,4 +1,4 @@
-"""One intensity scale for all stacks of a contrast: a smooth gain each, from where they show the same tissue."""
+"""One intensity scale for all stacks of a contrast: a smooth gain for each, fitted where they show the same tissue."""
 
 from collections.abc import Sequence
 
@@ -7,11 +7,11 @@ import numpy as np
 from .grid import apply_affine
 from .registration import LEVELS, RegistrationImage, compare, interpolate
 
-LEVER = 80.0
-"""Positions are measured from the head's centre in units of this, mm, so that the coefficients are of one size."""
+LENGTH_UNIT = 80.0
+"""Unit of positions relative to the head's centre, mm, so that the coefficients are of similar size."""
 
 LARGEST_RATIO = 2.0
-"""A gain differs from its stack's median gain by at most this factor, where the quadratic runs away from the head."""
+"""A gain differs from its stack's median gain by at most this factor: far from the head a quadratic has no bound."""
 
 
 def gain_coefficients(images: Sequence[RegistrationImage], poses: Sequence[np.ndarray]) -> np.ndarray:
@@ -58,7 +58,7 @@ def gain(coefficients: np.ndarray, affine: np.ndarray, shape: tuple[int, ...], c
 
 def _quadratic(points: np.ndarray, centre: np.ndarray) -> np.ndarray:
     """(N, 10) monomials up to the second degree of positions (N, 3) mm."""
-    a, b, c = ((points - centre) / LEVER).T
+    a, b, c = ((points - centre) / LENGTH_UNIT).T
     return np.stack([np.ones_like(a), a, b, c, a * a, b * b, c * c, a * b, a * c, b * c], axis=1)
 
 

@@ -1,4 +1,4 @@
-"""Whether an image shows the mirror image of another of the same head: left and right of one of the two are wrong."""
+"""Detects an image that is the mirror image of another of the same head: left and right of one of them are wrong."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -8,8 +8,8 @@ import numpy as np
 from .registration import LEVELS, Alignment, RegistrationImage, align, compare, fit_quality
 
 BETTER = 0.5
-"""Share of the variance left unexplained that the mirrored image must leave, to be believed (measured: a mirrored stack
-.1, a sound one 11 and more; a head that is symmetric, 1)."""
+"""An image counts as mirrored if its mirror image leaves less than this share of the variance that it leaves
+unexplained itself (measured: mirrored stacks .1, correct ones 11 and more; a symmetric head has 1)."""
 
 LEAST = 0.5
 """Share of the variance that the mirrored image must explain."""
@@ -37,8 +37,8 @@ def unexplained(
 ) -> tuple[float, float]:
     """Shares of the variance of ``moving`` that ``fixed`` leaves unexplained: as it is aligned, and mirrored.
 
-    Both are compared at the last of ``levels``. A head is nearly symmetric, so that a wrong header costs little
-    similarity; but put right, it leaves far less.
+    Both are compared at the last of ``levels``. A head is nearly symmetric, so a mirrored header costs little
+    similarity; but mirrored back, the image leaves far less unexplained.
     """
     axis = int(np.argmax(np.abs(moving.affine[0, :3])))
     mirror = replace(moving, data=np.flip(moving.data, axis), head=np.flip(moving.head, axis))

@@ -1,4 +1,4 @@
-"""The last step across contrasts: local correlation, for which no intensity curve of the whole head need hold."""
+"""Registration by local correlation, the last step across contrasts: it needs no intensity curve of the whole head."""
 
 import numpy as np
 from scipy import ndimage

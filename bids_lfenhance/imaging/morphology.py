@@ -51,7 +51,7 @@ def largest(mask: np.ndarray) -> np.ndarray:
 
 
 def fill_holes(mask: np.ndarray) -> np.ndarray:
-    """(X, Y, Z) bool: the mask and all that it encloses, as ``scipy.ndimage.binary_fill_holes``, but sooner."""
+    """(X, Y, Z) bool: the mask and all that it encloses, as ``scipy.ndimage.binary_fill_holes``, but faster."""
     padded = np.pad(~mask, 1, constant_values=True)
     pieces, _ = ndimage.label(padded)
     return (pieces != pieces[0, 0, 0])[1:-1, 1:-1, 1:-1]

@@ -9,7 +9,7 @@ SCANNER, ALIGNED = 1, 2
 
 
 MADE_HERE = b"made by bids_lfenhance"
-"""Description in the header of images that ``enhance`` writes, which it does not take for scans."""
+"""Description in the header of images that ``enhance`` writes, so that it does not read them as scans."""
 
 
 def encode_nifti(data: np.ndarray, affine: np.ndarray, frame: int = SCANNER, about: bytes = b"") -> bytes:

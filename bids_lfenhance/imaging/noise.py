@@ -27,8 +27,8 @@ def noise_sigma(data: np.ndarray, steps: tuple[int, ...] = (1, 1, 1)) -> float:
     Parameters
     ----------
     data : (I, J, K) magnitude image, ≥ 0, before bias correction
-    steps : distance of the differences along each axis, voxels; 1 but for an image that was interpolated, whose
-        neighbours share their noise: there twice the voxels per acquired voxel, which still shows only half of it
+    steps : step of the differences along each axis, voxels: 1, or for an interpolated image, whose neighbouring voxels
+        share their noise, twice the voxels per acquired voxel (which still shows only half of the noise)
 
     Where there is air with noise in it, from the air (Rayleigh); where the background was removed or filled with
     zeros, or its faint part was, from the high-pass residual inside the head.
@@ -44,7 +44,7 @@ def noise_sigma(data: np.ndarray, steps: tuple[int, ...] = (1, 1, 1)) -> float:
 
 
 def _air_sigma(data: np.ndarray) -> float | None:
-    """Noise from the air, or None where there is none: Rayleigh median, cut at 3 σ until it stands still."""
+    """Noise from the air, or None where there is none: Rayleigh median of values below 3 σ, iterated to convergence."""
     low = data[(data < threshold_otsu(data)) & (data > 0)]
     if low.size < BACKGROUND_SHARE * data.size or np.mean(data == 0) > 0.5:
         return None
@@ -63,7 +63,7 @@ def _air_sigma(data: np.ndarray) -> float | None:
 
 
 def _lacks_faint(air: np.ndarray, sigma: float) -> bool:
-    """Whether faint air was set to zero: half of what Rayleigh noise has below σ/2 is not there.
+    """Whether faint air was set to zero: at least half of what Rayleigh noise has below σ/2 is missing.
 
     Not so where values are stored in steps as coarse as the noise.
     """

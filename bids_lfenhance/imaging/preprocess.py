@@ -126,10 +126,9 @@ def prepare_session(
 
     Without a reference the frame is that of the session's reference stack (iso where there is one, else axial) in its
     own scanner's RAS+ mm. Quality: ``{"Scans": [{"Name", "SNR", "RotationDeg", "TranslationMm", "Coverage", "Sigma",
-    "Similarity", ...}], "ReferenceScan", "Alignment": {contrast: {"To", "Across" contrasts, "Overlap", "Similarity",
-    "Mirrored"}},
-    "Warnings": [...]}``, the alignment that of a contrast as a whole; rotation and translation
-    (of the head's centre) are relative to the session's reference stack.
+    "Similarity", ...}], "ReferenceScan", "Alignment": {contrast: {"To", "Across", "Overlap", "Similarity",
+    "Mirrored"}}, "Warnings": [...]}``. ``Alignment`` is that of a contrast as a whole, ``Across`` whether to another
+    contrast; rotation and translation (of the head's centre) are relative to the session's reference stack.
     """
     if not scans:
         raise InputError("A session needs at least one low-field scan, found none: check the dataset.", code="no-scans")

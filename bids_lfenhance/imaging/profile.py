@@ -1,4 +1,4 @@
-"""Numbers of the Gaussian profile that an acquisition is taken for, in numpy and in torch."""
+"""Constants of the Gaussian slice profile, for the operators in numpy and in torch."""
 
 import math
 

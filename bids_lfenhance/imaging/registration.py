@@ -1,9 +1,9 @@
 """Rigid registration of thick stacks, to one another and across sessions, fields and contrasts.
 
 Two stacks of different planes never show the same thing: each is blurred along its own slice axis. Before they are
-compared, each is blurred by the other's slice profile: both then have the same one, and what is left is position and
-noise. A pose is then found by Gauss-Newton on ``y − f(x(T p))``: ``y`` one image at its points ``p``, ``x``
-the other, ``T`` the pose (RAS+ mm → RAS+ mm) and ``f`` an unknown intensity curve, straight within a contrast, bent
+compared, each is blurred by the other's slice profile: both then have the same blur, and they differ by position and
+noise. A pose is then found by Gauss-Newton on ``y − f(x(T p))``: ``y`` one image at its points ``p``, ``x`` the other,
+``T`` the pose (RAS+ mm → RAS+ mm) and ``f`` an unknown intensity curve, linear within a contrast, piecewise linear
 across contrasts (the correlation ratio of Roche et al. 1998, minimised with an analytic gradient and robust weights;
 the last step there is local correlation).
 No random number is drawn and no thread takes part in the sums, so that reruns are equal to the last byte.
@@ -26,7 +26,7 @@ LEVELS = ((3.5, 4), (2.0, 2), (1.0, 2))
 """(standard deviation of the common blur in mm, stride of the points in working voxels), coarse to fine."""
 
 KNOTS = 9
-"""Corners of the bent intensity curve f across contrasts."""
+"""Knots of the piecewise linear intensity curve f across contrasts."""
 
 ITERATIONS = 15
 """Most Gauss-Newton steps at one level."""
@@ -35,7 +35,7 @@ STOP = 0.005
 """A level ends when a step moves no point of a head by more than this, mm."""
 
 LONGEST_STEP = 12.0
-"""Outside the basin a full step can leap; no step moves a head's surface by more than this, mm."""
+"""No step moves a head's surface by more than this, mm: far from the optimum a full step can be far too long."""
 
 STARTS_DEGREES = (0.0, -12.0, 12.0)
 """Rotations tried about each axis before the coarse level."""
@@ -192,7 +192,7 @@ def _basis(x: np.ndarray, points: np.ndarray, cross_contrast: bool) -> tuple[np.
 
 
 def _piecewise_linear(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Columns (N, KNOTS) of a piecewise straight curve at ``x`` and their slopes."""
+    """Columns (N, KNOTS) of a piecewise linear curve at ``x`` and their slopes."""
     knots = np.unique(np.quantile(x, np.linspace(0.005, 0.995, KNOTS)))
     place = np.clip(np.searchsorted(knots, x) - 1, 0, len(knots) - 2)
     width = np.diff(knots)[place]
@@ -206,7 +206,7 @@ def _piecewise_linear(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def interpolate(term: ImageComparison, pose: np.ndarray, gradient: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(Which points the fixed image covers (N,) bool, where they land (M, 3) mm, (1, M) the fixed image there).
+    """Which points the fixed image covers (N,) bool; where these land (M, 3) mm; the fixed image there (1, M).
 
     With ``gradient`` the last is (4, M): the image, then its gradient along the three axes.
     """
@@ -294,7 +294,7 @@ def refine_locally(moving: RegistrationImage, fixed: RegistrationImage, pose: np
 
 
 def _bounded_step(matrix: np.ndarray, vector: np.ndarray) -> tuple[np.ndarray, float]:
-    """The step (6,): rotation vector and shift, cut where it would leap; and how far it moves a head's surface, mm."""
+    """The step (6,), rotation vector and shift, at most ``LONGEST_STEP``; its full length at a head's surface, mm."""
     step = np.linalg.solve(matrix + 1e-6 * np.diag(np.diag(matrix)) + 1e-12 * np.eye(6), vector)
     size = 100 * float(np.linalg.norm(step[:3])) + float(np.linalg.norm(step[3:]))
     return step * min(1.0, LONGEST_STEP / max(size, 1e-9)), size
@@ -314,7 +314,7 @@ def fit_quality(term: ImageComparison, pose: np.ndarray) -> tuple[float, float]:
 
 
 def _starts(moving: RegistrationImage, fixed: RegistrationImage, other_session: bool) -> list[np.ndarray]:
-    """Poses to try first: the header's word and the centres of mass, each turned a little about every axis."""
+    """Poses to try first: by the headers and by the centres of mass, each also turned a little about every axis."""
     centre = fixed.centre
     shift = translation(centre - moving.centre)
     turns = [

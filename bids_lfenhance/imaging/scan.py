@@ -30,10 +30,10 @@ GAP = 0.9
 """Slices thinner than this share of their spacing have gaps between them."""
 
 FILLED = 0.5
-"""Share of a plane above zero from which the planes of zeros beyond it were not acquired."""
+"""Where more than this share of a plane is above zero, the planes of zeros beyond it were not acquired."""
 
 LEAST_NOISE = 1e-3
-"""Noise is never believed to be below this share of the head's median, so that dividing by it stays safe."""
+"""Noise is taken to be at least this share of the head's median, so that dividing by it is safe."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,8 @@ def prepare_scan(
     """One scan, bias-corrected, its noise and head found.
 
     Planes of zeros that it was padded with are left out. ``plane`` None is derived from the voxel sizes; ``acquired``
-    mm, a voxel size finer than which nothing was acquired; ``thickness`` of its slices, mm, where it is known.
+    is the finest voxel size that is acquired, mm (finer ones were interpolated); ``thickness`` that of its slices, mm,
+    where it is known. Raises ``InputError`` for an unknown contrast and where there is no head.
     """
     if contrast not in CONTRASTS:
         message = f"{name} should be one of {', '.join(CONTRASTS)}, found {contrast}: leave it out."
@@ -122,9 +123,9 @@ def unpadded(data: np.ndarray) -> Box:
 
 
 def slice_profile(affine: np.ndarray, thickness: float | None) -> tuple[float, float, float]:
-    """(3,) mm: what a voxel sums over along its axes, ``thickness`` mm of its longest side where slices have gaps.
+    """(3,) mm: the voxel's size, but ``thickness`` mm along its longest side where slices have gaps.
 
-    A thickness below a tenth of the spacing is no slice's (metres, say), one above it no gap: the voxel's side stands.
+    A thickness below a tenth of the spacing is a mistake (metres, say), one near it or above no gap: both are ignored.
 
     >>> slice_profile(np.diag([1.5, 1.5, 5.0, 1.0]), 2.5), slice_profile(np.diag([1.5, 1.5, 5.0, 1.0]), 0.005)
     ((1.5, 1.5, 2.5), (1.5, 1.5, 5.0))

@@ -1,4 +1,4 @@
-"""What there is to say about a scan's quality and its place, in numbers and in sentences."""
+"""Quality and alignment of a scan: the numbers of its record, and warnings in sentences."""
 
 from collections.abc import Sequence
 from typing import Any

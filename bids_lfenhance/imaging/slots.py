@@ -1,4 +1,4 @@
-"""The stacks of one contrast as a network wants them: on one grid, scaled, in slots by the geometry of their slices."""
+"""The stacks of one contrast as a network takes them: on one grid, scaled, in slots by the geometry of their slices."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ THICK = 1.5
 """A stack has slices where the longest side of its voxels is at least this many times the second."""
 
 PERCENTILE = 95.0
-"""Share of the brain, %, below 1 after scaling."""
+"""Percentile of the intensities in the brain that becomes 1."""
 
 DISAGREE_MM = 3.0
 """Stacks of one slot whose brains lie further apart than this are warned about."""
@@ -27,7 +27,7 @@ DISAGREE_MM = 3.0
 
 @dataclass(frozen=True, eq=False)
 class SlotImages:
-    """The stacks of one contrast on a grid (X, Y, Z), averaged slot by slot where they cover.
+    """The stacks of one contrast on a grid (X, Y, Z), those of one slot averaged.
 
     ``image`` (4, X, Y, Z) float32, zero outside region and field of view, its 95th percentile in the brain near 1;
     ``covered`` (4, X, Y, Z) bool, inside the region; ``present`` (4,) bool; ``resolution`` (4, 3) float32, mm along the

@@ -1,4 +1,4 @@
-"""Out to a template of TemplateFlow: which file, the transforms both ways, images carried over."""
+"""Spatial normalisation to a template of TemplateFlow: its files, the transforms both ways, images in its space."""
 
 import os
 import warnings
@@ -126,7 +126,7 @@ def _client() -> Any:
 def _client_of(home: str) -> Any:
     """The client of one folder: its index takes seconds to build."""
     with warnings.catch_warnings():
-        # that an empty home is filled is no concern of the person running the app
+        # templateflow warns that it fills an empty home, which need not concern the user
         warnings.simplefilter("ignore", ResourceWarning)
         try:
             from templateflow.client import TemplateFlowClient

@@ -9,7 +9,7 @@ K1, K2 = 0.01, 0.03
 """Shares of the data range whose squares keep the fraction finite."""
 
 SIGMA, RADIUS = 1.5, 5
-"""Of the Gaussian window, voxels: 11 wide, cut at 3.5 σ."""
+"""SD and half-width of the Gaussian window, voxels: 11 wide, cut at 3.5 σ."""
 
 
 def similarity(mean_x: Array, mean_y: Array, var_x: Array, var_y: Array, cov: Array, data_range: float = 1.0) -> Array:

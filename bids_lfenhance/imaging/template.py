@@ -26,11 +26,12 @@ ZOOM_MM = 2
 """Voxel size of the template, mm."""
 
 SHELL_WEIGHT = 0.3
-"""How much skull, scalp and air count beside brain: they steady the fit, but atrophy pushes brain and scalp apart, and
-at full weight the template's brain grew into the skull (Dice 0.918 → 0.974, 0.897 → 0.953 on two drawn heads)."""
+"""Weight of skull, scalp and air relative to brain: they steady the fit, but atrophy moves brain and scalp apart, and
+at weight 1 the template's brain grew into the skull (this weight: Dice 0.918 → 0.974, 0.897 → 0.953 on two synthetic
+heads)."""
 
 PRIOR, CUT_PRIOR = 4e-3, 2e-2
-"""Weight of the usual size of heads; a head that is cut tells less of its own."""
+"""Weight of the usual size of heads, for whole heads and for cut ones, which tell less of their own."""
 
 MARGIN_MM = 36
 """Padding of the template's box, mm, so that scalp and air fit in."""
@@ -98,9 +99,9 @@ def _signed_distance(mask: np.ndarray) -> np.ndarray:
 
 
 def _below(brain: np.ndarray, depth: np.ndarray) -> np.ndarray:
-    """(X, Y, Z) bool: face, neck and skull base, of which the template knows nothing: all that lies under the brain.
+    """(X, Y, Z) bool: all that lies under the brain (face, neck, skull base), of which the template knows nothing.
 
-    The shadow falls straight down from a slightly swollen brain, or the orbits and the neck would be called scalp.
+    That is everything straight below the slightly dilated brain; orbits and neck would else be called scalp.
     """
     near: np.ndarray = depth < 12
     covered = np.asarray(near.any(axis=2))
@@ -208,9 +209,9 @@ def fit_affine(
 ) -> tuple[np.ndarray, float]:
     """(4, 4) template → subject RAS+ mm that explains the image best, and the share of variance explained.
 
-    ``image`` (X, Y, Z) head or brain of any contrast. Starts are laid from the top of the head down, where a long
-    neck in the field of view has no say; the best are refined, the best of these at full freedom. ``seen`` (X, Y, Z)
-    bool, of a head that is cut: where there is an image; it is compared there alone, and its top may be missing.
+    ``image`` (X, Y, Z) head or brain of any contrast. Starts are measured from the top of the head, so that a long neck
+    in the field of view does not matter; the best are refined, the best of these with all 12 parameters. ``seen``
+    (X, Y, Z) bool is the field of view of a head that it cuts: it is compared there alone, and its top may be missing.
     """
     centre = _brain_centre(template)
     coarse = _Fit(image, grid, head_samples(template, 4), centre, zoom=6.0, seen=seen)
@@ -237,7 +238,7 @@ DROPS, CUT_DROPS = (60.0, 72.0, 85.0), (0.0, 15.0, 30.0, 45.0)
 
 
 def _starts(image: np.ndarray, grid: Grid, centre: np.ndarray, drops: Sequence[float]) -> list[np.ndarray]:
-    """Twelve-parameter guesses: the brain's centre so far under the crown, nodding by −20 to 20°."""
+    """Twelve-parameter guesses: the brain's centre ``drops`` mm under the crown, nodding by −20 to 20°."""
     top, middle = crown(image, grid)
     starts = []
     for drop in drops:

@@ -31,7 +31,7 @@ def segment_session(
     volume : the session; every contrast is segmented for itself
     mask, priors : brain (X, Y, Z) bool and CSF, GM, WM (3, X, Y, Z) in [0, 1], on the same grid
 
-    The posteriors kept in the volume are the mean over its contrasts: each sees noise of its own.
+    The posteriors kept in the volume are the mean over its contrasts, whose noise is independent.
     """
     posteriors, labels, rows = [], {}, {}
     for contrast in volume.contrasts:
@@ -100,10 +100,10 @@ def segment_tissue(channel: np.ndarray, mask: np.ndarray, priors: np.ndarray) ->
 
 
 def without_removed(mask: np.ndarray, image: np.ndarray) -> np.ndarray:
-    """(X, Y, Z) bool: the mask without what a skull stripper took or no stack reached, which is no CSF.
+    """(X, Y, Z) bool: the mask without what a skull stripper removed or no stack reached, which is no CSF.
 
-    ``mask`` (X, Y, Z) bool, brain; ``image`` (X, Y, Z). What is removed is nothing (``NOTHING``) and joined to the
-    outside by nothing; dark CSF that tissue encloses stays.
+    ``mask`` (X, Y, Z) bool, brain; ``image`` (X, Y, Z). Such voxels are empty (``NOTHING``) and connected to the
+    outside through empty ones; dark CSF that tissue encloses stays.
     """
     dark = image <= NOTHING * np.median(image[mask]) if mask.any() else mask
     return mask & ndimage.binary_fill_holes(~dark) if (dark & mask).any() else mask

@@ -1,4 +1,4 @@
-"""What travels through the graph: the stacks of one session and the volume they become on the canonical grid."""
+"""The stacks of one session and the volume they become on the canonical grid, which nodes of a workflow hand on."""
 
 import json
 from collections.abc import Iterable, Mapping

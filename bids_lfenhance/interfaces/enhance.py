@@ -44,7 +44,7 @@ class Enhance(Step):
     output_spec = EnhanceOutputs
 
     def run_step(self, cwd: Path) -> dict[str, Any]:
-        """The enhanced volume, the SD over draws if there were several, the provenance, and the method's own maps."""
+        """The enhanced volume, the SD of its error or None, the provenance, and the method's own maps."""
         from ..imaging.volume import load_volume, save_volume
         from ..methods import get_method
         from ..methods.enhance import enhance
@@ -81,13 +81,13 @@ class RestoreOutputs(TraitedSpec):
 
 
 class Restore(Step):
-    """A low-field volume → the same with the contrast of high field, which regions are found in too."""
+    """A low-field volume → the same with the contrast of high field, in which regions are segmented too."""
 
     input_spec = RestoreInputs
     output_spec = RestoreOutputs
 
     def run_step(self, cwd: Path) -> dict[str, Any]:
-        """The volume, or None where no contrast of it can have that of high field."""
+        """The volume, or None where none of its scans can be given the contrast of high field."""
         from ..imaging.volume import load_volume, save_volume
         from ..methods import get_method
         from ..methods.residual_options import ESTIMATE

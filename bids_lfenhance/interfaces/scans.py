@@ -1,4 +1,4 @@
-"""One scan without a dataset, as a step for the graphs of others."""
+"""One scan without a dataset, as an interface for other people's nipype workflows."""
 
 from pathlib import Path
 from typing import Any
@@ -41,7 +41,7 @@ class EnhanceScans(Step):
         self._name_weights()
 
     def _name_weights(self) -> None:
-        """By the file itself, whose content nipype knows, from whatever folder; but for names of the registry."""
+        """Replace a path of weights by the file itself, whose content nipype hashes; a name of the registry stays."""
         from ..nn.weights import WEIGHTS, registry
 
         given = Path(self.inputs.weights)

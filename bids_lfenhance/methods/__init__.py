@@ -1,4 +1,4 @@
-"""LF → HF enhancers, one folder each, and the one table that knows them all.
+"""The methods that enhance low field towards high field, one folder each, and the table that lists them.
 
 A folder has ``settings.py`` (``ABOUT``, its description; no torch) and ``method.py``: ``ENHANCER``, and ``TRAINABLE``
 where it is trained.

@@ -1,4 +1,4 @@
-"""The step that methods share: the contrast of high field, given to what they start from or to what they made."""
+"""High-field contrast for the image that a method starts from, or for its result: a step that methods share."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -13,8 +13,8 @@ from ..nn.method import Draw, StartingImage
 from ..nn.settings import JsonObject
 
 PRIOR = 0.25
-"""Weight of the prior of the super-resolution with fusion "sharp", over the usual: what it would take for noise, a
-network that has learned may tell apart."""
+"""Weight of the prior of the super-resolution with fusion "sharp", over the usual: a trained network may tell detail
+from noise where the prior would smooth both away."""
 
 
 def starting_image(volume: Volume, how: str, contrasts: Sequence[str]) -> StartingImage:
@@ -43,11 +43,11 @@ def _ratio(over: np.ndarray, under: np.ndarray) -> np.ndarray:
 
 
 def restore(draw: Draw, volume: Volume, asked: str, start: StartingImage) -> Draw:
-    """What a network made of ``start``, in the contrast asked for.
+    """``draw``, what a network made of ``start``, in the contrast asked for.
 
-    "none": the scan's own is given back voxel by voxel, as it was taken: the network's change stays, in that contrast.
-    "auto", and where nothing was given before: as the network left it. Where the network was shown a noisy image, what
-    is not applied of its change (1 − the record's ``strength``) is made up for by the smooth one.
+    "none": the change of contrast in ``start`` is undone voxel by voxel; the network's own change stays. "auto", and
+    where ``start`` kept its contrast: as the network left it. "restored": see ``with_contrast``. Where the network was
+    shown a noisy image, of which a share of 1 − the record's ``strength`` is left, the smooth one takes its place.
     """
     if start.smooth is not None:
         inside = True if volume.mask is None else volume.mask
@@ -68,8 +68,8 @@ def with_contrast(draw: Draw, volume: Volume, asked: str, contrasts: Sequence[st
     volume : the session behind it, whose mask and tissue decide; without them nothing changes, and a warning says so
     contrasts : those to be restored; one that does not show its tissues in their order keeps its contrast, and is named
 
-    The vector is fitted to the draw itself: what a network has restored already is not restored
-    twice. The gain fades out over ``SMOOTH_MM`` around the brain.
+    The vector is fitted to the draw itself, so that what a network has restored already is not restored twice. The
+    gain fades out over ``SMOOTH_MM`` around the brain.
     """
     record = {**draw.record, "contrast": "none"}
     if asked != "restored":

@@ -1,4 +1,4 @@
-"""LF → HF for one session with any method: draws, their mean, the SD of the error, and where it all came from."""
+"""Enhances one session with any method: draws, their mean, the SD of its error, and the provenance."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -35,7 +35,7 @@ def enhance(
     progress: Progress | None = None,
     memory_gb: float | None = None,
 ) -> Enhanced:
-    """The enhanced session: mean over draws on the volume's grid, and the SD of its error where the method says it.
+    """The enhanced session: mean over draws on the volume's grid, and the SD of its error where the method gives it.
 
     Parameters
     ----------
@@ -46,8 +46,8 @@ def enhance(
     n_samples : number of draws; None takes the method's own
     progress : called with (draws done, draws in all)
     memory_gb : GiB that the networks may use; None: what is free. How much runs at once is chosen to fit; an
-        InputError, before anything runs, where nothing fits. A device that runs out all the same is asked once more
-        for a quarter, or for half where nothing fits into that; ``MethodError`` where that is too much
+        InputError, before anything runs, where nothing fits. If a device runs out all the same, the draws are repeated
+        once within a quarter of it, or within half where nothing fits a quarter; ``MethodError`` if that fails too
     """
     _check(volume, method, sampling, n_samples)
     count = n_samples or method.about.draws
@@ -114,7 +114,7 @@ class _Sums:
         self.records.append(draw.record)
 
     def sd(self) -> np.ndarray | None:
-        """(C, X, Y, Z) SD of the error as the method says it; None of a method that does not."""
+        """(C, X, Y, Z) float32: SD of the error as the method gives it, None where it gives none."""
         return None if self.scale is None else self.scale.astype(np.float32)
 
 
@@ -145,7 +145,7 @@ def _fitted(method: Enhancer[S, P], prepared: P, limit: int) -> P:
 
 
 def _smaller(method: Enhancer[S, P], prepared: P, limit: int) -> P | None:
-    """What asks for a quarter of the memory at once, or half; None where nothing is made to fit into that."""
+    """``prepared`` for a quarter of the memory, or for half; None where neither can be done."""
     for share in (4, 2) if method.fit_to_memory else ():
         with suppress(InputError):
             return _fitted(method, prepared, limit // share)
@@ -172,9 +172,9 @@ def _draw_all(
 
 
 def _lack_of_memory(error: Exception) -> str:
-    """What an error says of too little memory; any other is raised again.
+    """The message of an error by lack of memory; any other error is raised again.
 
-    Torch, which is not imported for methods without it, has several kinds.
+    Told by its text: torch, which is not imported for methods without it, has several classes of them.
     """
     text = str(error)
     if not isinstance(error, MemoryError) and not any(
@@ -186,7 +186,7 @@ def _lack_of_memory(error: Exception) -> str:
 
 def _no_memory(method: str, why: str) -> MethodError:
     return MethodError(
-        f"{method} ran out of memory on its device ({why}): end what else is on that device, or choose another, as "
+        f"{method} ran out of memory on its device ({why}): end other processes on that device, or choose another, as "
         "--device cpu"
     )
 
@@ -258,7 +258,7 @@ def _provenance(
 
 
 def _seed(generator: np.random.Generator) -> JsonObject:
-    """What gives the same draws again; ``spawned``: how many children the generator had before, where it had any."""
+    """The seed of the draws, to repeat them; ``spawned``: how many children the generator had before, if any."""
     sequence = generator.bit_generator.seed_seq
     assert isinstance(sequence, np.random.SeedSequence)
     seed = {"entropy": sequence.entropy, "spawn_key": list(sequence.spawn_key)}

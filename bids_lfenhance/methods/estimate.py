@@ -34,12 +34,12 @@ MARGIN = 4
 class ContrastEstimate:
     """The estimate of one contrast in the box of the brain, scaled so that the 95th percentile of the brain is near 1.
 
-    ``inputs`` (1, 17, x, y, z) what the network was given; ``mean`` and ``scale`` (1, 1, x, y, z), the estimate and the
-    SD of its error as predicted, not yet calibrated; ``slots`` the stacks behind it; ``correction`` (1, 1, x, y, z) of
-    the mean by the stacks, and ``posterior``, what these say of its error (``imaging.consistency``), in the units of
-    the scan, None where they were not asked; all in the contrast that the network was asked for.
-    ``curve`` is what this is changed by, in the units of the scan, None where it is kept; ``vector`` the c of CSF, GM
-    and WM behind it.
+    ``inputs`` (1, 17, x, y, z) what the network was given; ``mean`` and ``scale`` (1, 1, x, y, z) the estimate and the
+    SD of its error as predicted, not yet calibrated; ``slots`` the stacks behind it; ``correction`` (1, 1, x, y, z),
+    what the stacks add to the mean; ``posterior`` of its error given the stacks (``imaging.consistency``), in the units
+    of the scan, None where they were not used. All are in the contrast that the network was asked for. ``curve`` makes
+    of it the contrast that is written, in the units of the scan; None where that is the same. ``vector`` is the c of
+    CSF, GM and WM behind the curve.
     """
 
     inputs: Tensor
@@ -89,7 +89,7 @@ class SessionEstimate:
     def paste(self, images: Mapping[str, Tensor]) -> np.ndarray:
         """(C, X, Y, Z) float32: images (1, 1, x, y, z) by contrast in place of the brain, in the units of the scan.
 
-        The curves change them, and what lies around the brain.
+        Each contrast's curve is then applied to all of its channel, also around the brain.
         """
         out = self.volume.image.astype(np.float32)
         for name, image in images.items():
@@ -101,7 +101,8 @@ class SessionEstimate:
     def error_scale(self, factors: Mapping[str, float]) -> np.ndarray:
         """(C, X, Y, Z) float32: SD of the error in the units of the scan, times a factor by contrast.
 
-        Within ``nn.estimate.SCALE`` before the factor and the slope of the contrast's curve, zero beyond the brain.
+        Clipped to ``nn.estimate.SCALE``, then times the factor and the slope of the contrast's curve; zero beyond
+        ``region``.
         """
         out = np.zeros(self.volume.image.shape, np.float32)
         for name, one in self.contrasts.items():
@@ -121,8 +122,7 @@ class SessionEstimate:
 
 
 def keeps_contrast(contrast: str, asked: TargetContrast) -> bool:
-    """Whether the network estimates a contrast as the scans have it: asked for what it has learned, all but
-    ``RESTORED``.
+    """Whether the network is asked to keep the scan's own contrast: yes, but for ``RESTORED`` ones with "learned".
 
     >>> keeps_contrast("T1w", "learned"), keeps_contrast("T2w", "learned"), keeps_contrast("T1w", "auto")
     (False, True, True)
@@ -141,7 +141,7 @@ def estimate_session(
         isotropic scan
     network : (1, 17, x, y, z) → (1, 2, x, y, z), on ``device``
     known : contrasts the network has learned
-    asked : the contrast that is written; what a curve makes of that of the scan (``SHARES``), or "learned"
+    asked : the contrast to be written: that of the scan changed by a curve (``SHARES``), or "learned", the network's
     """
     from ..imaging.morphology import dilate  # a training on a machine without scipy reads this module too
 
@@ -166,7 +166,7 @@ def estimate_session(
 
 
 def _corrected(found: SessionEstimate, name: str) -> SessionEstimate:
-    """The same, with what the stacks of one contrast say beyond its estimate."""
+    """The same, one contrast's estimate corrected by its stacks: its level, then the mean posterior of its error."""
     from scipy import fft  # as above
 
     from ..imaging.consistency import posterior_of_error, shading
@@ -212,7 +212,7 @@ def _in_contrast(found: SessionEstimate, name: str, asked: TargetContrast) -> Se
     vector, doubts = fit_contrast(name, image, volume.tissue, seen, sigma)
     if not doubts:
         white = float(tissue_means(image, volume.tissue, seen)[WM])
-        curve = contrast_curve(name, vector, white, share)  # does not go through white matter that grey is too near
+        curve = contrast_curve(name, vector, white, share)  # misses white matter where grey is too near to it
         if abs(float(curve(np.array(white))) / white - 1) > 0.01 or curve.slope(curve.levels).max() > STEEPEST:
             doubts = [f"{name} keeps its low-field contrast: its tissues are too much alike"]
     if doubts:

@@ -69,7 +69,7 @@ def sampler(
     solve: Callable[[Velocity, Tensor, S, torch.Generator], tuple[Tensor, int]],
     keeps_level: bool = True,
 ) -> ResidualSampler[S]:
-    """What a method adds that draws along the flow: ``solve`` gives (r̂ (1, 1, x, y, z), network calls)."""
+    """The sampler of a method that follows the flow by ``solve``, which returns (r̂ (1, 1, x, y, z), network calls)."""
 
     def draw(prepared: ResidualPrepared[S], one: ContrastEstimate, generator: torch.Generator) -> tuple[Tensor, int]:
         return solve(velocity_of(prepared, one), one.mean, prepared.settings, generator)

@@ -1,4 +1,4 @@
-"""Settings that learned methods share: the user's options, and those of low field simulated anew in every step."""
+"""Options of use that learned methods share; no torch."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -15,7 +15,7 @@ COARSER = "choose smaller weights, or --sloppy, whose grid is coarser"
 """Advice where the smallest size does not fit into memory."""
 
 IN_HIGH_FIELD_CONTRAST = ("restored", "sharp")
-"""Fusions that change contrast, so that a network need not: it aims at high field in the contrast of low field."""
+"""Fusions whose image has high-field contrast before a network sees it."""
 
 
 @dataclass(frozen=True)
@@ -39,14 +39,14 @@ class NetworkSampling(Checked):
 TargetContrast = Literal["auto", "own", "high-field", "learned"]
 
 SHARES: Mapping[str, float] = {"own": 0.0, "auto": 0.5, "high-field": 1.0}
-"""Of the way from the contrast of the scan to that of high field, for T1w. No low-field scan tells which contrast the
-high field of its site has: half way was better in the mean of four people of three scanners than either end, and at
-most .25 dB worse than the better one (docs/methods/fusionnet.md)."""
+"""How much of the change from the scan's contrast to that of high field is made in T1w. A low-field scan does not tell
+which contrast the high field of its site has: half was better than none or all in the mean of four people of three
+scanners, and at most .25 dB worse than the better of these (docs/methods/fusionnet.md)."""
 
 
 @dataclass(frozen=True)
 class EstimateSampling(NetworkSampling):
-    """Options of every method that stands on the learned estimate."""
+    """Options of every method that builds on the learned estimate."""
 
     target_contrast: TargetContrast = field(
         default="auto",
@@ -69,7 +69,7 @@ def settings_with(about: Description[S], sampling: NetworkSampling, stored: Json
 
 
 def settings_of_weights(about: Description, stored: JsonObject) -> JsonObject:
-    """Network and training settings as weights store them, those that are known today."""
+    """Network and training settings as weights store them, without those that the method no longer has."""
     names = {item.name for kind in (about.network, about.training, about.measured) if kind for item in fields(kind)}
     known = {name: value for name, value in stored.items() if name in names}
     return {key: tuple(value) if isinstance(value, list) else value for key, value in known.items()}

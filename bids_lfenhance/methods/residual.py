@@ -1,4 +1,4 @@
-"""Draws of the standardised residual around the learned estimate: all that the methods which draw one do alike."""
+"""Draws of the standardised residual around the learned estimate: what ``cfm``, ``bridge`` and ``cssdiff`` share."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -33,8 +33,8 @@ S = TypeVar("S", bound=ResidualSampling)
 class ResidualPrepared(Prepared[S]):
     """The networks in their trained state on their device, multiplying in ``precision``.
 
-    ``estimator``: what the method of the estimate prepared; ``spread``: what a draw is multiplied by where the scans
-    correct the estimate, by contrast; where nothing was measured by 1.
+    ``estimator``: what the method of the estimate prepared; ``spread``: factor of a draw by contrast, where the scans
+    correct the estimate; 1 where none was measured.
     """
 
     nets: Nets
@@ -45,7 +45,7 @@ class ResidualPrepared(Prepared[S]):
 
     @cached_property
     def estimate(self) -> SessionEstimate:
-        """Of the session: made once, for all draws."""
+        """The estimate of the session, made once for all draws."""
         own, ready = self.settings, self.estimator
         known = [name for name in ready.loaded.contrasts if name in self.loaded.contrasts]
         return estimate_session(self.volume, ready.network, known, own.target_contrast, own.device)
@@ -53,13 +53,13 @@ class ResidualPrepared(Prepared[S]):
 
 @dataclass(frozen=True)
 class ResidualSampler(Generic[S]):
-    """What a method adds to what they do alike.
+    """What each of these methods brings.
 
-    ``resolve(sampling, stored)`` are the settings in use of weights that store these; ``build(settings)`` makes the
-    networks; ``draw(prepared, estimate of one contrast, generator on the processor)`` returns r̂ (1, 1, x, y, z) and the
-    number of network calls; ``fit(prepared, sides of the brain, bytes)`` the same ``prepared``, with settings for as
-    much at once as fits into them, or raises InputError. ``keeps_level``: what a draw is over centimetres stays in it
-    where the scans have set the level of the estimate.
+    ``resolve(sampling, stored)`` returns the settings in use with weights that store ``stored``; ``build(settings)``
+    makes the networks; ``draw(prepared, estimate of one contrast, generator on the processor)`` returns r̂
+    (1, 1, x, y, z) and the number of network calls; ``fit(prepared, sides of the brain, bytes)`` returns ``prepared``
+    with settings for as much at once as fits into the bytes, or raises InputError. ``keeps_level``: whether a draw
+    keeps its part over centimetres where the scans correct the estimate.
     """
 
     about: Description
@@ -115,7 +115,7 @@ def fit_to_memory(sampler: ResidualSampler[S], prepared: ResidualPrepared[S], li
 def sample(sampler: ResidualSampler[S], prepared: ResidualPrepared[S], generator: np.random.Generator) -> Draw:
     """One draw: the estimate, the SD of its error, and one residual around it where anything is to be drawn."""
     settings, estimate = prepared.settings, prepared.estimate
-    # What is added of a draw errs like the estimate, and independently of it.
+    # The share of a draw that is added has an error like that of the estimate, and independent of it.
     wider = (1 + settings.sharpness**2) ** 0.5
     factors = {name: wider * prepared.estimator.error_factors[name] for name in estimate.contrasts}
     image = estimate.paste({name: one.image for name, one in estimate.contrasts.items()})
@@ -143,8 +143,8 @@ def draw_residual(
 ) -> tuple[np.ndarray, Mapping[str, int]]:
     """(Residual (C, X, Y, Z) float32 in the units of the scan, zero beyond the brain; network calls by contrast).
 
-    That is σ r̂; where the stacks correct the estimate, times ``spread``, less what they contradict of it. Each contrast
-    has its own seed, whatever the others are; its noise is drawn on the processor, whatever the device.
+    That is σ r̂; where the stacks correct the estimate, times ``spread`` and conditioned on them. Each contrast has a
+    seed that does not depend on the others; its noise is drawn on the processor, whatever the device.
     """
     estimate = prepared.estimate
     seeds = generator.integers(2**63, size=len(CONTRASTS))
@@ -165,7 +165,7 @@ def draw_residual(
 
 
 def _given_the_scans(posterior: "ErrorPosterior", residual: np.ndarray, seed: int) -> np.ndarray:
-    """(X, Y, Z) float32: a residual without what the scans contradict of it."""
+    """(X, Y, Z) float32: a residual conditioned on the scans (``ErrorPosterior.draw``)."""
     from scipy import fft  # a training on a machine without scipy reads this module too
 
     with fft.set_workers(torch.get_num_threads()):  # each line of a transform is one thread's: the same to the bit
@@ -185,8 +185,8 @@ def combine_draws(
 ) -> tuple[np.ndarray, Mapping[str, np.ndarray]]:
     """The image to be written, (C, X, Y, Z) float32, and the maps beside it.
 
-    The sample is recentred, so that the mean of as many would be the estimate, and widened by what that takes from
-    its spread.
+    The sample is the first draw, recentred so that the mean of the draws would be the estimate, and widened by as much
+    as that takes from its spread.
     """
     settings, count = prepared.settings, residuals.count
     shown = residuals.first

@@ -9,10 +9,10 @@ from ..nn.weights import LoadedWeights
 from .options import EstimateSampling
 
 FLOW = "residualflow"
-"""What the weights of the 3D flow say that they are of."""
+"""The name that weights of the 3D flow store in place of a method's."""
 
 ESTIMATE = "fusionnet"
-"""The method whose estimate the residual is of."""
+"""The method that makes the estimate."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ class FlowMeasured(ResidualMeasured):
 
 @dataclass(frozen=True)
 class ResidualTraining(OnlineTraining):
-    """How any of them learns; the weights store it."""
+    """How a method on top of an estimate learns; the weights store it."""
 
     estimate_weights: str = field(
         default="auto",
@@ -95,7 +95,7 @@ class ResidualTraining(OnlineTraining):
     )
     label_maps: float = field(
         default=0.0,
-        metadata=setting("share of heads painted into label maps: none, as their texture is invented", least=0, most=1),
+        metadata=setting("share of heads made from label maps: none, as their texture is invented", least=0, most=1),
     )
 
 
@@ -147,6 +147,6 @@ MAPS: Mapping[str, Mapping[str, str]] = {
 
 
 def output_maps(loaded: LoadedWeights, sampling: ResidualSampling, draws: int) -> Mapping[str, Mapping[str, str]]:
-    """The maps of so many draws with these options."""
+    """The maps that ``draws`` draws give with these options, and the metadata of each."""
     wanted = {"Sample": sampling.sample, "DrawsStd": sampling.draws_residual and draws > 1}
     return {name: about for name, about in MAPS.items() if wanted[name]}

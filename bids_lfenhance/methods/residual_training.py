@@ -1,4 +1,4 @@
-"""What a flow learns from: the residual of a given estimate, of low field simulated anew; how it is scored."""
+"""Training on the residual of a given estimate: the estimates of simulated heads, scores, and what is measured."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
@@ -49,7 +49,7 @@ class EstimateOfHeads:
 
 
 def estimator(loaded: LoadedWeights, device: torch.device, precision: str) -> nn.Module:
-    """The network of the estimate with its weights, which never move."""
+    """The network of the estimate with its weights, frozen."""
     record = get_trainable(ESTIMATE)
     kept = {name: value for name, value in loaded.settings.items() if hasattr(record.about.settings, name)}
     nets = loaded.into(record.build(record.about.settings(**kept)), device)
@@ -61,7 +61,7 @@ def with_estimate(batch: Batch, network: nn.Module) -> Batch:
     """The batch, of one head, with ``mean`` and ``scale``, (1, 1, X, Y, Z).
 
     The network is given as much around the brain as in use (``methods.estimate.MARGIN``): its normalisation is over all
-    that it sees. Beyond, there is nothing, and nothing to draw.
+    that it sees. Beyond that the mean is 0 and the SD the least.
     """
     shown = (batch.input[0, 0] != 0) | batch.mask[0, 0]  # the scans as far as 2 mm around the mask that was found
     box = (slice(None), slice(None), *box_of(shown.cpu().numpy(), MARGIN - round(REACH_MM)))
@@ -76,13 +76,13 @@ def with_estimate(batch: Batch, network: nn.Module) -> Batch:
 def score_sessions(
     losses: Losses, network: str
 ) -> "Callable[[Nets, Iterable[ValidationSession], S], Mapping[str, float]]":
-    """How a method is scored whose loss is ``velocity``: against that of a ``network`` which answers 0, ``SCORES``."""
+    """A function that gives ``SCORES``: 1 − the loss ``velocity`` over that with a ``network`` that returns 0."""
 
     def of_sessions(nets: Nets, sessions: Iterable[ValidationSession], settings: S) -> Mapping[str, float]:
         scores = []
         for batch in (session.batch for session in sessions):
             costs = []
-            for each in (nets, {**nets, network: _Nothing()}):
+            for each in (nets, {**nets, network: _Zero()}):
                 generator = torch.Generator(batch.input.device).manual_seed(0)
                 with torch.no_grad():
                     costs.append(float(losses(each, batch, settings, generator)["velocity"]))
@@ -92,8 +92,8 @@ def score_sessions(
     return of_sessions
 
 
-class _Nothing(nn.Module):
-    """A network whose answer is 0."""
+class _Zero(nn.Module):
+    """A network that returns 0."""
 
     def forward(self, channels: Tensor, *_: Tensor) -> Tensor:
         return torch.zeros_like(channels[:, :1])

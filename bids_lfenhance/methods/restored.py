@@ -1,4 +1,4 @@
-"""A session with the contrast of high field as a network has learned it, which regions are found in too."""
+"""A session in the high-field contrast that ``fusionnet`` has learned, in which regions are segmented too."""
 
 from dataclasses import replace
 

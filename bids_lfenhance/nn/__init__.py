@@ -1,1 +1,1 @@
-"""Torch blocks shared by methods, and the record of functions that a method is."""
+"""Building blocks in torch that methods share, and the records of functions that describe a method."""

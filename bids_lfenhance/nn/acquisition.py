@@ -1,7 +1,7 @@
 """``imaging.acquisition`` in torch: what stacks measure of a batch of images, on any device and differentiable.
 
-A slice profile that lies askew in the grid is one product in Fourier space, exact for any rotation; sampling is a
-quadratic B-spline, whose own blur is divided out of that product beforehand.
+The blur by a slice profile, oblique to the grid or not, is one product in Fourier space, exact for any rotation;
+samples are taken with a quadratic B-spline, whose own blur is divided out of that product.
 """
 
 from collections.abc import Sequence

@@ -67,7 +67,7 @@ def collate(items: Sequence[Item]) -> Batch:
 
 
 def required(field: Tensor | None) -> Tensor:
-    """The field of a batch, which must be there: ``required(batch.target)``."""
+    """A field of a batch that may be None, as in ``required(batch.target)``; ``TypeError`` where it is."""
     if field is None:
         raise TypeError("this batch lacks a field that the method needs")
     return field

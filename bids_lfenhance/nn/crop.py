@@ -14,7 +14,7 @@ MARGIN = 8
 """Voxels around the brain that a network is shown, as in training."""
 
 OUTSIDE = "the input, outside the brain mask"
-"""What the record says of what stands beyond the brain in an enhanced image."""
+"""What the record of a draw says about the image outside the brain."""
 
 
 @dataclass(frozen=True)

@@ -12,13 +12,13 @@ LOG_SCALE = (-8.0, 2.0)
 """Range of the logarithm of the error scale."""
 
 SCALE = (0.006, 0.5)
-"""Range of the SD of the error that residuals are divided by: 95th percentile of the brain = 1."""
+"""Range of the SD of the error that residuals are divided by, where the 95th percentile of the brain is 1."""
 
 RESTORED = ("T1w",)
-"""Contrasts whose high field is a target as it is; of others the estimate keeps the contrast of the scan."""
+"""Contrasts that the network has learned to give as high field has them; others keep the contrast of the scan."""
 
 FAR_MM = 99.0
-"""A resolution that no stack has: what the least is taken over where a slot is empty."""
+"""Stands for the resolution of an empty slot, so that it is never the least."""
 
 
 def network_input(image: Tensor, covered: Tensor, present: Tensor, resolution: Tensor, own: Tensor) -> Tensor:

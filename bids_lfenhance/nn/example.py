@@ -45,7 +45,7 @@ class Example:
 
     @property
     def person(self) -> str:
-        """``dataset/subject``: who this is, wherever else the person may turn up."""
+        """``dataset/subject``: the same name for one person in every session and split."""
         return f"{self.dataset}/{self.subject}" if self.dataset else self.subject
 
     @cached_property

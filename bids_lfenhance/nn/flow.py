@@ -1,4 +1,4 @@
-"""Conditional flow matching: a straight way from noise to the target, and its integration.
+"""Conditional flow matching: a straight path from noise to the target, and its integration.
 
 The convention: time runs from 0, the noise x_0, to 1, the target x_1; x_t = (1−t) x_0 + t x_1, and the network learns
 the velocity x_1 − x_0 (Lipman et al. 2023; Tong et al. 2024, independent coupling, σ = 0).
@@ -14,7 +14,7 @@ Velocity = Callable[[Tensor, float], Tensor]
 
 
 def flow_pair(source: Tensor, target: Tensor, time: Tensor) -> tuple[Tensor, Tensor]:
-    """(x_t, x_1 − x_0), each (B, …): what the network is shown at ``time`` (B,) in [0, 1], and what it must say."""
+    """(x_t, x_1 − x_0), each (B, …): what the network is shown at ``time`` (B,) in [0, 1], and what it should give."""
     share = time.to(source).reshape(-1, *[1] * (source.ndim - 1))
     return (1 - share) * source + share * target, target - source
 
@@ -30,10 +30,10 @@ def uniform_times(steps: int, first: float = 0.0) -> list[float]:
 
 
 def euler(velocity: Velocity, start: Tensor, times: Sequence[float]) -> Tensor:
-    """The state (B, …) at the last of ``times``, by Euler from ``start``, the state at the first: a call a step.
+    """The state (B, …) at the last of ``times``, by Euler from ``start``, the state at the first: one call per step.
 
-    One step from 0 to 1 is the conditional mean, whatever the noise: at t = 0 the best velocity is E[x_1] − x_0. More
-    steps sample, with too little spread when few.
+    One step from 0 to 1 gives the conditional mean, whatever the noise: at t = 0 the best velocity is E[x_1] − x_0.
+    More steps sample; a few of them with too little spread.
     """
     state = start
     for time, later in pairwise(times):
@@ -42,10 +42,9 @@ def euler(velocity: Velocity, start: Tensor, times: Sequence[float]) -> Tensor:
 
 
 def heun(velocity: Velocity, start: Tensor, times: Sequence[float]) -> Tensor:
-    """The state (B, …) at the last of ``times`` by Heun, a step to time 1 Euler's: 2·steps − 1 calls to there.
+    """The state (B, …) at the last of ``times``, by Heun; the step to time 1 is Euler's: 2·steps − 1 calls in all.
 
-    At t = 1 nothing tells the network the velocity from where it stands, so it is not asked there.
-    Arguments as of ``euler``.
+    At t = 1 the state no longer tells the velocity, so the network is not called there. Arguments as of ``euler``.
     """
     state = start
     for time, later in pairwise(times):

@@ -12,7 +12,7 @@ PERCENTILE = 99.9
 class Scale:
     """What an image is divided by: ``values`` (C,) float32, the 99.9th percentile inside the brain mask, 1 if absent.
 
-    Training and inference share this one object, so that a network sees at work what it saw when it learned.
+    Training and inference share this one class, so that a network is used on the scale it was trained on.
     """
 
     values: np.ndarray

@@ -1,4 +1,4 @@
-"""One shape for every method: records of functions, never subclasses.
+"""The records that describe a method: functions and settings, without subclasses.
 
 ``Description`` is what can be known without torch (command line, plan, reports); ``Trainable`` how networks are made
 and trained; ``Enhancer`` how a session is enhanced.
@@ -38,11 +38,11 @@ P = TypeVar("P")
 
 @dataclass(frozen=True)
 class Draw:
-    """One output of a method: ``image`` (C, X, Y, Z) float32 on the volume's grid, and what there is to tell of it.
+    """One output of a method: ``image`` (C, X, Y, Z) float32 on the volume's grid, and its record.
 
     ``record`` holds plain JSON values (losses, fitted contrast vector, warnings under the key ``"warnings"``);
-    ``scale`` (C, X, Y, Z) float32 the SD of its error, in units of ``image``, where the method itself says it;
-    ``residual`` (C, X, Y, Z) float32 what one possible image differs by from ``image``, where it draws around one.
+    ``scale`` (C, X, Y, Z) float32 the SD of its error, in units of ``image``, where the method itself gives it;
+    ``residual`` (C, X, Y, Z) float32 the difference of one possible image from ``image``, where it draws such images.
     """
 
     image: np.ndarray
@@ -69,7 +69,7 @@ class Enhanced:
     """What ``enhance`` returns.
 
     ``image`` (C, X, Y, Z) float32, the mean over draws; ``std`` the SD of its error: the mean of the draws' ``scale``,
-    None of a method that gives none (how far draws lie apart does not say it); ``provenance`` plain JSON values:
+    None of a method that gives none (the spread of draws is no measure of it); ``provenance`` plain JSON values:
     method, settings, seed, number of draws, each draw's record, seconds; ``maps`` images of the same shape that the
     method's ``combine_draws`` gives, by the names of its ``map_metadata``.
     """
@@ -151,7 +151,7 @@ class Description(Generic[S]):
 
     @property
     def weights_name(self) -> str:
-        """The method that its weights say they are of."""
+        """The name of a method that its weights store."""
         return self.weights_of or self.name
 
 
@@ -162,11 +162,11 @@ class Trainable(Generic[S]):
     ``build(settings)`` makes its networks, by name, randomly initialised from torch's global generator, which the
     caller seeds; ``stages(settings)`` are run in order; ``predict(nets, batch, settings, generator)`` maps a batch of
     whole volumes without target to (B, C, X, Y, Z), whose PSNR in the brain validates a method without scores.
-    ``source`` makes what is learned from of the examples; None: patches of them, or, where ``about`` learns from
-    heads, low field simulated anew, to whose heads ``estimate(settings, precision)`` adds the estimate that the method
-    builds on. ``score(nets, example, settings, device)`` gives a validation example its ``scores``, by name, the
-    higher the better, and the first decides which weights are kept; ``score_sessions(nets, sessions, settings)`` does
-    so by the fixed sessions of a head.
+    ``source(examples)`` makes the training's ``Source``; None: patches of the examples, or, where ``about`` learns from
+    heads, low field simulated in every step, to whose heads ``estimate(settings, precision)`` adds the estimate that
+    the method builds on. ``score(nets, example, settings, device)`` gives a validation example its ``scores``, by name,
+    the higher the better, and the first decides which weights are kept; ``score_sessions(nets, sessions, settings)``
+    does so by the fixed sessions of a head.
     ``initialise(nets, examples)`` sets parameters that are estimated in closed form, before the first step.
     ``measure(nets, sessions, settings)`` returns the settings with what is measured on the trained networks
     (``about.measured``), on the fixed sessions of the validation subjects, or the training's where there are none.
@@ -197,11 +197,11 @@ class Enhancer(Generic[S, P]):
     ``prepare(volume, sampling)`` returns what all draws share (weights, a fused image, a fitted contrast vector), so
     that it is paid for once; ``sample(prepared, generator)`` draws once. ``fit_to_memory(prepared, limit)`` returns it
     such that no more than ``limit`` bytes are needed, or raises InputError. More than one draw only makes sense where
-    ``is_stochastic(sampling)``: where ``sample`` uses its generator. ``resolve(sampling, stored)`` are the settings in
-    use of weights that store these, or raises InputError where they do not fit. ``map_metadata(loaded, sampling,
-    draws)`` names the maps that come of that many draws with these weights and options, and says of each what it is
-    ("Description", "Units": for its sidecar). ``combine_draws(prepared, image, residuals)`` makes of the mean image
-    (C, X, Y, Z) and the draws' residuals the image to be written and further maps.
+    ``is_stochastic(sampling)``: where ``sample`` uses its generator. ``resolve(sampling, stored)`` returns the settings
+    in use with weights that store ``stored``, or raises InputError where they do not fit. ``map_metadata(loaded,
+    sampling, draws)`` names the maps that so many draws give with these weights and options, with the "Description" and
+    "Units" of each for its sidecar. ``combine_draws(prepared, image, residuals)`` makes of the mean image (C, X, Y, Z)
+    and the draws' residuals the image to be written and further maps.
     """
 
     about: Description

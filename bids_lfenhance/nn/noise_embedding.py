@@ -1,4 +1,4 @@
-"""How a network of diffusion sees the noise level, or the time of a flow."""
+"""Embedding of the noise level of a diffusion, or the time of a flow, that a network is given."""
 
 import math
 

@@ -27,7 +27,7 @@ def run_in_bf16(net: nn.Module, device: torch.device) -> None:
 
 
 def use_precision(nets: Mapping[str, nn.Module], precision: str, device: torch.device) -> bool:
-    """Whether the networks now run under bfloat16 autocast: asked for ("bf16"; or "fp32") and native to the device."""
+    """Run networks under bfloat16 autocast where "bf16" is asked for and native to the device; whether they now do."""
     half = precision == "bf16" and bf16_is_native(device)
     if half:
         for net in nets.values():

@@ -20,7 +20,7 @@ from .unet3d import apply_padded
 from .windows import Windows, blend
 
 CLIP = 6.0
-"""Most that a residual is, in SDs of the error."""
+"""Residuals are clipped to ± this, in SDs of the error."""
 
 CONDITION = CHANNELS + 2
 """Channels of the condition: the estimate, five times its error scale, and what the estimate was made of."""
@@ -42,7 +42,7 @@ def condition_of(mean: Tensor, scale: Tensor, inputs: Tensor) -> Tensor:
 def flow_of(network: nn.Module, condition: Tensor, windows: Windows | None = None) -> Velocity:
     """The velocity (B, 1, X, Y, Z) of a network of state, condition and time, on whole fields or on ``windows``.
 
-    Windows are cut from one state and blended in every call, so that no seams grow.
+    Windows are cut from one state and blended in every call, so that no seams arise.
     """
 
     def velocity(state: Tensor, time: float) -> Tensor:

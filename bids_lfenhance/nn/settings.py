@@ -1,4 +1,4 @@
-"""Settings of methods and simulators: what each does, where its default comes from, and what it may be. No torch."""
+"""Settings of methods and simulators, each with its help, the source of its default, and its range; no torch."""
 
 import math
 from collections.abc import Callable, Iterator, Mapping
@@ -70,11 +70,11 @@ class OnlineTraining(Checked):
     pool: int = field(
         default=96, metadata=setting("simulated heads that are kept, and patches cut from", ONLINE, least=2)
     )
-    renew: int = field(default=2, metadata=setting("steps after which a new one takes the oldest's place", least=1))
+    renew: int = field(default=2, metadata=setting("steps after which a new head replaces the oldest", least=1))
     label_maps: float = field(
         default=0.3,
         metadata=setting(
-            "of heads that keep the contrast of their scan, the share painted into label maps",
+            "share of heads made from label maps, of those that keep the contrast of their scan",
             ONLINE,
             least=0,
             most=1,
@@ -83,7 +83,10 @@ class OnlineTraining(Checked):
     other_contrasts: float = field(
         default=0.3,
         metadata=setting(
-            "and the share of real T2w and FLAIR; the rest are T1w in any contrast", ONLINE, least=0, most=1
+            "share of real T2w and FLAIR, of the same heads; the rest are T1w given any contrast",
+            ONLINE,
+            least=0,
+            most=1,
         ),
     )
     lesions: float = field(

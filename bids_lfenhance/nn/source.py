@@ -76,7 +76,7 @@ class Source(Protocol):
 
     @property
     def identity(self) -> object:
-        """Plain JSON of all that decides the items: a checkpoint only goes on where it is the same."""
+        """Plain JSON of all that decides the items: a checkpoint is continued only where it is the same."""
 
     def item(self, stage: Stage, at: Position) -> Item:
         """One item as numpy arrays; called on CPU threads, ahead of time, in any order."""

@@ -1,4 +1,4 @@
-"""Structural similarity that can be learned from, and the mean inside a mask."""
+"""Differentiable structural similarity, and the mean inside a mask."""
 
 from functools import cache
 

@@ -1,4 +1,4 @@
-"""A training in parts: what is learned from, which networks move, and what each phase minimises."""
+"""A training in parts: what each learns from, which networks its phases update, and what they minimise."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -19,9 +19,9 @@ Losses: TypeAlias = Callable[[Nets, Batch, Any, torch.Generator], Mapping[str, t
 class Phase:
     """What one optimiser does in every step of a stage.
 
-    ``trains`` names the networks it moves; ``losses(nets, batch, settings, generator)`` returns weighted scalars by
-    name, whose sum is minimised; ``rate`` is Adam's at its height, with ``betas`` and decoupled ``decay``; ``clip``
-    bounds the norm of the gradient.
+    ``trains`` names the networks it updates; ``losses(nets, batch, settings, generator)`` returns weighted scalars by
+    name, whose sum is minimised; ``rate`` is the peak learning rate of Adam, with ``betas`` and decoupled ``decay``;
+    ``clip`` bounds the norm of the gradient.
     """
 
     name: str
@@ -39,7 +39,7 @@ class Stage:
 
     ``data`` is what it learns from: "simulated", "pairs", "labels" or "all"; where there is none of it, everything
     there is. ``steps`` optimiser steps; ``batch`` patches a step over all processes; ``patch`` (3,) voxels of the
-    canonical grid; the rate climbs over ``warmup`` steps and falls as a cosine to ``floor`` times its height.
+    canonical grid; the rate climbs over ``warmup`` steps and falls as a cosine to ``floor`` times its peak.
     """
 
     name: str

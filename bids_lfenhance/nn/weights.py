@@ -74,7 +74,7 @@ class Entry(TypedDict):
 
 
 class Header(TypedDict):
-    """What a file of weights says of itself."""
+    """What the header of a file of weights holds."""
 
     method: str
     contrasts: list[str]
@@ -116,7 +116,7 @@ def save_weights(
             tensors[f"{name}.{key}"] = value.detach().cpu().to(kind).contiguous()
     content = save(tensors, metadata)
     digest = hashlib.sha256(content).hexdigest()
-    # The recipe names the hash, so it comes last: what it vouches for is there.
+    # The recipe holds the hash, so it is written last, when the file it describes is in place.
     atomic_write(folder / WEIGHTS, content)
     atomic_write(folder / CARD, card.replace("{sha256}", digest))
     atomic_write(folder / RECIPE, dumps({**recipe, "weights_sha256": digest}))
@@ -318,9 +318,9 @@ def _parse(content: bytes, path: Path) -> "tuple[Header, dict[str, Tensor]]":
             "trained_on": about["trained_on"],
         }
         if not (isinstance(about["settings"], Mapping) and isinstance(about["contrasts"], list)):
-            raise TypeError("settings have names, contrasts are several")
+            raise TypeError("settings must be a mapping, contrasts a list")
         if not isinstance(about["trained_on"], list):
-            raise TypeError("people are several")
+            raise TypeError("trained_on must be a list")
         return header, whole
     except SafetensorError as error:
         message = f"Expected safetensors in {path}, found something else ({error}); choose another."

@@ -1,7 +1,7 @@
 """A network that sees windows, used on a whole field: blended inside every step of a sampler, over one state.
 
 There is one state and one noise for the field; windows are cut from them, so where two overlap they see the same noise
-to the bit, and their answers are blended before the sampler goes on: no seams can grow.
+to the bit, and their answers are blended before the sampler goes on: no seams can arise.
 """
 
 import math
@@ -63,11 +63,11 @@ class Windows:
 
 
 def blend(network: Callable[[Tensor], Tensor], field: Tensor, windows: Windows) -> Tensor:
-    """What a network on windows says of a field (B, C, …): (B, C', …) in the field's dtype.
+    """(B, C', …) in the dtype of ``field`` (B, C, …): the results of a network on windows of it, blended.
 
     ``network`` maps (N, C, *size) to (N, C', *size), N ≤ ``windows.batch``, over the windows of all items; a voxel gets
-    the mean of what its windows say, weighted by a Gaussian about their centres. How many windows go at once changes
-    rounding only. A field smaller than a window is mirrored outwards, so that its noise stays noise, and cropped back.
+    the mean over its windows, weighted by a Gaussian about their centres. How many windows go at once changes rounding
+    only. A field smaller than a window is mirrored outwards, so that its noise stays noise, and cropped back.
     """
     shape = tuple(field.shape[2:])
     wide = _mirrored(field, windows.size)

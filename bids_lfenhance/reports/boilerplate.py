@@ -81,7 +81,7 @@ class ReferenceNumbers:
 def boilerplate(out_dir: Path, subjects: Iterable[str] = ()) -> str:
     """Markdown: the methods section of a paper about this derivative, of these subjects or of all.
 
-    What does not hold for every session says for which it does.
+    Paragraphs that do not hold for every session name those for which they do.
     """
     return _markdown(_subjects(out_dir, subjects))
 
@@ -124,7 +124,7 @@ def _subjects(out_dir: Path, names: Iterable[str] = ()) -> list[Subject]:
 
 
 def describe(subjects: list[Subject]) -> Methods:
-    """What was done, from the sidecars; what does not hold for every session says for which it does."""
+    """What was done, from the sidecars; paragraphs that do not hold for every session name those they hold for."""
     cite = ReferenceNumbers()
     sessions = [session for subject in subjects for session in subject.sessions]
     if not sessions:

@@ -1,5 +1,6 @@
-"""A dot per session for each measure, and a wall of small pictures; each leads to its subject's page, without high
-field too.
+"""The group page's strips, a dot per session for each measure, and its small pictures, linked to the subjects' pages.
+
+Neither needs high field.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

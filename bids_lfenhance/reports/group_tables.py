@@ -21,7 +21,7 @@ SHOWN = (*HEADLINE, "ncc", "nmse", "lpips")
 """Metrics in the table of image quality; the others are in the TSV."""
 
 MOST_DECIMALS = 5
-"""Of a mean and its SD as they are printed."""
+"""Most decimals of a mean and its SD as they are printed."""
 
 SIGNIFICANT = 0.05
 
@@ -163,7 +163,7 @@ UNTESTED = "n = pairs where they are too few for any result to fall below 0.05 a
 
 
 def shown_p(row: Mapping[str, Any]) -> str:
-    """The p of a row as it is printed, or of how few pairs it would be."""
+    """The p of a row as it is printed, or the number of pairs where they are too few."""
     if "pairs" in row and verdict(row, 1) == "untested":
         return f"n = {row['pairs']}"
     return p_text(row.get("p_holm"))

@@ -1,4 +1,4 @@
-"""What images were made with, and who of a derivative was made with something else."""
+"""The settings and versions that images were made with, and which images of a derivative differ in them."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any

@@ -17,7 +17,7 @@ AXES = {"axial": 2, "coronal": 1, "sagittal": 0}
 
 EDGE_COLOUR = (255, 96, 0)
 TISSUE_COLOURS = {"WM": (255, 176, 0), "GM": (86, 180, 233), "mask": (0, 200, 130)}
-"""Of the outlines, from Okabe and Ito's palette: distinct with every kind of colour vision, and on grey."""
+"""Colours of the outlines, from Okabe and Ito's palette: distinct with every kind of colour vision, and on grey."""
 
 UNKNOWN_COLOUR = (70, 84, 128)
 """Where a map has no value: a colour that is in none of the scales."""
@@ -49,7 +49,7 @@ class Scale:
 
 
 def slice_range(mask: np.ndarray, plane: str) -> tuple[int, ...]:
-    """The slices in the middle 97 % of a mask (X, Y, Z) bool: a stray voxel draws none to itself."""
+    """The slices in the middle 97 % of a mask (X, Y, Z) bool, so that a stray voxel adds none."""
     sizes = mask.sum(axis=tuple(other for other in range(3) if other != AXES[plane]), dtype=float)
     if not sizes.any():
         sizes[:] = 1

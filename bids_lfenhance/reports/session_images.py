@@ -15,7 +15,7 @@ MARGIN_MM = 24
 """Around the brain, in every picture: the scalp, and air beside it."""
 
 START = 0.55
-"""Way through the brain at which one begins to look: the ventricles and the deep nuclei are there."""
+"""Share of the way through the brain of the slice shown first: the ventricles and the deep nuclei are there."""
 
 _CHOICE = (("axial", (0.38, 0.62)), ("coronal", (0.38, 0.62)), ("sagittal", (0.42,)))
 """Slices of a printed figure, as fractions of the way through the brain."""
@@ -113,7 +113,7 @@ def load_on_grid(
         return None
     try:
         data, own = load(output)
-    except Exception as error:  # a damaged file raises whatever its reader likes; the page must say so and go on
+    except Exception as error:  # reading a damaged file may raise anything; the page must say so and go on
         problems.append(f"{output.path.name} cannot be read ({type(error).__name__}: {error}).")
         return None
     if grid is None or grid == own:

@@ -1,4 +1,4 @@
-"""What a reader in a hurry reads of each image: whether it is usable, what improved, where not to trust it."""
+"""A few sentences on each image: whether it is usable, what improved, where not to trust it."""
 
 import math
 from collections.abc import Mapping

@@ -25,7 +25,7 @@ OWN_NAMES = {"DrawsStd": "Spread of the draws"}
 """What a map of a method is called on the page."""
 
 QUALITIES = (65, 50, 40)
-"""Of the pictures, on a page of up to two (some 13 MB), up to four (some 25 MB), and more contrasts."""
+"""Quality of the pictures on a page of up to two (some 13 MB), up to four (some 25 MB), and more contrasts."""
 
 FEW_VOXELS = 50
 """Regions smaller than this have no mean worth naming."""
@@ -103,7 +103,7 @@ class Viewer:
 
 
 def quality_for(contrasts: int) -> int:
-    """Of the pictures of a page that shows so many contrasts, each session's counted.
+    """Quality of the pictures of a page that shows so many contrasts, each session's counted.
 
     >>> [quality_for(n) for n in (1, 2, 4, 6)]
     [65, 65, 50, 40]

@@ -1,1 +1,1 @@
-"""Anatomical regions of any image of a head: a network that learned from painted label maps, and what it tells."""
+"""Anatomical regions in an image of any contrast: an atlas, a mixture, and a network trained on synthetic images."""

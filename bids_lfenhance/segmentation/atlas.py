@@ -1,4 +1,4 @@
-"""Where each region is to be expected: label maps counted in common space, right half only; left is its mirror."""
+"""The atlas of the regions: label maps counted in common space, right half only; left is its mirror image."""
 
 from collections.abc import Iterable
 from itertools import product
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 SPACING_MM = 3.0
-"""Between nodes; what heads still disagree by after the warp is 2 mm and more."""
+"""Distance of the nodes; after the warp, heads still differ by 2 mm and more."""
 
 BLUR_MM = 1.2
-"""Standard deviation of the Gaussian that stands for people without label maps."""
+"""SD of the Gaussian blur that allows for people other than those of the label maps."""
 
 LOW, HIGH = (0.0, -0.92, -0.6), (0.63, 0.68, 0.72)
 """Corners of the box of common space that the atlas covers: the right half of the template's brain and a margin."""
@@ -36,7 +36,7 @@ def build_atlas(heads: Iterable[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
     """(33, *NODES) float32 probabilities that sum to 1 over the channels; where no head reaches, background.
 
     ``heads``: (kinds (X, Y, Z) uint8, ``where`` (3, X/2, Y/2, Z/2) its cells of 2 mm lie in common space) of each
-    label map. Every voxel is shared out among the eight nodes around it, once as it is and once in the mirror.
+    label map. Every voxel is shared out among the eight nodes around it, once as it is and once mirrored.
     """
     channels, size = len(indices()), int(np.prod(NODES))
     counts = np.zeros(channels * size)

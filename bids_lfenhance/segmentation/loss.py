@@ -11,14 +11,14 @@ from .network import CELL
 from .settings import RegionsSettings
 
 VOXELS = 2
-"""Of each cell, drawn for every step: neighbours teach the same, and the answers of all cost more than the network."""
+"""Voxels of each cell that a step draws: neighbours teach the same, and logits of all cost more than the network."""
 
 SMOOTH = 25.0
 """Voxels added above and below the Dice of a region, so that one that only grazes the patch weighs little."""
 
 
 def losses(nets: Nets, batch: Batch, settings: RegionsSettings, generator: torch.Generator) -> dict[str, Tensor]:
-    """``ce`` and ``dice``, scalars: means over the items; ``VOXELS`` of the eight in each cell are asked for."""
+    """``ce`` and ``dice``, scalars: means over the items; ``VOXELS`` of the eight in each cell are evaluated."""
     target = pixel_unshuffle3d(required(batch.target), CELL).long()
     voxels = torch.randperm(CELL**3, generator=generator, device=target.device)[:VOXELS]
     likely = nets["regions"](batch.input, required(batch.template_coordinates), voxels).float().log_softmax(dim=1)

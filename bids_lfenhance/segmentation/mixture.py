@@ -1,16 +1,16 @@
-"""How bright the regions are in this very image: a mixture of Gaussians under the atlas, by expectation maximisation.
+"""Intensities of the regions in one image: a mixture of Gaussians with the atlas as prior, by expectation maximisation.
 
-Van Leemput et al. 1999 (IEEE TMI 18:897), Ashburner and Friston 2005: what makes a segmentation blind to contrast.
+Van Leemput et al. 1999 (IEEE TMI 18:897), Ashburner and Friston 2005. It needs no known contrast.
 """
 
 import torch
 from torch import Tensor
 
 ROUNDS = 4
-"""Of expectation maximisation; the means hardly move after three."""
+"""Rounds of expectation maximisation; the means hardly move after three."""
 
 FEWEST = 50.0
-"""Cells that a group is given of the whole image, so that one which is hardly there gets no sharp opinion."""
+"""Cells of the whole image that count as members of each group, so that one which is hardly there stays wide."""
 
 NARROWEST = 0.03
 """Least standard deviation of a group, the mean of the brain being 1."""

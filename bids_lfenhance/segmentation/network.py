@@ -23,10 +23,10 @@ SLAB = 4
 """Cells along an axis that are answered at once: (33, X, Y, Z) in single precision would be most of the memory."""
 
 OVERLAP = 0.25
-"""Of the windows that a head is seen by, a share of their sides."""
+"""Overlap of the windows through which a head is seen, as a share of their sides."""
 
 LEAST = 1e-4
-"""What the atlas finds unlikely may still be: people differ more than fourteen label maps show."""
+"""Least probability of the atlas: people differ more than fourteen label maps show."""
 
 
 class RegionNet(nn.Module):
@@ -34,10 +34,10 @@ class RegionNet(nn.Module):
 
     Sides are even. To the logarithm of the atlas' probabilities the log-likelihood of each voxel's intensity is added,
     under a mixture fitted to this very image (``mixture``), so that no contrast has to be known; a U-Net corrects the
-    sum, seeing the image, the atlas and what the mixture makes of both. It begins as the classical segmentation by
-    atlas and mixture (Van Leemput et al. 1999), which is where a network with random weights changes next to nothing.
-    ``widths``: features of its levels; ``patch`` (3,) voxels that it is trained on, and sees a head by in use: its
-    normalisation is of what it is shown, and the whole of a head is another thing than a part.
+    sum, seeing the image, the atlas and what the mixture makes of both. Its last layer is initialised near zero, so it
+    starts as the classical segmentation by atlas and mixture (Van Leemput et al. 1999).
+    ``widths``: features of its levels; ``patch`` (3,) voxels that it is trained on, and the size of windows in use: the
+    normalisation depends on what it is shown, and a whole head differs from a part.
     """
 
     atlas: Tensor
@@ -110,8 +110,8 @@ class RegionNet(nn.Module):
 class UNet(nn.Module):
     """Features (B, i, x, y, z) → (B, widths[0], x, y, z); two convolutions a level each way, any sides.
 
-    Each channel is normalised over space: normalised over the channels of each place instead, what is the same
-    everywhere outgrew the rest, and 1100 steps of training moved nothing (docs/notebook.md).
+    Each channel is normalised over space: with a normalisation over the channels of each place, features that are the
+    same everywhere outgrew the rest, and 1100 steps of training changed nothing (docs/notebook.md).
     """
 
     def __init__(self, inputs: int, widths: Sequence[int]) -> None:

@@ -1,4 +1,4 @@
-"""The regions that every image is cut into, and how label maps are read as them."""
+"""The regions of the segmentation, and how label maps are read as them."""
 
 import json
 from dataclasses import dataclass
@@ -26,8 +26,8 @@ class Region:
 
 @dataclass(frozen=True)
 class Kind:
-    """What is painted alike: ``labels`` of a label map, the ``region`` they belong to (0: none), and the ``group`` of
-    kinds that share one intensity.
+    """Labels that are synthesised alike: ``labels`` of a label map, the ``region`` they belong to (0: none), and the
+    ``group`` of kinds that share one intensity.
     """
 
     labels: frozenset[int]

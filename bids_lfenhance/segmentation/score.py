@@ -18,10 +18,10 @@ APPEARANCES = {
     "low": Appearance("T1w", (2,), True, deformed=False, warp=WARPED.index(AXIAL)),
     "thin": Appearance("T2w", (), False, deformed=False, warp=WARPED.index(FUSED)),
 }
-"""An axial stack of a bare brain's T1w, and a sharp T2w of a head with its skull, each by a warp found as badly."""
+"""An axial stack of a bare brain's T1w, and a sharp T2w of a head with its skull, each with a warp found so."""
 
 SEED = 20
-"""Of the synthesis: every validation sees the same images."""
+"""Seed of the synthesis, so that every validation sees the same images."""
 
 
 def score(nets: Nets, example: Example, settings: RegionsSettings, device: torch.device) -> Mapping[str, float]:

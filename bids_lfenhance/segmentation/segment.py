@@ -1,4 +1,4 @@
-"""The regions of one head: what the network sees in an image and in its mirror image, each region made one piece."""
+"""The regions of one head: mean posteriors of images and their mirror images, each region kept in one piece."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,13 +19,13 @@ Predictor = Callable[[np.ndarray, np.ndarray], np.ndarray]
 two voxels lie in common space) → posteriors (33, x, y, z) that sum to 1."""
 
 BRIGHTEST = 4.0
-"""Brightness, in means of the brain, beyond which nothing was painted in training: vessels, eyes and fat are cut."""
+"""Intensity, in means of the brain, that training does not exceed: vessels, eyes and fat are clipped to it."""
 
 CSF = 24
 """The one region that may lie in pieces: the sulci are not joined to the cisterns on a grid of 1 mm."""
 
 ROUNDS = 5
-"""How often loose pieces are handed on; what is loose then, specks of noise, becomes what it touches."""
+"""How often loose pieces go to the next likely region; what is loose then, specks of noise, takes the nearest label."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,8 +33,8 @@ class Segmentation:
     """The regions of one head.
 
     ``labels`` (X, Y, Z) uint8, FreeSurfer's numbers, 0 where there is none; ``posteriors`` (33, x, y, z) float16 in
-    [0, 1] of the part of the grid outside of which there is no brain; ``confidence`` (33,) mean over the voxels of each
-    region of its own posterior, first over those of all regions that they are of any; NaN where there are none;
+    [0, 1] of the part of the grid outside of which there is no brain; ``confidence`` (33,) mean posterior of each
+    region over its own voxels, NaN where it has none; first, over the voxels of all regions, that of being in any;
     ``grid`` of the labels.
     """
 
@@ -56,7 +56,7 @@ def segment(
     mask : (X, Y, Z) bool, where the brain is, roughly
     warp : subject → template space
     predict : the network (``predictor``)
-    flip : also look in the mirror, and take the mean: left and right are then treated alike to the last bit
+    flip : also segment the mirror image, and take the mean: left and right are then treated alike to the last bit
     """
     fine = _at_one_mm(grid)
     if fine != grid:
@@ -119,9 +119,9 @@ def segment_volume(
     """Labels (X, Y, Z) uint8 and rows of volumes (``volume_rows``) of every contrast of a volume.
 
     ``mask`` (X, Y, Z) bool, brain; ``template_to_subject`` (4, 4) RAS+ mm, the affine registration to the template. The
-    warp is fitted to the contrast ``by`` which the brain was found, or to the first here, even where the high field has
-    one: what is reported of low field must not come from there. ``restored``: contrasts of the same session with the
-    contrast of high field, which are segmented too. ``sloppy``: coarsely, and the network does not look in the mirror.
+    warp is fitted to this volume, in the contrast ``by`` (in which the brain was found) or else its first, even where
+    the high field has a warp: what is reported of low field must not come from there. ``restored``: contrasts of the
+    same session in high-field contrast, which are segmented too. ``sloppy``: coarse, and without mirror images.
     """
     found_in = volume.channel(by if by in volume.contrasts else volume.contrasts[0])
     warp = warp_to_template(np.maximum(np.nan_to_num(found_in), 0), volume.grid, template_to_subject, sloppy=sloppy)
@@ -154,9 +154,9 @@ def _moments(posterior: np.ndarray) -> tuple[float, float]:
 def keep_largest_components(posteriors: np.ndarray) -> np.ndarray:
     """(x, y, z) uint8 channels, the likeliest ones, but each region in one piece and the background too.
 
-    A piece that hangs together with its region over no face, edge or corner goes to the next likely channel; so do
-    holes, which are pieces of another region or of the background. ``posteriors`` (33, x, y, z) are changed there:
-    zero for what was refused, the others again with the sum 1.
+    A piece that no face, edge or corner connects with its region goes to the next likely channel; so do holes, which
+    are pieces of another region or of the background. ``posteriors`` (33, x, y, z) are changed there: 0 for the channel
+    that was refused, the others scaled to sum to 1.
     """
     channels = posteriors.argmax(axis=0).astype(np.uint8)
     for _ in range(ROUNDS):

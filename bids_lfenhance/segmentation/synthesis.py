@@ -1,7 +1,7 @@
 """Images of every contrast, resolution and quality from one label map: what the network of the regions learns from.
 
 In the manner of SynthSeg (Billot et al. 2023): intensities are drawn, not taken from any scan, so that the network must
-go by shape. Ours are also seen as low field shows them: in thick slices of any plane, or as the mean of three of them.
+go by shape. Images here also get the resolution of low field: thick slices of any plane, or the mean of three planes.
 """
 
 from dataclasses import dataclass
@@ -28,11 +28,11 @@ WARP = ((24.0, 3.0), (8.0, 0.8))
 """Smooth deformation: (standard deviation of the kernel, root mean square along each axis), mm."""
 
 MISPLACED = (1.0, 1.0, 0.01)
-"""Standard deviations of what the affine registration to the template gets wrong: mm, degrees, log scale."""
+"""Standard deviations of the simulated error of the affine registration to the template: mm, degrees, log scale."""
 
 BENT = (20.0, 1.2)
-"""What the warp gets wrong beyond what the warps of the label maps do: (standard deviation of the kernel, largest root
-mean square along each axis), mm."""
+"""Simulated error of the warp, beyond that of the warps of the label maps: (standard deviation of the kernel, largest
+root mean square along each axis), mm."""
 
 REALISTIC = 0.5
 """Share of images whose tissues are as bright as in a T1w, T2w or FLAIR; the others are of no contrast in use."""
@@ -73,11 +73,11 @@ def paint_patch(
     labels : (X, Y, Z) uint8 kinds (``regions.read_kinds``) on a 1 mm grid, RAS+
     where : (W, 3, X/2, Y/2, Z/2) cells of two by two by two voxels → common space in about [−1, 1], by W warps
     shape : of the box, voxels, even
-    look : what is not to be left to chance
+    look : properties that are given rather than drawn
 
     ``input`` (1, *shape) float32, its brain about 1; ``target`` (1, *shape) uint8 channels; ``template_coordinates``
-    (3, *shape/2) float32 of the box, as a registration would find it. Half the heads are mirrored, and their sides
-    change names.
+    (3, *shape/2) float32 of the box, as a registration would find it. Half the heads are mirrored, and their left and
+    right regions exchanged.
     """
     look = look or Appearance()
     box, mirrored = _box(labels, shape, generator, look.deformed)
@@ -92,7 +92,7 @@ def paint_patch(
     target = channels_of_kinds()[seen]
     number = int(generator.integers(len(where))) if look.warp is None else look.warp
     places = _places(where[number], index)
-    if mirrored:  # the box looked at the head in a mirror: what it saw on the left is on the right
+    if mirrored:  # the box shows the head mirrored: what is left in it is a right region
         target = mirrored_channels().astype(np.uint8)[target]
         places[0] *= -1
     if look.deformed:

@@ -14,18 +14,18 @@ FUSED = Appearance("T2w", (0, 1, 2), False, deformed=False, warp=0)
 AXIAL = Appearance("T1w", (2,), True, deformed=False, warp=0)
 
 WARPED = (SHARP, FUSED, AXIAL)
-"""A head is warped as each of these images of it asks, since training must see how much the warps differ."""
+"""Images of a label map to each of which its warp is fitted, since training must see how much warps differ."""
 
 ELASTIC = 1.6
-"""Smoothness of the warp, SD in voxels of its grids. As yielding as it is for the brain's edge (0.7) it follows noise
-and thick slices: the affine registration alone then finds deep structures better (docs/notebook.md)."""
+"""Smoothness of the warp, SD in voxels of its grids. With that of the brain mask (0.7) it follows noise and thick
+slices, and finds deep structures worse than the affine registration alone (docs/notebook.md)."""
 
 CELL = np.array([[2, 0, 0, 0.5], [0, 2, 0, 0.5], [0, 0, 2, 0.5], [0, 0, 0, 1]])
 """(4, 4) cell of two by two by two voxels → voxel."""
 
 
 def warp_to_template(image: np.ndarray, grid: Grid, template_to_subject: np.ndarray, *, sloppy: bool = False) -> Warp:
-    """Where an image (X, Y, Z) ≥ 0 lies in the template, from the affine (4, 4) RAS+ mm on; 4 to 10 CPU-s."""
+    """The warp of an image (X, Y, Z) ≥ 0 to the template, starting from an affine (4, 4) RAS+ mm; 4 to 10 CPU-s."""
     return fit_warp(
         image, grid, load_head_template(), template_to_subject, effort=ROUGH if sloppy else FULL, elastic=ELASTIC
     )

@@ -1,4 +1,4 @@
-"""High field to low field: digital heads, scanners, the simulators and the one table that knows them all."""
+"""High field to low field: digital heads, scanners, the simulators, and the table that lists them."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING

@@ -1,8 +1,8 @@
 """The baseline after Arnold et al.: four numbers, no anatomy.
 
-The paper names noise, smoothing and a global match of histograms to three pairs, not the four; ours are the noise, the
-resolution in plane and through it, and the exponent of a monotone intensity curve. It can never reorder tissues, which
-is what the other simulators are compared with.
+The paper names noise, smoothing and a global match of histograms to three pairs, but not its four parameters; ours are
+the noise, the resolution in plane and through it, and the exponent of a monotone intensity curve. The curve cannot
+reorder tissues: a baseline for the other simulators.
 """
 
 import json
@@ -30,13 +30,14 @@ POINTS = 20_000
 """Voxels of each pair that the histograms are made of at most."""
 
 SLAB = 40.0
-"""They lie in the middle of the stack, mm along its thick axis: all tissues are there, and most of the head is not."""
+"""Thickness of the slab that these voxels are taken from, in the middle of the stack's third axis, mm: it has all
+tissues, and leaves out most of the head."""
 
 SIGHT = 12.0
-"""How far a voxel sees, mm: 3.5 standard deviations of a profile of 8 mm."""
+"""Reach of a voxel's profile, mm: 3.5 standard deviations of a profile of 8 mm."""
 
 EVALUATIONS, REACH, NOISE = 60, 4.0, 0.08
-"""Steps of the fit at most; the factor it may go from where it begins; and the noise it begins with."""
+"""Most evaluations of the fit; the largest factor between its result and its start; the noise that it starts from."""
 
 
 @dataclass(frozen=True)
@@ -91,8 +92,8 @@ def fit_arnold(pairs: Sequence[tuple[HighField, Stack]]) -> Parameters:
     """The parameters that bring the histograms of simulated and real low field closest.
 
     ``pairs`` one to three subjects of one contrast, each a high-field image and an aligned low-field stack. Nelder-Mead
-    over widths and curve on the mean Wasserstein distance of the brain's intensities over their mean, the best noise
-    for each sought along a line: it costs no transform. The noise is drawn once.
+    over widths and curve on the mean Wasserstein distance of the brain's intensities over their mean, with the best
+    noise for each by a line search, which costs no Fourier transform. The noise is drawn once.
     """
     from scipy.optimize import minimize
 
@@ -135,10 +136,10 @@ def _with_noise(cases: Sequence["_Case"], parameters: Parameters) -> tuple[float
 
 @dataclass(frozen=True, eq=False)
 class _Case:
-    """A pair made ready: brain voxels of the stack ``where``, their sorted intensities, noise for each of them.
+    """A pair prepared for the fit: brain voxels ``where`` of the stack, their sorted intensities, noise for each.
 
-    ``image`` is what of the high field they can see, on the grid of ``frame``, and ``brain`` (N,) the intensities in
-    the whole mask, both over the mean of these.
+    ``image`` is the high field within reach of these voxels, on the grid of ``frame``, and ``brain`` (N,) the
+    intensities in the whole mask, both over the mean of the latter.
     """
 
     image: np.ndarray
@@ -186,7 +187,7 @@ class _Case:
 
 
 def _around(points: np.ndarray, grid: Grid) -> tuple[tuple[slice, ...], Grid]:
-    """The box of a grid that points (N, 3), RAS+ mm, see through their profile; and its own grid."""
+    """The box of a grid within reach of the profiles of points (N, 3), RAS+ mm; and its own grid."""
     place = apply_affine(np.linalg.inv(grid.affine), points)
     margin = SIGHT / np.array(grid.zooms)
     low = np.clip(np.floor(place.min(axis=0) - margin), 0, np.array(grid.shape) - 1).astype(int)

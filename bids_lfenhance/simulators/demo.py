@@ -1,4 +1,4 @@
-"""The demo dataset: two people who never existed, one scanned at 3 T and 64 mT as in OpenNeuro ds006557, one briefly.
+"""The demo dataset: two synthetic people, one scanned at 3 T and 64 mT as in OpenNeuro ds006557, one in a single stack.
 
 ``python -m bids_lfenhance.simulators.demo OUT`` writes it. Anatomy comes from the MNI152 template that nilearn bundles
 (``head``), the 64 mT scanner from ``presets`` and ``physics``, the sidecars from ``protocol``.
@@ -40,7 +40,7 @@ FIELD_OF_VIEW = Grid(np.array([[1.0, 0, 0, -90], [0, 1, 0, -126], [0, 0, 1, -88]
 DEGRADATION = PhysicsSettings(
     motion_mm=0.8, motion_deg=0.8, bias=0.08, snr_jitter=0.0, contrast_jitter=0.0, fwhm_jitter=0.0
 )
-"""Of the 64 mT stacks: all alike but for motion, bias and noise."""
+"""Settings of the 64 mT stacks, which differ in motion, bias and noise only."""
 
 HIGH_FIELD_SHIFT = {"T1w": (0.6, -0.8, 0.5), "T2w": (0.0, 0.0, 0.0)}
 """How far the head had moved, mm, when each 3 T scan was made."""

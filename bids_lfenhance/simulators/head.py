@@ -36,7 +36,7 @@ WARP = ((22.0, 3.0), (7.0, 0.9))
 """Deformation that makes a head individual: (standard deviation of the kernel, root mean square of each axis), mm."""
 
 SIZE = (0.94, 0.025)
-"""Length of a head against the template's, mean and SD: averaging in Talairach space made the template too large."""
+"""Length of a head over the template's, mean and SD: averaging in Talairach space made the template too large."""
 
 POSE = (2.5, 4.0)
 """Standard deviation of the head's tilt about each axis, degrees, and of its place, mm."""
@@ -119,7 +119,7 @@ def _template() -> tuple[tuple[np.ndarray, np.ndarray], ...]:
 
 
 def individual_points(generator: np.random.Generator) -> np.ndarray:
-    """(3, X, Y, Z) float32 template mm: where each voxel of this person's head looks in the template."""
+    """(3, X, Y, Z) float32 template mm: the place in the template of each voxel of this person's head."""
     tilt, place = generator.normal(size=(2, 3)) * np.array(POSE)[:, None]
     matrix = np.diag(1 / generator.normal(*SIZE, 3)) @ Rotation.from_euler("xyz", tilt, degrees=True).as_matrix()
     offset = matrix @ (HEAD_GRID.affine[:3, 3] - place)

@@ -19,7 +19,7 @@ from .simulator import Record, Simulator, Width, acquire, random_motion, resolva
 from .source import HighField, mean_of
 
 TRIES = 10_000
-"""Draws after which a gate that lets nothing through is given up."""
+"""Most draws before ``d_max`` is taken to let none through."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ def draw_snr(
         if np.linalg.norm(unit) <= d_max and min(white, grey) > 0 and (white > grey or not ordered):
             return white, grey
     raise InputError(
-        f"Expected a gate that lets SNRs of about {mean.round(1).tolist()} through, found d_max {d_max:g}; raise it."
+        f"Expected a d_max that lets SNRs of about {mean.round(1).tolist()} through, found {d_max:g}; raise it."
     )
 
 

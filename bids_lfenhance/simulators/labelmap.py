@@ -58,7 +58,7 @@ NOISE = 0.015
 
 @dataclass(frozen=True, eq=False)
 class LabelMap:
-    """A label map made ready.
+    """A label map prepared for synthesis.
 
     ``labels`` (I, J, K) FreeSurfer's numbers as they came; ``classes`` (I, J, K) uint8, 0 for background, else 1 + the
     place in ``label_classes``; ``affine`` (4, 4) voxel → RAS+ mm; ``grid`` of the images to be made, 1 mm; ``template``
@@ -106,7 +106,7 @@ def label_classes() -> tuple[LabelClass, ...]:
 
 
 def read_labels(labels: np.ndarray, grid: Grid) -> LabelMap:
-    """The label map made ready, its place in the template found by one affine registration (some seconds).
+    """The label map prepared for synthesis, with its affine registration to the template (some seconds).
 
     ``labels`` (I, J, K) FreeSurfer's numbers (aseg, aparc+aseg, SynthSeg's training maps) on ``grid``, RAS+ mm.
     ``InputError`` where grey matter, white matter or CSF is missing; labels that are not in the table count as air.
@@ -149,7 +149,7 @@ def _check_tissues(number: np.ndarray, present: np.ndarray) -> None:
 
 @lru_cache(maxsize=1)
 def load_labels(path: str) -> LabelMap:
-    """The label map of a file (NIfTI or MGH), ready; the last one is kept, since many heads are drawn from each."""
+    """The label map of a file (NIfTI or MGH), prepared; the last is cached, as many heads are drawn from each."""
     import nibabel as nib
 
     try:
@@ -171,7 +171,7 @@ def synthesise(labels: LabelMap, contrasts: Sequence[str], seed: int) -> list[Hi
     generator = np.random.default_rng([seed, 0])
     shape = labels.grid.shape
     affine = _random_affine(labels.grid, generator)
-    # Where each voxel looks in the undeformed grid: the affine, then small smooth steps.
+    # The place of each voxel in the undeformed grid: the affine, then small smooth displacements.
     index = lattice(np.linalg.inv(labels.grid.affine) @ affine @ labels.grid.affine, shape)
     for axis in range(3):
         for width, amplitude in WARP:

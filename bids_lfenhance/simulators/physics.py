@@ -48,8 +48,8 @@ class PhysicsSettings(Checked):
     contrast_back: float = field(
         default=0.0,
         metadata=setting(
-            "most of the way back to the high field's own contrast: where between 0 and this is drawn; 0: the contrast "
-            "that relaxation times say, 1: up to none of the change",
+            "largest share of the change of contrast that is left out, drawn from 0 to this; 0: always the contrast "
+            "that relaxation times give, 1: up to none of the change",
             least=0,
             most=1,
         ),

@@ -1,4 +1,4 @@
-"""One shape for every simulator: draw → record → apply, a record of functions, never a subclass."""
+"""The record of functions that describes a simulator: draw → record → apply."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass

@@ -127,7 +127,7 @@ def _anatomy_of(
 
 
 def check_brain(anatomy: Anatomy, name: str) -> None:
-    """Raise InputError if what was found is no brain: low field made of it would teach nonsense."""
+    """Raise InputError if what was found is no brain: low field simulated from it would be useless."""
     volume, correlation = anatomy.quality["MaskVolumeMl"], anatomy.quality["TemplateCorrelation"]
     low, high = VOLUME_ML
     if not low <= volume <= high or correlation < CORRELATION:

@@ -88,7 +88,7 @@ def _scores(folder: Path, names: Sequence[str], kept: int) -> list[str]:
 
 
 def show(done: int, steps: int, losses: Mapping[str, float]) -> None:
-    """A line now and then."""
+    """Print a line every ``SHOWN`` steps."""
     if done % SHOWN == 1 or done == steps:
         figures = " ".join(f"{name} {value:.4f}" for name, value in losses.items())
         print(f"{done}/{steps} {figures}", flush=True)  # noqa: T201

@@ -1,4 +1,4 @@
-"""What a training came to on people it never saw, beside what costs nothing: the input, a monotone intensity map."""
+"""The test of a training on people it never saw, beside two baselines: its input, and a monotone intensity map."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, TypeAlias, TypeVar

@@ -1,4 +1,4 @@
-"""What a training leaves for a third person: the weights, how to repeat them, and what to know before using them."""
+"""What a training leaves for others: the weights, how to repeat them, and what to know before using them."""
 
 import sys
 from collections.abc import Sequence
@@ -22,9 +22,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Trained:
-    """What came out: the ``folder``; best validation ``score`` (None without); steps and seconds spent; ``unchanged``:
-    no step was better than the weights it began with; ``finished``: no step is left to be done; ``best_step``: of all,
-    the one that made the weights that were kept.
+    """A training's result.
+
+    ``score`` is the best of validation (None without); ``unchanged``: no step was better than the weights it began
+    with; ``finished``: no step is left to be done; ``best_step``: the one that made the weights that were kept.
     """
 
     folder: Path

@@ -49,7 +49,7 @@ class State:
 
 
 def save_checkpoint(state: State, folder: Path, identity: str) -> Path:
-    """The folder of the checkpoint, whole; older ones go only then. ``identity``: the hash of what is trained how."""
+    """The folder of the checkpoint, whole; only then older ones go. ``identity``: the hash of what is trained how."""
     from safetensors.torch import save
 
     progress = state.progress

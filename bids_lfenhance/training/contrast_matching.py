@@ -1,7 +1,7 @@
 """High field in the contrast of its low field: the target of a network that is to learn sharpness, not contrast.
 
-Whatever is done about the contrast of a scan, a little of it stays wrong, another way for every scanner and person.
-A network takes what its own simulator leaves wrong for a law, and makes other scanners' images worse by it.
+However the contrast of a scan is restored, a small error remains, which differs between scanners and people. A network
+learns the error that its own simulator leaves as if it were general, and makes images of other scanners worse.
 """
 
 import numpy as np

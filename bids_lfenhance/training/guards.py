@@ -29,7 +29,7 @@ def only_training_in(folder: Path) -> AbstractContextManager[None]:
 def deterministic(device: torch.device) -> Iterator[None]:
     """A block whose arithmetic is the same to the bit on a CPU; torch's global random state is left as it was.
 
-    On a GPU torch has no such form of some operations, so there it stays as it is.
+    On a GPU some operations of torch have no deterministic form, so there nothing is changed.
     """
     before = torch.are_deterministic_algorithms_enabled()
     gpus = [device] if device.type == "cuda" else []

@@ -8,7 +8,7 @@ from ..imaging.volume import Volume
 from ..simulators.online.material import FULL
 
 PERCENTILE = 99.9
-"""Of the brain, which becomes the byte ``FULL``; what is brighter is kept up to 255."""
+"""Percentile of the brain that becomes the byte ``FULL``; what is brighter is kept up to 255."""
 
 BRAIN = (
     *(2, 3, 4, 5, 7, 8, 10, 11, 12, 13, 14, 15, 16, 17, 18, 24, 26, 28),
@@ -24,7 +24,7 @@ JOINED = {
     42: (*range(2000, 3000), *range(12100, 12200)),
     43: (63, 137, 164),
 }
-"""What is painted as another label: lesions, chiasm and corpus callosum as the white matter around them, choroid plexus
+"""Labels treated as another: lesions, chiasm and corpus callosum as the white matter around them, choroid plexus
 and fifth ventricle as the ventricles, parcels of the cortex as cortex."""
 
 
@@ -34,7 +34,7 @@ def as_bytes(image: np.ndarray, mask: np.ndarray, kept: np.ndarray | None = None
     """
     level = float(np.percentile(image[mask], PERCENTILE))
     if not level > 0:
-        raise InputError("Expected a brain that is brighter than nothing, found none; look at the image.")
+        raise InputError("Expected a brain that is brighter than 0, found none; look at the image.")
     values = np.clip(np.round(image * (FULL / level)), 1, 255).astype(np.uint8)
     return np.where(mask if kept is None else kept, values, np.uint8(0))
 

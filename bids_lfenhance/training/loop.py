@@ -210,7 +210,7 @@ def _optimise_phase(
 
 
 def rate_share(stage: Stage, step: int) -> float:
-    """The learning rate of a step as a share of its height: up over the warm-up, down as a cosine."""
+    """The learning rate of a step as a share of its peak: up over the warm-up, down as a cosine."""
     if step < stage.warmup:
         return (step + 1) / (stage.warmup + 1)
     done = (step - stage.warmup) / max(1, stage.steps - stage.warmup)

@@ -22,7 +22,7 @@ from .examples import RECORD, read_example
 from .split import Split
 
 LIMIT_MB = 60
-"""Most that a pack takes: what may be sent to a machine that is lent."""
+"""Largest size of a pack, MB: small enough to upload to a GPU machine at every call."""
 
 PACK, HEADS, START, ESTIMATE_WEIGHTS = "pack.json", "heads", "start.safetensors", "estimate.safetensors"
 """What is to be done; a folder for each head; weights to begin with, and of the estimate that a flow builds on."""

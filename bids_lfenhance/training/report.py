@@ -36,10 +36,10 @@ def evaluate_test_set(
     examples: Sequence[Example],
     options: "TrainOptions",
 ) -> str:
-    """What came out, as a text; ``test.tsv`` and a table in the card are on disk then.
+    """Test the weights; text for the console on the result, once ``test.tsv`` and a table in the card are on disk.
 
-    The weights are read back from disk: what is judged is what is kept. The networks run where, and multiply as,
-    they did in training (``options``).
+    The weights are read back from disk, so that what is tested is what is kept. The networks run on the device and in
+    the precision of the training (``options``).
     """
     import torch
 

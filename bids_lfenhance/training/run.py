@@ -174,7 +174,7 @@ FEW = 4
 
 
 def with_measured(run: Run, state: State) -> Run:
-    """The run with what its method finds of the networks in the end among its settings."""
+    """The run, its settings completed by what the method measures on the trained networks."""
     if run.method.measure is None:
         return run
     device = run.group.device
@@ -250,7 +250,7 @@ def settings_to_give(about: Description, settings: object) -> dict[str, object]:
 
 
 def stored_settings(about: Description, settings: object) -> dict[str, object]:
-    """The settings that belong to the weights: what shapes the networks, how they learn, and what was found of them."""
+    """The settings that belong to the weights: what shapes the networks, how they learn, and what was measured."""
     return plain(settings, *(kind for kind in (about.network, about.training, about.measured) if kind))
 
 

@@ -47,12 +47,12 @@ SPREAD: Mapping[str, JsonObject] = {
 A Gaussian as wide as a voxel blurs more than a scanner does: through plane it excites a slab, for which .73 of its
 thickness stands (``fusion.SLAB``); in plane it cuts k-space, and a Gaussian of .5 to .8 voxels passes as much up to
 there, by how the edge is rolled off. One width stands for both, which in plane mostly ends at the 1 mm of the head.
-A factor per tissue draws the edges of the segmentation into the image; a network learns to read them, and is lost on a
-scanner that draws none (docs/notebook.md).
+A factor per tissue imprints the edges of the segmentation on the image; a network learns to rely on them, and fails on
+real scanners, which have none (docs/notebook.md).
 """
 
 SHADING = 0.03
-"""SD of each coefficient of a log field put on both images: what N4 leaves of shading is not the network's to mend."""
+"""SD of each coefficient of a log field put on both images: the network is not to correct what shading N4 leaves."""
 
 
 @dataclass(frozen=True, eq=False)

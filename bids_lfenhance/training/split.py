@@ -1,4 +1,4 @@
-"""Who is learned from, who decides when to stop, who is tested: by person, written down, and leaks refused."""
+"""The split of persons into training, validation and test: how it is made and stored, and checks against leaks."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -107,8 +107,8 @@ def check_no_leakage(
 ) -> None:
     """Raise InputError if a test subject was seen; ``seen``: whom weights or a simulator were trained on.
 
-    Who is to be tested must not have been seen by any of them; who decides when to stop (``part`` "validation"), not
-    by the weights to begin with, which would seem best before they learn anything.
+    Test subjects must be unseen by all of them; validation subjects (``part`` "validation") by the weights to begin
+    with, which would otherwise seem best before they learn anything.
     """
     for name, persons in seen.items():
         leaked = sorted(set(persons) & set(getattr(split, part)))

@@ -56,7 +56,7 @@ def execute_graph(graphs: Sequence[Any], work: Path, run_dir: Path, settings: Se
 
 def _configure(whole: Any, run_dir: Path, settings: Settings) -> None:
     whole.config["execution"] = {
-        "poll_sleep_duration": "-inf",  # WorkerPlugin waits; nipype would, by a clock that can be turned back
+        "poll_sleep_duration": "-inf",  # WorkerPlugin waits; nipype would by a clock that can be set back
         "crashdump_dir": str(run_dir),
         "stop_on_first_crash": str(settings.stop_on_first_crash).lower(),
         "hash_method": "timestamp",

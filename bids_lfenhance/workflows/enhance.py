@@ -1,4 +1,4 @@
-"""A graph for the workflows of others: the stacks of one scan to one enhanced image, without a dataset."""
+"""A graph to use within other workflows: the stacks of one contrast to one enhanced image, without a dataset."""
 
 from typing import Any
 

@@ -53,7 +53,7 @@ def chosen_subjects(settings: GroupSettings) -> list[str]:
 
 
 def read_group(settings: GroupSettings) -> Cohort:
-    """Everything that is reported on; raise ``InputError`` for a subject or session that nothing was made of."""
+    """Everything that is reported on; raise ``InputError`` for a subject or session without outputs."""
     sessions = [label.removeprefix("ses-") for label in settings.session_label]
     cohort = read_cohort(settings.out_dir, settings.bids_dir, chosen_subjects(settings), sessions)
     if settings.participant_label and not cohort.subjects:
@@ -71,7 +71,7 @@ def read_group(settings: GroupSettings) -> Cohort:
 
 
 def _restriction(settings: GroupSettings, cohort: Cohort, sessions: Sequence[str]) -> str:
-    """What of the derivative was asked for, where it is not all: the report takes the place of that on all of it."""
+    """What of the derivative was asked for, where not all: this report replaces the one on all of it."""
     known, chosen = len(known_subjects(settings.out_dir)), len(cohort.subjects)
     parts = [f"{chosen} of {known} subjects"] if settings.participant_label and chosen < known else []
     parts += [f"session{'s' * (len(sessions) != 1)} {', '.join(sessions)}"] if sessions else []
@@ -102,7 +102,7 @@ def _files(folder: Path, pattern: str) -> Sequence[Path]:
 
 
 def run_group(settings: GroupSettings) -> GroupOutcome:
-    """What the run came to; tables and figures are on disk before the page that speaks of them."""
+    """The outcome of the run; tables and figures are written before the page that refers to them."""
     cohort = read_group(settings)
     out = settings.out_dir
     check_room(out, "OUT_DIR")

@@ -8,7 +8,7 @@ from ..bids.sessions import LowFieldSession
 
 
 def derive_seed(root: int, *words: str) -> int:
-    """The seed of one step, 0 ≤ seed < 2³¹: the same whatever order or company the step runs in.
+    """The seed of one step, 0 ≤ seed < 2³¹: the same in whatever order, and beside whatever others, the step runs.
 
     >>> derive_seed(0, "01", "HFC", "enhance") == derive_seed(0, "01", "HFC", "enhance")
     True
@@ -18,12 +18,12 @@ def derive_seed(root: int, *words: str) -> int:
 
 
 def session_key(session: LowFieldSession) -> str:
-    """What names the graph and the seeds of a low-field session."""
+    """The name of a low-field session in its graph and seeds."""
     return graph_label(session.session) if session.session else "no_session"
 
 
 def reference_key(session: LowFieldSession) -> str:
-    """What names the graph of its high-field session; empty where there is none."""
+    """The name of its high-field session in the graph; empty where there is none."""
     if not session.paired:
         return ""
     return graph_label(session.reference_session) if session.reference_session else "no_session"

@@ -40,7 +40,7 @@ OF_REFERENCE = ("reference", "qc", "anatomy", "quality", "tissue", "regions")
 """What a session takes from its high field; the last only if segmentation of regions is enabled."""
 
 SLOPPY_MEMORY_GB = 1.0
-"""The same for any step of a ``--sloppy`` run: an eighth of the voxels, beside the libraries (0.7 measured)."""
+"""As ``MEMORY_GB``, for any step of a ``--sloppy`` run: an eighth of the voxels, and the libraries (0.7 measured)."""
 
 
 def init_subject_wf(subject: str, sessions: Sequence[LowFieldSession], spec: RunSpec, run_dir: str) -> Workflow:
@@ -50,11 +50,11 @@ def init_subject_wf(subject: str, sessions: Sequence[LowFieldSession], spec: Run
     ----------
     subject : label without ``sub-``
     sessions : its low-field sessions that are to be made; those with the same reference share its preparation
-    spec : what every step must know
+    spec : settings of the run, which every step is given
     run_dir : log folder of this run, where the report finds its settings
     """
     workflow = Workflow(name=f"sub_{graph_label(subject)}_wf")
-    # the report is the last step of all: what it tells of high field must be written too, and files go after it
+    # the report is the last step of all: high field must be written too, and intermediate files are removed after it
     paired_with = {reference_key(session) for session in sessions} - {""}
     written = Node(Merge(max(1, len(sessions) + len(paired_with))), name="written", run_without_submitting=True)
     references: dict[str, Workflow] = {}
@@ -172,7 +172,7 @@ def _init_enhance(session: LowFieldSession, spec: RunSpec) -> Node:
 def _connect_restored(
     workflow: Workflow, session: LowFieldSession, tissue: Node, regions: Sequence[Node], spec: RunSpec
 ) -> None:
-    """The session with the contrast of high field, which the last of the regions, those enhanced, are found in too."""
+    """The session in high-field contrast, in which the last of ``regions``, of the enhanced image, are found too."""
     if not segments_restored(session, spec):
         return
     own = spec.method_settings

@@ -1,4 +1,4 @@
-"""What a run says while it works: on the terminal a bar, elsewhere a line as each step starts and ends and a heartbeat.
+"""Progress of a run: on a terminal a bar, elsewhere a line as each step starts and ends, and a heartbeat.
 
 All of it goes into ``run.log`` of the log folder too.
 """
@@ -18,7 +18,7 @@ from typing import Any
 from .._version import __version__
 
 HEARTBEAT = 60.0
-"""Seconds without a word after which a run that is not on a terminal says that it is alive."""
+"""Seconds without output after which a run that is not on a terminal reports that it is alive."""
 
 LOG = "run.log"
 

@@ -1,4 +1,4 @@
-"""The participant level: plan → graph → run → what is really on disk."""
+"""The participant level: plan → graph → run → check of what is on disk."""
 
 import os
 import secrets
@@ -40,7 +40,7 @@ from .inputs import graph_label, reference_key, session_key
 from .pool import check_workers
 from .progress import append_log, open_log
 from .verdicts import ImageVerdict, image_verdicts, record_failures, unusable_images, verdict_lines
-from .work_folder import remove_damaged, standing_in, subject_folder, work_folder
+from .work_folder import remove_damaged, subject_folder, work_folder, working_in
 
 if TYPE_CHECKING:
     from ..nn.weights import LoadedWeights
@@ -108,7 +108,7 @@ def choose_segmenter(settings: Settings) -> Segmenter:
 
 
 def _estimate(method: str, source: str, flow: "LoadedWeights") -> tuple[str, str]:
-    """(Where to find the weights of the estimate from any folder, their hash); refused if the flow is not of them."""
+    """(Weights of the estimate, as named from any folder; their hash); InputError if the flow goes with others."""
     from ..methods.residual_options import ESTIMATE, check_estimate
     from ..nn.weights import is_address, load_weights
 
@@ -262,7 +262,7 @@ def _memory_per_enhancement(settings: Settings, spec: RunSpec, sessions: int) ->
 
 
 def _tidy(settings: Settings, spec: RunSpec, subject: str) -> None:
-    """Removes what a run left that was killed between its last step and its tidying up."""
+    """Remove the intermediate files of a run that was killed after its last step."""
     left = subject_folder(work_folder(settings, spec), subject)
     if left.is_dir():
         with suppress(InputError), exclusive_run(settings.out_dir, subject):  # another run will tidy up itself
@@ -270,7 +270,7 @@ def _tidy(settings: Settings, spec: RunSpec, subject: str) -> None:
 
 
 def _write_citation(out_dir: Path) -> None:
-    """The methods text of all subjects is on disk: read under the lock, so that the last to write saw them all."""
+    """Write the methods text of all subjects: read under the lock, so that the last to write has seen them all."""
     with locked(out_dir / "logs" / ".citation.lock"):
         for end, text in zip(("md", "bib"), citation(out_dir), strict=True):
             atomic_write(out_dir / "logs" / f"CITATION.{end}", text)
@@ -278,8 +278,8 @@ def _write_citation(out_dir: Path) -> None:
 
 def _is_done(settings: Settings, subject: str, sessions: Sequence[LowFieldSession], spec: RunSpec) -> bool:
     table = volumes_path(settings.out_dir, subject)
-    told = is_whole(settings.out_dir / f"sub-{subject}.html") and table.is_file() and table.stat().st_size > 0
-    return told and all(is_complete(session, spec) for session in sessions)
+    reported = is_whole(settings.out_dir / f"sub-{subject}.html") and table.is_file() and table.stat().st_size > 0
+    return reported and all(is_complete(session, spec) for session in sessions)
 
 
 def _start_run(settings: Settings, spec: RunSpec, plan: Plan) -> Path:
@@ -310,7 +310,7 @@ def _execute(
     os.environ["NIPYPE_NO_ET"] = "1"
     limit_threads(spec.threads)
     work, graphs = work_folder(settings, spec), []
-    with standing_in(work):
+    with working_in(work):
         from .engine import execute_graph
         from .participant import init_subject_wf
 

@@ -1,4 +1,4 @@
-"""Our MultiProc: a killed worker is a named failure, one subject is finished before the next begins."""
+"""nipype's MultiProc, changed: a killed worker is a named failure, one subject is finished before the next begins."""
 
 import logging
 import os
@@ -28,7 +28,7 @@ _NO_MEMORY = re.compile(
 """Messages of a failed allocation: Python, C++, the loader, the kernel, torch."""
 
 MORE_ROOM = "free some, or choose another work folder with -w, and run again."
-"""What to do where the disk of the work folder is full: that of OUT_DIR speaks for itself."""
+"""What to do where the disk of the work folder is full; a full OUT_DIR has a message of its own."""
 
 _OURS = ("InputError", "MethodError", "WorkerKilled")
 
@@ -45,9 +45,9 @@ class Failure:
 class WorkerPlugin(MultiProcPlugin):
     """Runs each node in a worker of its own: a pool of one worker, replaced when the kernel kills it.
 
-    nipype's plugin puts all workers in one pool, whose breaking (out of memory) escapes its callback and hangs the
-    run for ever. Forkserver, because threads and CUDA do not survive a fork. ``plugin_args``: ``n_procs``,
-    ``memory_gb``, ``n_gpu_procs``, ``status_callback``.
+    nipype's plugin puts all workers in one pool; when that breaks (out of memory), the exception escapes its callback
+    and the run hangs for ever. Forkserver, because threads and CUDA do not survive a fork. ``plugin_args``:
+    ``n_procs``, ``memory_gb``, ``n_gpu_procs``, ``status_callback``.
     """
 
     def __init__(self, plugin_args: dict[str, Any]):
@@ -77,8 +77,8 @@ class WorkerPlugin(MultiProcPlugin):
     def _startable_jobs(self, queue: list[int]) -> list[int]:
         """The first steps of the queue as far as resources allow; a step that waits only for the GPU is skipped.
 
-        Were a step that needs more passed by those that need less, it would wait until there are none left: every
-        subject would be begun before the first is finished.
+        A step that needs more is not overtaken by those that need less, or it would wait until there are none left:
+        every subject would be begun before the first is finished.
         """
         memory, processors, gpu = self._check_resources(self.pending_tasks)
         started = []
@@ -96,7 +96,7 @@ class WorkerPlugin(MultiProcPlugin):
         return started
 
     def _send_procs_to_workers(self, updatehash: bool = False, graph: Any = None) -> None:
-        """Starts what can be started, then sleeps until something has ended: looking costs, with thousands of steps."""
+        """Starts what can be started, then sleeps until something has ended: polling thousands of steps is slow."""
         super()._send_procs_to_workers(updatehash=updatehash, graph=graph)
         self._ended.wait(1.0 if self.pending_tasks else 0.01)
         self._ended.clear()

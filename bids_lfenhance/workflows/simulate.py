@@ -1,4 +1,4 @@
-"""The simulate level: every high-field session in a process of its own, then what is really on disk."""
+"""The simulate level: every high-field session in a process of its own, then a check of what is on disk."""
 
 import hashlib
 import sys
@@ -38,7 +38,7 @@ MEMORY_GB = 2.0
 
 @dataclass
 class SimulationOutcome:
-    """What a run came to: high-field sessions done, found done, failed (name, sentence), and what to know of them."""
+    """Outcome of a run: high-field sessions done, already there, failed (name, sentence), and notes on them."""
 
     done: list[str] = field(default_factory=list)
     already: list[str] = field(default_factory=list)
@@ -55,7 +55,7 @@ class SimulationOutcome:
 def run_simulation(
     settings: SimulateSettings, plan: SimulationPlan, tasks: Mapping[str, Task], toml: str
 ) -> SimulationOutcome:
-    """What the run came to; every claim in it was checked against the disk.
+    """The outcome of the run, all of it checked against the disk.
 
     ``toml`` is the TOML of the settings that change an image.
     """
@@ -89,7 +89,7 @@ def processes(settings: SimulateSettings) -> int:
 
 
 def _record(outcome: SimulationOutcome, task: Task, result: "WorkerResult | None", sentence: str) -> str:
-    """Checks the disk once a session has ended, and puts it into the outcome; what became of it in a few words."""
+    """Check the disk once a session has ended, and add it to the outcome; the words of its line on the screen."""
     name, settings = task.source.name, task.settings
     if result is None:
         outcome.failed[name] = sentence
@@ -126,7 +126,7 @@ def missing_high_field(task: Task) -> list[str]:
 
 @dataclass(frozen=True)
 class WorkerResult:
-    """What a worker tells: how many sessions it made, the SHA-256 of the source files, what it took, warnings."""
+    """What a worker returns: how many sessions it made, the SHA-256 of the source files, what it took, warnings."""
 
     made: int
     hashes: Mapping[Path, str]
@@ -135,7 +135,7 @@ class WorkerResult:
 
 
 def simulate_one(task: Task) -> WorkerResult:
-    """What was made of one high-field session; what is on disk already is left alone."""
+    """Simulate from one high-field session; what is on disk already is kept."""
     with track_usage() as usage:
         made = _simulate(task)
     return replace(made, usage=usage)

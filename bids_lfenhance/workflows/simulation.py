@@ -97,7 +97,7 @@ def weights_digest(options: Mapping[str, Any], contrasts: Sequence[str]) -> str:
 
 
 def make_tasks(settings: SimulateSettings, plan: SimulationPlan, options: Mapping[str, Any]) -> dict[str, Task]:
-    """A task by the name of each high-field session; ``InputError`` if a preset or a simulator's file is of no use."""
+    """A task by the name of each high-field session; ``InputError`` if a preset or a simulator's file is unusable."""
     if len(set(settings.presets)) < len(settings.presets):
         message = f"Expected each preset once, found {' '.join(settings.presets)}; drop the repeated one."
         raise InputError(message, code="repeated-preset")

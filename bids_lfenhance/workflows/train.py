@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ..nn.weights import LoadedWeights
 
 MEMORY_GB = 2.0
-"""What a process takes that makes examples, GiB."""
+"""Memory of a process that makes examples, GiB."""
 
 
 def run_train(settings: TrainSettings) -> str:
@@ -112,9 +112,10 @@ def _fusion(settings: TrainSettings, own: Any) -> Any:
 def _weights(
     settings: TrainSettings, split: Split, method: "Trainable[Any]", own: Any
 ) -> tuple["LoadedWeights | None", tuple[str, ...]]:
-    """Weights to begin with, and the files that a simulator reads: found, and what is wrong refused, before the work.
+    """Weights to start from, and the files that the simulator reads, checked before any work.
 
-    That is networks of another size, and people to be tested whom these weights or those of the estimate have seen.
+    Raise ``InputError`` for networks of another size, and for test subjects whom these weights or those of the estimate
+    or of the simulator have seen.
     """
     from ..nn.weights import load_weights
     from ..simulators import get_simulator
@@ -179,7 +180,7 @@ def pack(
     folders: Sequence[str],
     start: "LoadedWeights | None",
 ) -> str:
-    """What was packed and what to do with it, as a text; ``--pack`` holds it then."""
+    """Write the folder ``--pack``; text for the console on what was packed and what to do with it."""
     from ..training.examples import read_example
     from ..training.pack import Pack, write_pack
     from ..training.run import stored_settings
@@ -207,7 +208,7 @@ def learn(
     text: str,
     start: "LoadedWeights | None",
 ) -> str:
-    """What came out, as a text; weights, card, curves and the scores of the test are on disk then."""
+    """Train and test; text for the console on the result, once weights, card, curves and test scores are on disk."""
     from ..nn.device import use_threads
     from ..training.checkpoint import seconds_spent
     from ..training.examples import read_example

@@ -117,7 +117,7 @@ def verdict_lines(verdicts: Sequence[ImageVerdict]) -> list[str]:
     for purpose, words in PURPOSES.items() if verdicts else ():
         counts = Counter(one.usable.words[purpose] for one in verdicts)
         bad = [one for one in verdicts if one.usable.words[purpose] == NO and one.name not in named]
-        named |= {one.name for one in bad}  # who is of no use for one purpose is of none for the next
+        named |= {one.name for one in bad}  # an image of no use for one purpose is of none for the next
         listed = ", ".join(f"{one.name} ({_brief(one.usable)})" for one in bad[:MOST_LISTED])
         end = (f": {listed}" if listed else "") + (", …" if len(bad) > MOST_LISTED else "")
         lines.append(f"Usable {words}: {', '.join(f'{counts[word]} {word}' for word in WORDS)}{end}")

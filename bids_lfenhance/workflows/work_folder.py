@@ -29,10 +29,10 @@ def work_folder(settings: Settings, spec: RunSpec) -> Path:
 
 
 @contextmanager
-def standing_in(work: Path) -> Iterator[None]:
-    """A block in which this process and its workers stand in ``work``, and keep matplotlib's settings there if need be.
+def working_in(work: Path) -> Iterator[None]:
+    """A block in which ``work`` is the current folder of this process and its workers, and of matplotlib if need be.
 
-    The folder that a run was started from may go while it lasts, and nipype goes back to it after each step.
+    The folder that a run was started from may vanish while it lasts, and nipype goes back to it after each step.
     """
     work.mkdir(parents=True, exist_ok=True)
     if not _matplotlib_has_a_folder():  # it would say so in each worker, and leave one in TMPDIR
@@ -84,7 +84,7 @@ def _is_readable(result: Path) -> bool:
         with gzip.open(result) as file:
             outputs = pickle.load(file).outputs.get()
         return not any(zipfile.ZipFile(result.parent / path).testzip() for path in _arrays(outputs))
-    except Exception:  # a damaged pickle raises whatever the bytes come to
+    except Exception:  # unpickling damaged bytes may raise anything
         return False
 
 

@@ -205,13 +205,13 @@ def test_a_draw_of_the_noise_is_as_wide_as_the_scans_are_trusted(compared):
     truth, stack, depth, frame = compared
     scan = _compare(stack, frame.spectrum(truth), depth, frame)
     drawn = scan.of_draw(0 * frame.spectrum(truth), np.random.default_rng(1))
-    assert drawn.left.std() == pytest.approx(scan.noise / TRUST**0.5, rel=0.05)
+    assert drawn.residual.std() == pytest.approx(scan.noise / TRUST**0.5, rel=0.05)
 
 
 def test_noise_is_no_less_than_what_a_good_fit_leaves_nor_than_the_scan_says(compared):
     truth, stack, depth, frame = compared
     spectrum = frame.spectrum(truth)
-    left = _compare(stack, spectrum, depth, frame).left
+    left = _compare(stack, spectrum, depth, frame).residual
     robust = 1.4826 * np.median(np.abs(left))
     for sigma, noise in ((0.01 * stack.sigma, robust), (3 * stack.sigma, 3 * stack.sigma)):
         found = _compare(replace(stack, sigma=sigma), spectrum, depth, frame)

@@ -83,7 +83,7 @@ def test_sform_and_qform_of_opposite_handedness(tmp_path, data):
     image.set_qform(AFFINE @ np.diag([-1.0, 1, 1, 1]), 1)
     image.set_sform(AFFINE, 1)
     nib.save(image, tmp_path / NAME)
-    assert any("left and right are at stake" in w for w in open_scan(tmp_path / NAME)[1])
+    assert any("left and right may be exchanged" in w for w in open_scan(tmp_path / NAME)[1])
 
 
 @pytest.mark.parametrize("factor", [1e25, 1e-20])

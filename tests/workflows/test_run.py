@@ -17,7 +17,7 @@ from bids_lfenhance.config import Settings
 from bids_lfenhance.derivatives.volumes import volumes_path
 from bids_lfenhance.workflows import engine, run
 from bids_lfenhance.workflows.participant import MEMORY_GB, init_session_wf, memory_gb
-from bids_lfenhance.workflows.work_folder import remove_damaged, standing_in
+from bids_lfenhance.workflows.work_folder import remove_damaged, working_in
 
 from ..refusals import refused
 from .test_participant import nodes, session, spec
@@ -128,7 +128,7 @@ def test_a_run_does_not_stand_in_the_folder_that_it_was_started_from(
         monkeypatch.setenv(name, str(tmp_path / home))
     monkeypatch.setenv("MPLCONFIGDIR", "")
     monkeypatch.delenv("MPLCONFIGDIR")
-    with standing_in(tmp_path / "work"):
+    with working_in(tmp_path / "work"):
         (tmp_path / "start").rmdir()
         assert Path.cwd() == tmp_path / "work"
         kept = {"a file": str(tmp_path / "work" / "matplotlib")}.get(home)
@@ -137,7 +137,7 @@ def test_a_run_does_not_stand_in_the_folder_that_it_was_started_from(
     (tmp_path / "tmp").mkdir()
     monkeypatch.setenv("TMPDIR", "tmp")
     monkeypatch.setattr(tempfile, "tempdir", None)
-    with standing_in(tmp_path / "work"):
+    with working_in(tmp_path / "work"):
         assert os.environ["TMPDIR"] == str(tmp_path / "tmp"), "of a relative one workers would make another"
     assert Path.cwd() == tmp_path
 

@@ -1,4 +1,4 @@
-"""``bridge``: over the learned estimate at one noise level, and from there along the diffusion."""
+"""Sampling of ``bridge``: from the learned estimate, at one noise level, along the diffusion."""
 
 import torch
 from torch import Tensor
@@ -12,8 +12,8 @@ from .settings import ABOUT, BridgeSettings, resolve
 def initial_state(like: Tensor, settings: BridgeSettings, generator: torch.Generator) -> Tensor:
     """The state of the flow where the bridge is crossed, (B, 1, X, Y, Z) as ``like``.
 
-    u_K = √ᾱ_K r̃ + √(1−ᾱ_K) ε, with r̃ Gaussian of the residual's power: the diffusion of what the estimate leaves open
-    starts at the estimate, which is the origin, and r̃ stands for what it does not know. Without a spectrum r̃ is 0.
+    u_K = √ᾱ_K r̃ + √(1−ᾱ_K) ε, with r̃ Gaussian of the residual's power: the diffusion is that of the residual, so the
+    estimate is its origin, and r̃ stands for what the estimate lacks. Without a spectrum r̃ is 0.
     """
     noise, time = randn_like(like, generator), time_of(settings.start_level)
     if not settings.spectrum:

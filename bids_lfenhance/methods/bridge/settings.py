@@ -58,7 +58,7 @@ ABOUT = Description(
 
 
 def resolve(sampling: BridgeSampling, stored: JsonObject) -> BridgeSettings:
-    """The settings as they are in use of weights that store these; raise InputError where they do not fit."""
+    """The settings in use with weights that store ``stored``; raise InputError where they do not fit."""
     settings = settings_with(ABOUT, sampling, stored)
     if settings.start_level < WHITE and not settings.spectrum:
         raise InputError(

@@ -1,4 +1,4 @@
-"""``cfm``: from white noise to the residual of the estimate, along the flow."""
+"""Sampling of ``cfm``: from white noise to the residual of the estimate, along the flow."""
 
 from functools import partial
 
@@ -20,5 +20,5 @@ def solve(velocity: Velocity, like: Tensor, settings: CfmSettings, generator: to
 
 
 SAMPLER = sampler(ABOUT, partial(settings_with, ABOUT), solve, keeps_level=False)
-"""White noise has next to nothing over centimetres, so there draws hardly differ: what they have in common is a shift
-of the level, away from high field (docs/methods/uncertainty.md)."""
+"""White noise has hardly any power over centimetres, so draws hardly differ there: what they share is a shift of the
+level, away from high field, which is taken out of them (docs/methods/uncertainty.md)."""

@@ -16,11 +16,11 @@ BEND = 1.25
 """Power of the grid of levels: 8 steps keep 93 to 99 % of variances of .12 to 2.6; equal steps 78 to 97 %."""
 
 TEMPERATURE = 0.1
-"""Of the contrast of slices."""
+"""Temperature of the contrastive loss between slices."""
 
 
 def draw_levels(count: int, generator: torch.Generator) -> Tensor:
-    """(count,) levels in (0, 1): a fifth uniform, so that every one is met, the others logistic-normal in noise."""
+    """(count,) levels in (0, 1): a fifth uniform, so that every one occurs, the others with ln tan φ normal."""
     device = generator.device
     chance, uniform = torch.rand(2, count, device=device, generator=generator)
     odds = torch.exp(LEVEL_SD * torch.randn(count, device=device, generator=generator))
@@ -40,6 +40,6 @@ def power_schedule(steps: int) -> list[float]:
 
 
 def contrastive_loss(low: Tensor, high: Tensor) -> Tensor:
-    """InfoNCE (Eq. 19) of unit vectors (N, F) of low and high field, the positives being the same slices."""
+    """InfoNCE (CSS-Diff, Eq. 19) of unit vectors (N, F) of low and high field; positive pairs are the same slice."""
     likeness = low @ high.T / TEMPERATURE
     return functional.cross_entropy(likeness, torch.arange(len(low), device=low.device))

@@ -1,4 +1,4 @@
-"""``cssdiff``: from one noise for the brain to the residual of the estimate, slice by slice."""
+"""Sampling of ``cssdiff``: from one noise for the whole brain to the residual of the estimate, slice by slice."""
 
 import math
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""What ``cssdiff`` minimises: the squared error of v at all levels, and the contrast of slices (Eq. 19)."""
+"""What ``cssdiff`` minimises: the squared error of v at all levels, and a contrastive loss of slices (Eq. 19)."""
 
 import torch
 from torch import Tensor
@@ -50,7 +50,7 @@ def _of_item(nets: Nets, item: Batch, settings: CssDiffSettings, generator: torc
 
 
 def _some(mask: Tensor, count: int, generator: torch.Generator) -> Tensor:
-    """(count,) slices drawn from those of a mask (X, Y, Z) that have the most brain, an eighth of the largest."""
+    """(count,) slices, drawn from those of a mask (X, Y, Z) with at least an eighth of its largest area."""
     area = mask.sum(dim=(0, 1))
     slices = (8 * area >= area.max()).nonzero()[:, 0]
     drawn = torch.rand(max(count, len(slices)), generator=generator, device=generator.device).argsort().to(mask.device)

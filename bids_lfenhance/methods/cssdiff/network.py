@@ -55,7 +55,7 @@ class Encoder(nn.Module):
 
 
 class Attention(nn.Module):
-    """Every place of (N, C, X, Y) asks the tokens (N, T, ``TOKEN``); silent until it has learned."""
+    """Adds to (N, C, X, Y) the cross-attention of every pixel to tokens (N, T, ``TOKEN``); 0 at initialisation."""
 
     def __init__(self, features: int) -> None:
         super().__init__()
@@ -161,7 +161,7 @@ def condition_channels(mean: Tensor, scale: Tensor, inputs: Tensor, index: Tenso
 
 
 def neighbours(slices: Tensor, index: Tensor, offsets: Sequence[int]) -> Tensor:
-    """(N, offsets, …): of slices (Z, …) those beside ``index`` (N,), the ends repeated."""
+    """(N, offsets, …): the slices of (Z, …) at ``offsets`` from those of ``index`` (N,), the ends repeated."""
     return slices[(index[:, None] + torch.tensor(offsets, device=index.device)).clamp(0, len(slices) - 1)]
 
 

@@ -9,7 +9,7 @@ from ...nn.settings import Checked, JsonObject, setting
 from ..residual_options import ResidualMeasured, ResidualSampling, ResidualTraining, ResidualTrainingSettings
 
 HEADS = 4
-"""Of every attention."""
+"""Heads of every attention."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class CssDiffTraining(ResidualTraining):
     slab: int = field(default=64, metadata=setting("slices of a slab", least=16))
     crop: int = field(default=128, metadata=setting("pixels a side of what the denoiser is shown of a slice", least=16))
     sgp: float = field(
-        default=0.02, metadata=setting("weight of the contrast of slices (Eq. 19)", "docs/methods/cssdiff.md", least=0)
+        default=0.02, metadata=setting("weight of the contrastive loss (Eq. 19)", "docs/methods/cssdiff.md", least=0)
     )
     dropout: float = field(
         default=0.2,

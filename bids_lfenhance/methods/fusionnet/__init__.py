@@ -1,1 +1,1 @@
-"""The learned estimate: one network on the stacks of a session, with the scale of its error."""
+"""``fusionnet``: the learned estimate, a U-Net on the stacks of a session, and the scale of its error."""

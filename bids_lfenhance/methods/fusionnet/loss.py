@@ -1,4 +1,4 @@
-"""What ``fusionnet`` minimises: the error of the estimate, and apart from it what it says of that error."""
+"""What ``fusionnet`` minimises: the error of the estimate, and apart from it the likelihood of that error."""
 
 import torch
 from torch import Tensor
@@ -13,7 +13,7 @@ BEYOND = 0.03
 """Weight of a voxel outside the brain; inside it is one more, in a lesion four."""
 
 LESION = 3.0
-"""What a voxel of lesion weighs beyond one of the brain."""
+"""Weight of a lesion's voxel beyond that of any voxel of the brain."""
 
 SQUARE, EDGES, SPREAD = 2.0, 0.3, 0.02
 """Shares of the squared error, of the error of forward differences, and of the likelihood, beside the L1 error."""
@@ -22,7 +22,8 @@ SQUARE, EDGES, SPREAD = 2.0, 0.3, 0.02
 def losses(nets: Nets, batch: Batch, settings: FusionNetSettings, generator: torch.Generator) -> dict[str, Tensor]:
     """``l1``, ``l2``, ``edges``, ``nll``, weighted scalars, means over the items.
 
-    ``nll`` is that of a Laplace distribution of the error, which is detached: the scale never trades the estimate.
+    ``nll`` is the negative log likelihood of a Laplace distribution of the error, which is detached, so that learning
+    the scale does not change the estimate.
     """
     target = required(batch.target)
     output = apply_padded(nets["estimate"], batch.input)

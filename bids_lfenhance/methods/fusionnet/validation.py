@@ -1,4 +1,4 @@
-"""How good an estimate is on fixed sessions of people it did not learn from, and how wide its error really is."""
+"""How good an estimate is on fixed sessions of people it did not learn from, and how large its error really is."""
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
@@ -14,14 +14,15 @@ from ...nn.unet3d import apply_padded
 from .settings import FusionNetSettings
 
 SCORES = ("psnr", "psnr-mean-of-stacks", "psnr-axial", "psnr-three", "psnr-own", "psnr-pair", "within-2-sd")
-"""Of the estimate over all sessions, of the plain mean of the stacks, of the estimate by session (the first two with
-the T1w as target, of acquired pairs with either); share of the brain where the error is below twice its stated SD."""
+"""PSNR of the estimate over all sessions; of the plain mean of the stacks; of the estimate by session (axial and three:
+high-field T1w as target; own: the scan's contrast; pair: acquired, with either). Last, the share of the brain where the
+error is below twice its stated SD."""
 
 CEILING = 0.999
 """The share of the reference's brain that lies below 1 (``evaluation.protocols``)."""
 
 FAR = 6.0
-"""Errors count for no more than so many of their SDs."""
+"""Errors are clipped to this many of their SDs."""
 
 
 def score_sessions(

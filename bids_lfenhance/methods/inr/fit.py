@@ -1,4 +1,4 @@
-"""Fitting the network to the session, and asking it for the grid."""
+"""Fits the network to the session, and evaluates it on the grid."""
 
 import math
 from collections.abc import Mapping
@@ -16,10 +16,10 @@ from .observations import Observations
 from .settings import WAVELETS, InrSettings
 
 SAMPLES_PER_RADIAN = 28 / 5
-"""Low-field samples across the field of view per unit of ω₀: ω₀ = 5 suited 28 samples."""
+"""Low-field samples across the field of view per unit of ω₀: 28 samples were best fitted with ω₀ = 5."""
 
 RESTARTS = 2
-"""How often a fit that diverged is begun again at half the frequency."""
+"""How often a fit that diverged is restarted at half the frequency."""
 
 DIVERGED = 1.5
 """A fit whose error ends above this multiple of its error at the start has diverged."""
@@ -58,7 +58,7 @@ def spread_for(settings: InrSettings, omega: float) -> float:
 def fit(
     seen: Observations, settings: InrSettings, generator: np.random.Generator, step_mm: float
 ) -> tuple[NeuralField, JsonObject]:
-    """The network fitted to the session, and how the fit went, for the record; begun again at ω₀/2 if it diverges.
+    """The network fitted to the session, and how the fit went, for the record; restarted at ω₀/2 if it diverges.
 
     ``step_mm`` is one millimetre in the network's coordinates, the step of the total variation.
     """

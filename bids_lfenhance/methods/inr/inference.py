@@ -1,4 +1,4 @@
-"""One seed from end to end: fit, query, restore the contrast, check, blend."""
+"""One draw of ``inr`` from end to end: fit, evaluate on the grid, restore the contrast, check, blend."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -33,12 +33,12 @@ CHI2 = (0.8, 1.3)
 """Reduced χ² of a fit that explains the scan and not its noise."""
 
 BLEND_MM = 1.5
-"""Standard deviation of the passage from the network to the fused image at the edge of the mask."""
+"""SD of the smooth transition from the network to the fused image at the edge of the mask."""
 
 
 @dataclass(frozen=True, eq=False)
 class InrPrepared(Prepared[InrSettings]):
-    """What the seeds share.
+    """What the draws share.
 
     ``base`` (C, X, Y, Z) the fused images of the contrasts present and ``scales`` (C,) their units; ``support``
     (X, Y, Z) bool, where the network is fitted; ``seen`` the low-field voxels; ``tissue`` (3, X, Y, Z).
@@ -79,7 +79,7 @@ def prepare(volume: Volume, settings: InrSettings) -> InrPrepared:
 
 
 def sample(prepared: InrPrepared, generator: np.random.Generator) -> Draw:
-    """One fitted seed on the grid."""
+    """One draw: a fit from a seed of its own, on the grid."""
     volume, settings, support = prepared.volume, prepared.settings, prepared.support
     coordinates = Coordinates.of(volume.grid)
     with torch.random.fork_rng(devices=[]):
@@ -139,7 +139,7 @@ def _restored(
     vectors: Mapping[str, np.ndarray],
     settings: InrSettings,
 ) -> np.ndarray:
-    """(C, X, Y, Z) high-field contrast inside the mask, the fused image outside, one passing into the other.
+    """(C, X, Y, Z) high-field contrast inside the mask, blended into the fused image outside.
 
     Where no scan of a contrast saw anything the fused image stands, which is zero there.
     """
@@ -161,7 +161,7 @@ def _chi2(volume: Volume, signal: np.ndarray) -> dict[str, float]:
     spectra = [frame.spectrum(channel) for channel in signal]
     inside = volume.mask if volume.mask is not None else support_of(volume)
     for stack in sorted_stacks(volume):
-        # Deep inside only: near the edge the profile reaches what the network never saw.
+        # Deep inside only: near the edge the slice profile reaches beyond what was fitted.
         deep = ndimage.binary_erosion(inside, iterations=3) if volume.mask is not None else inside
         _, where = voxels_in(stack, volume.grid, deep)
         if not where.any() or stack.sigma <= 0:

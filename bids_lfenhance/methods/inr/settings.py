@@ -22,7 +22,7 @@ class InrSettings(Checked):
 
     base: Literal["sr", "mean", "none"] = field(
         default="sr",
-        metadata=setting("fused image that the network corrects; none, the published form, leaves it alone"),
+        metadata=setting("fused image that the network corrects; none, the published form: no such image"),
     )
     activation: Literal["gabor", "wire", "siren", "ff"] = field(
         default="gabor", metadata=setting("wavelet of the trunk", "docs/methods/inr.md")

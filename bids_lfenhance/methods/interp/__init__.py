@@ -1,1 +1,1 @@
-"""The baseline: resample, fuse the stacks."""
+"""``interp``, the baseline: the stacks resampled and fused."""

@@ -79,9 +79,9 @@ def fit_to_memory(prepared: PfsrPrepared, limit: int) -> PfsrPrepared:
 
 
 def enhance_batch(nets: Nets, batch: Batch, settings: PfsrSettings) -> Tensor:
-    """(B, C, X, Y, Z) float32 inside the mask, every contrast present on its own: no result leans on its neighbours.
+    """(B, C, X, Y, Z) float32 inside the mask, every contrast present enhanced by itself.
 
-    ``settings.strength`` of the way from the input to what the network says (0: all of it).
+    ``settings.strength`` is the share of the network's change that is applied (0: all of it).
     """
     network = nets["enhancer"]
     assert isinstance(network, PfsrNet)
@@ -126,13 +126,13 @@ def _windows(
 def sample(prepared: PfsrPrepared, generator: np.random.Generator) -> Draw:
     """One draw: the session with fresh noise, mirrored left to right and shifted at random, enhanced, moved back.
 
-    The spread over draws is what the scan's own noise, and the network's failing symmetries, do to the result. What
-    the network learned wrongly from its examples it gets wrong in every draw: the spread is a lower bound.
+    The spread over draws shows what the scan's noise does to the result, and that the network is not symmetric under
+    mirroring and shifts. What it learned wrongly is wrong in every draw: the spread is a lower bound of the error.
     """
     settings, crop, start = prepared.settings, prepared.crop, prepared.estimate
     if settings.noise:
         noisier = _noisier(prepared.volume, settings.noise, prepared.loaded.contrasts, generator)
-        if settings.fusion == "mean":  # which is taken as it comes
+        if settings.fusion == "mean":  # starting_image expects the mean in the volume
             noisier = replace(noisier, image=fuse_session(noisier, "mean"))
         start = starting_image(noisier, settings.fusion, prepared.loaded.contrasts)
     image = start.volume.image[(slice(None), *crop.box)]
@@ -142,13 +142,13 @@ def sample(prepared: PfsrPrepared, generator: np.random.Generator) -> Draw:
     result = enhance_batch(prepared.nets, collate([item]).to(settings.device), settings)
     enhanced = _moved_back(result[0].cpu().numpy(), mirrored, shift)
     drawn = {"window": settings.window, "mirrored": mirrored, "shift": shift.tolist(), "nfe": 1}
-    around = replace(crop, volume=start.volume)  # what is made up for outside the mask is of this draw's noise as well
+    around = replace(crop, volume=start.volume)  # outside the mask too, the image has the noise of this draw
     draw = Draw(around.paste(enhanced), _record(prepared, drawn))
     return restore(draw, prepared.volume, settings.contrast, start)
 
 
 def _record(prepared: PfsrPrepared, drawn: JsonObject) -> JsonObject:
-    """What every draw tells of itself, and ``drawn`` of this one."""
+    """The record of a draw: what is the same for all, and ``drawn``, what is this one's."""
     loaded = prepared.loaded
     return {
         "weights": str(loaded.path),

@@ -16,10 +16,9 @@ def singles(batch: Batch, which: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def losses(nets: Nets, batch: Batch, settings: PfsrTraining, generator: torch.Generator) -> dict[str, Tensor]:
-    """``l1`` and the weighted ``ssim``, scalars: means over the items of what each costs by itself.
+    """``l1`` and the weighted ``ssim``, scalars: means over the items, so that a batch can be split and averaged.
 
-    So that a batch may be cut up and its parts averaged. An item costs the mean over its wanted contrasts; without any
-    of them, or without brain, nothing.
+    The loss of an item is the mean over its wanted contrasts; 0 without any of them, or without brain.
     """
     item, contrast, image = singles(batch, batch.live)
     target = required(batch.target)[item, contrast][:, None]
@@ -41,7 +40,7 @@ def stages(settings: PfsrSettings) -> tuple[Stage, ...]:
     patch = (settings.patch,) * 3
     first = Phase("enhance", ("enhancer",), losses, settings.rate)
     then = Phase("enhance", ("enhancer",), losses, settings.finetune_rate)
-    # From the identity the first steps at full rate lead astray: the loss doubled before it fell.
+    # The network starts as the identity: without a warm-up, the loss doubled before it fell.
     warmup = settings.pretrain_steps // 40
     pretrain = Stage("pretrain", (first,), settings.pretrain_steps, settings.batch, patch, "simulated", warmup)
     finetune = Stage(

@@ -3,8 +3,8 @@
 The source does not print the layers of PF-SR. Groups of residual blocks with channel attention (RCAN in three
 dimensions) are our choice, and so is what the attention looks at: RCAN's is a mean over the whole
 array, which in training is a patch of 64 mm and in use a head. Such a network answers differently the more background
-it is shown, and its answer in windows is not its answer in one piece. ``local`` gates each voxel by what the features
-say there (reach: no further than the convolutions), so that patch, window and whole volume agree to rounding.
+it is shown, and its answer in windows is not its answer in one piece. ``local`` gates each voxel by its own features
+(which reach no further than the convolutions), so that patch, window and whole volume agree to rounding.
 """
 
 import torch

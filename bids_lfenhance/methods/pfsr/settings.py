@@ -30,7 +30,7 @@ class PfsrNetwork(Checked):
     groups: int = field(default=4, metadata=setting("residual groups", "docs/methods/pfsr.md"))
     blocks: int = field(default=3, metadata=setting("blocks per group", "docs/methods/pfsr.md"))
     reduction: int = field(
-        default=16, metadata=setting("features per feature of the attention", "docs/methods/pfsr.md")
+        default=16, metadata=setting("reduction ratio of the channel attention", "docs/methods/pfsr.md")
     )
     shuffle: int = field(
         default=1, metadata=setting("voxels a side folded into channels; 1, the published form, folds none")
@@ -138,9 +138,9 @@ ABOUT = Description(
 
 
 def resolve(sampling: PfsrSampling, stored: JsonObject) -> PfsrSettings:
-    """The settings as they are in use of weights that store these.
+    """The settings in use with weights that store ``stored``.
 
-    ``strength`` 0 and ``contrast`` auto, where the user left them so, are the weights' too.
+    ``strength`` 0 and ``contrast`` auto are replaced by what the weights store, if anything.
     """
     strength = sampling.strength or stored.get("strength", 0.0)
     contrast = stored.get("contrast", "auto") if sampling.contrast == "auto" else sampling.contrast

@@ -28,7 +28,7 @@ def losses(
 ) -> dict[str, Tensor]:
     """``l1`` and the weighted ``grad`` of one contrast's operator, scalars: means over all items of the batch.
 
-    An item without the contrast costs nothing. Only voxels that the operator sees all around of are asked for.
+    An item without the contrast adds nothing. Only voxels at least ``REACH`` from the border of the patch are used.
     """
     channel = CONTRASTS.index(contrast)
     items = (batch.live)[:, channel].nonzero()[:, 0]

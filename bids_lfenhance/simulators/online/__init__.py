@@ -1,1 +1,1 @@
-"""Low field drawn anew while a network learns: parameters are drawn, kept, and applied on the device."""
+"""Low field simulated while a network learns: parameters are drawn, recorded, and applied on the device."""

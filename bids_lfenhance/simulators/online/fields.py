@@ -49,7 +49,7 @@ def smooth_field(noise: Noise, stream: int, shape: Shape, distance: float, devic
 def blurred(image: Tensor, sd: float, axes: Sequence[int] = (0, 1, 2)) -> Tensor:
     """(X, Y, Z) blurred by a Gaussian of ``sd`` voxels along ``axes``.
 
-    A sum of shifted copies: libraries of convolution try themselves out anew for every shape of a head.
+    A sum of shifted copies: convolution libraries would tune themselves again for every shape of a head.
     """
     reach = max(1, math.ceil(3 * sd))
     taps = [math.exp(-0.5 * (step / sd) ** 2) for step in range(-reach, reach + 1)]

@@ -20,7 +20,7 @@ FULL = 230.0
 """The byte that the 99.9th percentile of a brain becomes."""
 
 ROUNDS = 60
-"""Of the mixture's fit, on a histogram."""
+"""Rounds of the mixture's fit to a histogram."""
 
 TRIES = 1000
 """Voxels tried for the centre of a lesion before any will do."""
@@ -84,8 +84,8 @@ def t1w_head(image: np.ndarray, person: str) -> TrainingHead:
 def tissue_of_intensity(counts: np.ndarray) -> tuple[np.ndarray, tuple[float, ...]]:
     """((256, 3) float32 posteriors, (3,) means in units of ``FULL``) of three Gaussians fitted to a histogram (256,).
 
-    They share one spread: with three, that of fluid, of which there is least, grows over the others, and neither the
-    darkest nor the brightest voxels are of one tissue.
+    They share one spread: with a spread each, that of fluid, the rarest, grows over the others, and the darkest and the
+    brightest voxels belong to no one tissue.
     """
     counts = counts.astype(float)
     counts[0] = 0

@@ -26,7 +26,7 @@ THICK_AXIS = {AXIAL: 2, CORONAL: 1, SAGITTAL: 0}
 
 @dataclass(frozen=True)
 class Warp:
-    """Another head: ``scale`` (3,) along the axes, turned by ``degrees`` (3,), and bent by fields of ``bend`` mm SD.
+    """What makes another head of one: ``scale`` (3,) of its axes, a turn by ``degrees`` (3,), fields of ``bend`` mm SD.
 
     ``distance`` mm between the nodes of a field.
     """
@@ -39,7 +39,7 @@ class Warp:
 
 @dataclass(frozen=True)
 class Lesion:
-    """``centre`` (3,) voxel of the head; ``radius`` mm; ``stretch`` (3,) distances along the axes count so much."""
+    """``centre`` (3,) voxel of the head; ``radius`` mm; ``stretch`` (3,) factors of the distances along the axes."""
 
     centre: tuple[int, ...]
     radius: float
@@ -97,7 +97,7 @@ class StackDraw:
     """One stack. Lengths in mm along its three axes, which are those of the head turned by ``degrees``.
 
     ``voxel`` sizes; ``width`` mm of the ``profile`` along each axis, the 1 mm of the head included; ``shift`` of the
-    head, mm; ``offset`` of the lattice, voxels. ``error_degrees``, ``error_shift``: what registration leaves. ``bias``
+    head, mm; ``offset`` of the lattice, voxels. ``error_degrees``, ``error_shift``: of registration. ``bias``
     SD of the logarithm of its field, ``slices`` SD of the gain of single slices, ``noise`` SD as a share of the brain's
     95th percentile, ``smooth`` FWHM of its correlation in plane, voxels. ``cut`` (axis, voxels below, voxels above)
     that the field of view leaves out.

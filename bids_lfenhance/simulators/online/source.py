@@ -1,8 +1,8 @@
 """A source that simulates as the training goes: a pool of whole heads on the device, of which every step cuts patches.
 
-Head j of the pool is a function of (seed, stage, j), and the step says which heads are in it, so a training that goes
-on fills it with the same ones. Even heads are T1w with both targets, odd ones of any kind in the contrast of the scan;
-of the items of a step, those with an even number aim at the T1w, the others at the contrast of the scan.
+Head j of the pool is a function of (seed, stage, j), and the step says which heads are in it, so a training that is
+resumed fills it with the same ones. Even heads are T1w with both targets, odd ones of any kind in the contrast of the
+scan; of the items of a step, those with an even number aim at the T1w, the others at the contrast of the scan.
 """
 
 from collections.abc import Iterable, Sequence
@@ -28,8 +28,8 @@ FIRST = 8
 """Heads in the pool when a stage begins."""
 
 MARGIN = 16
-"""Voxels of nothing around a brain: what its deformation, the blur of a stack and its motion need. With 8, one deformed
-head in six touched the walls."""
+"""Empty voxels around a brain: room for its deformation, the blur of a stack and motion. With 8, one deformed head in
+six touched the border."""
 
 BOTH = 0.15
 """How often an item in the contrast of the scan is cut from a head whose T1w is a target in the same step."""
@@ -68,7 +68,7 @@ class Entry:
     estimates: dict[bool, tuple[Tensor, Tensor]] = field(default_factory=dict)
 
     def estimate(self, make: HeadEstimate, own: bool) -> tuple[Tensor, Tensor]:
-        """The estimate of the whole head, as in use: a network that normalises would make another of a patch."""
+        """The estimate of the whole head, as in use: from a patch, a network with normalisation gives another."""
         own = own or self.simulated.high is None
         if own not in self.estimates:
             made = make(whole_head(self.simulated, own))
@@ -77,7 +77,7 @@ class Entry:
 
 
 class OnlineSource:
-    """Patches of low field simulated anew; heads of a kind of which there are none are replaced by the others.
+    """Patches of low field simulated during training; where a kind of heads is missing, the others replace it.
 
     ``estimate`` adds ``mean`` and ``scale`` to whole heads, once for each in the pool; None: patches have neither.
     """
@@ -92,7 +92,7 @@ class OnlineSource:
 
     @property
     def identity(self) -> object:
-        """How often what is drawn, the pool, and the estimate; the heads are the training's examples."""
+        """How often each kind is drawn, the pool, and the estimate; the heads are the training's examples."""
         s = self.settings
         mixture = {"labels": s.label_maps, "images": s.other_contrasts, "lesions": s.lesions, "pairs": s.pairs}
         estimate = {"estimate": self._estimate.identity} if self._estimate else {}

@@ -22,7 +22,7 @@ SHADING, GAINS, GRAIN = range(3)
 """Streams of a stack: its bias field, the gains of its slices, its noise."""
 
 GROWN = 0.29
-"""How far below its threshold the mask's field is where the region ends that is kept: 2 mm outside it."""
+"""How far the blurred mask is below its threshold 2 mm outside the mask, where the region that is kept ends."""
 
 ROLL_OFF = 1 / 3
 """Share of the band over which a k-space that ends is rolled off."""
@@ -30,7 +30,7 @@ ROLL_OFF = 1 / 3
 
 @dataclass(frozen=True, eq=False)
 class Simulated:
-    """One session on the grid of its head, as ``nn.estimate.network_input`` wants it, and its targets.
+    """One session on the grid of its head, as ``nn.estimate.network_input`` takes it, and its targets.
 
     ``image`` (4, X, Y, Z) slots, zero beyond region and field of view; ``covered`` (4, X, Y, Z) bool; ``present`` (4,)
     bool; ``resolution`` (4, 3) mm; ``own`` and ``high`` (X, Y, Z), the head in the contrast of the scan and as a T1w
@@ -55,7 +55,7 @@ class Simulated:
 def simulate(
     head: TrainingHead, drawn: SessionParameters, device: torch.device, noise: Noise | None = None
 ) -> Simulated:
-    """What was drawn of a session, done; the same numbers on every device, but for rounding.
+    """The session that was drawn, simulated; the same numbers on every device, but for rounding.
 
     ``noise``: that of ``drawn.seed``, where some of it was prepared.
     """

@@ -11,7 +11,7 @@ from .material import FULL, TrainingHead
 from .parameters import Gamma, Lesion, Painting, Subject, Tissues
 
 SHADE = 0.05
-"""SD of the logarithm of each tissue's brightness over a head, which no contrast tells."""
+"""SD of the logarithm of each tissue's slow variation in brightness over a head."""
 
 BENT, SHADED, PAINTED, GRAIN, ROUGH = 0, 10, 20, 21, 40
 """First streams of random numbers: the bend, shades of tissues, texture of labels and its grain, edges of lesions."""
@@ -99,7 +99,7 @@ def _of_tissues(value: Tensor, head: TrainingHead, drawn: Tissues, brain: Tensor
 
 
 def _along(value: Tensor, curve: tuple[float, ...]) -> Tensor:
-    """A broken line through even knots on [0, 1.1]."""
+    """A piecewise linear curve through evenly spaced knots on [0, 1.1]."""
     knots = torch.tensor(curve, device=value.device)
     place = value.clamp(0, 1.1) * ((len(curve) - 1) / 1.1)
     left = place.floor().clamp(0, len(curve) - 2).long()
