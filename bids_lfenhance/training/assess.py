@@ -38,7 +38,8 @@ ROWS = ("input", "monotone map")
 class MonotoneMap:
     """The increasing function of intensity that brings input nearest to target, in the least-squares sense.
 
-    Fitted on training examples, one for each contrast: the second baseline of a learned method (docs/methods/interp.md).
+    Fitted on training examples, one for each contrast: the second baseline of a learned method
+    (docs/methods/interp.md).
     """
 
     def __init__(self, examples: Sequence[Example], maps: str) -> None:
