@@ -107,13 +107,13 @@ def _simulate(settings: SimulateSettings) -> int:
     plan = make_simulation_plan(settings)
     tasks = make_tasks(settings, plan, options)
     toml = simulation_toml(settings, options, plan.contrasts)
-    check_folder(settings.out_dir, toml)
+    renamed = check_folder(settings.out_dir, settings.bids_dir, toml)
     processes(settings)  # refused for want of memory, in a dry run too
     if settings.dry_run:
         stacks = settings.draws * sum(len(task.presets) for task in tasks.values())
         print_lines(describe_simulation(plan, settings.draws, stacks), "", to_toml(settings, simulator=options))
         return FAILED if plan.failed else DONE
-    _to_stderr(*(f"Warning: {warning}" for warning in merged(plan.warnings)))
+    _to_stderr(*(f"Warning: {warning}" for warning in (*filter(None, [renamed]), *merged(plan.warnings))))
     outcome = run_simulation(settings, plan, tasks, toml)
     _to_stderr(*(f"Warning: {note}" for note in outcome.notes))
     print_lines(summary(outcome, plan, settings))

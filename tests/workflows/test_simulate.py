@@ -223,6 +223,16 @@ def test_another_source_is_refused_and_left_alone(made, raw, tmp_path, capsys):
     assert {name: digest for name, digest in files(made).items() if name.startswith("sub-")} == before
 
 
+def test_a_dataset_of_another_name_is_refused_before_anything_is_written(made, raw, tmp_path):
+    other = simulated.write_dataset(tmp_path / "raw")
+    description = other / "dataset_description.json"
+    description.write_text(json.dumps(json.loads(description.read_text()) | {"Name": "Others"}))
+    before = files(made)
+    with refused("out-dir-taken", path=made):
+        run(simulated.settings(other, made))
+    assert files(made) == before
+
+
 def test_links_and_an_assumed_field_strength(raw, tmp_path):
     out = tmp_path / "out"
     asked = simulated.settings(raw, out, high_field="link", assume_field_strength=3.0, presets=("55mT",))
