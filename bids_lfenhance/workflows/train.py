@@ -78,8 +78,10 @@ def _check_pack(settings: TrainSettings, method: "Trainable[Any]") -> None:
 
 
 def _check_stages(settings: TrainSettings, method: "Trainable[Any]", own: Any, jobs: Sequence[Job]) -> None:
-    """Raise ``InputError`` if simulated sessions would be made and never used, or a patch has an odd side."""
-    stages = method.stages(own)
+    """Raise ``InputError`` if there is no step, simulated sessions would never be used, or a patch is odd."""
+    from ..training.run import stages_of
+
+    stages = stages_of(method, own)
     if method.about.direction == "regions" and any(side % 2 or side < 2 for stage in stages for side in stage.patch):
         raise InputError(
             f"Expected an even patch of {method.name}, whose voxels the network takes two by two by two, found "

@@ -26,6 +26,7 @@ from bids_lfenhance.training.run import TrainOptions, training_subjects_of
 from bids_lfenhance.training.split import Split, read_split
 from bids_lfenhance.training.validate import brain_psnr
 
+from ..refusals import refused
 from . import toy
 from .toy import CALLS, GAN, TOY, ToySettings, make_example
 
@@ -342,6 +343,12 @@ def test_the_estimate_behind_a_residual_has_seen_people_too() -> None:
     (people,) = training_subjects_of([], None, SimpleNamespace(estimate_weights="auto")).values()
     assert people == list(load_weights("auto", "fusionnet", ()).trained_on)
     assert people
+
+
+@pytest.mark.parametrize("changed", [{"steps": 0}, {"steps": -1}, {"second": -1}])
+def test_no_step_is_no_training(tmp_path: Path, examples: list[Example], changed: dict[str, int]) -> None:
+    with refused("no-steps"):
+        train(TOY, ToySettings(**changed), examples, SPLIT, tmp_path, OPTIONS, quiet)
 
 
 def test_what_cannot_be_trained_is_said(tmp_path: Path, examples: list[Example]) -> None:
