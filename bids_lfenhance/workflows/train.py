@@ -82,7 +82,7 @@ def _check_stages(settings: TrainSettings, method: "Trainable[Any]", own: Any, j
     from ..training.run import stages_of
 
     stages = stages_of(method, own)
-    if method.about.direction == "regions" and any(side % 2 or side < 2 for stage in stages for side in stage.patch):
+    if method.about.direction == "regions" and any(side % 2 for stage in stages for side in stage.patch):
         raise InputError(
             f"Expected an even patch of {method.name}, whose voxels the network takes two by two by two, found "
             f"{stages[0].patch[0]}; change it.",

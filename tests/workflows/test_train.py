@@ -26,6 +26,7 @@ from bids_lfenhance.training.sessions import simulated_session
 from bids_lfenhance.workflows import train
 from bids_lfenhance.workflows.run import make_run_spec
 from tests.methods.generative import small_weights
+from tests.refusals import refused
 from tests.simulators.sources import phantom_source
 from tests.workflows.simulated import write_scan
 
@@ -190,6 +191,28 @@ def test_words_that_make_no_sense(dataset: Path, tmp_path: Path, capsys, words, 
     words = [str(split(tmp_path)) if word == "SPLIT" else word for word in words]
     assert main([str(dataset), str(tmp_path / "out"), "train", *words]) == 2
     assert sentence in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("method", "words"),
+    [
+        ("pfsr", "width=0 groups=0 blocks=0 reduction=0 shuffle=0 patch=5 batch=0 rate=-1 finetune_rate=-1"),
+        ("pfsr", "pretrain_steps=-1 finetune_steps=-1 ssim_weight=-1"),
+        ("h2lo", "features=0 lambda_grad=-1 gauss_sigma=0 voxels=0 block=0 steps=0 rate=0 batch=0 patch=5"),
+        ("regions", "width=0 levels=0 patch=0 steps=0 rate=0 batch=0"),
+    ],
+)
+def test_numbers_that_nothing_can_be_trained_with_are_refused(method: str, words: str) -> None:
+    for word in words.split():
+        name, value = word.split("=")
+        with refused("bad-setting", key=name):
+            get_trainable(method).about.settings(**{name: float(value)})
+
+
+def test_a_training_without_a_step_is_refused_by_the_dry_run(dataset: Path, tmp_path: Path, capsys) -> None:
+    given = split(tmp_path)
+    assert run(dataset, tmp_path / "out", "--split", str(given), "--dry-run", "--set", "pretrain_steps=0") == 2
+    assert "one step to train pfsr" in capsys.readouterr().err
 
 
 def test_dry_run_tells_and_writes_nothing(dataset: Path, tmp_path: Path, capsys) -> None:
