@@ -243,10 +243,14 @@ def identity_of(
     half: bool,
     source: Source,
 ) -> str:
-    """The hash of all that decides the result: a checkpoint is only gone on from where it is the same."""
+    """The hash of all that decides the result: a checkpoint is only gone on from where it is the same.
+
+    The estimate counts by its content, which ``source`` tells, not by where it lies.
+    """
+    stored = stored_settings(method.about, settings)
     content = {
         "method": method.name,
-        "settings": stored_settings(method.about, settings),
+        "settings": {name: value for name, value in stored.items() if name != "estimate_weights"},
         "split": dataclasses.asdict(split) | {"how": None},
         "examples": [[e.person, e.session, e.kind, e.scales, e.origin, e.sources] for e in examples],
         "source": source.identity,

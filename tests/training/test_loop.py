@@ -3,6 +3,7 @@
 import errno
 import json
 import logging
+import shutil
 import tomllib
 from collections.abc import Mapping
 from dataclasses import replace
@@ -17,14 +18,17 @@ from safetensors.torch import load_file
 
 from bids_lfenhance.errors import InputError, Interrupted, MethodError
 from bids_lfenhance.evaluation.image_metrics import image_metrics
+from bids_lfenhance.methods import get_trainable
 from bids_lfenhance.nn.example import Example
 from bids_lfenhance.nn.weights import load_weights
+from bids_lfenhance.simulators.online.source import OnlineSource
 from bids_lfenhance.training.curves import read_curves
 from bids_lfenhance.training.loop import train
 from bids_lfenhance.training.patches import Augmentation
-from bids_lfenhance.training.run import TrainOptions, training_subjects_of
+from bids_lfenhance.training.run import TrainOptions, identity_of, training_subjects_of
 from bids_lfenhance.training.split import Split, read_split
 from bids_lfenhance.training.validate import brain_psnr
+from tests.methods.generative import small_weights
 
 from ..refusals import refused
 from . import toy
@@ -147,6 +151,19 @@ def test_a_checkpoint_of_another_training_is_refused(tmp_path: Path, examples: l
     state.write_bytes(state.read_bytes()[:100])
     with pytest.raises(InputError, match="cannot be read"):
         train(TOY, ToySettings(), examples, SPLIT, tmp_path, OPTIONS, quiet)
+
+
+def test_an_estimate_that_has_moved_is_still_the_same(tmp_path: Path) -> None:
+    method, bundled = get_trainable("cfm"), load_weights("auto", "fusionnet", ()).path
+
+    def identity(estimate: Path | str) -> str:
+        settings = method.about.settings(estimate_weights=str(estimate))
+        source = OnlineSource([], settings, method.estimate(settings, "fp32"))
+        return identity_of(method, settings, [], SPLIT, OPTIONS, False, source)
+
+    shutil.copy(bundled, tmp_path / "moved.safetensors")
+    assert identity(bundled) == identity(tmp_path / "moved.safetensors")
+    assert identity(bundled) != identity(small_weights(tmp_path)["estimate"])
 
 
 def test_a_full_disk_leaves_the_checkpoint_before(
