@@ -126,6 +126,7 @@ def _participant(settings: Settings) -> int:
     from ..bids.filters import scan_choice
     from ..bids.plan import describe, make_plan, why_nothing
     from ..nn.device import choose_device
+    from ..workflows.in_sample import with_seen_subjects
     from ..workflows.run import (
         check_request,
         make_run_spec,
@@ -138,6 +139,7 @@ def _participant(settings: Settings) -> int:
     device = choose_device(settings.device)
     method_settings = resolve_method(settings, device)
     spec = make_run_spec(settings, method_settings, device)
+    plan = with_seen_subjects(plan, spec)
     check_ours(settings.out_dir)
     renamed = check_same_source(settings.out_dir, settings.bids_dir)
     check_request(settings, spec)
