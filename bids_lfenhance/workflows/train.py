@@ -17,7 +17,7 @@ from ..resources import available_cpus, available_memory_gb, check_room, limit_t
 from ..training.jobs import Job, run_job
 from ..training.split import Split, check_no_leakage, check_unseen
 from .pool import run_in_workers
-from .training_plan import assign, choose_split, describe, plan_jobs, simulation
+from .training_plan import assign, choose_split, describe, plan_jobs, simulation, to_stderr
 
 if TYPE_CHECKING:
     from ..nn.method import Trainable
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 MEMORY_GB = 2.0
 """What a process takes that makes examples, GiB."""
+
+MOST_NAMED = 50
+"""Subjects without an example whose reasons are said, at most."""
 
 
 def run_train(settings: TrainSettings) -> str:
@@ -279,6 +282,9 @@ def _by_workers(work: Callable[[Job], Any], jobs: Sequence[Job], nprocs: int, wh
 
         run_in_workers(work, tasks, min(nprocs, len(tasks)), ended)
     if failed:
-        more = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
-        raise MethodError(f"Expected an example of every subject, but {failed[0]}{more}; leave these out, or fix them.")
+        to_stderr(*failed[:MOST_NAMED])
+        raise MethodError(
+            f"Expected an example of every subject, found none of {len(failed)}, whose reasons are above"
+            f"{f' (of the first {MOST_NAMED})' * (len(failed) > MOST_NAMED)}; leave these out, or fix them."
+        )
     return [made[name] for name in tasks]

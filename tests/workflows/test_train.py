@@ -295,7 +295,7 @@ def test_a_worker_that_fails_is_a_sentence_not_a_traceback(dataset: Path, tmp_pa
     )
     assert run(dataset, tmp_path / "out", "--split", str(split(tmp_path))) == 1
     said = capsys.readouterr().err
-    assert "sub-01: broken" in said
+    assert all(f"sub-{person}: broken" in said for person in PEOPLE)
     assert "Traceback" not in said
 
 
