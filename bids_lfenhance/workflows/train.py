@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import tomllib
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -9,13 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 from ..bids.atomic import atomic_write, locked
 from ..config import TrainSettings, to_toml
+from ..config.files import PARTS
 from ..config.train import PLAIN
 from ..errors import InputError, MethodError
 from ..methods import METHODS, description, get_trainable
 from ..nn.settings import usable_settings
 from ..resources import available_cpus, available_memory_gb, check_room, limit_threads
 from ..training.jobs import Job, run_job
-from ..training.split import Split, check_no_leakage, check_unseen
+from ..training.split import PARTS as SPLIT_PARTS
+from ..training.split import Split, check_no_leakage, check_unseen, read_split
 from .pool import run_in_workers
 from .training_plan import assign, choose_split, describe, plan_jobs, simulation, to_stderr
 
@@ -50,6 +53,7 @@ def run_train(settings: TrainSettings) -> str:
     pairs = _pairs_of_arnold(settings, jobs, split)
     simulator = {} if settings.augment in PLAIN else {"simulator": simulation(settings)["simulator_settings"]}
     text = to_toml(settings, method=settings_to_give(method.about, own), **simulator)
+    _check_out_dir(settings, text, split)
     if settings.dry_run:
         fitted = f"arnold is fitted to {len(pairs)} pair(s) of the training subjects" if pairs else ""
         return "\n".join((describe(settings, jobs, split), fitted, text))
@@ -78,6 +82,45 @@ def _check_pack(settings: TrainSettings, method: "Trainable[Any]") -> None:
     if settings.pack and settings.pack.exists():
         message = f"Expected a new folder for --pack, found {settings.pack}; choose another, or delete it."
         raise InputError(message, code="folder-exists", path=settings.pack)
+
+
+DECISIVE = ("method", "augment", "precision", "random_seed")
+"""Options of the level that are those of one training."""
+
+PATHS = ("estimate_weights", "weights", "parameters")
+"""Settings of methods and simulators that say where something lies: what lies there may have moved."""
+
+
+def _check_out_dir(settings: TrainSettings, text: str, split: Split) -> None:
+    """Raise ``InputError``, naming the first that differs, if OUT_DIR holds a training of other settings or split.
+
+    That is known before the examples are made; the checkpoint itself is asked once they are.
+    """
+    out = settings.out_dir
+    kept = [out / "config.toml", out / "split.json"]
+    begun = any((out / "checkpoint").glob("stage*-step*")) and all(path.is_file() for path in kept)
+    if settings.pack or not begun:
+        return
+    try:
+        there = _decisive(kept[0].read_text(encoding="utf-8"), read_split(kept[1]))
+    except (OSError, ValueError):  # damaged: left to the checkpoint
+        return
+    asked = _decisive(text, split)
+    for key in (key for key in {**there, **asked} if there.get(key) != asked.get(key)):
+        message = (
+            f"Expected the training that is in {out} already ({key} = {there.get(key)}), found {key} = "
+            f"{asked.get(key)}; give another output folder, or delete that one to begin anew."
+        )
+        raise InputError(message, code="other-settings", path=out, key=key)
+
+
+def _decisive(text: str, split: Split) -> dict[str, Any]:
+    """What decides a training, by name, of its settings as TOML and its split."""
+    tables = tomllib.loads(text)
+    found = {name: tables.get("run", {}).get(name) for name in DECISIVE}
+    for table in PARTS:
+        found |= {f"{table}.{key}": value for key, value in tables.get(table, {}).items() if key not in PATHS}
+    return found | {f"split.{part}": ", ".join(getattr(split, part)) for part in SPLIT_PARTS}
 
 
 def _check_stages(settings: TrainSettings, method: "Trainable[Any]", own: Any, jobs: Sequence[Job]) -> None:

@@ -136,6 +136,26 @@ def test_other_settings_in_the_same_folder_are_refused(dataset: Path, trained: P
     assert (trained / "config.toml").read_text() == before, "it is that of the weights beside it"
 
 
+@pytest.mark.parametrize(
+    ("more", "key"),
+    [
+        (("--random-seed", "5"), "random_seed"),
+        (("--set", "batch=2"), "method.batch"),
+        (("--set", "simulator.bias=0.2"), "simulator.bias"),
+    ],
+)
+def test_another_training_is_refused_before_its_examples_are_made(
+    dataset: Path, trained: Path, tmp_path: Path, monkeypatch, capsys, more, key: str
+) -> None:
+    monkeypatch.setattr(train, "make_examples", lambda *_: pytest.fail("made for nothing"))
+    given = ("--split", str(split(trained.parent)))
+    for dry in ((), ("--dry-run",)):
+        assert run(dataset, trained, *given, *more, *dry) == 2
+        assert f"found {key} = " in capsys.readouterr().err
+    assert run(dataset, trained, *given, "--dry-run", "--max-minutes", "3") == 0
+    assert run(dataset, trained, "--split", str(split(tmp_path, test=[])), "--dry-run") == 2
+
+
 def test_a_second_training_in_the_same_folder_is_refused_while_the_first_runs(dataset: Path, tmp_path: Path, capsys):
     out = tmp_path / "out"
     with only_training_in(out):
