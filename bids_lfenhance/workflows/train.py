@@ -15,6 +15,7 @@ from ..config.train import PLAIN
 from ..errors import InputError, MethodError
 from ..methods import METHODS, description, get_trainable
 from ..nn.settings import usable_settings
+from ..nn.weights import PLACES, lasting_place, with_lasting_places
 from ..resources import available_cpus, available_memory_gb, check_room, limit_threads
 from ..training.jobs import Job, run_job
 from ..training.split import PARTS as SPLIT_PARTS
@@ -39,6 +40,8 @@ def run_train(settings: TrainSettings) -> str:
     from ..training.run import settings_to_give
 
     method = get_trainable(settings.method)
+    if settings.init_weights:
+        settings = dataclasses.replace(settings, init_weights=lasting_place(settings.init_weights))
     _check_pack(settings, method)
     own = resolve(settings, method)
     only = getattr(own, "contrast", "all") if method.about.direction == "hf2lf" else "all"
@@ -87,9 +90,6 @@ def _check_pack(settings: TrainSettings, method: "Trainable[Any]") -> None:
 DECISIVE = ("method", "augment", "precision", "random_seed")
 """Options of the level that are those of one training."""
 
-PATHS = ("estimate_weights", "weights", "parameters")
-"""Settings of methods and simulators that say where something lies: what lies there may have moved."""
-
 
 def _check_out_dir(settings: TrainSettings, text: str, split: Split) -> None:
     """Raise ``InputError``, naming the first that differs, if OUT_DIR holds a training of other settings or split.
@@ -119,7 +119,7 @@ def _decisive(text: str, split: Split) -> dict[str, Any]:
     tables = tomllib.loads(text)
     found = {name: tables.get("run", {}).get(name) for name in DECISIVE}
     for table in PARTS:
-        found |= {f"{table}.{key}": value for key, value in tables.get(table, {}).items() if key not in PATHS}
+        found |= {f"{table}.{key}": value for key, value in tables.get(table, {}).items() if key not in PLACES}
     return found | {f"split.{part}": ", ".join(getattr(split, part)) for part in SPLIT_PARTS}
 
 
@@ -294,7 +294,7 @@ def resolve(settings: TrainSettings, method: "Trainable[Any]") -> Any:
             f"Expected a --preset of {method.name} out of {', '.join(presets)}, found '{settings.preset}'; change it."
         )
         raise InputError(message, code="unknown-choice", option="preset", value=settings.preset)
-    chosen = {**presets[settings.preset], **settings.method_options}
+    chosen = {**presets[settings.preset], **with_lasting_places(settings.method_options)}
     with usable_settings("method", method.name):
         return method.about.settings(**chosen, device=choose_device(settings.device))
 

@@ -212,6 +212,14 @@ def test_weights_that_have_moved_are_still_the_same(raw, tmp_path):
         simulated_with(first)
 
 
+def test_the_settings_name_weights_that_can_be_found_from_any_folder(raw, tmp_path, monkeypatch, capsys):
+    untrained_weights("h2lo", tmp_path / "weights", contrasts=("T1w",), features=8)
+    monkeypatch.chdir(tmp_path)
+    words = ["--simulator", "h2lo", "--contrasts", "T1w", "--weights", "weights", "--dry-run"]
+    assert main([str(raw), "out", "simulate", *words]) == 0
+    assert f'weights = "{tmp_path / "weights"}"' in capsys.readouterr().out
+
+
 def test_another_source_is_refused_and_left_alone(made, raw, tmp_path, capsys):
     other = tmp_path / "raw"
     shutil.copytree(raw, other)

@@ -178,6 +178,20 @@ def test_splits_that_leak_or_name_nobody(dataset: Path, tmp_path: Path, capsys, 
     assert not (tmp_path / "out" / "weights.safetensors").exists()
 
 
+def test_the_settings_name_files_that_can_be_found_from_any_folder(
+    dataset: Path, trained: Path, tmp_path: Path, monkeypatch, capsys
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    small_weights(tmp_path)
+    words = ["--augment", "none", "--method", "cfm", "--set", "estimate_weights=estimate", "--split"]
+    assert main([str(dataset), "out", "train", *words, str(split(tmp_path)), "--dry-run"]) == 0
+    assert f'estimate_weights = "{tmp_path / "estimate"}"' in capsys.readouterr().out
+    Path("first").symlink_to(trained)
+    words = ["--split", str(split(tmp_path)), "--init-weights", "first", "--dry-run"]
+    assert run(dataset, tmp_path / "out", *words) == 0
+    assert f'init_weights = "{trained.resolve()}"' in capsys.readouterr().out
+
+
 def test_first_weights_must_not_have_seen_the_test(dataset: Path, trained: Path, tmp_path: Path, capsys) -> None:
     swapped = split(tmp_path, train=["03"], test=["01"])
     assert run(dataset, tmp_path / "out", "--split", str(swapped), "--init-weights", str(trained)) == 2
