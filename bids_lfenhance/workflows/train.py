@@ -3,12 +3,15 @@
 import dataclasses
 import os
 import tomllib
+import zlib
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..bids.atomic import atomic_write, locked
+from ..bids.describe import merged
 from ..config import TrainSettings, to_toml
 from ..config.files import PARTS
 from ..config.train import PLAIN
@@ -57,6 +60,7 @@ def run_train(settings: TrainSettings) -> str:
     simulator = {} if settings.augment in PLAIN else {"simulator": simulation(settings)["simulator_settings"]}
     text = to_toml(settings, method=settings_to_give(method.about, own), **simulator)
     _check_out_dir(settings, text, split)
+    to_stderr(*merged(_thick_high_field(jobs)))
     if settings.dry_run:
         fitted = f"arnold is fitted to {len(pairs)} pair(s) of the training subjects" if pairs else ""
         return "\n".join((describe(settings, jobs, split), fitted, text))
@@ -85,6 +89,19 @@ def _check_pack(settings: TrainSettings, method: "Trainable[Any]") -> None:
     if settings.pack and settings.pack.exists():
         message = f"Expected a new folder for --pack, found {settings.pack}; choose another, or delete it."
         raise InputError(message, code="folder-exists", path=settings.pack)
+
+
+def _thick_high_field(jobs: Sequence[Job]) -> list[str]:
+    """A sentence on each image of high field that is thick by its header; one that cannot be read is refused later."""
+    import nibabel as nib
+
+    from ..imaging.headers import thick_voxels
+
+    found: list[str] = []
+    for path in dict.fromkeys(Path(path) for job in jobs for *_, path in job.high):
+        with suppress(OSError, ValueError, EOFError, zlib.error, nib.filebasedimages.ImageFileError):
+            found += thick_voxels(path.name, nib.load(path).affine)  # type: ignore[attr-defined]
+    return found
 
 
 DECISIVE = ("method", "augment", "precision", "random_seed")
