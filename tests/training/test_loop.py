@@ -4,6 +4,7 @@ import errno
 import json
 import logging
 import shutil
+import time
 import tomllib
 from collections.abc import Mapping
 from dataclasses import replace
@@ -22,6 +23,8 @@ from bids_lfenhance.methods import get_trainable
 from bids_lfenhance.nn.example import Example
 from bids_lfenhance.nn.weights import load_weights
 from bids_lfenhance.simulators.online.source import OnlineSource
+from bids_lfenhance.training import loop
+from bids_lfenhance.training.checkpoint import seconds_spent
 from bids_lfenhance.training.curves import read_curves
 from bids_lfenhance.training.loop import train
 from bids_lfenhance.training.patches import Augmentation
@@ -260,6 +263,22 @@ def test_the_time_given_ends_it_in_good_order_and_more_time_goes_on(tmp_path: Pa
     assert (tmp_path / "short" / "weights.safetensors").is_file()
     assert train(TOY, ToySettings(), examples, SPLIT, tmp_path / "short", options, quiet).steps == 1
     assert train(TOY, ToySettings(), examples, SPLIT, tmp_path / "short", OPTIONS, quiet).steps == 8
+
+
+def test_all_of_the_time_is_counted_and_none_of_it_twice(
+    tmp_path: Path, examples: list[Example], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slow(run: Any, state: Any) -> Any:
+        time.sleep(0.2)
+        return run
+
+    monkeypatch.setattr(loop, "with_measured", slow)
+    cut = train(TOY, ToySettings(), examples, SPLIT, tmp_path, replace(OPTIONS, max_seconds=1e-9), quiet)
+    assert seconds_spent(tmp_path / "checkpoint") == cut.seconds > 0.2
+    whole = train(TOY, ToySettings(), examples, SPLIT, tmp_path, OPTIONS, quiet)
+    assert whole.finished
+    assert whole.seconds > cut.seconds + 0.2
+    assert train(TOY, ToySettings(), examples, SPLIT, tmp_path, OPTIONS, quiet).seconds == whole.seconds
 
 
 def test_only_the_networks_of_a_phase_move_and_both_learn(
