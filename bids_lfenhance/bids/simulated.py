@@ -44,7 +44,7 @@ Made by {app} {version} from the high field of "{name}": every low-field image h
   file with its SHA-256.
 - `Simulation` in a sidecar is everything that was drawn: with the source file it gives the same image again.
 - Other sessions, where there are any, hold the high field as it was.
-- `code/simulate.toml` has the settings: `bids_lfenhance SOURCE OUT simulate --config-file simulate.toml`.
+- `code/simulate.toml` has the settings: `bids_lfenhance SOURCE OUT simulate --config-file code/simulate.toml`.
 
 The licence and the terms of the source dataset apply. Research use only.
 """

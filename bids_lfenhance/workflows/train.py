@@ -312,8 +312,9 @@ def resolve(settings: TrainSettings, method: "Trainable[Any]") -> Any:
         )
         raise InputError(message, code="unknown-choice", option="preset", value=settings.preset)
     chosen = {**presets[settings.preset], **with_lasting_places(settings.method_options)}
+    device = choose_device(settings.device)
     with usable_settings("method", method.name):
-        return method.about.settings(**chosen, device=choose_device(settings.device))
+        return method.about.settings(**chosen, device=device)
 
 
 def make_examples(jobs: Sequence[Job], root: Path, nprocs: int) -> list[str]:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import shutil
 import signal
 import subprocess
@@ -323,7 +324,8 @@ def test_a_dry_run_refuses_too_little_memory_as_the_run_does(raw, tmp_path):
 
 
 def test_the_settings_it_leaves_make_it_again(made, raw, tmp_path):
-    recipe = made / "code" / "simulate.toml"
+    (said,) = re.findall(r"--config-file ([^`]+)", (made / "README.md").read_text())
+    recipe = made / said
     words = ["--config-file", str(recipe), "--high-field", "copy", "--nprocs", "1", "--participant-label", "01"]
     assert main([str(raw), str(tmp_path / "out"), "simulate", *words]) == 0
     again = {name: digest for name, digest in files(tmp_path / "out").items() if name.startswith("sub-01")}

@@ -249,6 +249,16 @@ def test_a_training_without_a_step_is_refused_by_the_dry_run(dataset: Path, tmp_
     assert "one step to train pfsr" in capsys.readouterr().err
 
 
+def test_a_gpu_that_is_not_there_is_no_fault_of_the_settings(
+    dataset: Path, tmp_path: Path, monkeypatch, capsys
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    assert run(dataset, tmp_path / "out", "--split", str(split(tmp_path)), "--device", "cuda", "--dry-run") == 2
+    said = capsys.readouterr().err
+    assert "Expected a GPU for --device cuda" in said
+    assert "--help-method" not in said
+
+
 def test_dry_run_tells_and_writes_nothing(dataset: Path, tmp_path: Path, capsys) -> None:
     assert run(dataset, tmp_path / "out", "--split", str(split(tmp_path)), "--dry-run") == 0
     said = capsys.readouterr().out
