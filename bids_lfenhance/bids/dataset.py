@@ -20,6 +20,9 @@ APP = "bids_lfenhance"
 BIDS_VERSION = "1.10.0"
 TEMPLATEFLOW = "https://github.com/templateflow/templateflow"
 LOCK = Path("logs", ".lock")
+NAME_SUFFIX = ": enhanced low field"
+"""What the name of a derivative has after that of its source."""
+
 _RELEASE = re.compile(r"^[#\s]*\[?v?(\d+(?:\.\d+)+\S*?)\]?\s*[-–(]*\s*(?:\d{4}-\d\d-\d\d|$)", re.MULTILINE)
 IMAGE_VARIABLE = "BIDS_LFENHANCE_IMAGE"
 """Environment variable that the container's recipe sets to the tag of the image."""
@@ -169,18 +172,18 @@ def source_description(bids_dir: Path) -> dict[str, Any]:
     return optional_json(bids_dir / "dataset_description.json")
 
 
-def check_same_source(out_dir: Path, bids_dir: Path) -> str:
-    """Raise ``InputError`` if a derivative was made of another raw dataset: of another name, at another place.
+def check_same_source(out_dir: Path, bids_dir: Path, link: str = "raw", suffix: str = NAME_SUFFIX) -> str:
+    """Raise ``InputError`` if OUT_DIR was made of another dataset: of another name, at another place.
 
-    Returns a warning where only the name differs (it was changed, or another dataset is mounted at the same place now),
-    or only the place though the old one is still there; else "". A name that was never filled in tells no datasets
-    apart.
+    ``link`` is the source's name in OUT_DIR's ``DatasetLinks``, ``suffix`` what follows the source's name in that of
+    OUT_DIR. Returns a warning where only the name differs (it was changed, or another dataset is mounted at the same
+    place now), or only the place though the old one is still there; else "". A name that was never filled in tells no
+    datasets apart.
     """
     before, source = optional_json(out_dir / "dataset_description.json"), source_description(bids_dir)
-    now = derivative_description(out_dir, bids_dir, source, "")
-    links = [one.get("DatasetLinks") for one in (before, now)]
-    places = [link.get("raw") if isinstance(link, dict) else None for link in links]
-    names = [str(one.get("Name")).partition(": enhanced low field")[0] for one in (before, now)]
+    links = before.get("DatasetLinks")
+    places = [links.get(link) if isinstance(links, dict) else None, raw_link(out_dir, bids_dir)]
+    names = [str(before.get("Name")).removesuffix(suffix), str(source.get("Name", bids_dir.name))]
     same, unnamed, there = names[0] == names[1], names[0].upper().startswith("TODO"), _is_there(places[0])
     if not before or (same and (places[0] == places[1] or not (there or unnamed))):
         return ""
@@ -208,7 +211,7 @@ def _is_there(place: object) -> bool:
 def derivative_description(out_dir: Path, bids_dir: Path, source: Mapping[str, Any], version: str) -> dict[str, Any]:
     """The dataset_description.json of the derivative."""
     description: dict[str, Any] = {
-        "Name": f"{source.get('Name', bids_dir.name)}: enhanced low field",
+        "Name": f"{source.get('Name', bids_dir.name)}{NAME_SUFFIX}",
         "BIDSVersion": BIDS_VERSION,
         "DatasetType": "derivative",
         "GeneratedBy": [generated_by(version, os.environ)],

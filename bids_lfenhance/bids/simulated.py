@@ -12,6 +12,7 @@ from .dataset import (
     APP,
     BIDS_VERSION,
     check_ours,
+    check_same_source,
     generated_by,
     json_text,
     raw_link,
@@ -43,7 +44,7 @@ Made by {app} {version} from the high field of "{name}": every low-field image h
   file with its SHA-256.
 - `Simulation` in a sidecar is everything that was drawn: with the source file it gives the same image again.
 - Other sessions, where there are any, hold the high field as it was.
-- `code/simulate.toml` has the settings: `bids_lfenhance SOURCE OUT simulate --config-file simulate.toml`.
+- `code/simulate.toml` has the settings: `bids_lfenhance SOURCE OUT simulate --config-file code/simulate.toml`.
 
 The licence and the terms of the source dataset apply. Research use only.
 """
@@ -57,9 +58,9 @@ def write_simulated_dataset(out_dir: Path, bids_dir: Path, version: str, toml: s
     """Write the files at the root of the dataset; a README.md or CHANGES that is there stays.
 
     ``toml`` is the TOML of the settings that change an image. Raise ``InputError`` if the folder holds
-    another dataset, or one made with other settings.
+    another dataset, or one made with other settings or of another source.
     """
-    check_folder(out_dir, toml)
+    check_folder(out_dir, bids_dir, toml)
     source = source_description(bids_dir)
     name = str(source.get("Name", bids_dir.name))
     texts = {
@@ -71,7 +72,7 @@ def write_simulated_dataset(out_dir: Path, bids_dir: Path, version: str, toml: s
     if columns := columns_of(bids_dir):
         texts["participants.json"] = json_text(columns)
     with locked(out_dir / LOCK):
-        check_folder(out_dir, toml)
+        check_folder(out_dir, bids_dir, toml)
         for file, text in texts.items():
             if file not in THEIRS or not (out_dir / file).exists():
                 write_changed(out_dir / file, text)
@@ -84,8 +85,11 @@ def add_participants(out_dir: Path, bids_dir: Path, subjects: Iterable[str]) -> 
         write_changed(path, merged_participants(path, bids_dir, subjects))
 
 
-def check_folder(out_dir: Path, toml: str) -> None:
-    """Raise ``InputError`` if the folder holds another dataset, or one made with other settings."""
+def check_folder(out_dir: Path, bids_dir: Path, toml: str) -> str:
+    """A sentence where the folder may hold what was made of another source, else an empty text.
+
+    Raise ``InputError`` if it holds another dataset, or one made with other settings or, surely, of another source.
+    """
     check_ours(out_dir, "raw")
     if not (out_dir / "dataset_description.json").exists() and any(out_dir.glob("sub-*")):
         raise InputError(
@@ -95,6 +99,7 @@ def check_folder(out_dir: Path, toml: str) -> None:
             path=out_dir,
         )
     _check_settings(out_dir, toml)
+    return check_same_source(out_dir, bids_dir, SOURCE, NAME_SUFFIX)
 
 
 def _check_settings(out_dir: Path, toml: str) -> None:

@@ -107,13 +107,13 @@ def _simulate(settings: SimulateSettings) -> int:
     plan = make_simulation_plan(settings)
     tasks = make_tasks(settings, plan, options)
     toml = simulation_toml(settings, options, plan.contrasts)
-    check_folder(settings.out_dir, toml)
+    renamed = check_folder(settings.out_dir, settings.bids_dir, toml)
     processes(settings)  # refused for want of memory, in a dry run too
     if settings.dry_run:
         stacks = settings.draws * sum(len(task.presets) for task in tasks.values())
         print_lines(describe_simulation(plan, settings.draws, stacks), "", to_toml(settings, simulator=options))
         return FAILED if plan.failed else DONE
-    _to_stderr(*(f"Warning: {warning}" for warning in merged(plan.warnings)))
+    _to_stderr(*(f"Warning: {warning}" for warning in (*filter(None, [renamed]), *merged(plan.warnings))))
     outcome = run_simulation(settings, plan, tasks, toml)
     _to_stderr(*(f"Warning: {note}" for note in outcome.notes))
     print_lines(summary(outcome, plan, settings))
@@ -126,6 +126,7 @@ def _participant(settings: Settings) -> int:
     from ..bids.filters import scan_choice
     from ..bids.plan import describe, make_plan, why_nothing
     from ..nn.device import choose_device
+    from ..workflows.in_sample import with_seen_subjects
     from ..workflows.run import (
         check_request,
         make_run_spec,
@@ -138,6 +139,7 @@ def _participant(settings: Settings) -> int:
     device = choose_device(settings.device)
     method_settings = resolve_method(settings, device)
     spec = make_run_spec(settings, method_settings, device)
+    plan = with_seen_subjects(plan, spec)
     check_ours(settings.out_dir)
     renamed = check_same_source(settings.out_dir, settings.bids_dir)
     check_request(settings, spec)

@@ -58,7 +58,10 @@ class TrainSettings(Common):
     validate_every: int | None = option(None, "steps between validations (default: 200)", TRAINING)
     patience: int | None = option(None, "validations without gain after which to stop (default: never)", TRAINING)
     max_minutes: float | None = option(
-        None, "stop in good order after this many minutes; a validation may come on top", TRAINING
+        None,
+        "stop in good order after the step in which so many minutes are over; the first step fills the pool of heads, "
+        "and a last validation and what is measured in the end come on top (docs/training.md)",
+        TRAINING,
     )
 
     pack: Path | None = option(

@@ -17,6 +17,9 @@ from .header_notes import IMAGE, check_values, header_warnings
 ZOOM_RANGE = (0.05, 20.0)
 """Voxel sizes outside this range, mm, are a damaged header."""
 
+THICK_MM = 4.0
+"""Longest side of a voxel that high field should have, mm: as the coarsest direction at the participant level."""
+
 FIELD_OF_VIEW = (40.0, 600.0)
 """A head's field of view lies between these along every axis, mm."""
 
@@ -55,6 +58,14 @@ def check_scan(path: Path, image: nib.Nifti1Image) -> tuple[nib.Nifti1Image, tup
     header.set_data_dtype(np.float32)
     header.set_slope_inter(1, 0)
     return nib.Nifti1Image(data, affine, header), tuple(warnings + more)
+
+
+def thick_voxels(name: str, affine: np.ndarray) -> tuple[str, ...]:
+    """A sentence where voxels of high field (``affine`` voxel → RAS+ mm) are longer than ``THICK_MM``, else none."""
+    longest = round(max(zooms_of(affine)), 2)
+    if longest <= THICK_MM:
+        return ()
+    return (f"{name} is high field with voxels {longest:.3g} mm long, expected at most {THICK_MM:g} mm: it is thick.",)
 
 
 def copies(images: Mapping[str, nib.Nifti1Image]) -> list[str]:

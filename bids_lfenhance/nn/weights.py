@@ -191,6 +191,21 @@ def is_address(source: str) -> bool:
     return source.startswith(("https://", "http://", "file://"))
 
 
+PLACES = ("weights", "estimate_weights", "parameters")
+"""Settings of methods and simulators that say where something lies: what lies there may have moved."""
+
+
+def with_lasting_places(options: JsonObject) -> JsonObject:
+    """The options, paths of ``PLACES`` absolute: a file of settings is also read from another folder."""
+    return {key: lasting_place(value) if key in PLACES else value for key, value in options.items()}
+
+
+def lasting_place(source: str) -> str:
+    """Where weights or parameters lie, as it is said from any folder; a name or an address stays as it is."""
+    is_name = source in ("", "auto") or source in registry() or is_address(source)
+    return source if is_name or not Path(source).exists() else str(Path(source).resolve())
+
+
 def cache_folder() -> Path:
     """Where downloaded weights are kept: ``$BIDS_LFENHANCE_WEIGHTS``, or a folder of the user's cache."""
     named = os.environ.get(CACHE)

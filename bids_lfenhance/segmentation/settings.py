@@ -11,10 +11,14 @@ from ..nn.settings import Checked, JsonObject, setting
 class RegionsNetwork(Checked):
     """What shapes the network; the weights store it. The defaults are as large as SynthSeg's network."""
 
-    width: int = field(default=64, metadata=setting("features of the first level; level n has n times as many"))
-    levels: int = field(default=5, metadata=setting("levels of the network, each half as fine as the one before"))
+    width: int = field(
+        default=64, metadata=setting("features of the first level; level n has n times as many", least=1)
+    )
+    levels: int = field(
+        default=5, metadata=setting("levels of the network, each half as fine as the one before", least=1)
+    )
     patch: int = field(
-        default=128, metadata=setting("voxels a side of what is seen of a head, an eighth more front to back")
+        default=128, metadata=setting("voxels a side of what is seen of a head, an eighth more front to back", least=16)
     )
 
     @property
@@ -32,9 +36,9 @@ class RegionsNetwork(Checked):
 class RegionsTraining(Checked):
     """How the network learns; the weights store it."""
 
-    steps: int = field(default=100_000, metadata=setting("optimiser steps"))
-    rate: float = field(default=1e-3, metadata=setting("learning rate at its height"))
-    batch: int = field(default=2, metadata=setting("heads per step"))
+    steps: int = field(default=100_000, metadata=setting("optimiser steps", least=1))
+    rate: float = field(default=1e-3, metadata=setting("learning rate at its height", above=0))
+    batch: int = field(default=2, metadata=setting("heads per step", least=1))
 
 
 @dataclass(frozen=True)

@@ -71,10 +71,10 @@ class ArnoldSettings(Checked):
         metadata=setting("JSON file by contrast that replaces the four above; the train level fits it"),
     )
     motion_mm: float = field(
-        default=0.0, metadata=setting("motion between stacks: shift along each axis, mm, SD", least=0)
+        default=0.0, metadata=setting("motion between stacks: shift along each axis, mm, SD", least=0, most=20)
     )
     motion_deg: float = field(
-        default=0.0, metadata=setting("motion between stacks: turn about each axis, degrees, SD", least=0)
+        default=0.0, metadata=setting("motion between stacks: turn about each axis, degrees, SD", least=0, most=20)
     )
 
 

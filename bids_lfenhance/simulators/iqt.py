@@ -37,10 +37,10 @@ class IqtSettings(Checked):
         default=False, metadata=setting("magnitude of complex noise; off: white Gaussian", "Lin et al.")
     )
     motion_mm: float = field(
-        default=0.0, metadata=setting("motion between stacks: shift along each axis, mm, SD", least=0)
+        default=0.0, metadata=setting("motion between stacks: shift along each axis, mm, SD", least=0, most=20)
     )
     motion_deg: float = field(
-        default=0.0, metadata=setting("motion between stacks: turn about each axis, degrees, SD", least=0)
+        default=0.0, metadata=setting("motion between stacks: turn about each axis, degrees, SD", least=0, most=20)
     )
 
 

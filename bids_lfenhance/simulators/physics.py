@@ -32,18 +32,18 @@ class PhysicsSettings(Checked):
     """Options of ``physics``; the spread that a network should see in training."""
 
     motion_mm: float = field(
-        default=0.8, metadata=setting("motion between stacks: shift along each axis, mm, SD", least=0)
+        default=0.8, metadata=setting("motion between stacks: shift along each axis, mm, SD", least=0, most=20)
     )
     motion_deg: float = field(
-        default=0.8, metadata=setting("motion between stacks: turn about each axis, degrees, SD", least=0)
+        default=0.8, metadata=setting("motion between stacks: turn about each axis, degrees, SD", least=0, most=20)
     )
-    bias: float = field(default=0.1, metadata=setting("SD of each coefficient of the log bias field", least=0))
+    bias: float = field(default=0.1, metadata=setting("SD of each coefficient of the log bias field", least=0, most=1))
     snr: float | None = field(
         default=None, metadata=setting("white-matter SNR; 0: no noise (None: the preset's)", least=0)
     )
-    snr_jitter: float = field(default=0.2, metadata=setting("lognormal SD of the SNR", least=0))
+    snr_jitter: float = field(default=0.2, metadata=setting("lognormal SD of the SNR", least=0, most=2))
     contrast_jitter: float = field(
-        default=0.05, metadata=setting("lognormal SD of each tissue's contrast factor", least=0)
+        default=0.05, metadata=setting("lognormal SD of each tissue's contrast factor", least=0, most=1)
     )
     contrast_back: float = field(
         default=0.0,
@@ -55,11 +55,11 @@ class PhysicsSettings(Checked):
         ),
     )
     fwhm: float = field(
-        default=1.0, metadata=setting("width of the profile over the preset's, all axes together", above=0)
+        default=1.0, metadata=setting("width of the profile over the preset's, all axes together", above=0, most=5)
     )
     fwhm_jitter: float = field(
         default=0.05,
-        metadata=setting("lognormal SD of the resolution, in plane and through it each by itself", least=0),
+        metadata=setting("lognormal SD of the resolution, in plane and through it each by itself", least=0, most=1),
     )
     contrast_form: Form = field(
         default="factor",

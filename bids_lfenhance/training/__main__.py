@@ -41,7 +41,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--max-minutes",
         type=float,
         default=9.0,
-        help="of this call, pool and all; a validation may come on top (default: 9)",
+        help="of this call: it ends after the step in which they are over, and the first step fills the pool; a last "
+        "validation and what is measured in the end come on top (default: 9)",
     )
     asked = parser.parse_args(argv)
     try:

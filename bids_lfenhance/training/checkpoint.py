@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from ..bids.atomic import atomic_folder
+from ..bids.atomic import atomic_folder, atomic_write
 from ..errors import InputError
 from ..nn.ema import WeightEMA, flat_state, set_state
 
@@ -111,6 +111,13 @@ def seconds_spent(folder: Path) -> float:
         except (OSError, ValueError, KeyError):
             continue
     return 0.0
+
+
+def note_seconds(folder: Path, seconds: float) -> None:
+    """Put into the newest checkpoint what was spent after it too: on a last validation, and on what is measured."""
+    for path in sorted(folder.glob("stage*-step*"))[-1:]:
+        record = json.loads((path / RECORD).read_text(encoding="utf-8"))
+        atomic_write(path / RECORD, json.dumps(record | {"seconds": seconds}, indent=1))
 
 
 def restore(state: State, updates: int, tensors: Mapping[str, Tensor]) -> None:

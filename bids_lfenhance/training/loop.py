@@ -21,7 +21,7 @@ from ..nn.source import Position, Source
 from ..nn.stage import Phase, Stage
 from ..resources import available_cpus
 from .card import Trained, write_results
-from .checkpoint import State, save_checkpoint
+from .checkpoint import State, note_seconds, save_checkpoint
 from .guards import deterministic, stop_requested
 from .parallel import process_group
 from .patches import MicroBatch, Prefetch, examples_of_stage
@@ -67,6 +67,7 @@ def train(
         show = progress if progress is not None and group.writes else Bar(group.writes)
         run, state = prepare(method, settings, examples, split, Path(out_dir), options, group, show, stop, source)
         done = state.progress
+        begun = done.stage < len(run.stages)
         clock -= done.seconds
         try:
             while done.stage < len(run.stages) and not group.any(_out_of_time(run, state)):
@@ -77,9 +78,11 @@ def train(
                 show.close()
         _use_best(state)
         run = with_measured(run, state)
-        done.seconds = time.monotonic() - clock
+        if begun:  # else all of it was counted before
+            done.seconds = time.monotonic() - clock
         run.curves.draw(now=True)
         if group.writes:
+            note_seconds(run.folder / "checkpoint", done.seconds)
             write_results(run, state, split)
         group.barrier()
         unchanged = bool(run.options.start) and done.best is not None and not done.best_step

@@ -121,7 +121,7 @@ def prepare(
         check_unseen(split, options.start)
     check_no_leakage(split, training_subjects_of(examples, options.start, settings))
     source = source or _source(method, parts["train"], settings, options)
-    stages = method.stages(settings)
+    stages = stages_of(method, settings)
     nets = _networks(method, settings, options, group)
     half = use_precision(nets, options.precision, group.device)
     identity = identity_of(method, settings, examples, split, options, half, source)
@@ -149,6 +149,18 @@ def prepare(
         trainable, curves, show, stop,
     )  # fmt: skip
     return run, state
+
+
+def stages_of(method: Trainable[S], settings: S) -> tuple[Stage, ...]:
+    """The stages of a training; raise InputError where there is none, or one without a step."""
+    stages = method.stages(settings)
+    if not stages or any(stage.steps < 1 for stage in stages):
+        found = ", ".join(f"{stage.steps} in {stage.name}" for stage in stages) or "none"
+        raise InputError(
+            f"Expected at least one step to train {method.name} by, found {found}; give more with --set.",
+            code="no-steps",
+        )
+    return stages
 
 
 def _source(method: Trainable[S], examples: Sequence[Example], settings: S, options: TrainOptions) -> Source:
@@ -231,10 +243,14 @@ def identity_of(
     half: bool,
     source: Source,
 ) -> str:
-    """The hash of all that decides the result: a checkpoint is only gone on from where it is the same."""
+    """The hash of all that decides the result: a checkpoint is only gone on from where it is the same.
+
+    The estimate counts by its content, which ``source`` tells, not by where it lies.
+    """
+    stored = stored_settings(method.about, settings)
     content = {
         "method": method.name,
-        "settings": stored_settings(method.about, settings),
+        "settings": {name: value for name, value in stored.items() if name != "estimate_weights"},
         "split": dataclasses.asdict(split) | {"how": None},
         "examples": [[e.person, e.session, e.kind, e.scales, e.origin, e.sources] for e in examples],
         "source": source.identity,

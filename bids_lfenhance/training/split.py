@@ -62,8 +62,10 @@ def make_split(subjects: Iterable[str], seed: int, fold: tuple[int, int] | None 
         k, n = fold
         if not (1 <= k <= n and 2 <= n <= len(persons)):
             raise InputError(
-                f"Expected fold K of N with K from 1 to N and N from 2 to {len(persons)} subjects, found {k} of {n}; "
-                "change it."
+                f"Expected from 2 to {len(persons)} folds, as many as subjects at most, and one of them, counted from "
+                f"0, found {n} folds and number {k - 1}; change --folds or --fold.",
+                code="bad-split",
+                folds=n,
             )
         test = order[k - 1 :: n]
         how = f"fold {k} of {n}, seed {seed}"

@@ -8,7 +8,7 @@ from ..bids.scans import sha256
 from ..bids.sidecars import read_json, split_name
 from ..bids.simulated import SOURCE
 from ..errors import InputError
-from ..imaging.headers import open_scan
+from ..imaging.headers import open_scan, thick_voxels
 from ..imaging.preprocess import prepare_reference
 from ..imaging.volume import Stack
 from ..simulators.presets import named_preset, stack_geometry
@@ -28,7 +28,9 @@ def load_high_field(scans: Sequence[tuple[str, str, Path]]) -> tuple[list[HighFi
     opened = [(name, contrast, *open_scan(path)) for name, contrast, path in scans]
     volume, _, quality = prepare_reference([(name, contrast, image) for name, contrast, image, _ in opened])
     sources = high_field_sources(volume, {contrast: name for name, contrast, *_ in opened})
-    return sources, (*(sentence for *_, warnings in opened for sentence in warnings), *quality["Warnings"])
+    warnings = [sentence for *_, own in opened for sentence in own]
+    warnings += [sentence for name, _, image, _ in opened for sentence in thick_voxels(name, image.affine)]
+    return sources, (*warnings, *quality["Warnings"])
 
 
 def replay_scan(sidecar: Path, source_dir: Path, weights: str | Path | None = None) -> Stack:

@@ -18,6 +18,7 @@ from ..config import SimulateSettings, to_toml
 from ..config.toml import dumps
 from ..errors import InputError
 from ..nn.settings import usable_settings
+from ..nn.weights import with_lasting_places
 from ..simulators import get_simulator
 from ..simulators.presets import named_preset
 
@@ -71,7 +72,8 @@ def make_simulation_plan(settings: SimulateSettings) -> SimulationPlan:
 def simulator_settings(settings: SimulateSettings) -> dict[str, Any]:
     """The simulator's own settings, its defaults filled in; raise ``InputError`` if it cannot use them."""
     with usable_settings("simulator", settings.simulator):
-        return dataclasses.asdict(get_simulator(settings.simulator).settings(**settings.simulator_options))
+        options = with_lasting_places(settings.simulator_options)
+        return dataclasses.asdict(get_simulator(settings.simulator).settings(**options))
 
 
 def simulation_toml(settings: SimulateSettings, options: Mapping[str, Any], contrasts: Sequence[str]) -> str:

@@ -2,22 +2,29 @@
 
 import dataclasses
 import os
+import tomllib
+import zlib
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..bids.atomic import atomic_write, locked
+from ..bids.describe import merged
 from ..config import TrainSettings, to_toml
+from ..config.files import PARTS
 from ..config.train import PLAIN
 from ..errors import InputError, MethodError
 from ..methods import METHODS, description, get_trainable
 from ..nn.settings import usable_settings
+from ..nn.weights import PLACES, lasting_place, with_lasting_places
 from ..resources import available_cpus, available_memory_gb, check_room, limit_threads
 from ..training.jobs import Job, run_job
-from ..training.split import Split, check_no_leakage, check_unseen
+from ..training.split import PARTS as SPLIT_PARTS
+from ..training.split import Split, check_no_leakage, check_unseen, read_split
 from .pool import run_in_workers
-from .training_plan import assign, choose_split, describe, plan_jobs, simulation
+from .training_plan import assign, choose_split, describe, plan_jobs, simulation, to_stderr
 
 if TYPE_CHECKING:
     from ..nn.method import Trainable
@@ -26,6 +33,9 @@ if TYPE_CHECKING:
 MEMORY_GB = 2.0
 """Memory of a process that makes examples, GiB."""
 
+MOST_NAMED = 50
+"""Subjects without an example whose reasons are said, at most."""
+
 
 def run_train(settings: TrainSettings) -> str:
     """Text for the console, once weights, card, curves and the test are on disk; empty on all ranks but the first."""
@@ -33,6 +43,8 @@ def run_train(settings: TrainSettings) -> str:
     from ..training.run import settings_to_give
 
     method = get_trainable(settings.method)
+    if settings.init_weights:
+        settings = dataclasses.replace(settings, init_weights=lasting_place(settings.init_weights))
     _check_pack(settings, method)
     own = resolve(settings, method)
     only = getattr(own, "contrast", "all") if method.about.direction == "hf2lf" else "all"
@@ -47,6 +59,8 @@ def run_train(settings: TrainSettings) -> str:
     pairs = _pairs_of_arnold(settings, jobs, split)
     simulator = {} if settings.augment in PLAIN else {"simulator": simulation(settings)["simulator_settings"]}
     text = to_toml(settings, method=settings_to_give(method.about, own), **simulator)
+    _check_out_dir(settings, text, split)
+    to_stderr(*merged(_thick_high_field(jobs)))
     if settings.dry_run:
         fitted = f"arnold is fitted to {len(pairs)} pair(s) of the training subjects" if pairs else ""
         return "\n".join((describe(settings, jobs, split), fitted, text))
@@ -77,10 +91,61 @@ def _check_pack(settings: TrainSettings, method: "Trainable[Any]") -> None:
         raise InputError(message, code="folder-exists", path=settings.pack)
 
 
+def _thick_high_field(jobs: Sequence[Job]) -> list[str]:
+    """A sentence on each image of high field that is thick by its header; one that cannot be read is refused later."""
+    import nibabel as nib
+
+    from ..imaging.headers import thick_voxels
+
+    found: list[str] = []
+    for path in dict.fromkeys(Path(path) for job in jobs for *_, path in job.high):
+        with suppress(OSError, ValueError, EOFError, zlib.error, nib.filebasedimages.ImageFileError):
+            found += thick_voxels(path.name, nib.load(path).affine)  # type: ignore[attr-defined]
+    return found
+
+
+DECISIVE = ("method", "augment", "precision", "random_seed")
+"""Options of the level that are those of one training."""
+
+
+def _check_out_dir(settings: TrainSettings, text: str, split: Split) -> None:
+    """Raise ``InputError``, naming the first that differs, if OUT_DIR holds a training of other settings or split.
+
+    That is known before the examples are made; the checkpoint itself is asked once they are.
+    """
+    out = settings.out_dir
+    kept = [out / "config.toml", out / "split.json"]
+    begun = any((out / "checkpoint").glob("stage*-step*")) and all(path.is_file() for path in kept)
+    if settings.pack or not begun:
+        return
+    try:
+        there = _decisive(kept[0].read_text(encoding="utf-8"), read_split(kept[1]))
+    except (OSError, ValueError):  # damaged: left to the checkpoint
+        return
+    asked = _decisive(text, split)
+    for key in (key for key in {**there, **asked} if there.get(key) != asked.get(key)):
+        message = (
+            f"Expected the training that is in {out} already ({key} = {there.get(key)}), found {key} = "
+            f"{asked.get(key)}; give another output folder, or delete that one to begin anew."
+        )
+        raise InputError(message, code="other-settings", path=out, key=key)
+
+
+def _decisive(text: str, split: Split) -> dict[str, Any]:
+    """What decides a training, by name, of its settings as TOML and its split."""
+    tables = tomllib.loads(text)
+    found = {name: tables.get("run", {}).get(name) for name in DECISIVE}
+    for table in PARTS:
+        found |= {f"{table}.{key}": value for key, value in tables.get(table, {}).items() if key not in PLACES}
+    return found | {f"split.{part}": ", ".join(getattr(split, part)) for part in SPLIT_PARTS}
+
+
 def _check_stages(settings: TrainSettings, method: "Trainable[Any]", own: Any, jobs: Sequence[Job]) -> None:
-    """Raise ``InputError`` if simulated sessions would be made and never used, or a patch has an odd side."""
-    stages = method.stages(own)
-    if method.about.direction == "regions" and any(side % 2 or side < 2 for stage in stages for side in stage.patch):
+    """Raise ``InputError`` if there is no step, simulated sessions would never be used, or a patch is odd."""
+    from ..training.run import stages_of
+
+    stages = stages_of(method, own)
+    if method.about.direction == "regions" and any(side % 2 for stage in stages for side in stage.patch):
         raise InputError(
             f"Expected an even patch of {method.name}, whose voxels the network takes two by two by two, found "
             f"{stages[0].patch[0]}; change it.",
@@ -247,9 +312,10 @@ def resolve(settings: TrainSettings, method: "Trainable[Any]") -> Any:
             f"Expected a --preset of {method.name} out of {', '.join(presets)}, found '{settings.preset}'; change it."
         )
         raise InputError(message, code="unknown-choice", option="preset", value=settings.preset)
-    chosen = {**presets[settings.preset], **settings.method_options}
+    chosen = {**presets[settings.preset], **with_lasting_places(settings.method_options)}
+    device = choose_device(settings.device)
     with usable_settings("method", method.name):
-        return method.about.settings(**chosen, device=choose_device(settings.device))
+        return method.about.settings(**chosen, device=device)
 
 
 def make_examples(jobs: Sequence[Job], root: Path, nprocs: int) -> list[str]:
@@ -278,6 +344,9 @@ def _by_workers(work: Callable[[Job], Any], jobs: Sequence[Job], nprocs: int, wh
 
         run_in_workers(work, tasks, min(nprocs, len(tasks)), ended)
     if failed:
-        more = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
-        raise MethodError(f"Expected an example of every subject, but {failed[0]}{more}; leave these out, or fix them.")
+        to_stderr(*failed[:MOST_NAMED])
+        raise MethodError(
+            f"Expected an example of every subject, found none of {len(failed)}, whose reasons are above"
+            f"{f' (of the first {MOST_NAMED})' * (len(failed) > MOST_NAMED)}; leave these out, or fix them."
+        )
     return [made[name] for name in tasks]

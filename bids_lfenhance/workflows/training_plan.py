@@ -16,6 +16,7 @@ from ..config import TrainSettings, flag
 from ..config.train import PLAIN
 from ..errors import InputError
 from ..methods import description
+from ..nn.weights import with_lasting_places
 from ..training.jobs import Job
 from ..training.split import PARTS, Split, make_split, read_split
 
@@ -204,7 +205,7 @@ def simulation(settings: TrainSettings) -> dict[str, Any]:
     """Inputs of every simulating job: simulator, its settings, contrasts."""
     from ..training.sessions import SPREAD
 
-    options = {**SPREAD.get(settings.augment, {}), **settings.simulator_options}
+    options = {**SPREAD.get(settings.augment, {}), **with_lasting_places(settings.simulator_options)}
     return {"simulator": settings.augment, "simulator_settings": options, "contrasts": settings.contrasts}
 
 

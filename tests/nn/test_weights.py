@@ -12,7 +12,13 @@ import torch
 from torch import nn
 
 from bids_lfenhance.nn import weights
-from bids_lfenhance.nn.weights import default_weights, load_weights, save_weights
+from bids_lfenhance.nn.weights import (
+    default_weights,
+    lasting_place,
+    load_weights,
+    save_weights,
+    with_lasting_places,
+)
 
 from ..refusals import refused
 
@@ -127,6 +133,16 @@ def test_a_folder_of_the_same_name_as_bundled_weights_is_asked_about(
     monkeypatch.chdir(folder.parent)
     refuses("ambiguous-weights", "run", name="run")
     assert load_weights("./run", "toy", ()).card == "# card\n"
+
+
+def test_a_path_is_said_from_any_folder_and_a_name_stays_one(
+    tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder.parent)
+    (folder.parent / "auto").mkdir()
+    given = {"weights": folder.name, "estimate_weights": "auto", "parameters": "", "precision": folder.name}
+    assert with_lasting_places(given) == given | {"weights": str(folder.resolve())}
+    assert lasting_place("nowhere") == "nowhere"
 
 
 def test_weights_of_other_networks_are_refused_in_a_sentence(folder: Path) -> None:

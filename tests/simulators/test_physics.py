@@ -199,7 +199,16 @@ def test_the_contrast_may_lie_anywhere_between_all_of_the_change_and_none() -> N
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"snr": float("nan")}, {"snr": -4.0}, {"fwhm": 0.0}, {"bias": -1.0}, {"contrast_back": 1.5}]
+    "wrong",
+    [
+        {"snr": float("nan")},
+        {"snr": -4.0},
+        {"fwhm": 0.0},
+        {"bias": -1.0},
+        {"contrast_back": 1.5},
+        {"fwhm": 100},
+        {"motion_deg": 400},
+    ],
 )
 def test_settings_that_no_scanner_has_are_refused(wrong):
     with refused("bad-setting"):

@@ -3,6 +3,8 @@
 import errno
 import json
 import logging
+import shutil
+import time
 import tomllib
 from collections.abc import Mapping
 from dataclasses import replace
@@ -17,15 +19,21 @@ from safetensors.torch import load_file
 
 from bids_lfenhance.errors import InputError, Interrupted, MethodError
 from bids_lfenhance.evaluation.image_metrics import image_metrics
+from bids_lfenhance.methods import get_trainable
 from bids_lfenhance.nn.example import Example
 from bids_lfenhance.nn.weights import load_weights
+from bids_lfenhance.simulators.online.source import OnlineSource
+from bids_lfenhance.training import loop
+from bids_lfenhance.training.checkpoint import seconds_spent
 from bids_lfenhance.training.curves import read_curves
 from bids_lfenhance.training.loop import train
 from bids_lfenhance.training.patches import Augmentation
-from bids_lfenhance.training.run import TrainOptions, training_subjects_of
+from bids_lfenhance.training.run import TrainOptions, identity_of, training_subjects_of
 from bids_lfenhance.training.split import Split, read_split
 from bids_lfenhance.training.validate import brain_psnr
+from tests.methods.generative import small_weights
 
+from ..refusals import refused
 from . import toy
 from .toy import CALLS, GAN, TOY, ToySettings, make_example
 
@@ -148,6 +156,19 @@ def test_a_checkpoint_of_another_training_is_refused(tmp_path: Path, examples: l
         train(TOY, ToySettings(), examples, SPLIT, tmp_path, OPTIONS, quiet)
 
 
+def test_an_estimate_that_has_moved_is_still_the_same(tmp_path: Path) -> None:
+    method, bundled = get_trainable("cfm"), load_weights("auto", "fusionnet", ()).path
+
+    def identity(estimate: Path | str) -> str:
+        settings = method.about.settings(estimate_weights=str(estimate))
+        source = OnlineSource([], settings, method.estimate(settings, "fp32"))
+        return identity_of(method, settings, [], SPLIT, OPTIONS, False, source)
+
+    shutil.copy(bundled, tmp_path / "moved.safetensors")
+    assert identity(bundled) == identity(tmp_path / "moved.safetensors")
+    assert identity(bundled) != identity(small_weights(tmp_path)["estimate"])
+
+
 def test_a_full_disk_leaves_the_checkpoint_before(
     tmp_path: Path, examples: list[Example], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -242,6 +263,22 @@ def test_the_time_given_ends_it_in_good_order_and_more_time_goes_on(tmp_path: Pa
     assert (tmp_path / "short" / "weights.safetensors").is_file()
     assert train(TOY, ToySettings(), examples, SPLIT, tmp_path / "short", options, quiet).steps == 1
     assert train(TOY, ToySettings(), examples, SPLIT, tmp_path / "short", OPTIONS, quiet).steps == 8
+
+
+def test_all_of_the_time_is_counted_and_none_of_it_twice(
+    tmp_path: Path, examples: list[Example], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slow(run: Any, state: Any) -> Any:
+        time.sleep(0.2)
+        return run
+
+    monkeypatch.setattr(loop, "with_measured", slow)
+    cut = train(TOY, ToySettings(), examples, SPLIT, tmp_path, replace(OPTIONS, max_seconds=1e-9), quiet)
+    assert seconds_spent(tmp_path / "checkpoint") == cut.seconds > 0.2
+    whole = train(TOY, ToySettings(), examples, SPLIT, tmp_path, OPTIONS, quiet)
+    assert whole.finished
+    assert whole.seconds > cut.seconds + 0.2
+    assert train(TOY, ToySettings(), examples, SPLIT, tmp_path, OPTIONS, quiet).seconds == whole.seconds
 
 
 def test_only_the_networks_of_a_phase_move_and_both_learn(
@@ -342,6 +379,12 @@ def test_the_estimate_behind_a_residual_has_seen_people_too() -> None:
     (people,) = training_subjects_of([], None, SimpleNamespace(estimate_weights="auto")).values()
     assert people == list(load_weights("auto", "fusionnet", ()).trained_on)
     assert people
+
+
+@pytest.mark.parametrize("changed", [{"steps": 0}, {"steps": -1}, {"second": -1}])
+def test_no_step_is_no_training(tmp_path: Path, examples: list[Example], changed: dict[str, int]) -> None:
+    with refused("no-steps"):
+        train(TOY, ToySettings(**changed), examples, SPLIT, tmp_path, OPTIONS, quiet)
 
 
 def test_what_cannot_be_trained_is_said(tmp_path: Path, examples: list[Example]) -> None:

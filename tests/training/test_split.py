@@ -9,6 +9,8 @@ import pytest
 from bids_lfenhance.errors import InputError
 from bids_lfenhance.training.split import Split, check_no_leakage, check_unseen, make_split, read_split, write_split
 
+from ..refusals import refused
+
 PEOPLE = [f"ds/{i:02d}" for i in range(16)]
 
 
@@ -30,8 +32,9 @@ def test_folds_test_everybody_once() -> None:
 
 @pytest.mark.parametrize("fold", [(0, 5), (6, 5), (1, 1), (1, 17)])
 def test_folds_that_do_not_exist(fold: tuple[int, int]) -> None:
-    with pytest.raises(InputError, match="Expected fold"):
+    with refused("bad-split", folds=fold[1]) as caught:
         make_split(PEOPLE, 0, fold=fold)
+    assert f"number {fold[0] - 1};" in str(caught.value), "as --fold counts"
 
 
 def test_one_person_is_too_few() -> None:

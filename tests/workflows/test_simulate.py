@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import shutil
 import signal
 import subprocess
@@ -212,6 +213,14 @@ def test_weights_that_have_moved_are_still_the_same(raw, tmp_path):
         simulated_with(first)
 
 
+def test_the_settings_name_weights_that_can_be_found_from_any_folder(raw, tmp_path, monkeypatch, capsys):
+    untrained_weights("h2lo", tmp_path / "weights", contrasts=("T1w",), features=8)
+    monkeypatch.chdir(tmp_path)
+    words = ["--simulator", "h2lo", "--contrasts", "T1w", "--weights", "weights", "--dry-run"]
+    assert main([str(raw), "out", "simulate", *words]) == 0
+    assert f'weights = "{tmp_path / "weights"}"' in capsys.readouterr().out
+
+
 def test_another_source_is_refused_and_left_alone(made, raw, tmp_path, capsys):
     other = tmp_path / "raw"
     shutil.copytree(raw, other)
@@ -221,6 +230,16 @@ def test_another_source_is_refused_and_left_alone(made, raw, tmp_path, capsys):
     assert run(simulated.settings(other, made, participant_label=("01",))) == 1
     assert "FAILED sub-01: Expected sub-01_ses-SIM_acq-axi_T1w.nii.gz made from the same" in capsys.readouterr().out
     assert {name: digest for name, digest in files(made).items() if name.startswith("sub-")} == before
+
+
+def test_a_dataset_of_another_name_is_refused_before_anything_is_written(made, raw, tmp_path):
+    other = simulated.write_dataset(tmp_path / "raw")
+    description = other / "dataset_description.json"
+    description.write_text(json.dumps(json.loads(description.read_text()) | {"Name": "Others"}))
+    before = files(made)
+    with refused("out-dir-taken", path=made):
+        run(simulated.settings(other, made))
+    assert files(made) == before
 
 
 def test_links_and_an_assumed_field_strength(raw, tmp_path):
@@ -305,7 +324,8 @@ def test_a_dry_run_refuses_too_little_memory_as_the_run_does(raw, tmp_path):
 
 
 def test_the_settings_it_leaves_make_it_again(made, raw, tmp_path):
-    recipe = made / "code" / "simulate.toml"
+    (said,) = re.findall(r"--config-file ([^`]+)", (made / "README.md").read_text())
+    recipe = made / said
     words = ["--config-file", str(recipe), "--high-field", "copy", "--nprocs", "1", "--participant-label", "01"]
     assert main([str(raw), str(tmp_path / "out"), "simulate", *words]) == 0
     again = {name: digest for name, digest in files(tmp_path / "out").items() if name.startswith("sub-01")}

@@ -26,6 +26,7 @@ from bids_lfenhance.training.sessions import simulated_session
 from bids_lfenhance.workflows import train
 from bids_lfenhance.workflows.run import make_run_spec
 from tests.methods.generative import small_weights
+from tests.refusals import refused
 from tests.simulators.sources import phantom_source
 from tests.workflows.simulated import write_scan
 
@@ -135,6 +136,26 @@ def test_other_settings_in_the_same_folder_are_refused(dataset: Path, trained: P
     assert (trained / "config.toml").read_text() == before, "it is that of the weights beside it"
 
 
+@pytest.mark.parametrize(
+    ("more", "key"),
+    [
+        (("--random-seed", "5"), "random_seed"),
+        (("--set", "batch=2"), "method.batch"),
+        (("--set", "simulator.bias=0.2"), "simulator.bias"),
+    ],
+)
+def test_another_training_is_refused_before_its_examples_are_made(
+    dataset: Path, trained: Path, tmp_path: Path, monkeypatch, capsys, more, key: str
+) -> None:
+    monkeypatch.setattr(train, "make_examples", lambda *_: pytest.fail("made for nothing"))
+    given = ("--split", str(split(trained.parent)))
+    for dry in ((), ("--dry-run",)):
+        assert run(dataset, trained, *given, *more, *dry) == 2
+        assert f"found {key} = " in capsys.readouterr().err
+    assert run(dataset, trained, *given, "--dry-run", "--max-minutes", "3") == 0
+    assert run(dataset, trained, "--split", str(split(tmp_path, test=[])), "--dry-run") == 2
+
+
 def test_a_second_training_in_the_same_folder_is_refused_while_the_first_runs(dataset: Path, tmp_path: Path, capsys):
     out = tmp_path / "out"
     with only_training_in(out):
@@ -155,6 +176,20 @@ def test_splits_that_leak_or_name_nobody(dataset: Path, tmp_path: Path, capsys, 
     assert run(dataset, tmp_path / "out", "--split", str(split(tmp_path, **parts))) == 2
     assert sentence in capsys.readouterr().err
     assert not (tmp_path / "out" / "weights.safetensors").exists()
+
+
+def test_the_settings_name_files_that_can_be_found_from_any_folder(
+    dataset: Path, trained: Path, tmp_path: Path, monkeypatch, capsys
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    small_weights(tmp_path)
+    words = ["--augment", "none", "--method", "cfm", "--set", "estimate_weights=estimate", "--split"]
+    assert main([str(dataset), "out", "train", *words, str(split(tmp_path)), "--dry-run"]) == 0
+    assert f'estimate_weights = "{tmp_path / "estimate"}"' in capsys.readouterr().out
+    Path("first").symlink_to(trained)
+    words = ["--split", str(split(tmp_path)), "--init-weights", "first", "--dry-run"]
+    assert run(dataset, tmp_path / "out", *words) == 0
+    assert f'init_weights = "{trained.resolve()}"' in capsys.readouterr().out
 
 
 def test_first_weights_must_not_have_seen_the_test(dataset: Path, trained: Path, tmp_path: Path, capsys) -> None:
@@ -190,6 +225,38 @@ def test_words_that_make_no_sense(dataset: Path, tmp_path: Path, capsys, words, 
     words = [str(split(tmp_path)) if word == "SPLIT" else word for word in words]
     assert main([str(dataset), str(tmp_path / "out"), "train", *words]) == 2
     assert sentence in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("method", "words"),
+    [
+        ("pfsr", "width=0 groups=0 blocks=0 reduction=0 shuffle=0 patch=5 batch=0 rate=-1 finetune_rate=-1"),
+        ("pfsr", "pretrain_steps=-1 finetune_steps=-1 ssim_weight=-1"),
+        ("h2lo", "features=0 lambda_grad=-1 gauss_sigma=0 voxels=0 block=0 steps=0 rate=0 batch=0 patch=5"),
+        ("regions", "width=0 levels=0 patch=0 steps=0 rate=0 batch=0"),
+    ],
+)
+def test_numbers_that_nothing_can_be_trained_with_are_refused(method: str, words: str) -> None:
+    for word in words.split():
+        name, value = word.split("=")
+        with refused("bad-setting", key=name):
+            get_trainable(method).about.settings(**{name: float(value)})
+
+
+def test_a_training_without_a_step_is_refused_by_the_dry_run(dataset: Path, tmp_path: Path, capsys) -> None:
+    given = split(tmp_path)
+    assert run(dataset, tmp_path / "out", "--split", str(given), "--dry-run", "--set", "pretrain_steps=0") == 2
+    assert "one step to train pfsr" in capsys.readouterr().err
+
+
+def test_a_gpu_that_is_not_there_is_no_fault_of_the_settings(
+    dataset: Path, tmp_path: Path, monkeypatch, capsys
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    assert run(dataset, tmp_path / "out", "--split", str(split(tmp_path)), "--device", "cuda", "--dry-run") == 2
+    said = capsys.readouterr().err
+    assert "Expected a GPU for --device cuda" in said
+    assert "--help-method" not in said
 
 
 def test_dry_run_tells_and_writes_nothing(dataset: Path, tmp_path: Path, capsys) -> None:
@@ -272,7 +339,7 @@ def test_a_worker_that_fails_is_a_sentence_not_a_traceback(dataset: Path, tmp_pa
     )
     assert run(dataset, tmp_path / "out", "--split", str(split(tmp_path))) == 1
     said = capsys.readouterr().err
-    assert "sub-01: broken" in said
+    assert all(f"sub-{person}: broken" in said for person in PEOPLE)
     assert "Traceback" not in said
 
 

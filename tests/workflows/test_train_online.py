@@ -54,6 +54,15 @@ def write_heads(folder: Path) -> Path:
     return root
 
 
+def test_high_field_that_is_thick_is_warned_of_before_it_is_learned_from(dataset: Path, tmp_path: Path, capsys) -> None:
+    path = dataset / "sub-01" / "anat" / "sub-01_T1w.nii.gz"
+    nib.save(nib.Nifti1Image(np.ones((60, 60, 20), np.float32), np.diag([1, 1, 5, 1])), path)
+    words = ["train", *SMALL, "--split", str(tmp_path / "split-given.json"), "--dry-run"]
+    assert main([str(dataset), str(tmp_path / "out"), *words]) == 0
+    (said,) = [line for line in capsys.readouterr().err.splitlines() if "5 mm" in line]
+    assert path.name in said
+
+
 @pytest.fixture
 def dataset(tmp_path: Path) -> Path:
     return write_heads(tmp_path)

@@ -26,14 +26,14 @@ class PfsrNetwork(Checked):
             "docs/methods/inr.md",
         ),
     )
-    width: int = field(default=64, metadata=setting("features per layer", "docs/methods/pfsr.md"))
-    groups: int = field(default=4, metadata=setting("residual groups", "docs/methods/pfsr.md"))
-    blocks: int = field(default=3, metadata=setting("blocks per group", "docs/methods/pfsr.md"))
+    width: int = field(default=64, metadata=setting("features per layer", "docs/methods/pfsr.md", least=1))
+    groups: int = field(default=4, metadata=setting("residual groups", "docs/methods/pfsr.md", least=1))
+    blocks: int = field(default=3, metadata=setting("blocks per group", "docs/methods/pfsr.md", least=1))
     reduction: int = field(
-        default=16, metadata=setting("reduction ratio of the channel attention", "docs/methods/pfsr.md")
+        default=16, metadata=setting("reduction ratio of the channel attention", "docs/methods/pfsr.md", least=1)
     )
     shuffle: int = field(
-        default=1, metadata=setting("voxels a side folded into channels; 1, the published form, folds none")
+        default=1, metadata=setting("voxels a side folded into channels; 1, the published form, folds none", least=1)
     )
     attention: Literal["local", "global", "none"] = field(
         default="local",
@@ -47,20 +47,26 @@ class PfsrTraining(Checked):
 
     pretrain_steps: int = field(
         default=22050,
-        metadata=setting("steps on simulated pairs; 0 leaves them out", "150 epochs of 147 subjects, 8 patches each"),
+        metadata=setting(
+            "steps on simulated pairs; 0 leaves them out", "150 epochs of 147 subjects, 8 patches each", least=0
+        ),
     )
     finetune_steps: int = field(
         default=650,
-        metadata=setting("steps on real pairs; 0 leaves them out", "50 epochs of 13 subjects, 8 patches each"),
+        metadata=setting("steps on real pairs; 0 leaves them out", "50 epochs of 13 subjects, 8 patches each", least=0),
     )
-    rate: float = field(default=1e-4, metadata=setting("learning rate on simulated pairs", "docs/methods/pfsr.md"))
-    finetune_rate: float = field(default=2e-6, metadata=setting("learning rate on real pairs", "paper, section 3.2"))
+    rate: float = field(
+        default=1e-4, metadata=setting("learning rate on simulated pairs", "docs/methods/pfsr.md", above=0)
+    )
+    finetune_rate: float = field(
+        default=2e-6, metadata=setting("learning rate on real pairs", "paper, section 3.2", above=0)
+    )
     batch: int = field(
-        default=8, metadata=setting("patches per step, each with all its contrasts", "docs/methods/pfsr.md")
+        default=8, metadata=setting("patches per step, each with all its contrasts", "docs/methods/pfsr.md", least=1)
     )
-    patch: int = field(default=64, metadata=setting("voxels a side of a patch", "docs/methods/pfsr.md"))
+    patch: int = field(default=64, metadata=setting("voxels a side of a patch", "docs/methods/pfsr.md", least=16))
     ssim_weight: float = field(
-        default=0.1, metadata=setting("weight of 1 − SSIM beside L1; 0 drops it", "docs/methods/pfsr.md")
+        default=0.1, metadata=setting("weight of 1 − SSIM beside L1; 0 drops it", "docs/methods/pfsr.md", least=0)
     )
 
 

@@ -16,7 +16,9 @@ class H2loNetwork(Checked):
     contrast: Literal["all", "T1w", "T2w", "FLAIR"] = field(
         default="all", metadata=setting("which operators are trained; each contrast has its own", "paper, section 3.1")
     )
-    features: int = field(default=128, metadata=setting("basis functions P; all widths follow", "paper, section 3.1"))
+    features: int = field(
+        default=128, metadata=setting("basis functions P; all widths follow", "paper, section 3.1", least=4)
+    )
     no_siren: bool = field(default=False, metadata=setting("a trunk of ReLU instead of sines", "paper Fig. 2(c)"))
     no_trunk: bool = field(
         default=False, metadata=setting("no basis over space: one linear head", "docs/methods/h2lo.md")
@@ -28,20 +30,26 @@ class H2loTraining(Checked):
     """How the networks learn; the weights store it. Defaults are those of the preset ``paper``."""
 
     lambda_grad: float = field(
-        default=1.0, metadata=setting("weight of the derivatives' loss; 0 drops it", "docs/methods/h2lo.md")
+        default=1.0, metadata=setting("weight of the derivatives' loss; 0 drops it", "docs/methods/h2lo.md", least=0)
     )
     gauss_sigma: float = field(
-        default=1.0, metadata=setting("σ of the derivatives' kernel, voxels", "paper, section 3.1")
+        default=1.0, metadata=setting("σ of the derivatives' kernel, voxels", "paper, section 3.1", above=0)
     )
-    voxels: int = field(default=8000, metadata=setting("random voxels of L1 in each patch", "paper, section 3.1"))
-    block: int = field(default=48, metadata=setting("voxels a side of the block whose derivatives are compared"))
+    voxels: int = field(
+        default=8000, metadata=setting("random voxels of L1 in each patch", "paper, section 3.1", least=1)
+    )
+    block: int = field(
+        default=48, metadata=setting("voxels a side of the block whose derivatives are compared", least=5)
+    )
     steps: int = field(
         default=52000,
-        metadata=setting("training steps", "paper, section 3.1: 500 epochs, of 13 subjects, 8 patches each"),
+        metadata=setting("training steps", "paper, section 3.1: 500 epochs, of 13 subjects, 8 patches each", least=1),
     )
-    rate: float = field(default=1e-4, metadata=setting("learning rate, falling to a hundredth", "paper, section 3.1"))
-    batch: int = field(default=1, metadata=setting("patches per step, each with all its contrasts"))
-    patch: int = field(default=96, metadata=setting("voxels a side of a patch", "docs/methods/h2lo.md"))
+    rate: float = field(
+        default=1e-4, metadata=setting("learning rate, falling to a hundredth", "paper, section 3.1", above=0)
+    )
+    batch: int = field(default=1, metadata=setting("patches per step, each with all its contrasts", least=1))
+    patch: int = field(default=96, metadata=setting("voxels a side of a patch", "docs/methods/h2lo.md", least=16))
 
 
 @dataclass(frozen=True)
@@ -86,10 +94,10 @@ class H2loSimulatorSettings(Checked):
         default="auto", metadata=setting("folder, .safetensors file or registry name; auto: the bundled ones")
     )
     motion_mm: float = field(
-        default=0.8, metadata=setting("motion between stacks: shift along each axis, mm, SD", least=0)
+        default=0.8, metadata=setting("motion between stacks: shift along each axis, mm, SD", least=0, most=20)
     )
     motion_deg: float = field(
-        default=0.8, metadata=setting("motion between stacks: turn about each axis, degrees, SD", least=0)
+        default=0.8, metadata=setting("motion between stacks: turn about each axis, degrees, SD", least=0, most=20)
     )
     snr: float = field(
         default=0.0,
