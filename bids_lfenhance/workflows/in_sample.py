@@ -28,7 +28,7 @@ def with_seen_subjects(plan: Plan, spec: RunSpec) -> Plan:
     def warned(session: LowFieldSession) -> LowFieldSession:
         if not (by := [name for name, people in seen.items() if f"{dataset}/{session.subject}" in people]):
             return session
-        sentence = f"the weights of {' and '.join(by)} were trained or validated on this subject: its figures are "
-        return replace(session, warnings=(*session.warnings, sentence + "better than those of people they never saw."))
+        sentence = f"the weights of {' and '.join(by)} were trained or validated on this subject: its figures say "
+        return replace(session, warnings=(*session.warnings, sentence + "nothing about other people."))
 
     return replace(plan, sessions=tuple(map(warned, plan.sessions)))

@@ -18,7 +18,6 @@ import torch
 from safetensors.torch import load_file
 
 from bids_lfenhance.errors import InputError, Interrupted, MethodError
-from bids_lfenhance.evaluation.image_metrics import image_metrics
 from bids_lfenhance.methods import get_trainable
 from bids_lfenhance.nn.example import Example
 from bids_lfenhance.nn.weights import load_weights
@@ -30,7 +29,6 @@ from bids_lfenhance.training.loop import train
 from bids_lfenhance.training.patches import Augmentation
 from bids_lfenhance.training.run import TrainOptions, identity_of, training_subjects_of
 from bids_lfenhance.training.split import Split, read_split
-from bids_lfenhance.training.validate import brain_psnr
 from tests.methods.generative import small_weights
 
 from ..refusals import refused
@@ -390,22 +388,3 @@ def test_no_step_is_no_training(tmp_path: Path, examples: list[Example], changed
 def test_what_cannot_be_trained_is_said(tmp_path: Path, examples: list[Example]) -> None:
     with pytest.raises(InputError, match="found none"):
         train(TOY, ToySettings(), examples, Split(("ds/nobody",)), tmp_path, OPTIONS, quiet)
-
-
-@pytest.mark.parametrize("noise", [0.02, 0.3])
-def test_the_validation_is_the_protocol_brain_fit(rng: np.random.Generator, noise: float) -> None:
-    target = rng.uniform(0, 1, (12, 12, 12)).astype(np.float32)
-    image = (3 * target + 1 + noise * rng.normal(size=target.shape)).astype(np.float32)
-    mask = rng.random(target.shape) < 0.6
-    rows = image_metrics(image, target, mask)
-    (expected,) = (
-        r["value"] for r in rows if (r["protocol"], r["region"], r["metric"]) == ("brain-fit", "brain", "psnr")
-    )
-    assert brain_psnr(image, target, mask, fit=True) == pytest.approx(expected, abs=1e-4)
-    mean_square = np.mean((image - target)[mask].astype(np.float64) ** 2)
-    assert brain_psnr(image, target, mask, fit=False) == pytest.approx(-10 * np.log10(mean_square), abs=1e-4)
-    image[0] = np.nan
-    mask[:] = True
-    assert brain_psnr(image, target, mask, fit=True) == -np.inf
-    flat = np.full_like(target, 0.3)
-    assert brain_psnr(flat, target, mask, fit=True) == pytest.approx(-10 * np.log10(target.var()), abs=1e-3)
