@@ -10,7 +10,7 @@ from scipy import ndimage
 from .acquisition import Acquisition, Frame
 from .fusion import slab_profile
 from .grid import Grid, box_of, resample
-from .volume import Stack
+from .volume import Stack, in_order
 
 SPECTRUM = (300, 24, 9.5, 5.9, 3.0, 1.4, 0.8, 0.4, 0.24, 0.2)
 """Relative power of an estimate's standardised error in bands of ``BAND`` from 0 on, the last for all above: it errs
@@ -42,7 +42,7 @@ TAIL_MM = 1.0
 """SD of the Gaussian window of that local RMS."""
 
 INSIDE_MM = 2.0
-"""How deep in the brain mask a stack's voxel must lie: beyond the mask the estimate is no better than the scans."""
+"""How deep in the mask a stack's voxel must lie, so that its slice hardly reaches beyond, where nothing is solved."""
 
 FIELD_MM = 15.0
 """SD of the smoothing that finds the rest of a bias field, which is no error of the estimate."""
@@ -148,9 +148,9 @@ class ErrorPosterior:
         return out
 
     def without_level(self, error: np.ndarray) -> np.ndarray:
-        """(X, Y, Z) float32: an error (X, Y, Z), zero outside the mask, less what is smoother than ``FIELD_MM``."""
+        """(X, Y, Z) float32: an error (X, Y, Z), zero outside the brain, less what is smoother than ``FIELD_MM``."""
         out = error.astype(np.float32)
-        field = _Field(self.inside > 0, FIELD_MM / np.array(self.frame.grid.zooms))
+        field = _Field(out[self.box] != 0, FIELD_MM / np.array(self.frame.grid.zooms))
         out[self.box][field.where] = field.taken_from(out[self.box][field.where])
         return out
 
@@ -164,7 +164,7 @@ def posterior_of_error(
     ----------
     estimate, scale : (X, Y, Z) image in the contrast of the stacks, and the SD of its error
     stacks : of one contrast, aligned with the grid
-    mask : (X, Y, Z) bool, brain
+    mask : (X, Y, Z) bool, where the estimate holds
 
     The mean δ minimises Σ_k τ ‖g_k A_k (μ + δ) − y_k‖² / s_k² + ‖C^(−½) δ / σ‖²: y_k the scans, A_k their slice
     profiles and sampling, g_k a gain, s_k their noise (no less than what is left of a good fit), σ the SD and C the
@@ -179,7 +179,7 @@ def posterior_of_error(
     root = _root_of_correlation(frame)
     depth = ndimage.distance_transform_edt(inside, frame.grid.zooms).astype(np.float32)
     spectrum = frame.spectrum(image)
-    compared = [_compare(stack, spectrum, depth, frame) for stack in sorted(stacks, key=_order)]
+    compared = [_compare(stack, spectrum, depth, frame) for stack in in_order(stacks)]
     scans = [scan for scan in compared if scan is not None]
     if not scans:
         return None
@@ -234,11 +234,6 @@ def _local_rms(values: np.ndarray, inside: np.ndarray, zooms: Sequence[float]) -
     squares = ndimage.gaussian_filter(values**2 * weight, widths)
     found: np.ndarray = np.sqrt(squares / np.maximum(ndimage.gaussian_filter(weight, widths), 0.1))
     return found
-
-
-def _order(stack: Stack) -> tuple[str, bytes]:
-    """Sort key: sums of floats depend on their order, which must not be that of the files, even of two of one name."""
-    return stack.name, stack.data.tobytes()[:64]
 
 
 def _compare(stack: Stack, spectrum: np.ndarray, depth: np.ndarray, frame: Frame) -> _Scan | None:

@@ -11,7 +11,7 @@ from scipy import ndimage
 from ..config import CONTRASTS
 from .acquisition import Acquisition, Frame
 from .grid import Grid, box_of, coverage, resample
-from .volume import Stack, Volume, seen_by
+from .volume import Stack, Volume, in_order, seen_by
 
 Fusion = Literal["mean", "sr"]
 """How stacks become one image: ``fuse_mean`` or ``fuse_sr``."""
@@ -47,8 +47,7 @@ def fuse_session(volume: Volume, how: Fusion, prior: float = 1.0) -> np.ndarray:
     """
     image = volume.image.astype(np.float32)
     for channel in np.flatnonzero(volume.present):
-        # Sums of floats depend on their order: sorted, the order in which files were found cannot change a byte.
-        stacks = sorted(volume.stacks_of(CONTRASTS[channel]), key=lambda stack: stack.name)
+        stacks = in_order(volume.stacks_of(CONTRASTS[channel]))
         if stacks and how == "mean":
             image[channel] = fuse_mean(stacks, volume.grid)
         elif stacks:
@@ -80,6 +79,7 @@ def fuse_sr(
     rounds: int = 2,
     steps: int = 6,
     prior: float = 1.0,
+    mean: np.ndarray | None = None,
 ) -> np.ndarray:
     """The super-resolved image, (X, Y, Z) float32 ≥ 0, that agrees with every stack in the stack's own voxels.
 
@@ -91,6 +91,7 @@ def fuse_sr(
     rounds : how often the weights of the prior, which spare edges, are computed again
     steps : conjugate-gradient steps in each round
     prior : times the usual weight of the prior; less leaves more detail, and more noise
+    mean : (X, Y, Z) the plain mean of the stacks, where it is at hand
 
     Minimises Σ_s ‖A_s x − y_s‖² / 2σ_s² + λ Σ_pairs ‖patch_i − patch_j‖: a total variation of 3×3×3 patches rather
     than of voxels, so that noise does not look like an edge. λ is ``STRENGTH`` times the root of the information
@@ -98,7 +99,7 @@ def fuse_sr(
     outermost values are repeated beyond the field of view: a step to zero would be taken for an edge. The image itself
     is zero where no stack saw anything.
     """
-    mean = fuse_mean(stacks, grid)
+    mean = fuse_mean(stacks, grid) if mean is None else mean.astype(np.float32)
     if not (mean > 0).any():
         return mean
     start, region = _region(_head(mean) if mask is None or not mask.any() else mask, grid)
@@ -106,8 +107,9 @@ def fuse_sr(
     if not image.any():
         return mean
     seen = _cut(seen_by(stacks, grid), start, region.shape)
-    nearest = ndimage.distance_transform_edt(~seen, return_distances=False, return_indices=True)
-    image = image[tuple(nearest)]
+    if not seen.all():
+        nearest = ndimage.distance_transform_edt(~seen, return_distances=False, return_indices=True)
+        image = image[tuple(nearest)]
     data = _Data.of(stacks, region, floor=FLOOR * float(image.max()))
     strength = prior * STRENGTH * data.information**0.5
     for _ in range(rounds):

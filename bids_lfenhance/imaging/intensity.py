@@ -5,10 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from .grid import apply_affine
-from .registration import LEVELS, RegistrationImage, compare, interpolate
-
-LENGTH_UNIT = 80.0
-"""Unit of positions relative to the head's centre, mm, so that the coefficients are of similar size."""
+from .registration import LENGTH_UNIT, LEVELS, RegistrationImage, compare, interpolate
 
 LARGEST_RATIO = 2.0
 """A gain differs from its stack's median gain by at most this factor: far from the head a quadratic has no bound."""

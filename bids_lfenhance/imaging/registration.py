@@ -25,6 +25,9 @@ WORK_ZOOM = 2.0
 LEVELS = ((3.5, 4), (2.0, 2), (1.0, 2))
 """(standard deviation of the common blur in mm, stride of the points in working voxels), coarse to fine."""
 
+LENGTH_UNIT = 80.0
+"""Unit of positions in polynomials of the bias field, mm, so that the coefficients are of similar size."""
+
 KNOTS = 9
 """Knots of the piecewise linear intensity curve f across contrasts."""
 
@@ -181,7 +184,7 @@ def _basis(x: np.ndarray, points: np.ndarray, cross_contrast: bool) -> tuple[np.
 
     The second part is the ratio of the two coils' bias fields: left out, ± 20 % of it moves the answer by 0.4 mm.
     """
-    a, b, c = ((points - points.mean(axis=0)) / 80.0).T
+    a, b, c = ((points - points.mean(axis=0)) / LENGTH_UNIT).T
     field = np.stack([a, b, c, a * a, b * b, c * c, a * b, a * c, b * c], axis=1)
     value, slope = (
         _piecewise_linear(x)

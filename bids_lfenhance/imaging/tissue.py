@@ -17,7 +17,7 @@ NEIGHBOUR = 1.2
 NOTHING = 0.02
 """Below this share of the brain's median an image shows nothing: what was removed or not scanned is 0, CSF is not."""
 
-BIAS_MM = 20.0
+BIAS_VOXELS = 20.0
 """Standard deviation of the smoothing of the bias field, voxels of the canonical 1 mm grid."""
 
 
@@ -163,7 +163,7 @@ def _bias(
     top[inside], bottom[inside] = image[inside] * expected, scale
     every = (slice(None, None, step),) * 3
     coarse = [
-        ndimage.gaussian_filter(ndimage.uniform_filter(one, step)[every], BIAS_MM / step) for one in (top, bottom)
+        ndimage.gaussian_filter(ndimage.uniform_filter(one, step)[every], BIAS_VOXELS / step) for one in (top, bottom)
     ]
     field = coarse[0] / np.maximum(coarse[1], 1e-3 * coarse[1].max() + 1e-12)
     where = np.argwhere(inside).T / np.float32(step)

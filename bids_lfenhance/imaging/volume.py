@@ -36,6 +36,11 @@ class Stack:
         return self.affine @ np.linalg.inv(self.native_affine)
 
 
+def in_order(stacks: Iterable[Stack]) -> list[Stack]:
+    """The stacks by name, then content: sums of floats depend on their order, which must not be that of the files."""
+    return sorted(stacks, key=lambda stack: (stack.name, stack.data.tobytes()[:64]))
+
+
 def seen_by(stacks: Iterable[Stack], grid: Grid) -> np.ndarray:
     """(X, Y, Z) bool: where on a grid some stack saw anything."""
     seen = np.zeros(grid.shape, bool)

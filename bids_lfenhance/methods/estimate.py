@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ..config import CONTRASTS
 from ..imaging.slots import SLOTS, SlotImages, fill_slots, fill_with_image
-from ..imaging.volume import Volume
+from ..imaging.volume import Volume, in_order
 from ..nn.crop import BrainCrop
 from ..nn.estimate import RESTORED, SCALE, network_input, read_output
 from ..nn.settings import JsonObject
@@ -26,6 +26,11 @@ REACH_MM = 2.0
 brains lay outside), and the training perturbed them by as much."""
 
 
+PER_SLOT: Mapping[str, float] = {"T1w": 0.1, "T2w": 0.4, "FLAIR": 1.0}
+"""Weight of the super-resolution of the stacks (``fuse_sr``), the learned estimate's being 1, for every slot beyond the
+first: planes across each other need less to be guessed, and of T2w and FLAIR the network has seen few people (chosen
+on validation people and patient19, docs/methods/fusionnet.md)."""
+
 MARGIN = 4
 """Voxels around the brain mask that the network is given: ``REACH_MM``, and zeros beyond, as in training."""
 
@@ -36,8 +41,9 @@ class ContrastEstimate:
 
     ``inputs`` (1, 17, x, y, z) what the network was given; ``mean`` and ``scale`` (1, 1, x, y, z) the estimate and the
     SD of its error as predicted, not yet calibrated; ``slots`` the stacks behind it; ``correction`` (1, 1, x, y, z),
-    what the stacks add to the mean; ``posterior`` of its error given the stacks (``imaging.consistency``), in the units
-    of the scan, None where they were not used. All are in the contrast that the network was asked for. ``curve`` makes
+    what the stacks add to the mean; ``posterior`` of its error given the stacks (``imaging.consistency``) and their
+    super-resolution ``fused`` (X, Y, Z), in the units of the scan, None where they were not used. All are in the
+    contrast that the network was asked for. ``curve`` makes
     of it the contrast that is written, in the units of the scan; None where that is the same. ``vector`` is the c of
     CSF, GM and WM behind the curve.
     """
@@ -48,6 +54,7 @@ class ContrastEstimate:
     slots: SlotImages
     correction: Tensor
     posterior: "ErrorPosterior | None" = None
+    fused: np.ndarray | None = None
     curve: "ContrastCurve | None" = None
     vector: tuple[float, ...] = ()
 
@@ -89,13 +96,15 @@ class SessionEstimate:
     def paste(self, images: Mapping[str, Tensor]) -> np.ndarray:
         """(C, X, Y, Z) float32: images (1, 1, x, y, z) by contrast in place of the brain, in the units of the scan.
 
-        Each contrast's curve is then applied to all of its channel, also around the brain.
+        Around it lies ``fused``, or the session's own image where there is none. Each contrast's curve is then applied
+        to all of its channel, also around the brain.
         """
         out = self.volume.image.astype(np.float32)
         for name, image in images.items():
-            here: tuple[int | slice, ...] = (CONTRASTS.index(name), *self.crop.box)
-            out[here] = np.where(self.region, self.contrasts[name].in_units(image), out[here])
-            out[here[0]] = self.contrasts[name].curved(out[here[0]])
+            one, channel = self.contrasts[name], CONTRASTS.index(name)
+            around = out[channel] if one.fused is None else one.fused.copy()
+            around[self.crop.box] = np.where(self.region, one.in_units(image), around[self.crop.box])
+            out[channel] = one.curved(around)
         return out
 
     def error_scale(self, factors: Mapping[str, float]) -> np.ndarray:
@@ -116,7 +125,8 @@ class SessionEstimate:
         """Plain JSON for the sidecar."""
         return {
             "contrasts": {name: one.record() for name, one in self.contrasts.items()},
-            "outside": f"the input, beyond {REACH_MM:g} mm around the brain mask, in the contrast of the result",
+            "outside": f"beyond {REACH_MM:g} mm around the brain mask, the stacks' super-resolution or the input, "
+            "in the contrast of the result",
             "warnings": list(self.warnings),
         }
 
@@ -161,37 +171,70 @@ def estimate_session(
         estimates[name] = _estimate(slots, network, keeps_contrast(name, asked), device)
     found = SessionEstimate(volume, crop, region, estimates, tuple(warnings))
     for name in (name for name in estimates if keeps_contrast(name, asked)):
-        found = _in_contrast(_corrected(found, name), name, asked)
+        found = _in_contrast(_with_scans(found, name), name, asked)
     return found
 
 
-def _corrected(found: SessionEstimate, name: str) -> SessionEstimate:
-    """The same, one contrast's estimate corrected by its stacks: its level, then the mean posterior of its error."""
+def _with_scans(found: SessionEstimate, name: str) -> SessionEstimate:
+    """The same, one contrast's estimate corrected by its stacks and averaged with their super-resolution."""
     from scipy import fft  # as above
 
-    from ..imaging.consistency import posterior_of_error, shading
+    from ..imaging.fusion import fuse_sr
 
-    one = found.contrasts[name]
-    stacks = found.volume.stacks_of(name)
+    volume = found.volume
+    stacks = in_order(volume.stacks_of(name))
     if not stacks:
         return found
-    channel, grid = CONTRASTS.index(name), found.volume.grid
-    where = found.crop.mask & one.slots.covered.any(axis=0)
-    mean, fused = (image[0, 0].cpu().numpy() for image in (one.mean, one.inputs[:, :1]))
-    level = torch.from_numpy(shading(mean, fused, where, grid.zooms) * mean)[None, None].to(one.mean.device)
-    image = found.paste({name: level})[channel]
-    scale, mask = np.zeros(grid.shape, np.float32), np.zeros(grid.shape, bool)
-    predicted = one.scale[0, 0].cpu().numpy().clip(max=SCALE[1]) * one.slots.unit
-    scale[found.crop.box] = np.where(found.region, predicted, 0)
-    mask[found.crop.box] = found.crop.mask
     with fft.set_workers(torch.get_num_threads()):  # each line of a transform is one thread's: the same to the bit
-        posterior = posterior_of_error(image, scale, stacks, mask, grid)
-    correct = level - one.mean
-    if posterior is not None:
-        change = posterior.mean[found.crop.box] / np.float32(one.slots.unit)
-        correct = correct + torch.from_numpy(change)[None, None].to(one.mean.device)
-    changed = replace(one, correction=correct, posterior=posterior)
+        fused = fuse_sr(stacks, volume.grid, mask=volume.mask, mean=volume.channel(name))
+        one = replace(found.contrasts[name], fused=fused)
+        found = replace(found, contrasts={**found.contrasts, name: one})
+        learned, posterior = _corrected(found, name)
+    weight = learned_weight(one.slots.covered, found.crop.mask, PER_SLOT[name], found.crop.grid.zooms)
+    fused = fused[found.crop.box] / np.float32(one.slots.unit)
+    image = torch.from_numpy(fused + weight * (learned - fused))[None, None].to(one.mean.device)
+    changed = replace(one, correction=image - one.mean, posterior=posterior)
     return replace(found, contrasts={**found.contrasts, name: changed})
+
+
+def _corrected(found: SessionEstimate, name: str) -> "tuple[np.ndarray, ErrorPosterior | None]":
+    """((x, y, z) the network's estimate at the level of the stacks plus the mean posterior of its error, posterior)."""
+    from ..imaging.consistency import posterior_of_error, shading  # as above
+
+    one, grid, box = found.contrasts[name], found.volume.grid, found.crop.box
+    where = found.crop.mask & one.slots.covered.any(axis=0)
+    mean, base = (image[0, 0].cpu().numpy() for image in (one.mean, one.inputs[:, :1]))
+    level = shading(mean, base, where, grid.zooms) * mean
+    image = found.paste({name: torch.from_numpy(level)[None, None]})[CONTRASTS.index(name)]
+    scale, region = np.zeros(grid.shape, np.float32), np.zeros(grid.shape, bool)
+    predicted = one.scale[0, 0].cpu().numpy().clip(max=SCALE[1]) * one.slots.unit
+    scale[box] = np.where(found.region, predicted, 0)
+    region[box] = found.region
+    posterior = posterior_of_error(image, scale, found.volume.stacks_of(name), region, grid)
+    if posterior is not None:
+        level = level + posterior.mean[box] / np.float32(one.slots.unit)
+    return level, posterior
+
+
+def learned_weight(covered: np.ndarray, mask: np.ndarray, per_slot: float, zooms: Sequence[float]) -> np.ndarray:
+    """(x, y, z) float32 in [0, 1]: weight of the learned estimate in its mean with the super-resolution of the stacks.
+
+    1 / (1 + ``per_slot`` (n − 1)) where stacks of n slots cover a voxel. Across the border of the brain it falls to
+    zero, from ``REACH_MM`` inside to as much outside.
+
+    Parameters
+    ----------
+    covered : (4, x, y, z) bool, slots
+    mask : (x, y, z) bool, brain
+    zooms : (3,) mm
+    """
+    from scipy.ndimage import distance_transform_edt  # as above
+
+    padded = np.pad(mask, 1)  # so that there is a border
+    depth = distance_transform_edt(padded, zooms) - distance_transform_edt(~padded, zooms)
+    inside = np.clip(0.5 + depth[1:-1, 1:-1, 1:-1] / (2 * REACH_MM), 0, 1)
+    found: np.ndarray = (inside / (1 + per_slot * (covered.sum(axis=0) - 1).clip(min=0))).astype(np.float32)
+    return found
 
 
 def _in_contrast(found: SessionEstimate, name: str, asked: TargetContrast) -> SessionEstimate:

@@ -160,6 +160,7 @@ def draw_residual(
         if one.posterior is not None:
             prior = out[channel] if sampler.keeps_level else one.posterior.without_level(out[channel])
             out[channel] = _given_the_scans(one.posterior, prepared.spread[name] * prior, int(seeds[channel]))
+            out[here] *= estimate.crop.mask
         out[here] = _as_written(one, out[here])
     return out, calls
 

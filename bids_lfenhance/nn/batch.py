@@ -11,6 +11,9 @@ from torch import Tensor
 Item: TypeAlias = Mapping[str, Any]
 """One item of a batch by the names of its fields, numpy arrays without the first axis."""
 
+BEYOND_BRAIN = 0.03
+"""Weight of a voxel outside the brain in a loss, where there is little to learn; inside it is one more."""
+
 Index: TypeAlias = "slice | Tensor"
 """Which items of a batch: a slice, (N,) bool or (N,) int64."""
 

@@ -3,14 +3,11 @@
 import torch
 from torch import Tensor
 
-from ...nn.batch import Batch, required
+from ...nn.batch import BEYOND_BRAIN, Batch, required
 from ...nn.flow import flow_pair, logit_normal_times, randn_like
 from ...nn.residual import condition_of, standardise
 from ...nn.stage import Nets, Phase, Stage
 from .settings import CfmSettings
-
-BEYOND = 0.03
-"""Weight of a voxel outside the brain, where there is nothing to draw; inside it is one more."""
 
 
 def losses(nets: Nets, batch: Batch, settings: CfmSettings, generator: torch.Generator) -> dict[str, Tensor]:
@@ -24,7 +21,7 @@ def losses(nets: Nets, batch: Batch, settings: CfmSettings, generator: torch.Gen
     time = logit_normal_times(len(batch), generator).to(mean.device)
     state, wanted = flow_pair(randn_like(residual, generator), residual, time)
     velocity = nets["flow"](torch.cat([state, condition_of(mean, scale, batch.input)], dim=1), time)
-    weight = batch.mask.float() + BEYOND
+    weight = batch.mask.float() + BEYOND_BRAIN
     return {"velocity": (weight * (velocity.float() - wanted).square()).sum() / weight.sum()}
 
 

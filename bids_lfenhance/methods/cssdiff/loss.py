@@ -3,15 +3,12 @@
 import torch
 from torch import Tensor
 
-from ...nn.batch import Batch, required
+from ...nn.batch import BEYOND_BRAIN, Batch, required
 from ...nn.residual import standardise
 from ...nn.stage import Nets, Phase, Stage
 from .diffusion import contrastive_loss, draw_levels, mix
 from .network import STATE_OFFSETS, TOKEN_OFFSETS, condition_channels, neighbours, slices_of
 from .settings import CssDiffSettings
-
-BEYOND = 0.03
-"""Weight of a pixel outside the brain, where there is nothing to draw; inside it is one more."""
 
 
 def losses(nets: Nets, batch: Batch, settings: CssDiffSettings, generator: torch.Generator) -> dict[str, Tensor]:
@@ -45,7 +42,7 @@ def _of_item(nets: Nets, item: Batch, settings: CssDiffSettings, generator: torc
     state, wanted = mix(residual, noise, level)
     channels = torch.cat([state, condition_channels(mean, scale, inputs, index)], dim=1)
     error = nets["denoiser"](channels, level, tokens).float() - wanted[:, STATE_OFFSETS.index(0), None]
-    weight = slices_of(item.mask[:, :, x, y].float())[index][:, None] + BEYOND
+    weight = slices_of(item.mask[:, :, x, y].float())[index][:, None] + BEYOND_BRAIN
     return {"velocity": (weight * error.square()).sum() / weight.sum(), "slices": settings.sgp * contrastive}
 
 

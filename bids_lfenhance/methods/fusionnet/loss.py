@@ -3,17 +3,14 @@
 import torch
 from torch import Tensor
 
-from ...nn.batch import Batch, required
+from ...nn.batch import BEYOND_BRAIN, Batch, required
 from ...nn.estimate import LOG_SCALE
 from ...nn.stage import Nets, Phase, Stage
 from ...nn.unet3d import apply_padded
 from .settings import FusionNetSettings
 
-BEYOND = 0.03
-"""Weight of a voxel outside the brain; inside it is one more, in a lesion four."""
-
 LESION = 3.0
-"""Weight of a lesion's voxel beyond that of any voxel of the brain."""
+"""Weight of a lesion's voxel beyond that of any voxel of the brain, which is one."""
 
 SQUARE, EDGES, SPREAD = 2.0, 0.3, 0.02
 """Shares of the squared error, of the error of forward differences, and of the likelihood, beside the L1 error."""
@@ -30,7 +27,7 @@ def losses(nets: Nets, batch: Batch, settings: FusionNetSettings, generator: tor
     mean = batch.input[:, :1] + output[:, :1]
     log_scale = output[:, 1:2].clamp(*LOG_SCALE)
     brain = batch.mask.float()
-    weight = brain * (1 + LESION * required(batch.lesions)) + BEYOND
+    weight = brain * (1 + LESION * required(batch.lesions)) + BEYOND_BRAIN
     weight = weight / weight.sum(dim=(1, 2, 3, 4), keepdim=True) / len(batch)
     error = (mean - target).abs()
     steps = sum((mean.diff(dim=axis) - target.diff(dim=axis)).abs().mean() for axis in (2, 3, 4))

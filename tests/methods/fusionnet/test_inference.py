@@ -6,16 +6,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from scipy.ndimage import distance_transform_edt
 
 from bids_lfenhance.config import CONTRASTS
 from bids_lfenhance.imaging import consistency
 from bids_lfenhance.imaging.contrast import seen_signal
+from bids_lfenhance.imaging.fusion import fuse_session
 from bids_lfenhance.imaging.morphology import dilate
 from bids_lfenhance.imaging.signal import HF_TESLA
 from bids_lfenhance.imaging.volume import Volume
 from bids_lfenhance.methods import get_method
 from bids_lfenhance.methods.enhance import enhance
-from bids_lfenhance.methods.estimate import REACH_MM
+from bids_lfenhance.methods.estimate import REACH_MM, learned_weight
 from bids_lfenhance.methods.fusionnet.network import build
 from bids_lfenhance.methods.fusionnet.settings import FusionNetSettings
 from bids_lfenhance.nn.method import Enhanced
@@ -38,13 +40,13 @@ def session() -> Volume:
     return small_session(np.random.default_rng(7))
 
 
-def saved(folder: Path, moved: float, contrasts: tuple[str, ...] = ("T1w", "T2w")) -> Path:
+def saved(folder: Path, moved: float, contrasts: tuple[str, ...] = ("T1w", "T2w"), bright: float = 0.0) -> Path:
     torch.manual_seed(0)
     nets = build(SMALL)
     with torch.no_grad():
         for parameter in nets["estimate"].parameters():
             parameter.add_(moved * torch.randn(parameter.shape))
-        nets["estimate"].last.bias[1] += LOG_SCALE
+        nets["estimate"].last.bias += torch.tensor([bright, LOG_SCALE])
     settings = {"width": 8, "levels": 2, "error_factor": 0.5}
     return save_weights(folder, nets, {"method": "fusionnet", "contrasts": contrasts, "settings": settings}, "drawn")
 
@@ -99,11 +101,36 @@ def test_what_the_stacks_say_beyond_the_network_is_added_but_not_to_another_cont
     np.testing.assert_array_equal(*both["learned"])
 
 
-def test_beyond_the_brain_and_its_surroundings_the_input_stays(session: Volume, tmp_path: Path) -> None:
+def test_beyond_the_brain_and_its_surroundings_lies_the_super_resolution(session: Volume, tmp_path: Path) -> None:
     result = run(session, saved(tmp_path, 0.05), target_contrast="own")
     assert session.mask is not None
     outside = ~dilate(session.mask, REACH_MM, session.grid.zooms)
-    np.testing.assert_array_equal(result.image[:, outside], session.image[:, outside])
+    np.testing.assert_allclose(result.image[:, outside], fuse_session(session, "sr")[:, outside], rtol=1e-5, atol=1e-6)
+
+
+def test_a_network_that_is_too_bright_leaves_no_ring_around_the_brain(
+    session: Volume, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert session.mask is not None
+    monkeypatch.setattr(consistency, "posterior_of_error", lambda *_: None)
+    monkeypatch.setattr(consistency, "shading", lambda estimate, *_: np.ones_like(estimate))
+    bright, plain = (
+        run(session, saved(tmp_path / str(more), 0.0, bright=more), target_contrast="own").image[0]
+        for more in (0.3, 0.0)
+    )
+    added = bright - plain
+    depth = distance_transform_edt(session.mask) - distance_transform_edt(~session.mask)
+    shells = [np.median(added[(depth > low) & (depth <= low + 1)]) for low in (2, 1, 0, -2, -3)]
+    assert all(np.diff(shells) < 0)
+    assert shells[-1] < 0.3 * shells[0]
+
+
+def test_the_network_counts_less_in_every_further_plane_of_which_it_has_seen_little() -> None:
+    covered = np.zeros((4, 12, 12, 12), bool)
+    covered[0], covered[1, 6:] = True, True
+    weight = learned_weight(covered, np.ones((12, 12, 12), bool), 0.5, (1, 1, 1))
+    assert weight[3:6, 3:9, 3:9] == pytest.approx(1)
+    assert weight[6:9, 3:9, 3:9] == pytest.approx(1 / 1.5)
 
 
 def test_permuting_stacks_changes_no_byte(session: Volume, tmp_path: Path) -> None:
