@@ -122,7 +122,7 @@ class _Output:
 class EnhancedScan:
     """What ``enhance`` made of one scan; images are ``nibabel`` images on one grid.
 
-    ``image`` the enhanced image, float32, in the units of the scan; beyond 2 mm around the brain the plain mean of
+    ``image`` the enhanced image, float32, in the units of the scan; around the brain the super-resolution of
     the stacks, in the same contrast.
     ``std`` the standard deviation of its error in the same units, as the network gives it; zero beyond those 2 mm.
     ``mask`` the brain, uint8. ``contrast`` T1w, T2w or FLAIR. ``warnings`` sentences that a user should read.

@@ -51,7 +51,7 @@ SHADING_MM = 10.0
 """SD of the smoothing that finds how the levels of two images differ over centimetres (docs/methods/fusionnet.md)."""
 
 LEAST_VOXELS = 100
-"""A stack with fewer voxels in the brain says nothing."""
+"""A stack with fewer voxels in the mask says nothing."""
 
 MARGIN = 4
 """Voxels around the brain that a slice profile may reach into."""
@@ -239,7 +239,7 @@ def _local_rms(values: np.ndarray, inside: np.ndarray, zooms: Sequence[float]) -
 def _compare(stack: Stack, spectrum: np.ndarray, depth: np.ndarray, frame: Frame) -> _Scan | None:
     """The stack against an image of this ``spectrum``; None where it shows too little of the brain.
 
-    ``depth`` (x, y, z): mm from the border of the brain.
+    ``depth`` (x, y, z): mm from the border of the mask.
     """
     geometry = Grid(stack.affine, stack.data.shape)
     where = resample(depth, frame.grid.affine, geometry) > INSIDE_MM

@@ -7,7 +7,7 @@ from itertools import combinations
 import numpy as np
 
 from .grid import Grid, coverage, resample, zooms_of
-from .volume import Stack
+from .volume import Stack, in_order
 
 SLOTS = ("axial", "coronal", "sagittal", "isotropic")
 """By the world axis nearest to the thick side of the voxels: z, y, x; the last where no side is thick."""
@@ -79,8 +79,9 @@ def fill_slots(stacks: Sequence[Stack], grid: Grid, mask: np.ndarray, region: np
     count = np.zeros((4, *grid.shape), np.float32)
     resolution, number = np.zeros((4, 3)), np.zeros(4)
     units: list[float] = []
+    seen: list[int] = []
     centres: list[list[tuple[str, np.ndarray]]] = [[], [], [], []]
-    for stack in sorted(stacks, key=lambda one: (one.name, one.data.tobytes()[:64])):
+    for stack in in_order(stacks):
         covered = coverage(stack.data.shape, stack.affine, grid) & region
         if not (covered & mask).any():
             continue
@@ -94,11 +95,12 @@ def fill_slots(stacks: Sequence[Stack], grid: Grid, mask: np.ndarray, region: np
         resolution[slot] += resolution_of(stack)
         number[slot] += 1
         units.append(unit)
+        seen.append(int((covered & mask).sum()))
         centres[slot].append((stack.name, _centre(image * covered, grid)))
     present = number > 0
     image = np.divide(total, count, out=np.zeros_like(total), where=count > 0)
     mean = np.divide(resolution, number[:, None], out=np.zeros_like(resolution), where=present[:, None])
-    unit = float(np.mean(units)) if units else 1.0
+    unit = float(np.average(units, weights=seen)) if units else 1.0
     warnings = tuple(_disagreements(centres))
     return SlotImages(image, count > 0, present, mean.astype(np.float32), unit, len(units), warnings)
 

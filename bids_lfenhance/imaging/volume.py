@@ -38,7 +38,7 @@ class Stack:
 
 def in_order(stacks: Iterable[Stack]) -> list[Stack]:
     """The stacks by name, then content: sums of floats depend on their order, which must not be that of the files."""
-    return sorted(stacks, key=lambda stack: (stack.name, stack.data.tobytes()[:64]))
+    return sorted(stacks, key=lambda stack: (stack.name, stack.data.tobytes(), stack.affine.tobytes()))
 
 
 def seen_by(stacks: Iterable[Stack], grid: Grid) -> np.ndarray:

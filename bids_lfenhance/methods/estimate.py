@@ -26,10 +26,10 @@ REACH_MM = 2.0
 brains lay outside), and the training perturbed them by as much."""
 
 
-PER_SLOT: Mapping[str, float] = {"T1w": 0.1, "T2w": 0.4, "FLAIR": 1.0}
-"""Weight of the super-resolution of the stacks (``fuse_sr``), the learned estimate's being 1, for every slot beyond the
-first: planes across each other need less to be guessed, and of T2w and FLAIR the network has seen few people (chosen
-on validation people and patient19, docs/methods/fusionnet.md)."""
+SR_PER_SLOT: Mapping[str, float] = {"T1w": 0.1, "T2w": 0.4, "FLAIR": 1.0}
+"""Weight of the super-resolution of the stacks (``fuse_sr``) for every slot beyond the first, where the learned
+estimate has the weight 1. Planes across each other leave less to be guessed, and of T2w and FLAIR the network has seen
+few people (chosen for the bundled weights, docs/methods/fusionnet.md)."""
 
 MARGIN = 4
 """Voxels around the brain mask that the network is given: ``REACH_MM``, and zeros beyond, as in training."""
@@ -76,7 +76,8 @@ class ContrastEstimate:
         """Plain JSON for the sidecar."""
         names = [name for name, there in zip(SLOTS, self.slots.present, strict=True) if there]
         rms = float(self.correction[self.correction != 0].square().mean().sqrt()) if self.correction.any() else 0.0
-        about = {"slots": names, "stacks": self.slots.stacks, "unit": self.slots.unit}
+        around = "the image that was given" if self.fused is None else "super-resolution of the stacks"
+        about = {"slots": names, "stacks": self.slots.stacks, "unit": self.slots.unit, "around": around}
         return {**about, "correction_rms": rms * self.slots.unit, "contrast_vector": list(self.vector)}
 
 
@@ -125,8 +126,7 @@ class SessionEstimate:
         """Plain JSON for the sidecar."""
         return {
             "contrasts": {name: one.record() for name, one in self.contrasts.items()},
-            "outside": f"beyond {REACH_MM:g} mm around the brain mask, the stacks' super-resolution or the input, "
-            "in the contrast of the result",
+            "reach_mm": REACH_MM,
             "warnings": list(self.warnings),
         }
 
@@ -190,10 +190,11 @@ def _with_scans(found: SessionEstimate, name: str) -> SessionEstimate:
         one = replace(found.contrasts[name], fused=fused)
         found = replace(found, contrasts={**found.contrasts, name: one})
         learned, posterior = _corrected(found, name)
-    weight = learned_weight(one.slots.covered, found.crop.mask, PER_SLOT[name], found.crop.grid.zooms)
-    fused = fused[found.crop.box] / np.float32(one.slots.unit)
-    image = torch.from_numpy(fused + weight * (learned - fused))[None, None].to(one.mean.device)
-    changed = replace(one, correction=image - one.mean, posterior=posterior)
+    weight = learned_weight(one.slots.covered, found.crop.mask, SR_PER_SLOT[name], found.crop.grid.zooms)
+    around = fused[found.crop.box] / np.float32(one.slots.unit)
+    image = torch.from_numpy(around + weight * (learned - around))[None, None].to(one.mean.device)
+    kept = torch.from_numpy(found.region).to(one.mean.device)
+    changed = replace(one, correction=torch.where(kept, image - one.mean, 0.0), posterior=posterior)
     return replace(found, contrasts={**found.contrasts, name: changed})
 
 
@@ -220,7 +221,7 @@ def learned_weight(covered: np.ndarray, mask: np.ndarray, per_slot: float, zooms
     """(x, y, z) float32 in [0, 1]: weight of the learned estimate in its mean with the super-resolution of the stacks.
 
     1 / (1 + ``per_slot`` (n − 1)) where stacks of n slots cover a voxel. Across the border of the brain it falls to
-    zero, from ``REACH_MM`` inside to as much outside.
+    zero, from ``REACH_MM`` inside to as much outside, but over four voxels at least; the end of the grid is no border.
 
     Parameters
     ----------
@@ -230,10 +231,11 @@ def learned_weight(covered: np.ndarray, mask: np.ndarray, per_slot: float, zooms
     """
     from scipy.ndimage import distance_transform_edt  # as above
 
-    padded = np.pad(mask, 1)  # so that there is a border
-    depth = distance_transform_edt(padded, zooms) - distance_transform_edt(~padded, zooms)
-    inside = np.clip(0.5 + depth[1:-1, 1:-1, 1:-1] / (2 * REACH_MM), 0, 1)
-    found: np.ndarray = (inside / (1 + per_slot * (covered.sum(axis=0) - 1).clip(min=0))).astype(np.float32)
+    weight = 1 / (1 + per_slot * (covered.sum(axis=0) - 1).clip(min=0))
+    if not mask.all():
+        depth = distance_transform_edt(mask, zooms) - distance_transform_edt(~mask, zooms)
+        weight *= np.clip(0.5 + depth / (2 * max(REACH_MM, 2 * min(zooms))), 0, 1)
+    found: np.ndarray = weight.astype(np.float32)
     return found
 
 

@@ -227,7 +227,8 @@ def _enhancement(output: Output, cite: ReferenceNumbers) -> str:
         digest = str(record.get("weights_sha256", ""))
         text = (
             f"High-field-like images were estimated by {about.sentence} {cite(*about.references)}"
-            f"{f', weights {digest[:12]}' if digest else ''}.{_contrast(record.get('contrasts', ()), settings)}"
+            f"{f', weights {digest[:12]}' if digest else ''}.{_correction(record.get('contrasts', {}))}"
+            f"{_contrast(record.get('contrasts', ()), settings)}"
         )
     elif method == "interp":
         how = {"mean": "their plain mean", "sr": "super-resolution that models their slice profiles"}
@@ -241,6 +242,13 @@ def _enhancement(output: Output, cite: ReferenceNumbers) -> str:
     listed = ", ".join(f"{key} = {value}" for key, value in settings.items() if key != "device")
     seed = f"; seed {sidecar['Seed']}" if "Seed" in sidecar else ""
     return f"{text} Settings of {output.desc}: {listed or 'defaults'}{seed}."
+
+
+def _correction(contrasts: Any) -> str:
+    """What the scans did to the learned estimate, by the records of its contrasts; other methods have only names."""
+    if not isinstance(contrasts, Mapping) or not any(one.get("correction_rms") for one in contrasts.values()):
+        return ""
+    return " The estimate was corrected by the scans and averaged with their super-resolution."
 
 
 def _contrast(contrasts: Collection[str], settings: Mapping[str, Any]) -> str:

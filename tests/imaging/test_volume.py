@@ -1,10 +1,12 @@
 """Volumes: what is written is what is read; names and channels agree."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from bids_lfenhance.imaging.grid import Grid
-from bids_lfenhance.imaging.volume import Stack, load_volume, save_volume, volume_from_channels
+from bids_lfenhance.imaging.volume import Stack, in_order, load_volume, save_volume, volume_from_channels
 
 from . import thick_stacks as ts
 
@@ -36,6 +38,13 @@ def test_channels_follow_the_fixed_order_and_missing_ones_are_zero(volume):
 def test_an_unknown_contrast_is_refused():
     with pytest.raises(ValueError, match="not in tuple"):
         volume_from_channels(Grid(np.eye(4), (2, 2, 2)), {"PDw": np.zeros((2, 2, 2))})
+
+
+def test_stacks_of_one_name_and_one_beginning_have_an_order_of_their_own(stack):
+    """As two defaced scans, whose first voxels are zero."""
+    blank = np.concatenate([np.zeros_like(stack.data), stack.data])
+    both = [replace(stack, data=blank), replace(stack, data=2 * blank)]
+    assert [one.data.max() for one in in_order(both)] == [one.data.max() for one in in_order(both[::-1])]
 
 
 def test_the_stack_s_transform_carries_scanner_points_to_the_frame(stack):

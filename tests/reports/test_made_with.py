@@ -49,6 +49,13 @@ def test_who_was_made_otherwise_is_named_with_what_differs(tmp_path: Path) -> No
     assert sentence in (tmp_path / "derivative" / "group.html").read_text()
 
 
+@pytest.mark.parametrize("rms", [0.0, 3.1])
+def test_a_correction_by_the_scans_is_told_where_there_was_one(tmp_path: Path, rms: float) -> None:
+    record = {"contrasts": {"T1w": {"correction_rms": rms}}}
+    text = boilerplate(made(tmp_path, {"Method": "fusionnet", "Records": [record]}))
+    assert ("corrected by the scans and averaged with their super-resolution" in text) == (rms > 0)
+
+
 def test_versions_are_named_each(tmp_path: Path) -> None:
     text = boilerplate(made(tmp_path, {}, ANOTHER_VERSION))
     assert "bids_lfenhance 0.1.0 and 0.2.0, a workflow" in text

@@ -75,6 +75,6 @@ ABOUT = Description(
     budgets={"sloppy": {}, "cpu": {}, "gpu": {}},
     gives_error_std=True,
     sentence="a 3D U-Net that fuses the stacks of a contrast into one image and tells the scale of its error, trained "
-    "on low field simulated anew for every step, then corrected by the stacks and averaged with their super-resolution",
+    "on low field simulated anew for every step",
     references=("unet", "kendall"),
 )

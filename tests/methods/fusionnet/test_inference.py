@@ -17,7 +17,7 @@ from bids_lfenhance.imaging.signal import HF_TESLA
 from bids_lfenhance.imaging.volume import Volume
 from bids_lfenhance.methods import get_method
 from bids_lfenhance.methods.enhance import enhance
-from bids_lfenhance.methods.estimate import REACH_MM, learned_weight
+from bids_lfenhance.methods.estimate import REACH_MM, SR_PER_SLOT, estimate_session, learned_weight
 from bids_lfenhance.methods.fusionnet.network import build
 from bids_lfenhance.methods.fusionnet.settings import FusionNetSettings
 from bids_lfenhance.nn.method import Enhanced
@@ -125,12 +125,57 @@ def test_a_network_that_is_too_bright_leaves_no_ring_around_the_brain(
     assert shells[-1] < 0.3 * shells[0]
 
 
-def test_the_network_counts_less_in_every_further_plane_of_which_it_has_seen_little() -> None:
+def test_the_network_counts_less_with_every_further_slot_and_alone_where_there_is_one_or_none() -> None:
     covered = np.zeros((4, 12, 12, 12), bool)
-    covered[0], covered[1, 6:] = True, True
-    weight = learned_weight(covered, np.ones((12, 12, 12), bool), 0.5, (1, 1, 1))
-    assert weight[3:6, 3:9, 3:9] == pytest.approx(1)
-    assert weight[6:9, 3:9, 3:9] == pytest.approx(1 / 1.5)
+    covered[0, 4:], covered[1:3, 8:] = True, True
+    weight = learned_weight(covered, np.ones((12, 12, 12), bool), 1.0, (1, 1, 1))
+    assert weight[:8] == pytest.approx(1)
+    assert weight[8:] == pytest.approx(1 / 3)
+
+
+@pytest.mark.parametrize("zoom", [1.0, 2.0])
+def test_the_network_fades_over_the_border_but_not_at_the_end_of_the_grid(zoom: float) -> None:
+    mask = np.zeros((20, 20, 20), bool)
+    mask[:10] = True
+    line = learned_weight(mask[None], mask, 0.5, (zoom, zoom, zoom))[:, 10, 10]
+    assert line[:8] == pytest.approx(1)
+    assert all(np.diff(line[7:13]) <= 0)
+    assert sum((line > 0) & (line < 1)) >= 2
+    assert not line[12:].any()
+
+
+def test_the_estimate_is_averaged_with_the_super_resolution_by_the_weight_of_its_contrast(
+    session: Volume, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A shift of the network's output arrives in the image by its weight, in the units of the scan."""
+    monkeypatch.setattr(consistency, "posterior_of_error", lambda *_: None)
+    monkeypatch.setattr(consistency, "shading", lambda estimate, *_: np.ones_like(estimate))
+    louder = replace(
+        session,
+        image=200 * session.image,
+        stacks=tuple(replace(one, data=200 * one.data, sigma=200 * one.sigma) for one in session.stacks),
+    )
+    assert session.mask is not None
+    deep = distance_transform_edt(session.mask) > 3
+    results = [run(louder, saved(tmp_path / str(more), 0.0, bright=more), target_contrast="own") for more in (0.3, 0.0)]
+    for name in ("T1w", "T2w"):
+        record = results[0].provenance["records"][0]["contrasts"][name]
+        bright, plain = (one.image[CONTRASTS.index(name)][deep] for one in results)
+        expected = 0.3 * record["unit"] / (1 + SR_PER_SLOT[name] * (len(record["slots"]) - 1))
+        assert np.median(bright - plain) == pytest.approx(expected, rel=1e-3)
+
+
+def test_the_stacks_correct_the_estimate_as_far_as_it_reaches(session: Volume, tmp_path: Path) -> None:
+    method = get_method("fusionnet")
+    prepared = method.prepare(session, method.about.sampling(weights=str(saved(tmp_path, 0.05))))
+    found = estimate_session(session, prepared.network, ("T1w",), "own", "cpu")
+    one = found.contrasts["T1w"]
+    assert one.posterior is not None
+    rim = found.region & ~found.crop.mask
+    assert np.abs(one.posterior.mean[found.crop.box][rim]).max() > 0
+    rms = float(np.sqrt(np.square(one.correction[0, 0].numpy()[found.region]).mean()))
+    assert one.record()["correction_rms"] == pytest.approx(rms * one.slots.unit, rel=0.02)
+    assert not one.correction[0, 0].numpy()[~found.region].any()
 
 
 def test_permuting_stacks_changes_no_byte(session: Volume, tmp_path: Path) -> None:
