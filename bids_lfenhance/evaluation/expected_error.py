@@ -11,15 +11,15 @@ from ..imaging.profile import FWHM_PER_SD
 SMOOTHING_FWHM = 3.0
 """Width in mm of the Gaussian that all of it is smoothed by: the error of one voxel cannot be foreseen."""
 
-WEIGHTS: Mapping[str, float] = {"Std": 0.58, "Cycle": 0.15}
+WEIGHTS: Mapping[str, float] = {"Std": 0.61, "Cycle": 0.11}
 """Of the standard deviation and of the cycle residual: fitted to |error| by benchmarks/reliability.py error."""
 
 BLIND = (
     "What was invented or lost where the estimate is sure of itself: a structure unlike those of the people it learned "
     "from, a lesion, and all detail finer than the band limit of the risk map. It says where such images are usually "
     "wrong; where this one contradicts its scans, the risk map shows. It was fitted on T1w of two people, of simulated "
-    "low field; on T1w of three others it was right within 8 %, or 25 % too small, of one 7 % too small on T2w, on "
-    "FLAIR of two 11 % too small and 13 % too large."
+    "low field; on T1w of three others it was right within 6 %, or 25 % too small, of one 5 % too small on T2w, on "
+    "FLAIR of two 12 % too small and 27 % too large."
 )
 """What the map cannot show, and how far it was tried (docs/methods/uncertainty.md)."""
 
