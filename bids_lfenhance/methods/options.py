@@ -41,7 +41,7 @@ TargetContrast = Literal["auto", "own", "high-field", "learned"]
 SHARES: Mapping[str, float] = {"own": 0.0, "auto": 0.5, "high-field": 1.0}
 """How much of the change from the scan's contrast to that of high field is made in T1w. A low-field scan does not tell
 which contrast the high field of its site has: half was better than none or all in the mean of four people of three
-scanners, and at most .25 dB worse than the better of these (docs/methods/fusionnet.md)."""
+scanners, and at most .3 dB worse than the better of these (docs/methods/fusionnet.md)."""
 
 
 @dataclass(frozen=True)
