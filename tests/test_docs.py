@@ -151,8 +151,8 @@ def test_a_snippet_that_reads_tables_finds_its_columns(
     people = pd.DataFrame({"participant_id": ["sub-01"], "age": [30]})
     for folder in ("derivatives", "OUT_DIR"):
         for name, columns in TABLES.items():
-            row = dict.fromkeys(columns, 1.0) | {"participant_id": "sub-01", "name": "thalamus", "session": "all"}
-            row |= {"contrast": "T1w", "segmentation": "regions", "image": "preproc", "measure": "volume_soft_mm3"}
+            row = dict.fromkeys(columns, 1.0) | {"participant_id": "sub-01", "name": "thalamus", "session_id": "all"}
+            row |= {"contrast": "T1w", "seg": "regions", "image": "preproc", "measure": "volume_soft_mm3"}
             path = tmp_path / folder / "group" / f"{name}.tsv"
             path.parent.mkdir(parents=True, exist_ok=True)
             pd.DataFrame([row])[list(columns)].to_csv(path, sep="\t", index=False)

@@ -93,6 +93,7 @@ def make_plan(
                 skipped.append((subject, " ".join(notes)))
     if unknown and len(failed) == len(every):
         raise NoFieldStrengthError(unknown)
+    warnings += _content_notes(root, planned)
     return Plan(name_missing(planned), tuple(skipped), tuple(failed), warnings)
 
 
@@ -104,6 +105,18 @@ def why_nothing(plan: Plan) -> str:
     common = reasons.most_common(3)
     sentences = [f"{times} of {count} subjects: {reason}" if count > 1 else reason for reason, times in common]
     return f"no low-field session matches. {' '.join(sentences)}{' …' if len(reasons) > 3 else ''}"
+
+
+def _content_notes(root: Path, planned: Iterable[LowFieldSession]) -> tuple[str, ...]:
+    """A sentence on the images of a plan whose content was not fetched from an annex."""
+    scans = {scan.path for session in planned for scan in (*session.stacks, *session.reference)}
+    gone = sorted(path.relative_to(root).as_posix() for path in scans if path.is_symlink() and not path.exists())
+    if not gone:
+        return ()
+    return (
+        f"Expected the content of every image, found {len(gone)} of {len(scans)} to be links to files that are not "
+        f"there: {shorten(gone, 3)}; get them first (datalad get).",
+    )
 
 
 def _check_assumed(assume_field_strength: float | None) -> None:

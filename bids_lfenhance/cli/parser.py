@@ -213,7 +213,7 @@ def _typed(settings: type[Common], name: str, value: Any) -> Any:
     if kind == tuple[str, ...] and isinstance(value, list):
         return tuple(str(word) for word in value)
     kind = base_type(kind)
-    if kind is float and isinstance(value, int):
+    if kind is float and type(value) is int:
         return float(value)
     if kind is Path and isinstance(value, str):
         return Path(value)

@@ -6,6 +6,7 @@ from .group import GroupSettings
 from .names import (
     BUDGETS,
     CONTRASTS,
+    CUT,
     DERIVED_MAPS,
     ENDINGS,
     LEVELS,

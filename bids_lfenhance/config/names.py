@@ -12,6 +12,9 @@ TOTAL_INTRACRANIAL = "total intracranial"
 WHOLE = "TotalIntracranial"
 """Key, in the sidecar of a segmentation, of the row of all regions together, the CSF as far as the image shows it."""
 
+CUT = "n/a where the field of view cuts it, or may hide it"
+"""What tables of volumes say of structures that the scans do not show whole."""
+
 METHOD_MAPS = {
     "Sample": ": one possible image, drawn around the enhanced one",
     "DrawsStd": ": standard deviation over draws, a check of that of the error",

@@ -13,7 +13,7 @@ import numpy as np
 from .._version import __version__
 from ..bids.atomic import atomic_write
 from ..bids.names import sidecar_path
-from ..config import WHOLE
+from ..config import CUT, WHOLE
 from ..evaluation.volume_error import COLUMNS as ERROR_COLUMNS
 from ..imaging.grid import Grid
 from ..imaging.nifti import encode_nifti
@@ -27,7 +27,7 @@ Rows = Sequence[Mapping[str, Any]]
 _VOLUMES = {
     "index": {"Description": "Label in the image", "Format": "integer"},
     "name": {"Description": "Tissue"},
-    "volume_mm3": {"Description": "Volume of the voxels that carry the label", "Units": "mm^3"},
+    "volume_mm3": {"Description": f"Volume of the voxels that carry the label; {CUT}", "Units": "mm^3"},
     "volume_soft_mm3": {"Description": "Sum of the posterior times the voxel volume", "Units": "mm^3"},
 }
 

@@ -19,7 +19,7 @@ from ..evaluation.usable import judge
 from ..evaluation.volume_error import with_expected_error
 from ..imaging.field_of_view import seen_in, without_cut
 from ..imaging.grid import Grid
-from ..imaging.nifti import ALIGNED, SCANNER
+from ..imaging.nifti import ALIGNED, MNI, SCANNER
 from ..imaging.volume import Volume
 from .files import (
     REGION_COLUMNS,
@@ -262,18 +262,19 @@ def _write_space(
     from ..imaging.spatial_normalisation import to_template_space
 
     space, grid = transforms["space"], content.enhanced.grid
+    frame = MNI if space.startswith("MNI") else ALIGNED
     for contrast in content.enhanced.contrasts:
         about = {**_about(session, spec, content, contrast), "Resolution": f"That of {space}"}
         about.pop("SpatialReference", None)  # a template's name is reference enough
         image, target = to_template_space(content.enhanced.channel(contrast), grid, transforms)
-        write_image(files[f"space/{space}/{contrast}"], image, target, ALIGNED, about)
+        write_image(files[f"space/{space}/{contrast}"], image, target, frame, about)
         for kind, by_contrast in (("tissue", content.enhanced_labels), ("regions", content.enhanced_regions)):
             if contrast in by_contrast:
                 labels, _ = to_template_space(by_contrast[contrast], grid, transforms, order=0)
                 source = bids_uri(files[f"enhanced_{kind}/{contrast}"], spec.out_dir, "")
                 about = {"Resolution": f"That of {space}", "Sources": [source]}
                 about |= label_metadata(kind, SHOWN["enhanced"], contrast)
-                write_image(files[f"space_{kind}/{space}/{contrast}"], labels.astype(np.uint8), target, ALIGNED, about)
+                write_image(files[f"space_{kind}/{space}/{contrast}"], labels.astype(np.uint8), target, frame, about)
     for way in ("to", "from"):
         atomic_write(files[f"space_xfm/{space.partition(':')[0]}/{way}"], Path(transforms[way]).read_bytes())
 

@@ -17,13 +17,13 @@ COLUMNS = {
     "contrast": {"Description": "Contrast of the image", "Levels": {name: f"BIDS suffix {name}" for name in CONTRASTS}},
     "image": {"Description": "desc- of the image: preproc as acquired (low field: fused), else the enhancement"},
     "field_strength": {"Description": "Field strength at which the image was acquired", "Units": "tesla"},
-    "segmentation": {"Description": "seg- of the segmentation"},
-    "space": {"Description": "space- of the grid: the high-field session's, n/a where the image lies in its own frame"},
-    "resolution": {"Description": "res- of the grid: tells a --sloppy run from another"},
+    "seg": {"Description": "seg- of the segmentation"},
+    "grid_space": {"Description": "space- of the grid: the high-field session's; n/a for an image in its own frame"},
+    "grid_res": {"Description": "res- of the grid: tells a --sloppy run from another"},
     **REGION_COLUMNS,
-    "name": {"Description": "Region; 'total intracranial': all of them, the CSF as far as the image shows it"},
+    "name": {"Description": "Region; 'total intracranial': all of them"},
 }
-"""The data dictionary: one row per image, segmentation and region."""
+"""The data dictionary: one row per image, segmentation and region. No name is that of an entity (group_dictionary)."""
 
 _NAME = re.compile(
     rf"seg-(?P<seg>[0-9a-zA-Z+]+)_.*desc-(?P<image>[0-9a-zA-Z+]+?)(?P<contrast>{'|'.join(CONTRASTS)})_dseg"
@@ -58,9 +58,9 @@ def _rows(out_dir: Path, subject: str, table: Path) -> Iterator[dict[str, Any]]:
         "contrast": name["contrast"],
         "image": name["image"],
         "field_strength": _field_strength(out_dir, table),
-        "segmentation": name["seg"],
-        "space": entities.get("space"),
-        "resolution": entities.get("res"),
+        "seg": name["seg"],
+        "grid_space": entities.get("space"),
+        "grid_res": entities.get("res"),
     }
     whole = optional_json(sidecar_path(table)).get(WHOLE)
     for row in [*read_table(table), *([whole] if isinstance(whole, dict) else [])]:

@@ -125,9 +125,9 @@ DATA_DICTIONARY: Mapping[str, Mapping[str, Any]] = {
         "of the stacks), any other name the desc- of an enhanced image"
     },
     "region": {
-        "Description": "Where it was measured; of the metrics of labels the region's name, without a side where both "
-        "sides count as one",
-        "Levels": dict(REGIONS),
+        "Description": "Where it was measured: "
+        + "; ".join(f"'{name}': {about}" for name, about in REGIONS.items())
+        + "; of the metrics of labels the region's name, without a side where both sides count as one"
     },
     "protocol": {
         "Description": "How both images were scaled first; figures of different protocols do not compare",

@@ -4,8 +4,8 @@ import gzip
 
 import numpy as np
 
-SCANNER, ALIGNED = 1, 2
-"""NIfTI codes of a frame: the scanner's own, or that of another image."""
+SCANNER, ALIGNED, MNI = 1, 2, 4
+"""NIfTI codes of a frame: the scanner's own, that of another image, or that of MNI's templates."""
 
 
 MADE_HERE = b"made by bids_lfenhance"

@@ -126,7 +126,7 @@ def sample(sampler: ResidualSampler[S], prepared: ResidualPrepared[S], generator
     spread = {name: prepared.spread[name] for name, one in estimate.contrasts.items() if one.posterior is not None}
     record = {
         **estimate.record(),
-        "weights": str(prepared.loaded.path),
+        "weights": prepared.loaded.where,
         "weights_sha256": prepared.loaded.sha256,
         "estimate_sha256": prepared.estimator.loaded.sha256,
         "precision": prepared.precision,

@@ -47,6 +47,12 @@ class LoadedWeights:
     recipe: JsonObject
     card: str
 
+    @property
+    def where(self) -> str:
+        """The file, of bundled weights below the package's own: sidecars are shared, and shall not tell of a home."""
+        own = data_path("weights")
+        return self.path.relative_to(own).as_posix() if self.path.is_relative_to(own) else str(self.path)
+
     def into(self, nets: "dict[str, nn.Module]", device: "torch.device | str") -> "dict[str, nn.Module]":
         """The networks with these weights, on the device, in evaluation mode."""
         for name, net in nets.items():

@@ -8,10 +8,11 @@ from typing import Any
 from .._version import __version__
 from ..bids.defects import readable_subjects
 from ..bids.describe import plural
+from ..bids.scans import shorten
 from ..data.references import bibtex, reference_text
 from ..methods import METHODS, description
 from .collect import Output, Session, Subject, collect
-from .made_with import listed, make_of, mixed_makes, named, version_of
+from .made_with import MOST_NAMED, make_of, mixed_makes, named, version_of
 from .tables import field_strength
 
 LICENCES = (
@@ -151,8 +152,8 @@ def _each(pairs: Sequence[tuple[Subject, Session]], words: Callable[[Session], I
         for text in filter(None, dict.fromkeys(words(session))):
             about.setdefault(text, []).append(named(subject, session))
     return [
-        text if len(names) == len(pairs) else f"Of {plural(len(names), 'session')} ({listed(names)}): {text}"
-        for text, names in about.items()
+        text if len(some) == len(pairs) else f"Of {plural(len(some), 'session')} ({shorten(some, MOST_NAMED)}): {text}"
+        for text, some in about.items()
     ]
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from ..bids.defects import closed_folder, file_defect, readable_subjects
 from ..bids.pairing import listed_time
 from ..bids.participants import age_and_sex, columns_of, given_rows, own_rows, participants_notes
-from ..bids.scans import LABEL
+from ..bids.scans import LABEL, shorten
 from ..bids.sidecars import optional_json
 from ..bids.unread_files import absent_participants
 from ..config import TOTAL_INTRACRANIAL
@@ -164,7 +164,7 @@ def read_cohort(out_dir: Path, bids_dir: Path, subjects: Iterable[str], sessions
 def _notes_on(gone: Collection[tuple[str, str | None]], sloppy: Collection[tuple[str, str]]) -> Iterable[str]:
     """Sentences on what was left out, and on what should have been."""
     if sloppy:
-        some = ", ".join(f"sub-{name}" for name in sorted({subject for subject, _ in sloppy})[:8])
+        some = shorten((f"sub-{name}" for name in sorted({subject for subject, _ in sloppy})), 8)
         yield (
             f"{len(sloppy)} session{'s' * (len(sloppy) != 1)} made with --sloppy, never for a study, in every table "
             f"and figure: {some}; run the participant level again without it."
@@ -173,7 +173,7 @@ def _notes_on(gone: Collection[tuple[str, str | None]], sloppy: Collection[tuple
         names = [f"sub-{subject}{f'/ses-{session}' if session else ''}" for subject, session in gone]
         yield (
             f"{len(gone)} of the subjects and sessions in OUT_DIR are not in BIDS_DIR (renamed, or taken out) and were "
-            f"left out: {', '.join(names[:8])}; remove their folders and pages from OUT_DIR."
+            f"left out: {shorten(names, 8)}; remove their folders and pages from OUT_DIR."
         )
 
 

@@ -2,12 +2,14 @@
 
 import csv
 import io
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
 
 from ..config import TISSUES, TOTAL_INTRACRANIAL
+from ..evaluation.session_pairs import POOLED
+from ..evaluation.subject_values import ALL
 from ..evaluation.volume_error import COLUMNS as ERROR_COLUMNS
 from ..segmentation.regions import regions
 from .cohort import NO_SESSION, Cohort, Rows
@@ -20,6 +22,9 @@ FREESURFER = {region.name: region.freesurfer for region in regions()} | {TOTAL_I
 
 SYNTHSEG = [TOTAL_INTRACRANIAL, *(region.name for region in regions())]
 """Columns of the table that mri_synthseg --vol writes, in its order, by our names."""
+
+_COLUMNS = {"seg": "segmentation", "seg_found": "segmentations", "scans_found": "scans", "n_sessions": "sessions"}
+"""Column of a file → key of a row; why they differ: ``group_dictionary``."""
 
 _SYNTHSEG_NAMES = {"brain stem": "brain-stem", "CSF": "csf"}
 
@@ -37,6 +42,21 @@ def bids_keys(row: Mapping[str, Any]) -> dict[str, Any]:
         "session_id": None if session == NO_SESSION else f"ses-{session}",
         **rest,
     }
+
+
+def by_columns(row: Mapping[str, Any], columns: Collection[str]) -> dict[str, Any]:
+    """A row by the names of ``group_dictionary``, sessions as in file names (``ses-``).
+
+    >>> by_columns({"session": "A–B", "segmentation": "tissue", "n": 3}, ["session_pair", "seg", "n"])
+    {'session_pair': 'ses-A–ses-B', 'seg': 'tissue', 'n': 3}
+    """
+    session = row.get("session")
+    if session not in (None, NO_SESSION, ALL, POOLED):
+        session = "–".join(f"ses-{label}" for label in session.split("–"))
+    named = {new: row[old] for new, old in _COLUMNS.items() if old in row}
+    named |= {"session_id": session, "session_pair": session} if session else {}
+    named |= row
+    return {name: named.get(name) for name in columns}
 
 
 def volumes_long(cohort: Cohort) -> Rows:

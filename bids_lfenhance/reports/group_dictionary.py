@@ -1,8 +1,13 @@
-"""The tables of the group level: what each is, and what every column of it means."""
+"""The tables of the group level: what each is, and what every column of it means.
+
+No column has the name of an entity of BIDS or its plural ("session", "segmentations"): pybids takes what a data
+dictionary says of such a column for a value of the entity, and then finds no session of any subject.
+"""
 
 from collections.abc import Mapping
 from typing import Any
 
+from ..config import CUT
 from ..evaluation.thresholds import PURPOSES
 from ..evaluation.volume_error import COLUMNS as ERROR_COLUMNS
 from ..segmentation.regions import regions
@@ -27,7 +32,7 @@ _KEYS: Columns = {
     "session_id": "Session, as in file names; n/a for a dataset without sessions",
 }
 _SESSION: Columns = {
-    "session": "Low-field session; 'all': each subject's sessions averaged first; 'n/a': dataset without sessions"
+    "session_id": "Low-field session; 'all': each subject's sessions averaged first; n/a for a dataset without sessions"
 }
 _CONTRAST: Columns = {"contrast": "Contrast (BIDS suffix)"}
 _IMAGE: Columns = {
@@ -38,7 +43,7 @@ _NAME: Columns = {
     "name": "Region as the dseg.tsv names it; without 'left' or 'right': both sides together",
 }
 _SEGMENTATION: Columns = {
-    "segmentation": "seg- of the segmentation: 'tissue', 'regions' or 'synthseg'; n/a for metrics of intensities"
+    "seg": "seg- of the segmentation: 'tissue', 'regions' or 'synthseg'; n/a for metrics of intensities"
 }
 _MEASURE: Columns = {
     "measure": "Volume by labelled voxels (volume_mm3) or by sum of posteriors (volume_soft_mm3); bias and limits mm^3"
@@ -69,7 +74,7 @@ def _agreement(reference: str) -> Columns:
 def _compared(family: str) -> Columns:
     return {
         **_N,
-        "sessions": "Sessions of these subjects, all together",
+        "n_sessions": "Sessions of these subjects, all together",
         "mean": "Mean over subjects, in the unit of what is measured",
         "sd": "Standard deviation over subjects",
         "pairs": "Subjects that have this image and the baseline",
@@ -126,7 +131,7 @@ VOLUMES: Columns = {**_CONTRAST, **_SESSION, **_SEGMENTATION, **_NAME, **_IMAGE,
 
 RETEST: Columns = {
     **_CONTRAST,
-    "session": (
+    "session_pair": (
         "The two low-field sessions, reference first; 'first–second in time': each person's own first two, where "
         "labels do not line up"
     ),
@@ -158,7 +163,7 @@ _USABLE = "yes, check or no (docs/metrics.md): whether it is usable"
 QUALITY: Columns = {
     **_KEYS,
     **{purpose: f"{_USABLE} {words}: the worst word of its images" for purpose, words in PURPOSES.items()},
-    "scans": "Low-field scans found",
+    "scans_found": "Low-field scans",
     "snr_min": "Lowest signal-to-noise ratio of a scan",
     "rotation_max_deg": _column("Largest rotation between stacks", "degree"),
     "translation_max_mm": _column("Largest shift between stacks", "mm"),
@@ -182,7 +187,7 @@ IMAGES: Columns = {
     "detail": "What is wrong",
     **{purpose: f"{_USABLE} {words}; only of enhanced images" for purpose, words in PURPOSES.items()},
     "high_field": "Whether there is high field of this contrast: yes or no",
-    "segmentations": "seg- of the tables of volumes that there are",
+    "seg_found": "seg- of the tables of volumes that there are",
     "risk_fraction": "Share of the brain above the risk threshold",
     "risk_ml": _column("That share of the brain mask's volume", "mL"),
     "risk_seen": "Share of the brain that some stack saw",
@@ -201,10 +206,12 @@ VOLUMES_LONG: Columns = {
     "index": "Label in the image; of regions FreeSurfer's number",
     "name": "Tissue or region, as the dseg.tsv names it; 'total intracranial': all regions together",
     "freesurfer_name": "Name of the region in FreeSurfer's colour table; n/a for tissues",
-    "volume_mm3": _column("Volume of the voxels that carry the label", "mm^3"),
+    "volume_mm3": _column(f"Volume of the voxels that carry the label; {CUT}", "mm^3"),
     "volume_soft_mm3": _column("Sum of the posterior times the voxel volume", "mm^3"),
     **{name: _column(about["Description"], about["Units"]) for name, about in ERROR_COLUMNS.items()},
-    "volume_etiv_percent": _column("100 volume_mm3 / the total intracranial volume of the same image", "%"),
+    "volume_etiv_percent": _column(
+        "100 volume_mm3 / the total intracranial volume of the same image; n/a where that is n/a", "%"
+    ),
     "confidence": "Mean over the region's voxels of its own posterior, 0 to 1",
 }
 
@@ -212,8 +219,8 @@ VOLUMES_WIDE: Columns = {
     **_ONE_IMAGE,
     **_SEGMENTATION,
     **_JUDGED,
-    INTRACRANIAL: _column("Total intracranial volume: all regions together, CSF as far as the image shows it", "mm^3"),
-    **{region.freesurfer: _column(f"Volume of the {region.name} by label", "mm^3") for region in regions()},
+    INTRACRANIAL: _column(f"Total intracranial volume: all regions together; {CUT}", "mm^3"),
+    **{region.freesurfer: _column(f"Volume of the {region.name} by label; {CUT}", "mm^3") for region in regions()},
 }
 
 METRICS_LONG: Columns = {

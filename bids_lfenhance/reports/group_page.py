@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
+from ..bids.scans import shorten
 from ..config import CONTRASTS
 from ..evaluation.agreement import difference_percent
 from ..evaluation.cohort import (
@@ -262,16 +263,16 @@ def problems(cohort: Cohort) -> list[str]:
         sentences.append(f"{count} {what} of {people} subject{'s' * (people != 1)}: {status}; listed at the end.")
     unfit = [row for row in cohort.images if row.get("measure") == "no" and row["segmentations"]]
     if unfit:
-        names = (f"sub-{row['subject']} {row['session']} {row['contrast']} ({row['image']})" for row in unfit[:8])
+        names = (f"sub-{row['subject']} {row['session']} {row['contrast']} ({row['image']})" for row in unfit)
         sentences.append(
             f"{len(unfit)} image{'s' * (len(unfit) != 1)} not usable to measure volumes, but in every table and figure "
-            f"of volumes: {', '.join(names)}{' and more' if len(unfit) > 8 else ''}; look at them, and leave out what "
+            f"of volumes: {shorten(names, 8)}; look at them, and leave out what "
             "has failed by the column measure of volumes_long.tsv and volumes_wide.tsv."
         )
     if cohort.subjects and not cohort.metrics.cells:
         sentences.append("No image was compared with high field, so there are no metrics.")
     if cohort.absent:
-        some = ", ".join(f"sub-{name}" for name in cohort.absent[:8]) + (" and more" if len(cohort.absent) > 8 else "")
+        some = shorten((f"sub-{name}" for name in cohort.absent), 8)
         sentences.append(
             f"{len(cohort.absent)} in participants.tsv of the dataset, but not in this derivative (not run yet, "
             f"refused before it began, or without low field): {some}."

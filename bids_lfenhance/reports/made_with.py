@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from ..bids.scans import shorten
 from .collect import Output, Session, Subject
 
 MOST_NAMED = 8
@@ -12,16 +13,6 @@ MOST_NAMED = 8
 def named(subject: Subject, session: Session) -> str:
     """What a sentence calls a session."""
     return f"sub-{subject.name}" + (f"/ses-{session.name}" if session.name else "")
-
-
-def listed(names: Sequence[str]) -> str:
-    """The first of the names, and how many more there are.
-
-    >>> listed(["sub-01", "sub-02"])
-    'sub-01, sub-02'
-    """
-    more = len(names) - MOST_NAMED
-    return ", ".join(names[:MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 def make_of(output: Output) -> tuple[str, str]:
@@ -48,7 +39,7 @@ def mixed_makes(pairs: Iterable[tuple[Subject, Session]]) -> Iterator[str]:
             every = [facts for _, facts in makes.values()]
             other = [key for key in dict.fromkeys(key for facts in every for key in facts) if _differs(key, every)]
             parts = (
-                f"{listed(list(names))} with {', '.join(_words(key, facts) for key in other if key in facts)}"
+                f"{shorten(names, MOST_NAMED)} with {', '.join(_words(key, facts) for key in other if key in facts)}"
                 for names, facts in makes.values()
             )
             yield (

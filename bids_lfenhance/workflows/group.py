@@ -10,7 +10,7 @@ from ..config import GroupSettings
 from ..derivatives.files import write_table
 from ..errors import InputError
 from ..reports.cohort import Cohort, known_subjects, read_cohort
-from ..reports.group_data import synthseg_table
+from ..reports.group_data import by_columns, synthseg_table
 from ..reports.group_dictionary import TABLES
 from ..reports.group_figures import NAMES
 from ..reports.group_page import group_figures, group_page, group_tables, problems
@@ -110,7 +110,8 @@ def run_group(settings: GroupSettings) -> GroupOutcome:
     tables = group_tables(cohort)
     figures = group_figures(cohort, tables)
     for name, columns in TABLES.items():
-        write_table(out / FOLDER / f"{name}.tsv", tables[name], columns)
+        rows = [by_columns(row, columns) for row in tables[name]]
+        write_table(out / FOLDER / f"{name}.tsv", rows, columns)
     atomic_write(out / FOLDER / "volumes_synthseg.csv", synthseg_table(cohort))
     pictures = {out / FOLDER / "figures" / f"{figure.name}.svg": figure.svg for figure in figures}
     for path, content in pictures.items():

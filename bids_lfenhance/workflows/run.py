@@ -16,6 +16,7 @@ from ..bids.dataset import write_dataset_files
 from ..bids.defects import closed_folder
 from ..bids.describe import alike, describe
 from ..bids.lock import exclusive_run
+from ..bids.scans import shorten
 from ..bids.sessions import LowFieldSession, Plan
 from ..config import RunSpec, Settings, settings_hash, to_toml
 from ..derivatives.layout import REGION_LABELS, is_complete, missing_outputs
@@ -369,7 +370,7 @@ def _failure_page(out_dir: Path, subject: str, outcome: Outcome) -> None:
 
 def _place(node: str) -> str:
     """A node's full name in readable form: ``session HFC, enhance``."""
-    words = [word.removesuffix("_wf").replace("_", " ") for word in node.split(".")[2:]]
+    words = [word.removesuffix("_wf").replace("_", " ") for word in node.split(".")[2:] if "no_session" not in word]
     return ", ".join(words)
 
 
@@ -378,7 +379,8 @@ def summary(outcome: Outcome, out_dir: Path) -> str:
     lines = ["", *verdict_lines(outcome.images)]
     for word, subjects in (("done", outcome.done), ("already there", outcome.already)):
         if subjects:
-            lines.append(f"{len(subjects)} subject(s) {word}: {_few(subjects)}")
+            named = shorten((f"sub-{subject}" for subject in subjects), 6)
+            lines.append(f"{len(subjects)} subject(s) {word}: {named}")
     lines += [f"skipped sub-{subject}: {why}" for subject, why in outcome.skipped[:5]]
     if len(outcome.skipped) > 5:
         lines.append(f"… and {len(outcome.skipped) - 5} more skipped")
@@ -391,8 +393,3 @@ def summary(outcome: Outcome, out_dir: Path) -> str:
     but = ", but for what was skipped" if outcome.skipped else ""
     lines.append("Not everything asked for is on disk." if outcome.failed else f"Everything asked for is on disk{but}.")
     return "\n".join(lines)
-
-
-def _few(subjects: Sequence[str]) -> str:
-    named = ", ".join(f"sub-{subject}" for subject in subjects[:6])
-    return named if len(subjects) <= 6 else f"{named}, …"

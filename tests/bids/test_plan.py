@@ -81,8 +81,12 @@ def test_planning_opens_no_image(make_tree: MakeTree, low: Sidecar) -> None:
     image = root / "sub-01" / "ses-A" / "anat" / "sub-01_ses-A_acq-axi_T1w.nii.gz"
     image.unlink()
     image.symlink_to(root / ".git" / "annex" / "gone")
-    (session,) = make_plan(root).sessions
+    plan = make_plan(root)
+    (session,) = plan.sessions
     assert stacks(session) == ["acq-axi_T1w", "acq-cor_T1w"]
+    (sentence,) = [one for one in plan.warnings if "datalad get" in one]
+    assert "1 of 2" in sentence
+    assert image.name in sentence
 
 
 def test_high_field_only_and_no_image_are_skipped_with_a_reason(

@@ -131,10 +131,11 @@ def test_usage_errors_exit_with_2(folders, words):
     assert error.value.code == 2
 
 
-def test_a_wrong_type_in_the_file_is_one_sentence(folders, tmp_path):
+@pytest.mark.parametrize(("key", "value"), [("sloppy", '"yes"'), ("mem_gb", "true")])
+def test_a_wrong_type_in_the_file_is_one_sentence(folders, tmp_path, key, value):
     path = tmp_path / "c.toml"
-    path.write_text('[run]\nsloppy = "yes"\n')
-    with refused("bad-setting", key="sloppy"):
+    path.write_text(f"[run]\n{key} = {value}\n")
+    with refused("bad-setting", key=key):
         parse([*folders, "--config-file", str(path)])
 
 

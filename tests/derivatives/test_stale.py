@@ -21,7 +21,7 @@ from bids_lfenhance.reports.collect import collect
 from .contents import REGIONS, content
 from .sessions import HIGH, KINDS, LOW, make_scan, make_session, make_spec
 
-ROW = ["session_id", "contrast", "image", "field_strength", "segmentation", "name"]
+ROW = ["session_id", "contrast", "image", "field_strength", "seg", "name"]
 """What tells the rows of the table of volumes apart."""
 
 
@@ -102,8 +102,8 @@ def test_a_rough_and_a_fine_run_are_told_apart_in_the_table(tmp_path, spec):
     for resolution in ("2mm", "1mm"):
         run(record, replace(spec, resolution=resolution))
     table = pd.read_csv(write_volumes(Path(spec.out_dir), "01"), sep="\t")
-    assert set(table["resolution"]) == {"1mm", "2mm"}
-    assert not table.duplicated([*ROW, "resolution"]).any()
+    assert set(table["grid_res"]) == {"1mm", "2mm"}
+    assert not table.duplicated([*ROW, "grid_res"]).any()
     assert table.duplicated(ROW).any()
 
 

@@ -255,6 +255,8 @@ def test_labels_in_template_space_are_labels(raw, spec, rng, tmp_path):
         found = np.asarray(nib.load(files[f"space_{kind}/{spec.spaces[0]}/T1w"]).dataobj)
         assert np.unique(found).tolist() == [0, label]
         assert (found > 0).sum() == 64
+        header = nib.load(files[f"space_{kind}/{spec.spaces[0]}/T1w"]).header
+        assert header.get_value_label("sform_code") == header.get_value_label("qform_code") == "mni"
 
 
 def test_while_a_session_is_written_again_no_image_vouches_for_it(raw, spec, rng, monkeypatch):

@@ -70,7 +70,7 @@ def test_one_table_holds_all_volumes_of_a_subject(raw, spec, rng, kind):
     assert len(table) == 2 * (images + segmented * len(REGION_ROWS)), "one row of tissue, two of regions, two contrasts"
     hippocampus = table[table["name"] == "left hippocampus"]
     assert (hippocampus["volume_soft_mm3"] == 700.5).all()
-    assert set(hippocampus["segmentation"]) == {"regions"}
+    assert set(hippocampus["seg"]) == {"regions"}
 
 
 def test_what_high_field_cuts_has_no_volume_in_either(raw, spec, rng):

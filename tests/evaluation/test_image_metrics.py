@@ -146,8 +146,9 @@ def test_every_row_is_in_the_dictionary_once(head):
     rows = image_metrics(*head)
     keys = [(row["protocol"], row["region"], row["metric"]) for row in rows]
     assert len(set(keys)) == len(keys)
-    for column in ("protocol", "region", "metric"):
+    for column in ("protocol", "metric"):
         assert {row[column] for row in rows} <= set(DATA_DICTIONARY[column]["Levels"])
+    assert all(f"'{row['region']}'" in DATA_DICTIONARY["region"]["Description"] for row in rows)
     assert all(type(row["value"]) is float for row in rows)
 
 

@@ -56,6 +56,8 @@ def test_round_trip(folder: Path, name: str) -> None:
     assert loaded.settings == RECIPE["settings"]
     assert loaded.contrasts == ("T1w", "T2w")
     assert loaded.trained_on == ("ds/01",)
+    assert Path(loaded.where) == loaded.path
+    assert load_weights("auto", "fusionnet", ["T1w"]).where == "fusionnet/weights.safetensors", "no one's home"
     assert loaded.card == "# card\n"
     assert loaded.recipe["weights_sha256"] == loaded.sha256
     recipe = tomllib.loads((folder / "recipe.toml").read_text())

@@ -10,8 +10,10 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from bids import BIDSLayout
 
 from bids_lfenhance.config import GroupSettings
+from bids_lfenhance.derivatives.volumes import COLUMNS
 from bids_lfenhance.reports.group_dictionary import TABLES
 from bids_lfenhance.reports.group_figures import _metric_plot
 from bids_lfenhance.reports.svg import FAINT
@@ -68,7 +70,8 @@ def test_quality_control_shows_the_worst_scan(made):
 
 def test_what_was_planted_is_found(made):
     root = made[0] / "derivative" / "group"
-    rows = {(r["contrast"], r["session"], r["name"], r["image"], r["measure"]): r for r in read(root / "volumes.tsv")}
+    keys = ("contrast", "session_id", "name", "image", "measure")
+    rows = {tuple(row[key] for key in keys): row for row in read(root / "volumes.tsv")}
     low, enhanced = (rows["T1w", "all", "WM", image, "volume_mm3"] for image in ("preproc", "inr"))
     assert float(low["difference_percent_mean"]) == pytest.approx(100 * (LOW_SHARE - 1), abs=1)
     assert float(enhanced["bias"]) == pytest.approx(BIAS_SHARE * TISSUES["WM"], abs=0.006 * TISSUES["WM"])
@@ -77,7 +80,7 @@ def test_what_was_planted_is_found(made):
     gains = [
         r
         for r in read(root / "metrics.tsv")
-        if (r["protocol"], r["metric"], r["session"]) == ("brain-fit", "psnr", "all")
+        if (r["protocol"], r["metric"], r["session_id"]) == ("brain-fit", "psnr", "all")
     ]
     for row in gains:
         if row["image"] == "inr":
@@ -98,12 +101,12 @@ def test_a_missing_image_is_a_row_and_no_figure(made):
     (line,) = Tables(page).named("Detail")[1]
     assert line[0][0] == "sub-002"
     n = {
-        (r["image"], r["session"]): r["n"]
+        (r["image"], r["session_id"]): r["n"]
         for r in read(root / "derivative" / "group" / "metrics.tsv")
         if (r["contrast"], r["metric"], r["protocol"]) == ("T2w", "psnr", "brain-fit")
     }
-    assert n["interp", "HFC"] == str(SUBJECTS - 1)
-    assert n["inr", "HFC"] == n["interp", "all"] == str(SUBJECTS)
+    assert n["interp", "ses-HFC"] == str(SUBJECTS - 1)
+    assert n["inr", "ses-HFC"] == n["interp", "all"] == str(SUBJECTS)
 
 
 def test_every_table_has_its_dictionary_and_the_page_stands_alone(made):
@@ -123,9 +126,20 @@ def test_every_table_has_its_dictionary_and_the_page_stands_alone(made):
     assert not list(folder.rglob(".tmp-*"))
 
 
+def test_pybids_finds_sessions_and_segmentations_beside_the_tables(made):
+    """A column named like an entity would be taken for one of its values, of every file."""
+    layout = BIDSLayout(made[0] / "derivative", config=["bids", "derivatives"], validate=False)
+    assert set(layout.get_sessions(subject="001")) == {"HFC", "HFE", "GE"}
+    assert set(layout.get_segmentations()) == {"tissue", "regions"}
+    entities = {*layout.get_entities(metadata=False), "resolution", "density"}  # of other versions
+    entities |= {f"{name}s" for name in entities}  # get_sessions
+    assert not [(name, column) for name, columns in TABLES.items() for column in columns if column in entities]
+    assert entities.isdisjoint(COLUMNS)
+
+
 def test_planted_dice_is_found_and_tested(made):
     rows = read(made[0] / "derivative" / "group" / "overlap.tsv")
-    both = [r for r in rows if (r["segmentation"], r["session"], r["contrast"]) == ("regions", "all", "T1w")]
+    both = [r for r in rows if (r["seg"], r["session_id"], r["contrast"]) == ("regions", "all", "T1w")]
     for row in both:
         if row["image"] == "inr":
             assert float(row["difference_mean"]) == pytest.approx(DICE[1] - DICE[0], abs=0.05)
@@ -162,9 +176,9 @@ def test_an_image_without_the_regions_that_others_have_is_a_row_that_says_so(tmp
     outcome = report(tmp_path)
     assert (outcome.exit_code, outcome.incomplete) == (1, ("002",))
     (row,) = [r for r in read(out / "group" / "images.tsv") if r["status"] != "complete"]
-    assert (row["image"], row["status"], row["segmentations"]) == ("inr", "no volumes", "tissue")
+    assert (row["image"], row["status"], row["seg_found"]) == ("inr", "no volumes", "tissue")
     assert "seg-regions" in row["detail"]
-    n = {(r["image"], r["segmentation"]): r["n"] for r in read(out / "group" / "volumes.tsv")}
+    n = {(r["image"], r["seg"]): r["n"] for r in read(out / "group" / "volumes.tsv")}
     assert n == {
         ("preproc", "regions"): "3",
         ("inr", "regions"): "2",
@@ -196,9 +210,9 @@ def test_two_segmentations_of_regions_are_not_mixed(tmp_path):
     table = next(out.glob("sub-003/ses-A/anat/*_qc.tsv"))
     table.write_text(table.read_text().replace("seg-regions", "seg-synthseg"))
     report(tmp_path)
-    n = {r["segmentation"]: r["n"] for r in read(out / "group" / "overlap.tsv")}
+    n = {r["seg"]: r["n"] for r in read(out / "group" / "overlap.tsv")}
     assert n == {"regions": "2", "synthseg": "1"}
-    assert {r["segmentation"]: r["n"] for r in read(out / "group" / "volumes.tsv")} == n
+    assert {r["seg"]: r["n"] for r in read(out / "group" / "volumes.tsv")} == n
 
 
 @pytest.mark.parametrize("subjects", [0, 1, 2])

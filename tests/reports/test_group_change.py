@@ -98,7 +98,7 @@ def test_a_crossover_is_by_each_persons_time_in_table_and_figure(tmp_path: Path)
                 table.write_text(f"index\tname\tvolume_mm3\n3\tWM\t{volume + number}\n")
     page = report(tmp_path, drawn=True).page.read_text()
     rows = [r for r in read(out / "group" / "retest.tsv") if (r["name"], r["image"]) == ("WM", "inr")]
-    assert [(r["session"], r["n"]) for r in rows] == [("first–second in time", "6"), ("A–B", "6")]
+    assert [(r["session_pair"], r["n"]) for r in rows] == [("first–second in time", "6"), ("ses-A–ses-B", "6")]
     assert float(rows[0]["bias"]) == -50e3
     assert float(rows[1]["bias"]) == 0
     figure = (out / "group" / "figures" / "retest_T1w.svg").read_text()
@@ -118,7 +118,8 @@ def test_of_three_sessions_table_figure_and_title_are_of_one_pair(tmp_path: Path
     shown = [row for number in tables.where("Structure", "CV, %") for row in tables.rows(number)]
     assert {row["Enhanced (inr)", "Difference, %"].text for row in shown} == {"±0 ± 0"}
     assert "-100.00 mL" not in (out / "group" / "figures" / "retest_T1w.svg").read_text()
-    assert {r["mean"] for r in read(out / "group" / "summary.tsv") if r["session"] == "baseline–month6"} == {"0"}
+    rows = [r for r in read(out / "group" / "summary.tsv") if r["session_id"] == "ses-baseline–ses-month6"]
+    assert {r["mean"] for r in rows} == {"0"}
 
 
 @pytest.mark.parametrize(
@@ -138,5 +139,5 @@ def test_a_retest_comes_after_the_first_test(tmp_path: Path, sessions: tuple[str
     report(tmp_path)
     rows = read(out / "group" / "retest.tsv")
     (row,) = [r for r in rows if (r.get("name"), r.get("image")) == ("WM", "inr")]
-    assert row["session"] == "–".join(sessions)
+    assert row["session_pair"] == "–".join(f"ses-{session}" for session in sessions)
     assert float(row["difference_percent_mean"]) == pytest.approx(-100 * 50 / 475, abs=1)

@@ -88,18 +88,16 @@ def test_every_volume_is_there_once_and_says_its_share(derivative: Path) -> None
     rows = read(derivative / "group" / "volumes_long.tsv")
     images = SUBJECTS * (len(SESSIONS) * (1 + len(METHODS)) + 1)
     assert len(rows) == images * (len(TISSUES) + len(regions()) + 1)
-    names = ["participant_id", "session_id", "image", "segmentation", "name"]
+    names = ["participant_id", "session_id", "image", "seg", "name"]
     assert len({tuple(row[key] for key in names) for row in rows}) == len(rows)
     assert {row["session_id"] for row in rows if row["image"] == "high"} == {"ses-GE"}
     for row in rows[:400]:
         person, session = row["participant_id"], row["session_id"]
         image = "preproc" if row["image"] == "high" else row["image"]
-        (table,) = (derivative / person / session / "anat").glob(
-            f"*_seg-{row['segmentation']}_*desc-{image}T1w_dseg.tsv"
-        )
+        (table,) = (derivative / person / session / "anat").glob(f"*_seg-{row['seg']}_*desc-{image}T1w_dseg.tsv")
         source = {one["name"]: one for one in read(table)}
         assert float(row["volume_mm3"]) == pytest.approx(float(source[row["name"]]["volume_mm3"]), rel=1e-5)
-        if row["segmentation"] == "regions":
+        if row["seg"] == "regions":
             share = 100 * float(source[row["name"]]["volume_mm3"]) / float(source["total intracranial"]["volume_mm3"])
             assert float(row["volume_etiv_percent"]) == pytest.approx(share, rel=1e-4)
         else:
@@ -107,7 +105,7 @@ def test_every_volume_is_there_once_and_says_its_share(derivative: Path) -> None
 
 
 def test_names_beside_ours_are_those_of_freesurfer(derivative: Path) -> None:
-    rows = [row for row in read(derivative / "group" / "volumes_long.tsv") if row["segmentation"] == "regions"]
+    rows = [row for row in read(derivative / "group" / "volumes_long.tsv") if row["seg"] == "regions"]
     names = {row["name"]: (row["index"], row["freesurfer_name"]) for row in rows}
     assert names["left inferior lateral ventricle"] == ("5", "Left-Inf-Lat-Vent")
     assert names["right ventral DC"] == ("60", "Right-VentralDC")
@@ -120,7 +118,7 @@ def test_names_beside_ours_are_those_of_freesurfer(derivative: Path) -> None:
 def test_long_and_wide_and_synthsegs_table_agree(derivative: Path) -> None:
     folder = derivative / "group"
     long = pd.read_csv(folder / "volumes_long.tsv", sep="\t")
-    long = long[long["segmentation"] == "regions"]
+    long = long[long["seg"] == "regions"]
     wide = pd.read_csv(folder / "volumes_wide.tsv", sep="\t").set_index([*KEYS, "image"])
     keys = [*KEYS, "image"]
     expected = long.pivot_table("volume_mm3", keys, "freesurfer_name")

@@ -90,7 +90,7 @@ def test_the_first_table_is_made_from_every_subject(page):
     summary = {
         (r["contrast"], r["image"], r["quantity"]): r
         for r in read_group(root, "summary")
-        if r["session"] in ("all", "HFC–HFE") and r["segmentation"] in ("regions", "n/a")
+        if r["session_id"] in ("all", "ses-HFC–ses-HFE") and r["seg"] in ("regions", "n/a")
     }
     quantities = {"PSNR, dB": "psnr", "Dice": "dice", "Retest, %": "repeat_percent"}
     for head, quantity in quantities.items():

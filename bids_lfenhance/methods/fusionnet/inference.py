@@ -73,7 +73,7 @@ def sample(prepared: FusionNetPrepared, generator: np.random.Generator) -> Draw:
     )
     record = {
         **estimate.record(),
-        "weights": str(loaded.path),
+        "weights": loaded.where,
         "weights_sha256": loaded.sha256,
         "precision": prepared.precision,
         "error_factors": {name: prepared.error_factors[name] for name in estimate.contrasts},

@@ -151,7 +151,7 @@ def _record(prepared: PfsrPrepared, drawn: JsonObject) -> JsonObject:
     """The record of a draw: what is the same for all, and ``drawn``, what is this one's."""
     loaded = prepared.loaded
     return {
-        "weights": str(loaded.path),
+        "weights": loaded.where,
         "input": prepared.estimate.record,
         "weights_sha256": loaded.sha256,
         "scale": prepared.crop.scales(),
