@@ -124,7 +124,8 @@ class EnhancedScan:
 
     ``image`` the enhanced image, float32, in the units of the scan; around the brain the super-resolution of
     the stacks, in the same contrast.
-    ``std`` the standard deviation of its error in the same units, as the network gives it; zero beyond those 2 mm.
+    ``std`` the standard deviation of its error in the same units, as the network gives it; zero farther than 2 mm
+    from the brain.
     ``mask`` the brain, uint8. ``contrast`` T1w, T2w or FLAIR. ``warnings`` sentences that a user should read.
     ``provenance`` plain values: method, weights and their hash, settings, target contrast, time.
     """

@@ -31,7 +31,7 @@ MAP_ENDS = ("Std", "Risk", *DERIVED_MAPS, *METHOD_MAPS)
 """How the ``desc-`` of every map beside an enhanced image ends: no result may have such a label."""
 
 LEVELS = ("participant", "group", "simulate", "train")
-"""The analysis levels that work."""
+"""The analysis levels, the default first."""
 
 SEGMENTATIONS = ("builtin", "synthseg", "none")
 """Segmenters of the regions: the bundled network, FreeSurfer's mri_synthseg, none."""

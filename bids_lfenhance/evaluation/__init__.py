@@ -1,1 +1,1 @@
-"""Image metrics, agreement of volumes and the risk map: numpy, scipy, scikit-image only."""
+"""Image metrics, agreement of volumes, the risk map, and what an image is usable for."""

@@ -68,8 +68,7 @@ def shading(estimate: np.ndarray, fused: np.ndarray, where: np.ndarray, zooms: S
     products = [np.where(where, estimate * one, 0).astype(np.float32) for one in (fused, estimate)]
     both, own = (ndimage.gaussian_filter(one, widths, mode="constant") for one in products)
     ratio = np.divide(both, own, out=np.ones_like(own), where=(own > 1e-6 * own.max()) & (both > 0))
-    found: np.ndarray = np.sqrt(ratio)
-    return found
+    return np.sqrt(ratio)
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,12 +107,10 @@ class _Field:
         image = np.zeros(self.where.shape, np.float32)
         image[self.where] = values
         image -= self._smooth(image) / np.maximum(self.share, 1e-3)
-        found: np.ndarray = image[self.where]
-        return found
+        return image[self.where]
 
     def _smooth(self, image: np.ndarray) -> np.ndarray:
-        found: np.ndarray = ndimage.gaussian_filter(image, self.widths, mode="constant", truncate=2.5)
-        return found
+        return ndimage.gaussian_filter(image, self.widths, mode="constant", truncate=2.5)
 
 
 @dataclass(frozen=True, eq=False)
@@ -232,8 +229,7 @@ def _local_rms(values: np.ndarray, inside: np.ndarray, zooms: Sequence[float]) -
     widths = TAIL_MM / np.array(zooms)
     weight = (inside > 0).astype(np.float32)
     squares = ndimage.gaussian_filter(values**2 * weight, widths)
-    found: np.ndarray = np.sqrt(squares / np.maximum(ndimage.gaussian_filter(weight, widths), 0.1))
-    return found
+    return np.sqrt(squares / np.maximum(ndimage.gaussian_filter(weight, widths), 0.1))
 
 
 def _compare(stack: Stack, spectrum: np.ndarray, depth: np.ndarray, frame: Frame) -> _Scan | None:
@@ -263,8 +259,7 @@ def _root_of_correlation(frame: Frame) -> np.ndarray:
     centres = (np.arange(len(SPECTRUM)) + 0.5) * BAND
 
     def power(parts: Sequence[np.ndarray]) -> np.ndarray:
-        found: np.ndarray = np.interp(np.sqrt(sum(part**2 for part in parts)), centres, SPECTRUM)
-        return found
+        return np.interp(np.sqrt(sum(part**2 for part in parts)), centres, SPECTRUM)
 
     whole = np.fft.fftfreq(64)
     mean = power(np.meshgrid(whole, whole, whole, indexing="ij", sparse=True)).mean()

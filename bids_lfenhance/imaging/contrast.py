@@ -160,8 +160,7 @@ def gain_by_tissue(contrast: str, vector: np.ndarray, shares: np.ndarray) -> np.
 def _gain_by_intensity(contrast: str, vector: np.ndarray, level: np.ndarray) -> np.ndarray:
     """(X, Y, Z) float32: the gain of ``contrast_curve`` over its argument ``level`` ≥ 0, white matter at 1."""
     curve = contrast_curve(contrast, vector)
-    found: np.ndarray = np.interp(level, curve.levels[1:], curve.values[1:] / curve.levels[1:]).astype(np.float32)
-    return found
+    return np.interp(level, curve.levels[1:], curve.values[1:] / curve.levels[1:]).astype(np.float32)
 
 
 @dataclass(frozen=True, eq=False)
@@ -185,8 +184,7 @@ class ContrastCurve:
         """float32 ≥ 0 of the shape of ``image``: what a small error of each of its values is multiplied by."""
         last = self.values[-1] / self.levels[-1]
         slopes = np.interp(image, self.levels, np.gradient(self.values, self.levels))
-        found: np.ndarray = np.where(image > self.levels[-1], last, slopes).astype(np.float32)
-        return found
+        return np.where(image > self.levels[-1], last, slopes).astype(np.float32)
 
 
 def contrast_curve(contrast: str, vector: np.ndarray, white: float = 1.0, share: float = 1.0) -> ContrastCurve:
@@ -210,5 +208,4 @@ def contrast_curve(contrast: str, vector: np.ndarray, white: float = 1.0, share:
 
 
 def _smoothed(image: np.ndarray, voxels: float) -> np.ndarray:
-    found: np.ndarray = ndimage.gaussian_filter(image, voxels) if voxels else image
-    return found
+    return ndimage.gaussian_filter(image, voxels) if voxels else image

@@ -41,7 +41,7 @@ def description(name: str) -> Description:
 def get_method(name: str) -> Enhancer[Any, Any]:
     """How one method enhances; only its own folder is imported."""
     if name not in METHODS:
-        raise InputError(f"expected a method among {', '.join(METHODS)}, found {name!r}: choose one of these")
+        raise InputError(f"Expected a method among {', '.join(METHODS)}, found {name!r}; choose one of these.")
     method: Enhancer = _module(name, "method").ENHANCER
     return method
 
@@ -67,5 +67,5 @@ def get_trainable(name: str) -> Trainable[Any]:
 
 def _module(name: str, part: str) -> ModuleType:
     if name not in _FOLDERS:
-        raise InputError(f"expected a method among {', '.join(_FOLDERS)}, found {name!r}: choose one of these")
+        raise InputError(f"Expected a method among {', '.join(_FOLDERS)}, found {name!r}; choose one of these.")
     return import_module(f"{_FOLDERS[name]}.{part}", __name__)

@@ -195,7 +195,7 @@ def _check(volume: Volume, method: Enhancer[S, P], sampling: S, n_samples: int |
     if not volume.present.any():
         names = ", ".join(CONTRASTS)
         raise InputError(
-            f"expected at least one of {names} in the session, found none: add a low-field anatomical scan"
+            f"Expected at least one of {names} in the session, found none; add a low-field anatomical scan."
         )
     if not isinstance(sampling, method.about.sampling):
         raise TypeError(f"{method.name} takes {method.about.sampling.__name__}, found {type(sampling).__name__}")

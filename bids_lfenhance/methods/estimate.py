@@ -65,8 +65,7 @@ class ContrastEstimate:
 
     def in_units(self, image: Tensor) -> np.ndarray:
         """(x, y, z) float32 ≥ 0: an image (1, 1, x, y, z) in the units of the scan."""
-        found: np.ndarray = image[0, 0].clamp(min=0).cpu().numpy() * np.float32(self.slots.unit)
-        return found
+        return image[0, 0].clamp(min=0).cpu().numpy() * np.float32(self.slots.unit)
 
     def curved(self, image: np.ndarray) -> np.ndarray:
         """float32: an image in the units of the scan, in the contrast that is written."""
@@ -235,8 +234,7 @@ def learned_weight(covered: np.ndarray, mask: np.ndarray, per_slot: float, zooms
     if not mask.all():
         depth = distance_transform_edt(mask, zooms) - distance_transform_edt(~mask, zooms)
         weight *= np.clip(0.5 + depth / (2 * max(REACH_MM, 2 * min(zooms))), 0, 1)
-    found: np.ndarray = weight.astype(np.float32)
-    return found
+    return weight.astype(np.float32)
 
 
 def _in_contrast(found: SessionEstimate, name: str, asked: TargetContrast) -> SessionEstimate:

@@ -83,8 +83,7 @@ def picture(images: Mapping[str, np.ndarray], std: np.ndarray, mask: np.ndarray)
 
 def _percent(std: np.ndarray, image: np.ndarray, brain: np.ndarray) -> np.ndarray:
     """(X, Y, Z): the SD in % of the median intensity of the brain."""
-    found: np.ndarray = 100 * std / max(float(np.median(image[brain])) if brain.any() else 1.0, 1e-9)
-    return found
+    return 100 * std / max(float(np.median(image[brain])) if brain.any() else 1.0, 1e-9)
 
 
 def _painted(

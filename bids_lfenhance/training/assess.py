@@ -124,7 +124,7 @@ def assess(
         with torch.no_grad():
             answer = method.predict(nets, batch, settings, generator)[0].float().cpu().numpy()
         for contrast, image, target in _channels(example, method.about.direction):
-            images = {"input": image, "monotone map": monotone(image, contrast) * example.mask}
+            images = dict(zip(ROWS, (image, monotone(image, contrast) * example.mask), strict=True))
             images[method.name] = answer[CONTRASTS.index(contrast)]
             about = {name: str(getattr(example, name)) for name in ("person", "session", "kind")}
             about |= {"contrast": contrast, "simulator": str(example.origin.get("simulator", ""))}

@@ -17,7 +17,7 @@ from ..nn.batch import Batch
 from ..nn.ema import WeightEMA, flat_state, set_state
 from ..nn.example import Example
 from ..nn.method import Trainable
-from ..nn.source import Position, Source
+from ..nn.source import Position
 from ..nn.stage import Phase, Stage
 from ..resources import available_cpus
 from .card import Trained, write_results
@@ -48,7 +48,6 @@ def train(
     out_dir: str | Path,
     options: TrainOptions | None = None,
     progress: Show | None = None,
-    source: Source | None = None,
 ) -> Trained:
     """Train a method, or go on where a stopped training of the same kind left off in ``out_dir``.
 
@@ -57,7 +56,6 @@ def train(
     examples : of all persons; ``split`` says whose are learned from and whose decide when to stop
     out_dir : gets weights, recipe, card, split, curves and checkpoint; only the first of several processes writes
     progress : called with (steps done, steps in all, losses); None draws a bar on stderr
-    source : what is learned from; None: what the method makes of the training's examples
 
     Raises ``Interrupted`` after a checkpoint where the run was asked to end (SIGTERM, Ctrl-C); ``MethodError`` where
     no step gives a finite gradient; ``InputError`` for examples, split, weights or checkpoint that do not fit.
@@ -65,7 +63,7 @@ def train(
     clock, options = time.monotonic(), options or TrainOptions()
     with process_group(options.device) as group, deterministic(group.device), stop_requested() as stop:
         show = progress if progress is not None and group.writes else Bar(group.writes)
-        run, state = prepare(method, settings, examples, split, Path(out_dir), options, group, show, stop, source)
+        run, state = prepare(method, settings, examples, split, Path(out_dir), options, group, show, stop)
         done = state.progress
         begun = done.stage < len(run.stages)
         clock -= done.seconds

@@ -109,7 +109,6 @@ def prepare(
     group: ProcessGroup,
     show: Show,
     stop: Callable[[], bool],
-    source: Source | None = None,
 ) -> tuple[Run[S], State]:
     """The run and the state it starts from: a checkpoint of the same training, weights to begin with, or the seed's."""
     parts = {name: [e for e in examples if e.person in getattr(split, name)] for name in ("train", "validation")}
@@ -120,7 +119,7 @@ def prepare(
     if options.start is not None:
         check_unseen(split, options.start)
     check_no_leakage(split, training_subjects_of(examples, options.start, settings))
-    source = source or _source(method, parts["train"], settings, options)
+    source = _source(method, parts["train"], settings, options)
     stages = stages_of(method, settings)
     nets = _networks(method, settings, options, group)
     half = use_precision(nets, options.precision, group.device)

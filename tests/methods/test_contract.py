@@ -128,7 +128,7 @@ def test_one_contrast_alone(name: str, session: Volume) -> None:
 @pytest.mark.parametrize("name", METHODS)
 def test_no_contrast_at_all_is_refused(name: str, session: Volume) -> None:
     empty = replace(session, image=np.zeros_like(session.image), present=np.zeros(3, dtype=bool), stacks=())
-    with pytest.raises(InputError, match="expected at least one of T1w, T2w, FLAIR"):
+    with pytest.raises(InputError, match="Expected at least one of T1w, T2w, FLAIR"):
         run(name, empty)
 
 

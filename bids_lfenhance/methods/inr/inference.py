@@ -56,8 +56,8 @@ def prepare(volume: Volume, settings: InrSettings) -> InrPrepared:
     without = [name for name in volume.contrasts if not volume.stacks_of(name)]
     if without:
         raise InputError(
-            f"expected the stacks behind every contrast, found none for {', '.join(without)}: inr fits acquisitions, "
-            "use interp for images that were already fused"
+            f"Expected the stacks behind every contrast, found none for {', '.join(without)}; inr fits acquisitions, "
+            "use interp for images that were already fused."
         )
     support = support_of(volume)
     if not support.any():
@@ -72,8 +72,8 @@ def prepare(volume: Volume, settings: InrSettings) -> InrPrepared:
     unseen = [name for number, name in enumerate(volume.contrasts) if number not in seen.contrast]
     if unseen:
         raise InputError(
-            f"expected voxels of every contrast in the brain, found none of {', '.join(unseen)}; check how these scans "
-            "are aligned with the others"
+            f"Expected voxels of every contrast in the brain, found none of {', '.join(unseen)}; check how these scans "
+            "are aligned with the others."
         )
     return InrPrepared(volume, settings, base, scales, support, seen, tissue)
 

@@ -108,8 +108,8 @@ def parse_contrast(text: str) -> np.ndarray:
         vector = np.zeros(0)
     if vector.shape != (len(TISSUES),) or not ((vector >= 0.1) & (vector <= 10)).all():
         raise InputError(
-            "expected the contrast as auto, none or three numbers CSF,GM,WM between 0.1 and 10, "
-            f"found {text!r}: write for example 1,0.62,0.47"
+            "Expected the contrast as auto, none or three numbers CSF,GM,WM between 0.1 and 10, "
+            f"found {text!r}; write for example 1,0.62,0.47."
         )
     return vector
 
