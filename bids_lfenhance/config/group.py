@@ -4,14 +4,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from .options import Common
+from .options import ALIKE, QUIET, Common
 
-_ALIKE = "accepted for scripts that call every level alike; this level runs in one process, on one thread"
+_ALIKE = f"{ALIKE}; this level runs in one process, on one thread"
 
 
 @dataclass(frozen=True)
 class GroupSettings(Common):
-    """Every choice of one group report; fields of ``Common`` without an effect here are no options."""
+    """Every choice of one group report; of ``Common`` only what it can use, and what scripts give to every level."""
 
     level: str = "group"
 
@@ -20,6 +20,7 @@ class GroupSettings(Common):
         "session_label": "low-field sessions to report on, with or without 'ses-' (default: all)",
         "nprocs": _ALIKE,
         "omp_nthreads": _ALIKE,
+        "verbose": QUIET,
     }
 
     bids_filter_file: Any = None

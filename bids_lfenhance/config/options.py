@@ -33,6 +33,12 @@ SCANS, RESOURCES, RUN = "Which scans", "Resources", "Run"
 DEVICE = ("auto", "cpu, cuda, cuda:N, or auto", RESOURCES)
 """The option of every level that runs networks."""
 
+ALIKE = "accepted for scripts that call every level alike"
+"""How the help of an option begins that does nothing at a level."""
+
+QUIET = f"{ALIKE}; this level prints all it has to say"
+"""Help of ``verbose`` at every level but the participant's."""
+
 
 @dataclass(frozen=True)
 class Common:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from .names import CONTRASTS
-from .options import RESOURCES, Common, gibibytes, option
+from .options import QUIET, RESOURCES, Common, gibibytes, option
 
 SIMULATION = "Simulation"
 
@@ -24,6 +24,7 @@ class SimulateSettings(Common):
         "bids_filter_file": "JSON file of entity filters (docs/usage.md): t1w, t2w, flair, reference choose high field",
         "assume_field_strength": "field strength of scans whose sidecar says nothing (default: taken as high field)",
         "omp_nthreads": "threads of one process (default: 1)",
+        "verbose": QUIET,
     }
 
     simulator: str = option("physics", "how high field becomes low field", SIMULATION)

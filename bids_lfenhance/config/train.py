@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from .names import CONTRASTS
-from .options import DEVICE, RUN, Common, option
+from .options import DEVICE, QUIET, RUN, Common, option
 
 TRAINING = "Training"
 
@@ -22,6 +22,7 @@ class TrainSettings(Common):
 
     HELP: ClassVar[Mapping[str, str]] = {
         "omp_nthreads": "threads of the training (default: all processors, shared by the processes of torchrun)",
+        "verbose": QUIET,
     }
 
     method: str = option("pfsr", "the method to train", TRAINING)
