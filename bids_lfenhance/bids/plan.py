@@ -93,7 +93,7 @@ def make_plan(
                 skipped.append((subject, " ".join(notes)))
     if unknown and len(failed) == len(every):
         raise NoFieldStrengthError(unknown)
-    warnings += _content_notes(root, planned)
+    warnings += _content_notes(planned)
     return Plan(name_missing(planned), tuple(skipped), tuple(failed), warnings)
 
 
@@ -107,10 +107,10 @@ def why_nothing(plan: Plan) -> str:
     return f"no low-field session matches. {' '.join(sentences)}{' …' if len(reasons) > 3 else ''}"
 
 
-def _content_notes(root: Path, planned: Iterable[LowFieldSession]) -> tuple[str, ...]:
+def _content_notes(planned: Iterable[LowFieldSession]) -> tuple[str, ...]:
     """A sentence on the images of a plan whose content was not fetched from an annex."""
     scans = {scan.path for session in planned for scan in (*session.stacks, *session.reference)}
-    gone = sorted(path.relative_to(root).as_posix() for path in scans if path.is_symlink() and not path.exists())
+    gone = sorted(path.name for path in scans if path.is_symlink() and not path.exists())
     if not gone:
         return ()
     return (
