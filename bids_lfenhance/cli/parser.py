@@ -14,7 +14,7 @@ from .._version import __version__
 from ..config import LEVELS, RESOURCES, RUN, SCANS, SETTINGS, Common, flag, from_toml, validated
 from ..errors import InputError, usable_paths
 from .help import ABOUT, EPILOG, describe_method, overview, print_lines
-from .parts import base_type, choices, did_you_mean, parts_of, settings_of_parts, shared
+from .parts import base_type, choices, did_you_mean, parts_of, settings_of_parts, shared, typed, words_of
 
 OUTPUT = {
     "participant": "where the derivative goes",
@@ -212,16 +212,14 @@ def _typed(settings: type[Common], name: str, value: Any) -> Any:
         raise InputError(message, code="bad-setting", key=name)
     if kind == tuple[str, ...] and isinstance(value, list):
         return tuple(str(word) for word in value)
-    kind = base_type(kind)
-    if kind is float and type(value) is int:
-        return float(value)
-    if kind is Path and isinstance(value, str):
-        return Path(value)
-    if kind == tuple[str, ...] or not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-        expected = getattr(kind, "__name__", str(kind))
-        message = f"Expected {expected} for '{name}' in the settings file, found {value!r}; correct it."
-        raise InputError(message, code="bad-setting", key=name)
-    return value
+    base = base_type(kind)
+    try:
+        if isinstance(value, str) and base not in (str, Path):  # TOML has numbers itself
+            raise ValueError(value)
+        return typed(base, value)
+    except ValueError as error:
+        message = f"Expected {words_of(base)} for '{name}' in the settings file, found {value!r}; correct it."
+        raise InputError(message, code="bad-setting", key=name) from error
 
 
 class _Parser(argparse.ArgumentParser):

@@ -8,6 +8,7 @@ import types
 import typing
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from ..config import SETTINGS, flag
@@ -248,8 +249,8 @@ def words_of(kind: Any) -> str:
     """
     if typing.get_origin(kind) is typing.Literal:
         return " or ".join(typing.get_args(kind))
-    names = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
-    return names.get(base_type(kind), str(kind))
+    names = {bool: "true or false", int: "a whole number", float: "a number", str: "text", Path: "a path"}
+    return names.get(base_type(kind), "a list of words" if kind == tuple[str, ...] else str(kind))
 
 
 def did_you_mean(word: str, names: Iterable[str]) -> str:

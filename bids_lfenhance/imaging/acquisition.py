@@ -15,6 +15,14 @@ from .profile import FWHM_PER_SD, PAD_MM
 from .volume import Stack
 
 
+def signal_of(magnitude: np.ndarray, sigma: float) -> np.ndarray:
+    """Float32, ≥ 0: the signal behind magnitudes with noise of SD ``sigma``.
+
+    The mean of a magnitude lies σ²/2s above its signal s (Rice distribution).
+    """
+    return np.sqrt(np.maximum(np.square(magnitude, dtype=np.float32) - float(sigma) ** 2, 0))
+
+
 class Frame:
     """The padded Fourier box of one grid, shared by every acquisition on that grid."""
 

@@ -24,7 +24,7 @@ from .morphology import close, dilate, fill_holes, largest, open_
 from .template import FULL, ROUGH, Effort, HeadTemplate, explained, fit_affine, gains, load_head_template, shell_weight
 from .tissue import moments, responsibilities, without_removed
 from .volume import Volume
-from .warp import Warp, deform, lattice
+from .warp import Warp, deform, thinned
 
 VOLUME_ML = (600.0, 2200.0)
 """Brain volumes (CSF of the sulci included) outside this range are warned about."""
@@ -274,30 +274,20 @@ def _refine_warp(
     seen: np.ndarray | None,
 ) -> Warp:
     """The deformation refined at one voxel size, after the template's intensities were refitted to the image."""
-    step = [max(1, round(zoom / z)) for z in grid.zooms]
-    every = tuple(slice(None, None, s) for s in step)
-    sigma = [0.42 * s if s > 1 else 0 for s in step]
-    fixed = ndimage.gaussian_filter(image, sigma)[every]
-    coarse = Grid(grid.affine @ np.diag([*step, 1.0]), fixed.shape)
+    coarse, fixed = thinned(image, grid, zoom)
     blur = 0.42 * (zoom / 2 if zoom > 2 else 0)
     maps = np.stack([ndimage.gaussian_filter(one, blur) for one in template.maps])
     depth = resample(template.depth, warp.affine @ template.grid.affine, coarse, cval=99)
     near = depth < 19
     weight = np.clip((22 - depth) / 6, 0, 1) * shell_weight(depth)
     if seen is not None:
-        near, weight = near & seen[every], weight * seen[every]
+        known = resample(seen, grid.affine, coarse, order=0) > 0
+        near, weight = near & known, weight * known
     carried = warp.carry(maps, template.grid.affine, coarse)[:, near]
     rendered = np.tensordot(gains(carried, fixed[near]), maps, 1).astype(np.float32)
     to_template = np.linalg.inv(warp.affine @ template.grid.affine) @ coarse.affine
-    index, turn = lattice(to_template, coarse.shape), to_template[:3, :3].astype(np.float32)
-    zooms = np.array(coarse.zooms, np.float32)[:, None, None, None]
-    begin = np.stack([resample(one, warp.grid.affine, coarse) for one in warp.field]) / zooms
-
-    def appearance(field: np.ndarray) -> np.ndarray:
-        where = index + np.einsum("ij,jxyz->ixyz", turn, field)
-        return ndimage.map_coordinates(rendered, where, order=1, mode="nearest")
-
-    return Warp(warp.affine, deform(fixed, appearance, weight, begin, iterations, elastic=elastic) * zooms, coarse)
+    start = warp.field, warp.grid
+    return Warp(warp.affine, deform(fixed, coarse, rendered, to_template, weight, start, iterations, elastic), coarse)
 
 
 def is_stripped(image: np.ndarray, brain: np.ndarray, grid: Grid) -> bool:

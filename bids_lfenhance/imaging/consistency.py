@@ -1,13 +1,14 @@
 """The posterior of an estimate's error, given its error model and the session's stacks: its mean, and draws of it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 from scipy import ndimage
 
-from .acquisition import Acquisition, Frame
+from .acquisition import Acquisition, Frame, signal_of
+from .conjugate_gradient import conjugate_gradient
 from .fusion import slab_profile
 from .grid import Grid, box_of, resample
 from .volume import Stack, in_order
@@ -221,7 +222,8 @@ def _posterior_mean(
         diagonal += strength * np.square(scan.operator.profile_spectrum() * root)
     standardised = np.divide(start, sigma, out=np.zeros_like(start), where=sigma > 0)
     u = frame.spectrum(standardised) / root
-    return error_of(_solve(normal, spread([scan.residual for scan in scans]), u, diagonal, frame.inner))
+    target = spread([scan.residual for scan in scans])
+    return error_of(conjugate_gradient(normal, target, u, steps=STEPS, inner=frame.inner, diagonal=diagonal))
 
 
 def _local_rms(values: np.ndarray, inside: np.ndarray, zooms: Sequence[float]) -> np.ndarray:
@@ -244,8 +246,7 @@ def _compare(stack: Stack, spectrum: np.ndarray, depth: np.ndarray, frame: Frame
     box = box_of(where)
     geometry, where, data = geometry.cut(box), where[box], stack.data[box]
     operator = Acquisition(geometry, slab_profile(stack.fwhm), frame.grid, where, frame)
-    # The mean of a magnitude lies σ²/2s above its signal s (Rice distribution).
-    signal = np.sqrt(np.maximum(np.square(data[where], dtype=np.float32) - stack.sigma**2, 0))
+    signal = signal_of(data[where], stack.sigma)
     expected = operator.measure(spectrum)
     gain = float(np.vdot(expected, signal)) / max(float(np.vdot(expected, expected)), 1e-12)
     field = _Field(where, FIELD_MM / np.array(geometry.zooms))
@@ -264,28 +265,3 @@ def _root_of_correlation(frame: Frame) -> np.ndarray:
     whole = np.fft.fftfreq(64)
     mean = power(np.meshgrid(whole, whole, whole, indexing="ij", sparse=True)).mean()
     return np.sqrt(power(frame.frequencies()) / mean).astype(np.float32)
-
-
-def _solve(
-    normal: Callable[[np.ndarray], np.ndarray],
-    target: np.ndarray,
-    start: np.ndarray,
-    diagonal: np.ndarray,
-    inner: Callable[[np.ndarray, np.ndarray], float],
-) -> np.ndarray:
-    """Some conjugate-gradient steps from ``start`` on normal(u) = target, preconditioned by a ``diagonal``."""
-    u = start.copy()
-    residual = target - normal(u) if u.any() else target.copy()
-    direction = residual / diagonal
-    power = inner(residual, direction)
-    for _ in range(STEPS):
-        if power == 0:
-            break
-        product = normal(direction)
-        length = np.float32(power / inner(direction, product))
-        u += length * direction
-        residual -= length * product
-        scaled = residual / diagonal
-        before, power = power, inner(residual, scaled)
-        direction = scaled + np.float32(power / before) * direction
-    return u

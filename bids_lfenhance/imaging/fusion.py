@@ -9,7 +9,8 @@ import numpy as np
 from scipy import ndimage
 
 from ..config import CONTRASTS
-from .acquisition import Acquisition, Frame
+from .acquisition import Acquisition, Frame, signal_of
+from .conjugate_gradient import conjugate_gradient
 from .grid import Grid, box_of, coverage, resample
 from .volume import Stack, Volume, in_order, seen_by
 
@@ -35,6 +36,12 @@ the same FWHM already at 0.44."""
 
 REACH = 0.95
 """Share of a slice profile that must lie inside the solved box for its voxel to count as data."""
+
+ROUNDS = 2
+"""How often the weights of the prior, which spare edges, are computed again."""
+
+STEPS = 6
+"""Conjugate-gradient steps in each round."""
 
 NEIGHBOURS = tuple(offset for offset in product((-1, 0, 1), repeat=3) if offset > (0, 0, 0))
 """Thirteen offsets: every pair of neighbours in a 3×3×3 cube, once."""
@@ -76,8 +83,6 @@ def fuse_sr(
     grid: Grid,
     mask: np.ndarray | None = None,
     *,
-    rounds: int = 2,
-    steps: int = 6,
     prior: float = 1.0,
     mean: np.ndarray | None = None,
 ) -> np.ndarray:
@@ -88,8 +93,6 @@ def fuse_sr(
     stacks : one contrast, aligned, in shared units, each with its noise and resolution
     grid : the canonical grid
     mask : (X, Y, Z) bool, where it matters; beyond ``MARGIN_MM`` around its box the plain mean stands. None: the head
-    rounds : how often the weights of the prior, which spare edges, are computed again
-    steps : conjugate-gradient steps in each round
     prior : times the usual weight of the prior; less leaves more detail, and more noise
     mean : (X, Y, Z) the plain mean of the stacks, where it is at hand
 
@@ -112,9 +115,9 @@ def fuse_sr(
         image = image[tuple(nearest)]
     data = _Data.of(stacks, region, floor=FLOOR * float(image.max()))
     strength = prior * STRENGTH * data.information**0.5
-    for _ in range(rounds):
+    for _ in range(ROUNDS):
         weights = _pair_weights(image, strength, EDGE * data.sigma)
-        image = _descend(data, weights, image, steps)
+        image = _descend(data, weights, image)
     return _paste(np.maximum(image, 0, out=image) * seen, mean, start, grid)
 
 
@@ -141,9 +144,7 @@ class _Data:
             where = coverage(grid.shape, grid.affine, geometry)
             operator = Acquisition(geometry, slab_profile(stack.fwhm), grid, where, frame)
             precision = (operator.measure(everywhere) > REACH).astype(np.float32) / np.float32(sigma**2)
-            # The mean of a magnitude lies σ²/2s above its signal s (Rice distribution).
-            signal = np.sqrt(np.maximum(np.square(stack.data[where], dtype=np.float32) - sigma**2, 0))
-            target = target + operator.spread(precision * signal)
+            target = target + operator.spread(precision * signal_of(stack.data[where], sigma))
             operators.append(operator)
             precisions.append(precision)
         density = [grid.voxel_volume / abs(np.linalg.det(stack.affine[:3, :3])) for stack in stacks]
@@ -172,21 +173,16 @@ def slab_profile(fwhm: tuple[float, float, float]) -> tuple[float, float, float]
     return x, y, z
 
 
-def _descend(data: _Data, weights: list[np.ndarray], image: np.ndarray, steps: int) -> np.ndarray:
+def _descend(data: _Data, weights: list[np.ndarray], image: np.ndarray) -> np.ndarray:
     """The image after some conjugate-gradient steps on (AᵀWA + L) x = AᵀWy, with L the prior's graph Laplacian."""
-    residual = data.target - data.normal(image) - _laplacian(image, weights)
-    direction, power = residual.copy(), float(np.vdot(residual, residual))
-    for _ in range(steps):
-        if power == 0:
-            break
-        product = data.normal(direction) + _laplacian(direction, weights)
-        length = power / float(np.vdot(direction, product))
-        image = image + np.float32(length) * direction
-        residual -= np.float32(length) * product
-        before, power = power, float(np.vdot(residual, residual))
-        direction *= np.float32(power / before)
-        direction += residual
-    return image
+
+    def normal(x: np.ndarray) -> np.ndarray:
+        return data.normal(x) + _laplacian(x, weights)
+
+    def inner(one: np.ndarray, other: np.ndarray) -> float:
+        return float(np.vdot(one, other))
+
+    return conjugate_gradient(normal, data.target, image, steps=STEPS, inner=inner)
 
 
 def _pair_weights(image: np.ndarray, strength: float, edge: float) -> list[np.ndarray]:

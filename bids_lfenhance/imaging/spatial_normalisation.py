@@ -19,7 +19,7 @@ from ..errors import InputError
 from .grid import Grid, apply_affine, resample
 from .template import fit_affine, load_head_template
 from .volume import Volume
-from .warp import deform, lattice
+from .warp import deform, lattice, thinned
 
 FIELD_ZOOM = 2
 """Step of the saved displacement fields in voxels of the image: a 1 mm field would be eight times the bytes."""
@@ -219,27 +219,11 @@ def _match_level(
     rounds: int,
 ) -> tuple[np.ndarray, Grid]:
     """The displacement (3, X, Y, Z), mm along the axes of its grid, refined at one voxel size."""
-    coarse, fixed = _thinned(target, target_grid, zoom)
-    small, moving = _thinned(image, grid, zoom)
+    coarse, fixed = thinned(target, target_grid, zoom)
+    small, moving = thinned(image, grid, zoom)
     to_image = np.linalg.inv(small.affine) @ affine @ coarse.affine
-    index, turn = lattice(to_image, coarse.shape), to_image[:3, :3].astype(np.float32)
-    zooms = np.array(coarse.zooms, np.float32)[:, None, None, None]
-
-    def appearance(field: np.ndarray) -> np.ndarray:
-        where = index + np.einsum("ij,jxyz->ixyz", turn, field)
-        return ndimage.map_coordinates(moving, where, order=1, mode="nearest")
-
-    weight = ndimage.gaussian_filter((fixed > 0).astype(np.float32), 8 / zoom)
-    begin = np.stack([resample(one, start[1].affine, coarse) for one in start[0]]) / zooms
-    return deform(fixed, appearance, np.minimum(1, 2 * weight), begin, rounds) * zooms, coarse
-
-
-def _thinned(image: np.ndarray, grid: Grid, zoom: float) -> tuple[Grid, np.ndarray]:
-    """A grid of about ``zoom`` mm and the image on it, float32, blurred beforehand."""
-    step = [max(1, round(zoom / z)) for z in grid.zooms]
-    blurred = ndimage.gaussian_filter(image.astype(np.float32), [0.42 * s if s > 1 else 0 for s in step])
-    small = blurred[tuple(slice(None, None, s) for s in step)]
-    return Grid(grid.affine @ np.diag([*step, 1.0]), small.shape), small
+    weight = np.minimum(1, 2 * ndimage.gaussian_filter((fixed > 0).astype(np.float32), 8 / zoom))
+    return deform(fixed, coarse, moving, to_image, weight, start, rounds), coarse
 
 
 def _whole_map(affine: np.ndarray, field: np.ndarray, grid: Grid, target: Grid) -> Displacement:

@@ -7,7 +7,7 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NotRequired, TypedDict
+from typing import TYPE_CHECKING, Literal, TypedDict
 
 from .._version import __version__
 from ..bids.atomic import atomic_write
@@ -69,14 +69,13 @@ class LoadedWeights:
 
 
 class Entry(TypedDict):
-    """Weights known by name: where they lie, and what they must hash to."""
+    """Weights known by name: their file in the package's ``data/weights``, and what it must hash to."""
 
     method: str
     contrasts: list[str]
-    preset: NotRequired[str]
-    file: NotRequired[str]
-    url: NotRequired[str]
-    sha256: NotRequired[str]
+    preset: str
+    file: str
+    sha256: str
 
 
 class Header(TypedDict):
@@ -187,7 +186,7 @@ def default_weights(method: str, contrasts: Sequence[str] = ()) -> str | None:
 
 
 def registry() -> dict[str, Entry]:
-    """{name: entry} of the weights known by name: method, contrasts, preset, file or url, sha256."""
+    """{name: entry} of the bundled weights."""
     entries: dict[str, Entry] = json.loads(read_text("weights/registry.json"))
     return entries
 
@@ -234,7 +233,7 @@ def _find(source: str, method: str, contrasts: Sequence[str]) -> tuple[Path, str
                 f"here; name the folder as ./{source}, or start elsewhere for the bundled ones."
             )
             raise InputError(message, code="ambiguous-weights", name=source)
-        return _of_registry(source, entries[source], method)
+        return data_path("weights") / entries[source]["file"], entries[source]["sha256"]
     if is_address(source):
         return _of_url(source)
     path = Path(source)
@@ -252,22 +251,6 @@ def _no_weights(wanted: str, method: str) -> InputError:
         code="no-weights",
         known=known,
     )
-
-
-def _of_registry(name: str, entry: Entry, method: str) -> tuple[Path, str]:
-    digest = entry.get("sha256")
-    if not digest:
-        raise InputError(
-            f"Expected a sha256 for the weights {name} in the registry, found none; add it.", code="no-hash"
-        )
-    if "file" in entry and (bundled := data_path("weights") / entry["file"]).is_file():
-        return bundled, digest
-    cached = cache_folder() / f"{name}-{digest[:12]}.safetensors"
-    if not cached.is_file():
-        if "url" not in entry:
-            raise _no_weights(f"the weights {name} in {cached}", method)
-        _download(entry["url"], digest, cached)
-    return cached, digest
 
 
 def _of_url(source: str) -> tuple[Path, str]:

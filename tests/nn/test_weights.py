@@ -154,43 +154,20 @@ def test_weights_of_other_networks_are_refused_in_a_sentence(folder: Path) -> No
             loaded.into(other, "cpu")
 
 
-def test_registry_looks_bundled_then_cache_then_url(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = folder / "weights.safetensors"
+def test_bundled_weights_are_found_by_name_and_by_what_they_know(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     digest = load_weights(folder, "toy", []).sha256
-    entry = {"method": "toy", "contrasts": ["T1w"], "sha256": digest}
-    monkeypatch.setenv("BIDS_LFENHANCE_WEIGHTS", str(tmp_path / "cache"))
-
+    entry = {"method": "toy", "contrasts": ["T1w"], "file": "weights.safetensors", "sha256": digest}
     monkeypatch.setattr(weights, "data_path", lambda _: folder)
-    register(monkeypatch, {"bundled": entry | {"file": path.name}})
+    register(monkeypatch, {"bundled": entry})
     assert load_weights("bundled", "toy", ["T1w"]).sha256 == digest
     assert load_weights("auto", "toy", ["T1w"]).sha256 == digest
     assert default_weights("toy", ["T1w"]) == "bundled"
     assert default_weights("toy", ["FLAIR"]) is None
     assert default_weights("other") is None
-
-    register(monkeypatch, {"far": entry | {"url": path.as_uri()}})
-    assert load_weights("far", "toy", []).sha256 == digest
-    cached = tmp_path / "cache" / f"far-{digest[:12]}.safetensors"
-    register(monkeypatch, {"far": entry | {"url": "file:///gone"}})
-    assert load_weights("far", "toy", []).path == cached
-    cached.write_bytes(cached.read_bytes()[:-1])
-    refuses("other-hash", "far", contrasts=())
-    cached.unlink()
-    refuses("not-fetched", "far", url="file:///gone")
-
-
-def test_registry_trusts_no_url_without_the_right_hash(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("BIDS_LFENHANCE_WEIGHTS", str(tmp_path / "cache"))
-    entry = {"method": "toy", "contrasts": ["T1w"], "url": (folder / "weights.safetensors").as_uri()}
-    register(monkeypatch, {"far": entry})
-    refuses("no-hash", "far")
-    register(monkeypatch, {"far": entry | {"sha256": "0" * 64}})
-    refuses("other-hash", "far", url=entry["url"])
-    assert not (tmp_path / "cache").exists()
+    register(monkeypatch, {"bundled": entry | {"sha256": "0" * 64}})
+    refuses("other-hash", "bundled", contrasts=())
+    register(monkeypatch, {"bundled": entry | {"file": "gone.safetensors"}})
+    refuses("not-readable", "bundled", contrasts=())
 
 
 def test_an_address_needs_its_hash_and_is_fetched_once(
@@ -203,11 +180,15 @@ def test_an_address_needs_its_hash_and_is_fetched_once(
     refuses("no-hash", far.as_uri())
     refuses("no-hash", f"{far.as_uri()}#sha256=123")
     refuses("other-hash", f"{far.as_uri()}#sha256={'0' * 64}", url=far.as_uri())
+    refuses("not-fetched", f"file:///gone#sha256={digest}", url="file:///gone")
+    assert not (tmp_path / "cache").exists()
     for _ in range(2):
         loaded = load_weights(f"{far.as_uri()}#sha256={digest}", "toy", ["T1w"])
         assert loaded.sha256 == digest
         assert loaded.path.parent == tmp_path / "cache"
         far.unlink(missing_ok=True)  # the second time from the cache
+    loaded.path.write_bytes(loaded.path.read_bytes()[:-1])
+    refuses("other-hash", f"{far.as_uri()}#sha256={digest}", contrasts=())
 
 
 def test_the_bundled_registry_is_whole() -> None:
