@@ -35,7 +35,14 @@ LONG = (
     "tests/methods/test_residual.py",
     "tests/simulators/test_head.py",
     "tests/methods/inr/test_inference.py",
+    "tests/workflows/test_train_online.py",
     "tests/training/test_pack.py",
+    "tests/methods/fusionnet/test_training.py",
+    "tests/methods/test_new_method.py",
+    "tests/imaging/test_spatial_normalisation.py",
+    "tests/imaging/test_field_of_view.py",
+    "tests/training/test_processes.py",
+    "tests/methods/test_contract.py",
 )
 """Files that take 20 CPU-seconds or more, longest first: no worker is left with one of them in the end."""
 

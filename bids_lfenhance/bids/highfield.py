@@ -15,7 +15,7 @@ from .layout import list_images
 from .pairing import one_per_contrast
 from .plan import check_sessions
 from .scans import Scan, choose_subjects, make_scans, shorten
-from .sidecars import SidecarFinder
+from .sidecars import SidecarFinder, session_name
 from .unread_files import odd_folders, unread_images, without_ignored
 
 SIMULATED = "SIM"
@@ -41,7 +41,7 @@ class HighFieldSession:
     @property
     def name(self) -> str:
         """``sub-01_ses-A``, or ``sub-01`` where there are no sessions."""
-        return f"sub-{self.subject}" + (f"_ses-{self.session}" if self.session else "")
+        return session_name(self.subject, self.session)
 
     @property
     def label(self) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ..config import CONTRASTS
 from .scans import Scan, shorten
-from .sidecars import split_name
+from .sidecars import session_name, split_name
 from .tables import optional_table
 
 Session = str | None
@@ -129,8 +129,9 @@ def session_time(scans: Sequence[Scan]) -> datetime | None:
 def listed_time(bids_dir: Path, subject: str, session: Session) -> datetime | None:
     """When a session was acquired, by its scans.tsv or the subject's sessions.tsv, or None where neither says it."""
     folder = bids_dir / f"sub-{subject}"
-    place = f"ses-{session}/sub-{subject}_ses-{session}" if session else f"sub-{subject}"
-    scans = optional_table(folder / f"{place}_scans.tsv")
+    scans = optional_table(
+        folder / (f"ses-{session}" if session else "") / f"{session_name(subject, session)}_scans.tsv"
+    )
     if times := [time for row in scans if (time := _parse(row.get("acq_time", "")))]:
         return min(times)
     return _sessions_time(folder, subject, session)
@@ -139,8 +140,7 @@ def listed_time(bids_dir: Path, subject: str, session: Session) -> datetime | No
 def _scans_table(scan: Scan) -> dict[str, str]:
     """``acq_time`` by file name without its extension, of the session's scans.tsv: .nii may be listed as .nii.gz."""
     folder = scan.path.parent.parent
-    stem = f"sub-{scan.subject}" + (f"_ses-{scan.session}" if scan.session else "")
-    rows = optional_table(folder / f"{stem}_scans.tsv")
+    rows = optional_table(folder / f"{session_name(scan.subject, scan.session)}_scans.tsv")
     return {Path(row.get("filename", "")).name.partition(".")[0]: row.get("acq_time", "") for row in rows}
 
 

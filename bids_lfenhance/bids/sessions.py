@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from .scans import Scan
+from .sidecars import session_name
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class LowFieldSession:
     @property
     def name(self) -> str:
         """``sub-01_ses-HFC``, or ``sub-01`` where there are no sessions."""
-        return f"sub-{self.subject}" + (f"_ses-{self.session}" if self.session else "")
+        return session_name(self.subject, self.session)
 
     def stack_of(self, lesion: Scan) -> str | None:
         """Name of the stack in whose scanner's coordinates a mask of lesions lies: that of its ``acq-``, or the first.

@@ -22,6 +22,15 @@ def split_name(name: str) -> tuple[dict[str, str], str, str]:
     return entities, suffix, dot + extension
 
 
+def session_name(subject: str, session: str | None) -> str:
+    """What the names of a session's files begin with.
+
+    >>> session_name("01", "HFC"), session_name("01", None)
+    ('sub-01_ses-HFC', 'sub-01')
+    """
+    return f"sub-{subject}" + (f"_ses-{session}" if session else "")
+
+
 class SidecarFinder:
     """Finds the JSON files that apply to an image; each folder is listed once."""
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..bids.field_strength import HIGH_FIELD_FROM
 from ..bids.names import sidecar_path
-from ..bids.sidecars import optional_json, split_name
+from ..bids.sidecars import optional_json, session_name, split_name
 from ..bids.tables import read_columns
 from ..config import CONTRASTS, DERIVED_MAPS, ENDINGS, MAP_ENDS, METHOD_MAPS, WHOLE
 from ..evaluation.metric_definitions import DATA_DICTIONARY
@@ -245,7 +245,7 @@ def _is_low(output: Output) -> bool:
 
 def _session(out_dir: Path, subject: str, name: str | None, outputs: Iterable[Output], wanted: str | None) -> Session:
     folder = out_dir / f"sub-{subject}" / (f"ses-{name}" if name else "") / "anat"
-    head = f"sub-{subject}" + (f"_ses-{name}" if name else "")
+    head = session_name(subject, name)
     record = optional_json(folder / f"{head}_desc-preproc_qc.json")
     record = record if isinstance(record.get("Scans") or [], list) else {}  # damaged, like what is no JSON
     paired_with = record.get("Reference")

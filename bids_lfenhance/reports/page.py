@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ..bids.atomic import atomic_write
+from ..bids.sidecars import session_name
 from ..evaluation.protocols import PROTOCOLS
 from ..evaluation.thresholds import PURPOSES, explained
 from . import rendering as fig
@@ -56,7 +57,7 @@ def write_report(out_dir: Path, subject: str, run_dir: Path | None = None) -> Pa
     quality = quality_for(sum(len(session.channels) for session in subject_data.sessions))
     for session in subject_data.sessions:
         figures = draw_session(session, image_names(session), quality)
-        head = f"sub-{subject}" + (f"_ses-{session.name}" if session.name else "")
+        head = session_name(subject, session.name)
         folder = Path(f"sub-{subject}", "figures")
         saved += (str(folder / name) for name in save_figures(figures, out_dir / folder, head))
         pictures |= figures.pictures

@@ -11,6 +11,7 @@ import numpy as np
 
 from .._version import __version__
 from ..bids.scans import file_state, sha256
+from ..bids.sidecars import session_name
 from ..config import CONTRASTS
 from ..imaging.volume import Volume
 from ..methods.options import IN_HIGH_FIELD_CONTRAST, AskedFusion
@@ -68,7 +69,7 @@ class Job:
     @property
     def name(self) -> str:
         """``sub-01_ses-A``, for messages."""
-        return f"sub-{self.subject}" + (f"_ses-{self.session}" if self.session else "")
+        return session_name(self.subject, self.session)
 
     @property
     def person(self) -> str:
