@@ -47,17 +47,28 @@ def session_layout(session: LowFieldSession, spec: RunSpec) -> dict[str, Path]:
     files["mask"] = name("mask", **on_grid, desc="brain")
     if session.paired:
         files["metrics"] = name("qc", ".tsv", desc=label)
-    for target in spec.spaces:  # the key is the whole target: one template may be asked for at two resolutions
-        template, resolution = split_space(target)
-        on_grid = {"space": template, "res": resolution}
-        for contrast in contrasts(session.stacks):
-            files[f"space/{target}/{contrast}"] = name(contrast, **on_grid, desc=label)
-            for kind, seg in segmentations(spec).items():
-                files[f"space_{kind}/{target}/{contrast}"] = name("dseg", **on_grid, seg=seg, desc=f"{label}{contrast}")
-        for way, start, end in (("to", frame, template), ("from", template, frame)):
-            route = {"from": start, "to": end, "mode": "image"}
-            files[f"space_xfm/{template}/{way}"] = name("xfm", ".h5", **route)
+    for target in spec.spaces:
+        files |= _in_template_space(session, spec, target, frame)
     files["qc"] = name("qc", ".json", desc="preproc")
+    return files
+
+
+def _in_template_space(session: LowFieldSession, spec: RunSpec, target: str, frame: str) -> dict[str, Path]:
+    """What goes to one output space; keys hold all of ``target``, as a template may be asked for at two resolutions."""
+    name = partial(derivative_name, spec.out_dir, session)
+    template, resolution = split_space(target)
+    on_grid: dict[str, Any] = {"space": template, "res": resolution}
+    files = {f"space_mask/{target}": name("mask", **on_grid, desc="brain")}
+    for contrast in contrasts(session.stacks):
+        files[f"space/{target}/{contrast}"] = name(contrast, **on_grid, desc=spec.label)
+        if spec.gives_error_std and is_enhanced(spec, contrast):
+            files[f"space_Std/{target}/{contrast}"] = name(contrast, **on_grid, desc=f"{spec.label}Std")
+        for kind, seg in segmentations(spec).items():
+            desc = f"{spec.label}{contrast}"
+            files[f"space_{kind}/{target}/{contrast}"] = name("dseg", **on_grid, seg=seg, desc=desc)
+    for way, start, end in (("to", frame, template), ("from", template, frame)):
+        route = {"from": start, "to": end, "mode": "image"}
+        files[f"space_xfm/{template}/{way}"] = name("xfm", ".h5", **route)
     return files
 
 

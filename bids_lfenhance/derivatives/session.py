@@ -246,9 +246,13 @@ def _is_estimate(spec: RunSpec, contrast: str) -> bool:
 
 
 def _write_mask(files: Mapping[str, Path], session: LowFieldSession, spec: RunSpec, content: SessionContent) -> None:
-    about = grid_metadata(spec, session) | {"Type": "Brain", "Quality": content.quality, "Description": BRAIN}
-    about["Sources"] = raw_sources(session.reference or session.stacks, spec.bids_dir)
+    about = grid_metadata(spec, session) | _about_mask(session, spec, content)
     write_image(files["mask"], content.acquired.brain, content.acquired.grid, _frame(session), about)
+
+
+def _about_mask(session: LowFieldSession, spec: RunSpec, content: SessionContent) -> dict[str, Any]:
+    about = {"Type": "Brain", "Quality": content.quality, "Description": BRAIN}
+    return about | {"Sources": raw_sources(session.reference or session.stacks, spec.bids_dir)}
 
 
 def _write_space(
@@ -258,21 +262,32 @@ def _write_space(
     content: SessionContent,
     transforms: Mapping[str, Any],
 ) -> None:
-    """Enhanced images and labels in one template space, and the transforms to and from it."""
+    """Mask, enhanced images, SD and labels in one template space, and the transforms to and from it."""
     from ..imaging.spatial_normalisation import to_template_space
 
     space, grid = transforms["space"], content.enhanced.grid
     frame = MNI if space.startswith("MNI") else ALIGNED
+    resolution = {"Resolution": f"That of {space}"}
+    brain, target = to_template_space(content.acquired.brain, grid, transforms, order=0)
+    write_image(
+        files[f"space_mask/{space}"], brain > 0, target, frame, _about_mask(session, spec, content) | resolution
+    )
     for contrast in content.enhanced.contrasts:
-        about = {**_about(session, spec, content, contrast), "Resolution": f"That of {space}"}
+        about = _about(session, spec, content, contrast) | resolution
         about.pop("SpatialReference", None)  # a template's name is reference enough
-        image, target = to_template_space(content.enhanced.channel(contrast), grid, transforms)
+        image, _ = to_template_space(content.enhanced.channel(contrast), grid, transforms)
         write_image(files[f"space/{space}/{contrast}"], image, target, frame, about)
+        if (std := _error_scale(content, spec, contrast)) is not None:
+            about = image_sidecar(session, spec, contrast, bool(content.quality.get("SkullStripped", False)))
+            about |= _about_error(STD, contrast) | resolution
+            about.pop("SpatialReference", None)
+            std, _ = to_template_space(std, grid, transforms, order=1)
+            write_image(files[f"space_Std/{space}/{contrast}"], std, target, frame, about)
         for kind, by_contrast in (("tissue", content.enhanced_labels), ("regions", content.enhanced_regions)):
             if contrast in by_contrast:
                 labels, _ = to_template_space(by_contrast[contrast], grid, transforms, order=0)
                 source = bids_uri(files[f"enhanced_{kind}/{contrast}"], spec.out_dir, "")
-                about = {"Resolution": f"That of {space}", "Sources": [source]}
+                about = resolution | {"Sources": [source]}
                 about |= label_metadata(kind, SHOWN["enhanced"], contrast)
                 write_image(files[f"space_{kind}/{space}/{contrast}"], labels.astype(np.uint8), target, frame, about)
     for way in ("to", "from"):

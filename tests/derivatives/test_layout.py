@@ -153,11 +153,17 @@ def test_output_spaces(kind: str, frame: str) -> None:
     files = session_layout(record(kind), spec(spaces=targets))
     ours = {key: path for key, path in files.items() if key.startswith("space")}
     text = """
+    space_mask/MNI152NLin2009cAsym:res-1        space-MNI152NLin2009cAsym_res-1_desc-brain_mask.nii.gz
     space/MNI152NLin2009cAsym:res-1/{c}         space-MNI152NLin2009cAsym_res-1_desc-inr_{c}.nii.gz
+    space_Std/MNI152NLin2009cAsym:res-1/{c}     space-MNI152NLin2009cAsym_res-1_desc-inrStd_{c}.nii.gz
     space_tissue/MNI152NLin2009cAsym:res-1/{c}  space-MNI152NLin2009cAsym_seg-tissue_res-1_desc-inr{c}_dseg.nii.gz
+    space_mask/MNI152NLin2009cAsym:res-2        space-MNI152NLin2009cAsym_res-2_desc-brain_mask.nii.gz
     space/MNI152NLin2009cAsym:res-2/{c}         space-MNI152NLin2009cAsym_res-2_desc-inr_{c}.nii.gz
+    space_Std/MNI152NLin2009cAsym:res-2/{c}     space-MNI152NLin2009cAsym_res-2_desc-inrStd_{c}.nii.gz
     space_tissue/MNI152NLin2009cAsym:res-2/{c}  space-MNI152NLin2009cAsym_seg-tissue_res-2_desc-inr{c}_dseg.nii.gz
+    space_mask/MNI152NLin6Asym                  space-MNI152NLin6Asym_desc-brain_mask.nii.gz
     space/MNI152NLin6Asym/{c}                   space-MNI152NLin6Asym_desc-inr_{c}.nii.gz
+    space_Std/MNI152NLin6Asym/{c}               space-MNI152NLin6Asym_desc-inrStd_{c}.nii.gz
     space_tissue/MNI152NLin6Asym/{c}            space-MNI152NLin6Asym_seg-tissue_desc-inr{c}_dseg.nii.gz
     space_xfm/MNI152NLin2009cAsym/to            from-{f}_to-MNI152NLin2009cAsym_mode-image_xfm.h5
     space_xfm/MNI152NLin2009cAsym/from          from-MNI152NLin2009cAsym_to-{f}_mode-image_xfm.h5

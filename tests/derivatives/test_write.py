@@ -241,7 +241,7 @@ def test_high_field_that_was_moved_says_so_and_how(raw, spec, rng):
     assert about["mask"]["Sources"] == about["preproc/T1w"]["Sources"], "of the contrast that it was found in"
 
 
-def test_labels_in_template_space_are_labels(raw, spec, rng, tmp_path):
+def test_in_template_space_labels_are_labels_and_the_mask_and_the_sd_are_there(raw, spec, rng, tmp_path):
     record, spec = make_session(raw), replace(spec, spaces=("MNI152NLin2009cAsym:res-1",))
     given, grid = content(record, rng), Grid(np.eye(4), SHAPE)
     nib.save(nib.Nifti1Image(np.zeros(SHAPE, np.float32), grid.affine), tmp_path / "template.nii.gz")
@@ -250,13 +250,22 @@ def test_labels_in_template_space_are_labels(raw, spec, rng, tmp_path):
         write_displacement(Displacement(np.full((3, *SHAPE), 0.4, np.float32), grid), path)
     there = {"space": spec.spaces[0], "template": str(tmp_path / "template.nii.gz"), **paths}
     writer.write_session(record, spec, replace(given, space_transforms=[there]))
-    files = session_layout(record, spec)
+    files, where = session_layout(record, spec), spec.spaces[0]
     for kind, label in (("tissue", 1), ("regions", 17)):
-        found = np.asarray(nib.load(files[f"space_{kind}/{spec.spaces[0]}/T1w"]).dataobj)
+        found = np.asarray(nib.load(files[f"space_{kind}/{where}/T1w"]).dataobj)
         assert np.unique(found).tolist() == [0, label]
         assert (found > 0).sum() == 64
-        header = nib.load(files[f"space_{kind}/{spec.spaces[0]}/T1w"]).header
+        header = nib.load(files[f"space_{kind}/{where}/T1w"]).header
         assert header.get_value_label("sform_code") == header.get_value_label("qform_code") == "mni"
+    mask, std, image = (files[f"space{kind}"] for kind in (f"_mask/{where}", f"_Std/{where}/T1w", f"/{where}/T1w"))
+    brain = np.asarray(nib.load(mask).dataobj)
+    assert brain.dtype == np.uint8
+    assert np.unique(brain).tolist() == [0, 1]
+    assert brain.sum() == given.acquired.brain.sum()
+    assert nib.load(std).get_fdata()[brain > 0].min() > 0
+    about = [json.loads(sidecar_path(path).read_text()) for path in (mask, std, image)]
+    assert all(one["Resolution"] == f"That of {where}" and "SpatialReference" not in one for one in about)
+    assert about[1]["Calibrated"] is True
 
 
 def test_while_a_session_is_written_again_no_image_vouches_for_it(raw, spec, rng, monkeypatch):
