@@ -20,6 +20,12 @@ NOTHING = 0.02
 BIAS_VOXELS = 20.0
 """Standard deviation of the smoothing of the bias field, voxels of the canonical 1 mm grid."""
 
+ROUNDS = 12
+"""Rounds of the mixture."""
+
+SWEEPS = 3
+"""Sweeps of the Potts field."""
+
 
 def segment_session(
     volume: Volume, mask: np.ndarray, priors: np.ndarray
@@ -118,13 +124,13 @@ def _soften(priors: np.ndarray, inside: np.ndarray) -> np.ndarray:
     return PRIOR_TRUST * known + (1 - PRIOR_TRUST) * flat
 
 
-def _expectation_maximisation(image: np.ndarray, inside: np.ndarray, prior: np.ndarray, rounds: int = 12) -> np.ndarray:
+def _expectation_maximisation(image: np.ndarray, inside: np.ndarray, prior: np.ndarray) -> np.ndarray:
     """(3, X, Y, Z) float32 posteriors: mixture and bias in turn, then the Potts field."""
     values = image[inside]
     bias = np.ones_like(values)
     thin = slice(None, None, max(1, len(values) // 250_000))
     posterior = prior[:, thin]
-    for step in range(rounds):
+    for step in range(ROUNDS):
         mean, std = moments(values[thin] / bias[thin], posterior)
         posterior = responsibilities(values[thin] / bias[thin], prior[:, thin], mean, std)
         if step in (3, 6, 9):
@@ -171,14 +177,14 @@ def _bias(
     return np.clip(bias / max(float(np.mean(bias)), 1e-6), 0.5, 2.0)
 
 
-def _potts(likelihood: np.ndarray, prior: np.ndarray, inside: np.ndarray, rounds: int = 3) -> np.ndarray:
-    """(3, X, Y, Z) float32: posteriors after a few mean-field sweeps over the six neighbours."""
+def _potts(likelihood: np.ndarray, prior: np.ndarray, inside: np.ndarray) -> np.ndarray:
+    """(3, X, Y, Z) float32: posteriors after ``SWEEPS`` mean-field sweeps over the six neighbours."""
     unary = likelihood * prior
     field = np.zeros((len(unary), *inside.shape), np.float32)
     field[:, inside] = unary / np.maximum(unary.sum(axis=0), 1e-30)
     six = ndimage.generate_binary_structure(3, 1).astype(np.float32)
     six[1, 1, 1] = 0
-    for _ in range(rounds):
+    for _ in range(SWEEPS):
         support = np.stack([ndimage.correlate(one, six / 6, mode="constant")[inside] for one in field])
         weight = unary * np.exp(NEIGHBOUR * support)
         field[:, inside] = weight / np.maximum(weight.sum(axis=0), 1e-30)

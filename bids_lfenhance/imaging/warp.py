@@ -30,11 +30,11 @@ class Warp:
     field: np.ndarray
     grid: Grid
 
-    def carry(self, data: np.ndarray, data_affine: np.ndarray, grid: Grid, order: int = 1) -> np.ndarray:
+    def carry(self, data: np.ndarray, data_affine: np.ndarray, grid: Grid) -> np.ndarray:
         """(..., X, Y, Z) float32: images of template space on a subject's grid, zero outside the field of view."""
         index = self.template_index(data_affine, grid)
         images = np.asarray(data, np.float32).reshape(-1, *data.shape[-3:])
-        moved = [ndimage.map_coordinates(one, index, order=order, mode="constant") for one in images]
+        moved = [ndimage.map_coordinates(one, index, order=1, mode="constant") for one in images]
         return np.stack(moved).reshape(*data.shape[:-3], *grid.shape)
 
     def template_index(self, data_affine: np.ndarray, grid: Grid) -> np.ndarray:

@@ -69,7 +69,6 @@ def high_field_source(
     contrast: str,
     *,
     like: HighField | None = None,
-    skull: bool = True,
     name: str = "the image",
     sloppy: bool = False,
 ) -> HighField:
@@ -81,7 +80,6 @@ def high_field_source(
     grid : RAS+, about 1 mm
     contrast : of the image, as its name or sidecar has it
     like : a source of another contrast on the same grid, whose anatomy is shared; finding it takes 20 s
-    skull : keep what is no brain; off, it is zero
     name : of the image, for the sentence of an ``InputError``
     sloppy : a coarser search for the brain, for tests
 
@@ -96,8 +94,8 @@ def high_field_source(
             f"Expected {name} on the grid of its subject's {like.contrast}, {like.grid.shape}, found {grid.shape}; "
             "resample it."
         )
-    kept = np.asarray(image, np.float32) if skull else np.where(mask, image, 0).astype(np.float32)
-    source = HighField(np.maximum(np.nan_to_num(kept), 0), contrast, tissue, mask, grid, place)
+    known = np.nan_to_num(np.asarray(image, np.float32))
+    source = HighField(np.maximum(known, 0), contrast, tissue, mask, grid, place)
     check_contrast(source, name)
     return source
 
