@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from .normalisation import in_place
+
 KERNEL = (
     (1 / 4, 0, 0),
     (-1 / 6, -1 / 6, -1 / 6),
@@ -35,7 +37,7 @@ class Conv3x3x3(nn.Conv3d):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, outputs, X, Y, Z) of (B, inputs, X, Y, Z)."""
-        if x.device.type != "cpu" or torch.is_grad_enabled() or torch.is_autocast_enabled("cpu"):
+        if not in_place(x):
             return super().forward(x)
         kernel = torch.tensor(KERNEL, dtype=torch.float64)
         six = torch.einsum("jk,oikhw->joihw", kernel, self.weight.double()).to(x.dtype)
@@ -55,7 +57,7 @@ class Conv1x1x1(nn.Conv3d):
         super().__init__(inputs, outputs, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, outputs, X, Y, Z) of (B, inputs, X, Y, Z)."""
+        """(B, outputs, X, Y, Z) of (B, inputs, X, Y, Z), or (n, outputs) of (n, inputs)."""
         return functional.linear(x.movedim(1, -1), self.weight.flatten(1), self.bias).movedim(-1, 1)
 
 
