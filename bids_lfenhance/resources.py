@@ -161,6 +161,9 @@ def check_room(folder: Path, name: str) -> None:
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
+        if folder.exists() and not folder.is_dir():
+            message = f"Expected a folder for {name}, found the file {folder}; choose another."
+            raise InputError(message, code="not-writable", path=folder) from error
         message = (
             f"Expected to be able to write in {name} {folder}, found: {error.strerror}; "
             "change its permissions or choose another folder."

@@ -33,7 +33,7 @@ _AGE = re.compile(
     rf"age(?:[ _.-]?at[ _.-]?[a-z]+)?(?:(?:[ _.-]+(?:in[ _.-]+)?|\s*[\[(])(?P<unit>{'|'.join(UNITS.values())})[\])]?)?",
     re.IGNORECASE,
 )
-_NUMBER = re.compile(r"0*(?P<number>\d+(?:[.,]\d+)?)\s*(?P<unit>[a-z ]*)\.?", re.IGNORECASE)
+_NUMBER = re.compile(r"0*(?P<number>\d+(?:[.,]\d+)?)\+?\s*(?P<unit>[a-z ]*)\.?", re.IGNORECASE)
 
 
 def given_rows(folder: Path) -> list[dict[str, str]]:
@@ -95,7 +95,8 @@ def age_and_sex(row: Row, columns: Mapping[str, Any]) -> dict[str, Any]:
     """``age`` in years and ``sex`` (F, M, or as it stands) of a row of the table, None where it does not say.
 
     The unit of age is that of the value ("8 months"), else of participants.json, else of the column's name
-    (``age_months``), else years; a decimal comma is read. Levels of participants.json are what codes stand for.
+    (``age_months``), else years; a decimal comma is read, and "89+", which hides higher ages, as 89. Levels of
+    participants.json are what codes stand for.
     """
     cells = {key.lower(): (key, value.strip()) for key, value in row.items() if value.strip().lower() not in NOTHING}
     ages = [_years(key, value, columns.get(key)) for key, value in cells.values() if _AGE.fullmatch(key)]
@@ -131,7 +132,7 @@ def participants_notes(folder: Path, subjects: Iterable[str]) -> tuple[str, ...]
     sentences = (
         (several, f"{TABLE} has several rows for one person, the first was taken"),
         (other, f"Labels of {TABLE} were matched by their number"),
-        (unread, "Ages were not read, write years as a number"),
+        (unread, "Ages that are no number of years were not read"),
     )
     return tuple(f"{words}: {shorten(items, 4)}." for items, words in sentences if items)
 

@@ -15,7 +15,7 @@ from .layout import list_images
 from .lesions import lesion_masks
 from .pairing import choose_reference
 from .participants import participants_notes
-from .scans import Scan, choose_subjects, make_scans, shorten
+from .scans import PLANES, Scan, choose_subjects, make_scans, shorten
 from .sessions import LowFieldSession, Plan
 from .sidecars import SidecarFinder, read_json
 from .stack_choice import choose_stacks
@@ -37,7 +37,7 @@ class NoFieldStrengthError(InputError):
         self.scans = tuple(scans)
         files = shorten((scan.path.name for scan in scans), 3)
         entries = dict.fromkeys(word for scan in scans for word in read_field_strength(scan.sidecar).unusable)
-        value = f"{shorten(entries, 3)}, which could mean several things or none" if entries else "none"
+        value = f"{shorten(entries, 3)}, which is no field strength" if entries else "none"
         super().__init__(
             f"Expected ImagingFrequency, MagneticFieldStrength or a known Manufacturer in the sidecars of "
             f"{len(scans)} image{'s' * (len(scans) > 1)} ({files}), found {value}; "
@@ -158,15 +158,15 @@ def plan_subject(
     all_low, mid, all_high = split_by_field(read)
     low, high = _select(all_low, filters, "lf"), _select(all_high, filters, "reference")
     notes = tuple(
-        f"sub-{scan.subject}: {scan.path.name} was left out: {scan.field_strength:.3g} T is neither low "
+        f"{scan.path.name} was left out: {scan.field_strength:.3g} T is neither low "
         f"(below {LOW_FIELD_BELOW} T) nor high field (from {HIGH_FIELD_FROM:g} T)."
         for scans_of in mid.values()
         for scan in scans_of
     )
-    notes += tuple(f"sub-{scan.subject}: {scan.path.name} was left out: {why}" for scan, why in unread)
+    notes += tuple(f"{scan.path.name} was left out: {why}" for scan, why in unread)
     if all_high and not high:
         names = shorten(sorted(scan.path.name for images in all_high.values() for scan in images), 3)
-        notes += (f"sub-{scans[0].subject}: the filter (key reference) leaves none of its high field: {names}.",)
+        notes += (f"The filter (key reference) leaves none of the high field of sub-{scans[0].subject}: {names}.",)
     high = {label: images for label, images in high.items() if label in wanted} or high
     if not low:
         filtered = len(kept) < len(scans) or bool(all_low)
@@ -257,8 +257,15 @@ def processed_notes(stacks: Sequence[Scan]) -> list[str]:
 
 def stack_kind(scan: Scan) -> str:
     """What a stack is called when it is missing: ``acq-sag_T1w``."""
-    acq = scan.entities.get("acq")
+    acq = acquisition(scan)
     return f"acq-{acq}_{scan.contrast}" if acq else scan.contrast
+
+
+def acquisition(scan: Scan) -> str | None:
+    """The ``acq-`` of a scan; of one that says nothing but a plane, however spelt, or nothing at all, the plane."""
+    acq = scan.entities.get("acq", "")
+    spelt = {spelling for spellings in PLANES.values() for spelling in spellings}
+    return scan.plane or acq or None if not acq or acq.lower() in spelt else acq
 
 
 def name_missing(sessions: Sequence[LowFieldSession]) -> tuple[LowFieldSession, ...]:
@@ -286,7 +293,7 @@ def name_missing(sessions: Sequence[LowFieldSession]) -> tuple[LowFieldSession, 
 
 def _own_product(session: LowFieldSession) -> set[str]:
     """Every ``acq-`` of the session with every contrast that more than half of them have."""
-    acquired = {(scan.entities["acq"], scan.contrast) for scan in session.stacks if "acq" in scan.entities}
+    acquired = {(acq, scan.contrast) for scan in session.stacks if (acq := acquisition(scan))}
     labels = {acq for acq, _ in acquired}
     counts = Counter(contrast for _, contrast in acquired)
     usual = [contrast for contrast, count in counts.items() if 2 * count > len(labels)]

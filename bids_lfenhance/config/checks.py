@@ -40,6 +40,9 @@ def validated(settings: Level) -> Level:
             "writing there would change the raw dataset, so choose another OUT_DIR."
         )
         raise InputError(message, code="out-dir-in-raw", path=out_dir)
+    if out_dir.is_file():
+        message = f"Expected a folder for OUT_DIR, found the file {out_dir}; choose another."
+        raise InputError(message, code="not-writable", path=out_dir)
     if settings.random_seed < 0:
         message = f"Expected a --random-seed of 0 or more, found {settings.random_seed}; choose another."
         raise InputError(message, code="bad-option", option="random_seed")

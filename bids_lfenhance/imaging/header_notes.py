@@ -10,6 +10,7 @@ from scipy import ndimage
 
 from ..errors import InputError
 from .grid import zooms_of
+from .noise import threshold_otsu
 
 CORNER = 8
 """The corners of an image are an eighth of its sides."""
@@ -35,6 +36,9 @@ USUAL_LARGEST = (1e-4, 1e8)
 
 DEEP = -0.2
 """A 0.1st percentile below this share of the 99.9th is more than an interpolation's ringing, and is warned about."""
+
+OFFSET = 0.15
+"""A 0.1st percentile above this share of the head's median is no air: with an SNR of 3, noise has less than .02."""
 
 WILD = 1e6
 """Voxels above this many times the 99.9th percentile are damage, not signal: one such would scale all others away."""
@@ -194,7 +198,8 @@ def check_values(path: Path, data: np.ndarray) -> tuple[np.ndarray, list[str]]:
         warnings.append(f"{path.name} lies between -.5 and .5, as the uniform image of an MP2RAGE; .5 was added.")
         data = data + np.float32(0.5)
     data, removed = _without_loud_background(path.name, data)
-    warnings += removed
+    data, shifted = _without_offset(path.name, data)
+    warnings += [*removed, *shifted]
     low, high = np.percentile(data, (0.1, 99.9))
     if (share := float(np.mean(data < 0))) > 0.25 or low < DEEP * high:
         warnings.append(
@@ -213,6 +218,18 @@ def _without_loud_background(name: str, data: np.ndarray) -> tuple[np.ndarray, l
     return np.where(noise, darkest, data), [
         f"{name} has a background of noise as bright as the head, as the uniform image of an MP2RAGE: "
         f"{100 * noise.mean():.0f} % of its voxels were taken for noise and set to {darkest:g}; check the brain mask."
+    ]
+
+
+def _without_offset(name: str, data: np.ndarray) -> tuple[np.ndarray, list[str]]:
+    """The voxels, less what was added to all of them; and a warning: a magnitude image has some voxels near 0."""
+    least = np.percentile(data, 0.1)
+    bright = float(np.median(data[data > threshold_otsu(data)])) if least > 0 else 0.0
+    if least <= OFFSET * bright:
+        return data, []
+    return data - np.float32(least), [
+        f"{name} has hardly a voxel below {least:.3g}, which is {100 * least / bright:.0f} % of the head's median, "
+        "where air should be near 0; that was taken for an offset and subtracted."
     ]
 
 

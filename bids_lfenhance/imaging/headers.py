@@ -113,18 +113,21 @@ def _load(path: Path) -> tuple[nib.Nifti1Image, list[str]]:
     _check_present(path)
     packing: list[str] = []
     try:
-        gzipped, named = _starts_with(path, b"\x1f\x8b"), path.name.endswith(".gz")
+        gzipped, named = _starts_with(path, b"\x1f\x8b"), path.name.lower().endswith(".gz")
         if gzipped != named and _is_nifti(path, gzipped):
             packing = [
                 f"{path.name} is {'' if gzipped else 'not '}compressed, against its name; it was read all the same."
             ]
-        image = _unpacked(path, gzipped) if packing or path.name.endswith(".nii.gz") else _plain(path)
+        image = _unpacked(path, gzipped) if packing or path.name.lower().endswith(".nii.gz") else _plain(path)
     except (EOFError, zlib.error) as error:
         message = f"{path.name} is cut short or damaged ({_first_line(error)}): copy it again."
         raise InputError(message, code="damaged-file", path=path) from error
     except Exception as error:  # a damaged header makes nibabel raise whatever its arithmetic does
         message = f"{path.name} is not a readable NIfTI image ({_first_line(error)}): export it again."
         raise InputError(message, code="bad-image", path=path) from error
+    if isinstance(image, nib.Nifti1Pair) and not isinstance(image, nib.Nifti1Image):
+        message = f"{path.name} is half of a NIfTI pair (.hdr and .img): save it as one file, .nii or .nii.gz."
+        raise InputError(message, code="bad-image", path=path)
     if not isinstance(image, nib.Nifti1Image):
         message = f"{path.name} should be a NIfTI image, found {type(image).__name__}: convert it first."
         raise InputError(message, code="bad-image", path=path)

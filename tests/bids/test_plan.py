@@ -164,7 +164,9 @@ def test_a_filter_that_leaves_no_reference_says_so_and_names_stay(
     plan = make_plan(root, filters={"reference": {"session": "B"}})
     (session,) = plan.sessions
     assert (session.paired, session.beside_high_field) == (False, True)
-    assert any("leaves none of its high field: sub-01_ses-A_acq-hf_T1w.nii.gz" in text for text in plan.warnings)
+    assert any(
+        "leaves none of the high field of sub-01: sub-01_ses-A_acq-hf_T1w.nii.gz" in text for text in plan.warnings
+    )
 
 
 def test_filters_choose_stacks_and_reference(make_tree: MakeTree, low: Sidecar, high: Sidecar) -> None:
@@ -191,6 +193,12 @@ def test_missing_by_own_planes_by_other_sessions_by_other_subjects(make_tree: Ma
     assert missing["sub-01_ses-A"] == ("T1w", "acq-sag_T2w")
     assert missing["sub-01_ses-B"] == ("FLAIR", *sorted(both))
     assert missing["sub-02_ses-B"] == ()
+
+
+def test_a_plane_spelt_otherwise_is_not_missing(make_tree: MakeTree, low: Sidecar) -> None:
+    names = ("01/A/acq-axi_T1w", "02/A/acq-axi_T1w", "03/A/acq-AXI_T1w", "04/A/acq-axial_T1w")
+    plan = make_plan(make_tree(dict.fromkeys((*names, "05/A/acq-cor_T1w"), low)))
+    assert [session.missing for session in plan.sessions] == [(), (), (), (), ("acq-axi_T1w",)]
 
 
 def test_one_plane_of_a_contrast_is_not_two_missing(make_tree: MakeTree, low: Sidecar) -> None:

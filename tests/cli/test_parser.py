@@ -388,3 +388,10 @@ def test_group_is_dispatched_and_its_exit_codes_are_those_of_a_bids_app(tmp_path
     assert "found no such subject" in capsys.readouterr().err
     assert main([*command, "--nprocs", "2"]) == 1
     assert "There is no subject in this derivative" in (out / "group.html").read_text()
+
+
+@pytest.mark.parametrize("level", SETTINGS)
+def test_a_file_in_the_place_of_the_output_folder_is_refused_before_anything_is_read(folders, tmp_path, level):
+    (tmp_path / "file").touch()
+    with refused("not-writable", path=tmp_path / "file"):
+        parse([folders[0], str(tmp_path / "file"), level])

@@ -143,6 +143,24 @@ def test_a_uniform_mp2rage_is_shifted_and_said(tmp_path, data):
     assert [w for w in warnings if "MP2RAGE" in w] == [w for w in warnings if ".5 was added" in w] != []
 
 
+@pytest.mark.parametrize("offset", [150, 300, 1000])
+def test_an_offset_is_subtracted_and_said(tmp_path, data, offset):
+    """In a magnitude image air is near 0, or contrast, SNR and SD of the error would be wrong."""
+    image, warnings = open_scan(write(tmp_path, data + np.float32(offset)))
+    assert np.abs(image.get_fdata() - data).max() < 1
+    assert sum("offset" in text for text in warnings) == 1
+    assert not [text for text in open_scan(write(tmp_path, data))[1] if "offset" in text]
+
+
+@pytest.mark.parametrize("snr", [3, 8])
+def test_noise_in_the_air_is_no_offset(tmp_path, rng, snr):
+    noise = rng.normal(0, 1 / snr, (2, *SHAPE))
+    signal = np.zeros(SHAPE)
+    signal[8:32, 8:36, 3:13] = 1
+    magnitude = np.hypot(signal + noise[0], noise[1]).astype(np.float32)
+    assert not [text for text in open_scan(write(tmp_path, magnitude))[1] if "offset" in text]
+
+
 @pytest.mark.parametrize("kind", ["-.5 to .5", "0 to 4095"])
 def test_a_background_of_noise_as_bright_as_the_head_is_taken_away(tmp_path, rng, kind):
     """The uniform image of an MP2RAGE: https://github.com/nipreps/smriprep/issues/18, bids-specification 1890."""

@@ -222,3 +222,15 @@ def test_a_loaded_image_is_as_good_as_its_path(tmp_path, name):
     np.testing.assert_array_equal(from_image[1].get_fdata(), from_path[1].get_fdata())
     image.get_fdata()
     read_scans(find_scans([image]), lambda _: None)
+
+
+def test_half_of_a_pair_is_told_to_be_saved_as_one_file(tmp_path, data):
+    path = tmp_path / NAME.replace(".nii.gz", ".hdr")
+    nib.Nifti1Pair(data, AFFINE).to_filename(path)
+    refused(path, "half of a NIfTI pair")
+
+
+def test_a_name_in_capitals_is_no_contradiction(tmp_path, data):
+    path = write(tmp_path, data)
+    capitals = path.rename(path.with_name(path.name.replace(".nii.gz", ".NII.GZ")))
+    assert not [text for text in open_scan(capitals)[1] if "against its name" in text]
