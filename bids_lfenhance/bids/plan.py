@@ -262,10 +262,10 @@ def stack_kind(scan: Scan) -> str:
 
 
 def acquisition(scan: Scan) -> str | None:
-    """The ``acq-`` of a scan; of one that says nothing but a plane, however spelt, or nothing at all, the plane."""
-    acq = scan.entities.get("acq", "")
-    spelt = {spelling for spellings in PLANES.values() for spelling in spellings}
-    return scan.plane or acq or None if not acq or acq.lower() in spelt else acq
+    """The ``acq-`` of a scan; of one that is nothing but a plane, however spelt (``AXI``, ``axial``), the plane."""
+    acq = scan.entities.get("acq")
+    planes = (plane for plane, spellings in PLANES.items() if acq and acq.lower() in spellings)
+    return next(planes, acq)
 
 
 def name_missing(sessions: Sequence[LowFieldSession]) -> tuple[LowFieldSession, ...]:
